@@ -1,0 +1,52 @@
+# Two commands matter to a newcomer: `make run` and `make test`. Both set up everything they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help setup setup-dev run test check bench docs lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+setup: $(VENV)/.run-ready  ## make .venv and install all that running needs
+
+setup-dev: $(VENV)/.dev-ready
+
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
+	$(PIP) install --no-compile --no-deps -e .
+	$(BIN)/scalpdesk doctor --warm-up
+	touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
+	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/dev.lock
+	touch $@
+
+run: setup  ## the main job: a market session, traded and explained
+	$(BIN)/scalpdesk demo
+
+test: setup-dev  ## every test, sockets blocked
+	$(BIN)/python -m pytest -q --cov --cov-report=term
+
+check: setup-dev  ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
+	$(BIN)/python benchmarks/run.py
+
+docs: setup-dev  ## rewrite the generated pages
+	$(BIN)/python docs/generate.py
+
+LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
+lock: setup-dev  ## refresh the locks of versions and hashes
+	$(LOCK) -o requirements/run.lock
+	$(LOCK) -c requirements/run.lock --group dev -o requirements/dev.lock
+
+clean:  ## remove what set-up and the tools made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

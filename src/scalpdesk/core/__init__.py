@@ -1,0 +1,1 @@
+"""Words that everyone uses: units, errors, clocks, events, intents."""

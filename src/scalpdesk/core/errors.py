@@ -1,0 +1,133 @@
+"""The tree of refusals, grouped by what the operator must do.
+
+::
+
+    ScalpdeskError
+    ├── FixError            something handed in is wrong: change it and start again   (exit 2)
+    │   ├── ConfigError     a key of the configuration, a command-line option
+    │   ├── ArgumentError   an argument of a public function (also a ValueError)
+    │   └── DataError       a file, a data set, a session that is not there or is damaged
+    ├── RetryError          the world did not answer: the same call may work later     (exit 1)
+    └── StopError           going on would do harm: the desk stops                      (exit 1)
+        ├── JournalError    the journal is damaged, or held by another writer
+        └── InvariantError  the ledger and the orders contradict one another
+
+Every refusal has one shape: what, where, the value, the nearest valid name, the fix.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class ScalpdeskError(Exception):
+    """A refusal that says what was wrong and what to do.
+
+    Parameters
+    ----------
+    what
+        One sentence: what was wrong.
+    where
+        Key path, ``file:line``, argument name or byte position.
+    value
+        The offending value, shown with ``repr``. Never pass a secret.
+    nearest
+        The nearest valid name, when the value looks like a slip of the pen.
+    fix
+        The command or the edit that mends it.
+    """
+
+    exit_code = EXIT_FAILED
+    _MISSING = object()
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        value: object = _MISSING,
+        nearest: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.has_value = value is not ScalpdeskError._MISSING
+        self.value = value if self.has_value else None
+        self.nearest = nearest
+        self.fix = fix
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        """Return the refusal as the lines that a terminal shows."""
+        lines = [self.what]
+        if self.where is not None:
+            lines.append(f"  where: {self.where}")
+        if self.has_value:
+            lines.append(f"  value: {self.value!r}")
+        if self.nearest is not None:
+            lines.append(f"  nearest: {self.nearest}")
+        if self.fix is not None:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the facts for ``--json``."""
+        facts: dict[str, object] = {"error": type(self).__name__, "what": self.what}
+        if self.where is not None:
+            facts["where"] = self.where
+        if self.has_value:
+            facts["value"] = repr(self.value)
+        if self.nearest is not None:
+            facts["nearest"] = self.nearest
+        if self.fix is not None:
+            facts["fix"] = self.fix
+        return facts
+
+
+class FixError(ScalpdeskError):
+    """Something handed in is wrong; change it and start again."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(FixError):
+    """A key of the configuration or an option of the command line is wrong."""
+
+
+class ArgumentError(FixError, ValueError):
+    """An argument of a public function is wrong; also a ``ValueError``."""
+
+
+class DataError(FixError):
+    """A file, a data set or a session is missing, damaged or of another form."""
+
+
+class RetryError(ScalpdeskError):
+    """The world did not answer; the same call may work later."""
+
+
+class StopError(ScalpdeskError):
+    """Going on would do harm."""
+
+
+class JournalError(StopError):
+    """The journal is damaged, or another writer holds it."""
+
+
+class InvariantError(StopError):
+    """The ledger and the orders contradict one another."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name most like ``name``, or None when none is near.
+
+    >>> nearest_name("treshold", ["threshold", "strategy"])
+    'threshold'
+    """
+    candidates = list(known)
+    by_folded = {candidate.lower(): candidate for candidate in candidates}
+    found = get_close_matches(name.lower(), list(by_folded), n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else None

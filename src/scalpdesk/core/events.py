@@ -1,0 +1,255 @@
+"""What can happen to the desk. Every event is frozen and carries two stamps in UTC nanoseconds.
+
+``ts_event_ns``
+    when it happened at its source (for a recorded bar: the end of the bar).
+``ts_recv_ns``
+    when the desk knows it. The engine's clock is this stamp and nothing else.
+
+The position of an event in the journal is its sequence number; an event does not carry it itself,
+so that a million quotes need not be copied to be numbered.
+
+The structs are ``msgspec`` ones, encoded as tagged arrays: creating one costs a tenth of a frozen
+dataclass, and the journal stores them as they are.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from scalpdesk.core.units import InstrumentId
+
+
+class QuoteEvent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Best bid and ask of one instrument. A side that is not there is NaN with size 0."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+
+    @property
+    def mid(self) -> float:
+        """Half of bid plus ask, in the quote currency per unit; NaN when a side is missing."""
+        return 0.5 * (self.bid + self.ask)
+
+
+class TradeEvent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """A print on the tape."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    price: float
+    size: float
+
+
+class BarEvent(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A closed bar; ``ts_event_ns`` is its end, the first instant at which it may be seen."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    bar_seconds: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class OpenInterestEvent(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Open contracts at the end of the previous session."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    open_interest_contracts: int
+
+
+class SessionEvent(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """A trading session opens or closes; ``session`` is its date as ``YYYY-MM-DD``."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    session: str
+    phase: str
+    """``open`` or ``close``."""
+
+
+class RateEvent(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """A rate curve as of now: days to maturity and continuously compounded rates (fractions)."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    days: tuple[float, ...]
+    rates: tuple[float, ...]
+
+
+class DividendEvent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """A cash dividend of ``amount`` a share is declared; it goes ex at ``ts_ex_ns``."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    ts_ex_ns: int
+    amount: Decimal
+
+
+class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """The venue has the order."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    venue_order_id: str
+
+
+class OrderRejected(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """The venue itself refused the order; a transport error is never this."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    reason: str
+
+
+class OrderFilled(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """One execution of ``quantity`` (unsigned contracts or shares) at ``price`` per unit."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    execution_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    """Paid by the desk, in the quote currency; a rebate is negative."""
+
+
+class OrderCancelled(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
+    """The venue took the rest of the order off the book."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    reason: str
+
+
+class OrderExpired(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
+    """The order's time in force ended."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+
+
+class CancelRejected(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
+    """The venue would not cancel: the order is filled, gone or unknown there."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    reason: str
+
+
+class OrderDoubted(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
+    """The venue's view of the order is not known (time-out, 5xx, dropped connection)."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    reason: str
+
+
+class OrderAbsent(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
+    """Positive proof that the venue never had this client order id."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+
+
+class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False):
+    """The venue took back the execution it names."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    execution_id: str
+    reason: str
+
+
+class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """Units and cash move without an order: exercise, assignment, settlement, dividend, interest.
+
+    ``quantity_change`` is signed contracts or shares; ``cash_change`` signed quote currency.
+    """
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    cause: str
+    """``exercise``, ``assignment``, ``expired_worthless``, ``cash_settlement``, ``delivery``,
+    ``dividend`` or ``interest``."""
+    quantity_change: Decimal
+    price: Decimal
+    """What a unit is booked at: the strike for a delivery, the settlement value for an option."""
+    cash_change: Decimal
+    reference: str
+    """Unique; the same reference is applied once."""
+
+
+class HeldPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One line of an account snapshot; ``quantity`` is signed contracts or shares."""
+
+    instrument_id: InstrumentId
+    quantity: Decimal
+    average_price: Decimal
+
+
+class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+    """What the venue says the account holds."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    cash: Decimal
+    positions: tuple[HeldPosition, ...]
+
+
+class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
+    """A timer that the engine asked for is due."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    name: str
+
+
+class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=False):
+    """A person (or the watchdog) said something: halt, resume, flatten."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    action: str
+    reason: str
+    who: str
+
+
+MarketEvent = (
+    QuoteEvent | TradeEvent | BarEvent | OpenInterestEvent | SessionEvent | RateEvent | DividendEvent
+)
+OrderEvent = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCancelled
+    | OrderExpired
+    | CancelRejected
+    | OrderDoubted
+    | OrderAbsent
+    | FillBusted
+)
+AccountEvent = PositionChanged | AccountSnapshot
+Event = MarketEvent | OrderEvent | AccountEvent | TimerEvent | OperatorEvent

@@ -1,0 +1,136 @@
+"""What the desk wants and what it decided. Intents come from strategies, commands go to venues."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from scalpdesk.core.units import InstrumentId
+
+
+class Side(StrEnum):
+    """Direction of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """How an order is priced."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order lives."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class Purpose(StrEnum):
+    """Why an order is wanted; the risk gate lets through what lowers risk."""
+
+    OPEN = "open"
+    HEDGE = "hedge"
+    CLOSE = "close"
+    UNWIND_HEDGE = "unwind_hedge"
+
+
+class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A strategy wants ``quantity`` (unsigned contracts or shares) of an instrument."""
+
+    instrument_id: InstrumentId
+    side: Side
+    quantity: Decimal
+    purpose: Purpose
+    reason: str
+    order_type: OrderType = OrderType.MARKET
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        """Quantity with the sign of the side."""
+        return self.quantity if self.side is Side.BUY else -self.quantity
+
+
+class CancelIntent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A strategy wants an order of its own off the book."""
+
+    client_order_id: str
+    reason: str
+
+
+Intent = OrderIntent | CancelIntent
+
+
+class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """An order for the venue; its id is derived from the intent, so a replay names it the same."""
+
+    client_order_id: str
+    instrument_id: InstrumentId
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    purpose: Purpose
+
+
+class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A cancel for the venue."""
+
+    client_order_id: str
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """One thing decided, taken or skipped, with its reasons and the numbers behind it."""
+
+    ts_ns: int
+    kind: str
+    """``entry``, ``hedge``, ``exit``, ``risk`` or ``mode``."""
+    taken: bool
+    reasons: tuple[str, ...]
+    facts: dict[str, str | float | int]
+    client_order_ids: tuple[str, ...] = ()
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """State of the book at an instant and what moved its value since the mark before.
+
+    Amounts of money are exact strings in the quote currency; the parts sum to ``nav_change``.
+    """
+
+    ts_ns: int
+    nav: Decimal
+    nav_change: Decimal
+    parts: dict[str, Decimal]
+    spot: float
+    net_delta_shares: float
+    gamma_shares_per_usd: float
+    theta_usd_per_day: float
+    vega_usd_per_point: float
+    implied_vol: float
+    gamma_rent: float
+    theta_paid: float
+    """Gamma rent meter over the interval, in USD: ½Γ(dS² − S²σ²dt), and the theta beside it."""
+
+
+class SetTimer(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The engine asks to be called at ``due_ns`` with a :class:`TimerEvent` of this name."""
+
+    name: str
+    due_ns: int
+
+
+Command = SubmitOrder | CancelOrder
+Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer

@@ -1,0 +1,124 @@
+"""Units in types, and the one place where exact and floating numbers meet.
+
+What is paid is exact (``Decimal`` or ``int``); what is estimated is ``float``. A float becomes an
+exact price only through :func:`exact`, and only with the decimals its instrument quotes in.
+"""
+
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from typing import NewType
+
+from scalpdesk.core.errors import ArgumentError
+
+InstrumentId = NewType("InstrumentId", int)
+"""Position of an instrument in the desk's :class:`~scalpdesk.instruments.contract.InstrumentBook`."""
+
+Quantity = int | Decimal
+"""Whole contracts or shares; an exact decimal where a venue trades fractions (coins)."""
+
+NANOS_PER_SECOND = 1_000_000_000
+SECONDS_PER_YEAR = 365.0 * 86_400.0
+"""ACT/365 fixed: the day count of every ``years`` argument unless it says otherwise."""
+
+CENT = Decimal("0.01")
+
+
+def exact(value: float, decimals: int = 4) -> Decimal:
+    """Turn a quoted float into the exact price it stands for.
+
+    Parameters
+    ----------
+    value
+        Price in the quote currency per unit.
+    decimals
+        Decimals that the instrument can quote (4 for US shares and options; mids included).
+
+    Raises
+    ------
+    ArgumentError
+        When the value is not finite.
+
+    Examples
+    --------
+    >>> exact(0.1 + 0.2)
+    Decimal('0.3000')
+    """
+    if not -1e300 < value < 1e300:
+        raise ArgumentError("a price must be finite", where="value", value=value)
+    return Decimal(f"{value:.{decimals}f}")
+
+
+def to_cents(amount: Decimal) -> Decimal:
+    """Round an amount of money to cents, halves away from zero.
+
+    >>> to_cents(Decimal("-2.675"))
+    Decimal('-2.68')
+    """
+    return amount.quantize(CENT, rounding=ROUND_HALF_UP)
+
+
+def round_half_away(value: float | Decimal) -> int:
+    """Round to the nearest whole number, ties away from zero.
+
+    A hedge of 2.5 shares is 3, of -2.5 is -3; Python's own ``round`` would give 2. A float is read
+    with a guard of 1e-9 so that 2.4999999999 from a sum of floats counts as the tie it stands for.
+
+    >>> [round_half_away(x) for x in (2.5, -2.5, 0.49, 2.4999999999999)]
+    [3, -3, 0, 3]
+    """
+    number = value if isinstance(value, Decimal) else Decimal(f"{value:.9f}")
+    return int(number.to_integral_value(rounding=ROUND_HALF_UP))
+
+
+def round_to_tick(price: Decimal, tick: Decimal, side: str = "nearest") -> Decimal:
+    """Round a price to the tick grid.
+
+    Parameters
+    ----------
+    price, tick
+        In the quote currency per unit.
+    side
+        ``up``, ``down`` or ``nearest`` (ties to even ticks).
+
+    Raises
+    ------
+    ArgumentError
+        When the tick is not positive or the side is unknown.
+
+    Examples
+    --------
+    >>> round_to_tick(Decimal("590.025"), Decimal("0.01"), "up")
+    Decimal('590.03')
+    """
+    if tick <= 0:
+        raise ArgumentError("a tick must be positive", where="tick", value=tick)
+    modes = {"up": ROUND_CEILING, "down": ROUND_FLOOR, "nearest": ROUND_HALF_EVEN}
+    if side not in modes:
+        raise ArgumentError("unknown rounding side", where="side", value=side, fix="use up, down or nearest")
+    return (price / tick).to_integral_value(rounding=modes[side]) * tick
+
+
+def floor_to(value: Decimal, step: Decimal) -> Decimal:
+    """Round toward zero to a multiple of ``step`` (an order size to its minimum increment)."""
+    return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
+
+
+def exceeds(value: float, threshold: float) -> bool:
+    """Return whether ``value`` is strictly above ``threshold``, with a guard of 1e-12.
+
+    0.3 / 0.1 is 2.9999999999999996 in floats; a dead band of exactly 3 must read it as equal.
+    """
+    return value - threshold > 1e-12 * max(1.0, abs(threshold))
+
+
+def shares_from(contracts: Quantity, multiplier: Quantity) -> Quantity:
+    """Units of the underlying that ``contracts`` stand for.
+
+    >>> shares_from(10, 100)
+    1000
+    """
+    return contracts * multiplier
+
+
+def years_between(start_ns: int, end_ns: int) -> float:
+    """ACT/365 years from ``start_ns`` to ``end_ns`` (UTC nanoseconds), never below zero."""
+    return max(end_ns - start_ns, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR

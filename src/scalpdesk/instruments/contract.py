@@ -1,0 +1,307 @@
+"""What is traded. One class per kind of instrument; the multiplier is on the instrument.
+
+Nothing in the desk knows a constant 100: a US equity option says 100, a Deribit option 1.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.core.units import InstrumentId, round_to_tick
+
+_OCC = re.compile(r"([A-Z0-9.]{1,6}) *(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
+
+
+class Right(StrEnum):
+    """Call or put."""
+
+    CALL = "C"
+    PUT = "P"
+
+    @property
+    def is_call(self) -> bool:
+        """True for a call."""
+        return self is Right.CALL
+
+
+class Style(StrEnum):
+    """When an option may be exercised."""
+
+    AMERICAN = "american"
+    EUROPEAN = "european"
+
+
+class Settlement(StrEnum):
+    """What an expiring option turns into, and at which price."""
+
+    PHYSICAL = "physical"
+    CASH_PM = "cash_pm"
+    """Cash on the session's closing value of the underlying."""
+    CASH_AM = "cash_am"
+    """Cash on the opening value of the expiry morning; trading ends the session before."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickRule:
+    """Smallest price step: ``below`` under ``threshold``, ``above`` from it on (currency per unit)."""
+
+    below: Decimal
+    above: Decimal
+    threshold: Decimal = Decimal(3)
+
+    def tick_at(self, price: Decimal) -> Decimal:
+        """Return the tick that applies at ``price``."""
+        return self.below if price < self.threshold else self.above
+
+    def round(self, price: Decimal, side: str = "nearest") -> Decimal:
+        """Round ``price`` to the grid; ``side`` is ``up``, ``down`` or ``nearest``."""
+        return round_to_tick(price, self.tick_at(price), side)
+
+
+CENT_TICK = TickRule(Decimal("0.01"), Decimal("0.01"))
+NICKEL_DIME = TickRule(Decimal("0.05"), Decimal("0.10"))
+PENNY_NICKEL = TickRule(Decimal("0.01"), Decimal("0.05"))
+PENNY_ALL_ROOTS = frozenset({"SPY", "QQQ", "IWM"})
+"""Option classes quoted in cents at every price (Cboe and NYSE penny interval programme)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equity:
+    """A share or an exchange-traded fund."""
+
+    symbol: str
+    tick_rule: TickRule = CENT_TICK
+    currency: str = "USD"
+    multiplier: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index level. Nobody trades it; a backtest that hedges with it says so."""
+
+    symbol: str
+    tick_rule: TickRule = CENT_TICK
+    currency: str = "USD"
+    multiplier: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """A dated future; ``multiplier`` is currency per index point."""
+
+    symbol: str
+    root: str
+    expiry: date
+    tick_rule: TickRule
+    currency: str = "USD"
+    multiplier: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Perpetual:
+    """An inverse perpetual: one contract is ``contract_usd`` US dollars, settled in coin."""
+
+    symbol: str
+    contract_usd: int
+    tick_rule: TickRule
+    currency: str = "BTC"
+    multiplier: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OptionContract:
+    """One listed option. ``multiplier`` is units of the underlying in one contract."""
+
+    symbol: str
+    root: str
+    underlying: str
+    expiry: date
+    strike: Decimal
+    right: Right
+    style: Style
+    settlement: Settlement
+    tick_rule: TickRule
+    currency: str = "USD"
+    multiplier: int = 100
+
+    @property
+    def is_call(self) -> bool:
+        """True for a call."""
+        return self.right is Right.CALL
+
+
+Instrument = Equity | Index | Future | Perpetual | OptionContract
+
+
+def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
+    """Return the compact OCC symbol: root, yymmdd, C or P, strike in thousandths over 8 digits.
+
+    Raises
+    ------
+    ArgumentError
+        When the root is not 1 to 6 characters or the strike does not fit.
+
+    Examples
+    --------
+    >>> occ_symbol("AAPL", date(2025, 5, 16), Right.PUT, Decimal("207.5"))
+    'AAPL250516P00207500'
+    """
+    if not re.fullmatch(r"[A-Z0-9.]{1,6}", root):
+        raise ArgumentError("an OCC root has 1 to 6 capitals or digits", where="root", value=root)
+    thousandths = strike * 1000
+    if thousandths != int(thousandths) or not 0 < thousandths < 100_000_000:
+        raise ArgumentError(
+            "an OCC strike is above 0, below 100000 and a multiple of 0.001", where="strike", value=strike
+        )
+    return f"{root}{expiry:%y%m%d}{right.value}{int(thousandths):08d}"
+
+
+def parse_occ(symbol: str) -> tuple[str, date, Right, Decimal]:
+    """Split an OCC symbol (compact or padded to 21 characters) into root, expiry, right, strike.
+
+    Raises
+    ------
+    ArgumentError
+        When the text is not an OCC symbol.
+
+    Examples
+    --------
+    >>> parse_occ("AAPL250516P00207500")
+    ('AAPL', datetime.date(2025, 5, 16), <Right.PUT: 'P'>, Decimal('207.5'))
+    """
+    match = _OCC.match(symbol)
+    if match is None:
+        raise ArgumentError(
+            "not an OCC option symbol",
+            where="symbol",
+            value=symbol,
+            fix="write ROOT + yymmdd + C or P + strike x 1000 in 8 digits, e.g. SPY251219C00600000",
+        )
+    root, year, month, day, right, thousandths = match.groups()
+    try:
+        expiry = date(2000 + int(year), int(month), int(day))
+    except ValueError as error:
+        raise ArgumentError(
+            "the date inside the OCC symbol does not exist", where="symbol", value=symbol
+        ) from error
+    return root, expiry, Right(right), (Decimal(int(thousandths)) / 1000).normalize() + 0
+
+
+@dataclass(frozen=True, slots=True)
+class OptionClass:
+    """What all options of one root have in common."""
+
+    underlying: str
+    style: Style
+    settlement: Settlement
+    multiplier: int = 100
+
+
+INDEX_CLASSES = {
+    "SPX": OptionClass("SPX", Style.EUROPEAN, Settlement.CASH_AM),
+    "SPXW": OptionClass("SPX", Style.EUROPEAN, Settlement.CASH_PM),
+    "XSP": OptionClass("XSP", Style.EUROPEAN, Settlement.CASH_PM),
+    "NDX": OptionClass("NDX", Style.EUROPEAN, Settlement.CASH_AM),
+    "NDXP": OptionClass("NDX", Style.EUROPEAN, Settlement.CASH_PM),
+    "RUT": OptionClass("RUT", Style.EUROPEAN, Settlement.CASH_AM),
+    "RUTW": OptionClass("RUT", Style.EUROPEAN, Settlement.CASH_PM),
+    "VIX": OptionClass("VIX", Style.EUROPEAN, Settlement.CASH_AM),
+}
+"""Cash-settled index roots (Cboe product specifications). Every other root is physical, American."""
+
+
+def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
+    """Build a US listed option from its OCC symbol, with the rules of its class.
+
+    >>> us_option("SPXW210104C03700000").settlement
+    <Settlement.CASH_PM: 'cash_pm'>
+    """
+    root, expiry, right, strike = parse_occ(symbol)
+    known = INDEX_CLASSES.get(root)
+    kind = known or OptionClass(root, Style.AMERICAN, Settlement.PHYSICAL)
+    single_name = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
+    return OptionContract(
+        symbol=occ_symbol(root, expiry, right, strike),
+        root=root,
+        underlying=kind.underlying,
+        expiry=expiry,
+        strike=strike,
+        right=right,
+        style=kind.style,
+        settlement=kind.settlement,
+        tick_rule=single_name if known is None else NICKEL_DIME,
+        multiplier=kind.multiplier if multiplier is None else multiplier,
+    )
+
+
+class InstrumentBook:
+    """All instruments of a run, numbered in the order in which they were added.
+
+    The number is what events carry. Adding the same instrument twice gives the same number.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
+        self._instruments: list[Instrument] = []
+        self._id_by_symbol: dict[str, InstrumentId] = {}
+        for instrument in instruments:
+            self.add(instrument)
+
+    def add(self, instrument: Instrument) -> InstrumentId:
+        """Number an instrument.
+
+        Raises
+        ------
+        ArgumentError
+            When another instrument already goes by this symbol.
+        """
+        known = self._id_by_symbol.get(instrument.symbol)
+        if known is not None:
+            if self._instruments[known] != instrument:
+                raise ArgumentError(
+                    "two different instruments share one symbol", where="instrument", value=instrument.symbol
+                )
+            return known
+        number = InstrumentId(len(self._instruments))
+        self._instruments.append(instrument)
+        self._id_by_symbol[instrument.symbol] = number
+        return number
+
+    def id_of(self, symbol: str) -> InstrumentId:
+        """Return the number of ``symbol``.
+
+        Raises
+        ------
+        ArgumentError
+            When the book does not hold it.
+        """
+        found = self._id_by_symbol.get(symbol)
+        if found is None:
+            raise ArgumentError(
+                "no such instrument in this run",
+                where="symbol",
+                value=symbol,
+                nearest=nearest_name(symbol, self._id_by_symbol),
+            )
+        return found
+
+    def __getitem__(self, instrument_id: InstrumentId) -> Instrument:
+        return self._instruments[instrument_id]
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._id_by_symbol
+
+    def __len__(self) -> int:
+        return len(self._instruments)
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._instruments)
+
+    def options(self, underlying: str) -> Iterator[tuple[InstrumentId, OptionContract]]:
+        """Yield the options on ``underlying`` with their numbers, in the order they were added."""
+        for number, instrument in enumerate(self._instruments):
+            if isinstance(instrument, OptionContract) and instrument.underlying == underlying:
+                yield InstrumentId(number), instrument

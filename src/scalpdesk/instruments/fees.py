@@ -1,0 +1,66 @@
+"""What a trade costs beside its price. Amounts are exact, in the quote currency."""
+
+from decimal import ROUND_UP, Decimal
+
+import msgspec
+
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import CENT
+from scalpdesk.instruments.contract import Instrument, OptionContract
+
+
+class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Commissions and regulatory fees of one venue.
+
+    Parameters
+    ----------
+    per_share, per_contract
+        Commission in USD a share and a contract.
+    minimum_per_order
+        Smallest commission of one execution in USD.
+    section_31_per_million
+        SEC fee in USD per million USD sold (shares and options, sells only).
+    taf_per_share, taf_per_contract
+        FINRA trading activity fee in USD, sells only.
+    taf_cap
+        Largest TAF of one execution in USD (shares).
+    orf_per_contract
+        Options regulatory fee in USD, both sides.
+    """
+
+    per_share: Decimal = Decimal(0)
+    per_contract: Decimal = Decimal(0)
+    minimum_per_order: Decimal = Decimal(0)
+    section_31_per_million: Decimal = Decimal(0)
+    taf_per_share: Decimal = Decimal(0)
+    taf_per_contract: Decimal = Decimal(0)
+    taf_cap: Decimal = Decimal(0)
+    orf_per_contract: Decimal = Decimal(0)
+
+    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the fee of one execution in USD, regulatory parts rounded up to the cent.
+
+        ``quantity`` is unsigned contracts or shares, ``price`` per unit of the underlying.
+        """
+        is_option = isinstance(instrument, OptionContract)
+        commission = quantity * (self.per_contract if is_option else self.per_share)
+        commission = max(commission, self.minimum_per_order)
+        regulatory = quantity * self.orf_per_contract if is_option else Decimal(0)
+        if side is Side.SELL:
+            notional = quantity * price * instrument.multiplier
+            regulatory += notional * self.section_31_per_million / 1_000_000
+            taf = quantity * (self.taf_per_contract if is_option else self.taf_per_share)
+            regulatory += min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
+        return commission + regulatory.quantize(CENT, rounding=ROUND_UP)
+
+
+NO_FEES = FeeSchedule()
+
+ALPACA_FEES = FeeSchedule(
+    section_31_per_million=Decimal("27.80"),
+    taf_per_share=Decimal("0.000166"),
+    taf_per_contract=Decimal("0.00279"),
+    taf_cap=Decimal("8.30"),
+    orf_per_contract=Decimal("0.02915"),
+)
+"""No commission; the regulatory fees that brokers pass on (SEC, FINRA and OCC rates of 2025)."""

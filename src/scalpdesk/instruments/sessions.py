@@ -1,0 +1,132 @@
+"""Trading sessions, half days, expiry instants and the venues' cut-offs.
+
+The exchange calendar is ``exchange_calendars`` (imported late: it brings pandas); what it says is
+turned into plain values here, and nothing else in the product asks it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.contract import OptionContract, Settlement
+
+NEW_YORK = ZoneInfo("America/New_York")
+REGULAR_CLOSE = time(16, 0)
+LATE_CLOSE_MINUTES = 15
+"""Broad index options and ETF options with a late session trade 15 minutes past the close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of an exchange; instants in UTC nanoseconds."""
+
+    day: date
+    open_ns: int
+    close_ns: int
+
+    @property
+    def is_half_day(self) -> bool:
+        """True when the session ends before 16:00 New York."""
+        return to_new_york(self.close_ns).time() < REGULAR_CLOSE
+
+
+def to_ns(moment: datetime) -> int:
+    """UTC nanoseconds of an aware datetime, exact to the microsecond."""
+    if moment.tzinfo is None:
+        raise ArgumentError("a moment needs a time zone", where="moment", value=moment.isoformat())
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1_000
+
+
+def from_ns(ts_ns: int) -> datetime:
+    """Aware UTC datetime of UTC nanoseconds (cut to microseconds)."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ts_ns // 1_000)
+
+
+def to_new_york(ts_ns: int) -> datetime:
+    """Aware New York datetime of UTC nanoseconds."""
+    return from_ns(ts_ns).astimezone(NEW_YORK)
+
+
+def new_york_ns(day: date, clock_time: time) -> int:
+    """UTC nanoseconds of a wall time in New York."""
+    return to_ns(datetime.combine(day, clock_time, tzinfo=NEW_YORK))
+
+
+@lru_cache(maxsize=4)
+def _calendar(name: str) -> Any:
+    import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
+
+    return exchange_calendars.get_calendar(name, start="1995-01-01", end="2030-12-31")
+
+
+def is_session(day: date, calendar: str = "XNYS") -> bool:
+    """Return whether the exchange trades on ``day``."""
+    return bool(_calendar(calendar).is_session(day.isoformat()))
+
+
+@lru_cache(maxsize=4096)
+def session_on(day: date, calendar: str = "XNYS") -> Session:
+    """Return the session of ``day``.
+
+    Raises
+    ------
+    ArgumentError
+        When the exchange does not trade on that day; names the session before and after.
+    """
+    book = _calendar(calendar)
+    label = day.isoformat()
+    if not book.is_session(label):
+        before = book.date_to_session(label, direction="previous").date()
+        after = book.date_to_session(label, direction="next").date()
+        raise ArgumentError(
+            f"{calendar} does not trade on this day",
+            where="session",
+            value=label,
+            fix=f"use {before} or {after}",
+        )
+    opens = book.session_open(label).value
+    closes = book.session_close(label).value
+    return Session(day, int(opens), int(closes))
+
+
+def sessions_between(start: date, end: date, calendar: str = "XNYS") -> tuple[Session, ...]:
+    """Return all sessions from ``start`` to ``end``, both included."""
+    days = _calendar(calendar).sessions_in_range(start.isoformat(), end.isoformat())
+    return tuple(session_on(day.date(), calendar) for day in days)
+
+
+def previous_session(day: date, calendar: str = "XNYS") -> Session:
+    """Return the last session before ``day``."""
+    before = (day - timedelta(days=1)).isoformat()
+    return session_on(_calendar(calendar).date_to_session(before, direction="previous").date(), calendar)
+
+
+def next_session(day: date, calendar: str = "XNYS") -> Session:
+    """Return the first session after ``day``."""
+    after = (day + timedelta(days=1)).isoformat()
+    return session_on(_calendar(calendar).date_to_session(after, direction="next").date(), calendar)
+
+
+@lru_cache(maxsize=8192)
+def expiry_instant_ns(contract: OptionContract) -> int:
+    """Return when the option's payoff is fixed, in UTC nanoseconds.
+
+    Physical and PM-settled: the close of the expiry session (13:00 New York on a half day).
+    AM-settled: its open. A date that is no session (a Saturday expiry of old) moves back to the
+    last session before it.
+    """
+    day = contract.expiry
+    session = session_on(day) if is_session(day) else previous_session(day)
+    return session.open_ns if contract.settlement is Settlement.CASH_AM else session.close_ns
+
+
+@lru_cache(maxsize=8192)
+def last_trading_ns(contract: OptionContract) -> int:
+    """Return when trading in the option ends, in UTC nanoseconds."""
+    if contract.settlement is Settlement.CASH_AM:
+        return previous_session(contract.expiry).close_ns
+    return expiry_instant_ns(contract)
