@@ -1,0 +1,104 @@
+"""The event engine on the work of `work.py`, beside general engines."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import work
+from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
+
+NEEDS = ("scalpdesk.engine.trading_engine",)
+BACKTRADER_EVENTS = 100_000
+
+TITLE = "Event engine: a million quotes, one dead band"
+
+ABOUT = f"""\
+One instrument, {work.QUOTES:,} quotes of a seeded walk on a one-cent grid (spread one tick), one long-gamma
+position whose delta rises by 540 shares a dollar. When the net delta leaves ±{work.BAND_SHARES} shares the
+strategy sends a market order for the rounded difference; it fills at the far side of the quote that caused
+it. About 0.9 % of the quotes trade. No fee, no latency.
+
+**Same work, shown.** `benchmarks/work.py` computes fills, final holding and profit in integers. A contender
+whose fill count, holding or profit in cents differs from it stops the run.
+
+**Timed**: the engine's run, from the first event in to the last out. **Not timed, for anybody**: starting
+Python, importing, making the quotes and turning them into the engine's own event objects. The objects that
+exist before the clock starts are taken out of the garbage collector's sight for every contender
+(`gc.freeze`); this helps nautilus_trader most. Each contender runs in a process of its own, its peak memory
+is the process's, loaded quotes included.
+
+**nautilus_trader** gets `QuoteTick`s, a margin account, its default risk engine, logging off, no closing
+analysis. Its profit is summed from its fill events; its account, which rounds at each closing fill, shows
+29 cents more.
+
+**backtrader** knows bars only: each quote is one bar at the mid, cheat-on-close fills at the bar that
+caused the order, and a fixed slippage of half a tick outside the bar's range turns the mid into the bid or
+the ask, so its fill prices are those of the quotes. It runs on the first {BACKTRADER_EVENTS:,} quotes, is
+held to the answer of those, and its cost per event is compared. Its memory is for these.
+"""
+
+
+def _checked(expected: work.Answer, name: str, run: dict[str, Any]) -> dict[str, Any]:
+    got = work.Answer(run["fills"], run["position"], run["pnl_cents"])
+    if got != expected:
+        raise BenchmarkError(f"{name} did other work: {got} where {expected} is right")
+    return run
+
+
+def _us_per_event(runs: list[dict[str, Any]]) -> list[float]:
+    return [1e6 * run["seconds"] / run["events"] for run in runs]
+
+
+def _memory(runs: list[dict[str, Any]]) -> list[float]:
+    return [run["peak_rss_mb"] for run in runs]
+
+
+def measure(context: Context) -> list[Result]:
+    """Run all contenders on the same quotes and compare."""
+    quotes = work.make_quotes(SMOKE_EVENTS if context.smoke else work.QUOTES)
+    columns = context.scratch / "quotes.npz"
+    quotes.save(columns)
+    expected = work.answer(quotes)
+    print(f"  {len(quotes):,} quotes, {expected}", flush=True)
+
+    def ours(*options: str) -> dict[str, Any]:
+        return _checked(expected, "scalpdesk", context.run_ours("dead_band.py", columns, *options))
+
+    def journalled(folder: Path) -> dict[str, Any]:
+        return ours("--journal", str(folder))
+
+    contenders = {
+        "scalpdesk": ours,
+        "scalpdesk, journal on": partial(journalled, context.scratch / "journal"),
+    }
+    if not context.smoke:
+        few = work.answer(quotes.first(BACKTRADER_EVENTS))
+
+        def nautilus() -> dict[str, Any]:
+            return _checked(expected, "nautilus_trader", context.run_peer("nautilus_dead_band.py", columns))
+
+        def backtrader() -> dict[str, Any]:
+            run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS)
+            return _checked(few, "backtrader", run)
+
+        contenders |= {"nautilus_trader": nautilus, "backtrader": backtrader}
+    runs = context.interleave(contenders)
+    return _results(runs)
+
+
+def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
+    metric = "us_per_event"
+    plain = _us_per_event(runs["scalpdesk"])
+    journal = _us_per_event(runs["scalpdesk, journal on"])
+    if "nautilus_trader" not in runs:
+        return [alone("event_engine", metric, plain), alone("event_engine_journal", metric, journal)]
+    nautilus = _us_per_event(runs["nautilus_trader"])
+    backtrader = _us_per_event(runs["backtrader"])
+    memory = _memory(runs["scalpdesk"])
+    return [
+        against("event_engine", metric, plain, "nautilus_trader", nautilus, target=5.0),
+        against("event_engine", metric, plain, "backtrader", backtrader, target=30.0),
+        against("event_engine_journal", metric, journal, "nautilus_trader", nautilus, target=3.0),
+        against("event_engine", "peak_rss_mb", memory, "nautilus_trader", _memory(runs["nautilus_trader"])),
+        against("event_engine", "peak_rss_mb", memory, "backtrader", _memory(runs["backtrader"])),
+    ]

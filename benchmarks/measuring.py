@@ -1,0 +1,190 @@
+"""What every benchmark case is given and what it gives back.
+
+A case is a module in ``benchmarks/cases`` with a ``TITLE``, an ``ABOUT`` (Markdown: what is measured, how
+fairness is kept, what the figures do not say) and ``measure(context) -> list[Result]``. Nothing else has to
+be edited to add one: `run.py` finds it by its file. A case may list in ``NEEDS`` modules without which it is
+passed over.
+"""
+
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PEERS_VENV = ROOT / ".venv-peers"
+PEERS_LOCK = HERE / "peers" / "requirements.lock"
+
+SMOKE_EVENTS = 20_000
+
+
+class BenchmarkError(Exception):
+    """A program failed or did other work than its peers, so its time means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the table.
+
+    `value` and `peer_value` are medians over the rounds. `ratio` says how many times better than the peer:
+    the median of the ratios within each round, so that a slow minute of the machine meets both sides.
+    `spread` is the lowest and highest of those ratios, or of the values where there is no peer.
+    """
+
+    name: str
+    metric: str
+    value: float
+    peer: str | None
+    peer_value: float | None
+    ratio: float | None
+    spread: tuple[float, float]
+    target: float | None = None
+    """Smallest `ratio` (without a peer: largest `value`) asked for; None where nothing is."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.value <= self.target if self.ratio is None else self.ratio >= self.target
+
+    def as_json(self) -> dict[str, Any]:
+        """The seven fields of ``results.json``, rounded to five significant digits."""
+        return {
+            "name": self.name,
+            "metric": self.metric,
+            "value": _short(self.value),
+            "peer": self.peer,
+            "peer_value": None if self.peer_value is None else _short(self.peer_value),
+            "ratio": None if self.ratio is None else _short(self.ratio),
+            "spread": [_short(end) for end in self.spread],
+        }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def alone(name: str, metric: str, values: list[float], *, target: float | None = None) -> Result:
+    """A figure that stands beside no peer."""
+    return Result(
+        name, metric, statistics.median(values), None, None, None, (min(values), max(values)), target=target
+    )
+
+
+def against(
+    name: str,
+    metric: str,
+    values: list[float],
+    peer: str,
+    peer_values: list[float],
+    *,
+    lower_is_better: bool = True,
+    target: float | None = None,
+) -> Result:
+    """A figure beside a peer's, round by round."""
+    pairs = zip(values, peer_values, strict=True)
+    ratios = [theirs / ours if lower_is_better else ours / theirs for ours, theirs in pairs]
+    return Result(
+        name,
+        metric,
+        statistics.median(values),
+        peer,
+        statistics.median(peer_values),
+        statistics.median(ratios),
+        (min(ratios), max(ratios)),
+        target=target,
+    )
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of the benchmarks: how often, where, and the programs it may start.
+
+    Parameters
+    ----------
+    rounds
+        How often each contender runs; contenders take turns within a round.
+    smoke
+        Small work, our side only: shows that the measuring works, not how fast anything is.
+    scratch
+        A folder for the files of this run.
+    """
+
+    rounds: int
+    smoke: bool
+    scratch: Path
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def interleave(
+        self, contenders: Mapping[str, Callable[[], dict[str, Any]]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Run every contender once a round; the order turns by one each round."""
+        names = list(contenders)
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        for turn in range(self.rounds):
+            shift = turn % len(names)
+            for name in names[shift:] + names[:shift]:
+                run = contenders[name]()
+                runs[name].append(run)
+                if "version" in run:
+                    self.versions[name] = str(run["version"])
+                print(
+                    f"  round {turn + 1}/{self.rounds}  {name}: {run.get('seconds', 0.0):.3f} s", flush=True
+                )
+        return runs
+
+    def run_ours(self, script: str, *arguments: object) -> dict[str, Any]:
+        """Run ``benchmarks/ours/<script>`` with this interpreter in a process of its own."""
+        return self._run([sys.executable, HERE / "ours" / script, *arguments])
+
+    def run_peer(self, script: str, *arguments: object) -> dict[str, Any]:
+        """Run ``benchmarks/peers/<script>`` with the peers' interpreter, which is set up on first use."""
+        return self._run([peers_python(), HERE / "peers" / script, *arguments])
+
+    @staticmethod
+    def _run(command: list[object]) -> dict[str, Any]:
+        words = [str(word) for word in command]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+        if done.returncode != 0:
+            tail = "\n".join(done.stderr.splitlines()[-15:])
+            raise BenchmarkError(f"{Path(words[1]).name} ended with {done.returncode}:\n{tail}")
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        except (IndexError, json.JSONDecodeError) as error:
+            raise BenchmarkError(
+                f"{Path(words[1]).name} printed no JSON line but: {done.stdout[-200:]!r}"
+            ) from error
+        return answer
+
+
+def peers_python() -> Path:
+    """The interpreter of ``.venv-peers``, made from the lock when it is absent or the lock has changed."""
+    python = PEERS_VENV / "bin" / "python"
+    stamp = PEERS_VENV / ".lock-sha256"
+    wanted = hashlib.sha256(PEERS_LOCK.read_bytes()).hexdigest()
+    if python.exists() and stamp.exists() and stamp.read_text(encoding="ascii").strip() == wanted:
+        return python
+    print(f"  setting up {PEERS_VENV.name} for the peers (once)", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS_VENV)], check=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    only_hashed = [
+        "install",
+        "--no-compile",
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "-r",
+        str(PEERS_LOCK),
+    ]
+    subprocess.run([*pip, *only_hashed], check=True)
+    stamp.write_text(wanted + "\n", encoding="ascii")
+    return python

@@ -1,0 +1,85 @@
+"""Measure scalpdesk beside its peers: ``python benchmarks/run.py``.
+
+Cases are the modules of ``benchmarks/cases``; see `measuring` for what one consists of. A full run writes
+``benchmarks/results.json`` and ``docs/benchmarks.md``. ``--smoke`` runs small work on our side only, checks
+that its answer is right, and writes nothing.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+from measuring import HERE, ROOT, BenchmarkError, Context, Result
+from report import machine, write_json, write_page
+
+
+def case_names() -> list[str]:
+    """Names of all cases, in the order of their files."""
+    return sorted(path.stem for path in (HERE / "cases").glob("*.py") if not path.stem.startswith("_"))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run.py", description="Measure scalpdesk beside its peers."
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="rounds of each contender (default 3)"
+    )
+    parser.add_argument(
+        "--case", action="append", choices=case_names(), help="only this case; may be repeated"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="small work, one round, no peers, nothing written"
+    )
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, not {arguments.rounds}")
+    return arguments
+
+
+def main() -> int:
+    """Run the chosen cases; 1 when a contender failed or did other work."""
+    arguments = _arguments()
+    names = arguments.case or case_names()
+    complete = not arguments.case
+    facts = machine()
+    results: list[Result] = []
+    sections: list[tuple[str, str, list[Result]]] = []
+    with tempfile.TemporaryDirectory(prefix="scalpdesk-bench-") as scratch:
+        context = Context(1 if arguments.smoke else arguments.rounds, arguments.smoke, Path(scratch))
+        for name in names:
+            case: ModuleType = importlib.import_module(f"cases.{name}")
+            missing = [need for need in getattr(case, "NEEDS", ()) if importlib.util.find_spec(need) is None]
+            if missing:
+                print(f"{name}: not run, needs {', '.join(missing)}", file=sys.stderr)
+                complete = False
+                continue
+            print(case.TITLE, flush=True)
+            try:
+                found = case.measure(context)
+            except BenchmarkError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                return 1
+            for result in found:
+                beside = "" if result.ratio is None else f"  {result.ratio:.3g} x {result.peer}"
+                missed = "  (target missed)" if result.met is False and not arguments.smoke else ""
+                print(f"  {result.name} {result.metric} {result.value:.4g}{beside}{missed}")
+            results += found
+            sections.append((case.TITLE, case.ABOUT, found))
+    if arguments.smoke:
+        return 0
+    if not complete:
+        print("only some cases were run: results.json and docs/benchmarks.md are left as they are")
+        return 0
+    write_json(HERE / "results.json", results)
+    write_page(ROOT / "docs" / "benchmarks.md", sections, context.versions, facts, context.rounds)
+    print("wrote benchmarks/results.json and docs/benchmarks.md")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
