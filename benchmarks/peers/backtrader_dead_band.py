@@ -15,6 +15,7 @@ import gc
 import json
 import sys
 import time
+from pathlib import Path
 
 import backtrader as bt
 import numpy as np
@@ -79,8 +80,8 @@ class DeadBand(bt.Strategy):
 
 def peak_rss_mb():
     """High-water mark of this program; `getrusage` would start from that of the program that began it."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def main():
