@@ -135,7 +135,7 @@ class Context:
                 run = contenders[name]()
                 runs[name].append(run)
                 if "version" in run:
-                    self.versions[name] = str(run["version"])
+                    self.versions[name.partition(",")[0]] = str(run["version"])
                 print(
                     f"  round {turn + 1}/{self.rounds}  {name}: {run.get('seconds', 0.0):.3f} s", flush=True
                 )

@@ -9,6 +9,7 @@ from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, al
 
 NEEDS = ("scalpdesk.engine.trading_engine",)
 BACKTRADER_EVENTS = 100_000
+LEAN_BACKTRADER = "backtrader, observers off"
 
 TITLE = "Event engine: a million quotes, one dead band"
 
@@ -34,7 +35,9 @@ analysis. Its profit is summed from its fill events; its account, which rounds a
 **backtrader** knows bars only: each quote is one bar at the mid, cheat-on-close fills at the bar that
 caused the order, and a fixed slippage of half a tick outside the bar's range turns the mid into the bid or
 the ask, so its fill prices are those of the quotes. It runs on the first {BACKTRADER_EVENTS:,} quotes, is
-held to the answer of those, and its cost per event is compared. Its memory is for these.
+held to the answer of those, and its cost per event is compared. Its memory is for these. `backtrader` is
+`Cerebro()` as it comes, with the observers that follow cash, value and trades; the line with observers off
+is the least it can do.
 """
 
 
@@ -77,11 +80,15 @@ def measure(context: Context) -> list[Result]:
         def nautilus() -> dict[str, Any]:
             return _checked(expected, "nautilus_trader", context.run_peer("nautilus_dead_band.py", columns))
 
-        def backtrader() -> dict[str, Any]:
-            run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS)
+        def backtrader(*options: str) -> dict[str, Any]:
+            run = context.run_peer("backtrader_dead_band.py", columns, BACKTRADER_EVENTS, *options)
             return _checked(few, "backtrader", run)
 
-        contenders |= {"nautilus_trader": nautilus, "backtrader": backtrader}
+        contenders |= {
+            "nautilus_trader": nautilus,
+            "backtrader": backtrader,
+            LEAN_BACKTRADER: partial(backtrader, "--no-observers"),
+        }
     runs = context.interleave(contenders)
     return _results(runs)
 
@@ -94,10 +101,12 @@ def _results(runs: dict[str, list[dict[str, Any]]]) -> list[Result]:
         return [alone("event_engine", metric, plain), alone("event_engine_journal", metric, journal)]
     nautilus = _us_per_event(runs["nautilus_trader"])
     backtrader = _us_per_event(runs["backtrader"])
+    lean = _us_per_event(runs[LEAN_BACKTRADER])
     memory = _memory(runs["scalpdesk"])
     return [
         against("event_engine", metric, plain, "nautilus_trader", nautilus, target=5.0),
         against("event_engine", metric, plain, "backtrader", backtrader, target=30.0),
+        against("event_engine", metric, plain, LEAN_BACKTRADER, lean),
         against("event_engine_journal", metric, journal, "nautilus_trader", nautilus, target=3.0),
         against("event_engine", "peak_rss_mb", memory, "nautilus_trader", _memory(runs["nautilus_trader"])),
         against("event_engine", "peak_rss_mb", memory, "backtrader", _memory(runs["backtrader"])),

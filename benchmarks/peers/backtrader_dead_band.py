@@ -7,7 +7,8 @@ to leave the bar's range, moves the mid to the bid or the ask. The fill prices a
 quotes.
 
 Timed: from the strategy's start to the end of ``Cerebro.run``. The feed is preloaded before (backtrader's own
-default) and not timed; observers, which backtrader adds by default for plots, are off.
+default) and not timed. The observers that ``Cerebro()`` adds (cash, value, trades) stay on unless the third
+argument is ``--no-observers``.
 """
 
 import datetime as dt
@@ -90,7 +91,7 @@ def main():
     bids, asks = quotes["bid_ticks"][:count], quotes["ask_ticks"][:count]
     epoch_day = bt.date2num(dt.datetime(1970, 1, 1))  # noqa: DTZ001 - backtrader's dates are naive
     days = epoch_day + quotes["ts_ns"][:count] / 86_400e9
-    cerebro = bt.Cerebro(stdstats=False)
+    cerebro = bt.Cerebro(stdstats="--no-observers" not in sys.argv[3:])
     cerebro.adddata(Mid(days=days.tolist(), mids=((bids + asks) / 200.0).tolist()))
     cerebro.broker.setcash(CASH)
     cerebro.broker.set_coc(True)
