@@ -1,0 +1,151 @@
+"""How a command is declared: every one has ``--json``, ``--debug`` and an example in its help."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from scalpdesk.cli.output import log_to_stderr
+from scalpdesk.core.errors import ConfigError, nearest_name
+
+Body = Callable[..., int | None]
+"""A command's function: takes ``as_json`` and its options; returns an exit code, None for success."""
+
+EXIT_CODES = "Exit codes: 0 success; 1 a failed check or run; 2 wrong use or configuration; 130 interrupted."
+
+
+class DeskCommand(click.Command):
+    """A command whose help ends with examples."""
+
+    examples: tuple[str, ...] = ()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples below the options, one a line."""
+        with formatter.section("Examples" if len(self.examples) > 1 else "Example"):
+            for example in self.examples:
+                formatter.write(f"{' ' * formatter.current_indent}{example}\n")
+        super().format_epilog(ctx, formatter)
+
+
+def _start_logging(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    log_to_stderr(debug=value)
+    return value
+
+
+def desk_command(
+    name: str, *, example: str | Sequence[str], group: click.Group | None = None
+) -> Callable[[Body], DeskCommand]:
+    """Declare a command of the desk.
+
+    Adds ``--json`` (passed as ``as_json: bool``) and ``--debug`` (handled by ``main``), puts the
+    examples in the help and returns the function's value as the exit code (None is 0). A function's
+    docstring is its help. Use it as the outermost decorator; options and arguments go below it.
+
+    Parameters
+    ----------
+    name
+        The word on the command line.
+    example
+        One command line, or several, shown in the help as they would be typed.
+    group
+        The group to add the command to, for commands below ``data`` or ``config``.
+    """
+
+    def declare(body: Body) -> DeskCommand:
+        function: Any = click.option(
+            "--debug",
+            is_flag=True,
+            expose_value=False,
+            callback=_start_logging,
+            help="Log everything to stderr and show tracebacks.",
+        )(body)
+        function = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")(
+            function
+        )
+        command = click.command(name, cls=DeskCommand)(function)
+        command.examples = (example,) if isinstance(example, str) else tuple(example)
+        if group is not None:
+            group.add_command(command)
+        return command
+
+    return declare
+
+
+def settings_options(body: Body) -> Body:
+    """Add ``--config FILE`` (``config_file: str | None``) and ``--set KEY=VALUE`` (``overrides: tuple``)."""
+    body = click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Set one key; a key of the strategy or a full path. May be repeated.",
+    )(body)
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        default=None,
+        help="TOML or YAML file [default: scalpdesk.toml or params.yaml here].",
+    )(body)
+
+
+class DeskGroup(click.Group):
+    """A group that answers an unknown name with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command named first in ``args``.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such command.
+        """
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is not None:
+            return name, command, args[1:]
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        raise ConfigError(
+            "unknown command",
+            where=ctx.command_path,
+            value=name,
+            nearest=nearest_name(name, self.list_commands(ctx)),
+            fix=f"{ctx.command_path} --help",
+        )
+
+
+class LazyGroup(DeskGroup):
+    """A group that knows its commands by name and imports one only when it is called.
+
+    Parameters
+    ----------
+    table
+        Command name to (``module:attribute``, one line of help).
+    """
+
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return [*self._table, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or None when the table does not know it."""
+        if cmd_name not in self._table:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._table[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table without importing any command."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[1]) for name, entry in self._table.items()])

@@ -1,0 +1,127 @@
+"""The ``scalpdesk`` command: which commands there are, and how every one of them fails.
+
+Nothing heavy is imported here: each command lives in a module that is imported when it is called,
+so that ``scalpdesk --help`` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from scalpdesk import __version__
+from scalpdesk.cli.command import EXIT_CODES, LazyGroup
+from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
+    "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
+    "replay": ("scalpdesk.cli.trade:replay", "Run a journal again; --verify compares every decision."),
+    "report": ("scalpdesk.cli.trade:report", "Explain a finished run: P&L by Greek, hedges, costs."),
+    "runs": ("scalpdesk.cli.trade:runs", "List the runs on record."),
+    "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import."),
+    "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
+    "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
+    "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
+    "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
+    "init": ("scalpdesk.cli.init:init", "Write a commented scalpdesk.toml and .env.example."),
+    "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
+    "selftest": ("scalpdesk.cli.selftest:selftest", "Compute worked cases and compare with their answers."),
+}
+
+EXTRA_OF_MODULE = {"psycopg": "postgres"}
+"""Extra to install when a command needs a module that the core does not bring."""
+
+
+@click.group(
+    "scalpdesk",
+    cls=LazyGroup,
+    table=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="scalpdesk")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and log to stderr.")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """A desk for gamma scalping and short-dated option scalping.
+
+    Start with: scalpdesk demo
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        The words after ``scalpdesk``; those of the process when None.
+
+    Returns
+    -------
+    int
+        0 success, 1 a failed check or run, 2 wrong use or configuration, 130 interrupted.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
+        root.main(args, prog_name="scalpdesk")
+    as_json, debug = "--json" in args, "--debug" in args
+    try:
+        with root.make_context("scalpdesk", args) as ctx:
+            result = root.invoke(ctx)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        return _leave_pipe()
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as problem:  # noqa: BLE001 - the edge of the program: every failure takes one shape here
+        if debug:
+            _print_traceback()
+        refusal = _as_refusal(problem)
+        print_error(refusal, as_json=as_json)
+        return refusal.exit_code
+    return result if type(result) is int else EXIT_OK
+
+
+def _as_refusal(problem: Exception) -> ScalpdeskError:
+    """Return any failure in the one shape that users see."""
+    if isinstance(problem, ScalpdeskError):
+        return problem
+    if isinstance(problem, click.ClickException):
+        return usage_refusal(problem)
+    if isinstance(problem, ModuleNotFoundError) and problem.name in EXTRA_OF_MODULE:
+        extra = EXTRA_OF_MODULE[problem.name]
+        return ConfigError(
+            "this needs a package that is not installed",
+            where=problem.name,
+            fix=f'pip install "scalpdesk[{extra}]"',
+        )
+    message = f"{type(problem).__name__}: {problem}".strip().rstrip(":").partition("\n")[0]
+    return ScalpdeskError(
+        f"unexpected {message}",
+        fix="run again with --debug for the traceback",
+    )
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc(file=sys.stderr)
+
+
+def _leave_pipe() -> int:
+    """End quietly when the reader of our output has gone (``scalpdesk runs | head``)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

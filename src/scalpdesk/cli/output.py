@@ -1,0 +1,89 @@
+"""What a command writes: one JSON document or text on stdout, everything else on stderr."""
+
+import json
+import logging
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+
+from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_INTERRUPTED = 130
+
+
+def print_json(document: object) -> None:
+    """Write ``document`` as the one JSON document on stdout; exact amounts become strings."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return str(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return str(value)
+
+
+def print_error(error: ScalpdeskError, *, as_json: bool) -> None:
+    """Show a refusal: its lines on stderr, or ``{"error": …}`` on stdout for ``--json``."""
+    if as_json:
+        facts = error.as_dict()
+        print_json({"error": {"type": facts.pop("error"), **facts}})
+    else:
+        click.echo(f"error: {error.render()}", err=True)
+
+
+def console() -> "Console":
+    """Return a rich console on stdout; without a terminal it is 100 columns wide and uncoloured."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+
+def log_to_stderr(*, debug: bool) -> None:
+    """Send log records to stderr: warnings, or everything with ``debug``."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if debug else logging.WARNING,
+        force=True,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+
+
+def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
+    """Return click's complaint in the shape of our own refusals, with the nearest valid name."""
+    ctx = getattr(problem, "ctx", None)
+    path = ctx.command_path if ctx is not None else "scalpdesk"
+    fix = f"{path} --help"
+    if isinstance(problem, click.NoSuchOption):
+        known = [o for p in ctx.command.get_params(ctx) for o in p.opts] if ctx is not None else []
+        return ConfigError(
+            "unknown option",
+            where=path,
+            value=problem.option_name,
+            nearest=nearest_name(problem.option_name, known),
+            fix=fix,
+        )
+    if isinstance(problem, click.MissingParameter):
+        return ConfigError(problem.format_message().rstrip("."), where=path, fix=fix)
+    if isinstance(problem, click.BadParameter):
+        return _bad_parameter(problem, path, fix)
+    return ConfigError(problem.format_message().rstrip("."), where=path, fix=fix)
+
+
+def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> ScalpdeskError:
+    hint = problem.param.get_error_hint(problem.ctx) if problem.param is not None else problem.param_hint
+    where = f"{path} {hint}".replace("'", "").strip() if hint else path
+    value = problem.message.split("'")[1] if problem.message.count("'") >= 2 else None
+    nearest = None
+    if problem.param is not None and isinstance(problem.param.type, click.Choice) and value is not None:
+        nearest = nearest_name(value, [str(choice) for choice in problem.param.type.choices])
+    what = problem.message.rstrip(".")
+    if value is None:
+        return ConfigError(what, where=where, nearest=nearest, fix=fix)
+    return ConfigError(what, where=where, value=value, nearest=nearest, fix=fix)

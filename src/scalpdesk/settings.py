@@ -1,0 +1,267 @@
+"""The configuration of a desk: its sections, their defaults, and how the sources are laid over them.
+
+Later sources win: defaults, ``scalpdesk.toml`` (or ``params.yaml``, or ``--config FILE``), ``.env``,
+the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.settings_schema import Schema, Secret, plain
+from scalpdesk.settings_sources import (
+    Entry,
+    KeyPath,
+    dotted,
+    find_config_file,
+    read_dotenv,
+    read_environment,
+    read_file,
+    read_override,
+)
+
+NonNegative = Annotated[float, Meta(ge=0)]
+
+
+class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the desk keeps its runs and what its account is called."""
+
+    runs_dir: str = "runs"
+    """Folder of the run journals and of their database, relative to where the command starts."""
+    account: str = "simulated"
+    currency: str = "USD"
+    paper: bool = True
+    """Trade a venue's paper account; false is only looked at once the desk is armed."""
+    strategy_mode: str | None = None
+
+
+class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The market data catalogue."""
+
+    catalog: str = "catalog"
+    """Folder of the Parquet catalogue."""
+    max_side_age_seconds: NonNegative | None = None
+    """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""
+
+
+class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The simulated venue."""
+
+    fill_model: str = "cross"
+    """``cross``, ``mid``, ``queue``, ``adverse``, or the name of a module in ``simulation/fills``."""
+    fill_model_hedge: str | None = None
+    """Fill model of the hedges in the underlying; None is the same as ``fill_model``."""
+    latency_ms: NonNegative = 0.0
+    starting_cash: Decimal = Decimal(100_000)
+    fees: Literal["none", "alpaca"] = "none"
+    seed: int = 1
+    positions: dict[str, int | Decimal] = {}
+    """Shares or contracts held at the start, by symbol."""
+
+
+class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a quote is too old to act on."""
+
+    stale_seconds_underlying: NonNegative = 5.0
+    stale_seconds_option: NonNegative = 60.0
+    gex_value: str | None = None
+    """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
+
+
+class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Interest rates, continuously compounded, as fractions a year."""
+
+    flat: float | None = None
+    """One rate for every maturity, instead of the data set's curve."""
+    default: float = 0.05
+    """Rate where the data set has no curve."""
+
+
+class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys of the venues and stores; best kept in ``.env``."""
+
+    trading_api_key: Secret | None = None
+    trading_api_secret: Secret | None = None
+    st0cka_key: Secret | None = None
+    st0cka_secret: Secret | None = None
+    firebase_project_id: str | None = None
+    google_application_credentials: str | None = None
+    """Path of the key file."""
+    firestore_emulator_host: str | None = None
+
+
+class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every section of the configuration."""
+
+    desk: DeskSection = DeskSection()
+    data: DataSection = DataSection()
+    simulation: SimulationSection = SimulationSection()
+    marketdata: MarketDataSection = MarketDataSection()
+    risk: RiskLimits = RiskLimits()
+    rates: RatesSection = RatesSection()
+    credentials: CredentialsSection = CredentialsSection()
+    strategies: dict[str, Any] = {}
+    """Settings by strategy, each checked against the strategy's own ``Config``."""
+
+
+class ManyConfigError(ConfigError):
+    """Several keys are wrong; all of them are shown at once.
+
+    Parameters
+    ----------
+    errors
+        One refusal for each key, at least one.
+    """
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(f"{len(errors)} keys of the configuration are wrong")
+
+    def render(self) -> str:
+        """Return all refusals, one below the other."""
+        return "\n".join([self.what, *(error.render() for error in self.errors)])
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the facts of all refusals for ``--json``."""
+        return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """What the sources add up to."""
+
+    config: DeskConfig
+    strategy: str | None
+    strategy_config: Any
+    """The strategy's ``Config``; None when no strategy was asked for."""
+    sources: dict[str, str] = field(repr=False)
+    """Source of every key by its dotted path: ``default``, ``scalpdesk.toml:12``, ``--set`` …"""
+    config_file: Path | None = None
+
+    def effective(self) -> dict[str, Any]:
+        """Return every value as plain JSON-able data, secrets masked."""
+        tree: dict[str, Any] = plain(self.config)
+        if self.strategy is not None:
+            tree["strategies"] = tree["strategies"] | {self.strategy: plain(self.strategy_config)}
+        return tree
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal."""
+        tree = self.effective()
+        tree.pop("credentials")
+        tree["strategies"] = {k: v for k, v in tree["strategies"].items() if k == self.strategy}
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_settings(
+    strategy: str | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> LoadedSettings:
+    """Read all sources and lay them over one another.
+
+    Parameters
+    ----------
+    strategy
+        Strategy whose ``Config`` is wanted and to which ``--set`` keys belong first.
+    config_file
+        File to read instead of the one found in ``cwd``.
+    overrides
+        ``KEY=VALUE`` texts of the command line.
+    environ
+        The process's environment; none when None. Its names win over ``.env``.
+    cwd
+        Folder of ``scalpdesk.toml`` and ``.env``.
+
+    Returns
+    -------
+    LoadedSettings
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, a value of the wrong type, a file that does not parse: with the key's path,
+        file and line, the nearest known key and the fix. Several at once come as :class:`ManyConfigError`.
+    """
+    folder = cwd or Path()
+    path = find_config_file(config_file, folder)
+    entries = read_file(path) if path is not None else []
+    real = dict(environ or {})
+    from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
+    entries += read_environment(from_dotenv, ".env")
+    entries += read_environment(real)
+    errors: list[ConfigError] = []
+    for text in overrides:
+        try:
+            entries.append(read_override(text))
+        except ConfigError as error:
+            errors.append(error)
+    schema = Schema(DeskConfig, _strategy_config_type, strategy)
+    values: dict[KeyPath, Entry] = {}
+    for entry in entries:
+        try:
+            placed = schema.place(entry)
+        except ConfigError as error:
+            if all(error.render() != known.render() for known in errors):  # an unknown section counts once
+                errors.append(error)
+        else:
+            values[placed.path] = placed
+    if errors:
+        raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
+    return _lay_over(strategy, schema, values, path)
+
+
+def _strategy_config_type(name: str) -> type[Struct]:
+    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - imported when a strategy is named
+
+    return find_strategy(name).Config
+
+
+def _lay_over(
+    strategy: str | None, schema: Schema, values: dict[KeyPath, Entry], path: Path | None
+) -> LoadedSettings:
+    tree = _tree(values)
+    sections = tree.pop("strategies", {})
+    config = schema.convert(DeskConfig, {**tree, "strategies": sections}, (), values)
+    configs = {
+        name: schema.convert(
+            _strategy_config_type(name), sections.get(name, {}), ("strategies", name), values
+        )
+        for name in dict.fromkeys([*sections, *([strategy] if strategy else [])])
+    }
+    sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ()) if key[0] != "strategies"}
+    for name, chosen in configs.items():
+        sources |= {dotted(("strategies", name, *key)): "default" for key in _leaf_paths(plain(chosen), ())}
+    sources |= {dotted(key): entry.source for key, entry in values.items()}
+    return LoadedSettings(config, strategy, configs.get(strategy or ""), sources, path)
+
+
+def _tree(values: Mapping[KeyPath, Entry]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, entry in values.items():
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = entry.value
+    return tree
+
+
+def _leaf_paths(tree: Mapping[str, Any], prefix: KeyPath) -> list[KeyPath]:
+    paths: list[KeyPath] = []
+    for key, value in tree.items():
+        path = (*prefix, key)
+        paths += _leaf_paths(value, path) if isinstance(value, dict) and value else [path]
+    return paths

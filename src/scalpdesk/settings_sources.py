@@ -1,0 +1,273 @@
+"""Where settings come from: TOML and YAML files, the environment, ``.env``; each value with its place."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dotenv import dotenv_values
+
+from scalpdesk.core.errors import ConfigError, nearest_name
+
+KeyPath = tuple[str, ...]
+
+ENVIRONMENT_PREFIX = "SCALPDESK_"
+
+OVERRIDE = "--set"
+
+GAMMA_SCALPER = ("strategies", "gamma-scalper")
+
+LEGACY_NAMES: dict[str, KeyPath] = {
+    "HEDGING_ASSET": (*GAMMA_SCALPER, "underlying"),
+    "HEDGING_DELTA_THRESHOLD": (*GAMMA_SCALPER, "hedge", "threshold_shares"),
+    "INITIALIZATION_MODE": (*GAMMA_SCALPER, "mode"),
+    "STRATEGY_MULTIPLIER": (*GAMMA_SCALPER, "straddles"),
+    "MIN_EXPIRATION_DAYS": (*GAMMA_SCALPER, "selection", "min_expiration_days"),
+    "MAX_EXPIRATION_DAYS": (*GAMMA_SCALPER, "selection", "max_expiration_days"),
+    "MIN_OPEN_INTEREST": (*GAMMA_SCALPER, "selection", "min_open_interest"),
+    "THETA_WEIGHT": (*GAMMA_SCALPER, "selection", "theta_weight_days"),
+    "PRICE_CHANGE_THRESHOLD": (*GAMMA_SCALPER, "triggers", "price_change_usd"),
+    "HEARTBEAT_TRIGGER_SECONDS": (*GAMMA_SCALPER, "triggers", "heartbeat_seconds"),
+    "DEFAULT_RISK_FREE_RATE": ("rates", "default"),
+    "IS_PAPER_TRADING": ("desk", "paper"),
+    "STRATEGY_MODE": ("desk", "strategy_mode"),
+    "GEX_VALUE": ("marketdata", "gex_value"),
+    "TRADING_API_KEY": ("credentials", "trading_api_key"),
+    "TRADING_API_SECRET": ("credentials", "trading_api_secret"),
+    "ST0CKAKEY": ("credentials", "st0cka_key"),
+    "ST0CKASECRET": ("credentials", "st0cka_secret"),
+    "FIREBASE_PROJECT_ID": ("credentials", "firebase_project_id"),
+    "GOOGLE_APPLICATION_CREDENTIALS": ("credentials", "google_application_credentials"),
+    "FIRESTORE_EMULATOR_HOST": ("credentials", "firestore_emulator_host"),
+}
+"""Names that users of earlier programs have in their environment, and the keys they set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value handed in: where it belongs, what it is, where it was found."""
+
+    path: KeyPath
+    value: Any
+    source: str
+    """``scalpdesk.toml:12``, ``environment NAME``, ``.env NAME`` or ``--set``."""
+    is_text: bool = False
+    """The value came as text and is read as its key's type."""
+    places: Mapping[KeyPath, str] = field(default_factory=dict, repr=False, compare=False)
+    """Sources of the file's other keys and sections, to name the one that is wrong."""
+
+
+def dotted(path: KeyPath) -> str:
+    """Return ``path`` as it is written on the command line."""
+    return ".".join(path)
+
+
+def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
+    """Return the configuration file to read: the named one, ``scalpdesk.toml`` or ``params.yaml`` in ``cwd``.
+
+    Raises
+    ------
+    ConfigError
+        When the named file is not there.
+    """
+    if config_file is not None:
+        path = cwd / config_file
+        if not path.is_file():
+            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise ConfigError(
+                "there is no such configuration file",
+                where="--config",
+                value=str(config_file),
+                nearest=nearest_name(path.name, beside),
+                fix="scalpdesk init writes a commented scalpdesk.toml",
+            )
+        return path
+    for name in ("scalpdesk.toml", "params.yaml"):
+        if (cwd / name).is_file():
+            return cwd / name
+    return None
+
+
+def read_file(path: Path) -> list[Entry]:
+    """Return every value of a TOML or YAML file with its line.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read or is not valid, with the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(
+            "the configuration file cannot be read",
+            where=str(path),
+            value=str(problem),
+            fix="save it as UTF-8",
+        ) from problem
+    if path.suffix in {".yaml", ".yml"}:
+        tree, lines = _parse_yaml(text, path)
+    else:
+        tree, lines = _parse_toml(text, path)
+    places = {key: f"{path.name}:{line}" for key, line in lines.items()}
+    return [Entry(key, value, places.get(key, path.name), places=places) for key, value in _leaves(tree, ())]
+
+
+def _leaves(tree: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    for key, value in tree.items():
+        path = (*prefix, str(key))
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _parse_toml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        found = re.search(r"line (\d+)", str(problem))
+        line = int(found.group(1)) if found else len(text.splitlines())
+        source_lines = text.splitlines()
+        raise ConfigError(
+            f"the file is not valid TOML: {problem}",
+            where=f"{path.name}:{line}",
+            value=source_lines[line - 1].strip() if 0 < line <= len(source_lines) else "",
+            fix='write key = value below a [section]; text in "quotes"',
+        ) from problem
+    return tree, _toml_lines(text)
+
+
+_TOML_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_TOML_KEY = re.compile(
+    r"""^\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""
+)
+_TOML_WORD = re.compile(r"""[{,]\s*("[^"]*"|'[^']*'|[A-Za-z0-9_-]+)\s*=""")
+_TOML_PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+
+
+def _toml_lines(text: str) -> dict[KeyPath, int]:
+    """Return the line of every key; tomllib keeps none, so the text is scanned as tables and keys."""
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TOML_HEADER.match(line):
+            table = _toml_words(header.group(1))
+            lines.setdefault(table, number)
+        elif key := _TOML_KEY.match(line):
+            path = (*table, *_toml_words(key.group(1)))
+            lines.setdefault(path, number)
+            for inline in _TOML_WORD.finditer(line, key.end()):  # the keys of an inline table
+                lines.setdefault((*path, *_toml_words(inline.group(1))), number)
+    return lines
+
+
+def _toml_words(text: str) -> KeyPath:
+    return tuple(a or b or c for a, b, c in _TOML_PART.findall(text))
+
+
+def _parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        raise ConfigError(
+            f"the file is not valid YAML: {getattr(problem, 'problem', None) or 'it cannot be parsed'}",
+            where=f"{path.name}:{mark.line + 1}" if mark is not None else path.name,
+            fix="indent with spaces and write key: value",
+        ) from problem
+    if tree is None:
+        return {}, {}
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            "the file must hold sections",
+            where=f"{path.name}:1",
+            fix="start with a section such as simulation:",
+        )
+    return tree, dict(_yaml_lines(node, ()))
+
+
+def _yaml_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*prefix, str(key.value))
+            yield path, key.start_mark.line + 1
+            yield from _yaml_lines(value, path)
+
+
+def read_environment(environ: Mapping[str, str], label: str = "environment") -> list[Entry]:
+    """Return the values that ``environ`` sets, by ``SCALPDESK_SECTION__KEY`` or by an earlier program's name.
+
+    An empty value counts as not set. The ``SCALPDESK_`` name wins where both are given.
+    """
+    legacy = [
+        Entry(LEGACY_NAMES[name], value, f"{label} {name}", is_text=True)
+        for name, value in environ.items()
+        if name in LEGACY_NAMES and value
+    ]
+    own = [
+        Entry(
+            tuple(name.removeprefix(ENVIRONMENT_PREFIX).split("__")), value, f"{label} {name}", is_text=True
+        )
+        for name, value in environ.items()
+        if name.startswith(ENVIRONMENT_PREFIX) and value
+    ]
+    return legacy + own
+
+
+def read_override(text: str) -> Entry:
+    """Return the value that ``--set KEY=VALUE`` gives.
+
+    Raises
+    ------
+    ConfigError
+        When the text has no key or no equals sign.
+    """
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise ConfigError(
+            "an override is written KEY=VALUE",
+            where="--set",
+            value=text,
+            fix="--set simulation.latency_ms=50",
+        )
+    return Entry(path, value.strip(), OVERRIDE, is_text=True)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Return the names of a ``.env`` file; without the file, none.
+
+    Raises
+    ------
+    ConfigError
+        When a name is nearly one of those known: a slip of the pen would otherwise pass in silence.
+    """
+    if not path.is_file():
+        return {}
+    values = {name: value for name, value in dotenv_values(path).items() if value is not None}
+    for name in values:
+        near = nearest_name(name, LEGACY_NAMES)
+        if name not in LEGACY_NAMES and near is not None and _edits_apart(name, near) <= 2:
+            raise ConfigError(
+                "unknown name in .env",
+                where=f"{path.name}: {name}",
+                value=name,
+                nearest=near,
+                fix=f"rename it to {near}",
+            )
+    return values
+
+
+def _edits_apart(left: str, right: str) -> int:
+    """Return the number of single-character edits between two names (Levenshtein)."""
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, start=1):
+        previous, row = row, [i]
+        for j, b in enumerate(right, start=1):
+            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (a != b)))
+    return row[-1]

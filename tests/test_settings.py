@@ -1,0 +1,285 @@
+import json
+import pickle
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from scalpdesk import settings
+from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.settings import ManyConfigError, load_settings
+from scalpdesk.settings_schema import Secret
+
+
+class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    threshold_shares: float = 2.0
+    band: Literal["fixed", "zakamouline"] = "fixed"
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    min_expiration_days: int = 30
+    max_expiration_days: int = 90
+    expiries: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.min_expiration_days > self.max_expiration_days:
+            raise ArgumentError(
+                "the window is empty", where="selection.min_expiration_days", value=self.min_expiration_days
+            )
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    underlying: str = "SPY"
+    straddles: int = 1
+    stop_frac: float | None = 0.3
+    hedge: Hedge = Hedge()
+    selection: Selection = Selection()
+
+
+def _config_of(name: str) -> type[Config]:
+    if name != "gamma-scalper":
+        raise ConfigError(
+            "unknown strategy", where="strategy", value=name, nearest=nearest_name(name, ["gamma-scalper"])
+        )
+    return Config
+
+
+@pytest.fixture(autouse=True)
+def _strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_strategy_config_type", _config_of)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Any]:
+    def load(toml: str = "", strategy: str | None = "gamma-scalper", **more: Any) -> Any:
+        if toml:
+            (tmp_path / "scalpdesk.toml").write_text(toml)
+        return load_settings(strategy, cwd=tmp_path, **more)
+
+    return load
+
+
+def test_without_sources_every_value_is_the_default(load):
+    loaded = load()
+    assert loaded.config == settings.DeskConfig()
+    assert loaded.strategy_config == Config()
+    assert set(loaded.sources.values()) == {"default"}
+    assert "strategies.gamma-scalper.hedge.threshold_shares" in loaded.sources
+
+
+def test_later_sources_win_and_keep_their_place(load, tmp_path):
+    toml = "[simulation]\nlatency_ms = 1\nseed = 2\nstarting_cash = 5\n"
+    toml += "[strategies.gamma-scalper]\nstraddles = 2\n"
+    (tmp_path / ".env").write_text("SCALPDESK_SIMULATION__LATENCY_MS=2\nSCALPDESK_SIMULATION__SEED=3\n")
+    loaded = load(
+        toml,
+        environ={"SCALPDESK_SIMULATION__SEED": "4", "SCALPDESK_STRATEGIES__GAMMA_SCALPER__STRADDLES": "5"},
+        overrides=["straddles=6"],
+    )
+    assert loaded.config.simulation.starting_cash == Decimal(5)
+    assert loaded.config.simulation.latency_ms == 2.0
+    assert loaded.config.simulation.seed == 4
+    assert loaded.strategy_config.straddles == 6
+    assert loaded.sources["simulation.starting_cash"] == "scalpdesk.toml:4"
+    assert loaded.sources["simulation.latency_ms"] == ".env SCALPDESK_SIMULATION__LATENCY_MS"
+    assert loaded.sources["simulation.seed"] == "environment SCALPDESK_SIMULATION__SEED"
+    assert loaded.sources["strategies.gamma-scalper.straddles"] == "--set"
+
+
+def test_environment_beats_the_file(load):
+    loaded = load("[simulation]\nseed = 2\n", environ={"SCALPDESK_SIMULATION__SEED": "4"})
+    assert loaded.config.simulation.seed == 4
+
+
+def test_names_of_earlier_programs_are_read(load, tmp_path):
+    (tmp_path / ".env").write_text('HEDGING_ASSET="QQQ"\nIS_PAPER_TRADING="true"\nTRADING_API_KEY="PK123"\n')
+    loaded = load(environ={"HEDGING_DELTA_THRESHOLD": "1.7", "MIN_EXPIRATION_DAYS": "20", "HOME": "/x"})
+    assert loaded.strategy_config.underlying == "QQQ"
+    assert loaded.strategy_config.hedge.threshold_shares == 1.7
+    assert loaded.strategy_config.selection.min_expiration_days == 20
+    assert loaded.config.desk.paper is True
+    assert loaded.config.credentials.trading_api_key.reveal() == "PK123"
+    assert loaded.sources["strategies.gamma-scalper.underlying"] == ".env HEDGING_ASSET"
+
+
+def test_dotenv_never_beats_the_environment(load, tmp_path):
+    (tmp_path / ".env").write_text("HEDGING_ASSET=QQQ\n")
+    assert load(environ={"HEDGING_ASSET": "IWM"}).strategy_config.underlying == "IWM"
+
+
+def test_a_slip_in_dotenv_is_named(load, tmp_path):
+    (tmp_path / ".env").write_text("HEDGING_DELTA_TRESHOLD=3\n")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert caught.value.nearest == "HEDGING_DELTA_THRESHOLD"
+
+
+def test_unrelated_names_in_dotenv_pass(load, tmp_path):
+    (tmp_path / ".env").write_text("DATABASE_URL=x\nTRADING_DESK=y\n")
+    assert load().strategy_config == Config()
+
+
+@pytest.mark.parametrize(
+    ("toml", "where", "nearest"),
+    [
+        (
+            "[simulation]\nlatency = 1\n",
+            "simulation.latency (scalpdesk.toml:2)",
+            "simulation.latency_ms",
+        ),
+        ("[simulaton]\nseed = 1\n", "simulaton (scalpdesk.toml:1)", "simulation"),
+        (
+            "[strategies.gamma-scalper]\nhedge.band = 'fixed'\n\nhedge.treshold_shares = 1\n",
+            "strategies.gamma-scalper.hedge.treshold_shares (scalpdesk.toml:4)",
+            "strategies.gamma-scalper.hedge.threshold_shares",
+        ),
+        (
+            "[strategies.gamma-scalper]\nhedge = { bnd = 'fixed' }\n",
+            "strategies.gamma-scalper.hedge.bnd (scalpdesk.toml:2)",
+            "strategies.gamma-scalper.hedge.band",
+        ),
+        ("seed = 1\n", "seed (scalpdesk.toml:1)", "simulation.seed"),
+        ("[strategies.gama-scalper]\nx = 1\n", "strategies.gama-scalper (scalpdesk.toml:1)", "gamma-scalper"),
+    ],
+)
+def test_unknown_keys_name_their_line_and_the_nearest(load, toml, where, nearest):
+    with pytest.raises(ConfigError) as caught:
+        load(toml)
+    assert caught.value.where == where
+    assert caught.value.nearest == nearest
+    assert caught.value.fix is not None or "strategies" in where
+
+
+def test_unknown_keys_of_overrides_name_the_nearest(load):
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=["hedge.treshold_shares=1"])
+    assert caught.value.nearest == "hedge.threshold_shares"
+    assert "--set" in caught.value.where
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=["simulation.latencyms=1"])
+    assert caught.value.nearest == "simulation.latency_ms"
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        load(overrides=["latency"])
+
+
+def test_unknown_environment_keys_are_refused(load):
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"SCALPDESK_SIMULATION__LATENCYMS": "1"})
+    assert caught.value.nearest == "simulation.latency_ms"
+    with pytest.raises(ConfigError):
+        load(environ={"SCALPDESK_SIMULATION_SEED": "1"})
+
+
+def test_all_wrong_keys_are_shown_at_once(load):
+    with pytest.raises(ManyConfigError) as caught:
+        load("[simulation]\nlatency = 1\nseed = 'x'\n", overrides=["nonsense=1"])
+    assert len(caught.value.errors) == 3
+    assert caught.value.exit_code == 2
+    shown = caught.value.render()
+    assert "scalpdesk.toml:2" in shown
+    assert "scalpdesk.toml:3" in shown
+    assert len(caught.value.as_dict()["errors"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("toml", "what", "where"),
+    [
+        ("[simulation]\nlatency_ms = 'fast'\n", "takes a number", "simulation.latency_ms (scalpdesk.toml:2)"),
+        ("[simulation]\nlatency_ms = -1\n", ">= 0", "simulation.latency_ms (scalpdesk.toml:2)"),
+        ("[simulation]\nseed = '1'\n", "takes a whole number", "simulation.seed (scalpdesk.toml:2)"),
+        ("[desk]\npaper = 1\n", "takes true or false", "desk.paper (scalpdesk.toml:2)"),
+        ("[desk]\nruns_dir = 1\n", "takes text", "desk.runs_dir (scalpdesk.toml:2)"),
+        ("simulation = 3\n", "is a section", "simulation (scalpdesk.toml:1)"),
+    ],
+)
+def test_wrong_types_say_what_is_expected(load, toml, what, where):
+    with pytest.raises(ConfigError) as caught:
+        load(toml)
+    assert what in caught.value.what
+    assert caught.value.where == where
+
+
+def test_a_wrong_choice_names_the_nearest(load):
+    with pytest.raises(ConfigError) as caught:
+        load("[strategies.gamma-scalper.hedge]\nband = 'zakamuline'\n")
+    assert caught.value.nearest == "zakamouline"
+    assert "fixed" in caught.value.what
+
+
+def test_values_that_do_not_fit_together_name_the_key(load):
+    with pytest.raises(ConfigError) as caught:
+        load("[strategies.gamma-scalper.selection]\nmin_expiration_days = 100\n")
+    assert caught.value.what == "the window is empty"
+    assert caught.value.where == "strategies.gamma-scalper.selection.min_expiration_days (scalpdesk.toml:2)"
+
+
+def test_overrides_are_read_as_the_type_of_their_key(load):
+    loaded = load(
+        overrides=[
+            "stop_frac=none",
+            "selection.expiries=2018-03-16, 2018-04-20",
+            "simulation.positions.SPY=-3",
+        ]
+    )
+    assert loaded.strategy_config.stop_frac is None
+    assert loaded.strategy_config.selection.expiries == ("2018-03-16", "2018-04-20")
+    assert loaded.config.simulation.positions == {"SPY": -3}
+
+
+def test_invalid_toml_names_its_line(load):
+    with pytest.raises(ConfigError) as caught:
+        load("[simulation]\nseed = \n")
+    assert caught.value.where == "scalpdesk.toml:2"
+    assert caught.value.value == "seed ="
+
+
+def test_yaml_is_accepted_with_its_lines(tmp_path):
+    (tmp_path / "params.yaml").write_text("simulation:\n  seed: 9\n  latenzy_ms: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(cwd=tmp_path)
+    assert caught.value.where == "simulation.latenzy_ms (params.yaml:3)"
+    (tmp_path / "params.yaml").write_text("simulation:\n  seed: 9\n")
+    loaded = load_settings(cwd=tmp_path)
+    assert loaded.config.simulation.seed == 9
+    assert loaded.sources["simulation.seed"] == "params.yaml:2"
+    (tmp_path / "params.yaml").write_text("simulation:\n  seed: [9\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_settings(cwd=tmp_path)
+
+
+def test_a_missing_config_file_is_named_with_its_neighbour(load, tmp_path):
+    (tmp_path / "desk.toml").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        load(config_file="dsk.toml")
+    assert caught.value.nearest == "desk.toml"
+
+
+def test_an_unknown_strategy_is_refused(load):
+    with pytest.raises(ConfigError) as caught:
+        load(strategy="gamma-scalpr")
+    assert caught.value.nearest == "gamma-scalper"
+
+
+def test_secrets_are_never_shown(load):
+    loaded = load(environ={"TRADING_API_KEY": "PK-visible", "TRADING_API_SECRET": "shh-visible"})
+    shown = json.dumps(loaded.effective()) + repr(loaded) + str(loaded.config) + repr(loaded.sources)
+    assert "visible" not in shown
+    assert loaded.effective()["credentials"]["trading_api_key"] == "***"
+    with pytest.raises(TypeError):
+        pickle.dumps(Secret("shh"))
+
+
+def test_a_wrong_secret_is_not_shown_in_its_error(load):
+    with pytest.raises(ConfigError) as caught:
+        load("[credentials]\ntrading_api_key = 12345678\n")
+    assert "12345678" not in caught.value.render()
+
+
+def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
+    plain = load().config_hash
+    assert load(overrides=["straddles=1"]).config_hash == plain
+    assert load(overrides=["straddles=2"]).config_hash != plain
+    assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
