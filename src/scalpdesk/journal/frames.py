@@ -1,0 +1,264 @@
+"""The journal's bytes: segment headers, record frames, and where a damaged file stops being true.
+
+A segment starts with 44 bytes: magic, schema, number of the segment, sequence number of its first
+record, digest of the last record before it, CRC-32 of all that. Records follow, each a frame of 60
+bytes and its payload::
+
+    4  marker            finds the next record after a damaged one
+    4  CRC-32            of the rest of the frame: a length is believed only when this agrees
+    4  payload bytes     4  items in the payload      8  sequence number
+    2  payload schema    1  kind                      1  reserved, zero
+    16 digest of the record before (the chain)
+    16 BLAKE2b-128 of the frame's fields, the digest before and the payload
+
+One pass of BLAKE2b is both the checksum and the link of the chain; the CRC guards the frame alone.
+All numbers are little-endian.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from scalpdesk.core.errors import JournalError
+from scalpdesk.journal.codec import SCHEMA
+
+MAGIC = b"\x89SDJ\r\n\x1a\n"
+MARKER = b"\xa7\x51rd"
+DIGEST_BYTES = 16
+GENESIS = bytes(DIGEST_BYTES)
+"""The digest that stands before the first record."""
+
+_SEGMENT = struct.Struct("<8sHHIQ16s")
+_SEGMENT_CRC = struct.Struct("<I")
+SEGMENT_BYTES = _SEGMENT.size + _SEGMENT_CRC.size
+_FIELDS = struct.Struct("<IIQHBB16s")
+_LEAD = struct.Struct("<4sI")
+FRAME_BYTES = _LEAD.size + _FIELDS.size + DIGEST_BYTES
+_SECTOR = 512
+"""Bytes that a disk writes whole: a write cut by a power failure leaves zeros by this measure."""
+
+
+class RecordKind(IntEnum):
+    """What a record's payload is."""
+
+    HEADER = 1
+    EVENTS = 2
+    OUTPUTS = 3
+    SEAL = 4
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """A record that was read and found true."""
+
+    position: int
+    """Byte position of the frame in its file."""
+    payload_bytes: int
+    items: int
+    sequence: int
+    schema: int
+    kind: int
+    digest: bytes
+
+    @property
+    def end(self) -> int:
+        """Byte position after the payload."""
+        return self.position + FRAME_BYTES + self.payload_bytes
+
+
+class Tear(msgspec.Struct, frozen=True):
+    """Where a segment's last write stopped half-way."""
+
+    position: int
+    dropped_bytes: int
+    reason: str
+
+
+def segment_path(run_dir: Path, number: int) -> Path:
+    """Return the file of segment ``number`` (from 1)."""
+    return run_dir / f"journal-{number:06d}.sdj"
+
+
+def segment_numbers(run_dir: Path) -> list[int]:
+    """Return the numbers of the segments in a run's folder, ascending."""
+    found = run_dir.glob("journal-*.sdj")
+    return sorted(int(path.stem[8:]) for path in found if path.stem[8:].isdigit())
+
+
+def pack_segment_header(number: int, first_sequence: int, previous: bytes) -> bytes:
+    """Return the bytes a segment starts with."""
+    head = _SEGMENT.pack(MAGIC, SCHEMA, 0, number, first_sequence, previous)
+    return head + _SEGMENT_CRC.pack(zlib.crc32(head))
+
+
+def check_segment_header(path: Path, head: bytes, number: int, first_sequence: int, previous: bytes) -> None:
+    """Refuse a segment that is not ours, is newer than us, or does not follow the one before.
+
+    Raises
+    ------
+    JournalError
+        Names the file and the byte.
+    """
+    if head[: len(MAGIC)] != MAGIC:
+        raise JournalError(
+            "this file is not a scalpdesk journal", where=f"{path}, byte 0", value=head[: len(MAGIC)]
+        )
+    (crc,) = _SEGMENT_CRC.unpack_from(head, _SEGMENT.size)
+    if crc != zlib.crc32(head[: _SEGMENT.size]):
+        raise damage(path, 0, "the segment's header does not match its checksum")
+    _, schema, _, its_number, its_first, its_previous = _SEGMENT.unpack_from(head)
+    if schema > SCHEMA:
+        raise JournalError(
+            f"the journal has schema {schema}, this program reads up to {SCHEMA}",
+            where=f"{path}, byte {len(MAGIC)}",
+            value=schema,
+            fix="read it with the version of scalpdesk that wrote it, or a newer one",
+        )
+    if (its_number, its_first, its_previous) != (number, first_sequence, previous):
+        raise damage(path, 0, "the segment does not continue the one before it")
+
+
+def pack_record(kind: int, payload: bytes, items: int, sequence: int, previous: bytes) -> tuple[bytes, bytes]:
+    """Return a record's frame and its digest; the payload follows the frame in the file."""
+    fields = _FIELDS.pack(len(payload), items, sequence, SCHEMA, kind, 0, previous)
+    hasher = blake2b(fields, digest_size=DIGEST_BYTES)
+    hasher.update(payload)
+    digest = hasher.digest()
+    crc = zlib.crc32(digest, zlib.crc32(fields))
+    return _LEAD.pack(MARKER, crc) + fields + digest, digest
+
+
+def damage(path: Path, position: int, why: str) -> JournalError:
+    """Return the refusal of a file that is not what was written."""
+    return JournalError(
+        f"the journal is damaged: {why}",
+        where=f"{path}, byte {position}",
+        fix="restore the run's folder from a copy; nothing after this byte can be trusted",
+    )
+
+
+class _FrameHead(msgspec.Struct, frozen=True):
+    payload_bytes: int
+    items: int
+    sequence: int
+    schema: int
+    kind: int
+    previous: bytes
+    digest: bytes
+
+
+def _unpack_frame(frame: bytes) -> _FrameHead | None:
+    """Return the frame's fields, or None when marker or checksum do not agree."""
+    if len(frame) < FRAME_BYTES or frame[:4] != MARKER:
+        return None
+    (_, crc) = _LEAD.unpack_from(frame)
+    fields = frame[_LEAD.size : _LEAD.size + _FIELDS.size]
+    digest = frame[_LEAD.size + _FIELDS.size : FRAME_BYTES]
+    if crc != zlib.crc32(digest, zlib.crc32(fields)):
+        return None
+    payload_bytes, items, sequence, schema, kind, _, previous = _FIELDS.unpack(fields)
+    return _FrameHead(payload_bytes, items, sequence, schema, kind, previous, digest)
+
+
+def _is_true(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
+    hasher = blake2b(frame[_LEAD.size : _LEAD.size + _FIELDS.size], digest_size=DIGEST_BYTES)
+    hasher.update(payload)
+    return hasher.digest() == head.digest
+
+
+def read_frames(
+    path: Path, file: BinaryIO, first_sequence: int, previous: bytes, *, is_last_segment: bool
+) -> Iterator[Frame | Tear]:
+    """Yield the true records after a segment's header; at the end perhaps one :class:`Tear`.
+
+    Parameters
+    ----------
+    path
+        Names the file in refusals.
+    file
+        Open at the first record.
+    first_sequence, previous
+        What the chain demands of the first record.
+    is_last_segment
+        Only the last segment may end in a torn write.
+
+    Raises
+    ------
+    JournalError
+        When a record is damaged and the damage is not a torn tail.
+    """
+    position = SEGMENT_BYTES
+    sequence = first_sequence
+    while frame := file.read(FRAME_BYTES):
+        head = _unpack_frame(frame)
+        payload = file.read(head.payload_bytes) if head is not None else b""
+        if head is None or len(payload) < head.payload_bytes or not _is_true(frame, payload, head):
+            file.seek(position)
+            tear = _judge(path, position, file.read(), sequence, is_last_segment=is_last_segment)
+            if tear is not None:
+                yield tear
+            return
+        if (head.sequence, head.previous) != (sequence, previous):
+            raise damage(path, position, "the record is whole but does not follow the one before it")
+        if head.schema > SCHEMA:
+            raise JournalError(
+                f"the record has schema {head.schema}, this program reads up to {SCHEMA}",
+                where=f"{path}, byte {position}",
+                value=head.schema,
+                fix="read it with the version of scalpdesk that wrote it, or a newer one",
+            )
+        yield Frame(position, head.payload_bytes, head.items, sequence, head.schema, head.kind, head.digest)
+        position += FRAME_BYTES + head.payload_bytes
+        sequence += 1
+        previous = head.digest
+
+
+def _judge(path: Path, position: int, rest: bytes, sequence: int, *, is_last_segment: bool) -> Tear | None:
+    """Say whether the bytes from a bad record on are a torn write (or unused space), or damage.
+
+    A write that was cut leaves a prefix of what was to be written, or zeros where the disk had
+    room set aside. Anything else, and anything with a true record behind it, is damage.
+    """
+    if not is_last_segment:
+        raise damage(path, position, "a record is broken and another segment follows")
+    written = len(rest.rstrip(b"\0"))
+    if written == 0:
+        return None
+    later = _later_record(rest, sequence)
+    if later is not None:
+        raise damage(path, position, f"a record is broken and a good one follows at byte {position + later}")
+    head = _unpack_frame(rest[:FRAME_BYTES])
+    end = FRAME_BYTES if head is None else FRAME_BYTES + head.payload_bytes
+    is_cut = len(rest) < end or written < end < len(rest)
+    if is_cut or _has_empty_sector(rest[: max(end, written)], position):
+        return Tear(position, len(rest), "the last record was not written to its end")
+    raise damage(path, position, "the last record does not match its checksum and was not cut short")
+
+
+def _later_record(rest: bytes, sequence: int) -> int | None:
+    """Return the offset of a true record behind a broken one, or None."""
+    offset = rest.find(MARKER, 1)
+    while offset >= 0:
+        frame = rest[offset : offset + FRAME_BYTES]
+        head = _unpack_frame(frame)
+        if head is not None and head.sequence >= sequence:
+            payload = rest[offset + FRAME_BYTES : offset + FRAME_BYTES + head.payload_bytes]
+            if len(payload) == head.payload_bytes and _is_true(frame, payload, head):
+                return offset
+        offset = rest.find(MARKER, offset + 1)
+    return None
+
+
+def _has_empty_sector(record: bytes, position: int) -> bool:
+    """Return whether the record's part of some disk sector holds nothing but zeros.
+
+    Fewer than 16 bytes prove nothing: a price of 0.0 is eight zeros.
+    """
+    cuts = [0, *range(-position % _SECTOR or _SECTOR, len(record), _SECTOR), len(record)]
+    return any(stop - start >= 16 and not record[start:stop].strip(b"\0") for start, stop in pairwise(cuts))

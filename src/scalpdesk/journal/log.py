@@ -1,0 +1,396 @@
+"""Write a run's journal: append, hash-chain, and on disk before a command is released.
+
+The contract with the runner: hand in each event before the engine handles it, hand in the outputs
+after, and send nothing to a venue before :meth:`JournalWriter.add_outputs` has returned.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
+from scalpdesk.journal.codec import (
+    JournalHeader,
+    JournalTotals,
+    encode_events,
+    encode_header,
+    encode_outputs,
+    encode_totals,
+)
+from scalpdesk.journal.frames import (
+    GENESIS,
+    RecordKind,
+    pack_record,
+    pack_segment_header,
+    segment_numbers,
+    segment_path,
+)
+from scalpdesk.journal.lock import RunLock
+from scalpdesk.journal.reader import JournalReader, RecoveryNote
+
+BATCH_EVENTS = 4096
+"""Events that are encoded in one call when none of them caused outputs."""
+SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
+_BUFFER_BYTES = 1 << 20
+DURABILITIES = ("commands", "none")
+
+
+class JournalWriter:
+    """Appends to one run's journal. Made by :meth:`create` or :meth:`reopen`.
+
+    ``durability="commands"``: outputs go to the operating system at once, with the events before
+    them, and are on disk (``fdatasync``) before :meth:`add_outputs` returns when a command is among
+    them. Events that cause nothing wait for the next outputs, a full batch or :meth:`flush`.
+    ``durability="none"``: for backtests; bytes are handed over a mebibyte at a time and at the end.
+
+    Once a write or a sync has failed, every later call refuses: nothing runs on unjournaled.
+
+    Attributes
+    ----------
+    append
+        ``list.append`` of the pending batch: the cheapest way to add an event. A loop that uses it
+        calls :meth:`write_if_full` once a chunk; :meth:`add_event` does both.
+    """
+
+    append: Callable[[Event], None]
+
+    def __init__(self, run_dir: Path, lock: RunLock, durability: str, segment_limit_bytes: int) -> None:
+        self.run_dir = run_dir
+        self.recovered: RecoveryNote | None = None
+        self._lock = lock
+        self._is_durable = durability == "commands"
+        self._segment_limit = segment_limit_bytes
+        self._pending: list[Event] = []
+        self.append = self._pending.append
+        self._buffer = bytearray()
+        self._descriptor = -1
+        self._path = segment_path(run_dir, 0)
+        self._segment = 0
+        self._segment_bytes = 0
+        self._sequence = 0
+        self._previous = GENESIS
+        self._totals = JournalTotals()
+        self._awaits_outputs = False
+        self._failure: StopError | None = None
+        self._is_closed = False
+
+    @classmethod
+    def create(
+        cls,
+        run_dir: Path,
+        header: JournalHeader,
+        *,
+        durability: str = "commands",
+        segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
+    ) -> Self:
+        """Start the journal of a new run; the folder is made when it is not there.
+
+        Raises
+        ------
+        ArgumentError
+            When ``durability`` is unknown.
+        JournalError
+            When the folder already holds a journal or another process writes it.
+        StopError
+            When the disk refuses; names the file and the error number.
+        """
+        _check_durability(durability)
+        payload = encode_header(header)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _disk_refused("create", run_dir, error) from error
+        writer = cls(run_dir, RunLock(run_dir, header.started_ns), durability, segment_limit_bytes)
+        try:
+            _refuse_used_folder(run_dir)
+            writer._open_segment()
+            writer._add_record(RecordKind.HEADER, payload, 1)
+            writer.flush()
+        except BaseException:
+            writer._let_go()
+            raise
+        return writer
+
+    @classmethod
+    def reopen(
+        cls,
+        run_dir: Path,
+        *,
+        started_ns: int,
+        durability: str = "commands",
+        segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
+    ) -> Self:
+        """Go on with a run that did not end cleanly; a torn tail is cut off the file.
+
+        ``started_ns`` is now, in UTC nanoseconds: a second writer is shown it. What was cut is in
+        ``recovered``. When the last event's outputs were never written (they were never acted on
+        either), replaying it gives them again: hand them to :meth:`add_outputs` first.
+
+        Raises
+        ------
+        ArgumentError
+            When ``durability`` is unknown.
+        JournalError
+            When the journal is damaged, sealed, absent, or another process writes it.
+        StopError
+            When the disk refuses.
+        """
+        _check_durability(durability)
+        if not run_dir.is_dir():
+            raise JournalError("there is no such run", where=str(run_dir))
+        writer = cls(run_dir, RunLock(run_dir, started_ns), durability, segment_limit_bytes)
+        try:
+            writer._continue_after(_read_unsealed(run_dir))
+        except BaseException:
+            writer._let_go()
+            raise
+        return writer
+
+    @property
+    def totals(self) -> JournalTotals:
+        """What has been handed in so far, pending events not counted."""
+        return self._totals
+
+    def add_event(self, event: Event) -> None:
+        """Add one event, before the engine handles it.
+
+        Raises
+        ------
+        StopError
+            When a full batch cannot be written.
+        """
+        self.append(event)
+        if len(self._pending) >= BATCH_EVENTS:
+            self._write_batch()
+
+    def write_if_full(self) -> None:
+        """Write the pending batch when it has grown to :data:`BATCH_EVENTS`."""
+        if len(self._pending) >= BATCH_EVENTS:
+            self._write_batch()
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Add what the engine gave for the last event; on return a command in it may be sent.
+
+        Raises
+        ------
+        InvariantError
+            When no event was added since the outputs before.
+        StopError
+            When the disk refuses: nothing of ``outputs`` may be released.
+        """
+        if not outputs:
+            return
+        self._write_batch()
+        if not self._awaits_outputs:
+            raise InvariantError("outputs need an event that caused them", where=str(self._path))
+        self._add_record(RecordKind.OUTPUTS, encode_outputs(outputs), len(outputs))
+        if self._is_durable:
+            self._write_out()
+            if any(isinstance(output, SubmitOrder | CancelOrder) for output in outputs):
+                self._sync()
+
+    def flush(self) -> None:
+        """Write everything pending; with ``durability="commands"`` it is on disk on return.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses.
+        """
+        self._write_batch()
+        self._write_out()
+        if self._is_durable:
+            self._sync()
+
+    def close(self) -> None:
+        """Seal the journal and let go of the folder; a second call does nothing.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses; the folder is let go all the same.
+        """
+        if self._is_closed:
+            return
+        try:
+            self._write_batch()
+            self._add_record(RecordKind.SEAL, encode_totals(self._totals), 1)
+            self.flush()
+        finally:
+            self._let_go()
+
+    def abandon(self) -> None:
+        """Write what is pending, without a seal, and let go of the folder: the run did not end well."""
+        if self._is_closed:
+            return
+        try:
+            if self._failure is None:
+                self.flush()
+        finally:
+            self._let_go()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _write_batch(self) -> None:
+        pending = self._pending
+        if not pending:
+            return
+        self._add_record(RecordKind.EVENTS, encode_events(pending), len(pending))
+        pending.clear()
+
+    def _add_record(self, kind: RecordKind, payload: bytes, items: int) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._is_closed:
+            raise StopError("the journal is closed", where=str(self._path))
+        if self._segment_bytes >= self._segment_limit:
+            self._roll()
+        frame, digest = pack_record(kind, payload, items, self._sequence, self._previous)
+        self._buffer += frame
+        self._buffer += payload
+        self._segment_bytes += len(frame) + len(payload)
+        self._sequence += 1
+        self._previous = digest
+        self._awaits_outputs = kind is RecordKind.EVENTS
+        self._count(kind, items)
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self._write_out()
+
+    def _count(self, kind: RecordKind, items: int) -> None:
+        was = self._totals
+        if kind is RecordKind.EVENTS:
+            self._totals = JournalTotals(was.events + items, was.outputs, was.output_records)
+        elif kind is RecordKind.OUTPUTS:
+            self._totals = JournalTotals(was.events, was.outputs + items, was.output_records + 1)
+
+    def _roll(self) -> None:
+        self._write_out()
+        self._sync()
+        os.close(self._descriptor)
+        self._descriptor = -1
+        self._open_segment()
+
+    def _open_segment(self) -> None:
+        self._segment += 1
+        self._path = segment_path(self.run_dir, self._segment)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o644)
+            if self._is_durable:
+                _sync_folder(self.run_dir)
+        except OSError as error:
+            raise self._fail("open", error) from error
+        head = pack_segment_header(self._segment, self._sequence, self._previous)
+        self._buffer += head
+        self._segment_bytes = len(head)
+
+    def _continue_after(self, reader: JournalReader) -> None:
+        self.recovered = reader.recovered
+        end = reader.end
+        self._segment = end.segment
+        self._path = segment_path(self.run_dir, end.segment)
+        self._sequence = end.sequence
+        self._previous = end.digest
+        self._segment_bytes = end.position
+        self._awaits_outputs = end.last_kind == RecordKind.EVENTS
+        self._totals = reader.totals
+        try:
+            for number in segment_numbers(self.run_dir):
+                if number > end.segment:
+                    segment_path(self.run_dir, number).unlink()
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            os.ftruncate(self._descriptor, end.position)
+            os.lseek(self._descriptor, end.position, os.SEEK_SET)
+            os.fsync(self._descriptor)
+            _sync_folder(self.run_dir)
+        except OSError as error:
+            raise self._fail("reopen", error) from error
+
+    def _write_out(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        waiting = memoryview(self._buffer)
+        self._buffer = bytearray()
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._descriptor, waiting) :]
+        except OSError as error:
+            raise self._fail("write", error) from error
+
+    def _sync(self) -> None:
+        if not self._is_durable:
+            return
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise self._fail("fdatasync", error) from error
+
+    def _fail(self, call: str, error: OSError) -> StopError:
+        self._failure = _disk_refused(call, self._path, error)
+        return self._failure
+
+    def _let_go(self) -> None:
+        self._is_closed = True
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._lock.release()
+
+
+def _check_durability(durability: str) -> None:
+    if durability not in DURABILITIES:
+        raise ArgumentError(
+            "unknown durability of a journal",
+            where="durability",
+            value=durability,
+            nearest=nearest_name(durability, DURABILITIES),
+            fix="use commands or none",
+        )
+
+
+def _refuse_used_folder(run_dir: Path) -> None:
+    if segment_numbers(run_dir):
+        raise JournalError(
+            "this folder already holds a journal",
+            where=str(run_dir),
+            fix="start with another run id, or resume this run",
+        )
+
+
+def _read_unsealed(run_dir: Path) -> JournalReader:
+    reader = JournalReader(run_dir)
+    if reader.sealed:
+        raise JournalError(
+            "this run ended and its journal is sealed", where=str(run_dir), fix="start a new run"
+        )
+    return reader
+
+
+def _disk_refused(call: str, path: Path, error: OSError) -> StopError:
+    return StopError(
+        f"the journal cannot be written: {call} failed: {error.strerror}",
+        where=str(path),
+        value=error.errno,
+        fix="make room on the disk or mend it; the run's journal is kept up to this point",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

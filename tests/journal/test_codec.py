@@ -1,0 +1,81 @@
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent, RateEvent, TimerEvent
+from scalpdesk.core.intents import Decision, Mark
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.journal.codec import (
+    INSTRUMENT_CLASSES,
+    decode_events,
+    decode_header,
+    decode_outputs,
+    encode_events,
+    encode_header,
+    encode_outputs,
+    instrument_from_map,
+    instrument_to_map,
+    same_outputs,
+)
+
+
+def test_header_comes_back_equal_with_every_class_of_instrument(header):
+    back = decode_header(encode_header(header))
+    assert back == header
+    assert {type(each).__name__ for each in back.instruments} == set(INSTRUMENT_CLASSES)
+    assert back.instruments[4].strike == Decimal(3700)
+    assert str(back.instruments[2].tick_rule.below) == "0.01"
+
+
+def test_instrument_of_an_unknown_class_is_refused_with_the_nearest(header):
+    described = instrument_to_map(header.instruments[4]) | {"class": "OptionContrct"}
+    with pytest.raises(msgspec.ValidationError, match="OptionContract"):
+        instrument_from_map(described)
+
+
+def test_events_keep_nan_exact_decimals_and_nested_rows():
+    nan = float("nan")
+    events = [
+        QuoteEvent(InstrumentId(7), 1, 2, nan, 1.5, 0.0, 2.0),
+        RateEvent(3, 3, (1.0, 30.0), (0.01, 0.02)),
+        AccountSnapshot(
+            4, 4, Decimal("10.50"), (HeldPosition(InstrumentId(1), Decimal(-2), Decimal("1.250")),)
+        ),
+        TimerEvent(5, 5, "heartbeat"),
+    ]
+    back = decode_events(encode_events(events))
+    assert back[0].bid != back[0].bid
+    assert back[1:] == events[1:]
+    assert str(back[2].positions[0].average_price) == "1.250"
+    assert encode_events(back) == encode_events(events)
+
+
+def test_outputs_take_numpy_scalars_and_keep_nan():
+    decision = Decision(1, "hedge", False, ("inside the band",), {"delta": np.float64(1.5), "n": np.int64(3)})
+    mark = Mark(
+        1, Decimal("1.10"), Decimal(0), {"fees": Decimal("-0.10")}, 1.0, 0, 0, 0, 0, float("nan"), 0, 0
+    )
+    back = decode_outputs(encode_outputs((decision, mark)))
+    assert back[0].facts == {"delta": 1.5, "n": 3}
+    assert str(back[1].nav) == "1.10"
+    assert same_outputs(back, (decision, mark))
+
+
+def test_a_value_the_journal_cannot_hold_is_refused_by_name():
+    with pytest.raises(InvariantError, match="cannot hold outputs: a ndarray"):
+        encode_outputs((Decision(1, "hedge", True, (), {"deltas": np.zeros(3)}),))
+
+
+def test_bytes_of_another_form_are_refused():
+    with pytest.raises(msgspec.MsgspecError):
+        decode_events(b"\x01")
+
+
+def test_the_same_outputs_are_the_same_bytes():
+    decision = Decision(1, "hedge", True, (), {"price": 1.0})
+    assert same_outputs((decision,), (Decision(1, "hedge", True, (), {"price": 1.0}),))
+    assert not same_outputs((decision,), (Decision(1, "hedge", True, (), {"price": 1.0000001}),))
+    assert not same_outputs((decision,), ())

@@ -1,0 +1,234 @@
+import errno
+import os
+
+import pytest
+
+from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError
+from scalpdesk.journal import log
+from scalpdesk.journal.codec import encode_events, encode_outputs
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
+
+
+def play(writer, script):
+    for events, outputs in script:
+        for event in events:
+            writer.add_event(event)
+        writer.add_outputs(outputs)
+
+
+def as_bytes(steps):
+    """All events and outputs in order; silent events may stand in one step or in several."""
+    flat = []
+    for events, outputs in steps:
+        flat += [encode_events([event]) for event in events]
+        flat += [encode_outputs([output]) for output in outputs]
+    return flat
+
+
+@pytest.mark.parametrize("durability", ["commands", "none"])
+def test_what_was_written_is_read(tmp_path, header, script, durability):
+    run_dir = tmp_path / "runs" / header.run_id
+    with JournalWriter.create(run_dir, header, durability=durability) as writer:
+        play(writer, script)
+    reader = JournalReader(run_dir)
+    assert reader.header == header
+    assert reader.sealed
+    assert reader.recovered is None
+    assert (reader.totals.events, reader.totals.outputs, reader.totals.output_records) == (4, 3, 2)
+    assert as_bytes(reader.steps()) == as_bytes(script)
+
+
+def test_commands_are_on_disk_before_add_outputs_returns(tmp_path, header, script, monkeypatch):
+    run_dir = tmp_path / "r"
+    with JournalWriter.create(run_dir, header) as writer:
+        synced = []
+
+        def spy(descriptor):
+            synced.append(os.fstat(descriptor).st_size)
+
+        monkeypatch.setattr(log.os, "fdatasync", spy)
+        play(writer, script[:1])
+        assert synced == [(run_dir / "journal-000001.sdj").stat().st_size]
+        half_way = JournalReader(run_dir)
+        assert as_bytes(half_way.steps()) == as_bytes(script[:1])
+        assert not half_way.sealed
+        play(writer, script[1:])
+        assert len(synced) == 1  # a timer is no command
+
+
+def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypatch):
+    monkeypatch.setattr(log, "BATCH_EVENTS", 10)
+    events = [quote(step) for step in range(25)]
+    with JournalWriter.create(tmp_path / "r", header, durability="none") as writer:
+        for event in events:
+            writer.add_event(event)
+        assert writer.totals.events == 20
+    steps = list(JournalReader(tmp_path / "r").steps())
+    assert [len(step[0]) for step in steps] == [10, 10, 5]
+    assert [event for step in steps for event in step[0]] == events
+    assert all(step[1] == () for step in steps)
+
+
+def test_append_and_write_if_full_do_what_add_event_does(tmp_path, header, quote, monkeypatch):
+    monkeypatch.setattr(log, "BATCH_EVENTS", 10)
+    with JournalWriter.create(tmp_path / "r", header, durability="none") as writer:
+        for step in range(12):
+            writer.append(quote(step))
+        assert writer.totals.events == 0
+        writer.write_if_full()
+        assert writer.totals.events == 12
+    assert JournalReader(tmp_path / "r").totals.events == 12
+
+
+def test_segments_roll_and_read_as_one(tmp_path, header, script):
+    run_dir = tmp_path / "r"
+    with JournalWriter.create(run_dir, header, segment_limit_bytes=200) as writer:
+        for _ in range(5):
+            play(writer, script)
+    assert len(list(run_dir.glob("journal-*.sdj"))) > 3
+    reader = JournalReader(run_dir)
+    assert reader.sealed
+    assert as_bytes(reader.steps()) == as_bytes(script * 5)
+
+
+def test_a_missing_segment_is_named(tmp_path, header, script):
+    run_dir = tmp_path / "r"
+    with JournalWriter.create(run_dir, header, segment_limit_bytes=200) as writer:
+        play(writer, script)
+    (run_dir / "journal-000002.sdj").unlink()
+    with pytest.raises(JournalError, match=r"journal-000002\.sdj"):
+        JournalReader(run_dir)
+
+
+def test_outputs_without_an_event_are_refused(tmp_path, header, script):
+    with JournalWriter.create(tmp_path / "r", header) as writer:
+        writer.add_outputs(())
+        with pytest.raises(InvariantError, match="need an event"):
+            writer.add_outputs(script[0][1])
+
+
+def test_a_second_writer_is_refused_and_told_who_holds(tmp_path, header):
+    run_dir = tmp_path / "r"
+    with JournalWriter.create(run_dir, header):
+        with pytest.raises(JournalError) as refused:
+            JournalWriter.create(run_dir, header)
+        assert f'"pid":{os.getpid()}' in refused.value.value
+        assert str(header.started_ns) in refused.value.value
+        with pytest.raises(JournalError, match="another process writes"):
+            JournalWriter.reopen(run_dir, started_ns=1)
+
+
+def test_a_folder_with_a_journal_is_not_overwritten(tmp_path, header):
+    JournalWriter.create(tmp_path / "r", header).close()
+    before = (tmp_path / "r" / "journal-000001.sdj").read_bytes()
+    for _ in range(2):  # a refusal lets go of the lock
+        with pytest.raises(JournalError, match="already holds a journal"):
+            JournalWriter.create(tmp_path / "r", header)
+    assert (tmp_path / "r" / "journal-000001.sdj").read_bytes() == before
+
+
+@pytest.mark.parametrize(("call", "number"), [("write", errno.ENOSPC), ("fdatasync", errno.EIO)])
+def test_a_disk_that_refuses_stops_everything(tmp_path, header, script, monkeypatch, call, number):
+    writer = JournalWriter.create(tmp_path / "r", header)
+
+    def refuse(*_args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(log.os, call, refuse)
+    with pytest.raises(StopError) as refused:
+        play(writer, script[:1])
+    assert refused.value.value == number
+    assert "journal-000001.sdj" in refused.value.where
+    monkeypatch.undo()
+    with pytest.raises(StopError, match=call):
+        play(writer, script[1:])
+    with pytest.raises(StopError):
+        writer.close()
+    assert not JournalReader(tmp_path / "r").sealed
+    JournalWriter.reopen(tmp_path / "r", started_ns=1).close()  # the folder was let go
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, header):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StopError, match="file/r"):
+        JournalWriter.create(tmp_path / "file" / "r", header)
+
+
+def test_unknown_durability_is_named(tmp_path, header):
+    with pytest.raises(ArgumentError, match="commands"):
+        JournalWriter.create(tmp_path / "r", header, durability="command")
+
+
+def test_an_error_in_the_run_leaves_the_journal_unsealed(tmp_path, header, script):
+    def run():
+        with JournalWriter.create(tmp_path / "r", header, durability="none") as writer:
+            play(writer, script)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run()
+    reader = JournalReader(tmp_path / "r")
+    assert not reader.sealed
+    assert as_bytes(reader.steps()) == as_bytes(script)
+
+
+def test_a_closed_journal_takes_nothing_more(tmp_path, header, script):
+    writer = JournalWriter.create(tmp_path / "r", header)
+    writer.close()
+    writer.close()
+    with pytest.raises(StopError, match="closed"):
+        play(writer, script)
+
+
+def test_reopen_cuts_the_torn_tail_and_goes_on(tmp_path, header, script):
+    run_dir = tmp_path / "r"
+    writer = JournalWriter.create(run_dir, header)
+    play(writer, script)
+    writer.abandon()
+    path = run_dir / "journal-000001.sdj"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with JournalWriter.reopen(run_dir, started_ns=5) as again:
+        assert again.recovered.dropped_bytes > 0
+        assert again.recovered.file == path.name
+        assert again.totals.events == 3
+        play(again, script)
+    reader = JournalReader(run_dir)
+    assert reader.sealed
+    assert as_bytes(reader.steps()) == as_bytes(script[:2] + script)
+
+
+def test_reopen_takes_the_outputs_that_were_not_written(tmp_path, header, script):
+    run_dir = tmp_path / "r"
+    writer = JournalWriter.create(run_dir, header)
+    for event in script[0][0]:
+        writer.add_event(event)
+    writer.abandon()
+    with JournalWriter.reopen(run_dir, started_ns=5) as again:
+        again.add_outputs(script[0][1])
+    assert as_bytes(JournalReader(run_dir).steps()) == as_bytes(script[:1])
+
+
+def test_reopen_refuses_what_ended_and_what_is_not_there(tmp_path, header):
+    JournalWriter.create(tmp_path / "r", header).close()
+    with pytest.raises(JournalError, match="sealed"):
+        JournalWriter.reopen(tmp_path / "r", started_ns=1)
+    with pytest.raises(JournalError, match="no such run"):
+        JournalWriter.reopen(tmp_path / "other", started_ns=1)
+
+
+def test_reopen_drops_a_segment_that_was_only_begun(tmp_path, header, script):
+    run_dir = tmp_path / "r"
+    writer = JournalWriter.create(run_dir, header, segment_limit_bytes=200)
+    play(writer, script)
+    writer.abandon()
+    last = max(run_dir.glob("journal-*.sdj"))
+    begun = run_dir / f"journal-{int(last.stem[8:]) + 1:06d}.sdj"
+    begun.write_bytes(b"\x89SDJ")
+    assert JournalReader(run_dir).recovered.file == begun.name
+    with JournalWriter.reopen(run_dir, started_ns=1) as again:
+        play(again, script)
+    reader = JournalReader(run_dir)
+    assert reader.sealed
+    assert as_bytes(reader.steps()) == as_bytes(script * 2)
