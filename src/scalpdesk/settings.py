@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.risk.limits import RiskLimits
@@ -27,6 +27,7 @@ from scalpdesk.settings_sources import (
     read_file,
     read_override,
 )
+from scalpdesk.strategies.base import find_strategy
 
 NonNegative = Annotated[float, Meta(ge=0)]
 
@@ -149,8 +150,6 @@ class LoadedSettings:
     def effective(self) -> dict[str, Any]:
         """Return every value as plain JSON-able data, secrets masked."""
         tree: dict[str, Any] = plain(self.config)
-        if self.strategy is not None:
-            tree["strategies"] = tree["strategies"] | {self.strategy: plain(self.strategy_config)}
         return tree
 
     @property
@@ -197,6 +196,7 @@ def load_settings(
         file and line, the nearest known key and the fix. Several at once come as :class:`ManyConfigError`.
     """
     folder = cwd or Path()
+    strategy = strategy.replace("_", "-") if strategy is not None else None
     path = find_config_file(config_file, folder)
     entries = read_file(path) if path is not None else []
     real = dict(environ or {})
@@ -225,8 +225,6 @@ def load_settings(
 
 
 def _strategy_config_type(name: str) -> type[Struct]:
-    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - imported when a strategy is named
-
     return find_strategy(name).Config
 
 
@@ -242,9 +240,8 @@ def _lay_over(
         )
         for name in dict.fromkeys([*sections, *([strategy] if strategy else [])])
     }
-    sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ()) if key[0] != "strategies"}
-    for name, chosen in configs.items():
-        sources |= {dotted(("strategies", name, *key)): "default" for key in _leaf_paths(plain(chosen), ())}
+    config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
+    sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
     sources |= {dotted(key): entry.source for key, entry in values.items()}
     return LoadedSettings(config, strategy, configs.get(strategy or ""), sources, path)
 

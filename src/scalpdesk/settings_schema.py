@@ -117,8 +117,8 @@ class Schema:
         kind: Any = self._root
         for word in entry.path:
             if found == (STRATEGIES,):
-                found, kind = (STRATEGIES, self._strategy_name(word, entry)), None
-                kind = self._strategy_config(found[1])
+                strategy = self._strategy_name(word, entry)
+                found, kind = (STRATEGIES, strategy), self._strategy_config(strategy)
                 continue
             value_kind = mapping_value(kind)
             if value_kind is not None:
@@ -132,14 +132,14 @@ class Schema:
         return found, kind
 
     def _strategy_name(self, word: str, entry: Entry) -> str:
-        name = word.lower().replace("_", "-") if _loose(entry) else word
+        name = (word.lower() if _loose(entry) else word).replace("_", "-")
         try:
             self._strategy_config(name)
         except ConfigError as error:
             raise ConfigError(
                 error.what,
-                where=_where((STRATEGIES, name), entry.places.get((STRATEGIES, name), entry.source)),
-                value=name,
+                where=_where((STRATEGIES, word), entry.places.get((STRATEGIES, word), entry.source)),
+                value=word,
                 nearest=error.nearest,
                 fix=error.fix,
             ) from error

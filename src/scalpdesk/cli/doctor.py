@@ -1,0 +1,233 @@
+"""``scalpdesk doctor``: is the installation whole, and is what the desk needs at hand."""
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.output import print_json
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+
+OLDEST_PYTHON = (3, 11)
+EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
+MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer of the doctor. ``verdict`` is ok, note (works without) or fail."""
+
+    name: str
+    verdict: str
+    detail: str
+    fix: str | None = None
+
+
+@desk_command("doctor", example=("scalpdesk doctor", "scalpdesk doctor --warm-up"))
+@click.option(
+    "--warm-up", is_flag=True, help="Compile the pricing kernels now, so that the first run starts warm."
+)
+def doctor(*, as_json: bool, warm_up: bool) -> int:
+    """Check Python, packages, time zones, folders, data, kernels and keys; exit 1 when one fails."""
+    findings = list(examine(Path.cwd(), warm_up=warm_up))
+    failed = sum(finding.verdict == "fail" for finding in findings)
+    if as_json:
+        print_json({"ok": not failed, "failed": failed, "findings": [asdict(f) for f in findings]})
+    else:
+        for finding in findings:
+            click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
+            if finding.fix is not None:
+                click.echo(f"{'':28} fix: {finding.fix}")
+        click.echo(f"\n{'all is well' if not failed else f'{failed} checks failed'}")
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def examine(folder: Path, *, warm_up: bool) -> Iterator[Finding]:
+    """Yield what is found, one check after another.
+
+    Parameters
+    ----------
+    folder
+        Folder in which the desk would be started.
+    warm_up
+        Compile the kernels rather than only look whether they are compiled.
+    """
+    yield _python()
+    yield from _core_packages()
+    yield from _extras()
+    yield from _clock()
+    runs_dir, catalog = "runs", "catalog"
+    try:
+        runs_dir, catalog, finding = _configuration(folder)
+    except ConfigError as error:
+        lines = error.render().splitlines()
+        finding = Finding(
+            "configuration", "fail", "; ".join(line.strip() for line in lines), "scalpdesk config check"
+        )
+    yield finding
+    yield _runs_folder(folder / runs_dir)
+    yield _catalog(folder / catalog)
+    yield _kernels(warm_up=warm_up)
+    yield from _keys(folder)
+
+
+def _python() -> Finding:
+    have = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", "fail", have, "install Python 3.11 or newer and run make setup")
+    return Finding("python", "ok", f"{have} at {sys.executable}")
+
+
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?\s*(?:>=\s*([0-9.]+))?")
+
+
+def _requirements() -> list[tuple[str, str, str | None]]:
+    """Return (package, lowest version, extra or None) of everything the distribution names."""
+    rows = []
+    for line in metadata.requires("scalpdesk") or []:
+        wanted, _, marker = line.partition(";")
+        found = _REQUIREMENT.match(wanted)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if found is not None:
+            rows.append((found.group(1), found.group(2) or "0", extra.group(1) if extra else None))
+    return rows
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _core_packages() -> Iterator[Finding]:
+    versions, wrong = [], []
+    for package, lowest, extra in _requirements():
+        if extra is not None:
+            continue
+        have = _installed(package)
+        if have is None or _numbers(have) < _numbers(lowest):
+            wrong.append(f"{package} >= {lowest} (found {have or 'none'})")
+        else:
+            versions.append(f"{package} {have}")
+    if wrong:
+        yield Finding("packages", "fail", f"missing or too old: {', '.join(wrong)}", "make setup")
+    else:
+        yield Finding("packages", "ok", ", ".join(versions))
+
+
+def _extras() -> Iterator[Finding]:
+    needed: dict[str, list[str]] = {}
+    for package, _lowest, extra in _requirements():
+        if extra is not None and extra != "all":
+            needed.setdefault(extra, []).append(package)
+    for extra, packages in sorted(needed.items()):
+        missing = [package for package in packages if _installed(package) is None]
+        if missing:
+            yield Finding(
+                f"extra {extra}",
+                "note",
+                f"not installed ({', '.join(missing)})",
+                f'pip install "scalpdesk[{extra}]"',
+            )
+        else:
+            yield Finding(f"extra {extra}", "ok", ", ".join(f"{p} {_installed(p)}" for p in packages))
+
+
+def _clock() -> Iterator[Finding]:
+    try:
+        ZoneInfo("America/New_York")
+    except ZoneInfoNotFoundError:
+        yield Finding("time zones", "fail", "no data for America/New_York", "pip install tzdata")
+    else:
+        yield Finding("time zones", "ok", "America/New_York known")
+    now_ns = SystemClock().now_ns()
+    if now_ns < EARLIEST_PLAUSIBLE_NS:
+        yield Finding("clock", "fail", "the machine's clock is years behind", "set the clock (NTP)")
+    else:
+        yield Finding("clock", "ok", "plausible")
+
+
+def _configuration(folder: Path) -> tuple[str, str, Finding]:
+    from scalpdesk.settings import load_settings
+
+    loaded = load_settings(environ=os.environ, cwd=folder)
+    told = loaded.config_file.name if loaded.config_file else "no file: defaults (scalpdesk init writes one)"
+    return loaded.config.desk.runs_dir, loaded.config.data.catalog, Finding("configuration", "ok", told)
+
+
+def _runs_folder(folder: Path) -> Finding:
+    nearest = folder
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            "runs folder",
+            "fail",
+            f"{folder.name}: cannot write in {nearest}",
+            "set desk.runs_dir to a folder you can write",
+        )
+    return Finding(
+        "runs folder",
+        "ok",
+        f"{folder.name}: writable" if folder.exists() else f"{folder.name}: made when needed",
+    )
+
+
+def _catalog(folder: Path) -> Finding:
+    files = sum(1 for _ in folder.rglob("*.parquet")) if folder.is_dir() else 0
+    if files:
+        return Finding("data catalogue", "ok", f"{folder.name}: {files} Parquet files")
+    return Finding(
+        "data catalogue",
+        "note",
+        f"{folder.name}: nothing recorded yet; the embedded market works without",
+        "scalpdesk data import FORMAT PATH",
+    )
+
+
+def _kernels(*, warm_up: bool) -> Finding:
+    if warm_up:
+        from scalpdesk import pricing
+
+        compile_all: Callable[[], object] = pricing.warm_up
+        started = time.perf_counter()
+        compile_all()
+        return Finding("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
+    places = [Path(__file__).parents[1] / "pricing" / "__pycache__"]
+    if "NUMBA_CACHE_DIR" in os.environ:
+        places.append(Path(os.environ["NUMBA_CACHE_DIR"]))
+    if any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir()):
+        return Finding("pricing kernels", "ok", "compiled")
+    return Finding(
+        "pricing kernels",
+        "note",
+        "not compiled yet: the first run will be slower",
+        "scalpdesk doctor --warm-up",
+    )
+
+
+def _keys(folder: Path) -> Iterator[Finding]:
+    path = folder / ".env"
+    if not path.exists():
+        yield Finding("keys", "note", "no .env: simulated and embedded markets need none")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("keys", "fail", f".env can be read by others (mode {mode:o})", "chmod 600 .env")
+    else:
+        yield Finding("keys", "ok", f".env is readable by you alone (mode {mode:o})")
