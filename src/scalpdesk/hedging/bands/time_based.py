@@ -1,0 +1,60 @@
+"""Hedging by the clock: every so many seconds, whatever the delta."""
+
+import math
+from typing import ClassVar
+
+import msgspec
+
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, verdict_of_width
+
+SMALLEST_HEDGE_SHARES = 1.0
+
+
+def verdict_of_clock(inputs: HedgeInputs, interval_seconds: float, why: str) -> BandVerdict:
+    """Judge by the time since the last hedge; when it is due, less than one share is still left alone.
+
+    A clock has no edge to stop at: a hedge that is due goes to zero.
+    """
+    net, since = inputs.net_delta_shares, inputs.seconds_since_hedge
+    if since < interval_seconds:
+        reason = f"{since:.0f} s since the last hedge of {interval_seconds:.0f} s ({why}): no hedge yet"
+        return BandVerdict(math.inf, net, inside=True, reason=reason)
+    if abs(net) < SMALLEST_HEDGE_SHARES:
+        reason = f"a hedge is due ({why}), but net delta {net:+.2f} is less than one share: no hedge"
+        return BandVerdict(SMALLEST_HEDGE_SHARES, net, inside=True, reason=reason)
+    # Exactly one share is to be hedged, so the strict comparison of a band is made against nothing.
+    return verdict_of_width(inputs, 0.0, "zero", f"{why}, {since:.0f} s since the last hedge")
+
+
+class TimeBasedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the clock.
+
+    Parameters
+    ----------
+    interval_seconds
+        Trading seconds between hedges; the default makes thirteen a session.
+    """
+
+    interval_seconds: float = 1800.0
+
+    def __post_init__(self) -> None:
+        positive("interval_seconds", self.interval_seconds)
+
+
+class TimeBasedBand:
+    """Hedge to zero at spaced times, skipping hedges of less than one share."""
+
+    name: ClassVar[str] = "time_based"
+    Config = TimeBasedConfig
+
+    def __init__(self, config: TimeBasedConfig | None = None) -> None:
+        self.config = TimeBasedConfig() if config is None else config
+
+    def judge(self, inputs: HedgeInputs) -> BandVerdict:
+        """Return whether the interval has passed and a whole share is to be traded."""
+        check_inputs(inputs)
+        interval = self.config.interval_seconds
+        return verdict_of_clock(inputs, interval, f"every {interval:.0f} s")
+
+
+PLUG = TimeBasedBand

@@ -1,0 +1,220 @@
+"""The Zakamouline band: a fit to the numerically solved optimum, good at larger costs too."""
+
+from typing import ClassVar, overload
+
+import msgspec
+import numpy as np
+
+from scalpdesk.hedging.arguments import Numbers, refuse_below
+from scalpdesk.hedging.base import (
+    BandVerdict,
+    HedgeInputs,
+    RehedgeTo,
+    check_inputs,
+    positive,
+    verdict_of_width,
+)
+from scalpdesk.hedging.limits import WidthLimits, last_hour_verdict, limited
+
+
+class ZakamoulineTerms(msgspec.Struct, frozen=True):
+    """The parts of the Zakamouline strategy.
+
+    Parameters
+    ----------
+    h0
+        Half width that stays where gamma is zero.
+    h1
+        Half width that comes with gamma.
+    band
+        ``h0 + h1``.
+    variance_shift
+        K of the modified variance ``σ²(1 + K)``; its sign differs between papers, so it informs only.
+    modified_vol
+        ``σ·√(1 + K)``, NaN where ``1 + K`` is negative.
+    """
+
+    h0: Numbers
+    h1: Numbers
+    band: Numbers
+    variance_shift: Numbers
+    modified_vol: Numbers
+
+
+def zakamouline_terms(
+    gamma: Numbers,
+    spot: Numbers,
+    years: Numbers,
+    vol: Numbers,
+    cost_fraction: Numbers,
+    risk_aversion: Numbers,
+    *,
+    rate: Numbers = 0.0,
+) -> ZakamoulineTerms:
+    """Both parts of the Zakamouline band and the modified volatility.
+
+    ``H0 = λ / (a·S·σ²·τ)``, ``H1 = 1.12·λ^0.31·τ^0.05·(e^(−rτ)/σ)^0.25·(|Γ|/a)^0.5``,
+    ``K = −4.76·λ^0.78·τ^−0.02·(e^(−rτ)/σ)^0.25·(a·S²·|Γ|)^0.15``.
+
+    Parameters
+    ----------
+    gamma
+        Units of the underlying per USD; a position's gamma gives shares of the position (H1 grows
+        with size to the power 1/2).
+    spot, years, vol, risk_aversion
+        Each above 0: USD per share, years to expiry, per year, 1/USD.
+    cost_fraction
+        λ, one-way proportional cost, 0 or more.
+    rate
+        Continuous rate per year.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is not finite or out of its range.
+
+    References
+    ----------
+    Zakamouline, V. (2006), Efficient analytic approximation of the optimal hedging strategy for a
+    European call option with transaction costs, Quantitative Finance 6(5), 435-445.
+    """
+    refuse_below(0.0, strict=True, spot=spot, years=years, vol=vol, risk_aversion=risk_aversion)
+    gamma_size = np.abs(gamma)
+    refuse_below(0.0, strict=False, cost_fraction=cost_fraction, gamma=gamma_size)
+    over_vol = (np.exp(-np.multiply(rate, years)) / vol) ** 0.25
+    h0 = cost_fraction / (risk_aversion * spot * np.square(vol) * years)
+    h1 = (
+        1.12
+        * np.power(cost_fraction, 0.31)
+        * np.power(years, 0.05)
+        * over_vol
+        * np.sqrt(gamma_size / risk_aversion)
+    )
+    shift = (
+        -4.76
+        * np.power(cost_fraction, 0.78)
+        * np.power(years, -0.02)
+        * over_vol
+        * np.power(risk_aversion * np.square(spot) * gamma_size, 0.15)
+    )
+    with np.errstate(invalid="ignore"):
+        modified = vol * np.sqrt(1.0 + shift)
+    return ZakamoulineTerms(_plain(h0), _plain(h1), _plain(h0 + h1), _plain(shift), _plain(modified))
+
+
+def _plain(value: Numbers) -> Numbers:
+    return value if isinstance(value, np.ndarray) and value.ndim else float(value)
+
+
+@overload
+def zakamouline_band(
+    gamma: float,
+    spot: float,
+    years: float,
+    vol: float,
+    cost_fraction: float,
+    risk_aversion: float,
+    *,
+    rate: float = 0.0,
+) -> float: ...
+@overload
+def zakamouline_band(
+    gamma: Numbers,
+    spot: Numbers,
+    years: Numbers,
+    vol: Numbers,
+    cost_fraction: Numbers,
+    risk_aversion: Numbers,
+    *,
+    rate: Numbers = 0.0,
+) -> Numbers: ...
+def zakamouline_band(
+    gamma: Numbers,
+    spot: Numbers,
+    years: Numbers,
+    vol: Numbers,
+    cost_fraction: Numbers,
+    risk_aversion: Numbers,
+    *,
+    rate: Numbers = 0.0,
+) -> Numbers:
+    """Half width ``H0 + H1`` of the Zakamouline band; see :func:`zakamouline_terms` for the arguments.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is not finite or out of its range.
+
+    Examples
+    --------
+    >>> round(zakamouline_band(0.02, 5000.0, 0.25, 0.2, 0.0005, 1.0), 7)
+    0.0209537
+    """
+    return zakamouline_terms(gamma, spot, years, vol, cost_fraction, risk_aversion, rate=rate).band
+
+
+class ZakamoulineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the Zakamouline band.
+
+    Parameters
+    ----------
+    risk_aversion
+        Absolute risk aversion, 1/USD; smaller means wider.
+    rehedge_to
+        ``edge`` (the theory) or ``zero``.
+    limits
+        Floors and caps of the width.
+    """
+
+    risk_aversion: float = 0.001
+    rehedge_to: RehedgeTo = "edge"
+    limits: WidthLimits = WidthLimits()
+
+    def __post_init__(self) -> None:
+        positive("risk_aversion", self.risk_aversion)
+
+
+class ZakamoulineBand:
+    """No trade inside the Zakamouline band of the whole position; back to its edge beyond it.
+
+    The delta is the caller's own: the paper's modified volatility is not applied.
+    """
+
+    name: ClassVar[str] = "zakamouline"
+    Config = ZakamoulineConfig
+
+    def __init__(self, config: ZakamoulineConfig | None = None) -> None:
+        self.config = ZakamoulineConfig() if config is None else config
+
+    def judge(self, inputs: HedgeInputs) -> BandVerdict:
+        """Return the verdict of the band at the position's gamma, within the limits.
+
+        Raises
+        ------
+        ArgumentError
+            When an input is not finite or the vol is zero.
+        """
+        check_inputs(inputs)
+        config = self.config
+        last_hour = last_hour_verdict(inputs, config.limits)
+        if last_hour is not None:
+            return last_hour
+        raw = zakamouline_band(
+            inputs.gamma_shares_per_usd,
+            inputs.spot,
+            inputs.years,
+            inputs.vol,
+            inputs.own_cost_fraction,
+            config.risk_aversion,
+            rate=inputs.rate,
+        )
+        width, bitten = limited(raw, inputs, config.limits)
+        why = (
+            f"Zakamouline, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
+            f"vol {inputs.vol:.4g}, cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
+            f"aversion {config.risk_aversion:g}/USD{bitten}"
+        )
+        return verdict_of_width(inputs, width, config.rehedge_to, why)
+
+
+PLUG = ZakamoulineBand

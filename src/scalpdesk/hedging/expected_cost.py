@@ -1,0 +1,122 @@
+"""What hedging is expected to cost before it is done."""
+
+import math
+
+import msgspec
+
+from scalpdesk.hedging.arguments import refuse_below
+
+TRADING_DAYS_PER_YEAR = 252.0
+
+
+class HedgeCost(msgspec.Struct, frozen=True):
+    """Expected hedging over a horizon.
+
+    Parameters
+    ----------
+    rehedges
+        Expected number of hedges (not rounded for a band).
+    shares_per_rehedge
+        Expected size of one hedge, shares.
+    cost_usd
+        Expected cost of all of them.
+    """
+
+    rehedges: float
+    shares_per_rehedge: float
+    cost_usd: float
+
+
+def delta_speed(gamma_shares_per_usd: float, spot: float, vol: float) -> float:
+    """Volatility of the position's delta, shares per square root of a year: ``|Γ|·S·σ``.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is not finite, the spot not above zero or the vol negative.
+    """
+    refuse_below(0.0, strict=True, spot=spot)
+    refuse_below(0.0, strict=False, vol=vol, gamma_shares_per_usd=abs(gamma_shares_per_usd))
+    return abs(gamma_shares_per_usd) * spot * vol
+
+
+def cost_of_band(
+    gamma_shares_per_usd: float,
+    spot: float,
+    vol: float,
+    horizon_days: float,
+    half_width_shares: float,
+    cost_usd_per_share: float,
+) -> HedgeCost:
+    """Expected cost of a symmetric dead band that hedges to zero.
+
+    The delta is read as a Brownian motion of speed v; it leaves ±b after b²/v² years on average, so
+    there are ``(H/252)·v²/b²`` hedges of b shares each.
+
+    Parameters
+    ----------
+    gamma_shares_per_usd
+        Whole position.
+    spot
+        USD per share.
+    vol
+        Forecast volatility, per year of 252 trading days.
+    horizon_days
+        Trading days.
+    half_width_shares
+        b, whole position, above 0.
+    cost_usd_per_share
+        One-way: half spread and fees.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is not finite or out of its range.
+
+    Examples
+    --------
+    >>> round(cost_of_band(2.0, 500.0, 0.22, 5, 20.0, 0.01).cost_usd, 6)
+    0.480159
+    """
+    refuse_below(0.0, strict=True, half_width_shares=half_width_shares)
+    refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
+    speed = delta_speed(gamma_shares_per_usd, spot, vol)
+    rehedges = horizon_days / TRADING_DAYS_PER_YEAR * (speed / half_width_shares) ** 2
+    return HedgeCost(rehedges, half_width_shares, rehedges * half_width_shares * cost_usd_per_share)
+
+
+def cost_of_clock(
+    gamma_shares_per_usd: float,
+    spot: float,
+    vol: float,
+    horizon_days: float,
+    hedges_per_day: float,
+    cost_usd_per_share: float,
+) -> HedgeCost:
+    """Expected cost of hedging to zero at n equally spaced times a day.
+
+    Each hedge is the size of a normal move: ``E|q| = v·√(1/(252n))·√(2/π)``.
+
+    Parameters
+    ----------
+    gamma_shares_per_usd, spot, vol, horizon_days, cost_usd_per_share
+        As for :func:`cost_of_band`.
+    hedges_per_day
+        n, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        When an argument is not finite or out of its range.
+
+    Examples
+    --------
+    >>> round(cost_of_clock(2.0, 500.0, 0.22, 5, 13, 0.01).cost_usd, 6)
+    1.993445
+    """
+    refuse_below(0.0, strict=True, hedges_per_day=hedges_per_day)
+    refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
+    speed = delta_speed(gamma_shares_per_usd, spot, vol)
+    rehedges = horizon_days * hedges_per_day
+    shares = speed * math.sqrt(1.0 / (TRADING_DAYS_PER_YEAR * hedges_per_day)) * math.sqrt(2.0 / math.pi)
+    return HedgeCost(rehedges, shares, rehedges * shares * cost_usd_per_share)

@@ -1,0 +1,230 @@
+"""How much it will move: volatility over the next days, with how sure that is.
+
+Every model sees only the bars handed in; what is forecast begins after the last of them.
+"""
+
+import math
+from itertools import accumulate
+from statistics import NormalDist
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.volatility.fit import VarianceFit
+from scalpdesk.volatility.garch import fit_garch, spread_of_mean_square
+from scalpdesk.volatility.har import fit_har
+from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
+
+MODELS = ("ewma", "garch", "gjr", "egarch", "har")
+EWMA_DECAY = 0.94
+EWMA_LEAST_RETURNS = 20
+"""RiskMetrics' daily decay, and the returns that seed the average."""
+
+
+class VolForecast(msgspec.Struct, frozen=True):
+    """A volatility forecast, annualised.
+
+    Parameters
+    ----------
+    vol
+        Square root of the expected mean variance over the horizon; NaN when there is no forecast.
+    low, high
+        Interval that holds the volatility that will realise with the stated confidence: of range
+        variances scaled to returns for ``har``, of squared daily returns for the others, which are
+        noisier and make it wider.
+    stderr
+        Standard error of ``vol`` as an estimate of that expectation (what :class:`EdgeGate` weighs);
+        much smaller than the interval, which also holds the luck of the days.
+    confidence
+        Of the interval.
+    horizon_days
+        Trading days ahead.
+    model
+        The model that made it.
+    requested
+        The model that was asked for; differs from ``model`` when that had too little to go on.
+    reason
+        Why another model was taken, or why there is no forecast; None when all is as asked.
+    fit
+        The fitted parameters by name.
+    observations
+        Periods that went into the fit.
+    dropped
+        Bars that were left out, with the reason for each.
+    """
+
+    vol: float
+    low: float
+    high: float
+    stderr: float
+    confidence: float
+    horizon_days: int
+    model: str
+    requested: str
+    reason: str | None
+    fit: dict[str, float]
+    observations: int
+    dropped: tuple[DroppedBar, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a forecast."""
+        return math.isfinite(self.vol)
+
+    def __float__(self) -> float:
+        return self.vol
+
+
+def forecast_vol(
+    bars: Any,
+    model: str = "har",
+    horizon_days: int = 5,
+    *,
+    periods_per_year: float = 252,
+    confidence: float = 0.90,
+) -> VolForecast:
+    """Forecast the annualised volatility of the next trading days from daily bars.
+
+    Parameters
+    ----------
+    bars
+        Daily bars, oldest first, as for :func:`scalpdesk.volatility.realized_vol`. ``har`` needs open,
+        high, low and close; the others closes.
+    model
+        ``har``: log range variances of a day, a week and a month, and falls; 276 bars for 5 days.
+        ``garch``, ``gjr``, ``egarch``: fitted by ``arch``; 500 returns.
+        ``ewma``: decay 0.94; 20 returns. It stands in, with its reason, where another model cannot be
+        fitted.
+    horizon_days
+        Trading days, 1 or more.
+    periods_per_year
+        252 for equities, 365 for coins.
+    confidence
+        Of the interval, in (0, 1).
+
+    Raises
+    ------
+    ArgumentError
+        When the model is unknown, the horizon is below 1, the confidence is not in (0, 1) or the bars
+        lack a column.
+
+    Notes
+    -----
+    Nothing is drawn at random and nothing beyond the last bar is seen; equal bars give equal numbers.
+    """
+    if model not in MODELS:
+        raise ArgumentError(
+            "there is no forecast model of this name",
+            where="model",
+            value=model,
+            nearest=nearest_name(model, MODELS),
+            fix=f"use one of {', '.join(MODELS)}",
+        )
+    if horizon_days < 1 or horizon_days % 1:
+        raise ArgumentError(
+            "the horizon must be one whole trading day or more", where="horizon_days", value=horizon_days
+        )
+    if not 0.0 < confidence < 1.0:
+        raise ArgumentError(
+            "a confidence lies between 0 and 1", where="confidence", value=confidence, fix="use 0.90"
+        )
+    if not (math.isfinite(periods_per_year) and periods_per_year > 0):
+        raise ArgumentError(
+            "periods_per_year must be above zero", where="periods_per_year", value=periods_per_year
+        )
+    ohlc = read_ohlc(bars, closes_only=model != "har")
+    made_by, fit, reason = model, _fit(ohlc, model, horizon_days), None
+    if isinstance(fit, str) and model != "ewma":
+        made_by, reason, fit = "ewma", fit, _fit(ohlc, "ewma", horizon_days)
+    if isinstance(fit, str):
+        reason = fit if reason is None else f"{reason}; {fit}"
+        fit = VarianceFit(math.nan, math.nan, math.nan, math.nan, len(ohlc.close), {})
+    z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
+    spread = z * math.hypot(fit.log_spread, fit.log_error)
+    annual = math.sqrt(periods_per_year)
+    vol = annual * math.sqrt(fit.variance)
+    return VolForecast(
+        vol=vol,
+        low=annual * math.exp(0.5 * (fit.log_median - spread)),
+        high=annual * math.exp(0.5 * (fit.log_median + spread)),
+        stderr=0.5 * vol * fit.log_error,
+        confidence=confidence,
+        horizon_days=horizon_days,
+        model=made_by,
+        requested=model,
+        reason=reason,
+        fit=fit.parameters,
+        observations=fit.observations,
+        dropped=ohlc.dropped,
+    )
+
+
+def _fit(bars: Ohlc, model: str, horizon: int) -> VarianceFit | str:
+    if model == "har":
+        return fit_har(bars, horizon)
+    ends = np.flatnonzero(bars.follows)
+    returns = np.log(bars.close[ends] / bars.close[ends - 1])
+    return _fit_ewma(returns, horizon) if model == "ewma" else fit_garch(returns, model, horizon)
+
+
+def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> float:
+    """Exponentially weighted variance per period: ``v ← λ·v + (1 − λ)·r²``.
+
+    Parameters
+    ----------
+    returns
+        Decimal returns, oldest first.
+    start_variance
+        v before the first return.
+    decay
+        λ, in (0, 1).
+
+    Raises
+    ------
+    ArgumentError
+        When the decay is not in (0, 1).
+
+    References
+    ----------
+    J. P. Morgan (1996), RiskMetrics technical document, 4th edition.
+
+    Examples
+    --------
+    >>> round((252 * ewma_variance(np.array([0.01, -0.02, 0.005]), 1e-4)) ** 0.5, 6)
+    0.168315
+    """
+    if not 0.0 < decay < 1.0:
+        raise ArgumentError("a decay lies between 0 and 1", where="decay", value=decay)
+    return _ewma_path(returns, start_variance, decay)[-1]
+
+
+def _ewma_path(returns: Array, start_variance: float, decay: float) -> list[float]:
+    """Variance before each return, and after the last."""
+    squares = np.square(returns).tolist()
+    return list(accumulate(squares, lambda v, r2: decay * v + (1.0 - decay) * r2, initial=start_variance))
+
+
+def _fit_ewma(returns: Array, horizon: int) -> VarianceFit | str:
+    if len(returns) < EWMA_LEAST_RETURNS:
+        return f"ewma needs {EWMA_LEAST_RETURNS} returns, has {len(returns)}"
+    start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
+    path = np.asarray(_ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))
+    if not path.min() > 0.0:
+        return "the closes never moved"
+    variance = float(path[-1])
+    # The first returns are weighed by their own mean, the others by what was known before each.
+    shocks = returns / np.sqrt(np.concatenate((np.full(EWMA_LEAST_RETURNS, start), path[:-1])))
+    spread = spread_of_mean_square(shocks, horizon)
+    # The weights of the average count as this many independent returns.
+    effective = min((1.0 + EWMA_DECAY) / (1.0 - EWMA_DECAY), float(len(returns)))
+    error = math.sqrt(spread_of_mean_square(shocks, effective))
+    return VarianceFit(
+        variance,
+        math.log(variance) - 0.5 * spread,
+        math.sqrt(spread),
+        error,
+        len(returns),
+        {"decay": EWMA_DECAY, "start_variance": start},
+    )

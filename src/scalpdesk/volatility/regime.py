@@ -1,0 +1,143 @@
+"""Where volatility stands: against its own past, against what is paid for it, and by name."""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from scalpdesk.core.errors import ArgumentError
+
+HALF_A_YEAR = 126
+"""Observations below which a rank among a year's 252 closes is not given."""
+
+LOW_BELOW = 0.10
+HIGH_ABOVE = 0.25
+
+
+class Regime(StrEnum):
+    """A volatility's name."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class VariancePremium(msgspec.Struct, frozen=True):
+    """What options cost over what is expected.
+
+    Parameters
+    ----------
+    variance
+        ``implied² − forecast²``, per year. Positive: options are dear; a gamma scalper wants negative.
+    ratio
+        ``implied / forecast``.
+    """
+
+    variance: float
+    ratio: float
+
+
+def regime_of(vol: float) -> Regime:
+    """Name a volatility: below 10 % low, 10 % to 25 % (both included) normal, above high.
+
+    Raises
+    ------
+    ArgumentError
+        When it is not a finite number of zero or more.
+
+    Examples
+    --------
+    >>> str(regime_of(0.25))
+    'normal'
+    """
+    _refuse_no_vol("vol", vol)
+    if vol < LOW_BELOW:
+        return Regime.LOW
+    return Regime.HIGH if vol > HIGH_ABOVE else Regime.NORMAL
+
+
+def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium:
+    """Variance risk premium of an implied over a forecast volatility (each per year).
+
+    Raises
+    ------
+    ArgumentError
+        When one is not finite, is negative, or the forecast is zero.
+    """
+    _refuse_no_vol("implied_vol", implied_vol)
+    _refuse_no_vol("forecast_vol", forecast_vol)
+    if forecast_vol == 0.0:
+        raise ArgumentError(
+            "a forecast of zero has no ratio to anything", where="forecast_vol", value=forecast_vol
+        )
+    return VariancePremium(implied_vol**2 - forecast_vol**2, implied_vol / forecast_vol)
+
+
+def iv_rank(
+    implied_vol: float, history: Sequence[float], *, min_observations: int = HALF_A_YEAR
+) -> float | None:
+    """Place of an implied volatility between the lowest and the highest of its history, 0 to 1.
+
+    Parameters
+    ----------
+    implied_vol
+        Today's, per year.
+    history
+        Past daily closes of the same measure, today's not among them; NaN is left out.
+    min_observations
+        Below this many there is no rank.
+
+    Returns
+    -------
+    float or None
+        Clipped to [0, 1]; None with too little history or when it never moved.
+
+    Raises
+    ------
+    ArgumentError
+        When the implied volatility is not a finite number of zero or more.
+
+    Examples
+    --------
+    >>> round(iv_rank(0.20, [0.12, 0.15, 0.18, 0.22, 0.32], min_observations=5), 12)
+    0.4
+    """
+    past = _known(implied_vol, history)
+    if len(past) < max(min_observations, 1):
+        return None
+    low, high = float(past.min()), float(past.max())
+    if high <= low:
+        return None
+    return min(max((implied_vol - low) / (high - low), 0.0), 1.0)
+
+
+def iv_percentile(
+    implied_vol: float, history: Sequence[float], *, min_observations: int = HALF_A_YEAR
+) -> float | None:
+    """Share of past days on which the implied volatility was strictly below today's, 0 to 1.
+
+    Not the same as :func:`iv_rank`, and never a stand-in for it. Arguments and errors as there.
+
+    Examples
+    --------
+    >>> iv_percentile(0.20, [0.12, 0.15, 0.18, 0.22, 0.32], min_observations=5)
+    0.6
+    """
+    past = _known(implied_vol, history)
+    if len(past) < max(min_observations, 1):
+        return None
+    return float((past < implied_vol).mean())
+
+
+def _known(implied_vol: float, history: Sequence[float]) -> npt.NDArray[np.float64]:
+    _refuse_no_vol("implied_vol", implied_vol)
+    past = np.asarray(history, dtype=np.float64)
+    return past[np.isfinite(past)]
+
+
+def _refuse_no_vol(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ArgumentError("a volatility must be a finite number, zero or more", where=name, value=value)

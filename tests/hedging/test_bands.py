@@ -1,0 +1,275 @@
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_band
+from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
+from scalpdesk.hedging.bands.leland import (
+    LelandBand,
+    LelandConfig,
+    leland_interval_years,
+    leland_vol,
+)
+from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
+from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
+from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, ZakamoulineConfig, zakamouline_terms
+from scalpdesk.hedging.base import HedgeInputs
+from scalpdesk.hedging.limits import ONE_HOUR_YEARS, WidthLimits
+
+POSITION = HedgeInputs(
+    net_delta_shares=12.0,
+    gamma_shares_per_usd=2.0,
+    spot=500.0,
+    years=30 / 365,
+    vol=0.18,
+    rate=0.04,
+    straddles=1,
+    multiplier=100,
+    seconds_since_hedge=600.0,
+    own_cost_fraction=1e-5,
+)
+ALL_BANDS = [FixedBand(), TimeBasedBand(), WhalleyWilmottBand(), ZakamoulineBand(), LelandBand()]
+WIDTH_BANDS = [FixedBand(), WhalleyWilmottBand(), ZakamoulineBand()]
+
+
+def _with(**changes):
+    return msgspec.structs.replace(POSITION, **changes)
+
+
+def by_name(band):
+    return band.name
+
+
+class TestEveryBand:
+    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    @pytest.mark.parametrize(
+        "field", ["net_delta_shares", "gamma_shares_per_usd", "spot", "years", "vol", "own_cost_fraction"]
+    )
+    def test_refuses_what_is_not_a_number(self, band, field):
+        with pytest.raises(ArgumentError, match="finite") as refusal:
+            band.judge(_with(**{field: math.nan}))
+        assert refusal.value.where == field
+
+    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    @pytest.mark.parametrize(("field", "value"), [("spot", 0.0), ("straddles", 0), ("years", -1e-9)])
+    def test_refuses_what_cannot_be(self, band, field, value):
+        with pytest.raises(ArgumentError) as refusal:
+            band.judge(_with(**{field: value}))
+        assert refusal.value.where == field
+
+    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    def test_leaves_a_flat_delta_alone(self, band):
+        verdict = band.judge(_with(net_delta_shares=0.0, seconds_since_hedge=1e6))
+        assert verdict.inside
+        assert verdict.target_delta_shares == 0.0
+
+    @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
+    def test_says_why_with_the_net_delta(self, band):
+        reason = band.judge(_with(net_delta_shares=33.25, seconds_since_hedge=1e6)).reason
+        assert "+33.25" in reason
+        assert "hedge to" in reason
+
+    @given(net=st.floats(-200, 200), gamma=st.floats(-20, 20), years=st.floats(0, 2))
+    def test_sides_are_mirrored_and_targets_never_farther(self, net, gamma, years):
+        for band in ALL_BANDS:
+            here = band.judge(_with(net_delta_shares=net, gamma_shares_per_usd=gamma, years=years))
+            there = band.judge(_with(net_delta_shares=-net, gamma_shares_per_usd=-gamma, years=years))
+            assert there.target_delta_shares == -here.target_delta_shares
+            assert there.inside == here.inside
+            assert abs(here.target_delta_shares) <= abs(net)
+            assert here.inside == (here.target_delta_shares == net) or here.target_delta_shares == 0.0
+
+    @pytest.mark.parametrize("band", WIDTH_BANDS, ids=by_name)
+    def test_the_edge_itself_is_inside(self, band):
+        width = band.judge(POSITION).half_width_shares
+        assert band.judge(_with(net_delta_shares=width)).inside
+        assert not band.judge(_with(net_delta_shares=width * 1.000001)).inside
+
+
+class TestFixed:
+    def test_is_per_straddle_and_strict(self):
+        band = FixedBand(FixedConfig(threshold=2.0))
+        assert band.judge(_with(net_delta_shares=-6.0, straddles=3)).inside
+        verdict = band.judge(_with(net_delta_shares=-6.01, straddles=3))
+        assert (verdict.half_width_shares, verdict.target_delta_shares) == (6.0, 0.0)
+
+    def test_a_third_of_nine_tenths_is_read_as_equal(self):
+        assert FixedBand(FixedConfig(threshold=0.3)).judge(_with(net_delta_shares=0.1 + 0.2)).inside
+
+    def test_can_stop_at_the_edge(self):
+        verdict = FixedBand(FixedConfig(threshold=5.0, rehedge_to="edge")).judge(
+            _with(net_delta_shares=-12.0)
+        )
+        assert verdict.target_delta_shares == -5.0
+
+
+class TestFormulaBands:
+    def test_widths_are_those_of_the_position(self):
+        width = WhalleyWilmottBand().judge(POSITION).half_width_shares
+        assert width == whalley_wilmott_band(2.0, 500.0, 30 / 365, 1e-5, 0.001, rate=0.04)
+        width = ZakamoulineBand().judge(POSITION).half_width_shares
+        assert width == zakamouline_band(2.0, 500.0, 30 / 365, 0.18, 1e-5, 0.001, rate=0.04)
+
+    def test_go_to_the_edge_unless_told_otherwise(self):
+        for plug, config in (
+            (WhalleyWilmottBand, WhalleyWilmottConfig),
+            (ZakamoulineBand, ZakamoulineConfig),
+        ):
+            verdict = plug().judge(_with(net_delta_shares=-12.0))
+            assert verdict.target_delta_shares == -verdict.half_width_shares
+            assert plug(config(rehedge_to="zero")).judge(POSITION).target_delta_shares == 0.0
+
+    @pytest.mark.parametrize(("times", "power"), [(8, 2 / 3), (27, 2 / 3)])
+    def test_whalley_wilmott_grows_with_size_to_two_thirds(self, times, power):
+        one = whalley_wilmott_band(2.0, 500.0, 0.1, 1e-5, 0.001)
+        assert whalley_wilmott_band(2.0 * times, 500.0, 0.1, 1e-5, 0.001) == pytest.approx(one * times**power)
+
+    def test_zakamouline_grows_with_size_to_one_half(self):
+        one = zakamouline_terms(2.0, 500.0, 0.1, 0.2, 1e-5, 0.001)
+        four = zakamouline_terms(8.0, 500.0, 0.1, 0.2, 1e-5, 0.001)
+        assert four.h1 == pytest.approx(2 * one.h1)
+        assert four.h0 == one.h0
+
+    @given(
+        gamma=st.floats(0.01, 50),
+        more=st.floats(1.01, 10),
+        cost=st.floats(1e-6, 1e-2),
+        aversion=st.floats(1e-5, 1),
+    )
+    def test_wider_with_gamma_and_cost_narrower_with_aversion(self, gamma, more, cost, aversion):
+        for width in (
+            lambda g, c, a: whalley_wilmott_band(g, 500.0, 0.1, c, a),
+            lambda g, c, a: zakamouline_band(g, 500.0, 0.1, 0.2, c, a),
+        ):
+            here = width(gamma, cost, aversion)
+            assert width(gamma * more, cost, aversion) > here
+            assert width(gamma, cost * more, aversion) > here
+            assert width(gamma, cost, aversion * more) < here
+
+    def test_without_gamma_only_h0_and_the_floor_remain(self):
+        assert whalley_wilmott_band(0.0, 500.0, 0.1, 1e-5, 0.001) == 0.0
+        terms = zakamouline_terms(0.0, 500.0, 0.1, 0.2, 1e-5, 0.001)
+        assert terms.band == terms.h0 > 0.0
+        flat = _with(gamma_shares_per_usd=0.0, straddles=2)
+        assert WhalleyWilmottBand().judge(flat).half_width_shares == 1.0
+        costly = _with(gamma_shares_per_usd=0.0, own_cost_fraction=0.01)
+        assert ZakamoulineBand().judge(costly).half_width_shares == zakamouline_band(
+            0.0, 500.0, 30 / 365, 0.18, 0.01, 0.001, rate=0.04
+        )
+
+    @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
+    def test_are_held_between_floor_and_cap(self, plug):
+        narrow = plug().judge(_with(own_cost_fraction=0.0, straddles=4))
+        assert narrow.half_width_shares == 2.0
+        assert "raised from 0.00" in narrow.reason
+        wide = plug(plug.Config(risk_aversion=1e-9)).judge(_with(straddles=4))
+        assert wide.half_width_shares == 100.0
+        assert "capped from" in wide.reason
+
+    @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
+    def test_give_way_to_the_fixed_band_in_the_last_hour(self, plug):
+        band = plug(plug.Config(limits=WidthLimits(last_hour_shares_per_straddle=3.0)))
+        verdict = band.judge(_with(years=ONE_HOUR_YEARS * 0.999, straddles=2))
+        assert (verdict.half_width_shares, verdict.target_delta_shares) == (6.0, 0.0)
+        assert "last hour" in verdict.reason
+        assert "last hour" not in band.judge(_with(years=ONE_HOUR_YEARS)).reason
+        assert band.judge(_with(years=0.0)).half_width_shares == 3.0
+
+    def test_arrays_broadcast(self):
+        gammas = np.array([0.5, 2.0])
+        wide = whalley_wilmott_band(gammas, 500.0, 0.1, 1e-5, 0.001)
+        assert wide.tolist() == [whalley_wilmott_band(g, 500.0, 0.1, 1e-5, 0.001) for g in (0.5, 2.0)]
+        wide = zakamouline_band(gammas[:, None], np.array([500.0, 400.0, 5.0]), 0.1, 0.2, 1e-5, 0.001)
+        assert wide.shape == (2, 3)
+
+    @pytest.mark.parametrize(
+        ("where", "changes"),
+        [
+            ("spot", {"spot": -1.0}),
+            ("risk_aversion", {"risk_aversion": 0.0}),
+            ("cost_fraction", {"cost_fraction": -1e-9}),
+            ("gamma", {"gamma": np.array([1.0, np.nan])}),
+        ],
+    )
+    def test_formulas_name_the_wrong_argument(self, where, changes):
+        good = {"gamma": 2.0, "spot": 500.0, "years": 0.1, "cost_fraction": 1e-5, "risk_aversion": 0.001}
+        with pytest.raises(ArgumentError) as refusal:
+            whalley_wilmott_band(**(good | changes))
+        assert refusal.value.where == where
+
+    def test_the_modified_vol_is_nan_where_its_variance_is_negative(self):
+        assert math.isnan(zakamouline_terms(2.0, 500.0, 0.1, 0.2, 0.5, 1.0).modified_vol)
+
+
+class TestClocks:
+    def test_wait_then_go_to_zero(self):
+        band = TimeBasedBand(TimeBasedConfig(interval_seconds=600.0))
+        early = band.judge(_with(seconds_since_hedge=599.9))
+        assert early.inside
+        assert early.half_width_shares == math.inf
+        due = band.judge(_with(seconds_since_hedge=600.0))
+        assert (due.inside, due.target_delta_shares) == (False, 0.0)
+
+    @pytest.mark.parametrize(("net", "inside"), [(0.99, True), (-0.99, True), (1.0, False), (-1.0, False)])
+    def test_skip_less_than_one_share(self, net, inside):
+        verdict = TimeBasedBand().judge(_with(net_delta_shares=net, seconds_since_hedge=1800.0))
+        assert verdict.inside is inside
+
+    def test_lelands_interval_is_the_inverse_of_his_number(self):
+        years = leland_interval_years(0.0005, 0.2, 0.25)
+        assert leland_number(0.0005, 0.2, years) == pytest.approx(0.25, rel=1e-12)
+
+    def test_leland_waits_longer_where_trading_costs_more(self):
+        band = LelandBand(LelandConfig(number=0.1, shortest_seconds=1.0, longest_seconds=1e9))
+        cheap, dear = (band.interval_seconds(_with(own_cost_fraction=c)) for c in (1e-5, 2e-5))
+        assert dear == pytest.approx(4 * cheap)
+        assert band.judge(_with(own_cost_fraction=2e-5, seconds_since_hedge=dear * 0.99)).inside
+        assert not band.judge(_with(own_cost_fraction=2e-5, seconds_since_hedge=dear)).inside
+
+    def test_lelands_interval_keeps_its_bounds(self):
+        band = LelandBand()
+        assert band.interval_seconds(_with(own_cost_fraction=0.0)) == 60.0
+        assert band.interval_seconds(_with(own_cost_fraction=0.1)) == 23_400.0
+        assert band.interval_seconds(_with(vol=0.0)) == 23_400.0
+
+    def test_lelands_vol_is_below_for_a_long_position_and_above_for_a_short_one(self):
+        band = LelandBand()
+        long, short = band.delta_vol(POSITION), band.delta_vol(_with(gamma_shares_per_usd=-2.0))
+        assert long < POSITION.vol < short
+        assert (long**2 + short**2) / 2 == pytest.approx(POSITION.vol**2)
+
+    def test_there_is_no_interval_where_costs_eat_the_variance(self):
+        assert leland_vol(0.01, 0.2, 1 / 252 / 390, long_gamma=True) is None
+        assert leland_vol(0.01, 0.2, 1 / 252 / 390, long_gamma=False) > 0.2
+
+
+@dataclass
+class Wrong:
+    make: object
+    where: str
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Wrong(lambda: FixedConfig(threshold=-1.0), "threshold"),
+        Wrong(lambda: FixedConfig(threshold=math.nan), "threshold"),
+        Wrong(lambda: TimeBasedConfig(interval_seconds=0.0), "interval_seconds"),
+        Wrong(lambda: WhalleyWilmottConfig(risk_aversion=0.0), "risk_aversion"),
+        Wrong(lambda: ZakamoulineConfig(risk_aversion=-1.0), "risk_aversion"),
+        Wrong(lambda: LelandConfig(number=1.0), "number"),
+        Wrong(lambda: LelandConfig(shortest_seconds=10.0, longest_seconds=5.0), "shortest_seconds"),
+        Wrong(lambda: WidthLimits(cap_fraction=1.5), "cap_fraction"),
+    ],
+    ids=lambda wrong: wrong.where,
+)
+def test_settings_out_of_range_are_refused_by_name(wrong):
+    with pytest.raises(ConfigError) as refusal:
+        wrong.make()
+    assert refusal.value.where == wrong.where

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock, delta_speed
+
+
+def test_a_wider_band_hedges_less_often_and_costs_less():
+    narrow, wide = (cost_of_band(2.0, 500.0, 0.2, 5, b, 0.01) for b in (10.0, 20.0))
+    assert narrow.rehedges == pytest.approx(4 * wide.rehedges)
+    assert narrow.cost_usd == pytest.approx(2 * wide.cost_usd)
+
+
+def test_a_short_position_costs_the_same():
+    assert cost_of_band(-2.0, 500.0, 0.2, 5, 10.0, 0.01) == cost_of_band(2.0, 500.0, 0.2, 5, 10.0, 0.01)
+
+
+def test_the_band_count_is_what_a_random_walk_of_the_delta_does():
+    gamma, spot, vol, days, band = 2.0, 500.0, 0.2, 60.0, 40.0
+    steps = 60 * 2000
+    size = delta_speed(gamma, spot, vol) * np.sqrt(days / 252 / steps)
+    walk = np.random.default_rng(5).standard_normal((steps, 40)) * size
+    delta, hedges = np.zeros(40), np.zeros(40)
+    for move in walk:
+        delta += move
+        beyond = np.abs(delta) > band
+        hedges += beyond
+        delta[beyond] = 0.0
+    expected = cost_of_band(gamma, spot, vol, days, band, 0.01).rehedges
+    assert hedges.mean() == pytest.approx(expected, rel=0.1)
+
+
+def test_the_clock_size_is_the_mean_of_what_the_delta_moves():
+    moves = np.random.default_rng(6).standard_normal(200_000) * delta_speed(2.0, 500.0, 0.2)
+    expected = cost_of_clock(2.0, 500.0, 0.2, 5, 13, 0.01).shares_per_rehedge
+    assert np.abs(moves * np.sqrt(1 / (252 * 13))).mean() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [({"spot": 0.0}, "spot"), ({"half_width_shares": 0.0}, "half_width_shares"), ({"vol": -0.1}, "vol"),
+     ({"cost_usd_per_share": float("nan")}, "cost_usd_per_share")],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(changes, where):
+    good = {"gamma_shares_per_usd": 2.0, "spot": 500.0, "vol": 0.2, "horizon_days": 5,
+            "half_width_shares": 10.0, "cost_usd_per_share": 0.01}  # fmt: skip
+    with pytest.raises(ArgumentError) as refusal:
+        cost_of_band(**(good | changes))
+    assert refusal.value.where == where

@@ -1,0 +1,80 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.hedging.orders_for_delta import (
+    hedge_quantity,
+    net_delta_shares,
+    quantity_to_target,
+    split_at_zero,
+)
+
+SHARES = st.integers(-100_000, 100_000)
+
+
+@given(delta=st.floats(-1e5, 1e5), owned=SHARES, pending=SHARES, straddles=st.integers(1, 50))
+def test_a_hedge_leaves_at_most_half_a_share(delta, owned, pending, straddles):
+    quantity = hedge_quantity(delta, owned, pending, straddles, threshold=0.0)
+    assert abs(net_delta_shares(delta, owned + quantity, pending)) <= 0.5
+
+
+@given(delta=st.floats(-1e5, 1e5), owned=SHARES, pending=SHARES)
+def test_what_is_in_flight_counts_like_what_is_owned(delta, owned, pending):
+    together = hedge_quantity(delta, owned + pending, 0, 1, 2.0)
+    assert hedge_quantity(delta, owned, pending, 1, 2.0) == together
+    assert hedge_quantity(-delta, -owned, -pending, 1, 2.0) == -together
+
+
+@given(delta=st.floats(-1e4, 1e4), owned=SHARES)
+def test_no_second_hedge_while_the_first_is_in_flight(delta, owned):
+    first = hedge_quantity(delta, owned, 0, 1, 1.0)
+    assert hedge_quantity(delta, owned, first, 1, 1.0) == 0
+
+
+def test_floats_that_stand_for_the_threshold_are_equal_to_it():
+    assert hedge_quantity(0.07 * 100, 0, 0, 1, 7.0) == 0
+    assert hedge_quantity(0.1 + 0.2, 0, 0, 1, 0.3) == 0
+    assert hedge_quantity(7.001, 0, 0, 1, 7.0) == -7
+
+
+@pytest.mark.parametrize("delta", [math.nan, math.inf])
+def test_an_unknown_delta_is_refused(delta):
+    with pytest.raises(ArgumentError, match="unknown delta"):
+        hedge_quantity(delta, 0, 0, 1, 2.0)
+    with pytest.raises(ArgumentError, match="unknown delta"):
+        quantity_to_target(delta, 0.0)
+    with pytest.raises(ArgumentError, match="unknown delta"):
+        quantity_to_target(0.0, delta)
+
+
+@pytest.mark.parametrize(
+    ("straddles", "threshold", "where"),
+    [(0, 2.0, "straddles"), (1, -1.0, "threshold"), (1, math.nan, "threshold")],
+)
+def test_a_wrong_rule_is_refused(straddles, threshold, where):
+    with pytest.raises(ArgumentError) as refusal:
+        hedge_quantity(5.0, 0, 0, straddles, threshold)
+    assert refusal.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("net", "target", "quantity"),
+    [(7.4, 3.1, -4), (-7.4, -3.1, 4), (3.4, 3.1, 0), (2.5, 0.0, -3), (-2.5, 0.0, 3)],
+)
+def test_quantity_to_target(net, target, quantity):
+    assert quantity_to_target(net, target) == quantity
+
+
+@given(owned=SHARES, quantity=SHARES)
+def test_a_split_trades_the_whole_and_no_order_turns_the_sign(owned, quantity):
+    orders = split_at_zero(owned, quantity)
+    assert sum(orders) == quantity
+    assert 0 not in orders
+    held = owned
+    for order in orders:
+        assert held * (held + order) >= 0
+        held += order
+    assert len(orders) <= 2

@@ -1,0 +1,200 @@
+import math
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.volatility import forecast_vol, realized_vol
+from scalpdesk.volatility.forecast import MODELS, ewma_variance
+from scalpdesk.volatility.garch import egarch_path, garch_long_run, garch_path, spread_of_mean_square
+from scalpdesk.volatility.har import har_value
+
+FITTED = ("garch", "gjr", "egarch")
+
+
+def market(seed, days, *, omega=2e-6, alpha=0.08, beta=0.90, steps=40):
+    """Daily bars whose variance follows a GARCH(1,1); each day is walked so that it has a range."""
+    rng = np.random.default_rng(seed)
+    variance, log_price, rows = omega / (1 - alpha - beta), math.log(100.0), []
+    for _ in range(days):
+        path = log_price + np.cumsum(rng.standard_normal(steps)) * math.sqrt(variance / steps)
+        rows.append((log_price, max(log_price, path.max()), min(log_price, path.min()), path[-1]))
+        variance = omega + alpha * (path[-1] - log_price) ** 2 + beta * variance
+        log_price = path[-1]
+    columns = np.exp(np.array(rows)).T
+    return dict(zip(("open", "high", "low", "close"), columns, strict=True)), math.sqrt(252 * variance)
+
+
+@pytest.fixture(scope="module")
+def bars():
+    return market(1, 1500)[0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_comes_near_the_vol_that_the_market_will_have(model):
+    days, next_vol = market(2, 2000)
+    got = forecast_vol(days, model, horizon_days=1)
+    assert got.model == got.requested == model
+    assert got.reason is None
+    assert got.vol == pytest.approx(next_vol, rel=0.2)
+    assert got.low < got.vol < got.high
+    assert 0 < got.stderr < got.high - got.low
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sees_nothing_behind_the_last_bar_and_repeats_itself(model, bars):
+    upto = {name: column[:900] for name, column in bars.items()}
+    torn = {name: column.copy() for name, column in bars.items()}
+    for column in torn.values():
+        column[900:] *= 7.0
+    cut = {name: column[:900] for name, column in torn.items()}
+    assert forecast_vol(upto, model) == forecast_vol(cut, model)
+
+
+@pytest.mark.parametrize("model", FITTED)
+def test_far_horizons_return_to_the_long_run(model, bars):
+    near, far = forecast_vol(bars, model, 1), forecast_vol(bars, model, 1000)
+    unconditional = np.diff(np.log(bars["close"])).std() * math.sqrt(252)
+    assert abs(far.vol - unconditional) < 0.15 * unconditional
+    assert far.high - far.low < near.high - near.low
+
+
+def test_finds_the_parameters_that_made_the_market():
+    days, _ = market(3, 6000)
+    fit = forecast_vol(days, "garch").fit
+    assert fit["alpha"] == pytest.approx(0.08, abs=0.025)
+    assert fit["beta"] == pytest.approx(0.90, abs=0.03)
+    assert garch_long_run(fit["omega"], fit["alpha"] + fit["beta"]) == pytest.approx(1e-4, rel=0.2)
+
+
+@pytest.mark.parametrize("model", ["ewma", "har"])
+def test_the_interval_holds_what_realises_about_as_often_as_it_says(model):
+    days, _ = market(4, 2600)
+    squares = np.square(np.diff(np.log(days["close"]), prepend=np.nan))
+    ranges = np.square(realized_vol(days, "garman_klass", window=1, periods_per_year=1).series)
+    inside = []
+    for end in range(600, 2590, 10):
+        got = forecast_vol({name: column[:end] for name, column in days.items()}, model, 10)
+        # Each model is held to what it forecasts: squared returns, or ranges scaled to them.
+        mean = squares[end : end + 10].mean()
+        if model == "har":
+            mean = ranges[end : end + 10].mean() * got.fit["range_to_return_scale"]
+        inside.append(got.low <= math.sqrt(252 * mean) <= got.high)
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("model", "days", "reason"),
+    [
+        ("har", 200, "har needs 276 bars for 5 days, has 200"),
+        ("garch", 300, "garch needs 500 returns, has 299"),
+        ("egarch", 300, "egarch needs 500 returns, has 299"),
+    ],
+)
+def test_ewma_stands_in_where_there_is_too_little(model, days, reason, bars):
+    got = forecast_vol({name: column[:days] for name, column in bars.items()}, model)
+    assert (got.model, got.requested, got.reason) == ("ewma", model, reason)
+    assert got.known
+    plain = forecast_vol({name: column[:days] for name, column in bars.items()}, "ewma")
+    assert got.vol == plain.vol
+
+
+def test_har_begins_at_the_number_of_bars_it_names(bars):
+    at = forecast_vol({name: column[:276] for name, column in bars.items()}, "har", 5)
+    before = forecast_vol({name: column[:275] for name, column in bars.items()}, "har", 5)
+    assert (at.model, before.model) == ("har", "ewma")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_forecast_is_a_reason_and_not_a_number(model, bars):
+    got = forecast_vol({name: column[:10] for name, column in bars.items()}, model)
+    assert not got.known
+    assert math.isnan(got.vol)
+    assert "ewma needs 20 returns, has 9" in got.reason
+    still = {name: np.full(800, 100.0) for name in bars}
+    assert not forecast_vol(still, model).known
+    assert "moved" in forecast_vol(still, model).reason
+
+
+def test_dropped_bars_are_reported(bars):
+    days = {name: column.copy() for name, column in bars.items()}
+    days["high"][700] = 0.0
+    got = forecast_vol(days, "har")
+    assert [bar.position for bar in got.dropped] == [700]
+    assert got.observations == 1499
+
+
+def test_the_calendar_scales_everything(bars):
+    stock, coin = (forecast_vol(bars, "har", periods_per_year=n) for n in (252, 365))
+    for name in ("vol", "low", "high", "stderr"):
+        assert getattr(coin, name) == pytest.approx(getattr(stock, name) * math.sqrt(365 / 252))
+    assert float(coin) == coin.vol
+
+
+def test_more_confidence_is_a_wider_interval(bars):
+    narrow, wide = (forecast_vol(bars, "har", confidence=c) for c in (0.5, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+    assert wide.vol == narrow.vol
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        ({"model": "garhc"}, "model"),
+        ({"horizon_days": 0}, "horizon_days"),
+        ({"horizon_days": 1.5}, "horizon_days"),
+        ({"confidence": 1.0}, "confidence"),
+        ({"periods_per_year": -1}, "periods_per_year"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, where, bars):
+    with pytest.raises(ArgumentError) as refusal:
+        forecast_vol(bars, **arguments)
+    assert refusal.value.where == where
+
+
+def test_har_needs_ranges_and_the_others_closes(bars):
+    assert forecast_vol(bars["close"].tolist(), "ewma").known
+    with pytest.raises(ArgumentError, match="do not carry ranges"):
+        forecast_vol(bars["close"].tolist(), "har")
+
+
+def test_garch_path_starts_with_tomorrow_and_goes_to_the_long_run():
+    path = garch_path(2e-6, 0.98, 2e-4, 5000)
+    assert path[0] == 2e-4
+    assert path[1] == pytest.approx(2e-6 + 0.98 * 2e-4)
+    assert path[-1] == pytest.approx(1e-4)
+    assert (np.diff(path) <= 0).all()
+
+
+@pytest.mark.parametrize(("omega", "persistence", "horizon"), [(0.0, 0.9, 5), (1e-6, 1.0, 5), (1e-6, 0.9, 0)])
+def test_garch_without_a_long_run_is_refused(omega, persistence, horizon):
+    with pytest.raises(ArgumentError):
+        garch_path(omega, persistence, 1e-4, horizon)
+
+
+def test_egarch_path_is_the_mean_of_simulated_ones():
+    omega, alpha, gamma, beta, start, horizon = -0.2, 0.15, -0.1, 0.97, 1e-3, 12
+    draws = np.random.default_rng(11).standard_normal((horizon, 400_000))
+    log_variance, means = np.full(400_000, math.log(start)), []
+    for z in draws:
+        means.append(np.exp(log_variance).mean())
+        log_variance = omega + alpha * (np.abs(z) - math.sqrt(2 / math.pi)) + gamma * z + beta * log_variance
+    np.testing.assert_allclose(egarch_path(omega, alpha, gamma, beta, start, horizon), means, rtol=5e-3)
+
+
+def test_spread_of_a_mean_of_normal_squares():
+    shocks = np.random.default_rng(12).standard_normal(200_000)
+    assert spread_of_mean_square(shocks, 10) == pytest.approx(math.log1p(2 / 10), rel=0.02)
+
+
+def test_ewma_forgets_by_its_decay():
+    quiet = np.zeros(10)
+    assert ewma_variance(quiet, 1e-4, decay=0.9) == pytest.approx(1e-4 * 0.9**10)
+    with pytest.raises(ArgumentError, match="decay"):
+        ewma_variance(quiet, 1e-4, decay=1.0)
+
+
+def test_har_value_needs_as_many_regressors_as_slopes():
+    with pytest.raises(ValueError, match="zip"):
+        har_value((0.1, 0.2), (1.0, 2.0))
