@@ -1,0 +1,295 @@
+"""The listed options of an embedded session: expiries, strikes, open interest and quotes.
+
+The list of contracts is fixed from what is known at the open (opening price, VIX level then): it gives
+nothing of the day's range away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.datasets import reconstructed_figures as figures
+from scalpdesk.datasets.reconstructed_path import expected_clock
+from scalpdesk.datasets.reconstructed_surface import call_delta, option_prices, total_variance, variance_years
+from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol, us_option
+from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session
+from scalpdesk.marketdata.tape import QuoteColumns
+
+Floats = NDArray[np.float64]
+
+MONDAY, WEDNESDAY, FRIDAY = 0, 2, 4
+MOST_CONTRACTS = 400
+MOST_OPTION_ROWS = 360_000
+"""In a full session; in a wild one all updates are thinned alike to stay below it."""
+SHORTEST_MONTHLY_DAYS, LONGEST_MONTHLY_DAYS = 30, 90
+EXPECTED_MOVES = 2.5
+LEAST_HALF_WIDTH = 0.05
+DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
+FAR_STEP_USD = 5
+NANOS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class StrikePair:
+    """The call and the put of one strike and expiry: they are quoted together."""
+
+    call: OptionContract
+    put: OptionContract
+    strike: float
+    expiry: date
+
+
+def listed_expiries(session: date) -> tuple[date, ...]:
+    """Return the expiries that the embedded market lists on ``session``, nearest first.
+
+    The session itself when it is a Monday, Wednesday or Friday expiry, the next two such weeklies, and
+    every monthly (third Friday) 30 to 90 calendar days away. SPY's Wednesday weeklies began in August
+    2016 and its Monday ones in February 2018: before that they are hypothetical, and a tape says so.
+    """
+    weeklies: list[date] = []
+    ahead = session
+    while len([day for day in weeklies if day > session]) < 2:
+        found = _weekly_expiry(ahead)
+        if found is not None and found >= session and found not in weeklies:
+            weeklies.append(found)
+        ahead += timedelta(days=1)
+    monthlies = []
+    for days in range(SHORTEST_MONTHLY_DAYS - 1, LONGEST_MONTHLY_DAYS + 2):
+        day = session + timedelta(days=days)
+        if day.weekday() == FRIDAY and 15 <= day.day <= 21:
+            expiry = day if is_session(day) else previous_session(day).day
+            if SHORTEST_MONTHLY_DAYS <= (expiry - session).days <= LONGEST_MONTHLY_DAYS:
+                monthlies.append(expiry)
+    return tuple(sorted({*weeklies, *monthlies}))
+
+
+def _weekly_expiry(day: date) -> date | None:
+    """Expiry that belongs to ``day``: holidays move Mondays forward, Wednesdays and Fridays back."""
+    if day.weekday() not in {MONDAY, WEDNESDAY, FRIDAY}:
+        return None
+    if is_session(day):
+        return day
+    return next_session(day).day if day.weekday() == MONDAY else previous_session(day).day
+
+
+def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
+    """Return the caller's expiries in order, or the listed ones.
+
+    Raises
+    ------
+    ArgumentError
+        When one lies before the session, more than a year after it, or is no session.
+    """
+    if expiries is None:
+        return listed_expiries(session)
+    for day in expiries:
+        if not session <= day <= session + timedelta(days=365) or not is_session(day):
+            raise ArgumentError(
+                "an expiry must be a session from the day itself to a year later",
+                where="expiries",
+                value=day.isoformat(),
+                fix="leave expiries out for the listed ones",
+            )
+    if not expiries:
+        raise ArgumentError("a chain needs an expiry", where="expiries", value=[], fix="leave it out")
+    return tuple(sorted(set(expiries)))
+
+
+def build_pairs(
+    underlying: str, session: date, expiries: tuple[date, ...], open_usd: float, money_variance_30d: float
+) -> tuple[StrikePair, ...]:
+    """Return the strikes: $1 apart near the money, $5 beyond, out to 2.5 expected moves.
+
+    At most 400 contracts: the stretch of $1 steps shrinks before anything else does.
+    """
+    pairs: list[StrikePair] = []
+    for near in DOLLAR_STEP_HALF_WIDTHS_USD:
+        pairs = []
+        for expiry in expiries:
+            years = variance_years(session, np.zeros(1), expiry, half_day=False)
+            move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+            half_width = open_usd * max(EXPECTED_MOVES * move, LEAST_HALF_WIDTH)
+            for strike in _strikes(open_usd, half_width, near):
+                call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)
+                pairs.append(StrikePair(call, put, float(strike), expiry))
+        if 2 * len(pairs) <= MOST_CONTRACTS:
+            break
+    return tuple(pairs)
+
+
+def _strikes(centre: float, half_width: float, near: int) -> list[int]:
+    middle = round(centre)
+    reach = round(half_width)
+    close_by = set(range(middle - min(reach, near), middle + min(reach, near) + 1))
+    far = {k for k in range(middle - reach, middle + reach + 1) if k % FAR_STEP_USD == 0}
+    return sorted(k for k in close_by | far if k > 0)
+
+
+def open_interest(
+    generator: np.random.Generator,
+    pairs: Sequence[StrikePair],
+    session: date,
+    open_usd: float,
+    money_variance_30d: float,
+) -> dict[str, int]:
+    """Contracts open before the session, by symbol.
+
+    Level by days to expiry and decay by moneyness as in
+    :data:`~scalpdesk.datasets.reconstructed_figures.OPEN_INTEREST_AT_THE_MONEY`; strikes that are multiples
+    of 5 and 10 hold more; above 100 within one expected move of the money.
+    """
+    result: dict[str, int] = {}
+    for pair in pairs:
+        days = (pair.expiry - session).days
+        level = next(value for limit, value in figures.OPEN_INTEREST_AT_THE_MONEY if days <= limit)
+        years = variance_years(session, np.zeros(1), pair.expiry, half_day=False)
+        move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+        y = float(np.log(pair.strike / open_usd)) / move
+        whole = round(pair.strike)
+        round_number = 3.0 if whole % 10 == 0 else 1.8 if whole % 5 == 0 else 1.0
+        for contract, out in ((pair.call, y), (pair.put, -y)):
+            width = figures.OPEN_INTEREST_OUT if out >= 0 else figures.OPEN_INTEREST_IN
+            noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * generator.standard_normal()))
+            count = level * round_number * float(np.exp(-(y**2) / width)) * noise
+            result[contract.symbol] = max(int(count), 110 if abs(y) <= 1.0 else 0)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class SharePath:
+    """What the option quotes need to know of the share and the level of volatility, by second."""
+
+    stamps_ns: NDArray[np.int64]
+    mid_usd: Floats
+    money_variance_30d: Floats
+    vix: Floats
+
+
+def option_quotes(
+    generator: np.random.Generator,
+    session: Session,
+    pairs: Sequence[StrikePair],
+    share: SharePath,
+    first_instrument_id: int,
+    quote_seconds: float,
+) -> QuoteColumns:
+    """Quotes of all pairs; the call of pair i has number ``first_instrument_id + 2·i``, its put the next.
+
+    Call and put of a strike are quoted at the same instant from the same price of the share, so that the
+    two mids obey parity within the rounding to cents.
+    """
+    length = (session.close_ns - session.open_ns) // NANOS
+    half_day = session.is_half_day
+    strikes = np.array([pair.strike for pair in pairs])
+    at, row = _update_times(generator, session, pairs, share, quote_seconds)
+    stamps = session.open_ns + (at * 1e9).astype(np.int64) // 1_000_000 * 1_000_000
+    known = np.searchsorted(share.stamps_ns, stamps, side="right") - 1
+    spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
+    theta = np.empty(len(at))
+    for expiry in sorted({pair.expiry for pair in pairs}):
+        of_expiry = np.array([pair.expiry == expiry for pair in pairs])[row]
+        years = variance_years(session.day, at[of_expiry] / length, expiry, half_day=half_day)
+        theta[of_expiry] = total_variance(variance[of_expiry], years)
+    strike = strikes[row]
+    call, put = option_prices(spot, strike, theta)
+    delta = call_delta(spot, strike, theta)
+    sides = []
+    for number, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
+        intrinsic = np.maximum((spot - strike) * (1 - 2 * number), 0.0)
+        spread = _spread_usd(generator, price, intrinsic, spot * np.sqrt(theta), vix, at, length)
+        bid, ask, bid_size, ask_size = _rounded(generator, price, spread, absolute_delta, vix)
+        ids = (first_instrument_id + 2 * row + number).astype(np.int32)
+        sides.append((stamps, ids, bid, ask, bid_size, ask_size))
+    columns = [np.concatenate(both) for both in zip(*sides, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    return QuoteColumns(*(column[order] for column in columns))
+
+
+def _update_times(
+    generator: np.random.Generator,
+    session: Session,
+    pairs: Sequence[StrikePair],
+    share: SharePath,
+    quote_seconds: float,
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Seconds from the open at which pairs are quoted anew, and which pair, in order of time."""
+    length = (session.close_ns - session.open_ns) / NANOS
+    means = []
+    for pair in pairs:
+        years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
+        move = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
+        y = np.log(pair.strike / share.mid_usd[0]) / move
+        front = (pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS
+        base = figures.FRONT_UPDATE_SECONDS if front else figures.MONTHLY_UPDATE_SECONDS
+        slow = figures.UPDATE_SLOWEST_SECONDS
+        means.append(min(base * float(np.exp(min(figures.UPDATE_DECAY * y**2, 9.0))), slow) * quote_seconds)
+    expected = length / np.array(means)
+    most = MOST_OPTION_ROWS * length / (6.5 * 3600.0) / quote_seconds
+    counts = generator.poisson(expected * min(1.0, most / (2.0 * expected.sum())))
+    row = np.repeat(np.arange(len(pairs)), counts)
+    at = _active_time(generator.random(len(row))) * length
+    # Every pair has a quote within the first 20 seconds and one in the last 5: no mark is left open.
+    first = 0.5 + 19.5 * generator.random(len(pairs))
+    last = length - 0.01 - 4.9 * generator.random(len(pairs))
+    every = np.arange(len(pairs))
+    at, row = np.concatenate((at, first, last)), np.concatenate((row, every, every))
+    keep = (at > 0.5) & (at < length - 0.005)
+    at, row = at[keep], row[keep]
+    order = np.argsort(at, kind="stable")
+    return at[order], row[order]
+
+
+def _active_time(uniform: Floats) -> Floats:
+    """Share of the session at which the share ``uniform`` of its updates is over.
+
+    Activity goes with the square root of the variance: half flat, half by the U shape.
+    """
+    from_flat = np.linspace(0.0, 1.0, 401)
+    activity = 0.5 * from_flat + 0.5 * expected_clock(from_flat)
+    return np.asarray(np.interp(uniform, activity, from_flat))
+
+
+def _spread_usd(
+    generator: np.random.Generator,
+    price: Floats,
+    intrinsic: Floats,
+    move_usd: Floats,
+    vix: Floats,
+    at: Floats,
+    length: float,
+) -> Floats:
+    """Full spread in currency per share, by time value, depth in the money, VIX and time of day."""
+    stress = (vix / figures.SPREAD_REFERENCE_VIX) ** figures.SPREAD_VIX_POWER
+    deep = np.maximum(intrinsic - 0.5 * move_usd, 0.0)
+    minutes = at / 60.0
+    opening = figures.SPREAD_OPEN_EXTRA * np.exp(-minutes / figures.SPREAD_OPEN_DECAY_MINUTES)
+    closing = figures.SPREAD_CLOSE_EXTRA * (minutes > length / 60.0 - figures.SPREAD_CLOSE_MINUTES)
+    wobble = np.exp(figures.SPREAD_LOG_SD * generator.standard_normal(len(price)))
+    beyond_a_cent = (
+        figures.SPREAD_PER_PREMIUM * stress * (price - intrinsic) + figures.SPREAD_PER_INTRINSIC * deep
+    )
+    return np.asarray(figures.SPREAD_TICK_USD + beyond_a_cent * (1.0 + opening + closing) * wobble)
+
+
+def _rounded(
+    generator: np.random.Generator, price: Floats, spread: Floats, absolute_delta: Floats, vix: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Bid, ask and sizes on the cent grid around ``price``; a bid of nothing is NaN with size 0."""
+    cents = price * 100.0
+    half = np.maximum(50.0 * spread - 0.5, 0.0)
+    bid_cents = np.floor(cents - half)
+    ask_cents = np.floor(cents + half) + 1.0
+    stress = vix / figures.SPREAD_REFERENCE_VIX
+    median = figures.SIZE_AT_DELTA_20 * 10.0 ** (figures.SIZE_LOG10_SLOPE * (absolute_delta - 0.2)) / stress
+    bid_size, ask_size = (
+        np.maximum(np.rint(median * np.exp(figures.SIZE_LOG_SD * generator.standard_normal(len(price)))), 1.0)
+        for _ in range(2)
+    )
+    no_bid = bid_cents < 1.0
+    bid = np.where(no_bid, np.nan, bid_cents / 100.0)
+    return bid, np.maximum(ask_cents, 1.0) / 100.0, np.where(no_bid, 0.0, bid_size), ask_size

@@ -1,0 +1,129 @@
+"""The measured figures on which the embedded market stands, each with the day it was measured on.
+
+Nothing here is computed at run time. The recorded days are those of LEAN's sample data (Apache-2.0):
+SPY seconds of 2013-10-07..11, GOOG options of 2015-12-23 and -24, SPXW options of 2021-01-04..08,
+SPY options of 2023-08-03; and end-of-day SPY chains of 2026-08-13..19 for open interest.
+``docs/embedded-market.md`` shows them beside what the reconstruction yields.
+"""
+
+from dataclasses import dataclass
+
+# The path -----------------------------------------------------------------------------------------
+RECORDED_HALF_HOUR_VARIANCE = (
+    0.1347, 0.1065, 0.0871, 0.0815, 0.0857, 0.0526, 0.0392, 0.0609, 0.0442, 0.0809, 0.0484, 0.0688, 0.1095,
+)  # fmt: skip
+"""Share of the session's variance in each half hour from 09:30: SPY 1-minute mid returns, mean of the
+five sessions 2013-10-07..11."""
+
+U_SHAPE_FLOOR, U_SHAPE_OPEN, U_SHAPE_OPEN_DECAY, U_SHAPE_CLOSE, U_SHAPE_CLOSE_DECAY = (
+    0.55,
+    1.35,
+    0.17,
+    0.9,
+    0.06,
+)
+"""Smoothed profile of the row above: floor + open·exp(−x/decay) + close·exp(−(1−x)/decay), x the
+elapsed share of the session."""
+
+VOLATILITY_WAVE_SD = 0.38
+VOLATILITY_WAVE_HALF_LIFE_MINUTES = 20.0
+VOLATILITY_MINUTE_SD = 0.42
+"""Log-variance of a minute: a slow wave and a shock of that minute alone. Together they give minute
+returns a kurtosis of 3·exp(0.38² + 0.42²) = 4.1 about the U shape; SPY 2013-10-07..11 shows 3.9 about it
+and 4.2 (3.6 to 4.5 by day) with it, and autocorrelation of absolute returns of 0.05 to 0.2."""
+
+QUOTE_STICKINESS_CENTS = 0.35
+"""How far the value must leave the displayed cent before the quote follows. With it the SPY mid changes
+in about 0.2 to 0.35 of all seconds, as recorded 2013-10-07..11 (0.18 to 0.34), and second-by-second
+variance is about 1.1 times the minute-by-minute one (recorded 1.0 to 1.2), not the 1.4 of plain rounding."""
+
+# The share's quotes and prints ----------------------------------------------------------------------
+UNDERLYING_QUOTE_PROBABILITY = 0.97
+"""Share of seconds with a quote row: 22160 to 23128 of 23400, SPY 2013-10-07..11."""
+UNDERLYING_TRADE_PROBABILITY = 0.74
+"""Share of seconds with a print: 14432 to 19516 of 23400, the same sessions."""
+UNDERLYING_SIZE_MEDIAN_SHARES = 5300.0
+UNDERLYING_SIZE_LOG_SD = 0.8
+"""Displayed size: medians by day 3900 to 6700 shares; quartiles 3300 and 9200 on 2013-10-07."""
+UNDERLYING_SIZE_PERSISTENCE = 0.9
+"""Autocorrelation of the log size from one second to the next: assumed."""
+UNDERLYING_VOLUME_SHARES = 76_000_000.0
+"""Median daily SPY volume 2014-2018 (LEAN daily history); scaled by the index volume of the day."""
+INDEX_VOLUME_MEDIAN = 3.45e9
+"""Median S&P 500 volume in ``arch.data.sp500`` 2014-2018 (shares)."""
+
+# Implied volatility -----------------------------------------------------------------------------------
+VIX_SPOT_BETA = 8.0
+"""Fall of log VIX per unit of log return: regression of daily changes 2014-2018 gives 8.04 with a
+correlation of -0.82 and a residual of 0.047 a day (arch.data, 1257 sessions)."""
+VIX_NOISE_SD = 0.03
+"""Own movement of log VIX within a session; part of the residual above. The rest is in the day's level."""
+OVERNIGHT_VARIANCE_SHARE = 0.30
+"""Share of a day's variance that falls outside the session: SPY open against previous close 2014-2018
+gives 0.35; the clock used for options prices a little less of it, because the first minutes digest it."""
+HALF_DAY_VARIANCE_WEIGHT = 0.6
+"""Variance of a half session against a full one: 3.5 of 6.5 hours, of which the lively open: assumed."""
+SMILE_RHO, SMILE_ETA = -0.6, 1.0
+"""SSVI smile with φ = η/√θ (Gatheral and Jacquier 2014): η²(1+|ρ|) = 1.6 ≤ 4, no butterfly arbitrage.
+A 30-day 90 % strike lies about ten points above the money when the money is at 13 %: typical of SPX."""
+VARIANCE_REVERSION_PER_YEAR = 5.0
+VARIANCE_LONG_RUN = 0.15**2
+"""At-the-money variance reverts to this: below a high VIX the curve falls, above a low one it rises."""
+
+# Option quotes ------------------------------------------------------------------------------------------
+SPREAD_TICK_USD = 0.01
+SPREAD_PER_PREMIUM = 0.004
+SPREAD_REFERENCE_VIX = 16.0
+SPREAD_VIX_POWER = 1.7
+"""Spread = 1 cent + 0.004·(VIX/16)^1.7·time value + 0.02·intrinsic beyond half an expected move. SPY
+2023-08-03 at VIX 16: 0.01 at premium 0.66 and 1.95, 0.46 and 0.65 at intrinsic 20. SPXW 2021-01-04 at VIX
+27, divided by ten: 0.03 to 0.05 at premium 0.5 to 4.5, 0.10 to 0.25 at intrinsic 10."""
+SPREAD_PER_INTRINSIC = 0.02
+SPREAD_OPEN_EXTRA, SPREAD_OPEN_DECAY_MINUTES = 0.8, 15.0
+"""Wider at the open: first five minutes against mid-session 1.7 (SPY 2023-08-03, 430 call), 1.5 (SPXW
+2021-01, 3700), 1.9 (GOOG 2015-12-24, 2016-01-15 expiry); 1.1 to 1.3 after half an hour to an hour."""
+SPREAD_CLOSE_EXTRA, SPREAD_CLOSE_MINUTES = 0.2, 5.0
+"""And in the last five minutes: 1.2 to 1.4 on SPXW, 1.1 on SPY OTM."""
+SPREAD_LOG_SD = 0.15
+SIZE_AT_DELTA_20, SIZE_LOG10_SLOPE, SIZE_LOG_SD = 900.0, -1.4, 0.6
+"""Displayed contracts: 750 to 1150 at |delta| 0.2 and 100 to 150 at 0.85 (SPY 2023-08-03); log-linear
+between. Divided by VIX/16: SPXW at VIX 27 shows 11 to 44 at the money, GOOG 20 to 30."""
+FRONT_UPDATE_SECONDS, MONTHLY_UPDATE_SECONDS = 8.0, 12.0
+UPDATE_DECAY, UPDATE_SLOWEST_SECONDS = 0.3, 120.0
+"""Mean time between two quotes at the money, growing by exp(0.3·y²) with y the moneyness in expected
+moves. Minutes with a quote on GOOG 2015-12-24 (22 days): 0.99 at the money, 0.83 at 1.6, 0.73 at 2.0, 0.38
+at 2.3 and 0.25 beyond: a mean time of at most 14 s, 33 s, 46 s and 120 to 200 s. SPY is quicker: quotes in
+390 of 390 minutes on 2023-08-03; that it is about twice as quick as GOOG is assumed."""
+
+# Open interest --------------------------------------------------------------------------------------------
+OPEN_INTEREST_AT_THE_MONEY = ((2, 5600.0), (10, 960.0), (30, 600.0), (400, 380.0))
+"""Median contracts per $1 strike at the money by calendar days up to the first figure: SPY chains of
+2026-08-13..19."""
+OPEN_INTEREST_OUT, OPEN_INTEREST_IN = 8.0, 1.0
+"""Decay exp(−y²/width): the same chains show 0.2 to 1 of it at three expected moves out of the money and
+0.01 to 0.3 at one in it."""
+OPEN_INTEREST_LOG_SD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDay:
+    """What one recorded SPY session shows; the columns of the docs page."""
+
+    day: str
+    variance_ratio: float
+    """1-minute realised variance of the mid over the Garman-Klass estimate."""
+    first_half_hour_share: float | None
+    minute_kurtosis: float
+    changed_seconds_share: float
+    median_spread_usd: float
+    median_size_shares: float
+
+
+RECORDED_SPY_DAYS = (
+    RecordedDay("2013-10-07", 1.09, None, 4.39, 0.218, 0.01, 5700.0),
+    RecordedDay("2013-10-08", 1.33, None, 3.56, 0.312, 0.01, 4800.0),
+    RecordedDay("2013-10-09", 1.31, None, 4.36, 0.338, 0.01, 3950.0),
+    RecordedDay("2013-10-10", 1.64, None, 4.46, 0.238, 0.01, 6000.0),
+    RecordedDay("2013-10-11", 1.28, None, 4.02, 0.178, 0.01, 6550.0),
+)
+"""SPY seconds of LEAN (``Data/equity/usa/second/spy``), 09:30 to 16:00 New York."""
