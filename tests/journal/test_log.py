@@ -5,7 +5,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError
 from scalpdesk.journal import log
-from scalpdesk.journal.codec import encode_events, encode_outputs
+from scalpdesk.journal.codec import DecisionHash, encode_events, encode_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 
@@ -232,3 +232,19 @@ def test_reopen_drops_a_segment_that_was_only_begun(tmp_path, header, script):
     reader = JournalReader(run_dir)
     assert reader.sealed
     assert as_bytes(reader.steps()) == as_bytes(script * 2)
+
+
+def test_the_seal_keeps_the_summary_and_the_decision_hash_is_one(tmp_path, header, script):
+    writer = JournalWriter.create(tmp_path / "r", header, durability="none")
+    play(writer, script[:1])
+    writer.abandon()
+    writer = JournalWriter.reopen(tmp_path / "r", started_ns=1)
+    play(writer, script[1:])
+    alone = DecisionHash()
+    for _, outputs in script:
+        alone.add(outputs)
+    assert writer.decisions.hex() == alone.hex()
+    writer.close({"nav_change": "1.25"})
+    reader = JournalReader(tmp_path / "r")
+    assert reader.decisions.hex() == alone.hex()
+    assert reader.summary == {"nav_change": "1.25"}

@@ -4,10 +4,10 @@ import pytest
 
 from scalpdesk.core.errors import JournalError
 from scalpdesk.journal import codec, frames
-from scalpdesk.journal.codec import JournalTotals, encode_events, encode_totals
+from scalpdesk.journal.codec import JournalSeal, JournalTotals, encode_events, encode_seal
 from scalpdesk.journal.frames import FRAME_BYTES, GENESIS, SEGMENT_BYTES, RecordKind
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader, journal_facts
+from scalpdesk.journal.reader import JournalReader, journal_facts, peek_header
 
 
 @pytest.fixture
@@ -176,8 +176,8 @@ def test_true_records_in_the_wrong_place_are_refused(tmp_path, records, says):
 def test_a_seal_that_counts_otherwise_and_records_behind_it_are_refused(tmp_path, header, quote):
     start = (RecordKind.HEADER, codec.encode_header(header), 1)
     events = (RecordKind.EVENTS, encode_events([quote(1)]), 1)
-    right = (RecordKind.SEAL, encode_totals(JournalTotals(1, 0, 0)), 1)
-    wrong = (RecordKind.SEAL, encode_totals(JournalTotals(2, 0, 0)), 1)
+    right = (RecordKind.SEAL, encode_seal(JournalSeal(JournalTotals(1, 0, 0))), 1)
+    wrong = (RecordKind.SEAL, encode_seal(JournalSeal(JournalTotals(2, 0, 0))), 1)
     path = tmp_path / "journal-000001.sdj"
     write_by_hand(path, [start, events, wrong])
     with pytest.raises(JournalError, match="the seal counts"):
@@ -219,3 +219,20 @@ def test_facts_for_a_listing(run_dir):
     assert facts["events"] == 4
     assert facts["sealed"] is False
     assert facts["recovered"] is None
+
+
+def test_the_header_alone_can_be_read_of_a_run_that_is_damaged_later(run_dir, header):
+    path = run_dir / "journal-000001.sdj"
+    spoiled = bytearray(path.read_bytes())
+    spoiled[-1] ^= 1
+    path.write_bytes(spoiled)
+    assert peek_header(run_dir) == header
+    spoiled[SEGMENT_BYTES + FRAME_BYTES] ^= 1
+    path.write_bytes(spoiled)
+    with pytest.raises(JournalError, match="damaged"):
+        peek_header(run_dir)
+    path.write_bytes(spoiled[:SEGMENT_BYTES])
+    with pytest.raises(JournalError, match="whole header"):
+        peek_header(run_dir)
+    with pytest.raises(JournalError, match="cannot be read"):
+        peek_header(run_dir / "absent")

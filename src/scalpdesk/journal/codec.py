@@ -7,6 +7,7 @@ its class under ``class``.
 """
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -85,11 +86,46 @@ class _StoredHeader(msgspec.Struct, frozen=True):
 
 
 class JournalTotals(msgspec.Struct, frozen=True):
-    """What a journal holds in all; the seal carries it."""
+    """What a journal holds in all."""
 
     events: int = 0
     outputs: int = 0
     output_records: int = 0
+
+
+class JournalSeal(msgspec.Struct, frozen=True):
+    """The last record of a run that ended cleanly.
+
+    Parameters
+    ----------
+    totals
+        What the journal holds.
+    summary
+        The run summary as it was shown, in JSON types; empty when the runner gave none.
+    """
+
+    totals: JournalTotals
+    summary: dict[str, Any] = {}
+
+
+class DecisionHash:
+    """BLAKE2b-128 over all outputs of a run, in order: equal when every decision is equal."""
+
+    def __init__(self) -> None:
+        self._hasher = blake2b(digest_size=16)
+
+    def add(self, outputs: Sequence[Output]) -> None:
+        """Add the outputs of one event; an event without outputs adds nothing."""
+        if outputs:
+            self._hasher.update(encode_outputs(outputs))
+
+    def add_encoded(self, payload: bytes) -> None:
+        """Add outputs that :func:`encode_outputs` has turned into bytes."""
+        self._hasher.update(payload)
+
+    def hex(self) -> str:
+        """Return the hash of what was added so far, 32 hexadecimal digits."""
+        return self._hasher.hexdigest()
 
 
 def plain_scalar(value: Any) -> Any:
@@ -103,7 +139,7 @@ def plain_scalar(value: Any) -> Any:
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=plain_scalar)
 _EVENTS = msgspec.msgpack.Decoder(list[Event])
 _OUTPUTS = msgspec.msgpack.Decoder(tuple[Output, ...])
-_TOTALS = msgspec.msgpack.Decoder(JournalTotals)
+_SEAL = msgspec.msgpack.Decoder(JournalSeal)
 _HEADER = msgspec.msgpack.Decoder(_StoredHeader)
 
 
@@ -161,20 +197,20 @@ def same_outputs(journaled: Sequence[Output], produced: Sequence[Output]) -> boo
     return got == expected or encode_outputs(decode_outputs(got)) == expected
 
 
-def encode_totals(totals: JournalTotals) -> bytes:
-    """Encode the seal's totals."""
-    return _encode(totals, "totals")
+def encode_seal(seal: JournalSeal) -> bytes:
+    """Encode the seal."""
+    return _encode(seal, "summary")
 
 
-def decode_totals(payload: bytes) -> JournalTotals:
-    """Decode the seal's totals.
+def decode_seal(payload: bytes) -> JournalSeal:
+    """Decode the seal.
 
     Raises
     ------
     msgspec.MsgspecError
-        When the bytes are no totals.
+        When the bytes are no seal.
     """
-    return _TOTALS.decode(payload)
+    return _SEAL.decode(payload)
 
 
 def instrument_to_map(instrument: Instrument) -> dict[str, Any]:

@@ -59,17 +59,16 @@ class Frame(msgspec.Struct, frozen=True):
 
     position: int
     """Byte position of the frame in its file."""
-    payload_bytes: int
+    payload: bytes
     items: int
     sequence: int
-    schema: int
     kind: int
     digest: bytes
 
     @property
     def end(self) -> int:
         """Byte position after the payload."""
-        return self.position + FRAME_BYTES + self.payload_bytes
+        return self.position + FRAME_BYTES + len(self.payload)
 
 
 class Tear(msgspec.Struct, frozen=True):
@@ -213,7 +212,7 @@ def read_frames(
                 value=head.schema,
                 fix="read it with the version of scalpdesk that wrote it, or a newer one",
             )
-        yield Frame(position, head.payload_bytes, head.items, sequence, head.schema, head.kind, head.digest)
+        yield Frame(position, payload, head.items, sequence, head.kind, head.digest)
         position += FRAME_BYTES + head.payload_bytes
         sequence += 1
         previous = head.digest

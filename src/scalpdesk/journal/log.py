@@ -8,19 +8,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
 from scalpdesk.journal.codec import (
+    DecisionHash,
     JournalHeader,
+    JournalSeal,
     JournalTotals,
     encode_events,
     encode_header,
     encode_outputs,
-    encode_totals,
+    encode_seal,
 )
+from scalpdesk.journal.disk import disk_refused, sync_folder
 from scalpdesk.journal.frames import (
     GENESIS,
     RecordKind,
@@ -54,6 +57,10 @@ class JournalWriter:
     append
         ``list.append`` of the pending batch: the cheapest way to add an event. A loop that uses it
         calls :meth:`write_if_full` once a chunk; :meth:`add_event` does both.
+    decisions
+        Hash over all outputs so far (``decisions.hex()`` is the run's decision hash).
+    recovered
+        What :meth:`reopen` cut off the file, or None.
     """
 
     append: Callable[[Event], None]
@@ -61,6 +68,7 @@ class JournalWriter:
     def __init__(self, run_dir: Path, lock: RunLock, durability: str, segment_limit_bytes: int) -> None:
         self.run_dir = run_dir
         self.recovered: RecoveryNote | None = None
+        self.decisions = DecisionHash()
         self._lock = lock
         self._is_durable = durability == "commands"
         self._segment_limit = segment_limit_bytes
@@ -103,7 +111,7 @@ class JournalWriter:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _disk_refused("create", run_dir, error) from error
+            raise disk_refused("create", run_dir, error) from error
         writer = cls(run_dir, RunLock(run_dir, header.started_ns), durability, segment_limit_bytes)
         try:
             _refuse_used_folder(run_dir)
@@ -187,7 +195,9 @@ class JournalWriter:
         self._write_batch()
         if not self._awaits_outputs:
             raise InvariantError("outputs need an event that caused them", where=str(self._path))
-        self._add_record(RecordKind.OUTPUTS, encode_outputs(outputs), len(outputs))
+        payload = encode_outputs(outputs)
+        self.decisions.add_encoded(payload)
+        self._add_record(RecordKind.OUTPUTS, payload, len(outputs))
         if self._is_durable:
             self._write_out()
             if any(isinstance(output, SubmitOrder | CancelOrder) for output in outputs):
@@ -206,8 +216,10 @@ class JournalWriter:
         if self._is_durable:
             self._sync()
 
-    def close(self) -> None:
+    def close(self, summary: dict[str, Any] | None = None) -> None:
         """Seal the journal and let go of the folder; a second call does nothing.
+
+        ``summary`` (JSON types) is kept in the seal: what the run showed at its end.
 
         Raises
         ------
@@ -218,7 +230,7 @@ class JournalWriter:
             return
         try:
             self._write_batch()
-            self._add_record(RecordKind.SEAL, encode_totals(self._totals), 1)
+            self._add_record(RecordKind.SEAL, encode_seal(JournalSeal(self._totals, summary or {})), 1)
             self.flush()
         finally:
             self._let_go()
@@ -290,7 +302,7 @@ class JournalWriter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o644)
             if self._is_durable:
-                _sync_folder(self.run_dir)
+                sync_folder(self.run_dir)
         except OSError as error:
             raise self._fail("open", error) from error
         head = pack_segment_header(self._segment, self._sequence, self._previous)
@@ -307,6 +319,7 @@ class JournalWriter:
         self._segment_bytes = end.position
         self._awaits_outputs = end.last_kind == RecordKind.EVENTS
         self._totals = reader.totals
+        self.decisions = reader.decisions
         try:
             for number in segment_numbers(self.run_dir):
                 if number > end.segment:
@@ -315,7 +328,7 @@ class JournalWriter:
             os.ftruncate(self._descriptor, end.position)
             os.lseek(self._descriptor, end.position, os.SEEK_SET)
             os.fsync(self._descriptor)
-            _sync_folder(self.run_dir)
+            sync_folder(self.run_dir)
         except OSError as error:
             raise self._fail("reopen", error) from error
 
@@ -339,7 +352,7 @@ class JournalWriter:
             raise self._fail("fdatasync", error) from error
 
     def _fail(self, call: str, error: OSError) -> StopError:
-        self._failure = _disk_refused(call, self._path, error)
+        self._failure = disk_refused(call, self._path, error)
         return self._failure
 
     def _let_go(self) -> None:
@@ -377,20 +390,3 @@ def _read_unsealed(run_dir: Path) -> JournalReader:
             "this run ended and its journal is sealed", where=str(run_dir), fix="start a new run"
         )
     return reader
-
-
-def _disk_refused(call: str, path: Path, error: OSError) -> StopError:
-    return StopError(
-        f"the journal cannot be written: {call} failed: {error.strerror}",
-        where=str(path),
-        value=error.errno,
-        fix="make room on the disk or mend it; the run's journal is kept up to this point",
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,13 @@ from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Output
 from scalpdesk.journal.codec import (
+    DecisionHash,
     JournalHeader,
     JournalTotals,
     decode_events,
     decode_header,
     decode_outputs,
-    decode_totals,
+    decode_seal,
 )
 from scalpdesk.journal.frames import (
     FRAME_BYTES,
@@ -73,6 +74,10 @@ class JournalReader:
         What the journal holds: events, outputs, records of outputs.
     sealed
         Whether the run was closed cleanly.
+    summary
+        The run summary that the seal carries; empty when there is none.
+    decisions
+        Hash over all outputs (``decisions.hex()`` is the run's decision hash).
     recovered
         What was cut off, when the last write did not finish; None otherwise.
     end
@@ -89,7 +94,9 @@ class JournalReader:
         self.run_dir = run_dir
         self.recovered: RecoveryNote | None = None
         self.sealed = False
+        self.summary: dict[str, Any] = {}
         self.totals = JournalTotals()
+        self.decisions = DecisionHash()
         self._header: JournalHeader | None = None
         self.end = JournalEnd(1, 0, 0, GENESIS, 0)
         numbers = segment_numbers(run_dir)
@@ -175,9 +182,9 @@ class JournalReader:
             if isinstance(found, Tear):
                 self._note(found, path)
                 return
-            self._take(path, file, found)
+            self._take(path, found)
 
-    def _take(self, path: Path, file: BinaryIO, frame: Frame) -> None:
+    def _take(self, path: Path, frame: Frame) -> None:
         if self.sealed:
             raise damage(path, frame.position, "a record follows the seal")
         if (frame.kind == RecordKind.HEADER) != (frame.sequence == 0):
@@ -187,27 +194,27 @@ class JournalReader:
             self.totals = JournalTotals(was.events + frame.items, was.outputs, was.output_records)
         elif frame.kind == RecordKind.OUTPUTS:
             self.totals = JournalTotals(was.events, was.outputs + frame.items, was.output_records + 1)
+            self.decisions.add_encoded(frame.payload)
         elif frame.kind in {RecordKind.HEADER, RecordKind.SEAL}:
-            self._take_ends(path, file, frame)
+            self._take_ends(path, frame)
         else:
             raise damage(path, frame.position, f"unknown kind of record {frame.kind}")
         self.end = JournalEnd(self.end.segment, frame.end, frame.sequence + 1, frame.digest, frame.kind)
 
-    def _take_ends(self, path: Path, file: BinaryIO, frame: Frame) -> None:
-        here = file.tell()
-        file.seek(frame.position + FRAME_BYTES)
-        payload = file.read(frame.payload_bytes)
-        file.seek(here)
+    def _take_ends(self, path: Path, frame: Frame) -> None:
         try:
             if frame.kind == RecordKind.HEADER:
-                self._header = decode_header(payload)
+                self._header = decode_header(frame.payload)
                 return
-            totals = decode_totals(payload)
+            seal = decode_seal(frame.payload)
         except msgspec.MsgspecError as error:
             raise damage(path, frame.position, f"a payload has another form ({error})") from error
-        if totals != self.totals:
-            raise damage(path, frame.position, f"the seal counts {totals}, the journal holds {self.totals}")
+        if seal.totals != self.totals:
+            raise damage(
+                path, frame.position, f"the seal counts {seal.totals}, the journal holds {self.totals}"
+            )
         self.sealed = True
+        self.summary = seal.summary
 
     def _note(self, tear: Tear, path: Path) -> None:
         self.recovered = RecoveryNote(path.name, tear.position, tear.dropped_bytes, tear.reason)
@@ -225,6 +232,31 @@ class JournalReader:
                     payload = file.read(payload_bytes)
                     yield frame[26], payload, path, position
                     position += FRAME_BYTES + payload_bytes
+
+
+def peek_header(run_dir: Path) -> JournalHeader:
+    """Return a run's header without checking what follows it: for listings.
+
+    Raises
+    ------
+    JournalError
+        When there is no journal, or it is damaged up to the header's end.
+    """
+    path = segment_path(run_dir, 1)
+    try:
+        with path.open("rb") as file:
+            check_segment_header(path, file.read(SEGMENT_BYTES), 1, 0, GENESIS)
+            first = next(read_frames(path, file, 0, GENESIS, is_last_segment=True), None)
+    except OSError as error:
+        raise JournalError(
+            f"the journal cannot be read: {error.strerror}", where=str(path), value=error.errno
+        ) from error
+    if not isinstance(first, Frame) or first.kind != RecordKind.HEADER:
+        raise damage(path, SEGMENT_BYTES, "it does not begin with a whole header")
+    try:
+        return decode_header(first.payload)
+    except msgspec.MsgspecError as error:
+        raise damage(path, SEGMENT_BYTES, f"a payload has another form ({error})") from error
 
 
 def journal_facts(reader: JournalReader) -> dict[str, Any]:

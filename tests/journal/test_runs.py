@@ -1,0 +1,40 @@
+import msgspec
+import pytest
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.runs import find_run_dir, pick_run_id, run_dirs
+
+
+@pytest.fixture
+def runs_dir(tmp_path, header):
+    for started, name in ((3, "demo-a1"), (9, "backtest-b"), (5, "demo-a2")):
+        own = msgspec.structs.replace(header, run_id=name, started_ns=started)
+        JournalWriter.create(tmp_path / name, own, durability="none").close()
+    (tmp_path / "not-a-run").mkdir()
+    return tmp_path
+
+
+def test_a_run_is_found_by_id_beginning_path_and_last(runs_dir):
+    assert [folder.name for folder in run_dirs(runs_dir)] == ["backtest-b", "demo-a1", "demo-a2"]
+    assert find_run_dir(runs_dir, "demo-a1").name == "demo-a1"
+    assert find_run_dir(runs_dir, "back").name == "backtest-b"
+    assert find_run_dir(runs_dir, "last").name == "backtest-b"
+    assert find_run_dir(runs_dir, str(runs_dir / "demo-a2")) == runs_dir / "demo-a2"
+
+
+def test_a_run_with_a_broken_header_is_never_the_last(runs_dir):
+    (runs_dir / "backtest-b" / "journal-000001.sdj").write_bytes(b"x" * 100)
+    assert find_run_dir(runs_dir, "last").name == "demo-a2"
+
+
+def test_no_run_several_runs_and_a_slip_of_the_pen_are_named(runs_dir, tmp_path):
+    with pytest.raises(DataError, match="2 runs begin so: demo-a1, demo-a2"):
+        find_run_dir(runs_dir, "demo")
+    with pytest.raises(DataError) as refused:
+        find_run_dir(runs_dir, "backtets-b")
+    assert refused.value.nearest == "backtest-b"
+    with pytest.raises(DataError, match="no run yet"):
+        find_run_dir(tmp_path / "absent", "last")
+    with pytest.raises(DataError, match=r"7 runs begin so.*and more"):
+        pick_run_id("r", [f"r{n}" for n in range(7)], where="store")
