@@ -1,0 +1,134 @@
+"""``scalpdesk selftest``: worked cases, computed by the desk's own functions."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.output import print_json
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
+
+NEEDED = ("id", "area", "function", "inputs", "expected")
+
+
+@desk_command("selftest", example="scalpdesk selftest --cases worked_cases.json")
+@click.option("--cases", "cases_file", metavar="FILE", default=None, help="JSON list of worked cases.")
+def selftest(*, as_json: bool, cases_file: str | None) -> int:
+    """Compute worked cases and compare with their answers; exit 1 when one fails.
+
+    A case has id, area, function, inputs and expected. Numbers agree within 1e-9 (relative), or
+    within what the case's own arithmetic carries. A function that nothing answers is reported as
+    unbound, by name.
+    """
+    if cases_file is None:
+        raise ConfigError(
+            "say which cases to compute",
+            where="scalpdesk selftest --cases",
+            fix="scalpdesk selftest --cases FILE",
+        )
+    results = [judge(case) for case in read_cases(Path(cases_file))]
+    counts = Counter(result["verdict"] for result in results)
+    if as_json:
+        print_json({**{v: counts[v] for v in ("passed", "failed", "unbound")}, "cases": results})
+    else:
+        _print_summary(results, counts)
+    return EXIT_FAILED if counts["failed"] else EXIT_OK
+
+
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """Return the cases of a file.
+
+    Raises
+    ------
+    DataError
+        When the file is not there, is not JSON, or a case lacks a field: with the case's position.
+    """
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(
+            "there is no such file",
+            where="--cases",
+            value=str(path),
+            nearest=nearest_name(path.name, beside),
+            fix="give the path of a JSON file of cases",
+        )
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        line = getattr(problem, "lineno", 1)
+        raise DataError(
+            f"the file is not JSON: {getattr(problem, 'msg', problem)}",
+            where=f"{path.name}:{line}",
+            fix="correct the file or fetch it again",
+        ) from problem
+    if not isinstance(cases, list):
+        raise DataError("the file must hold a list of cases", where=path.name, fix="wrap the cases in [ ]")
+    for number, case in enumerate(cases):
+        missing = [key for key in NEEDED if not isinstance(case, dict) or key not in case]
+        if missing:
+            raise DataError(
+                f"a case lacks {', '.join(missing)}",
+                where=f"{path.name}: case {number}",
+                fix=f"a case has {', '.join(NEEDED)}",
+            )
+    return cases
+
+
+def judge(case: dict[str, Any]) -> dict[str, Any]:
+    """Return a case's verdict with what was got and what was expected."""
+    from scalpdesk.cli.worked_cases import RELATIVE, RELATIVE_OF, agrees, evaluate
+
+    function, expected = case["function"], case["expected"]
+    try:
+        got = evaluate(function, case["inputs"])
+    except ScalpdeskError as refusal:
+        verdict, shown = "failed", refusal.render()
+    else:
+        shown = _plain(got)
+        relative = RELATIVE_OF.get(function, RELATIVE)
+        verdict = "unbound" if got is None else "passed" if agrees(got, expected, relative) else "failed"
+    return {
+        "id": case["id"],
+        "area": case["area"],
+        "function": function,
+        "verdict": verdict,
+        "got": shown,
+        "expected": expected,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return an answer as JSON holds it: exact amounts as numbers, what is no number as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and value - value != 0.0:
+        return str(value) if value == value else None  # noqa: PLR0124 - NaN alone differs from itself
+    return value
+
+
+def _print_summary(results: list[dict[str, Any]], counts: Counter[str]) -> None:
+    areas: dict[str, Counter[str]] = {}
+    for result in results:
+        areas.setdefault(result["area"], Counter())[result["verdict"]] += 1
+    for area, tally in sorted(areas.items()):
+        told = ", ".join(
+            f"{tally[verdict]} {verdict}" for verdict in ("passed", "failed", "unbound") if tally[verdict]
+        )
+        click.echo(f"area {area}: {told}")
+    for result in results:
+        if result["verdict"] == "failed":
+            click.echo(
+                f"FAILED {result['id']}\n  got:      {result['got']}\n  expected: {result['expected']}"
+            )
+    unbound = sorted({result["function"] for result in results if result["verdict"] == "unbound"})
+    if unbound:
+        click.echo(f"not yet bound: {', '.join(unbound)}")
+    click.echo(f"{counts['passed']} passed, {counts['failed']} failed, {counts['unbound']} unbound")

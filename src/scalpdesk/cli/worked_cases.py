@@ -1,0 +1,335 @@
+"""Worked cases: a function's name in the case file, and the desk's own function that answers it.
+
+Each adapter only renames arguments and results; the numbers come from the product. Names and units
+are those of the case file: theta per day or year as its note says, a contract is 100 shares.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
+from scalpdesk.entry.straddle_selector import straddle_score, strike_range
+from scalpdesk.hedging.bands.leland import leland_number, leland_vol
+from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
+from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
+from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
+from scalpdesk.hedging.orders_for_delta import hedge_quantity, net_delta_shares, split_at_zero
+from scalpdesk.instruments.events_calendar import fomc_blocked
+from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.marketdata.quotes import SpreadFilter
+from scalpdesk.marketdata.tape import RateCurve
+from scalpdesk.portfolio.attribution import taylor_terms
+from scalpdesk.portfolio.delta_engine import UnitGreeks
+from scalpdesk.portfolio.position_manager import FifoLots
+from scalpdesk.pricing import greeks
+from scalpdesk.pricing.kernels import dividends_ahead
+from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.risk.checks import count_consecutive_losses, loss_rule
+from scalpdesk.volatility.forecast import ewma_variance
+from scalpdesk.volatility.garch import garch_long_run, garch_path
+from scalpdesk.volatility.har import har_value
+from scalpdesk.volatility.realized import realized_vol
+from scalpdesk.volatility.regime import iv_percentile, iv_rank
+
+Answer = dict[str, Any]
+
+CONTRACT = 100
+PERIODS = 252
+RELATIVE = 1e-9
+RELATIVE_OF = {"escrow": 1e-8, "pa_hedge": 1e-7, "attribution": 2e-5}
+"""Tolerances where the case file's own numbers carry less: finite differences, approximated normals."""
+
+
+def evaluate(function: str, inputs: Mapping[str, Any]) -> Answer | None:
+    """Return the product's answer to one case, or None when nothing is bound to the function.
+
+    Raises
+    ------
+    ScalpdeskError
+        When the product refuses the inputs, or they do not have the names that the binding needs.
+    """
+    bound = BINDINGS.get(function)
+    if bound is None:
+        return None
+    try:
+        return bound(**inputs)
+    except TypeError as problem:
+        if isinstance(problem, ScalpdeskError):
+            raise
+        raise ArgumentError(
+            "the case's inputs do not fit its function", where=function, value=str(problem)
+        ) from problem
+
+
+def agrees(got: Any, expected: Any, relative: float = RELATIVE) -> bool:
+    """Return whether an answer is the expected one: numbers within ``relative``, all else exactly.
+
+    A table is compared on the expected keys, a list element by element; ``"inf"`` is infinity.
+    """
+    if isinstance(expected, Mapping):
+        return isinstance(got, Mapping) and all(
+            key in got and agrees(got[key], value, relative) for key, value in expected.items()
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(got, Sequence)
+            and not isinstance(got, str)
+            and len(got) == len(expected)
+            and all(agrees(g, e, relative) for g, e in zip(got, expected, strict=True))
+        )
+    if expected is None or isinstance(expected, bool) or isinstance(got, bool):
+        return got is expected
+    if isinstance(expected, str) and expected not in {"inf", "-inf"}:
+        return bool(got == expected)
+    if not isinstance(got, int | float | Decimal):
+        return False
+    return math.isclose(float(got), float(expected), rel_tol=relative, abs_tol=1e-12)
+
+
+def _straddle_score(c: Mapping[str, float], p: Mapping[str, float], W: float = 1.0, N_: int = 1) -> Answer:
+    legs = (c, p)
+    score = straddle_score(
+        sum(leg["theta"] for leg in legs),
+        sum(leg["gamma"] for leg in legs),
+        sum(leg["ask"] - leg["bid"] for leg in legs),
+        hold_days=W,
+        straddles=N_,
+    )
+    return {
+        "legacy_score": score.legacy_score,
+        "score": score.score,
+        "breakeven_move": score.breakeven_move,
+    }
+
+
+def _strike_range(S: float, iv: float, days: float) -> Answer:
+    move, lowest, highest = strike_range(S, iv, days)
+    return {"expected_move": move, "min_strike": lowest, "max_strike": highest}
+
+
+def _interp(curve: Mapping[str, float], d: float) -> Answer:
+    points = sorted((float(days), percent / 100.0) for days, percent in curve.items())
+    days, rates = zip(*points, strict=True)
+    return {"result": RateCurve(days, rates).rate_at(d)}
+
+
+def _escrow(
+    S: float, K: float, T: float, r: float, s: float, divs: Sequence[Sequence[float]], cp: str
+) -> Answer:
+    times, amounts = (np.array(column, dtype=np.float64) for column in zip(*divs, strict=True))
+    paid = float(dividends_ahead(0.0, T, r, times, amounts, True))
+    schedule = [(float(years), float(cash)) for years, cash in divs]
+    g = greeks(S, K, T, s, cp == "C", rate=r, dividends=schedule, style="european")
+    return {"pv_divs": paid, "adj_spot": S - paid, "price": float(g.price), "delta": float(g.delta)}
+
+
+def _hedge(opt_delta: float, N_: int, owned: int, pending: int, thr: float) -> Answer:
+    options = opt_delta * CONTRACT * N_
+    return {
+        "options_delta": options,
+        "net_delta_per_straddle": net_delta_shares(options, owned, pending) / N_,
+        "trade_qty": hedge_quantity(options, owned, pending, N_, thr),
+    }
+
+
+def _split(owned: int, q: int) -> Answer:
+    return {"result": list(split_at_zero(owned, q))}
+
+
+def _spread_filter(spreads: Sequence[float]) -> Answer:
+    judge = SpreadFilter()
+    accepted, averages = [], []
+    for spread in spreads:
+        accepted.append(judge.accepts(spread))
+        averages.append(judge.average)
+    return {"accepted": accepted, "ema": averages}
+
+
+def _edge(S: float, gamma: float, sf: float, siv: float, H: float, spread_usd: float, hcost: float) -> Answer:
+    inputs = EdgeInputs(
+        spot=S,
+        gamma_per_usd=gamma,
+        implied_vol=siv,
+        horizon_days=H,
+        spread_usd=spread_usd,
+        hedge_cost_usd=hcost,
+        multiplier=CONTRACT,
+    )
+    edge = edge_usd(inputs, sf)
+    return {"gross": edge.gross_usd, "edge": edge.net_usd}
+
+
+def _hedge_cost_band(S: float, gamma: float, sf: float, H: float, band: float, k: float) -> Answer:
+    cost = cost_of_band(CONTRACT * gamma, S, sf, H, band, k)
+    return {"rehedges": cost.rehedges, "cost": cost.cost_usd}
+
+
+def _hedge_cost_time(S: float, gamma: float, sf: float, H: float, per_day: float, k: float) -> Answer:
+    cost = cost_of_clock(CONTRACT * gamma, S, sf, H, per_day, k)
+    return {
+        "rehedges": cost.rehedges,
+        "shares_per_rehedge": cost.shares_per_rehedge,
+        "cost": cost.cost_usd,
+    }
+
+
+def _ww(gamma: float, S: float, tau: float, a: float, lam: float, r: float, sig: float) -> Answer:
+    del sig  # the formula has no volatility of its own
+    return {"result": whalley_wilmott_band(gamma, S, tau, lam, a, rate=r)}
+
+
+def _zak(gamma: float, S: float, tau: float, sig: float, a: float, lam: float, r: float) -> Answer:
+    terms = zakamouline_terms(gamma, S, tau, sig, lam, a, rate=r)
+    h0, h1, band, shift, modified = (getattr(terms, name) for name in terms.__struct_fields__)
+    return {"H0": h0, "H1": h1, "band": band, "K": shift, "sigma_m": modified}
+
+
+def _leland(lam: float, sig: float, dt: float) -> Answer:
+    return {
+        "Le": leland_number(lam, sig, dt),
+        "sigma_long": leland_vol(lam, sig, dt, long_gamma=True),
+        "sigma_short": leland_vol(lam, sig, dt, long_gamma=False),
+    }
+
+
+def _fifo(fills: Sequence[Sequence[Any]]) -> Answer:
+    lots = FifoLots()
+    realized = [
+        lots.add(Decimal(quantity) * (1 if side == "buy" else -1), Decimal(str(price)))
+        for side, quantity, price in fills
+    ]
+    return {"realized": realized, "total": lots.realized, "position": lots.position}
+
+
+def _risk_gate(pnls: Sequence[float], proposed_risk: float = 0, equity: float | None = None) -> Answer:
+    daily = sum((Decimal(str(pnl)) for pnl in pnls), Decimal(0))
+    losses = count_consecutive_losses(pnls)
+    reason = loss_rule(
+        Decimal(500),
+        3,
+        0.25,
+        daily_pnl=daily,
+        consecutive_losses=losses,
+        proposed_risk=Decimal(str(proposed_risk)),
+        equity=None if equity is None else Decimal(str(equity)),
+    )
+    return {"daily_pnl": daily, "consecutive_losses": losses, "allowed": reason is None, "reason": reason}
+
+
+def _attribution(
+    S: float,
+    K: float,
+    T: float,
+    r: float,
+    s: float,
+    cp: str,
+    qty: float,
+    dS: float,
+    dsig: float,
+    dt: float,
+    dr: float,
+    shares: float,
+    half: float,
+    fee: float,
+    traded: float,
+) -> Answer:
+    is_call, units = cp == "C", qty * CONTRACT
+    before = option_greeks(S, K, T, s, is_call, r, american=False)
+    after = option_greeks(S + dS, K, T - dt, s + dsig, is_call, r + dr, american=False)
+    terms = taylor_terms(UnitGreeks(*before), units, d_spot=dS, d_vol=dsig, d_years=dt, d_rate=dr)
+    revalued = units * (after.price - before.price)
+    hedge, spread, fees = shares * dS, -half * abs(traded), -fee * abs(traded)
+    return asdict(terms) | {
+        "residual": revalued - terms.total,
+        "hedge": hedge,
+        "cost_spread": spread,
+        "cost_fee": fees,
+        "nav_change": revalued + hedge + spread + fees,
+    }
+
+
+def _rv_cc(c: Sequence[float], mean: bool = True) -> Answer:
+    vol = realized_vol(list(c), "close_to_close", window=len(c) - 1, zero_mean=not mean)
+    return {"result": vol.vol}
+
+
+def _bars(b: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    names = {"o": "open", "h": "high", "l": "low", "c": "close"}
+    return [{names[key]: value for key, value in bar.items()} for bar in b]
+
+
+def _ohlc_vol(estimator: str) -> Callable[..., Answer]:
+    def answer(b: Sequence[Mapping[str, float]]) -> Answer:
+        return {"result": realized_vol(_bars(b), estimator, window=len(b)).vol}
+
+    return answer
+
+
+def _yz(b: Sequence[Mapping[str, float]], pc: float) -> Answer:
+    before = dict.fromkeys(("open", "high", "low", "close"), float(pc))
+    return {"result": realized_vol([before, *_bars(b)], "yang_zhang", window=len(b)).vol}
+
+
+def _ewma(r: Sequence[float], lam: float, v0: float) -> Answer:
+    return {"result": math.sqrt(ewma_variance(np.asarray(r), v0, lam) * PERIODS)}
+
+
+def _garch(w: float, a: float, b: float, v: float, h: int) -> Answer:
+    path = garch_path(w, a + b, v, h)
+    return {
+        "long_run_vol": math.sqrt(garch_long_run(w, a + b) * PERIODS),
+        "avg_vol": math.sqrt(float(path.mean()) * PERIODS),
+    }
+
+
+def _har(b0: float, bd: float, bw: float, bm: float, d: float, w: float, m: float) -> Answer:
+    return {"result": har_value((b0, bd, bw, bm), (d, w, m))}
+
+
+def _ivrank(iv: float, h: Sequence[float]) -> Answer:
+    return {
+        "iv_rank": iv_rank(iv, h, min_observations=1),
+        "iv_percentile": iv_percentile(iv, h, min_observations=1),
+    }
+
+
+def _fomc_blocked(ts_utc: str) -> Answer:
+    return {"result": fomc_blocked(to_ns(datetime.fromisoformat(ts_utc)))}
+
+
+BINDINGS: dict[str, Callable[..., Answer]] = {
+    "straddle_score": _straddle_score,
+    "strike_range": _strike_range,
+    "interp": _interp,
+    "escrow": _escrow,
+    "attribution": _attribution,
+    "hedge": _hedge,
+    "split": _split,
+    "spread_filter": _spread_filter,
+    "edge": _edge,
+    "hedge_cost_band": _hedge_cost_band,
+    "hedge_cost_time": _hedge_cost_time,
+    "ww": _ww,
+    "zak": _zak,
+    "leland": _leland,
+    "fifo": _fifo,
+    "risk_gate": _risk_gate,
+    "rv_cc": _rv_cc,
+    "park": _ohlc_vol("parkinson"),
+    "gk": _ohlc_vol("garman_klass"),
+    "rs": _ohlc_vol("rogers_satchell"),
+    "yz": _yz,
+    "ewma": _ewma,
+    "garch": _garch,
+    "har": _har,
+    "ivrank": _ivrank,
+    "fomc_blocked": _fomc_blocked,
+}
+"""Function of the case file to the adapter that answers it."""
