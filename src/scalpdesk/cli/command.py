@@ -91,7 +91,14 @@ def settings_options(body: Body) -> Body:
 
 
 class DeskGroup(click.Group):
-    """A group that answers an unknown name with the nearest one."""
+    """A group that answers an unknown name with the nearest one, and no name with its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help and end well when nothing was asked."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -32,7 +32,7 @@ def config() -> None:
 def show(
     *, as_json: bool, strategy: str, changed: bool, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Show every value of the configuration with its source; keys are masked."""
+    """Show every value with its source; keys are masked."""
     loaded = _load(strategy, config_file, overrides)
     rows = [
         {"key": key, "value": value, "source": loaded.sources[key]}
@@ -64,7 +64,7 @@ def show(
 @click.argument("strategy", default=DEFAULT_STRATEGY)
 @settings_options
 def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> None:
-    """Check every key and value of the configuration; exit 2 names all that are wrong."""
+    """Check every key and value; exit 2 names all that are wrong."""
     loaded = _load(strategy, config_file, overrides)
     changed = {key: source for key, source in loaded.sources.items() if source != "default"}
     if as_json:

@@ -39,20 +39,16 @@ EXTRA_OF_MODULE = {"psycopg": "postgres"}
     "scalpdesk",
     cls=LazyGroup,
     table=COMMANDS,
-    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
 @click.version_option(__version__, prog_name="scalpdesk")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and log to stderr.")
-@click.pass_context
-def root(ctx: click.Context) -> None:
+def root() -> None:
     """A desk for gamma scalping and short-dated option scalping.
 
     Start with: scalpdesk demo
     """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

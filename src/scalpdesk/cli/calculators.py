@@ -1,0 +1,248 @@
+"""``scalpdesk price`` and ``scalpdesk iv``: the calculators over :mod:`scalpdesk.pricing`.
+
+Tables are in traders' units (theta a day, vega a point); ``--json`` keeps the raw ones (theta a year,
+vega per 1.00 of volatility) and says so.
+"""
+
+from collections.abc import Callable
+
+import click
+
+from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
+
+DAYS_PER_YEAR = 365.0
+RAW_UNITS = {
+    "price": "currency per unit of the underlying",
+    "delta": "units of the underlying per option unit",
+    "gamma": "delta per 1.00 of the underlying",
+    "theta": "price per year",
+    "vega": "price per 1.00 of volatility",
+    "rho": "price per 1.00 of rate",
+    "vanna": "delta per 1.00 of volatility",
+    "volga": "vega per 1.00 of volatility",
+    "charm": "delta per year",
+}
+TRADER_UNITS: tuple[tuple[str, str, float], ...] = (
+    ("price", "per unit", 1.0),
+    ("delta", "", 1.0),
+    ("gamma", "delta per 1.00 of spot", 1.0),
+    ("theta", "per calendar day", 1.0 / DAYS_PER_YEAR),
+    ("vega", "per vol point", 0.01),
+    ("rho", "per 1 % of rate", 0.01),
+    ("vanna", "delta per vol point", 0.01),
+    ("volga", "vega per vol point, per point", 0.0001),
+    ("charm", "delta per calendar day", 1.0 / DAYS_PER_YEAR),
+)
+"""Name, unit shown, and what a raw number is multiplied by to be in it."""
+
+BETWEEN = {
+    "below_intrinsic": "the price is below the option's intrinsic value: no volatility gives it",
+    "above_maximum": "the price is above all that the option can be worth: no volatility gives it",
+    "expired": "the option has expired: its price does not depend on volatility",
+    "bad_input": "the price is no number of zero or more",
+}
+
+
+def fraction(largest: float) -> Callable[[str], float]:
+    """Return a reader of fractions: 0.18 or 18%.
+
+    Parameters
+    ----------
+    largest
+        A bare number above this is refused: it is a percentage whose sign was forgotten.
+    """
+
+    def read(text: str) -> float:
+        word = text.strip()
+        try:
+            number = float(word.removesuffix("%")) / (100.0 if word.endswith("%") else 1.0)
+        except ValueError as problem:
+            raise click.BadParameter(
+                f"'{word}' is not a fraction such as 0.18 or a percentage such as 18%"
+            ) from problem
+        if not word.endswith("%") and abs(number) > largest:
+            raise click.BadParameter(f"'{word}' is {number:.0%}; write {word}% if percent is meant")
+        return number
+
+    return read
+
+
+def dividend(text: str) -> tuple[float, float]:
+    """Read DAYS:AMOUNT as (years to the ex-date, amount)."""
+    days, _, amount = text.partition(":")
+    try:
+        return float(days) / DAYS_PER_YEAR, float(amount)
+    except ValueError as problem:
+        raise click.BadParameter(f"'{text}' is not DAYS:AMOUNT, such as 12:0.75") from problem
+
+
+RATE = fraction(largest=1.0)
+VOL = fraction(largest=5.0)
+
+
+def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Add the arguments that both calculators share."""
+    for option in reversed(
+        (
+            click.option("--spot", type=float, required=True, help="Price of the underlying (or forward)."),
+            click.option("--strike", type=float, required=True),
+            click.option("--days", type=float, default=None, help="Calendar days to expiry (ACT/365)."),
+            click.option("--years", type=float, default=None, help="Years to expiry, instead of --days."),
+            click.option("--rate", type=RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%."),
+            click.option(
+                "--yield", "dividend_yield", type=RATE, default="0", metavar="Q", help="Continuous yield."
+            ),
+            click.option(
+                "--dividend",
+                "dividends",
+                type=dividend,
+                metavar="DAYS:AMOUNT",
+                multiple=True,
+                help="Cash dividend; may be repeated.",
+            ),
+            click.option("--style", type=click.Choice(["american", "european"]), default="american"),
+            click.option(
+                "--model",
+                type=click.Choice(["bsm", "black76", "inverse", "escrowed", "spot"]),
+                default="bsm",
+                help="black76 and inverse: --spot is the forward; spot: the spot falls by each dividend.",
+            ),
+        )
+    ):
+        body = option(body)
+    return body
+
+
+def _years(days: float | None, years: float | None) -> float:
+    if (days is None) == (years is None):
+        raise ConfigError("give the time to expiry once", where="--days, --years", fix="--days 30")
+    return years if years is not None else (days or 0.0) / DAYS_PER_YEAR
+
+
+@desk_command(
+    "price",
+    example=(
+        "scalpdesk price --spot 590 --strike 590 --days 30 --vol 16% --rate 4%",
+        "scalpdesk price --spot 590 --strike 600 --days 1 --vol 0.14 --put --style european --json",
+    ),
+)
+@_market_options
+@click.option("--vol", type=VOL, metavar="V", required=True, help="Annual volatility: 0.16 or 16%.")
+@click.option("--call/--put", "is_call", default=None, help="One of them [default: both].")
+def price(
+    *,
+    as_json: bool,
+    spot: float,
+    strike: float,
+    days: float | None,
+    years: float | None,
+    rate: float,
+    dividend_yield: float,
+    dividends: tuple[tuple[float, float], ...],
+    style: str,
+    model: str,
+    vol: float,
+    is_call: bool | None,
+) -> None:
+    """Price and Greeks of an option, per one unit of the underlying."""
+    from scalpdesk.pricing import greeks
+
+    t = _years(days, years)
+    wanted = (True, False) if is_call is None else (is_call,)
+    answers = {
+        "call" if right else "put": greeks(
+            spot,
+            strike,
+            t,
+            vol,
+            right,
+            rate=rate,
+            dividend_yield=dividend_yield,
+            dividends=dividends or None,
+            style=style,
+            model=model,
+        )
+        for right in wanted
+    }
+    numbers = {
+        right: {name: float(getattr(answer, name)) for name in RAW_UNITS} for right, answer in answers.items()
+    }
+    inputs = {
+        "spot": spot,
+        "strike": strike,
+        "years": t,
+        "vol": vol,
+        "rate": rate,
+        "dividend_yield": dividend_yield,
+        "dividends": [list(paid) for paid in dividends],
+        "style": style,
+        "model": model,
+    }
+    if as_json:
+        print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
+        return
+    from rich.table import Table
+
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for right in numbers:
+        table.add_column(right, justify="right")
+    table.add_column("unit", style="dim")
+    for name, unit, factor in TRADER_UNITS:
+        table.add_row(name, *(f"{n[name] * factor:.6f}" for n in numbers.values()), unit)
+    click.echo(
+        f"{style} {model}, spot {spot:g}, strike {strike:g}, {t * DAYS_PER_YEAR:g} days, vol {vol:.2%}"
+    )
+    console().print(table)
+
+
+@desk_command(
+    "iv",
+    example=(
+        "scalpdesk iv --price 10.85 --spot 590 --strike 590 --days 30 --rate 4%",
+        "scalpdesk iv --price 6.19 --spot 100 --strike 100 --days 182.5 --put --json",
+    ),
+)
+@_market_options
+@click.option("--price", "quoted", type=float, required=True, help="Price of the option, per unit.")
+@click.option("--call/--put", "is_call", default=True, help="[default: call]")
+def iv(
+    *,
+    as_json: bool,
+    quoted: float,
+    spot: float,
+    strike: float,
+    days: float | None,
+    years: float | None,
+    rate: float,
+    dividend_yield: float,
+    dividends: tuple[tuple[float, float], ...],
+    style: str,
+    model: str,
+    is_call: bool,
+) -> int:
+    """Implied volatility of an option price; exit 1 with the reason where none exists."""
+    from scalpdesk.pricing import implied_vol
+
+    answer = implied_vol(
+        quoted,
+        spot,
+        strike,
+        _years(days, years),
+        is_call,
+        rate=rate,
+        dividend_yield=dividend_yield,
+        dividends=dividends or None,
+        style=style,
+        model=model,
+    )
+    vol, status = float(answer.vol), str(answer.status)
+    good = status == "ok"
+    if as_json:
+        print_json({"vol": vol if good else None, "status": status})
+    elif good:
+        click.echo(f"implied volatility {vol:.4%} a year ({'call' if is_call else 'put'}, {style} {model})")
+    else:
+        click.echo(f"no implied volatility ({status}): {BETWEEN.get(status, status)}")
+    return EXIT_OK if good else EXIT_FAILED

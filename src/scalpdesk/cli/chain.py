@@ -1,0 +1,339 @@
+"""``scalpdesk chain``: one option chain of a data set, with implied volatilities and Greeks."""
+
+import os
+import re
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scalpdesk.instruments.contract import OptionContract
+    from scalpdesk.marketdata.tape import MarketTape
+
+EMBEDDED = "embedded"
+DEFAULT_SESSION = "2018-02-05"
+STRIKES_SHOWN = 10
+DAYS_PER_YEAR = 365.0
+GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
+
+
+@desk_command(
+    "chain",
+    example=(
+        "scalpdesk chain SPY --session 2018-02-05 --time 15:00",
+        "scalpdesk chain GOOG --data recorded --session 2015-12-23 --expiry 2015-12-24 --json",
+    ),
+)
+@click.argument("symbol")
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
+@click.option("--time", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
+@click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
+@click.option("--strikes", default=STRIKES_SHOWN, show_default=True, help="Strikes shown on either side.")
+@click.option(
+    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
+)
+@settings_options
+def chain(
+    *,
+    as_json: bool,
+    symbol: str,
+    data_set: str,
+    session: str,
+    clock: str,
+    expiry: str | None,
+    strikes: int,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show the option chain of SYMBOL as it stood at one minute of a session.
+
+    The table is around the money and in traders' units (theta a day, vega a point). With --json every
+    strike is given, theta a year and vega per 1.00 of volatility.
+    """
+    from scalpdesk.instruments.sessions import new_york_ns
+
+    day = read_date(session, "--session")
+    now_ns = new_york_ns(day, _read_time(clock))
+    tape = _load(symbol.upper(), data_set, day, seed, config_file, overrides)
+    held = tape.sessions[0]
+    if not held.open_ns <= now_ns <= held.close_ns:
+        raise ArgumentError(
+            "the exchange is closed at this time",
+            where="--time",
+            value=clock,
+            fix=f"use a time between {_hhmm(held.open_ns)} and {_hhmm(held.close_ns)}",
+        )
+    wanted = read_date(expiry, "--expiry") if expiry is not None else None
+    document = chain_document(tape, now_ns, wanted)
+    if as_json:
+        print_json(document)
+    else:
+        _print_chain(document, strikes)
+
+
+def read_date(text: str, where: str) -> date:
+    """Read an ISO date.
+
+    Raises
+    ------
+    ArgumentError
+        When the text is no date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
+
+
+def _read_time(text: str) -> time:
+    if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", text):
+        raise ArgumentError("not a time of day", where="--time", value=text, fix="write it as 15:00")
+    hour, minute = map(int, text.split(":"))
+    return time(hour, minute)
+
+
+def _hhmm(ts_ns: int) -> str:
+    from scalpdesk.instruments.sessions import to_new_york
+
+    return f"{to_new_york(ts_ns):%H:%M}"
+
+
+def _load(
+    symbol: str,
+    data_set: str,
+    day: date,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> "MarketTape":
+    from scalpdesk.settings import load_settings
+
+    config = load_settings(
+        config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd()
+    ).config
+    if data_set == EMBEDDED:
+        from scalpdesk.datasets.reconstructed import reconstruct
+
+        return reconstruct(day, seed=config.simulation.seed if seed is None else seed, underlying=symbol)
+    if seed is not None:
+        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
+    from scalpdesk.datasets.catalog import load_tape
+
+    return load_tape(Path(config.data.catalog), data_set, underlying=symbol, start=day, end=day)
+
+
+def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict[str, Any]:
+    """Return the chain of one expiry as of ``now_ns``, ready for JSON.
+
+    Parameters
+    ----------
+    tape
+        Market with the quotes; only those known by ``now_ns`` are used.
+    now_ns
+        UTC nanoseconds.
+    wanted
+        Expiry; the nearest that is not over when None.
+
+    Returns
+    -------
+    dict
+        Facts of the market and ``options``, one a contract, sorted by strike, call before put. Greeks
+        per unit of the underlying: theta and charm a year, vega, vanna and volga per 1.00 of volatility.
+        What cannot be computed is null, and ``iv_status`` says why.
+
+    Raises
+    ------
+    DataError
+        When there is no option of that expiry, or the underlying was not quoted yet.
+    """
+    from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+    from scalpdesk.marketdata.chain import options_in_order
+
+    today = tape.sessions[0].day
+    listed = options_in_order(tape.instruments, tape.underlying)
+    expiries = sorted({contract.expiry for _, contract in listed if expiry_instant_ns(contract) >= now_ns})
+    if not expiries or (wanted is not None and wanted not in expiries):
+        near = min(expiries, key=lambda day: abs((day - (wanted or today)).days), default=None)
+        raise DataError(
+            f"there is no option on {tape.underlying} of this expiry in this session",
+            where=f"{tape.name}, {today}",
+            value=str(wanted or "any"),
+            nearest=str(near) if near is not None else None,
+            fix=f"--expiry {near}"
+            if near is not None
+            else "scalpdesk data ls shows what each data set holds",
+        )
+    expiry = wanted or expiries[0]
+    ids = [number for number, contract in listed if contract.expiry == expiry]
+    contracts = [contract for _, contract in listed if contract.expiry == expiry]
+    spot_id = tape.instruments.id_of(tape.underlying)
+    last = _last_rows(tape, now_ns)
+    if spot_id not in last:
+        raise DataError(
+            f"{tape.underlying} was not quoted yet at this time",
+            where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
+            fix="choose a later --time",
+        )
+    row = last[spot_id]
+    spot = 0.5 * (float(tape.quotes.bid[row]) + float(tape.quotes.ask[row]))
+    rows = [last.get(number) for number in ids]
+    years = max(expiry_instant_ns(contracts[0]) - now_ns, 0) / 1e9 / 86_400.0 / DAYS_PER_YEAR
+    return {
+        "symbol": tape.underlying,
+        "data": {"name": tape.name, "kind": tape.kind},
+        "session": str(today),
+        "time": f"{to_new_york(now_ns):%H:%M}",
+        "spot": spot,
+        "expiry": str(expiry),
+        "years": years,
+        "rate": tape.rate_curve.rate_at(years * DAYS_PER_YEAR),
+        "dividend_yield": tape.dividend_yield,
+        "expiries": [str(day) for day in expiries],
+        "options": _valued(tape, contracts, rows, spot, years, now_ns),
+        "notes": list(tape.notes),
+    }
+
+
+def _last_rows(tape: "MarketTape", now_ns: int) -> dict[int, int]:
+    """Return the row of each instrument's latest quote known by ``now_ns``."""
+    import numpy as np
+
+    until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
+    numbers, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
+    return dict(zip(numbers.tolist(), (until - 1 - from_end).tolist(), strict=True))
+
+
+def _valued(
+    tape: "MarketTape",
+    contracts: "list[OptionContract]",
+    rows: list[int | None],
+    spot: float,
+    years: float,
+    now_ns: int,
+) -> list[dict[str, Any]]:
+    """Return one table a contract: its quote, implied volatility and Greeks at the mid."""
+    import numpy as np
+
+    from scalpdesk.marketdata.quotes import judge_quote
+    from scalpdesk.pricing import greeks, implied_vol
+
+    nan = float("nan")
+    bid = np.array([nan if row is None else float(tape.quotes.bid[row]) for row in rows])
+    ask = np.array([nan if row is None else float(tape.quotes.ask[row]) for row in rows])
+    mid = 0.5 * (bid + ask)
+    strike = np.array([float(contract.strike) for contract in contracts])
+    is_call = np.array([contract.is_call for contract in contracts])
+    terms: dict[str, Any] = {
+        "rate": tape.rate_curve.rate_at(years * DAYS_PER_YEAR),
+        "dividend_yield": tape.dividend_yield,
+        "dividends": _dividends_before(tape, contracts[0], now_ns) or None,
+        "style": contracts[0].style.value,
+    }
+    known = np.isfinite(mid)
+    implied = implied_vol(np.where(known, mid, 0.0), spot, strike, years, is_call, **terms)
+    vol = np.where(known, implied.vol, nan)
+    priced = np.isfinite(vol)
+    answer = greeks(spot, strike, years, np.where(priced, vol, 0.0), is_call, **terms)
+    options = []
+    for i, contract in enumerate(contracts):
+        ok = bool(priced[i])
+        options.append(
+            {
+                "symbol": contract.symbol,
+                "strike": str(contract.strike),
+                "right": "call" if contract.is_call else "put",
+                "bid": _or_none(bid[i]),
+                "ask": _or_none(ask[i]),
+                "mid": _or_none(mid[i]),
+                "quote": "absent" if rows[i] is None else str(judge_quote(float(bid[i]), float(ask[i]))),
+                "open_interest": tape.open_interest.get(contract.symbol),
+                "iv": _or_none(vol[i]),
+                "iv_status": str(implied.status[i]) if known[i] else "no_mid",
+                **{name: float(getattr(answer, name)[i]) if ok else None for name in GREEKS},
+            }
+        )
+    return options
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if value == value else None  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def _dividends_before(
+    tape: "MarketTape", contract: "OptionContract", now_ns: int
+) -> list[tuple[float, float]]:
+    """Return the cash dividends still to come by the expiry as (years to the ex-date, amount)."""
+    from scalpdesk.core.units import years_between
+    from scalpdesk.instruments.sessions import to_new_york, to_ns
+
+    paid = []
+    for dividend in tape.dividends:
+        opens = datetime.combine(dividend.ex_date, time(9, 30), tzinfo=to_new_york(now_ns).tzinfo)
+        years = years_between(now_ns, to_ns(opens))
+        if dividend.symbol == tape.underlying and years > 0.0 and dividend.ex_date <= contract.expiry:
+            paid.append((years, float(dividend.amount)))
+    return paid
+
+
+def _print_chain(document: dict[str, Any], strikes: int) -> None:
+    from rich.table import Table
+
+    by_strike: dict[float, dict[str, dict[str, Any]]] = {}
+    for option in document["options"]:
+        by_strike.setdefault(float(option["strike"]), {})[option["right"]] = option
+    order = sorted(by_strike)
+    middle = min(range(len(order)), key=lambda i: abs(order[i] - document["spot"]))
+    shown = order[max(middle - strikes, 0) : middle + strikes + 1]
+    side = ("bid", "ask", "iv %", "delta", "theta/d")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in (*side, "gamma", "vega/pt"):
+        table.add_column(name, justify="right")
+    table.add_column("strike", justify="right", style="bold")
+    for name in reversed(side):
+        table.add_column(name, justify="right")
+    for strike in shown:
+        call, put = (by_strike[strike].get(right, {}) for right in ("call", "put"))
+        either = call if call.get("gamma") is not None else put
+        table.add_row(
+            *_side_cells(call),
+            _cell(either.get("gamma"), 4),
+            _cell(either.get("vega"), 3, 0.01),
+            f"{strike:g}",
+            *reversed(_side_cells(put)),
+        )
+    kind = document["data"]["kind"]
+    click.echo(
+        f"{document['symbol']} {document['spot']:.2f} at {document['session']} {document['time']} New York "
+        f"({document['data']['name']}, {kind}); expiry {document['expiry']}, "
+        f"{document['years'] * DAYS_PER_YEAR:.2f} days, rate {document['rate']:.2%}"
+    )
+    click.echo(f"{'calls':<40}{'':14}{'puts':>50}")
+    console().print(table)
+    hidden = len(order) - len(shown)
+    if hidden:
+        click.echo(f"{hidden} more strikes: --strikes {len(order)} or --json")
+    click.echo(f"expiries: {', '.join(document['expiries'])}")
+    for note in document["notes"]:
+        click.echo(f"note: {note}")
+
+
+def _side_cells(option: dict[str, Any]) -> list[str]:
+    return [
+        _cell(option.get("bid"), 2),
+        _cell(option.get("ask"), 2),
+        _cell(option.get("iv"), 1, 100.0),
+        _cell(option.get("delta"), 3),
+        _cell(option.get("theta"), 3, 1.0 / DAYS_PER_YEAR),
+    ]
+
+
+def _cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
+    return "-" if value is None else f"{value * factor:.{decimals}f}"
