@@ -142,6 +142,8 @@ class JournalReader:
                     if waiting is not None:
                         yield waiting, ()
                     waiting = decode_events(payload)
+                    if not waiting:
+                        raise damage(path, position, "a batch of events is empty")
                 elif kind == RecordKind.OUTPUTS:
                     if waiting is None:
                         raise damage(path, position, "outputs without an event that caused them")

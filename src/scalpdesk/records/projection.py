@@ -1,0 +1,375 @@
+"""One walk through a journal that leaves rows behind. Used by :mod:`scalpdesk.records.projector`."""
+
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from math import isfinite
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    CancelRejected,
+    FillBusted,
+    OrderAbsent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDoubted,
+    OrderEvent,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+)
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.orders.order import Order
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.records.tables import (
+    PNL_PARTS,
+    Base,
+    DecisionRow,
+    FillRow,
+    MarkRow,
+    OrderRow,
+    PositionRow,
+)
+
+Progress = Callable[[int, int], None]
+"""Called with the events done and the events in all."""
+
+ZERO = Decimal(0)
+_BATCH_ROWS = 2000
+_FLOAT_MARKS = (
+    "spot",
+    "net_delta_shares",
+    "gamma_shares_per_usd",
+    "theta_usd_per_day",
+    "vega_usd_per_point",
+    "implied_vol",
+    "gamma_rent",
+    "theta_paid",
+)
+_ORDER_EVENTS = (
+    OrderAccepted,
+    OrderRejected,
+    OrderFilled,
+    OrderCancelled,
+    OrderExpired,
+    CancelRejected,
+    OrderDoubted,
+    OrderAbsent,
+    FillBusted,
+)
+
+
+class _Rows:
+    """Rows of one table on their way in, a batch at a time."""
+
+    def __init__(self, connection: Connection, table: type[Base]) -> None:
+        self._connection = connection
+        self._table = table
+        self._waiting: list[dict[str, Any]] = []
+        self.count = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._waiting.append(row)
+        self.count += 1
+        if len(self._waiting) >= _BATCH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._connection.execute(insert(self._table), self._waiting)
+            self._waiting = []
+
+
+class Projection:
+    """Walks one journal and keeps what is not yet a row.
+
+    Parameters
+    ----------
+    reader
+        The journal.
+    connection
+        Inside a transaction; rows go in as they come, a batch at a time.
+    """
+
+    def __init__(self, reader: JournalReader, connection: Connection) -> None:
+        self._reader = reader
+        self._run_id = reader.header.run_id
+        self._instruments = InstrumentBook(reader.header.instruments)
+        self._decisions = _Rows(connection, DecisionRow)
+        self._marks = _Rows(connection, MarkRow)
+        self._orders = _Rows(connection, OrderRow)
+        self._fills = _Rows(connection, FillRow)
+        self._positions = _Rows(connection, PositionRow)
+        self._manager = OrderManager(self._run_id)
+        self._book = PositionManager(self._instruments)
+        self._history: dict[str, list[list[Any]]] = {}
+        self._updated_ns: dict[str, int] = {}
+        self._executions: dict[tuple[str, str], dict[str, Any]] = {}
+        self._events = 0
+        self._span_ns: tuple[int | None, int | None] = (None, None)
+        self._kinds: Counter[str] = Counter()
+        self._parts: dict[str, Decimal] = dict.fromkeys(PNL_PARTS, ZERO)
+        self._nav_change = ZERO
+
+    def run(self, progress: Progress | None) -> None:
+        """Walk the journal; all rows but the run's own are in the database afterwards."""
+        total = self._reader.totals.events
+        take_event: dict[type, Callable[[Any], None]] = {
+            **dict.fromkeys(_ORDER_EVENTS, self._on_order_event),
+            PositionChanged: self._on_position_changed,
+            AccountSnapshot: self._on_snapshot,
+        }
+        for events, outputs in self._reader.steps():
+            for event in events:
+                take = take_event.get(type(event))
+                if take is not None:
+                    take(event)
+            self._events += len(events)
+            first_ns, now_ns = self._span_ns[0], events[-1].ts_recv_ns
+            self._span_ns = (events[0].ts_recv_ns if first_ns is None else first_ns, now_ns)
+            for output in outputs:
+                self._on_output(output, now_ns)
+            if progress is not None:
+                progress(self._events, total)
+        self._add_orders()
+        self._add_positions()
+        for execution in self._executions.values():
+            self._fills.add(execution)
+        for rows in (self._decisions, self._marks, self._orders, self._fills, self._positions):
+            rows.flush()
+
+    def run_row(self) -> dict[str, Any]:
+        """Return the run's own row, with the figures gathered so far."""
+        header = self._reader.header
+        data = header.data
+        held = {
+            self._instruments[position.instrument_id].symbol: str(position.quantity)
+            for position in self._book.held()
+        }
+        recovered = self._reader.recovered
+        return {
+            "run_id": header.run_id,
+            "strategy": header.strategy,
+            "venue": header.venue,
+            "mode": header.mode,
+            "build": header.build,
+            "config_hash": header.config_hash,
+            "seed": header.seed,
+            "started_ns": header.started_ns,
+            "data_name": _text(data.get("name")),
+            "data_kind": _text(data.get("kind")),
+            "session": _text(data.get("session")),
+            "underlying": _text(data.get("underlying")),
+            **{name: _amount(data.get(name)) for name in ("open", "high", "low", "close")},
+            "first_event_ns": self._span_ns[0],
+            "last_event_ns": self._span_ns[1],
+            "events": self._events,
+            "decisions": self._decisions.count,
+            "orders": self._orders.count,
+            "fills": self._fills.count,
+            "hedges": self._kinds["hedge"],
+            "nav_change": self._nav_change,
+            **{f"pnl_{name}": self._parts[name] for name in PNL_PARTS},
+            "end_positions": held,
+            "decision_hash": self._reader.decisions.hex(),
+            "sealed": self._reader.sealed,
+            "recovered": None if recovered is None else str(recovered),
+            "journal_digest": self._reader.end.digest.hex(),
+            "config": _json(header.config),
+            "data": _json(data),
+            "summary": _json(self._reader.summary),
+        }
+
+    def _on_output(self, output: Output, now_ns: int) -> None:
+        if isinstance(output, Decision):
+            self._on_decision(output)
+        elif isinstance(output, Mark):
+            self._on_mark(output)
+        elif isinstance(output, SubmitOrder):
+            order = Order(output, now_ns)
+            self._manager.orders[output.client_order_id] = order
+            self._manager.live[output.client_order_id] = order
+            self._note(order, now_ns, output.purpose.value)
+        elif isinstance(output, CancelOrder) and self._manager.cancel(output.client_order_id) is not None:
+            self._note(self._manager.orders[output.client_order_id], now_ns, "cancel sent")
+
+    def _on_decision(self, decision: Decision) -> None:
+        if decision.taken:
+            self._kinds[decision.kind] += 1
+        self._decisions.add(
+            {
+                "run_id": self._run_id,
+                "number": self._decisions.count + 1,
+                "event_number": self._events,
+                "ts_ns": decision.ts_ns,
+                "kind": decision.kind,
+                "taken": decision.taken,
+                "reasons": list(decision.reasons),
+                "facts": _json(decision.facts),
+                "client_order_ids": list(decision.client_order_ids),
+            }
+        )
+
+    def _on_mark(self, mark: Mark) -> None:
+        self._nav_change += mark.nav_change
+        for name, amount in mark.parts.items():
+            # A part without a column of its own counts as what is not explained.
+            column = name if name in self._parts else "residual"
+            self._parts[column] += amount
+        self._marks.add(
+            {
+                "run_id": self._run_id,
+                "number": self._marks.count + 1,
+                "ts_ns": mark.ts_ns,
+                "nav": mark.nav,
+                "nav_change": mark.nav_change,
+                "parts": {name: str(amount) for name, amount in mark.parts.items()},
+                **{name: _finite(getattr(mark, name)) for name in _FLOAT_MARKS},
+            }
+        )
+
+    def _on_order_event(self, event: OrderEvent) -> None:
+        order = self._manager.orders.get(event.client_order_id)
+        try:
+            if isinstance(event, OrderFilled):
+                self._on_fill(event, order)
+            elif isinstance(event, FillBusted):
+                self._on_bust(event, order)
+            if order is not None:
+                self._manager.apply(event)
+        except InvariantError as error:
+            # The engine stopped on this very event; the row says why.
+            if order is not None:
+                order.reason = error.what
+        if order is not None:
+            self._note(order, event.ts_recv_ns, getattr(event, "reason", ""))
+
+    def _on_fill(self, event: OrderFilled, order: Order | None) -> None:
+        key = (event.client_order_id, event.execution_id)
+        if key in self._executions:
+            return
+        command = None if order is None else order.submitted
+        self._executions[key] = {
+            "run_id": self._run_id,
+            "number": len(self._executions) + 1,
+            "client_order_id": event.client_order_id,
+            "execution_id": event.execution_id,
+            "ts_event_ns": event.ts_event_ns,
+            "ts_recv_ns": event.ts_recv_ns,
+            "symbol": None if command is None else self._instruments[command.instrument_id].symbol,
+            "side": None if command is None else command.side.value,
+            "purpose": None if command is None else command.purpose.value,
+            "quantity": event.quantity,
+            "price": event.price,
+            "fee": event.fee,
+            "busted": False,
+        }
+        if command is not None:
+            signed = event.quantity * command.side.sign
+            self._book.book(command.instrument_id, signed, event.price, "/".join(key), fee=event.fee)
+
+    def _on_bust(self, event: FillBusted, order: Order | None) -> None:
+        row = self._executions.get((event.client_order_id, event.execution_id))
+        if row is None or row["busted"]:
+            return
+        row["busted"] = True
+        if order is not None:
+            command = order.submitted
+            signed = -row["quantity"] * command.side.sign
+            reference = f"{event.client_order_id}/{event.execution_id}/busted"
+            self._book.book(command.instrument_id, signed, row["price"], reference)
+
+    def _on_position_changed(self, event: PositionChanged) -> None:
+        if event.quantity_change and not self._book.already_applied(event.reference):
+            self._book.book(event.instrument_id, event.quantity_change, event.price, event.reference)
+
+    def _on_snapshot(self, event: AccountSnapshot) -> None:
+        for line in event.positions:
+            reference = f"snapshot-{line.instrument_id}"
+            if not self._book.already_applied(reference):
+                self._book.book(line.instrument_id, line.quantity, line.average_price, reference)
+
+    def _note(self, order: Order, now_ns: int, word: str) -> None:
+        self._updated_ns[order.client_order_id] = now_ns
+        history = self._history.setdefault(order.client_order_id, [])
+        if not history or history[-1][1] != order.state.value:
+            history.append([now_ns, order.state.value, word])
+
+    def _add_orders(self) -> None:
+        for number, order in enumerate(self._manager.orders.values(), start=1):
+            command = order.submitted
+            self._orders.add(
+                {
+                    "run_id": self._run_id,
+                    "client_order_id": order.client_order_id,
+                    "number": number,
+                    "created_ns": order.created_ns,
+                    "updated_ns": self._updated_ns[order.client_order_id],
+                    "symbol": self._instruments[command.instrument_id].symbol,
+                    "side": command.side.value,
+                    "quantity": command.quantity,
+                    "order_type": command.order_type.value,
+                    "limit_price": command.limit_price,
+                    "time_in_force": command.time_in_force.value,
+                    "purpose": command.purpose.value,
+                    "venue_order_id": order.venue_order_id or None,
+                    "state": order.state.value,
+                    "filled_quantity": order.filled,
+                    "average_price": order.average_price if order.filled else None,
+                    "reason": order.reason or None,
+                    "history": self._history[order.client_order_id],
+                }
+            )
+
+    def _add_positions(self) -> None:
+        for position in self._book.positions.values():
+            instrument = self._instruments[position.instrument_id]
+            self._positions.add(
+                {
+                    "run_id": self._run_id,
+                    "symbol": instrument.symbol,
+                    "instrument": type(instrument).__name__,
+                    "multiplier": position.multiplier,
+                    "quantity": position.quantity,
+                    "average_price": position.average_price,
+                    "realized": position.realized,
+                    "fees": position.fees,
+                }
+            )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _amount(value: Any) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def _json(value: Any) -> Any:
+    """Make a document that every database's JSON takes: numbers that are not finite become words."""
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(each) for each in value]
+    return value

@@ -1,0 +1,262 @@
+"""Open the store of runs and read what it lists. SQLite by default, PostgreSQL by URL."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, inspect, make_url, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError as UrlError
+from sqlalchemy.exc import DatabaseError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from scalpdesk.core.errors import ConfigError, DataError, RetryError
+from scalpdesk.journal.runs import pick_run_id
+from scalpdesk.records.tables import (
+    CHILD_TABLES,
+    DecisionRow,
+    FillRow,
+    MarkRow,
+    OrderRow,
+    PositionRow,
+    RunRow,
+)
+
+HEAD_REVISION = "r0001"
+"""Newest migration. A store that stands there already is opened without loading Alembic."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK = 0x5CA1DE5C
+_BUSY_SECONDS = 30
+
+
+class Store:
+    """An open store, migrated to the newest tables. Made by :func:`open_store`; close it after use.
+
+    Attributes
+    ----------
+    engine
+        SQLAlchemy's engine.
+    session
+        Makes ORM sessions on it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.session: sessionmaker[Session] = sessionmaker(engine, expire_on_commit=False)
+
+    @property
+    def shown_url(self) -> str:
+        """The store's URL, without its password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def store_url(runs_dir: Path) -> str:
+    """Return the URL of the default store: ``desk.sqlite`` in the folder of the runs."""
+    return URL.create("sqlite", database=str(runs_dir / "desk.sqlite")).render_as_string()
+
+
+def open_store(url: str) -> Store:
+    """Open a store, made when it is not there, and bring its tables to the newest form.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL, e.g. ``sqlite:///runs/desk.sqlite`` or ``postgresql+psycopg://user@host/desk``.
+
+    Raises
+    ------
+    ConfigError
+        When the URL cannot be read, or its driver is not installed.
+    DataError
+        When the file is no database, or a newer program has changed its tables.
+    RetryError
+        When the database does not answer.
+    """
+    parsed = _parse(url)
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        engine = create_engine(parsed)
+    except (NoSuchModuleError, ImportError) as error:
+        raise ConfigError(
+            "the driver of this database is not installed",
+            where="store url",
+            value=shown,
+            fix='pip install "scalpdesk[postgres]" and write postgresql+psycopg://…, or use sqlite:///FILE',
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine, parsed)
+    try:
+        _migrate(engine, shown)
+    except OperationalError as error:
+        engine.dispose()
+        raise RetryError(
+            f"the store cannot be opened: {_first_line(error)}",
+            where="store url",
+            value=shown,
+            fix="see that the folder can be written, or that the database runs and lets this user in",
+        ) from error
+    except DatabaseError as error:
+        engine.dispose()
+        raise DataError(
+            f"this is not a store of runs: {_first_line(error)}",
+            where="store url",
+            value=shown,
+            fix="move the file away: the store is made again from the journals",
+        ) from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine)
+
+
+def list_runs(store: Store) -> list[RunRow]:
+    """Return all runs, oldest first."""
+    with store.session() as session:
+        return list(session.scalars(select(RunRow).order_by(RunRow.started_ns, RunRow.run_id)))
+
+
+def load_run(store: Store, name: str) -> RunRow:
+    """Return the run that ``name`` means: its id, the beginning of its id, or ``last``.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one fits; names the nearest, or those that fit.
+    """
+    with store.session() as session:
+        order = (RunRow.started_ns, RunRow.run_id)
+        run_ids = list(session.scalars(select(RunRow.run_id).order_by(*order)))
+        run_id = pick_run_id(name, run_ids, where=store.shown_url)
+        return session.get_one(RunRow, run_id)
+
+
+def load_orders(store: Store, run_id: str) -> list[OrderRow]:
+    """Return a run's orders in the order they were sent."""
+    return _rows(store, select(OrderRow).where(OrderRow.run_id == run_id).order_by(OrderRow.number))
+
+
+def load_fills(store: Store, run_id: str) -> list[FillRow]:
+    """Return a run's fills in the order they came."""
+    return _rows(store, select(FillRow).where(FillRow.run_id == run_id).order_by(FillRow.number))
+
+
+def load_decisions(store: Store, run_id: str) -> list[DecisionRow]:
+    """Return a run's decisions in the order they were made."""
+    return _rows(store, select(DecisionRow).where(DecisionRow.run_id == run_id).order_by(DecisionRow.number))
+
+
+def load_marks(store: Store, run_id: str) -> list[MarkRow]:
+    """Return a run's marks in order."""
+    return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
+
+
+def load_positions(store: Store, run_id: str) -> list[PositionRow]:
+    """Return what a run held at its end, by symbol."""
+    return _rows(store, select(PositionRow).where(PositionRow.run_id == run_id).order_by(PositionRow.symbol))
+
+
+def delete_run(connection: Connection, run_id: str) -> None:
+    """Delete a run's rows from every table, inside the caller's transaction."""
+    for table in (*CHILD_TABLES, RunRow):
+        connection.execute(delete(table).where(table.run_id == run_id))
+
+
+def _rows(store: Store, statement: Any) -> list[Any]:
+    with store.session() as session:
+        return list(session.scalars(statement))
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except UrlError as error:
+        # The text may hold a password: it is not shown.
+        raise ConfigError(
+            "the URL of the store cannot be read",
+            where="store url",
+            fix="write e.g. sqlite:///runs/desk.sqlite",
+        ) from error
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).splitlines()[0]
+
+
+def _prepare_sqlite(engine: Engine, url: URL) -> None:
+    """Make the folder, and let transactions hold table changes, which Python's driver would not."""
+    if url.database and url.database != ":memory:":
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the folder of the store cannot be made: {error.strerror}",
+                where="store url",
+                value=url.database,
+            ) from error
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing of itself
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def _migrate(engine: Engine, shown: str) -> None:
+    with engine.connect() as connection:
+        if _revision(connection) == HEAD_REVISION:
+            return
+    from alembic import command  # noqa: PLC0415 - half a second that an up-to-date store need not pay
+    from alembic.util import CommandError  # noqa: PLC0415 - as above
+
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            # SQLite's immediate transaction already keeps a second migration out.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        if _revision(connection) == HEAD_REVISION:
+            return
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise DataError(
+                f"the store's tables are of another version: {error}",
+                where="store url",
+                value=shown,
+                fix="use the scalpdesk that made it, or move the file away: journals make it again",
+            ) from error
+
+
+def alembic_config() -> Any:
+    """Return Alembic's configuration for the migrations inside this package (no ini file)."""
+    from alembic.config import Config  # noqa: PLC0415 - see _migrate
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

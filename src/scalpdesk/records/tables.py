@@ -1,0 +1,241 @@
+"""The journal as tables. Every row can be dropped and made again from the journal alone.
+
+Amounts and quantities are exact: text in SQLite (``CAST(x AS REAL)`` to compute with them there),
+``NUMERIC`` in PostgreSQL. Instants are UTC nanoseconds in ``BIGINT``. A number that is not finite
+is NULL in a column and a word (``nan``, ``inf``, ``-inf``) inside a JSON document.
+"""
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, Index, Numeric, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+PNL_PARTS = (
+    "delta",
+    "gamma",
+    "theta",
+    "vega",
+    "higher_order",
+    "carry",
+    "spread",
+    "fees",
+    "slippage",
+    "residual",
+)
+"""Parts of the P&L explain; each is a column ``pnl_<part>`` of a run."""
+
+
+class ExactAmount(TypeDecorator[Decimal]):
+    """A ``Decimal`` that comes back as it went in: text in SQLite, ``NUMERIC`` in PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the database at hand."""
+        exact: TypeEngine[Any] = Numeric() if dialect.name == "postgresql" else Text()
+        return dialect.type_descriptor(exact)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Turn the amount into what the database stores."""
+        return value if value is None or dialect.name == "postgresql" else str(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
+        """Turn what the database stores into the amount."""
+        _ = dialect
+        return value if value is None or isinstance(value, Decimal) else Decimal(value)
+
+
+class Base(DeclarativeBase):
+    """All tables of the store."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        Decimal: ExactAmount,
+        str: Text,
+        int: BigInteger,
+        float: Double,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as a map from column to value."""
+        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+
+
+class RunRow(Base):
+    """One run: the columns of the run summary, and where its figures came from."""
+
+    __tablename__ = "runs"
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    strategy: Mapped[str]
+    venue: Mapped[str]
+    mode: Mapped[str]
+    build: Mapped[str]
+    config_hash: Mapped[str]
+    seed: Mapped[int | None]
+    started_ns: Mapped[int]
+    data_name: Mapped[str | None]
+    data_kind: Mapped[str | None]
+    session: Mapped[str | None]
+    underlying: Mapped[str | None]
+    open: Mapped[Decimal | None]
+    high: Mapped[Decimal | None]
+    low: Mapped[Decimal | None]
+    close: Mapped[Decimal | None]
+    first_event_ns: Mapped[int | None]
+    last_event_ns: Mapped[int | None]
+    events: Mapped[int]
+    decisions: Mapped[int]
+    orders: Mapped[int]
+    fills: Mapped[int]
+    hedges: Mapped[int]
+    """Hedge decisions that were taken."""
+    nav_change: Mapped[Decimal]
+    pnl_delta: Mapped[Decimal]
+    pnl_gamma: Mapped[Decimal]
+    pnl_theta: Mapped[Decimal]
+    pnl_vega: Mapped[Decimal]
+    pnl_higher_order: Mapped[Decimal]
+    pnl_carry: Mapped[Decimal]
+    pnl_spread: Mapped[Decimal]
+    pnl_fees: Mapped[Decimal]
+    pnl_slippage: Mapped[Decimal]
+    pnl_residual: Mapped[Decimal]
+    end_positions: Mapped[dict[str, Any]]
+    """Signed quantity by symbol, as text; what is flat is left out."""
+    decision_hash: Mapped[str]
+    sealed: Mapped[bool]
+    """Whether the run was closed cleanly."""
+    recovered: Mapped[str | None]
+    """What was cut off the journal's end, if anything."""
+    journal_digest: Mapped[str]
+    """Digest of the journal's last record: the rows stand for exactly this journal."""
+    config: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, Any]]
+    summary: Mapped[dict[str, Any]]
+    """The run summary as it was shown (with the wall time); empty when the run did not end."""
+
+    __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
+
+
+def _run_key() -> Mapped[str]:
+    return mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
+
+
+class OrderRow(Base):
+    """One order: what was asked for and how it ended."""
+
+    __tablename__ = "orders"
+
+    run_id: Mapped[str] = _run_key()
+    client_order_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    """Position among the run's orders, from 1."""
+    created_ns: Mapped[int]
+    updated_ns: Mapped[int]
+    symbol: Mapped[str]
+    side: Mapped[str]
+    quantity: Mapped[Decimal]
+    order_type: Mapped[str]
+    limit_price: Mapped[Decimal | None]
+    time_in_force: Mapped[str]
+    purpose: Mapped[str]
+    venue_order_id: Mapped[str | None]
+    state: Mapped[str]
+    filled_quantity: Mapped[Decimal]
+    average_price: Mapped[Decimal | None]
+    """Per unit, to 28 digits; NULL while nothing is filled."""
+    reason: Mapped[str | None]
+    history: Mapped[list[Any]]
+    """``[instant in UTC nanoseconds, state, word]`` of each change, oldest first."""
+
+
+class FillRow(Base):
+    """One execution, once, however often the venue told of it."""
+
+    __tablename__ = "fills"
+
+    run_id: Mapped[str] = _run_key()
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Position among the run's fills, from 1."""
+    client_order_id: Mapped[str]
+    execution_id: Mapped[str]
+    ts_event_ns: Mapped[int]
+    ts_recv_ns: Mapped[int]
+    symbol: Mapped[str | None]
+    """NULL when the desk never sent such an order."""
+    side: Mapped[str | None]
+    purpose: Mapped[str | None]
+    quantity: Mapped[Decimal]
+    price: Mapped[Decimal]
+    fee: Mapped[Decimal]
+    busted: Mapped[bool]
+
+    __table_args__ = (Index("ix_fills_order", "run_id", "client_order_id"),)
+
+
+class DecisionRow(Base):
+    """One thing decided, taken or skipped."""
+
+    __tablename__ = "decisions"
+
+    run_id: Mapped[str] = _run_key()
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Position among the run's decisions, from 1."""
+    event_number: Mapped[int]
+    """Position of the event that caused it among the run's events, from 1."""
+    ts_ns: Mapped[int]
+    kind: Mapped[str]
+    taken: Mapped[bool]
+    reasons: Mapped[list[Any]]
+    facts: Mapped[dict[str, Any]]
+    client_order_ids: Mapped[list[Any]]
+
+
+class MarkRow(Base):
+    """State of the book at an instant; amounts in the quote currency."""
+
+    __tablename__ = "marks"
+
+    run_id: Mapped[str] = _run_key()
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Position among the run's marks, from 1."""
+    ts_ns: Mapped[int]
+    nav: Mapped[Decimal]
+    nav_change: Mapped[Decimal]
+    parts: Mapped[dict[str, Any]]
+    """Exact amounts as text; they sum to ``nav_change``."""
+    spot: Mapped[float | None]
+    net_delta_shares: Mapped[float | None]
+    gamma_shares_per_usd: Mapped[float | None]
+    theta_usd_per_day: Mapped[float | None]
+    vega_usd_per_point: Mapped[float | None]
+    implied_vol: Mapped[float | None]
+    gamma_rent: Mapped[float | None]
+    theta_paid: Mapped[float | None]
+
+
+class PositionRow(Base):
+    """What was held of one instrument at the end, flat ones that were traded included."""
+
+    __tablename__ = "positions"
+
+    run_id: Mapped[str] = _run_key()
+    symbol: Mapped[str] = mapped_column(primary_key=True)
+    instrument: Mapped[str]
+    """``Equity``, ``OptionContract`` and the like."""
+    multiplier: Mapped[int]
+    quantity: Mapped[Decimal]
+    """Signed contracts or shares."""
+    average_price: Mapped[Decimal]
+    realized: Mapped[Decimal]
+    """Closed profit at average cost, before fees."""
+    fees: Mapped[Decimal]
+
+
+CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow)
+"""Tables whose rows belong to a run."""

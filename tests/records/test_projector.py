@@ -1,0 +1,190 @@
+from decimal import Decimal
+
+import msgspec
+import pytest
+from sqlalchemy import func, select
+
+from scalpdesk.core.errors import JournalError
+from scalpdesk.core.events import OrderFilled, TimerEvent
+from scalpdesk.records.projector import project_journal, project_missing
+from scalpdesk.records.store import (
+    load_decisions,
+    load_fills,
+    load_marks,
+    load_orders,
+    load_positions,
+    load_run,
+    open_store,
+)
+from scalpdesk.records.tables import CHILD_TABLES, PNL_PARTS, RunRow
+
+
+def all_rows(store):
+    rows = {}
+    with store.session() as session:
+        for table in (RunRow, *CHILD_TABLES):
+            keys = table.__table__.primary_key.columns
+            found = session.scalars(select(table).order_by(*keys))
+            rows[table.__tablename__] = [repr(sorted(row.as_dict().items())) for row in found]
+    return rows
+
+
+@pytest.fixture
+def projected(tmp_path, header, story, store, write):
+    project_journal(write(tmp_path, header, story, summary={"wall_seconds": 0.5}), store)
+    return store
+
+
+def test_the_run_has_its_summary(projected, header):
+    run = load_run(projected, "last")
+    assert (run.run_id, run.strategy, run.venue, run.mode) == ("demo-1", "gamma_scalper", "simulated", "demo")
+    assert (run.data_kind, run.session, run.underlying) == ("reconstructed", "2018-02-05", "SPY")
+    assert (run.open, run.high, run.low, run.close) == (Decimal("273.45"), Decimal("275.85"), None, None)
+    assert (run.events, run.decisions, run.orders, run.fills, run.hedges) == (15, 3, 2, 5, 1)
+    assert str(run.nav_change) == "9.70"
+    assert sum(getattr(run, f"pnl_{name}") for name in PNL_PARTS) == run.nav_change
+    assert run.pnl_gamma == Decimal("10.20")
+    assert run.end_positions == {"SPY": "-90"}
+    assert run.last_event_ns == header.started_ns + 112
+    assert run.first_event_ns == header.started_ns + 100
+    assert run.sealed
+    assert run.recovered is None
+    assert run.summary == {"wall_seconds": 0.5}
+    assert run.config == {"capital": "100000.00", "limit": "inf"}
+    assert len(run.decision_hash) == len(run.journal_digest) == 32
+
+
+def test_orders_show_how_they_ended_and_how_they_came_there(projected, header):
+    bought, sold = load_orders(projected, "demo-1")
+    assert (bought.state, bought.filled_quantity, bought.venue_order_id) == ("filled", 3, "v-1")
+    assert (bought.limit_price, bought.order_type, bought.purpose) == (Decimal("3.50"), "limit", "open")
+    assert bought.average_price * 3 == pytest.approx(Decimal("10.45"))
+    assert [each[1] for each in bought.history] == ["pending_new", "working", "partially_filled", "filled"]
+    assert bought.history[0] == [header.started_ns + 101, "pending_new", "open"]
+    assert bought.updated_ns == header.started_ns + 105
+    assert [each[1] for each in sold.history] == [
+        "pending_new",
+        "partially_filled",
+        "pending_cancel",
+        "partially_filled",
+        "filled",
+        "cancelled",
+    ]
+    assert (sold.state, sold.filled_quantity, sold.limit_price) == ("cancelled", 100, None)
+    assert sold.reason == "execution busted"
+
+
+def test_fills_count_once_and_a_stranger_is_shown_as_one(projected):
+    fills = load_fills(projected, "demo-1")
+    assert [(fill.client_order_id, fill.execution_id, fill.busted) for fill in fills] == [
+        ("d-1", "x-1", False),
+        ("d-1", "x-2", False),
+        ("d-2", "x-1", False),
+        ("d-2", "x-3", True),
+        ("stranger", "y-1", False),
+    ]
+    assert [fill.symbol for fill in fills] == ["SPY180209C00270000"] * 2 + ["SPY"] * 2 + [None]
+    assert str(fills[0].price) == "3.45"
+
+
+def test_decisions_and_marks_keep_their_numbers(projected):
+    entry, skipped, hedge = load_decisions(projected, "demo-1")
+    assert entry.facts == {"edge": 1.5, "vol": "nan"}
+    assert (entry.event_number, entry.client_order_ids) == (2, ["d-1"])
+    assert (skipped.taken, skipped.reasons) == (False, ["inside the band"])
+    assert hedge.facts == {"delta": 150}
+    first, second = load_marks(projected, "demo-1")
+    assert first.parts == {"spread": "-0.50", "fees": "-0.05"}
+    assert first.implied_vol is None
+    assert second.nav == Decimal("100010.25")
+
+
+def test_positions_are_what_fills_bust_snapshot_and_expiry_leave(projected):
+    spy, call = load_positions(projected, "demo-1")
+    assert (spy.symbol, spy.quantity, spy.instrument) == ("SPY", Decimal(-90), "Equity")
+    assert (call.quantity, call.multiplier) == (0, 100)
+    assert call.realized == pytest.approx(Decimal(-1045))
+    assert call.fees == Decimal("0.10")
+
+
+def test_projecting_again_and_into_a_new_store_gives_the_same_rows(projected, tmp_path):
+    before = all_rows(projected)
+    seen = []
+    project_journal(tmp_path / "demo-1", projected, lambda done, total: seen.append((done, total)))
+    assert all_rows(projected) == before
+    assert seen[-1] == (15, 15)
+    with open_store(f"sqlite:///{tmp_path / 'again.sqlite'}") as again:
+        project_journal(tmp_path / "demo-1", again)
+        assert all_rows(again) == before
+
+
+def test_another_run_is_not_touched(projected, tmp_path, header, story, write):
+    before = all_rows(projected)
+    other = msgspec.structs.replace(header, run_id="demo-2", started_ns=header.started_ns + 1)
+    project_journal(write(tmp_path, other, story[:4]), projected)
+    after = all_rows(projected)
+    for table, rows in before.items():
+        assert set(rows) <= set(after[table])
+        assert len(after[table]) > len(rows)
+    assert load_run(projected, "last").end_positions == {"SPY": "10", "SPY180209C00270000": "1"}
+
+
+def test_a_damaged_journal_leaves_the_rows_as_they_were(projected, tmp_path):
+    before = all_rows(projected)
+    path = tmp_path / "demo-1" / "journal-000001.sdj"
+    spoiled = bytearray(path.read_bytes())
+    spoiled[len(spoiled) // 2] ^= 1
+    path.write_bytes(spoiled)
+    with pytest.raises(JournalError):
+        project_journal(tmp_path / "demo-1", projected)
+    assert all_rows(projected) == before
+
+
+def test_a_run_that_was_cut_says_so(tmp_path, header, story, store, write):
+    run_dir = write(tmp_path, header, story, seal=False)
+    path = run_dir / "journal-000001.sdj"
+    path.write_bytes(path.read_bytes()[:-1])
+    run = load_run(store, project_journal(run_dir, store))
+    assert not run.sealed
+    assert "journal-000001.sdj" in run.recovered
+    assert run.summary == {}
+
+
+def test_an_execution_beyond_the_order_is_told_in_its_row(tmp_path, header, story, store, write):
+    too_much = OrderFilled("d-1", 1, 2, "x-9", Decimal(9), Decimal(1), Decimal(0))
+    project_journal(write(tmp_path, header, [*story[:2], ([too_much], ())]), store)
+    (row,) = load_orders(store, "demo-1")
+    assert "beyond its quantity" in row.reason
+    assert row.filled_quantity == 0
+    assert [fill.quantity for fill in load_fills(store, "demo-1")] == [9]
+
+
+def test_a_run_without_events_has_a_row(tmp_path, header, store, write):
+    run = load_run(store, project_journal(write(tmp_path, header, []), store))
+    assert (run.events, run.first_event_ns, run.nav_change) == (0, None, 0)
+
+
+def test_long_runs_go_in_by_batches(tmp_path, header, story, store, write, monkeypatch):
+    monkeypatch.setattr("scalpdesk.records.projection._BATCH_ROWS", 7)
+    decision = story[5][1][0]
+    steps = [([TimerEvent(n, n, "beat")], (decision,)) for n in range(50)]
+    project_journal(write(tmp_path, header, steps), store)
+    with store.session() as session:
+        assert session.scalar(select(func.count()).select_from(CHILD_TABLES[2])) == 50
+    assert [row.number for row in load_decisions(store, "demo-1")] == list(range(1, 51))
+
+
+def test_missing_runs_are_added_and_damage_hides_no_other(tmp_path, header, story, store, write):
+    runs_dir = tmp_path / "runs"
+    for number in (1, 2, 3):
+        own = msgspec.structs.replace(header, run_id=f"demo-{number}", started_ns=number)
+        write(runs_dir, own, story, seal=number != 3)
+    (runs_dir / "demo-1" / "journal-000001.sdj").write_bytes(b"spoiled" * 20)
+    refused = project_missing(runs_dir, store)
+    assert list(refused) == ["demo-1"]
+    assert "not a scalpdesk journal" in refused["demo-1"]
+    assert load_run(store, "last").run_id == "demo-3"
+    projected = []
+    project_missing(runs_dir, store, lambda done, total: projected.append((done, total)))
+    assert projected[-1] == (15, 15)  # the unsealed one is looked at again, the sealed one is not
+    assert projected.count((15, 15)) == 1

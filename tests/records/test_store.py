@@ -1,0 +1,142 @@
+import sqlite3
+import sys
+from decimal import Decimal
+
+import msgspec
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import select, text
+
+from scalpdesk.core.errors import ConfigError, DataError, RetryError
+from scalpdesk.records import store as store_module
+from scalpdesk.records.projector import project_journal
+from scalpdesk.records.store import HEAD_REVISION, alembic_config, list_runs, load_run, open_store, store_url
+from scalpdesk.records.tables import Base, MarkRow
+
+
+def test_migrations_make_the_tables_that_the_models_describe(store):
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_known_head_is_the_newest_migration():
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD_REVISION
+
+
+def test_migrations_go_down_to_nothing(tmp_path):
+    with open_store(f"sqlite:///{tmp_path / 'desk.sqlite'}") as store:
+        config = alembic_config()
+        with store.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.downgrade(config, "base")
+        with store.engine.connect() as connection:
+            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
+            assert set(names.scalars()) == {"alembic_version"}
+
+
+def test_postgresql_gets_exact_numbers(capsys):
+    config = alembic_config()
+    config.attributes["dialect"] = "postgresql"
+    command.upgrade(config, "head", sql=True)
+    script = capsys.readouterr().out
+    assert "nav_change NUMERIC NOT NULL" in script
+    assert "CREATE TABLE positions" in script
+
+
+def test_an_up_to_date_store_opens_without_alembic(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'a' / 'desk.sqlite'}"
+    open_store(url).close()
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    with open_store(url) as store:
+        assert list_runs(store) == []
+
+
+def test_the_default_store_lies_in_the_runs_folder(tmp_path):
+    with open_store(store_url(tmp_path / "runs")) as store:
+        assert list_runs(store) == []
+    assert (tmp_path / "runs" / "desk.sqlite").is_file()
+
+
+def test_amounts_come_back_digit_for_digit(store, tmp_path, header, story, write):
+    project_journal(write(tmp_path, header, story), store)
+    with store.session() as session:
+        mark = session.scalars(select(MarkRow).order_by(MarkRow.number)).first()
+        assert str(mark.nav_change) == "-0.55"
+        assert session.scalar(select(MarkRow.number).where(MarkRow.nav_change == Decimal("10.25"))) == 2
+
+
+def test_runs_are_listed_and_found_by_what_a_person_types(store, tmp_path, header, story, write):
+    with pytest.raises(DataError, match="no run yet"):
+        load_run(store, "last")
+    for started, name in ((2, "demo-b"), (1, "demo-a"), (3, "backtest-c")):
+        own = msgspec.structs.replace(header, run_id=name, started_ns=started)
+        project_journal(write(tmp_path, own, story[:1]), store)
+    assert [run.run_id for run in list_runs(store)] == ["demo-a", "demo-b", "backtest-c"]
+    assert load_run(store, "last").run_id == "backtest-c"
+    assert load_run(store, "back").run_id == "backtest-c"
+    assert load_run(store, "demo-a").as_dict()["strategy"] == "gamma_scalper"
+    with pytest.raises(DataError, match="2 runs begin so"):
+        load_run(store, "demo")
+    with pytest.raises(DataError) as refused:
+        load_run(store, "demo_a")
+    assert refused.value.nearest == "demo-a"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "desk.sqlite").write_bytes(b"PAR1 this is no database" * 100)
+    with pytest.raises(DataError, match=r"not a store of runs[\s\S]*desk\.sqlite"):
+        open_store(f"sqlite:///{tmp_path / 'desk.sqlite'}")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        open_store(f"sqlite:///{tmp_path / 'file' / 'sub' / 'desk.sqlite'}")
+    (tmp_path / "desk.sqlite").mkdir()
+    with pytest.raises(RetryError, match="cannot be opened"):
+        open_store(f"sqlite:///{tmp_path / 'desk.sqlite'}")
+
+
+def test_a_store_of_a_newer_program_is_refused(tmp_path):
+    path = tmp_path / "desk.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = 'r9999'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(DataError, match=r"another version.*r9999"):
+        open_store(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("url", ["nonsense://desk", "nonsense"])
+def test_a_wrong_url_is_refused_without_its_password(url):
+    with pytest.raises(ConfigError):
+        open_store(url)
+    with pytest.raises(ConfigError) as refused:
+        open_store("nonsense://user:secret@host/desk")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "desk.sqlite"
+
+    def half_way(_config, _revision):
+        with_connection = _config.attributes["connection"]
+        with_connection.execute(text("CREATE TABLE runs (run_id TEXT)"))
+        raise RuntimeError
+
+    monkeypatch.setattr(command, "upgrade", half_way)
+    with pytest.raises(RuntimeError):
+        open_store(f"sqlite:///{path}")
+    monkeypatch.undo()
+    with open_store(f"sqlite:///{path}") as store:
+        assert list_runs(store) == []
+
+
+def test_the_migrations_are_inside_the_package():
+    assert (store_module.MIGRATIONS / "env.py").is_file()
+    assert (store_module.MIGRATIONS / "script.py.mako").is_file()
