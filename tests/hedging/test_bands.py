@@ -20,6 +20,7 @@ from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
 from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, ZakamoulineConfig, zakamouline_terms
 from scalpdesk.hedging.base import HedgeInputs
+from scalpdesk.hedging.catalogue import band_names, make_band
 from scalpdesk.hedging.limits import ONE_HOUR_YEARS, WidthLimits
 
 POSITION = HedgeInputs(
@@ -34,7 +35,7 @@ POSITION = HedgeInputs(
     seconds_since_hedge=600.0,
     own_cost_fraction=1e-5,
 )
-ALL_BANDS = [FixedBand(), TimeBasedBand(), WhalleyWilmottBand(), ZakamoulineBand(), LelandBand()]
+ALL_BANDS = [make_band(name) for name in band_names()]
 WIDTH_BANDS = [FixedBand(), WhalleyWilmottBand(), ZakamoulineBand()]
 
 

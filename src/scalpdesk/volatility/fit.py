@@ -1,6 +1,9 @@
 """What a variance model hands to the forecast: a variance, how sure it is, and what was fitted."""
 
 import msgspec
+import numpy as np
+
+from scalpdesk.volatility.ohlc import Array
 
 
 class VarianceFit(msgspec.Struct, frozen=True):
@@ -10,21 +13,48 @@ class VarianceFit(msgspec.Struct, frozen=True):
     ----------
     variance
         Expected variance per period (a decimal return squared).
-    log_median
-        Log of the variance that realises above and below with equal chance.
-    log_spread
-        Standard deviation of the log of the variance that will realise, about ``log_median``.
     log_error
-        Standard error of the log of ``variance`` itself, from estimating it.
+        Standard error of the log of ``variance``, from estimating it.
+    past_ratios
+        For every past day whose horizon has passed: the mean squared return that came over what the
+        model, with today's parameters, had expected. Their spread is the luck of the days.
     observations
         Periods that went into the fit.
     parameters
-        The fitted numbers by name; variances in decimal returns squared.
+        The fitted numbers by name, for decimal returns.
     """
 
     variance: float
-    log_median: float
-    log_spread: float
     log_error: float
+    past_ratios: Array
     observations: int
     parameters: dict[str, float]
+
+
+def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:
+    """Mean squared return over the next ``horizon`` periods over its expectation.
+
+    Parameters
+    ----------
+    returns
+        Decimal returns, oldest first.
+    expected
+        ``expected[i]`` was known before ``returns[i]``: the mean variance of it and those after it.
+    horizon
+        Periods.
+
+    Returns
+    -------
+    ndarray
+        One ratio for every start whose horizon has passed; empty when there is none.
+    """
+    starts = len(returns) - horizon + 1
+    if starts < 1:
+        return np.empty(0)
+    return trailing_mean(np.square(returns), horizon) / expected[:starts]
+
+
+def trailing_mean(values: Array, length: int) -> Array:
+    """Means of ``length`` neighbours; element i covers values i to i + length − 1."""
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    return np.asarray((sums[length:] - sums[:-length]) / length)

@@ -10,14 +10,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from scipy.special import chdtri
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.volatility.fit import VarianceFit
-from scalpdesk.volatility.garch import fit_garch, spread_of_mean_square
+from scalpdesk.volatility.fit import VarianceFit, ratios_of
+from scalpdesk.volatility.garch import fit_garch
 from scalpdesk.volatility.har import fit_har
 from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har")
+_LEAST_RATIOS = 60
 EWMA_DECAY = 0.94
 EWMA_LEAST_RETURNS = 20
 """RiskMetrics' daily decay, and the returns that seed the average."""
@@ -31,9 +33,9 @@ class VolForecast(msgspec.Struct, frozen=True):
     vol
         Square root of the expected mean variance over the horizon; NaN when there is no forecast.
     low, high
-        Interval that holds the volatility that will realise with the stated confidence: of range
-        variances scaled to returns for ``har``, of squared daily returns for the others, which are
-        noisier and make it wider.
+        Central interval for the volatility that will realise, measured as the root mean square of
+        the daily returns. From how the model's past forecasts came out, or from normal returns where
+        there are fewer than 60 of them. Wide at one day: it is the spread of one absolute return.
     stderr
         Standard error of ``vol`` as an estimate of that expectation (what :class:`EdgeGate` weighs);
         much smaller than the interval, which also holds the luck of the days.
@@ -140,15 +142,13 @@ def forecast_vol(
         made_by, reason, fit = "ewma", fit, _fit(ohlc, "ewma", horizon_days)
     if isinstance(fit, str):
         reason = fit if reason is None else f"{reason}; {fit}"
-        fit = VarianceFit(math.nan, math.nan, math.nan, math.nan, len(ohlc.close), {})
-    z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
-    spread = z * math.hypot(fit.log_spread, fit.log_error)
-    annual = math.sqrt(periods_per_year)
-    vol = annual * math.sqrt(fit.variance)
+        fit = VarianceFit(math.nan, math.nan, np.empty(0), len(ohlc.close), {})
+    vol = math.sqrt(periods_per_year * fit.variance)
+    low, high = _interval(fit, horizon_days, confidence)
     return VolForecast(
         vol=vol,
-        low=annual * math.exp(0.5 * (fit.log_median - spread)),
-        high=annual * math.exp(0.5 * (fit.log_median + spread)),
+        low=vol * low,
+        high=vol * high,
         stderr=0.5 * vol * fit.log_error,
         confidence=confidence,
         horizon_days=horizon_days,
@@ -159,6 +159,18 @@ def forecast_vol(
         observations=fit.observations,
         dropped=ohlc.dropped,
     )
+
+
+def _interval(fit: VarianceFit, horizon: int, confidence: float) -> tuple[float, float]:
+    """Factors on the forecast vol between which the realised one lies with the stated confidence."""
+    tail = 0.5 * (1.0 - confidence)
+    if len(fit.past_ratios) >= _LEAST_RATIOS:
+        low, high = np.sqrt(np.quantile(fit.past_ratios, (tail, 1.0 - tail))).tolist()
+        return low, high
+    # A mean of n squared normals is a χ² of n degrees over n; the error of the estimate widens it.
+    widening = math.exp(0.5 * NormalDist().inv_cdf(1.0 - tail) * fit.log_error)
+    low, high = np.sqrt(chdtri(horizon, (1.0 - tail, tail)) / horizon).tolist()
+    return low / widening, high * widening
 
 
 def _fit(bars: Ohlc, model: str, horizon: int) -> VarianceFit | str:
@@ -214,17 +226,16 @@ def _fit_ewma(returns: Array, horizon: int) -> VarianceFit | str:
     if not path.min() > 0.0:
         return "the closes never moved"
     variance = float(path[-1])
-    # The first returns are weighed by their own mean, the others by what was known before each.
-    shocks = returns / np.sqrt(np.concatenate((np.full(EWMA_LEAST_RETURNS, start), path[:-1])))
-    spread = spread_of_mean_square(shocks, horizon)
+    later = returns[EWMA_LEAST_RETURNS:]
+    squares = np.square(later) / path[:-1]
+    # A square of a normal shock has relative variance 2; fat tails have more.
+    noise = float(squares.var() / squares.mean() ** 2) if len(later) >= _LEAST_RATIOS else 2.0
     # The weights of the average count as this many independent returns.
     effective = min((1.0 + EWMA_DECAY) / (1.0 - EWMA_DECAY), float(len(returns)))
-    error = math.sqrt(spread_of_mean_square(shocks, effective))
     return VarianceFit(
         variance,
-        math.log(variance) - 0.5 * spread,
-        math.sqrt(spread),
-        error,
+        math.sqrt(math.log1p(noise / effective)),
+        ratios_of(later, path, horizon),
         len(returns),
         {"decay": EWMA_DECAY, "start_variance": start},
     )

@@ -8,14 +8,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.volatility.fit import VarianceFit
+from scalpdesk.volatility.fit import VarianceFit, ratios_of
 from scalpdesk.volatility.ohlc import Array
 
 LEAST_RETURNS = 500
+Numbers = float | Array
+
 _PERCENT = 100.0
 """The optimiser is well scaled in percent returns."""
 
@@ -23,7 +26,7 @@ _STEP = 1e-4
 _MEAN_ABS_NORMAL = math.sqrt(2.0 / math.pi)
 
 
-def garch_path(omega: float, persistence: float, next_variance: float, horizon: int) -> Array:
+def garch_path(omega: float, persistence: float, next_variance: Numbers, horizon: int) -> Array:
     """Expected variances of the next ``horizon`` periods, the first being ``next_variance``.
 
     ``E[v(k+1)] = ω + p·E[v(k)]``, p = α + β (plus half of γ under GJR with symmetric shocks).
@@ -35,9 +38,14 @@ def garch_path(omega: float, persistence: float, next_variance: float, horizon: 
     persistence
         In [0, 1).
     next_variance
-        Variance of the next period, known today.
+        Variance of the next period, known today; or many, for as many paths side by side.
     horizon
         Periods, 1 or more.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(horizon,)``, or ``(horizon, paths)``.
 
     Raises
     ------
@@ -56,13 +64,14 @@ def garch_path(omega: float, persistence: float, next_variance: float, horizon: 
     0.219656
     """
     long_run = garch_long_run(omega, persistence)
-    if horizon < 1 or next_variance < 0.0:
+    if horizon < 1 or np.min(next_variance) < 0.0:
         raise ArgumentError(
             "a forecast needs a variance of zero or more and at least one period",
             where="horizon, next_variance",
             value=(horizon, next_variance),
         )
-    return np.asarray(long_run + persistence ** np.arange(horizon) * (next_variance - long_run))
+    decay = persistence ** np.arange(horizon)
+    return np.asarray(long_run + np.multiply.outer(decay, np.asarray(next_variance) - long_run))
 
 
 def garch_long_run(omega: float, persistence: float) -> float:
@@ -83,7 +92,7 @@ def garch_long_run(omega: float, persistence: float) -> float:
 
 
 def egarch_path(
-    omega: float, alpha: float, gamma: float, beta: float, next_variance: float, horizon: int
+    omega: float, alpha: float, gamma: float, beta: float, next_variance: Numbers, horizon: int
 ) -> Array:
     """Expected variances of the next periods under EGARCH(1,1) with normal shocks, the first being known.
 
@@ -94,13 +103,13 @@ def egarch_path(
     ----------
     Nelson, D. B. (1991), Conditional heteroskedasticity in asset returns, Econometrica 59(2).
     """
-    log_variance, log_factor = math.log(next_variance), 0.0
-    path = [next_variance]
+    log_variance, log_factor = np.log(next_variance), 0.0
+    path = [np.exp(log_variance)]
     for ahead in range(1, horizon):
         log_variance = omega + beta * log_variance
         weight = beta ** (ahead - 1)
         log_factor += math.log(_mean_of_shock(weight * alpha, weight * gamma))
-        path.append(math.exp(log_variance + log_factor))
+        path.append(np.exp(log_variance + log_factor))
     return np.asarray(path)
 
 
@@ -111,31 +120,56 @@ def _mean_of_shock(size: float, sign: float) -> float:
     return float(math.exp(-size * _MEAN_ABS_NORMAL) * mean)
 
 
-def _garch_next(p: Array, shock: float, variance: float, horizon: int) -> Array:
+def _garch_next(p: Array, shock: float, variance: float) -> float:
     _, omega, alpha, beta = p[:4]
-    return garch_path(omega, alpha + beta, omega + alpha * shock**2 + beta * variance, horizon)
+    return float(omega + alpha * shock**2 + beta * variance)
 
 
-def _gjr_next(p: Array, shock: float, variance: float, horizon: int) -> Array:
+def _garch_mean(p: Array, next_variance: Numbers, horizon: int) -> Array:
+    _, omega, alpha, beta = p[:4].tolist()
+    return np.asarray(garch_path(omega, alpha + beta, next_variance, horizon).mean(axis=0))
+
+
+def _gjr_next(p: Array, shock: float, variance: float) -> float:
     _, omega, alpha, gamma, beta = p[:5]
     slope = alpha + (gamma if shock < 0.0 else 0.0)
-    persistence = alpha + 0.5 * gamma + beta
-    return garch_path(omega, persistence, omega + slope * shock**2 + beta * variance, horizon)
+    return float(omega + slope * shock**2 + beta * variance)
 
 
-def _egarch_next(p: Array, shock: float, variance: float, horizon: int) -> Array:
+def _gjr_mean(p: Array, next_variance: Numbers, horizon: int) -> Array:
+    _, omega, alpha, gamma, beta = p[:5].tolist()
+    return np.asarray(garch_path(omega, alpha + 0.5 * gamma + beta, next_variance, horizon).mean(axis=0))
+
+
+def _egarch_next(p: Array, shock: float, variance: float) -> float:
     _, omega, alpha, gamma, beta = p[:5]
     z = shock / math.sqrt(variance)
-    log_next = omega + alpha * (abs(z) - _MEAN_ABS_NORMAL) + gamma * z + beta * math.log(variance)
-    return egarch_path(omega, alpha, gamma, beta, math.exp(log_next), horizon)
+    return float(
+        math.exp(omega + alpha * (abs(z) - _MEAN_ABS_NORMAL) + gamma * z + beta * math.log(variance))
+    )
 
 
-_MODELS: dict[str, tuple[dict[str, Any], Callable[[Array, float, float, int], Array]]] = {
-    "garch": ({"vol": "GARCH", "p": 1, "o": 0, "q": 1, "dist": "normal"}, _garch_next),
-    "gjr": ({"vol": "GARCH", "p": 1, "o": 1, "q": 1, "dist": "t"}, _gjr_next),
-    "egarch": ({"vol": "EGARCH", "p": 1, "o": 1, "q": 1, "dist": "normal"}, _egarch_next),
+def _egarch_mean(p: Array, next_variance: Numbers, horizon: int) -> Array:
+    _, omega, alpha, gamma, beta = p[:5].tolist()
+    return np.asarray(egarch_path(omega, alpha, gamma, beta, next_variance, horizon).mean(axis=0))
+
+
+class _Recipe(msgspec.Struct, frozen=True):
+    """How to set a model up, step its variance by one period, and average it over a horizon."""
+
+    settings: dict[str, Any]
+    step: Callable[[Array, float, float], float]
+    mean: Callable[[Array, Numbers, int], Array]
+
+
+# Student-t shocks for GJR (better out of sample); normal for EGARCH, where t has no mean variance.
+_RECIPES = {
+    "garch": _Recipe({"vol": "GARCH", "p": 1, "o": 0, "q": 1, "dist": "normal"}, _garch_next, _garch_mean),
+    "gjr": _Recipe({"vol": "GARCH", "p": 1, "o": 1, "q": 1, "dist": "t"}, _gjr_next, _gjr_mean),
+    "egarch": _Recipe(
+        {"vol": "EGARCH", "p": 1, "o": 1, "q": 1, "dist": "normal"}, _egarch_next, _egarch_mean
+    ),
 }
-"""Student-t shocks for GJR (measured best out of sample); normal for EGARCH, where t has no mean variance."""
 
 
 def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
@@ -161,8 +195,8 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
         return "the closes never moved"
     from arch import arch_model  # noqa: PLC0415 - takes a second to load, needed by three models of five
 
-    settings, forecast = _MODELS[model]
-    process = arch_model(returns * _PERCENT, mean="Constant", rescale=False, **settings)
+    recipe = _RECIPES[model]
+    process = arch_model(returns * _PERCENT, mean="Constant", rescale=False, **recipe.settings)
     fitted = process.fit(disp="off", show_warning=False)
     if fitted.convergence_flag != 0:
         return f"{model} did not converge on {len(returns)} returns"
@@ -171,21 +205,18 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
     def mean_variance(parameters: Array) -> float:
         at = process.fix(parameters)
         shock, vol = float(at.resid[-1]), float(at.conditional_volatility[-1])
-        return float(forecast(parameters, shock, vol * vol, horizon).mean())
+        return float(recipe.mean(parameters, recipe.step(parameters, shock, vol * vol), horizon))
 
     try:
         variance = mean_variance(values)
         slopes = _log_slopes(mean_variance, values)
+        expected = recipe.mean(values, np.square(np.asarray(fitted.conditional_volatility)), horizon)
     except ArgumentError as refusal:
         return f"{model}: {refusal.what}"
-    log_error = math.sqrt(max(float(slopes @ np.asarray(fitted.param_cov) @ slopes), 0.0))
-    shocks = np.asarray(fitted.std_resid, dtype=np.float64)
-    log_spread = math.sqrt(spread_of_mean_square(shocks, horizon))
     return VarianceFit(
         variance / _PERCENT**2,
-        math.log(variance / _PERCENT**2) - 0.5 * log_spread**2,
-        log_spread,
-        log_error,
+        math.sqrt(max(float(slopes @ np.asarray(fitted.param_cov) @ slopes), 0.0)),
+        ratios_of(returns, expected / _PERCENT**2, horizon),
         len(returns),
         _in_decimals(dict(zip(fitted.params.index, values.tolist(), strict=True)), model),
     )
@@ -210,14 +241,3 @@ def _log_slopes(function: Callable[[Array], float], at: Array) -> Array:
         step[i] = _STEP * max(abs(value), 1e-3)
         slopes[i] = (math.log(function(at + step)) - math.log(function(at - step))) / (2.0 * step[i])
     return slopes
-
-
-def spread_of_mean_square(shocks: Array, horizon: float) -> float:
-    """Variance of the log of the mean of ``horizon`` squared shocks, from their kurtosis.
-
-    A mean of n independent squares with kurtosis κ has relative variance (κ − 1)/n; a log-normal of
-    that relative variance has log variance ``ln(1 + (κ − 1)/n)``.
-    """
-    squares = np.square(shocks / shocks.std())
-    kurtosis = float(np.square(squares).mean())
-    return math.log1p(max(kurtosis - 1.0, 0.0) / horizon)

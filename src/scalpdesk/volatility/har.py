@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scalpdesk.volatility.fit import VarianceFit
+from scalpdesk.volatility.fit import VarianceFit, ratios_of, trailing_mean
 from scalpdesk.volatility.ohlc import Array, Ohlc
 from scalpdesk.volatility.realized import garman_klass_terms
 
@@ -65,18 +65,19 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 
     looks_back = _regressors(variances, returns)
     past, today = looks_back[:rows], looks_back[-1]
-    ahead = np.log(_trailing_mean(variances, horizon)[_MONTH:][:rows])
+    ahead = np.log(trailing_mean(variances, horizon)[_MONTH:][:rows])
     coefficients, *_ = np.linalg.lstsq(past, ahead, rcond=None)
     residuals = ahead - past @ coefficients
     spread = float(residuals @ residuals) / (rows - past.shape[1])
     covariance = _newey_west(past, residuals, lags=horizon)
     error = math.sqrt(max(float(today @ covariance @ today), 0.0))
-    median = har_value(coefficients.tolist(), today[1:].tolist()) + math.log(scale)
+    log_variance = har_value(coefficients.tolist(), today[1:].tolist()) + 0.5 * spread
+    # The regressors of the first 21 days are missing, and the 22nd day's forecast is of the next.
+    expected = scale * np.exp(looks_back @ coefficients + 0.5 * spread)
+    ratios = ratios_of(returns[_MONTH:], expected, horizon)
     parameters = dict(zip(_NAMES, coefficients.tolist(), strict=True))
     parameters |= {"residual_variance": spread, "range_to_return_scale": scale}
-    return VarianceFit(
-        math.exp(median + 0.5 * spread), median, math.sqrt(spread), error, len(variances), parameters
-    )
+    return VarianceFit(scale * math.exp(log_variance), error, ratios, len(variances), parameters)
 
 
 def _regressors(variances: Array, returns: Array) -> Array:
@@ -88,18 +89,12 @@ def _regressors(variances: Array, returns: Array) -> Array:
         (
             np.ones(days),
             np.log(variances[_MONTH - 1 :]),
-            np.log(_trailing_mean(variances, _WEEK)[_MONTH - _WEEK :]),
-            np.log(_trailing_mean(variances, _MONTH)),
+            np.log(trailing_mean(variances, _WEEK)[_MONTH - _WEEK :]),
+            np.log(trailing_mean(variances, _MONTH)),
             falls[_MONTH - 1 :],
-            _trailing_mean(falls, _WEEK)[_MONTH - _WEEK :],
+            trailing_mean(falls, _WEEK)[_MONTH - _WEEK :],
         )
     )
-
-
-def _trailing_mean(values: Array, length: int) -> Array:
-    """Means of ``length`` neighbours; element i covers values i to i + length − 1."""
-    sums = np.concatenate(([0.0], np.cumsum(values)))
-    return np.asarray((sums[length:] - sums[:-length]) / length)
 
 
 def _newey_west(regressors: Array, residuals: Array, lags: int) -> Array:
