@@ -1,0 +1,257 @@
+"""What a pricing model takes and gives: validated inputs, Greeks, and the protocol between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scalpdesk.core.errors import ArgumentError
+
+Floats: TypeAlias = NDArray[np.float64]
+Dividends: TypeAlias = Sequence[tuple[float, float]]
+
+NO_DIVIDENDS: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Greeks:
+    """Price and sensitivities of options, per ONE unit of the underlying; arrays of one shape.
+
+    Attributes
+    ----------
+    price
+        Option price in the quote currency (in coin for the inverse model).
+    delta
+        Units of the underlying per option unit.
+    gamma
+        Change of delta per 1.00 of the underlying's price.
+    theta
+        Change of price per YEAR of calendar time (divide by 365 for a day).
+    vega
+        Change of price per 1.00 of volatility (divide by 100 for a point).
+    rho
+        Change of price per 1.00 of the interest rate.
+    vanna
+        Change of delta per 1.00 of volatility.
+    volga
+        Change of vega per 1.00 of volatility.
+    charm
+        Change of delta per YEAR of calendar time.
+    usd_greeks
+        For the inverse model the same option in USD; None for every other model. Read it as ``usd``.
+    """
+
+    price: Floats
+    delta: Floats
+    gamma: Floats
+    theta: Floats
+    vega: Floats
+    rho: Floats
+    vanna: Floats
+    volga: Floats
+    charm: Floats
+    usd_greeks: "Greeks | None" = None
+
+    @property
+    def usd(self) -> "Greeks":
+        """The Greeks in USD; only the inverse model, which quotes in coin, has them apart.
+
+        Raises
+        ------
+        ArgumentError
+            When the option was not priced with ``model="inverse"``.
+        """
+        if self.usd_greeks is None:
+            raise ArgumentError(
+                "only the inverse model has Greeks in USD beside those in coin",
+                where="Greeks.usd",
+                fix='price with model="inverse", or read the Greeks directly: they are in the quote currency',
+            )
+        return self.usd_greeks
+
+
+@dataclass(frozen=True, slots=True)
+class PricingInputs:
+    """Checked inputs, broadcast to one shape and flattened for the kernels.
+
+    ``phi`` is +1.0 for calls and -1.0 for puts; ``years`` may be zero or negative (expired); dividends are
+    in ascending order of time, those at or before now left out.
+    """
+
+    shape: tuple[int, ...]
+    spot: Floats
+    strike: Floats
+    years: Floats
+    vol: Floats
+    phi: Floats
+    rate: Floats
+    dividend_yield: Floats
+    dividend_years: Floats
+    dividend_cash: Floats
+
+    @property
+    def has_dividends(self) -> bool:
+        """Whether any cash dividend lies ahead."""
+        return self.dividend_years.size > 0
+
+
+class PricingModel(Protocol):
+    """One model: prices, Greeks and implied volatilities from checked inputs."""
+
+    def greeks(self, inputs: PricingInputs) -> Greeks:
+        """Price and eight Greeks, each of shape ``inputs.shape``."""
+        ...
+
+    def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
+        """Volatility (NaN where none exists) and status code per element, flat; ``inputs.vol`` is unused."""
+        ...
+
+
+def as_floats(name: str, value: ArrayLike) -> Floats:
+    """Turn one argument into a float64 array.
+
+    Raises
+    ------
+    ArgumentError
+        When it is not numeric.
+    """
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name} must be a number or an array of numbers", where=name, value=value
+        ) from error
+
+
+def as_phi(is_call: ArrayLike) -> Floats:
+    """Turn ``is_call`` into +1.0 for calls and -1.0 for puts.
+
+    Raises
+    ------
+    ArgumentError
+        When it holds anything but true/false or 1/0; a text such as "put" would else count as true.
+    """
+    flags = np.asarray(is_call)
+    if flags.dtype != np.bool_:
+        if flags.dtype.kind not in "iuf" or not bool(np.isin(flags, (0, 1)).all()):
+            raise ArgumentError(
+                "is_call must be True for a call and False for a put", where="is_call", value=is_call
+            )
+        flags = flags.astype(np.bool_)
+    return np.where(flags, 1.0, -1.0)
+
+
+def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> None:
+    """Refuse the first element that breaks ``rule``, by argument name and index.
+
+    Raises
+    ------
+    ArgumentError
+        Naming the argument, the index (for an array) and the value.
+    """
+    if bool(good.all()):
+        return
+    index = tuple(int(i) for i in np.argwhere(~good)[0])
+    where = f"{name}[{', '.join(map(str, index))}]" if index else name
+    raise ArgumentError(f"{name} must be {rule}", where=where, value=float(values[index]))
+
+
+def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
+    """Times and amounts of the cash dividends still ahead, ascending.
+
+    A dividend at time 0 or before is already in the spot and is left out.
+
+    Raises
+    ------
+    ArgumentError
+        When an entry is not a pair of finite numbers, or an amount is negative.
+    """
+    if dividends is None or len(dividends) == 0:
+        return NO_DIVIDENDS
+    pairs: list[tuple[float, float]] = []
+    for index, entry in enumerate(dividends):
+        try:
+            years, cash = (float(part) for part in entry)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                "each dividend must be (years_to_ex_date, cash_amount)",
+                where=f"dividends[{index}]",
+                value=entry,
+            ) from error
+        if not (np.isfinite(years) and np.isfinite(cash) and cash >= 0.0):
+            raise ArgumentError(
+                "a dividend must have a finite time and a finite amount of at least 0",
+                where=f"dividends[{index}]",
+                value=entry,
+            )
+        if years > 0.0 and cash > 0.0:
+            pairs.append((years, cash))
+    if not pairs:
+        return NO_DIVIDENDS
+    table = np.array(sorted(pairs), dtype=np.float64)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+
+
+def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]]:
+    """Broadcast named arrays to one shape (NumPy's rules) and flatten them.
+
+    Raises
+    ------
+    ArgumentError
+        When the shapes do not fit together; it lists them.
+    """
+    try:
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ArgumentError(
+            f"the arguments do not broadcast to one shape: {shapes}", where="shapes"
+        ) from error
+    flat = {
+        name: np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.float64).reshape(-1)
+        for name, array in arrays.items()
+    }
+    return shape, flat
+
+
+def checked_inputs(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    is_call: ArrayLike,
+    *,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+    dividends: Dividends | None = None,
+) -> PricingInputs:
+    """Check and broadcast the arguments of a pricing call.
+
+    Raises
+    ------
+    ArgumentError
+        For NaN, infinities, a negative spot, strike or volatility, or shapes that do not fit, naming the
+        argument and the index.
+    """
+    numbers = {
+        "spot": as_floats("spot", spot),
+        "strike": as_floats("strike", strike),
+        "years": as_floats("years", years),
+        "vol": as_floats("vol", vol),
+        "rate": as_floats("rate", rate),
+        "dividend_yield": as_floats("dividend_yield", dividend_yield),
+    }
+    for name, values in numbers.items():
+        require(name, values, np.isfinite(values), "finite")
+        if name in {"spot", "strike", "vol"}:
+            require(name, values, values >= 0.0, "at least 0")
+    shape, flat = broadcast_flat(**numbers, phi=as_phi(is_call))
+    times, cash = dividend_schedule(dividends)
+    return PricingInputs(shape=shape, **flat, dividend_years=times, dividend_cash=cash)
+
+
+def greeks_from_columns(columns: Floats, shape: tuple[int, ...]) -> Greeks:
+    """Name the nine columns that a kernel filled."""
+    return Greeks(*(column.reshape(shape) for column in columns))

@@ -1,0 +1,1219 @@
+"""Everything compiled: Black–Scholes–Merton, American exercise, cash dividends, implied volatility.
+
+One file on purpose. numba decides whether its disk cache is stale by the file a function stands in, not by
+the files of the functions it calls; spread over several modules, an edit to one could leave old machine code
+of another in use.
+
+Conventions of every kernel: scalars are float64; ``phi`` is +1.0 for a call and -1.0 for a put; ``T`` is in
+years, ``v`` the volatility per square root of a year, ``r`` and ``q`` continuously compounded; Greeks come in
+the order price, delta, gamma, theta, vega, rho, vanna, volga, charm, per one unit of the underlying, theta
+and charm per year of calendar time. Callers have already refused NaN, infinities and negative prices.
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Nine: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
+
+compiled = njit(cache=True, error_model="numpy")
+
+SQRT_HALF = math.sqrt(0.5)
+INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+TINY_DEVIATION = 1e-12  # below this v·sqrt(T) the future is certain to double precision
+
+
+# --------------------------------------------------------------------------------------------------------
+# Normal distribution
+# --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def norm_cdf(x: float) -> float:
+    """Standard normal distribution function."""
+    return 0.5 * math.erfc(-x * SQRT_HALF)
+
+
+@compiled
+def norm_pdf(x: float) -> float:
+    """Standard normal density."""
+    return INV_SQRT_2PI * math.exp(-0.5 * x * x)
+
+
+@compiled
+def log_ratio(S: float, K: float) -> float:
+    """ln(S/K), exact to the last digit near the money, where the quotient would round the answer away."""
+    if 0.5 * K < S < 2.0 * K:
+        return math.log1p((S - K) / K)
+    return math.log(S) - math.log(K)
+
+
+# --------------------------------------------------------------------------------------------------------
+# European exercise
+# --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def expired_greeks(phi: float, S: float, K: float) -> Nine:
+    """Intrinsic value and the delta convention 0, ½, 1 at and after expiry."""
+    price = max(phi * (S - K), 0.0)
+    delta = phi if phi * (S - K) > 0.0 else (0.5 * phi if S == K else 0.0)
+    return price, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@compiled
+def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float, american: bool) -> Nine:
+    """Value when nothing is random: zero volatility, zero spot or zero strike.
+
+    The holder takes the best of exercise at expiry and, if American, of exercise now or at the one
+    stationary time of the discounted intrinsic value. Delta follows by the envelope theorem.
+    """
+    best = phi * (S * math.exp(-q * T) - K * math.exp(-r * T))
+    when = T
+    if american:
+        if phi * (S - K) >= best:
+            best = phi * (S - K)
+            when = 0.0
+        if S > 0.0 and K > 0.0 and r != q and r * K / (q * S) > 0.0:
+            t = math.log(r * K / (q * S)) / (r - q)
+            if 0.0 < t < T:
+                value = phi * (S * math.exp(-q * t) - K * math.exp(-r * t))
+                if value > best:
+                    best = value
+                    when = t
+    if best < 0.0:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    share = phi if best > 0.0 else 0.5 * phi
+    delta = share * math.exp(-q * when)
+    rho = share * when * K * math.exp(-r * when)
+    if when == 0.0:
+        return best, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    theta = r * best - (r - q) * S * delta
+    return best, delta, 0.0, theta, 0.0, rho, 0.0, 0.0, q * delta
+
+
+@compiled
+def european_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
+    """Black–Scholes–Merton price (Merton 1973); Black 1976 with ``q = r`` and ``S`` the forward."""
+    if T <= 0.0:
+        return max(phi * (S - K), 0.0)
+    sd = v * math.sqrt(T)
+    ds = S * math.exp(-q * T)
+    dk = K * math.exp(-r * T)
+    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+        return max(phi * (ds - dk), 0.0)
+    d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
+    return max(phi * (ds * norm_cdf(phi * d1) - dk * norm_cdf(phi * (d1 - sd))), 0.0)
+
+
+@compiled
+def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> Nine:
+    """Price and eight Greeks of a European option (Merton 1973; Haug 2007, chapter 2)."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    root = math.sqrt(T)
+    sd = v * root
+    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+        return certain_greeks(phi, S, K, T, r, q, False)
+    dq = math.exp(-q * T)
+    dk = K * math.exp(-r * T)
+    d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
+    d1 = min(max(d1, -1e10), 1e10)  # far beyond the density's underflow; keeps d1·d2 finite
+    d2 = d1 - sd
+    spot_leg = phi * dq * norm_cdf(phi * d1)
+    cash_leg = phi * dk * norm_cdf(phi * d2)
+    density = dq * norm_pdf(d1)
+    price = max(S * spot_leg - cash_leg, 0.0)
+    gamma = density / (S * sd)
+    vega = S * density * root
+    theta = -0.5 * S * density * v / root - r * cash_leg + q * S * spot_leg
+    vanna = -density * d2 / v
+    volga = vega * d1 * d2 / v
+    charm = q * spot_leg - density * ((r - q) / sd - 0.5 * d2 / T)
+    return price, spot_leg, gamma, theta, vega, T * cash_leg, vanna, volga, charm
+
+
+# --------------------------------------------------------------------------------------------------------
+# American exercise with a continuous yield: Andersen, Lake and Offengenden (2016)
+# --------------------------------------------------------------------------------------------------------
+#
+# All of it is done for the put with strike 1; a call with (r, q) is the put with (q, r) mirrored
+# (McDonald and Schroder 1998), and its boundary is the reciprocal. The boundary B(tau) is kept as
+# H = ln(B/X)^2 at Chebyshev nodes of sqrt(tau), with X = min(1, r/q) its limit at expiry.
+
+NODES = 10
+STEPS = 12
+LEGS = 32
+RESIDUAL_LIMIT = 1e-6  # change of the premium, per unit of strike, that a boundary may still owe
+MAX_ROUNDS = 30
+SINGLE, NEVER, DOUBLE = 0, 1, 2  # early exercise: one boundary, no boundary, two of them
+
+
+def _lagrange_rows(points: Floats, nodes: Floats) -> Floats:
+    """Weights that interpolate values at ``nodes`` to ``points`` (barycentric form)."""
+    gaps = nodes[:, None] - nodes[None, :]
+    np.fill_diagonal(gaps, 1.0)
+    bary = 1.0 / gaps.prod(axis=1)
+    away = points[:, None] - nodes[None, :]
+    on_node = np.abs(away) < 1e-15
+    away[on_node] = 1.0
+    rows = bary[None, :] / away
+    rows /= rows.sum(axis=1, keepdims=True)
+    hit = on_node.any(axis=1)
+    rows[hit] = on_node[hit].astype(np.float64)
+    return np.ascontiguousarray(rows)
+
+
+def _scheme(n: int, steps: int, legs: int) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]:
+    """Nodes, quadratures and the interpolation between them: constants of the method."""
+    z = np.cos(np.arange(n + 1) * np.pi / n)  # Chebyshev extrema, from the horizon down to expiry
+    y, step_weight = np.polynomial.legendre.leggauss(steps)
+    # sin and cos of one angle make sqrt(tau - u) and sqrt(u) smooth at once: both ends of the integrals
+    turn = 0.25 * np.pi * (1.0 + y)
+    a = np.sin(turn)
+    c = np.cos(turn)
+    at = ((1.0 + z[:n])[:, None] * c[None, :] - 1.0).ravel()
+    step_rows = _lagrange_rows(at, z).reshape(n, steps, n + 1)[:, :, :n]
+    x, leg_weight = np.polynomial.legendre.leggauss(legs)
+    angle = 0.25 * np.pi * (1.0 + x)
+    leg_rows = _lagrange_rows(2.0 * np.cos(angle) - 1.0, z)[:, :n]
+    return (
+        0.5 * (1.0 + z[:n]),
+        a,
+        0.25 * np.pi * step_weight * c,
+        np.ascontiguousarray(step_rows),
+        np.sin(angle),
+        0.25 * np.pi * leg_weight * 2.0 * np.sin(angle) * np.cos(angle),
+        np.ascontiguousarray(leg_rows),
+    )
+
+
+ROOT_FRACTION, STEP_AT, STEP_WEIGHT, STEP_ROWS, LEG_SINE, LEG_WEIGHT, LEG_ROWS = _scheme(NODES, STEPS, LEGS)
+
+
+@compiled
+def seed_equation(b: float, tau: float, v: float, r: float, q: float) -> float:
+    """Smooth-pasting residual of QD+ (Li 2010) for the put boundary ``b`` with strike 1."""
+    sd = v * math.sqrt(tau)
+    d1 = (math.log(b) + (r - q) * tau) / sd + 0.5 * sd
+    d2 = d1 - sd
+    dr = math.exp(-r * tau)
+    dq = math.exp(-q * tau)
+    tail1 = dq * norm_cdf(-d1)
+    tail2 = dr * norm_cdf(-d2)
+    put = tail2 - b * tail1
+    theta = -0.5 * b * dq * norm_pdf(d1) * sd / tau + r * tail2 - q * b * tail1
+    half_var = 0.5 * v * v
+    beta = (r - q) / half_var
+    h = -math.expm1(-r * tau)
+    alpha_over_h = r / (half_var * h) if abs(h) > 1e-12 else 1.0 / (half_var * tau)
+    disc = math.sqrt((beta - 1.0) ** 2 + 4.0 * alpha_over_h)
+    lam = -0.5 * (beta - 1.0 + disc)
+    gain = 1.0 - b - put
+    c0_gain = (dr * alpha_over_h * (1.0 - alpha_over_h / (disc * disc)) * gain - theta / half_var) / disc
+    return b * (1.0 - tail1) + lam * gain + c0_gain
+
+
+@compiled
+def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q: float) -> float:
+    """Root of the QD+ equation below ``limit``: secant steps kept inside a bracket."""
+    hi = limit
+    f_hi = seed_equation(hi, tau, v, r, q)
+    if not f_hi > 0.0:
+        return start
+    lo = start
+    f_lo = seed_equation(lo, tau, v, r, q)
+    for _ in range(60):
+        if f_lo <= 0.0:
+            break
+        hi = lo
+        f_hi = f_lo
+        lo *= 0.8
+        f_lo = seed_equation(lo, tau, v, r, q)
+    side = 0
+    mid = lo
+    for _ in range(40):
+        mid = (lo * f_hi - hi * f_lo) / (f_hi - f_lo)
+        if not lo < mid < hi:
+            mid = 0.5 * (lo + hi)
+        f_mid = seed_equation(mid, tau, v, r, q)
+        if abs(f_mid) < 1e-5 or hi - lo < 1e-7 * hi:
+            break
+        if f_mid > 0.0:
+            hi = mid
+            f_hi = f_mid
+            if side == 1:
+                f_lo *= 0.5
+            side = 1
+        else:
+            lo = mid
+            f_lo = f_mid
+            if side == -1:
+                f_hi *= 0.5
+            side = -1
+    return mid
+
+
+@compiled
+def seed_nodes(T: float, v: float, r: float, q: float, H: Floats) -> None:
+    """Fill ``H`` with the QD+ boundary, from the node nearest expiry to the horizon."""
+    limit = 1.0 if q <= r else r / q
+    b = limit * math.exp(-min(v * math.sqrt(T) * ROOT_FRACTION[NODES - 1], 2.0))
+    for i in range(NODES - 1, -1, -1):
+        tau = T * ROOT_FRACTION[i] ** 2
+        b = seed_boundary(b, limit, tau, v, r, q)
+        H[i] = math.log(b / limit) ** 2
+
+
+@compiled
+def refine_nodes(T: float, v: float, r: float, q: float, H: Floats, rounds: int, goal: float) -> float:
+    """Improve ``H`` in place by fixed-point system A; return the last change of ln B (largest)."""
+    log_limit = 0.0 if q <= r else math.log(r / q)
+    mu = r - q
+    fresh = np.empty(NODES)
+    change = np.inf
+    damping = 1.0
+    for turn in range(rounds):
+        before = change
+        change = 0.0
+        for i in range(NODES):
+            root_tau = math.sqrt(T) * ROOT_FRACTION[i]
+            tau = root_tau * root_tau
+            sd = v * root_tau
+            b = log_limit - math.sqrt(H[i])
+            k1 = 0.0
+            k2 = 0.0
+            k3 = 0.0
+            for j in range(STEPS):
+                h = 0.0
+                for k in range(NODES):
+                    h += STEP_ROWS[i, j, k] * H[k]
+                a = STEP_AT[j]
+                ahead = tau * a * a
+                dm = (b - log_limit + math.sqrt(max(h, 0.0)) + (mu - 0.5 * v * v) * ahead) / (sd * a)
+                k3 += STEP_WEIGHT[j] * math.exp(r * (tau - ahead) - 0.5 * dm * dm)
+                if q != 0.0:
+                    dp = dm + sd * a
+                    grow = math.exp(q * (tau - ahead)) * STEP_WEIGHT[j]
+                    k1 += grow * a * norm_cdf(dp)
+                    k2 += grow * math.exp(-0.5 * dp * dp)
+            # (sd, not v: numerator and denominator are both multiplied by it)
+            k1 *= 2.0 * tau
+            scale = 2.0 * tau * INV_SQRT_2PI
+            dm = (b + (mu - 0.5 * v * v) * tau) / sd
+            dp = dm + sd
+            nm = norm_pdf(dm)
+            np_ = norm_pdf(dp)
+            num = nm + r * scale * k3
+            den = np_ + sd * norm_cdf(dp) + q * (sd * k1 + scale * k2)
+            target = math.log(num / den) - mu * tau
+            if turn < 2:
+                # Newton on ln B with the leading terms of the derivative
+                slope = -dm * nm / (sd * num) + dm * np_ / (sd * den)
+                step = (target - b) / (1.0 - slope) if slope < 0.9 else target - b
+            else:
+                step = damping * (target - b)
+            nb = b + step
+            if not nb <= log_limit:
+                nb = log_limit
+            nb = max(nb, b - 1.0)
+            if not abs(target - b) <= change:  # so written that NaN counts as a change
+                change = abs(target - b)
+            fresh[i] = (log_limit - nb) ** 2
+        for i in range(NODES):
+            H[i] = fresh[i]
+        if change < goal:
+            break
+        if turn > 2 and change > 0.5 * before:
+            damping = 0.5  # the map overshoots its fixed point: a cycle, broken by the average of two steps
+    return change
+
+
+@compiled
+def premium_terms(
+    phi: float, S: float, T: float, v: float, r: float, q: float, log_limit: float, H: Floats
+) -> tuple[float, float, float, float]:
+    """Early-exercise premium and its first three spot derivatives, strike 1 (Kim 1990, differentiated)."""
+    value = 0.0
+    first = 0.0
+    second = 0.0
+    third = 0.0
+    log_S = math.log(S)
+    sd_T = v * math.sqrt(T)
+    drift = r - q - 0.5 * v * v
+    for k in range(LEGS):
+        h = 0.0
+        for i in range(NODES):
+            h += LEG_ROWS[k, i] * H[i]
+        log_B = phi * math.sqrt(max(h, 0.0)) + log_limit
+        sine = LEG_SINE[k]
+        u = T * sine * sine
+        sd = sd_T * sine
+        dm = (log_S - log_B + drift * u) / sd
+        dp = dm + sd
+        weight = LEG_WEIGHT[k] * T
+        eq = math.exp(-q * u)
+        spot_side = phi * q * eq * norm_cdf(phi * dp)
+        value += weight * (S * spot_side - phi * r * math.exp(-r * u) * norm_cdf(phi * dm))
+        if abs(dp) < 38.0:
+            mass = eq * norm_pdf(dp) / sd
+            c = q - r * math.exp(-log_B)
+            bend = mass / S * (q - dp * c / sd)
+            first += weight * (spot_side + mass * c)
+            second += weight * bend
+            third -= weight * (bend * (dp / sd + 1.0) + mass * c / (sd * sd * S)) / S
+        else:
+            first += weight * spot_side
+    return value, first, second, third
+
+
+@compiled
+def exercise_kind(r: float, q: float) -> int:
+    """How the put with these rates is exercised early (a call asks with ``r`` and ``q`` exchanged)."""
+    if r > 0.0 or (r == 0.0 and q < 0.0):
+        return SINGLE
+    return DOUBLE if q < r else NEVER
+
+
+@compiled
+def solve_boundary(T: float, v: float, r: float, q: float, H: Floats, warm: bool) -> bool:
+    """Put boundary for strike 1 into ``H``; False when it did not settle."""
+    scale = (abs(r) + abs(q)) * math.sqrt(T) / v  # how a change of ln B moves the premium
+    goal = min(1e-10 / scale, 1e-4)
+    if warm:
+        change = refine_nodes(T, v, r, q, H, MAX_ROUNDS, goal)
+        if change * scale <= RESIDUAL_LIMIT:
+            return True
+    seed_nodes(T, v, r, q, H)
+    change = refine_nodes(T, v, r, q, H, MAX_ROUNDS, goal)
+    return change * scale <= RESIDUAL_LIMIT
+
+
+@compiled
+def log_limit_of(phi: float, r: float, q: float) -> float:
+    """Logarithm of the boundary at expiry, strike 1: put min(1, r/q), call max(1, r/q)."""
+    if phi < 0.0:
+        return 0.0 if q <= r else math.log(r / q)
+    return 0.0 if r <= q else math.log(r / q)
+
+
+@compiled
+def boundary_and_premium(
+    phi: float, S: float, T: float, v: float, r: float, q: float, H: Floats, warm: bool
+) -> tuple[bool, float, float, float, float, float]:
+    """Solve the boundary, then the premium with three derivatives; last, ln S minus ln B outward."""
+    ok = solve_boundary(T, v, r, q, H, warm) if phi < 0.0 else solve_boundary(T, v, q, r, H, warm)
+    log_limit = log_limit_of(phi, r, q)
+    value, first, second, third = premium_terms(phi, S, T, v, r, q, log_limit, H)
+    depth = phi * (math.log(S) - log_limit) - math.sqrt(H[0])
+    ok = ok and math.isfinite(value + first + second + third)
+    return ok, value, first, second, third, depth
+
+
+@compiled
+def american_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
+    """Price of an American option with a continuous yield."""
+    if T <= 0.0:
+        return max(phi * (S - K), 0.0)
+    if v * math.sqrt(T) < 1e-6 or S <= 0.0 or K <= 0.0:
+        return max(certain_greeks(phi, S, K, T, r, q, True)[0], european_price(phi, S, K, T, v, r, q))
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    if kind == NEVER:
+        return european_price(phi, S, K, T, v, r, q)
+    if kind == SINGLE:
+        H = np.empty(NODES)
+        ok, value, _, _, _, depth = boundary_and_premium(phi, S / K, T, v, r, q, H, False)
+        if ok:
+            if depth >= 0.0:
+                return phi * (S - K)
+            price = european_price(phi, S, K, T, v, r, q) + K * value
+            return max(price, certain_greeks(phi, S, K, T, r, q, True)[0])
+    none = np.empty(0)
+    price = lattice_value(phi, S, K, T, v, r, q, none, none, False, True)[0]
+    return max(price, certain_greeks(phi, S, K, T, r, q, True)[0])
+
+
+@compiled
+def american_greeks(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
+) -> Nine:
+    """Price and eight Greeks of an American option with a continuous yield.
+
+    Delta, gamma and the third spot derivative come from the premium integral itself; theta and charm from
+    the pricing equation and its spot derivative; vega, volga, vanna and rho by central differences of the
+    premium alone, the European part being exact. With ``futures`` the yield moves with the rate.
+    """
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    if v * math.sqrt(T) < 1e-6 or S <= 0.0 or K <= 0.0:
+        certain = certain_greeks(phi, S, K, T, r, q, True)
+        random = european_greeks(phi, S, K, T, v, r, q)
+        return certain if certain[0] >= random[0] else random
+    euro, e_delta, e_gamma, e_theta, e_vega, e_rho, e_vanna, e_volga, e_charm = european_greeks(
+        phi, S, K, T, v, r, q
+    )
+    if futures:
+        e_rho -= T * S * e_delta
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    if kind == NEVER:
+        return euro, e_delta, e_gamma, e_theta, e_vega, e_rho, e_vanna, e_volga, e_charm
+    # a fixed time of exercise is a lower bound; it binds only where next to nothing is random
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    H = np.empty(NODES)
+    s = S / K
+    ok = False
+    p0 = p1 = p2 = p3 = depth = 0.0
+    if kind == SINGLE:
+        ok, p0, p1, p2, p3, depth = boundary_and_premium(phi, s, T, v, r, q, H, False)
+    if not ok:
+        none = np.empty(0)
+        by_lattice = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
+        return certain if by_lattice[0] < certain[0] else by_lattice
+    if depth >= 0.0:
+        return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    price = euro + K * p0
+    if price < certain[0]:
+        return certain
+    delta = e_delta + p1
+    gamma = max(e_gamma + p2 / K, 0.0)
+    speed = p3 / (K * K)
+    theta = e_theta + r * K * p0 - (r - q) * S * p1 - 0.5 * v * v * S * S * p2 / K
+    charm = e_charm + q * p1 - (r - q + v * v) * S * p2 / K - 0.5 * v * v * S * S * speed
+    W = H.copy()
+    bump = 0.01 * v
+    ok_up, up, up1, _, _, _ = boundary_and_premium(phi, s, T, v + bump, r, q, W, True)
+    for i in range(NODES):
+        root = 2.0 * math.sqrt(H[i]) - math.sqrt(W[i])  # ln B is nearly linear in the volatility
+        W[i] = root * root
+    ok_down, down, down1, _, _, _ = boundary_and_premium(phi, s, T, v - bump, r, q, W, True)
+    vega = e_vega
+    volga = e_volga
+    vanna = e_vanna
+    if ok_up and ok_down:
+        vega += K * (up - down) / (2.0 * bump)
+        volga += K * (up - 2.0 * p0 + down) / (bump * bump)
+        vanna += (up1 - down1) / (2.0 * bump)
+    gain = r if phi < 0.0 else q  # the rate that pays for early exercise must stay positive
+    moves = phi < 0.0 or futures
+    bump = min(2e-4, 0.5 * gain) if moves and gain > 0.0 else 2e-4
+    qb = bump if futures else 0.0
+    W[:] = H
+    ok_up, up, _, _, _, _ = boundary_and_premium(phi, s, T, v, r + bump, q + qb, W, True)
+    W[:] = H
+    ok_down, down, _, _, _, _ = boundary_and_premium(phi, s, T, v, r - bump, q - qb, W, True)
+    rho = e_rho
+    if ok_up and ok_down:
+        rho += K * (up - down) / (2.0 * bump)
+    return price, delta, gamma, theta, vega, rho, vanna, volga, charm
+
+
+# --------------------------------------------------------------------------------------------------------
+# Finite differences: cash dividends, and the continuous-yield cases the boundary method declines
+# --------------------------------------------------------------------------------------------------------
+#
+# Crank–Nicolson in the logarithm of the state, four implicit half steps after every kink (Rannacher 1984),
+# each step's exercise set found by policy iteration, so it need not be connected.
+
+GRID_HALF = 400  # nodes on each side of the spot; half as many again for calls, exercised at isolated dates
+GRID_STEPS = 240
+
+
+@compiled
+def dividends_ahead(now: float, T: float, r: float, times: Floats, amounts: Floats, including: bool) -> float:
+    """Value at ``now`` of the dividends still to come by ``T`` (``including`` one going ex at ``now``)."""
+    total = 0.0
+    for k in range(times.size):
+        if 0.0 < times[k] <= T and (times[k] > now or (including and times[k] == now)):
+            total += amounts[k] * math.exp(-r * (times[k] - now))
+    return total
+
+
+@compiled
+def implicit_step(
+    V: Floats,
+    rhs: Floats,
+    lower: float,
+    middle: float,
+    upper: float,
+    floor: Floats,
+    stopped: NDArray[np.bool_],
+    american: bool,
+    work: Floats,
+) -> None:
+    """Solve one tridiagonal step for ``V`` with ``V >= floor`` where ``american`` (ends are given in rhs)."""
+    n = V.size
+    for _ in range(12):
+        work[0] = 0.0
+        V[0] = rhs[0]
+        for i in range(1, n - 1):
+            if american and stopped[i]:
+                work[i] = 0.0
+                V[i] = floor[i]
+            else:
+                scale = 1.0 / (middle - lower * work[i - 1])
+                work[i] = upper * scale
+                V[i] = (rhs[i] - lower * V[i - 1]) * scale
+        V[n - 1] = rhs[n - 1]
+        for i in range(n - 2, 0, -1):
+            V[i] -= work[i] * V[i + 1]
+        if not american:
+            return
+        same = True
+        for i in range(1, n - 1):
+            if stopped[i]:
+                if lower * V[i - 1] + middle * V[i] + upper * V[i + 1] < rhs[i] - 1e-13 * abs(rhs[i]):
+                    stopped[i] = False
+                    same = False
+            elif V[i] < floor[i]:
+                stopped[i] = True
+                same = False
+        if same:
+            return
+    for i in range(n):
+        V[i] = max(V[i], floor[i])
+
+
+@compiled
+def interpolate_cubic(V: Floats, at: float) -> float:
+    """Four-point Lagrange value of ``V`` at fractional index ``at``, held at the ends."""
+    n = V.size
+    if at <= 0.0:
+        return float(V[0])
+    if at >= n - 1:
+        return float(V[n - 1])
+    i = min(max(int(at), 1), n - 3)
+    f = at - i
+    return float(
+        -V[i - 1] * f * (f - 1.0) * (f - 2.0) / 6.0
+        + V[i] * (f + 1.0) * (f - 1.0) * (f - 2.0) / 2.0
+        - V[i + 1] * (f + 1.0) * f * (f - 2.0) / 2.0
+        + V[i + 2] * (f + 1.0) * f * (f - 1.0) / 6.0
+    )
+
+
+@compiled
+def exercise_on_grid(V: Floats, phi: float, X: Floats, K: float) -> None:
+    """Raise ``V`` to the exercise value; nodes beside a crossing get the mean over their cell."""
+    n = V.size
+    before = phi * (X[0] - K) - V[0]
+    for i in range(n):
+        gain = phi * (X[i] - K) - V[i] if i > 0 else before
+        after = phi * (X[i + 1] - K) - V[i + 1] if i < n - 1 else gain
+        if gain > 0.0:
+            V[i] += gain
+        for side in range(2):
+            other = before if side == 0 else after
+            if other * gain < 0.0:
+                slope = abs(other - gain)
+                reach = 0.5 - abs(gain) / slope  # how far the crossing lies inside this node's half cell
+                if reach > 0.0:
+                    V[i] += 0.5 * slope * reach * reach
+        before = gain
+
+
+@compiled
+def payoff_on_grid(V: Floats, phi: float, X: Floats, K: float, dx: float) -> None:
+    """Fill ``V`` with the payoff averaged over each cell: the kink's place between nodes stops mattering."""
+    half_cell = math.exp(0.5 * dx)
+    for i in range(V.size):
+        a = X[i] / half_cell
+        b = X[i] * half_cell
+        if phi < 0.0:
+            b = min(b, K)
+        else:
+            a = max(a, K)
+        V[i] = phi * ((b - a) - K * math.log(b / a)) / dx if b > a else 0.0
+
+
+@compiled
+def drop_on_grid(V: Floats, phi: float, X: Floats, dx: float, cash: float, discount: float) -> None:
+    """Value just before a dividend of ``cash`` in the spot model: the value after it, at the spot less it."""
+    after = V.copy()
+    lowest = math.log(X[0])
+    for i in range(V.size):
+        left = X[i] - cash
+        if left > X[0]:
+            V[i] = interpolate_cubic(after, (math.log(left) - lowest) / dx)
+        elif phi < 0.0:
+            V[i] = after[0] + (X[0] - max(left, 0.0)) * discount
+        else:
+            V[i] = after[0] * max(left, 0.0) / X[0]
+
+
+@compiled
+def march(
+    V: Floats,
+    phi: float,
+    X: Floats,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    start: float,
+    until: float,
+    dx: float,
+) -> None:
+    """Carry ``V`` back from ``start`` to ``until``, an interval without an ex-date inside."""
+    n = V.size
+    floor = np.empty(n)
+    rhs = np.empty(n)
+    work = np.empty(n)
+    stopped = np.zeros(n, dtype=np.bool_)
+    half_var = 0.5 * v * v
+    mu = r - q - half_var
+    low = half_var / (dx * dx) - 0.5 * mu / dx
+    high = half_var / (dx * dx) + 0.5 * mu / dx
+    mid = -2.0 * half_var / (dx * dx) - r
+    count = max(math.ceil(GRID_STEPS * math.sqrt((start - until) / T)), 8)
+    full = (start - until) / count
+    for step in range(count + 2):
+        dt = 0.5 * full if step < 4 else full
+        weight = 1.0 if step < 4 else 0.5
+        t = start - (step + 1) * dt if step < 4 else start - (step - 1) * dt
+        if step == count + 1:
+            t = until  # exactly: a dividend at this instant must not count twice
+        later = dividends_ahead(t, T, r, times, amounts, False)
+        strike = K if spot_model else K - later
+        gone = later if spot_model else 0.0
+        implicit = weight * dt
+        explicit = dt - implicit
+        for i in range(1, n - 1):
+            rhs[i] = V[i] + explicit * (low * V[i - 1] + mid * V[i] + high * V[i + 1])
+        dq = math.exp(-q * (T - t))
+        dr = math.exp(-r * (T - t))
+        rhs[0] = max(phi * ((X[0] - gone) * dq - K * dr), 0.0)
+        rhs[n - 1] = max(phi * ((X[n - 1] - gone) * dq - K * dr), 0.0)
+        if american:
+            for i in range(n):
+                floor[i] = phi * (X[i] - strike)
+            rhs[0] = max(rhs[0], floor[0])
+            rhs[n - 1] = max(rhs[n - 1], floor[n - 1])
+        implicit_step(
+            V, rhs, -implicit * low, 1.0 - implicit * mid, -implicit * high, floor, stopped, american, work
+        )
+
+
+@compiled
+def lattice_value(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, float, float, float]:
+    """Price and three derivatives in the spot by finite differences.
+
+    ``spot_model``: the spot itself is lognormal between dividends and drops by each; otherwise the escrowed
+    model, where the spot less the value of its coming dividends is lognormal. ``times`` ascend.
+    """
+    half = GRID_HALF + GRID_HALF // 2 if phi > 0.0 else GRID_HALF
+    ahead = dividends_ahead(0.0, T, r, times, amounts, False)
+    state = S if spot_model else S - ahead
+    sd = v * math.sqrt(T)
+    width = 5.5 * sd + min(abs(r - q) * T, 3.0 * sd)
+    if spot_model and ahead > 0.0:
+        width += math.log(S / max(S - ahead, 0.25 * S))
+    dx = width / half
+    X = state * np.exp((np.arange(2 * half + 1) - half) * dx)
+    V = np.empty(X.size)
+    payoff_on_grid(V, phi, X, K, dx)
+    E = V.copy()
+    between = american and not (q <= 0.0 <= r and phi > 0.0)  # else a call waits for the next ex-date
+    twin = american and not spot_model  # the European twin is known exactly: its error is taken off
+    now = T
+    event = times.size - 1
+    while event >= 0 and times[event] > T:
+        event -= 1
+    while now > 0.0:
+        if event >= 0 and times[event] == now:
+            if spot_model:
+                discount = 1.0 if american else math.exp(-r * (T - now))
+                drop_on_grid(V, phi, X, dx, amounts[event], discount)
+            if american:
+                carried = 0.0 if spot_model else dividends_ahead(now, T, r, times, amounts, True)
+                exercise_on_grid(V, phi, X, K - carried)
+            event -= 1
+            continue
+        until = max(times[event], 0.0) if event >= 0 else 0.0
+        march(V, phi, X, K, T, v, r, q, times, amounts, spot_model, between, now, until, dx)
+        if twin:
+            march(E, phi, X, K, T, v, r, q, times, amounts, spot_model, False, now, until, dx)
+        now = until
+    value, x1, x2, x3 = grid_slopes(V, half, dx, state)
+    if twin:
+        base = european_greeks(phi, state, K, T, v, r, q)
+        d1 = (log_ratio(state, K) + (r - q) * T) / sd + 0.5 * sd
+        e0, e1, e2, e3 = grid_slopes(E, half, dx, state)
+        value += base[0] - e0
+        x1 += base[1] - e1
+        x2 += base[2] - e2
+        x3 -= base[2] / state * (d1 / sd + 1.0) + e3
+    if american and phi * (S - K) >= value - 1e-12 * K:
+        return phi * (S - K), phi, 0.0, 0.0
+    return max(value, 0.0), x1, x2, x3
+
+
+@compiled
+def grid_slopes(V: Floats, c: int, dx: float, state: float) -> tuple[float, float, float, float]:
+    """Value and three derivatives in the state at node ``c`` of a logarithmic grid."""
+    a2, a1, b1, b2 = V[c - 2], V[c - 1], V[c + 1], V[c + 2]
+    s1 = (8.0 * (b1 - a1) - (b2 - a2)) / (12.0 * dx)
+    s2 = (16.0 * (b1 + a1) - (b2 + a2) - 30.0 * V[c]) / (12.0 * dx * dx)
+    s3 = (b2 - 2.0 * b1 + 2.0 * a1 - a2) / (2.0 * dx * dx * dx)
+    return V[c], s1 / state, (s2 - s1) / state**2, (s3 - 3.0 * s2 + 2.0 * s1) / state**3
+
+
+@compiled
+def lattice_greeks(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    futures: bool,
+) -> Nine:
+    """Price and eight Greeks by finite differences; arguments as in ``lattice_value``."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    price, delta, gamma, speed = lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)
+    if american and price == phi * (S - K) and gamma == 0.0:
+        return price, phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    ahead = 0.0 if spot_model else dividends_ahead(0.0, T, r, times, amounts, False)
+    state = S - ahead
+    var = v * v
+    # escrowed: at a fixed spot the state falls as the dividends' value grows at the rate r
+    theta = r * price - (r - q) * state * delta - 0.5 * var * state**2 * gamma - r * ahead * delta
+    charm = q * delta - (r - q + var) * state * gamma - 0.5 * var * state**2 * speed - r * ahead * gamma
+    h = 0.01 * v
+    up = lattice_value(phi, S, K, T, v + h, r, q, times, amounts, spot_model, american)
+    down = lattice_value(phi, S, K, T, v - h, r, q, times, amounts, spot_model, american)
+    vega = (up[0] - down[0]) / (2.0 * h)
+    volga = (up[0] - 2.0 * price + down[0]) / (h * h)
+    vanna = (up[1] - down[1]) / (2.0 * h)
+    h = 1e-4
+    k = h if futures else 0.0
+    up = lattice_value(phi, S, K, T, v, r + h, q + k, times, amounts, spot_model, american)
+    down = lattice_value(phi, S, K, T, v, r - h, q - k, times, amounts, spot_model, american)
+    rho = (up[0] - down[0]) / (2.0 * h)
+    return price, delta, gamma, theta, vega, rho, vanna, volga, charm
+
+
+@compiled
+def european_dividend_greeks(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, times: Floats, amounts: Floats
+) -> Nine:
+    """European option in the escrowed model: Black–Scholes on the spot less its dividends' value."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    ahead = 0.0
+    slope = 0.0
+    for k in range(times.size):
+        if 0.0 < times[k] <= T:
+            worth = amounts[k] * math.exp(-r * times[k])
+            ahead += worth
+            slope += times[k] * worth
+    state = max(S - ahead, 0.0)
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, state, K, T, v, r, q)
+    theta -= r * ahead * delta
+    charm -= r * ahead * gamma
+    return price, delta, gamma, theta, vega, rho + delta * slope, vanna, volga, charm
+
+
+# --------------------------------------------------------------------------------------------------------
+# Implied volatility
+# --------------------------------------------------------------------------------------------------------
+
+OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
+
+
+@compiled
+def erfcx(x: float) -> float:
+    """Scaled complementary error function exp(x²)·erfc(x), near full precision for every x > -26."""
+    if x > 10.0:
+        y = 0.5 / (x * x)
+        term = 1.0
+        total = 1.0
+        for k in range(1, 13):
+            term *= -(2 * k - 1) * y
+            total += term
+        return total / (x * math.sqrt(math.pi))
+    # the square is split so that its rounding does not reach the exponential
+    high = math.floor(x * 1048576.0) / 1048576.0
+    return math.exp(high * high) * math.exp((x - high) * (x + high)) * math.erfc(x)
+
+
+@compiled
+def mills(z: float) -> float:
+    """N(z)/n(z) without under- or overflow for z < 37."""
+    return math.sqrt(0.5 * math.pi) * erfcx(-z * SQRT_HALF)
+
+
+@compiled
+def normalised_black(x: float, s: float) -> float:
+    """Out-of-the-money Black price over sqrt(F·K); ``x`` = -|ln(F/K)|, ``s`` = v·sqrt(T) (Jäckel 2015).
+
+    A small total deviation makes the textbook difference lose digits; the odd Taylor series in s/2 of the
+    Mills ratio has only positive terms. Its derivatives follow a three-term recurrence, run backward
+    (Miller) where the forward one is unstable.
+    """
+    h = x / s
+    t = 0.5 * s
+    front = INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t))
+    if t > 0.25:
+        if h + t > 5.0:
+            return math.exp(0.5 * x) * norm_cdf(h + t) - math.exp(-0.5 * x) * norm_cdf(h - t)
+        return front * (mills(h + t) - mills(h - t))
+    base = mills(h)
+    total = 0.0
+    if h > -2.0:
+        a = base
+        b = 1.0 + h * base
+        factor = t
+        total = b * factor
+        for k in range(1, 17):
+            a, b = b, k * a + h * b
+            factor *= t / (k + 1)
+            if k % 2 == 0:
+                total += b * factor
+        return 2.0 * front * total
+    # backward: ratios R_k = M^(k)/M^(k-1) from far out, then upward products
+    ratios = np.empty(18)
+    ratio = 0.0
+    for k in range(24 + int(400.0 / (h * h)), 0, -1):
+        ratio = k / (ratio - h)
+        if k <= 17:
+            ratios[k] = ratio
+    # M^(k+1) = k M^(k-1) + h M^(k)  =>  M^(k)/M^(k-1) = k / (R_(k+1) - h) with M' = 1 + h M for k = 0
+    value = base
+    factor = 1.0
+    for k in range(1, 18):
+        value *= ratios[k]
+        factor *= t / k
+        if k % 2 == 1:
+            total += value * factor
+    return 2.0 * front * total
+
+
+@compiled
+def normalised_iv(x: float, beta: float) -> float:
+    """Total deviation s with ``normalised_black(x, s) = beta``; needs 0 < beta < exp(x/2)."""
+    top = math.exp(0.5 * x)
+    if x > -1e-300:
+        x = 0.0
+    s = math.sqrt(2.0 * abs(x)) if x < 0.0 else 0.0
+    if s > 0.0 and beta < normalised_black(x, s):
+        # ln b is nearly linear in 1/s²: Newton from the inflection point
+        goal = math.log(beta)
+        for _ in range(60):
+            b = normalised_black(x, s)
+            if b <= 0.0:
+                s *= 1.5
+                continue
+            h = x / s
+            slope = INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s)) / b
+            w = 1.0 / (s * s)
+            # d ln b / dw = slope · ds/dw, ds/dw = -s³/2
+            w -= (math.log(b) - goal) / (-0.5 * slope * s * s * s)
+            fresh = 1.0 / math.sqrt(w) if w > 0.0 else 2.0 * s
+            done = abs(fresh - s) <= 4e-16 * s
+            s = fresh
+            if done:
+                break
+        return s
+    if beta > 0.5 * top:
+        # near the maximum: Newton on the logarithm of what is missing
+        goal = math.log(top - beta)
+        s = max(s, 1.0)
+        for _ in range(60):
+            h = x / s
+            t = 0.5 * s
+            rest = top * norm_cdf(-h - t) + math.exp(-0.5 * x) * norm_cdf(h - t)
+            slope = -INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t)) / rest
+            step = (math.log(rest) - goal) / slope
+            fresh = s - step
+            if fresh <= 0.0:
+                fresh = 0.5 * s
+            done = abs(fresh - s) <= 4e-16 * s
+            s = fresh
+            if done:
+                break
+        return s
+    if s == 0.0:
+        s = 2.0 * math.sqrt(0.5 * math.pi) * beta
+    for _ in range(60):
+        h = x / s
+        slope = INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s))
+        fresh = s - (normalised_black(x, s) - beta) / slope
+        if fresh <= 0.0:
+            fresh = 0.5 * s
+        done = abs(fresh - s) <= 4e-16 * s
+        s = fresh
+        if done:
+            break
+    return s
+
+
+@compiled
+def european_iv(
+    price: float, phi: float, S: float, K: float, T: float, r: float, q: float
+) -> tuple[float, int]:
+    """Volatility of a European price, with a status code."""
+    if not (math.isfinite(price + S + K + T + r + q) and price >= 0.0 and S > 0.0 and K > 0.0):
+        return math.nan, BAD
+    if T <= 0.0:
+        return math.nan, EXPIRED
+    ds = S * math.exp(-q * T)
+    dk = K * math.exp(-r * T)
+    least = max(phi * (ds - dk), 0.0)
+    most = ds if phi > 0.0 else dk
+    if price >= most:
+        return math.nan, ABOVE
+    if price <= least:
+        return math.nan, BELOW
+    x = -abs(log_ratio(S, K) + (r - q) * T)
+    beta = (price - least) / math.sqrt(ds * dk)
+    if beta <= 0.0:
+        return math.nan, BELOW
+    if beta >= math.exp(0.5 * x):
+        return math.nan, ABOVE
+    vol = normalised_iv(x, beta) / math.sqrt(T)
+    return (vol, OK) if math.isfinite(vol) and vol > 0.0 else (math.nan, BELOW)
+
+
+@compiled
+def american_like_price(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> float:
+    """Price by the method that fits: boundary without dividends, finite differences with them."""
+    if times.size == 0:
+        return american_price(phi, S, K, T, v, r, q) if american else european_price(phi, S, K, T, v, r, q)
+    return lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)[0]
+
+
+@compiled
+def bounds_verdict(
+    price: float, phi: float, S: float, K: float, T: float, r: float, q: float, american: bool
+) -> int:
+    """Whether a price can have a volatility at all, by bounds that hold with or without dividends."""
+    if not (math.isfinite(price + S + K + T + r + q) and price >= 0.0 and S > 0.0 and K > 0.0):
+        return BAD
+    if T <= 0.0:
+        return EXPIRED
+    most = S * math.exp(-q * T) if phi > 0.0 else K * math.exp(-r * T)
+    if american:
+        most = max(most, S if phi > 0.0 else K)
+        if price <= phi * (S - K):
+            return BELOW
+    return ABOVE if price >= most else OK
+
+
+@compiled
+def bracket_top(
+    price: float,
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    first: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, float]:
+    """A volatility whose price is too high, from ``first`` upward, and by how much it is."""
+    top = first
+    excess = american_like_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american) - price
+    for _ in range(40):
+        if excess >= 0.0:
+            break
+        top *= 1.6
+        excess = american_like_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american) - price
+    return top, excess
+
+
+@compiled
+def searched_iv(
+    price: float,
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, int]:
+    """Volatility by bracketed secant search on any price that rises with it; status as ``european_iv``.
+
+    The European answer seeds the search: it bounds the American one from above.
+    """
+    verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
+    state = S if spot_model or verdict == BAD else S - dividends_ahead(0.0, T, r, times, amounts, False)
+    if state <= 0.0:
+        verdict = BAD
+    if verdict != OK:
+        return math.nan, verdict
+    if times.size == 0 and american:
+        if price <= certain_greeks(phi, S, K, T, r, q, True)[0]:
+            return math.nan, BELOW
+        if (exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)) == NEVER:
+            return european_iv(price, phi, S, K, T, r, q)
+    hi, status = european_iv(price, phi, state, K, T, r, q)
+    if status != OK:
+        hi = 0.3
+    goal = 1e-11 * S
+    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american)
+    if f_hi < 0.0:
+        return math.nan, ABOVE
+    if f_hi <= goal:
+        return hi, OK
+    # first step by the European vega, then secants; a bracket is always kept
+    d1 = (log_ratio(state, K) + (r - q) * T) / (hi * math.sqrt(T)) + 0.5 * hi * math.sqrt(T)
+    vega = state * math.exp(-q * T) * norm_pdf(d1) * math.sqrt(T)
+    lo = 0.0
+    a, f_a = hi, f_hi
+    b = hi - f_hi / vega if vega > 0.0 else 0.5 * hi
+    best, f_best = hi, f_hi
+    for _ in range(80):
+        if not lo < b < hi:
+            b = 0.5 * (lo + hi)
+        f_b = american_like_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american) - price
+        if abs(f_b) < abs(f_best):
+            best, f_best = b, f_b
+        if abs(f_b) <= goal or hi - lo <= 1e-14 * hi:
+            break
+        if f_b > 0.0:
+            hi = b
+        else:
+            lo = b
+        gap = f_b - f_a
+        nxt = b - f_b * (b - a) / gap if gap != 0.0 else 0.5 * (lo + hi)
+        a, f_a = b, f_b
+        b = nxt
+    if best <= 1e-6 and f_best > goal:
+        return math.nan, BELOW
+    return best, OK
+
+
+# --------------------------------------------------------------------------------------------------------
+# Loops over arrays: one compiled call for a chain
+# --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def fill_european(
+    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
+) -> None:
+    """European Greeks of each element into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])
+        for j in range(9):
+            out[j, i] = nine[j]
+        if futures and T[i] > 0.0:
+            out[5, i] -= T[i] * S[i] * nine[1]
+
+
+@compiled
+def fill_american(
+    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
+) -> None:
+    """American Greeks of each element into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = american_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
+        for j in range(9):
+            out[j, i] = nine[j]
+
+
+@compiled
+def fill_dividend(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    out: Floats,
+) -> None:
+    """Greeks of each element with cash dividends into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        ahead = dividends_ahead(0.0, T[i], r[i], times, amounts, False)
+        if ahead == 0.0:
+            if american:
+                nine = american_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], False)
+            else:
+                nine = european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])
+        elif not american and not spot_model:
+            nine = european_dividend_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts)
+        else:
+            nine = lattice_greeks(
+                phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts, spot_model, american, False
+            )
+        for j in range(9):
+            out[j, i] = nine[j]
+
+
+@compiled
+def fill_implied(
+    price: Floats,
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    r: Floats,
+    q: Floats,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    vol: Floats,
+    status: NDArray[np.int64],
+) -> None:
+    """Implied volatility and status code of each element."""
+    for i in range(S.size):
+        ahead = dividends_ahead(0.0, T[i], r[i], times, amounts, False)
+        if american or (ahead > 0.0 and spot_model):
+            vol[i], status[i] = searched_iv(
+                price[i], phi[i], S[i], K[i], T[i], r[i], q[i], times, amounts, spot_model, american
+            )
+        else:
+            vol[i], status[i] = european_iv(price[i], phi[i], S[i] - ahead, K[i], T[i], r[i], q[i])

@@ -1,0 +1,111 @@
+"""From the names a user writes to the model that prices, and the one call for prices and Greeks."""
+
+from numpy.typing import ArrayLike
+
+from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.pricing.american import AmericanModel
+from scalpdesk.pricing.base import Dividends, Greeks, PricingModel, checked_inputs
+from scalpdesk.pricing.dividends import CashDividendModel
+from scalpdesk.pricing.european import EuropeanModel
+from scalpdesk.pricing.inverse import InverseModel
+
+STYLES = ("american", "european")
+MODELS = ("bsm", "black76", "inverse", "escrowed", "spot")
+
+
+def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel:
+    """Return the model for a style and a name.
+
+    ``bsm`` with cash dividends is the ``escrowed`` model; ``spot`` names the other one. ``inverse`` options
+    are European whatever the style says, as the venue lists no others.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown style or model, or dividends on a forward.
+    """
+    for name, value, known in (("style", style, STYLES), ("model", model, MODELS)):
+        if value not in known:
+            raise ArgumentError(
+                f"unknown {name}; it is one of {', '.join(known)}",
+                where=name,
+                value=value,
+                nearest=nearest_name(str(value), known),
+            )
+    if model == "inverse":
+        return InverseModel()
+    american = style == "american"
+    if model == "black76":
+        if has_dividends:
+            raise ArgumentError(
+                "a forward already carries its dividends",
+                where="dividends",
+                fix='leave them out, or use "bsm"',
+            )
+        return AmericanModel(futures=True) if american else EuropeanModel(futures=True)
+    if has_dividends:
+        return CashDividendModel(american=american, spot_model=model == "spot")
+    return AmericanModel() if american else EuropeanModel()
+
+
+def greeks(
+    spot: ArrayLike,
+    strike: ArrayLike,
+    years: ArrayLike,
+    vol: ArrayLike,
+    is_call: ArrayLike,
+    *,
+    rate: ArrayLike = 0.0,
+    dividend_yield: ArrayLike = 0.0,
+    dividends: Dividends | None = None,
+    style: str = "american",
+    model: str = "bsm",
+) -> Greeks:
+    """Price options and give their Greeks, per ONE unit of the underlying.
+
+    Arrays broadcast by NumPy's rules; every field of the answer has the broadcast shape.
+
+    Parameters
+    ----------
+    spot
+        Price of the underlying (of the forward for ``black76`` and ``inverse``), at least 0.
+    strike
+        Strike, at least 0.
+    years
+        Time to expiry in years (ACT/365 by seconds); 0 or less is expired: intrinsic value, delta 0, ½ or
+        1 in size, every other Greek 0.
+    vol
+        Annual volatility, 0.20 for 20 %, at least 0.
+    is_call
+        True for a call, False for a put.
+    rate, dividend_yield
+        Continuously compounded, per year.
+    dividends
+        Cash dividends as (years_to_ex_date, amount), common to all elements; one at time 0 is already in
+        the spot and is left out.
+    style
+        "american" or "european".
+    model
+        "bsm" (with dividends the escrowed model, also by its own name "escrowed"), "spot" (the spot jumps
+        by each dividend), "black76" (spot is the forward), "inverse" (coin-settled; USD under ``usd``).
+
+    Returns
+    -------
+    Greeks
+        price, delta, gamma, theta (per year), vega (per 1.00 of vol), rho (per 1.00 of rate), vanna, volga,
+        charm (per year).
+
+    Raises
+    ------
+    ArgumentError
+        For NaN, infinities, negative prices or volatility, shapes that do not fit or unknown names.
+
+    Examples
+    --------
+    >>> round(float(greeks(100.0, 100.0, 0.5, 0.25, False, rate=0.04).price), 4)
+    6.1912
+    """
+    inputs = checked_inputs(
+        spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
+    )
+    return chosen_model(style, model, has_dividends=inputs.has_dividends).greeks(inputs)
