@@ -229,6 +229,14 @@ def test_overrides_are_read_as_the_type_of_their_key(load):
     assert loaded.config.simulation.positions == {"SPY": -3}
 
 
+def test_empty_sections_change_nothing_and_unknown_ones_are_refused(load):
+    toml = "[simulation]\n[strategies.gamma-scalper]\n[strategies.gamma-scalper.hedge]\n"
+    assert load(toml).config_hash == load("[desk]\n").config_hash
+    with pytest.raises(ConfigError) as caught:
+        load("[simulaton]\n")
+    assert caught.value.where == "simulaton (scalpdesk.toml:1)"
+
+
 def test_invalid_toml_names_its_line(load):
     with pytest.raises(ConfigError) as caught:
         load("[simulation]\nseed = \n")

@@ -218,7 +218,8 @@ def load_settings(
             if all(error.render() != known.render() for known in errors):  # an unknown section counts once
                 errors.append(error)
         else:
-            values[placed.path] = placed
+            if placed is not None:
+                values[placed.path] = placed
     if errors:
         raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
     return _lay_over(strategy, schema, values, path)

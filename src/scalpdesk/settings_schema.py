@@ -88,8 +88,8 @@ class Schema:
         if strategy is not None:
             strategy_config(strategy)
 
-    def place(self, entry: Entry) -> Entry:
-        """Return the entry at the full path of its key, its value checked against the key's type.
+    def place(self, entry: Entry) -> Entry | None:
+        """Return the entry at the full path of its key, its value checked; None for an empty section.
 
         Raises
         ------
@@ -103,6 +103,8 @@ class Schema:
                 path = (STRATEGIES, self._strategy, *path)
         path, kind = self._resolve(replace(entry, path=path))
         if struct_types(kind):
+            if entry.value == {}:
+                return None
             raise ConfigError(
                 "this key is a section, not a value",
                 where=_where(path, entry.source),

@@ -1,0 +1,77 @@
+import json
+import math
+
+import pytest
+
+from scalpdesk.cli.main import main
+from scalpdesk.pricing import greeks
+
+MARKET = ["--spot", "100", "--strike", "105", "--days", "73", "--rate", "4%"]
+
+
+def test_price_gives_the_models_own_numbers_raw(capsys):
+    assert main(["price", *MARKET, "--vol", "0.25", "--put", "--style", "european", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    g = greeks(100.0, 105.0, 0.2, 0.25, False, rate=0.04, style="european")
+    assert "call" not in document
+    for name, unit in document["units"].items():
+        assert math.isclose(document["put"][name], float(getattr(g, name)), rel_tol=1e-12), unit
+
+
+def test_the_table_is_in_traders_units(capsys):
+    assert main(["price", *MARKET, "--vol", "25%", "--call", "--style", "european"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[2:]}
+    g = greeks(100.0, 105.0, 0.2, 0.25, True, rate=0.04, style="european")
+    assert float(lines["theta"][1]) == pytest.approx(float(g.theta) / 365, abs=1e-6)
+    assert float(lines["vega"][1]) == pytest.approx(float(g.vega) / 100, abs=1e-6)
+    assert lines["theta"][2:] == ["per", "calendar", "day"]
+
+
+def test_percent_and_fraction_are_the_same(capsys):
+    documents = []
+    for vol in ("25%", "0.25"):
+        assert main(["price", *MARKET, "--vol", vol, "--json"]) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0] == documents[1]
+    assert documents[0]["inputs"]["rate"] == 0.04
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--vol", "16"], "write 16% if percent is meant"),
+        (["--vol", "high"], "is not a fraction"),
+        (["--vol", "0.2", "--years", "1"], "give the time to expiry once"),
+        (["--vol", "0.2", "--dividend", "3"], "is not DAYS:AMOUNT"),
+        (["--vol", "0.2", "--model", "black76", "--dividend", "3:1"], "a forward already carries"),
+    ],
+)
+def test_wrong_arguments_are_refused(words, told, capsys):
+    assert main(["price", *MARKET, *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_dividend_lowers_the_call(capsys):
+    prices = []
+    for more in ([], ["--dividend", "30:1.5"]):
+        assert main(["price", *MARKET, "--vol", "0.25", "--json", *more]) == 0
+        prices.append(json.loads(capsys.readouterr().out)["call"]["price"])
+    assert 0.3 < prices[0] - prices[1] < 1.0
+
+
+def test_iv_turns_a_price_back(capsys):
+    quoted = float(greeks(100.0, 105.0, 0.2, 0.25, False, rate=0.04).price)
+    assert main(["iv", *MARKET, "--put", "--price", str(quoted), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "ok"
+    assert document["vol"] == pytest.approx(0.25, abs=1e-7)
+    assert main(["iv", *MARKET, "--put", "--price", str(quoted)]) == 0
+    assert "25.0000%" in capsys.readouterr().out
+
+
+def test_iv_without_an_answer_says_why_and_fails(capsys):
+    words = ["iv", "--spot", "100", "--strike", "80", "--days", "30", "--price", "5"]
+    assert main([*words, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"vol": None, "status": "below_intrinsic"}
+    assert main(words) == 1
+    assert "below the option's intrinsic value" in capsys.readouterr().out

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from scalpdesk.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HEDGING_ASSET", raising=False)
+
+
+def test_show_gives_each_value_with_its_source(tmp_path, capsys, monkeypatch):
+    (tmp_path / "scalpdesk.toml").write_text("[simulation]\nlatency_ms = 5\n")
+    monkeypatch.setenv("HEDGING_DELTA_THRESHOLD", "1.7")
+    assert main(["config", "show", "--json", "--set", "straddles=3"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    rows = {row["key"]: (row["value"], row["source"]) for row in document["values"]}
+    assert rows["simulation.latency_ms"] == (5.0, "scalpdesk.toml:2")
+    assert rows["strategies.gamma-scalper.hedge.threshold_shares"] == (
+        1.7,
+        "environment HEDGING_DELTA_THRESHOLD",
+    )
+    assert rows["strategies.gamma-scalper.straddles"] == (3, "--set")
+    assert rows["simulation.seed"] == (1, "default")
+    assert len(document["config_hash"]) == 64
+
+
+def test_show_changed_leaves_the_defaults_out(capsys):
+    assert main(["config", "show", "--changed", "--json", "--set", "simulation.seed=4"]) == 0
+    assert [row["key"] for row in json.loads(capsys.readouterr().out)["values"]] == ["simulation.seed"]
+
+
+def test_show_never_shows_a_key(capsys, monkeypatch):
+    monkeypatch.setenv("TRADING_API_SECRET", "very-visible")
+    for words in (["config", "show"], ["config", "show", "--json"], ["config", "check", "--json"]):
+        assert main(words) == 0
+        told = capsys.readouterr()
+        assert "very-visible" not in told.out + told.err
+    assert main(["config", "show", "--changed"]) == 0
+    assert "***" in capsys.readouterr().out
+
+
+def test_check_says_ok_or_names_what_is_wrong(tmp_path, capsys):
+    assert main(["config", "check"]) == 0
+    assert "defaults" in capsys.readouterr().out
+    (tmp_path / "scalpdesk.toml").write_text("[strategies.gamma-scalper.hedge]\ntreshold_shares = 1\n")
+    assert main(["config", "check"]) == 2
+    told = capsys.readouterr().err
+    assert "scalpdesk.toml:2" in told
+    assert "nearest: strategies.gamma-scalper.hedge.threshold_shares" in told
+
+
+def test_several_wrong_keys_come_as_one_document(tmp_path, capsys):
+    (tmp_path / "scalpdesk.toml").write_text("[simulation]\nsed = 1\nlatency_ms = 'x'\n")
+    assert main(["config", "check", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert [e["where"] for e in error["errors"]] == [
+        "simulation.sed (scalpdesk.toml:2)",
+        "simulation.latency_ms (scalpdesk.toml:3)",
+    ]
+
+
+def test_an_unknown_strategy_names_the_nearest(capsys):
+    assert main(["config", "show", "gamma-scalpr"]) == 2
+    assert "nearest: gamma-scalper" in capsys.readouterr().err

@@ -1,0 +1,197 @@
+import json
+import subprocess
+import sys
+import types
+
+import click
+import pytest
+
+from scalpdesk.cli import main as main_module
+from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, main, root
+from scalpdesk.core.errors import DataError, JournalError
+
+HEAVY = ("numpy", "numba", "duckdb", "sqlalchemy", "rich", "scipy", "pandas", "msgspec", "arch", "yaml")
+
+
+def run(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", code] if code else [sys.executable, "-m", "scalpdesk.cli.main", *words]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a command into the table whose body is handed in."""
+
+    def put(body, name="probe"):
+        module = types.ModuleType("probe_commands")
+        module.probe = desk_command(name, example="scalpdesk probe")(body)
+        monkeypatch.setitem(sys.modules, "probe_commands", module)
+        monkeypatch.setitem(COMMANDS, name, ("probe_commands:probe", "A probe."))
+
+    return put
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom scalpdesk.cli.main import main\nassert main(['--help']) == 0\n"
+        f"print('heavy:', sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = run(code=code)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "heavy: []"
+    assert all(name in done.stdout for name in COMMANDS)
+    assert "Exit codes: 0 success" in done.stdout
+
+
+def test_no_words_show_the_help(capsys):
+    assert main([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, (t, _) in COMMANDS.items() if ".trade:" not in t and ".data:" not in t]
+)
+def test_every_command_has_help_json_debug_and_an_example(name, capsys):
+    found = root.get_command(click.Context(root), name)
+    leaves = found.commands.values() if isinstance(found, click.Group) else [found]
+    for leaf in leaves:
+        words = [name, leaf.name] if isinstance(found, click.Group) else [name]
+        assert main([*words, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert "Example" in shown
+        assert f"scalpdesk {' '.join(words)}" in shown.partition("Example")[2]
+        assert "--json" in shown
+        assert "--debug" in shown
+
+
+def test_an_unknown_command_names_the_nearest(capsys):
+    assert main(["demoo"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "error: unknown command",
+        "  where: scalpdesk",
+        "  value: 'demoo'",
+        "  nearest: demo",
+        "  fix: scalpdesk --help",
+    ]
+
+
+def test_with_json_an_error_is_one_document_on_stdout(capsys):
+    assert main(["demoo", "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert json.loads(told.out) == {
+        "error": {
+            "type": "ConfigError",
+            "what": "unknown command",
+            "where": "scalpdesk",
+            "value": "'demoo'",
+            "nearest": "demo",
+            "fix": "scalpdesk --help",
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["price", "--spott", "1"], ["error: unknown option", "value: '--spott'", "nearest: --spot"]),
+        (["price", "--spot", "x"], ["where: scalpdesk price --spot", "value: 'x'"]),
+        (["price", "--spot", "1"], ["error: Missing option '--strike'", "where: scalpdesk price"]),
+        (["iv", "--style", "amercan"], ["value: 'amercan'", "nearest: american"]),
+        (["config", "shw"], ["error: unknown command", "nearest: show"]),
+        (["--debog"], ["error: unknown option", "nearest: --debug"]),
+        (["chain"], ["Missing argument 'SYMBOL'", "fix: scalpdesk chain --help"]),
+        (["iv", "--spot"], ["scalpdesk iv", "fix: scalpdesk iv --help"]),
+    ],
+)
+def test_wrong_use_has_the_one_shape_and_exit_code_2(words, lines, capsys):
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    for line in lines:
+        assert line in told.err
+
+
+def test_a_refusal_of_a_command_keeps_its_exit_code(command, capsys):
+    def refuse(*, as_json):
+        raise JournalError("the journal is damaged", where="run/journal: byte 17")
+
+    command(refuse)
+    assert main(["probe"]) == 1
+    assert capsys.readouterr().err == "error: the journal is damaged\n  where: run/journal: byte 17\n"
+
+
+def test_a_commands_value_is_the_exit_code(command):
+    command(lambda *, as_json: 1)
+    assert main(["probe"]) == 1
+    command(lambda *, as_json: None)
+    assert main(["probe"]) == 0
+
+
+def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, capsys):
+    def fall(*, as_json):
+        return 1 // 0
+
+    command(fall)
+    assert main(["probe"]) == 1
+    told = capsys.readouterr().err
+    assert "unexpected ZeroDivisionError" in told
+    assert "--debug" in told
+    assert "Traceback" not in told
+    for words in (["probe", "--debug"], ["--debug", "probe"]):
+        assert main(words) == 1
+        assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_users_mistake_shows_no_traceback(command, capsys):
+    def refuse(*, as_json):
+        raise DataError("no such data set", value="x", fix="scalpdesk data ls")
+
+    command(refuse)
+    assert main(["probe", "--json"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["fix"] == "scalpdesk data ls"
+    assert "Traceback" not in told.err
+
+
+def test_ctrl_c_ends_quietly_with_130(command, capsys):
+    def interrupted(*, as_json):
+        raise KeyboardInterrupt
+
+    command(interrupted)
+    assert main(["probe"]) == 130
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == ""
+
+
+def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
+    monkeypatch.setitem(EXTRA_OF_MODULE, "module_of_an_extra", "postgres")
+
+    def body(*, as_json):
+        import module_of_an_extra  # noqa: F401 - it is meant to be missing
+
+    command(body)
+    assert main(["probe"]) == 2
+    assert 'fix: pip install "scalpdesk[postgres]"' in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_quiet():
+    line = f"{sys.executable} -m scalpdesk.cli.main --help | true"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_logs_go_to_stderr_and_json_alone_to_stdout():
+    done = run("iv", "--price", "5", "--spot", "100", "--strike", "100", "--days", "60", "--json", "--debug")
+    assert done.returncode == 0
+    assert set(json.loads(done.stdout)) == {"vol", "status"}
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert main_module.__version__ in capsys.readouterr().out
