@@ -175,7 +175,7 @@ class TestFormulaBands:
 
     @pytest.mark.parametrize("plug", [WhalleyWilmottBand, ZakamoulineBand])
     def test_give_way_to_the_fixed_band_in_the_last_hour(self, plug):
-        band = plug(plug.Config(limits=WidthLimits(last_hour_shares_per_straddle=3.0)))
+        band = plug(plug.Config(last_hour_shares_per_straddle=3.0))
         verdict = band.judge(_with(years=ONE_HOUR_YEARS * 0.999, straddles=2))
         assert (verdict.half_width_shares, verdict.target_delta_shares) == (6.0, 0.0)
         assert "last hour" in verdict.reason

@@ -1,6 +1,8 @@
 import pytest
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.hedging import catalogue
+from scalpdesk.hedging.bands.fixed import FixedBand
 from scalpdesk.hedging.catalogue import band_names, make_band
 
 
@@ -12,9 +14,9 @@ def test_every_band_is_made_by_its_modules_name():
 
 
 def test_settings_reach_the_band():
-    band = make_band("whalley_wilmott", {"risk_aversion": 0.5, "limits": {"cap_fraction": 0.1}})
+    band = make_band("whalley_wilmott", {"risk_aversion": 0.5, "cap_fraction": 0.1})
     assert band.config.risk_aversion == 0.5
-    assert band.config.limits.cap_fraction == 0.1
+    assert band.config.cap_fraction == 0.1
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,8 @@ def test_settings_reach_the_band():
         ("fixed", {"threshold": "wide"}, None, "hedge.band"),
         ("fixed", {"rehedge_to": "middle"}, None, "hedge.band"),
         ("fixed", {"threshold": -1.0}, None, "hedge.band.threshold"),
-        ("zakamouline", {"limits": {"flor": 1.0}}, None, "hedge.band"),
+        ("zakamouline", {"cap_fracton": 1.0}, "cap_fraction", "hedge.band"),
+        ("zakamouline", {"cap_fraction": 2.0}, None, "hedge.band.cap_fraction"),
     ],
 )
 def test_what_is_wrong_is_named(name, settings, nearest, where):
@@ -33,3 +36,18 @@ def test_what_is_wrong_is_named(name, settings, nearest, where):
         make_band(name, settings)
     assert refusal.value.nearest == nearest
     assert refusal.value.where == where
+
+
+def test_a_band_of_an_installed_package_is_found(monkeypatch):
+    class Elsewhere(FixedBand):
+        name = "elsewhere"
+
+    class Point:
+        name = "elsewhere"
+
+        def load(self):
+            return Elsewhere
+
+    monkeypatch.setattr(catalogue, "entry_points", lambda **asked: [Point()])
+    assert "elsewhere" in band_names()
+    assert isinstance(make_band("elsewhere", {"threshold": 1.0}), Elsewhere)

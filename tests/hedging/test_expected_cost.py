@@ -30,6 +30,22 @@ def test_the_band_count_is_what_a_random_walk_of_the_delta_does():
     assert hedges.mean() == pytest.approx(expected, rel=0.1)
 
 
+def test_the_edge_takes_what_a_reflected_walk_of_the_delta_does():
+    gamma, spot, vol, days, band = 2.0, 500.0, 0.2, 60.0, 40.0
+    steps = 60 * 2000
+    size = delta_speed(gamma, spot, vol) * np.sqrt(days / 252 / steps)
+    walk = np.random.default_rng(7).standard_normal((steps, 40)) * size
+    delta, traded = np.zeros(40), np.zeros(40)
+    for move in walk:
+        delta += move
+        held = np.clip(delta, -band, band)
+        traded += np.abs(delta - held)
+        delta = held
+    edge = cost_of_band(gamma, spot, vol, days, band, 0.01, rehedge_to="edge")
+    assert 0.01 * traded.mean() == pytest.approx(edge.cost_usd, rel=0.1)
+    assert edge.cost_usd == cost_of_band(gamma, spot, vol, days, band, 0.01).cost_usd / 2
+
+
 def test_the_clock_size_is_the_mean_of_what_the_delta_moves():
     moves = np.random.default_rng(6).standard_normal(200_000) * delta_speed(2.0, 500.0, 0.2)
     expected = cost_of_clock(2.0, 500.0, 0.2, 5, 13, 0.01).shares_per_rehedge

@@ -14,7 +14,6 @@ from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
 from scalpdesk.hedging.base import HedgeInputs
-from scalpdesk.hedging.limits import WidthLimits
 from scalpdesk.hedging.orders_for_delta import hedge_quantity, quantity_to_target
 
 
@@ -174,9 +173,7 @@ def test_the_whalley_wilmott_band_trades_less_than_the_clock_at_equal_risk():
 def test_the_bands_as_built_keep_that_order_in_whole_shares():
     """The same comparison through ``judge`` and whole-share orders, on few paths."""
     spots = _paths(7, 60, 390, 0.25, 0.0, 0.2, 100.0)
-    narrow = WhalleyWilmottBand(
-        WhalleyWilmottConfig(risk_aversion=0.02, limits=WidthLimits(floor_shares_per_straddle=0.0))
-    )
+    narrow = WhalleyWilmottBand(WhalleyWilmottConfig(risk_aversion=0.02, floor_shares_per_straddle=0.0))
     clock = TimeBasedBand(TimeBasedConfig(interval_seconds=1.0))
     fixed = FixedBand(FixedConfig(threshold=25.0))
 

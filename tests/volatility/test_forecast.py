@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from arch.data import sp500
 
+from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility import forecast_vol
 from scalpdesk.volatility.fit import ratios_of
@@ -216,3 +217,38 @@ def test_ewma_forgets_by_its_decay():
 def test_har_value_needs_as_many_regressors_as_slopes():
     with pytest.raises(ValueError, match="zip"):
         har_value((0.1, 0.2), (1.0, 2.0))
+
+
+def test_a_fit_that_does_not_converge_is_not_used(monkeypatch, bars):
+    class Stuck:
+        convergence_flag = 9
+
+        def fit(self, **settings):
+            return self
+
+    monkeypatch.setattr("arch.arch_model", lambda *returns, **settings: Stuck())
+    got = forecast_vol(bars, "garch")
+    assert got.model == "ewma"
+    assert got.reason == "garch did not converge on 1499 returns"
+
+
+def test_a_variance_that_never_returns_is_not_forecast():
+    rng = np.random.default_rng(13)
+    vols = 0.01 * np.exp(np.cumsum(rng.standard_normal(1500)) * 0.1)
+    closes = 100 * np.exp(np.cumsum(rng.standard_normal(1500) * vols))
+    got = forecast_vol(closes, "garch")
+    assert got.model == "ewma"
+    assert "no long-run variance" in got.reason
+
+
+def test_ranges_without_moves_from_close_to_close_are_no_forecast():
+    flat = np.full(400, 100.0)
+    days = {"open": flat, "high": flat * 1.01, "low": flat * 0.99, "close": flat}
+    got = forecast_vol(days, "har")
+    assert not got.known
+    assert got.reason == "the closes never moved"
+
+
+def test_the_package_has_only_the_names_it_says():
+    with pytest.raises(AttributeError, match="forecast_volume"):
+        _ = volatility.forecast_volume

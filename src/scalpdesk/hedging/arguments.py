@@ -1,5 +1,7 @@
 """Checks shared by the hedging formulas, which take numbers or arrays alike."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +29,12 @@ def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
         Naming the first argument that fails.
     """
     for name, value in arguments.items():
+        if (
+            isinstance(value, float)
+            and math.isfinite(value)
+            and (value > lowest or (value == lowest and not strict))
+        ):
+            continue  # the decision path asks for one good number at a time
         numbers = np.asarray(value, dtype=np.float64)
         low = numbers <= lowest if strict else numbers < lowest
         bad = low | ~np.isfinite(numbers)

@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from scalpdesk.hedging.arguments import refuse_below
+from scalpdesk.hedging.base import RehedgeTo
 
 TRADING_DAYS_PER_YEAR = 252.0
 
@@ -47,11 +48,14 @@ def cost_of_band(
     horizon_days: float,
     half_width_shares: float,
     cost_usd_per_share: float,
+    *,
+    rehedge_to: RehedgeTo = "zero",
 ) -> HedgeCost:
-    """Expected cost of a symmetric dead band that hedges to zero.
+    """Expected cost of a symmetric dead band.
 
-    The delta is read as a Brownian motion of speed v; it leaves ±b after b²/v² years on average, so
-    there are ``(H/252)·v²/b²`` hedges of b shares each.
+    The delta is read as a Brownian motion of speed v. Hedged to zero, it leaves ±b after b²/v² years
+    on average: ``(H/252)·v²/b²`` hedges of b shares each. Hedged to the edge it is reflected there,
+    which takes ``(H/252)·v²/(2b)`` shares, half as many, in hedges of the smallest size, one share.
 
     Parameters
     ----------
@@ -67,11 +71,17 @@ def cost_of_band(
         b, whole position, above 0.
     cost_usd_per_share
         One-way: half spread and fees.
+    rehedge_to
+        ``zero`` or ``edge``.
 
     Raises
     ------
     ArgumentError
         When an argument is not finite or out of its range.
+
+    References
+    ----------
+    Borodin, A. N. and Salminen, P. (2002), Handbook of Brownian Motion, exit times and reflection.
 
     Examples
     --------
@@ -82,6 +92,9 @@ def cost_of_band(
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
     speed = delta_speed(gamma_shares_per_usd, spot, vol)
     rehedges = horizon_days / TRADING_DAYS_PER_YEAR * (speed / half_width_shares) ** 2
+    if rehedge_to == "edge":
+        shares = 0.5 * rehedges * half_width_shares
+        return HedgeCost(shares, 1.0, shares * cost_usd_per_share)
     return HedgeCost(rehedges, half_width_shares, rehedges * half_width_shares * cost_usd_per_share)
 
 

@@ -14,8 +14,8 @@ ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
 """ACT/365 years in one hour; below it the formulas diverge and the fixed band takes over."""
 
 
-class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits on a computed half width.
+class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits on a computed half width; the config of every formula band begins with them.
 
     Parameters
     ----------

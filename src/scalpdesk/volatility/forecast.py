@@ -141,7 +141,7 @@ def forecast_vol(
     if isinstance(fit, str) and model != "ewma":
         made_by, reason, fit = "ewma", fit, _fit(ohlc, "ewma", horizon_days)
     if isinstance(fit, str):
-        reason = fit if reason is None else f"{reason}; {fit}"
+        reason = f"{reason}; {fit}" if reason not in (None, fit) else fit
         fit = VarianceFit(math.nan, math.nan, np.empty(0), len(ohlc.close), {})
     vol = math.sqrt(periods_per_year * fit.variance)
     low, high = _interval(fit, horizon_days, confidence)

@@ -2,7 +2,6 @@
 
 from typing import ClassVar, overload
 
-import msgspec
 import numpy as np
 
 from scalpdesk.hedging.arguments import Array, Numbers, refuse_below
@@ -88,7 +87,7 @@ def whalley_wilmott_band(
     return width if np.ndim(width) else float(width)
 
 
-class WhalleyWilmottConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WhalleyWilmottConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the Whalley–Wilmott band.
 
     Parameters
@@ -98,15 +97,15 @@ class WhalleyWilmottConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         SPY straddle (gamma 2 shares/USD) at a cost of 0.1 basis point.
     rehedge_to
         ``edge`` (the theory) or ``zero``.
-    limits
-        Floors and caps of the width.
+    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
+        As in :class:`scalpdesk.hedging.limits.WidthLimits`.
     """
 
     risk_aversion: float = 0.001
     rehedge_to: RehedgeTo = "edge"
-    limits: WidthLimits = WidthLimits()
 
     def __post_init__(self) -> None:
+        WidthLimits.__post_init__(self)
         positive("risk_aversion", self.risk_aversion)
 
 
@@ -123,7 +122,7 @@ class WhalleyWilmottBand:
         """Return the verdict of the band at the position's gamma, within the limits."""
         check_inputs(inputs)
         config = self.config
-        last_hour = last_hour_verdict(inputs, config.limits)
+        last_hour = last_hour_verdict(inputs, config)
         if last_hour is not None:
             return last_hour
         raw = whalley_wilmott_band(
@@ -134,7 +133,7 @@ class WhalleyWilmottBand:
             config.risk_aversion,
             rate=inputs.rate,
         )
-        width, bitten = limited(raw, inputs, config.limits)
+        width, bitten = limited(raw, inputs, config)
         why = (
             f"Whalley–Wilmott, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
             f"cost {inputs.own_cost_fraction * 1e4:.3g} bp, aversion {config.risk_aversion:g}/USD{bitten}"

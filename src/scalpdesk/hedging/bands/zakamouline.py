@@ -153,7 +153,7 @@ def zakamouline_band(
     return zakamouline_terms(gamma, spot, years, vol, cost_fraction, risk_aversion, rate=rate).band
 
 
-class ZakamoulineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ZakamoulineConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the Zakamouline band.
 
     Parameters
@@ -162,15 +162,15 @@ class ZakamoulineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         Absolute risk aversion, 1/USD; smaller means wider.
     rehedge_to
         ``edge`` (the theory) or ``zero``.
-    limits
-        Floors and caps of the width.
+    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
+        As in :class:`scalpdesk.hedging.limits.WidthLimits`.
     """
 
     risk_aversion: float = 0.001
     rehedge_to: RehedgeTo = "edge"
-    limits: WidthLimits = WidthLimits()
 
     def __post_init__(self) -> None:
+        WidthLimits.__post_init__(self)
         positive("risk_aversion", self.risk_aversion)
 
 
@@ -196,7 +196,7 @@ class ZakamoulineBand:
         """
         check_inputs(inputs)
         config = self.config
-        last_hour = last_hour_verdict(inputs, config.limits)
+        last_hour = last_hour_verdict(inputs, config)
         if last_hour is not None:
             return last_hour
         raw = zakamouline_band(
@@ -208,7 +208,7 @@ class ZakamoulineBand:
             config.risk_aversion,
             rate=inputs.rate,
         )
-        width, bitten = limited(raw, inputs, config.limits)
+        width, bitten = limited(raw, inputs, config)
         why = (
             f"Zakamouline, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
             f"vol {inputs.vol:.4g}, cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
