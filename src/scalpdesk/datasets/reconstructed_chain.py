@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets import reconstructed_figures as figures
-from scalpdesk.datasets.reconstructed_path import expected_clock
 from scalpdesk.datasets.reconstructed_surface import call_delta, option_prices, total_variance, variance_years
+from scalpdesk.datasets.reconstructed_updates import quiet_means, update_times
 from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol, us_option
 from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session
 from scalpdesk.marketdata.tape import QuoteColumns
@@ -24,8 +24,6 @@ Floats = NDArray[np.float64]
 
 MONDAY, WEDNESDAY, FRIDAY = 0, 2, 4
 MOST_CONTRACTS = 400
-MOST_OPTION_ROWS = 360_000
-"""In a full session; in a wild one all updates are thinned alike to stay below it."""
 SHORTEST_MONTHLY_DAYS, LONGEST_MONTHLY_DAYS = 30, 90
 EXPECTED_MOVES = 2.5
 LEAST_HALF_WIDTH = 0.05
@@ -186,8 +184,18 @@ def option_quotes(
     length = (session.close_ns - session.open_ns) // NANOS
     half_day = session.is_half_day
     strikes = np.array([pair.strike for pair in pairs])
-    at, row = _update_times(generator, session, pairs, share, quote_seconds)
-    stamps = session.open_ns + (at * 1e9).astype(np.int64) // 1_000_000 * 1_000_000
+    means = _quiet_means(session, pairs, share)
+    stamps, row = update_times(
+        generator,
+        session.open_ns,
+        session.close_ns,
+        means,
+        strikes,
+        share.stamps_ns,
+        share.mid_usd,
+        quote_seconds,
+    )
+    at = (stamps - session.open_ns) / NANOS
     known = np.searchsorted(share.stamps_ns, stamps, side="right") - 1
     spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
     theta = np.empty(len(at))
@@ -210,48 +218,15 @@ def option_quotes(
     return QuoteColumns(*(column[order] for column in columns))
 
 
-def _update_times(
-    generator: np.random.Generator,
-    session: Session,
-    pairs: Sequence[StrikePair],
-    share: SharePath,
-    quote_seconds: float,
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Seconds from the open at which pairs are quoted anew, and which pair, in order of time."""
-    length = (session.close_ns - session.open_ns) / NANOS
-    means = []
+def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
+    """Mean seconds between two quotes of each pair, by its moneyness at the open."""
+    scaled = []
     for pair in pairs:
         years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
         move = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
-        y = np.log(pair.strike / share.mid_usd[0]) / move
-        front = (pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS
-        base = figures.FRONT_UPDATE_SECONDS if front else figures.MONTHLY_UPDATE_SECONDS
-        slow = figures.UPDATE_SLOWEST_SECONDS
-        means.append(min(base * float(np.exp(min(figures.UPDATE_DECAY * y**2, 9.0))), slow) * quote_seconds)
-    expected = length / np.array(means)
-    most = MOST_OPTION_ROWS * length / (6.5 * 3600.0) / quote_seconds
-    counts = generator.poisson(expected * min(1.0, most / (2.0 * expected.sum())))
-    row = np.repeat(np.arange(len(pairs)), counts)
-    at = _active_time(generator.random(len(row))) * length
-    # Every pair has a quote within the first 20 seconds and one in the last 5: no mark is left open.
-    first = 0.5 + 19.5 * generator.random(len(pairs))
-    last = length - 0.01 - 4.9 * generator.random(len(pairs))
-    every = np.arange(len(pairs))
-    at, row = np.concatenate((at, first, last)), np.concatenate((row, every, every))
-    keep = (at > 0.5) & (at < length - 0.005)
-    at, row = at[keep], row[keep]
-    order = np.argsort(at, kind="stable")
-    return at[order], row[order]
-
-
-def _active_time(uniform: Floats) -> Floats:
-    """Share of the session at which the share ``uniform`` of its updates is over.
-
-    Activity goes with the square root of the variance: half flat, half by the U shape.
-    """
-    from_flat = np.linspace(0.0, 1.0, 401)
-    activity = 0.5 * from_flat + 0.5 * expected_clock(from_flat)
-    return np.asarray(np.interp(uniform, activity, from_flat))
+        scaled.append(float(np.log(pair.strike / share.mid_usd[0])) / move)
+    front = [(pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS for pair in pairs]
+    return quiet_means(np.array(scaled), front)
 
 
 def _spread_usd(

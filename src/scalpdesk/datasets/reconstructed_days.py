@@ -85,11 +85,11 @@ def market_day(session: date) -> MarketDay:
 @lru_cache(maxsize=1)
 def _days() -> dict[date, MarketDay]:
     """Read both files once; about 10 ms."""
-    vix = {_us_date(row[0]): float(row[1]) for row in _rows("vix") if row[1] not in {"", "."}}
+    vix = {us_date(row[0]): float(row[1]) for row in index_rows("vix") if row[1] not in {"", "."}}
     days: dict[date, MarketDay] = {}
     previous_close, previous_vix = math.nan, math.nan
-    for row in _rows("sp500"):
-        day = _us_date(row[0])
+    for row in index_rows("sp500"):
+        day = us_date(row[0])
         if not FIRST_YEAR <= day.year <= LAST_YEAR:
             continue
         opened, high, low, close = (float(text) for text in row[1:5])
@@ -105,12 +105,13 @@ def _days() -> dict[date, MarketDay]:
     return days
 
 
-def _us_date(text: str) -> date:
+def us_date(text: str) -> date:
+    """Read a date written month/day/year."""
     month, day, year = text.split("/")
     return date(int(year), int(month), int(day))
 
 
-def _rows(name: str) -> list[list[str]]:
+def index_rows(name: str) -> list[list[str]]:
     """Rows of ``arch/data/<name>/<name>.csv.gz`` without the header."""
     spec = find_spec("arch")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []

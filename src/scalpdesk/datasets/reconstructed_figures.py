@@ -95,6 +95,10 @@ moves. Minutes with a quote on GOOG 2015-12-24 (22 days): 0.99 at the money, 0.8
 at 2.3 and 0.25 beyond: a mean time of at most 14 s, 33 s, 46 s and 120 to 200 s. SPY is quicker: quotes in
 390 of 390 minutes on 2023-08-03; that it is about twice as quick as GOOG is assumed."""
 
+ROUND_REACH_USD, ROUND_LEAST_MOVE_USD = 8.0, 0.02
+"""Strikes within 8 dollars are quoted anew when the share has moved 2 cents (half a cent to a cent and a half
+of an option) or, in wild sessions, as far as the budget of rows asks: assumed."""
+
 # Open interest --------------------------------------------------------------------------------------------
 OPEN_INTEREST_AT_THE_MONEY = ((2, 5600.0), (10, 960.0), (30, 600.0), (400, 380.0))
 """Median contracts per $1 strike at the money by calendar days up to the first figure: SPY chains of

@@ -160,21 +160,25 @@ def _refine(generator: np.random.Generator, coarse: Floats, variances: Floats) -
 def _pin_extremes(path: Floats, clock: Floats, high: float, low: float) -> tuple[Floats, int, int]:
     """Move a path whose extremes are nearly right so that they are; ends stay where they are."""
     last = len(path) - 1
+    ends = (0.0, float(path[last]))
+    # An extreme that is the open or the close itself is met there already.
+    free_high, free_low = high > max(ends), low < min(ends)
     for _ in range(4):
-        top, bottom = int(np.argmax(path)), int(np.argmin(path))
         nodes = {0: 0.0, last: 0.0}
-        for at, wanted in ((top, high), (bottom, low)):
-            if at not in nodes:
+        for free, at, wanted in (
+            (free_high, 1 + int(np.argmax(path[1:-1])), high),
+            (free_low, 1 + int(np.argmin(path[1:-1])), low),
+        ):
+            if free or (path[at] > high or path[at] < low):
                 nodes[at] = wanted - float(path[at])
         where = sorted(nodes)
         path = path + np.interp(clock, clock[where], [nodes[at] for at in where])
-    # What still sticks out (by a thousandth of the day's move at most) is folded back, not cut flat.
+    # What still sticks out (by a hundredth of the day's deviation) is folded back, not cut flat.
     path = np.where(path > high, 2.0 * high - path, path)
     path = np.where(path < low, 2.0 * low - path, path)
     path = np.clip(path, low, high)
-    ends = (0, last)
-    top = next((at for at in ends if path[at] >= high), int(np.argmax(path)))
-    bottom = next((at for at in ends if path[at] <= low), int(np.argmin(path)))
+    top = 1 + int(np.argmax(path[1:-1])) if free_high else ends.index(high) * last
+    bottom = 1 + int(np.argmin(path[1:-1])) if free_low else ends.index(low) * last
     path[top], path[bottom] = high, low
     return path, top, bottom
 

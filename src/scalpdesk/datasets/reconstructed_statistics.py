@@ -101,7 +101,7 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
         variance_ratio=realised / _garman_klass(tape),
         half_hour_variance=tuple(_shares(minute_returns, 13)),
         minute_kurtosis=float(np.mean(minute_returns**4) / np.mean(minute_returns**2) ** 2),
-        absolute_return_autocorrelation=float(np.corrcoef(absolute[:-1], absolute[1:])[0, 1]),
+        absolute_return_autocorrelation=_correlation(absolute[:-1], absolute[1:]),
         second_over_minute_variance=float(np.sum(np.diff(np.log(by_second)) ** 2)) / realised
         if fine
         else math.nan,
@@ -115,6 +115,13 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
         worst_parity_error_usd=_worst_parity_error(tape),
         quote_rows=len(tape.quotes),
     )
+
+
+def _correlation(one: Floats, two: Floats) -> float:
+    """Pearson's; NaN when one of them never moves."""
+    if float(np.std(one)) == 0.0 or float(np.std(two)) == 0.0:
+        return math.nan
+    return float(np.corrcoef(one, two)[0, 1])
 
 
 def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> tuple[Ints, Floats]:
@@ -257,7 +264,7 @@ def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: 
     money = smile[above - 1, every] * (1.0 - weight) + smile[above, every] * weight
     moves, changes = np.diff(np.log(spot))[1:], np.diff(money)[1:]
     good = np.isfinite(changes)
-    return float(np.corrcoef(moves[good], changes[good])[0, 1]) if good.sum() > 10 else math.nan
+    return _correlation(moves[good], changes[good]) if good.sum() > 10 else math.nan
 
 
 def _time_value(

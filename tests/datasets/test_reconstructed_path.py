@@ -1,0 +1,107 @@
+import math
+
+import numpy as np
+import pytest
+
+from scalpdesk.datasets.reconstructed_figures import RECORDED_HALF_HOUR_VARIANCE
+from scalpdesk.datasets.reconstructed_path import SessionCents, draw_path, expected_clock, u_shape
+
+FULL, HALF = 23_400, 12_600
+SHAPES = {
+    "wanders": SessionCents(24_000, 24_150, 23_880, 24_040),
+    "opens at the high": SessionCents(19_652, 19_652, 18_670, 18_932),
+    "opens at the low, closes at the high": SessionCents(20_000, 20_210, 20_000, 20_210),
+    "closes a cent under the high": SessionCents(23_631, 24_678, 23_466, 24_677),
+    "high a cent above the open": SessionCents(20_000, 20_001, 19_850, 19_900),
+    "low a cent below the close": SessionCents(20_000, 20_100, 19_899, 19_900),
+    "moves half a dollar": SessionCents(24_400, 24_425, 24_375, 24_401),
+    "closes where it opened": SessionCents(20_000, 20_150, 19_850, 20_000),
+}
+
+
+def garman_klass(cents):
+    return (
+        0.5 * math.log(cents.high / cents.low) ** 2
+        - (2 * math.log(2) - 1) * math.log(cents.close / cents.open) ** 2
+    )
+
+
+def path_of(cents, seed=1, seconds=FULL):
+    return draw_path(np.random.Generator(np.random.PCG64(seed)), seconds, cents, garman_klass(cents))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("seconds", [FULL, HALF])
+def test_the_four_prices_are_met_to_the_cent_at_their_anchors(name, seconds):
+    cents = SHAPES[name]
+    for seed in range(3):
+        path = path_of(cents, seed, seconds)
+        half_cents = path.bid_cents + path.ask_cents
+        assert len(half_cents) == seconds + 1
+        assert half_cents[0] == 2 * cents.open
+        assert half_cents[-1] == 2 * cents.close
+        assert half_cents.max() == 2 * cents.high
+        assert half_cents.min() == 2 * cents.low
+        assert [half_cents[at] for at in path.anchors] == [
+            2 * price for price in (cents.open, cents.high, cents.low, cents.close)
+        ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_quotes_are_a_cent_wide_and_two_at_the_four_prices(name):
+    path = path_of(SHAPES[name])
+    width = path.ask_cents - path.bid_cents
+    anchored = np.zeros(len(width), dtype=bool)
+    anchored[path.anchors] = True
+    assert set(width[~anchored]) == {1}
+    assert set(width[anchored]) == {2}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_extremes_are_touched_not_sat_on(name):
+    cents = SHAPES[name]
+    shares = []
+    for seed in range(4):
+        path = path_of(cents, seed)
+        at_edge = (path.bid_cents >= cents.high - 1) | (path.ask_cents <= cents.low + 1)
+        shares.append(at_edge.mean())
+    assert np.mean(shares) < 0.02
+
+
+def test_a_seed_gives_the_same_path_and_another_seed_another():
+    cents = SHAPES["wanders"]
+    one, again, two = path_of(cents, 1), path_of(cents, 1), path_of(cents, 2)
+    assert one.bid_cents.tobytes() == again.bid_cents.tobytes()
+    assert np.mean(one.bid_cents != two.bid_cents) > 0.9
+
+
+def test_realised_variance_of_many_paths_is_the_garman_klass_estimate():
+    ratios = []
+    for cents in SHAPES.values():
+        for seed in range(3):
+            returns = np.diff(np.log(path_of(cents, seed).mid[::60]))
+            ratios.append(np.sum(returns**2) / garman_klass(cents))
+    # 24 paths of 390 minutes with kurtosis about 4.5: one ratio has a standard error near 0.10.
+    assert np.mean(ratios) == pytest.approx(1.0, abs=4 * 0.10 / math.sqrt(len(ratios)))
+    assert 0.04 < np.std(ratios) < 0.16
+
+
+def test_high_and_low_come_at_any_time_of_the_day():
+    times = [path_of(SHAPES["wanders"], seed).anchors[1] / FULL for seed in range(12)]
+    assert min(times) < 0.35
+    assert max(times) > 0.65
+
+
+def test_the_expected_clock_is_the_integral_of_the_u_shape():
+    grid = np.linspace(0.0, 1.0, 20_001)
+    shape = u_shape(0.5 * (grid[1:] + grid[:-1]))
+    numeric = np.concatenate(([0.0], np.cumsum(shape))) / shape.sum()
+    assert expected_clock(grid) == pytest.approx(numeric, abs=1e-6)
+
+
+def test_the_u_shape_is_the_recorded_one_smoothed():
+    model = np.diff(expected_clock(np.linspace(0.0, 1.0, 14)))
+    recorded = np.array(RECORDED_HALF_HOUR_VARIANCE)
+    assert recorded.sum() == pytest.approx(1.0, abs=1e-3)
+    assert np.abs(model - recorded).max() < 0.03
+    assert np.corrcoef(model, recorded)[0, 1] > 0.8
