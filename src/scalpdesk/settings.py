@@ -51,6 +51,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Folder of the Parquet catalogue."""
     max_side_age_seconds: NonNegative | None = None
     """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""
+    index_source: Literal["recorded", "parity"] = "recorded"
+    """Where an index level comes from: recorded where there is one, or always put-call parity."""
 
 
 class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +75,10 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
 
     stale_seconds_underlying: NonNegative = 5.0
     stale_seconds_option: NonNegative = 60.0
+    floor_seconds: NonNegative = 1.0
+    """Shortest time to expiry that options are priced with before they expire."""
+    mark_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    """How often the book is marked and its change explained; every fill is marked besides."""
     gex_value: str | None = None
     """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
 
