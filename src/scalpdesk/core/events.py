@@ -77,6 +77,9 @@ class SessionEvent(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False
     session: str
     phase: str
     """``open`` or ``close``."""
+    open_ns: int
+    close_ns: int
+    """Bounds of the session, UTC nanoseconds."""
 
 
 class RateEvent(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -96,6 +99,24 @@ class DividendEvent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
     ts_recv_ns: int
     ts_ex_ns: int
     amount: Decimal
+
+
+class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """A volatility forecast for ``instrument_id`` over ``horizon_days`` trading days.
+
+    ``vol``, ``low`` and ``high`` are fractions a year; NaN with a reason when there is none.
+    """
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    model: str
+    horizon_days: int
+    vol: float
+    low: float
+    high: float
+    stderr: float
+    reason: str
 
 
 class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
@@ -238,7 +259,14 @@ class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=Fal
 
 
 MarketEvent = (
-    QuoteEvent | TradeEvent | BarEvent | OpenInterestEvent | SessionEvent | RateEvent | DividendEvent
+    QuoteEvent
+    | TradeEvent
+    | BarEvent
+    | OpenInterestEvent
+    | SessionEvent
+    | RateEvent
+    | DividendEvent
+    | ForecastEvent
 )
 OrderEvent = (
     OrderAccepted
