@@ -1,0 +1,1 @@
+"""What the desk holds, what it is worth and why that changed."""

@@ -1,0 +1,327 @@
+"""Where the money came from: between two marks, to the cent.
+
+Over an interval in which the positions stand still, the change of each leg is read from the Greeks
+at its start (Taylor's formula to second order in spot and volatility):
+
+    dV = Δ dS + ½Γ dS² + Θ dt + 𝒱 dσ + Vanna dS dσ + ½Volga dσ² + Charm dS dt + ρ dr + residual
+
+The residual is what the formula does not explain; it closes the sum to the change of net asset
+value exactly. Trades happen between intervals: each costs its half-spread, its fee and what its
+price was worse than the far side of the quote (slippage).
+
+Gamma rent: a long-gamma book earns ½Γ(dS² − S²σ²dt) over what the option market charged for it.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import Mark
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact, to_cents
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.account import Account, net_asset_value
+from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, UnitGreeks, Valuation
+from scalpdesk.portfolio.position_manager import Position, PositionManager
+
+PARTS = (
+    "delta",
+    "gamma",
+    "theta",
+    "vega",
+    "higher_order",
+    "carry",
+    "spread",
+    "fees",
+    "slippage",
+    "residual",
+)
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class TaylorTerms:
+    """The terms of one leg over one interval, in currency (units of the position included)."""
+
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    vanna: float
+    volga: float
+    charm: float
+    rho: float
+
+    @property
+    def total(self) -> float:
+        """What the formula explains."""
+        return (
+            self.delta + self.gamma + self.theta + self.vega + self.vanna + self.volga + self.charm + self.rho
+        )
+
+
+def taylor_terms(
+    greeks: UnitGreeks, units: float, *, d_spot: float, d_vol: float, d_years: float, d_rate: float
+) -> TaylorTerms:
+    """Return the terms of ``units`` (contracts x multiplier, signed) for a move of the market.
+
+    Parameters
+    ----------
+    greeks
+        At the start of the interval, per unit.
+    units
+        Signed units of the underlying that the position stands for.
+    d_spot, d_vol, d_years, d_rate
+        Change of spot (currency), volatility (1.00 = 100 points), calendar time (years) and rate.
+    """
+    return TaylorTerms(
+        delta=units * greeks.delta * d_spot,
+        gamma=units * 0.5 * greeks.gamma * d_spot * d_spot,
+        theta=units * greeks.theta * d_years,
+        vega=units * greeks.vega * d_vol,
+        vanna=units * greeks.vanna * d_spot * d_vol,
+        volga=units * 0.5 * greeks.volga * d_vol * d_vol,
+        charm=units * greeks.charm * d_spot * d_years,
+        rho=units * greeks.rho * d_rate,
+    )
+
+
+@dataclass(slots=True)
+class _Leg:
+    """One position as it stood at the last mark."""
+
+    number: InstrumentId
+    units: float
+    mark: float
+    valuation: Valuation | None
+
+
+@dataclass(slots=True)
+class _Costs:
+    """What the trades since the last mark have cost, exact and negative."""
+
+    spread: Decimal = ZERO
+    fees: Decimal = ZERO
+    slippage: Decimal = ZERO
+    carry: Decimal = ZERO
+
+
+@dataclass(slots=True)
+class _Interval:
+    """Sums over all legs for one interval."""
+
+    parts: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("delta", "gamma", "theta", "vega", "higher_order", "carry"), 0.0
+        )
+    )
+    gamma_rent: float = 0.0
+    theta_paid: float = 0.0
+
+
+class Attribution:
+    """Keeps the book as of the last mark and explains each change since.
+
+    Parameters
+    ----------
+    instruments, state, delta_engine, account, positions
+        The desk's own parts; the attribution reads them and changes none.
+    """
+
+    def __init__(
+        self,
+        instruments: InstrumentBook,
+        state: MarketState,
+        delta_engine: DeltaEngine,
+        account: Account,
+        positions: PositionManager,
+    ) -> None:
+        self._instruments = instruments
+        self._state = state
+        self._delta_engine = delta_engine
+        self._account = account
+        self._positions = positions
+        self._last_ns = 0
+        self._last_nav = account.cash
+        self._start_nav = account.cash
+        self._legs: list[_Leg] = []
+        self._costs = _Costs()
+        self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        self.high_water = account.cash
+        self.gamma_rent = 0.0
+        self.theta_paid = 0.0
+
+    @property
+    def nav(self) -> Decimal:
+        """Net asset value at the last mark."""
+        return self._last_nav
+
+    @property
+    def nav_change(self) -> Decimal:
+        """Change of net asset value since the run began, at the last mark."""
+        return self._last_nav - self._start_nav
+
+    def current_nav(self) -> Decimal:
+        """Net asset value now."""
+        return net_asset_value(self._account, self._positions.held(), self._state)
+
+    def begin(self, now_ns: int) -> None:
+        """Take what is held now as the start: nothing before it is explained."""
+        self._last_ns = now_ns
+        self._last_nav = self._start_nav = self.high_water = self.current_nav()
+        self.rebase(now_ns)
+
+    def note_trade(
+        self,
+        quote: QuoteEvent | None,
+        signed_quantity: Decimal,
+        multiplier: int,
+        price: Decimal,
+        fee: Decimal,
+    ) -> None:
+        """Book what an execution cost against the mark at which it was made.
+
+        ``quote`` is the latest one; half its spread is the spread cost, the rest of the distance
+        between the price paid and the mark is slippage. Both are negative when they cost.
+        """
+        units = signed_quantity * multiplier
+        if quote is None:
+            mark, half_spread = price, ZERO
+        else:
+            mark = exact(mark_price(quote))
+            has_both = quote.bid == quote.bid and quote.ask == quote.ask
+            half_spread = exact(0.5 * (quote.ask - quote.bid)) if has_both else ZERO
+        paid_over_mark = units * (price - mark)
+        spread = half_spread * abs(units)
+        if paid_over_mark < spread:
+            # a fill inside the quote (at mid, or resting) costs only the part that was paid
+            spread = max(paid_over_mark, ZERO)
+        self._costs.spread -= spread
+        self._costs.slippage -= paid_over_mark - spread
+        self._costs.fees -= fee
+
+    def note_carry(self, amount: Decimal) -> None:
+        """Book a dividend or interest received (negative when paid)."""
+        self._costs.carry += amount
+
+    def rebase(self, now_ns: int) -> None:
+        """Take the positions as they stand now as the start of the next interval."""
+        self._legs = [self._leg(position, now_ns) for position in self._positions.held()]
+
+    def _leg(self, position: Position, now_ns: int) -> _Leg:
+        number = position.instrument_id
+        units = float(position.quantity) * position.multiplier
+        mark = self._state.mark(number)
+        valuation = None
+        if isinstance(self._instruments[number], OptionContract):
+            valuation = self._delta_engine.value(number, now_ns)
+        return _Leg(number, units, float(position.average_price) if mark is None else mark, valuation)
+
+    def mark(self, now_ns: int) -> Mark | None:
+        """Explain the interval since the last mark; None when nothing at all has changed."""
+        legs_now = [self._leg(position, now_ns) for position in self._positions.held()]
+        nav = self.current_nav()
+        costs = self._costs
+        if now_ns == self._last_ns and nav == self._last_nav and not (costs.spread or costs.fees):
+            self._legs = legs_now
+            return None
+        interval = self._explain(legs_now, (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR)
+        change = nav - self._last_nav
+        parts = {name: Decimal(f"{value:.6f}") for name, value in interval.parts.items()}
+        parts["carry"] += costs.carry
+        parts["spread"] = costs.spread
+        parts["fees"] = costs.fees
+        parts["slippage"] = costs.slippage
+        parts["residual"] = change - sum(parts.values(), ZERO)
+        for name in PARTS:
+            self.totals[name] += parts[name]
+        self.gamma_rent += interval.gamma_rent
+        self.theta_paid += interval.theta_paid
+        self.high_water = max(self.high_water, nav)
+        self._last_ns, self._last_nav = now_ns, nav
+        self._legs = legs_now
+        self._costs = _Costs()
+        return self._as_mark(now_ns, nav, change, parts, interval)
+
+    def _explain(self, legs_now: list[_Leg], d_years: float) -> _Interval:
+        """Sum the Taylor terms of the legs that were held over the interval."""
+        now_by_number = {leg.number: leg for leg in legs_now}
+        interval = _Interval()
+        parts = interval.parts
+        for leg in self._legs:
+            after = now_by_number.get(leg.number)
+            mark_now = after.mark if after is not None else self._state.mark(leg.number)
+            if mark_now is None:
+                continue
+            start = leg.valuation
+            if start is None:
+                parts["delta"] += leg.units * (mark_now - leg.mark)
+                continue
+            end = after.valuation if after is not None else None
+            d_spot = (end.spot if end is not None else start.spot) - start.spot
+            terms = taylor_terms(
+                start.greeks,
+                leg.units,
+                d_spot=d_spot,
+                d_vol=(end.vol - start.vol) if end is not None and end.vol_is_fresh else 0.0,
+                d_years=d_years,
+                d_rate=(end.rate - start.rate) if end is not None else 0.0,
+            )
+            parts["delta"] += terms.delta
+            parts["gamma"] += terms.gamma
+            parts["theta"] += terms.theta
+            parts["vega"] += terms.vega
+            parts["higher_order"] += terms.vanna + terms.volga + terms.charm
+            parts["carry"] += terms.rho
+            expected = start.spot * start.spot * start.vol * start.vol * d_years
+            interval.gamma_rent += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
+            interval.theta_paid += terms.theta
+        return interval
+
+    def _as_mark(
+        self, now_ns: int, nav: Decimal, change: Decimal, parts: dict[str, Decimal], interval: _Interval
+    ) -> Mark:
+        delta = gamma = theta = vega = 0.0
+        spot = vol_weight = vol_sum = 0.0
+        for leg in self._legs:
+            valuation = leg.valuation
+            if valuation is None:
+                delta += leg.units
+                spot = spot or leg.mark
+                continue
+            spot = valuation.spot
+            greeks = valuation.greeks
+            delta += leg.units * greeks.delta
+            gamma += leg.units * greeks.gamma
+            theta += leg.units * greeks.theta
+            vega += leg.units * greeks.vega
+            vol_sum += abs(leg.units) * valuation.vol
+            vol_weight += abs(leg.units)
+        return Mark(
+            ts_ns=now_ns,
+            nav=nav,
+            nav_change=change,
+            parts=parts,
+            spot=spot,
+            net_delta_shares=delta,
+            gamma_shares_per_usd=gamma,
+            theta_usd_per_day=theta / DAYS_PER_YEAR,
+            vega_usd_per_point=vega / 100.0,
+            implied_vol=vol_sum / vol_weight if vol_weight else 0.0,
+            gamma_rent=interval.gamma_rent,
+            theta_paid=interval.theta_paid,
+        )
+
+
+def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str, Decimal]:
+    """Round the parts to cents so that they still sum to the rounded change exactly.
+
+    The residual takes the rounding: it is the part that is defined as what is left over.
+    """
+    rounded = {name: to_cents(amount) for name, amount in totals.items()}
+    total = to_cents(nav_change)
+    rounded["residual"] = total - sum(
+        (amount for name, amount in rounded.items() if name != "residual"), ZERO
+    )
+    return {"total": total, **rounded}

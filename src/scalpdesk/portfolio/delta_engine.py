@@ -1,0 +1,231 @@
+"""Positions, market and model become Greeks.
+
+The engine is called, it does not run: a strategy or the attribution asks, and equal questions at
+one instant are answered once.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.position_manager import Position
+
+DAYS_PER_YEAR = 365.0
+
+
+class UnitGreeks(NamedTuple):
+    """Price and Greeks per one unit of the underlying, held long.
+
+    theta and charm per year, vega, vanna and volga per 1.00 of volatility, rho per 1.00 of rate.
+    """
+
+    price: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    rho: float
+    vanna: float
+    volga: float
+    charm: float
+
+
+class OptionPricer(Protocol):
+    """Prices one contract; the scalar face of :mod:`scalpdesk.pricing`."""
+
+    def greeks(
+        self,
+        contract: OptionContract,
+        spot: float,
+        years: float,
+        vol: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> UnitGreeks:
+        """Return price and Greeks per unit of the underlying."""
+        ...
+
+    def implied_vol(
+        self,
+        contract: OptionContract,
+        price: float,
+        spot: float,
+        years: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> float | None:
+        """Return the volatility (fraction a year) that gives ``price``, or None when none does."""
+        ...
+
+
+class Valuation(NamedTuple):
+    """One contract as of now. Prices in currency per unit of the underlying."""
+
+    mark: float
+    spot: float
+    years: float
+    rate: float
+    vol: float
+    """Implied volatility of the mark as a fraction a year; the last good one when there is none."""
+    vol_is_fresh: bool
+    greeks: UnitGreeks
+
+
+class PositionGreeks(NamedTuple):
+    """The whole book on one underlying, signed."""
+
+    option_delta_shares: float
+    owned_shares: float
+    gamma_shares_per_usd: float
+    theta_usd_per_day: float
+    vega_usd_per_point: float
+
+    @property
+    def net_delta_shares(self) -> float:
+        """Options and shares together."""
+        return self.option_delta_shares + self.owned_shares
+
+
+class DeltaEngine:
+    """Values contracts and sums the book.
+
+    Parameters
+    ----------
+    instruments, state
+        What is traded and the latest market.
+    pricer
+        The pricing model.
+    dividend_yield
+        Continuous yield of the underlying, a fraction a year.
+    floor_seconds
+        Smallest time to expiry used in pricing before the expiry instant, in seconds.
+    flat_rate
+        One rate for all maturities (fraction a year); None takes the market's curve.
+    """
+
+    def __init__(
+        self,
+        instruments: InstrumentBook,
+        state: MarketState,
+        pricer: OptionPricer,
+        *,
+        dividend_yield: float = 0.0,
+        floor_seconds: float = 1.0,
+        flat_rate: float | None = None,
+    ) -> None:
+        self._instruments = instruments
+        self._state = state
+        self._pricer = pricer
+        self._dividend_yield = dividend_yield
+        self._floor_seconds = floor_seconds
+        self._flat_rate = flat_rate
+        self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
+        self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
+
+    def years(self, contract: OptionContract, now_ns: int) -> float:
+        """Return ACT/365 years to the expiry instant, floored before it and 0 from it on."""
+        left_ns = expiry_instant_ns(contract) - now_ns
+        if left_ns <= 0:
+            return 0.0
+        return max(left_ns / NANOS_PER_SECOND, self._floor_seconds) / SECONDS_PER_YEAR
+
+    def rate(self, years: float) -> float:
+        """Return the continuous rate for a maturity, a fraction a year."""
+        if self._flat_rate is not None:
+            return self._flat_rate
+        return self._state.rate_curve.rate_at(years * DAYS_PER_YEAR)
+
+    def spot(self, contract: OptionContract) -> float | None:
+        """Return the underlying's mark, currency per unit."""
+        return self._state.mark(self._instruments.id_of(contract.underlying))
+
+    def value(self, number: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
+        """Value one option as of now; None while it or its underlying was never quoted.
+
+        Parameters
+        ----------
+        number
+            The option.
+        now_ns
+            UTC nanoseconds.
+        fresh
+            True solves the implied volatility of the mark at today's spot. False keeps the
+            volatility of the option's last update until the option itself is quoted again: right
+            for a delta between two updates, when spot has moved and the option's quote has not.
+        """
+        contract = self._instruments[number]
+        quote = self._state.quotes[number]
+        if not isinstance(contract, OptionContract) or quote is None:
+            return None
+        spot_quote = self._state.quotes[self._instruments.id_of(contract.underlying)]
+        if spot_quote is None:
+            return None
+        cached = self._cache.get(number)
+        if cached is not None:
+            at_ns, old_quote, old_spot, was_fresh, valuation = cached
+            if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
+                return valuation
+        valuation = self._value(number, contract, quote, mark_price(spot_quote), now_ns, fresh)
+        self._cache[number] = (now_ns, quote, spot_quote, fresh, valuation)
+        return valuation
+
+    def _value(
+        self,
+        number: InstrumentId,
+        contract: OptionContract,
+        quote: QuoteEvent,
+        spot: float,
+        now_ns: int,
+        fresh: bool,
+    ) -> Valuation:
+        years = self.years(contract, now_ns)
+        rate = self.rate(years)
+        mark = mark_price(quote)
+        known = self._last_vol.get(number)
+        vol = None
+        is_fresh = False
+        if not fresh and known is not None and known[0] is quote:
+            vol = known[1]
+        elif years > 0.0:
+            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, self._dividend_yield)
+            is_fresh = vol is not None
+            if vol is not None:
+                self._last_vol[number] = (quote, vol)
+        if vol is None:
+            vol = known[1] if known is not None else 0.0
+        greeks = self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
+        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
+
+    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> UnitGreeks | None:
+        """Return the Greeks of one option at a volatility of the caller's choosing."""
+        contract = self._instruments[number]
+        if not isinstance(contract, OptionContract):
+            return None
+        spot = self.spot(contract)
+        if spot is None:
+            return None
+        years = self.years(contract, now_ns)
+        return self._pricer.greeks(contract, spot, years, vol, self.rate(years), self._dividend_yield)
+
+    def position_greeks(
+        self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
+    ) -> PositionGreeks:
+        """Sum the book: options times contracts times multiplier, and the shares beside them."""
+        delta = gamma = theta = vega = shares = 0.0
+        for position in held:
+            units = float(position.quantity) * position.multiplier
+            valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
+            if valuation is None:
+                if not isinstance(self._instruments[position.instrument_id], OptionContract):
+                    shares += units
+                continue
+            delta += units * valuation.greeks.delta
+            gamma += units * valuation.greeks.gamma
+            theta += units * valuation.greeks.theta
+            vega += units * valuation.greeks.vega
+        return PositionGreeks(delta, shares, gamma, theta / DAYS_PER_YEAR, vega / 100.0)

@@ -1,0 +1,64 @@
+"""The desk's pricer: each contract by its own style, one option at a time."""
+
+from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.portfolio.delta_engine import UnitGreeks
+from scalpdesk.pricing.implied import implied_vol_scalar
+from scalpdesk.pricing.scalar import option_greeks
+
+
+class ContractPricer:
+    """Prices American and European contracts with a continuous yield.
+
+    Parameters
+    ----------
+    style
+        Price every contract in this style; None takes each contract's own.
+    """
+
+    def __init__(self, style: Style | None = None) -> None:
+        self._style = style
+
+    def greeks(
+        self,
+        contract: OptionContract,
+        spot: float,
+        years: float,
+        vol: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> UnitGreeks:
+        """Return price and Greeks per unit of the underlying."""
+        return UnitGreeks._make(
+            option_greeks(
+                spot,
+                float(contract.strike),
+                years,
+                vol,
+                contract.is_call,
+                rate,
+                dividend_yield,
+                american=(self._style or contract.style) is Style.AMERICAN,
+            )
+        )
+
+    def implied_vol(
+        self,
+        contract: OptionContract,
+        price: float,
+        spot: float,
+        years: float,
+        rate: float,
+        dividend_yield: float,
+    ) -> float | None:
+        """Return the volatility (fraction a year) that gives ``price``, or None when none does."""
+        vol, status = implied_vol_scalar(
+            price,
+            spot,
+            float(contract.strike),
+            years,
+            contract.is_call,
+            rate,
+            dividend_yield,
+            american=(self._style or contract.style) is Style.AMERICAN,
+        )
+        return vol if status == "ok" else None
