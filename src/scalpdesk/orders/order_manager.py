@@ -1,0 +1,156 @@
+"""Intents become commands, the venue's events become states. One place knows all orders."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderAbsent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDoubted,
+    OrderEvent,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+)
+from scalpdesk.core.intents import CancelOrder, OrderIntent, SubmitOrder
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.orders.order import Order, OrderState
+
+ZERO = Decimal(0)
+
+
+class OrderManager:
+    """Names, sends and follows orders.
+
+    Parameters
+    ----------
+    prefix
+        Begins every client order id; unique to the account and the run, so that the ids of two
+        runs never meet. Ids count up from it: a replay gives the same ones.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._count = 0
+        self.orders: dict[str, Order] = {}
+        self.live: dict[str, Order] = {}
+        """Orders that the venue may still fill, by client order id, oldest first."""
+
+    def submit(self, intent: OrderIntent, now_ns: int) -> SubmitOrder:
+        """Turn an intent that passed the gate into a command with an id of its own."""
+        self._count += 1
+        command = SubmitOrder(
+            client_order_id=f"{self._prefix}-{self._count:06d}",
+            instrument_id=intent.instrument_id,
+            side=intent.side,
+            quantity=intent.quantity,
+            order_type=intent.order_type,
+            limit_price=intent.limit_price,
+            time_in_force=intent.time_in_force,
+            purpose=intent.purpose,
+        )
+        order = Order(command, now_ns)
+        self.orders[command.client_order_id] = order
+        self.live[command.client_order_id] = order
+        return command
+
+    def cancel(self, client_order_id: str) -> CancelOrder | None:
+        """Ask for an order's end; None when it is over or already being cancelled."""
+        order = self.live.get(client_order_id)
+        if order is None or order.state is OrderState.PENDING_CANCEL:
+            return None
+        if order.state is not OrderState.UNKNOWN:
+            order.resumes_as = order.state
+            order.move(OrderState.PENDING_CANCEL)
+        return CancelOrder(client_order_id)
+
+    def order(self, client_order_id: str) -> Order:
+        """Return an order by its id.
+
+        Raises
+        ------
+        InvariantError
+            When the desk never sent it: the event belongs in quarantine.
+        """
+        found = self.orders.get(client_order_id)
+        if found is None:
+            raise InvariantError(
+                "the venue speaks of an order that this desk never sent",
+                where="client_order_id",
+                value=client_order_id,
+                fix="look at the account for orders from elsewhere; one desk owns one account",
+            )
+        return found
+
+    def apply(self, event: OrderEvent) -> Order:
+        """Move the order that the event names; a late or repeated word never moves it back.
+
+        Raises
+        ------
+        InvariantError
+            When the order is unknown, or filled beyond its quantity.
+        """
+        order = self.order(event.client_order_id)
+        over = not order.is_live
+        if isinstance(event, OrderFilled):
+            order.fill(event.execution_id, event.quantity, event.price)
+        elif isinstance(event, OrderAccepted):
+            order.venue_order_id = order.venue_order_id or event.venue_order_id
+            if order.state in (OrderState.PENDING_NEW, OrderState.UNKNOWN):
+                order.move(OrderState.PARTIALLY_FILLED if order.filled else OrderState.WORKING)
+        elif isinstance(event, FillBusted):
+            order.bust(event.execution_id)
+        elif not over:
+            self._apply_to_live(order, event)
+        if not order.is_live:
+            self.live.pop(order.client_order_id, None)
+        return order
+
+    @staticmethod
+    def _apply_to_live(order: Order, event: OrderEvent) -> None:
+        if isinstance(event, OrderRejected):
+            # A venue that rejects after filling part has in truth cancelled the rest.
+            order.move(OrderState.CANCELLED if order.filled else OrderState.REJECTED, event.reason)
+        elif isinstance(event, OrderCancelled):
+            order.move(OrderState.CANCELLED, event.reason)
+        elif isinstance(event, OrderExpired):
+            order.move(OrderState.EXPIRED)
+        elif isinstance(event, OrderDoubted):
+            order.move(OrderState.UNKNOWN, event.reason)
+        elif isinstance(event, OrderAbsent) and order.state is OrderState.UNKNOWN:
+            order.move(
+                OrderState.CANCELLED if order.filled else OrderState.REJECTED, "never reached the venue"
+            )
+        elif isinstance(event, CancelRejected) and order.state is OrderState.PENDING_CANCEL:
+            order.move(order.resumes_as, event.reason)
+
+    def pending(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed quantity of an instrument that live orders may still fill, doubted ones included."""
+        total = ZERO
+        for order in self.live.values():
+            if order.submitted.instrument_id == instrument_id:
+                total += order.signed_leaves
+        return total
+
+    def live_for(self, instrument_id: InstrumentId) -> list[Order]:
+        """Live orders on an instrument, oldest first."""
+        return [order for order in self.live.values() if order.submitted.instrument_id == instrument_id]
+
+    def worst_case(self, instrument_id: InstrumentId, held: Decimal) -> tuple[Decimal, Decimal]:
+        """Return the lowest and highest position that live orders can lead to from ``held``."""
+        buys = sells = ZERO
+        for order in self.live_for(instrument_id):
+            leaves = order.signed_leaves
+            if leaves > 0:
+                buys += leaves
+            else:
+                sells += leaves
+        return held + sells, held + buys
+
+    def live_ids(self) -> Iterable[str]:
+        """Ids of all live orders, oldest first."""
+        return tuple(self.live)
