@@ -1,0 +1,1 @@
+"""A venue without a wire: accounts, matching, expiry."""

@@ -1,0 +1,42 @@
+"""Assume the worst that the quotes allow.
+
+Conditions
+- a market order waits for the next quote after its arrival and pays the worse of the two far
+  sides plus one tick.
+- a limit order fills only when the market trades through its price: the far side must be better
+  than the limit by at least one tick; it fills at its limit.
+- at most half of the displayed size.
+"""
+
+from decimal import Decimal
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import exact
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.simulation.fills.base import Execution, Resting, displayed
+
+
+class AdverseFill:
+    """A lower bound: late, a tick worse, and filled when one would rather not be."""
+
+    name = "adverse"
+
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
+        """Fill late and worse."""
+        sign = resting.command.side.sign
+        far = quote.ask if sign > 0 else quote.bid
+        if not far > 0:
+            return None
+        limit = resting.command.limit_price
+        tick = instrument.tick_rule.tick_at(exact(far))
+        quantity = max(displayed(resting, quote) // 2, Decimal(1)) if resting.leaves > 1 else resting.leaves
+        if limit is None:
+            if resting.tries == 0:
+                resting.seen_size = far  # the far side at arrival; the next quote decides
+                return None
+            worse = max(far, resting.seen_size) if sign > 0 else min(far, resting.seen_size)
+            return Execution(quantity, exact(worse) + sign * tick)
+        through = (float(limit) - far) * sign
+        if through < float(tick) - 1e-9:
+            return None
+        return Execution(quantity, limit)

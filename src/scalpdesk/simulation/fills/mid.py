@@ -1,0 +1,30 @@
+"""Fill at the mid, whole and at once.
+
+Conditions
+- a market order fills at the mid of a two-sided quote, its full quantity.
+- a limit order fills at the mid when the mid is at or better than its limit.
+
+Nobody gets this in life. It is for comparing with calculations that ignore the spread, and for an
+upper bound.
+"""
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import exact
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.simulation.fills.base import Execution, Resting
+
+
+class MidFill:
+    """No spread, no size limit."""
+
+    name = "mid"
+
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:  # noqa: ARG002
+        """Fill at the mid."""
+        mid = quote.mid
+        if not mid > 0:
+            return None
+        limit = resting.command.limit_price
+        if limit is not None and (mid - float(limit)) * resting.command.side.sign > 1e-9:
+            return None
+        return Execution(resting.leaves, exact(mid))

@@ -1,0 +1,46 @@
+"""Wait in the queue: a resting limit order fills only after what stood in front of it is gone.
+
+Conditions
+- marketable orders: as in ``cross``.
+- a resting order joins behind the size displayed at its price on its own side when it arrives.
+- the queue in front shrinks when the displayed size at that price shrinks; growth joins behind.
+- when the near side moves away through the price (all of it traded) or the far side reaches it,
+  the order fills at its limit, at most the far side's displayed size.
+"""
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
+from scalpdesk.simulation.fills.cross import CrossFill
+
+
+class QueueFill:
+    """Queue position from displayed sizes (after Rigtorp's and hftbacktest's risk-averse model)."""
+
+    name = "queue"
+
+    def __init__(self) -> None:
+        self._cross = CrossFill()
+
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
+        """Fill across the spread, or at the limit once the queue in front is gone."""
+        if takes_liquidity(resting, quote):
+            return self._cross.match(resting, quote, instrument)
+        limit = resting.command.limit_price
+        if limit is None:
+            return None
+        buys = resting.command.side.sign > 0
+        near, size = (quote.bid, quote.bid_size) if buys else (quote.ask, quote.ask_size)
+        price = float(limit)
+        if resting.queue_ahead < 0:
+            resting.queue_ahead = size if abs(near - price) < 1e-9 else 0.0
+            resting.seen_size = size
+            return None
+        if abs(near - price) < 1e-9:
+            resting.queue_ahead = max(resting.queue_ahead - max(resting.seen_size - size, 0.0), 0.0)
+            resting.seen_size = size
+            return None
+        traded_through = near < price - 1e-9 if buys else near > price + 1e-9
+        if traded_through and resting.queue_ahead == 0.0:
+            return Execution(displayed(resting, quote), limit)
+        return None
