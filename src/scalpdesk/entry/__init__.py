@@ -1,0 +1,1 @@
+"""What to buy, whether, and how many."""

@@ -1,0 +1,295 @@
+"""Which straddle to buy: the cheapest gamma for the time it is meant to be held.
+
+The score of a straddle is what it costs to hold for W days, per unit of gamma:
+
+    C = |θ_call + θ_put|·W + spread_call + spread_put       (currency per unit of the underlying)
+    score = C / (Γ_call + Γ_put)                            (lower is better)
+
+and √(2C/Γ) is the single move of the underlying that pays for it. The first published bot of this
+strategy multiplied the spread by 100 and by the number of straddles but not the theta, so that the
+spread outweighed theta a hundredfold; that ``legacy`` score stays available for comparison.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.marketdata.chain import StraddlePair
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, Valuation
+
+CALENDAR_DAYS_PER_YEAR = 365.25
+
+
+class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which straddles are looked at and how they are ranked.
+
+    Parameters
+    ----------
+    min_expiration_days, max_expiration_days
+        Calendar days to expiry, both included.
+    min_open_interest
+        Open contracts that each leg must exceed (strictly). An unknown count is no count: it fails,
+        unless the minimum is below zero.
+    theta_weight_days
+        W, the days that the straddle is meant to be held.
+    max_spread_fraction
+        Largest spread of a leg as a fraction of its mid; None for no such filter.
+    score
+        ``corrected`` or ``legacy``.
+    strike, expiry
+        Take exactly this strike (currency) or expiry instead of choosing.
+    """
+
+    min_expiration_days: int = 30
+    max_expiration_days: int = 90
+    min_open_interest: int = 100
+    theta_weight_days: float = 1.0
+    max_spread_fraction: float | None = None
+    score: Literal["corrected", "legacy"] = "corrected"
+    strike: Decimal | None = None
+    expiry: date | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an expiry window that is empty."""
+        if self.max_expiration_days < self.min_expiration_days:
+            raise ConfigError(
+                "the expiry window is empty: its end lies before its start",
+                where="selection.max_expiration_days",
+                value=self.max_expiration_days,
+                fix=f"set it to {self.min_expiration_days} or more, or lower min_expiration_days",
+            )
+
+
+class StraddleScore(msgspec.Struct, frozen=True):
+    """Score of one straddle; None throughout when it has no gamma."""
+
+    score: float | None
+    legacy_score: float | None
+    breakeven_move: float | None
+    """Move of the underlying, in currency, that pays theta and one full spread round trip."""
+
+
+def straddle_score(
+    theta_per_day: float, gamma: float, spread: float, *, hold_days: float = 1.0, straddles: int = 1
+) -> StraddleScore:
+    """Score a straddle from the sums of its two legs.
+
+    Parameters
+    ----------
+    theta_per_day
+        Sum of both thetas, currency per unit and calendar day (negative).
+    gamma
+        Sum of both gammas, per currency unit.
+    spread
+        Sum of both spreads, currency per unit.
+    hold_days
+        W, days it is meant to be held.
+    straddles
+        Number of straddles; the legacy score grows with it, the corrected one does not.
+    """
+    if not gamma > 0.0:
+        return StraddleScore(None, None, None)
+    cost = abs(theta_per_day) * hold_days + spread
+    legacy = (abs(theta_per_day) * hold_days + spread * straddles * 100) / gamma
+    return StraddleScore(cost / gamma, legacy, math.sqrt(2.0 * cost / gamma))
+
+
+def strike_range(spot: float, vol: float, days: float) -> tuple[float, float, float]:
+    """Return the expected move and the lowest and highest strike within it (inclusive).
+
+    One standard deviation to expiry, ``S·σ·√(days/365.25)``.
+
+    >>> round(strike_range(590.0, 0.16, 45)[0], 6)
+    33.134707
+    """
+    move = spot * vol * math.sqrt(days / CALENDAR_DAYS_PER_YEAR)
+    return move, spot - move, spot + move
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One straddle that passed every filter."""
+
+    pair: StraddlePair
+    score: StraddleScore
+    rank: float
+    spread: float
+    call: Valuation
+    put: Valuation
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What was chosen, and how many each filter removed."""
+
+    best: Candidate | None
+    candidates: int
+    removed: dict[str, int]
+    """Straddles removed by each filter, in the order of the filters."""
+
+    def why_none(self) -> str:
+        """Say in one sentence which filter removed how many."""
+        parts = [f"{name} removed {count}" for name, count in self.removed.items() if count]
+        return "no straddle passes the filters: " + (
+            "; ".join(parts) or "the chain holds no pair of call and put"
+        )
+
+
+class StraddleSelector:
+    """Filters and ranks the straddles of one underlying.
+
+    Parameters
+    ----------
+    config
+        Filters and score.
+    straddles
+        Number of straddles meant to be bought (the legacy score depends on it).
+    """
+
+    def __init__(self, config: SelectionConfig, straddles: int = 1) -> None:
+        self._config = config
+        self._straddles = straddles
+
+    def select(
+        self,
+        pairs: Sequence[StraddlePair],
+        market: MarketState,
+        delta_engine: DeltaEngine,
+        spot: float,
+        now_ns: int,
+    ) -> Selection:
+        """Return the best straddle as of now, or none with the tally of what was removed."""
+        removed: dict[str, int] = {}
+        left = self._within_window(pairs, now_ns, removed)
+        left = self._with_open_interest(left, market, removed)
+        left = self._with_quotes(left, market, now_ns, removed)
+        if self._config.strike is None:
+            left = self._near_the_money(left, delta_engine, spot, now_ns, removed)
+        ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
+        for pair in left:
+            candidate = self._score(pair, market, delta_engine, now_ns)
+            if candidate is not None:
+                key = (
+                    candidate.rank,
+                    candidate.spread,
+                    abs(float(pair.strike) - spot),
+                    pair.expiry,
+                    market.instruments[pair.call_id].symbol,
+                )
+                ranked.append((key, candidate))
+        removed["greeks"] = len(left) - len(ranked)
+        best = min(ranked, key=lambda item: item[0])[1] if ranked else None
+        return Selection(best, len(ranked), removed)
+
+    def _within_window(
+        self, pairs: Sequence[StraddlePair], now_ns: int, removed: dict[str, int]
+    ) -> list[StraddlePair]:
+        config = self._config
+        today = to_new_york(now_ns).date()
+        left = [
+            pair
+            for pair in pairs
+            if config.min_expiration_days <= (pair.expiry - today).days <= config.max_expiration_days
+            and (config.expiry is None or pair.expiry == config.expiry)
+            and (config.strike is None or pair.strike == config.strike)
+        ]
+        wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
+        if config.expiry is not None or config.strike is not None:
+            wanted += f", asked for strike {config.strike} expiry {config.expiry}"
+        removed[wanted] = len(pairs) - len(left)
+        return left
+
+    def _with_open_interest(
+        self, pairs: list[StraddlePair], market: MarketState, removed: dict[str, int]
+    ) -> list[StraddlePair]:
+        least = self._config.min_open_interest
+        known = market.open_interest
+        left = [
+            pair for pair in pairs if min(known.get(pair.call_id, -1), known.get(pair.put_id, -1)) > least
+        ]
+        if least < 0:
+            left = pairs
+        removed[f"open interest above {least}"] = len(pairs) - len(left)
+        return left
+
+    def _with_quotes(
+        self, pairs: list[StraddlePair], market: MarketState, now_ns: int, removed: dict[str, int]
+    ) -> list[StraddlePair]:
+        quoted = [
+            pair
+            for pair in pairs
+            if all(market.verdict(leg, now_ns) is QuoteVerdict.GOOD for leg in (pair.call_id, pair.put_id))
+        ]
+        removed["a good quote on both legs"] = len(pairs) - len(quoted)
+        most = self._config.max_spread_fraction
+        if most is None:
+            return quoted
+        tight = [
+            pair
+            for pair in quoted
+            if all(_spread_fraction(market, leg) <= most for leg in (pair.call_id, pair.put_id))
+        ]
+        removed[f"spread up to {most:.0%} of mid"] = len(quoted) - len(tight)
+        return tight
+
+    def _near_the_money(
+        self,
+        pairs: list[StraddlePair],
+        delta_engine: DeltaEngine,
+        spot: float,
+        now_ns: int,
+        removed: dict[str, int],
+    ) -> list[StraddlePair]:
+        """Keep strikes within one expected move, from the at-the-money call's volatility per expiry."""
+        today = to_new_york(now_ns).date()
+        left: list[StraddlePair] = []
+        for expiry in sorted({pair.expiry for pair in pairs}):
+            of_expiry = [pair for pair in pairs if pair.expiry == expiry]
+            at_the_money = min(of_expiry, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
+            valuation = delta_engine.value(at_the_money.call_id, now_ns)
+            if valuation is None or not valuation.vol > 0.0:
+                continue
+            days = max((expiry - today).days, valuation.years * DAYS_PER_YEAR)
+            _, lowest, highest = strike_range(spot, valuation.vol, days)
+            left.extend(
+                pair for pair in of_expiry if pair is at_the_money or lowest <= float(pair.strike) <= highest
+            )
+        removed["strike within one expected move"] = len(pairs) - len(left)
+        return left
+
+    def _score(
+        self, pair: StraddlePair, market: MarketState, delta_engine: DeltaEngine, now_ns: int
+    ) -> Candidate | None:
+        call = delta_engine.value(pair.call_id, now_ns)
+        put = delta_engine.value(pair.put_id, now_ns)
+        if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
+            return None
+        spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
+        score = straddle_score(
+            (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
+            call.greeks.gamma + put.greeks.gamma,
+            spread,
+            hold_days=self._config.theta_weight_days,
+            straddles=self._straddles,
+        )
+        rank = score.score if self._config.score == "corrected" else score.legacy_score
+        if rank is None or not math.isfinite(rank):
+            return None
+        return Candidate(pair, score, rank, spread, call, put)
+
+
+def _spread(market: MarketState, number: InstrumentId) -> float:
+    quote = market.quotes[number]
+    return 0.0 if quote is None else quote.ask - quote.bid
+
+
+def _spread_fraction(market: MarketState, number: InstrumentId) -> float:
+    quote = market.quotes[number]
+    return math.inf if quote is None or not quote.mid > 0.0 else (quote.ask - quote.bid) / quote.mid
