@@ -1,0 +1,1 @@
+"""The heart: one event in, decisions and commands out."""

@@ -1,0 +1,113 @@
+"""The parts that one engine works with, and how a fill is booked across them."""
+
+from datetime import date
+from decimal import Decimal
+
+from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
+from scalpdesk.core.intents import Purpose, SubmitOrder
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.account import Account
+from scalpdesk.portfolio.attribution import Attribution
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.strategies.base import DeskView
+
+ZERO = Decimal(0)
+
+
+class Desk:
+    """Market, book, orders and gate of one account.
+
+    Parameters
+    ----------
+    instruments, market, delta_engine
+        What is traded, the latest market and the pricing.
+    gate
+        The risk gate.
+    orders
+        The order manager.
+    underlying
+        Number of the run's main underlying.
+    cash
+        Cash at the start, in the quote currency.
+    """
+
+    def __init__(
+        self,
+        instruments: InstrumentBook,
+        market: MarketState,
+        delta_engine: DeltaEngine,
+        gate: RiskGate,
+        orders: OrderManager,
+        underlying: InstrumentId,
+        cash: Decimal,
+    ) -> None:
+        self.instruments = instruments
+        self.market = market
+        self.delta_engine = delta_engine
+        self.gate = gate
+        self.orders = orders
+        self.account = Account(cash)
+        self.positions = PositionManager(instruments)
+        self.attribution = Attribution(instruments, market, delta_engine, self.account, self.positions)
+        self.view = DeskView(
+            instruments, market, delta_engine, self.positions, orders, self.account, underlying
+        )
+        self.session_equity = cash
+        self.started = False
+
+    def open_session(self, event: SessionEvent) -> None:
+        """Start a session's tallies."""
+        if not self.started:
+            self.attribution.begin(event.ts_recv_ns)
+        self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
+        self.gate.new_session()
+        self.session_equity = self.attribution.current_nav()
+        self.view.nav = self.session_equity
+
+    def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
+        """Book one execution: position, cash, its cost, and the tally of closed trades."""
+        number = command.instrument_id
+        signed = event.quantity * command.side.sign
+        multiplier = self.instruments[number].multiplier
+        # ids of executions are the venue's; the order's id keeps those of two venues apart
+        reference = f"{event.client_order_id}/{event.execution_id}"
+        realized = self.positions.book(number, signed, event.price, reference, fee=event.fee)
+        self.account.pay_for(signed, event.price, multiplier, event.fee)
+        self.attribution.note_trade(self.market.quotes[number], signed, multiplier, event.price, event.fee)
+        if command.purpose is Purpose.CLOSE and realized:
+            self.gate.note_closed_trade(realized)
+
+    def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:
+        """Reverse exactly the execution that the venue took back."""
+        number = command.instrument_id
+        signed = -quantity * command.side.sign
+        multiplier = self.instruments[number].multiplier
+        reference = f"{event.client_order_id}/{event.execution_id}"
+        self.positions.book(number, signed, price, f"{reference}/busted")
+        self.account.pay_for(signed, price, multiplier, ZERO)
+        self.attribution.note_trade(self.market.quotes[number], signed, multiplier, price, ZERO)
+
+    def book_change(self, event: PositionChanged) -> None:
+        """Book an exercise, settlement, dividend or other change that no order caused."""
+        if event.quantity_change:
+            self.positions.book(event.instrument_id, event.quantity_change, event.price, event.reference)
+        else:
+            self.positions.note_applied(event.reference)
+        self.account.cash += event.cash_change
+        if event.cause in ("dividend", "interest"):
+            self.attribution.note_carry(event.cash_change)
+
+    def adopt(self, snapshot: AccountSnapshot) -> None:
+        """Take what the venue says the account holds as the desk's own start."""
+        self.account.cash = snapshot.cash
+        for line in snapshot.positions:
+            reference = f"snapshot-{line.instrument_id}"
+            if not self.positions.already_applied(reference):
+                self.positions.book(line.instrument_id, line.quantity, line.average_price, reference)
+        self.attribution.begin(snapshot.ts_recv_ns)

@@ -1,0 +1,317 @@
+"""The heart: ``handle(event) -> outputs``. Everything the desk decides is decided in here.
+
+Read :meth:`TradingEngine.handle` downwards: market state, triggers, strategy, risk gate, orders,
+out. It is synchronous and reads no clock, draws no random number and does no I/O; feeding it the
+same events gives the same outputs. Backtest, replay, simulated exchange, paper and live differ only
+in who feeds it and who carries its commands away.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    BarEvent,
+    CancelRejected,
+    DividendEvent,
+    Event,
+    FillBusted,
+    ForecastEvent,
+    OpenInterestEvent,
+    OperatorEvent,
+    OrderAbsent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDoubted,
+    OrderEvent,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+    QuoteEvent,
+    RateEvent,
+    SessionEvent,
+    TimerEvent,
+    TradeEvent,
+)
+from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, SetTimer, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.engine.desk import Desk
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.risk.checks import OrderContext
+from scalpdesk.strategies.base import Action, Proposal, Strategy
+
+ZERO = Decimal(0)
+MARK_TIMER = "mark"
+NOTHING: tuple[Output, ...] = ()
+
+
+class TradingEngine:
+    """One strategy on one account.
+
+    Parameters
+    ----------
+    desk
+        The parts: market state, positions, account, orders, risk gate, attribution.
+    strategy
+        What decides.
+    mark_seconds
+        How often the book is marked and its change explained; every fill is marked besides.
+    """
+
+    def __init__(self, desk: Desk, strategy: Strategy, *, mark_seconds: float = 60.0) -> None:
+        self.desk = desk
+        self.strategy = strategy
+        self.now_ns = 0
+        self.evaluations = 0
+        """How often the strategy was asked."""
+        self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
+        self._triggers: dict[int, Trigger] = {}
+        self._out: list[Output] = []
+        self._apply_quote = desk.market.apply_quote
+        self._on = {
+            TradeEvent: self._on_trade,
+            BarEvent: self._on_bar,
+            OpenInterestEvent: desk.market.apply_open_interest,
+            RateEvent: desk.market.apply_rates,
+            DividendEvent: desk.market.apply_dividend,
+            ForecastEvent: desk.market.apply_forecast,
+            SessionEvent: self._on_session,
+            OrderFilled: self._on_fill,
+            OrderAccepted: self._on_order_event,
+            OrderRejected: self._on_order_event,
+            OrderCancelled: self._on_order_event,
+            OrderExpired: self._on_order_event,
+            CancelRejected: self._on_order_event,
+            OrderDoubted: self._on_order_event,
+            OrderAbsent: self._on_order_event,
+            FillBusted: self._on_bust,
+            PositionChanged: self._on_position_changed,
+            AccountSnapshot: self._on_snapshot,
+            TimerEvent: self._on_timer,
+            OperatorEvent: self._on_operator,
+        }
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Take one event in and return what follows from it, in order.
+
+        Raises
+        ------
+        InvariantError
+            When time runs backwards, or an order event contradicts the ledger.
+        """
+        now_ns = event.ts_recv_ns
+        if now_ns < self.now_ns:
+            raise InvariantError(
+                "an event lies before the one that was handled last", where=repr(event)[:120]
+            )
+        self.now_ns = now_ns
+        if type(event) is QuoteEvent:  # nearly all events: no dispatch, no list
+            if not self._apply_quote(event):
+                return NOTHING
+            trigger = self._triggers.get(event.instrument_id)
+            if trigger is None:
+                return NOTHING
+            wake = trigger.check(event)
+            if wake is None:
+                return NOTHING
+            self._think(wake, event)
+            trigger.done(event, wake)
+        else:
+            self._on[type(event)](event)  # type: ignore[operator]
+        if not self._out:
+            return NOTHING
+        outputs = tuple(self._out)
+        self._out.clear()
+        return outputs
+
+    # thinking -----------------------------------------------------------------------------------
+
+    def _think(self, wake: Wake, event: Event) -> None:
+        """Ask the strategy; let what it wants through the gate."""
+        view = self.desk.view
+        if view.session is None and wake is not Wake.SESSION:
+            return
+        view.now_ns = self.now_ns
+        self.evaluations += 1
+        actions = self.strategy.on_wake(view, wake, event)
+        if actions:
+            self._carry_out(actions)
+
+    def _carry_out(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if type(action) is Proposal:
+                self._decide(action)
+            else:
+                self._out.append(action)  # type: ignore[arg-type]
+
+    def _decide(self, proposal: Proposal) -> None:
+        """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
+        refusals: list[str] = []
+        wanted: list[OrderIntent] = []
+        cancels: list[CancelIntent] = []
+        for intent in proposal.intents:
+            if isinstance(intent, CancelIntent):
+                cancels.append(intent)
+                continue
+            against = self.desk.gate.reasons_against(self._context(intent))
+            if against:
+                symbol = self.desk.instruments[intent.instrument_id].symbol
+                refusals.extend(f"{intent.side.value} {intent.quantity} {symbol}: {why}" for why in against)
+            else:
+                wanted.append(intent)
+        if refusals and proposal.all_or_none:
+            wanted = []
+        commands = self._send(wanted)
+        for cancel in cancels:
+            command = self.desk.orders.cancel(cancel.client_order_id)
+            if command is not None:
+                self._out.append(command)
+        self._out.append(
+            Decision(
+                ts_ns=self.now_ns,
+                kind=proposal.kind,
+                taken=bool(commands or cancels),
+                reasons=proposal.reasons + tuple(refusals),
+                facts=proposal.facts,
+                client_order_ids=tuple(command.client_order_id for command in commands),
+            )
+        )
+        self._out.extend(commands)
+
+    def _send(self, intents: Sequence[OrderIntent]) -> list[SubmitOrder]:
+        commands = []
+        for intent in intents:
+            commands.append(self.desk.orders.submit(intent, self.now_ns))
+            self.desk.gate.note_sent(self.now_ns)
+        return commands
+
+    def _context(self, intent: OrderIntent) -> OrderContext:
+        desk = self.desk
+        number = intent.instrument_id
+        gate = desk.gate
+        session = desk.view.session
+        quote = desk.market.quotes[number]
+        nav = desk.attribution.nav
+        capped = gate.limits.max_net_delta_fraction is not None
+        greeks = desk.delta_engine.position_greeks(desk.positions.held(), self.now_ns) if capped else None
+        return OrderContext(
+            intent=intent,
+            instrument=desk.instruments[number],
+            limits=gate.limits,
+            mode=gate.mode,
+            quote=quote,
+            verdict=desk.market.verdict(number, self.now_ns),
+            held=desk.positions.quantity(number),
+            pending=desk.orders.pending(number),
+            equity=nav,
+            session_equity=desk.session_equity,
+            daily_pnl=nav - desk.session_equity,
+            consecutive_losses=gate.consecutive_losses,
+            live_orders=len(desk.orders.live),
+            orders_last_minute=gate.orders_last_minute(self.now_ns),
+            in_session=session is not None and session.open_ns <= self.now_ns <= session.close_ns,
+            net_delta_shares=greeks.net_delta_shares if greeks is not None else 0.0,
+            spot=desk.market.mark(desk.view.underlying) or 0.0,
+        )
+
+    # market -------------------------------------------------------------------------------------
+
+    def _on_trade(self, event: TradeEvent) -> None:
+        self.desk.market.apply_trade(event)
+
+    def _on_bar(self, event: BarEvent) -> None:
+        self.desk.market.apply_bar(event)
+        if event.instrument_id in self._triggers:
+            self._think(Wake.BAR, event)
+
+    def _on_session(self, event: SessionEvent) -> None:
+        desk = self.desk
+        if event.phase == "open":
+            desk.open_session(event)
+            if not desk.started:
+                desk.started = True
+                for trigger in self.strategy.start(desk.view):
+                    self._triggers[trigger.instrument_id] = trigger
+            self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+            self._think(Wake.SESSION, event)
+        else:
+            self._think(Wake.SESSION, event)
+            self._mark()
+            desk.view.session = None
+
+    def _on_timer(self, event: TimerEvent) -> None:
+        if event.name == MARK_TIMER:
+            self._mark()
+            session = self.desk.view.session
+            if session is not None and self.now_ns < session.close_ns:
+                self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+            return
+        self._think(Wake.TIMER, event)
+
+    def _mark(self) -> None:
+        mark = self.desk.attribution.mark(self.now_ns)
+        self.desk.view.nav = self.desk.attribution.nav
+        if mark is not None:
+            self._out.append(mark)
+
+    # orders and account -------------------------------------------------------------------------
+
+    def _on_fill(self, event: OrderFilled) -> None:
+        desk = self.desk
+        order = desk.orders.order(event.client_order_id)
+        if event.execution_id in order.executions:
+            return
+        self._mark()
+        desk.orders.apply(event)
+        desk.book_fill(order.submitted, event)
+        desk.attribution.rebase(self.now_ns)
+        self._think(Wake.ORDER, event)
+
+    def _on_bust(self, event: FillBusted) -> None:
+        desk = self.desk
+        order = desk.orders.order(event.client_order_id)
+        execution = order.executions.get(event.execution_id)
+        if execution is None:
+            return
+        self._mark()
+        desk.orders.apply(event)
+        desk.book_bust(order.submitted, event, *execution)
+        desk.attribution.rebase(self.now_ns)
+        self._think(Wake.ORDER, event)
+
+    def _on_order_event(self, event: OrderEvent) -> None:
+        self.desk.orders.apply(event)
+        self._think(Wake.ORDER, event)
+
+    def _on_position_changed(self, event: PositionChanged) -> None:
+        desk = self.desk
+        if desk.positions.already_applied(event.reference):
+            return
+        self._mark()
+        desk.book_change(event)
+        desk.attribution.rebase(self.now_ns)
+        self._mark()
+        self._think(Wake.ACCOUNT, event)
+
+    def _on_snapshot(self, event: AccountSnapshot) -> None:
+        self.desk.adopt(event)
+        self._think(Wake.ACCOUNT, event)
+
+    def _on_operator(self, event: OperatorEvent) -> None:
+        gate = self.desk.gate
+        modes = {"halt": "HALTED", "resume": "ACTIVE", "reduce": "REDUCING", "flatten": "FLATTENING"}
+        mode = modes.get(event.action)
+        if mode is None or mode == gate.mode:
+            return
+        was, gate.mode, self.desk.view.mode = gate.mode, mode, mode
+        self._out.append(
+            Decision(self.now_ns, "mode", True, (f"{was} to {mode}: {event.reason}",), {"who": event.who})
+        )
+        if mode in ("HALTED", "FLATTENING"):
+            for client_order_id in self.desk.orders.live_ids():
+                command = self.desk.orders.cancel(client_order_id)
+                if command is not None:
+                    self._out.append(command)
+        self._think(Wake.OPERATOR, event)

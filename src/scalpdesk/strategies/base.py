@@ -1,0 +1,167 @@
+"""What a strategy is: a class that is woken, looks at the desk and says what it wants.
+
+A strategy reads the :class:`DeskView` and changes only itself. It never sends: it returns actions,
+and the risk gate and the order manager do the rest. The same class runs in every mode.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Protocol, cast
+
+import msgspec
+
+import scalpdesk.strategies
+from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import Intent, SetTimer
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.account import Account
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.position_manager import PositionManager
+
+ENTRY_POINT_GROUP = "scalpdesk.strategies"
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """Something a strategy decided, with its reasons; ``intents`` empty means it decided not to act.
+
+    Parameters
+    ----------
+    kind
+        ``entry``, ``hedge`` or ``exit``.
+    reasons
+        In plain words, with the numbers.
+    facts
+        The figures behind it, by name (units in the names).
+    intents
+        What it wants done.
+    all_or_none
+        When one intent is refused by the gate, none is sent (the legs of a straddle).
+    """
+
+    kind: str
+    reasons: tuple[str, ...]
+    facts: dict[str, str | float | int] = msgspec.field(default_factory=dict)
+    intents: tuple[Intent, ...] = ()
+    all_or_none: bool = True
+
+
+Action = Proposal | SetTimer
+
+
+class DeskView:
+    """What a strategy may look at. Parts of the desk, read-only by agreement.
+
+    Attributes
+    ----------
+    now_ns
+        Time of the event under way, UTC nanoseconds.
+    session
+        The trading session under way, or None outside one.
+    instruments, market, delta_engine, positions, orders, account
+        The desk's parts.
+    underlying
+        Number of the run's main underlying.
+    nav
+        Net asset value at the last mark, in the quote currency.
+    mode
+        ``ACTIVE``, ``REDUCING``, ``HALTED`` or ``FLATTENING``.
+    """
+
+    __slots__ = (
+        "account",
+        "delta_engine",
+        "instruments",
+        "market",
+        "mode",
+        "nav",
+        "now_ns",
+        "orders",
+        "positions",
+        "session",
+        "underlying",
+    )
+
+    def __init__(
+        self,
+        instruments: InstrumentBook,
+        market: MarketState,
+        delta_engine: DeltaEngine,
+        positions: PositionManager,
+        orders: OrderManager,
+        account: Account,
+        underlying: InstrumentId,
+    ) -> None:
+        self.now_ns = 0
+        self.session: Session | None = None
+        self.instruments = instruments
+        self.market = market
+        self.delta_engine = delta_engine
+        self.positions = positions
+        self.orders = orders
+        self.account = account
+        self.underlying = underlying
+        self.nav = account.cash
+        self.mode = "ACTIVE"
+
+    def exposure(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed contracts or shares held plus what live orders may still fill."""
+        return self.positions.quantity(instrument_id) + self.orders.pending(instrument_id)
+
+
+class Strategy(Protocol):
+    """The contract. ``Config`` is a ``msgspec.Struct`` that forbids unknown fields."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Look at the instruments and return the triggers to be woken by. Called once."""
+        ...
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Return what to do now; an empty sequence for nothing."""
+        ...
+
+
+def strategy_names() -> tuple[str, ...]:
+    """Return the names of all strategies, the product's own and installed plug-ins, sorted."""
+    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - {"base"}
+    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+
+
+def find_strategy(name: str) -> type[Strategy]:
+    """Return a strategy's class by its name (``gamma-scalper``; underscores are read as hyphens).
+
+    Raises
+    ------
+    ConfigError
+        When there is none; names the nearest.
+    """
+    wanted = name.replace("_", "-")
+    for module in iter_modules(scalpdesk.strategies.__path__):
+        if _name_of(module.name) == wanted and module.name != "base":
+            return cast("type[Strategy]", import_module(f"scalpdesk.strategies.{module.name}").PLUG)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name.replace("_", "-") == wanted:
+            return cast("type[Strategy]", point.load())
+    known = strategy_names()
+    raise ConfigError(
+        "there is no strategy of this name",
+        where="strategy",
+        value=name,
+        nearest=nearest_name(name, known),
+        fix=f"use one of {', '.join(known)}, or install the package that brings it",
+    )
+
+
+def _name_of(module: str) -> str:
+    return module.replace("_", "-")

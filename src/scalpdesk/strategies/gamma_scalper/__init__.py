@@ -1,0 +1,5 @@
+"""The gamma scalper. Its rules fill more than one file, so this strategy is a package of its own."""
+
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+
+PLUG = GammaScalper

@@ -1,0 +1,149 @@
+"""The delta hedge of a long straddle: when the band is left, how many shares, at which volatility."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.hedging.base import HedgeBand, HedgeInputs
+from scalpdesk.hedging.catalogue import make_band
+from scalpdesk.hedging.orders_for_delta import quantity_to_target, split_at_zero
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.orders.order import OrderState
+from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.gamma_scalper.config import HedgeConfig
+
+
+def expired_orders(view: DeskView, numbers: Sequence[InstrumentId], ttl_seconds: float) -> tuple[Intent, ...]:
+    """Return cancels for live orders on these instruments that are older than their time to live."""
+    limit_ns = view.now_ns - int(ttl_seconds * NANOS_PER_SECOND)
+    return tuple(
+        CancelIntent(order.client_order_id, f"not filled within {ttl_seconds:g} s")
+        for order in view.orders.live.values()
+        if order.created_ns <= limit_ns
+        and order.submitted.instrument_id in numbers
+        and order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+    )
+
+
+class StraddleHedger:
+    """Keeps the net delta of a straddle inside its band.
+
+    Parameters
+    ----------
+    config
+        Band, volatility of the delta, time to live of an order.
+    straddles
+        Number of straddles held.
+    forecast_vol
+        Gives the forecast volatility (fraction a year) when ``config.delta_vol`` asks for it.
+    """
+
+    def __init__(
+        self, config: HedgeConfig, straddles: int, forecast_vol: Callable[[DeskView], float | None]
+    ) -> None:
+        self._config = config
+        self._straddles = straddles
+        self._forecast_vol = forecast_vol
+        settings: dict[str, object] = dict(config.band_settings)
+        if config.band == "fixed":
+            settings.setdefault("threshold", config.threshold_shares)
+        self.band: HedgeBand = make_band(config.band, settings)
+        self._entry_vols: dict[InstrumentId, float] = {}
+        self._last_hedge_ns = 0
+
+    def begin(self, entry_vols: dict[InstrumentId, float], now_ns: int) -> None:
+        """Remember the implied volatilities at entry and start the clock of time-based bands."""
+        self._entry_vols = dict(entry_vols)
+        self._last_hedge_ns = now_ns
+
+    def hedge(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Bring the net delta back when it has left the band; count what is already on its way."""
+        number = view.underlying
+        if view.orders.live:
+            cancels = expired_orders(view, (number,), self._config.order_ttl_seconds)
+            if cancels:
+                return (Proposal("hedge", ("hedge not filled in time: size it again",), {}, cancels),)
+        quote = view.market.quotes[number]
+        verdict = view.market.verdict(number, view.now_ns)
+        if quote is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
+            return ()
+        known = self._option_greeks(view, legs)
+        if known is None:
+            return ()
+        option_delta, gamma, vol, years, multiplier = known
+        owned = view.positions.quantity(number)
+        pending = view.orders.pending(number)
+        net = option_delta + float(owned + pending)
+        judged = self.band.judge(
+            HedgeInputs(
+                net_delta_shares=net,
+                gamma_shares_per_usd=gamma,
+                spot=quote.mid,
+                years=years,
+                vol=vol,
+                rate=view.delta_engine.rate(years),
+                straddles=self._straddles,
+                multiplier=multiplier,
+                seconds_since_hedge=(view.now_ns - self._last_hedge_ns) / NANOS_PER_SECOND,
+                own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
+            )
+        )
+        # While an order is on its way its outcome is counted in full; the next word from the venue
+        # wakes the strategy again, and what is then still missing is ordered.
+        if judged.inside or pending:
+            return ()
+        quantity = quantity_to_target(net, judged.target_delta_shares)
+        if not quantity:
+            return ()
+        # A sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done.
+        first = split_at_zero(int(owned), quantity)[0]
+        self._last_hedge_ns = view.now_ns
+        facts: dict[str, str | float | int] = {
+            "spot": quote.mid,
+            "option_delta_shares": option_delta,
+            "owned_shares": int(owned),
+            "net_delta_shares": net,
+            "half_width_shares": judged.half_width_shares,
+            "gamma_shares_per_usd": gamma,
+            "hedge_vol": vol,
+            "hedge_vol_source": self._config.delta_vol,
+            "quantity_shares": first,
+        }
+        side = Side.BUY if first > 0 else Side.SELL
+        intent = OrderIntent(number, side, Decimal(abs(first)), Purpose.HEDGE, judged.reason)
+        return (Proposal("hedge", (judged.reason,), facts, (intent,)),)
+
+    def _option_greeks(
+        self, view: DeskView, legs: Sequence[InstrumentId]
+    ) -> tuple[float, float, float, float, int] | None:
+        """Delta (shares), gamma (shares per currency unit), vol, years, multiplier; None while unknown."""
+        delta = gamma = vol_sum = years = 0.0
+        multiplier = 1
+        for leg in legs:
+            valuation = view.delta_engine.value(leg, view.now_ns, fresh=False)
+            if valuation is None:
+                return None
+            vol = self._vol(view, leg, valuation.vol)
+            greeks = valuation.greeks
+            if vol != valuation.vol:
+                greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
+            multiplier = view.instruments[leg].multiplier
+            units = float(view.positions.quantity(leg)) * multiplier
+            delta += units * greeks.delta
+            gamma += units * greeks.gamma
+            vol_sum += vol
+            years = valuation.years
+        if not legs or not abs(delta) < 1e15 or not abs(gamma) < 1e15:  # NaN never reaches a hedge
+            return None
+        return delta, gamma, vol_sum / len(legs), years, multiplier
+
+    def _vol(self, view: DeskView, leg: InstrumentId, implied: float) -> float:
+        choice = self._config.delta_vol
+        if choice == "entry":
+            return self._entry_vols.get(leg) or implied
+        if choice == "fixed":
+            return self._config.fixed_vol or implied
+        if choice == "forecast":
+            return self._forecast_vol(view) or implied
+        return implied
