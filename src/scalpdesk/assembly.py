@@ -1,0 +1,291 @@
+"""The one place where objects are put together. Everything above asks here; nothing below does."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from scalpdesk import __version__
+from scalpdesk.backtest.runner import BacktestRunner, Journal
+from scalpdesk.backtest.summary import Tally
+from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, HeldPosition
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.settings import DeskConfig, LoadedSettings
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.strategies.base import find_strategy
+
+EMBEDDED = "embedded"
+FORECAST_HISTORY_DAYS = 1_500
+"""Daily bars before the session that a forecast is fitted to: six years."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A run, ready to start."""
+
+    header: JournalHeader
+    engine: TradingEngine
+    runner: BacktestRunner
+    tally: Tally
+
+
+def load_market(
+    settings: LoadedSettings, data: str, *, underlying: str, start: date, end: date, seed: int
+) -> MarketTape:
+    """Return the tape of a data set: ``embedded`` or one of the catalogue.
+
+    Raises
+    ------
+    DataError
+        When the data set, the underlying or a session is not there; says what is.
+    """
+    if data == EMBEDDED:
+        from scalpdesk.datasets.reconstructed import reconstruct
+
+        if start != end:
+            raise DataError(
+                "the embedded market is one session at a time",
+                where="--start, --end",
+                value=f"{start} to {end}",
+                fix="use the same day for both, or a recorded data set (scalpdesk data ls)",
+            )
+        return reconstruct(start, seed=seed, underlying=underlying)
+    from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, load_tape
+
+    age = settings.config.data.max_side_age_seconds
+    return load_tape(
+        Path(settings.config.data.catalog),
+        data,
+        underlying=underlying,
+        start=start,
+        end=end,
+        max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
+        index_source=settings.config.data.index_source,
+    )
+
+
+def build_engine(
+    config: DeskConfig,
+    strategy_name: str,
+    strategy_config: Any,
+    instruments: InstrumentBook,
+    data: dict[str, Any],
+) -> TradingEngine:
+    """Put an engine together; ``data`` is the ``data`` of the run's journal header."""
+    from scalpdesk.portfolio.option_pricer import ContractPricer
+
+    pace = float(data["quote_seconds"])
+    market = MarketState(
+        instruments,
+        # a limit tighter than the data's own pace would call every quote stale
+        stale_seconds_underlying=max(config.marketdata.stale_seconds_underlying, 2.5 * pace),
+        stale_seconds_option=max(config.marketdata.stale_seconds_option, 5.0 * pace),
+    )
+    delta_engine = DeltaEngine(
+        instruments,
+        market,
+        ContractPricer(),
+        dividend_yield=float(data["dividend_yield"]),
+        floor_seconds=config.marketdata.floor_seconds,
+        flat_rate=config.rates.flat,
+    )
+    desk = Desk(
+        instruments,
+        market,
+        delta_engine,
+        RiskGate(config.risk),
+        OrderManager(str(data["order_prefix"])),
+        instruments.id_of(str(data["underlying"])),
+        config.simulation.starting_cash,
+    )
+    strategy = find_strategy(strategy_name)(strategy_config)  # type: ignore[call-arg]
+    return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
+
+
+def build_backtest(
+    settings: LoadedSettings, tape: MarketTape, *, run_id: str, mode: str, started_ns: int, seed: int | None
+) -> tuple[JournalHeader, TradingEngine]:
+    """Return a run's journal header and its engine; the header alone rebuilds the engine."""
+    assert settings.strategy is not None
+    tape_facts = describe(tape)
+    tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
+    header = JournalHeader(
+        schema=SCHEMA,
+        run_id=run_id,
+        strategy=settings.strategy,
+        venue="simulated",
+        mode=mode,
+        config=settings.effective(),
+        config_hash=settings.config_hash,
+        build=__version__,
+        instruments=tuple(tape.instruments),
+        sessions=tape.sessions,
+        data=tape_facts,
+        started_ns=started_ns,
+        seed=seed,
+    )
+    engine = build_engine(
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
+    )
+    return header, engine
+
+
+def assemble_backtest(
+    settings: LoadedSettings,
+    tape: MarketTape,
+    header: JournalHeader,
+    engine: TradingEngine,
+    journal: Journal | None,
+) -> Assembled:
+    """Put tape, engine, simulated exchange and journal together."""
+    config = settings.config
+    simulation = config.simulation
+    positions = {
+        tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
+    }
+    exchange = SimulatedExchange(
+        tape.instruments,
+        SimulatedAccount(simulation.starting_cash, positions),
+        fill_model(simulation.fill_model),
+        fill_model(simulation.fill_model_hedge or simulation.fill_model),
+        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
+        latency_ns=int(simulation.latency_ms * 1_000_000),
+    )
+    tally = Tally()
+    known = (*_snapshot(tape, simulation.starting_cash, positions), *forecasts(tape))
+    effective_tape = _with_rates(tape, settings)
+    runner = BacktestRunner(
+        effective_tape, engine, exchange, journal, watchers=(tally.see,), known_at_open=known
+    )
+    return Assembled(header, engine, runner, tally)
+
+
+def describe(tape: MarketTape) -> dict[str, Any]:
+    """Return what a run's header and summary say of its data, in JSON types."""
+    first, last = tape.sessions[0].day.isoformat(), tape.sessions[-1].day.isoformat()
+    return {
+        "name": tape.name,
+        "kind": tape.kind,
+        "session": first if first == last else f"{first}..{last}",
+        "underlying": tape.underlying,
+        **_prices(tape),
+        "notes": list(tape.notes),
+        "quote_seconds": tape.quote_seconds,
+        "dividend_yield": tape.dividend_yield,
+    }
+
+
+def _prices(tape: MarketTape) -> dict[str, str | None]:
+    """Open, high, low, close of the underlying: from its trade bars, else from its quotes' mids."""
+    number = tape.instruments.id_of(tape.underlying)
+    bars = tape.bars
+    if bars is not None and bool((bars.instrument_id == number).any()):
+        mine = bars.instrument_id == number
+        figures = (bars.open[mine][0], bars.high[mine].max(), bars.low[mine].min(), bars.close[mine][-1])
+        decimals = 2
+    else:
+        mine = tape.quotes.instrument_id == number
+        mids = 0.5 * (tape.quotes.bid[mine] + tape.quotes.ask[mine])
+        mids = mids[np.isfinite(mids)]
+        if not len(mids):
+            return dict.fromkeys(("open", "high", "low", "close"))
+        figures = (mids[0], mids.max(), mids.min(), mids[-1])
+        decimals = 3
+    names = ("open", "high", "low", "close")
+    return {name: f"{float(value):.{decimals}f}" for name, value in zip(names, figures, strict=True)}
+
+
+def _with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
+    """A recorded market without a curve gets the configured default rate."""
+    if tape.rate_curve is not FLAT_ZERO or tape.kind != "recorded":
+        return tape
+    return replace(tape, rate_curve=RateCurve((1.0,), (settings.config.rates.default,)))
+
+
+def _snapshot(
+    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, Decimal]
+) -> tuple[AccountSnapshot, ...]:
+    """What the account holds at the start, when it holds anything."""
+    if not positions:
+        return ()
+    at_ns = tape.sessions[0].open_ns
+    lines = []
+    for number, quantity in positions.items():
+        rows = tape.quotes.instrument_id == number
+        bids, asks = tape.quotes.bid[rows], tape.quotes.ask[rows]
+        mids = 0.5 * (bids + asks)
+        known = mids[np.isfinite(mids)]
+        price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
+        lines.append(HeldPosition(number, quantity, price))
+    return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
+
+
+def forecasts(tape: MarketTape, *, model: str = "har", horizon_days: int = 5) -> tuple[Event, ...]:
+    """Return a volatility forecast for each session, from daily bars before it and nothing later."""
+    if tape.name != EMBEDDED:
+        return ()
+    from scalpdesk.datasets.reconstructed_history import daily_bars_before
+    from scalpdesk.volatility.forecast import forecast_vol
+
+    number = tape.instruments.id_of(tape.underlying)
+    events: list[Event] = []
+    for session in tape.sessions:
+        bars = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
+        made = forecast_vol(bars, model=model, horizon_days=horizon_days)
+        at_ns = session.open_ns
+        events.append(
+            ForecastEvent(
+                number,
+                at_ns,
+                at_ns,
+                made.model,
+                made.horizon_days,
+                made.vol,
+                made.low,
+                made.high,
+                made.stderr if math.isfinite(made.stderr) else 0.0,
+                made.reason or "",
+            )
+        )
+    return tuple(events)
+
+
+def engine_from_header(header: JournalHeader) -> TradingEngine:
+    """Rebuild the engine of a journaled run.
+
+    Raises
+    ------
+    ConfigError
+        When the journal's configuration is not one of this version.
+    """
+    plain = {key: value for key, value in header.config.items() if key != "credentials"}
+    chosen = plain.get("strategies", {}).get(header.strategy, {})
+    plain["strategies"] = {}
+    try:
+        config = msgspec.convert(plain, DeskConfig, strict=False)
+        strategy_config = msgspec.convert(chosen, find_strategy(header.strategy).Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"the journal's configuration does not fit this version: {error}",
+            where=f"run {header.run_id}, build {header.build}",
+            fix=f"replay it with version {header.build}",
+        ) from error
+    book = InstrumentBook(header.instruments)
+    return build_engine(config, header.strategy, strategy_config, book, header.data)

@@ -1,0 +1,1 @@
+"""Feeding a tape to the engine and reading the result."""

@@ -1,0 +1,231 @@
+"""Feeds a tape to the engine, carries its commands to the simulated exchange, journals both.
+
+The order at one instant: what the exchange has to say, then timers, then the market. A command
+goes into the journal before it goes to the exchange; so does everything else that the engine says.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from scalpdesk.backtest.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.core.events import BarEvent, Event, QuoteEvent, SessionEvent, TimerEvent
+from scalpdesk.core.intents import CancelOrder, Output, SetTimer, SubmitOrder
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
+
+Watcher = Callable[[Event, tuple[Output, ...]], None]
+"""Sees each event that led to outputs, after the outputs are journaled."""
+
+
+class Journal(Protocol):
+    """What the runner writes to."""
+
+    def add_event(self, event: Event) -> None:
+        """Add one input of the engine."""
+        ...
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Add what the engine gave for the last event."""
+        ...
+
+
+class NoJournal:
+    """Keeps nothing: for sweeps and benchmarks."""
+
+    def add_event(self, event: Event) -> None:
+        """Forget the event."""
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Forget the outputs."""
+
+
+class BacktestRunner:
+    """Runs one tape through one engine and one simulated exchange.
+
+    Parameters
+    ----------
+    tape, engine, exchange
+        The market, what decides and what fills. All know the same instrument numbers.
+    journal
+        Where inputs and outputs go.
+    watchers
+        Called with each event that led to outputs (tallies, views).
+    known_at_open
+        Events handed to the engine as the session opens at whose open they are stamped: the
+        account's snapshot, volatility forecasts.
+    """
+
+    def __init__(
+        self,
+        tape: MarketTape,
+        engine: TradingEngine,
+        exchange: SimulatedExchange,
+        journal: Journal | None = None,
+        watchers: tuple[Watcher, ...] = (),
+        known_at_open: tuple[Event, ...] = (),
+    ) -> None:
+        self.events = 0
+        self._tape = tape
+        self._engine = engine
+        self._handle = engine.handle
+        self._exchange = exchange
+        self._journal = NoJournal() if journal is None else journal
+        self._watchers = watchers
+        self._known_at_open = known_at_open
+        self._timers: list[tuple[int, int, str]] = []
+        self._timer_count = 0
+        self._due_ns = NEVER_NS
+        self._advancing = False
+
+    def run(self) -> None:
+        """Run all sessions to their end."""
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[int]:
+        """Run all sessions; yield the time after each chunk of the market, for views and progress."""
+        for index, session in enumerate(self._tape.sessions):
+            yield from self._run_session(session, is_first=index == 0)
+
+    # one session --------------------------------------------------------------------------------
+
+    def _run_session(self, session: Session, *, is_first: bool) -> Iterator[int]:
+        for event in opening_events(self._tape, session, is_first=is_first):
+            self._feed(event)
+        for event in self._known_at_open:
+            if event.ts_recv_ns == session.open_ns:
+                self._feed(event)
+        self._pay_dividends(session)
+        self._feed(_session_event(session, "open"))
+        bars = session_bars(self._tape, session)
+        next_bar = 0
+        for quotes in session_quotes(self._tape, session):
+            stop_ns = quotes[-1].ts_recv_ns
+            upto = next_bar
+            while upto < len(bars) and bars[upto].ts_recv_ns <= stop_ns:
+                upto += 1
+            batch: list[QuoteEvent | BarEvent] = [*bars[next_bar:upto], *quotes]
+            if upto > next_bar:
+                next_bar = upto
+                batch.sort(key=lambda one: one.ts_recv_ns)  # stable: bars before quotes of one instant
+            yield from self._run_batch(batch)
+        self._advance(session.close_ns)
+        self._close(session)
+        yield session.close_ns
+
+    def _run_batch(self, batch: list[QuoteEvent | BarEvent]) -> Iterator[int]:
+        """Feed one chunk of the market; this loop is the hot path of every backtest."""
+        handle = self._handle
+        add_event = self._journal.add_event
+        exchange = self._exchange
+        quotes, working = exchange.quotes, exchange.working
+        yield_every_ns = 1_000_000_000
+        next_yield_ns = batch[0].ts_recv_ns + yield_every_ns if batch else 0
+        for event in batch:
+            now_ns = event.ts_recv_ns
+            if now_ns >= self._due_ns:
+                self._advance(now_ns)
+            if type(event) is QuoteEvent:
+                number = event.instrument_id
+                if number in working:
+                    exchange.on_quote(event)
+                    self._due_ns = min(self._due_ns, exchange.due_ns)
+                    if self._due_ns <= now_ns:
+                        self._advance(now_ns)
+                else:
+                    quotes[number] = event
+            add_event(event)
+            outputs = handle(event)
+            if outputs:
+                self._carry(event, outputs)
+            if now_ns >= next_yield_ns:
+                next_yield_ns = now_ns + yield_every_ns
+                yield now_ns
+        self.events += len(batch)
+
+    def _pay_dividends(self, session: Session) -> None:
+        for dividend in self._tape.dividends:
+            if dividend.symbol in self._tape.instruments and ex_instant_ns(dividend) == session.open_ns:
+                number = self._tape.instruments.id_of(dividend.symbol)
+                label = dividend.ex_date.isoformat()
+                for change in self._exchange.pay_dividend(number, dividend.amount, session.open_ns, label):
+                    self._feed(change)
+
+    def _close(self, session: Session) -> None:
+        """Settle what expires, let the strategy answer, end the day orders, close the session."""
+        close_ns = session.close_ns
+        for change in self._exchange.settle_expired(close_ns, self._expiring(session)):
+            self._feed(change)
+        self._advance(close_ns)
+        self._exchange.end_session(close_ns)
+        self._due_ns = self._exchange.due_ns
+        self._advance(close_ns)
+        self._feed(_session_event(session, "close"))
+        self._timers.clear()
+
+    def _expiring(self, session: Session) -> dict[InstrumentId, float]:
+        """Settlement level of the underlying for each option whose payoff is fixed in this session."""
+        levels: dict[InstrumentId, float] = {}
+        for index, instrument in enumerate(self._tape.instruments):
+            if not isinstance(instrument, OptionContract):
+                continue
+            if not session.open_ns <= expiry_instant_ns(instrument) <= session.close_ns:
+                continue
+            known = self._tape.settlement_prices.get((instrument.underlying, session.day))
+            if known is None:
+                quote = self._exchange.quotes[self._tape.instruments.id_of(instrument.underlying)]
+                known = None if quote is None else quote.mid
+            if known is not None:
+                levels[InstrumentId(index)] = known
+        return levels
+
+    # events and what follows ---------------------------------------------------------------------
+
+    def _feed(self, event: Event) -> None:
+        self.events += 1
+        self._journal.add_event(event)
+        outputs = self._handle(event)
+        if outputs:
+            self._carry(event, outputs)
+
+    def _carry(self, event: Event, outputs: tuple[Output, ...]) -> None:
+        """Journal the outputs, then act on them."""
+        self._journal.add_outputs(outputs)
+        now_ns = event.ts_recv_ns
+        for output in outputs:
+            if isinstance(output, SubmitOrder | CancelOrder):
+                self._exchange.send(output, now_ns)
+            elif isinstance(output, SetTimer):
+                self._timer_count += 1
+                heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))
+        for watcher in self._watchers:
+            watcher(event, outputs)
+        if not self._advancing:
+            self._advance(now_ns)
+
+    def _advance(self, now_ns: int) -> None:
+        """Let all that is due by ``now_ns`` happen, each at its own time: exchange first, then timers."""
+        self._advancing = True  # what an answer causes waits its turn behind the answers before it
+        while True:
+            timer_ns = self._timers[0][0] if self._timers else NEVER_NS
+            mail_ns = self._exchange.due_ns
+            if min(timer_ns, mail_ns) > now_ns:
+                self._due_ns = min(timer_ns, mail_ns)
+                self._advancing = False
+                return
+            if mail_ns <= timer_ns:
+                for answer in self._exchange.take_due(mail_ns):
+                    self._feed(answer)
+            else:
+                due_ns, _, name = heapq.heappop(self._timers)
+                self._feed(TimerEvent(due_ns, due_ns, name))
+
+
+def _session_event(session: Session, phase: str) -> SessionEvent:
+    at_ns = session.open_ns if phase == "open" else session.close_ns
+    return SessionEvent(at_ns, at_ns, session.day.isoformat(), phase, session.open_ns, session.close_ns)

@@ -1,0 +1,118 @@
+"""What a run comes to: the one document that every command shows, as text or as JSON."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import Decision, Mark, Output, SubmitOrder
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.journal.codec import DecisionHash, JournalHeader
+from scalpdesk.portfolio.attribution import parts_in_cents
+
+
+class Tally:
+    """Counts what the engine says; a watcher of the runner."""
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        self.taken: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.orders = 0
+        self.last_decision: Decision | None = None
+        self.refusals: list[Decision] = []
+        """Entries that were decided against, the newest last (a few are kept)."""
+        self.marks: list[Mark] = []
+        self.hash = DecisionHash()
+
+    def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
+        """Count the outputs of one event."""
+        del event
+        self.hash.add(outputs)
+        for output in outputs:
+            if isinstance(output, Decision):
+                self._count(output)
+            elif isinstance(output, Mark):
+                self.marks.append(output)
+            elif isinstance(output, SubmitOrder):
+                self.orders += 1
+
+    def _count(self, decision: Decision) -> None:
+        self.decisions += 1
+        self.last_decision = decision
+        if decision.taken:
+            self.taken[decision.kind] += 1
+            return
+        self.skipped[decision.kind] += 1
+        if decision.kind == "entry":
+            self.refusals = [*self.refusals[-4:], decision]
+
+
+def run_summary(
+    header: JournalHeader, engine: TradingEngine, tally: Tally, events: int, wall_seconds: float
+) -> dict[str, Any]:
+    """Return the run summary as JSON types; amounts are strings with two decimals.
+
+    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly.
+    """
+    desk = engine.desk
+    pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
+    fills = sum(len(order.executions) for order in desk.orders.orders.values())
+    summary = {
+        "run_id": header.run_id,
+        "strategy": header.strategy,
+        "venue": header.venue,
+        "data": {key: header.data.get(key) for key in DATA_KEYS},
+        "events": events,
+        "decisions": tally.decisions,
+        "orders": tally.orders,
+        "fills": fills,
+        "hedges": tally.taken["hedge"],
+        "nav_change": str(pnl["total"]),
+        "pnl": {name: str(amount) for name, amount in pnl.items()},
+        "gamma_rent": f"{desk.attribution.gamma_rent:.2f}",
+        "theta_paid": f"{desk.attribution.theta_paid:.2f}",
+        "scalp_realized": str(_scalps(engine)),
+        "end_positions": _positions(engine),
+        "mode": desk.gate.mode,
+        "seed": header.seed,
+        "config_hash": header.config_hash,
+        "decision_hash": tally.hash.hex(),
+        "verdict": verdict(tally, fills),
+        "wall_seconds": round(wall_seconds, 3),
+        "events_per_second": round(events / wall_seconds) if wall_seconds > 0 else None,
+        "evaluations": engine.evaluations,
+        "quote_oddities": dict(sorted(desk.market.oddities.items())),
+    }
+    assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
+    return summary
+
+
+DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
+
+
+def verdict(tally: Tally, fills: int) -> str:
+    """Say in a sentence what came of the run; "no trade" comes with its reason."""
+    if fills:
+        return (
+            f"traded: {tally.taken['entry']} entry, {tally.taken['hedge']} hedges, {tally.taken['exit']} exit"
+        )
+    if tally.refusals:
+        return "no trade: " + "; ".join(tally.refusals[-1].reasons)
+    if tally.orders:
+        return "no trade: orders were sent and none was filled"
+    return "no trade: the strategy never asked for one"
+
+
+def _positions(engine: TradingEngine) -> dict[str, str]:
+    desk = engine.desk
+    return {
+        desk.instruments[position.instrument_id].symbol: str(position.quantity)
+        for position in desk.positions.held()
+    }
+
+
+def _scalps(engine: TradingEngine) -> Decimal:
+    """What the hedge's own lots realised, first in, first out, before costs of holding the options."""
+    realized = sum((lots.realized for lots in engine.desk.positions.scalps.values()), Decimal(0))
+    return realized.quantize(Decimal("0.01"))
