@@ -1,0 +1,121 @@
+"""What every importer shares: its report, progress, and reading archives that may be hostile."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from scalpdesk.core.errors import DataError
+
+MAX_MEMBERS = 100_000
+MAX_MEMBER_BYTES = 512 * 2**20
+MAX_ARCHIVE_BYTES = 4 * 2**30
+
+Progress = Callable[[int, int, str], None]
+"""Called with (files done, files in all, the file just read)."""
+
+
+def no_progress(_done: int, _total: int, _label: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import read and wrote."""
+
+    name: str
+    files_read: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows written, by ``table/key``."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the data must know, and what was left out."""
+
+    def add(self, table: str, key: str, rows: int) -> None:
+        """Count rows written to a table."""
+        label = f"{table}/{key}"
+        self.rows[label] = self.rows.get(label, 0) + rows
+
+    def note(self, text: str) -> None:
+        """Keep a note once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the report as plain values."""
+        return {
+            "name": self.name,
+            "files_read": self.files_read,
+            "rows": dict(sorted(self.rows.items())),
+            "rows_total": sum(self.rows.values()),
+            "notes": list(self.notes),
+        }
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open a zip after checking what it claims to unpack to.
+
+    Raises
+    ------
+    DataError
+        When it is no zip, is encrypted, or has more or larger members than a day of market data has.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"not a readable zip: {error}",
+            where=str(path),
+            fix="fetch the file again, or move it out of the folder to import the rest",
+        ) from error
+    infos = archive.infolist()
+    trouble = None
+    if len(infos) > MAX_MEMBERS:
+        trouble = f"it has {len(infos)} members; at most {MAX_MEMBERS} are read"
+    elif any(info.flag_bits & 0x1 for info in infos):
+        trouble = "it is encrypted"
+    elif any(info.file_size > MAX_MEMBER_BYTES for info in infos):
+        trouble = f"a member unpacks to more than {MAX_MEMBER_BYTES} bytes"
+    elif sum(info.file_size for info in infos) > MAX_ARCHIVE_BYTES:
+        trouble = f"it unpacks to more than {MAX_ARCHIVE_BYTES} bytes"
+    if trouble is not None:
+        archive.close()
+        raise DataError(f"this zip is not read: {trouble}", where=str(path), fix="split it, or move it away")
+    return archive
+
+
+def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file in the zip; never more bytes than a member claims.
+
+    Raises
+    ------
+    DataError
+        When a member is damaged; names the zip and the member.
+    """
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        try:
+            with archive.open(info) as member:
+                content = member.read(info.file_size + 1)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+            raise DataError(
+                f"a member of this zip cannot be read: {error}",
+                where=f"{archive.filename}:{info.filename}",
+                fix="fetch the file again, or move it out of the folder to import the rest",
+            ) from error
+        if len(content) > info.file_size:
+            raise DataError(
+                "a member of this zip is longer than it claims",
+                where=f"{archive.filename}:{info.filename}",
+                fix="fetch the file again, or move it out of the folder to import the rest",
+            )
+        yield info.filename, content
+
+
+def write_numbered_lines(out: BinaryIO, number: int, content: bytes) -> None:
+    """Write the lines of one CSV member, each with the member's number as its first column."""
+    prefix = b"%d," % number
+    for line in content.splitlines():
+        if line:
+            out.write(prefix + line + b"\n")

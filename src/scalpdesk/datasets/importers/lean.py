@@ -1,0 +1,308 @@
+"""Import LEAN's ``Data`` folder as it is: bars, factor files, interest rates.
+
+What LEAN's files mean (QuantConnect LEAN repository, ``Data/<security>/readme.md``): the first
+column is milliseconds since midnight of the bar's *start*, in the zone that the market hours
+database calls ``dataTimeZone`` (New York for shares and options, Chicago for the SPX index, UTC for
+ES); prices of shares and options are ten-thousandths, of indices and futures plain; an empty side
+with size 0 means that the side had no update in the bar.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.base import (
+    ImportReport,
+    Progress,
+    no_progress,
+    open_archive,
+    read_members,
+    write_numbered_lines,
+)
+from scalpdesk.datasets.importers.lean_files import (
+    SCALED,
+    DataZones,
+    LeanFile,
+    LeanMember,
+    find_files,
+    lean_root,
+    parse_member,
+)
+from scalpdesk.datasets.store import (
+    OPTION_TABLES,
+    SCHEMAS,
+    connect,
+    day_file,
+    duckdb_error,
+    sql_text,
+    update_manifest,
+    write_table,
+)
+from scalpdesk.instruments.contract import INDEX_CLASSES
+from scalpdesk.instruments.sessions import next_session
+
+NAME = "lean"
+
+_QUOTE_COLUMNS = tuple(f"{s}{p}" for s in ("bid", "ask") for p in ("_open", "_high", "_low", "", "_size"))
+_TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
+_COLUMNS = {"quote": _QUOTE_COLUMNS, "trade": _TRADE_COLUMNS, "openinterest": ("open_interest",)}
+_UNSCALED = frozenset({"bid_size", "ask_size", "volume", "open_interest"})
+
+_TYPE_OF_SECURITY = {
+    "equity": "equity",
+    "option": "equity",
+    "index": "index",
+    "indexoption": "index",
+    "future": "future",
+}
+
+
+def set_name(name: str, resolution: str) -> str:
+    """Return the data set that bars of a resolution go to: minutes to ``name`` itself."""
+    return name if resolution == "minute" else f"{name}-{resolution}"
+
+
+def import_lean(
+    catalog: Path,
+    data: Path,
+    *,
+    name: str = NAME,
+    only: Iterable[str] = (),
+    progress: Progress = no_progress,
+) -> list[ImportReport]:
+    """Read LEAN's folder into the catalogue: one report for each data set written.
+
+    Minute bars become the data set ``name``; seconds, hours and days ``name-second``, ``name-hour``,
+    ``name-daily``. Importing again replaces the same days and leaves the others.
+
+    Raises
+    ------
+    DataError
+        When the folder is not LEAN's, ``only`` matches nothing, or an archive is damaged (named).
+    """
+    root = lean_root(data)
+    files, passed_over = find_files(root, only)
+    zones = DataZones(root)
+    connection = connect()
+    reports: dict[str, ImportReport] = {}
+    bars: dict[str, int] = {}
+    keys: dict[str, dict[str, set[str]]] = {}
+    types: dict[str, str] = {}
+    for done, file in enumerate(files):
+        progress(done, len(files), str(file.path.relative_to(root)))
+        target = set_name(name, file.resolution)
+        report = reports.setdefault(target, ImportReport(target))
+        bars[target] = file.bar_seconds
+        _import_file(connection, catalog, report, file, zones.of(file))
+        report.files_read += 1
+        underlying = INDEX_CLASSES[file.symbol].underlying if file.symbol in INDEX_CLASSES else file.symbol
+        types[underlying] = _TYPE_OF_SECURITY[file.security]
+        keys.setdefault(target, {}).setdefault(underlying, set()).add(file.symbol)
+    progress(len(files), len(files), "factor files and rates")
+    for target, report in reports.items():
+        for text in passed_over:
+            report.note(text)
+        if not zones.found:
+            report.note("no market-hours-database.json: the usual zone of each security was used")
+        for symbol in sorted({key for group in keys[target].values() for key in group}):
+            _import_factor_file(connection, catalog, report, root, symbol)
+        _import_rates(connection, catalog, report, root)
+        update_manifest(
+            connection,
+            catalog,
+            target,
+            source="LEAN Data folder",
+            bar_seconds=bars[target],
+            types={u: types[u] for u in keys[target]},
+            keys=keys[target],
+            notes=report.notes,
+        )
+    return list(reports.values())
+
+
+def _import_file(connection: Any, catalog: Path, report: ImportReport, file: LeanFile, zone: str) -> None:
+    """Turn one archive into one day file (one a year for hourly and daily bars)."""
+    members: list[LeanMember] = []
+    with tempfile.TemporaryDirectory(prefix="scalpdesk-lean-") as folder:
+        lines = Path(folder) / "lines.csv"
+        with open_archive(file.path) as archive, lines.open("wb") as out:
+            for member_name, content in read_members(archive):
+                member = parse_member(file, member_name)
+                if member is None:
+                    report.note(f"passed over: {member_name} in {file.path.name}")
+                    continue
+                write_numbered_lines(out, len(members), content)
+                members.append(member)
+        if not members or lines.stat().st_size == 0:
+            report.note(f"no rows in {file.path.name}")
+            return
+        try:
+            _load_lines(connection, lines, file, zone, members)
+        except duckdb_error() as error:
+            raise DataError(
+                f"a row of this archive is not what LEAN writes: {_first_line(error)}",
+                where=str(file.path),
+                fix="fetch the file again, or move it out of the folder to import the rest",
+            ) from error
+    columns = ", ".join(f'"{column}"' for column in SCHEMAS[file.table])
+    days = (
+        [file.day.isoformat()]
+        if file.day is not None
+        else [
+            str(y) for (y,) in connection.execute("SELECT DISTINCT year(ts) FROM lean ORDER BY 1").fetchall()
+        ]
+    )
+    for day in days:
+        rows = write_table(
+            connection,
+            f"SELECT {columns} FROM lean WHERE ? OR year(ts)::VARCHAR = ? ORDER BY ts, symbol",  # noqa: S608 - our own columns
+            day_file(catalog, report.name, file.table, file.symbol, day),
+            parameters=[file.day is not None, day],
+        )
+        report.add(file.table, file.symbol, rows)
+    connection.execute("DROP TABLE lean")
+
+
+def _load_lines(connection: Any, lines: Path, file: LeanFile, zone: str, members: list[LeanMember]) -> None:
+    """Read the numbered lines into the temporary table ``lean`` in the catalogue's columns."""
+    values = _COLUMNS[file.rows]
+    stamp = "BIGINT" if file.day is not None else "VARCHAR"
+    typed = {"member": "INTEGER", "stamp": stamp} | dict.fromkeys(values, "DOUBLE")
+    spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in typed.items())
+    if file.day is not None:
+        midnight = f"TIMESTAMP {sql_text(file.day.isoformat())}"
+        wall = f"{midnight} + to_milliseconds(stamp)"
+    else:
+        wall = "strptime(stamp, '%Y%m%d %H:%M')"
+    start = f"(({wall}) AT TIME ZONE {sql_text(zone)})"
+    scaled = file.security in SCALED
+    prices = ", ".join(
+        f'"{column}" / 10000.0 AS "{column}"' if scaled and column not in _UNSCALED else f'"{column}"'
+        for column in values
+    )
+    book = {
+        "member": np.arange(len(members), dtype=np.int32),
+        "symbol": np.array([m.symbol for m in members], dtype=object),
+    }
+    option_columns = ""
+    if file.table in OPTION_TABLES:
+        book |= {
+            "root": np.array([m.root for m in members], dtype=object),
+            "expiry_text": np.array([f"{m.expiry}" for m in members], dtype=object),
+            "strike": np.array([m.strike for m in members], dtype=np.float64),
+            "right": np.array([m.right for m in members], dtype=object),
+            "style": np.array([m.style for m in members], dtype=object),
+        }
+        option_columns = 'root, expiry_text::DATE AS expiry, strike, "right", style, '
+    connection.register("members", book)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE lean AS SELECT {start} + to_seconds({file.bar_seconds}) AS ts, "  # noqa: S608 - our own columns and constants
+        f"{start} AS bar_start, symbol, {option_columns}{prices} "
+        f"FROM read_csv(?, header = false, auto_detect = false, delim = ',', columns = {{{spec}}}) "
+        f"JOIN members USING (member)",
+        [str(lines)],
+    )
+    connection.unregister("members")
+
+
+def _import_factor_file(
+    connection: Any, catalog: Path, report: ImportReport, root: Path, symbol: str
+) -> None:
+    """Turn a factor file into dividends and splits.
+
+    A row holds, for the days up to its date, the price factor p, the split factor s and the close;
+    the dividend with ex-date on the next session is ``close * (1 - p / p_next)``.
+    """
+    path = root / "equity" / "usa" / "factor_files" / f"{symbol.lower()}.csv"
+    if not path.is_file():
+        return
+    actions = read_factor_file(path)
+    connection.execute("CREATE OR REPLACE TEMP TABLE actions (ex_date DATE, action VARCHAR, amount VARCHAR)")
+    if actions:
+        connection.executemany(
+            "INSERT INTO actions VALUES (?, ?, ?)", [[d, kind, str(amount)] for d, kind, amount in actions]
+        )
+    rows = write_table(
+        connection,
+        "SELECT ? AS symbol, ex_date, action, amount::DECIMAL(18,6) AS amount FROM actions "
+        "ORDER BY ex_date, action",
+        day_file(catalog, report.name, "corporate_actions", symbol, "all"),
+        parameters=[symbol],
+    )
+    report.add("corporate_actions", symbol, rows)
+
+
+def read_factor_file(path: Path) -> list[tuple[date, str, Decimal]]:
+    """Return ``(ex_date, 'dividend' | 'split', amount)`` from one of LEAN's factor files.
+
+    A dividend's amount is currency a share, rounded to a tenth of a cent because the factors carry
+    seven digits; a split's is shares held before for one held after (0.5 for two-for-one).
+
+    Raises
+    ------
+    DataError
+        When a line is not date, price factor, split factor, close.
+    """
+    rows: list[tuple[date, Decimal, Decimal, Decimal]] = []
+    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            day, price, split, close = line.split(",")[:4]
+            stamp = date(int(day[:4]), int(day[4:6]), int(day[6:8]))
+            rows.append((stamp, Decimal(price), Decimal(split), Decimal(close)))
+        except (ValueError, ArithmeticError) as error:
+            raise DataError(
+                "a factor file has lines of yyyymmdd,price factor,split factor,close",
+                where=f"{path}:{number}",
+                value=line,
+                fix="fetch the file again, or remove it to import without dividends",
+            ) from error
+    actions: list[tuple[date, str, Decimal]] = []
+    for (last_day, before, split_before, last_close), (_, after, split_after, _) in pairwise(rows):
+        ex_date = next_session(last_day).day
+        if before != after:
+            actions.append((ex_date, "dividend", round(last_close * (1 - before / after), 3)))
+        if split_before != split_after:
+            actions.append((ex_date, "split", round(split_before / split_after, 6)))
+    return actions
+
+
+def _import_rates(connection: Any, catalog: Path, report: ImportReport, root: Path) -> None:
+    """Turn LEAN's interest-rate.csv (percent, simple, a year) into continuous rates."""
+    path = root / "alternative" / "interest-rate" / "usa" / "interest-rate.csv"
+    if not path.is_file():
+        return
+    connection.execute("CREATE OR REPLACE TEMP TABLE steps (day DATE, rate DOUBLE)")
+    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+        if number == 1 or not line.strip():
+            continue
+        try:
+            day, percent = line.split(",")[:2]
+            row = [date.fromisoformat(day), math.log1p(float(percent) / 100.0)]
+        except ValueError as error:
+            raise DataError(
+                "the rates file has lines of yyyy-mm-dd,percent",
+                where=f"{path}:{number}",
+                value=line,
+                fix="fetch the file again, or remove it to import without rates",
+            ) from error
+        connection.execute("INSERT INTO steps VALUES (?, ?)", row)
+    rows = write_table(
+        connection,
+        "SELECT day AS date, rate FROM steps ORDER BY day",
+        day_file(catalog, report.name, "rates", "USD", "all"),
+    )
+    report.add("rates", "USD", rows)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,268 @@
+"""LEAN's folder layout and file names, turned into what they mean.
+
+``Data/<security>/<market>/<resolution>/<symbol>/<yyyymmdd>_<rows>[_<style>].zip`` for minute and
+second bars; ``Data/<security>/<market>/<resolution>/<symbol>[_<year>_<rows>_<style>].zip`` for
+hourly and daily ones. Some archives upstream are called ``.zip.zip``; they are plain zips.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
+from scalpdesk.instruments.contract import Right, occ_symbol
+
+SECURITIES = {
+    "equity": "Equity",
+    "option": "Option",
+    "index": "Index",
+    "indexoption": "IndexOption",
+    "future": "Future",
+}
+"""Folder name to the name in LEAN's market hours database."""
+
+SCALED = frozenset({"equity", "option", "indexoption"})
+"""Securities whose prices LEAN stores as ten-thousandths; index levels and futures are plain."""
+
+BAR_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "daily": 86_400}
+DEFAULT_ZONE = {
+    "equity": "America/New_York",
+    "option": "America/New_York",
+    "indexoption": "America/New_York",
+    "index": "America/Chicago",
+    "future": "UTC",
+}
+"""Zone of the clock in the files, where the market hours database does not say."""
+
+_DAY_FILE = re.compile(
+    r"(?P<day>\d{8})_(?P<rows>quote|trade|openinterest)(?:_(?P<style>american|european))?\.zip(?:\.zip)?\Z"
+)
+_LONG_FILE = re.compile(
+    r"(?P<symbol>[a-z0-9.]+?)(?:_(?P<year>\d{4}))?(?:_(?P<rows>quote|trade|openinterest))?"
+    r"(?:_(?P<style>american|european))?\.zip(?:\.zip)?\Z"
+)
+_OPTION_MEMBER = re.compile(
+    r"(?:\d{8}_)?(?P<root>[a-z0-9.]+)_(?:(?:minute|second|hour|daily)_)?(?:quote|trade|openinterest)_"
+    r"(?P<style>american|european)_(?P<right>call|put)_(?P<strike>\d+)_(?P<expiry>\d{8})\.csv\Z"
+)
+_FUTURE_MEMBER = re.compile(
+    r"(?:\d{8}_)?(?P<root>[a-z0-9.]+)_(?:(?:minute|second|hour|daily)_)?(?:quote|trade|openinterest)_"
+    r"(?P<month>\d{6})(?:_\d{8})?\.csv\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeanFile:
+    """One archive of LEAN's folder."""
+
+    path: Path
+    security: str
+    market: str
+    resolution: str
+    symbol: str
+    """In capitals: the share, the index, the option root or the future's root."""
+    rows: str
+    """``quote``, ``trade`` or ``openinterest``."""
+    day: date | None
+    """None where one archive holds many days."""
+
+    @property
+    def bar_seconds(self) -> int:
+        """Length of its bars."""
+        return BAR_SECONDS[self.resolution]
+
+    @property
+    def table(self) -> str:
+        """The catalogue's table that its rows belong to."""
+        if self.rows == "openinterest":
+            return "open_interest"
+        plural = {"quote": "quotes", "trade": "trades"}[self.rows]
+        if self.security in ("option", "indexoption"):
+            return f"option_{plural}"
+        return "index_levels" if self.security == "index" else plural
+
+
+@dataclass(frozen=True, slots=True)
+class LeanMember:
+    """What the name of one CSV inside an archive says about its rows."""
+
+    symbol: str
+    root: str
+    expiry: date | None = None
+    strike: float | None = None
+    right: str | None = None
+    style: str | None = None
+
+
+def find_files(data: Path, only: Iterable[str] = ()) -> tuple[list[LeanFile], list[str]]:
+    """List the archives below LEAN's ``Data`` folder, and what was passed over and why.
+
+    Parameters
+    ----------
+    data
+        The folder that holds ``equity``, ``option``, ...; its parent is accepted too.
+    only
+        Security types (``option``), symbols (``goog``), resolutions or days to keep; all when empty.
+
+    Raises
+    ------
+    DataError
+        When the folder is not there or is not LEAN's, or ``only`` matches nothing.
+    """
+    root = lean_root(data)
+    kept: dict[tuple[Path, str], LeanFile] = {}
+    notes: list[str] = []
+    for path in sorted(root.rglob("*.zip")):
+        found = parse_path(path, root)
+        if found is None:
+            if path.relative_to(root).parts[0] in SECURITIES:
+                notes.append(f"passed over, not a name that LEAN gives to bars: {path.relative_to(root)}")
+            continue
+        kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
+    wanted = [word.lower() for word in only]
+    files = [each for each in kept.values() if _matches(each, wanted)]
+    if not files:
+        words = sorted({word for each in kept.values() for word in _words(each)})
+        raise DataError(
+            "nothing to import here"
+            + ("" if kept else ": no LEAN archive with minute, second, hour or daily bars"),
+            where=str(root),
+            value=list(only),
+            nearest=nearest_name(wanted[0], words) if wanted else None,
+            fix="pass --only with a security type, symbol, resolution or day that is there: "
+            + ", ".join(words[:12]),
+        )
+    return files, notes
+
+
+def lean_root(data: Path) -> Path:
+    """Return the folder with LEAN's security types: ``data`` itself or the ``Data`` in it.
+
+    Raises
+    ------
+    DataError
+        When neither is such a folder.
+    """
+    for folder in (data, data / "Data"):
+        if any((folder / security).is_dir() for security in SECURITIES):
+            return folder
+    raise DataError(
+        "this is not LEAN's Data folder: none of its folders "
+        + ", ".join(SECURITIES)
+        + (" is here" if data.is_dir() else " can be here, there is no such folder"),
+        where=str(data),
+        fix="pass the folder that holds equity/, option/, ..., e.g. scalpdesk data import lean Lean/Data",
+    )
+
+
+def parse_path(path: Path, root: Path) -> LeanFile | None:
+    """Return what the place and name of an archive say, or None when it is not bars."""
+    parts = path.relative_to(root).parts
+    if len(parts) < 4 or parts[0] not in SECURITIES or parts[2] not in BAR_SECONDS:
+        return None
+    security, market, resolution = parts[:3]
+    if resolution in ("minute", "second"):
+        match = _DAY_FILE.match(path.name)
+        if match is None or len(parts) != 5:
+            return None
+        day = _day(match["day"])
+        if day is None:
+            return None
+        return LeanFile(path, security, market, resolution, parts[3].upper(), match["rows"], day)
+    match = _LONG_FILE.match(path.name)
+    if match is None or len(parts) != 4:
+        return None
+    symbol, rows = match["symbol"].upper(), match["rows"] or "trade"
+    return LeanFile(path, security, market, resolution, symbol, rows, None)
+
+
+def parse_member(file: LeanFile, member: str) -> LeanMember | None:
+    """Return what a CSV's name says, or None when it is none of the kinds that are read.
+
+    >>> from pathlib import Path
+    >>> file = LeanFile(Path("x.zip"), "option", "usa", "minute", "GOOG", "quote", None)
+    >>> parse_member(file, "20151224_goog_minute_quote_american_call_7525000_20151224.csv").symbol
+    'GOOG151224C00752500'
+    """
+    name = member.lower()
+    if not name.endswith(".csv"):
+        return None
+    if file.security in ("equity", "index"):
+        return LeanMember(file.symbol, file.symbol)
+    match = _FUTURE_MEMBER.match(name) if file.security == "future" else _OPTION_MEMBER.match(name)
+    if match is None:
+        return None
+    root = match["root"].upper()
+    if file.security == "future":
+        return LeanMember(f"{root}_{match['month']}", root)
+    expiry = _day(match["expiry"])
+    if expiry is None:
+        return None
+    strike = Decimal(int(match["strike"])) / 10_000
+    right = Right.CALL if match["right"] == "call" else Right.PUT
+    try:
+        symbol = occ_symbol(root, expiry, right, strike)
+    except ScalpdeskError:
+        return None
+    return LeanMember(symbol, root, expiry, float(strike), right.value, match["style"])
+
+
+class DataZones:
+    """In which zone the clock of each security's files runs."""
+
+    def __init__(self, root: Path) -> None:
+        path = root / "market-hours" / "market-hours-database.json"
+        self.found = path.is_file()
+        self._entries: dict[str, dict[str, object]] = {}
+        if self.found:
+            try:
+                document = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, object]])
+            except msgspec.MsgspecError as error:
+                raise DataError(
+                    f"the market hours database is damaged: {error}",
+                    where=str(path),
+                    fix="fetch the file again, or remove it to use the usual zones",
+                ) from error
+            entries = document.get("entries", {})
+            self._entries = {k: v for k, v in entries.items() if isinstance(v, dict)}
+
+    def of(self, file: LeanFile) -> str:
+        """Return the name of the zone of ``file``'s clock."""
+        for symbol in (file.symbol, "[*]"):
+            entry = self._entries.get(f"{SECURITIES[file.security]}-{file.market}-{symbol}", {})
+            zone = entry.get("dataTimeZone")
+            if isinstance(zone, str):
+                return zone
+        return DEFAULT_ZONE[file.security]
+
+
+def _words(file: LeanFile) -> Iterator[str]:
+    yield file.security
+    yield file.symbol.lower()
+    yield file.resolution
+    if file.day is not None:
+        yield file.day.isoformat()
+
+
+def _matches(file: LeanFile, wanted: list[str]) -> bool:
+    """Every kind of word that was given (type, symbol, resolution, day) must match."""
+    if not wanted:
+        return True
+    words = set(_words(file))
+    types = [w for w in wanted if w in SECURITIES]
+    resolutions = [w for w in wanted if w in BAR_SECONDS]
+    days = [w for w in wanted if re.fullmatch(r"\d{4}-\d{2}-\d{2}", w)]
+    symbols = [w for w in wanted if w not in {*types, *resolutions, *days}]
+    return all(not group or words & set(group) for group in (types, resolutions, days, symbols))
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return None

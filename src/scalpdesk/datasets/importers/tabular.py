@@ -1,0 +1,361 @@
+"""Rows with named columns, from CSV or Parquet, into the catalogue's tables.
+
+The columns are those that ``docs/data.md`` lists. What the rows are (quotes, trades, open interest)
+follows from the columns; what each symbol is (the underlying, one of its options, a dated future)
+follows from its form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
+from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.store import SCHEMAS, day_file, duckdb_error, sql_text, update_manifest, write_table
+from scalpdesk.datasets.terms import future_contract
+from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+
+KNOWN_COLUMNS = tuple(
+    dict.fromkeys(
+        [*SCHEMAS["option_quotes"], *SCHEMAS["option_trades"], "open_interest", "seconds", "underlying"]
+    )
+)
+NEEDED = {
+    "quotes": ("bid", "ask", "bid_size", "ask_size"),
+    "trades": ("open", "high", "low", "close", "volume"),
+    "open_interest": ("open_interest",),
+}
+"""Value columns without which rows of a kind are of no use."""
+
+_INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """A file and how DuckDB reads it."""
+
+    path: Path
+    relation: str
+    """A table function of SQL with one ``?`` for the path."""
+    label: str
+    """``CSV`` or ``Parquet``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportChoices:
+    """What the user says about the rows."""
+
+    name: str
+    underlying: str
+    bar_seconds: int | None = None
+    """Length of a bar; None to take it from the file."""
+    timezone: str = "UTC"
+    """Zone of timestamps that carry none."""
+
+
+def import_table(
+    connection: Any,
+    catalog: Path,
+    source: TableSource,
+    choices: ImportChoices,
+    progress: Progress = no_progress,
+) -> ImportReport:
+    """Read one file into the data set; rows of the same symbols and days are replaced.
+
+    Raises
+    ------
+    DataError
+        For an unknown or missing column, a symbol that does not belong to the underlying, a
+        timestamp or number that is none, or bars of more than one length.
+    """
+    report = ImportReport(choices.name, files_read=1)
+    columns = _described(connection, source)
+    kind = _kind_of(columns, source)
+    progress(0, 2, source.path.name)
+    _stage(connection, source, columns, choices, kind)
+    bar_seconds = _bar_seconds(connection, source, choices)
+    underlying = choices.underlying.upper()
+    base = INDEX_CLASSES[underlying].underlying if underlying in INDEX_CLASSES else underlying
+    placed = _place_symbols(connection, source, base, kind)
+    progress(1, 2, source.path.name)
+    keys = _write(connection, catalog, choices.name, kind, bar_seconds, placed, report)
+    underlying_type = _type_of(base, placed)
+    update_manifest(
+        connection,
+        catalog,
+        choices.name,
+        source=f"{source.label} file {source.path.name}",
+        bar_seconds=bar_seconds,
+        types={base: underlying_type},
+        keys={base: keys},
+    )
+    progress(2, 2, source.path.name)
+    return report
+
+
+def _described(connection: Any, source: TableSource) -> dict[str, str]:
+    """Return the file's columns and types; refuse a name that is not known."""
+    if not source.path.is_file():
+        raise DataError("no such file", where=str(source.path), fix="check the path")
+    try:
+        described = connection.execute(
+            f"DESCRIBE SELECT * FROM {source.relation}",  # noqa: S608 - one of our own table functions
+            [str(source.path)],
+        ).fetchall()
+    except duckdb_error() as error:
+        raise _unreadable(source, error) from error
+    columns = {row[0]: row[1] for row in described}
+    for column in columns:
+        if column not in KNOWN_COLUMNS:
+            raise DataError(
+                f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
+                where=str(source.path),
+                value=column,
+                nearest=nearest_name(column, KNOWN_COLUMNS),
+                fix="rename the column, or leave it out of the file",
+            )
+    return columns
+
+
+def _kind_of(columns: dict[str, str], source: TableSource) -> str:
+    """Return what the rows are; refuse a file that lacks a column which they need."""
+    marks = {"quotes": {"bid", "ask"}, "trades": {"open", "close"}, "open_interest": {"open_interest"}}
+    kind = next((each for each, mark in marks.items() if mark & set(columns)), None)
+    if kind is None:
+        raise DataError(
+            "the columns do not say what the rows are",
+            where=str(source.path),
+            value=list(columns),
+            fix="quotes have bid and ask, trades open, high, low and close, open interest open_interest",
+        )
+    needed = [*NEEDED[kind]]
+    if "ts" not in columns:
+        needed.append("bar_start")
+    for column in needed:
+        if column not in columns:
+            raise DataError(
+                f"rows of {kind.replace('_', ' ')} need a column {column}"
+                + (" (or ts, the UTC instant at which a row is known)" if column == "bar_start" else ""),
+                where=str(source.path),
+                value=column,
+                nearest=nearest_name(column, [c for c in columns if c not in needed]),
+                fix=f"add the column {column} to the file",
+            )
+    return kind
+
+
+def _stage(
+    connection: Any, source: TableSource, columns: dict[str, str], choices: ImportChoices, kind: str
+) -> None:
+    """Read the file into the temporary table ``incoming`` with typed times and numbers."""
+
+    def instant(column: str) -> str:
+        declared = columns[column]
+        if declared == "TIMESTAMP WITH TIME ZONE":
+            return column
+        if declared.startswith("TIMESTAMP"):
+            return f"({column}::TIMESTAMP AT TIME ZONE {sql_text(choices.timezone)})"
+        raise DataError(
+            f"this column is {declared}, not a timestamp",
+            where=f"{source.path}: {column}",
+            fix="write UTC timestamps such as 2021-01-04T14:31:00Z",
+        )
+
+    bar_start = instant("bar_start") if "bar_start" in columns else "NULL::TIMESTAMPTZ"
+    length = "seconds" if "seconds" in columns else str(choices.bar_seconds or "NULL")
+    ts = instant("ts") if "ts" in columns else f"{bar_start} + to_seconds({length})"
+    if "ts" not in columns and length == "NULL":
+        raise DataError(
+            "the file has bar_start but not how long a bar is, so no row says when it is known",
+            where=str(source.path),
+            value="bar_start",
+            fix="add a column ts or seconds, or pass --bar-seconds 60",
+        )
+    symbol = "symbol" if "symbol" in columns else sql_text(choices.underlying.upper())
+    table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
+    values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
+    typed = ", ".join(
+        f'"{c}"::{SCHEMAS[table][c]} AS "{c}"' if c in columns else f'NULL::{SCHEMAS[table][c]} AS "{c}"'
+        for c in values
+    )
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {ts} AS ts, {bar_start} AS bar_start, "  # noqa: S608 - known columns only
+            f"{symbol}::VARCHAR AS written, {length}::BIGINT AS seconds, {typed} FROM {source.relation}",
+            [str(source.path)],
+        )
+    except duckdb_error() as error:
+        raise _unreadable(source, error) from error
+    bad = connection.execute(
+        "SELECT count(*) FILTER (ts IS NULL), count(*) FILTER (written IS NULL), count(*) FROM incoming"
+    ).fetchall()[0]
+    for count, column in zip(bad, ("ts" if "ts" in columns else "bar_start", "symbol"), strict=False):
+        if count:
+            raise DataError(
+                f"{count} of {bad[2]} rows have no {column}", where=str(source.path), fix="fill them in"
+            )
+    if not bad[2]:
+        raise DataError("the file has no rows", where=str(source.path), fix="export it again")
+
+
+def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -> int:
+    """Return the length of the bars: as said, as stored, or the commonest gap of a symbol's rows."""
+    stored = [
+        int(row[0])
+        for row in connection.execute(
+            "SELECT DISTINCT coalesce(epoch_ms(ts) - epoch_ms(bar_start), seconds * 1000) AS ms "
+            "FROM incoming WHERE bar_start IS NOT NULL OR seconds IS NOT NULL ORDER BY 1"
+        ).fetchall()
+    ]
+    lengths = sorted({choices.bar_seconds * 1000, *stored} if choices.bar_seconds else set(stored))
+    if len(lengths) > 1 or any(ms <= 0 or ms % 1000 for ms in lengths):
+        raise DataError(
+            "a data set has bars of one length, in whole seconds",
+            where=str(source.path),
+            value=[ms / 1000 for ms in lengths[:5]],
+            fix="split the file by bar length and import each part under its own --name",
+        )
+    if lengths:
+        return lengths[0] // 1000
+    gap = connection.execute(
+        "SELECT mode(gap) FROM (SELECT epoch_ms(ts) "
+        "- epoch_ms(lag(ts) OVER (PARTITION BY written ORDER BY ts)) AS gap FROM incoming) WHERE gap > 0"
+    ).fetchall()[0][0]
+    return max(1, round(gap / 1000)) if gap else 60
+
+
+def _place_symbols(
+    connection: Any, source: TableSource, base: str, kind: str
+) -> dict[str, OptionContract | str]:
+    """Return what each symbol of the file is: an option, or the symbol of the underlying."""
+    placed: dict[str, OptionContract | str] = {}
+    for (written,) in connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall():
+        symbol = written.strip().upper()
+        if symbol == base and kind != "open_interest":
+            placed[written] = symbol
+            continue
+        try:
+            if symbol.startswith(f"{base}_") and kind != "open_interest":
+                placed[written] = future_contract(symbol).symbol
+                continue
+            option = us_option(symbol)
+        except ScalpdeskError:
+            option = None
+        if option is None or option.underlying != base:
+            raise DataError(
+                f"this symbol is neither {base} nor an option or a dated future on it",
+                where=str(source.path),
+                value=written,
+                fix="pass --underlying with its underlying, or write options as ROOT + yymmdd + C or P "
+                "+ strike x 1000 in 8 digits",
+            )
+        placed[written] = option
+    return placed
+
+
+def _type_of(base: str, placed: dict[str, OptionContract | str]) -> str:
+    if base in _INDEX_UNDERLYINGS:
+        return "index"
+    return (
+        "future"
+        if any(isinstance(p, str) and p.startswith(f"{base}_") for p in placed.values())
+        else "equity"
+    )
+
+
+def _write(
+    connection: Any,
+    catalog: Path,
+    name: str,
+    kind: str,
+    bar_seconds: int,
+    placed: dict[str, OptionContract | str],
+    report: ImportReport,
+) -> set[str]:
+    """Write one file a table, key and New York day; return the keys written."""
+    _register_places(connection, placed)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE placed_rows AS SELECT incoming.* EXCLUDE (bar_start), "  # noqa: S608 - our own columns
+        f"coalesce(bar_start, ts - to_seconds({bar_seconds})) AS bar_start, "
+        "strftime(ts AT TIME ZONE 'America/New_York', '%Y-%m-%d') AS day, "
+        "places.* EXCLUDE (written, expiry_text), try_cast(expiry_text AS DATE) AS expiry "
+        "FROM incoming JOIN places USING (written)"
+    )
+    keys: set[str] = set()
+    groups: Sequence[tuple[str, str, str]] = connection.execute(
+        'SELECT DISTINCT is_option, "key", day FROM placed_rows ORDER BY 1, 2, 3'
+    ).fetchall()
+    for is_option, key, day in groups:
+        table = _table_of(kind, bool(is_option), key)
+        columns = ", ".join(f'"{column}"' for column in SCHEMAS[table])
+        path = day_file(catalog, name, table, key, day)
+        chosen = f'SELECT {columns} FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
+        parameters: list[object] = [is_option, key, day]
+        if path.is_file():
+            chosen += (
+                f" UNION ALL SELECT {columns} FROM read_parquet(?) WHERE symbol NOT IN "  # noqa: S608 - our own columns
+                '(SELECT symbol FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?)'
+            )
+            parameters += [str(path), *parameters]
+        write_table(connection, f"{chosen} ORDER BY ts, symbol", path, parameters=parameters)
+        new = connection.execute(
+            'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
+            [is_option, key, day],
+        ).fetchall()[0]
+        report.add(table, key, int(new[0]))
+        keys.add(key)
+    connection.unregister("places")
+    return keys
+
+
+def _register_places(connection: Any, placed: dict[str, OptionContract | str]) -> None:
+    whats = list(placed.values())
+    options = [what if isinstance(what, OptionContract) else None for what in whats]
+
+    def texts(values: Sequence[object]) -> Any:
+        return np.array(["" if value is None else str(value) for value in values], dtype=object)
+
+    connection.register(
+        "places",
+        {
+            "written": texts(list(placed)),
+            "symbol": texts([what if isinstance(what, str) else what.symbol for what in whats]),
+            "is_option": np.array([option is not None for option in options], dtype=np.bool_),
+            "key": texts([what.partition("_")[0] if isinstance(what, str) else what.root for what in whats]),
+            "root": texts([o and o.root for o in options]),
+            "expiry_text": texts([o and o.expiry for o in options]),
+            "strike": np.array([float(o.strike) if o else np.nan for o in options], dtype=np.float64),
+            "right": texts([o and o.right.value for o in options]),
+            "style": texts([o and o.style.value for o in options]),
+        },
+    )
+
+
+def _table_of(kind: str, is_option: bool, key: str) -> str:
+    if kind == "open_interest":
+        return kind
+    if is_option:
+        return f"option_{kind}"
+    if key not in _INDEX_UNDERLYINGS:
+        return kind
+    if kind == "quotes":
+        raise DataError(
+            "an index is not quoted: its level is imported as open, high, low, close and volume",
+            where="symbol",
+            value=key,
+            fix="write the level into a file of its own with those columns",
+        )
+    return "index_levels"
+
+
+def _unreadable(source: TableSource, error: Exception) -> DataError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    at_line = next((w for line in lines for w in [line.partition("Line:")[2].strip()] if w.isdigit()), None)
+    return DataError(
+        f"this {source.label} file cannot be read: {lines[0]}",
+        where=f"{source.path}:{at_line}" if at_line else str(source.path),
+        fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
+    )

@@ -1,0 +1,152 @@
+"""From bar rows to quotes: carry a missing side forward for a while, withhold a side that lapsed.
+
+A bar row says nothing of a side that did not move in it (its bid or ask is null), so the last word
+on that side holds, up to an age. And a bar's two closes may be of different moments: where they
+cross, the side that did not move is the older one and is not shown to the desk.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.units import NANOS_PER_SECOND
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class QuoteRows:
+    """Quote rows as stored; NaN where a side is null. Any order."""
+
+    ts_ns: NDArray[np.int64]
+    instrument_id: NDArray[np.int32]
+    session: NDArray[np.int32]
+    """Number of the session that the row belongs to; nothing is carried from one into the next."""
+    bid: Floats
+    ask: Floats
+    bid_size: Floats
+    ask_size: Floats
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+    def take(self, order: NDArray[np.int64] | NDArray[np.bool_]) -> "QuoteRows":
+        """Return the rows picked by ``order``, as copies."""
+        return QuoteRows(
+            self.ts_ns[order],
+            self.instrument_id[order],
+            self.session[order],
+            self.bid[order],
+            self.ask[order],
+            self.bid_size[order],
+            self.ask_size[order],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SideCounts:
+    """What was done to the rows."""
+
+    rows: int
+    crossed_as_stored: int
+    """Rows whose own two sides cross."""
+    sides_withheld: int
+    """Sides removed because they crossed a newer one, stored or carried."""
+    sides_carried: int
+    """Null sides filled with the last word on that side."""
+    sides_missing: int
+    """Null sides with no word young enough."""
+
+
+def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[QuoteRows, SideCounts]:
+    """Return rows sorted by time and instrument, each side carried forward within its session.
+
+    Parameters
+    ----------
+    rows
+        Rows as stored.
+    max_age_seconds
+        Longest time that a side is carried, from the row that last named it; None for the whole
+        session. After it the side is NaN with size 0.
+
+    Notes
+    -----
+    A crossed row keeps the side that changed against the instrument's row before it; when both
+    changed, or neither did, both go: nobody can say which is true. A withheld side is not carried.
+    """
+    sorted_rows = rows.take(np.lexsort((rows.ts_ns, rows.instrument_id, rows.session)))
+    new_group = _group_starts(sorted_rows)
+    crossed = sorted_rows.bid > sorted_rows.ask
+    withheld = _withhold_crossed(sorted_rows, crossed, new_group)
+    bid_null, ask_null = np.isnan(sorted_rows.bid), np.isnan(sorted_rows.ask)
+    bid, bid_size, bid_ts = _carry(
+        sorted_rows, sorted_rows.bid, sorted_rows.bid_size, new_group, max_age_seconds
+    )
+    ask, ask_size, ask_ts = _carry(
+        sorted_rows, sorted_rows.ask, sorted_rows.ask_size, new_group, max_age_seconds
+    )
+    # What was withheld stays away in its own row.
+    bid[crossed & bid_null], ask[crossed & ask_null] = np.nan, np.nan
+    clash = bid > ask
+    older_bid, older_ask = clash & (bid_ts <= ask_ts), clash & (ask_ts < bid_ts)
+    bid[older_bid], ask[older_ask] = np.nan, np.nan
+    bid_size[np.isnan(bid)], ask_size[np.isnan(ask)] = 0.0, 0.0
+    counts = SideCounts(
+        rows=len(rows),
+        crossed_as_stored=int(crossed.sum()),
+        sides_withheld=withheld + int(clash.sum()),
+        sides_carried=int((bid_null & ~np.isnan(bid)).sum() + (ask_null & ~np.isnan(ask)).sum()),
+        sides_missing=int(np.isnan(bid).sum() + np.isnan(ask).sum()),
+    )
+    completed = QuoteRows(
+        sorted_rows.ts_ns,
+        sorted_rows.instrument_id,
+        sorted_rows.session,
+        bid,
+        ask,
+        bid_size,
+        ask_size,
+    )
+    return completed.take(np.lexsort((completed.instrument_id, completed.ts_ns))), counts
+
+
+def _group_starts(rows: QuoteRows) -> NDArray[np.bool_]:
+    """True at the first row of every (session, instrument)."""
+    starts = np.ones(len(rows), dtype=np.bool_)
+    starts[1:] = (rows.instrument_id[1:] != rows.instrument_id[:-1]) | (rows.session[1:] != rows.session[:-1])
+    return starts
+
+
+def _withhold_crossed(rows: QuoteRows, crossed: NDArray[np.bool_], new_group: NDArray[np.bool_]) -> int:
+    """Take the side that did not move out of every crossed row; return how many sides went."""
+    at = np.flatnonzero(crossed)
+    if not len(at):
+        return 0
+    before = np.maximum(at - 1, 0)
+    has_before = ~new_group[at]
+    bid_moved = (rows.bid[at] != rows.bid[before]) | (rows.bid_size[at] != rows.bid_size[before])
+    ask_moved = (rows.ask[at] != rows.ask[before]) | (rows.ask_size[at] != rows.ask_size[before])
+    one_moved = has_before & (bid_moved != ask_moved)
+    drop_bid = ~(one_moved & bid_moved)
+    drop_ask = ~(one_moved & ask_moved)
+    rows.bid[at[drop_bid]] = np.nan
+    rows.ask[at[drop_ask]] = np.nan
+    return int(drop_bid.sum() + drop_ask.sum())
+
+
+def _carry(
+    rows: QuoteRows, price: Floats, size: Floats, new_group: NDArray[np.bool_], max_age_seconds: float | None
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Return price, size and time of the last word on one side, as known at each row."""
+    position = np.arange(len(price), dtype=np.int64)
+    start = np.maximum.accumulate(np.where(new_group, position, 0)) if len(price) else position
+    last = np.maximum.accumulate(np.where(np.isnan(price), -1, position)) if len(price) else position
+    known = last >= start
+    source = np.where(known, last, 0)
+    word_ts = rows.ts_ns[source]
+    if max_age_seconds is not None:
+        known &= rows.ts_ns - word_ts <= round(max_age_seconds * NANOS_PER_SECOND)
+    filled = np.where(known, price[source], np.nan) if len(price) else price.copy()
+    sizes = np.where(known, size[source], 0.0) if len(price) else size.copy()
+    return filled, np.nan_to_num(sizes), word_ts

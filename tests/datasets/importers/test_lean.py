@@ -1,0 +1,223 @@
+import json
+import math
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.lean import import_lean, read_factor_file, set_name
+from scalpdesk.datasets.importers.lean_files import find_files, lean_root
+from scalpdesk.datasets.store import connect, day_file, read_manifest
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+
+
+def rows_of(path: Path, columns: str) -> list[tuple]:
+    return connect().execute(f"SELECT {columns} FROM read_parquet(?)", [str(path)]).fetchall()
+
+
+KNOWN_AT = "strftime(ts, '%Y-%m-%d %H:%M:%S'), strftime(bar_start, '%Y-%m-%d %H:%M:%S')"
+
+
+def test_a_share_quote_is_scaled_and_known_when_its_bar_ends(small_lean, tmp_path):
+    import_lean(tmp_path / "cat", small_lean)
+    path = day_file(tmp_path / "cat", "lean", "quotes", "XYZ", "2015-12-23")
+    assert rows_of(path, f"{KNOWN_AT}, symbol, bid_open, bid, bid_size, ask_high, ask, ask_size") == [
+        ("2015-12-23 14:31:00", "2015-12-23 14:30:00", "XYZ", 100.0, 100.05, 300.0, 100.3, 100.25, 200.0),
+        ("2015-12-23 14:32:00", "2015-12-23 14:31:00", "XYZ", 100.05, 100.05, 100.0, None, None, 0.0),
+    ]
+
+
+def test_options_carry_occ_symbols_and_a_missing_side_stays_null(small_lean, tmp_path):
+    import_lean(tmp_path / "cat", small_lean)
+    path = day_file(tmp_path / "cat", "lean", "option_quotes", "XYZ", "2015-12-23")
+    assert rows_of(path, 'symbol, root, expiry::VARCHAR, strike, "right", style, bid, ask, ask_size') == [
+        ("XYZ151224C00100000", "XYZ", "2015-12-24", 100.0, "C", "american", 1.6, 1.75, 9.0),
+        ("XYZ151224P00097500", "XYZ", "2015-12-24", 97.5, "P", "american", None, 0.5, 12.0),
+    ]
+
+
+def test_index_levels_run_on_chicago_time_and_are_not_scaled(small_lean, tmp_path):
+    import_lean(tmp_path / "cat", small_lean)
+    path = day_file(tmp_path / "cat", "lean", "index_levels", "SPX", "2021-01-04")
+    assert rows_of(path, f"{KNOWN_AT}, open, close") == [
+        ("2021-01-04 14:31:00", "2021-01-04 14:30:00", 3764.61, 3766.63)
+    ]
+
+
+def test_futures_run_on_utc_and_are_not_scaled(small_lean, tmp_path):
+    import_lean(tmp_path / "cat", small_lean)
+    path = day_file(tmp_path / "cat", "lean", "trades", "ES", "2013-10-07")
+    assert rows_of(path, f"{KNOWN_AT}, symbol, close") == [
+        ("2013-10-07 00:01:00", "2013-10-07 00:00:00", "ES_201312", 1676.5)
+    ]
+
+
+def test_the_market_hours_database_decides_the_zone(small_lean, tmp_path):
+    database = small_lean / "market-hours" / "market-hours-database.json"
+    database.parent.mkdir()
+    database.write_text(json.dumps({"entries": {"Future-cme-ES": {"dataTimeZone": "America/New_York"}}}))
+    import_lean(tmp_path / "cat", small_lean, only=["future"])
+    path = day_file(tmp_path / "cat", "lean", "trades", "ES", "2013-10-07")
+    assert rows_of(path, KNOWN_AT) == [("2013-10-07 04:01:00", "2013-10-07 04:00:00")]
+
+
+def test_factor_files_become_dividends_and_splits_on_the_next_session(small_lean):
+    actions = read_factor_file(small_lean / "equity" / "usa" / "factor_files" / "xyz.csv")
+    assert [(str(day), kind, amount) for day, kind, amount in actions] == [
+        ("2015-06-02", "split", Decimal("0.5")),
+        ("2015-12-21", "dividend", Decimal("1.000")),
+    ]
+
+
+def test_rates_are_turned_from_percent_into_continuous_fractions(small_lean, tmp_path):
+    import_lean(tmp_path / "cat", small_lean)
+    rows = rows_of(day_file(tmp_path / "cat", "lean", "rates", "USD", "all"), "date::VARCHAR, rate")
+    assert rows == [
+        ("2015-01-01", math.log(1.0075)),
+        ("2015-12-17", pytest.approx(math.log(1.01), abs=1e-15)),
+    ]
+
+
+def test_the_report_and_the_manifest_say_what_came(small_lean, tmp_path):
+    (report,) = import_lean(tmp_path / "cat", small_lean, only=["xyz"])
+    assert report.files_read == 3
+    assert report.rows == {
+        "quotes/XYZ": 2,
+        "trades/XYZ": 1,
+        "option_quotes/XYZ": 2,
+        "corporate_actions/XYZ": 2,
+        "rates/USD": 2,
+    }
+    manifest = read_manifest(tmp_path / "cat", "lean")
+    assert manifest.underlyings.keys() == {"XYZ"}
+    assert manifest.underlyings["XYZ"].sessions == ("2015-12-23",)
+    assert manifest.underlyings["XYZ"].instruments == 3
+    assert manifest.rows == 5
+    assert any("market-hours-database" in note for note in report.notes)
+
+
+def test_importing_twice_changes_nothing_and_adds_up_with_another_part(small_lean, tmp_path):
+    cat = tmp_path / "cat"
+    import_lean(cat, small_lean, only=["xyz"])
+    once = (cat / "lean" / "manifest.json").read_bytes()
+    import_lean(cat, small_lean, only=["xyz"])
+    assert (cat / "lean" / "manifest.json").read_bytes() == once
+    import_lean(cat, small_lean, only=["index"])
+    assert read_manifest(cat, "lean").underlyings.keys() == {"XYZ", "SPX"}
+
+
+def test_hourly_bars_of_many_days_go_to_a_set_of_their_own(tmp_path, small_lean):
+    folder = small_lean / "equity" / "usa" / "hour"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "xyz.zip", "w") as archive:
+        archive.writestr(
+            "xyz.csv", "20141231 15:00,10000,10100,9900,10050,5\n20150102 09:00,10000,10100,9900,10050,5\n"
+        )
+    reports = import_lean(tmp_path / "cat", small_lean, only=["hour"])
+    assert [report.name for report in reports] == ["lean-hour"]
+    assert read_manifest(tmp_path / "cat", "lean-hour").bar_seconds == 3600
+    first = day_file(tmp_path / "cat", "lean-hour", "trades", "XYZ", "2014")
+    assert rows_of(first, f"{KNOWN_AT}, close") == [("2014-12-31 21:00:00", "2014-12-31 20:00:00", 1.005)]
+    assert day_file(tmp_path / "cat", "lean-hour", "trades", "XYZ", "2015").is_file()
+
+
+def test_set_names_by_resolution():
+    assert [set_name("lean", r) for r in ("minute", "second", "daily")] == [
+        "lean",
+        "lean-second",
+        "lean-daily",
+    ]
+
+
+def test_a_folder_that_is_not_leans_is_refused_with_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match="not LEAN's Data folder") as refused:
+        lean_root(tmp_path)
+    assert refused.value.where == str(tmp_path)
+    assert "import lean" in refused.value.fix
+
+
+def test_the_parent_of_the_data_folder_is_accepted(small_lean):
+    assert lean_root(small_lean.parent) == small_lean
+
+
+def test_a_misspelt_filter_names_the_nearest_word(small_lean):
+    with pytest.raises(DataError, match="nothing to import") as refused:
+        find_files(small_lean, ["opton"])
+    assert refused.value.nearest == "option"
+
+
+def test_a_damaged_zip_is_named_and_earlier_days_are_kept(small_lean, tmp_path):
+    bad = small_lean / "option" / "usa" / "minute" / "xyz" / "20151224_quote_american.zip"
+    bad.write_bytes(b"PK\x03\x04 not a zip any more")
+    with pytest.raises(DataError, match="not a readable zip") as refused:
+        import_lean(tmp_path / "cat", small_lean, only=["option"])
+    assert refused.value.where == str(bad)
+    assert day_file(tmp_path / "cat", "lean", "option_quotes", "XYZ", "2015-12-23").is_file()
+
+
+def test_a_row_that_is_no_bar_is_refused_with_its_file(small_lean, tmp_path):
+    bad = small_lean / "equity" / "usa" / "minute" / "xyz" / "20151224_trade.zip"
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("20151224_xyz_minute_trade.csv", "34200000,abc,1,1,1,1\n")
+    with pytest.raises(DataError, match="not what LEAN writes") as refused:
+        import_lean(tmp_path / "cat", small_lean, only=["equity"])
+    assert refused.value.where == str(bad)
+
+
+TIDY = [
+    ("goog_2015-12/options_quote", "option_quotes/GOOG/*"),
+    ("goog_2015-12/options_trade", "option_trades/GOOG/*"),
+    ("goog_2015-12/options_openinterest", "open_interest/GOOG/*"),
+    ("goog_2015-12/underlying_quote", "quotes/GOOG/*"),
+    ("goog_2015-12/underlying_trade", "trades/GOOG/*"),
+    ("spxw_2021-01/options_quote", "option_quotes/SPXW/*"),
+    ("spxw_2021-01/options_trade", "option_trades/SPXW/*"),
+    ("spxw_2021-01/options_openinterest", "open_interest/SPXW/*"),
+    ("spxw_2021-01/index_trade", "index_levels/SPX/*"),
+    ("spx_2021-01/options_quote", "option_quotes/SPX/*"),
+    ("spx_2021-01/options_trade", "option_trades/SPX/*"),
+    ("spx_2021-01/options_openinterest", "open_interest/SPX/*"),
+    ("spy_2023-08-03/options_quote", "option_quotes/SPY/*"),
+    ("spy_2023-08-03/options_trade", "option_trades/SPY/*"),
+    ("spy_2023-08-03/underlying_quote", "quotes/SPY/2023*"),
+    ("spy_2023-08-03/underlying_trade", "trades/SPY/2023*"),
+    ("spy_bars_2013-10/underlying_quote", "quotes/SPY/2013*"),
+    ("spy_bars_2013-10/underlying_trade", "trades/SPY/2013*"),
+    ("es_bars_2013/futures_trade", "trades/ES/*"),
+]
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize(("tidy", "ours"), TIDY)
+def test_every_row_and_value_equals_the_tidy_files(tidy, ours, recorded_catalog):
+    connection = connect()
+    expected = f"read_parquet('{SHARED / tidy}.parquet')"
+    columns = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {expected}").fetchall()]
+    theirs = ", ".join(f'"{column}"' for column in columns)
+    mine = ", ".join("root AS underlying" if column == "underlying" else f'"{column}"' for column in columns)
+    left = f"SELECT {theirs} FROM {expected}"
+    right = f"SELECT {mine} FROM read_parquet('{recorded_catalog}/lean/{ours}.parquet')"
+    counts = connection.execute(
+        f"SELECT (SELECT count(*) FROM ({left})), (SELECT count(*) FROM ({right})), "
+        f"(SELECT count(*) FROM ({left} EXCEPT ALL {right})), (SELECT count(*) FROM ({right} EXCEPT ALL {left}))"
+    ).fetchall()[0]
+    assert counts[0] > 0
+    assert counts == (counts[0], counts[0], 0, 0)
+
+
+@pytest.mark.recorded
+def test_spy_dividends_of_2019_are_those_that_were_paid(recorded_catalog):
+    rows = rows_of(
+        day_file(recorded_catalog, "lean", "corporate_actions", "SPY", "all"),
+        "ex_date::VARCHAR, amount::DOUBLE",
+    )
+    # State Street, SPY distribution history: ex-date and dollars a share.
+    assert [row for row in rows if row[0].startswith("2019")] == [
+        ("2019-03-15", 1.233),
+        ("2019-06-21", 1.432),
+        ("2019-09-20", 1.384),
+        ("2019-12-20", 1.57),
+    ]
