@@ -50,7 +50,16 @@ def by_name(band):
 class TestEveryBand:
     @pytest.mark.parametrize("band", ALL_BANDS, ids=by_name)
     @pytest.mark.parametrize(
-        "field", ["net_delta_shares", "gamma_shares_per_usd", "spot", "years", "vol", "own_cost_fraction"]
+        "field",
+        [
+            "net_delta_shares",
+            "gamma_shares_per_usd",
+            "spot",
+            "years",
+            "vol",
+            "own_cost_fraction",
+            "seconds_since_hedge",
+        ],
     )
     def test_refuses_what_is_not_a_number(self, band, field):
         with pytest.raises(ArgumentError, match="finite") as refusal:

@@ -103,6 +103,7 @@ def check_inputs(inputs: HedgeInputs) -> None:
         "vol",
         "rate",
         "own_cost_fraction",
+        "seconds_since_hedge",
     ):
         value = getattr(inputs, field)
         if not math.isfinite(value):
