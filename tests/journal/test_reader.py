@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from scalpdesk.core.errors import JournalError
+from scalpdesk.core.events import OperatorEvent
 from scalpdesk.journal import codec, frames
 from scalpdesk.journal.codec import JournalSeal, JournalTotals, encode_events, encode_seal
 from scalpdesk.journal.frames import FRAME_BYTES, GENESIS, SEGMENT_BYTES, RecordKind
@@ -196,6 +197,9 @@ def test_payloads_of_another_form_are_refused_when_read(tmp_path, header, quote)
     write_by_hand(path, [start, (RecordKind.EVENTS, b"\x91\x01", 1)])
     with pytest.raises(JournalError, match="another form"):
         list(JournalReader(tmp_path).steps())
+    write_by_hand(path, [start, (RecordKind.EVENTS, b"\x90", 0)])
+    with pytest.raises(JournalError, match="batch of events is empty"):
+        list(JournalReader(tmp_path).steps())
     write_by_hand(path, [start, (RecordKind.OUTPUTS, b"\x90", 0)])
     with pytest.raises(JournalError, match="without an event"):
         list(JournalReader(tmp_path).steps())
@@ -231,8 +235,41 @@ def test_the_header_alone_can_be_read_of_a_run_that_is_damaged_later(run_dir, he
     path.write_bytes(spoiled)
     with pytest.raises(JournalError, match="damaged"):
         peek_header(run_dir)
+    write_by_hand(path, [(RecordKind.HEADER, b"\x01", 1)])
+    with pytest.raises(JournalError, match="another form"):
+        peek_header(run_dir)
     path.write_bytes(spoiled[:SEGMENT_BYTES])
     with pytest.raises(JournalError, match="whole header"):
         peek_header(run_dir)
     with pytest.raises(JournalError, match="cannot be read"):
         peek_header(run_dir / "absent")
+
+
+def test_a_record_of_a_newer_schema_in_a_file_of_ours_is_named(tmp_path, header, monkeypatch):
+    path = tmp_path / "journal-000001.sdj"
+    head = frames.pack_segment_header(1, 0, GENESIS)
+    monkeypatch.setattr(frames, "SCHEMA", 7)
+    payload = codec.encode_header(header)
+    frame, _ = frames.pack_record(RecordKind.HEADER, payload, 1, 0, GENESIS)
+    monkeypatch.undo()
+    path.write_bytes(head + frame + payload)
+    with pytest.raises(JournalError, match="the record has schema 7"):
+        JournalReader(tmp_path)
+
+
+def test_a_marker_inside_a_torn_record_is_no_later_record(tmp_path, header, quote):
+    run_dir = tmp_path / "r"
+    writer = JournalWriter.create(run_dir, header)
+    writer.flush()
+    kept = JournalReader(run_dir).end.position
+    lookalike = (frames.MARKER * 40).decode("latin-1")
+    writer.add_event(OperatorEvent(1, 1, lookalike, lookalike, lookalike))
+    writer.abandon()
+    path = run_dir / "journal-000001.sdj"
+    whole = bytearray(path.read_bytes())
+    position = kept + FRAME_BYTES + 20
+    whole[position : position + 240] = frames.MARKER * 60
+    path.write_bytes(whole[:-1])
+    reader = JournalReader(run_dir)
+    assert reader.end.position == kept
+    assert reader.recovered.dropped_bytes == len(whole) - 1 - kept

@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from scalpdesk.core.errors import JournalError, StopError
+from scalpdesk.core.errors import JournalError
+from scalpdesk.journal.disk import disk_refused
 
 
 class LockHolder(msgspec.Struct, frozen=True):
@@ -37,29 +39,37 @@ class RunLock:
 
     def __init__(self, run_dir: Path, started_ns: int) -> None:
         self.path = run_dir / "journal.lock"
+        self._descriptor = -1
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._take(run_dir)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, msgspec.json.encode(LockHolder(os.getpid(), started_ns)), 0)
         except OSError as error:
-            raise StopError(
-                f"the run's lock cannot be opened: {error.strerror}", where=str(self.path), value=error.errno
-            ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._descriptor, 4096, 0).decode("utf-8", "replace") or "not named yet"
-            os.close(self._descriptor)
-            raise JournalError(
-                "another process writes this run's journal",
-                where=str(run_dir),
-                value=holder,
-                fix="stop that process, or start with another run id",
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, msgspec.json.encode(LockHolder(os.getpid(), started_ns)), 0)
+            self._close()
+            raise disk_refused("lock", self.path, error) from error
 
     def release(self) -> None:
         """Let go; a second call does nothing. The file stays, because deleting it would be a race."""
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):  # the holder's name is for people; the lock itself goes with the file
+                os.ftruncate(self._descriptor, 0)
+            self._close()
+
+    def _take(self, run_dir: Path) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._descriptor, 4096, 0).decode("utf-8", "replace")
+            self._close()
+            raise JournalError(
+                "another process writes this run's journal",
+                where=str(run_dir),
+                value=holder or "not named yet",
+                fix="stop that process, or start with another run id",
+            ) from error
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

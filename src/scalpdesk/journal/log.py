@@ -4,7 +4,6 @@ The contract with the runner: hand in each event before the engine handles it, h
 after, and send nothing to a venue before :meth:`JournalWriter.add_outputs` has returned.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,7 @@ from scalpdesk.journal.codec import (
     encode_outputs,
     encode_seal,
 )
-from scalpdesk.journal.disk import disk_refused, sync_folder
+from scalpdesk.journal.disk import SegmentFile, disk_refused
 from scalpdesk.journal.frames import (
     GENESIS,
     RecordKind,
@@ -38,6 +37,8 @@ from scalpdesk.journal.reader import JournalReader, RecoveryNote
 BATCH_EVENTS = 4096
 """Events that are encoded in one call when none of them caused outputs."""
 SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
+RESERVE_BYTES = 8 * 1024 * 1024
+"""Room that a durable journal sets aside ahead of its writing."""
 _BUFFER_BYTES = 1 << 20
 DURABILITIES = ("commands", "none")
 
@@ -75,8 +76,8 @@ class JournalWriter:
         self._pending: list[Event] = []
         self.append = self._pending.append
         self._buffer = bytearray()
-        self._descriptor = -1
-        self._path = segment_path(run_dir, 0)
+        self._file = SegmentFile(segment_path(run_dir, 0), -1, 0, 0)  # closed until one is opened
+        self._reserve_bytes = RESERVE_BYTES if self._is_durable else 0
         self._segment = 0
         self._segment_bytes = 0
         self._sequence = 0
@@ -194,14 +195,13 @@ class JournalWriter:
             return
         self._write_batch()
         if not self._awaits_outputs:
-            raise InvariantError("outputs need an event that caused them", where=str(self._path))
+            raise InvariantError("outputs need an event that caused them", where=str(self.run_dir))
         payload = encode_outputs(outputs)
         self.decisions.add_encoded(payload)
         self._add_record(RecordKind.OUTPUTS, payload, len(outputs))
         if self._is_durable:
-            self._write_out()
-            if any(isinstance(output, SubmitOrder | CancelOrder) for output in outputs):
-                self._sync()
+            has_command = any(isinstance(output, SubmitOrder | CancelOrder) for output in outputs)
+            self._write_out(is_synced=has_command)
 
     def flush(self) -> None:
         """Write everything pending; with ``durability="commands"`` it is on disk on return.
@@ -212,9 +212,7 @@ class JournalWriter:
             When the disk refuses.
         """
         self._write_batch()
-        self._write_out()
-        if self._is_durable:
-            self._sync()
+        self._write_out(is_synced=self._is_durable)
 
     def close(self, summary: dict[str, Any] | None = None) -> None:
         """Seal the journal and let go of the folder; a second call does nothing.
@@ -267,7 +265,7 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failure
         if self._is_closed:
-            raise StopError("the journal is closed", where=str(self._path))
+            raise StopError("the journal is closed", where=str(self.run_dir))
         if self._segment_bytes >= self._segment_limit:
             self._roll()
         frame, digest = pack_record(kind, payload, items, self._sequence, self._previous)
@@ -279,7 +277,7 @@ class JournalWriter:
         self._awaits_outputs = kind is RecordKind.EVENTS
         self._count(kind, items)
         if len(self._buffer) >= _BUFFER_BYTES:
-            self._write_out()
+            self._write_out(is_synced=False)
 
     def _count(self, kind: RecordKind, items: int) -> None:
         was = self._totals
@@ -289,22 +287,14 @@ class JournalWriter:
             self._totals = JournalTotals(was.events, was.outputs + items, was.output_records + 1)
 
     def _roll(self) -> None:
-        self._write_out()
-        self._sync()
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._write_out(is_synced=self._is_durable)
+        self._file.close()
         self._open_segment()
 
     def _open_segment(self) -> None:
         self._segment += 1
-        self._path = segment_path(self.run_dir, self._segment)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o644)
-            if self._is_durable:
-                sync_folder(self.run_dir)
-        except OSError as error:
-            raise self._fail("open", error) from error
+        path = segment_path(self.run_dir, self._segment)
+        self._file = SegmentFile.create(path, reserve_bytes=self._reserve_bytes, is_durable=self._is_durable)
         head = pack_segment_header(self._segment, self._sequence, self._previous)
         self._buffer += head
         self._segment_bytes = len(head)
@@ -313,53 +303,38 @@ class JournalWriter:
         self.recovered = reader.recovered
         end = reader.end
         self._segment = end.segment
-        self._path = segment_path(self.run_dir, end.segment)
         self._sequence = end.sequence
         self._previous = end.digest
         self._segment_bytes = end.position
         self._awaits_outputs = end.last_kind == RecordKind.EVENTS
         self._totals = reader.totals
         self.decisions = reader.decisions
-        try:
-            for number in segment_numbers(self.run_dir):
-                if number > end.segment:
-                    segment_path(self.run_dir, number).unlink()
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-            os.ftruncate(self._descriptor, end.position)
-            os.lseek(self._descriptor, end.position, os.SEEK_SET)
-            os.fsync(self._descriptor)
-            sync_folder(self.run_dir)
-        except OSError as error:
-            raise self._fail("reopen", error) from error
+        for number in segment_numbers(self.run_dir):
+            if number > end.segment:  # begun, but without a whole header
+                segment_path(self.run_dir, number).unlink()
+        self._file = SegmentFile.reopen(
+            segment_path(self.run_dir, end.segment),
+            end.position,
+            reserve_bytes=self._reserve_bytes,
+            is_durable=self._is_durable,
+        )
 
-    def _write_out(self) -> None:
+    def _write_out(self, *, is_synced: bool) -> None:
+        """Hand the buffer to the operating system; after a failure nothing is ever written again."""
         if self._failure is not None:
             raise self._failure
-        waiting = memoryview(self._buffer)
-        self._buffer = bytearray()
+        data, self._buffer = self._buffer, bytearray()
         try:
-            while waiting:
-                waiting = waiting[os.write(self._descriptor, waiting) :]
-        except OSError as error:
-            raise self._fail("write", error) from error
-
-    def _sync(self) -> None:
-        if not self._is_durable:
-            return
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise self._fail("fdatasync", error) from error
-
-    def _fail(self, call: str, error: OSError) -> StopError:
-        self._failure = disk_refused(call, self._path, error)
-        return self._failure
+            self._file.write(data)
+            if is_synced:
+                self._file.sync()
+        except StopError as refused:
+            self._failure = refused
+            raise
 
     def _let_go(self) -> None:
         self._is_closed = True
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
         self._lock.release()
 
 

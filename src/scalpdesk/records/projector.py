@@ -53,7 +53,7 @@ def project_missing(runs_dir: Path, store: Store, progress: Progress | None = No
     """
     with store.session() as session:
         rows = session.execute(select(RunRow.run_id, RunRow.sealed))
-        is_sealed = {run_id: sealed for run_id, sealed in rows}
+        is_sealed = {row.run_id: row.sealed for row in rows}
     refused: dict[str, str] = {}
     for folder in run_dirs(runs_dir):
         if is_sealed.get(folder.name):
