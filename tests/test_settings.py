@@ -117,6 +117,10 @@ def test_a_slip_in_dotenv_is_named(load, tmp_path):
     assert caught.value.nearest == "HEDGING_DELTA_THRESHOLD"
 
 
+def test_the_short_name_of_the_catalogue(load):
+    assert load(environ={"SCALPDESK_CATALOG": "/data"}).config.data.catalog == "/data"
+
+
 def test_unrelated_names_in_dotenv_pass(load, tmp_path):
     (tmp_path / ".env").write_text("DATABASE_URL=x\nTRADING_DESK=y\n")
     assert load().strategy_config == Config()

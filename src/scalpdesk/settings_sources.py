@@ -45,6 +45,9 @@ LEGACY_NAMES: dict[str, KeyPath] = {
 }
 """Names that users of earlier programs have in their environment, and the keys they set."""
 
+SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
+"""Names with the desk's prefix that are not written SECTION__KEY."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -211,7 +214,10 @@ def read_environment(environ: Mapping[str, str], label: str = "environment") -> 
     ]
     own = [
         Entry(
-            tuple(name.removeprefix(ENVIRONMENT_PREFIX).split("__")), value, f"{label} {name}", is_text=True
+            SHORT_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).split("__")),
+            value,
+            f"{label} {name}",
+            is_text=True,
         )
         for name, value in environ.items()
         if name.startswith(ENVIRONMENT_PREFIX) and value

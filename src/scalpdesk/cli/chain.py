@@ -114,20 +114,14 @@ def _load(
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> "MarketTape":
+    from scalpdesk.assembly import load_market
     from scalpdesk.settings import load_settings
 
-    config = load_settings(
-        config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd()
-    ).config
-    if data_set == EMBEDDED:
-        from scalpdesk.datasets.reconstructed import reconstruct
-
-        return reconstruct(day, seed=config.simulation.seed if seed is None else seed, underlying=symbol)
-    if seed is not None:
+    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    if data_set != EMBEDDED and seed is not None:
         raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
-    from scalpdesk.datasets.catalog import load_tape
-
-    return load_tape(Path(config.data.catalog), data_set, underlying=symbol, start=day, end=day)
+    path_seed = settings.config.simulation.seed if seed is None else seed
+    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
 
 
 def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict[str, Any]:

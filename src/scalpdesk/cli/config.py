@@ -1,6 +1,7 @@
 """``scalpdesk config``: what the desk would run with, and where each value comes from."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_options
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.settings import LoadedSettings, load_settings
+from scalpdesk.strategies.base import find_strategy
 
 DEFAULT_STRATEGY = "gamma-scalper"
 
@@ -66,6 +68,8 @@ def show(
 def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """Check every key and value; exit 2 names all that are wrong."""
     loaded = _load(strategy, config_file, overrides)
+    build: Callable[[Any], object] = find_strategy(strategy)
+    build(loaded.strategy_config)  # what only the strategy itself can check: a band's own settings, say
     changed = {key: source for key, source in loaded.sources.items() if source != "default"}
     if as_json:
         print_json(

@@ -1,0 +1,117 @@
+import json
+from datetime import date, time
+
+import numpy as np
+import pytest
+
+from scalpdesk.cli.chain import chain_document
+from scalpdesk.cli.main import main
+from scalpdesk.core.errors import DataError
+from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve
+from scalpdesk.pricing import greeks
+
+DAY, EXPIRY = date(2018, 2, 5), date(2018, 2, 9)
+NOON = new_york_ns(DAY, time(12, 0))
+RATE = 0.02
+SPOT = 100.0
+
+
+@pytest.fixture
+def tape():
+    """Four options at a volatility of 30 %, one without a bid, one never quoted; later rows are nonsense."""
+    book = InstrumentBook([Equity("XYZ")])
+    symbols = ["XYZ180209C00100000", "XYZ180209P00100000", "XYZ180209C00105000", "XYZ180209P00105000"]
+    contracts = [us_option(symbol) for symbol in symbols]
+    ids = [book.add(contract) for contract in contracts]
+    years = (new_york_ns(EXPIRY, time(16, 0)) - NOON) / 1e9 / 86_400 / 365
+    fair = [
+        float(greeks(SPOT, float(c.strike), years, 0.3, c.is_call, rate=RATE).price) for c in contracts[:2]
+    ]
+    rows = [
+        (NOON - 2, 0, SPOT - 0.01, SPOT + 0.01),
+        (NOON - 1, ids[0], fair[0] - 0.05, fair[0] + 0.05),
+        (NOON - 1, ids[1], fair[1] - 0.05, fair[1] + 0.05),
+        (NOON, ids[2], float("nan"), 0.05),
+        (NOON + 1, 0, 1.0, 2.0),
+        (NOON + 1, ids[0], 1.0, 2.0),
+        (NOON + 1, ids[3], 1.0, 2.0),
+    ]
+    columns = list(zip(*rows, strict=True))
+    return MarketTape(
+        name="made",
+        kind="recorded",
+        underlying="XYZ",
+        sessions=(session_on(DAY),),
+        instruments=book,
+        quotes=QuoteColumns(
+            np.array(columns[0], dtype=np.int64),
+            np.array(columns[1], dtype=np.int32),
+            np.array(columns[2]),
+            np.array(columns[3]),
+            np.ones(len(rows)),
+            np.ones(len(rows)),
+        ),
+        open_interest={symbols[0]: 7},
+        rate_curve=RateCurve((1.0,), (RATE,)),
+    )
+
+
+def test_the_chain_knows_only_what_was_known_by_then(tape):
+    document = chain_document(tape, NOON, None)
+    assert document["spot"] == SPOT
+    assert document["expiry"] == "2018-02-09"
+    call, put, no_bid, never = document["options"]
+    assert call["symbol"] == "XYZ180209C00100000"
+    assert call["open_interest"] == 7
+    assert call["iv"] == pytest.approx(0.3, abs=1e-6)
+    assert put["iv"] == pytest.approx(0.3, abs=1e-6)
+    assert 0.5 < call["delta"] < 0.6
+    assert (no_bid["iv"], no_bid["iv_status"], no_bid["ask"]) == (None, "no_mid", 0.05)
+    assert (never["quote"], never["bid"], never["delta"]) == ("absent", None, None)
+
+
+def test_a_missing_expiry_names_the_nearest(tape):
+    with pytest.raises(DataError) as caught:
+        chain_document(tape, NOON, date(2018, 2, 16))
+    assert caught.value.nearest == "2018-02-09"
+
+
+def test_before_the_first_quote_there_is_no_chain(tape):
+    with pytest.raises(DataError, match="not quoted yet"):
+        chain_document(tape, NOON - 3, None)
+
+
+def test_the_embedded_chain_from_the_command_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["chain", "spy", "--session", "2018-02-05", "--time", "15:00", "--expiry", "2018-03-16"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["data"]["kind"] == "reconstructed"
+    quoted = [option for option in document["options"] if option["iv"] is not None]
+    assert len(quoted) > len(document["options"]) / 2
+    at_the_money = min(quoted, key=lambda option: abs(float(option["strike"]) - document["spot"]))
+    assert 0.1 < at_the_money["iv"] < 1.0
+    assert main([*words, "--strikes", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "reconstructed" in shown
+    assert "expiries: 2018-02-05" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["SPY", "--session", "2018-02-03"], "nearest: 2018-02-02 or 2018-02-05"),
+        (["SPY", "--session", "5 Feb"], "write it as 2018-02-05"),
+        (["SPY", "--time", "noon"], "write it as 15:00"),
+        (["SPY", "--time", "08:00"], "use a time between 09:30 and 16:00"),
+        (["QQQ"], "nearest: SPY"),
+        (["SPY", "--data", "nothing", "--session", "2018-02-05"], "nothing"),
+        (["SPY", "--data", "nothing", "--seed", "1"], "recorded data has no seed"),
+    ],
+)
+def test_wrong_requests_are_refused(words, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["chain", *words]) == 2
+    assert told in capsys.readouterr().err
