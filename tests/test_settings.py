@@ -11,7 +11,8 @@ import pytest
 from scalpdesk import settings
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.settings import ManyConfigError, load_settings
-from scalpdesk.settings_schema import Secret
+from scalpdesk.settings_schema import Schema, Secret
+from scalpdesk.settings_sources import LEGACY_NAMES
 
 
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -295,3 +296,24 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
     assert load(overrides=["straddles=1"]).config_hash == plain
     assert load(overrides=["straddles=2"]).config_hash != plain
     assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
+
+
+def test_the_documentation_names_every_key_and_every_accepted_name():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    schema = Schema(settings.DeskConfig, _config_of, None)
+    keys = {".".join(path) for path in schema.all_paths()} - {"strategies"}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+    assert {name for name in LEGACY_NAMES if f"`{name}`" not in page} == set()
+
+
+def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    values = {
+        "IS_PAPER_TRADING": "true",
+        "INITIALIZATION_MODE": "resume",
+        "MAX_EXPIRATION_DAYS": "99",
+        "MIN_EXPIRATION_DAYS": "31",
+    }
+    for name in LEGACY_NAMES:
+        loaded = load_settings("gamma-scalper", environ={name: values.get(name, "7")}, cwd=tmp_path)
+        assert loaded.sources[".".join(LEGACY_NAMES[name])] == f"environment {name}"

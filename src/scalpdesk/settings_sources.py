@@ -31,6 +31,7 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "THETA_WEIGHT": (*GAMMA_SCALPER, "selection", "theta_weight_days"),
     "PRICE_CHANGE_THRESHOLD": (*GAMMA_SCALPER, "triggers", "price_change_usd"),
     "HEARTBEAT_TRIGGER_SECONDS": (*GAMMA_SCALPER, "triggers", "heartbeat_seconds"),
+    "TRADE_COMMAND_TTL_SECONDS": (*GAMMA_SCALPER, "hedge", "order_ttl_seconds"),
     "DEFAULT_RISK_FREE_RATE": ("rates", "default"),
     "IS_PAPER_TRADING": ("desk", "paper"),
     "STRATEGY_MODE": ("desk", "strategy_mode"),
