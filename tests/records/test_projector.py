@@ -40,7 +40,7 @@ def test_the_run_has_its_summary(projected, header):
     assert (run.run_id, run.strategy, run.venue, run.mode) == ("demo-1", "gamma_scalper", "simulated", "demo")
     assert (run.data_kind, run.session, run.underlying) == ("reconstructed", "2018-02-05", "SPY")
     assert (run.open, run.high, run.low, run.close) == (Decimal("273.45"), Decimal("275.85"), None, None)
-    assert (run.events, run.decisions, run.orders, run.fills, run.hedges) == (15, 3, 2, 5, 1)
+    assert (run.events, run.decisions, run.orders, run.fills, run.hedges) == (15, 3, 2, 3, 1)
     assert str(run.nav_change) == "9.70"
     assert sum(getattr(run, f"pnl_{name}") for name in PNL_PARTS) == run.nav_change
     assert run.pnl_gamma == Decimal("10.20")

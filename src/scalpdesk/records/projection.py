@@ -174,7 +174,7 @@ class Projection:
             "events": self._events,
             "decisions": self._decisions.count,
             "orders": self._orders.count,
-            "fills": self._fills.count,
+            "fills": sum(len(order.executions) for order in self._manager.orders.values()),
             "hedges": self._kinds["hedge"],
             "nav_change": self._nav_change,
             **{f"pnl_{name}": self._parts[name] for name in PNL_PARTS},

@@ -92,6 +92,7 @@ class RunRow(Base):
     decisions: Mapped[int]
     orders: Mapped[int]
     fills: Mapped[int]
+    """Executions of the desk's own orders that stand: not busted, none told twice."""
     hedges: Mapped[int]
     """Hedge decisions that were taken."""
     nav_change: Mapped[Decimal]

@@ -1,0 +1,47 @@
+"""The same store in PostgreSQL: give SCALPDESK_TEST_POSTGRES_URL, an empty database, to run this."""
+
+import os
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select
+
+from scalpdesk.records.projector import project_journal
+from scalpdesk.records.store import alembic_config, open_store
+from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
+
+URL = os.environ.get("SCALPDESK_TEST_POSTGRES_URL")
+pytestmark = pytest.mark.skipif(URL is None, reason="SCALPDESK_TEST_POSTGRES_URL names no database")
+
+
+def all_rows(store):
+    with store.session() as session:
+        return [
+            repr(sorted(row.as_dict().items()))
+            for table in (RunRow, *CHILD_TABLES)
+            for row in session.scalars(select(table).order_by(*table.__table__.primary_key.columns))
+        ]
+
+
+@pytest.fixture
+def postgres():
+    store = open_store(URL)
+    yield store
+    config = alembic_config()
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    store.close()
+
+
+def test_postgresql_holds_the_same_rows_as_sqlite(postgres, store, tmp_path, header, story, write):
+    run_dir = write(tmp_path, header, story)
+    project_journal(run_dir, store)
+    for _ in range(2):
+        project_journal(run_dir, postgres)
+        assert all_rows(postgres) == all_rows(store)
+    with postgres.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
