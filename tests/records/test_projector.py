@@ -5,7 +5,8 @@ import pytest
 from sqlalchemy import func, select
 
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.events import OrderFilled, TimerEvent
+from scalpdesk.core.events import FillBusted, OrderDoubted, OrderFilled, TimerEvent
+from scalpdesk.core.intents import CancelOrder
 from scalpdesk.records.projector import project_journal, project_missing
 from scalpdesk.records.store import (
     load_decisions,
@@ -188,3 +189,41 @@ def test_missing_runs_are_added_and_damage_hides_no_other(tmp_path, header, stor
     project_missing(runs_dir, store, lambda done, total: projected.append((done, total)))
     assert projected[-1] == (15, 15)  # the unsealed one is looked at again, the sealed one is not
     assert projected.count((15, 15)) == 1
+
+
+def test_a_bust_told_twice_or_of_something_unknown_changes_nothing_more(
+    tmp_path, header, story, store, write
+):
+    stamps = (header.started_ns + 20, header.started_ns + 120)
+    busts = [
+        FillBusted("d-2", *stamps, "x-3", "again"),
+        FillBusted("d-2", *stamps, "x-77", "never was"),
+        FillBusted("stranger", *stamps, "y-1", "not ours"),
+        OrderDoubted("d-2", *stamps, "late word"),
+    ]
+    project_journal(write(tmp_path, header, [*story, (busts, ())]), store)
+    fills = load_fills(store, "demo-1")
+    assert [fill.busted for fill in fills] == [False, False, False, True, True]
+    spy, _ = load_positions(store, "demo-1")
+    assert spy.quantity == -90
+    assert load_orders(store, "demo-1")[1].state == "cancelled"
+    assert load_run(store, "demo-1").fills == 3
+
+
+def test_account_lines_and_changes_are_booked_once(tmp_path, header, story, store, write):
+    project_journal(write(tmp_path, header, [*story, story[0], story[-1]]), store)
+    spy, call = load_positions(store, "demo-1")
+    assert (spy.quantity, call.quantity) == (-90, 0)
+
+
+def test_a_cancel_of_an_order_that_is_over_is_no_change(tmp_path, header, story, store, write):
+    late = ([TimerEvent(header.started_ns + 130, header.started_ns + 130, "beat")], (CancelOrder("d-1"),))
+    project_journal(write(tmp_path, header, [*story, late]), store)
+    assert load_orders(store, "demo-1")[0].state == "filled"
+
+
+def test_figures_that_are_no_amounts_are_left_out(tmp_path, header, store, write):
+    odd = msgspec.structs.replace(header, data={"open": "nan", "high": "Infinity", "notes": [float("-inf")]})
+    run = load_run(store, project_journal(write(tmp_path, odd, []), store))
+    assert (run.open, run.high, run.close, run.session) == (None, None, None, None)
+    assert run.data["notes"] == ["-inf"]
