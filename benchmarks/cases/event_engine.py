@@ -7,7 +7,6 @@ from typing import Any
 import work
 from measuring import SMOKE_EVENTS, BenchmarkError, Context, Result, against, alone
 
-NEEDS = ("scalpdesk.engine.trading_engine",)
 BACKTRADER_EVENTS = 100_000
 LEAN_BACKTRADER = "backtrader, observers off"
 

@@ -1,0 +1,117 @@
+"""The dead-band hedger on scalpdesk; prints one JSON line.
+
+The whole path of a backtest: market state, trigger, strategy, risk gate, order manager, simulated exchange,
+ledger, attribution with a mark at every fill and every minute. What is timed is the runner, from the
+columns in to the last output; with a journal, until the journal is sealed.
+
+The account holds a block of shares from the start. Brokers refuse an order that turns a holding from long
+to short, and the exchange's check for that stays on; with the block no hedge ever does.
+"""
+
+import argparse
+import gc
+import json
+import shutil
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from rig import CASH, make_journal, make_runner, make_tape, rss_mb, sizes
+
+from scalpdesk.core.events import OrderFilled, QuoteEvent
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.instruments.contract import Equity
+from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.strategies.base import Proposal
+
+BLOCK = 1_000_000
+
+
+class DeadBand:
+    """Hedge to zero net delta when the band is left."""
+
+    name = "dead-band"
+
+    def __init__(self, pivot_half_ticks, slope_tenths, band):
+        self.pivot_half_ticks = pivot_half_ticks
+        self.slope_tenths = slope_tenths
+        self.pivot = pivot_half_ticks / 200.0
+        self.slope = slope_tenths * 20.0
+        self.band = band
+        self.held = 0
+
+    def start(self, view):
+        self.number = view.underlying
+        return (EveryQuote(self.number),)
+
+    def on_wake(self, view, wake, event):  # noqa: ARG002 - the contract's argument
+        if type(event) is QuoteEvent:
+            mid = (event.bid + event.ask) * 0.5
+            net = self.slope * (mid - self.pivot) + self.held
+            if -self.band < net < self.band:
+                return ()
+            return (self.hedge(mid),)
+        if type(event) is OrderFilled:
+            self.held = int(view.positions.quantity(self.number)) - BLOCK
+        return ()
+
+    def hedge(self, mid):
+        tenths = self.slope_tenths * (round(mid * 200.0) - self.pivot_half_ticks) + 10 * self.held
+        side = Side.SELL if tenths > 0 else Side.BUY
+        intent = OrderIntent(
+            self.number, side, Decimal((abs(tenths) + 5) // 10), Purpose.HEDGE, "net delta left the band"
+        )
+        return Proposal("hedge", ("net delta left the band",), {"net_delta_tenths": tenths}, (intent,))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("quotes", type=Path)
+    parser.add_argument("--journal", type=Path)
+    arguments = parser.parse_args()
+    with np.load(arguments.quotes) as file:
+        quotes = {name: file[name] for name in file.files}
+    count = len(quotes["ts_ns"])
+    bids, asks = quotes["bid_ticks"], quotes["ask_ticks"]
+    displayed = sizes(count, quotes["displayed_shares"])
+    columns = QuoteColumns(
+        quotes["ts_ns"], np.zeros(count, np.int32), bids / 100.0, asks / 100.0, displayed, displayed
+    )
+    tape = make_tape([Equity("SPY")], columns)
+    strategy = DeadBand(
+        int(quotes["pivot_half_ticks"]),
+        int(quotes["delta_tenths_per_half_tick"]),
+        float(quotes["band_shares"]),
+    )
+    journal = None
+    if arguments.journal is not None:
+        shutil.rmtree(arguments.journal, ignore_errors=True)
+        journal = make_journal(arguments.journal, tape)
+    runner, desk = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
+    gc.collect()
+    gc.freeze()
+    began = time.perf_counter()
+    runner.run()
+    if journal is not None:
+        journal.close()
+    seconds = time.perf_counter() - began
+    position = int(desk.positions.quantity(0)) - BLOCK
+    closing = int(bids[-1] if position > 0 else asks[-1])
+    print(
+        json.dumps(
+            {
+                "events": count,
+                "seconds": seconds,
+                "fills": sum(len(order.executions) for order in desk.orders.orders.values()),
+                "position": position,
+                "pnl_cents": int((desk.account.cash - CASH) * 100) + position * closing,
+                "peak_rss_mb": rss_mb(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What our programs share: a desk put together as the product does it, and how its memory is read."""
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from scalpdesk import __version__
+from scalpdesk.backtest.runner import BacktestRunner
+from scalpdesk.core.events import AccountSnapshot, HeldPosition
+from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+
+SESSION = session_on(dt.date(2018, 2, 5))
+CASH = Decimal(1_000_000_000)
+
+
+def make_tape(instruments, columns, *, sessions=(SESSION,)):
+    """A tape of these columns; the first instrument is the underlying."""
+    symbol = instruments[0].symbol
+    return MarketTape("benchmark", "recorded", symbol, tuple(sessions), InstrumentBook(instruments), columns)
+
+
+def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):
+    """Engine, exchange and runner; the account holds `held` shares of the underlying, bought at `price`."""
+    book = tape.instruments
+    market = MarketState(book)
+    gate = RiskGate(RiskLimits(max_orders_per_minute=1_000_000))
+    delta_engine = DeltaEngine(book, market, ContractPricer())
+    number = book.id_of(tape.underlying)
+    desk = Desk(book, market, delta_engine, gate, OrderManager("bench"), number, CASH)
+    known = ()
+    positions = {}
+    if held:
+        positions = {number: Decimal(held)}
+        at_ns = tape.sessions[0].open_ns
+        lines = (HeldPosition(number, Decimal(held), Decimal(f"{price:.4f}")),)
+        known = (AccountSnapshot(at_ns, at_ns, CASH, lines),)
+    exchange = SimulatedExchange(
+        book, SimulatedAccount(CASH, positions), fill_model("cross"), fill_model("cross")
+    )
+    return BacktestRunner(tape, TradingEngine(desk, strategy), exchange, journal, known_at_open=known), desk
+
+
+def make_journal(folder, tape):
+    """The journal as a backtest keeps it: checksummed and chained, not synced to disk at each command."""
+    header = JournalHeader(
+        schema=SCHEMA,
+        run_id=folder.name,
+        strategy="benchmark",
+        venue="simulated",
+        mode="backtest",
+        config={},
+        config_hash="",
+        build=__version__,
+        instruments=tuple(tape.instruments),
+        sessions=tape.sessions,
+        data={"name": tape.name},
+        started_ns=0,
+    )
+    return JournalWriter.create(folder, header, durability="none")
+
+
+def sizes(count, shares):
+    """A column of one displayed size."""
+    return np.full(count, float(shares))
+
+
+def rss_mb(field="VmHWM"):
+    """Memory of this program: the most it held (``VmHWM``) or what it holds now (``VmRSS``)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
