@@ -27,8 +27,8 @@ def contracts(market):
     [
         # Monday: expires today, then Wednesday and Friday; third Fridays of March and April.
         (CRASH, ["2018-02-05", "2018-02-07", "2018-02-09", "2018-03-16", "2018-04-20"]),
-        # Thursday before Good Friday 2014-04-18: the Friday weekly expires on this Thursday; 16 May is 29 days
-        # away, one too few.
+        # Thursday before Good Friday 2014-04-18: the Friday weekly expires on this Thursday; 16 May is 29
+        # days away, one too few.
         (date(2014, 4, 17), ["2014-04-17", "2014-04-21", "2014-04-23", "2014-06-20"]),
         # Friday before Martin Luther King Day: the Monday weekly moves to Tuesday.
         (date(2018, 1, 12), ["2018-01-12", "2018-01-16", "2018-01-17", "2018-02-16", "2018-03-16"]),

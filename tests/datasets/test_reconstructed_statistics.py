@@ -8,6 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.reconstructed_chain import listed_expiries
 from scalpdesk.datasets.reconstructed_statistics import embedded_market_statistics
 
 SESSIONS = [
@@ -22,7 +23,13 @@ HALF_DAYS = {date(2014, 11, 28), date(2015, 12, 24), date(2018, 7, 3), date(2017
 
 @cache
 def measured(day, seed):
-    return embedded_market_statistics(reconstruct(day, seed=seed))
+    """With the longest expiry alone: the path is the same and the tape is built in a third of the time."""
+    return embedded_market_statistics(reconstruct(day, seed=seed, expiries=listed_expiries(day)[-1:]))
+
+
+@cache
+def whole(day):
+    return embedded_market_statistics(reconstruct(day))
 
 
 def all_measured():
@@ -78,7 +85,7 @@ def test_seconds_are_neither_frozen_nor_bouncing():
 
 
 def test_quotes_look_like_the_recorded_ones():
-    row = measured(date(2016, 3, 10), 1)
+    row = whole(date(2016, 3, 10))
     assert row.spread_usd == pytest.approx(0.01)
     assert 3_900 <= row.size_shares <= 6_700
     assert 0.95 <= row.quotes_per_second <= 0.99
@@ -89,7 +96,7 @@ def test_quotes_look_like_the_recorded_ones():
 
 
 def test_spreads_widen_when_the_vix_is_high():
-    calm, wild = measured(date(2017, 5, 1), 1), measured(date(2018, 2, 5), 1)
+    calm, wild = whole(date(2017, 5, 1)), whole(date(2018, 2, 5))
     assert wild.near_options.median_spread_usd > 2.0 * calm.near_options.median_spread_usd
     assert wild.near_options.median_size_contracts < calm.near_options.median_size_contracts
 

@@ -35,7 +35,7 @@ and 4.2 (3.6 to 4.5 by day) with it, and autocorrelation of absolute returns of 
 QUOTE_STICKINESS_CENTS = 0.35
 """How far the value must leave the displayed cent before the quote follows. With it the SPY mid changes
 in about 0.2 to 0.35 of all seconds, as recorded 2013-10-07..11 (0.18 to 0.34), and second-by-second
-variance is about 1.1 times the minute-by-minute one (recorded 1.0 to 1.2), not the 1.4 of plain rounding."""
+variance is about that of minutes (recorded 1.03 to 1.19 of it), not the 1.4 times of plain rounding."""
 
 # The share's quotes and prints ----------------------------------------------------------------------
 UNDERLYING_QUOTE_PROBABILITY = 0.97
@@ -44,7 +44,8 @@ UNDERLYING_TRADE_PROBABILITY = 0.74
 """Share of seconds with a print: 14432 to 19516 of 23400, the same sessions."""
 UNDERLYING_SIZE_MEDIAN_SHARES = 5300.0
 UNDERLYING_SIZE_LOG_SD = 0.8
-"""Displayed size: medians by day 3900 to 6700 shares; quartiles 3300 and 9200 on 2013-10-07."""
+"""Displayed size on SPY 2013-10-07..11: medians by day 4000 to 6700 shares; quartiles 3300 and 9200 on
+2013-10-07."""
 UNDERLYING_SIZE_PERSISTENCE = 0.9
 """Autocorrelation of the log size from one second to the next: assumed."""
 UNDERLYING_VOLUME_SHARES = 76_000_000.0
@@ -111,12 +112,12 @@ OPEN_INTEREST_LOG_SD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RecordedDay:
-    """What one recorded SPY session shows; the columns of the docs page."""
+    """One recorded SPY session as ``embedded_market_statistics`` measures it."""
 
     day: str
     variance_ratio: float
     """1-minute realised variance of the mid over the Garman-Klass estimate."""
-    first_half_hour_share: float | None
+    first_half_hour_share: float
     minute_kurtosis: float
     changed_seconds_share: float
     median_spread_usd: float
@@ -124,10 +125,10 @@ class RecordedDay:
 
 
 RECORDED_SPY_DAYS = (
-    RecordedDay("2013-10-07", 1.09, None, 4.39, 0.218, 0.01, 5700.0),
-    RecordedDay("2013-10-08", 1.33, None, 3.56, 0.312, 0.01, 4800.0),
-    RecordedDay("2013-10-09", 1.31, None, 4.36, 0.338, 0.01, 3950.0),
-    RecordedDay("2013-10-10", 1.64, None, 4.46, 0.238, 0.01, 6000.0),
-    RecordedDay("2013-10-11", 1.28, None, 4.02, 0.178, 0.01, 6550.0),
+    RecordedDay("2013-10-07", 1.11, 0.142, 4.4, 0.22, 0.01, 5700.0),
+    RecordedDay("2013-10-08", 1.42, 0.149, 3.6, 0.31, 0.01, 4600.0),
+    RecordedDay("2013-10-09", 1.32, 0.120, 4.4, 0.34, 0.01, 4000.0),
+    RecordedDay("2013-10-10", 1.34, 0.097, 4.5, 0.24, 0.01, 6200.0),
+    RecordedDay("2013-10-11", 1.12, 0.165, 4.0, 0.18, 0.01, 6700.0),
 )
 """SPY seconds of LEAN (``Data/equity/usa/second/spy``), 09:30 to 16:00 New York."""
