@@ -170,10 +170,10 @@ def assemble_backtest(
     )
     tally = Tally()
     known = (*_snapshot(tape, simulation.starting_cash, positions), *forecasts(tape))
-    effective_tape = _with_rates(tape, settings)
-    runner = BacktestRunner(
-        effective_tape, engine, exchange, journal, watchers=(tally.see,), known_at_open=known
-    )
+    market = _with_rates(tape, settings)
+    if not simulation.displayed_sizes:
+        market = _without_sizes(market)
+    runner = BacktestRunner(market, engine, exchange, journal, watchers=(tally.see,), known_at_open=known)
     return Assembled(header, engine, runner, tally)
 
 
@@ -217,6 +217,12 @@ def _with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
     if tape.rate_curve is not FLAT_ZERO or tape.kind != "recorded":
         return tape
     return replace(tape, rate_curve=RateCurve((1.0,), (settings.config.rates.default,)))
+
+
+def _without_sizes(tape: MarketTape) -> MarketTape:
+    """Every displayed size unknown: a fill model then fills whole orders."""
+    unknown = np.zeros(len(tape.quotes))
+    return replace(tape, quotes=replace(tape.quotes, bid_size=unknown, ask_size=unknown))
 
 
 def _snapshot(

@@ -62,6 +62,8 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     """``cross``, ``mid``, ``queue``, ``adverse``, or the name of a module in ``simulation/fills``."""
     fill_model_hedge: str | None = None
     """Fill model of the hedges in the underlying; None is the same as ``fill_model``."""
+    displayed_sizes: bool = True
+    """Fill no more at once than a quote displays; false treats every size as unknown."""
     latency_ms: NonNegative = 0.0
     starting_cash: Decimal = Decimal(100_000)
     fees: Literal["none", "alpaca"] = "none"
@@ -157,6 +159,23 @@ class LoadedSettings:
         """Return every value as plain JSON-able data, secrets masked."""
         tree: dict[str, Any] = plain(self.config)
         return tree
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Return the refusal with the full path of its key and the place where it was set.
+
+        For what only the strategy or the venue can check once it is put together, such as the
+        settings of a hedge band: their refusals name a key relative to their own section.
+        """
+        for prefix in (f"strategies.{self.strategy}.", ""):
+            words = f"{prefix}{error.where}".split(".")
+            for length in range(len(words), prefix.count("."), -1):
+                source = self.sources.get(".".join(words[:length]))
+                if error.where is not None and source is not None:
+                    where = f"{'.'.join(words)} ({source})"
+                    return ConfigError(
+                        error.what, where=where, value=error.value, nearest=error.nearest, fix=error.fix
+                    )
+        return error
 
     @property
     def config_hash(self) -> str:

@@ -1,7 +1,7 @@
 """A tape as a stream of events, in the one order in which they may be known.
 
-At one instant: the underlying's bars, then option quotes, then the underlying's quotes. Whoever
-thinks on the underlying's quote then sees the options as of the same instant, and nothing later.
+At one instant: option quotes, then the underlying's quotes, then bars that close. Whoever thinks on
+the underlying's quote then sees the options as of the same instant, and nothing later.
 """
 
 from collections.abc import Iterator

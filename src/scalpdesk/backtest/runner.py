@@ -109,10 +109,10 @@ class BacktestRunner:
             upto = next_bar
             while upto < len(bars) and bars[upto].ts_recv_ns <= stop_ns:
                 upto += 1
-            batch: list[QuoteEvent | BarEvent] = [*bars[next_bar:upto], *quotes]
+            batch: list[QuoteEvent | BarEvent] = [*quotes, *bars[next_bar:upto]]
             if upto > next_bar:
                 next_bar = upto
-                batch.sort(key=lambda one: one.ts_recv_ns)  # stable: bars before quotes of one instant
+                batch.sort(key=lambda one: one.ts_recv_ns)  # stable: quotes before bars of one instant
             yield from self._run_batch(batch)
         self._advance(session.close_ns)
         self._close(session)

@@ -51,6 +51,8 @@ class StraddleHedger:
         self.band: HedgeBand = make_band(config.band, settings)
         self._entry_vols: dict[InstrumentId, float] = {}
         self._last_hedge_ns = 0
+        self._unfinished: float | None = None
+        """Net delta that a hedge across zero was meant to reach, while only its first order is out."""
 
     def begin(self, entry_vols: dict[InstrumentId, float], now_ns: int) -> None:
         """Remember the implied volatilities at entry and start the clock of time-based bands."""
@@ -72,6 +74,8 @@ class StraddleHedger:
         if known is None:
             return ()
         option_delta, gamma, vol, years, multiplier = known
+        if years <= 0.0:  # at the expiry instant the payoff is fixed: settlement decides, not a hedge
+            return ()
         owned = view.positions.quantity(number)
         pending = view.orders.pending(number)
         net = option_delta + float(owned + pending)
@@ -91,13 +95,20 @@ class StraddleHedger:
         )
         # While an order is on its way its outcome is counted in full; the next word from the venue
         # wakes the strategy again, and what is then still missing is ordered.
-        if judged.inside or pending:
+        if pending:
             return ()
-        quantity = quantity_to_target(net, judged.target_delta_shares)
+        unfinished, self._unfinished = self._unfinished, None
+        if judged.inside and unfinished is None:
+            return ()
+        target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
+        quantity = quantity_to_target(net, target)
         if not quantity:
             return ()
         # A sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done.
-        first = split_at_zero(int(owned), quantity)[0]
+        legs_of_order = split_at_zero(int(owned), quantity)
+        first = legs_of_order[0]
+        if len(legs_of_order) > 1:
+            self._unfinished = target
         self._last_hedge_ns = view.now_ns
         facts: dict[str, str | float | int] = {
             "spot": quote.mid,
@@ -112,7 +123,10 @@ class StraddleHedger:
         }
         side = Side.BUY if first > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(first)), Purpose.HEDGE, judged.reason)
-        return (Proposal("hedge", (judged.reason,), facts, (intent,)),)
+        if unfinished is None:
+            return (Proposal("hedge", (judged.reason,), facts, (intent,)),)
+        why = f"second order of the hedge: the holding crosses zero, {first:+d} shares to {target:+.2f}"
+        return (Proposal("hedge_second_order", (why,), facts, (intent,)),)
 
     def _option_greeks(
         self, view: DeskView, legs: Sequence[InstrumentId]

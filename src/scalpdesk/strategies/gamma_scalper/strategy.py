@@ -17,6 +17,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
@@ -74,7 +75,8 @@ class GammaScalper:
             When the run's underlying is not the configured one.
         """
         symbol = view.instruments[view.underlying].symbol
-        if symbol != self.config.underlying:
+        wanted = INDEX_CLASSES.get(self.config.underlying)
+        if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
             raise ConfigError(
                 "the market of this run has another underlying",
                 where="strategies.gamma-scalper.underlying",
@@ -99,7 +101,7 @@ class GammaScalper:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if view.mode == "HALTED":
+        if wake is Wake.BAR or view.mode == "HALTED":
             return ()
         if self.phase is Phase.HOLDING:
             return self._hold(view)
