@@ -8,7 +8,7 @@ from scalpdesk.journal import codec, frames
 from scalpdesk.journal.codec import JournalSeal, JournalTotals, encode_events, encode_seal
 from scalpdesk.journal.frames import FRAME_BYTES, GENESIS, SEGMENT_BYTES, RecordKind
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader, journal_facts, peek_header
+from scalpdesk.journal.reader import JournalReader, peek_header
 
 
 @pytest.fixture
@@ -216,13 +216,6 @@ def test_a_record_that_skips_a_number_is_refused(tmp_path, header, quote):
         JournalReader(tmp_path)
     assert f"byte {len(start)}" in refused.value.where
     assert len(head) == FRAME_BYTES
-
-
-def test_facts_for_a_listing(run_dir):
-    facts = journal_facts(JournalReader(run_dir))
-    assert facts["events"] == 4
-    assert facts["sealed"] is False
-    assert facts["recovered"] is None
 
 
 def test_the_header_alone_can_be_read_of_a_run_that_is_damaged_later(run_dir, header):

@@ -59,7 +59,7 @@ def test_orders_show_how_they_ended_and_how_they_came_there(projected, header):
     bought, sold = load_orders(projected, "demo-1")
     assert (bought.state, bought.filled_quantity, bought.venue_order_id) == ("filled", 3, "v-1")
     assert (bought.limit_price, bought.order_type, bought.purpose) == (Decimal("3.50"), "limit", "open")
-    assert bought.average_price * 3 == pytest.approx(Decimal("10.45"))
+    assert str(bought.average_price) == "3.4833333333"
     assert [each[1] for each in bought.history] == ["pending_new", "working", "partially_filled", "filled"]
     assert bought.history[0] == [header.started_ns + 101, "pending_new", "open"]
     assert bought.updated_ns == header.started_ns + 105
@@ -104,7 +104,7 @@ def test_positions_are_what_fills_bust_snapshot_and_expiry_leave(projected):
     spy, call = load_positions(projected, "demo-1")
     assert (spy.symbol, spy.quantity, spy.instrument) == ("SPY", Decimal(-90), "Equity")
     assert (call.quantity, call.multiplier) == (0, 100)
-    assert call.realized == pytest.approx(Decimal(-1045))
+    assert call.realized == -1045
     assert call.fees == Decimal("0.10")
 
 

@@ -1,5 +1,7 @@
 import sqlite3
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import msgspec
@@ -119,6 +121,24 @@ def test_a_wrong_url_is_refused_without_its_password(url):
     with pytest.raises(ConfigError) as refused:
         open_store("nonsense://user:secret@host/desk")
     assert "secret" not in str(refused.value)
+
+
+def test_several_that_open_a_new_store_at_once_all_get_it(tmp_path):
+    url = f"sqlite:///{tmp_path / 'desk.sqlite'}"
+    waiting = threading.Barrier(4)
+
+    def open_at_once(_number):
+        waiting.wait()
+        with open_store(url) as store:
+            return list_runs(store)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(open_at_once, range(4))) == [[]] * 4
+
+
+def test_a_store_in_memory_is_migrated_too():
+    with open_store("sqlite://") as store:
+        assert list_runs(store) == []
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -259,18 +259,3 @@ def peek_header(run_dir: Path) -> JournalHeader:
         return decode_header(first.payload)
     except msgspec.MsgspecError as error:
         raise damage(path, SEGMENT_BYTES, f"a payload has another form ({error})") from error
-
-
-def journal_facts(reader: JournalReader) -> dict[str, Any]:
-    """Return what a listing shows of a journal: run, totals, sealed, what was cut off."""
-    header = reader.header
-    return {
-        "run_id": header.run_id,
-        "strategy": header.strategy,
-        "venue": header.venue,
-        "mode": header.mode,
-        "events": reader.totals.events,
-        "outputs": reader.totals.outputs,
-        "sealed": reader.sealed,
-        "recovered": None if reader.recovered is None else str(reader.recovered),
-    }

@@ -323,7 +323,7 @@ class Projection:
                     "venue_order_id": order.venue_order_id or None,
                     "state": order.state.value,
                     "filled_quantity": order.filled,
-                    "average_price": order.average_price if order.filled else None,
+                    "average_price": _shown(order.average_price) if order.filled else None,
                     "reason": order.reason or None,
                     "history": self._history[order.client_order_id],
                 }
@@ -339,11 +339,17 @@ class Projection:
                     "instrument": type(instrument).__name__,
                     "multiplier": position.multiplier,
                     "quantity": position.quantity,
-                    "average_price": position.average_price,
-                    "realized": position.realized,
+                    "average_price": _shown(position.average_price),
+                    "realized": _shown(position.realized),
                     "fees": position.fees,
                 }
             )
+
+
+def _shown(value: Decimal) -> Decimal:
+    """Cut what a division left behind the tenth decimal; what is exact up to there stays as it is."""
+    exponent = value.as_tuple().exponent
+    return round(value, 10) if isinstance(exponent, int) and exponent < -10 else value
 
 
 def _finite(value: float) -> float | None:

@@ -149,7 +149,7 @@ class OrderRow(Base):
     state: Mapped[str]
     filled_quantity: Mapped[Decimal]
     average_price: Mapped[Decimal | None]
-    """Per unit, to 28 digits; NULL while nothing is filled."""
+    """Per unit, to ten decimals; NULL while nothing is filled."""
     reason: Mapped[str | None]
     history: Mapped[list[Any]]
     """``[instant in UTC nanoseconds, state, word]`` of each change, oldest first."""
@@ -234,7 +234,7 @@ class PositionRow(Base):
     """Signed contracts or shares."""
     average_price: Mapped[Decimal]
     realized: Mapped[Decimal]
-    """Closed profit at average cost, before fees."""
+    """Closed profit at average cost, before fees; to ten decimals, as the average price is."""
     fees: Mapped[Decimal]
 
 
