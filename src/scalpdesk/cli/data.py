@@ -1,11 +1,13 @@
 """``scalpdesk data``: list, verify and fill the catalogue of recorded markets."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +15,12 @@ from scalpdesk.cli.command import DeskGroup, desk_command
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
+if TYPE_CHECKING:
+    from scalpdesk.datasets.verify import VerifyReport
+
 EMBEDDED = "embedded"
+EMBEDDED_SESSION = date(2018, 2, 5)
+"""Session of the embedded market that is checked when none is named."""
 PROGRESS_AFTER_SECONDS = 2.0
 
 
@@ -30,17 +37,23 @@ def import_() -> None:
 data.add_command(import_)
 
 
+def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
+    """Return the folder given, else the one of the configuration (``catalog`` unless it says otherwise)."""
+    if value is not None:
+        return value
+    from scalpdesk.settings import load_settings
+
+    return Path(load_settings(environ=os.environ).config.data.catalog)
+
+
 def catalog_option(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--catalog DIR`` (``catalog: Path``)."""
+    """Add ``--catalog DIR`` (``catalog: Path``); without it ``data.catalog`` of the configuration counts."""
     return click.option(
         "--catalog",
         metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="SCALPDESK_CATALOG",
-        default=Path("catalog"),
-        show_default=True,
-        show_envvar=True,
-        help="Folder of the catalogue.",
+        type=click.Path(path_type=Path),
+        callback=_configured,
+        help="Folder of the catalogue [default: data.catalog, SCALPDESK_CATALOG, ./catalog].",
     )(body)
 
 
@@ -116,58 +129,93 @@ def _embedded() -> Iterator[dict[str, Any]]:
 @desk_command(
     "verify",
     group=data,
-    example=("scalpdesk data verify", "scalpdesk data verify lean --underlying GOOG"),
+    example=(
+        "scalpdesk data verify",
+        "scalpdesk data verify lean --underlying GOOG",
+        "scalpdesk data verify embedded --session 2018-02-05",
+    ),
 )
 @click.argument("name", required=False)
 @click.option("--underlying", metavar="SYMBOL", help="Only this underlying.")
+@click.option(
+    "--session", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="Only this session's quotes."
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the embedded market.")
 @catalog_option
-def verify(*, as_json: bool, name: str | None, underlying: str | None, catalog: Path) -> int:
-    """Check recorded data: crossed quotes, gaps, intrinsic value, parity, session times and more.
+def verify(
+    *, as_json: bool, name: str | None, underlying: str | None, session: Any, seed: int, catalog: Path
+) -> int:
+    """Check market data: crossed quotes, gaps, intrinsic value, parity, session times and more.
 
-    Exits 1 when a check fails; warnings are figures to know and do not fail.
+    Without NAME every recorded data set is checked. Exits 1 when a check fails; warnings are figures
+    to know and do not fail.
     """
+    day = None if session is None else session.date()
+    if name == EMBEDDED:
+        reports = [_verify_embedded(day, seed, underlying)]
+    else:
+        reports = _verify_recorded(catalog, name, underlying, day, as_json=as_json)
+    ok = all(report.ok for report in reports)
+    if as_json:
+        print_json({"ok": ok, "reports": [report.as_dict() for report in reports]})
+    else:
+        _show_verdicts(reports, ok=ok)
+    return EXIT_OK if ok else EXIT_FAILED
+
+
+def _verify_embedded(day: date | None, seed: int, underlying: str | None) -> "VerifyReport":
+    from scalpdesk.datasets.reconstructed import reconstruct
+    from scalpdesk.datasets.verify import verify_tape
+
+    return verify_tape(reconstruct(day or EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
+
+
+def _verify_recorded(
+    catalog: Path, name: str | None, underlying: str | None, day: date | None, *, as_json: bool
+) -> list["VerifyReport"]:
+    from scalpdesk.core.errors import DataError
     from scalpdesk.datasets.store import data_set_names, read_manifest
     from scalpdesk.datasets.verify import verify_data_set
 
     names = [name] if name else data_set_names(catalog)
     if not names:
-        read_manifest(catalog, EMBEDDED if name is None else name)
+        raise DataError(
+            "there is no recorded data to verify",
+            where=str(catalog),
+            fix="scalpdesk data import lean PATH, or scalpdesk data verify embedded",
+        )
+    todo = [
+        (each, symbol)
+        for each in names
+        for symbol in ([underlying] if underlying else sorted(read_manifest(catalog, each).underlyings))
+    ]
     reports = []
     with progress_bar(as_json=as_json) as report_progress:
-        todo = [(each, u) for each in names for u in _underlyings(catalog, each, underlying)]
         for done, (each, symbol) in enumerate(todo):
             report_progress(done, len(todo), f"{each} {symbol}")
-            reports.append(verify_data_set(catalog, each, symbol))
-    ok = all(report.ok for report in reports)
-    if as_json:
-        print_json({"ok": ok, "reports": [report.as_dict() for report in reports]})
-        return EXIT_OK if ok else EXIT_FAILED
+            reports.append(verify_data_set(catalog, each, symbol, session=day))
+    return reports
+
+
+def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     from rich.table import Table
 
     for report in reports:
         days = [day.isoformat() for day in report.sessions]
-        covered = f"{len(days)} sessions {days[0]} to {days[-1]}" if days else "no sessions by day"
+        covered = f"{days[0]} to {days[-1]} ({len(days)} sessions)" if days else "no sessions by day"
         table = Table("", "check", box=None, pad_edge=False, title_justify="left")
         table.title = f"{report.name} {report.underlying}: {covered}"
         table.add_column("checked", justify="right")
         table.add_column("found", justify="right")
         table.add_column("", overflow="fold")
         for check in report.checks:
-            table.add_row(
-                check.verdict.value, check.name, f"{check.checked:,}", f"{check.found:,}", check.detail
-            )
+            figures = (f"{check.checked:,}", f"{check.found:,}")
+            table.add_row(check.verdict.value, check.name, *figures, check.detail)
         console().print(table)
         click.echo()
     failed = sum(check.verdict.value == "failed" for report in reports for check in report.checks)
     warned = sum(check.verdict.value == "warning" for report in reports for check in report.checks)
     click.echo(f"{'fit to trade on' if ok else 'NOT fit to trade on'}: {failed} failed, {warned} warnings")
-    return EXIT_OK if ok else EXIT_FAILED
-
-
-def _underlyings(catalog: Path, name: str, underlying: str | None) -> list[str]:
-    from scalpdesk.datasets.store import read_manifest
-
-    return [underlying] if underlying else sorted(read_manifest(catalog, name).underlyings)
 
 
 @desk_command(

@@ -30,8 +30,6 @@ from scalpdesk.instruments.contract import (
 from scalpdesk.instruments.sessions import Session, sessions_between
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, QuoteColumns
 
-DEFAULT_CATALOG = Path("catalog")
-CATALOG_VARIABLE = "SCALPDESK_CATALOG"
 MAX_SIDE_AGE_SECONDS = 300.0
 
 IndexSource = Literal["recorded", "parity"]

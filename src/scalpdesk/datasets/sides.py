@@ -5,6 +5,7 @@ on that side holds, up to an age. And a bar's two closes may be of different mom
 cross, the side that did not move is the older one and is not shown to the desk.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +146,7 @@ def _carry(
     known = last >= start
     source = np.where(known, last, 0)
     word_ts = rows.ts_ns[source]
-    if max_age_seconds is not None:
+    if max_age_seconds is not None and math.isfinite(max_age_seconds):
         known &= rows.ts_ns - word_ts <= round(max_age_seconds * NANOS_PER_SECOND)
     filled = np.where(known, price[source], np.nan) if len(price) else price.copy()
     sizes = np.where(known, size[source], 0.0) if len(price) else size.copy()

@@ -315,6 +315,29 @@ def as_float(column: NDArray[Any]) -> NDArray[np.float64]:
     return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
 
 
+def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest | None:
+    """Return the manifest of the data set that rows will be added to, None when it is new.
+
+    Importers call it before they write the first row.
+
+    Raises
+    ------
+    DataError
+        When the name is no folder's name, or the data set holds bars of another length.
+    """
+    checked_name(name, where="data set name")
+    if not (catalog / name / MANIFEST).is_file():
+        return None
+    old = read_manifest(catalog, name)
+    if old.bar_seconds != bar_seconds:
+        raise DataError(
+            f"the data set holds bars of {old.bar_seconds} s, these are of {bar_seconds} s",
+            where=str(catalog / name),
+            fix="import them under another name: --name NAME",
+        )
+    return old
+
+
 def update_manifest(
     connection: Any,
     catalog: Path,
@@ -338,13 +361,7 @@ def update_manifest(
     DataError
         When the data set already holds bars of another length: they would be mixed up.
     """
-    old = read_manifest(catalog, name) if (catalog / name / MANIFEST).is_file() else None
-    if old is not None and old.bar_seconds != bar_seconds:
-        raise DataError(
-            f"the data set holds bars of {old.bar_seconds} s, these are of {bar_seconds} s",
-            where=str(catalog / name),
-            fix="import them under another name: --name NAME",
-        )
+    old = manifest_to_extend(catalog, name, bar_seconds)
     before = old.underlyings if old is not None else {}
     all_types = {underlying: part.type for underlying, part in before.items()} | dict(types)
     all_keys: dict[str, set[str]] = {underlying: set(part.keys) for underlying, part in before.items()}

@@ -115,8 +115,12 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     return VerifyReport(tape.name, tape.underlying, tuple(s.day for s in tape.sessions), tuple(checks))
 
 
-def verify_data_set(catalog: Path, name: str, underlying: str) -> VerifyReport:
+def verify_data_set(
+    catalog: Path, name: str, underlying: str, *, session: date | None = None
+) -> VerifyReport:
     """Check the files of one underlying of a data set, then the tape of each of its sessions.
+
+    With ``session`` only that session becomes a tape; the files are checked all the same.
 
     A file that cannot be read is a hard finding that names the file, and ends the report there.
 
@@ -133,12 +137,14 @@ def verify_data_set(catalog: Path, name: str, underlying: str) -> VerifyReport:
     if stored.unreadable:
         return VerifyReport(name, base, days, tuple(checks))
     found: list[tuple[date, Check]] = []
-    for day in days:
-        if not is_session(day):
+    for day in days if session is None else (session,):
+        if session is None and not is_session(day):
             continue
         try:
             tape = load_tape(catalog, name, underlying=underlying, start=day, end=day)
         except DataError as error:
+            if session is not None:
+                raise
             found.append((day, _soft("the session makes a tape", 1, 1, error.what)))
             continue
         found.append((day, _soft("the session makes a tape", 1, 0)))

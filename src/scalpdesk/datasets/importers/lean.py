@@ -42,6 +42,7 @@ from scalpdesk.datasets.store import (
     connect,
     day_file,
     duckdb_error,
+    manifest_to_extend,
     sql_text,
     update_manifest,
     write_table,
@@ -100,6 +101,8 @@ def import_lean(
         progress(done, len(files), str(file.path.relative_to(root)))
         target = set_name(name, file.resolution)
         report = reports.setdefault(target, ImportReport(target))
+        if target not in bars:
+            manifest_to_extend(catalog, target, file.bar_seconds)
         bars[target] = file.bar_seconds
         _import_file(connection, catalog, report, file, zones.of(file))
         report.files_read += 1
@@ -152,7 +155,7 @@ def _import_file(connection: Any, catalog: Path, report: ImportReport, file: Lea
                 where=str(file.path),
                 fix="fetch the file again, or move it out of the folder to import the rest",
             ) from error
-    columns = ", ".join(f'"{column}"' for column in SCHEMAS[file.table])
+    columns = ", ".join(f'"{column}"::{kind} AS "{column}"' for column, kind in SCHEMAS[file.table].items())
     days = (
         [file.day.isoformat()]
         if file.day is not None

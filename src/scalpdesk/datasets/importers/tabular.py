@@ -14,7 +14,15 @@ import numpy as np
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
-from scalpdesk.datasets.store import SCHEMAS, day_file, duckdb_error, sql_text, update_manifest, write_table
+from scalpdesk.datasets.store import (
+    SCHEMAS,
+    day_file,
+    duckdb_error,
+    manifest_to_extend,
+    sql_text,
+    update_manifest,
+    write_table,
+)
 from scalpdesk.datasets.terms import future_contract
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
 
@@ -79,6 +87,7 @@ def import_table(
     bar_seconds = _bar_seconds(connection, source, choices)
     underlying = choices.underlying.upper()
     base = INDEX_CLASSES[underlying].underlying if underlying in INDEX_CLASSES else underlying
+    manifest_to_extend(catalog, choices.name, bar_seconds)
     placed = _place_symbols(connection, source, base, kind)
     progress(1, 2, source.path.name)
     keys = _write(connection, catalog, choices.name, kind, bar_seconds, placed, report)
@@ -234,6 +243,13 @@ def _place_symbols(
     placed: dict[str, OptionContract | str] = {}
     for (written,) in connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall():
         symbol = written.strip().upper()
+        if symbol == base and kind == "quotes" and base in _INDEX_UNDERLYINGS:
+            raise DataError(
+                "an index is not quoted: its level is imported as open, high, low, close and volume",
+                where=str(source.path),
+                value=written,
+                fix="write the level into a file of its own with those columns",
+            )
         if symbol == base and kind != "open_interest":
             placed[written] = symbol
             continue
@@ -341,13 +357,6 @@ def _table_of(kind: str, is_option: bool, key: str) -> str:
         return f"option_{kind}"
     if key not in _INDEX_UNDERLYINGS:
         return kind
-    if kind == "quotes":
-        raise DataError(
-            "an index is not quoted: its level is imported as open, high, low, close and volume",
-            where="symbol",
-            value=key,
-            fix="write the level into a file of its own with those columns",
-        )
     return "index_levels"
 
 

@@ -1,0 +1,154 @@
+import json
+
+import pytest
+
+from scalpdesk.cli.data import progress_bar
+from scalpdesk.cli.main import main
+
+CSV = """ts,symbol,bid,ask,bid_size,ask_size
+2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200
+2015-12-23T14:31:00Z,XYZ151224C00100000,0.6,0.7,5,5
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCALPDESK_CATALOG", raising=False)
+
+
+def run(capsys, *words: str) -> tuple[int, str, str]:
+    code = main(list(words))
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def import_csv(capsys, text: str = CSV) -> tuple[int, str, str]:
+    from pathlib import Path
+
+    Path("rows.csv").write_text(text)
+    return run(capsys, "data", "import", "csv", "rows.csv", "--name", "mine", "--underlying", "XYZ", "--json")
+
+
+def test_an_import_reports_its_rows_as_one_json_document(capsys, tmp_path):
+    code, out, err = import_csv(capsys)
+    assert (code, err) == (0, "")
+    (written,) = json.loads(out)["data_sets"]
+    assert written["name"] == "mine"
+    assert written["rows"] == {"option_quotes/XYZ": 1, "quotes/XYZ": 1}
+    assert written["rows_total"] == 2
+    assert (tmp_path / "catalog" / "mine" / "manifest.json").is_file()
+
+
+def test_ls_shows_what_was_imported_beside_the_embedded_market(capsys):
+    import_csv(capsys)
+    code, out, _ = run(capsys, "data", "ls", "--json")
+    assert code == 0
+    by_name = {row["name"]: row for row in json.loads(out)["data_sets"]}
+    assert by_name["mine"] | {"source": ""} == {
+        "name": "mine",
+        "kind": "recorded",
+        "underlying": "XYZ",
+        "sessions": 1,
+        "first": "2015-12-23",
+        "last": "2015-12-23",
+        "instruments": 2,
+        "rows": 2,
+        "bar_seconds": 60,
+        "source": "",
+    }
+    assert by_name["embedded"]["kind"] == "reconstructed"
+    assert by_name["embedded"]["last"].startswith("2018-12-")
+    code, out, _ = run(capsys, "data", "ls")
+    assert code == 0
+    assert "mine" in out
+    assert "2015-12-23" in out
+
+
+def test_ls_of_an_empty_catalogue_says_how_to_fill_it(capsys):
+    code, out, _ = run(capsys, "data", "ls", "--catalog", "nowhere")
+    assert code == 0
+    assert "embedded" in out
+    assert "scalpdesk data import lean PATH" in out
+
+
+def test_the_catalogue_may_be_named_by_the_environment(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALPDESK_CATALOG", str(tmp_path / "other"))
+    import_csv(capsys)
+    assert (tmp_path / "other" / "mine").is_dir()
+    assert not (tmp_path / "catalog").exists()
+
+
+def test_verify_prints_what_it_checked_and_exits_0_when_sound(capsys):
+    import_csv(capsys)
+    code, out, _ = run(capsys, "data", "verify")
+    assert code == 0
+    assert "mine XYZ" in out
+    assert "quotes not crossed" in out
+    assert "put-call parity" in out
+    assert "fit to trade on: 0 failed" in out
+    code, out, _ = run(capsys, "data", "verify", "mine", "--json")
+    document = json.loads(out)
+    assert (code, document["ok"]) == (0, True)
+    assert {"name": "quotes not crossed", "checked": 2, "found": 0, "verdict": "ok", "detail": ""} in (
+        document["reports"][0]["checks"]
+    )
+
+
+def test_verify_exits_1_on_a_crossed_quote(capsys):
+    import_csv(capsys, CSV.replace("0.6,0.7", "0.8,0.7"))
+    code, out, _ = run(capsys, "data", "verify", "mine")
+    assert code == 1
+    assert "NOT fit to trade on: 1 failed" in out
+    code, out, _ = run(capsys, "data", "verify", "mine", "--json")
+    assert (code, json.loads(out)["ok"]) == (1, False)
+
+
+def test_verify_of_nothing_and_of_an_unknown_set_are_refused(capsys):
+    code, _, err = run(capsys, "data", "verify")
+    assert code == 2
+    assert "there is no recorded data" in err
+    import_csv(capsys)
+    code, out, _ = run(capsys, "data", "verify", "mime", "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["nearest"] == "mine"
+
+
+def test_the_embedded_market_is_verified_like_any_other(capsys):
+    code, out, _ = run(capsys, "data", "verify", "embedded", "--session", "2015-08-24", "--json")
+    (report,) = json.loads(out)["reports"]
+    assert code == 0
+    assert report["sessions"] == ["2015-08-24"]
+    checked = {check["name"]: (check["checked"], check["found"]) for check in report["checks"]}
+    assert checked["put-call parity"][0] > 1000
+    assert checked["quotes not crossed"][1] == 0
+
+
+def test_a_wrong_column_is_refused_with_the_nearest(capsys):
+    code, out, _ = import_csv(capsys, CSV.replace("bid_size", "bidsize"))
+    assert code == 2
+    error = json.loads(out)["error"]
+    assert (error["type"], error["value"], error["nearest"]) == ("DataError", "'bidsize'", "bid_size")
+
+
+def test_a_wrong_zone_and_a_missing_option_are_refused(capsys):
+    words = ["data", "import", "csv", "rows.csv", "--name", "mine", "--underlying", "XYZ"]
+    code, _, err = run(capsys, *words, "--timezone", "America/NewYork")
+    assert code == 2
+    assert "nearest: America/New_York" in err
+    code, _, err = run(capsys, *words[:-2])
+    assert code == 2
+    assert "--underlying" in err
+
+
+def test_a_lean_folder_that_is_none_is_refused(capsys, tmp_path):
+    code, _, err = run(capsys, "data", "import", "lean", str(tmp_path))
+    assert code == 2
+    assert "not LEAN's Data folder" in err
+
+
+def test_without_a_terminal_no_progress_is_drawn(capsys):
+    with progress_bar(as_json=False) as report:
+        report(0, 2, "one")
+        report(1, 2, "two")
+    assert capsys.readouterr() == ("", "")

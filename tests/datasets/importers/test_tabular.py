@@ -1,0 +1,206 @@
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.catalog import load_tape
+from scalpdesk.datasets.importers.csv import import_csv
+from scalpdesk.datasets.importers.parquet import import_parquet
+from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.store import connect, day_file, read_manifest
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+
+HEADER = "ts,symbol,bid,ask,bid_size,ask_size\n"
+ROW = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200\n"
+
+
+def put(folder: Path, text: str, **choices):
+    path = folder / "rows.csv"
+    path.write_text(text)
+    return import_csv(
+        folder / "cat", path, ImportChoices(**({"name": "mine", "underlying": "XYZ"} | choices))
+    )
+
+
+def stored(catalog: Path, table: str, key: str, columns: str, day: str = "2015-12-23") -> list[tuple]:
+    path = day_file(catalog, "mine", table, key, day)
+    return connect().execute(f"SELECT {columns} FROM read_parquet(?)", [str(path)]).fetchall()
+
+
+TIMES = "strftime(ts, '%H:%M:%S'), strftime(bar_start, '%H:%M:%S')"
+
+
+def test_rows_are_keyed_by_the_time_they_are_known(tmp_path):
+    put(tmp_path, "bar_start,seconds,symbol,bid,ask,bid_size,ask_size\n2015-12-23T14:30:00Z,60,XYZ,1,2,3,4\n")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES) == [("14:31:00", "14:30:00")]
+    assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60
+
+
+def test_without_a_bar_length_the_commonest_gap_is_taken(tmp_path):
+    put(tmp_path, HEADER + ROW + ROW.replace("14:31:00", "14:31:05") + ROW.replace("14:31:00", "14:31:10"))
+    assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 5
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0] == ("14:31:00", "14:30:55")
+
+
+def test_timestamps_without_a_zone_are_read_in_the_zone_given(tmp_path):
+    text = HEADER + ROW.replace("2015-12-23T14:31:00Z", "2015-12-23 09:31:00")
+    put(tmp_path, text, timezone="America/New_York")
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0][0] == "14:31:00"
+
+
+def test_options_are_told_by_their_symbol_and_padding_is_taken_off(tmp_path):
+    report = put(tmp_path, HEADER + ROW + ROW.replace("XYZ", "XYZ   151224C00100000"))
+    assert report.rows == {"quotes/XYZ": 1, "option_quotes/XYZ": 1}
+    rows = stored(tmp_path / "cat", "option_quotes", "XYZ", 'symbol, expiry::VARCHAR, strike, "right", style')
+    assert rows == [("XYZ151224C00100000", "2015-12-24", 100.0, "C", "american")]
+
+
+def test_index_options_and_levels_find_their_places(tmp_path):
+    put(
+        tmp_path,
+        HEADER + "2021-01-04T14:31:00Z,SPXW210104C03700000,64.9,67.9,48,15\n",
+        underlying="SPX",
+        bar_seconds=60,
+    )
+    put(
+        tmp_path,
+        "ts,symbol,open,high,low,close,volume\n2021-01-04T14:31:00Z,SPX,3764,3770,3764,3766.63,0\n",
+        underlying="SPX",
+        bar_seconds=60,
+    )
+    coverage = read_manifest(tmp_path / "cat", "mine").underlyings["SPX"]
+    assert coverage.type == "index"
+    assert coverage.keys == ("SPX", "SPXW")
+    tape = load_tape(
+        tmp_path / "cat", "mine", underlying="SPXW", start=date(2021, 1, 4), end=date(2021, 1, 4)
+    )
+    assert tape.quotes.bid.tolist() == [3766.63, 64.9]
+
+
+def test_a_quoted_index_is_refused(tmp_path):
+    with pytest.raises(DataError, match="an index is not quoted"):
+        put(tmp_path, HEADER + ROW.replace("XYZ", "SPX"), underlying="SPX")
+
+
+def test_a_second_file_adds_symbols_and_replaces_its_own(tmp_path):
+    put(tmp_path, HEADER + ROW + ROW.replace("XYZ", "XYZ151224C00100000"))
+    put(tmp_path, HEADER + ROW.replace("XYZ", "XYZ151224P00100000"))
+    put(tmp_path, HEADER + ROW.replace("XYZ", "XYZ151224C00100000").replace("100.2", "100.4"))
+    rows = stored(tmp_path / "cat", "option_quotes", "XYZ", "symbol, ask")
+    assert rows == [("XYZ151224C00100000", 100.4), ("XYZ151224P00100000", 100.2)]
+    assert len(stored(tmp_path / "cat", "quotes", "XYZ", "symbol")) == 1
+
+
+def test_open_interest_is_published_before_the_open(tmp_path):
+    put(tmp_path, HEADER + ROW + ROW.replace("XYZ", "XYZ151224C00100000"), bar_seconds=60)
+    put(tmp_path, "ts,symbol,open_interest\n2015-12-23T11:31:00Z,XYZ151224C00100000,15\n", bar_seconds=60)
+    tape = load_tape(
+        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
+    )
+    assert tape.open_interest == {"XYZ151224C00100000": 15}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "value", "nearest"),
+    [
+        (HEADER.replace("ask_size", "asksize") + ROW, "unknown column", "asksize", "ask_size"),
+        (
+            "ts,symbol,bid,ask,bid_size\n2015-12-23T14:31:00Z,XYZ,1,2,3\n",
+            "need a column ask_size",
+            "ask_size",
+            None,
+        ),
+        ("symbol,bid,ask,bid_size,ask_size\nXYZ,1,2,3,4\n", "need a column bar_start", "bar_start", None),
+        ("ts,symbol\n2015-12-23T14:31:00Z,XYZ\n", "do not say what the rows are", ["ts", "symbol"], None),
+        (HEADER + ROW.replace("XYZ", "ABC"), "neither XYZ nor an option", "ABC", None),
+        (
+            HEADER + ROW.replace("XYZ", "ABC151224C00100000"),
+            "neither XYZ nor an option",
+            "ABC151224C00100000",
+            None,
+        ),
+        ("bar_start,symbol,bid,ask,bid_size,ask_size\n" + ROW, "not how long a bar is", "bar_start", None),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_value_and_fix(tmp_path, text, message, value, nearest):
+    with pytest.raises(DataError, match=message) as refused:
+        put(tmp_path, text)
+    assert refused.value.value == value
+    assert refused.value.nearest == nearest
+    assert refused.value.fix
+    assert not (tmp_path / "cat").exists()
+
+
+def test_a_number_that_is_none_is_found_by_its_line(tmp_path):
+    body = "".join(ROW.replace("14:31", f"14:{minute}") for minute in range(31, 59))
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        put(tmp_path, HEADER + body + ROW.replace("100.2", "much"))
+    assert "rows.csv" in refused.value.where
+
+
+def test_times_that_are_none_and_missing_ones_are_refused(tmp_path):
+    with pytest.raises(DataError, match="not a timestamp") as refused:
+        put(tmp_path, HEADER + ROW.replace("2015-12-23T14:31:00Z", "1450881060"))
+    assert refused.value.where.endswith("rows.csv: ts")
+    with pytest.raises(DataError, match="1 of 2 rows have no ts"):
+        put(tmp_path, HEADER + ROW + ROW.replace("2015-12-23T14:31:00Z", ""))
+
+
+def test_bars_of_two_lengths_do_not_mix(tmp_path):
+    header = "bar_start,seconds,symbol,bid,ask,bid_size,ask_size\n"
+    row = "2015-12-23T14:30:00Z,60,XYZ,1,2,3,4\n"
+    with pytest.raises(DataError, match="bars of one length"):
+        put(tmp_path, header + row + row.replace(",60,", ",1,"))
+    put(tmp_path, header + row)
+    with pytest.raises(DataError, match="holds bars of 60 s, these are of 1 s"):
+        put(tmp_path, header + row.replace(",60,", ",1,"))
+    assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES) == [("14:31:00", "14:30:00")]
+
+
+def test_a_missing_or_foreign_file_is_refused(tmp_path):
+    choices = ImportChoices("mine", "XYZ")
+    with pytest.raises(DataError, match="no such file"):
+        import_parquet(tmp_path / "cat", tmp_path / "none.parquet", choices)
+    path = tmp_path / "rows.parquet"
+    path.write_text(HEADER + ROW)
+    with pytest.raises(DataError, match="this Parquet file cannot be read"):
+        import_parquet(tmp_path / "cat", path, choices)
+
+
+def test_a_name_that_is_no_folder_name_is_refused(tmp_path):
+    with pytest.raises(DataError, match="letters, digits") as refused:
+        put(tmp_path, HEADER + ROW, name="../up")
+    assert refused.value.value == "../up"
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize(
+    ("tidy", "underlying", "table", "key"),
+    [
+        ("goog_2015-12/underlying_quote", "GOOG", "quotes", "GOOG"),
+        ("goog_2015-12/options_openinterest", "GOOG", "open_interest", "GOOG"),
+        ("spxw_2021-01/options_quote", "SPX", "option_quotes", "SPXW"),
+        ("spxw_2021-01/index_trade", "SPX", "index_levels", "SPX"),
+    ],
+)
+def test_a_tidy_file_and_leans_zips_make_the_same_day_files(
+    tmp_path, recorded_catalog, tidy, underlying, table, key
+):
+    import_parquet(tmp_path, SHARED / f"{tidy}.parquet", ImportChoices("lean", underlying))
+    ours, leans = tmp_path / "lean" / table / key, recorded_catalog / "lean" / table / key
+    assert [path.name for path in sorted(ours.glob("*"))] == [path.name for path in sorted(leans.glob("*"))]
+    counts = (
+        connect()
+        .execute(
+            f"WITH a AS (SELECT * FROM read_parquet('{ours}/*')), "
+            f"b AS (SELECT * FROM read_parquet('{leans}/*')) "
+            "SELECT (SELECT count(*) FROM a), "
+            "(SELECT count(*) FROM (SELECT * FROM a EXCEPT ALL SELECT * FROM b)), "
+            "(SELECT count(*) FROM (SELECT * FROM b EXCEPT ALL SELECT * FROM a))"
+        )
+        .fetchall()[0]
+    )
+    assert counts[0] > 0
+    assert counts[1:] == (0, 0)

@@ -1,0 +1,73 @@
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.lean import import_lean
+from scalpdesk.datasets.store import connect, day_file
+from scalpdesk.datasets.terms import future_contract, rate_curve_on, upcoming_dividends
+from scalpdesk.marketdata.tape import CashDividend
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expiry", "multiplier", "tick"),
+    [
+        # CME calendar: third Fridays
+        ("ES_201312", date(2013, 12, 20), 50, "0.25"),
+        ("MNQ_202603", date(2026, 3, 20), 2, "0.25"),
+        ("RTY_202409", date(2024, 9, 20), 50, "0.10"),
+    ],
+)
+def test_index_futures_by_root_and_month(symbol, expiry, multiplier, tick):
+    contract = future_contract(symbol)
+    assert (contract.expiry, contract.multiplier) == (expiry, multiplier)
+    assert contract.tick_rule.tick_at(Decimal(4000)) == Decimal(tick)
+
+
+@pytest.mark.parametrize("symbol", ["EX_201312", "ES_201313", "ES201312", "ES_2013"])
+def test_another_symbol_is_refused_with_the_known_roots(symbol):
+    with pytest.raises(DataError, match="ROOT_yyyymm") as refused:
+        future_contract(symbol)
+    assert refused.value.value == symbol
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    root = tmp_path / "Data"
+    for path, text in {
+        "equity/usa/factor_files/xyz.csv": "20150601,0.99,0.5,180\n20151218,0.99,1,100\n20501231,1,1,0\n",
+        "alternative/interest-rate/usa/interest-rate.csv": "DATE,P\n2015-01-01,0.75\n2015-12-17,1.00\n",
+    }.items():
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_text(text)
+    import zipfile
+
+    shares = root / "equity" / "usa" / "minute" / "xyz"
+    shares.mkdir(parents=True)
+    with zipfile.ZipFile(shares / "20151218_trade.zip", "w") as archive:
+        archive.writestr("20151218_xyz_minute_trade.csv", "34200000,1000000,1003000,999000,1001000,1500\n")
+    import_lean(tmp_path / "cat", root)
+    return tmp_path / "cat"
+
+
+def test_dividends_are_those_with_ex_dates_in_the_span_and_splits_are_noted(catalog):
+    first, last = date(2015, 6, 1), date(2015, 12, 21)
+    dividends, notes = upcoming_dividends(connect(), catalog, "lean", "XYZ", first, last)
+    assert dividends == (CashDividend("XYZ", date(2015, 12, 21), Decimal(1)),)
+    assert len(notes) == 1
+    assert "2015-06-02: split of XYZ, factor 0.5" in notes[0]
+    assert upcoming_dividends(connect(), catalog, "lean", "XYZ", first, date(2015, 12, 20))[0] == ()
+    assert upcoming_dividends(connect(), catalog, "lean", "ABC", first, last) == ((), [])
+
+
+def test_the_rate_is_the_one_in_force(catalog):
+    path = day_file(catalog, "lean", "rates", "USD", "all")
+    before = rate_curve_on(connect(), path, date(2015, 12, 16))
+    after = rate_curve_on(connect(), path, date(2015, 12, 17))
+    assert before is not None
+    assert after is not None
+    assert before.rate_at(30) == pytest.approx(0.00747201, abs=1e-8)
+    assert after.rate_at(30) == pytest.approx(0.00995033, abs=1e-8)
+    assert rate_curve_on(connect(), path, date(2014, 12, 31)) is None
+    assert rate_curve_on(connect(), path.with_name("none.parquet"), date(2015, 12, 17)) is None

@@ -1,0 +1,195 @@
+from dataclasses import replace
+from datetime import date, time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.csv import import_csv
+from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.verify import Check, Verdict, VerifyReport, verify_data_set, verify_tape
+from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+
+DAY = date(2015, 12, 23)
+MINUTE = 60_000_000_000
+NAN = float("nan")
+
+
+def tape_of(*rows: tuple[int, int, float, float], pace: float = 7200.0) -> MarketTape:
+    """A tape of (minute after the open, instrument, bid, ask): share, call 100, put 100."""
+    session = session_on(DAY)
+    minute, ids, bid, ask = (np.array(column) for column in zip(*rows, strict=True))
+    book = InstrumentBook([Equity("XYZ"), us_option("XYZ151224C00100000"), us_option("XYZ151224P00100000")])
+    quotes = QuoteColumns(
+        session.open_ns + minute.astype(np.int64) * MINUTE,
+        ids.astype(np.int32),
+        bid.astype(float),
+        ask.astype(float),
+        np.where(np.isnan(bid.astype(float)), 0.0, 10.0),
+        np.where(np.isnan(ask.astype(float)), 0.0, 10.0),
+    )
+    return MarketTape("small", "recorded", "XYZ", (session,), book, quotes, quote_seconds=pace)
+
+
+GOOD = ((1, 0, 100.0, 100.1), (1, 1, 1.0, 1.1), (1, 2, 0.95, 1.05), (2, 0, 100.1, 100.2))
+
+
+def check(report: VerifyReport, name: str) -> Check:
+    return next(each for each in report.checks if each.name == name)
+
+
+def test_a_sound_tape_passes_every_check():
+    report = verify_tape(tape_of(*GOOD))
+    assert report.ok
+    assert [each.name for each in report.checks if each.verdict is not Verdict.OK] == []
+    assert check(report, "put-call parity").checked == 1
+    assert check(report, "asks not below intrinsic value").checked == 2
+
+
+def test_crossed_quotes_fail_and_are_named():
+    report = verify_tape(tape_of(*GOOD, (3, 1, 1.2, 1.1)))
+    assert not report.ok
+    crossed = check(report, "quotes not crossed")
+    assert (crossed.found, crossed.checked, crossed.verdict) == (1, 5, Verdict.FAILED)
+    assert "XYZ151224C00100000 2015-12-23 14:33:00Z bid 1.2 ask 1.1" in crossed.detail
+
+
+def test_impossible_prices_and_unknown_instruments_fail():
+    assert check(
+        verify_tape(tape_of(*GOOD, (3, 1, -1.0, 1.1))), "no price or size below zero, none infinite"
+    ).found
+    strange = tape_of(*GOOD, (3, 9, 1.0, 1.1))
+    report = verify_tape(strange)
+    assert not report.ok
+    assert check(report, "instruments are in the book").found == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ((3, 1, 1.1, 1.1), "quotes not locked"),
+        ((3, 1, NAN, 1.1), "both sides quoted"),
+        ((2, 0, 100.1, 100.3), "one row an instrument and instant"),
+        ((391, 0, 100.1, 100.3), "rows inside session times"),
+    ],
+)
+def test_lesser_faults_warn_with_their_count(row, name):
+    found = check(verify_tape(tape_of(*GOOD, row)), name)
+    assert (found.found, found.verdict) == (1, Verdict.WARNING)
+    assert verify_tape(tape_of(*GOOD, row)).ok
+
+
+def test_a_silence_of_the_underlying_is_a_gap_with_its_length():
+    gaps = check(verify_tape(tape_of(*GOOD, pace=60.0)), "underlying without gaps")
+    assert gaps.found == 1
+    assert f"longest {388 * 60} s from 2015-12-23 14:32:00Z" in gaps.detail
+
+
+def test_an_ask_far_below_intrinsic_value_is_found():
+    # Stock at 110: the call is worth 10 at once, and one may buy it for 8.
+    report = verify_tape(tape_of((1, 0, 110.0, 110.1), (1, 1, 7.0, 8.0)))
+    found = check(report, "asks not below intrinsic value")
+    assert found.found == 1
+    # 10 - 8, less a nickel tick and five basis points of the spot.
+    assert "worst 1.90 beyond it" in found.detail
+    assert report.ok
+
+
+def test_broken_parity_is_found_and_a_dividend_can_explain_it():
+    # C - P = -2 with stock and strike at 100: only a dividend of about 2 makes that fair.
+    rows = ((1, 0, 100.0, 100.1), (1, 1, 1.0, 1.1), (1, 2, 3.0, 3.1))
+    tape = tape_of(*rows)
+    assert check(verify_tape(tape), "put-call parity").found == 1
+    from decimal import Decimal
+
+    from scalpdesk.marketdata.tape import CashDividend
+
+    paying = replace(tape, dividends=(CashDividend("XYZ", date(2015, 12, 24), Decimal(2)),))
+    assert check(verify_tape(paying), "put-call parity").found == 0
+
+
+# ------------------------------------------------------------------ data sets
+
+
+def import_rows(folder: Path, body: str, header: str = "ts,symbol,bid,ask,bid_size,ask_size") -> Path:
+    path = folder / "rows.csv"
+    path.write_text(header + "\n" + body)
+    import_csv(folder / "cat", path, ImportChoices("mine", "XYZ", bar_seconds=60))
+    return folder / "cat"
+
+
+def test_a_plain_crossed_quote_in_a_file_fails_the_set(tmp_path):
+    catalog = import_rows(
+        tmp_path,
+        "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n2015-12-23T14:32:00Z,XYZ,100.0,99.9,10,10\n",
+    )
+    report = verify_data_set(catalog, "mine", "XYZ")
+    assert not report.ok
+    stored = check(report, "stored rows not crossed")
+    assert (stored.found, stored.verdict) == (1, Verdict.FAILED)
+    assert "XYZ 2015-12-23 14:32:00Z" in stored.detail
+
+
+def test_a_crossed_bar_of_two_moments_warns_and_is_withheld_from_the_desk(tmp_path):
+    header = "ts,symbol,bid_open,bid_high,bid_low,bid,bid_size,ask_open,ask_high,ask_low,ask,ask_size"
+    catalog = import_rows(
+        tmp_path, "2015-12-23T14:31:00Z,XYZ,0.15,0.15,0.15,0.15,4,0.2,0.2,0.1,0.1,9\n", header
+    )
+    report = verify_data_set(catalog, "mine", "XYZ")
+    assert report.ok
+    assert check(report, "stored rows not crossed").verdict is Verdict.WARNING
+    assert check(report, "quotes not crossed").found == 0
+
+
+def test_a_damaged_file_fails_by_name(tmp_path):
+    catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
+    path = catalog / "mine" / "quotes" / "XYZ" / "2015-12-23.parquet"
+    path.write_bytes(b"PAR1 this is not Parquet PAR1")
+    report = verify_data_set(catalog, "mine", "XYZ")
+    assert not report.ok
+    assert str(path) in check(report, "files can be read").detail
+
+
+def test_repeated_rows_and_another_bar_length_are_counted(tmp_path):
+    body = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n" * 2
+    catalog = import_rows(tmp_path, body)
+    assert check(verify_data_set(catalog, "mine", "XYZ"), "stored rows are unique").found == 1
+    manifest = catalog / "mine" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"bar_seconds": 60', '"bar_seconds": 61'))
+    report = verify_data_set(catalog, "mine", "XYZ")
+    assert check(report, "rows are known when their bar ends").found == 2
+    assert not report.ok
+
+
+def test_one_session_can_be_asked_for_and_must_be_there(tmp_path):
+    catalog = import_rows(tmp_path, "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n")
+    report = verify_data_set(catalog, "mine", "XYZ", session=DAY)
+    assert check(report, "the session makes a tape").checked == 1
+    with pytest.raises(DataError, match="does not cover"):
+        verify_data_set(catalog, "mine", "XYZ", session=date(2015, 12, 22))
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("underlying", ["GOOG", "SPX", "SPY", "ES"])
+def test_the_recorded_days_are_fit_to_trade_on(recorded_catalog, underlying):
+    report = verify_data_set(recorded_catalog, "lean", underlying)
+    assert report.ok
+    assert check(report, "quotes not crossed").found == 0
+    assert check(report, "files can be read").checked > 0
+    assert sum(each.checked for each in report.checks) > 10_000
+
+
+@pytest.mark.recorded
+def test_crossed_bars_of_the_recorded_week_are_counted_not_hidden(recorded_catalog):
+    found = check(
+        verify_data_set(recorded_catalog, "lean", "SPXW", session=date(2021, 1, 8)), "stored rows not crossed"
+    )
+    # SPXW minute rows of 2021-01-04..08 with bid above ask: 7, 1 and 48 on the 6th, 7th and 8th.
+    assert (found.found, found.verdict) == (56, Verdict.WARNING)
+
+
+def test_a_late_row_is_outside_the_session():
+    assert new_york_ns(DAY, time(16, 1)) == session_on(DAY).open_ns + 391 * MINUTE
