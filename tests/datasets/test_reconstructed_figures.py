@@ -67,7 +67,7 @@ def test_the_spy_options_of_2023_lie_on_the_spread_and_size_rules():
             + figures.SPREAD_PER_PREMIUM * max(bid - intrinsic, 0.0)
             + figures.SPREAD_PER_INTRINSIC * deep
         )
-        assert 0.3 * spread <= rule <= 2.0 * spread
+        assert 0.5 * spread <= rule <= 2.0 * spread
         delta = 0.2 if intrinsic == 0 else 0.85
         median_size = figures.SIZE_AT_DELTA_20 * 10 ** (figures.SIZE_LOG10_SLOPE * (delta - 0.2))
         assert 0.6 * size <= median_size <= 1.6 * size

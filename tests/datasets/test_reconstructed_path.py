@@ -1,8 +1,11 @@
 import math
+from datetime import date
 
 import numpy as np
 import pytest
 
+from scalpdesk.datasets.reconstructed import session_cents
+from scalpdesk.datasets.reconstructed_days import market_day
 from scalpdesk.datasets.reconstructed_figures import RECORDED_HALF_HOUR_VARIANCE
 from scalpdesk.datasets.reconstructed_path import SessionCents, draw_path, expected_clock, u_shape
 
@@ -84,6 +87,31 @@ def test_realised_variance_of_many_paths_is_the_garman_klass_estimate():
     # 24 paths of 390 minutes with kurtosis about 4.5: one ratio has a standard error near 0.10.
     assert np.mean(ratios) == pytest.approx(1.0, abs=4 * 0.10 / math.sqrt(len(ratios)))
     assert 0.04 < np.std(ratios) < 0.16
+
+
+REAL_DAYS = (
+    "2015-08-24 2018-02-05 2014-10-15 2016-06-24 2018-12-26 2018-10-10 2016-03-10 2014-06-06 2015-03-18 "
+    "2016-11-09 2017-05-01 2017-07-25 2017-10-05 2017-11-22 2018-01-03 2014-01-03 2014-11-28 2015-12-24 "
+    "2017-11-24 2018-07-03"
+).split()
+HALF_DAYS = {"2014-11-28", "2015-12-24", "2017-11-24", "2018-07-03"}
+
+
+def test_realised_variance_of_real_days_is_within_sampling_error_of_garman_klass():
+    scores = []
+    for text in REAL_DAYS:
+        day = market_day(date.fromisoformat(text))
+        for seed in (1, 2, 3):
+            generator = np.random.Generator(np.random.PCG64([day.day.toordinal(), seed]))
+            seconds = HALF if text in HALF_DAYS else FULL
+            path = draw_path(generator, seconds, session_cents(day), day.garman_klass_variance)
+            returns = np.diff(np.log(path.mid[::60]))
+            realised = np.sum(returns**2)
+            error = math.sqrt(2.0 / 3.0 * np.sum(returns**4)) / day.garman_klass_variance
+            scores.append((realised / day.garman_klass_variance - 1.0) / error)
+    assert np.abs(scores).max() < 4.5
+    assert abs(np.mean(scores)) < 3.5 / math.sqrt(len(scores))
+    assert 0.7 < np.std(scores) < 1.3
 
 
 def test_high_and_low_come_at_any_time_of_the_day():

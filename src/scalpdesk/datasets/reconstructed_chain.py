@@ -29,6 +29,7 @@ EXPECTED_MOVES = 2.5
 LEAST_HALF_WIDTH = 0.05
 DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
 FAR_STEP_USD = 5
+LEAST_OPEN_INTEREST, NEAR_THE_MONEY_USD = 110, 3.0
 NANOS = 1_000_000_000
 
 
@@ -139,7 +140,7 @@ def open_interest(
 
     Level by days to expiry and decay by moneyness as in
     :data:`~scalpdesk.datasets.reconstructed_figures.OPEN_INTEREST_AT_THE_MONEY`; strikes that are multiples
-    of 5 and 10 hold more; above 100 within one expected move of the money.
+    of 5 and 10 hold more; above 100 within one expected move or three dollars of the money.
     """
     result: dict[str, int] = {}
     for pair in pairs:
@@ -148,13 +149,14 @@ def open_interest(
         years = variance_years(session, np.zeros(1), pair.expiry, half_day=False)
         move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
         y = float(np.log(pair.strike / open_usd)) / move
+        near = abs(y) <= 1.0 or abs(pair.strike - open_usd) <= NEAR_THE_MONEY_USD
         whole = round(pair.strike)
         round_number = 3.0 if whole % 10 == 0 else 1.8 if whole % 5 == 0 else 1.0
         for contract, out in ((pair.call, y), (pair.put, -y)):
             width = figures.OPEN_INTEREST_OUT if out >= 0 else figures.OPEN_INTEREST_IN
             noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * generator.standard_normal()))
             count = level * round_number * float(np.exp(-(y**2) / width)) * noise
-            result[contract.symbol] = max(int(count), 110 if abs(y) <= 1.0 else 0)
+            result[contract.symbol] = max(int(count), LEAST_OPEN_INTEREST if near else 0)
     return result
 
 

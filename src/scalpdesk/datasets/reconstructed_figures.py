@@ -76,10 +76,10 @@ SPREAD_TICK_USD = 0.01
 SPREAD_PER_PREMIUM = 0.004
 SPREAD_REFERENCE_VIX = 16.0
 SPREAD_VIX_POWER = 1.7
-"""Spread = 1 cent + 0.004·(VIX/16)^1.7·time value + 0.02·intrinsic beyond half an expected move. SPY
+"""Spread = 1 cent + 0.004·(VIX/16)^1.7·time value + 0.035·intrinsic beyond half an expected move. SPY
 2023-08-03 at VIX 16: 0.01 at premium 0.66 and 1.95, 0.46 and 0.65 at intrinsic 20. SPXW 2021-01-04 at VIX
 27, divided by ten: 0.03 to 0.05 at premium 0.5 to 4.5, 0.10 to 0.25 at intrinsic 10."""
-SPREAD_PER_INTRINSIC = 0.02
+SPREAD_PER_INTRINSIC = 0.035
 SPREAD_OPEN_EXTRA, SPREAD_OPEN_DECAY_MINUTES = 0.8, 15.0
 """Wider at the open: first five minutes against mid-session 1.7 (SPY 2023-08-03, 430 call), 1.5 (SPXW
 2021-01, 3700), 1.9 (GOOG 2015-12-24, 2016-01-15 expiry); 1.1 to 1.3 after half an hour to an hour."""

@@ -20,10 +20,13 @@ Ints = NDArray[np.int64]
 FULL_SESSION_SECONDS = 23_400
 NANOS = 1_000_000_000
 MILLISECOND = 1_000_000
-QUIET_ROWS = 180_000
-ROUND_ROWS = 190_000
-"""Most option rows in a full session from either reason; in a wild session both are thinned evenly.
+ALL_ROWS = 370_000
+MOST_ROUND_ROWS = 250_000
+MOST_QUIET_ROWS = 180_000
+"""Most option rows in a full session, in all and by reason; in a wild session both are thinned evenly.
 A real feed has millions; what is kept is enough to mark, trade and hedge by."""
+WIDE_ROUND = 4.0
+"""The strikes further out follow when the share has moved this many times as far."""
 
 
 def update_times(
@@ -61,17 +64,17 @@ def update_times(
     """
     length = (close_ns - open_ns) / NANOS
     scale = length / FULL_SESSION_SECONDS / quote_seconds
+    round_at, round_row = _rounds(generator, strikes, share_stamps_ns, share_mid_usd, scale * MOST_ROUND_ROWS)
+    left = max(scale * ALL_ROWS - 2.0 * len(round_row), 0.0)
+    quiet_rows = min(left, scale * MOST_QUIET_ROWS)
     expected = length / mean_seconds
-    counts = generator.poisson(
-        expected * min(1.0 / quote_seconds, scale * QUIET_ROWS / (2.0 * expected.sum()))
-    )
+    counts = generator.poisson(expected * min(1.0 / quote_seconds, quiet_rows / (2.0 * expected.sum())))
     every = np.arange(len(strikes))
     row = np.repeat(every, counts)
     at = _active_time(generator.random(len(row))) * length
     first = 0.5 + 19.5 * generator.random(len(strikes))
     last = length - 0.01 - 4.9 * generator.random(len(strikes))
     seconds = np.concatenate((at, first, last))
-    round_at, round_row = _rounds(generator, strikes, share_stamps_ns, share_mid_usd, scale * ROUND_ROWS)
     stamps = open_ns + (seconds * 1e3).astype(np.int64) * MILLISECOND
     stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
     keep = (stamps > open_ns + NANOS // 2) & (stamps < close_ns)
@@ -93,13 +96,18 @@ def _rounds(
     """One round of quotes near the money each time the share has moved far enough since the last."""
     reach = figures.ROUND_REACH_USD
     near = max(int(np.sum(np.abs(strikes - share_mid_usd[0]) <= reach)), 1)
-    most_rounds = max(most_rows / (2.0 * near), 1.0)
+    rows_a_round = 2.0 * (near + (len(strikes) - near) / WIDE_ROUND**2)
+    most_rounds = max(most_rows / rows_a_round, 1.0)
     threshold = figures.ROUND_LEAST_MOVE_USD
     while len(moments := _moves(share_mid_usd, threshold)) > most_rounds:
         threshold *= max(1.05, float(np.sqrt(len(moments) / most_rounds)))
-    which, row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
-    lag = generator.integers(20, 500, size=len(row)) * MILLISECOND
-    return share_stamps_ns[moments][which] // MILLISECOND * MILLISECOND + lag, row
+    wide = _moves(share_mid_usd, WIDE_ROUND * threshold)
+    close_by, close_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
+    far_off, far_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[wide][:, None]) > reach)
+    moment = np.concatenate((moments[close_by], wide[far_off]))
+    lag = generator.integers(20, 500, size=len(moment)) * MILLISECOND
+    stamps = share_stamps_ns[moment] // MILLISECOND * MILLISECOND + lag
+    return stamps, np.concatenate((close_row, far_row))
 
 
 def _moves(mid: Floats, threshold: float) -> Ints:
