@@ -1,5 +1,6 @@
 import json
 import pickle
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from scalpdesk import settings
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
@@ -18,6 +21,11 @@ from scalpdesk.settings_sources import LEGACY_NAMES
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold_shares: float = 2.0
     band: Literal["fixed", "zakamouline"] = "fixed"
+    settings: dict[str, float | str] = {}
+
+
+class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    stop: int = 1
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     straddles: int = 1
     stop_frac: float | None = 0.3
     hedge: Hedge = Hedge()
+    risk: Risk = Risk()
     selection: Selection = Selection()
 
 
@@ -242,6 +251,34 @@ def test_empty_sections_change_nothing_and_unknown_ones_are_refused(load):
     assert caught.value.where == "simulaton (scalpdesk.toml:1)"
 
 
+def test_text_that_reads_as_a_number_is_one_where_both_may_stand(load):
+    loaded = load(overrides=["hedge.settings.risk_aversion=2.5", "hedge.settings.rehedge_to=edge"])
+    assert loaded.strategy_config.hedge.settings == {"risk_aversion": 2.5, "rehedge_to": "edge"}
+
+
+def test_an_override_is_the_strategys_own_where_it_knows_the_key_and_the_desks_otherwise(load):
+    loaded = load(overrides=["risk.stop=4", "risk.max_live_orders=3", "strategies.gamma-scalper.straddles=2"])
+    assert loaded.strategy_config.risk.stop == 4
+    assert loaded.config.risk.max_live_orders == 3
+    assert loaded.strategy_config.straddles == 2
+
+
+def test_numbers_must_be_finite(load):
+    for text in ("inf", "nan"):
+        with pytest.raises(ConfigError):
+            load(f"[rates]\nflat = {text}\n")
+
+
+def test_a_late_refusal_is_given_its_key_and_line(load):
+    loaded = load("[strategies.gamma-scalper]\nhedge.band = 'fixed'\n")
+    late = loaded.located(ConfigError("no", where="hedge.band.threshold", value=1, nearest="a", fix="b"))
+    assert late.where == "strategies.gamma-scalper.hedge.band.threshold (scalpdesk.toml:2)"
+    assert (late.value, late.nearest, late.fix) == (1, "a", "b")
+    assert loaded.located(ConfigError("no", where="simulation.seed")).where == "simulation.seed (default)"
+    assert loaded.located(ConfigError("no", where="nowhere")).where == "nowhere"
+    assert loaded.located(ConfigError("no")).where is None
+
+
 def test_invalid_toml_names_its_line(load):
     with pytest.raises(ConfigError) as caught:
         load("[simulation]\nseed = \n")
@@ -317,3 +354,42 @@ def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
     for name in LEGACY_NAMES:
         loaded = load_settings("gamma-scalper", environ={name: values.get(name, "7")}, cwd=tmp_path)
         assert loaded.sources[".".join(LEGACY_NAMES[name])] == f"environment {name}"
+
+
+KEYS = sorted(
+    ".".join(path)
+    for path in Schema(settings.DeskConfig, _config_of, "gamma-scalper").all_paths()
+    if path != ("strategies",)
+)
+
+
+@given(st.data())
+def test_a_key_with_one_letter_wrong_is_always_refused_and_its_neighbour_named(data):
+    key = data.draw(st.sampled_from(KEYS))
+    section, _, name = key.rpartition(".")
+    at = data.draw(st.integers(0, len(name) - 1))
+    wrong = name[:at] + data.draw(st.sampled_from("qz9")) + name[at + 1 :]
+    assume(f"{section}.{wrong}" not in KEYS)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(settings, "_strategy_config_type", _config_of)
+        (Path(folder) / "scalpdesk.toml").write_text(f"# a desk\n[{section}]\n{wrong} = 1\n")
+        with pytest.raises(ConfigError) as caught:
+            load_settings("gamma-scalper", cwd=Path(folder))
+    assert caught.value.where == f"{section}.{wrong} (scalpdesk.toml:3)"
+    assert caught.value.value == wrong
+    if len(name) > 4:
+        assert caught.value.nearest is not None
+        assert caught.value.nearest.startswith(f"{section}.")
+
+
+@given(st.sampled_from(KEYS), st.text("abc=.# \"'", max_size=12))
+def test_no_override_is_taken_in_silence(key, text):
+    """Whatever is handed in, it is either the value in force afterwards or a refusal."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(settings, "_strategy_config_type", _config_of)
+        try:
+            loaded = load_settings("gamma-scalper", overrides=[f"{key}={text}"], cwd=Path(folder))
+        except ConfigError as refusal:
+            loaded = None
+            told = refusal.where
+    assert told if loaded is None else loaded.sources[key] == "--set"

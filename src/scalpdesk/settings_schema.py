@@ -1,5 +1,6 @@
 """Where a key belongs and what may stand there: the sections' types as a tree of named keys."""
 
+import math
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -98,9 +99,9 @@ class Schema:
         """
         path = entry.path
         if entry.source == OVERRIDE and self._strategy is not None:
-            own = struct_fields(self._strategy_config(self._strategy))
-            if path[0] in own or path[0] not in struct_fields(self._root):
-                path = (STRATEGIES, self._strategy, *path)
+            own = (STRATEGIES, self._strategy, *path)
+            if path[0] not in struct_fields(self._root) or self._knows(replace(entry, path=own)):
+                path = own
         path, kind = self._resolve(replace(entry, path=path))
         if struct_types(kind):
             if entry.value == {}:
@@ -112,6 +113,13 @@ class Schema:
                 fix=f"set one of its keys, as {dotted(path)}.{next(iter(_children(kind)), 'KEY')}",
             )
         return replace(entry, path=path, value=_fit(path, kind, entry))
+
+    def _knows(self, entry: Entry) -> bool:
+        try:
+            self._resolve(entry)
+        except ConfigError:
+            return False
+        return True
 
     def _resolve(self, entry: Entry) -> tuple[KeyPath, Any]:
         """Walk down from the root; names from the environment match in any case, ``_`` for ``-``."""
@@ -257,12 +265,25 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
     if entry.is_text:
         if type(None) in options and value.strip().lower() in _NONE_WORDS:
             return None
+        others = tuple(option for option in options if option is not str)
+        if str in options and len(others) < len(options) and others:  # what reads as a number is one
+            try:
+                return plain(msgspec.convert(value, Union[others], strict=False, dec_hook=_decode))  # noqa: UP007
+            except msgspec.ValidationError:
+                return value
         if str not in options and any((get_origin(o) or o) in {list, tuple, set, frozenset} for o in options):
             value = [word.strip() for word in value.split(",") if word.strip()]
     try:
         fitted = msgspec.convert(value, kind, strict=not entry.is_text, dec_hook=_decode)
     except msgspec.ValidationError as problem:
         raise _misfit(path, kind, entry, problem) from problem
+    if isinstance(fitted, float) and not math.isfinite(fitted):
+        raise ConfigError(
+            "this key takes a finite number",
+            where=_where(path, entry.source),
+            value=entry.value,
+            fix=f"change {dotted(path)}",
+        )
     return value if Secret in options else plain(fitted)
 
 

@@ -70,7 +70,11 @@ def test_an_unknown_strategy_names_the_nearest(capsys):
 def test_check_asks_the_strategy_itself(capsys):
     assert main(["config", "check", "--set", "hedge.band=zakamouline"]) == 0
     assert main(["config", "check", "--set", "hedge.band=zakamuline"]) == 2
-    assert "nearest: zakamouline" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "where: strategies.gamma-scalper.hedge.band (--set)" in told
+    assert "nearest: zakamouline" in told
+    assert main(["config", "check", "--set", "simulation.fill_model=cros"]) == 2
+    assert "nearest: cross" in capsys.readouterr().err
     words = ["config", "check", "--set", "hedge.band=zakamouline", "--set", "hedge.band_settings.risk=1"]
     assert main(words) == 2
     assert "risk" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 import json
+import logging
 import subprocess
 import sys
 import types
+from importlib.util import find_spec
 
 import click
 import pytest
@@ -49,20 +51,26 @@ def test_no_words_show_the_help(capsys):
     assert "Commands:" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, (t, _) in COMMANDS.items() if ".trade:" not in t and ".data:" not in t]
-)
-def test_every_command_has_help_json_debug_and_an_example(name, capsys):
-    found = root.get_command(click.Context(root), name)
-    leaves = found.commands.values() if isinstance(found, click.Group) else [found]
-    for leaf in leaves:
-        words = [name, leaf.name] if isinstance(found, click.Group) else [name]
-        assert main([*words, "--help"]) == 0
-        shown = capsys.readouterr().out
-        assert "Example" in shown
-        assert f"scalpdesk {' '.join(words)}" in shown.partition("Example")[2]
-        assert "--json" in shown
-        assert "--debug" in shown
+def leaves(group, words=()):
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        module = COMMANDS[name][0].partition(":")[0] if not words and name in COMMANDS else __name__
+        if words or find_spec(module) is not None:
+            found = group.get_command(ctx, name)
+            if isinstance(found, click.Group):
+                yield from leaves(found, (*words, name))
+            else:
+                yield (*words, name)
+
+
+@pytest.mark.parametrize("words", list(leaves(root)), ids=" ".join)
+def test_every_command_has_help_json_debug_and_an_example(words, capsys):
+    assert main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example" in shown
+    assert f"scalpdesk {' '.join(words)}" in shown.partition("Example")[2]
+    assert "--json" in shown
+    assert "--debug" in shown
 
 
 def test_an_unknown_command_names_the_nearest(capsys):
@@ -195,3 +203,14 @@ def test_logs_go_to_stderr_and_json_alone_to_stdout():
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert main_module.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--debug", "probe"], ["probe", "--debug"]])
+def test_debug_logs_to_stderr_wherever_it_stands(words, command, capsys):
+    command(lambda *, as_json: logging.getLogger("scalpdesk.probe").debug("a small thing"))
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert "DEBUG scalpdesk.probe: a small thing" in told.err
+    assert told.out == ""
+    assert main(["probe"]) == 0
+    assert capsys.readouterr().err == ""

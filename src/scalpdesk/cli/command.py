@@ -36,9 +36,12 @@ class DeskCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def _start_logging(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
-    log_to_stderr(debug=value)
-    return value
+def start_logging(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    """Answer ``--debug``, given before the command's name or after it."""
+    debug = bool(ctx.meta.get("scalpdesk.debug")) or value
+    ctx.meta["scalpdesk.debug"] = debug
+    log_to_stderr(debug=debug)
+    return debug
 
 
 def desk_command(
@@ -65,7 +68,7 @@ def desk_command(
             "--debug",
             is_flag=True,
             expose_value=False,
-            callback=_start_logging,
+            callback=start_logging,
             help="Log everything to stderr and show tracebacks.",
         )(body)
         function = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")(

@@ -9,7 +9,9 @@ import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_options
 from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.settings import LoadedSettings, load_settings
+from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.base import find_strategy
 
 DEFAULT_STRATEGY = "gamma-scalper"
@@ -68,8 +70,14 @@ def show(
 def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """Check every key and value; exit 2 names all that are wrong."""
     loaded = _load(strategy, config_file, overrides)
-    build: Callable[[Any], object] = find_strategy(strategy)
-    build(loaded.strategy_config)  # what only the strategy itself can check: a band's own settings, say
+    try:  # what only the parts themselves can check: a band's own settings, the name of a fill model
+        build: Callable[[Any], object] = find_strategy(strategy)
+        build(loaded.strategy_config)
+        simulation = loaded.config.simulation
+        for name in (simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model):
+            fill_model(name)
+    except ConfigError as error:
+        raise loaded.located(error) from error
     changed = {key: source for key, source in loaded.sources.items() if source != "default"}
     if as_json:
         print_json(

@@ -5,7 +5,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,17 @@ from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 OLDEST_PYTHON = (3, 11)
 EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
+FIRST_RUN_IMPORTS = (
+    "exchange_calendars",
+    "sqlalchemy.orm",
+    "alembic.command",
+    "rich.live",
+    "rich.table",
+    "scalpdesk.assembly",
+    "scalpdesk.datasets.catalog",
+    "scalpdesk.datasets.reconstructed",
+)
+"""Packages are installed without byte code; importing them once during set-up writes it."""
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
@@ -202,11 +213,8 @@ def _catalog(folder: Path) -> Finding:
 
 def _kernels(*, warm_up: bool) -> Finding:
     if warm_up:
-        from scalpdesk import pricing
-
-        compile_all: Callable[[], object] = pricing.warm_up
         started = time.perf_counter()
-        compile_all()
+        _warm_up()
         return Finding("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
     places = [Path(__file__).parents[1] / "pricing" / "__pycache__"]
     if "NUMBA_CACHE_DIR" in os.environ:
@@ -219,6 +227,17 @@ def _kernels(*, warm_up: bool) -> Finding:
         "not compiled yet: the first run will be slower",
         "scalpdesk doctor --warm-up",
     )
+
+
+def _warm_up() -> None:
+    """Compile what a first run needs: the pricing kernels, and the byte code of what it imports."""
+    from importlib import import_module
+
+    for module in FIRST_RUN_IMPORTS:
+        import_module(module)
+    from scalpdesk import pricing
+
+    pricing.warm_up()
 
 
 def _keys(folder: Path) -> Iterator[Finding]:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 import click
 
 from scalpdesk import __version__
-from scalpdesk.cli.command import EXIT_CODES, LazyGroup
+from scalpdesk.cli.command import EXIT_CODES, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
     "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
-    "replay": ("scalpdesk.cli.trade:replay", "Run a journal again; --verify compares every decision."),
-    "report": ("scalpdesk.cli.trade:report", "Explain a finished run: P&L by Greek, hedges, costs."),
-    "runs": ("scalpdesk.cli.trade:runs", "List the runs on record."),
+    "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
+    "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
+    "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
     "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
@@ -43,7 +43,13 @@ EXTRA_OF_MODULE = {"psycopg": "postgres"}
     epilog=EXIT_CODES,
 )
 @click.version_option(__version__, prog_name="scalpdesk")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks and log to stderr.")
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=start_logging,
+    help="Log everything to stderr and show tracebacks.",
+)
 def root() -> None:
     """A desk for gamma scalping and short-dated option scalping.
 

@@ -46,13 +46,13 @@ def console() -> "Console":
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Send log records to stderr: warnings, or everything with ``debug``."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if debug else logging.WARNING,
-        force=True,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    """Send log records to stderr: warnings, and with ``debug`` everything that the desk itself says.
+
+    Other packages stay at warnings: a compiler at work would say a thousand lines.
+    """
+    form = "%(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True, format=form)
+    logging.getLogger("scalpdesk").setLevel(logging.DEBUG if debug else logging.NOTSET)
 
 
 def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
