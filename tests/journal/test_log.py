@@ -294,3 +294,24 @@ def test_a_refusal_from_the_engine_ends_the_run_without_a_seal(tmp_path, header)
     with pytest.raises(InvariantError, match="cannot hold events"):
         run()
     assert not JournalReader(tmp_path / "r").sealed
+
+
+def test_after_a_failed_sync_nothing_is_written_again(tmp_path, header, script, monkeypatch):
+    writer = JournalWriter.create(tmp_path / "r", header)
+
+    def refuse(_descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    with pytest.raises(StopError):
+        play(writer, script[:1])
+    monkeypatch.undo()
+    before = JournalReader(tmp_path / "r").end
+    with pytest.raises(StopError, match="fdatasync"):
+        writer.flush()
+    writer.abandon()
+    assert JournalReader(tmp_path / "r").end == before
+    with JournalWriter.reopen(tmp_path / "r", started_ns=1):
+        writer._lock.release()  # a second release lets go of nothing that another holds
+        with pytest.raises(JournalError, match="another process writes"):
+            JournalWriter.reopen(tmp_path / "r", started_ns=2)

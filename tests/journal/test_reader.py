@@ -110,6 +110,43 @@ def test_a_sector_that_never_reached_the_disk_is_a_torn_tail(tmp_path, header, q
     assert JournalReader(run_dir).recovered.position == last.position
 
 
+@pytest.fixture
+def two_records_in_one_write(tmp_path, header, quote, script):
+    """A run whose last write held 100 quotes and an order; returns the folder and both frames."""
+    writer = JournalWriter.create(tmp_path / "r", header)
+    for step in range(100):
+        writer.add_event(quote(step))
+    writer.add_outputs(script[0][1])
+    writer.abandon()
+    return tmp_path / "r", frames_of(tmp_path / "r")
+
+
+def lose_a_sector(run_dir, position):
+    path = run_dir / "journal-000001.sdj"
+    spoiled = bytearray(path.read_bytes())
+    start = position // 512 * 512 + 1024
+    spoiled[start : start + 512] = bytes(512)
+    path.write_bytes(spoiled)
+
+
+def test_a_sector_lost_before_a_record_of_the_same_write_is_a_torn_write(two_records_in_one_write):
+    run_dir, (_, events, _) = two_records_in_one_write
+    lose_a_sector(run_dir, events.position)
+    reader = JournalReader(run_dir)
+    assert reader.recovered.position == events.position
+    assert list(reader.steps()) == []
+
+
+def test_a_sector_lost_after_it_was_known_to_be_on_disk_is_damage(two_records_in_one_write, quote):
+    run_dir, (_, events, outputs) = two_records_in_one_write
+    with JournalWriter.reopen(run_dir, started_ns=1) as writer:
+        writer.add_event(quote(1))
+    lose_a_sector(run_dir, events.position)
+    with pytest.raises(JournalError, match=f"a good one follows at byte {outputs.position}") as refused:
+        JournalReader(run_dir)
+    assert f"byte {events.position}" in refused.value.where
+
+
 def test_a_broken_record_before_another_segment_is_damage(tmp_path, header, script):
     run_dir = tmp_path / "r"
     with JournalWriter.create(run_dir, header, segment_limit_bytes=200) as writer:

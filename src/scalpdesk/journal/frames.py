@@ -1,12 +1,13 @@
 """The journal's bytes: segment headers, record frames, and where a damaged file stops being true.
 
 A segment starts with 44 bytes: magic, schema, number of the segment, sequence number of its first
-record, digest of the last record before it, CRC-32 of all that. Records follow, each a frame of 60
+record, digest of the last record before it, CRC-32 of all that. Records follow, each a frame of 64
 bytes and its payload::
 
     4  marker            finds the next record after a damaged one
     4  CRC-32            of the rest of the frame: a length is believed only when this agrees
     4  payload bytes     4  items in the payload      8  sequence number
+    4  records directly before this one that were not known to be on disk when it was made
     2  payload schema    1  kind                      1  reserved, zero
     16 digest of the record before (the chain)
     16 BLAKE2b-128 of the frame's fields, the digest before and the payload
@@ -38,9 +39,10 @@ GENESIS = bytes(DIGEST_BYTES)
 _SEGMENT = struct.Struct("<8sHHIQ16s")
 _SEGMENT_CRC = struct.Struct("<I")
 SEGMENT_BYTES = _SEGMENT.size + _SEGMENT_CRC.size
-_FIELDS = struct.Struct("<IIQHBB16s")
+_FIELDS = struct.Struct("<IIQIHBB16s")
 _LEAD = struct.Struct("<4sI")
 FRAME_BYTES = _LEAD.size + _FIELDS.size + DIGEST_BYTES
+_MOST_UNSYNCED = 2**32 - 1
 _SECTOR = 512
 """Bytes that a disk writes whole: a write cut by a power failure leaves zeros by this measure."""
 
@@ -123,9 +125,15 @@ def check_segment_header(path: Path, head: bytes, number: int, first_sequence: i
         raise damage(path, 0, "the segment does not continue the one before it")
 
 
-def pack_record(kind: int, payload: bytes, items: int, sequence: int, previous: bytes) -> tuple[bytes, bytes]:
-    """Return a record's frame and its digest; the payload follows the frame in the file."""
-    fields = _FIELDS.pack(len(payload), items, sequence, SCHEMA, kind, 0, previous)
+def pack_record(
+    kind: int, payload: bytes, items: int, sequence: int, previous: bytes, *, unsynced: int = 0
+) -> tuple[bytes, bytes]:
+    """Return a record's frame and its digest; the payload follows the frame in the file.
+
+    ``unsynced`` is how many records directly before this one are not known to be on disk.
+    """
+    unsynced = min(unsynced, _MOST_UNSYNCED)
+    fields = _FIELDS.pack(len(payload), items, sequence, unsynced, SCHEMA, kind, 0, previous)
     hasher = blake2b(fields, digest_size=DIGEST_BYTES)
     hasher.update(payload)
     digest = hasher.digest()
@@ -146,6 +154,7 @@ class _FrameHead(msgspec.Struct, frozen=True):
     payload_bytes: int
     items: int
     sequence: int
+    unsynced: int
     schema: int
     kind: int
     previous: bytes
@@ -161,8 +170,14 @@ def _unpack_frame(frame: bytes) -> _FrameHead | None:
     digest = frame[_LEAD.size + _FIELDS.size : FRAME_BYTES]
     if crc != zlib.crc32(digest, zlib.crc32(fields)):
         return None
-    payload_bytes, items, sequence, schema, kind, _, previous = _FIELDS.unpack(fields)
-    return _FrameHead(payload_bytes, items, sequence, schema, kind, previous, digest)
+    payload_bytes, items, sequence, unsynced, schema, kind, _, previous = _FIELDS.unpack(fields)
+    return _FrameHead(payload_bytes, items, sequence, unsynced, schema, kind, previous, digest)
+
+
+def kind_and_size(frame: bytes) -> tuple[int, int]:
+    """Return kind and payload bytes of a frame that was checked before."""
+    payload_bytes, _, _, _, _, kind, _, _ = _FIELDS.unpack_from(frame, _LEAD.size)
+    return kind, payload_bytes
 
 
 def _is_true(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
@@ -222,36 +237,43 @@ def _judge(path: Path, position: int, rest: bytes, sequence: int, *, is_last_seg
     """Say whether the bytes from a bad record on are a torn write (or unused space), or damage.
 
     A write that was cut leaves a prefix of what was to be written, or zeros where the disk had
-    room set aside. Anything else, and anything with a true record behind it, is damage.
+    room set aside; a disk may also have stored a later sector of that write and not an earlier one.
+    Damage is everything else: a bad record that a later one knows to have been on disk, one with
+    nothing missing, one with another segment behind it.
     """
     if not is_last_segment:
         raise damage(path, position, "a record is broken and another segment follows")
     written = len(rest.rstrip(b"\0"))
     if written == 0:
         return None
-    later = _later_record(rest, sequence)
-    if later is not None:
-        raise damage(path, position, f"a record is broken and a good one follows at byte {position + later}")
     head = _unpack_frame(rest[:FRAME_BYTES])
     end = FRAME_BYTES if head is None else FRAME_BYTES + head.payload_bytes
-    is_cut = len(rest) < end or written < end < len(rest)
-    if is_cut or _has_empty_sector(rest[: max(end, written)], position):
-        return Tear(position, len(rest), "the last record was not written to its end")
+    later = list(_later_records(rest, sequence))
+    lost_a_sector = _has_empty_sector(rest[: max(end, later[0][0] if later else written)], position)
+    is_cut = not later and (len(rest) < end or written < end < len(rest))
+    was_on_disk = any(each.sequence - each.unsynced > sequence for _, each in later)
+    if is_cut or (lost_a_sector and not was_on_disk):
+        return Tear(position, len(rest), "the last write did not reach the disk whole")
+    if later:
+        behind = position + later[0][0]
+        raise damage(path, position, f"a record is broken and a good one follows at byte {behind}")
     raise damage(path, position, "the last record does not match its checksum and was not cut short")
 
 
-def _later_record(rest: bytes, sequence: int) -> int | None:
-    """Return the offset of a true record behind a broken one, or None."""
+def _later_records(rest: bytes, sequence: int) -> Iterator[tuple[int, _FrameHead]]:
+    """Yield offset and frame of each true record behind a broken one."""
     offset = rest.find(MARKER, 1)
     while offset >= 0:
         frame = rest[offset : offset + FRAME_BYTES]
         head = _unpack_frame(frame)
-        if head is not None and head.sequence >= sequence:
-            payload = rest[offset + FRAME_BYTES : offset + FRAME_BYTES + head.payload_bytes]
+        search_from = offset + 1
+        if head is not None and head.sequence > sequence:
+            end = offset + FRAME_BYTES + head.payload_bytes
+            payload = rest[offset + FRAME_BYTES : end]
             if len(payload) == head.payload_bytes and _is_true(frame, payload, head):
-                return offset
-        offset = rest.find(MARKER, offset + 1)
-    return None
+                yield offset, head
+                search_from = end
+        offset = rest.find(MARKER, search_from)
 
 
 def _has_empty_sector(record: bytes, position: int) -> bool:

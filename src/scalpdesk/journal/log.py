@@ -81,6 +81,8 @@ class JournalWriter:
         self._segment = 0
         self._segment_bytes = 0
         self._sequence = 0
+        self._on_disk = 0
+        """Records known to be on disk."""
         self._previous = GENESIS
         self._totals = JournalTotals()
         self._awaits_outputs = False
@@ -268,7 +270,9 @@ class JournalWriter:
             raise StopError("the journal is closed", where=str(self.run_dir))
         if self._segment_bytes >= self._segment_limit:
             self._roll()
-        frame, digest = pack_record(kind, payload, items, self._sequence, self._previous)
+        frame, digest = pack_record(
+            kind, payload, items, self._sequence, self._previous, unsynced=self._sequence - self._on_disk
+        )
         self._buffer += frame
         self._buffer += payload
         self._segment_bytes += len(frame) + len(payload)
@@ -304,6 +308,7 @@ class JournalWriter:
         end = reader.end
         self._segment = end.segment
         self._sequence = end.sequence
+        self._on_disk = end.sequence if self._is_durable else 0
         self._previous = end.digest
         self._segment_bytes = end.position
         self._awaits_outputs = end.last_kind == RecordKind.EVENTS
@@ -328,6 +333,7 @@ class JournalWriter:
             self._file.write(data)
             if is_synced:
                 self._file.sync()
+                self._on_disk = self._sequence
         except StopError as refused:
             self._failure = refused
             raise

@@ -27,6 +27,7 @@ from scalpdesk.journal.frames import (
     Tear,
     check_segment_header,
     damage,
+    kind_and_size,
     read_frames,
     segment_numbers,
     segment_path,
@@ -230,9 +231,8 @@ class JournalReader:
                 position = file.seek(SEGMENT_BYTES)
                 while position < limit:
                     frame = file.read(FRAME_BYTES)
-                    payload_bytes = int.from_bytes(frame[8:12], "little")
-                    payload = file.read(payload_bytes)
-                    yield frame[26], payload, path, position
+                    kind, payload_bytes = kind_and_size(frame)
+                    yield kind, file.read(payload_bytes), path, position
                     position += FRAME_BYTES + payload_bytes
 
 
