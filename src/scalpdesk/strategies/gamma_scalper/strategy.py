@@ -46,6 +46,12 @@ class GammaScalper:
 
     name: ClassVar[str] = "gamma-scalper"
     Config = GammaScalperConfig
+    DEMO_SETTINGS: ClassVar[tuple[str, ...]] = (
+        "entry.gate=advise",
+        "exits.edge_gone=false",
+        "exits.flat_minutes_before_close=10",
+    )
+    """A demo is one session long: it enters whatever the gate advises and ends flat."""
 
     def __init__(self, config: GammaScalperConfig | None = None) -> None:
         self.config = config or GammaScalperConfig()

@@ -1,0 +1,143 @@
+"""``scalpdesk runs``, ``report`` and ``replay``: what was run, what came of it, and whether it still does."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.errors import EXIT_FAILED
+
+
+def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
+    from scalpdesk.settings import load_settings
+
+    loaded = load_settings(None, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path())
+    return Path(loaded.config.desk.runs_dir)
+
+
+@desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
+@settings_options
+def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
+    """List the runs on record, the newest last."""
+    from scalpdesk.records.projector import project_missing
+    from scalpdesk.records.store import list_runs, open_store, store_url
+
+    runs_dir = _runs_dir(config_file, overrides)
+    rows: list[dict[str, Any]] = []
+    unreadable: dict[str, str] = {}
+    if runs_dir.is_dir():
+        with open_store(store_url(runs_dir)) as store:
+            unreadable = project_missing(runs_dir, store)
+            rows = [row.as_dict() for row in list_runs(store)]
+    rows.sort(key=lambda row: (row["started_ns"], row["run_id"]))
+    if as_json:
+        print_json({"runs_dir": str(runs_dir), "runs": rows, "unreadable": unreadable})
+        return
+    from scalpdesk.cli.summary_view import show_runs
+
+    show_runs(console(), rows, unreadable, runs_dir)
+
+
+@desk_command("report", example=("scalpdesk report last", "scalpdesk report last --hedges 50 --json"))
+@click.argument("run")
+@click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
+@settings_options
+def report(
+    *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    from scalpdesk.records.projector import project_journal
+    from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
+    from scalpdesk.runs import find_run
+
+    runs_dir = _runs_dir(config_file, overrides)
+    run_dir = find_run(runs_dir, run)
+    with open_store(store_url(run_dir.parent)) as store:
+        run_id = project_journal(run_dir, store)
+        from scalpdesk.records.store import load_run
+
+        row = load_run(store, run_id).as_dict()
+        summary = dict(row["summary"]) or {"run_id": run_id, "verdict": "the run did not end cleanly"}
+        decisions = [decision.as_dict() for decision in load_decisions(store, run_id)]
+        fills = [fill.as_dict() for fill in load_fills(store, run_id)]
+        marks = [mark.as_dict() for mark in load_marks(store, run_id)]
+    explained = hedge_explain(decisions, fills, marks)
+    if as_json:
+        print_json({**summary, "hedge_explain": explained})
+        return
+    from scalpdesk.cli.summary_view import show_hedges, show_stored_summary
+
+    out = console()
+    show_stored_summary(out, summary, marks)
+    show_hedges(out, explained, hedges)
+
+
+def hedge_explain(
+    decisions: list[dict[str, Any]], fills: list[dict[str, Any]], marks: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return each hedge with the P&L parts of the interval that led up to it.
+
+    The interval runs from the hedge before; its parts are the sum of the marks in it, so that all
+    intervals together are the run.
+    """
+    from decimal import Decimal
+
+    by_order = {fill["client_order_id"]: fill for fill in fills}
+    explained = []
+    index = 0
+    for decision in decisions:
+        if not decision["taken"] or not decision["kind"].startswith("hedge"):
+            continue
+        parts: dict[str, Decimal] = {}
+        while index < len(marks) and marks[index]["ts_ns"] <= decision["ts_ns"]:
+            for name, amount in marks[index]["parts"].items():
+                parts[name] = parts.get(name, Decimal(0)) + Decimal(amount)
+            index += 1
+        fill = next((by_order[one] for one in decision["client_order_ids"] if one in by_order), None)
+        explained.append(
+            {
+                "ts_ns": decision["ts_ns"],
+                "reason": decision["reasons"][0],
+                "quantity_shares": decision["facts"].get("quantity_shares"),
+                "price": None if fill is None else str(fill["price"]),
+                "parts": {name: f"{amount:.2f}" for name, amount in parts.items()},
+                "pnl": f"{sum(parts.values(), Decimal(0)):.2f}",
+            }
+        )
+    return explained
+
+
+@desk_command("replay", example=("scalpdesk replay last --verify", "scalpdesk replay last --json"))
+@click.argument("run")
+@click.option("--verify", is_flag=True, help="Stop at the first output that is not as journaled; exit 1.")
+@settings_options
+def replay(
+    *, as_json: bool, run: str, verify: bool, config_file: str | None, overrides: tuple[str, ...]
+) -> int:
+    """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
+    from scalpdesk.runs import find_run
+    from scalpdesk.runs import replay as replay_run
+
+    run_dir = find_run(_runs_dir(config_file, overrides), run)
+    verdict = replay_run(run_dir, verify=verify)
+    facts = {
+        "run_id": verdict.summary["run_id"],
+        "identical": verdict.identical,
+        "events": verdict.events,
+        "outputs": verdict.outputs,
+        "difference": verdict.difference,
+        "recovered": verdict.recovered,
+        "decision_hash": verdict.summary["decision_hash"],
+    }
+    if as_json:
+        print_json({**facts, "summary": verdict.summary})
+    else:
+        click.echo(f"run {facts['run_id']}: {verdict.events:,} events, {verdict.outputs:,} outputs")
+        if verdict.recovered:
+            click.echo(f"journal: {verdict.recovered}")
+        word = "identical" if verdict.identical else f"different: {verdict.difference}"
+        click.echo(f"{word} (decision hash {facts['decision_hash']})")
+    return EXIT_FAILED if verify and not verdict.identical else 0

@@ -1,0 +1,161 @@
+"""The run summary as a trader reads it: what was made, where it came from, what it cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalpdesk.instruments.sessions import from_ns, to_new_york
+from scalpdesk.portfolio.attribution import PARTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from scalpdesk.core.intents import Mark
+
+LABELS = {
+    "delta": "delta (direction)",
+    "gamma": "gamma (scalps)",
+    "theta": "theta (rent paid)",
+    "vega": "vega (implied vol)",
+    "higher_order": "higher order",
+    "carry": "carry, dividends",
+    "spread": "spread paid",
+    "fees": "fees",
+    "slippage": "slippage",
+    "residual": "residual",
+}
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def money(amount: float) -> str:
+    """Format an amount with its sign and two decimals, coloured by it."""
+    colour = "green" if amount > 0 else "red" if amount < 0 else "dim"
+    return f"[{colour}]{amount:+,.2f}[/]"
+
+
+def bar_of(amount: float, widest: float, width: int = 24) -> str:
+    """Draw an amount as a bar against the largest one."""
+    if not widest > 0:
+        return ""
+    length = round(width * abs(amount) / widest)
+    colour = "green" if amount > 0 else "red"
+    return f"[{colour}]{'█' * length}[/]"
+
+
+def spark_line(values: Sequence[float], width: int = 64) -> str:
+    """Draw a series as one line of blocks; empty for fewer than two values.
+
+    >>> spark_line([1, 2, 3, 4])
+    '▁▃▆█'
+    """
+    if len(values) < 2:
+        return ""
+    count = min(width, len(values))
+    picked = [values[round(i * (len(values) - 1) / (count - 1))] for i in range(count)]
+    low, high = min(picked), max(picked)
+    if high == low:
+        return SPARKS[0] * count
+    return "".join(SPARKS[round((value - low) / (high - low) * (len(SPARKS) - 1))] for value in picked)
+
+
+def show_summary(out: "Console", summary: dict[str, Any], marks: Sequence["Mark"]) -> None:
+    """Show a run that has just ended."""
+    _show(out, summary, [mark.spot for mark in marks], [float(mark.nav) for mark in marks])
+
+
+def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence[dict[str, Any]]) -> None:
+    """Show a run from the store."""
+    _show(out, summary, [mark["spot"] or 0.0 for mark in marks], [float(mark["nav"]) for mark in marks])
+
+
+def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: list[float]) -> None:
+    from rich.table import Table
+
+    if "pnl" not in summary:
+        out.print(f"run {summary['run_id']}: {summary['verdict']}")
+        return
+    data = summary["data"]
+    out.print(
+        f"[bold]{summary['strategy']}[/] on {data['underlying']}, {data['session']}"
+        f"  ([bold]{data['kind']}[/] market '{data['name']}')",
+    )
+    if data.get("open") is not None:
+        out.print(
+            f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
+        )
+    out.print(f"{summary['verdict']}\n")
+    pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
+    widest = max(abs(pnl[name]) for name in PARTS)
+    table = Table("where it came from", box=None, pad_edge=False)
+    table.add_column("USD", justify="right")
+    table.add_column("")
+    for name in PARTS:
+        table.add_row(LABELS[name], money(pnl[name]), bar_of(pnl[name], widest))
+    table.add_section()
+    table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'])}[/]", "")
+    out.print(table)
+    out.print(
+        f"\ngamma rent: earned {summary['gamma_rent']} over what implied volatility charged"
+        f" (theta {summary['theta_paid']})"
+    )
+    held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
+    out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
+    if len(spots) > 1:
+        out.print(f"spot {spark_line(spots)}\nNAV  {spark_line(navs)}")
+    for note in data.get("notes") or ():
+        out.print(f"[dim]note: {note}[/]")
+    out.print(
+        f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
+        f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
+    )
+
+
+def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int) -> None:
+    """Show the last hedges with the P&L of the interval that led up to each."""
+    from rich.table import Table
+
+    if not explained:
+        return
+    table = Table("New York", title=f"last {min(count, len(explained))} of {len(explained)} hedges", box=None)
+    for heading in ("shares", "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L"):
+        table.add_column(heading, justify="right")
+    for row in explained[-count:] if count > 0 else ():
+        parts = {name: float(amount) for name, amount in row["parts"].items()}
+        costs = sum(parts.get(name, 0.0) for name in ("spread", "fees", "slippage"))
+        table.add_row(
+            f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
+            f"{row['quantity_shares']:+d}",
+            str(row["price"] or "not filled"),
+            *(money(parts.get(name, 0.0)) for name in ("delta", "gamma", "theta", "vega")),
+            money(costs),
+            money(float(row["pnl"])),
+        )
+    out.print(table)
+
+
+def show_runs(
+    out: "Console", rows: Sequence[dict[str, Any]], unreadable: dict[str, str], runs_dir: Path
+) -> None:
+    """List the runs on record."""
+    from rich.table import Table
+
+    if not rows and not unreadable:
+        out.print(f"no runs below {runs_dir}; scalpdesk demo makes the first")
+        return
+    table = Table("run", "started (UTC)", "strategy", "market", "session", box=None, pad_edge=False)
+    for heading in ("hedges", "fills", "P&L USD"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["run_id"],
+            f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M:%S}",
+            row["strategy"],
+            f"{row['data_name']} ({row['data_kind']})",
+            str(row["session"]),
+            str(row["hedges"]),
+            str(row["fills"]),
+            money(float(row["nav_change"])),
+        )
+    out.print(table)
+    for name, why in unreadable.items():
+        out.print(f"[red]unreadable[/] {name}: {why}")

@@ -1,0 +1,201 @@
+"""``scalpdesk demo`` and ``scalpdesk backtest``: run a strategy through a market and show what came of it."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.runs import RunResult
+    from scalpdesk.settings import LoadedSettings
+
+EMBEDDED = "embedded"
+DEMO_SESSION = "2018-02-05"
+DEMO_SPEED = 400.0
+"""Market seconds a second: a session of six and a half hours in about a minute."""
+
+
+@desk_command(
+    "demo",
+    example=(
+        "scalpdesk demo",
+        "scalpdesk demo --session 2015-08-24 --seed 7",
+        "scalpdesk demo --speed max --no-dashboard --json",
+    ),
+)
+@click.option("--strategy", default="gamma-scalper", show_default=True, help="Strategy to run.")
+@click.option("--session", default=DEMO_SESSION, metavar="DATE", show_default=True, help="Trading day.")
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@click.option(
+    "--speed", default=None, metavar="X|max", help=f"Market seconds a second [default: {DEMO_SPEED:g}]."
+)
+@click.option("--no-dashboard", is_flag=True, help="No live view: run to the end and show the summary.")
+@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@settings_options
+def demo(
+    *,
+    as_json: bool,
+    strategy: str,
+    session: str,
+    data_set: str,
+    speed: str | None,
+    no_dashboard: bool,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Trade one session of the embedded market: no keys, no network.
+
+    In a terminal it shows the session live, then the summary; elsewhere it runs to the end at once.
+    """
+    from scalpdesk.strategies.base import find_strategy
+
+    for_demo: Sequence[str] = getattr(find_strategy(strategy), "DEMO_SETTINGS", ())
+    settings = _settings(strategy, config_file, (*for_demo, *overrides))
+    day = _day("--session", session)
+    path_seed = settings.config.simulation.seed if seed is None else seed
+    pace = _pace(speed)
+    tape = _tape(settings, data_set, day, day, path_seed)
+    live = not (no_dashboard or as_json) and sys.stdout.isatty()
+    result = _run(settings, tape, mode="demo", seed=path_seed, live=live, pace=pace if live else None)
+    _show(result, as_json=as_json)
+
+
+@desk_command(
+    "backtest",
+    example=(
+        "scalpdesk backtest gamma-scalper --data embedded --start 2018-02-05",
+        "scalpdesk backtest gamma-scalper --data lean --start 2015-12-23 --set underlying=GOOG --fill-model mid",
+    ),
+)
+@click.argument("strategy")
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEMO_SESSION}].")
+@click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
+@click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
+@click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
+@click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
+@click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
+@settings_options
+def backtest(
+    *,
+    as_json: bool,
+    strategy: str,
+    data_set: str,
+    start: str | None,
+    end: str | None,
+    fill_model: str | None,
+    seed: int | None,
+    out: str | None,
+    no_journal: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
+    if fill_model is not None:
+        overrides = (*overrides, f"simulation.fill_model={fill_model}")
+    settings = _settings(strategy, config_file, overrides)
+    first = _day("--start", start or DEMO_SESSION)
+    last = _day("--end", end) if end is not None else first
+    if last < first:
+        raise ConfigError("the last session lies before the first", where="--end", value=end)
+    path_seed = settings.config.simulation.seed if seed is None else seed
+    tape = _tape(settings, data_set, first, last, path_seed)
+    seeded = path_seed if data_set == EMBEDDED else None
+    result = _run(settings, tape, mode="backtest", seed=seeded, live=False, pace=None, journal=not no_journal)
+    if out is not None:
+        _write(result, Path(out))
+    _show(result, as_json=as_json)
+
+
+def _settings(strategy: str, config_file: str | None, overrides: Sequence[str]) -> "LoadedSettings":
+    from scalpdesk.settings import load_settings
+
+    return load_settings(
+        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
+    )
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError("not a date", where=option, value=text, fix="write YYYY-MM-DD") from error
+
+
+def _pace(speed: str | None) -> float | None:
+    """Market seconds a second; None is as fast as it goes."""
+    if speed is None:
+        return DEMO_SPEED
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < 1e9:
+        raise ConfigError(
+            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
+        )
+    return pace
+
+
+def _tape(settings: "LoadedSettings", data_set: str, first: date, last: date, seed: int) -> "MarketTape":
+    from scalpdesk.assembly import load_market
+
+    underlying = getattr(settings.strategy_config, "underlying", "SPY")
+    return load_market(settings, data_set, underlying=underlying, start=first, end=last, seed=seed)
+
+
+def _run(
+    settings: "LoadedSettings",
+    tape: "MarketTape",
+    *,
+    mode: str,
+    seed: int | None,
+    live: bool,
+    pace: float | None,
+    journal: bool = True,
+) -> "RunResult":
+    from scalpdesk.cli.live_view import LiveView, ProgressView
+    from scalpdesk.runs import run_backtest
+
+    runs_dir = Path(settings.config.desk.runs_dir) if journal else None
+    view = LiveView(tape, pace) if live else ProgressView(tape)
+    with view:
+        return run_backtest(
+            settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=view.on_step
+        )
+
+
+def _show(result: "RunResult", *, as_json: bool) -> None:
+    if as_json:
+        print_json(result.summary)
+        return
+    from scalpdesk.cli.summary_view import show_summary
+
+    show_summary(console(), result.summary, result.marks)
+
+
+def _write(result: "RunResult", folder: Path) -> None:
+    """Write the summary and the marks for other programs."""
+    from scalpdesk.portfolio.attribution import PARTS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
+    lines = ["ts_ns,nav,nav_change,spot,net_delta_shares," + ",".join(PARTS)]
+    for mark in result.marks:
+        figures: list[Any] = [mark.ts_ns, mark.nav, mark.nav_change, mark.spot, mark.net_delta_shares]
+        lines.append(",".join(str(figure) for figure in [*figures, *(mark.parts[name] for name in PARTS)]))
+    (folder / "marks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

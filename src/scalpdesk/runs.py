@@ -1,0 +1,197 @@
+"""Carry a run out from beginning to end: journal it, seal it, find it again, replay it."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.assembly import Assembled, assemble_backtest, build_backtest, engine_from_header
+from scalpdesk.backtest.summary import Tally, run_summary
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import DataError, nearest_name
+from scalpdesk.core.intents import Mark, Output
+from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.journal.codec import same_outputs
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.settings import LoadedSettings
+
+Observer = Callable[[Assembled, int], None]
+"""Called about once a second of market time with the run and the time (UTC nanoseconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run.
+
+    Parameters
+    ----------
+    summary
+        The run summary, in JSON types.
+    run_dir
+        Folder of its journal; None when it kept none.
+    marks
+        State and explain of the book over time.
+    """
+
+    summary: dict[str, Any]
+    run_dir: Path | None
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVerdict:
+    """What a replay found.
+
+    Parameters
+    ----------
+    identical
+        Whether every output was the same, byte for byte.
+    events, outputs
+        How many were compared.
+    difference
+        The first difference in words, or None.
+    recovered
+        What was cut off a journal that did not end cleanly, or None.
+    summary
+        The run summary as the replay gives it.
+    """
+
+    identical: bool
+    events: int
+    outputs: int
+    difference: str | None
+    recovered: str | None
+    summary: dict[str, Any]
+
+
+def run_backtest(
+    settings: LoadedSettings,
+    tape: MarketTape,
+    clock: Clock,
+    *,
+    mode: str = "backtest",
+    seed: int | None = None,
+    runs_dir: Path | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run a tape to its end; journal it below ``runs_dir`` when that is given.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration and the market do not fit.
+    StopError
+        When the journal cannot be written; what was written before stays.
+    """
+    started_ns = clock.now_ns()
+    run_id = _free_run_id(settings, started_ns, runs_dir)
+    header, engine = build_backtest(
+        settings, tape, run_id=run_id, mode=mode, started_ns=started_ns, seed=seed
+    )
+    run_dir = None if runs_dir is None else runs_dir / run_id
+    journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
+    try:
+        run = assemble_backtest(settings, tape, header, engine, journal)
+        began = time.perf_counter()
+        for now_ns in run.runner.steps():
+            if observer is not None:
+                observer(run, now_ns)
+        seconds = time.perf_counter() - began
+        summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
+        if journal is not None:
+            journal.close(summary)
+    except BaseException:
+        if journal is not None:
+            journal.abandon()
+        raise
+    return RunResult(summary, run_dir, tuple(run.tally.marks))
+
+
+def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
+    """Feed a journal's events to an engine rebuilt from its header.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the journal.
+    verify
+        Stop at the first output that differs from the journal.
+
+    Raises
+    ------
+    JournalError
+        When the journal is damaged.
+    ConfigError
+        When its configuration is not one of this version.
+    """
+    reader = JournalReader(run_dir)
+    engine = engine_from_header(reader.header)
+    tally = Tally()
+    events = outputs = 0
+    difference = None
+    began = time.perf_counter()
+    for step, journaled in reader.steps():
+        produced: tuple[Output, ...] = ()
+        for event in step:
+            if produced and difference is None:
+                difference = (
+                    f"event {events}: the journal has no outputs here, the replay gives {len(produced)}"
+                )
+            produced = engine.handle(event)
+            tally.see(event, produced)
+            events += 1
+        outputs += len(produced)
+        if difference is None and not same_outputs(journaled, produced):
+            difference = _first_difference(events, journaled, produced)
+        if verify and difference is not None:
+            break
+    summary = run_summary(reader.header, engine, tally, events, time.perf_counter() - began)
+    recovered = None if reader.recovered is None else str(reader.recovered)
+    return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary)
+
+
+def _first_difference(event_number: int, journaled: Iterable[Output], produced: Iterable[Output]) -> str:
+    old, new = list(journaled), list(produced)
+    for index, (one, other) in enumerate(zip(old, new, strict=False)):
+        if one != other:
+            return f"event {event_number}, output {index + 1}: journal {one!r}; replay {other!r}"
+    return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
+
+
+def find_run(runs_dir: Path, name: str) -> Path:
+    """Return the folder of a run by its id, a unique beginning of it, or ``last``.
+
+    Raises
+    ------
+    DataError
+        When there is none, or more than one.
+    """
+    direct = Path(name)
+    if direct.is_dir() and any(direct.glob("journal-*.sdj")):
+        return direct
+    known = sorted(path.name for path in runs_dir.glob("*") if any(path.glob("journal-*.sdj")))
+    if name == "last" and known:
+        return runs_dir / known[-1]
+    found = [run for run in known if run == name] or [run for run in known if run.startswith(name)]
+    if len(found) == 1:
+        return runs_dir / found[0]
+    raise DataError(
+        "more than one run begins like this" if found else "there is no such run",
+        where=str(runs_dir),
+        value=name,
+        nearest=", ".join(found[:4]) if found else nearest_name(name, known),
+        fix="scalpdesk runs lists them; `last` is the newest",
+    )
+
+
+def _free_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:
+    """Time, strategy and configuration in the name; a count when two runs start in one second."""
+    base = f"{from_ns(started_ns):%Y%m%d-%H%M%S}-{settings.strategy}-{settings.config_hash[:6]}"
+    run_id, count = base, 1
+    while runs_dir is not None and (runs_dir / run_id).exists():
+        count += 1
+        run_id = f"{base}-{count}"
+    return run_id
