@@ -4,6 +4,7 @@ The exchange calendar is ``exchange_calendars`` (imported late: it brings pandas
 turned into plain values here, and nothing else in the product asks it.
 """
 
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -60,7 +61,10 @@ def new_york_ns(day: date, clock_time: time) -> int:
 def _calendar(name: str) -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
 
-    return exchange_calendars.get_calendar(name, start="1995-01-01", end="2030-12-31")
+    with warnings.catch_warnings():
+        # the calendar package's own talk with pandas, not our caller's concern
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return exchange_calendars.get_calendar(name, start="1995-01-01", end="2030-12-31")
 
 
 def is_session(day: date, calendar: str = "XNYS") -> bool:
