@@ -1,0 +1,9 @@
+"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test."""
+
+import sys
+from pathlib import Path
+
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE not in sys.path:
+    # after the installed packages: a folder of tests must never hide a real package of its name
+    sys.path.append(_HERE)

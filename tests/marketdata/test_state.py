@@ -1,0 +1,96 @@
+import math
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import straddle_book
+from fakes.tape import quote
+from scalpdesk.core.events import (
+    BarEvent,
+    DividendEvent,
+    ForecastEvent,
+    OpenInterestEvent,
+    QuoteEvent,
+    RateEvent,
+    TradeEvent,
+)
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.state import MarketState
+
+
+@pytest.fixture
+def state():
+    return MarketState(straddle_book(), stale_seconds_underlying=5.0, stale_seconds_option=60.0)
+
+
+def test_a_good_quote_is_kept_and_marks(state):
+    assert state.apply_quote(quote(0, 10, 499.99, 500.01))
+    assert state.mark(0) == 500.0
+    assert state.verdict(0, 10) is QuoteVerdict.GOOD
+    assert state.oddities == {}
+
+
+def test_what_was_never_quoted_is_absent(state):
+    assert state.mark(0) is None
+    assert state.verdict(0, 10) is QuoteVerdict.ABSENT
+    assert state.age_seconds(0, 10) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "verdict", "is_good", "mark"),
+    [
+        (500.0, 500.0, QuoteVerdict.LOCKED, True, 500.0),
+        (math.nan, 0.10, QuoteVerdict.ZERO_BID, False, 0.05),
+        (400.0, math.nan, QuoteVerdict.ONE_SIDED, False, 400.0),
+        (500.1, 500.0, QuoteVerdict.CROSSED, False, 499.0),
+        (-1.0, 500.0, QuoteVerdict.NEGATIVE, False, 499.0),
+        (math.inf, 500.0, QuoteVerdict.NON_FINITE, False, 499.0),
+    ],
+)
+def test_odd_quotes_are_counted_and_broken_ones_never_replace_the_last_good_word(
+    state, bid, ask, verdict, is_good, mark
+):
+    state.apply_quote(quote(0, 10, 498.9, 499.1))
+    assert state.apply_quote(quote(0, 11, bid, ask)) is is_good
+    assert state.oddities == {verdict: 1}
+    assert state.mark(0) == pytest.approx(mark)
+
+
+def test_a_quote_out_of_order_is_counted_and_dropped(state):
+    state.apply_quote(quote(0, 20, 499.9, 500.1))
+    late = QuoteEvent(0, 19, 30, 100.0, 100.2, 1, 1)
+    assert not state.apply_quote(late)
+    assert state.mark(0) == 500.0
+    assert state.oddities == {QuoteVerdict.OUT_OF_ORDER: 1}
+    assert state.apply_quote(QuoteEvent(0, 20, 30, 501.0, 501.2, 1, 1))  # the same instant is in order
+
+
+@pytest.mark.parametrize(("number", "limit_seconds"), [(0, 5), (1, 60)])
+def test_a_quote_goes_stale_by_the_kind_of_its_instrument(state, number, limit_seconds):
+    state.apply_quote(quote(number, 0, 1.0, 1.1))
+    limit_ns = limit_seconds * NANOS_PER_SECOND
+    assert state.verdict(number, limit_ns) is QuoteVerdict.GOOD
+    assert state.verdict(number, limit_ns + 1) is QuoteVerdict.STALE
+    assert state.age_seconds(number, limit_ns) == limit_seconds
+
+
+def test_the_other_events_are_kept_where_they_are_asked_for(state):
+    bar = BarEvent(0, 60, 60, 60, 1.0, 2.0, 0.5, 1.5, 10.0)
+    trade = TradeEvent(0, 1, 1, 1.5, 10.0)
+    dividend = DividendEvent(0, 1, 1, 99, Decimal("1.50"))
+    forecast = ForecastEvent(0, 1, 1, "har", 5, 0.2, 0.1, 0.3, 0.01, "")
+    state.apply_bar(bar)
+    state.apply_trade(trade)
+    state.apply_open_interest(OpenInterestEvent(1, 1, 1, 250))
+    state.apply_rates(RateEvent(1, 1, (10.0, 30.0), (0.02, 0.04)))
+    state.apply_dividend(dividend)
+    state.apply_forecast(forecast)
+    assert state.bars[0] is bar
+    assert state.last_trade[0] is trade
+    assert state.open_interest == {1: 250}
+    assert state.rate_curve.rate_at(20.0) == pytest.approx(0.03)
+    assert state.rate_curve.rate_at(1.0) == 0.02
+    assert state.rate_curve.rate_at(90.0) == 0.04
+    assert state.dividends == [dividend]
+    assert state.forecasts == {0: forecast}

@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fakes.tape import TapeBuilder
+from scalpdesk.core.errors import DataError
+from scalpdesk.marketdata.tape import BarColumns, RateCurve
+
+
+def test_a_tape_out_of_order_is_refused_and_names_the_row():
+    tape = TapeBuilder().spot("09:40", 500.0).spot("09:41", 501.0).build()
+    backwards = replace(tape.quotes, ts_ns=tape.quotes.ts_ns[::-1].copy())
+    with pytest.raises(DataError, match="sorted") as caught:
+        replace(tape, quotes=backwards)
+    assert caught.value.where == "by-hand: quotes row 3"
+
+
+def test_bars_out_of_order_are_refused_too():
+    tape = TapeBuilder().spot("09:40", 500.0).build()
+    ones = np.ones(2)
+    bars = BarColumns(np.array([2, 1]), np.zeros(2, np.int32), np.full(2, 60, np.int32), *([ones] * 5))
+    assert len(bars) == 2
+    with pytest.raises(DataError, match="bars"):
+        replace(tape, bars=bars)
+
+
+def test_rates_are_linear_between_points_and_flat_outside():
+    curve = RateCurve((30.0, 90.0), (0.04, 0.05))
+    assert [curve.rate_at(days) for days in (1, 30, 60, 90, 400)] == pytest.approx(
+        [0.04, 0.04, 0.045, 0.05, 0.05]
+    )
