@@ -198,9 +198,9 @@ class BacktestRunner:
         self._journal.add_outputs(outputs)
         now_ns = event.ts_recv_ns
         for output in outputs:
-            if isinstance(output, SubmitOrder | CancelOrder):
+            if type(output) is SubmitOrder or type(output) is CancelOrder:
                 self._exchange.send(output, now_ns)
-            elif isinstance(output, SetTimer):
+            elif type(output) is SetTimer:
                 self._timer_count += 1
                 heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))
         for watcher in self._watchers:
@@ -214,15 +214,16 @@ class BacktestRunner:
         while True:
             timer_ns = self._timers[0][0] if self._timers else NEVER_NS
             mail_ns = self._exchange.due_ns
-            if min(timer_ns, mail_ns) > now_ns:
-                self._due_ns = min(timer_ns, mail_ns)
+            due_ns = mail_ns if mail_ns <= timer_ns else timer_ns
+            if due_ns > now_ns:
+                self._due_ns = due_ns
                 self._advancing = False
                 return
             if mail_ns <= timer_ns:
                 for answer in self._exchange.take_due(mail_ns):
                     self._feed(answer)
             else:
-                due_ns, _, name = heapq.heappop(self._timers)
+                _, _, name = heapq.heappop(self._timers)
                 self._feed(TimerEvent(due_ns, due_ns, name))
 
 

@@ -104,7 +104,9 @@ class MarketState:
         quote = self.quotes[number]
         if quote is None:
             return QuoteVerdict.ABSENT
-        verdict = judge_quote(quote.bid, quote.ask)
+        # the common case first: what judge_quote calls good, without its questions
+        is_good = 0.0 < quote.bid < quote.ask < 1e300
+        verdict = QuoteVerdict.GOOD if is_good else judge_quote(quote.bid, quote.ask)
         if verdict is QuoteVerdict.GOOD and now_ns - quote.ts_recv_ns > self._stale_ns[number]:
             return QuoteVerdict.STALE
         return verdict

@@ -119,7 +119,9 @@ class Order:
                 value=f"{filled} of {self.submitted.quantity}",
             )
         self.executions[execution_id] = (quantity, price)
-        self.average_price = (self.average_price * self.filled + price * quantity) / filled
+        if self.filled:
+            price = (self.average_price * self.filled + price * quantity) / filled
+        self.average_price = price
         self.filled = filled
         if filled == self.submitted.quantity:
             self.move(OrderState.FILLED)

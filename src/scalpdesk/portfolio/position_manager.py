@@ -28,7 +28,11 @@ class Position:
         """Book a trade; return what it realised in currency (average cost, before fees)."""
         held = self.quantity
         after = held + signed_quantity
-        if held == 0 or (held > 0) == (signed_quantity > 0):
+        if not held:
+            self.average_price = price
+            self.quantity = after
+            return ZERO
+        if (held > 0) == (signed_quantity > 0):
             self.average_price = (self.average_price * held + price * signed_quantity) / after
             self.quantity = after
             return ZERO
