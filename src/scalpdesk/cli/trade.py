@@ -76,7 +76,7 @@ def demo(
     "backtest",
     example=(
         "scalpdesk backtest gamma-scalper --data embedded --start 2018-02-05",
-        "scalpdesk backtest gamma-scalper --data lean --start 2015-12-23 --set underlying=GOOG --fill-model mid",
+        "scalpdesk backtest gamma-scalper --start 2015-08-24 --fill-model adverse --seed 3 --json",
     ),
 )
 @click.argument("strategy")

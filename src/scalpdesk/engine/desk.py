@@ -54,7 +54,9 @@ class Desk:
         self.orders = orders
         self.account = Account(cash)
         self.positions = PositionManager(instruments)
-        self.attribution = Attribution(instruments, market, delta_engine, self.account, self.positions)
+        self.attribution = Attribution(
+            instruments, market, delta_engine, self.account, self.positions, underlying
+        )
         self.view = DeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )

@@ -261,7 +261,8 @@ class TradingEngine:
     def _on_fill(self, event: OrderFilled) -> None:
         desk = self.desk
         order = desk.orders.order(event.client_order_id)
-        if event.execution_id in order.executions:
+        if order.has_seen(event.execution_id):
+            desk.orders.apply(event)
             return
         self._mark()
         desk.orders.apply(event)
@@ -274,6 +275,7 @@ class TradingEngine:
         order = desk.orders.order(event.client_order_id)
         execution = order.executions.get(event.execution_id)
         if execution is None:
+            desk.orders.apply(event)
             return
         self._mark()
         desk.orders.apply(event)

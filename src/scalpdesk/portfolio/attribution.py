@@ -6,8 +6,10 @@ at its start (Taylor's formula to second order in spot and volatility):
     dV = Δ dS + ½Γ dS² + Θ dt + 𝒱 dσ + Vanna dS dσ + ½Volga dσ² + Charm dS dt + ρ dr + residual
 
 The residual is what the formula does not explain; it closes the sum to the change of net asset
-value exactly. Trades happen between intervals: each costs its half-spread, its fee and what its
-price was worse than the far side of the quote (slippage).
+value exactly. Where the formula explains an option's interval badly (a large move near expiry), the
+interval is walked in eight steps from its start to its end, each with Greeks of its own. Trades
+happen between intervals: each costs its half-spread, its fee and what its price was worse than the
+far side of the quote (slippage).
 
 Gamma rent: a long-gamma book earns ½Γ(dS² − S²σ²dt) over what the option market charged for it.
 """
@@ -38,6 +40,10 @@ PARTS = (
     "residual",
 )
 ZERO = Decimal(0)
+_STEPS = 8
+_TOLERATED_FRACTION = 0.02
+_TOLERATED_AMOUNT = 0.05
+"""A leg's unexplained part, as a fraction of its terms and in currency, up to which one step is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class TaylorTerms:
         return (
             self.delta + self.gamma + self.theta + self.vega + self.vanna + self.volga + self.charm + self.rho
         )
+
+
+TERM_NAMES = ("delta", "gamma", "theta", "vega", "vanna", "volga", "charm", "rho")
 
 
 def taylor_terms(
@@ -127,6 +136,8 @@ class Attribution:
     ----------
     instruments, state, delta_engine, account, positions
         The desk's own parts; the attribution reads them and changes none.
+    underlying
+        Number of the run's main underlying: its mark is the spot shown with each mark.
     """
 
     def __init__(
@@ -136,7 +147,9 @@ class Attribution:
         delta_engine: DeltaEngine,
         account: Account,
         positions: PositionManager,
+        underlying: InstrumentId,
     ) -> None:
+        self._underlying = underlying
         self._instruments = instruments
         self._state = state
         self._delta_engine = delta_engine
@@ -259,38 +272,67 @@ class Attribution:
                 parts["delta"] += leg.units * (mark_now - leg.mark)
                 continue
             end = after.valuation if after is not None else None
-            d_spot = (end.spot if end is not None else start.spot) - start.spot
-            terms = taylor_terms(
-                start.greeks,
-                leg.units,
-                d_spot=d_spot,
-                d_vol=(end.vol - start.vol) if end is not None and end.vol_is_fresh else 0.0,
-                d_years=d_years,
-                d_rate=(end.rate - start.rate) if end is not None else 0.0,
-            )
+            if end is None:
+                end = start
+            terms = self._leg_terms(leg, start, end, d_years, leg.units * (mark_now - leg.mark))
             parts["delta"] += terms.delta
             parts["gamma"] += terms.gamma
             parts["theta"] += terms.theta
             parts["vega"] += terms.vega
             parts["higher_order"] += terms.vanna + terms.volga + terms.charm
             parts["carry"] += terms.rho
+            d_spot = end.spot - start.spot
             expected = start.spot * start.spot * start.vol * start.vol * d_years
             interval.gamma_rent += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
             interval.theta_paid += terms.theta
         return interval
 
+    def _leg_terms(
+        self, leg: _Leg, start: Valuation, end: Valuation, d_years: float, change: float
+    ) -> TaylorTerms:
+        """Explain one option over one interval: in one step, or in several where one is too coarse."""
+        d_spot, d_rate = end.spot - start.spot, end.rate - start.rate
+        d_vol = end.vol - start.vol if end.vol_is_fresh else 0.0
+        terms = taylor_terms(
+            start.greeks, leg.units, d_spot=d_spot, d_vol=d_vol, d_years=d_years, d_rate=d_rate
+        )
+        unexplained = abs(change - terms.total)
+        size = sum(abs(getattr(terms, name)) for name in TERM_NAMES)
+        if unexplained <= max(_TOLERATED_AMOUNT, _TOLERATED_FRACTION * size) or start.years <= 0.0:
+            return terms
+        sums = dict.fromkeys(TERM_NAMES, 0.0)
+        for step in range(_STEPS):
+            way = step / _STEPS
+            greeks = self._delta_engine.reprice(
+                leg.number,
+                start.spot + way * d_spot,
+                start.years + way * (end.years - start.years),
+                start.vol + way * d_vol,
+                start.rate + way * d_rate,
+            )
+            small = taylor_terms(
+                greeks,
+                leg.units,
+                d_spot=d_spot / _STEPS,
+                d_vol=d_vol / _STEPS,
+                d_years=d_years / _STEPS,
+                d_rate=d_rate / _STEPS,
+            )
+            for name in TERM_NAMES:
+                sums[name] += getattr(small, name)
+        finer = TaylorTerms(**sums)
+        return finer if abs(change - finer.total) < unexplained else terms
+
     def _as_mark(
         self, now_ns: int, nav: Decimal, change: Decimal, parts: dict[str, Decimal], interval: _Interval
     ) -> Mark:
         delta = gamma = theta = vega = 0.0
-        spot = vol_weight = vol_sum = 0.0
+        vol_weight = vol_sum = 0.0
         for leg in self._legs:
             valuation = leg.valuation
             if valuation is None:
                 delta += leg.units
-                spot = spot or leg.mark
                 continue
-            spot = valuation.spot
             greeks = valuation.greeks
             delta += leg.units * greeks.delta
             gamma += leg.units * greeks.gamma
@@ -303,7 +345,7 @@ class Attribution:
             nav=nav,
             nav_change=change,
             parts=parts,
-            spot=spot,
+            spot=self._state.mark(self._underlying) or 0.0,
             net_delta_shares=delta,
             gamma_shares_per_usd=gamma,
             theta_usd_per_day=theta / DAYS_PER_YEAR,

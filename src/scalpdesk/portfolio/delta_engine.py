@@ -7,6 +7,7 @@ one instant are answered once.
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
@@ -211,6 +212,19 @@ class DeltaEngine:
             return None
         years = self.years(contract, now_ns)
         return self._pricer.greeks(contract, spot, years, vol, self.rate(years), self._dividend_yield)
+
+    def reprice(self, number: InstrumentId, spot: float, years: float, vol: float, rate: float) -> UnitGreeks:
+        """Return price and Greeks of an option in a market of the caller's choosing.
+
+        Raises
+        ------
+        ArgumentError
+            When the instrument is not an option.
+        """
+        contract = self._instruments[number]
+        if not isinstance(contract, OptionContract):
+            raise ArgumentError("only an option has Greeks", where="number", value=contract.symbol)
+        return self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
 
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
