@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-dev run test check bench docs lock clean
+.PHONY: help setup setup-dev run test check bench bench-smoke docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,7 +18,7 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e .
-	$(BIN)/scalpdesk doctor --warm-up
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
@@ -39,6 +39,9 @@ check: setup-dev  ## lint, format, types, layers
 
 bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
+
+bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
+	$(BIN)/python benchmarks/run.py --smoke
 
 docs: setup-dev  ## rewrite the generated pages
 	$(BIN)/python docs/generate.py

@@ -1,3 +1,33 @@
-"""scalpdesk: a desk for gamma scalping and short-dated option scalping."""
+"""scalpdesk: a desk for gamma scalping and short-dated option scalping.
 
-__version__ = "0.1.0"
+What a notebook needs::
+
+    from scalpdesk import backtest, load_data, Strategy
+
+The names load on first use. Nothing inside the product imports from here.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from scalpdesk.core.version import VERSION
+
+if TYPE_CHECKING:
+    from scalpdesk.notebook import backtest, load_data
+    from scalpdesk.strategies.base import Strategy
+
+
+__version__ = VERSION
+__all__ = ["Strategy", "__version__", "backtest", "load_data"]
+
+_HOMES = {
+    "backtest": "scalpdesk.notebook",
+    "load_data": "scalpdesk.notebook",
+    "Strategy": "scalpdesk.strategies.base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'scalpdesk' has no attribute {name!r}")

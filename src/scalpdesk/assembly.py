@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk import __version__
 from scalpdesk.backtest.runner import BacktestRunner, Journal
 from scalpdesk.backtest.summary import Tally
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, HeldPosition
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import InstrumentBook
@@ -134,7 +134,7 @@ def build_backtest(
         mode=mode,
         config=settings.effective(),
         config_hash=settings.config_hash,
-        build=__version__,
+        build=VERSION,
         instruments=tuple(tape.instruments),
         sessions=tape.sessions,
         data=tape_facts,

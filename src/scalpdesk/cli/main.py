@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import click
 
-from scalpdesk import __version__
 from scalpdesk.cli.command import EXIT_CODES, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
+from scalpdesk.core.version import VERSION
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
@@ -42,7 +42,7 @@ EXTRA_OF_MODULE = {"psycopg": "postgres"}
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EXIT_CODES,
 )
-@click.version_option(__version__, prog_name="scalpdesk")
+@click.version_option(VERSION, prog_name="scalpdesk")
 @click.option(
     "--debug",
     is_flag=True,
