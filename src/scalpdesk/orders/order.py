@@ -33,7 +33,7 @@ ALLOWED: dict[OrderState, frozenset[OrderState]] = {
     _S.PENDING_NEW: _LIVE | TERMINAL,
     _S.WORKING: (_LIVE | TERMINAL) - {_S.PENDING_NEW},
     _S.PARTIALLY_FILLED: (_LIVE | TERMINAL) - {_S.PENDING_NEW, _S.WORKING, _S.REJECTED},
-    _S.PENDING_CANCEL: (_LIVE | TERMINAL) - {_S.PENDING_NEW},
+    _S.PENDING_CANCEL: _LIVE | TERMINAL,  # back to new: the cancel overtook the order and was refused
     _S.UNKNOWN: (_LIVE | TERMINAL) - {_S.PENDING_NEW},
     # A fill may arrive after the venue's last word (it happened before); a bust may reopen a count.
     _S.FILLED: frozenset({_S.CANCELLED}),
@@ -58,6 +58,8 @@ class Order:
     """Why it was rejected, cancelled or doubted."""
     executions: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     """Quantity and price by execution id."""
+    busted: dict[str, Decimal] = field(default_factory=dict)
+    """Quantity by id of the executions taken back; zero while the execution itself was never seen."""
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""
 
@@ -73,8 +75,15 @@ class Order:
 
     @property
     def leaves(self) -> Decimal:
-        """What may still be filled; zero once the order is over."""
-        return self.submitted.quantity - self.filled if self.is_live else ZERO
+        """What may still be filled; zero once the order is over.
+
+        The venue does not work a busted quantity again: it is gone from the order.
+        """
+        if not self.is_live:
+            return ZERO
+        if not self.busted:
+            return self.submitted.quantity - self.filled
+        return max(self.submitted.quantity - self.filled - sum(self.busted.values(), ZERO), ZERO)
 
     @property
     def signed_leaves(self) -> Decimal:
@@ -101,15 +110,27 @@ class Order:
         if reason:
             self.reason = reason
 
+    def has_seen(self, execution_id: str) -> bool:
+        """Return whether this execution was applied, or taken back, before."""
+        return execution_id in self.executions or execution_id in self.busted
+
     def fill(self, execution_id: str, quantity: Decimal, price: Decimal) -> bool:
-        """Apply one execution; return False when it was applied before.
+        """Apply one execution; return False when it was applied, or taken back, before.
 
         Raises
         ------
         InvariantError
-            When more would be filled than was ordered.
+            When nothing or less is filled, or more than was ordered.
         """
         if execution_id in self.executions:
+            return False
+        if quantity <= 0:
+            raise InvariantError(
+                "an execution must be above zero", where=f"order {self.client_order_id}", value=str(quantity)
+            )
+        if execution_id in self.busted:
+            self.busted[execution_id] = quantity
+            self._end_when_used_up()
             return False
         filled = self.filled + quantity
         if filled > self.submitted.quantity:
@@ -119,9 +140,7 @@ class Order:
                 value=f"{filled} of {self.submitted.quantity}",
             )
         self.executions[execution_id] = (quantity, price)
-        if self.filled:
-            price = (self.average_price * self.filled + price * quantity) / filled
-        self.average_price = price
+        self.average_price = (self.average_price * self.filled + price * quantity) / filled
         self.filled = filled
         if filled == self.submitted.quantity:
             self.move(OrderState.FILLED)
@@ -129,17 +148,29 @@ class Order:
             self.move(OrderState.PARTIALLY_FILLED)
         elif self.state is OrderState.PENDING_CANCEL:
             self.resumes_as = OrderState.PARTIALLY_FILLED
+        elif self.state is OrderState.REJECTED:
+            # What was rejected after filling part was in truth cancelled, whichever word came first.
+            self.move(OrderState.CANCELLED)
+        self._end_when_used_up()
         return True
 
     def bust(self, execution_id: str) -> tuple[Decimal, Decimal] | None:
-        """Take one execution back; return its quantity and price, or None when it is not known."""
+        """Take one execution back; return its quantity and price, or None when it was not applied.
+
+        A bust that comes before its execution is remembered: the execution then changes nothing.
+        """
         gone = self.executions.pop(execution_id, None)
         if gone is None:
+            self.busted.setdefault(execution_id, ZERO)
             return None
+        self.busted[execution_id] = gone[0]
         self.filled -= gone[0]
         total = sum((quantity * price for quantity, price in self.executions.values()), ZERO)
         self.average_price = total / self.filled if self.filled else ZERO
         if self.state is OrderState.FILLED:
-            # The venue does not work a busted quantity again: what is left of the order is over.
             self.move(OrderState.CANCELLED, "execution busted")
         return gone
+
+    def _end_when_used_up(self) -> None:
+        if self.busted and self.is_live and not self.leaves:
+            self.move(OrderState.CANCELLED, "execution busted")

@@ -102,6 +102,8 @@ class OrderManager:
             order.venue_order_id = order.venue_order_id or event.venue_order_id
             if order.state is OrderState.PENDING_NEW or order.state is OrderState.UNKNOWN:
                 order.move(OrderState.PARTIALLY_FILLED if order.filled else OrderState.WORKING)
+            elif order.state is OrderState.PENDING_CANCEL and order.resumes_as is OrderState.PENDING_NEW:
+                order.resumes_as = OrderState.WORKING
         elif type(event) is FillBusted:
             order.bust(event.execution_id)
         elif order.state not in TERMINAL:
