@@ -1,5 +1,6 @@
 """One function, one check. Each returns why the order may not go, or None."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -100,7 +101,7 @@ def price_within_collar(context: OrderContext) -> str | None:
 def throttle_has_room(context: OrderContext) -> str | None:
     """Orders in the last minute and orders at the venue; a fifth is kept back for exits and hedges."""
     limits = context.limits
-    reserve = 5 if context.intent.purpose in OPENING else 0
+    reserve = limits.max_orders_per_minute // 5 if context.intent.purpose in OPENING else 0
     if context.orders_last_minute >= limits.max_orders_per_minute - reserve:
         return f"{context.orders_last_minute} orders in the last minute, limit {limits.max_orders_per_minute}"
     if context.live_orders >= limits.max_live_orders:
@@ -113,7 +114,11 @@ def losses_allow(context: OrderContext) -> str | None:
     if context.intent.purpose not in OPENING:
         return None
     intent, quote = context.intent, context.quote
-    price = float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else 0.0)
+    price = (
+        float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else math.nan)
+    )
+    if not math.isfinite(price):
+        return "the risk of the order is not known: no ask"
     at_risk = Decimal(f"{float(intent.quantity) * price * context.instrument.multiplier:.2f}")
     return loss_rule(
         context.limits.daily_loss_limit(context.session_equity),
