@@ -1,0 +1,42 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import option, share
+from fakes.tape import quote
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk.checks import OrderContext
+from scalpdesk.risk.limits import RiskLimits
+
+
+@pytest.fixture
+def context():
+    """Build the context of a market buy of one option that passes every check; change what matters."""
+
+    def build(*, limits=None, on_share=False, intent=None, **changes):
+        instrument = share() if on_share else option("C")
+        given = {
+            "intent": OrderIntent(0, Side.BUY, Decimal(1), Purpose.OPEN, "", **(intent or {}))
+            if not isinstance(intent, OrderIntent)
+            else intent,
+            "instrument": instrument,
+            "limits": RiskLimits(**(limits or {})),
+            "mode": "ACTIVE",
+            "quote": quote(0, 0, 9.9, 10.1),
+            "verdict": QuoteVerdict.GOOD,
+            "held": Decimal(0),
+            "pending": Decimal(0),
+            "equity": Decimal(100_000),
+            "session_equity": Decimal(100_000),
+            "daily_pnl": Decimal(0),
+            "consecutive_losses": 0,
+            "live_orders": 0,
+            "orders_last_minute": 0,
+            "in_session": True,
+            "net_delta_shares": 0.0,
+            "spot": 500.0,
+        }
+        return OrderContext(**(given | changes))
+
+    return build

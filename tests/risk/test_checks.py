@@ -1,0 +1,232 @@
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.tape import quote
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk import checks
+from scalpdesk.risk.checks import CHECKS, count_consecutive_losses, loss_rule
+
+D = Decimal
+LOWERING = (Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE)
+
+
+def intent(purpose=Purpose.OPEN, quantity=1, side=Side.BUY, limit=None):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    return OrderIntent(0, side, D(quantity), purpose, "", kind, None if limit is None else D(limit))
+
+
+def test_a_plain_order_passes_every_check(context):
+    assert [check(context()) for check in CHECKS] == [None] * len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("mode", "purpose", "reason"),
+    [
+        ("ACTIVE", Purpose.OPEN, None),
+        ("REDUCING", Purpose.OPEN, "the desk is reducing: nothing new is opened"),
+        ("FLATTENING", Purpose.OPEN, "the desk is flattening: nothing new is opened"),
+        *((mode, purpose, None) for mode in ("REDUCING", "FLATTENING") for purpose in LOWERING),
+        *(("HALTED", purpose, "the desk is halted") for purpose in Purpose),
+    ],
+)
+def test_the_mode_says_what_may_go(context, mode, purpose, reason):
+    assert checks.mode_allows(context(mode=mode, intent=intent(purpose))) == reason
+
+
+def test_nothing_goes_outside_the_session(context):
+    assert checks.session_is_open(context()) is None
+    assert checks.session_is_open(context(in_session=False)) == "outside the trading session"
+
+
+@pytest.mark.parametrize(
+    ("on_share", "quantity", "reason"),
+    [
+        (False, 0, "order size 0 is not above zero"),
+        (False, -1, "order size -1 is not above zero"),
+        (False, 100, None),
+        (False, 101, "order of 101 contracts is above the limit of 100"),
+        (True, 101, None),
+        (True, 20_000, None),
+        (True, 20_001, "order of 20001 shares is above the limit of 20000"),
+    ],
+)
+def test_sizes_are_bounded_by_kind(context, on_share, quantity, reason):
+    one = context(on_share=on_share, intent=intent(quantity=quantity))
+    assert checks.quantity_is_sane(one) == reason
+
+
+@pytest.mark.parametrize("verdict", QuoteVerdict)
+def test_risk_is_opened_on_good_quotes_only(context, verdict):
+    reason = checks.quote_is_good(context(verdict=verdict))
+    good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
+    assert reason == (None if good else f"the quote of SPY240419C00500000 is {verdict}")
+
+
+@pytest.mark.parametrize("purpose", LOWERING)
+@pytest.mark.parametrize("verdict", QuoteVerdict)
+def test_risk_is_lowered_on_any_usable_quote(context, purpose, verdict):
+    reason = checks.quote_is_good(context(verdict=verdict, intent=intent(purpose)))
+    refused = verdict in (QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE)
+    assert (reason is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "passes"),
+    [
+        (Side.BUY, "11.12", True),  # 10.10 + 10 % + a cent
+        (Side.BUY, "11.13", False),
+        (Side.BUY, "0.01", True),
+        (Side.SELL, "8.90", True),  # 9.90 - 10 % - a cent
+        (Side.SELL, "8.89", False),
+        (Side.SELL, "99", True),
+    ],
+)
+def test_a_limit_price_stays_within_the_collar(context, side, limit, passes):
+    reason = checks.price_within_collar(context(intent=intent(side=side, limit=limit)))
+    assert (reason is None) is passes
+
+
+def test_the_collar_says_how_far_off_the_price_is(context):
+    buy = checks.price_within_collar(context(intent=intent(limit="20")))
+    sell = checks.price_within_collar(context(intent=intent(side=Side.SELL, limit="5")))
+    assert buy == "buy limit 20.0 is more than 10% above the ask 10.1"
+    assert sell == "sell limit 5.0 is more than 10% below the bid 9.9"
+
+
+@pytest.mark.parametrize("limit", [None, D(0), D(-1)])
+def test_a_limit_order_needs_a_price(context, limit):
+    one = OrderIntent(0, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, limit)
+    assert checks.price_within_collar(context(intent=one)) == "a limit order needs a limit price above zero"
+
+
+def test_the_collar_has_nothing_to_say_of_market_orders_or_without_a_quote(context):
+    assert checks.price_within_collar(context()) is None
+    assert checks.price_within_collar(context(quote=None, intent=intent(limit="99"))) is None
+
+
+@pytest.mark.parametrize(
+    ("purpose", "sent", "passes"),
+    [
+        (Purpose.OPEN, 95, True),
+        (Purpose.OPEN, 96, False),  # a fifth of 120 is kept back
+        (Purpose.HEDGE, 119, True),
+        (Purpose.CLOSE, 119, True),
+        (Purpose.HEDGE, 120, False),
+    ],
+)
+def test_the_throttle_keeps_a_fifth_back_for_hedges_and_exits(context, purpose, sent, passes):
+    reason = checks.throttle_has_room(context(intent=intent(purpose), orders_last_minute=sent))
+    assert reason == (None if passes else f"{sent} orders in the last minute, limit 120")
+
+
+def test_a_small_throttle_still_lets_an_entry_through(context):
+    assert checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
+
+
+def test_orders_at_the_venue_are_bounded(context):
+    assert checks.throttle_has_room(context(live_orders=19)) is None
+    assert checks.throttle_has_room(context(live_orders=20)) == "20 orders at the venue, limit 20"
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({}, None),
+        ({"daily_pnl": D("-4999.99"), "intent": intent(limit="0.0001")}, None),
+        ({"daily_pnl": D(-5000)}, "daily_loss"),
+        ({"consecutive_losses": 2}, None),
+        ({"consecutive_losses": 3}, "consecutive_losses"),
+        ({"daily_pnl": D(-3990)}, None),  # 1010 at risk: exactly 5000
+        ({"daily_pnl": D("-3990.01")}, "would_breach_daily_loss"),
+        ({"intent": intent(quantity=3, limit="10")}, None),
+        (
+            {"limits": {"max_position_fraction": 0.01}, "intent": intent(limit="10.01")},
+            "position_size",
+        ),
+        ({"limits": {"max_position_fraction": 0.01}, "intent": intent(limit="10")}, None),
+    ],
+)
+def test_the_loss_rules_bound_what_opens_risk(context, changes, rule):
+    assert checks.losses_allow(context(**changes)) == rule
+
+
+@pytest.mark.parametrize("purpose", LOWERING)
+def test_losses_never_stop_what_lowers_risk(context, purpose):
+    one = context(daily_pnl=D(-99_000), consecutive_losses=9, intent=intent(purpose))
+    assert checks.losses_allow(one) is None
+
+
+def test_a_market_order_is_weighed_at_the_ask_and_a_limit_order_at_its_limit(context):
+    tight = {"max_daily_loss": D("1005")}
+    assert checks.losses_allow(context(limits=tight)) == "would_breach_daily_loss"  # 1 x 10.10 x 100
+    assert checks.losses_allow(context(limits=tight, intent=intent(limit="10.05"))) is None
+
+
+@pytest.mark.parametrize("ask", [math.nan, math.inf])
+def test_an_order_whose_risk_is_unknown_is_not_opened(context, ask):
+    reason = checks.losses_allow(context(quote=quote(0, 0, 9.9, ask)))
+    assert reason == "the risk of the order is not known: no ask"
+
+
+def test_without_a_quote_a_market_order_has_no_known_risk(context):
+    assert checks.losses_allow(context(quote=None)) == "the risk of the order is not known: no ask"
+
+
+@pytest.mark.parametrize(
+    ("before", "side", "quantity", "passes"),
+    [
+        (0.0, Side.BUY, 20, True),  # cap: 10 % of 100 000 at 500 = 20 shares
+        (0.0, Side.BUY, 21, False),
+        (0.0, Side.SELL, 21, False),
+        (50.0, Side.SELL, 10, True),  # still above, but lower
+        (50.0, Side.BUY, 1, False),
+        (50.0, Side.SELL, 101, False),  # past zero and higher than before
+    ],
+)
+def test_net_delta_is_capped_unless_the_order_lowers_it(context, before, side, quantity, passes):
+    one = context(
+        on_share=True,
+        limits={"max_net_delta_fraction": 0.10},
+        net_delta_shares=before,
+        intent=intent(Purpose.HEDGE, quantity, side),
+    )
+    assert (checks.net_delta_within_cap(one) is None) is passes
+
+
+def test_the_delta_cap_is_off_by_default_and_says_its_numbers(context):
+    big = intent(Purpose.HEDGE, 10_000)
+    assert checks.net_delta_within_cap(context(on_share=True, intent=big)) is None
+    capped = {"max_net_delta_fraction": 0.10}
+    assert checks.net_delta_within_cap(context(limits=capped, intent=big)) is None  # an option
+    assert checks.net_delta_within_cap(context(on_share=True, limits=capped, intent=big, spot=0.0)) is None
+    reason = checks.net_delta_within_cap(context(on_share=True, limits=capped, intent=big))
+    assert reason == "net delta would be 10000.0 shares, cap 20.0"
+
+
+@given(
+    daily=st.decimals(-1000, 1000, places=2),
+    losses=st.integers(0, 5),
+    risk=st.decimals(0, 1000, places=2),
+)
+def test_a_worse_day_never_allows_more(daily, losses, risk):
+    def allowed(pnl, count, proposed):
+        return (
+            loss_rule(D(500), 3, 0.25, daily_pnl=pnl, consecutive_losses=count, proposed_risk=proposed)
+            is None
+        )
+
+    if not allowed(daily, losses, risk):
+        assert not allowed(daily - 1, losses, risk)
+        assert not allowed(daily, losses + 1, risk)
+        assert not allowed(daily, losses, risk + 1)
+
+
+def test_losses_in_a_row_are_counted_from_the_end():
+    assert count_consecutive_losses([]) == 0
+    assert count_consecutive_losses([-1, 5, -1, 0, D("-0.01")]) == 2
+    assert count_consecutive_losses([-1, -1, 3]) == 0

@@ -1,0 +1,128 @@
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import DAY
+from fakes.tape import at
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.risk.exits import ExitConfig, ExitRules, ExitView
+
+D = Decimal
+OFF = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}
+
+
+def view(now="12:00", **changes):
+    given = {
+        "now_ns": at(now),
+        "session": session_on(DAY),
+        "mode": "ACTIVE",
+        "expiry": DAY + timedelta(days=46),
+        "premium_paid": D(1000),
+        "pnl": D(0),
+        "sessions_held": 0,
+        "edge_usd": 10.0,
+    }
+    return ExitView(**(given | changes))
+
+
+def rules(**config):
+    return ExitRules(ExitConfig(**(OFF | config)))
+
+
+def test_nothing_says_to_leave_a_position_that_goes_well():
+    assert ExitRules(ExitConfig()).reason(view()) is None
+
+
+def test_a_flattening_desk_leaves_first():
+    assert rules().reason(view(mode="FLATTENING")) == "risk halt: the desk is flattening"
+    assert rules().reason(view(mode="REDUCING")) is None
+
+
+@pytest.mark.parametrize(("days", "leaves"), [(8, False), (7, True), (0, True)])
+def test_leave_when_expiry_is_near(days, leaves):
+    reason = rules(min_dte=7).reason(view(expiry=DAY + timedelta(days=days)))
+    assert reason == (f"expiry: {days} days left, least 7" if leaves else None)
+
+
+@pytest.mark.parametrize(("pnl", "leaves"), [("-299.99", False), ("-300", True), ("-301", True)])
+def test_stop_at_a_fraction_of_the_premium(pnl, leaves):
+    reason = rules(stop_fraction=0.30).reason(view(pnl=D(pnl)))
+    assert (reason is not None) is leaves
+    if leaves:
+        assert reason == f"stop: P&L {D(pnl):.2f} is a loss of 30% of the premium 1000.00"
+
+
+def test_a_profit_runs_until_half_of_the_best_is_given_back():
+    one = rules(arm_fraction=0.30)
+    assert one.reason(view(pnl=D("299.99"))) is None
+    assert not one.armed
+    assert one.reason(view(pnl=D(300))) is None
+    assert one.armed
+    assert one.reason(view(pnl=D(500))) is None
+    assert one.reason(view(pnl=D("250.01"))) is None
+    assert one.reason(view(pnl=D(250))) == "trailing: P&L 250.00 gave back 50% of 500.00"
+
+
+def test_a_position_that_cost_nothing_is_never_armed():
+    one = rules(arm_fraction=0.30)
+    one.reason(view(pnl=D(5), premium_paid=D(0)))
+    assert not one.armed
+
+
+def test_the_edge_must_be_gone_three_times_a_minute_apart():
+    one = rules(edge_gone=True)
+    second = NANOS_PER_SECOND
+    start = at("12:00")
+    assert one.reason(view(now_ns=start, edge_usd=-1.0)) is None
+    assert one.reason(view(now_ns=start + 59 * second, edge_usd=-1.0)) is None  # too soon to count
+    assert one.reason(view(now_ns=start + 60 * second, edge_usd=-1.0)) is None
+    reason = one.reason(view(now_ns=start + 120 * second, edge_usd=-2.5))
+    assert reason == "edge gone: -2.50 USD left, below zero 3 times"
+
+
+def test_an_edge_that_returns_starts_the_count_again_and_an_unknown_one_does_not():
+    one = rules(edge_gone=True)
+    start = at("12:00")
+    minute = 60 * NANOS_PER_SECOND
+    edges = [-1.0, None, -1.0, 0.0, -1.0, -1.0]
+    seen = [one.reason(view(now_ns=start + i * minute, edge_usd=edge)) for i, edge in enumerate(edges)]
+    assert seen == [None] * 6
+    assert one.reason(view(now_ns=start + 6 * minute, edge_usd=-1.0)).startswith("edge gone")
+
+
+@pytest.mark.parametrize(("held", "leaves"), [(2, False), (3, True)])
+def test_leave_after_so_many_sessions_unless_armed(held, leaves):
+    assert (rules(max_sessions=3).reason(view(sessions_held=held)) is not None) is leaves
+    armed = rules(max_sessions=3, arm_fraction=0.1)
+    armed.reason(view(pnl=D(200)))
+    assert armed.reason(view(pnl=D(200), sessions_held=9)) is None
+
+
+@pytest.mark.parametrize(("now", "leaves"), [("15:44:59", False), ("15:45", True), ("15:59", True)])
+def test_leave_at_a_time_of_day(now, leaves):
+    reason = rules(close_at="15:45").reason(view(now))
+    assert reason == ("clock: 15:45 New York" if leaves else None)
+
+
+def test_leave_before_the_close_of_a_half_day():
+    half = date(2024, 11, 29)
+    one = rules(flat_minutes_before_close=10)
+    assert one.reason(view(now_ns=at("12:49:59", half), session=session_on(half))) is None
+    reason = one.reason(view(now_ns=at("12:50", half), session=session_on(half)))
+    assert reason == "clock: 10 minutes before the close at 13:00 New York"
+
+
+def test_the_first_rule_wins():
+    one = rules(min_dte=7, stop_fraction=0.3, close_at="10:00")
+    late = view(pnl=D(-900), expiry=DAY)
+    assert one.reason(late).startswith("expiry")
+    assert one.reason(view(pnl=D(-900))).startswith("stop")
+
+
+def test_a_time_that_is_none_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        ExitConfig(close_at="half past three")
+    assert caught.value.where == "exits.close_at"

@@ -1,0 +1,49 @@
+from decimal import Decimal
+
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.risk.limits import RiskLimits
+
+S = NANOS_PER_SECOND
+
+
+def test_every_reason_comes_back_in_the_order_of_the_checks(context):
+    gate = RiskGate(RiskLimits())
+    assert gate.reasons_against(context()) == ()
+    assert gate.reasons_against(context(mode="HALTED", in_session=False, live_orders=99)) == (
+        "the desk is halted",
+        "outside the trading session",
+        "99 orders at the venue, limit 20",
+    )
+
+
+def test_a_gate_asks_the_checks_it_is_given(context):
+    gate = RiskGate(RiskLimits(), checks=(lambda _: "one", lambda _: None, lambda _: "two"))
+    assert gate.reasons_against(context()) == ("one", "two")
+
+
+def test_orders_leave_the_minute_after_sixty_seconds():
+    gate = RiskGate(RiskLimits())
+    for second in (0, 10, 20):
+        gate.note_sent(second * S)
+    assert gate.orders_last_minute(59 * S) == 3
+    assert gate.orders_last_minute(60 * S) == 2
+    assert gate.orders_last_minute(79 * S + S - 1) == 1
+    assert gate.orders_last_minute(200 * S) == 0
+
+
+def test_closed_trades_are_counted_and_a_session_starts_afresh():
+    gate = RiskGate(RiskLimits())
+    for pnl in ("-1", "0", "-2"):
+        gate.note_closed_trade(Decimal(pnl))
+    assert gate.consecutive_losses == 2
+    gate.note_closed_trade(Decimal("0.01"))
+    assert gate.consecutive_losses == 0
+    gate.note_closed_trade(Decimal(-1))
+    gate.note_sent(0)
+    gate.new_session()
+    assert (gate.consecutive_losses, gate.orders_last_minute(0)) == (0, 0)
+
+
+def test_a_desk_starts_active():
+    assert RiskGate(RiskLimits()).mode == "ACTIVE"
