@@ -1,5 +1,6 @@
 import math
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def garman_klass(cents):
     )
 
 
+@cache
 def path_of(cents, seed=1, seconds=FULL):
     return draw_path(np.random.Generator(np.random.PCG64(seed)), seconds, cents, garman_klass(cents))
 
@@ -37,7 +39,7 @@ def path_of(cents, seed=1, seconds=FULL):
 @pytest.mark.parametrize("seconds", [FULL, HALF])
 def test_the_four_prices_are_met_to_the_cent_at_their_anchors(name, seconds):
     cents = SHAPES[name]
-    for seed in range(3):
+    for seed in range(2):
         path = path_of(cents, seed, seconds)
         half_cents = path.bid_cents + path.ask_cents
         assert len(half_cents) == seconds + 1
@@ -64,8 +66,8 @@ def test_quotes_are_a_cent_wide_and_two_at_the_four_prices(name):
 def test_the_extremes_are_touched_not_sat_on(name):
     cents = SHAPES[name]
     shares = []
-    for seed in range(4):
-        path = path_of(cents, seed)
+    for seed in range(3):
+        path = path_of(cents, seed, FULL)
         at_edge = (path.bid_cents >= cents.high - 1) | (path.ask_cents <= cents.low + 1)
         shares.append(at_edge.mean())
     assert np.mean(shares) < 0.02
@@ -73,7 +75,7 @@ def test_the_extremes_are_touched_not_sat_on(name):
 
 def test_a_seed_gives_the_same_path_and_another_seed_another():
     cents = SHAPES["wanders"]
-    one, again, two = path_of(cents, 1), path_of(cents, 1), path_of(cents, 2)
+    one, again, two = (path_of.__wrapped__(cents, seed) for seed in (1, 1, 2))
     assert one.bid_cents.tobytes() == again.bid_cents.tobytes()
     assert np.mean(one.bid_cents != two.bid_cents) > 0.9
 
@@ -82,18 +84,35 @@ def test_realised_variance_of_many_paths_is_the_garman_klass_estimate():
     ratios = []
     for cents in SHAPES.values():
         for seed in range(3):
-            returns = np.diff(np.log(path_of(cents, seed).mid[::60]))
+            returns = np.diff(np.log(path_of(cents, seed, FULL).mid[::60]))
             ratios.append(np.sum(returns**2) / garman_klass(cents))
     # 24 paths of 390 minutes with kurtosis about 4.5: one ratio has a standard error near 0.10.
     assert np.mean(ratios) == pytest.approx(1.0, abs=4 * 0.10 / math.sqrt(len(ratios)))
     assert 0.04 < np.std(ratios) < 0.16
 
 
-REAL_DAYS = (
-    "2015-08-24 2018-02-05 2014-10-15 2016-06-24 2018-12-26 2018-10-10 2016-03-10 2014-06-06 2015-03-18 "
-    "2016-11-09 2017-05-01 2017-07-25 2017-10-05 2017-11-22 2018-01-03 2014-01-03 2014-11-28 2015-12-24 "
-    "2017-11-24 2018-07-03"
-).split()
+REAL_DAYS = [
+    "2015-08-24",
+    "2018-02-05",
+    "2014-10-15",
+    "2016-06-24",
+    "2018-12-26",
+    "2018-10-10",
+    "2016-03-10",
+    "2014-06-06",
+    "2015-03-18",
+    "2016-11-09",
+    "2017-05-01",
+    "2017-07-25",
+    "2017-10-05",
+    "2017-11-22",
+    "2018-01-03",
+    "2014-01-03",
+    "2014-11-28",
+    "2015-12-24",
+    "2017-11-24",
+    "2018-07-03",
+]
 HALF_DAYS = {"2014-11-28", "2015-12-24", "2017-11-24", "2018-07-03"}
 
 
@@ -101,7 +120,7 @@ def test_realised_variance_of_real_days_is_within_sampling_error_of_garman_klass
     scores = []
     for text in REAL_DAYS:
         day = market_day(date.fromisoformat(text))
-        for seed in (1, 2, 3):
+        for seed in (1, 2):
             generator = np.random.Generator(np.random.PCG64([day.day.toordinal(), seed]))
             seconds = HALF if text in HALF_DAYS else FULL
             path = draw_path(generator, seconds, session_cents(day), day.garman_klass_variance)
@@ -115,7 +134,7 @@ def test_realised_variance_of_real_days_is_within_sampling_error_of_garman_klass
 
 
 def test_high_and_low_come_at_any_time_of_the_day():
-    times = [path_of(SHAPES["wanders"], seed).anchors[1] / FULL for seed in range(12)]
+    times = [path_of(SHAPES["wanders"], seed, FULL).anchors[1] / FULL for seed in range(12)]
     assert min(times) < 0.35
     assert max(times) > 0.65
 
