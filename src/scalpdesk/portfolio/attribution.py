@@ -40,6 +40,8 @@ PARTS = (
     "residual",
 )
 ZERO = Decimal(0)
+NO_AMOUNT = Decimal("0.000000")
+"""What a part of exactly nothing is written as; most parts of a book without options are."""
 _STEPS = 8
 _TOLERATED_FRACTION = 0.02
 _TOLERATED_AMOUNT = 0.05
@@ -233,25 +235,30 @@ class Attribution:
 
     def mark(self, now_ns: int) -> Mark | None:
         """Explain the interval since the last mark; None when nothing at all has changed."""
-        legs_now = [self._leg(position, now_ns) for position in self._positions.held()]
-        nav = self.current_nav()
+        held = self._positions.held()
+        legs_now = [self._leg(position, now_ns) for position in held]
+        nav = net_asset_value(self._account, held, self._state)
         costs = self._costs
         if now_ns == self._last_ns and nav == self._last_nav and not (costs.spread or costs.fees):
             self._legs = legs_now
             return None
         interval = self._explain(legs_now, (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR)
         change = nav - self._last_nav
-        parts = {name: Decimal(f"{value:.6f}") for name, value in interval.parts.items()}
+        parts = {
+            name: Decimal(f"{value:.6f}") if value else NO_AMOUNT for name, value in interval.parts.items()
+        }
         parts["carry"] += costs.carry
         parts["spread"] = costs.spread
         parts["fees"] = costs.fees
         parts["slippage"] = costs.slippage
         parts["residual"] = change - sum(parts.values(), ZERO)
-        for name in PARTS:
-            self.totals[name] += parts[name]
+        for name, amount in parts.items():
+            if amount:
+                self.totals[name] += amount
         self.gamma_rent += interval.gamma_rent
         self.theta_paid += interval.theta_paid
-        self.high_water = max(self.high_water, nav)
+        if nav > self.high_water:
+            self.high_water = nav
         self._last_ns, self._last_nav = now_ns, nav
         self._legs = legs_now
         self._costs = _Costs()
