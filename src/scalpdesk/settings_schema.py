@@ -262,9 +262,11 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
     """Return the value as plain data that ``kind`` accepts."""
     options = _alternatives(kind)
     value = entry.value
+    # TOML has no word for nothing: there, too, a key that takes no text may be switched off by one
+    may_be_none = type(None) in options and isinstance(value, str) and (entry.is_text or str not in options)
+    if may_be_none and value.strip().lower() in _NONE_WORDS:
+        return None
     if entry.is_text:
-        if type(None) in options and value.strip().lower() in _NONE_WORDS:
-            return None
         others = tuple(option for option in options if option is not str)
         if str in options and len(others) < len(options) and others:  # what reads as a number is one
             try:
@@ -319,7 +321,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
     Decimal: "an exact amount",
-    type(None): "nothing",
+    type(None): '"none"',
     Secret: "text",
 }
 

@@ -173,10 +173,13 @@ def _run(
 
     runs_dir = Path(settings.config.desk.runs_dir) if journal else None
     view = LiveView(tape, pace) if live else ProgressView(tape)
-    with view:
-        return run_backtest(
-            settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=view.on_step
-        )
+    try:
+        with view:
+            return run_backtest(
+                settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=view.on_step
+            )
+    except ConfigError as error:  # found only once the parts met: say which file and line it came from
+        raise settings.located(error) from error
 
 
 def _show(result: "RunResult", *, as_json: bool) -> None:
