@@ -85,9 +85,11 @@ def ls(*, as_json: bool, catalog: Path) -> None:
         return
     from rich.table import Table
 
-    table = Table("name", "kind", "underlying", "sessions", "from", "to", box=None, pad_edge=False)
-    for heading in ("instruments", "rows", "bar s"):
-        table.add_column(heading, justify="right")
+    table = Table("name", box=None, pad_edge=False)
+    for heading in ("kind", "underlying", "sessions", "from", "to"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("symbols", "rows", "bar s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         figures = [row["instruments"], row["rows"], row["bar_seconds"]]
         table.add_row(

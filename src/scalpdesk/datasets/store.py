@@ -39,6 +39,13 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "option_quotes": _TIME | _OPTION | _QUOTE,
     "option_trades": _TIME | _OPTION | _TRADE,
     "open_interest": _TIME | _OPTION | {"open_interest": "BIGINT"},
+    "chains": _TIME
+    | _OPTION
+    | {"underlying_close": "DOUBLE"}
+    | _TRADE
+    | dict.fromkeys(
+        ("open_interest", "implied_volatility", "delta", "gamma", "vega", "theta", "rho"), "DOUBLE"
+    ),
     "corporate_actions": {
         "symbol": "VARCHAR",
         "ex_date": "DATE",

@@ -27,6 +27,10 @@ GAP_INTERVALS = 5
 """An underlying that is silent for more than this many usual intervals has a gap."""
 
 
+DAY_SECONDS = 86_400
+"""Bars of a day make no tape: they are known only when the session is over."""
+
+
 class Verdict(StrEnum):
     """How a check ended."""
 
@@ -134,7 +138,7 @@ def verify_data_set(
     stored = inspect_files(catalog, name, keys, manifest.bar_seconds)
     checks = _stored_checks(stored)
     days = tuple(date.fromisoformat(day) for day in coverage.sessions if len(day) == 10)
-    if stored.unreadable:
+    if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:
         return VerifyReport(name, base, days, tuple(checks))
     found: list[tuple[date, Check]] = []
     for day in days if session is None else (session,):

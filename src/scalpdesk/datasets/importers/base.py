@@ -1,6 +1,7 @@
 """What every importer shares: its report, progress, and reading archives that may be hostile."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
         try:
             with archive.open(info) as member:
                 content = member.read(info.file_size + 1)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
             raise DataError(
                 f"a member of this zip cannot be read: {error}",
                 where=f"{archive.filename}:{info.filename}",

@@ -27,6 +27,7 @@ from scalpdesk.datasets.importers.base import (
     read_members,
     write_numbered_lines,
 )
+from scalpdesk.datasets.importers.lean_chains import CHAIN_SECONDS, find_chains, import_chain
 from scalpdesk.datasets.importers.lean_files import (
     SCALED,
     DataZones,
@@ -90,45 +91,64 @@ def import_lean(
         When the folder is not LEAN's, ``only`` matches nothing, or an archive is damaged (named).
     """
     root = lean_root(data)
-    files, passed_over = find_files(root, only)
+    chains = find_chains(root, only)
+    files, passed_over = find_files(root, only, may_be_none=bool(chains))
     zones = DataZones(root)
-    connection = connect()
-    reports: dict[str, ImportReport] = {}
-    bars: dict[str, int] = {}
-    keys: dict[str, dict[str, set[str]]] = {}
-    types: dict[str, str] = {}
+    run = _Run(connect(), catalog, name)
+    total = len(files) + len(chains)
     for done, file in enumerate(files):
-        progress(done, len(files), str(file.path.relative_to(root)))
-        target = set_name(name, file.resolution)
-        report = reports.setdefault(target, ImportReport(target))
-        if target not in bars:
-            manifest_to_extend(catalog, target, file.bar_seconds)
-        bars[target] = file.bar_seconds
-        _import_file(connection, catalog, report, file, zones.of(file))
+        progress(done, total, str(file.path.relative_to(root)))
+        report = run.report_for(file.security, file.symbol, file.resolution, file.bar_seconds)
+        _import_file(run.connection, catalog, report, file, zones.of(file))
         report.files_read += 1
-        underlying = INDEX_CLASSES[file.symbol].underlying if file.symbol in INDEX_CLASSES else file.symbol
-        types[underlying] = _TYPE_OF_SECURITY[file.security]
-        keys.setdefault(target, {}).setdefault(underlying, set()).add(file.symbol)
-    progress(len(files), len(files), "factor files and rates")
-    for target, report in reports.items():
+    for done, chain in enumerate(chains, start=len(files)):
+        progress(done, total, str(chain.path.relative_to(root)))
+        report = run.report_for(chain.security, chain.root, "daily", CHAIN_SECONDS)
+        import_chain(run.connection, catalog, report, chain, zones.of_security(chain.security, chain.market))
+    progress(total, total, "factor files and rates")
+    for target, report in run.reports.items():
         for text in passed_over:
             report.note(text)
         if not zones.found:
             report.note("no market-hours-database.json: the usual zone of each security was used")
-        for symbol in sorted({key for group in keys[target].values() for key in group}):
-            _import_factor_file(connection, catalog, report, root, symbol)
-        _import_rates(connection, catalog, report, root)
+        for symbol in sorted({key for group in run.keys[target].values() for key in group}):
+            _import_factor_file(run.connection, catalog, report, root, symbol)
+        _import_rates(run.connection, catalog, report, root)
         update_manifest(
-            connection,
+            run.connection,
             catalog,
             target,
             source="LEAN Data folder",
-            bar_seconds=bars[target],
-            types={u: types[u] for u in keys[target]},
-            keys=keys[target],
+            bar_seconds=run.bar_seconds[target],
+            types={underlying: run.types[underlying] for underlying in run.keys[target]},
+            keys=run.keys[target],
             notes=report.notes,
         )
-    return list(reports.values())
+    return list(run.reports.values())
+
+
+class _Run:
+    """What one import has touched: data sets, their bar length, the underlyings and folders in them."""
+
+    def __init__(self, connection: Any, catalog: Path, name: str) -> None:
+        self.connection, self._catalog, self._name = connection, catalog, name
+        self.reports: dict[str, ImportReport] = {}
+        self.bar_seconds: dict[str, int] = {}
+        self.keys: dict[str, dict[str, set[str]]] = {}
+        self.types: dict[str, str] = {}
+
+    def report_for(self, security: str, symbol: str, resolution: str, bar_seconds: int) -> ImportReport:
+        """Return the report of the data set that a file goes to; the first time, see that it may."""
+        target = set_name(self._name, resolution)
+        if target not in self.reports:
+            manifest_to_extend(self._catalog, target, bar_seconds)
+            self.reports[target] = ImportReport(target)
+            self.bar_seconds[target] = bar_seconds
+            self.keys[target] = {}
+        underlying = INDEX_CLASSES[symbol].underlying if symbol in INDEX_CLASSES else symbol
+        self.types[underlying] = _TYPE_OF_SECURITY[security]
+        self.keys[target].setdefault(underlying, set()).add(symbol)
+        return self.reports[target]
 
 
 def _import_file(connection: Any, catalog: Path, report: ImportReport, file: LeanFile, zone: str) -> None:

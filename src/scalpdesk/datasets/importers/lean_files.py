@@ -99,7 +99,9 @@ class LeanMember:
     style: str | None = None
 
 
-def find_files(data: Path, only: Iterable[str] = ()) -> tuple[list[LeanFile], list[str]]:
+def find_files(
+    data: Path, only: Iterable[str] = (), *, may_be_none: bool = False
+) -> tuple[list[LeanFile], list[str]]:
     """List the archives below LEAN's ``Data`` folder, and what was passed over and why.
 
     Parameters
@@ -108,6 +110,8 @@ def find_files(data: Path, only: Iterable[str] = ()) -> tuple[list[LeanFile], li
         The folder that holds ``equity``, ``option``, ...; its parent is accepted too.
     only
         Security types (``option``), symbols (``goog``), resolutions or days to keep; all when empty.
+    may_be_none
+        Return an empty list where nothing matches instead of refusing.
 
     Raises
     ------
@@ -125,8 +129,8 @@ def find_files(data: Path, only: Iterable[str] = ()) -> tuple[list[LeanFile], li
             continue
         kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
     wanted = [word.lower() for word in only]
-    files = [each for each in kept.values() if _matches(each, wanted)]
-    if not files:
+    files = [each for each in kept.values() if is_wanted(set(_words(each)), wanted)]
+    if not files and not may_be_none:
         words = sorted({word for each in kept.values() for word in _words(each)})
         raise DataError(
             "nothing to import here"
@@ -233,12 +237,15 @@ class DataZones:
 
     def of(self, file: LeanFile) -> str:
         """Return the name of the zone of ``file``'s clock."""
-        for symbol in (file.symbol, "[*]"):
-            entry = self._entries.get(f"{SECURITIES[file.security]}-{file.market}-{symbol}", {})
-            zone = entry.get("dataTimeZone")
+        return self.of_security(file.security, file.market, file.symbol)
+
+    def of_security(self, security: str, market: str, symbol: str = "[*]") -> str:
+        """Return the name of the zone of a security's clock."""
+        for each in (symbol, "[*]"):
+            zone = self._entries.get(f"{SECURITIES[security]}-{market}-{each}", {}).get("dataTimeZone")
             if isinstance(zone, str):
                 return zone
-        return DEFAULT_ZONE[file.security]
+        return DEFAULT_ZONE[security]
 
 
 def _words(file: LeanFile) -> Iterator[str]:
@@ -249,11 +256,8 @@ def _words(file: LeanFile) -> Iterator[str]:
         yield file.day.isoformat()
 
 
-def _matches(file: LeanFile, wanted: list[str]) -> bool:
-    """Every kind of word that was given (type, symbol, resolution, day) must match."""
-    if not wanted:
-        return True
-    words = set(_words(file))
+def is_wanted(words: set[str], wanted: list[str]) -> bool:
+    """Return whether every kind of word that was asked for (type, symbol, resolution, day) is met."""
     types = [w for w in wanted if w in SECURITIES]
     resolutions = [w for w in wanted if w in BAR_SECONDS]
     days = [w for w in wanted if re.fullmatch(r"\d{4}-\d{2}-\d{2}", w)]
