@@ -1,0 +1,212 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes.instruments import option, share, straddle_book
+from fakes.tape import at, model_price, quote
+from scalpdesk.core.units import years_between
+from scalpdesk.instruments.contract import Style
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import RateCurve
+from scalpdesk.portfolio.delta_engine import DeltaEngine, UnitGreeks
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.position_manager import Position
+from scalpdesk.pricing import greeks
+
+D = Decimal
+NOON = at("12:00")
+CALL, PUT = 1, 2
+
+
+class CountingPricer(ContractPricer):
+    """The desk's pricer; counts how often it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.solved = 0
+
+    def implied_vol(self, *args):
+        self.solved += 1
+        return super().implied_vol(*args)
+
+
+class Market:
+    """A share and a straddle, quoted at a flat volatility."""
+
+    def __init__(self, **engine):
+        self.book = straddle_book()
+        self.state = MarketState(self.book)
+        self.pricer = CountingPricer()
+        self.engine = DeltaEngine(self.book, self.state, self.pricer, **engine)
+
+    def quote(self, spot, vol=0.20, now_ns=NOON, only=None):
+        for number, instrument in enumerate(self.book):
+            if only is not None and number not in only:
+                continue
+            mid = spot if number == 0 else model_price(instrument, spot, vol, now_ns)
+            self.state.apply_quote(quote(number, now_ns, mid - 0.01, mid + 0.01))
+
+
+@pytest.fixture
+def market():
+    one = Market()
+    one.quote(500.0)
+    return one
+
+
+def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
+    value = market.engine.value(CALL, NOON)
+    assert value.vol == pytest.approx(0.20, abs=1e-9)
+    assert value.vol_is_fresh
+    assert (value.spot, value.rate) == (500.0, 0.0)
+    contract = market.book[CALL]
+    assert value.years == years_between(NOON, expiry_instant_ns(contract))
+    expected = greeks(500.0, 500.0, value.years, 0.20, True)
+    for name in UnitGreeks._fields:
+        assert getattr(value.greeks, name) == pytest.approx(float(getattr(expected, name)), rel=1e-6), name
+
+
+def test_what_was_not_quoted_has_no_value(market):
+    fresh = Market()
+    assert fresh.engine.value(CALL, NOON) is None
+    fresh.quote(500.0, only={1})
+    assert fresh.engine.value(CALL, NOON) is None  # its underlying is missing
+    assert market.engine.value(0, NOON) is None  # a share has no option value
+    assert fresh.engine.greeks_at(CALL, NOON, 0.2) is None
+    assert market.engine.greeks_at(0, NOON, 0.2) is None
+
+
+def test_equal_questions_at_one_instant_are_answered_once(market):
+    first = market.engine.value(CALL, NOON)
+    assert market.engine.value(CALL, NOON) is first
+    assert market.engine.value(CALL, NOON, fresh=False) is first
+    assert market.pricer.solved == 1
+    market.engine.value(CALL, NOON + 1)
+    assert market.pricer.solved == 2
+
+
+def test_a_stale_volatility_is_kept_until_the_option_is_quoted_again(market):
+    market.engine.value(CALL, NOON)
+    later = NOON + 10**9
+    market.quote(505.0, now_ns=later, only={0})
+    kept = market.engine.value(CALL, later, fresh=False)
+    assert kept.vol == pytest.approx(0.20, abs=1e-9)
+    assert not kept.vol_is_fresh
+    assert kept.spot == 505.0
+    solved = market.engine.value(CALL, later)  # the old premium at the new spot
+    assert solved.vol < 0.18
+    market.quote(505.0, vol=0.25, now_ns=later, only={1})
+    assert market.engine.value(CALL, later, fresh=False).vol == pytest.approx(0.25, abs=1e-9)
+
+
+def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
+    market.engine.value(CALL, NOON)
+    later = NOON + 10**9
+    market.state.apply_quote(quote(0, later, 559.99, 560.01))  # the call's mark is below intrinsic now
+    value = market.engine.value(CALL, later)
+    assert value.vol == pytest.approx(0.20, abs=1e-9)
+    assert not value.vol_is_fresh
+    fresh = Market()
+    fresh.quote(500.0)
+    fresh.state.apply_quote(quote(0, later, 559.99, 560.01))
+    nothing_known = fresh.engine.value(CALL, later)
+    assert (nothing_known.vol, nothing_known.vol_is_fresh) == (0.0, False)
+    assert nothing_known.greeks.delta == pytest.approx(1.0)
+
+
+def test_time_is_floored_before_the_expiry_instant_and_nothing_from_it_on():
+    market = Market(floor_seconds=60.0)
+    contract = market.book[CALL]
+    end = expiry_instant_ns(contract)
+    year = 365 * 86_400
+    assert market.engine.years(contract, end - 3_600 * 10**9) == pytest.approx(3_600 / year, rel=1e-12)
+    assert market.engine.years(contract, end - 1) == pytest.approx(60 / year, rel=1e-12)
+    assert market.engine.years(contract, end) == 0.0
+    assert market.engine.years(contract, end + 10**9) == 0.0
+
+
+def test_at_expiry_delta_is_all_or_nothing():
+    market = Market()
+    end = expiry_instant_ns(market.book[CALL])
+    market.state.apply_quote(quote(0, end, 504.99, 505.01))
+    market.state.apply_quote(quote(CALL, end, 4.9, 5.1))
+    market.state.apply_quote(quote(PUT, end, 0.01, 0.02))
+    assert market.engine.value(CALL, end).greeks.delta == 1.0
+    assert market.engine.value(PUT, end).greeks.delta == 0.0
+
+
+def test_the_rate_is_the_curves_unless_one_is_given():
+    curve = RateCurve((30.0, 90.0), (0.04, 0.05))
+    market = Market()
+    market.state.rate_curve = curve
+    assert market.engine.rate(60 / 365) == pytest.approx(0.045)
+    flat = Market(flat_rate=0.01)
+    flat.state.rate_curve = curve
+    assert flat.engine.rate(60 / 365) == 0.01
+
+
+def test_greeks_can_be_asked_at_another_volatility(market):
+    low = market.engine.greeks_at(CALL, NOON, 0.10)
+    expected = greeks(500.0, 500.0, market.engine.years(market.book[CALL], NOON), 0.10, True)
+    assert low.gamma == pytest.approx(float(expected.gamma), rel=1e-9)
+    assert market.engine.spot(market.book[CALL]) == 500.0
+
+
+def test_a_dividend_yield_lowers_the_calls_delta():
+    plain, yielding = Market(), Market(dividend_yield=0.05)
+    for one in (plain, yielding):
+        one.quote(500.0)
+    low = yielding.engine.greeks_at(CALL, NOON, 0.2).delta
+    assert low < plain.engine.greeks_at(CALL, NOON, 0.2).delta - 0.02
+
+
+def test_the_book_sums_options_by_contract_and_multiplier_and_shares_beside_them(market):
+    call, put = (market.engine.value(number, NOON).greeks for number in (CALL, PUT))
+    held = [Position(0, 1, D(-30)), Position(CALL, 100, D(3)), Position(PUT, 100, D(3))]
+    total = market.engine.position_greeks(held, NOON)
+    assert total.option_delta_shares == pytest.approx(300 * (call.delta + put.delta))
+    assert total.owned_shares == -30.0
+    assert total.net_delta_shares == pytest.approx(300 * (call.delta + put.delta) - 30)
+    assert total.gamma_shares_per_usd == pytest.approx(300 * (call.gamma + put.gamma))
+    assert total.theta_usd_per_day == pytest.approx(300 * (call.theta + put.theta) / 365)
+    assert total.vega_usd_per_point == pytest.approx(300 * (call.vega + put.vega) / 100)
+
+
+def test_ten_contracts_at_delta_065_are_650_shares():
+    class Fixed(ContractPricer):
+        def implied_vol(self, *args):
+            return 0.2
+
+        def greeks(self, *args):
+            return UnitGreeks(10.0, 0.65, 0, 0, 0, 0, 0, 0, 0)
+
+    book = straddle_book()
+    state = MarketState(book)
+    for number in (0, 1):
+        state.apply_quote(quote(number, NOON, 9.9, 10.1))
+    engine = DeltaEngine(book, state, Fixed())
+    assert engine.position_greeks([Position(CALL, 100, D(10))], NOON).net_delta_shares == 650.0
+
+
+def test_an_option_that_was_never_quoted_adds_nothing_and_is_no_share():
+    market = Market()
+    market.quote(500.0, only={0})
+    total = market.engine.position_greeks([Position(CALL, 100, D(1)), Position(0, 1, D(5))], NOON)
+    assert (total.option_delta_shares, total.owned_shares) == (0.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("style", "root", "american"), [(None, "SPY", True), (None, "XSP", False), (Style.EUROPEAN, "SPY", False)]
+)
+def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, root, american):
+    contract = option("P", 600, root=root)
+    got = ContractPricer(style).greeks(contract, 500.0, 0.5, 0.2, 0.08, 0.0)
+    kind = "american" if american else "european"
+    expected = greeks(500.0, 600.0, 0.5, 0.2, False, rate=0.08, style=kind)
+    assert got.price == pytest.approx(float(expected.price), rel=1e-9)
+    assert share().multiplier == 1
+
+
+def test_a_price_below_intrinsic_has_no_volatility():
+    assert ContractPricer().implied_vol(option("C", 400), 50.0, 500.0, 0.1, 0.0, 0.0) is None

@@ -1,0 +1,130 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.instruments import straddle_book
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.portfolio.position_manager import FifoLots, Position, PositionManager
+
+D = Decimal
+TRADES = st.lists(
+    st.tuples(
+        st.integers(-50, 50).filter(bool).map(Decimal),
+        st.integers(1, 100_000).map(lambda cents: Decimal(cents) / 100),
+    ),
+    max_size=30,
+)
+
+
+def test_buying_more_averages_the_price():
+    position = Position(0, 100)
+    assert position.apply(D(1), D(5)) == 0
+    assert position.apply(D(3), D(6)) == 0
+    assert (position.quantity, position.average_price, position.realized) == (D(4), D("5.75"), D(0))
+
+
+def test_selling_part_realizes_at_average_cost_and_keeps_the_average():
+    position = Position(0, 100, D(4), D("5.75"))
+    assert position.apply(D(-1), D("6.75")) == 100
+    assert (position.quantity, position.average_price, position.realized) == (D(3), D("5.75"), D(100))
+
+
+def test_closing_leaves_nothing_behind():
+    position = Position(0, 1, D(10), D(100))
+    assert position.apply(D(-10), D(99)) == -10
+    assert (position.quantity, position.average_price, position.realized) == (D(0), D(0), D(-10))
+
+
+def test_a_short_earns_when_the_price_falls():
+    position = Position(0, 1, D(-10), D(100))
+    assert position.apply(D(4), D(99)) == 4
+    assert (position.quantity, position.average_price) == (D(-6), D(100))
+
+
+def test_a_trade_through_zero_realizes_the_old_and_opens_the_new_at_its_price():
+    position = Position(0, 1, D(10), D(100))
+    assert position.apply(D(-15), D(101)) == 10
+    assert (position.quantity, position.average_price, position.realized) == (D(-5), D(101), D(10))
+    assert position.apply(D(8), D(100)) == 5
+    assert (position.quantity, position.average_price, position.realized) == (D(3), D(100), D(15))
+
+
+@given(TRADES, st.integers(1, 100_000))
+def test_realized_and_open_profit_sum_to_what_cash_and_mark_say(trades, mark_cents):
+    mark = D(mark_cents) / 100
+    position, cash = Position(0, 100), D(0)
+    for quantity, price in trades:
+        position.apply(quantity, price)
+        cash -= quantity * price * 100
+    by_cash = cash + position.quantity * mark * 100
+    by_book = position.realized + position.quantity * (mark - position.average_price) * 100
+    # the average price is a quotient: 28 digits, so a millionth of a cent on a book of this size
+    assert abs(by_cash - by_book) < D("1e-8")
+    assert position.quantity == sum((quantity for quantity, _ in trades), D(0))
+
+
+@given(TRADES, st.integers(1, 100_000))
+def test_lots_first_in_first_out_conserve_cash_exactly(trades, mark_cents):
+    mark = D(mark_cents) / 100
+    lots, cash = FifoLots(), D(0)
+    for quantity, price in trades:
+        lots.add(quantity, price)
+        cash -= quantity * price
+    open_value = sum((quantity * (mark - price) for quantity, price in lots._lots), D(0))
+    assert lots.realized + open_value == cash + lots.position * mark
+    assert lots.position == sum((quantity for quantity, _ in lots._lots), D(0))
+    assert len({quantity > 0 for quantity, _ in lots._lots}) <= 1  # never long and short at once
+
+
+def test_lots_are_closed_in_the_order_in_which_they_came():
+    lots = FifoLots()
+    assert [lots.add(D(q), D(p)) for q, p in ((10, 100), (5, 101), (-12, 102))] == [D(0), D(0), D(22)]
+    assert lots.position == 3
+    assert lots.add(D(-5), D(100)) == -3  # 3 left of the lot at 101; then 2 short at 100
+    assert lots.add(D(2), D(90)) == 20
+    assert (lots.position, lots.realized) == (D(0), D(39))
+
+
+@pytest.fixture
+def manager():
+    return PositionManager(straddle_book())
+
+
+def test_a_fill_is_booked_with_the_instruments_multiplier(manager):
+    assert manager.book(1, D(2), D("5.00"), "a/x1", fee=D("0.10")) == 0
+    assert manager.book(1, D(-2), D("5.50"), "a/x2", fee=D("0.20")) == 100
+    position = manager.positions[1]
+    assert (position.realized, position.fees, position.multiplier) == (D(100), D("0.30"), 100)
+
+
+def test_one_execution_is_booked_once(manager):
+    manager.book(0, D(10), D(500), "a/x1")
+    assert manager.already_applied("a/x1")
+    with pytest.raises(InvariantError, match="twice") as caught:
+        manager.book(0, D(10), D(500), "a/x1")
+    assert caught.value.value == "a/x1"
+    assert manager.quantity(0) == 10
+
+
+def test_a_change_of_cash_alone_is_remembered(manager):
+    assert not manager.already_applied("dividend-1")
+    manager.note_applied("dividend-1")
+    assert manager.already_applied("dividend-1")
+
+
+def test_what_is_held_comes_in_the_order_in_which_it_was_taken(manager):
+    manager.book(2, D(1), D(5), "r1")
+    manager.book(0, D(-7), D(500), "r2")
+    manager.book(1, D(1), D(5), "r3")
+    manager.book(2, D(-1), D(5), "r4")
+    assert [position.instrument_id for position in manager.held()] == [0, 1]
+    assert [manager.quantity(number) for number in range(3)] == [D(-7), D(1), D(0)]
+
+
+def test_scalps_are_counted_for_shares_and_not_for_options(manager):
+    manager.book(0, D(-10), D(500), "r1")
+    manager.book(0, D(10), D(499), "r2")
+    manager.book(1, D(1), D(5), "r3")
+    assert {number: lots.realized for number, lots in manager.scalps.items()} == {0: D(10)}
