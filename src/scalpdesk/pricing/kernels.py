@@ -60,7 +60,7 @@ def log_ratio(S: float, K: float) -> float:
 @compiled
 def expired_greeks(phi: float, S: float, K: float) -> Nine:
     """Intrinsic value and the delta convention 0, ½, 1 at and after expiry."""
-    price = max(phi * (S - K), 0.0)
+    price = max(phi * (S - K), 0.0) + 0.0  # never a negative zero
     delta = phi if phi * (S - K) > 0.0 else (0.5 * phi if S == K else 0.0)
     return price, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
@@ -149,7 +149,7 @@ NODES = 10
 STEPS = 12
 LEGS = 32
 RESIDUAL_LIMIT = 1e-6  # change of the premium, per unit of strike, that a boundary may still owe
-MAX_ROUNDS = 30
+MAX_ROUNDS = 60
 SINGLE, NEVER, DOUBLE = 0, 1, 2  # early exercise: one boundary, no boundary, two of them
 
 
@@ -236,13 +236,16 @@ def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q:
         f_lo = seed_equation(lo, tau, v, r, q)
     side = 0
     mid = lo
+    last = hi
+    fine = 1e-3 * v * math.sqrt(tau) * lo
     for _ in range(40):
         mid = (lo * f_hi - hi * f_lo) / (f_hi - f_lo)
         if not lo < mid < hi:
             mid = 0.5 * (lo + hi)
         f_mid = seed_equation(mid, tau, v, r, q)
-        if abs(f_mid) < 1e-5 or hi - lo < 1e-7 * hi:
+        if abs(mid - last) < fine or hi - lo < fine:
             break
+        last = mid
         if f_mid > 0.0:
             hi = mid
             f_hi = f_mid
@@ -270,66 +273,105 @@ def seed_nodes(T: float, v: float, r: float, q: float, H: Floats) -> None:
 
 
 @compiled
-def refine_nodes(T: float, v: float, r: float, q: float, H: Floats, rounds: int, goal: float) -> float:
-    """Improve ``H`` in place by fixed-point system A; return the last change of ln B (largest)."""
+def node_by_density(
+    i: int, b: float, tau: float, v: float, r: float, q: float, log_limit: float, H: Floats
+) -> tuple[float, float]:
+    """System A at node ``i``: the new ln B, and the leading terms of its slope in the old one."""
+    sd = v * math.sqrt(tau)
+    drift = r - q - 0.5 * v * v
+    k1 = 0.0
+    k2 = 0.0
+    k3 = 0.0
+    for j in range(STEPS):
+        h = 0.0
+        for k in range(NODES):
+            h += STEP_ROWS[i, j, k] * H[k]
+        a = STEP_AT[j]
+        ahead = tau * a * a
+        dm = (b - log_limit + math.sqrt(max(h, 0.0)) + drift * ahead) / (sd * a)
+        k3 += STEP_WEIGHT[j] * math.exp(r * (tau - ahead) - 0.5 * dm * dm)
+        if q != 0.0:
+            dp = dm + sd * a
+            grow = math.exp(q * (tau - ahead)) * STEP_WEIGHT[j]
+            k1 += grow * a * norm_cdf(dp)
+            k2 += grow * math.exp(-0.5 * dp * dp)
+    dm = (b + drift * tau) / sd
+    dp = dm + sd
+    nm = norm_pdf(dm)
+    np_ = norm_pdf(dp)
+    # numerator and denominator are both multiplied by sd
+    scale = 2.0 * tau * INV_SQRT_2PI
+    num = nm + r * scale * k3
+    den = np_ + sd * norm_cdf(dp) + q * (2.0 * sd * tau * k1 + scale * k2)
+    return math.log(num / den) - (r - q) * tau, dm * (np_ / den - nm / num) / sd
+
+
+@compiled
+def node_by_value(
+    i: int, b: float, tau: float, v: float, r: float, q: float, log_limit: float, H: Floats
+) -> tuple[float, float]:
+    """System B at node ``i``: the new ln B, and its slope in the old one, the other nodes held."""
+    sd = v * math.sqrt(tau)
+    drift = r - q - 0.5 * v * v
+    k1 = 0.0
+    k3 = 0.0
+    slope1 = 0.0
+    slope3 = 0.0
+    for j in range(STEPS):
+        h = 0.0
+        for k in range(NODES):
+            h += STEP_ROWS[i, j, k] * H[k]
+        a = STEP_AT[j]
+        ahead = tau * a * a
+        dm = (b - log_limit + math.sqrt(max(h, 0.0)) + drift * ahead) / (sd * a)
+        dp = dm + sd * a
+        grow_r = STEP_WEIGHT[j] * math.exp(r * (tau - ahead))
+        grow_q = STEP_WEIGHT[j] * math.exp(q * (tau - ahead))
+        k3 += grow_r * a * norm_cdf(dm)
+        slope3 += grow_r * norm_pdf(dm)
+        k1 += grow_q * a * norm_cdf(dp)
+        slope1 += grow_q * norm_pdf(dp)
+    dm = (b + drift * tau) / sd
+    dp = dm + sd
+    num = norm_cdf(dm) + 2.0 * r * tau * k3
+    den = norm_cdf(dp) + 2.0 * q * tau * k1
+    slope = (norm_pdf(dm) + 2.0 * r * tau * slope3) / (sd * num)
+    slope -= (norm_pdf(dp) + 2.0 * q * tau * slope1) / (sd * den)
+    return math.log(num / den) - (r - q) * tau, slope
+
+
+@compiled
+def refine_nodes(
+    T: float, v: float, r: float, q: float, H: Floats, by_value: bool, rounds: int, goal: float
+) -> float:
+    """Improve ``H`` in place by system A or (``by_value``) B; return the last change of ln B (largest).
+
+    Each node moves by its own Newton step. System A gives up early where it does not contract.
+    """
     log_limit = 0.0 if q <= r else math.log(r / q)
-    mu = r - q
     fresh = np.empty(NODES)
     change = np.inf
-    damping = 1.0
     for turn in range(rounds):
         before = change
         change = 0.0
         for i in range(NODES):
-            root_tau = math.sqrt(T) * ROOT_FRACTION[i]
-            tau = root_tau * root_tau
-            sd = v * root_tau
+            tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
             b = log_limit - math.sqrt(H[i])
-            k1 = 0.0
-            k2 = 0.0
-            k3 = 0.0
-            for j in range(STEPS):
-                h = 0.0
-                for k in range(NODES):
-                    h += STEP_ROWS[i, j, k] * H[k]
-                a = STEP_AT[j]
-                ahead = tau * a * a
-                dm = (b - log_limit + math.sqrt(max(h, 0.0)) + (mu - 0.5 * v * v) * ahead) / (sd * a)
-                k3 += STEP_WEIGHT[j] * math.exp(r * (tau - ahead) - 0.5 * dm * dm)
-                if q != 0.0:
-                    dp = dm + sd * a
-                    grow = math.exp(q * (tau - ahead)) * STEP_WEIGHT[j]
-                    k1 += grow * a * norm_cdf(dp)
-                    k2 += grow * math.exp(-0.5 * dp * dp)
-            # (sd, not v: numerator and denominator are both multiplied by it)
-            k1 *= 2.0 * tau
-            scale = 2.0 * tau * INV_SQRT_2PI
-            dm = (b + (mu - 0.5 * v * v) * tau) / sd
-            dp = dm + sd
-            nm = norm_pdf(dm)
-            np_ = norm_pdf(dp)
-            num = nm + r * scale * k3
-            den = np_ + sd * norm_cdf(dp) + q * (sd * k1 + scale * k2)
-            target = math.log(num / den) - mu * tau
-            if turn < 2:
-                # Newton on ln B with the leading terms of the derivative
-                slope = -dm * nm / (sd * num) + dm * np_ / (sd * den)
-                step = (target - b) / (1.0 - slope) if slope < 0.9 else target - b
+            if by_value:
+                target, slope = node_by_value(i, b, tau, v, r, q, log_limit, H)
             else:
-                step = damping * (target - b)
-            nb = b + step
-            if not nb <= log_limit:
-                nb = log_limit
-            nb = max(nb, b - 1.0)
+                target, slope = node_by_density(i, b, tau, v, r, q, log_limit, H)
+            new = b + (target - b) / (1.0 - slope if slope < 0.9 else 1.0)
+            if not new <= log_limit:
+                new = log_limit
+            fresh[i] = (log_limit - max(new, b - 1.0)) ** 2
             if not abs(target - b) <= change:  # so written that NaN counts as a change
                 change = abs(target - b)
-            fresh[i] = (log_limit - nb) ** 2
-        for i in range(NODES):
-            H[i] = fresh[i]
+        H[:] = fresh
         if change < goal:
             break
-        if turn > 2 and change > 0.5 * before:
-            damping = 0.5  # the map overshoots its fixed point: a cycle, broken by the average of two steps
+        if turn > 2 and not by_value and not change < 0.6 * before:
+            break
     return change
 
 
@@ -381,16 +423,22 @@ def exercise_kind(r: float, q: float) -> int:
 
 @compiled
 def solve_boundary(T: float, v: float, r: float, q: float, H: Floats, warm: bool) -> bool:
-    """Put boundary for strike 1 into ``H``; False when it did not settle."""
+    """Put boundary for strike 1 into ``H``; False when it did not settle.
+
+    System A is the quicker and loses its contraction for low volatilities, against high rates, and where its
+    numerator holds little but a vanishing density (no rate, negative yield); system B takes over there.
+    """
     scale = (abs(r) + abs(q)) * math.sqrt(T) / v  # how a change of ln B moves the premium
-    goal = min(1e-10 / scale, 1e-4)
-    if warm:
-        change = refine_nodes(T, v, r, q, H, MAX_ROUNDS, goal)
-        if change * scale <= RESIDUAL_LIMIT:
+    goal = min(3e-10 / scale, 1e-4)
+    by_value = r < -q
+    if warm and refine_nodes(T, v, r, q, H, by_value, MAX_ROUNDS, goal) * scale <= RESIDUAL_LIMIT:
+        return True
+    if not by_value:
+        seed_nodes(T, v, r, q, H)
+        if refine_nodes(T, v, r, q, H, False, MAX_ROUNDS, goal) * scale <= RESIDUAL_LIMIT:
             return True
     seed_nodes(T, v, r, q, H)
-    change = refine_nodes(T, v, r, q, H, MAX_ROUNDS, goal)
-    return change * scale <= RESIDUAL_LIMIT
+    return refine_nodes(T, v, r, q, H, True, MAX_ROUNDS, goal) * scale <= RESIDUAL_LIMIT
 
 
 @compiled
@@ -674,13 +722,19 @@ def march(
     high = half_var / (dx * dx) + 0.5 * mu / dx
     mid = -2.0 * half_var / (dx * dx) - r
     count = max(math.ceil(GRID_STEPS * math.sqrt((start - until) / T)), 8)
-    full = (start - until) / count
+    t = start
     for step in range(count + 2):
-        dt = 0.5 * full if step < 4 else full
+        # steps grow from the start, where a kink smooths and the exercise boundary runs like a square root;
+        # the first two are halved and implicit
+        reached = 0.5 * (step + 1) if step < 4 else step - 1.0
+        if step < 4 and step % 2 == 0:
+            reached = math.sqrt(0.5 * (0.25 * step * step + (0.5 * step + 1.0) ** 2))
         weight = 1.0 if step < 4 else 0.5
-        t = start - (step + 1) * dt if step < 4 else start - (step - 1) * dt
+        before = t
+        t = start - (start - until) * (reached / count) ** 2
         if step == count + 1:
             t = until  # exactly: a dividend at this instant must not count twice
+        dt = before - t
         later = dividends_ahead(t, T, r, times, amounts, False)
         strike = K if spot_model else K - later
         gone = later if spot_model else 0.0
@@ -754,6 +808,9 @@ def lattice_value(
         if twin:
             march(E, phi, X, K, T, v, r, q, times, amounts, spot_model, False, now, until, dx)
         now = until
+    exercise = phi * (S - K)
+    if american and V[half] <= exercise + 1e-12 * K:
+        return exercise, phi, 0.0, 0.0
     value, x1, x2, x3 = grid_slopes(V, half, dx, state)
     if twin:
         base = european_greeks(phi, state, K, T, v, r, q)
@@ -763,9 +820,7 @@ def lattice_value(
         x1 += base[1] - e1
         x2 += base[2] - e2
         x3 -= base[2] / state * (d1 / sd + 1.0) + e3
-    if american and phi * (S - K) >= value - 1e-12 * K:
-        return phi * (S - K), phi, 0.0, 0.0
-    return max(value, 0.0), x1, x2, x3
+    return max(value, exercise if american else 0.0, 0.0), x1, x2, x3
 
 
 @compiled
@@ -1096,7 +1151,7 @@ def searched_iv(
     hi, status = european_iv(price, phi, state, K, T, r, q)
     if status != OK:
         hi = 0.3
-    goal = 1e-11 * S
+    goal = 1e-15 * S
     hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american)
     if f_hi < 0.0:
         return math.nan, ABOVE
@@ -1115,7 +1170,8 @@ def searched_iv(
         f_b = american_like_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american) - price
         if abs(f_b) < abs(f_best):
             best, f_best = b, f_b
-        if abs(f_b) <= goal or hi - lo <= 1e-14 * hi:
+        # a secant step this small leaves an error far smaller still
+        if abs(f_b) <= goal or abs(b - a) <= 1e-9 * b or hi - lo <= 1e-14 * hi:
             break
         if f_b > 0.0:
             hi = b
