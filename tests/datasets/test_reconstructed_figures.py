@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
+from scipy.special import ndtr
 
 from scalpdesk.datasets import reconstructed_figures as figures
 from scalpdesk.datasets.reconstructed_statistics import embedded_market_statistics
@@ -71,3 +73,52 @@ def test_the_spy_options_of_2023_lie_on_the_spread_and_size_rules():
         delta = 0.2 if intrinsic == 0 else 0.85
         median_size = figures.SIZE_AT_DELTA_20 * 10 ** (figures.SIZE_LOG10_SLOPE * (delta - 0.2))
         assert 0.6 * size <= median_size <= 1.6 * size
+
+
+def implied(price, forward, strikes, years, sign):
+    low, high = np.full(len(price), 0.01), np.full(len(price), 3.0)
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        deviation = middle * np.sqrt(years)
+        d1 = np.log(forward / strikes) / deviation + 0.5 * deviation
+        value = sign * (forward * ndtr(sign * d1) - strikes * ndtr(sign * (d1 - deviation)))
+        low, high = np.where(value < price, middle, low), np.where(value < price, high, middle)
+    return 0.5 * (low + high)
+
+
+def test_the_smile_is_that_of_the_spy_chains_of_2026():
+    rows = duckdb.execute(
+        "select session::varchar as session, date_diff('day', session, expiry) as dte, strike,"
+        " \"right\" = 'C' as is_call, (bid + ask) / 2 as mid, ask - bid as spread from read_parquet(?)"
+        " where underlying = 'SPY' and bid > 0 and ask > bid and dte between 28 and 65",
+        [str(DATA / "eod_chains_2026" / "spy_qqq.parquet")],
+    ).fetchnumpy()
+    rows = {name: np.asarray(values) for name, values in rows.items()}
+    fitted = []
+    for session, days in sorted(set(zip(rows["session"], rows["dte"].tolist(), strict=True))):
+        mine = (rows["session"] == session) & (rows["dte"] == days)
+        strike, is_call, mid, spread = (rows[name][mine] for name in ("strike", "is_call", "mid", "spread"))
+        calls = dict(zip(strike[is_call], mid[is_call], strict=True))
+        gaps = {k: calls[k] - p for k, p in zip(strike[~is_call], mid[~is_call], strict=True) if k in calls}
+        if len(gaps) < 30:
+            continue
+        forward = np.median([k + gaps[k] for k in sorted(gaps, key=lambda k: abs(gaps[k]))[:8]])
+        good = ((strike >= forward) == is_call) & (mid > 0.03) & (spread < 0.3 * mid + 0.02)
+        years, sign = days / 365, np.where(is_call[good], 1.0, -1.0)
+        volatility = implied(mid[good], forward, strike[good], years, sign)
+        k = np.log(strike[good] / forward)
+        money = np.median(volatility[np.abs(k) < 0.01])
+        shown = (k / (money * np.sqrt(years)) > -3.5) & (k / (money * np.sqrt(years)) < 2.5)
+
+        def error(guess, k=k[shown], volatility=volatility[shown], years=years):
+            rho, eta, level = guess
+            x = eta * k / (level * np.sqrt(years))
+            return level * np.sqrt(0.5 * (1 + rho * x + np.sqrt((x + rho) ** 2 + 1 - rho**2))) - volatility
+
+        found = least_squares(error, [-0.5, 1.0, money], bounds=([-0.95, 0.1, 0.02], [0.5, 2.0, 1.0]))
+        assert np.sqrt(np.mean(found.fun**2)) < 0.006
+        fitted.append(found.x[:2])
+    assert len(fitted) >= 12
+    rho, eta = np.median(fitted, axis=0)
+    assert rho == pytest.approx(figures.SMILE_RHO, abs=0.04)
+    assert eta == pytest.approx(figures.SMILE_ETA, abs=0.04)

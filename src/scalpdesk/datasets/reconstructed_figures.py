@@ -64,12 +64,15 @@ OVERNIGHT_VARIANCE_SHARE = 0.30
 gives 0.35; the clock used for options prices a little less of it, because the first minutes digest it."""
 HALF_DAY_VARIANCE_WEIGHT = 0.6
 """Variance of a half session against a full one: 3.5 of 6.5 hours, of which the lively open: assumed."""
-SMILE_RHO, SMILE_ETA = -0.6, 1.0
-"""SSVI smile with φ = η/√θ (Gatheral and Jacquier 2014): η²(1+|ρ|) = 1.6 ≤ 4, no butterfly arbitrage.
-A 30-day 90 % strike lies about ten points above the money when the money is at 13 %: typical of SPX."""
-VARIANCE_REVERSION_PER_YEAR = 5.0
-VARIANCE_LONG_RUN = 0.15**2
-"""At-the-money variance reverts to this: below a high VIX the curve falls, above a low one it rises."""
+SMILE_RHO, SMILE_ETA = -0.5, 1.13
+"""SSVI smile with φ = η/√θ (Gatheral and Jacquier 2014), fitted to the SPY chains of 2026-08-12..18 with 28
+to 65 days to go: ρ −0.44 to −0.53, η 1.08 to 1.18, with an error of 0.4 volatility points (shorter expiries
+are flatter there: ρ −0.2 to −0.4). η²(1+|ρ|) = 1.9 ≤ 4: no butterfly arbitrage."""
+VARIANCE_REVERSION_PER_YEAR = 12.0
+VARIANCE_LONG_RUN, VARIANCE_LONG_RUN_CAP = 0.155**2, 1.6
+"""At-the-money variance reverts to this level, or to 1.6 times the 30-day variance where that is less: below
+a high VIX the curve falls, above a low one it rises. At VIX 14 the volatility for 7 days is 0.87 of that for
+30, and that for 60 days 1.09 of it; the same SPY chains show 0.70 to 0.75 and 1.13 to 1.15 (calendar time)."""
 
 # Option quotes ------------------------------------------------------------------------------------------
 SPREAD_TICK_USD = 0.01

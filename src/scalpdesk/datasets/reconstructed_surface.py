@@ -100,7 +100,7 @@ def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
     """
     kappa = figures.VARIANCE_REVERSION_PER_YEAR
     reference = VIX_DAYS / 365.0
-    long_run = np.minimum(figures.VARIANCE_LONG_RUN, 4.0 * money_variance_30d)
+    long_run = np.minimum(figures.VARIANCE_LONG_RUN, figures.VARIANCE_LONG_RUN_CAP * money_variance_30d)
     share = (1.0 - np.exp(-kappa * reference)) / (kappa * reference)
     spot = long_run + (money_variance_30d - long_run) / share
     theta = long_run * years + (spot - long_run) * (1.0 - np.exp(-kappa * years)) / kappa
