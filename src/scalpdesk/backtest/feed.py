@@ -21,8 +21,8 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import Session, is_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape
 
-CHUNK_ROWS = 65_536
-"""Quotes turned into events at a time: bounds memory, and keeps conversion out of the inner loop."""
+CHUNK_ROWS = 8_192
+"""Quotes turned into events at a time: keeps conversion out of the inner loop and stays in the cache."""
 
 
 def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> list[Event]:
@@ -63,17 +63,18 @@ def session_quotes(tape: MarketTape, session: Session) -> Iterator[list[QuoteEve
         ids = columns.instrument_id[part]
         order = np.lexsort((ids, ids == underlying, columns.ts_ns[part]))
         stamps = columns.ts_ns[part][order].tolist()
-        rows = zip(
-            ids[order].tolist(),
-            stamps,
-            stamps,
-            columns.bid[part][order].tolist(),
-            columns.ask[part][order].tolist(),
-            columns.bid_size[part][order].tolist(),
-            columns.ask_size[part][order].tolist(),
-            strict=True,
+        yield list(
+            map(
+                QuoteEvent,
+                ids[order].tolist(),
+                stamps,
+                stamps,
+                columns.bid[part][order].tolist(),
+                columns.ask[part][order].tolist(),
+                columns.bid_size[part][order].tolist(),
+                columns.ask_size[part][order].tolist(),
+            )
         )
-        yield [QuoteEvent(*row) for row in rows]
 
 
 def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:

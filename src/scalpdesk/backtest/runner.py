@@ -5,6 +5,7 @@ goes into the journal before it goes to the exchange; so does everything else th
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -25,6 +26,13 @@ Watcher = Callable[[Event, tuple[Output, ...]], None]
 class Journal(Protocol):
     """What the runner writes to."""
 
+    append: Callable[[Event], None]
+    """The cheapest way to add an event; whoever uses it calls :meth:`write_if_full` now and then."""
+
+    def write_if_full(self) -> None:
+        """Write what has been appended once it is a batch."""
+        ...
+
     def add_event(self, event: Event) -> None:
         """Add one input of the engine."""
         ...
@@ -36,6 +44,13 @@ class Journal(Protocol):
 
 class NoJournal:
     """Keeps nothing: for sweeps and benchmarks."""
+
+    def __init__(self) -> None:
+        # a queue without room forgets an event in a fifth of the time of a method that does nothing
+        self.append: Callable[[Event], None] = deque[Event](maxlen=0).append
+
+    def write_if_full(self) -> None:
+        """There is nothing to write."""
 
     def add_event(self, event: Event) -> None:
         """Forget the event."""
@@ -74,7 +89,7 @@ class BacktestRunner:
         self._engine = engine
         self._handle = engine.handle
         self._exchange = exchange
-        self._journal = NoJournal() if journal is None else journal
+        self._journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
         self._known_at_open = known_at_open
         self._timers: list[tuple[int, int, str]] = []
@@ -121,7 +136,7 @@ class BacktestRunner:
     def _run_batch(self, batch: list[QuoteEvent | BarEvent]) -> Iterator[int]:
         """Feed one chunk of the market; this loop is the hot path of every backtest."""
         handle = self._handle
-        add_event = self._journal.add_event
+        append = self._journal.append
         exchange = self._exchange
         quotes, working = exchange.quotes, exchange.working
         yield_every_ns = 1_000_000_000
@@ -139,13 +154,14 @@ class BacktestRunner:
                         self._advance(now_ns)
                 else:
                     quotes[number] = event
-            add_event(event)
+            append(event)
             outputs = handle(event)
             if outputs:
                 self._carry(event, outputs)
             if now_ns >= next_yield_ns:
                 next_yield_ns = now_ns + yield_every_ns
                 yield now_ns
+        self._journal.write_if_full()
         self.events += len(batch)
 
     def _pay_dividends(self, session: Session) -> None:
@@ -214,7 +230,7 @@ class BacktestRunner:
         while True:
             timer_ns = self._timers[0][0] if self._timers else NEVER_NS
             mail_ns = self._exchange.due_ns
-            due_ns = mail_ns if mail_ns <= timer_ns else timer_ns
+            due_ns = min(mail_ns, timer_ns)
             if due_ns > now_ns:
                 self._due_ns = due_ns
                 self._advancing = False

@@ -69,7 +69,10 @@ class TradingEngine:
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: dict[int, Trigger] = {}
         self._out: list[Output] = []
+        # bound once: each of these is looked up for every quote
+        self._view = desk.view
         self._apply_quote = desk.market.apply_quote
+        self._on_wake = strategy.on_wake
         self._on = {
             TradeEvent: self._on_trade,
             BarEvent: self._on_bar,
@@ -108,10 +111,8 @@ class TradingEngine:
             )
         self.now_ns = now_ns
         if type(event) is QuoteEvent:  # nearly all events: no dispatch, no list
-            if not self._apply_quote(event):
-                return NOTHING
             trigger = self._triggers.get(event.instrument_id)
-            if trigger is None:
+            if not self._apply_quote(event) or trigger is None:
                 return NOTHING
             wake = trigger.check(event)
             if wake is None:
@@ -130,12 +131,12 @@ class TradingEngine:
 
     def _think(self, wake: Wake, event: Event) -> None:
         """Ask the strategy; let what it wants through the gate."""
-        view = self.desk.view
+        view = self._view
         if view.session is None and wake is not Wake.SESSION:
             return
         view.now_ns = self.now_ns
         self.evaluations += 1
-        actions = self.strategy.on_wake(view, wake, event)
+        actions = self._on_wake(view, wake, event)
         if actions:
             self._carry_out(actions)
 

@@ -22,6 +22,9 @@ class Wake(StrEnum):
     OPERATOR = "operator"
 
 
+_PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees every quote
+
+
 class Trigger(Protocol):
     """Decides on each good quote of ``instrument_id`` whether the strategy should think."""
 
@@ -44,7 +47,7 @@ class EveryQuote:
 
     def check(self, quote: QuoteEvent) -> Wake | None:  # noqa: ARG002 - the contract's argument
         """Always a reason to think."""
-        return Wake.PRICE
+        return _PRICE
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
         """Nothing to remember."""
@@ -90,16 +93,16 @@ class PriceMove:
             return None
         mid = 0.5 * (quote.bid + quote.ask)
         if mid <= self._low or mid >= self._high:
-            return Wake.PRICE
+            return _PRICE
         if quote.ts_recv_ns - self._last_ns > self._heartbeat_ns:
             return Wake.HEARTBEAT
         # the very first quote: no reference yet
-        return Wake.PRICE if self._low > self._high else None
+        return _PRICE if self._low > self._high else None
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
         """Remember when, and for a price move also where, the strategy last thought."""
         self._last_ns = quote.ts_recv_ns
-        if wake is Wake.PRICE:
+        if wake is _PRICE:
             mid = 0.5 * (quote.bid + quote.ask)
             self._low = mid - self._price_change
             self._high = mid + self._price_change

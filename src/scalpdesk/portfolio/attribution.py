@@ -257,8 +257,7 @@ class Attribution:
                 self.totals[name] += amount
         self.gamma_rent += interval.gamma_rent
         self.theta_paid += interval.theta_paid
-        if nav > self.high_water:
-            self.high_water = nav
+        self.high_water = max(self.high_water, nav)
         self._last_ns, self._last_nav = now_ns, nav
         self._legs = legs_now
         self._costs = _Costs()
