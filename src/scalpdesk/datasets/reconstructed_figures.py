@@ -57,8 +57,9 @@ INDEX_VOLUME_MEDIAN = 3.45e9
 VIX_SPOT_BETA = 8.0
 """Fall of log VIX per unit of log return: regression of daily changes 2014-2018 gives 8.04 with a
 correlation of -0.82 and a residual of 0.047 a day (arch.data, 1257 sessions)."""
-VIX_NOISE_SD = 0.03
-"""Own movement of log VIX within a session; part of the residual above. The rest is in the day's level."""
+VIX_NOISE_SHARE = 0.6
+"""Own movement of log VIX within a session over the movement that the share explains. In the daily changes it
+is 0.70 (a correlation of -0.82); a little of that is in the day's level already."""
 OVERNIGHT_VARIANCE_SHARE = 0.30
 """Share of a day's variance that falls outside the session: SPY open against previous close 2014-2018
 gives 0.35; the clock used for options prices a little less of it, because the first minutes digest it."""
@@ -72,7 +73,7 @@ VARIANCE_REVERSION_PER_YEAR = 12.0
 VARIANCE_LONG_RUN, VARIANCE_LONG_RUN_CAP = 0.155**2, 1.6
 """At-the-money variance reverts to this level, or to 1.6 times the 30-day variance where that is less: below
 a high VIX the curve falls, above a low one it rises. At VIX 14 the volatility for 7 days is 0.87 of that for
-30, and that for 60 days 1.09 of it; the same SPY chains show 0.70 to 0.75 and 1.13 to 1.15 (calendar time)."""
+30, and that for 60 days 1.09; the same SPY chains show 0.70 to 0.75 and 1.13 to 1.15 (calendar time)."""
 
 # Option quotes ------------------------------------------------------------------------------------------
 SPREAD_TICK_USD = 0.01

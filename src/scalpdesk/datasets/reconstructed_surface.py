@@ -40,7 +40,8 @@ def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPat
     clock = path.variance_clock
     steps = generator.standard_normal(len(clock) - 1) * np.sqrt(np.diff(clock))
     walk = np.concatenate(([0.0], np.cumsum(steps)))
-    noise = figures.VIX_NOISE_SD * (walk - walk[-1] * clock)
+    noise_sd = figures.VIX_NOISE_SHARE * beta * np.sqrt(day.garman_klass_variance)
+    noise = noise_sd * (walk - walk[-1] * clock)
     return np.asarray(np.exp(log_open - beta * log_move + unexplained * clock + noise))
 
 
