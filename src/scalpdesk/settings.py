@@ -179,9 +179,14 @@ class LoadedSettings:
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal."""
+        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
+
+        Where files lie does not change what a run does: the folders are left out.
+        """
         tree = self.effective()
         tree.pop("credentials")
+        tree["desk"].pop("runs_dir")
+        tree["data"].pop("catalog")
         tree["strategies"] = {k: v for k, v in tree["strategies"].items() if k == self.strategy}
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()

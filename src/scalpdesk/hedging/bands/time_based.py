@@ -50,6 +50,10 @@ class TimeBasedBand:
     def __init__(self, config: TimeBasedConfig | None = None) -> None:
         self.config = TimeBasedConfig() if config is None else config
 
+    def interval_seconds(self, inputs: HedgeInputs) -> float:  # noqa: ARG002 - other clocks look at it
+        """Trading seconds between hedges."""
+        return self.config.interval_seconds
+
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return whether the interval has passed and a whole share is to be traded."""
         check_inputs(inputs)

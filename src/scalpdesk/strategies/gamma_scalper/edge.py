@@ -4,16 +4,17 @@ import math
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
-from scalpdesk.hedging.expected_cost import cost_of_band
+from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
 from scalpdesk.marketdata.chain import StraddlePair
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.strategies.base import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.volatility.forecast import VolForecast
+
+TRADING_SECONDS_PER_DAY = 6.5 * 3600.0
 
 
 class EntryVerdict(msgspec.Struct, frozen=True):
@@ -141,32 +142,41 @@ class StraddleEdge:
     ) -> float:
         """Expected cost of hedging one straddle over the horizon with this band."""
         quote = view.market.quotes[view.underlying]
-        if quote is None or not forecast.known or not gamma > 0.0:
+        if quote is None or not forecast.known or not gamma > 0.0 or not call.years > 0.0:
             return 0.0
         half_spread = max(0.5 * (quote.ask - quote.bid), 0.0)
-        units = multiplier * self._straddles
-        try:
-            width = band.judge(
-                HedgeInputs(
-                    net_delta_shares=0.0,
-                    gamma_shares_per_usd=gamma * units,
-                    spot=call.spot,
-                    years=call.years,
-                    vol=max(vol, 1e-4),
-                    rate=call.rate,
-                    straddles=self._straddles,
-                    multiplier=multiplier,
-                    seconds_since_hedge=0.0,
-                    own_cost_fraction=half_spread / call.spot,
-                )
-            ).half_width_shares
-            if not 0.0 < width < math.inf:
-                width = 0.05 * units
+        gamma_shares = gamma * multiplier * self._straddles
+        inputs = HedgeInputs(
+            net_delta_shares=0.0,
+            gamma_shares_per_usd=gamma_shares,
+            spot=call.spot,
+            years=call.years,
+            vol=max(vol, 1e-4),
+            rate=call.rate,
+            straddles=self._straddles,
+            multiplier=multiplier,
+            seconds_since_hedge=0.0,
+            own_cost_fraction=half_spread / call.spot,
+        )
+        days = self._config.horizon_days
+        interval_of = getattr(band, "interval_seconds", None)
+        if interval_of is not None:
+            a_day = TRADING_SECONDS_PER_DAY / interval_of(inputs)
+            cost = cost_of_clock(gamma_shares, call.spot, forecast.vol, days, a_day, half_spread)
+        else:
+            width = band.judge(inputs).half_width_shares
+            # no band at all is a hedge at every look: cost it as one share at a time
+            width = max(width, 0.5)
+            config = getattr(band, "config", None)
             cost = cost_of_band(
-                gamma * units, call.spot, forecast.vol, self._config.horizon_days, width, half_spread
+                gamma_shares,
+                call.spot,
+                forecast.vol,
+                days,
+                width,
+                half_spread,
+                rehedge_to=getattr(config, "rehedge_to", "zero"),
             )
-        except ArgumentError:
-            return 0.0
         return cost.cost_usd / self._straddles
 
 

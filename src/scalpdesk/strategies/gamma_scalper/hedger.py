@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
+import msgspec
+
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
 from scalpdesk.hedging.catalogue import make_band
 from scalpdesk.hedging.orders_for_delta import quantity_to_target, split_at_zero
+from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.base import Action, DeskView, Proposal
@@ -24,6 +29,16 @@ def expired_orders(view: DeskView, numbers: Sequence[InstrumentId], ttl_seconds:
         and order.submitted.instrument_id in numbers
         and order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
     )
+
+
+class _HeldGreeks(NamedTuple):
+    """Delta in shares, gamma in shares per currency unit, mean volatility, years to expiry."""
+
+    delta: float
+    gamma: float
+    vol: float
+    years: float
+    multiplier: int
 
 
 class StraddleHedger:
@@ -51,6 +66,7 @@ class StraddleHedger:
         self.band: HedgeBand = make_band(config.band, settings)
         self._entry_vols: dict[InstrumentId, float] = {}
         self._last_hedge_ns = 0
+        self._session: Session | None = None
         self._unfinished: float | None = None
         """Net delta that a hedge across zero was meant to reach, while only its first order is out."""
 
@@ -70,29 +86,13 @@ class StraddleHedger:
         verdict = view.market.verdict(number, view.now_ns)
         if quote is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
             return ()
-        known = self._option_greeks(view, legs)
-        if known is None:
-            return ()
-        option_delta, gamma, vol, years, multiplier = known
-        if years <= 0.0:  # at the expiry instant the payoff is fixed: settlement decides, not a hedge
-            return ()
         owned = view.positions.quantity(number)
         pending = view.orders.pending(number)
-        net = option_delta + float(owned + pending)
-        judged = self.band.judge(
-            HedgeInputs(
-                net_delta_shares=net,
-                gamma_shares_per_usd=gamma,
-                spot=quote.mid,
-                years=years,
-                vol=vol,
-                rate=view.delta_engine.rate(years),
-                straddles=self._straddles,
-                multiplier=multiplier,
-                seconds_since_hedge=(view.now_ns - self._last_hedge_ns) / NANOS_PER_SECOND,
-                own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
-            )
-        )
+        inputs = self._inputs(view, legs, quote, float(owned + pending))
+        if inputs is None:
+            return ()
+        net = inputs.net_delta_shares
+        judged = self.band.judge(inputs)
         # While an order is on its way its outcome is counted in full; the next word from the venue
         # wakes the strategy again, and what is then still missing is ordered.
         if pending:
@@ -112,12 +112,12 @@ class StraddleHedger:
         self._last_hedge_ns = view.now_ns
         facts: dict[str, str | float | int] = {
             "spot": quote.mid,
-            "option_delta_shares": option_delta,
+            "option_delta_shares": net - float(owned + pending),
             "owned_shares": int(owned),
             "net_delta_shares": net,
             "half_width_shares": judged.half_width_shares,
-            "gamma_shares_per_usd": gamma,
-            "hedge_vol": vol,
+            "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
+            "hedge_vol": inputs.vol,
             "hedge_vol_source": self._config.delta_vol,
             "quantity_shares": first,
         }
@@ -128,17 +128,58 @@ class StraddleHedger:
         why = f"second order of the hedge: the holding crosses zero, {first:+d} shares to {target:+.2f}"
         return (Proposal("hedge_second_order", (why,), facts, (intent,)),)
 
+    def _inputs(
+        self, view: DeskView, legs: Sequence[InstrumentId], quote: QuoteEvent, shares: float
+    ) -> HedgeInputs | None:
+        """What the band is asked; None while the Greeks are unknown or the options have expired."""
+        known = self._option_greeks(view, legs, 1.0)
+        # at the expiry instant the payoff is fixed: settlement decides, not a hedge
+        if known is None or known.years <= 0.0:
+            return None
+        inputs = HedgeInputs(
+            net_delta_shares=known.delta + shares,
+            gamma_shares_per_usd=known.gamma,
+            spot=quote.mid,
+            years=known.years,
+            vol=known.vol,
+            rate=view.delta_engine.rate(known.years),
+            straddles=self._straddles,
+            multiplier=known.multiplier,
+            seconds_since_hedge=self._seconds_since_hedge(view),
+            own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
+        )
+        adjusted_vol = getattr(self.band, "delta_vol", None)
+        if adjusted_vol is None:
+            return inputs
+        # Leland: hedge at the volatility that the costs leave
+        vol = adjusted_vol(inputs) or known.vol
+        again = self._option_greeks(view, legs, vol / known.vol) if known.vol > 0.0 else None
+        if again is None:
+            return inputs
+        return msgspec.structs.replace(
+            inputs, net_delta_shares=again.delta + shares, gamma_shares_per_usd=again.gamma, vol=again.vol
+        )
+
+    def _seconds_since_hedge(self, view: DeskView) -> float:
+        """Trading seconds since the last hedge: nights and weekends do not count."""
+        session = view.session
+        if session is not None and session != self._session:
+            if self._session is not None and self._last_hedge_ns < session.open_ns:
+                self._last_hedge_ns += session.open_ns - self._session.close_ns
+            self._session = session
+        return (view.now_ns - self._last_hedge_ns) / NANOS_PER_SECOND
+
     def _option_greeks(
-        self, view: DeskView, legs: Sequence[InstrumentId]
-    ) -> tuple[float, float, float, float, int] | None:
-        """Delta (shares), gamma (shares per currency unit), vol, years, multiplier; None while unknown."""
+        self, view: DeskView, legs: Sequence[InstrumentId], vol_factor: float
+    ) -> _HeldGreeks | None:
+        """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
         delta = gamma = vol_sum = years = 0.0
         multiplier = 1
         for leg in legs:
             valuation = view.delta_engine.value(leg, view.now_ns, fresh=False)
             if valuation is None:
                 return None
-            vol = self._vol(view, leg, valuation.vol)
+            vol = self._vol(view, leg, valuation.vol) * vol_factor
             greeks = valuation.greeks
             if vol != valuation.vol:
                 greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
@@ -150,7 +191,7 @@ class StraddleHedger:
             years = valuation.years
         if not legs or not abs(delta) < 1e15 or not abs(gamma) < 1e15:  # NaN never reaches a hedge
             return None
-        return delta, gamma, vol_sum / len(legs), years, multiplier
+        return _HeldGreeks(delta, gamma, vol_sum / len(legs), years, multiplier)
 
     def _vol(self, view: DeskView, leg: InstrumentId, implied: float) -> float:
         choice = self._config.delta_vol
