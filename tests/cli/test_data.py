@@ -152,3 +152,59 @@ def test_without_a_terminal_no_progress_is_drawn(capsys):
         report(0, 2, "one")
         report(1, 2, "two")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_lean_folder_is_imported_by_word(capsys, tmp_path):
+    import zipfile
+
+    shares = tmp_path / "Data" / "equity" / "usa" / "minute" / "xyz"
+    shares.mkdir(parents=True)
+    with zipfile.ZipFile(shares / "20151223_trade.zip", "w") as archive:
+        archive.writestr("20151223_xyz_minute_trade.csv", "34200000,1000000,1003000,999000,1001000,1500\n")
+    code, out, _ = run(capsys, "data", "import", "lean", "Data", "--only", "xyz", "--name", "mine")
+    assert code == 0
+    assert "mine: 1 files, 1 rows in catalog/" in out
+    assert "trades/XYZ" in out
+    assert "note: no market-hours-database.json" in out
+    assert "next: scalpdesk data verify mine" in out
+    code, _, err = run(capsys, "data", "import", "lean", "Data", "--only", "xyy")
+    assert code == 2
+    assert "nearest: xyz" in err
+
+
+def test_a_parquet_file_that_is_none_is_refused(capsys, tmp_path):
+    (tmp_path / "rows.parquet").write_text(CSV)
+    code, _, err = run(
+        capsys, "data", "import", "parquet", "rows.parquet", "--name", "mine", "--underlying", "XYZ"
+    )
+    assert code == 2
+    assert "this Parquet file cannot be read" in err
+    assert "rows.parquet" in err
+
+
+def test_a_damaged_day_file_fails_verify_and_is_named(capsys, tmp_path):
+    import_csv(capsys)
+    path = tmp_path / "catalog" / "mine" / "quotes" / "XYZ" / "2015-12-23.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    code, out, _ = run(capsys, "data", "verify", "mine", "--json")
+    assert code == 1
+    failed = [check for check in json.loads(out)["reports"][0]["checks"] if check["verdict"] == "failed"]
+    assert [check["name"] for check in failed] == ["files can be read"]
+    assert path.name in failed[0]["detail"]
+
+
+def test_in_a_terminal_long_work_draws_a_bar(capsys, monkeypatch):
+    import sys
+
+    from scalpdesk.cli import data as module
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(module, "PROGRESS_AFTER_SECONDS", -1.0)
+    with progress_bar(as_json=False) as report:
+        report(1, 2, "20151223_quote.zip")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "20151223_quote.zip" in said.err
+    with progress_bar(as_json=True) as report:
+        report(1, 2, "20151223_quote.zip")
+    assert capsys.readouterr() == ("", "")

@@ -278,3 +278,20 @@ def test_a_catalogue_can_be_moved(recorded_catalog, tmp_path):
     shutil.copy(recorded_catalog / "lean" / "manifest.json", tmp_path / "c" / "lean")
     tape = load_tape(tmp_path / "c", "lean", underlying="GOOG", start=DAY, end=DAY)
     assert [instrument.symbol for instrument in tape.instruments] == ["GOOG"]
+
+
+def test_an_index_without_level_or_pairs_is_refused(tmp_path):
+    rows = "ts,symbol,bid,ask,bid_size,ask_size\n2021-01-04T14:31:00Z,SPXW210104C03700000,64.9,67.9,48,15\n"
+    catalog = put_csv(tmp_path, rows, underlying="SPX", bar_seconds=60)
+    with pytest.raises(DataError, match="no level of the index SPX") as refused:
+        load(catalog, underlying="SPX", start=date(2021, 1, 4), end=date(2021, 1, 4))
+    assert "calls and puts" in refused.value.fix
+
+
+def test_an_index_level_is_derived_from_one_pair(tmp_path):
+    header = "ts,symbol,bid,ask,bid_size,ask_size\n2021-01-04T14:31:00Z,SPXW210104"
+    rows = header + "C03700000,64.9,67.9,48,15\n2021-01-04T14:31:00Z,SPXW210104P03700000,0.4,0.6,9,9\n"
+    catalog = put_csv(tmp_path, rows, underlying="SPX", bar_seconds=60)
+    tape = load(catalog, underlying="SPX", start=date(2021, 1, 4), end=date(2021, 1, 4))
+    assert tape.quotes.bid[tape.quotes.instrument_id == 0].tolist() == [pytest.approx(3700 + 66.4 - 0.5)]
+    assert any("half-width 1.60 points" in note for note in tape.notes)

@@ -96,3 +96,12 @@ def test_no_rows_stay_no_rows():
     empty = rows((1, 0, 1.0, 2.0)).take(np.zeros(1, dtype=np.bool_))
     out, counts = complete_sides(empty, 300.0)
     assert len(out) == counts.rows == 0
+
+
+def test_rows_of_one_instant_come_in_an_order_that_does_not_depend_on_how_they_were_read():
+    table = [(1, 0, 10.0, 10.3), (1, 0, 10.1, 10.2), (1, 0, 10.0, 10.2), (2, 0, NAN, 10.4)]
+    one, _ = complete_sides(rows(*table), None)
+    other, _ = complete_sides(rows(*reversed(table)), None)
+    np.testing.assert_array_equal(one.bid, other.bid)
+    np.testing.assert_array_equal(one.ask, other.ask)
+    assert one.bid.tolist() == [10.0, 10.0, 10.1, 10.1]

@@ -121,3 +121,11 @@ def test_nulls_become_nan():
     masked = np.ma.masked_array([1, 2], mask=[False, True])
     np.testing.assert_array_equal(as_float(masked), [1.0, np.nan])
     np.testing.assert_array_equal(as_float(np.array([1, 2])), [1.0, 2.0])
+
+
+def test_a_catalogue_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = day_file(tmp_path / "file", "mine", "quotes", "XYZ", "2015-12-23")
+    with pytest.raises(DataError, match="cannot write into the catalogue") as refused:
+        write_table(connect(), "SELECT 1 AS a", path)
+    assert refused.value.where == str(path)

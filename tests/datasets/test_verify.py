@@ -193,3 +193,20 @@ def test_crossed_bars_of_the_recorded_week_are_counted_not_hidden(recorded_catal
 
 def test_a_late_row_is_outside_the_session():
     assert new_york_ns(DAY, time(16, 1)) == session_on(DAY).open_ns + 391 * MINUTE
+
+
+def test_rows_outside_regular_hours_are_counted_and_do_not_reach_the_tape(tmp_path):
+    body = "".join(
+        f"{moment},XYZ,100.0,100.2,10,10\n"
+        for moment in (
+            "2015-12-23T14:30:00Z",  # a bar that ended as the session opened
+            "2015-12-23T14:31:00Z",
+            "2015-12-23T21:00:00Z",
+            "2015-12-23T21:01:00Z",
+            "2015-12-26T15:00:00Z",  # a Saturday
+        )
+    )
+    report = verify_data_set(import_rows(tmp_path, body), "mine", "XYZ")
+    hours = check(report, "stored rows inside regular hours")
+    assert (hours.checked, hours.found, hours.verdict) == (5, 3, Verdict.OK)
+    assert check(report, "quotes not crossed").checked == 2

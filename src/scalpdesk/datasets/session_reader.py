@@ -111,6 +111,7 @@ class SessionReader:
     ) -> BarColumns | None:
         """Return the trade bars of the tables, sorted by time and instrument."""
         values = ("open", "high", "low", "close", "volume")
+        same_order = f"ORDER BY ts, id, {', '.join(values)}"
         parts: list[dict[str, NDArray[Any]]] = []
         self._register(book)
         for table, keys in tables.items():
@@ -119,7 +120,9 @@ class SessionReader:
                 select = (
                     f"SELECT epoch_ns(ts) AS ts, id, {', '.join(values)} FROM rows JOIN book USING (symbol)"  # noqa: S608 - our own columns
                 )
-                parts.append(read_columns(self.connection, files, f"{select} {self._in_session}"))
+                parts.append(
+                    read_columns(self.connection, files, f"{select} {self._in_session} {same_order}")
+                )
         if not sum(len(part["ts"]) for part in parts):
             return None
         ts = np.concatenate([part["ts"] for part in parts]).astype(np.int64)

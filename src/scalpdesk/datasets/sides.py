@@ -76,7 +76,7 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
     A crossed row keeps the side that changed against the instrument's row before it; when both
     changed, or neither did, both go: nobody can say which is true. A withheld side is not carried.
     """
-    sorted_rows = rows.take(np.lexsort((rows.ts_ns, rows.instrument_id, rows.session)))
+    sorted_rows = _in_order(rows)
     new_group = _group_starts(sorted_rows)
     crossed = sorted_rows.bid > sorted_rows.ask
     withheld = _withhold_crossed(sorted_rows, crossed, new_group)
@@ -110,6 +110,15 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
         ask_size,
     )
     return completed.take(np.lexsort((completed.instrument_id, completed.ts_ns))), counts
+
+
+def _in_order(rows: QuoteRows) -> QuoteRows:
+    """Sort by session, instrument and time; rows of one instant by their values, so that a run repeats."""
+    ordered = rows.take(np.lexsort((rows.ts_ns, rows.instrument_id, rows.session)))
+    if not bool(((np.diff(ordered.ts_ns) == 0) & (np.diff(ordered.instrument_id) == 0)).any()):
+        return ordered
+    values = (rows.ask_size, rows.bid_size, rows.ask, rows.bid)
+    return rows.take(np.lexsort((*values, rows.ts_ns, rows.instrument_id, rows.session)))
 
 
 def _group_starts(rows: QuoteRows) -> NDArray[np.bool_]:

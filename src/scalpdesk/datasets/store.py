@@ -11,6 +11,7 @@ that nobody has to guess the bar's length.
 """
 
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -101,7 +102,7 @@ def connect() -> Any:
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "threads": "2",
+            "temp_directory": tempfile.gettempdir(),  # the default is a folder where the command was started
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
@@ -158,14 +159,27 @@ def day_files(
 
 
 def write_table(connection: Any, select: str, path: Path, *, parameters: Sequence[object] = ()) -> int:
-    """Write the result of ``select`` as one Parquet file, whole or not at all; return its rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the result of ``select`` as one Parquet file, whole or not at all; return its rows.
+
+    Raises
+    ------
+    DataError
+        When the catalogue cannot be written to.
+    """
     unfinished = path.with_name(path.name + ".part")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS {select}", list(parameters))
     rows = int(connection.execute("SELECT count(*) FROM staged").fetchall()[0][0])
-    connection.execute(f"COPY staged TO {sql_text(str(unfinished))} (FORMAT parquet, COMPRESSION zstd)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection.execute(f"COPY staged TO {sql_text(str(unfinished))} (FORMAT parquet, COMPRESSION zstd)")
+        unfinished.replace(path)
+    except (OSError, duckdb_error()) as error:
+        raise DataError(
+            f"cannot write into the catalogue: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="make room or choose a folder that can be written: --catalog DIR, or data.catalog",
+        ) from error
     connection.execute("DROP TABLE staged")
-    unfinished.replace(path)
     return rows
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.datasets.store import (
     DATED_TABLES,
@@ -15,6 +17,7 @@ from scalpdesk.datasets.store import (
     missing_columns,
     read_columns,
 )
+from scalpdesk.instruments.sessions import is_session, session_on
 
 _QUOTE_TABLES = ("quotes", "option_quotes")
 
@@ -48,6 +51,8 @@ class StoredFindings:
     """Rows that claim to be known at another instant than the end of their bar."""
     duplicates: int = 0
     """Rows that repeat the symbol and instant of another."""
+    outside_hours: int = 0
+    """Rows known before the open, after the close or on a day without a session."""
     crossed: int = 0
     crossed_unexplained: int = 0
     """Crossed rows that are not two moments of one bar."""
@@ -85,6 +90,7 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFinding
     found.rows += len(ts)
     if bool((np.diff(ts) < 0).any()):
         found.unsorted.append(str(path))
+    found.outside_hours += _outside_hours(path.stem, ts)
     lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * 1_000_000_000)
     found.wrong_bar_length += int((lengths != bar_seconds * 1_000_000_000).sum())
     repeats = read_columns(
@@ -93,6 +99,17 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFinding
         "SELECT coalesce(sum(n - 1), 0) AS extra FROM (SELECT count(*) AS n FROM rows GROUP BY ts, symbol)",
     )
     found.duplicates += int(repeats["extra"][0])
+
+
+def _outside_hours(day: str, ts_ns: NDArray[np.int64]) -> int:
+    """Count rows outside regular hours; files of a whole year are not judged."""
+    if len(day) != len("2015-12-23"):
+        return 0
+    date_ = date.fromisoformat(day)
+    if not is_session(date_):
+        return len(ts_ns)
+    session = session_on(date_)
+    return int(((ts_ns <= session.open_ns) | (ts_ns > session.close_ns)).sum())
 
 
 def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:

@@ -182,6 +182,13 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
         ),
         _hard("rows are known when their bar ends", stored.rows, stored.wrong_bar_length),
         _soft("stored rows are unique", stored.rows, stored.duplicates),
+        Check(
+            "stored rows inside regular hours",
+            stored.rows,
+            stored.outside_hours,
+            Verdict.OK,
+            "the others are kept out of the tape" if stored.outside_hours else "",
+        ),
         worst,
     ]
 

@@ -220,3 +220,77 @@ def test_spy_dividends_of_2019_are_those_that_were_paid(recorded_catalog):
         ("2019-09-20", 1.384),
         ("2019-12-20", 1.57),
     ]
+
+
+def test_second_bars_are_known_a_second_later_in_a_set_of_their_own(small_lean, tmp_path):
+    folder = small_lean / "equity" / "usa" / "second" / "xyz"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "20151223_trade.zip", "w") as archive:
+        archive.writestr("20151223_xyz_second_trade.csv", "34200000,1000000,1003000,999000,1001000,1500\n")
+    import_lean(tmp_path / "cat", small_lean, only=["second"])
+    path = day_file(tmp_path / "cat", "lean-second", "trades", "XYZ", "2015-12-23")
+    assert rows_of(path, KNOWN_AT) == [("2015-12-23 14:30:01", "2015-12-23 14:30:00")]
+
+
+def test_hourly_option_quotes_are_read_from_their_year(small_lean, tmp_path):
+    folder = small_lean / "option" / "usa" / "hour"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "xyz_2015_quote_american.zip", "w") as archive:
+        archive.writestr(
+            "xyz_quote_american_call_1000000_20151224.csv",
+            "20151223 10:00,15000,16000,15000,16000,7,17000,18000,17000,17500,9\n",
+        )
+    import_lean(tmp_path / "cat", small_lean, only=["hour"])
+    path = day_file(tmp_path / "cat", "lean-hour", "option_quotes", "XYZ", "2015")
+    assert rows_of(path, f"{KNOWN_AT}, symbol, bid, ask") == [
+        ("2015-12-23 16:00:00", "2015-12-23 15:00:00", "XYZ151224C00100000", 1.6, 1.75)
+    ]
+
+
+def test_what_is_passed_over_is_said(small_lean, tmp_path):
+    minute = small_lean / "option" / "usa" / "minute" / "xyz"
+    with zipfile.ZipFile(minute / "20151228_quote_american.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+        archive.writestr(
+            "20151228_xyz_minute_quote_american_call_1000000_20151399.csv", "34200000,1,1,1,1,1\n"
+        )
+        archive.writestr(
+            "20151228_xyz_minute_quote_bermudan_call_1000000_20151231.csv", "34200000,1,1,1,1,1\n"
+        )
+    (minute / "20159999_quote_american.zip").write_bytes(b"")
+    (minute / "notes.zip").write_bytes(b"")
+    (report,) = import_lean(tmp_path / "cat", small_lean, only=["option"])
+    said = "\n".join(report.notes)
+    assert "readme.txt in 20151228_quote_american.zip" in said
+    assert "call_1000000_20151399.csv" in said
+    assert "bermudan" in said
+    assert "no rows in 20151228_quote_american.zip" in said
+    assert "notes.zip" in said
+    assert "20159999_quote_american.zip" in said
+    assert report.rows["option_quotes/XYZ"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("equity/usa/factor_files/xyz.csv", "20151218,zero,1,100"),
+        ("alternative/interest-rate/usa/interest-rate.csv", "2015-12-17,much"),
+    ],
+)
+def test_a_spoilt_line_beside_the_bars_is_named_with_its_number(small_lean, tmp_path, path, line):
+    with (small_lean / path).open("a") as file:
+        file.write(line + "\n")
+    number = len((small_lean / path).read_text().splitlines())
+    with pytest.raises(DataError) as refused:
+        import_lean(tmp_path / "cat", small_lean, only=["xyz"])
+    assert refused.value.where == f"{small_lean / path}:{number}"
+    assert refused.value.value == line
+
+
+def test_a_damaged_market_hours_database_is_named(small_lean, tmp_path):
+    path = small_lean / "market-hours" / "market-hours-database.json"
+    path.parent.mkdir()
+    path.write_text('{"entries": ')
+    with pytest.raises(DataError, match="market hours database is damaged") as refused:
+        import_lean(tmp_path / "cat", small_lean)
+    assert refused.value.where == str(path)
