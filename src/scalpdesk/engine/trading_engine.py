@@ -117,7 +117,13 @@ class TradingEngine:
             wake = trigger.check(event)
             if wake is None:
                 return NOTHING
-            self._think(wake, event)
+            view = self._view
+            if view.session is not None:  # _think, written out: its call is a tenth of a quote's time
+                view.now_ns = now_ns
+                self.evaluations += 1
+                actions = self._on_wake(view, wake, event)
+                if actions:
+                    self._carry_out(actions)
             trigger.done(event, wake)
         else:
             self._on[type(event)](event)  # type: ignore[operator]
