@@ -9,6 +9,8 @@ import heapq
 from collections.abc import Mapping
 from decimal import Decimal
 
+import msgspec
+
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -215,13 +217,27 @@ class SimulatedExchange:
         self._post(event.ts_recv_ns, event)
 
     def end_session(self, now_ns: int) -> None:
-        """Cancel what rests: day orders end with the session."""
+        """End what rests and what is still on its way, so that nothing reaches into the next session.
+
+        Orders that have not arrived are rejected, those at the exchange cancelled; every answer,
+        those already travelling included, reaches the desk at ``now_ns``.
+        """
+        travelling = sorted(self._mail)
+        self._mail.clear()
+        for _, _, message in travelling:
+            if isinstance(message, SubmitOrder):
+                rejected = OrderRejected(message.client_order_id, now_ns, now_ns, "the session is over")
+                self._reply(rejected)
+            elif not isinstance(message, CancelOrder):
+                self._reply(msgspec.structs.replace(message, ts_recv_ns=now_ns))
         for resting_here in list(self.working.values()):
             for resting in resting_here:
                 self._remove(resting)
                 self._reply(
                     OrderCancelled(resting.command.client_order_id, now_ns, now_ns, "end of the session")
                 )
+        if not self._mail:
+            self.due_ns = NEVER_NS
 
     def settle_expired(self, now_ns: int, expired: Mapping[InstrumentId, float]) -> list[PositionChanged]:
         """Exercise, settle or let lapse the expired options that the account holds.

@@ -5,7 +5,7 @@ Conditions
   sides plus one tick.
 - a limit order fills only when the market trades through its price: the far side must be better
   than the limit by at least one tick; it fills at its limit.
-- at most half of the displayed size.
+- at most half of the displayed size (a single unit is filled); the whole where no sizes are known.
 """
 
 from decimal import Decimal
@@ -13,7 +13,7 @@ from decimal import Decimal
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import exact
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.simulation.fills.base import Execution, Resting, displayed
+from scalpdesk.simulation.fills.base import Execution, Resting
 
 
 class AdverseFill:
@@ -29,7 +29,9 @@ class AdverseFill:
             return None
         limit = resting.command.limit_price
         tick = instrument.tick_rule.tick_at(exact(far))
-        quantity = max(displayed(resting, quote) // 2, Decimal(1)) if resting.leaves > 1 else resting.leaves
+        size = quote.ask_size if sign > 0 else quote.bid_size
+        half = max(Decimal(int(size)) // 2, Decimal(1)) if size > 0 else resting.leaves
+        quantity = min(resting.leaves, half)
         if limit is None:
             if resting.tries == 0:
                 resting.seen_size = far  # the far side at arrival; the next quote decides

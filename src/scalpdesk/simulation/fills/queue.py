@@ -4,8 +4,8 @@ Conditions
 - marketable orders: as in ``cross``.
 - a resting order joins behind the size displayed at its price on its own side when it arrives.
 - the queue in front shrinks when the displayed size at that price shrinks; growth joins behind.
-- when the near side moves away through the price (all of it traded) or the far side reaches it,
-  the order fills at its limit, at most the far side's displayed size.
+- when the near side moves away through the price with nothing left in front, or the far side
+  reaches it, the order fills at its limit, at most the far side's displayed size.
 """
 
 from scalpdesk.core.events import QuoteEvent
