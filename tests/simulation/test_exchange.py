@@ -1,0 +1,227 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes.tape import quote
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+)
+from scalpdesk.core.intents import CancelOrder, Side, TimeInForce
+from scalpdesk.instruments.fees import ALPACA_FEES
+from scalpdesk.simulation.exchange import NEVER_NS, SimulatedAccount
+
+D = Decimal
+MS = 1_000_000
+T = 1_000 * MS
+
+
+def kinds(events):
+    return [type(event).__name__ for event in events]
+
+
+def test_a_market_order_is_accepted_and_filled_at_the_far_side(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    accepted, filled = venue.take_due(T)
+    assert accepted == OrderAccepted("o-1", T, T, "sim-1")
+    assert filled == OrderFilled("o-1", T, T, "x1", D(10), D("500.01"), D(0))
+    assert venue.account.cash == D(100_000) - D("5000.10")
+    assert venue.account.positions == {0: D(10)}
+    assert venue.working == {}
+    assert venue.due_ns == NEVER_NS
+
+
+def test_an_option_moves_cash_by_its_multiplier_and_its_fee(exchange, order):
+    venue = exchange(fees=ALPACA_FEES, positions={1: 5})
+    venue.on_quote(quote(1, T, 5.00, 5.10))
+    venue.send(order(1, Side.SELL, 2), T)
+    filled = venue.take_due(T)[1]
+    # 2 x 0.02915 + 1000 x 27.80 / 1e6 + 2 x 0.00279 = 0.09168, up to the cent
+    assert (filled.price, filled.fee) == (D("5.00"), D("0.10"))
+    assert venue.account.cash == D("100999.90")
+    assert venue.account.positions == {1: D(3)}
+
+
+def test_latency_is_paid_out_and_back_and_meets_the_quote_on_arrival(exchange, order):
+    venue = exchange(latency_ns=30 * MS)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    assert venue.due_ns == T + 30 * MS
+    assert venue.take_due(T + 29 * MS) == []
+    venue.on_quote(quote(0, T + 10 * MS, 500.99, 501.01))
+    assert venue.take_due(T + 30 * MS) == []  # it has arrived; the answer travels
+    assert venue.account.positions == {0: D(10)}
+    assert venue.due_ns == T + 60 * MS
+    accepted, filled = venue.take_due(T + 60 * MS)
+    assert (accepted.ts_event_ns, accepted.ts_recv_ns) == (T + 30 * MS, T + 60 * MS)
+    assert (filled.price, filled.ts_event_ns, filled.ts_recv_ns) == (D("501.01"), T + 30 * MS, T + 60 * MS)
+
+
+def test_no_more_is_filled_than_is_displayed_and_the_rest_waits(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=4))
+    venue.send(order(), T)
+    assert venue.take_due(T)[1].quantity == 4
+    venue.on_quote(quote(0, T + 1, 499.99, 500.03, ask_size=5))
+    venue.on_quote(quote(0, T + 2, 499.99, 500.04, ask_size=5))
+    fills = venue.take_due(T + 2)
+    assert [(fill.execution_id, fill.quantity, fill.price) for fill in fills] == [
+        ("x2", D(5), D("500.03")),
+        ("x3", D(1), D("500.04")),
+    ]
+    assert venue.working == {}
+
+
+def test_without_sizes_the_whole_order_is_filled(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=0))
+    venue.send(order(quantity=900), T)
+    assert venue.take_due(T)[1].quantity == 900
+
+
+def test_an_order_waits_for_its_first_quote(exchange, order):
+    venue = exchange()
+    venue.send(order(), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
+    venue.on_quote(quote(0, T + 1, 499.99, 500.01))
+    assert kinds(venue.take_due(T + 1)) == ["OrderFilled"]
+
+
+@pytest.mark.parametrize(("ask_size", "quantity"), [(4, D(4)), (50, D(10))])
+def test_immediate_or_cancel_fills_what_it_can_and_cancels_the_rest(exchange, order, ask_size, quantity):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=ask_size))
+    venue.send(order(tif=TimeInForce.IOC), T)
+    answers = venue.take_due(T)
+    assert answers[1].quantity == quantity
+    rest = [OrderCancelled("o-1", T, T, "not filled at once")] if quantity < 10 else []
+    assert answers[2:] == rest
+    assert venue.working == {}
+
+
+@pytest.mark.parametrize(("ask_size", "fills"), [(9, False), (10, True)])
+def test_fill_or_kill_fills_the_whole_or_nothing(exchange, order, ask_size, fills):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=ask_size))
+    venue.send(order(tif=TimeInForce.FOK), T)
+    answers = venue.take_due(T)
+    assert kinds(answers) == ["OrderAccepted", "OrderFilled" if fills else "OrderCancelled"]
+    assert venue.account.positions == ({0: D(10)} if fills else {})
+
+
+@pytest.mark.parametrize("tif", [TimeInForce.IOC, TimeInForce.FOK])
+def test_without_a_quote_an_immediate_order_is_cancelled(exchange, order, tif):
+    venue = exchange()
+    venue.send(order(tif=tif), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderCancelled"]
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "quantity", "refused"),
+    [
+        (10, Side.SELL, 11, True),
+        (10, Side.SELL, 10, False),
+        (10, Side.BUY, 99, False),
+        (-10, Side.BUY, 11, True),
+        (-10, Side.BUY, 10, False),
+        (0, Side.SELL, 5, False),
+    ],
+)
+def test_an_order_in_shares_may_not_cross_zero(exchange, order, held, side, quantity, refused):
+    venue = exchange(positions={0: held} if held else None)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(0, side, quantity), T)
+    answers = venue.take_due(T)
+    if refused:
+        assert answers == [OrderRejected("o-1", T, T, "order would cross zero: close the holding first")]
+        assert venue.account.positions == {0: D(held)}
+        assert venue.account.cash == 100_000
+    else:
+        assert kinds(answers) == ["OrderAccepted", "OrderFilled"]
+
+
+def test_an_option_order_may_cross_zero_and_no_order_may_be_empty(exchange, order):
+    venue = exchange(positions={1: 1})
+    venue.on_quote(quote(1, T, 5.0, 5.1))
+    venue.send(order(1, Side.SELL, 3), T)
+    venue.send(order(1, Side.SELL, 0), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderFilled", "OrderRejected"]
+    assert venue.account.positions[1] == -2
+
+
+def test_a_resting_order_can_be_cancelled_once(exchange, order):
+    venue = exchange(latency_ns=5 * MS)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(limit="499.00"), T)
+    venue.send(order(limit="499.50"), T)
+    venue.take_due(T + 10 * MS)
+    venue.send(CancelOrder("o-1"), T + 10 * MS)
+    venue.send(CancelOrder("o-1"), T + 10 * MS)
+    at = T + 15 * MS
+    assert venue.take_due(T + 20 * MS) == [
+        OrderCancelled("o-1", at, at + 5 * MS, "cancelled by the desk"),
+        CancelRejected("o-1", at, at + 5 * MS, "no such working order"),
+    ]
+    assert [one.command.client_order_id for one in venue.working[0]] == ["o-2"]
+
+
+def test_the_session_ends_what_rests(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    for limit in ("499.00", "499.50"):
+        venue.send(order(limit=limit), T)
+    venue.send(order(1, limit="1.00"), T)
+    venue.take_due(T)
+    venue.end_session(T + 5)
+    assert venue.take_due(T + 5) == [
+        OrderCancelled(name, T + 5, T + 5, "end of the session") for name in ("o-1", "o-2", "o-3")
+    ]
+    assert venue.working == {}
+
+
+def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, order):
+    venue = exchange(latency_ns=30 * MS)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T - 40 * MS)  # filled at T - 10 ms; the answer would come at T + 20 ms
+    venue.take_due(T)
+    venue.send(order(), T - 10 * MS)  # would arrive at T + 20 ms
+    venue.send(CancelOrder("o-2"), T - 5 * MS)
+    venue.end_session(T)
+    accepted, filled, rejected = venue.take_due(T)
+    assert (accepted.client_order_id, accepted.ts_recv_ns) == ("o-1", T)
+    assert (filled.quantity, filled.ts_recv_ns) == (D(10), T)
+    assert rejected == OrderRejected("o-2", T, T, "the session is over")
+    assert venue.due_ns == NEVER_NS
+
+
+def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
+    long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
+    assert long.pay_dividend(0, D("1.57"), T, "2024-03-15") == [
+        PositionChanged(0, T, T, "dividend", D(0), D(0), D(157), "dividend-0-2024-03-15")
+    ]
+    assert short.pay_dividend(0, D("1.57"), T, "d")[0].cash_change == D("-78.50")
+    assert flat.pay_dividend(0, D("1.57"), T, "d") == []
+    assert [venue.account.cash for venue in (long, short, flat)] == [D(100_157), D("99921.50"), D(100_000)]
+
+
+def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
+    venue = exchange(positions={0: -60, 1: 1, 2: 1})
+    changes = venue.settle_expired(T, {1: 507.0, 2: 507.0})
+    assert [change.cause for change in changes] == ["exercise", "delivery", "expired_worthless"]
+    assert venue.account.positions == {0: D(40), 1: D(0), 2: D(0)}
+    assert venue.account.cash == D(100_000) - 50_000
+    assert venue.settle_expired(T, {1: 507.0, 0: 507.0}) == []  # nothing held; a share does not expire
+
+
+def test_an_account_keeps_books_of_its_own():
+    mine = {0: D(5)}
+    account = SimulatedAccount(D(10), mine)
+    account.book(0, D(-2), D(7))
+    account.book(3, D(1), D(-1))
+    assert (account.cash, account.positions, mine) == (D(16), {0: D(3), 3: D(1)}, {0: D(5)})
