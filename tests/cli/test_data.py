@@ -54,6 +54,7 @@ def test_ls_shows_what_was_imported_beside_the_embedded_market(capsys):
         "last": "2015-12-23",
         "instruments": 2,
         "rows": 2,
+        "tables": {"option_quotes/XYZ": 1, "quotes/XYZ": 1},
         "bar_seconds": 60,
         "source": "",
     }

@@ -4,53 +4,17 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.store import (
     SCHEMAS,
-    Coverage,
-    Manifest,
     as_float,
     checked_name,
     connect,
-    data_set_names,
     day_file,
     day_files,
     file_days,
-    manifest_to_extend,
     missing_columns,
     read_columns,
-    read_manifest,
-    save_manifest,
     sql_text,
     write_table,
 )
-
-
-def test_a_manifest_survives_the_disk(tmp_path):
-    manifest = Manifest(
-        name="mine",
-        source="CSV file x.csv",
-        underlyings={
-            "XYZ": Coverage(type="equity", sessions=("2015-12-23",), instruments=3, rows=9, keys=("XYZ",))
-        },
-        notes=("odd",),
-    )
-    save_manifest(tmp_path, manifest)
-    assert read_manifest(tmp_path, "mine") == manifest
-    assert manifest.rows == 9
-    assert data_set_names(tmp_path) == ["mine"]
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["manifest.json"]
-
-
-def test_a_manifest_of_another_format_is_refused(tmp_path):
-    save_manifest(tmp_path, Manifest(name="mine", source="x", format=2))
-    with pytest.raises(DataError, match="of format 2, this version reads 1"):
-        read_manifest(tmp_path, "mine")
-
-
-def test_a_set_is_extended_only_with_bars_of_its_length(tmp_path):
-    assert manifest_to_extend(tmp_path, "mine", 60) is None
-    save_manifest(tmp_path, Manifest(name="mine", source="x", bar_seconds=60))
-    assert manifest_to_extend(tmp_path, "mine", 60) is not None
-    with pytest.raises(DataError, match="bars of 60 s, these are of 1 s"):
-        manifest_to_extend(tmp_path, "mine", 1)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "x" * 65, "a b"])

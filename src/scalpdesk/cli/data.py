@@ -75,6 +75,7 @@ def ls(*, as_json: bool, catalog: Path) -> None:
                 "last": part.sessions[-1],
                 "instruments": part.instruments,
                 "rows": part.rows,
+                "tables": part.tables,
                 "bar_seconds": manifest.bar_seconds,
                 "source": manifest.source,
             }
@@ -123,6 +124,7 @@ def _embedded() -> Iterator[dict[str, Any]]:
         "last": str(max(days)),
         "instruments": None,
         "rows": None,
+        "tables": {},
         "bar_seconds": None,
         "source": "real daily prices and VIX, intraday path reconstructed",
     }
@@ -176,7 +178,7 @@ def _verify_recorded(
     catalog: Path, name: str | None, underlying: str | None, day: date | None, *, as_json: bool
 ) -> list["VerifyReport"]:
     from scalpdesk.core.errors import DataError
-    from scalpdesk.datasets.store import data_set_names, read_manifest
+    from scalpdesk.datasets.manifests import data_set_names, read_manifest
     from scalpdesk.datasets.verify import verify_data_set
 
     names = [name] if name else data_set_names(catalog)

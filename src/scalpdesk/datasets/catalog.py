@@ -9,17 +9,15 @@ import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.datasets.levels import LevelRows, parity_level_rows, recorded_levels
-from scalpdesk.datasets.session_reader import SessionReader
-from scalpdesk.datasets.sides import QuoteRows, SideCounts, complete_sides
-from scalpdesk.datasets.store import (
+from scalpdesk.datasets.manifests import (
     Coverage,
     Manifest,
-    connect,
     data_set_names,
-    day_file,
-    file_days,
     read_manifest,
 )
+from scalpdesk.datasets.session_reader import SessionReader
+from scalpdesk.datasets.sides import QuoteRows, SideCounts, complete_sides
+from scalpdesk.datasets.store import connect, day_file, file_days
 from scalpdesk.datasets.terms import future_contract, rate_curve_on, upcoming_dividends
 from scalpdesk.instruments.contract import (
     INDEX_CLASSES,

@@ -12,19 +12,15 @@ that nobody has to guess the bar's length.
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.core.errors import DataError, nearest_name
-
-MANIFEST = "manifest.json"
-FORMAT = 1
+from scalpdesk.core.errors import DataError
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
 _OPTION = {"root": "VARCHAR", "expiry": "DATE", "strike": "DOUBLE", "right": "VARCHAR", "style": "VARCHAR"}
@@ -61,37 +57,6 @@ DATED_TABLES = tuple(table for table in SCHEMAS if "ts" in SCHEMAS[table])
 OPTION_TABLES = ("option_quotes", "option_trades", "open_interest")
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-
-
-class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data set holds of one underlying."""
-
-    type: str
-    """``equity``, ``index`` or ``future``."""
-    sessions: tuple[str, ...]
-    """Days with at least one row, ISO dates (years for hourly and daily bars)."""
-    instruments: int
-    rows: int
-    keys: tuple[str, ...]
-    """Folder names that belong to it: its own symbol and the roots of its options."""
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a data set is, in a few lines of JSON beside it."""
-
-    format: int = FORMAT
-    name: str
-    source: str
-    """Where the rows came from: the importer and the folder's name."""
-    kind: str = "recorded"
-    bar_seconds: int = 60
-    underlyings: dict[str, Coverage] = msgspec.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        """Rows of all underlyings."""
-        return sum(part.rows for part in self.underlyings.values())
 
 
 def connect() -> Any:
@@ -242,85 +207,6 @@ def is_readable(connection: Any, path: Path) -> bool:
     return True
 
 
-def read_manifest(catalog: Path, name: str) -> Manifest:
-    """Read the manifest of a data set.
-
-    Raises
-    ------
-    DataError
-        When there is no such data set (names those there are) or its manifest is damaged.
-    """
-    path = catalog / name / MANIFEST
-    if not path.is_file():
-        there = data_set_names(catalog)
-        listed = ", ".join(there) if there else "none"
-        raise DataError(
-            f"no data set of this name in the catalogue; there: {listed}",
-            where=str(catalog),
-            value=name,
-            nearest=nearest_name(name, there),
-            fix="scalpdesk data import lean PATH (or: data import csv|parquet), then: scalpdesk data ls",
-        )
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"the manifest of this data set is damaged: {error}",
-            where=str(path),
-            fix="import the data set again: scalpdesk data import ...",
-        ) from error
-    if manifest.format != FORMAT:
-        raise DataError(
-            f"this data set is of format {manifest.format}, this version reads {FORMAT}",
-            where=str(path),
-            fix="import the data set again: scalpdesk data import ...",
-        )
-    return manifest
-
-
-def data_set_names(catalog: Path) -> list[str]:
-    """Return the names of the data sets in the catalogue, sorted."""
-    return sorted(path.parent.name for path in catalog.glob(f"*/{MANIFEST}"))
-
-
-def save_manifest(catalog: Path, manifest: Manifest) -> None:
-    """Write the manifest, whole or not at all."""
-    folder = catalog / manifest.name
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / (MANIFEST + ".part")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    unfinished.replace(folder / MANIFEST)
-
-
-def coverage_of(
-    connection: Any, catalog: Path, name: str, types: Mapping[str, str], keys: Mapping[str, Iterable[str]]
-) -> dict[str, Coverage]:
-    """Count what the data set holds of every underlying, from the files themselves."""
-    found: dict[str, Coverage] = {}
-    for underlying in sorted(keys):
-        names = tuple(sorted(set(keys[underlying])))
-        rows, symbols, sessions = 0, set[str](), set[str]()
-        for table in DATED_TABLES:
-            files = [path for key in names for path in day_files(catalog, name, table, key)]
-            if not files:
-                continue
-            counted = read_columns(
-                connection, files, "SELECT symbol, count(*) AS n FROM rows GROUP BY symbol"
-            )
-            rows += int(counted["n"].sum())
-            symbols.update(counted["symbol"].tolist())
-            sessions.update(path.stem for path in files)
-        if sessions:
-            found[underlying] = Coverage(
-                type=types[underlying],
-                sessions=tuple(sorted(sessions)),
-                instruments=len(symbols),
-                rows=rows,
-                keys=names,
-            )
-    return found
-
-
 def file_days(start: date, end: date, sessions: Iterable[str]) -> list[str]:
     """Return the file names (days or years) among ``sessions`` that touch ``start`` to ``end``."""
     years = {str(year) for year in range(start.year, end.year + 1)}
@@ -334,66 +220,3 @@ def file_days(start: date, end: date, sessions: Iterable[str]) -> list[str]:
 def as_float(column: NDArray[Any]) -> NDArray[np.float64]:
     """Turn a column with nulls (a masked array) into floats with NaN."""
     return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
-
-
-def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest | None:
-    """Return the manifest of the data set that rows will be added to, None when it is new.
-
-    Importers call it before they write the first row.
-
-    Raises
-    ------
-    DataError
-        When the name is no folder's name, or the data set holds bars of another length.
-    """
-    checked_name(name, where="data set name")
-    if not (catalog / name / MANIFEST).is_file():
-        return None
-    old = read_manifest(catalog, name)
-    if old.bar_seconds != bar_seconds:
-        raise DataError(
-            f"the data set holds bars of {old.bar_seconds} s, these are of {bar_seconds} s",
-            where=str(catalog / name),
-            fix="import them under another name: --name NAME",
-        )
-    return old
-
-
-def update_manifest(
-    connection: Any,
-    catalog: Path,
-    name: str,
-    *,
-    source: str,
-    bar_seconds: int,
-    types: Mapping[str, str],
-    keys: Mapping[str, Iterable[str]],
-    notes: Iterable[str] = (),
-) -> Manifest:
-    """Write the manifest after an import: what was there before, plus what has come.
-
-    Parameters
-    ----------
-    types, keys
-        By underlying: its type, and the folders (its symbol, option roots) just written.
-
-    Raises
-    ------
-    DataError
-        When the data set already holds bars of another length: they would be mixed up.
-    """
-    old = manifest_to_extend(catalog, name, bar_seconds)
-    before = old.underlyings if old is not None else {}
-    all_types = {underlying: part.type for underlying, part in before.items()} | dict(types)
-    all_keys: dict[str, set[str]] = {underlying: set(part.keys) for underlying, part in before.items()}
-    for underlying, names in keys.items():
-        all_keys.setdefault(underlying, set()).update(names)
-    manifest = Manifest(
-        name=name,
-        source=source,
-        bar_seconds=bar_seconds,
-        underlyings=coverage_of(connection, catalog, name, all_types, all_keys),
-        notes=tuple(dict.fromkeys([*(old.notes if old is not None else ()), *notes])),
-    )
-    save_manifest(catalog, manifest)
-    return manifest

@@ -9,7 +9,8 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.lean import import_lean, read_factor_file, set_name
 from scalpdesk.datasets.importers.lean_files import find_files, lean_root
-from scalpdesk.datasets.store import connect, day_file, read_manifest
+from scalpdesk.datasets.manifests import read_manifest
+from scalpdesk.datasets.store import connect, day_file
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 
@@ -94,6 +95,7 @@ def test_the_report_and_the_manifest_say_what_came(small_lean, tmp_path):
     assert manifest.underlyings["XYZ"].sessions == ("2015-12-23",)
     assert manifest.underlyings["XYZ"].instruments == 3
     assert manifest.rows == 5
+    assert manifest.underlyings["XYZ"].tables == {"quotes/XYZ": 2, "trades/XYZ": 1, "option_quotes/XYZ": 2}
     assert any("market-hours-database" in note for note in report.notes)
 
 

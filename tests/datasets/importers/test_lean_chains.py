@@ -6,7 +6,8 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.importers.lean_chains import find_chains
-from scalpdesk.datasets.store import connect, day_file, read_manifest
+from scalpdesk.datasets.manifests import read_manifest
+from scalpdesk.datasets.store import connect, day_file
 from scalpdesk.datasets.verify import verify_data_set
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"

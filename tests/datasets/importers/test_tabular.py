@@ -8,7 +8,8 @@ from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.csv import import_csv
 from scalpdesk.datasets.importers.parquet import import_parquet
 from scalpdesk.datasets.importers.tabular import ImportChoices
-from scalpdesk.datasets.store import connect, day_file, read_manifest
+from scalpdesk.datasets.manifests import read_manifest
+from scalpdesk.datasets.store import connect, day_file
 
 SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 

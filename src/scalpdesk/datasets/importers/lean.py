@@ -37,15 +37,14 @@ from scalpdesk.datasets.importers.lean_files import (
     lean_root,
     parse_member,
 )
+from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     OPTION_TABLES,
     SCHEMAS,
     connect,
     day_file,
     duckdb_error,
-    manifest_to_extend,
     sql_text,
-    update_manifest,
     write_table,
 )
 from scalpdesk.instruments.contract import INDEX_CLASSES

@@ -14,7 +14,13 @@ from typing import Any
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.importers.lean_files import is_wanted
-from scalpdesk.datasets.store import SCHEMAS, day_file, duckdb_error, sql_text, write_table
+from scalpdesk.datasets.store import (
+    SCHEMAS,
+    day_file,
+    duckdb_error,
+    sql_text,
+    write_table,
+)
 from scalpdesk.instruments.contract import INDEX_CLASSES, Style
 
 CHAIN_SECONDS = 86_400

@@ -14,13 +14,12 @@ import numpy as np
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
+from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
     day_file,
     duckdb_error,
-    manifest_to_extend,
     sql_text,
-    update_manifest,
     write_table,
 )
 from scalpdesk.datasets.terms import future_contract
