@@ -275,6 +275,8 @@ class TradingEngine:
         desk.orders.apply(event)
         desk.book_fill(order.submitted, event)
         desk.attribution.rebase(self.now_ns)
+        if desk.view.session is None:  # known after the close: no later mark of this session explains it
+            self._mark()
         self._think(Wake.ORDER, event)
 
     def _on_bust(self, event: FillBusted) -> None:
@@ -302,7 +304,9 @@ class TradingEngine:
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns)
         self._mark()
-        self._think(Wake.ACCOUNT, event)
+        if event.cause not in ("exercise", "assignment"):
+            # of an exercise only half is booked: the delivery that completes it follows at once
+            self._think(Wake.ACCOUNT, event)
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
         self.desk.adopt(event)
