@@ -173,16 +173,16 @@ class BacktestRunner:
                     self._feed(change)
 
     def _close(self, session: Session) -> None:
-        """Settle what expires, let the strategy answer, end the day orders, close the session."""
+        """Settle what expires, let the strategy answer, close the session, end the day orders."""
         close_ns = session.close_ns
         for change in self._exchange.settle_expired(close_ns, self._expiring(session)):
             self._feed(change)
         self._advance(close_ns)
-        self._exchange.end_session(close_ns)
-        self._due_ns = self._exchange.due_ns
-        self._advance(close_ns)
         self._feed(_session_event(session, "close"))
         self._timers.clear()
+        # the strategy sleeps now: what the exchange still has to say is booked and provokes no order
+        self._exchange.end_session(close_ns)
+        self._advance(close_ns)
 
     def _expiring(self, session: Session) -> dict[InstrumentId, float]:
         """Settlement level of the underlying for each option whose payoff is fixed in this session."""
