@@ -1,0 +1,455 @@
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, Scripted, cancels, decisions, marks, orders
+from fakes.instruments import DAY
+from fakes.tape import quote
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import (
+    BarEvent,
+    CancelRejected,
+    FillBusted,
+    OrderDoubted,
+    OrderFilled,
+    PositionChanged,
+    TimerEvent,
+    TradeEvent,
+)
+from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
+from scalpdesk.orders.order import OrderState
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import Proposal
+
+D = Decimal
+
+
+def buy(number=0, quantity=10, purpose=Purpose.HEDGE, side=Side.BUY):
+    return OrderIntent(number, side, D(quantity), purpose, "test")
+
+
+def wanting(*intents, on=Wake.PRICE, times=1, all_or_none=True):
+    """Build a strategy that proposes these intents on its first wakes of a kind."""
+    left = times
+
+    def think(view, wake, event):
+        nonlocal left
+        if wake is not on or not left:
+            return ()
+        left -= 1
+        return (Proposal("entry", ("because",), {"n": 1}, tuple(intents), all_or_none),)
+
+    return Scripted(think, [EveryQuote(0)])
+
+
+@pytest.fixture
+def desk():
+    def build(strategy=None, **engine):
+        one = HandDesk(strategy or Scripted(triggers=[EveryQuote(0)]), **engine)
+        one.open()
+        one.go_to("10:00")
+        return one
+
+    return build
+
+
+# waking --------------------------------------------------------------------------------------------
+
+
+def test_the_first_session_starts_the_strategy_and_the_mark_timer():
+    strategy = Scripted()
+    one = HandDesk(strategy, mark_seconds=30.0)
+    one.open()
+    assert strategy.wakes == [Wake.SESSION]
+    assert one.outputs == [SetTimer("mark", one.session.open_ns + 30 * 10**9)]
+
+
+def test_a_quote_wakes_only_its_own_trigger(desk):
+    one = desk()
+    one.quote(1, 5.0, 5.1)
+    assert one.strategy.wakes == [Wake.SESSION]
+    one.quote(0, 499.99, 500.01)
+    assert one.strategy.wakes == [Wake.SESSION, Wake.PRICE]
+    assert one.engine.evaluations == 2
+
+
+def test_a_quote_that_is_not_good_wakes_nobody(desk):
+    one = desk()
+    one.quote(0, 500.01, 499.99)
+    one.quote(0, float("nan"), 499.99)
+    assert one.strategy.wakes == [Wake.SESSION]
+
+
+def test_the_trigger_moves_on_only_after_the_strategy_has_thought():
+    strategy = Scripted(triggers=[PriceMove(0, 0.05, 60.0)])
+    one = HandDesk(strategy)
+    one.open()
+    for mid in (500.00, 500.03, 500.05, 500.05):
+        one.wait(1).quote(0, mid - 0.01, mid + 0.01)
+    assert strategy.wakes.count(Wake.PRICE) == 2
+
+
+def test_outside_a_session_nobody_thinks():
+    strategy = Scripted(triggers=[EveryQuote(0)])
+    one = HandDesk(strategy)
+    one.open()
+    one.close()
+    one.wait(1).quote(0, 499.99, 500.01)
+    one.handle(TimerEvent(one.now_ns, one.now_ns, "mine"))
+    assert strategy.wakes == [Wake.SESSION, Wake.SESSION]
+
+
+def test_bars_timers_and_prints(desk):
+    one = desk()
+    one.handle(BarEvent(0, one.now_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))
+    one.handle(BarEvent(1, one.now_ns, one.now_ns, 60, 1, 2, 0.5, 1.5, 9))  # no trigger on it
+    one.handle(TimerEvent(one.now_ns, one.now_ns, "mine"))
+    one.handle(TradeEvent(0, one.now_ns, one.now_ns, 500.0, 7))
+    assert one.strategy.wakes == [Wake.SESSION, Wake.BAR, Wake.TIMER]
+    assert one.engine.desk.market.last_trade[0].size == 7
+
+
+def test_a_strategys_timer_is_passed_on():
+    strategy = Scripted(lambda view, wake, event: (SetTimer("mine", 99),) if wake is Wake.PRICE else ())
+    strategy.triggers = [EveryQuote(0)]
+    one = HandDesk(strategy)
+    one.open()
+    assert one.quote(0, 1.0, 1.1) == (SetTimer("mine", 99),)
+
+
+def test_time_never_runs_backwards(desk):
+    one = desk()
+    one.quote(0, 499.99, 500.01)
+    with pytest.raises(InvariantError, match="before"):
+        one.handle(quote(0, one.now_ns - 1, 499.99, 500.01))
+    assert one.engine.now_ns == one.now_ns
+
+
+# deciding ------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_becomes_a_decision_and_its_orders_in_this_order(desk):
+    one = desk(wanting(buy(0, 10), buy(0, 5)))
+    outputs = one.quote(0, 499.99, 500.01)
+    decision, first, second = outputs
+    assert (decision.kind, decision.taken, decision.reasons, decision.facts) == (
+        "entry",
+        True,
+        ("because",),
+        {"n": 1},
+    )
+    assert decision.client_order_ids == ("t-000001", "t-000002")
+    assert decision.ts_ns == one.now_ns
+    assert [(order.client_order_id, int(order.quantity)) for order in (first, second)] == [
+        ("t-000001", 10),
+        ("t-000002", 5),
+    ]
+
+
+def test_all_or_none_sends_none_when_one_leg_is_refused(desk):
+    one = desk(wanting(buy(0, 2, Purpose.OPEN), buy(1, 1, Purpose.OPEN)))  # 1 was never quoted
+    (decision,) = one.quote(0, 499.99, 500.01)
+    assert not decision.taken
+    assert decision.reasons == (
+        "because",
+        "buy 1 SPY240419C00500000: the quote of SPY240419C00500000 is absent",
+        "buy 1 SPY240419C00500000: the risk of the order is not known: no ask",
+    )
+    assert one.engine.desk.orders.orders == {}
+
+
+def test_without_all_or_none_the_others_go(desk):
+    one = desk(wanting(buy(0, 10), buy(1, 1), all_or_none=False))
+    decision, order = one.quote(0, 499.99, 500.01)
+    assert decision.taken
+    assert decision.client_order_ids == (order.client_order_id,)
+    assert decision.reasons[1:] == ("buy 1 SPY240419C00500000: the quote of SPY240419C00500000 is absent",)
+    assert order.instrument_id == 0
+
+
+def test_a_decision_not_to_act_is_recorded(desk):
+    one = desk(wanting())
+    (decision,) = one.quote(0, 499.99, 500.01)
+    assert (decision.taken, decision.client_order_ids) == (False, ())
+
+
+def test_the_gate_is_asked_about_orders_that_went_before(desk):
+    one = desk(wanting(buy(), times=9), limits=RiskLimits(max_live_orders=2))
+    for _ in range(3):
+        outputs = one.wait(1).quote(0, 499.99, 500.01)
+    assert not decisions(outputs)[0].taken
+    assert "2 orders at the venue, limit 2" in decisions(outputs)[0].reasons[1]
+    assert one.engine.desk.orders.pending(0) == 20
+
+
+def test_the_throttle_counts_what_was_sent(desk):
+    one = desk(wanting(buy(), times=9), limits=RiskLimits(max_orders_per_minute=2))
+    taken = [decisions(one.wait(1).quote(0, 499.99, 500.01))[0].taken for _ in range(3)]
+    assert taken == [True, True, False]
+    assert decisions(one.wait(60).quote(0, 499.99, 500.01))[0].taken
+
+
+def test_net_delta_is_looked_at_when_it_is_capped(desk):
+    one = desk(wanting(buy(0, 30)), limits=RiskLimits(max_net_delta_fraction=0.10))
+    (decision,) = one.quote(0, 499.99, 500.01)
+    assert decision.reasons[1] == "buy 30 SPY: net delta would be 30.0 shares, cap 20.0"
+
+
+def test_a_strategy_can_cancel_its_own_order(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.strategy.think = lambda view, wake, event: (
+        Proposal("entry", ("too old",), {}, (CancelIntent(order.client_order_id, "old"),)),
+    )
+    outputs = one.wait(1).quote(0, 499.99, 500.01)
+    assert cancels(outputs) == [order.client_order_id]
+    assert decisions(outputs)[0].taken
+    again = one.wait(1).quote(0, 499.99, 500.01)
+    assert cancels(again) == []  # it is on its way out already
+
+
+# orders --------------------------------------------------------------------------------------------
+
+
+def test_a_fill_is_booked_marked_and_wakes_the_strategy(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.accept(order)
+    one.wait(5)
+    (mark,) = marks(one.fill(order, 4))
+    assert mark.nav_change == 0
+    assert one.positions == {0: 4}
+    assert one.engine.desk.account.cash == D(100_000) - 4 * D("500.01")
+    assert one.strategy.wakes[-2:] == [Wake.ORDER, Wake.ORDER]
+    assert one.engine.desk.orders.order(order.client_order_id).state is OrderState.PARTIALLY_FILLED
+    one.wait(5)
+    (mark,) = marks(one.fill(order, 6))
+    assert (mark.parts["spread"], mark.nav_change) == (D("-0.04"), D("-0.04"))
+    assert one.positions == {0: 10}
+    assert one.engine.desk.orders.live == {}
+
+
+def test_a_repeated_fill_changes_nothing_at_all(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    fill = OrderFilled(order.client_order_id, one.now_ns, one.now_ns, "x1", D(4), D("500.01"), D("0.5"))
+    one.handle(fill)
+    cash, evaluations = one.engine.desk.account.cash, one.engine.evaluations
+    assert one.handle(fill) == ()
+    assert (one.positions, one.engine.desk.account.cash) == ({0: 4}, cash)
+    assert one.engine.evaluations == evaluations
+
+
+def test_equal_execution_ids_of_two_orders_are_two_executions(desk):
+    one = desk(wanting(buy(0, 5), buy(0, 7)))
+    for order in orders(one.quote(0, 499.99, 500.01)):
+        one.handle(
+            OrderFilled(order.client_order_id, one.now_ns, one.now_ns, "x1", order.quantity, D(500), D(0))
+        )
+    assert one.positions == {0: 12}
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_bust_reverses_exactly_what_it_names(desk, repeats):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.fill(order, 4, 500.01)
+    one.fill(order, 6, 500.05)
+    bust = FillBusted(order.client_order_id, one.now_ns, one.now_ns, "x2", "error")
+    for _ in range(repeats):
+        one.handle(bust)
+    assert one.positions == {0: 4}
+    assert one.engine.desk.account.cash == D(100_000) - 4 * D("500.01")
+    assert one.engine.desk.orders.order(order.client_order_id).state is OrderState.CANCELLED
+    (mark,) = marks(one.wait(1).handle(TimerEvent(one.now_ns, one.now_ns, "mark")))
+    assert sum(mark.parts.values()) == mark.nav_change
+    # a late copy of the busted execution is not booked again
+    one.handle(OrderFilled(order.client_order_id, one.now_ns, one.now_ns, "x2", D(6), D("500.05"), D(0)))
+    assert one.positions == {0: 4}
+    assert one.engine.desk.attribution.current_nav() == D(100_000) - D("0.04")
+
+
+def test_a_bust_that_comes_first_makes_its_fill_nothing(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    assert one.handle(FillBusted(order.client_order_id, one.now_ns, one.now_ns, "x1", "error")) == ()
+    one.fill(order, 4)
+    assert one.positions == {}
+    assert one.engine.desk.account.cash == 100_000
+    assert one.engine.desk.orders.pending(0) == 6
+
+
+def test_other_words_of_the_venue_move_the_order_and_wake(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    state = one.engine.desk.orders.order(order.client_order_id)
+    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    assert state.state is OrderState.UNKNOWN
+    one.accept(order)
+    one.handle(CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "nothing to cancel"))
+    assert state.state is OrderState.WORKING
+    one.reject(order)
+    assert state.state is OrderState.REJECTED
+    assert one.strategy.wakes[-4:] == [Wake.ORDER] * 4
+
+
+def test_an_order_that_this_desk_never_sent_stops_it(desk):
+    one = desk()
+    with pytest.raises(InvariantError, match="never sent"):
+        one.handle(OrderFilled("other-1", one.now_ns, one.now_ns, "x1", D(1), D(1), D(0)))
+    with pytest.raises(InvariantError, match="never sent"):
+        one.handle(FillBusted("other-1", one.now_ns, one.now_ns, "x1", "?"))
+
+
+def test_a_closed_trade_counts_for_the_loss_rules_and_a_hedge_does_not(desk):
+    one = desk()
+    one.adopt({0: (10, "501"), 1: (1, "6")})
+    one.quote(1, 5.0, 5.1)
+    one.strategy.think = wanting(buy(0, 10, Purpose.UNWIND_HEDGE, Side.SELL)).think
+    one.fill(orders(one.quote(0, 499.99, 500.01))[0])
+    assert one.engine.desk.gate.consecutive_losses == 0
+    one.strategy.think = wanting(buy(1, 1, Purpose.CLOSE, Side.SELL)).think
+    one.fill(orders(one.wait(1).quote(0, 499.99, 500.01))[0])
+    assert one.engine.desk.gate.consecutive_losses == 1
+
+
+# account -------------------------------------------------------------------------------------------
+
+
+def change(one, cause, quantity=0, price=0, cash=0, number=0, reference="r"):
+    return PositionChanged(number, one.now_ns, one.now_ns, cause, D(quantity), D(price), D(cash), reference)
+
+
+def test_a_dividend_is_carry_and_is_paid_once(desk):
+    one = desk()
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.wait(1).handle(change(one, "dividend", cash="157"))
+    one.handle(change(one, "dividend", cash="157"))
+    assert one.engine.desk.account.cash == 100_157
+    assert one.engine.desk.attribution.totals["carry"] == 157
+    assert one.strategy.wakes.count(Wake.ACCOUNT) == 2  # the snapshot and the dividend
+
+
+def test_an_exercise_wakes_the_strategy_only_once_the_shares_are_there(desk):
+    one = desk()
+    one.adopt({0: (-100, "500"), 1: (1, "6")})
+    one.quote(1, 6.9, 7.1)
+    one.quote(0, 506.99, 507.01)
+    woken = len(one.strategy.wakes)
+    one.handle(change(one, "exercise", -1, number=1, reference="e"))
+    assert one.positions == {0: -100}
+    assert len(one.strategy.wakes) == woken
+    one.handle(change(one, "delivery", 100, 500, -50_000, reference="d"))
+    assert one.positions == {}
+    assert one.strategy.wakes[woken:] == [Wake.ACCOUNT]
+    totals = one.engine.desk.attribution.totals
+    assert sum(totals.values()) == one.engine.desk.attribution.nav_change
+
+
+# session and marks ---------------------------------------------------------------------------------
+
+
+def test_the_book_is_marked_by_the_timer_until_the_close(desk):
+    one = desk(mark_seconds=60.0)
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.engine.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
+    one.wait(60).quote(0, 500.99, 501.01)
+    mark, timer = one.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
+    assert (mark.nav_change, mark.parts["delta"]) == (D(100), D(100))
+    assert timer == SetTimer("mark", one.now_ns + 60 * 10**9)
+    one.wait(1).quote(0, 501.99, 502.01)
+    (mark,) = one.close()
+    assert mark.nav_change == 100
+    assert one.engine.desk.view.session is None
+    assert one.engine.desk.view.nav == D(100_000) + 50_200
+
+
+def test_a_mark_timer_after_the_close_is_not_set_again(desk):
+    one = desk()
+    one.close()
+    assert [type(output) for output in one.handle(TimerEvent(one.now_ns, one.now_ns, "mark"))] == []
+
+
+def test_a_new_session_starts_its_tallies_afresh(desk):
+    one = desk(wanting(buy(), times=9), limits=RiskLimits(max_orders_per_minute=1))
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.engine.desk.gate.note_closed_trade(D(-1))
+    one.wait(1).quote(0, 489.99, 490.01)
+    one.close()
+    one.open(next_session(DAY))
+    inner = one.engine.desk
+    assert inner.session_equity == inner.view.nav == D(149_000)
+    assert inner.gate.consecutive_losses == 0
+    assert one.strategy.wakes.count(Wake.SESSION) == 3
+
+
+def test_nothing_is_sent_after_the_close(desk):
+    one = desk(wanting(buy(), on=Wake.SESSION, times=9))
+    one.engine.desk.market.apply_quote(quote(0, one.now_ns, 1.0, 1.1))
+    one.session = replace(one.session, close_ns=one.now_ns - 1)
+    one.engine.desk.view.session = one.session
+    one.handle(
+        type(one._session_event("close"))(
+            one.now_ns, one.now_ns, DAY.isoformat(), "close", one.session.open_ns, one.session.close_ns
+        )
+    )
+    last = decisions(one.outputs)[-1]
+    assert last.reasons[-1].endswith("outside the trading session")
+
+
+def test_a_fill_known_after_the_close_is_explained_at_once(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.close()
+    one.fill(order)
+    attribution = one.engine.desk.attribution
+    assert attribution.totals["spread"] == D("-0.10")
+    assert attribution.nav == attribution.current_nav()
+
+
+# operator ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "mode", "cancels_all"),
+    [("halt", "HALTED", True), ("flatten", "FLATTENING", True), ("reduce", "REDUCING", False)],
+)
+def test_the_operator_sets_the_mode(desk, action, mode, cancels_all):
+    one = desk(wanting(buy(), times=2))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    outputs = one.operate(action, "enough")
+    decision = decisions(outputs)[0]
+    assert (decision.kind, decision.reasons) == ("mode", (f"ACTIVE to {mode}: enough",))
+    assert decision.facts == {"who": "operator"}
+    assert cancels(outputs) == ([order.client_order_id] if cancels_all else [])
+    assert one.engine.desk.gate.mode == one.engine.desk.view.mode == mode
+    assert one.strategy.wakes[-1] is Wake.OPERATOR
+    assert one.operate(action) == ()  # said twice
+    resumed = decisions(one.operate("resume", "fine"))[0]
+    assert resumed.reasons == (f"{mode} to ACTIVE: fine",)
+
+
+def test_a_halted_desk_sends_nothing(desk):
+    one = desk(wanting(buy(0, 10, Purpose.CLOSE)))
+    one.operate("halt")
+    (decision,) = one.quote(0, 499.99, 500.01)
+    assert decision.reasons[1] == "buy 10 SPY: the desk is halted"
+
+
+def test_a_word_that_is_none_changes_nothing(desk):
+    one = desk()
+    assert one.operate("dance") == ()
+    assert one.engine.desk.gate.mode == "ACTIVE"
+
+
+def test_an_order_already_being_cancelled_is_not_cancelled_again_by_a_halt(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.engine.desk.orders.cancel(order.client_order_id)
+    assert cancels(one.operate("halt")) == []

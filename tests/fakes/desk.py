@@ -1,0 +1,304 @@
+"""An engine around a strategy: driven by hand, where the test is the venue, or by a tape."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import at, model_price, quote
+from scalpdesk.backtest.runner import BacktestRunner
+from scalpdesk.backtest.summary import Tally
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    Event,
+    HeldPosition,
+    OpenInterestEvent,
+    OperatorEvent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    QuoteEvent,
+    SessionEvent,
+)
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.sessions import Session, session_on
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.strategies.base import Action, DeskView, Strategy
+
+CASH = Decimal(100_000)
+
+
+def build_engine(
+    strategy: Strategy, book: InstrumentBook, *, limits: RiskLimits | None = None, mark_seconds: float = 60.0
+) -> TradingEngine:
+    """Put an engine together around a strategy; number 0 of the book is the underlying."""
+    market = MarketState(book, stale_seconds_underlying=120.0, stale_seconds_option=600.0)
+    desk = Desk(
+        book,
+        market,
+        DeltaEngine(book, market, ContractPricer()),
+        RiskGate(limits or RiskLimits()),
+        OrderManager("t"),
+        InstrumentId(0),
+        CASH,
+    )
+    return TradingEngine(desk, strategy, mark_seconds=mark_seconds)
+
+
+class Scripted:
+    """A strategy that does what a function says on each wake, and remembers the wakes.
+
+    Parameters
+    ----------
+    think
+        Called with the view, the reason of the wake and the event; returns actions.
+    triggers
+        What wakes it by price.
+    """
+
+    name = "scripted"
+    Config = type(None)
+
+    def __init__(
+        self,
+        think: Callable[[DeskView, Wake, Event], Sequence[Action]] | None = None,
+        triggers: Sequence[Trigger] = (),
+    ) -> None:
+        self.think = think
+        self.triggers = triggers
+        self.wakes: list[Wake] = []
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Return the triggers it was given."""
+        del view
+        return self.triggers
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Remember the wake and do as the function says."""
+        self.wakes.append(wake)
+        return () if self.think is None else self.think(view, wake, event)
+
+
+class HandDesk:
+    """Drives one engine event by event. Time stands still until :meth:`wait` or :meth:`go_to` moves it.
+
+    Examples
+    --------
+    >>> desk = HandDesk(Scripted())
+    >>> desk.open()
+    >>> desk.go_to("10:00").market(500.0)
+    >>> desk.engine.desk.market.mark(0)
+    500.0
+    """
+
+    def __init__(self, strategy: Strategy, book: InstrumentBook | None = None, **engine: Any) -> None:
+        self.book = straddle_book() if book is None else book
+        self.strategy = strategy
+        self.engine = build_engine(strategy, self.book, **engine)
+        self.session: Session = session_on(DAY)
+        self.now_ns = self.session.open_ns
+        self.outputs: list[Output] = []
+        self.vol = 0.20
+        self._executions = 0
+
+    # time -------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> "HandDesk":
+        """Let time pass."""
+        self.now_ns += int(seconds * NANOS_PER_SECOND)
+        return self
+
+    def go_to(self, clock_time: str) -> "HandDesk":
+        """Let time pass until a New York time of the session's day."""
+        self.now_ns = at(clock_time, self.session.day)
+        return self
+
+    # events -----------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Give the engine one event; return (and keep) what follows."""
+        outputs = self.engine.handle(event)
+        self.outputs.extend(outputs)
+        return outputs
+
+    def open(self, session: Session | None = None) -> None:
+        """Open the session, after open interest of 1000 on every option."""
+        self.session = session or self.session
+        self.now_ns = self.session.open_ns
+        for number, instrument in enumerate(self.book):
+            if isinstance(instrument, OptionContract):
+                self.handle(OpenInterestEvent(InstrumentId(number), self.now_ns, self.now_ns, 1_000))
+        self.handle(self._session_event("open"))
+
+    def close(self) -> tuple[Output, ...]:
+        """Close the session."""
+        self.now_ns = self.session.close_ns
+        return self.handle(self._session_event("close"))
+
+    def _session_event(self, phase: str) -> SessionEvent:
+        one = self.session
+        return SessionEvent(self.now_ns, self.now_ns, one.day.isoformat(), phase, one.open_ns, one.close_ns)
+
+    def adopt(self, positions: dict[int, tuple[int, str]], cash: Decimal = CASH) -> None:
+        """Tell the desk what the account holds: quantity and average price by number."""
+        lines = tuple(
+            HeldPosition(InstrumentId(number), Decimal(quantity), Decimal(price))
+            for number, (quantity, price) in positions.items()
+        )
+        self.handle(AccountSnapshot(self.now_ns, self.now_ns, cash, lines))
+
+    def quote(self, number: int, bid: float, ask: float, **sizes: float) -> tuple[Output, ...]:
+        """Quote one instrument."""
+        return self.handle(quote(number, self.now_ns, bid, ask, **sizes))
+
+    def market(self, spot: float, *, spread: float = 0.02, option_spread: float = 0.10) -> tuple[Output, ...]:
+        """Quote the options at the desk's flat volatility, then the underlying; return what follows."""
+        outputs: tuple[Output, ...] = ()
+        for number, instrument in enumerate(self.book):
+            if isinstance(instrument, OptionContract):
+                fair = model_price(instrument, spot, self.vol, self.now_ns)
+                bid = max(round(fair - option_spread / 2, 2), 0.01)
+                outputs += self.quote(number, bid, round(bid + option_spread, 2))
+        return outputs + self.quote(0, round(spot - spread / 2, 2), round(spot + spread / 2, 2))
+
+    # the venue's answers ----------------------------------------------------------------------------
+
+    def accept(self, order: SubmitOrder) -> tuple[Output, ...]:
+        """Say that the venue has the order."""
+        return self.handle(OrderAccepted(order.client_order_id, self.now_ns, self.now_ns, "v"))
+
+    def fill(
+        self, order: SubmitOrder, quantity: int | None = None, price: float | None = None
+    ) -> tuple[Output, ...]:
+        """Fill an order, whole and at the far side unless told otherwise."""
+        self._executions += 1
+        if price is None:
+            known = self.engine.desk.market.quotes[order.instrument_id]
+            assert known is not None
+            price = known.ask if order.side.sign > 0 else known.bid
+        return self.handle(
+            OrderFilled(
+                order.client_order_id,
+                self.now_ns,
+                self.now_ns,
+                f"x{self._executions}",
+                order.quantity if quantity is None else Decimal(quantity),
+                Decimal(f"{price:.2f}"),
+                Decimal(0),
+            )
+        )
+
+    def reject(self, order: SubmitOrder, reason: str = "no") -> tuple[Output, ...]:
+        """Refuse an order."""
+        return self.handle(OrderRejected(order.client_order_id, self.now_ns, self.now_ns, reason))
+
+    def cancelled(self, order_id: str) -> tuple[Output, ...]:
+        """Say that an order is off the book."""
+        return self.handle(OrderCancelled(order_id, self.now_ns, self.now_ns, "asked"))
+
+    def operate(self, action: str, reason: str = "test") -> tuple[Output, ...]:
+        """Say something as the operator: ``halt``, ``resume``, ``reduce``, ``flatten``."""
+        return self.handle(OperatorEvent(self.now_ns, self.now_ns, action, reason, "operator"))
+
+    # what came of it --------------------------------------------------------------------------------
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Signed quantity by number, of what is held."""
+        return {int(one.instrument_id): int(one.quantity) for one in self.engine.desk.positions.held()}
+
+
+def orders(outputs: Sequence[Output]) -> list[SubmitOrder]:
+    """Return the orders among the outputs."""
+    return [one for one in outputs if isinstance(one, SubmitOrder)]
+
+
+def cancels(outputs: Sequence[Output]) -> list[str]:
+    """Return the ids of the cancels among the outputs."""
+    return [one.client_order_id for one in outputs if isinstance(one, CancelOrder)]
+
+
+def decisions(outputs: Sequence[Output]) -> list[Decision]:
+    """Return the decisions among the outputs."""
+    return [one for one in outputs if isinstance(one, Decision)]
+
+
+def marks(outputs: Sequence[Output]) -> list[Mark]:
+    """Return the marks among the outputs."""
+    return [one for one in outputs if isinstance(one, Mark)]
+
+
+@dataclass
+class TapeRun:
+    """A tape run to its end."""
+
+    engine: TradingEngine
+    exchange: SimulatedExchange
+    runner: BacktestRunner
+    tally: Tally
+    events: list[Event] = field(default_factory=list)
+    """Every event that reached the engine, in order."""
+    outputs: list[Output] = field(default_factory=list)
+
+    def kinds(self) -> list[str]:
+        """Return the names of the events that are no quotes, in order."""
+        return [type(event).__name__ for event in self.events if type(event) is not QuoteEvent]
+
+
+def run_tape(
+    tape: MarketTape,
+    strategy: Strategy,
+    *,
+    fills: str = "cross",
+    fees: FeeSchedule = NO_FEES,
+    latency_ms: float = 0.0,
+    positions: dict[int, int] | None = None,
+    known_at_open: tuple[Event, ...] = (),
+    **engine: Any,
+) -> TapeRun:
+    """Run a tape through a strategy and the simulated exchange."""
+    made = build_engine(strategy, tape.instruments, **engine)
+    held = {InstrumentId(number): Decimal(quantity) for number, quantity in (positions or {}).items()}
+    exchange = SimulatedExchange(
+        tape.instruments,
+        SimulatedAccount(CASH, held),
+        fill_model(fills),
+        fill_model(fills),
+        fees=fees,
+        latency_ns=int(latency_ms * 1_000_000),
+    )
+    tally = Tally()
+    run = TapeRun(made, exchange, None, tally)  # type: ignore[arg-type]
+    handle = made.handle
+
+    def record(event: Event) -> tuple[Output, ...]:
+        run.events.append(event)
+        outputs = handle(event)
+        run.outputs.extend(outputs)
+        return outputs
+
+    made.handle = record  # type: ignore[method-assign]
+    opening = known_at_open
+    if held:
+        at_ns = tape.sessions[0].open_ns
+        lines = tuple(HeldPosition(number, quantity, Decimal(1)) for number, quantity in held.items())
+        opening = (AccountSnapshot(at_ns, at_ns, CASH, lines), *known_at_open)
+    run.runner = BacktestRunner(tape, made, exchange, None, watchers=(tally.see,), known_at_open=opening)
+    run.runner.run()
+    return run
