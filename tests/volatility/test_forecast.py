@@ -8,10 +8,11 @@ from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility import forecast_vol
 from scalpdesk.volatility.fit import ratios_of
-from scalpdesk.volatility.forecast import MODELS, ewma_variance
+from scalpdesk.volatility.forecast import ewma_variance
 from scalpdesk.volatility.garch import egarch_path, garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value
 
+MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 FITTED = ("garch", "gjr", "egarch")
 
 

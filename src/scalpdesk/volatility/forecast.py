@@ -17,8 +17,14 @@ from scalpdesk.volatility.fit import VarianceFit, ratios_of
 from scalpdesk.volatility.garch import fit_garch
 from scalpdesk.volatility.har import fit_har
 from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
+from scalpdesk.volatility.trees import fit_trees
 
-MODELS = ("ewma", "garch", "gjr", "egarch", "har")
+MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
+DESK_DEFAULT = "combined"
+"""What the desk itself uses: the lowest loss of all at one day (docs/forecasts.md)."""
+
+_PARTS_OF_COMBINED = ("gjr", "har")
+_NEEDS_RANGES = {"har", "combined", "trees"}
 _LEAST_RATIOS = 60
 EWMA_DECAY = 0.94
 EWMA_LEAST_RETURNS = 20
@@ -92,11 +98,13 @@ def forecast_vol(
     Parameters
     ----------
     bars
-        Daily bars, oldest first, as for :func:`scalpdesk.volatility.realized_vol`. ``har`` needs open,
-        high, low and close; the others closes.
+        Daily bars, oldest first, as for :func:`scalpdesk.volatility.realized_vol`. ``har``,
+        ``combined`` and ``trees`` need open, high, low and close; the others closes.
     model
         ``har``: log range variances of a day, a week and a month, and falls; 276 bars for 5 days.
         ``garch``, ``gjr``, ``egarch``: fitted by ``arch``; 500 returns.
+        ``combined``: the mean of the variances of ``gjr`` and ``har``; the desk's own default.
+        ``trees``: boosted trees on the regressors of ``har``; needs the extra ``ml``.
         ``ewma``: decay 0.94; 20 returns. It stands in, with its reason, where another model cannot be
         fitted.
     horizon_days
@@ -111,6 +119,8 @@ def forecast_vol(
     ArgumentError
         When the model is unknown, the horizon is below 1, the confidence is not in (0, 1) or the bars
         lack a column.
+    ConfigError
+        When ``trees`` is asked for and scikit-learn is not installed.
 
     Notes
     -----
@@ -136,7 +146,7 @@ def forecast_vol(
         raise ArgumentError(
             "periods_per_year must be above zero", where="periods_per_year", value=periods_per_year
         )
-    ohlc = read_ohlc(bars, closes_only=model != "har")
+    ohlc = read_ohlc(bars, closes_only=model not in _NEEDS_RANGES)
     made_by, fit, reason = model, _fit(ohlc, model, horizon_days), None
     if isinstance(fit, str) and model != "ewma":
         made_by, reason, fit = "ewma", fit, _fit(ohlc, "ewma", horizon_days)
@@ -176,9 +186,41 @@ def _interval(fit: VarianceFit, horizon: int, confidence: float) -> tuple[float,
 def _fit(bars: Ohlc, model: str, horizon: int) -> VarianceFit | str:
     if model == "har":
         return fit_har(bars, horizon)
+    if model == "trees":
+        return fit_trees(bars, horizon)
+    if model == "combined":
+        return _combine(bars, horizon)
     ends = np.flatnonzero(bars.follows)
     returns = np.log(bars.close[ends] / bars.close[ends - 1])
     return _fit_ewma(returns, horizon) if model == "ewma" else fit_garch(returns, model, horizon)
+
+
+def _combine(bars: Ohlc, horizon: int) -> VarianceFit | str:
+    """Mean of the two variances; errors as if they erred together, which they nearly do."""
+    parts: dict[str, VarianceFit] = {}
+    for name in _PARTS_OF_COMBINED:
+        part = _fit(bars, name, horizon)
+        if isinstance(part, str):
+            return part
+        parts[name] = part
+    one, other = parts.values()
+    variance = 0.5 * (one.variance + other.variance)
+    error = (one.variance * one.log_error + other.variance * other.log_error) / (2.0 * variance)
+    # A gap in the bars shifts the days of one part's past against the other's: only what came after counts.
+    gaps = np.flatnonzero(~bars.follows)
+    whole = len(bars.close) - int(gaps[-1]) - horizon
+    count = max(min(len(one.past_ratios), len(other.past_ratios), whole), 0)
+    first, second = (
+        one.past_ratios[len(one.past_ratios) - count :],
+        other.past_ratios[len(other.past_ratios) - count :],
+    )
+    # Each is what came over its own forecast; over the mean of both forecasts it is their harmonic mean.
+    total = first + second
+    ratios = np.divide(2.0 * first * second, total, out=np.zeros(count), where=total > 0.0)
+    fitted = {
+        f"{name}.{key}": value for name, part in parts.items() for key, value in part.parameters.items()
+    }
+    return VarianceFit(variance, error, ratios, other.observations, fitted)
 
 
 def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> float:
@@ -209,11 +251,11 @@ def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DEC
     """
     if not 0.0 < decay < 1.0:
         raise ArgumentError("a decay lies between 0 and 1", where="decay", value=decay)
-    return _ewma_path(returns, start_variance, decay)[-1]
+    return ewma_path(returns, start_variance, decay)[-1]
 
 
-def _ewma_path(returns: Array, start_variance: float, decay: float) -> list[float]:
-    """Variance before each return, and after the last."""
+def ewma_path(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> list[float]:
+    """Variance before each return, and after the last; arguments as for :func:`ewma_variance`."""
     squares = np.square(returns).tolist()
     return list(accumulate(squares, lambda v, r2: decay * v + (1.0 - decay) * r2, initial=start_variance))
 
@@ -222,7 +264,7 @@ def _fit_ewma(returns: Array, horizon: int) -> VarianceFit | str:
     if len(returns) < EWMA_LEAST_RETURNS:
         return f"ewma needs {EWMA_LEAST_RETURNS} returns, has {len(returns)}"
     start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
-    path = np.asarray(_ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))
+    path = np.asarray(ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))
     if not path.min() > 0.0:
         return "the closes never moved"
     variance = float(path[-1])

@@ -172,6 +172,97 @@ _RECIPES = {
 }
 
 
+class GarchProcess(msgspec.Struct, frozen=True):
+    """A fitted process: what it takes to forecast from any later day without fitting again.
+
+    Parameters
+    ----------
+    model
+        ``garch``, ``gjr`` or ``egarch``.
+    parameters
+        In the order of ``names``, for percent returns.
+    names
+        As ``arch`` calls them.
+    """
+
+    model: str
+    parameters: Array
+    names: tuple[str, ...]
+
+    def next_variances(self, returns: Array) -> Array:
+        """Variance of every return as known before it, and of the one after the last.
+
+        Parameters
+        ----------
+        returns
+            Decimal returns, oldest first.
+
+        Returns
+        -------
+        ndarray
+            Shape ``(len(returns) + 1,)``, per period, decimal.
+        """
+        fixed = _process(returns, self.model).fix(self.parameters)
+        path = np.square(np.asarray(fixed.conditional_volatility, dtype=np.float64))
+        step = _RECIPES[self.model].step
+        last = step(self.parameters, float(np.asarray(fixed.resid)[-1]), float(path[-1]))
+        return np.append(path, last) / _PERCENT**2
+
+    def mean_ahead(self, next_variance: Numbers, horizon: int) -> Array:
+        """Mean variance of the next ``horizon`` periods, given that of the first of them (decimal).
+
+        Raises
+        ------
+        ArgumentError
+            When the process has no long-run variance.
+        """
+        mean = _RECIPES[self.model].mean
+        return mean(self.parameters, np.asarray(next_variance) * _PERCENT**2, horizon) / _PERCENT**2
+
+
+def _process(returns: Array, model: str) -> Any:
+    from arch import arch_model  # noqa: PLC0415 - takes a second to load, needed by the fitted models alone
+
+    return arch_model(returns * _PERCENT, mean="Constant", rescale=False, **_RECIPES[model].settings)
+
+
+def _estimate(returns: Array, model: str, start: Array | None = None) -> Any:
+    """Arch's own result, or the reason why there is none."""
+    if len(returns) < LEAST_RETURNS:
+        return f"{model} needs {LEAST_RETURNS} returns, has {len(returns)}"
+    if float(returns.std()) <= 0.0:
+        return "the closes never moved"
+    fitted = _process(returns, model).fit(disp="off", show_warning=False, starting_values=start)
+    if fitted.convergence_flag != 0:
+        return f"{model} did not converge on {len(returns)} returns"
+    return fitted
+
+
+def estimate_garch(returns: Array, model: str, start: Array | None = None) -> GarchProcess | str:
+    """Fit one of ``garch``, ``gjr``, ``egarch`` with a constant mean by quasi-maximum likelihood.
+
+    Parameters
+    ----------
+    returns
+        Decimal log returns, oldest first.
+    model
+        Name of the model.
+    start
+        Parameters from which the optimiser sets out (an earlier fit's); its own guess when None.
+
+    Returns
+    -------
+    GarchProcess or str
+        Or the reason why there is none: too few returns, no convergence.
+    """
+    fitted = _estimate(returns, model, start)
+    return fitted if isinstance(fitted, str) else _as_process(fitted, model)
+
+
+def _as_process(fitted: Any, model: str) -> GarchProcess:
+    return GarchProcess(model, np.asarray(fitted.params, dtype=np.float64), tuple(fitted.params.index))
+
+
 def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
     """Fit one of ``garch``, ``gjr``, ``egarch`` with a constant mean and forecast ``horizon`` periods.
 
@@ -189,36 +280,30 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
     VarianceFit or str
         Or the reason why there is none: too few returns, no convergence, no long-run variance.
     """
-    if len(returns) < LEAST_RETURNS:
-        return f"{model} needs {LEAST_RETURNS} returns, has {len(returns)}"
-    if float(returns.std()) <= 0.0:
-        return "the closes never moved"
-    from arch import arch_model  # noqa: PLC0415 - takes a second to load, needed by three models of five
-
+    fitted = _estimate(returns, model)
+    if isinstance(fitted, str):
+        return fitted
+    process = _as_process(fitted, model)
     recipe = _RECIPES[model]
-    process = arch_model(returns * _PERCENT, mean="Constant", rescale=False, **recipe.settings)
-    fitted = process.fit(disp="off", show_warning=False)
-    if fitted.convergence_flag != 0:
-        return f"{model} did not converge on {len(returns)} returns"
-    values = np.asarray(fitted.params, dtype=np.float64)
+    setup = _process(returns, model)
 
     def mean_variance(parameters: Array) -> float:
-        at = process.fix(parameters)
+        at = setup.fix(parameters)
         shock, vol = float(at.resid[-1]), float(at.conditional_volatility[-1])
         return float(recipe.mean(parameters, recipe.step(parameters, shock, vol * vol), horizon))
 
     try:
-        variance = mean_variance(values)
-        slopes = _log_slopes(mean_variance, values)
-        expected = recipe.mean(values, np.square(np.asarray(fitted.conditional_volatility)), horizon)
+        path = process.next_variances(returns)
+        slopes = _log_slopes(mean_variance, process.parameters)
+        expected = process.mean_ahead(path, horizon)
     except ArgumentError as refusal:
         return f"{model}: {refusal.what}"
     return VarianceFit(
-        variance / _PERCENT**2,
+        float(expected[-1]),
         math.sqrt(max(float(slopes @ np.asarray(fitted.param_cov) @ slopes), 0.0)),
-        ratios_of(returns, expected / _PERCENT**2, horizon),
+        ratios_of(returns, expected[:-1], horizon),
         len(returns),
-        _in_decimals(dict(zip(fitted.params.index, values.tolist(), strict=True)), model),
+        _in_decimals(dict(zip(process.names, process.parameters.tolist(), strict=True)), model),
     )
 
 

@@ -7,6 +7,7 @@ forward over the horizon; the last row used is the last whose horizon has fully 
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from scalpdesk.volatility.fit import VarianceFit, ratios_of, trailing_mean
@@ -16,7 +17,8 @@ from scalpdesk.volatility.realized import garman_klass_terms
 LEAST_ROWS = 250
 """Regression rows below which no fit is made."""
 
-_WEEK, _MONTH = 5, 22
+WEEK, MONTH = 5, 22
+"""Trading days in the longer averages."""
 _NAMES = ("constant", "day", "week", "month", "fall_day", "fall_week")
 
 
@@ -37,62 +39,153 @@ def har_value(coefficients: Sequence[float], regressors: Sequence[float]) -> flo
     return constant + math.fsum(b * x for b, x in zip(slopes, regressors, strict=True))
 
 
-def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
-    """Fit by least squares on logs and forecast the mean variance of the next ``horizon`` periods.
+class HarRegression(msgspec.Struct, frozen=True):
+    """A fitted regression: what it takes to forecast from any later day without fitting again.
 
-    The range variance is scaled to squared close-to-close returns with past data only, because a
-    range misses the night and is biased low. The expectation of a log-normal adds half the residual
-    variance. Standard errors are Newey-West, because neighbouring horizons overlap.
+    Parameters
+    ----------
+    horizon
+        Periods ahead that it was fitted for.
+    coefficients
+        Of the constant, the log variances of a day, a week and a month, and the falls.
+    residual_variance
+        Of the log variance ahead.
+    range_to_return_scale
+        Mean squared return over mean range variance, of the past it was fitted to.
+    floor, daily_vol
+        Smallest range variance and root of the mean one in that past: the units of the regressors.
+    """
+
+    horizon: int
+    coefficients: Array
+    residual_variance: float
+    range_to_return_scale: float
+    floor: float
+    daily_vol: float
+
+    def expected(self, bars: Ohlc) -> Array:
+        """Expected mean variance over the horizon after each bar, from the 22nd bar on (decimal)."""
+        rows = har_regressors(bars, self.floor, self.daily_vol)
+        logs = rows @ self.coefficients + 0.5 * self.residual_variance
+        return np.asarray(self.range_to_return_scale * np.exp(logs))
+
+
+class _Sample(msgspec.Struct, frozen=True):
+    """Regression rows of the past: regressors, and the log variance that came."""
+
+    past: Array
+    ahead: Array
+    scale: float
+    floor: float
+    daily_vol: float
+
+
+def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
+    """Regressors and log mean range variance ahead, for every day whose horizon has passed.
 
     Returns
     -------
-    VarianceFit or str
-        Or the reason why there is none.
+    _Sample or str
+        Or the reason why there is none: too few bars, or none that moved.
     """
     variances = garman_klass_terms(bars)
     moved = variances > 0.0
     if not moved.any():
         return "no bar has a range"
     # A bar without range has no log; the smallest real one stands in for it.
-    variances = np.where(moved, variances, variances[moved].min())
-    returns = np.diff(np.log(bars.close), prepend=np.nan)
-    rows = len(variances) - (_MONTH - 1) - horizon
+    floor = float(variances[moved].min())
+    variances = np.maximum(variances, floor)
+    squares = np.square(np.diff(np.log(bars.close)))
+    rows = len(variances) - (MONTH - 1) - horizon
     if rows < LEAST_ROWS:
-        return f"har needs {LEAST_ROWS + _MONTH - 1 + horizon} bars for {horizon} days, has {len(variances)}"
-    scale = float(np.square(returns[1:]).mean() / variances[1:].mean())
+        return f"har needs {LEAST_ROWS + MONTH - 1 + horizon} bars for {horizon} days, has {len(variances)}"
+    scale = float(squares.mean() / variances[1:].mean())
     if scale <= 0.0:
         return "the closes never moved"
+    daily_vol = math.sqrt(float(variances.mean()))
+    past = har_regressors(bars, floor, daily_vol)[:rows]
+    ahead = np.log(trailing_mean(variances, horizon)[MONTH:][:rows])
+    return _Sample(past, ahead, scale, floor, daily_vol)
 
-    looks_back = _regressors(variances, returns)
-    past, today = looks_back[:rows], looks_back[-1]
-    ahead = np.log(trailing_mean(variances, horizon)[_MONTH:][:rows])
-    coefficients, *_ = np.linalg.lstsq(past, ahead, rcond=None)
-    residuals = ahead - past @ coefficients
-    spread = float(residuals @ residuals) / (rows - past.shape[1])
-    covariance = _newey_west(past, residuals, lags=horizon)
+
+def estimate_har(bars: Ohlc, horizon: int) -> HarRegression | str:
+    """Fit by least squares on logs, for the mean variance of the next ``horizon`` periods.
+
+    The range variance is scaled to squared close-to-close returns with past data only, because a
+    range misses the night and is biased low. The expectation of a log-normal adds half the residual
+    variance.
+
+    Returns
+    -------
+    HarRegression or str
+        Or the reason why there is none.
+    """
+    sample = har_sample(bars, horizon)
+    return sample if isinstance(sample, str) else _regress(sample, horizon)
+
+
+def _regress(sample: _Sample, horizon: int) -> HarRegression:
+    coefficients = np.asarray(np.linalg.lstsq(sample.past, sample.ahead, rcond=None)[0], dtype=np.float64)
+    residuals = sample.ahead - sample.past @ coefficients
+    rows, columns = sample.past.shape
+    spread = float(residuals @ residuals) / (rows - columns)
+    return HarRegression(horizon, coefficients, spread, sample.scale, sample.floor, sample.daily_vol)
+
+
+def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
+    """Fit as :func:`estimate_har` and forecast the mean variance of the next ``horizon`` periods.
+
+    Standard errors are Newey-West, because neighbouring horizons overlap.
+
+    Returns
+    -------
+    VarianceFit or str
+        Or the reason why there is none.
+    """
+    sample = har_sample(bars, horizon)
+    if isinstance(sample, str):
+        return sample
+    fit = _regress(sample, horizon)
+    residuals = sample.ahead - sample.past @ fit.coefficients
+    covariance = _newey_west(sample.past, residuals, lags=horizon)
+    today = har_regressors(bars, fit.floor, fit.daily_vol)[-1]
     error = math.sqrt(max(float(today @ covariance @ today), 0.0))
-    log_variance = har_value(coefficients.tolist(), today[1:].tolist()) + 0.5 * spread
+    expected = fit.expected(bars)
+    returns = np.diff(np.log(bars.close))
     # The regressors of the first 21 days are missing, and the 22nd day's forecast is of the next.
-    expected = scale * np.exp(looks_back @ coefficients + 0.5 * spread)
-    ratios = ratios_of(returns[_MONTH:], expected, horizon)
-    parameters = dict(zip(_NAMES, coefficients.tolist(), strict=True))
-    parameters |= {"residual_variance": spread, "range_to_return_scale": scale}
-    return VarianceFit(scale * math.exp(log_variance), error, ratios, len(variances), parameters)
+    ratios = ratios_of(returns[MONTH - 1 :], expected, horizon)
+    parameters = dict(zip(_NAMES, fit.coefficients.tolist(), strict=True))
+    parameters |= {
+        "residual_variance": fit.residual_variance,
+        "range_to_return_scale": fit.range_to_return_scale,
+    }
+    return VarianceFit(float(expected[-1]), error, ratios, len(bars.close), parameters)
 
 
-def _regressors(variances: Array, returns: Array) -> Array:
-    """One row per day from the 22nd on: constant, log day, week and month variances, falls."""
-    days = len(variances) - (_MONTH - 1)
-    daily = np.sqrt(variances.mean())
-    falls = np.minimum(np.nan_to_num(returns), 0.0) / daily
+def har_regressors(bars: Ohlc, floor: float, daily_vol: float) -> Array:
+    """One row per bar from the 22nd on: constant, log day, week and month variances, falls.
+
+    Parameters
+    ----------
+    bars
+        Oldest first; a row looks back from its own bar.
+    floor
+        Least range variance of a bar; one without a range gets it.
+    daily_vol
+        What falls are measured in.
+    """
+    variances = np.maximum(garman_klass_terms(bars), floor)
+    days = len(variances) - (MONTH - 1)
+    returns = np.diff(np.log(bars.close), prepend=np.log(bars.close[:1]))
+    falls = np.minimum(returns, 0.0) / daily_vol
     return np.column_stack(
         (
             np.ones(days),
-            np.log(variances[_MONTH - 1 :]),
-            np.log(trailing_mean(variances, _WEEK)[_MONTH - _WEEK :]),
-            np.log(trailing_mean(variances, _MONTH)),
-            falls[_MONTH - 1 :],
-            trailing_mean(falls, _WEEK)[_MONTH - _WEEK :],
+            np.log(variances[MONTH - 1 :]),
+            np.log(trailing_mean(variances, WEEK)[MONTH - WEEK :]),
+            np.log(trailing_mean(variances, MONTH)),
+            falls[MONTH - 1 :],
+            trailing_mean(falls, WEEK)[MONTH - WEEK :],
         )
     )
 

@@ -1,0 +1,172 @@
+"""Forecasts as they would have been made, day after day, with parameters from the past alone.
+
+At every refit a model sees the bars up to its origin and nothing later. Until the next refit the
+parameters stay; each day's bar is filtered as it comes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.volatility.fit import trailing_mean
+from scalpdesk.volatility.forecast import EWMA_DECAY, EWMA_LEAST_RETURNS, MODELS, ewma_path
+from scalpdesk.volatility.garch import GarchProcess, estimate_garch
+from scalpdesk.volatility.har import MONTH, HarRegression, estimate_har
+from scalpdesk.volatility.ohlc import Array, Ohlc
+from scalpdesk.volatility.trees import TreeEnsemble, estimate_trees
+
+FIRST_ORIGIN = 1500
+"""Returns known before the first forecast of the reference's protocol."""
+
+REFIT_EVERY = 21
+HORIZONS = (1, 5, 22)
+PARTS_OF_COMBINED = ("gjr", "har")
+"""The combination is the plain mean of these two variances."""
+
+Fit = TypeVar("Fit")
+Progress = Callable[[int, int], None]
+"""Called with origins done and origins in all."""
+
+
+class RollingForecasts(msgspec.Struct, frozen=True):
+    """Forecasts and what came.
+
+    Parameters
+    ----------
+    origins
+        Position of each forecast's first target return; returns before it were known.
+    variances
+        Model -> horizon -> forecast of the mean variance per day (decimal), one per origin.
+    realised
+        Horizon -> mean squared return that came, one per origin.
+    """
+
+    origins: npt.NDArray[np.int64]
+    variances: dict[str, dict[int, Array]]
+    realised: dict[int, Array]
+
+
+def rolling_forecasts(
+    bars: Ohlc,
+    models: Sequence[str] = MODELS,
+    horizons: Sequence[int] = HORIZONS,
+    *,
+    first: int = FIRST_ORIGIN,
+    refit_every: int = REFIT_EVERY,
+    progress: Progress | None = None,
+) -> RollingForecasts:
+    """Forecast from every day on which the longest horizon has passed since.
+
+    Parameters
+    ----------
+    bars
+        Daily bars, oldest first.
+    models
+        Names out of :data:`scalpdesk.volatility.forecast.MODELS`.
+    horizons
+        Trading days.
+    first
+        Returns known before the first forecast; 500 or more for the fitted models.
+    refit_every
+        Days between refits.
+    progress
+        Told after every block.
+
+    Raises
+    ------
+    ArgumentError
+        When a model is unknown, a bar was dropped, or a model cannot be fitted where it must be.
+    """
+    _refuse(bars, models, horizons, first, refit_every)
+    returns = np.diff(np.log(bars.close))
+    # The protocol's last day is the one before the longest horizon would end with the last bar.
+    last = len(returns) - max(horizons) - 1
+    wanted = set(models)
+    parts = wanted - {"combined"} | (set(PARTS_OF_COMBINED) if "combined" in wanted else set())
+    rolled: dict[str, dict[int, list[Array]]] = {name: {h: [] for h in horizons} for name in sorted(parts)}
+    previous: dict[str, Array] = {}
+    for start in range(first, last + 1, refit_every):
+        end = min(start + refit_every, last + 1)
+        known, seen = _first_bars(bars, start + 1), _first_bars(bars, end)
+        for name, by_horizon in rolled.items():
+            for horizon, made in zip(horizons, _block(name, known, seen, horizons, previous), strict=True):
+                by_horizon[horizon].append(made)
+        if progress is not None:
+            progress(end - first, last + 1 - first)
+    variances = {name: {h: np.concatenate(its) for h, its in by.items()} for name, by in rolled.items()}
+    if "combined" in wanted:
+        one, other = (variances[name] for name in PARTS_OF_COMBINED)
+        variances["combined"] = {h: 0.5 * (one[h] + other[h]) for h in horizons}
+    squares = np.square(returns)
+    realised = {h: trailing_mean(squares, h)[first : last + 1] for h in horizons}
+    return RollingForecasts(
+        np.arange(first, last + 1, dtype=np.int64), {name: variances[name] for name in models}, realised
+    )
+
+
+def _refuse(bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: int, refit_every: int) -> None:
+    for name in models:
+        if name not in MODELS:
+            raise ArgumentError(
+                "there is no forecast model of this name",
+                where="models",
+                value=name,
+                nearest=nearest_name(name, MODELS),
+                fix=f"use some of {', '.join(MODELS)}",
+            )
+    if bars.dropped:
+        raise ArgumentError(
+            "a rolling evaluation needs every bar to be good",
+            where=f"bars[{bars.dropped[0].position}]",
+            value=bars.dropped[0].reason,
+        )
+    if not horizons or min(horizons) < 1:
+        raise ArgumentError("a horizon is one trading day or more", where="horizons", value=list(horizons))
+    if refit_every < 1:
+        raise ArgumentError("refits are one day apart or more", where="refit_every", value=refit_every)
+    returns = len(bars.close) - 1
+    if not MONTH <= first < returns - max(horizons):
+        raise ArgumentError(
+            f"{returns} returns leave no day to forecast from after the first {first}",
+            where="first",
+            value=first,
+        )
+
+
+def _first_bars(bars: Ohlc, count: int) -> Ohlc:
+    cut = slice(count)
+    return Ohlc(
+        bars.open[cut], bars.high[cut], bars.low[cut], bars.close[cut],
+        bars.follows[cut], bars.positions[cut], (),
+    )  # fmt: skip
+
+
+def _block(
+    name: str, known: Ohlc, seen: Ohlc, horizons: Sequence[int], previous: dict[str, Array]
+) -> list[Array]:
+    """Forecasts for each horizon from the last bar of ``known``, and from every later one of ``seen``."""
+    count = len(seen.close) - len(known.close) + 1
+    if name in {"har", "trees"}:
+        estimate: Callable[[Ohlc, int], HarRegression | TreeEnsemble | str]
+        estimate = estimate_har if name == "har" else estimate_trees
+        return [_fitted(estimate(known, horizon)).expected(seen)[-count:] for horizon in horizons]
+    returns = np.diff(np.log(seen.close))
+    if name == "ewma":
+        start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
+        path = np.asarray(ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))[-count:]
+        return [path for _ in horizons]
+    fitted = estimate_garch(np.diff(np.log(known.close)), name, previous.get(name))
+    process: GarchProcess = _fitted(fitted)
+    previous[name] = process.parameters
+    path = process.next_variances(returns)[-count:]
+    return [process.mean_ahead(path, horizon) for horizon in horizons]
+
+
+def _fitted(fitted: Fit | str) -> Fit:
+    if isinstance(fitted, str):
+        raise ArgumentError(fitted, where="first", fix="begin later, or leave the model out")
+    return fitted
