@@ -81,6 +81,7 @@ def test_a_missing_side_is_carried_and_the_tape_says_so(catalog):
     np.testing.assert_array_equal(tape.quotes.ask[own], [100.2, 100.2, 100.5])
     np.testing.assert_array_equal(tape.quotes.ask_size[own], [200.0, 200.0, 100.0])
     assert any("carried forward for at most 300 s: 1" in note for note in tape.notes)
+    assert "no interest rates in this data set: zero is assumed" in tape.notes
     strict = load(catalog, max_side_age_seconds=30.0)
     assert np.isnan(strict.quotes.ask[strict.quotes.instrument_id == 0][1])
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scalpdesk.datasets.importers.tabular import ImportChoices
 from scalpdesk.datasets.verify import Check, Verdict, VerifyReport, verify_data_set, verify_tape
 from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
 DAY = date(2015, 12, 23)
 MINUTE = 60_000_000_000
@@ -58,9 +59,7 @@ def test_crossed_quotes_fail_and_are_named():
 
 
 def test_impossible_prices_and_unknown_instruments_fail():
-    assert check(
-        verify_tape(tape_of(*GOOD, (3, 1, -1.0, 1.1))), "no price or size below zero, none infinite"
-    ).found
+    assert check(verify_tape(tape_of(*GOOD, (3, 1, -1.0, 1.1))), "prices and sizes are possible").found
     strange = tape_of(*GOOD, (3, 9, 1.0, 1.1))
     report = verify_tape(strange)
     assert not report.ok
@@ -102,11 +101,11 @@ def test_broken_parity_is_found_and_a_dividend_can_explain_it():
     # C - P = -2 with stock and strike at 100: only a dividend of about 2 makes that fair.
     rows = ((1, 0, 100.0, 100.1), (1, 1, 1.0, 1.1), (1, 2, 3.0, 3.1))
     tape = tape_of(*rows)
-    assert check(verify_tape(tape), "put-call parity").found == 1
-    from decimal import Decimal
-
-    from scalpdesk.marketdata.tape import CashDividend
-
+    found = check(verify_tape(tape), "put-call parity")
+    assert found.found == 1
+    assert found.detail.endswith("beyond it; no rates known, zero assumed")
+    low = replace(tape, rate_curve=RateCurve((1.0,), (0.01,)))
+    assert check(verify_tape(low), "put-call parity").detail.endswith("beyond it")
     paying = replace(tape, dividends=(CashDividend("XYZ", date(2015, 12, 24), Decimal(2)),))
     assert check(verify_tape(paying), "put-call parity").found == 0
 

@@ -162,6 +162,8 @@ def load_tape(
         reader.connection, catalog, name, base, sessions[0].day, last_expiry
     )
     rates = rate_curve_on(reader.connection, day_file(catalog, name, "rates", "USD", "all"), sessions[0].day)
+    if rates is None and options:
+        notes.append("no interest rates in this data set: zero is assumed")
     return MarketTape(
         name=name,
         kind=manifest.kind,

@@ -21,7 +21,7 @@ from scalpdesk.datasets.catalog import find_underlying, load_tape
 from scalpdesk.datasets.stored_rows import StoredFindings, inspect_files
 from scalpdesk.instruments.contract import Index
 from scalpdesk.instruments.sessions import from_ns, is_session
-from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 
 GAP_INTERVALS = 5
 """An underlying that is silent for more than this many usual intervals has a gap."""
@@ -98,7 +98,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     checks = [
         _hard("time never runs backward", total, backward),
         _hard("instruments are in the book", total, int(unknown.sum())),
-        _hard("no price or size below zero, none infinite", total, _impossible(tape)),
+        _hard("prices and sizes are possible", total, _impossible(tape)),
         _hard("quotes not crossed", *_crossed(tape)),
     ]
     if bool(unknown.any()):
@@ -114,8 +114,9 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     )
     rows = option_rows(tape)
     if rows is not None:
-        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows)))
-        checks.append(_bound("put-call parity", parity_findings(rows)))
+        assumed = "; no rates known, zero assumed" if tape.rate_curve == FLAT_ZERO else ""
+        checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed))
+        checks.append(_bound("put-call parity", parity_findings(rows), assumed))
     return VerifyReport(tape.name, tape.underlying, tuple(s.day for s in tape.sessions), tuple(checks))
 
 
@@ -201,10 +202,10 @@ def _soft(name: str, checked: int, found: int, detail: str = "") -> Check:
     return Check(name, checked, found, Verdict.WARNING if found else Verdict.OK, detail)
 
 
-def _bound(name: str, finding: Finding) -> Check:
+def _bound(name: str, finding: Finding, assumed: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
-        detail += f", worst {finding.worst:.2f} beyond it"
+        detail += f", worst {finding.worst:.2f} beyond it{assumed}"
     return _soft(name, finding.checked, finding.found, detail)
 
 
