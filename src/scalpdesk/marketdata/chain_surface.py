@@ -1,0 +1,219 @@
+"""From a tape's quotes at one instant to forwards, implied volatilities and the fitted surface."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import years_between
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
+from scalpdesk.marketdata.chain import options_in_order
+from scalpdesk.marketdata.implied_forward import ForwardStatus, ImpliedForward, implied_forward
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.pricing import implied_vol
+from scalpdesk.pricing.base import Dividends
+from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
+
+Floats = NDArray[np.float64]
+
+EX_DIVIDEND_TIME = time(9, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryLabel:
+    """What sets one smile apart: the date, and the root where morning and evening expiries share it."""
+
+    expiry: date
+    root: str
+
+    def __str__(self) -> str:
+        return f"{self.expiry} {self.root}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryQuotes:
+    """All quotes of one expiry at one instant; arrays by strike and right, NaN where a side is missing."""
+
+    label: ExpiryLabel
+    years: float
+    style: str
+    strike: Floats
+    is_call: NDArray[np.bool_]
+    bid: Floats
+    ask: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ChainQuotes:
+    """The chain of one underlying as it stood at ``ts_ns``."""
+
+    ts_ns: int
+    spot: float
+    expiries: tuple[ExpiryQuotes, ...]
+    rate_at: Callable[[float], float]
+    """Days to maturity to the continuously compounded rate a year."""
+    dividends: Dividends = ()
+    """Known cash dividends ahead as (years to the ex-date, amount)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSurface:
+    """A fitted surface with the forwards it stands on."""
+
+    chain: ChainQuotes
+    forwards: Mapping[ExpiryLabel, ImpliedForward]
+    rates: Mapping[ExpiryLabel, float]
+    """Continuously compounded, a year, by expiry."""
+    smile_quotes: tuple[SmileQuotes, ...] = field(repr=False)
+    surface: VolSurface
+
+
+def chain_quotes_at(tape: MarketTape, now_ns: int) -> ChainQuotes:
+    """Return every live option's last quote known by ``now_ns``, by expiry.
+
+    Raises
+    ------
+    DataError
+        When the underlying was not quoted yet.
+    """
+    until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
+    numbers, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
+    row_of = dict(zip(numbers.tolist(), (until - 1 - from_end).tolist(), strict=True))
+    spot_row = row_of.get(int(tape.instruments.id_of(tape.underlying)))
+    if spot_row is None:
+        raise DataError(
+            f"{tape.underlying} was not quoted yet at this time",
+            where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
+            fix="choose a later --time",
+        )
+    groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
+    for number, contract in options_in_order(tape.instruments, _option_underlying(tape)):
+        if number in row_of and expiry_instant_ns(contract) > now_ns:
+            groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append(
+                (contract, row_of[number])
+            )
+    expiries = []
+    for label, members in groups.items():
+        rows = np.array([row for _, row in members])
+        first = members[0][0]
+        expiries.append(
+            ExpiryQuotes(
+                label,
+                years_between(now_ns, expiry_instant_ns(first)),
+                first.style.value,
+                np.array([float(contract.strike) for contract, _ in members]),
+                np.array([contract.is_call for contract, _ in members]),
+                tape.quotes.bid[rows],
+                tape.quotes.ask[rows],
+            )
+        )
+    expiries.sort(key=lambda entry: entry.years)
+    spot = 0.5 * float(tape.quotes.bid[spot_row] + tape.quotes.ask[spot_row])
+    return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))
+
+
+def fit_chain(
+    chain: ChainQuotes,
+    *,
+    previous: ChainSurface | None = None,
+    clock: Clock = calendar_clock,
+    clock_name: str = "calendar",
+) -> ChainSurface:
+    """Read the forward of every expiry, invert its quotes and fit the surface.
+
+    Parameters
+    ----------
+    chain
+        Quotes at one instant.
+    previous
+        The last fit, from whose smiles this one starts.
+    clock, clock_name
+        In which time variance is linear between expiries.
+
+    Notes
+    -----
+    A strike is represented by its option out of the money: it carries the least intrinsic value and early
+    exercise. Where that one is not quoted on both sides the other takes its place. Bid and ask are inverted
+    apart, American ones as American options on the implied forward's own yield.
+    """
+    forwards: dict[ExpiryLabel, ImpliedForward] = {}
+    rates: dict[ExpiryLabel, float] = {}
+    quotes = []
+    for entry in chain.expiries:
+        rate = chain.rate_at(entry.years * 365.0)
+        due = [pair for pair in chain.dividends if pair[0] <= entry.years]
+        found = _forward_of(entry, chain.spot, rate, due)
+        forwards[entry.label], rates[entry.label] = found, rate
+        quotes.append(_smile_quotes(entry, chain.spot, rate, due, found))
+    surface = fit_surface(
+        quotes,
+        chain.spot,
+        previous=None if previous is None else previous.surface,
+        clock=clock,
+        clock_name=clock_name,
+    )
+    return ChainSurface(chain, forwards, rates, tuple(quotes), surface)
+
+
+def _option_underlying(tape: MarketTape) -> str:
+    return next(
+        (one.underlying for one in tape.instruments if isinstance(one, OptionContract)), tape.underlying
+    )
+
+
+def _dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
+    ahead = []
+    for dividend in tape.dividends:
+        opens = to_ns(datetime.combine(dividend.ex_date, EX_DIVIDEND_TIME, tzinfo=NEW_YORK))
+        if dividend.symbol == tape.underlying and opens > now_ns:
+            ahead.append((years_between(now_ns, opens), float(dividend.amount)))
+    return ahead
+
+
+def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends) -> ImpliedForward:
+    calls, puts = np.flatnonzero(entry.is_call), np.flatnonzero(~entry.is_call)
+    strikes, at_call, at_put = np.intersect1d(entry.strike[calls], entry.strike[puts], return_indices=True)
+    c, p = calls[at_call], puts[at_put]
+    return implied_forward(
+        strikes,
+        entry.bid[c],
+        entry.ask[c],
+        entry.bid[p],
+        entry.ask[p],
+        spot=spot,
+        years=entry.years,
+        rate=rate,
+        dividends=dividends,
+        style=entry.style,
+    )
+
+
+def _smile_quotes(
+    entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends, found: ImpliedForward
+) -> SmileQuotes:
+    """Invert bid and ask of one option a strike, the one out of the money where it is quoted."""
+    whole = (entry.bid > 0.0) & (entry.ask >= entry.bid)
+    if found.status is ForwardStatus.NO_PAIRS:
+        none = np.full(int(np.count_nonzero(whole)), np.nan)
+        return SmileQuotes(entry.label, entry.years, float("nan"), entry.strike[whole], none, none)
+    out = entry.is_call == (entry.strike >= found.forward)
+    out_strikes = entry.strike[whole & out]
+    chosen = np.flatnonzero(whole & (out | ~np.isin(entry.strike, out_strikes)))
+    chosen = chosen[np.argsort(entry.strike[chosen], kind="stable")]
+    strike, is_call = entry.strike[chosen], entry.is_call[chosen]
+    implied = implied_vol(
+        np.stack((entry.bid[chosen], entry.ask[chosen])),
+        spot,
+        strike[None, :],
+        entry.years,
+        is_call[None, :],
+        rate=rate,
+        dividend_yield=found.borrow,
+        dividends=dividends,
+        style=entry.style,
+    )
+    return SmileQuotes(entry.label, entry.years, found.forward, strike, implied.vol[0], implied.vol[1])

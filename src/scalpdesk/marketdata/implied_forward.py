@@ -1,0 +1,214 @@
+"""The forward and the cost of borrowing that one expiry's calls and puts imply, robust to bad quotes.
+
+European put-call parity reads the forward off every strike that has both; American options obey it only
+after their early-exercise premium is taken off, which needs a volatility, which needs the forward: the two
+are iterated. One stale quote among the strikes must not move the answer.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.marketdata.curves import parity_implied_forward
+from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.base import Dividends, dividend_schedule
+
+Floats = NDArray[np.float64]
+
+PAIRS_NEAR_MONEY = 9
+"""Strikes used on and around the money: further out one leg is all intrinsic value and wide."""
+MAX_ROUNDS = 12
+CONVERGED = 1e-7
+"""Relative change of the forward at which the iteration ends."""
+_NORMAL_MAD = 1.4826
+"""Standard deviation of a normal over its median absolute deviation."""
+_HUBER = 1.345
+"""Huber's constant: 95 % efficiency where the errors are normal after all."""
+
+
+class ForwardStatus(StrEnum):
+    """How the forward was come by."""
+
+    OK = "ok"
+    NO_PAIRS = "no_pairs"
+    """No strike has a usable call and put: there is no forward."""
+    NOT_SETTLED = "not_settled"
+    """Taking off the early-exercise premium did not settle; the last value is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpliedForward:
+    """A forward with what it rests on; currency per unit of the underlying."""
+
+    forward: float
+    uncertainty: float
+    """One standard error of the forward, from the scatter of the pairs and their spreads."""
+    borrow: float
+    """Continuous yield a year that the forward shows beyond the rate and the dividends given: the cost of
+    borrowing the share, and any dividends not given."""
+    pairs_used: int
+    """Pairs that count in full; those beyond Huber's bound are weighted down and not counted."""
+    pairs_offered: int
+    status: ForwardStatus
+
+
+def implied_forward(
+    strike: ArrayLike,
+    call_bid: ArrayLike,
+    call_ask: ArrayLike,
+    put_bid: ArrayLike,
+    put_ask: ArrayLike,
+    *,
+    spot: float,
+    years: float,
+    rate: float = 0.0,
+    dividends: Dividends | None = None,
+    style: str = "american",
+    pairs_near_money: int = PAIRS_NEAR_MONEY,
+) -> ImpliedForward:
+    """Return the forward that the pairs near the money agree on.
+
+    Parameters
+    ----------
+    strike, call_bid, call_ask, put_bid, put_ask
+        Arrays of one length, one expiry; NaN where a side is missing. Pairs with a missing, zero or
+        crossed side are passed over.
+    spot
+        Price of the underlying.
+    years
+        Time to expiry, above 0.
+    rate
+        Continuously compounded, a year.
+    dividends
+        Known cash dividends as (years_to_ex_date, amount).
+    style
+        "american" or "european".
+    pairs_near_money
+        How many strikes nearest the money are used.
+
+    Returns
+    -------
+    ImpliedForward
+        NaN with ``no_pairs`` when nothing can be read.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot or the time is not above 0.
+
+    Notes
+    -----
+    Each pair gives ``K + (C − P)/DF`` from mids, with half the two spreads as its uncertainty. The start is
+    the median weighted by one over that; Huber's M-estimate (Huber 1964) with the same weights follows. For
+    American options C and P are European prices at the options' own American implied volatilities.
+    """
+    if not (np.isfinite(spot) and spot > 0.0):
+        raise ArgumentError("the spot must be above 0", where="spot", value=spot)
+    if not (np.isfinite(years) and years > 0.0):
+        raise ArgumentError("the time to expiry must be above 0", where="years", value=years)
+    quoted = (call_bid, call_ask, put_bid, put_ask)
+    k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
+    whole = np.isfinite(k) & (k > 0.0)
+    for bid, ask in (sides[:2], sides[2:]):
+        whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
+    offered = int(np.count_nonzero(whole))
+    if offered == 0:
+        nan = float("nan")
+        return ImpliedForward(nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
+    k, sides = k[whole], [side[whole] for side in sides]
+    discount = float(np.exp(-rate * years))
+    level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
+    # where call and put cost the same the forward is: robust even when the spot is old
+    middle = k[np.argmin(np.abs(0.5 * (sides[0] + sides[1] - sides[2] - sides[3])))]
+    near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
+    k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
+    forward, error, used = _robust_level(level, width)
+    if style == "european":
+        borrow = _borrow(forward, spot, years, rate, dividends)
+        return ImpliedForward(forward, error, borrow, used, offered, ForwardStatus.OK)
+    call = 0.5 * (sides[0] + sides[1])[near]
+    put = 0.5 * (sides[2] + sides[3])[near]
+    status = ForwardStatus.NOT_SETTLED
+    for _ in range(MAX_ROUNDS):
+        terms = {"rate": rate, "dividend_yield": _borrow(forward, spot, years, rate, dividends)}
+        excess = _premium(call, k, spot, years, True, dividends, terms) - _premium(
+            put, k, spot, years, False, dividends, terms
+        )
+        known = np.isfinite(excess)
+        if not bool(known.any()):
+            break
+        moved, error, used = _robust_level((level - excess / discount)[known], width[known])
+        change, forward = abs(moved / forward - 1.0), moved
+        if change < CONVERGED:
+            status = ForwardStatus.OK
+            break
+    borrow = _borrow(forward, spot, years, rate, dividends)
+    return ImpliedForward(forward, error, borrow, used, offered, status)
+
+
+def weighted_median(values: Floats, weights: Floats) -> float:
+    """Return the value at which half the weight is reached (the mean of two where it is reached between).
+
+    >>> weighted_median(np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.0, 1.0]))
+    2.0
+    """
+    order = np.argsort(values)
+    ranked, total = values[order], np.cumsum(weights[order])
+    half = 0.5 * total[-1]
+    low, high = (int(np.searchsorted(total, half, side=side)) for side in ("left", "right"))
+    return float(0.5 * (ranked[low] + ranked[min(high, len(ranked) - 1)]))
+
+
+def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
+    """Return Huber's estimate of a level, its standard error, and how many values count in full."""
+    weight = 1.0 / width
+    centre = weighted_median(level, weight)
+    if len(level) == 1:
+        return centre, float(width[0]), 1
+    scatter = _NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
+    # half-spreads are bounds, not standard deviations: a third of one is what mids are usually off by
+    scale = max(scatter, 1.0 / 3.0) * width
+    for _ in range(20):
+        pull = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
+        shares = pull / scale**2
+        moved = float(np.sum(shares * level) / np.sum(shares))
+        if abs(moved - centre) <= 1e-12 * abs(centre):
+            break
+        centre = moved
+    # a value beyond three times the bound is no measurement of this forward at all
+    sound = np.abs(level - centre) <= 3.0 * _HUBER * scale
+    if bool(sound.any()):
+        shares = np.where(sound, pull / scale**2, 0.0)
+        centre = float(np.sum(shares * level) / np.sum(shares))
+    return centre, float(1.0 / np.sqrt(np.sum(shares))), int(np.count_nonzero(sound & (pull >= 1.0)))
+
+
+def _borrow(forward: float, spot: float, years: float, rate: float, dividends: Dividends | None) -> float:
+    times, cash = dividend_schedule(dividends)
+    due = times <= years
+    held = spot - float(np.sum(cash[due] * np.exp(-rate * times[due])))
+    return rate - float(np.log(forward / held)) / years
+
+
+def _premium(
+    price: Floats,
+    strike: Floats,
+    spot: float,
+    years: float,
+    is_call: bool,
+    dividends: Dividends | None,
+    terms: dict[str, Any],
+) -> Floats:
+    """Early-exercise premium of American prices; NaN where a price has no volatility."""
+    american = {"dividends": dividends, "style": "american", **terms}
+    implied = implied_vol(price, spot, strike, years, is_call, **american)
+    known = np.isfinite(implied.vol)
+    vol = np.where(known, implied.vol, 0.2)
+    european = greeks(spot, strike, years, vol, is_call, **{**american, "style": "european"}).price
+    premium = np.where(known, price - european, np.nan)
+    # at intrinsic the whole time value is gone: the pair says nothing of the forward
+    return np.asarray(np.maximum(premium, 0.0))

@@ -1,0 +1,346 @@
+"""The volatility surface of one underlying: a smile for every expiry, and time between them.
+
+Volatilities are a year of calendar time (ACT/365): σ²·years is the total variance. Between expiries total
+variance is linear at constant ln(K/F) in a clock of the caller's choice: calendar time, or variance time
+with its own weights for sessions, nights and announcements. The clock's name is stored with the surface.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.svi import (
+    FULL_PARAMETERS,
+    ArbitrageCheck,
+    SviSmile,
+    check_arbitrage,
+    fit_smile,
+    flat_smile,
+)
+
+Clock = Callable[[float], float]
+"""Calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
+
+NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
+_DELTA_GRID = np.linspace(-6.0, 6.0, 961)
+
+
+class Verdict(StrEnum):
+    """What came of one expiry."""
+
+    OK = "ok"
+    FEW_QUOTES = "few_quotes"
+    """Two to four quotes: level and skew were fitted, the curvature is assumed; one quote: a flat smile."""
+    TOO_FEW_QUOTES = "too_few_quotes"
+    """No usable quote: the expiry has no smile of its own."""
+    ARBITRAGE_REPAIRED = "arbitrage_repaired"
+    """The free fit had an arbitrage somewhere, often beyond the last strike; the smile has none."""
+    ARBITRAGE_LEFT = "arbitrage_left"
+    """No smile near these quotes is free of arbitrage; how much is left is stated."""
+    NO_FORWARD = "no_forward"
+    """No forward could be read from the quotes."""
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class SmileQuotes:
+    """What the market says of one expiry; arrays of one length, NaN where a side has no volatility."""
+
+    label: Hashable
+    """What the expiry is called; a refit finds its last smile by it."""
+    years: float
+    """Calendar years (ACT/365 by seconds) to the expiry instant."""
+    forward: float
+    """Currency per unit; NaN when it is not known."""
+    strike: Floats
+    bid_vol: Floats
+    ask_vol: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceExpiry:
+    """One expiry of a surface: its smile, how it was come by, and how well it fits."""
+
+    label: Hashable
+    years: float
+    clock_years: float
+    forward: float
+    smile: SviSmile | None
+    verdict: Verdict
+    strike: Floats
+    residual: Floats
+    """Fitted less middle volatility per quote, a year (0.01 is a point); NaN where a quote was not used."""
+    inside: NDArray[np.bool_]
+    """Whether the fitted volatility lies between those of bid and ask, per quote."""
+    used: NDArray[np.bool_]
+    found: ArbitrageCheck = NO_ARBITRAGE
+    """Arbitrage of the free fit, before any repair."""
+    left: ArbitrageCheck = NO_ARBITRAGE
+    """Arbitrage of the smile as it stands."""
+
+    @property
+    def quotes_used(self) -> int:
+        """How many quotes the smile was fitted to."""
+        return int(np.count_nonzero(self.used))
+
+    @property
+    def share_inside(self) -> float:
+        """Share of the used quotes whose bid–ask holds the fitted volatility; NaN without quotes."""
+        return float(np.mean(self.inside[self.used])) if self.quotes_used else float("nan")
+
+    @property
+    def rms_residual(self) -> float:
+        """Root mean square of the residuals, in volatility a year; NaN without quotes."""
+        return float(np.sqrt(np.mean(self.residual[self.used] ** 2))) if self.quotes_used else float("nan")
+
+    def vol(self, strike: ArrayLike) -> Floats:
+        """Fitted volatility a year at the strikes; NaN when the expiry has no smile."""
+        k = np.log(np.asarray(strike, dtype=np.float64) / self.forward)
+        if self.smile is None:
+            return np.full_like(k, np.nan)
+        return np.asarray(np.sqrt(self.smile.total_variance(k) / self.years))
+
+    @property
+    def atm_vol(self) -> float:
+        """Volatility at the forward."""
+        return float(self.vol(self.forward))
+
+    def delta_vol(self, delta: float) -> float:
+        """Volatility of the call of forward delta N(d1) = ``delta`` (0.75 is the 25-delta put)."""
+        if self.smile is None:
+            return float("nan")
+        k = _DELTA_GRID * np.sqrt(self.smile.total_variance(0.0))
+        root = np.sqrt(self.smile.total_variance(k))
+        call_delta = ndtr(-k / root + 0.5 * root)
+        at = float(np.interp(-delta, -call_delta, k))
+        return float(np.sqrt(self.smile.total_variance(at) / self.years))
+
+    @property
+    def risk_reversal(self) -> float:
+        """25-delta call less 25-delta put volatility: the skew, negative where puts cost more."""
+        return self.delta_vol(0.25) - self.delta_vol(0.75)
+
+    @property
+    def butterfly(self) -> float:
+        """Mean of the two 25-delta volatilities less the one at the forward: the smile's curvature."""
+        return 0.5 * (self.delta_vol(0.25) + self.delta_vol(0.75)) - self.atm_vol
+
+
+def calendar_clock(years: float) -> float:
+    """The clock on which every second weighs the same."""
+    return years
+
+
+@dataclass(frozen=True, slots=True)
+class VolSurface:
+    """Smiles by expiry, and the volatility of any strike and time between and beyond them."""
+
+    spot: float
+    expiries: tuple[SurfaceExpiry, ...]
+    """In order of time; those without a smile are passed over when volatilities are read."""
+    clock: Clock = field(default=calendar_clock, compare=False)
+    clock_name: str = "calendar"
+
+    @property
+    def fitted(self) -> tuple[SurfaceExpiry, ...]:
+        """The expiries that have a smile."""
+        return tuple(expiry for expiry in self.expiries if expiry.smile is not None)
+
+    @property
+    def share_inside(self) -> float:
+        """Share of all used quotes whose bid–ask holds the fitted volatility."""
+        used = sum(expiry.quotes_used for expiry in self.expiries)
+        inside = sum(int(np.count_nonzero(expiry.inside & expiry.used)) for expiry in self.expiries)
+        return inside / used if used else float("nan")
+
+    def forward(self, years: float) -> float:
+        """Forward for a time, ln F linear between spot and the expiries, the last slope beyond."""
+        nodes = self.fitted
+        if not nodes:
+            return self.spot
+        times = np.array([0.0, *(node.years for node in nodes)])
+        logs = np.log([self.spot, *(node.forward for node in nodes)])
+        if years <= times[-1]:
+            return float(np.exp(np.interp(max(years, 0.0), times, logs)))
+        slope = (logs[-1] - logs[-2]) / (times[-1] - times[-2])
+        return float(np.exp(logs[-1] + slope * (years - times[-1])))
+
+    def total_variance(self, log_moneyness: ArrayLike, years: float) -> Floats:
+        """Total variance at ln(K/F) for a time to expiry in calendar years.
+
+        Before the first expiry variance runs from 0 at an even pace of the clock; past the last one it grows
+        at every strike by the variance at the money that the last stretch shows. Neither can open a calendar
+        arbitrage.
+
+        Raises
+        ------
+        ArgumentError
+            When no expiry has a smile, or the time is negative.
+        """
+        nodes = self.fitted
+        if not nodes:
+            raise ArgumentError("no expiry of this surface has a smile", where="surface")
+        if not years >= 0.0:
+            raise ArgumentError("a time to expiry is at least 0", where="years", value=years)
+        smiles = [node.smile for node in nodes if node.smile is not None]
+        clocks = [node.clock_years for node in nodes]
+        now = self.clock(years)
+        after = int(np.searchsorted(clocks, now))
+        if after == 0:
+            return np.asarray(smiles[0].total_variance(log_moneyness) * (now / clocks[0]))
+        if after == len(nodes):
+            last, pace = smiles[-1].total_variance(log_moneyness), self._last_pace()
+            return np.asarray(last + pace * (now - clocks[-1]))
+        share = (now - clocks[after - 1]) / (clocks[after] - clocks[after - 1])
+        early = smiles[after - 1].total_variance(log_moneyness)
+        late = smiles[after].total_variance(log_moneyness)
+        return np.asarray((1.0 - share) * early + share * late)
+
+    def _last_pace(self) -> float:
+        """Variance at the money per year of the clock between the last two expiries."""
+        ends = [(node.clock_years, node.smile) for node in self.fitted if node.smile is not None][-2:]
+        late_clock, late = ends[-1]
+        if len(ends) == 1:
+            return float(late.total_variance(0.0)) / late_clock
+        early_clock, early = ends[0]
+        grown = float(late.total_variance(0.0) - early.total_variance(0.0))
+        return max(grown, 0.0) / (late_clock - early_clock)
+
+    def vol(self, strike: ArrayLike, years: float) -> Floats:
+        """Volatility a year at strikes and a time to expiry above 0 in calendar years.
+
+        Raises
+        ------
+        ArgumentError
+            When no expiry has a smile, or the time is not above 0.
+        """
+        if not years > 0.0:
+            raise ArgumentError("a volatility needs a time above 0", where="years", value=years)
+        k = np.log(np.asarray(strike, dtype=np.float64) / self.forward(years))
+        return np.asarray(np.sqrt(self.total_variance(k, years) / years))
+
+
+def fit_surface(
+    quotes: Sequence[SmileQuotes],
+    spot: float,
+    *,
+    previous: VolSurface | None = None,
+    clock: Clock = calendar_clock,
+    clock_name: str = "calendar",
+) -> VolSurface:
+    """Fit every expiry, the nearest first, each not below the one before.
+
+    Parameters
+    ----------
+    quotes
+        One entry an expiry, in any order. A quote is used when both sides have a volatility and they are
+        not crossed.
+    spot
+        Price of the underlying, for forwards between expiries.
+    previous
+        The last surface: expiries of the same label start from its smiles.
+    clock, clock_name
+        In which time variance is linear between expiries.
+
+    Returns
+    -------
+    VolSurface
+        Every expiry has a verdict; none is refused for its quotes.
+
+    Raises
+    ------
+    ArgumentError
+        When the arrays of an expiry differ in length or two expiries share a label.
+    """
+    known = {} if previous is None else {expiry.label: expiry.smile for expiry in previous.expiries}
+    if len({entry.label for entry in quotes}) != len(quotes):
+        raise ArgumentError("two expiries share a label", where="quotes")
+    fitted: list[SurfaceExpiry] = []
+    before: SviSmile | None = None
+    for entry in sorted(quotes, key=lambda one: one.years):
+        expiry = _fit_expiry(entry, known.get(entry.label), before, clock)
+        before = expiry.smile or before
+        fitted.append(expiry)
+    return VolSurface(spot, tuple(fitted), clock, clock_name)
+
+
+def _fit_expiry(
+    quotes: SmileQuotes, start: SviSmile | None, before: SviSmile | None, clock: Clock
+) -> SurfaceExpiry:
+    low, high, strike = quotes.bid_vol, quotes.ask_vol, quotes.strike
+    if not low.shape == high.shape == strike.shape or strike.ndim != 1:
+        raise ArgumentError(
+            "strike, bid_vol and ask_vol of an expiry have one length",
+            where=f"quotes of {quotes.label}",
+            value=(strike.shape, low.shape, high.shape),
+        )
+    nothing = np.zeros(len(strike), dtype=np.bool_)
+    unknown = np.full(len(strike), np.nan)
+
+    def empty(verdict: Verdict) -> SurfaceExpiry:
+        return SurfaceExpiry(
+            quotes.label,
+            quotes.years,
+            clock(max(quotes.years, 0.0)),
+            quotes.forward,
+            None,
+            verdict,
+            strike,
+            unknown,
+            nothing,
+            nothing,
+        )
+
+    if not quotes.years > 0.0:
+        return empty(Verdict.EXPIRED)
+    if not quotes.forward > 0.0:
+        return empty(Verdict.NO_FORWARD)
+    # a quote that says nothing of the volatility (comparison with NaN is false) drops out here
+    used = (low > 0.0) & (high >= low) & np.isfinite(high)
+    count = int(np.count_nonzero(used))
+    if count == 0:
+        return empty(Verdict.TOO_FEW_QUOTES)
+    k = np.log(strike / quotes.forward)
+    smile, found, left = _fit(k[used], low[used], high[used], quotes.years, start, before)
+    vol = np.sqrt(smile.total_variance(k) / quotes.years)
+    if not left.is_free:
+        verdict = Verdict.ARBITRAGE_LEFT
+    elif not found.is_free:
+        verdict = Verdict.ARBITRAGE_REPAIRED
+    else:
+        verdict = Verdict.OK if count >= FULL_PARAMETERS else Verdict.FEW_QUOTES
+    return SurfaceExpiry(
+        quotes.label,
+        quotes.years,
+        clock(quotes.years),
+        quotes.forward,
+        smile,
+        verdict,
+        strike,
+        np.where(used, vol - 0.5 * (low + high), np.nan),
+        used & (vol >= low) & (vol <= high),
+        used,
+        found,
+        left,
+    )
+
+
+def _fit(
+    k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None, before: SviSmile | None
+) -> tuple[SviSmile, ArbitrageCheck, ArbitrageCheck]:
+    if len(k) >= 2:
+        return fit_smile(k, low, high, years, start=start, before=before)
+    smile = flat_smile(0.5 * float(low[0] + high[0]), years)
+    found = check_arbitrage(smile, float(smile.total_variance(0.0)), before)
+    if before is None or found.is_free:
+        return smile, found, found
+    # a flat smile under the wings of a shorter one: take the shape of the shorter one
+    short = float(smile.total_variance(0.0) - before.total_variance(0.0))
+    lifted = before.lifted(max(short, 0.0))
+    return lifted, found, check_arbitrage(lifted, float(lifted.total_variance(0.0)), before)

@@ -1,0 +1,408 @@
+"""One smile: raw SVI, its density, and a fit that starts cold or from the fit before.
+
+Raw SVI (Gatheral, "A parsimonious arbitrage-free implied volatility parameterization", 2004) gives total
+variance w = σ²T over log-moneyness k = ln(K/F) as ``a + b(ρ(k − m) + √((k − m)² + s²))``. Conditions
+against butterflies are those of Gatheral and Jacquier, "Arbitrage-free SVI volatility surfaces" (2014).
+
+The fit works in k/√θ and w/θ with θ the variance near the money, so that an option with minutes to live
+and one with years are the same problem. The first guess solves the linear part on a grid of (m, s)
+(De Marco and Martini, "Quasi-explicit calibration of Gatheral's SVI model", 2009);
+Levenberg–Marquardt ends it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scalpdesk.pricing.base import Floats
+
+WING_SLOPE_LIMIT = 2.0
+"""Total variance may not grow faster than 2|k| (Lee, "The moment formula", 2004)."""
+HUBER_HALF_SPREADS = 1.0
+"""Residuals beyond this many half-spreads count linearly: a bad quote pulls, but does not rule."""
+FULL_PARAMETERS = 5
+SMALLEST_HALF_WIDTH = 2e-4
+"""Half-spread in vol, as a share of the vol: below it a quote is no more certain than the model."""
+
+_GRID = np.concatenate(
+    (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
+)
+_FAR = np.array([-200.0, -60.0, -25.0, 25.0, 60.0, 200.0])
+_LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
+_UPPER = np.array([4.0, 9.0, 3.8, 12.0, 3.5])
+_STEP = 1e-6
+_MARGIN = 1e-4
+"""What is asked beyond zero of g, and of the growth of variance, relative: a check is not a knife edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class SviSmile:
+    """Raw SVI of one expiry, in total variance over ln(strike / forward)."""
+
+    a: float
+    b: float
+    rho: float
+    m: float
+    s: float
+
+    def total_variance(self, log_moneyness: ArrayLike) -> Floats:
+        """Return σ²T at ln(K/F); shape of the argument."""
+        y = np.asarray(log_moneyness, dtype=np.float64) - self.m
+        variance: Floats = self.a + self.b * (self.rho * y + np.hypot(y, self.s))
+        return np.asarray(variance)
+
+    def butterfly(self, log_moneyness: ArrayLike) -> Floats:
+        """Return Gatheral and Jacquier's g(k); a butterfly costs nothing or less where it is below 0."""
+        k = np.asarray(log_moneyness, dtype=np.float64)
+        raw = np.array([[self.a, self.b, self.rho, self.m, self.s]])
+        return np.asarray(_butterfly(raw, np.atleast_1d(k), 1.0)[0].reshape(k.shape))
+
+    def density(self, log_moneyness: ArrayLike) -> Floats:
+        """Return the risk-neutral density of ln(S_T/F); Gatheral and Jacquier (2014), equation 2.2."""
+        k = np.asarray(log_moneyness, dtype=np.float64)
+        root = np.sqrt(self.total_variance(k))
+        d2 = -k / root - 0.5 * root
+        return np.asarray(self.butterfly(k) * np.exp(-0.5 * d2**2) / (root * np.sqrt(2.0 * np.pi)))
+
+    @property
+    def wing_slopes(self) -> tuple[float, float]:
+        """Growth of total variance per unit of k far to the left and far to the right, both positive."""
+        return self.b * (1.0 - self.rho), self.b * (1.0 + self.rho)
+
+    def scaled(self, theta: float) -> "SviSmile":
+        """Return the smile whose k/√θ and w/θ are this one's k and w."""
+        root = float(np.sqrt(theta))
+        return SviSmile(self.a * theta, self.b * root, self.rho, self.m * root, self.s * root)
+
+    def lifted(self, by: float) -> "SviSmile":
+        """Return the smile with ``by`` more total variance everywhere."""
+        return replace(self, a=self.a + by)
+
+
+@dataclass(frozen=True, slots=True)
+class ArbitrageCheck:
+    """Worst violations found on a grid; both are 0 where there is none."""
+
+    butterfly: float
+    """How far g(k), or the limit on the wings' slopes, is below 0."""
+    calendar: float
+    """How far total variance falls below the expiry before, in volatility relative to it."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether neither kind was found."""
+        return self.butterfly == 0.0 and self.calendar == 0.0
+
+
+def check_arbitrage(
+    smile: SviSmile, theta: float, before: SviSmile | None, reach: float = 0.0
+) -> ArbitrageCheck:
+    """Look for butterflies in a smile and for calendar spreads against the smile of the expiry before.
+
+    Parameters
+    ----------
+    smile, before
+        The smile and the one of the next shorter expiry (None for the first).
+    theta
+        Total variance near the money: the grid spans 12 √θ on either side, with points out to 200 √θ.
+    reach
+        Widen the grid to this |k| where quotes lie further out.
+    """
+    k = _grid(theta, reach)
+    worst_g = float(np.min(smile.butterfly(k)))
+    steep = max(smile.wing_slopes) - WING_SLOPE_LIMIT
+    butterfly = max(-worst_g, steep, 0.0)
+    if before is None:
+        return ArbitrageCheck(butterfly, 0.0)
+    far = np.concatenate((_FAR * np.sqrt(theta), k))
+    earlier = before.total_variance(far)
+    fall = float(np.max(1.0 - np.sqrt(np.maximum(smile.total_variance(far), 0.0) / earlier)))
+    return ArbitrageCheck(butterfly, max(0.0, fall))
+
+
+def fit_smile(
+    k: Floats,
+    low_vol: Floats,
+    high_vol: Floats,
+    years: float,
+    *,
+    start: SviSmile | None = None,
+    before: SviSmile | None = None,
+) -> tuple[SviSmile, ArbitrageCheck, ArbitrageCheck]:
+    """Fit one smile between bid and ask volatilities.
+
+    Parameters
+    ----------
+    k
+        ln(strike / forward), at least two values.
+    low_vol, high_vol
+        Implied volatility of bid and ask, a year; the fit aims at their middle, each quote weighted by
+        one over its half-width (what vega over spread is to first order).
+    years
+        Time that turns these volatilities into total variance.
+    start
+        The last fit: Levenberg–Marquardt starts there, and the search on the grid is passed over.
+    before
+        Smile of the next shorter expiry; the fit may not fall below it.
+
+    Returns
+    -------
+    smile, found, left
+        The fit; the arbitrage that the free fit had; what is left after the repair.
+    """
+    mid = 0.5 * (low_vol + high_vol)
+    theta = _money_variance(k, mid, years)
+    scale = np.sqrt(theta)
+    x, root = k / scale, mid * np.sqrt(years) / scale
+    half = np.maximum(0.5 * (high_vol - low_vol) * np.sqrt(years) / scale, SMALLEST_HALF_WIDTH * root)
+    reach = float(np.max(np.abs(k)))
+    normal_before = None if before is None else before.scaled(1.0 / theta)
+    free = len(k) >= FULL_PARAMETERS
+    problem = _Problem(x, root, half, theta, normal_before, reach / scale, free)
+    first = problem.first_guess(None if start is None else start.scaled(1.0 / theta))
+    vector = _levenberg_marquardt(problem.residuals(0.0), first, problem.lower, problem.upper)
+    smile = problem.smile(vector).scaled(theta)
+    found = check_arbitrage(smile, theta, before, reach)
+    left = found
+    for weight in (30.0, 300.0, 3000.0):
+        if left.is_free:
+            break
+        vector = _levenberg_marquardt(problem.residuals(weight), vector, problem.lower, problem.upper)
+        smile = problem.smile(vector).scaled(theta)
+        left = check_arbitrage(smile, theta, before, reach)
+    if not left.is_free:
+        smile, left = _forced(smile, theta, before, reach)
+    return smile, found, left
+
+
+def flat_smile(vol: float, years: float) -> SviSmile:
+    """Return the smile of one volatility for every strike."""
+    return SviSmile(vol**2 * years, 0.0, 0.0, 0.0, max(vol * float(np.sqrt(years)), 1e-8))
+
+
+def _money_variance(k: Floats, mid: Floats, years: float) -> float:
+    """Total variance at the money by a straight line through the quotes about it."""
+    order = np.argsort(k)
+    return float(max(np.interp(0.0, k[order], mid[order]) ** 2 * years, 1e-14))
+
+
+def _grid(theta: float, reach: float) -> Floats:
+    stretch = max(np.sqrt(theta), reach * 1.1 / _GRID[-1])
+    return np.concatenate((_GRID * np.sqrt(theta), _GRID * stretch))
+
+
+def _raw(vectors: Floats) -> Floats:
+    """Columns a, b, ρ, m, s of unbounded vectors (ln of the lowest variance, ln b, atanh ρ, m, ln s)."""
+    lowest, b, s = np.exp(vectors[:, 0]), np.exp(vectors[:, 1]), np.exp(vectors[:, 4])
+    rho = np.tanh(vectors[:, 2])
+    a = lowest - b * s * np.sqrt(1.0 - rho**2)
+    return np.stack((a, b, rho, vectors[:, 3], s), axis=1)
+
+
+def _natural(vectors: Floats) -> Floats:
+    """The same columns of an SSVI slice (Gatheral and Jacquier 2014) of curvature 1, from (ln θ, atanh ρ)."""
+    theta, rho = np.exp(vectors[:, 0]), np.tanh(vectors[:, 1])
+    phi = 1.0 / np.sqrt(theta)
+    left = np.sqrt(1.0 - rho**2)
+    return np.stack((0.5 * theta * left**2, 0.5 * theta * phi, rho, -rho / phi, left / phi), axis=1)
+
+
+def _variance(raw: Floats, k: Floats) -> Floats:
+    a, b, rho, m, s = (raw[:, i : i + 1] for i in range(5))
+    y = k[None, :] - m
+    return np.asarray(a + b * (rho * y + np.hypot(y, s)))
+
+
+def _butterfly(raw: Floats, k: Floats, theta: float) -> Floats:
+    a, b, rho, m, s = (raw[:, i : i + 1] for i in range(5))
+    y = k[None, :] - m
+    root = np.hypot(y, s)
+    w = np.maximum(a + b * (rho * y + root), 1e-16)
+    slope = b * (rho + y / root)
+    bend = b * s**2 / root**3
+    return np.asarray(
+        (1.0 - 0.5 * k[None, :] * slope / w) ** 2 - 0.25 * slope**2 * (1.0 / w + 0.25 * theta) + 0.5 * bend
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """One fit in normal units; ``full`` frees five parameters, else level and skew alone."""
+
+    x: Floats
+    root: Floats
+    half: Floats
+    theta: float
+    before: SviSmile | None
+    reach: float
+    full: bool
+
+    @property
+    def lower(self) -> Floats:
+        return _LOWER if self.full else np.array([-6.0, -2.0])
+
+    @property
+    def upper(self) -> Floats:
+        return _UPPER if self.full else np.array([6.0, 2.0])
+
+    def raw(self, vectors: Floats) -> Floats:
+        return _raw(vectors) if self.full else _natural(vectors)
+
+    def smile(self, vector: Floats) -> SviSmile:
+        return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
+
+    def residuals(self, penalty: float) -> Callable[[Floats], Floats]:
+        """Return the residuals of many vectors at once: half-spreads off the middle, then arbitrage."""
+        grid = np.concatenate((_GRID, _FAR)) * max(1.0, self.reach * 1.1 / 12.0)
+        earlier = None if self.before is None else self.before.total_variance(grid)
+        limit = WING_SLOPE_LIMIT / np.sqrt(self.theta)
+
+        def of(vectors: Floats) -> Floats:
+            raw = self.raw(vectors)
+            model = np.sqrt(np.maximum(_variance(raw, self.x), 1e-16))
+            parts = [_huber((model - self.root[None, :]) / self.half[None, :])]
+            if not self.full:
+                parts.append(0.05 * (vectors[:, 1:] + 0.4))
+            if penalty > 0.0:
+                g = _butterfly(raw, grid, self.theta)
+                parts.append(penalty * np.minimum(g - _MARGIN, 0.0))
+                steep = raw[:, 1] * (1.0 + np.abs(raw[:, 2])) / limit
+                parts.append(penalty * np.maximum(steep - 0.999, 0.0)[:, None])
+                if earlier is not None:
+                    w = np.maximum(_variance(raw, grid), 1e-16)
+                    growth = np.sqrt(w / earlier[None, :]) - 1.0
+                    parts.append(penalty * np.minimum(growth - _MARGIN, 0.0))
+            return np.concatenate(parts, axis=1)
+
+        return of
+
+    def first_guess(self, start: SviSmile | None) -> Floats:
+        if not self.full:
+            return np.array([0.0, -0.4])
+        if start is not None:
+            lowest = start.a + start.b * start.s * np.sqrt(1.0 - start.rho**2)
+            guess = np.array(
+                [
+                    np.log(max(lowest, 1e-8)),
+                    np.log(max(start.b, 1e-6)),
+                    np.arctanh(np.clip(start.rho, -0.999, 0.999)),
+                    start.m,
+                    np.log(max(start.s, 1e-3)),
+                ]
+            )
+            return np.clip(guess, _LOWER, _UPPER)
+        return self._searched()
+
+    def _searched(self) -> Floats:
+        """Solve level, skew and curvature on a grid of (m, s) and keep the best that is a smile."""
+        m, s = (
+            grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))
+        )
+        y = (self.x[None, :] - m[:, None]) / s[:, None]
+        basis = np.stack((np.ones_like(y), y, np.hypot(y, 1.0)), axis=2)
+        # variance off by dw is volatility off by dw / (2 root)
+        weight = 1.0 / (2.0 * self.root * self.half)
+        weight = np.minimum(weight, 20.0 * np.median(weight))
+        weighted = basis * weight[None, :, None]
+        target = self.root**2 * weight
+        normal = np.einsum("gni,gnj->gij", weighted, weighted) + 1e-9 * np.eye(3) * np.sum(weight**2)
+        right = np.einsum("gni,n->gi", weighted, target)
+        a, d, c = np.linalg.solve(normal, right[:, :, None])[:, :, 0].T
+        c = np.maximum(c, 1e-4)
+        d = np.clip(d, -0.99 * c, 0.99 * c)
+        rho = d / c
+        lowest = np.maximum(a + c * np.sqrt(1.0 - rho**2), 1e-3)
+        vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
+        vectors = np.clip(vectors, _LOWER, _UPPER)
+        loss = np.sum(self.residuals(0.0)(vectors) ** 2, axis=1)
+        return np.asarray(vectors[int(np.argmin(loss))])
+
+
+def _huber(r: Floats) -> Floats:
+    """Residuals whose squares are Huber's loss."""
+    size = np.abs(r)
+    far = size > HUBER_HALF_SPREADS
+    bent = np.sqrt(HUBER_HALF_SPREADS * np.maximum(2.0 * size - HUBER_HALF_SPREADS, 0.0))
+    return np.asarray(np.where(far, np.sign(r) * bent, r))
+
+
+def _levenberg_marquardt(
+    residuals: Callable[[Floats], Floats],
+    start: Floats,
+    lower: Floats,
+    upper: Floats,
+    max_steps: int = 120,
+) -> Floats:
+    """Minimise a sum of squares within a box; one call of ``residuals`` gives value and Jacobian.
+
+    Nielsen's damping (Madsen, Nielsen and Tingleff, *Methods for non-linear least squares problems*, 2004).
+    """
+    size = len(start)
+    point = np.clip(start, lower, upper)
+    bumps = np.vstack((np.zeros(size), _STEP * np.eye(size)))
+    damping, growth = 1e-3, 2.0
+    values = residuals(point[None, :] + bumps)
+    loss = float(values[0] @ values[0])
+    for _ in range(max_steps):
+        jacobian: NDArray[np.float64] = (values[1:] - values[:1]).T / _STEP
+        gradient = jacobian.T @ values[0]
+        normal = jacobian.T @ jacobian
+        spread = np.maximum(np.diag(normal), 1e-9 * max(float(np.trace(normal)), 1e-30))
+        step = np.linalg.solve(normal + damping * np.diag(spread), -gradient)
+        trial = np.clip(point + np.clip(step, -2.0, 2.0), lower, upper)
+        moved = trial - point
+        if float(np.max(np.abs(moved))) < 1e-9:
+            break
+        trial_values = residuals(trial[None, :] + bumps)
+        trial_loss = float(trial_values[0] @ trial_values[0])
+        if trial_loss < loss:
+            gain = loss - trial_loss
+            promised = -float(2.0 * gradient @ moved + moved @ normal @ moved)
+            ratio = gain / promised if promised > 0.0 else 1.0
+            damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+            growth = 2.0
+            point, values, loss = trial, trial_values, trial_loss
+            if gain < 1e-9 * loss + 1e-16:
+                break
+        else:
+            damping *= growth
+            growth *= 2.0
+            if damping > 1e12:
+                break
+    return point
+
+
+def _forced(
+    smile: SviSmile, theta: float, before: SviSmile | None, reach: float
+) -> tuple[SviSmile, ArbitrageCheck]:
+    """Take the last violations out by force: bend the wings, then lift the whole smile.
+
+    Wings steeper than allowed, or shallower than those of the expiry before, are set to the bound; what is
+    left of butterflies is flattened out towards the level at the money; what is left of calendar spreads is
+    lifted over.
+    """
+    level = float(smile.total_variance(0.0))
+    best = smile, check_arbitrage(smile, theta, before, reach)
+    for share in (1.0, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
+        left, right = (share * slope for slope in smile.wing_slopes)
+        if before is not None:
+            least = before.wing_slopes
+            left, right = max(left, least[0] * (1.0 + 1e-9)), max(right, least[1] * (1.0 + 1e-9))
+        b = 0.5 * (left + right)
+        rho = (right - left) / (2.0 * b) if b > 0.0 else 0.0
+        bent = SviSmile(0.0, b, rho, smile.m, smile.s)
+        bent = bent.lifted(
+            max(level - float(bent.total_variance(0.0)), 1e-6 * level - b * smile.s * np.sqrt(1.0 - rho**2))
+        )
+        if before is not None:
+            k = np.concatenate((_FAR * np.sqrt(theta), _grid(theta, reach)))
+            short = float(np.max(before.total_variance(k) - bent.total_variance(k)))
+            bent = bent.lifted(max(short, 0.0) * (1.0 + 1e-9) + (1e-12 * level if short > 0.0 else 0.0))
+        left_over = check_arbitrage(bent, theta, before, reach)
+        if left_over.is_free:
+            return bent, left_over
+        if left_over.butterfly + left_over.calendar < best[1].butterfly + best[1].calendar:
+            best = bent, left_over
+    return best
