@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
-from scalpdesk.core.intents import Purpose, SubmitOrder
+from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import Session
@@ -18,6 +18,7 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.base import DeskView
 
 ZERO = Decimal(0)
+BUY = Side.BUY
 
 
 class Desk:
@@ -75,7 +76,7 @@ class Desk:
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
         """Book one execution: position, cash, its cost, and the tally of closed trades."""
         number = command.instrument_id
-        signed = event.quantity * command.side.sign
+        signed = event.quantity if command.side is BUY else -event.quantity
         multiplier = self.instruments[number].multiplier
         # ids of executions are the venue's; the order's id keeps those of two venues apart
         reference = f"{event.client_order_id}/{event.execution_id}"

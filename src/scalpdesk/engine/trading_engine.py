@@ -220,7 +220,7 @@ class TradingEngine:
             orders_last_minute=gate.orders_last_minute(self.now_ns),
             in_session=session is not None and session.open_ns <= self.now_ns <= session.close_ns,
             net_delta_shares=greeks.net_delta_shares if greeks is not None else 0.0,
-            spot=desk.market.mark(desk.view.underlying) or 0.0,
+            spot=(desk.market.mark(desk.view.underlying) or 0.0) if capped else 0.0,
         )
 
     # market -------------------------------------------------------------------------------------

@@ -119,4 +119,8 @@ class MarketState:
     def mark(self, number: InstrumentId) -> float | None:
         """Return what one unit is valued at (currency per unit), or None when never quoted."""
         quote = self.quotes[number]
-        return None if quote is None else mark_price(quote)
+        if quote is None:
+            return None
+        bid, ask = quote.bid, quote.ask
+        # two prices: the mid, without the questions about missing sides
+        return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 from scalpdesk.core.units import exact
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.position_manager import Position
 
 ZERO = Decimal(0)
+
+exact_price = lru_cache(maxsize=8_192)(exact)
+"""`exact` with a memory: quotes lie on a grid, and a day meets the same few hundred prices again."""
 
 
 class Account:
@@ -26,7 +30,7 @@ class Account:
 def mark_decimal(state: MarketState, position: Position) -> Decimal:
     """Return the exact value of one unit: the latest mark, or the average price when never quoted."""
     value = state.mark(position.instrument_id)
-    return position.average_price if value is None else exact(value)
+    return position.average_price if value is None else exact_price(value)
 
 
 def net_asset_value(account: Account, held: Iterable[Position], state: MarketState) -> Decimal:

@@ -19,11 +19,11 @@ from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.account import Account, net_asset_value
+from scalpdesk.portfolio.account import Account, exact_price, net_asset_value
 from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, UnitGreeks, Valuation
 from scalpdesk.portfolio.position_manager import Position, PositionManager
 
@@ -204,9 +204,9 @@ class Attribution:
         if quote is None:
             mark, half_spread = price, ZERO
         else:
-            mark = exact(mark_price(quote))
+            mark = exact_price(mark_price(quote))
             has_both = quote.bid == quote.bid and quote.ask == quote.ask
-            half_spread = exact(0.5 * (quote.ask - quote.bid)) if has_both else ZERO
+            half_spread = exact_price(0.5 * (quote.ask - quote.bid)) if has_both else ZERO
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
         if paid_over_mark < spread:

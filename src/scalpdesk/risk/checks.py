@@ -12,6 +12,9 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.limits import RiskLimits
 
 ZERO = Decimal(0)
+MARKET = OrderType.MARKET
+FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
+"""Quotes on which every order may go."""
 OPENING = frozenset({Purpose.OPEN})
 """Purposes that add risk. A hedge, a close and an unwind lower it and pass most checks."""
 
@@ -74,7 +77,7 @@ def quantity_is_sane(context: OrderContext) -> str | None:
 def quote_is_good(context: OrderContext) -> str | None:
     """Risk is opened only on a good quote; lowering it needs any usable one."""
     verdict = context.verdict
-    if verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
+    if verdict in FINE:
         return None
     if context.intent.purpose in OPENING:
         return f"the quote of {context.instrument.symbol} is {verdict}"
@@ -86,7 +89,7 @@ def quote_is_good(context: OrderContext) -> str | None:
 def price_within_collar(context: OrderContext) -> str | None:
     """A limit price may not be far worse than the quote's far side."""
     intent, quote = context.intent, context.quote
-    if intent.order_type is not OrderType.LIMIT or quote is None:
+    if intent.order_type is MARKET or quote is None:
         return None
     if intent.limit_price is None or intent.limit_price <= 0:
         return "a limit order needs a limit price above zero"

@@ -21,7 +21,7 @@ from scalpdesk.core.events import (
     PositionChanged,
     QuoteEvent,
 )
-from scalpdesk.core.intents import CancelOrder, Command, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import CancelOrder, Command, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
@@ -29,6 +29,8 @@ from scalpdesk.simulation.fills.base import FillModel, Resting
 from scalpdesk.simulation.settlement import settle_option
 
 ZERO = Decimal(0)
+NO_FEE = Decimal("0.00")
+BUY = Side.BUY
 NEVER_NS = 2**63 - 1
 
 
@@ -83,6 +85,7 @@ class SimulatedExchange:
             option_fills if isinstance(one, OptionContract) else hedge_fills for one in instruments
         ]
         self._fees = fees
+        self._is_free = fees == NO_FEES
         self._latency_ns = latency_ns
         self._mail: list[tuple[int, int, Command | OrderEvent]] = []
         self._mail_count = 0
@@ -155,7 +158,7 @@ class SimulatedExchange:
         if isinstance(instrument, OptionContract):
             return None
         held = self.account.positions.get(command.instrument_id, ZERO)
-        after = held + command.quantity * command.side.sign
+        after = held + command.quantity if command.side is BUY else held - command.quantity
         if held and after and (held > 0) != (after > 0):
             # Brokers do not mix the closing of a long holding with a new short sale.
             return "order would cross zero: close the holding first"
@@ -172,8 +175,8 @@ class SimulatedExchange:
         if command.time_in_force is TimeInForce.FOK and execution.quantity < resting.leaves:
             return
         quantity, price = execution
-        fee = self._fees.fee(instrument, command.side, quantity, price)
-        signed = quantity * command.side.sign
+        fee = NO_FEE if self._is_free else self._fees.fee(instrument, command.side, quantity, price)
+        signed = quantity if command.side is BUY else -quantity
         self.account.book(number, signed, -signed * price * instrument.multiplier - fee)
         resting.leaves -= quantity
         self._executions += 1

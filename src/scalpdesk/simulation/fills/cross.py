@@ -7,8 +7,9 @@ Conditions
 """
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import exact
+from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Instrument
+from scalpdesk.portfolio.account import exact_price
 from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
 
 
@@ -22,6 +23,6 @@ class CrossFill:
         if not takes_liquidity(resting, quote):
             return None
         limit = resting.command.limit_price
-        far_side = exact(quote.ask if resting.command.side.sign > 0 else quote.bid)
+        far_side = exact_price(quote.ask if resting.command.side is Side.BUY else quote.bid)
         price = far_side if limit is None or resting.tries == 0 else limit
         return Execution(displayed(resting, quote), price)
