@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks, kernels
-from scalpdesk.pricing.scalar import option_greeks
 
 
 def lattice(phi, strike, years, vol, rate, dividend_yield):
@@ -106,27 +105,3 @@ def test_low_volatility_and_high_rates_stay_between_their_bounds(vol):
         tree(-1.0, 100.0 * 100.0 / s, 9.0, vol, 0.08, 0.0, steps=3000) * s / 100.0 for s in spots[10:13]
     ]
     assert g.price[10:13] == pytest.approx(expected, abs=3e-3)
-
-
-@pytest.mark.parametrize("american", [True, False])
-@pytest.mark.parametrize("is_call", [True, False])
-def test_one_option_alone_is_the_same_to_the_bit(american, is_call):
-    one = option_greeks(100.0, 97.0, 0.08, 0.22, is_call, 0.04, 0.013, american=american)
-    g = greeks(
-        100.0,
-        97.0,
-        0.08,
-        0.22,
-        is_call,
-        rate=0.04,
-        dividend_yield=0.013,
-        style="american" if american else "european",
-    )
-    assert one._asdict() == {name: float(getattr(g, name)) for name in one._fields}
-
-
-def test_one_option_alone_refuses_what_is_no_number():
-    with pytest.raises(ValueError, match="finite"):
-        option_greeks(100.0, 97.0, 0.08, float("nan"), True)
-    with pytest.raises(ValueError, match="at least 0"):
-        option_greeks(-100.0, 97.0, 0.08, 0.2, True)

@@ -5,7 +5,6 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing import greeks, implied_vol, warm_up
-from scalpdesk.pricing.implied import implied_vol_scalar
 
 
 @pytest.mark.parametrize("style", ["american", "european"])
@@ -76,17 +75,6 @@ def test_unknown_names_and_text_raise_where_numbers_only_get_a_verdict():
         implied_vol(5.0, 100.0, 100.0, 0.1, True, style="bermudan")
     with pytest.raises(ArgumentError, match="price must be a number"):
         implied_vol("five", 100.0, 100.0, 0.1, True)
-
-
-@pytest.mark.parametrize("american", [True, False])
-def test_one_price_alone_is_the_same_to_the_bit(american):
-    style = "american" if american else "european"
-    iv = implied_vol(3.1, 100.0, 101.0, 0.1, False, rate=0.04, dividend_yield=0.01, style=style)
-    vol, status = implied_vol_scalar(3.1, 100.0, 101.0, 0.1, False, 0.04, 0.01, american=american)
-    assert (vol, status) == (float(iv.vol), "ok")
-    vol, status = implied_vol_scalar(0.2, 95.0, 101.0, 0.1, False, 0.04, 0.01, american=american)
-    assert math.isnan(vol)
-    assert status == "below_intrinsic"
 
 
 def test_warming_up_runs_every_path():

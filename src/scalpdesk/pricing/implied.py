@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scalpdesk.pricing import kernels
 from scalpdesk.pricing.base import (
-    NO_DIVIDENDS,
     Dividends,
     Floats,
     PricingInputs,
@@ -95,42 +93,3 @@ def implied_vol(
     )
     vol, code = chosen_model(style, model, has_dividends=inputs.has_dividends).implied_vol(quoted, inputs)
     return ImpliedVol(vol=vol.reshape(shape), status=np.array(STATUSES)[code].reshape(shape))
-
-
-def implied_vol_scalar(
-    price: float,
-    spot: float,
-    strike: float,
-    years: float,
-    is_call: bool,
-    rate: float = 0.0,
-    dividend_yield: float = 0.0,
-    *,
-    american: bool = True,
-) -> tuple[float, str]:
-    """One implied volatility without the cost of arrays: the engine's way in.
-
-    Returns
-    -------
-    tuple
-        The volatility (NaN where none exists) and its status, as in :class:`ImpliedVol`.
-    """
-    phi = 1.0 if is_call else -1.0
-    if american:
-        vol, code = kernels.searched_iv(
-            float(price),
-            phi,
-            float(spot),
-            float(strike),
-            float(years),
-            float(rate),
-            float(dividend_yield),
-            *NO_DIVIDENDS,
-            False,
-            True,
-        )
-    else:
-        vol, code = kernels.european_iv(
-            float(price), phi, float(spot), float(strike), float(years), float(rate), float(dividend_yield)
-        )
-    return vol, STATUSES[code]

@@ -168,31 +168,33 @@ def _lagrange_rows(points: Floats, nodes: Floats) -> Floats:
     return np.ascontiguousarray(rows)
 
 
-def _scheme(n: int, steps: int, legs: int) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]:
+def _scheme() -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Nodes, quadratures and the interpolation between them: constants of the method."""
+    n = NODES
     z = np.cos(np.arange(n + 1) * np.pi / n)  # Chebyshev extrema, from the horizon down to expiry
-    y, step_weight = np.polynomial.legendre.leggauss(steps)
+    y, step_weight = np.polynomial.legendre.leggauss(STEPS)
     # sin and cos of one angle make sqrt(tau - u) and sqrt(u) smooth at once: both ends of the integrals
     turn = 0.25 * np.pi * (1.0 + y)
     a = np.sin(turn)
     c = np.cos(turn)
     at = ((1.0 + z[:n])[:, None] * c[None, :] - 1.0).ravel()
-    step_rows = _lagrange_rows(at, z).reshape(n, steps, n + 1)[:, :, :n]
-    x, leg_weight = np.polynomial.legendre.leggauss(legs)
-    angle = 0.25 * np.pi * (1.0 + x)
-    leg_rows = _lagrange_rows(2.0 * np.cos(angle) - 1.0, z)[:, :n]
+    step_rows = _lagrange_rows(at, z).reshape(n, STEPS, n + 1)[:, :, :n]
+    # values at the nodes (the last, at expiry, is 0) to Chebyshev coefficients, ends halved
+    k = np.arange(n + 1)
+    series = 2.0 / n * np.cos(np.outer(k, k[:n]) * np.pi / n)
+    series[:, 0] *= 0.5
+    series[[0, n]] *= 0.5
     return (
         0.5 * (1.0 + z[:n]),
         a,
         0.25 * np.pi * step_weight * c,
         np.ascontiguousarray(step_rows),
-        np.sin(angle),
-        0.25 * np.pi * leg_weight * 2.0 * np.sin(angle) * np.cos(angle),
-        np.ascontiguousarray(leg_rows),
+        np.ascontiguousarray(series),
+        np.array(np.polynomial.legendre.leggauss(LEGS)),
     )
 
 
-ROOT_FRACTION, STEP_AT, STEP_WEIGHT, STEP_ROWS, LEG_SINE, LEG_WEIGHT, LEG_ROWS = _scheme(NODES, STEPS, LEGS)
+ROOT_FRACTION, STEP_AT, STEP_WEIGHT, STEP_ROWS, SERIES, LEGENDRE = _scheme()
 
 
 @compiled
@@ -220,11 +222,13 @@ def seed_equation(b: float, tau: float, v: float, r: float, q: float) -> float:
 
 @compiled
 def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q: float) -> float:
-    """Root of the QD+ equation below ``limit``: secant steps kept inside a bracket."""
+    """Root of the QD+ equation below ``limit``, to a hundredth of a deviation: secants and bisections."""
     hi = limit
     f_hi = seed_equation(hi, tau, v, r, q)
     if not f_hi > 0.0:
         return start
+    sd = v * math.sqrt(tau)
+    stride = math.exp(-min(0.5 * sd, 0.2))
     lo = start
     f_lo = seed_equation(lo, tau, v, r, q)
     for _ in range(60):
@@ -232,33 +236,23 @@ def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q:
             break
         hi = lo
         f_hi = f_lo
-        lo *= 0.8
+        lo *= stride
+        stride *= stride
         f_lo = seed_equation(lo, tau, v, r, q)
-    side = 0
-    mid = lo
-    last = hi
-    fine = 1e-3 * v * math.sqrt(tau) * lo
-    for _ in range(40):
-        mid = (lo * f_hi - hi * f_lo) / (f_hi - f_lo)
-        if not lo < mid < hi:
-            mid = 0.5 * (lo + hi)
-        f_mid = seed_equation(mid, tau, v, r, q)
-        if abs(mid - last) < fine or hi - lo < fine:
+    for turn in range(40):
+        if hi - lo < 0.01 * sd * lo:
             break
-        last = mid
+        mid = (lo * f_hi - hi * f_lo) / (f_hi - f_lo)
+        if turn % 3 == 2 or not lo < mid < hi:
+            mid = 0.5 * (lo + hi)  # the equation is flat on one side, where secants alone would creep
+        f_mid = seed_equation(mid, tau, v, r, q)
         if f_mid > 0.0:
             hi = mid
             f_hi = f_mid
-            if side == 1:
-                f_lo *= 0.5
-            side = 1
         else:
             lo = mid
             f_lo = f_mid
-            if side == -1:
-                f_hi *= 0.5
-            side = -1
-    return mid
+    return 0.5 * (lo + hi)
 
 
 @compiled
@@ -376,41 +370,79 @@ def refine_nodes(
 
 
 @compiled
+def to_series(H: Floats, C: Floats) -> None:
+    """Chebyshev coefficients ``C`` (NODES + 1) of the boundary kept at nodes in ``H``."""
+    for k in range(NODES + 1):
+        total = 0.0
+        for i in range(NODES):
+            total += SERIES[k, i] * H[i]
+        C[k] = total
+
+
+@compiled
+def outward_log(C: Floats, z: float) -> float:
+    """Distance of ln B from its limit at expiry, where the boundary has series ``C`` (Clenshaw)."""
+    b1 = 0.0
+    b2 = 0.0
+    for k in range(NODES, 0, -1):
+        b1, b2 = C[k] + 2.0 * z * b1 - b2, b1
+    return math.sqrt(max(C[0] + z * b1 - b2, 0.0))
+
+
+@compiled
 def premium_terms(
-    phi: float, S: float, T: float, v: float, r: float, q: float, log_limit: float, H: Floats
-) -> tuple[float, float, float, float]:
-    """Early-exercise premium and its first three spot derivatives, strike 1 (Kim 1990, differentiated)."""
+    phi: float, S: float, T: float, v: float, r: float, q: float, C: Floats, stretch: float
+) -> tuple[float, float, float, float, float]:
+    """Early-exercise premium and its first three spot derivatives, strike 1 (Kim 1990, differentiated).
+
+    ``C`` is the boundary's series over a horizon of which ``T`` is the part ``stretch`` squared: 1.0 where it
+    was solved for ``T`` itself. Last comes how far ln S lies inside the exercise region (negative outside).
+    """
+    log_limit = log_limit_of(phi, r, q)
+    log_S = math.log(S)
+    sd_T = v * math.sqrt(T)
+    drift = r - q - 0.5 * v * v
+    depth = phi * (log_S - log_limit) - outward_log(C, 2.0 * stretch - 1.0)
+    # beside the boundary the derivatives' integrands change over decades of the time ahead: two panels,
+    # a short even one and a long logarithmic one
+    near = abs(depth) < 0.25 * sd_T
+    split = max(4.0 * abs(depth) / sd_T, 1e-12)
+    ratio = math.log(0.5 * math.pi / split)
     value = 0.0
     first = 0.0
     second = 0.0
     third = 0.0
-    log_S = math.log(S)
-    sd_T = v * math.sqrt(T)
-    drift = r - q - 0.5 * v * v
-    for k in range(LEGS):
-        h = 0.0
-        for i in range(NODES):
-            h += LEG_ROWS[k, i] * H[i]
-        log_B = phi * math.sqrt(max(h, 0.0)) + log_limit
-        sine = LEG_SINE[k]
-        u = T * sine * sine
-        sd = sd_T * sine
-        dm = (log_S - log_B + drift * u) / sd
-        dp = dm + sd
-        weight = LEG_WEIGHT[k] * T
-        eq = math.exp(-q * u)
-        spot_side = phi * q * eq * norm_cdf(phi * dp)
-        value += weight * (S * spot_side - phi * r * math.exp(-r * u) * norm_cdf(phi * dm))
-        if abs(dp) < 38.0:
-            mass = eq * norm_pdf(dp) / sd
-            c = q - r * math.exp(-log_B)
-            bend = mass / S * (q - dp * c / sd)
-            first += weight * (spot_side + mass * c)
-            second += weight * bend
-            third -= weight * (bend * (dp / sd + 1.0) + mass * c / (sd * sd * S)) / S
-        else:
+    for panel in range(2 if near else 1):
+        for k in range(LEGS):
+            x = 0.5 * (1.0 + LEGENDRE[0, k])
+            angle = 0.5 * math.pi * x
+            weight = 0.25 * math.pi * LEGENDRE[1, k]
+            if near and panel == 0:
+                angle = split * x
+                weight = 0.5 * split * LEGENDRE[1, k]
+            elif near:
+                angle = split * math.exp(ratio * x)
+                weight = 0.5 * ratio * angle * LEGENDRE[1, k]
+            sine = math.sin(angle)
+            cosine = math.cos(angle)
+            log_B = log_limit + phi * outward_log(C, 2.0 * stretch * cosine - 1.0)
+            u = T * sine * sine
+            sd = sd_T * sine
+            dm = (log_S - log_B + drift * u) / sd
+            dp = dm + sd
+            weight *= 2.0 * T * sine * cosine
+            eq = math.exp(-q * u)
+            spot_side = phi * q * eq * norm_cdf(phi * dp)
+            value += weight * (S * spot_side - phi * r * math.exp(-r * u) * norm_cdf(phi * dm))
             first += weight * spot_side
-    return value, first, second, third
+            if abs(dp) < 38.0:
+                mass = eq * norm_pdf(dp) / sd
+                c = q - r * math.exp(-log_B)
+                bend = mass / S * (q - dp * c / sd)
+                first += weight * mass * c
+                second += weight * bend
+                third -= weight * (bend * (dp / sd + 1.0) + mass * c / (sd * sd * S)) / S
+    return value, first, second, third, depth
 
 
 @compiled
@@ -450,16 +482,13 @@ def log_limit_of(phi: float, r: float, q: float) -> float:
 
 
 @compiled
-def boundary_and_premium(
-    phi: float, S: float, T: float, v: float, r: float, q: float, H: Floats, warm: bool
-) -> tuple[bool, float, float, float, float, float]:
-    """Solve the boundary, then the premium with three derivatives; last, ln S minus ln B outward."""
+def boundary_series(
+    phi: float, T: float, v: float, r: float, q: float, H: Floats, warm: bool, C: Floats
+) -> bool:
+    """Solve the boundary at ``H`` and give its series ``C``; False when it did not settle."""
     ok = solve_boundary(T, v, r, q, H, warm) if phi < 0.0 else solve_boundary(T, v, q, r, H, warm)
-    log_limit = log_limit_of(phi, r, q)
-    value, first, second, third = premium_terms(phi, S, T, v, r, q, log_limit, H)
-    depth = phi * (math.log(S) - log_limit) - math.sqrt(H[0])
-    ok = ok and math.isfinite(value + first + second + third)
-    return ok, value, first, second, third, depth
+    to_series(H, C)
+    return ok
 
 
 @compiled
@@ -473,9 +502,9 @@ def american_price(phi: float, S: float, K: float, T: float, v: float, r: float,
     if kind == NEVER:
         return european_price(phi, S, K, T, v, r, q)
     if kind == SINGLE:
-        H = np.empty(NODES)
-        ok, value, _, _, _, depth = boundary_and_premium(phi, S / K, T, v, r, q, H, False)
-        if ok:
+        C = np.empty(NODES + 1)
+        if boundary_series(phi, T, v, r, q, np.empty(NODES), False, C):
+            value, _, _, _, depth = premium_terms(phi, S / K, T, v, r, q, C, 1.0)
             if depth >= 0.0:
                 return phi * (S - K)
             price = european_price(phi, S, K, T, v, r, q) + K * value
@@ -485,78 +514,219 @@ def american_price(phi: float, S: float, K: float, T: float, v: float, r: float,
     return max(price, certain_greeks(phi, S, K, T, r, q, True)[0])
 
 
+VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
+RATE_BUMP = 2e-4
+
+
+@compiled
+def rate_bump_of(phi: float, r: float, q: float, futures: bool) -> float:
+    """Rate change that leaves the rate which pays for early exercise positive on both sides."""
+    gain = r if phi < 0.0 else q
+    return min(RATE_BUMP, 0.5 * gain) if (phi < 0.0 or futures) and gain > 0.0 else RATE_BUMP
+
+
+@compiled
+def solve_five(phi: float, T: float, v: float, r: float, q: float, futures: bool, C: Floats) -> bool:
+    """Series of the boundary in the rows of ``C``: as it is, volatility up, down, rate up, down."""
+    H = np.empty(NODES)
+    W = np.empty(NODES)
+    if not boundary_series(phi, T, v, r, q, H, False, C[0]):
+        return False
+    W[:] = H
+    ok = boundary_series(phi, T, v * (1.0 + VOL_BUMP), r, q, W, True, C[1])
+    for i in range(NODES):
+        root = 2.0 * math.sqrt(H[i]) - math.sqrt(W[i])  # ln B is nearly linear in the volatility
+        W[i] = root * root
+    ok = boundary_series(phi, T, v * (1.0 - VOL_BUMP), r, q, W, True, C[2]) and ok
+    h = rate_bump_of(phi, r, q, futures)
+    k = h if futures else 0.0
+    W[:] = H
+    ok = boundary_series(phi, T, v, r + h, q + k, W, True, C[3]) and ok
+    W[:] = H
+    return boundary_series(phi, T, v, r - h, q - k, W, True, C[4]) and ok
+
+
+@compiled
+def greeks_from_series(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    futures: bool,
+    C: Floats,
+    stretch: float,
+) -> Nine:
+    """American Greeks from the five boundaries that ``solve_five`` leaves, or tables of them.
+
+    Delta, gamma and the third spot derivative come from the premium integral itself; theta and charm from
+    the pricing equation and its spot derivative; vega, volga, vanna and rho by central differences of the
+    premium alone, the European part being exact.
+    """
+    s = S / K
+    p0, p1, p2, p3, depth = premium_terms(phi, s, T, v, r, q, C[0], stretch)
+    if depth >= 0.0:
+        return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    euro, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    if euro + K * p0 < certain[0]:
+        return certain
+    if futures:
+        rho -= T * S * delta
+    var = v * v
+    theta += r * K * p0 - (r - q) * S * p1 - 0.5 * var * S * S * p2 / K
+    charm += q * p1 - (r - q + var) * S * p2 / K - 0.5 * var * S * S * p3 / (K * K)
+    h = VOL_BUMP * v
+    up, up1, _, _, _ = premium_terms(phi, s, T, v + h, r, q, C[1], stretch)
+    down, down1, _, _, _ = premium_terms(phi, s, T, v - h, r, q, C[2], stretch)
+    vega += K * (up - down) / (2.0 * h)
+    volga += K * (up - 2.0 * p0 + down) / (h * h)
+    vanna += (up1 - down1) / (2.0 * h)
+    h = rate_bump_of(phi, r, q, futures)
+    k = h if futures else 0.0
+    up, _, _, _, _ = premium_terms(phi, s, T, v, r + h, q + k, C[3], stretch)
+    down, _, _, _, _ = premium_terms(phi, s, T, v, r - h, q - k, C[4], stretch)
+    rho += K * (up - down) / (2.0 * h)
+    return euro + K * p0, delta + p1, max(gamma + p2 / K, 0.0), theta, vega, rho, vanna, volga, charm
+
+
+VOL_NODES = 9
+TABLE_SHAPE = (3, VOL_NODES, NODES + 1)
+
+
+def _vol_scheme() -> tuple[Floats, Floats]:
+    """Chebyshev points of (0, 1) in log2 of the volatility over its octave, and their barycentric weights."""
+    k = np.arange(VOL_NODES)
+    angle = (2 * k + 1) * np.pi / (2 * VOL_NODES)
+    return 0.5 * (1.0 + np.cos(angle)), np.sin(angle) * (-1.0) ** k
+
+
+VOL_AT, VOL_BARY = _vol_scheme()
+
+
+@compiled
+def fill_table(
+    phi: float, horizon: float, vol_low: float, r: float, q: float, futures: bool, table: Floats
+) -> bool:
+    """Boundaries for every time to expiry up to ``horizon`` and volatility from ``vol_low`` to its double.
+
+    A boundary as a function of the time to expiry does not know the expiry, nor, over the strike, the
+    strike: one table serves all strikes of a side while the clock runs down. Rows: the rate as it is,
+    bumped up, bumped down; then the volatility nodes; then the series.
+    """
+    h = rate_bump_of(phi, r, q, futures)
+    H = np.empty(NODES)
+    ok = True
+    for bump in range(3):
+        shift = h if bump == 1 else (-h if bump == 2 else 0.0)
+        before = 0.0
+        for m in range(VOL_NODES):
+            v = vol_low * 2.0 ** VOL_AT[m]
+            if m > 0:
+                for i in range(NODES):
+                    H[i] *= (v / before) ** 2  # ln B is nearly proportional to the volatility
+            q_shift = shift if futures else 0.0
+            ok = boundary_series(phi, horizon, v, r + shift, q + q_shift, H, m > 0, table[bump, m]) and ok
+            before = v
+    return ok
+
+
+@compiled
+def table_row(table: Floats, x: float, row: Floats) -> None:
+    """Series at ``x`` = log2 of the volatility over the table's lowest (barycentric interpolation)."""
+    total = 0.0
+    row[:] = 0.0
+    for m in range(VOL_NODES):
+        away = x - VOL_AT[m]
+        if abs(away) < 1e-14:
+            row[:] = table[m]
+            return
+        weight = VOL_BARY[m] / away
+        total += weight
+        for k in range(NODES + 1):
+            row[k] += weight * table[m, k]
+    for k in range(NODES + 1):
+        row[k] /= total
+
+
+@compiled
+def table_greeks(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    futures: bool,
+    table: Floats,
+    horizon: float,
+    vol_low: float,
+) -> Nine:
+    """American Greeks from a table of boundaries: as ``american_greeks``, with nothing left to solve."""
+    C = np.empty((5, NODES + 1))
+    x = math.log2(v / vol_low)
+    table_row(table[0], x, C[0])
+    table_row(table[0], x + math.log2(1.0 + VOL_BUMP), C[1])
+    table_row(table[0], x + math.log2(1.0 - VOL_BUMP), C[2])
+    table_row(table[1], x, C[3])
+    table_row(table[2], x, C[4])
+    return greeks_from_series(phi, S, K, T, v, r, q, futures, C, math.sqrt(T / horizon))
+
+
+@compiled
+def table_price(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    table: Floats,
+    horizon: float,
+    vol_low: float,
+) -> float:
+    """American price from a table of boundaries."""
+    C = np.empty(NODES + 1)
+    table_row(table[0], math.log2(v / vol_low), C)
+    value, _, _, _, depth = premium_terms(phi, S / K, T, v, r, q, C, math.sqrt(T / horizon))
+    if depth >= 0.0:
+        return phi * (S - K)
+    return max(european_price(phi, S, K, T, v, r, q) + K * value, certain_greeks(phi, S, K, T, r, q, True)[0])
+
+
 @compiled
 def american_greeks(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
 ) -> Nine:
     """Price and eight Greeks of an American option with a continuous yield.
 
-    Delta, gamma and the third spot derivative come from the premium integral itself; theta and charm from
-    the pricing equation and its spot derivative; vega, volga, vanna and rho by central differences of the
-    premium alone, the European part being exact. With ``futures`` the yield moves with the rate.
+    With ``futures`` the yield moves with the rate. Finite differences answer where a boundary did not
+    settle and where there are two.
     """
     if T <= 0.0:
         return expired_greeks(phi, S, K)
-    if v * math.sqrt(T) < 1e-6 or S <= 0.0 or K <= 0.0:
-        certain = certain_greeks(phi, S, K, T, r, q, True)
-        random = european_greeks(phi, S, K, T, v, r, q)
-        return certain if certain[0] >= random[0] else random
-    euro, e_delta, e_gamma, e_theta, e_vega, e_rho, e_vanna, e_volga, e_charm = european_greeks(
-        phi, S, K, T, v, r, q
-    )
-    if futures:
-        e_rho -= T * S * e_delta
     kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
-    if kind == NEVER:
-        return euro, e_delta, e_gamma, e_theta, e_vega, e_rho, e_vanna, e_volga, e_charm
-    # a fixed time of exercise is a lower bound; it binds only where next to nothing is random
-    certain = certain_greeks(phi, S, K, T, r, q, True)
-    H = np.empty(NODES)
-    s = S / K
-    ok = False
-    p0 = p1 = p2 = p3 = depth = 0.0
+    if kind == NEVER or v * math.sqrt(T) < 1e-6 or S <= 0.0 or K <= 0.0:
+        # next to no randomness: a fixed time of exercise is a lower bound, and all there is
+        certain = certain_greeks(phi, S, K, T, r, q, True)
+        price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
+        if kind != NEVER and certain[0] >= price:
+            return certain
+        if futures:
+            rho -= T * S * delta
+        return price, delta, gamma, theta, vega, rho, vanna, volga, charm
     if kind == SINGLE:
-        ok, p0, p1, p2, p3, depth = boundary_and_premium(phi, s, T, v, r, q, H, False)
-    if not ok:
-        none = np.empty(0)
-        by_lattice = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
-        return certain if by_lattice[0] < certain[0] else by_lattice
-    if depth >= 0.0:
-        return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    price = euro + K * p0
-    if price < certain[0]:
-        return certain
-    delta = e_delta + p1
-    gamma = max(e_gamma + p2 / K, 0.0)
-    speed = p3 / (K * K)
-    theta = e_theta + r * K * p0 - (r - q) * S * p1 - 0.5 * v * v * S * S * p2 / K
-    charm = e_charm + q * p1 - (r - q + v * v) * S * p2 / K - 0.5 * v * v * S * S * speed
-    W = H.copy()
-    bump = 0.01 * v
-    ok_up, up, up1, _, _, _ = boundary_and_premium(phi, s, T, v + bump, r, q, W, True)
-    for i in range(NODES):
-        root = 2.0 * math.sqrt(H[i]) - math.sqrt(W[i])  # ln B is nearly linear in the volatility
-        W[i] = root * root
-    ok_down, down, down1, _, _, _ = boundary_and_premium(phi, s, T, v - bump, r, q, W, True)
-    vega = e_vega
-    volga = e_volga
-    vanna = e_vanna
-    if ok_up and ok_down:
-        vega += K * (up - down) / (2.0 * bump)
-        volga += K * (up - 2.0 * p0 + down) / (bump * bump)
-        vanna += (up1 - down1) / (2.0 * bump)
-    gain = r if phi < 0.0 else q  # the rate that pays for early exercise must stay positive
-    moves = phi < 0.0 or futures
-    bump = min(2e-4, 0.5 * gain) if moves and gain > 0.0 else 2e-4
-    qb = bump if futures else 0.0
-    W[:] = H
-    ok_up, up, _, _, _, _ = boundary_and_premium(phi, s, T, v, r + bump, q + qb, W, True)
-    W[:] = H
-    ok_down, down, _, _, _, _ = boundary_and_premium(phi, s, T, v, r - bump, q - qb, W, True)
-    rho = e_rho
-    if ok_up and ok_down:
-        rho += K * (up - down) / (2.0 * bump)
-    return price, delta, gamma, theta, vega, rho, vanna, volga, charm
+        C = np.empty((5, NODES + 1))
+        if solve_five(phi, T, v, r, q, futures, C):
+            return greeks_from_series(phi, S, K, T, v, r, q, futures, C, 1.0)
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    none = np.empty(0)
+    by_lattice = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
+    return certain if by_lattice[0] < certain[0] else by_lattice
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -1184,6 +1354,53 @@ def searched_iv(
     if best <= 1e-6 and f_best > goal:
         return math.nan, BELOW
     return best, OK
+
+
+@compiled
+def table_iv(
+    price: float,
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    r: float,
+    q: float,
+    first: float,
+    table: Floats,
+    horizon: float,
+    vol_low: float,
+) -> tuple[float, bool]:
+    """American implied volatility within the octave of a table, searched downward from ``first``.
+
+    False when it is not in the octave or the price has none; then the volatility means nothing.
+    """
+    if price <= max(phi * (S - K), certain_greeks(phi, S, K, T, r, q, True)[0]):
+        return 0.0, False
+    root = math.sqrt(T)
+    a = first
+    f_a = table_price(phi, S, K, T, a, r, q, table, horizon, vol_low) - price
+    d1 = (log_ratio(S, K) + (r - q) * T) / (a * root) + 0.5 * a * root
+    vega = S * math.exp(-q * T) * norm_pdf(d1) * root
+    lo = vol_low
+    hi = first
+    b = a - f_a / vega if vega > 0.0 else 0.5 * (lo + hi)
+    if f_a < 0.0 or table_price(phi, S, K, T, lo, r, q, table, horizon, vol_low) > price:
+        return 0.0, False
+    for _ in range(60):
+        if not lo <= b <= hi:
+            b = 0.5 * (lo + hi)
+        f_b = table_price(phi, S, K, T, b, r, q, table, horizon, vol_low) - price
+        if f_b > 0.0:
+            hi = b
+        else:
+            lo = b
+        if f_b == 0.0 or abs(b - a) <= 1e-9 * b:
+            return b, True
+        gap = f_b - f_a
+        following = b - f_b * (b - a) / gap if gap != 0.0 else 0.5 * (lo + hi)
+        a, f_a = b, f_b
+        b = following
+    return b, hi - lo <= 1e-9 * hi
 
 
 # --------------------------------------------------------------------------------------------------------

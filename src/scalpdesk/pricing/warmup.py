@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from scalpdesk.pricing.implied import implied_vol, implied_vol_scalar
+from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.models import greeks
-from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 
 def warm_up() -> int:
