@@ -5,7 +5,7 @@ parameters stay; each day's bar is filtered as it comes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,9 +15,9 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.volatility.fit import trailing_mean
 from scalpdesk.volatility.forecast import EWMA_DECAY, EWMA_LEAST_RETURNS, MODELS, ewma_path
 from scalpdesk.volatility.garch import GarchProcess, estimate_garch
-from scalpdesk.volatility.har import MONTH, HarRegression, estimate_har
+from scalpdesk.volatility.har import MONTH, estimate_har
 from scalpdesk.volatility.ohlc import Array, Ohlc
-from scalpdesk.volatility.trees import TreeEnsemble, estimate_trees
+from scalpdesk.volatility.trees import estimate_trees
 
 FIRST_ORIGIN = 1500
 """Returns known before the first forecast of the reference's protocol."""
@@ -30,6 +30,13 @@ PARTS_OF_COMBINED = ("gjr", "har")
 Fit = TypeVar("Fit")
 Progress = Callable[[int, int], None]
 """Called with origins done and origins in all."""
+
+
+class _Regression(Protocol):
+    """What ``har`` and ``trees`` have in common once fitted."""
+
+    def expected(self, bars: Ohlc) -> Array:
+        """Expected mean variance over the horizon after each bar from the 22nd on."""
 
 
 class RollingForecasts(msgspec.Struct, frozen=True):
@@ -151,9 +158,7 @@ def _block(
     """Forecasts for each horizon from the last bar of ``known``, and from every later one of ``seen``."""
     count = len(seen.close) - len(known.close) + 1
     if name in {"har", "trees"}:
-        estimate: Callable[[Ohlc, int], HarRegression | TreeEnsemble | str]
-        estimate = estimate_har if name == "har" else estimate_trees
-        return [_fitted(estimate(known, horizon)).expected(seen)[-count:] for horizon in horizons]
+        return [_fitted(_regress(name, known, h)).expected(seen)[-count:] for h in horizons]
     returns = np.diff(np.log(seen.close))
     if name == "ewma":
         start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
@@ -164,6 +169,12 @@ def _block(
     previous[name] = process.parameters
     path = process.next_variances(returns)[-count:]
     return [process.mean_ahead(path, horizon) for horizon in horizons]
+
+
+def _regress(name: str, known: Ohlc, horizon: int) -> _Regression | str:
+    if name == "har":
+        return estimate_har(known, horizon)
+    return estimate_trees(known, horizon)
 
 
 def _fitted(fitted: Fit | str) -> Fit:

@@ -1,0 +1,345 @@
+"""Time to expiry, exact to the second, and the clock it is told by.
+
+A volatility means nothing without its clock. By the calendar clock (ACT/365) a second is a second; by
+the session clock a second of the first half hour weighs twenty times a second of the night, because
+prices move that much more in it. Short-dated implied volatilities differ widely between the two, so the
+clock is stored beside the vol (:class:`ClockedVol`) and conversions name both.
+
+Weights of the session clock, in variances of one regular session (open to close)
+----------------------------------------------------------------------------------
+Measured on SPY, 5,849 sessions from 1998-01-02 to 2021-03-31, each square over the mean squared
+open-to-close return of the 43 sessions around it, standard errors in brackets. Nights before SPY's
+quarterly ex-dates are left out. QQQ (3,964 sessions) in the second column.
+
+=======================================  ============  ============
+close to open over                       SPY           QQQ
+=======================================  ============  ============
+a night                                  0.461 (.018)  0.460 (.022)
+a plain weekend                          0.647 (.063)  0.550 (.075)
+a break with a holiday in it             0.759 (.114)  0.689 (.142)
+a half day's session (29 of them)        0.466
+=======================================  ============  ============
+
+A weekend is three nights long and weighs as one and a half. Shares of a regular session by hour, SPY
+hourly bars 1998 to 2021 (standard error .002 to .007): 9:30 to 10:00 .138, then by the hour .204, .130,
+.089, .094, .148, .198. FOMC statements at 14:00 (56 scheduled ones, March 2013 to 2019, January 2013
+included): the session's variance is 1.75 (.24) against 0.95 on other days, 0.83 more in the first hour
+after it, 0.22 more in the second, less before it; 0.80 more in all, split here in that proportion.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import date, timedelta
+from functools import lru_cache
+from itertools import pairwise
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.events_calendar import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
+from scalpdesk.instruments.sessions import (
+    Session,
+    expiry_instant_ns,
+    from_ns,
+    new_york_ns,
+    sessions_between,
+)
+
+NS_PER_SECOND = 1_000_000_000
+SECONDS_PER_YEAR = 365 * 86_400
+"""Of the calendar clock: ACT/365 fixed."""
+
+FIRST_YEAR, LAST_YEAR = 1996, 2029
+"""Years for which the exchange calendar knows every session and the breaks around them."""
+
+_HOUR_NS = 3_600 * NS_PER_SECOND
+_BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
+"""9:30 to 10:00, then whole hours to 16:00."""
+
+
+class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
+    """Variance of each part of the week, in variances of one regular session.
+
+    Parameters
+    ----------
+    night, weekend, holiday
+        From a close to the next open: on neighbouring days, from Friday to Monday, over anything else.
+    half_day
+        A session that ends early.
+    profile
+        Shares of a regular session: the half hour from the open, then six hours. They sum to 1.
+    announcement
+        Added in the first and in the second hour after each announcement.
+    year
+        In an average year; what makes one year of the clock.
+    """
+
+    night: float = 0.46
+    weekend: float = 0.65
+    holiday: float = 0.76
+    half_day: float = 0.47
+    profile: tuple[float, ...] = (0.138, 0.204, 0.130, 0.089, 0.094, 0.148, 0.197)
+    announcement: tuple[float, float] = (0.63, 0.17)
+    year: float = 252 + 197 * 0.46 + 46 * 0.65 + 9 * 0.76 + 8 * 0.80
+
+    def __post_init__(self) -> None:
+        parts = (self.night, self.weekend, self.holiday, self.half_day, self.year, *self.profile)
+        if not all(math.isfinite(part) and part > 0.0 for part in parts):
+            raise ArgumentError("a weight is a finite number above zero", where="weights", value=parts)
+        if not all(math.isfinite(part) and part >= 0.0 for part in self.announcement):
+            raise ArgumentError(
+                "an announcement adds zero or more", where="announcement", value=self.announcement
+            )
+        if len(self.profile) != len(_BUCKETS_NS) or abs(math.fsum(self.profile) - 1.0) > 1e-9:
+            raise ArgumentError(
+                f"the profile has {len(_BUCKETS_NS)} shares that sum to 1",
+                where="profile",
+                value=self.profile,
+            )
+
+
+class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
+    """How a span between two instants becomes years of variance.
+
+    Parameters
+    ----------
+    name
+        What is stored beside a volatility.
+    weights
+        Of the US session; None for the calendar clock.
+    announcements_ns
+        Scheduled announcements, UTC nanoseconds; each adds ``weights.announcement``.
+
+    Notes
+    -----
+    Years are additive over neighbouring spans, grow strictly with the span, and are never NaN.
+    """
+
+    name: str
+    weights: SessionWeights | None = None
+    announcements_ns: tuple[int, ...] = ()
+
+    def years(self, start_ns: int, end_ns: int) -> float:
+        """Years of variance from one instant to another; negative when the second is the earlier.
+
+        Parameters
+        ----------
+        start_ns, end_ns
+            UTC nanoseconds.
+
+        Raises
+        ------
+        ArgumentError
+            When the session clock is asked about years its exchange calendar does not hold.
+        """
+        if self.weights is None:
+            return (end_ns - start_ns) / NS_PER_SECOND / SECONDS_PER_YEAR
+        if end_ns < start_ns:
+            return -self.years(end_ns, start_ns)
+        first, last = _year_of(start_ns), _year_of(end_ns)
+        one, other = _weigh_year(self, first), _weigh_year(self, last)
+        here, there = one.place(start_ns), other.place(end_ns)
+        if first == last and here == there:
+            return one.rates[here] * (end_ns - start_ns) / self.weights.year
+        rest = one.rates[here] * (one.breaks[here + 1] - start_ns)
+        head = other.rates[there] * (end_ns - other.breaks[there])
+        if first == last:
+            between = one.sums[there] - one.sums[here + 1]
+        else:
+            whole = (_weigh_year(self, year).sums[-1] for year in range(first + 1, last))
+            between = one.sums[-1] - one.sums[here + 1] + math.fsum(whole) + other.sums[there]
+        return (rest + between + head) / self.weights.year
+
+
+class _YearTable(msgspec.Struct, frozen=True):
+    """A year cut into spans of constant rate, in session variances per nanosecond."""
+
+    breaks: tuple[int, ...]
+    rates: tuple[float, ...]
+    sums: tuple[float, ...]
+
+    def place(self, ts_ns: int) -> int:
+        return min(bisect_right(self.breaks, ts_ns) - 1, len(self.rates) - 1)
+
+
+def _year_of(ts_ns: int) -> int:
+    year = from_ns(ts_ns).year
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ArgumentError(
+            f"the session clock knows the years {FIRST_YEAR} to {LAST_YEAR}",
+            where="ts_ns",
+            value=from_ns(ts_ns).isoformat(),
+            fix="use the calendar clock",
+        )
+    return year
+
+
+@lru_cache(maxsize=128)
+def _weigh_year(clock: VarianceClock, year: int) -> _YearTable:
+    weights = clock.weights
+    assert weights is not None
+    spans = list(_spans(weights, sessions_between(date(year - 1, 12, 15), date(year + 1, 1, 15))))
+    start, end = (_new_year_ns(year), _new_year_ns(year + 1))
+    extra = [
+        (at + hour * _HOUR_NS, at + (hour + 1) * _HOUR_NS, added / _HOUR_NS)
+        for at in clock.announcements_ns
+        for hour, added in enumerate(weights.announcement)
+    ]
+    edges = {start, end, *(edge for span in spans for edge in span[:2])}
+    edges.update(edge for span in extra for edge in span[:2])
+    breaks = tuple(sorted(edge for edge in edges if start <= edge <= end))
+    begins = [span[0] for span in spans]
+    rates = tuple(
+        spans[bisect_right(begins, at) - 1][2] + math.fsum(r for s, e, r in extra if s <= at < e)
+        for at in breaks[:-1]
+    )
+    sums = [0.0]
+    for rate, (begin, finish) in zip(rates, pairwise(breaks), strict=True):
+        sums.append(sums[-1] + rate * (finish - begin))
+    return _YearTable(breaks, rates, tuple(sums))
+
+
+def _new_year_ns(year: int) -> int:
+    from_epoch = date(year, 1, 1) - date(1970, 1, 1)
+    return from_epoch // timedelta(days=1) * 86_400 * NS_PER_SECOND
+
+
+def _spans(weights: SessionWeights, sessions: tuple[Session, ...]) -> Iterator[tuple[int, int, float]]:
+    """Start, end and rate of every part of every session and of every break between two."""
+    for session, following in pairwise(sessions):
+        yield from _session_spans(weights, session)
+        gap = following.open_ns - session.close_ns
+        yield session.close_ns, following.open_ns, _break_weight(weights, session, following) / gap
+
+
+def _session_spans(weights: SessionWeights, session: Session) -> Iterator[tuple[int, int, float]]:
+    pieces: list[tuple[int, int, float]] = []
+    begin = session.open_ns
+    for length, share in zip(_BUCKETS_NS, weights.profile, strict=True):
+        end = min(begin + length, session.close_ns)
+        if end > begin:
+            pieces.append((begin, end, share / length))
+            begin = end
+    if session.is_half_day:
+        scale = weights.half_day / math.fsum(rate * (e - s) for s, e, rate in pieces)
+        pieces = [(s, e, rate * scale) for s, e, rate in pieces]
+    yield from pieces
+
+
+def _break_weight(weights: SessionWeights, session: Session, following: Session) -> float:
+    days = (following.day - session.day).days
+    if days == 1:
+        return weights.night
+    return weights.weekend if days == 3 and session.day.weekday() == 4 else weights.holiday
+
+
+CALENDAR = VarianceClock("calendar-365")
+"""Every second weighs the same; a year is 365 days. What quoted implied volatilities mean here."""
+
+US_SESSIONS = VarianceClock(
+    "us-sessions",
+    SessionWeights(),
+    tuple(sorted(new_york_ns(day, FOMC_STATEMENT_TIME) for day in FOMC_STATEMENT_DAYS)),
+)
+"""Sessions, nights, weekends, holidays and the FOMC statements that the events calendar knows (2024 on)."""
+
+CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS)}
+
+
+class ClockedVol(msgspec.Struct, frozen=True):
+    """A volatility with the clock it is told by.
+
+    Parameters
+    ----------
+    vol
+        Per root year of that clock, zero or more.
+    clock
+        Name of the clock, as in :data:`CLOCKS`.
+    """
+
+    vol: float
+    clock: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.vol) and self.vol >= 0.0):
+            raise ArgumentError(
+                "a volatility must be a finite number, zero or more", where="vol", value=self.vol
+            )
+
+    def total_variance(self, start_ns: int, end_ns: int) -> float:
+        """Variance of the log price from one instant to another: ``vol² · years``."""
+        return self.vol**2 * clock_named(self.clock).years(start_ns, end_ns)
+
+    def told_by(self, clock: VarianceClock, start_ns: int, end_ns: int) -> "ClockedVol":
+        """Return the volatility by another clock with the same total variance over a span.
+
+        Raises
+        ------
+        ArgumentError
+            When the span is not above zero.
+        """
+        return ClockedVol(convert_vol(self.vol, clock_named(self.clock), clock, start_ns, end_ns), clock.name)
+
+
+def clock_named(name: str) -> VarianceClock:
+    """Return one of the desk's clocks.
+
+    Raises
+    ------
+    ArgumentError
+        When there is none of this name.
+    """
+    if name not in CLOCKS:
+        raise ArgumentError(
+            "there is no clock of this name", where="clock", value=name, fix=f"use {' or '.join(CLOCKS)}"
+        )
+    return CLOCKS[name]
+
+
+def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int, end_ns: int) -> float:
+    """Volatility by the clock ``to`` that has the same total variance over a span as ``vol`` by ``by``.
+
+    Parameters
+    ----------
+    vol
+        Per root year of ``by``, zero or more.
+    start_ns, end_ns
+        UTC nanoseconds: now and the expiry instant.
+
+    Raises
+    ------
+    ArgumentError
+        When the volatility is not a finite number of zero or more, or the span not above zero.
+    """
+    if not (math.isfinite(vol) and vol >= 0.0):
+        raise ArgumentError("a volatility must be a finite number, zero or more", where="vol", value=vol)
+    if end_ns <= start_ns:
+        raise ArgumentError(
+            "a volatility is converted over a span of time",
+            where="start_ns, end_ns",
+            value=(start_ns, end_ns),
+        )
+    return vol * math.sqrt(by.years(start_ns, end_ns) / to.years(start_ns, end_ns))
+
+
+def seconds_to_expiry(contract: OptionContract, now_ns: int) -> float:
+    """Seconds until the payoff is fixed; zero at and after that instant.
+
+    The instant is that of :func:`scalpdesk.instruments.sessions.expiry_instant_ns`: the close of the
+    expiry session, 13:00 New York on a half day, the open for AM settlement.
+    """
+    return max(expiry_instant_ns(contract) - now_ns, 0) / NS_PER_SECOND
+
+
+def years_to_expiry(contract: OptionContract, now_ns: int, clock: VarianceClock = CALENDAR) -> float:
+    """Years of a clock until the payoff is fixed; zero at and after that instant.
+
+    Raises
+    ------
+    ArgumentError
+        As :meth:`VarianceClock.years`.
+    """
+    expiry_ns = expiry_instant_ns(contract)
+    return clock.years(now_ns, expiry_ns) if expiry_ns > now_ns else 0.0

@@ -1,0 +1,161 @@
+import math
+from datetime import date, time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.volatility.variance_time import (
+    CALENDAR,
+    NS_PER_SECOND,
+    US_SESSIONS,
+    ClockedVol,
+    SessionWeights,
+    VarianceClock,
+    convert_vol,
+    seconds_to_expiry,
+    years_to_expiry,
+)
+
+WEIGHTS = US_SESSIONS.weights
+QUIET = VarianceClock("quiet", WEIGHTS)
+INSTANTS = st.integers(new_york_ns(date(2024, 1, 1), time(0)), new_york_ns(date(2027, 12, 31), time(12)))
+CLOCK = st.sampled_from([CALENDAR, US_SESSIONS, QUIET])
+
+
+def at(day, clock_time):
+    return new_york_ns(date.fromisoformat(day), time.fromisoformat(clock_time))
+
+
+def sessions_of(start, end, clock=US_SESSIONS):
+    """Variance between two New York wall times, in regular sessions."""
+    return clock.years(at(*start.split()), at(*end.split())) * WEIGHTS.year
+
+
+@given(CLOCK, INSTANTS, INSTANTS, INSTANTS)
+def test_years_add_up_over_neighbouring_spans(clock, a, b, c):
+    whole = clock.years(a, c)
+    assert clock.years(a, b) + clock.years(b, c) == pytest.approx(whole, abs=1e-13)
+
+
+@given(CLOCK, INSTANTS, st.integers(1, 86_400))
+def test_years_grow_with_every_second_and_are_never_nan(clock, start, seconds):
+    end = start + seconds * NS_PER_SECOND
+    years = clock.years(start, end)
+    assert math.isfinite(years)
+    assert years > 0.0
+    assert clock.years(start, end + NS_PER_SECOND) > years
+    assert clock.years(start - NS_PER_SECOND, end) > years
+    assert clock.years(end, start) == -years
+
+
+@given(CLOCK, CLOCK, INSTANTS, st.integers(1, 10**8), st.floats(0.0, 5.0))
+def test_a_vol_told_by_another_clock_has_the_same_variance_and_comes_back(one, other, start, seconds, vol):
+    end = start + seconds * NS_PER_SECOND
+    if end > at("2029-06-01", "12:00"):
+        end = start + NS_PER_SECOND
+    there = convert_vol(vol, one, other, start, end)
+    assert there**2 * other.years(start, end) == pytest.approx(vol**2 * one.years(start, end), rel=1e-9)
+    assert convert_vol(there, other, one, start, end) == pytest.approx(vol, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "weight"),
+    [
+        ("2025-03-04 09:30", "2025-03-04 16:00", 1.0),
+        ("2025-03-04 09:30", "2025-03-04 10:00", WEIGHTS.profile[0]),
+        ("2025-03-04 15:00", "2025-03-04 16:00", WEIGHTS.profile[6]),
+        ("2025-03-04 16:00", "2025-03-05 09:30", WEIGHTS.night),
+        ("2025-03-07 16:00", "2025-03-10 09:30", WEIGHTS.weekend),  # the clocks change on that Sunday
+        ("2025-07-03 13:00", "2025-07-07 09:30", WEIGHTS.holiday),
+        ("2025-01-08 16:00", "2025-01-10 09:30", WEIGHTS.holiday),  # a day of mourning
+        ("2025-12-24 09:30", "2025-12-24 13:00", WEIGHTS.half_day),
+        ("2025-12-31 16:00", "2026-01-02 09:30", WEIGHTS.holiday),  # over the end of a year
+        ("2025-06-18 09:30", "2025-06-18 16:00", 1.0 + sum(WEIGHTS.announcement)),
+        ("2025-06-18 14:00", "2025-06-18 15:00", WEIGHTS.profile[5] + WEIGHTS.announcement[0]),
+        ("2025-06-18 09:30", "2025-06-18 14:00", sum(WEIGHTS.profile[:5])),
+    ],
+)
+def test_each_part_of_the_week_has_its_weight(start, end, weight):
+    assert sessions_of(start, end) == pytest.approx(weight, rel=1e-12)
+
+
+def test_a_clock_without_announcements_skips_them():
+    assert sessions_of("2025-06-18 09:30", "2025-06-18 16:00", QUIET) == pytest.approx(1.0)
+
+
+def test_an_average_year_is_about_one_by_the_session_clock():
+    span = US_SESSIONS.years(at("2024-01-02", "09:30"), at("2028-01-03", "09:30"))
+    assert span / 4 == pytest.approx(1.0, abs=0.015)
+
+
+def test_the_calendar_clock_is_act_365():
+    assert CALENDAR.years(0, 365 * 86_400 * NS_PER_SECOND) == 1.0
+    assert CALENDAR.years(0, NS_PER_SECOND) == 1.0 / 31_536_000
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expires"),
+    [
+        ("SPY250304C00500000", "2025-03-04 16:00"),
+        ("SPY251224C00500000", "2025-12-24 13:00"),
+        ("SPX250321C05000000", "2025-03-21 09:30"),
+        ("SPXW250321C05000000", "2025-03-21 16:00"),
+    ],
+)
+def test_seconds_run_to_the_exact_expiry_instant_and_end_at_zero(symbol, expires):
+    contract, expiry = us_option(symbol), at(*expires.split())
+    second = NS_PER_SECOND
+    assert seconds_to_expiry(contract, expiry - 61 * second) == 61.0
+    assert seconds_to_expiry(contract, expiry - 1) == 1e-9
+    assert seconds_to_expiry(contract, expiry) == seconds_to_expiry(contract, expiry + second) == 0.0
+    for clock in (CALENDAR, US_SESSIONS):
+        left = [years_to_expiry(contract, expiry - s * second, clock) for s in (3600, 60, 2, 1, 0, -1)]
+        assert left == sorted(left, reverse=True)
+        assert left[3] > 0.0 == left[4] == left[5]
+        assert left[1] == clock.years(expiry - 60 * second, expiry)
+
+
+def test_the_session_clock_makes_the_last_hour_of_the_day_dearer():
+    """20 % by the session clock over the last hour is a much higher vol by the calendar clock."""
+    start, end = at("2025-03-04", "15:00"), at("2025-03-04", "16:00")
+    told = ClockedVol(0.20, US_SESSIONS.name).told_by(CALENDAR, start, end)
+    assert told.clock == "calendar-365"
+    expected = 0.20 * math.sqrt(WEIGHTS.profile[6] / WEIGHTS.year * 365 * 24)
+    assert told.vol == pytest.approx(expected, rel=1e-12)
+    assert told.total_variance(start, end) == pytest.approx(0.04 * WEIGHTS.profile[6] / WEIGHTS.year)
+
+
+def test_years_before_and_behind_the_exchange_calendar_are_refused():
+    with pytest.raises(ArgumentError, match="1996 to 2029"):
+        US_SESSIONS.years(at("2029-01-01", "12:00"), at("2031-01-01", "12:00"))
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"night": 0.0},
+        {"weekend": -1.0},
+        {"year": math.nan},
+        {"announcement": (-0.1, 0.0)},
+        {"profile": (1.0,)},
+        {"profile": (0.2,) * 7},
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights):
+    with pytest.raises(ArgumentError):
+        SessionWeights(**weights)
+
+
+def test_a_vol_that_cannot_be_and_an_empty_span_are_refused():
+    with pytest.raises(ArgumentError):
+        ClockedVol(-0.1, CALENDAR.name)
+    with pytest.raises(ArgumentError, match="no clock"):
+        ClockedVol(0.1, "calender").total_variance(0, 1)
+    with pytest.raises(ArgumentError, match="span"):
+        convert_vol(0.2, CALENDAR, US_SESSIONS, 5, 5)
+    with pytest.raises(ArgumentError, match="finite"):
+        convert_vol(math.nan, CALENDAR, US_SESSIONS, 0, 5)
