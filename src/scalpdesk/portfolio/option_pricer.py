@@ -2,8 +2,7 @@
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.portfolio.delta_engine import UnitGreeks
-from scalpdesk.pricing.implied import implied_vol_scalar
-from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 
 class ContractPricer:
