@@ -6,9 +6,10 @@ from datetime import date, datetime, time
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import years_between
+from scalpdesk.core.units import NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.chain import options_in_order
@@ -21,6 +22,8 @@ from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_c
 Floats = NDArray[np.float64]
 
 EX_DIVIDEND_TIME = time(9, 30)
+STANDING_AFTER_SECONDS = 300.0
+"""A quote that has stood longer than this is taken to stand by choice, at today's share price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class ExpiryQuotes:
     is_call: NDArray[np.bool_]
     bid: Floats
     ask: Floats
+    spot: Floats
+    """Underlying when each quote was made: a quote of a moment ago answers to the share of a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,19 @@ class ChainSurface:
     surface: VolSurface
 
 
-def chain_quotes_at(tape: MarketTape, now_ns: int) -> ChainQuotes:
+def chain_quotes_at(
+    tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None
+) -> ChainQuotes:
     """Return every live option's last quote known by ``now_ns``, by expiry.
+
+    Parameters
+    ----------
+    tape
+        Market with the quotes.
+    now_ns
+        UTC nanoseconds.
+    max_age_seconds
+        Leave older quotes out; None keeps all.
 
     Raises
     ------
@@ -83,23 +99,34 @@ def chain_quotes_at(tape: MarketTape, now_ns: int) -> ChainQuotes:
     until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
     numbers, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
     row_of = dict(zip(numbers.tolist(), (until - 1 - from_end).tolist(), strict=True))
-    spot_row = row_of.get(int(tape.instruments.id_of(tape.underlying)))
-    if spot_row is None:
+    spot_rows = np.flatnonzero(
+        (tape.quotes.instrument_id[:until] == tape.instruments.id_of(tape.underlying))
+        & np.isfinite(tape.quotes.bid[:until] + tape.quotes.ask[:until])
+    )
+    if not len(spot_rows):
         raise DataError(
             f"{tape.underlying} was not quoted yet at this time",
             where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
             fix="choose a later --time",
         )
+    spots = 0.5 * (tape.quotes.bid[spot_rows] + tape.quotes.ask[spot_rows])
+    spot_ts = tape.quotes.ts_ns[spot_rows]
+    spot = float(spots[-1])
     groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
+    oldest_ns = 0 if max_age_seconds is None else now_ns - round(max_age_seconds * NANOS_PER_SECOND)
     for number, contract in options_in_order(tape.instruments, _option_underlying(tape)):
-        if number in row_of and expiry_instant_ns(contract) > now_ns:
+        row = row_of.get(number)
+        if row is not None and tape.quotes.ts_ns[row] >= oldest_ns and expiry_instant_ns(contract) > now_ns:
             groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append(
-                (contract, row_of[number])
+                (contract, row)
             )
     expiries = []
     for label, members in groups.items():
         rows = np.array([row for _, row in members])
         first = members[0][0]
+        made_ns = tape.quotes.ts_ns[rows]
+        then = spots[np.maximum(np.searchsorted(spot_ts, made_ns, side="right") - 1, 0)]
+        recent = now_ns - made_ns <= round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
         expiries.append(
             ExpiryQuotes(
                 label,
@@ -109,10 +136,10 @@ def chain_quotes_at(tape: MarketTape, now_ns: int) -> ChainQuotes:
                 np.array([contract.is_call for contract, _ in members]),
                 tape.quotes.bid[rows],
                 tape.quotes.ask[rows],
+                np.where(recent, then, spot),
             )
         )
     expiries.sort(key=lambda entry: entry.years)
-    spot = 0.5 * float(tape.quotes.bid[spot_row] + tape.quotes.ask[spot_row])
     return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))
 
 
@@ -178,12 +205,17 @@ def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Divide
     calls, puts = np.flatnonzero(entry.is_call), np.flatnonzero(~entry.is_call)
     strikes, at_call, at_put = np.intersect1d(entry.strike[calls], entry.strike[puts], return_indices=True)
     c, p = calls[at_call], puts[at_put]
+    # both legs of a pair are carried to this moment's spot at their deltas, from the cheapest straddle
+    straddle = 0.5 * (entry.bid[c] + entry.ask[c] + entry.bid[p] + entry.ask[p])
+    deviation = 1.25 * float(np.nanmin(straddle, initial=np.inf))
+    delta = ndtr((spot - strikes) / max(deviation, 1e-6 * spot))
+    call_move, put_move = delta * (spot - entry.spot[c]), (delta - 1.0) * (spot - entry.spot[p])
     return implied_forward(
         strikes,
-        entry.bid[c],
-        entry.ask[c],
-        entry.bid[p],
-        entry.ask[p],
+        np.maximum(entry.bid[c] + call_move, 0.0),
+        entry.ask[c] + call_move,
+        np.maximum(entry.bid[p] + put_move, 0.0),
+        entry.ask[p] + put_move,
         spot=spot,
         years=entry.years,
         rate=rate,
@@ -207,7 +239,7 @@ def _smile_quotes(
     strike, is_call = entry.strike[chosen], entry.is_call[chosen]
     implied = implied_vol(
         np.stack((entry.bid[chosen], entry.ask[chosen])),
-        spot,
+        entry.spot[None, chosen],
         strike[None, :],
         entry.years,
         is_call[None, :],
@@ -216,4 +248,5 @@ def _smile_quotes(
         dividends=dividends,
         style=entry.style,
     )
-    return SmileQuotes(entry.label, entry.years, found.forward, strike, implied.vol[0], implied.vol[1])
+    k = np.log(strike / found.forward * (spot / entry.spot[chosen]))
+    return SmileQuotes(entry.label, entry.years, found.forward, strike, implied.vol[0], implied.vol[1], k)

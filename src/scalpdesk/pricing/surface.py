@@ -6,7 +6,7 @@ with its own weights for sessions, nights and announcements. The clock's name is
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -18,9 +18,9 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.svi import (
     FULL_PARAMETERS,
     ArbitrageCheck,
+    SmileFit,
     SviSmile,
     check_arbitrage,
-    fit_smile,
     flat_smile,
 )
 
@@ -61,6 +61,13 @@ class SmileQuotes:
     strike: Floats
     bid_vol: Floats
     ask_vol: Floats
+    log_moneyness: Floats | None = None
+    """ln(K/F) with the forward as it stood when each quote was made; None where all are of this moment."""
+
+    @property
+    def k(self) -> Floats:
+        """ln(K/F) of every quote."""
+        return np.log(self.strike / self.forward) if self.log_moneyness is None else self.log_moneyness
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,89 +265,93 @@ def fit_surface(
     ArgumentError
         When the arrays of an expiry differ in length or two expiries share a label.
     """
-    known = {} if previous is None else {expiry.label: expiry.smile for expiry in previous.expiries}
+    known = {} if previous is None else {expiry.label: expiry for expiry in previous.fitted}
     if len({entry.label for entry in quotes}) != len(quotes):
         raise ArgumentError("two expiries share a label", where="quotes")
+    ordered = sorted(quotes, key=lambda one: one.years)
+    drafts = [_draft(entry, known.get(entry.label)) for entry in ordered]
     fitted: list[SurfaceExpiry] = []
     before: SviSmile | None = None
-    for entry in sorted(quotes, key=lambda one: one.years):
-        expiry = _fit_expiry(entry, known.get(entry.label), before, clock)
+    for number, draft in enumerate(drafts):
+        after = next((later.smile for later in drafts[number + 1 :] if later.smile is not None), None)
+        expiry = _finished(draft, before, after, clock)
         before = expiry.smile or before
         fitted.append(expiry)
     return VolSurface(spot, tuple(fitted), clock, clock_name)
 
 
-def _fit_expiry(
-    quotes: SmileQuotes, start: SviSmile | None, before: SviSmile | None, clock: Clock
-) -> SurfaceExpiry:
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An expiry fitted by itself: the free smile, or why there is none."""
+
+    quotes: SmileQuotes
+    used: NDArray[np.bool_]
+    smile: SviSmile | None
+    verdict: Verdict
+    last: SurfaceExpiry | None
+
+    @property
+    def fit(self) -> SmileFit:
+        q = self.quotes
+        return SmileFit(q.k[self.used], q.bid_vol[self.used], q.ask_vol[self.used], q.years)
+
+
+def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
     low, high, strike = quotes.bid_vol, quotes.ask_vol, quotes.strike
-    if not low.shape == high.shape == strike.shape or strike.ndim != 1:
+    if not low.shape == high.shape == strike.shape == quotes.k.shape or strike.ndim != 1:
         raise ArgumentError(
-            "strike, bid_vol and ask_vol of an expiry have one length",
+            "strike, bid_vol, ask_vol and log_moneyness of an expiry have one length",
             where=f"quotes of {quotes.label}",
-            value=(strike.shape, low.shape, high.shape),
+            value=(strike.shape, low.shape, high.shape, quotes.k.shape),
         )
-    nothing = np.zeros(len(strike), dtype=np.bool_)
-    unknown = np.full(len(strike), np.nan)
-
-    def empty(verdict: Verdict) -> SurfaceExpiry:
-        return SurfaceExpiry(
-            quotes.label,
-            quotes.years,
-            clock(max(quotes.years, 0.0)),
-            quotes.forward,
-            None,
-            verdict,
-            strike,
-            unknown,
-            nothing,
-            nothing,
-        )
-
-    if not quotes.years > 0.0:
-        return empty(Verdict.EXPIRED)
-    if not quotes.forward > 0.0:
-        return empty(Verdict.NO_FORWARD)
     # a quote that says nothing of the volatility (comparison with NaN is false) drops out here
-    used = (low > 0.0) & (high >= low) & np.isfinite(high)
+    used = (low > 0.0) & (high >= low) & np.isfinite(high) & np.isfinite(quotes.k)
     count = int(np.count_nonzero(used))
-    if count == 0:
-        return empty(Verdict.TOO_FEW_QUOTES)
-    k = np.log(strike / quotes.forward)
-    smile, found, left = _fit(k[used], low[used], high[used], quotes.years, start, before)
-    vol = np.sqrt(smile.total_variance(k) / quotes.years)
-    if not left.is_free:
-        verdict = Verdict.ARBITRAGE_LEFT
-    elif not found.is_free:
-        verdict = Verdict.ARBITRAGE_REPAIRED
+    if not quotes.years > 0.0 or not quotes.forward > 0.0 or count == 0:
+        verdict = Verdict.TOO_FEW_QUOTES if quotes.forward > 0.0 else Verdict.NO_FORWARD
+        verdict = verdict if quotes.years > 0.0 else Verdict.EXPIRED
+        return _Draft(quotes, np.zeros(len(strike), dtype=np.bool_), None, verdict, last)
+    verdict = Verdict.OK if count >= FULL_PARAMETERS else Verdict.FEW_QUOTES
+    draft = _Draft(quotes, used, None, verdict, last)
+    if count == 1:
+        smile = flat_smile(0.5 * float(low[used][0] + high[used][0]), quotes.years)
+    elif last is not None and last.smile is not None and not last.found.is_free:
+        # the repaired smile of a moment ago is nearer to the next repaired one than any free fit
+        smile = last.smile
     else:
-        verdict = Verdict.OK if count >= FULL_PARAMETERS else Verdict.FEW_QUOTES
+        smile = draft.fit.free(None if last is None else last.smile)
+    return replace(draft, smile=smile)
+
+
+def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, clock: Clock) -> SurfaceExpiry:
+    quotes, used, smile, verdict = draft.quotes, draft.used, draft.smile, draft.verdict
+    low, high = quotes.bid_vol, quotes.ask_vol
+    residual, inside = np.full(len(used), np.nan), np.zeros(len(used), dtype=np.bool_)
+    found = left = NO_ARBITRAGE
+    if smile is not None:
+        fit = draft.fit
+        repaired_before = draft.last is not None and not draft.last.found.is_free
+        found = check_arbitrage(smile, fit.theta, before, fit.reach)
+        if draft.last is not None and repaired_before:
+            found = draft.last.found
+        left = found
+        if not found.is_free:
+            smile, left = fit.without_arbitrage(smile, before, after)
+            verdict = Verdict.ARBITRAGE_REPAIRED if left.is_free else Verdict.ARBITRAGE_LEFT
+        vol = np.sqrt(smile.total_variance(quotes.k) / quotes.years)
+        residual = np.where(used, vol - 0.5 * (low + high), np.nan)
+        inside = used & (vol >= low) & (vol <= high)
     return SurfaceExpiry(
         quotes.label,
         quotes.years,
-        clock(quotes.years),
+        clock(max(quotes.years, 0.0)),
         quotes.forward,
         smile,
         verdict,
-        strike,
-        np.where(used, vol - 0.5 * (low + high), np.nan),
-        used & (vol >= low) & (vol <= high),
+        quotes.strike,
+        residual,
+        inside,
         used,
         found,
         left,
     )
-
-
-def _fit(
-    k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None, before: SviSmile | None
-) -> tuple[SviSmile, ArbitrageCheck, ArbitrageCheck]:
-    if len(k) >= 2:
-        return fit_smile(k, low, high, years, start=start, before=before)
-    smile = flat_smile(0.5 * float(low[0] + high[0]), years)
-    found = check_arbitrage(smile, float(smile.total_variance(0.0)), before)
-    if before is None or found.is_free:
-        return smile, found, found
-    # a flat smile under the wings of a shorter one: take the shape of the shorter one
-    short = float(smile.total_variance(0.0) - before.total_variance(0.0))
-    lifted = before.lifted(max(short, 0.0))
-    return lifted, found, check_arbitrage(lifted, float(lifted.total_variance(0.0)), before)

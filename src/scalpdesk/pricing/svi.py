@@ -29,9 +29,14 @@ SMALLEST_HALF_WIDTH = 2e-4
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
 )
+_COARSE = np.concatenate((np.linspace(-12.0, -5.0, 8), np.linspace(-4.0, 4.0, 25), np.linspace(5.0, 12.0, 8)))
 _FAR = np.array([-200.0, -60.0, -25.0, 25.0, 60.0, 200.0])
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
-_UPPER = np.array([4.0, 9.0, 3.8, 12.0, 3.5])
+_UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
+_FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
+"""Half-spreads per unit of each parameter away from 0: decides only where the quotes do not, on the wings."""
+_CEILING = 3.0
+"""Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
 _MARGIN = 1e-4
 """What is asked beyond zero of g, and of the growth of variance, relative: a check is not a knife edge."""
@@ -122,16 +127,9 @@ def check_arbitrage(
     return ArbitrageCheck(butterfly, max(0.0, fall))
 
 
-def fit_smile(
-    k: Floats,
-    low_vol: Floats,
-    high_vol: Floats,
-    years: float,
-    *,
-    start: SviSmile | None = None,
-    before: SviSmile | None = None,
-) -> tuple[SviSmile, ArbitrageCheck, ArbitrageCheck]:
-    """Fit one smile between bid and ask volatilities.
+@dataclass(frozen=True, slots=True)
+class SmileFit:
+    """The fit of one expiry, free or held free of arbitrage: one object, so that both see the same quotes.
 
     Parameters
     ----------
@@ -142,50 +140,79 @@ def fit_smile(
         one over its half-width (what vega over spread is to first order).
     years
         Time that turns these volatilities into total variance.
-    start
-        The last fit: Levenberg–Marquardt starts there, and the search on the grid is passed over.
-    before
-        Smile of the next shorter expiry; the fit may not fall below it.
-
-    Returns
-    -------
-    smile, found, left
-        The fit; the arbitrage that the free fit had; what is left after the repair.
     """
-    mid = 0.5 * (low_vol + high_vol)
-    theta = _money_variance(k, mid, years)
-    scale = np.sqrt(theta)
-    x, root = k / scale, mid * np.sqrt(years) / scale
-    half = np.maximum(0.5 * (high_vol - low_vol) * np.sqrt(years) / scale, SMALLEST_HALF_WIDTH * root)
-    reach = float(np.max(np.abs(k)))
-    normal_before = None if before is None else before.scaled(1.0 / theta)
-    free = len(k) >= FULL_PARAMETERS
-    problem = _Problem(x, root, half, theta, normal_before, reach / scale, free)
-    first = problem.first_guess(None if start is None else start.scaled(1.0 / theta))
-    vector = _levenberg_marquardt(problem.residuals(0.0), first, problem.lower, problem.upper)
-    smile = problem.smile(vector).scaled(theta)
-    found = check_arbitrage(smile, theta, before, reach)
-    left = found
-    for weight in (30.0, 300.0, 3000.0):
-        if left.is_free:
-            break
-        vector = _levenberg_marquardt(problem.residuals(weight), vector, problem.lower, problem.upper)
-        smile = problem.smile(vector).scaled(theta)
-        left = check_arbitrage(smile, theta, before, reach)
-    if not left.is_free:
-        smile, left = _forced(smile, theta, before, reach)
-    return smile, found, left
+
+    k: Floats
+    low_vol: Floats
+    high_vol: Floats
+    years: float
+
+    @property
+    def theta(self) -> float:
+        """Total variance at the money, by a straight line through the quotes about it."""
+        order = np.argsort(self.k)
+        mid = 0.5 * (self.low_vol + self.high_vol)[order]
+        return float(max(np.interp(0.0, self.k[order], mid) ** 2 * self.years, 1e-14))
+
+    @property
+    def reach(self) -> float:
+        """Largest |k| of a quote."""
+        return float(np.max(np.abs(self.k)))
+
+    def free(self, start: SviSmile | None = None) -> SviSmile:
+        """Return the best fit, whatever arbitrage it has; from ``start``, or from a search without it."""
+        problem = self._problem(None, None)
+        first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
+        vector = _levenberg_marquardt(problem.residuals(0.0), first, problem.lower, problem.upper)
+        return problem.smile(vector).scaled(problem.theta)
+
+    def without_arbitrage(
+        self, start: SviSmile, before: SviSmile | None, after: SviSmile | None = None
+    ) -> tuple[SviSmile, ArbitrageCheck]:
+        """Return the best fit without butterflies that is not below ``before``, and what arbitrage it keeps.
+
+        Parameters
+        ----------
+        start
+            Smile to start from: the free fit, or the last one.
+        before
+            Smile of the next shorter expiry: a hard floor.
+        after
+            Free fit of the next longer expiry: a soft ceiling, so that wings that no quote holds down do
+            not push the next expiry off its own quotes.
+        """
+        theta, reach = self.theta, self.reach
+        problem = self._problem(before, after)
+        vector = problem.first_guess(start.scaled(1.0 / theta))
+        smile, left = start, ArbitrageCheck(np.inf, np.inf)
+        for weight in (100.0, 2000.0):
+            vector = _levenberg_marquardt(problem.residuals(weight), vector, problem.lower, problem.upper)
+            smile = problem.smile(vector).scaled(theta)
+            left = check_arbitrage(smile, theta, before, reach)
+            if left.is_free:
+                return smile, left
+        return _forced(smile, theta, before, reach)
+
+    def _problem(self, before: SviSmile | None, after: SviSmile | None) -> "_Problem":
+        theta = self.theta
+        to_root = np.sqrt(self.years / theta)
+        root = 0.5 * (self.low_vol + self.high_vol) * to_root
+        half = np.maximum(0.5 * (self.high_vol - self.low_vol) * to_root, SMALLEST_HALF_WIDTH * root)
+        return _Problem(
+            self.k / np.sqrt(theta),
+            root,
+            half,
+            theta,
+            None if before is None else before.scaled(1.0 / theta),
+            None if after is None else after.scaled(1.0 / theta),
+            self.reach / float(np.sqrt(theta)),
+            len(self.k) >= FULL_PARAMETERS,
+        )
 
 
 def flat_smile(vol: float, years: float) -> SviSmile:
     """Return the smile of one volatility for every strike."""
     return SviSmile(vol**2 * years, 0.0, 0.0, 0.0, max(vol * float(np.sqrt(years)), 1e-8))
-
-
-def _money_variance(k: Floats, mid: Floats, years: float) -> float:
-    """Total variance at the money by a straight line through the quotes about it."""
-    order = np.argsort(k)
-    return float(max(np.interp(0.0, k[order], mid[order]) ** 2 * years, 1e-14))
 
 
 def _grid(theta: float, reach: float) -> Floats:
@@ -236,6 +263,7 @@ class _Problem:
     half: Floats
     theta: float
     before: SviSmile | None
+    after: SviSmile | None
     reach: float
     full: bool
 
@@ -254,26 +282,26 @@ class _Problem:
         return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
 
     def residuals(self, penalty: float) -> Callable[[Floats], Floats]:
-        """Return the residuals of many vectors at once: half-spreads off the middle, then arbitrage."""
-        grid = np.concatenate((_GRID, _FAR)) * max(1.0, self.reach * 1.1 / 12.0)
+        """Return the residuals of many vectors at once: half-spreads off the middle, prior, arbitrage."""
+        grid = np.concatenate((_COARSE * max(1.0, self.reach * 1.1 / _COARSE[-1]), _FAR))
         earlier = None if self.before is None else self.before.total_variance(grid)
+        later = None if self.after is None else self.after.total_variance(_COARSE)
         limit = WING_SLOPE_LIMIT / np.sqrt(self.theta)
 
         def of(vectors: Floats) -> Floats:
             raw = self.raw(vectors)
             model = np.sqrt(np.maximum(_variance(raw, self.x), 1e-16))
-            parts = [_huber((model - self.root[None, :]) / self.half[None, :])]
-            if not self.full:
-                parts.append(0.05 * (vectors[:, 1:] + 0.4))
+            parts = [_huber((model - self.root) / self.half)]
+            parts.append(_FULL_PRIOR * vectors if self.full else 0.05 * (vectors[:, 1:] + 0.4))
             if penalty > 0.0:
-                g = _butterfly(raw, grid, self.theta)
-                parts.append(penalty * np.minimum(g - _MARGIN, 0.0))
+                parts.append(penalty * np.minimum(_butterfly(raw, grid, self.theta) - _MARGIN, 0.0))
                 steep = raw[:, 1] * (1.0 + np.abs(raw[:, 2])) / limit
                 parts.append(penalty * np.maximum(steep - 0.999, 0.0)[:, None])
-                if earlier is not None:
-                    w = np.maximum(_variance(raw, grid), 1e-16)
-                    growth = np.sqrt(w / earlier[None, :]) - 1.0
-                    parts.append(penalty * np.minimum(growth - _MARGIN, 0.0))
+            if penalty > 0.0 and earlier is not None:
+                growth = np.sqrt(np.maximum(_variance(raw, grid), 1e-16) / earlier) - 1.0
+                parts.append(penalty * np.minimum(growth - _MARGIN, 0.0))
+            if penalty > 0.0 and later is not None:
+                parts.append(_CEILING * np.maximum(_variance(raw, _COARSE) / later - 1.0, 0.0))
             return np.concatenate(parts, axis=1)
 
         return of
