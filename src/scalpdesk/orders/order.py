@@ -1,8 +1,9 @@
 """One order's life as a state machine. The venue's word moves it; a transport error only doubts it."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+
+import msgspec
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import SubmitOrder
@@ -44,8 +45,7 @@ ALLOWED: dict[OrderState, frozenset[OrderState]] = {
 """Edges of the state machine. From a terminal state only an execution (or its bust) leads on."""
 
 
-@dataclass(slots=True)
-class Order:
+class Order(msgspec.Struct):
     """An order as the desk knows it. Quantities are unsigned contracts or shares."""
 
     submitted: SubmitOrder
@@ -56,9 +56,9 @@ class Order:
     venue_order_id: str = ""
     reason: str = ""
     """Why it was rejected, cancelled or doubted."""
-    executions: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    executions: dict[str, tuple[Decimal, Decimal]] = msgspec.field(default_factory=dict)
     """Quantity and price by execution id."""
-    busted: dict[str, Decimal] = field(default_factory=dict)
+    busted: dict[str, Decimal] = msgspec.field(default_factory=dict)
     """Quantity by id of the executions taken back; zero while the execution itself was never seen."""
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""

@@ -14,8 +14,9 @@ far side of the quote (slippage).
 Gamma rent: a long-gamma book earns ½Γ(dS² − S²σ²dt) over what the option market charged for it.
 """
 
-from dataclasses import dataclass, field
 from decimal import Decimal
+
+import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
@@ -48,8 +49,7 @@ _TOLERATED_AMOUNT = 0.05
 """A leg's unexplained part, as a fraction of its terms and in currency, up to which one step is enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaylorTerms:
+class TaylorTerms(msgspec.Struct, frozen=True):
     """The terms of one leg over one interval, in currency (units of the position included)."""
 
     delta: float
@@ -98,8 +98,7 @@ def taylor_terms(
     )
 
 
-@dataclass(slots=True)
-class _Leg:
+class _Leg(msgspec.Struct):
     """One position as it stood at the last mark."""
 
     number: InstrumentId
@@ -108,8 +107,7 @@ class _Leg:
     valuation: Valuation | None
 
 
-@dataclass(slots=True)
-class _Costs:
+class _Costs(msgspec.Struct):
     """What the trades since the last mark have cost, exact and negative."""
 
     spread: Decimal = ZERO
@@ -118,11 +116,10 @@ class _Costs:
     carry: Decimal = ZERO
 
 
-@dataclass(slots=True)
-class _Interval:
+class _Interval(msgspec.Struct):
     """Sums over all legs for one interval."""
 
-    parts: dict[str, float] = field(
+    parts: dict[str, float] = msgspec.field(
         default_factory=lambda: dict.fromkeys(
             ("delta", "gamma", "theta", "vega", "higher_order", "carry"), 0.0
         )

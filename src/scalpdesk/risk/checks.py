@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
@@ -19,8 +20,7 @@ OPENING = frozenset({Purpose.OPEN})
 """Purposes that add risk. A hedge, a close and an unwind lower it and pass most checks."""
 
 
-@dataclass(slots=True)
-class OrderContext:
+class OrderContext(msgspec.Struct):
     """What the checks see of one intent, at one instant."""
 
     intent: OrderIntent
