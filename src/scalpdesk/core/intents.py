@@ -132,5 +132,34 @@ class SetTimer(msgspec.Struct, frozen=True, array_like=True, tag=5):
     due_ns: int
 
 
+class ReplaceOrder(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Another quantity or limit for a working order, in one step at the venue.
+
+    The venue ends the order ``client_order_id`` and opens ``replacement``, whose id is its own; what
+    was filled before stays with the old order. A refused replace leaves the old one working.
+    """
+
+    client_order_id: str
+    replacement: SubmitOrder
+    """The new order; ``quantity`` is what it may still fill."""
+
+
+class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Several option orders that the venue fills together or not at all.
+
+    Each leg is an order of its own to the desk, with its own id, fills and state.
+    """
+
+    client_order_id: str
+    """Name of the whole at the venue; no event carries it."""
+    legs: tuple[SubmitOrder, ...]
+    """Two to four; their own limit prices are not looked at."""
+    net_limit_price: Decimal | None
+    """Currency per unit of one set: paid when above zero, received when below; None at the market."""
+    time_in_force: TimeInForce = TimeInForce.DAY
+
+
 Command = SubmitOrder | CancelOrder
-Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer
+VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
+"""What a gateway to a venue carries; the synchronous simulation takes a :data:`Command`."""
+Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder

@@ -1,0 +1,1 @@
+"""Alpaca: stocks and US options, live and paper."""

@@ -1,0 +1,400 @@
+"""What a venue is to the desk: a :class:`Gateway`, and the values that pass through it.
+
+A gateway turns wire messages into the desk's own events and the desk's commands into requests. It
+decides nothing. Its rules, which ``tests/conformance/venue.py`` holds every venue to:
+
+*   All that happens comes out of one stream, :meth:`Gateway.events`, in the order in which the desk
+    learned it; stamps in it never run backwards.
+*   :meth:`Gateway.send` never raises because of the network and never waits for the venue's answer.
+    A request whose outcome is not known becomes an ``OrderDoubted`` event.
+*   An order leaves doubt only on proof: :meth:`Gateway.resolve` gives it as events, or gives none.
+*   Each execution comes out once, whichever way it was learned (stream, query, snapshot).
+*   A message that cannot be read is a :class:`Notice` of kind ``refused`` and a counter, never a
+    crash and never a guess.
+
+How a runner uses one::
+
+    gateway = ...                          # built by the assembly; nothing is connected yet
+    await gateway.connect(known_orders)    # checks keys, account, clock; refuses with what to do
+    found = await gateway.discover("SPY", first, last)      # then add to the book, build the engine
+    view = await gateway.snapshot(fills_since_ns=...)       # reconcile, before anything is sent
+    await gateway.subscribe(instrument_ids)
+    async for item in gateway.events():    # Event or Notice
+        ...
+        await gateway.send(command)        # after the command is on disk
+    await gateway.close()
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition, QuoteEvent
+from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import OptionContract
+
+
+class Revealable(Protocol):
+    """A key that only shows itself on request; its ``repr`` must not."""
+
+    def reveal(self) -> str:
+        """Return the key, for the one call that sends it to its venue."""
+        ...
+
+
+class LiveToken(msgspec.Struct, frozen=True):
+    """Proof that a person armed live trading. Only ``live`` makes one; a live host asks for it.
+
+    Parameters
+    ----------
+    account_id
+        The venue's id of the account that was armed; a gateway that finds another one stops.
+    config_hash
+        Hash of the effective configuration that was armed.
+    armed_ns
+        When, UTC nanoseconds.
+    who
+        The person.
+    """
+
+    account_id: str
+    config_hash: str
+    armed_ns: int
+    who: str
+
+
+class NoticeKind(StrEnum):
+    """What a gateway has to say beside events."""
+
+    CONNECTED = "connected"
+    """A stream stands (again). The runner reconciles when it is the order stream."""
+    DISCONNECTED = "disconnected"
+    """A stream is gone; its reconnection is under way."""
+    GAP = "gap"
+    """Something was missed: ask for a snapshot and reconcile."""
+    REFUSED = "refused"
+    """A message could not be read, or speaks of an order or symbol that the desk does not know."""
+    LIMITED = "limited"
+    """The venue's rate limit or the desk's own budget held a request back."""
+    DEAD = "dead"
+    """The venue ended the session for good (keys revoked, account blocked): no reconnection."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something about the connection, in its place among the events.
+
+    Parameters
+    ----------
+    kind
+        What happened.
+    ts_recv_ns
+        When the gateway knew, UTC nanoseconds.
+    stream
+        ``orders``, ``stocks``, ``options`` or ``requests``.
+    name
+        The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …
+    detail
+        For people. Never holds a key.
+    """
+
+    kind: NoticeKind
+    ts_recv_ns: int
+    stream: str
+    name: str
+    detail: str = ""
+
+    @property
+    def asks_for_reconciliation(self) -> bool:
+        """True when fills or order states may have been missed."""
+        return self.kind is NoticeKind.GAP or (self.kind is NoticeKind.CONNECTED and self.stream == "orders")
+
+
+class KnownOrder(msgspec.Struct, frozen=True):
+    """What the journal knows of an order when a gateway connects, so that no fill counts twice.
+
+    Parameters
+    ----------
+    submitted
+        The order as it was sent (a leg of a multi-leg order is an order too).
+    filled
+        Cumulative quantity that the journal has booked.
+    value
+        Sum of quantity times price over what was booked.
+    is_live
+        True while the journal has not seen its end.
+    venue_order_id
+        The venue's id, empty when it was never learned.
+    parent_id
+        Client order id of the multi-leg order it belongs to, empty for none.
+    execution_ids
+        Executions that the journal has booked.
+    """
+
+    submitted: SubmitOrder
+    filled: Decimal = Decimal(0)
+    value: Decimal = Decimal(0)
+    is_live: bool = True
+    venue_order_id: str = ""
+    parent_id: str = ""
+    execution_ids: tuple[str, ...] = ()
+
+
+class AccountFacts(msgspec.Struct, frozen=True):
+    """The account as the venue describes it; amounts in its currency."""
+
+    account_id: str
+    status: str
+    currency: str
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    options_buying_power: Decimal
+    options_level: int
+    """0 none, 1 covered, 2 long options, 3 spreads."""
+    may_trade: bool
+    """False when trading is blocked, for whatever reason."""
+    may_short: bool
+
+
+class VenueClock(msgspec.Struct, frozen=True):
+    """The venue's own time and session; instants in UTC nanoseconds."""
+
+    now_ns: int
+    is_open: bool
+    next_open_ns: int
+    next_close_ns: int
+
+
+class VenuePosition(msgspec.Struct, frozen=True):
+    """One holding; ``quantity`` is signed contracts or shares, ``average_price`` per unit."""
+
+    symbol: str
+    instrument_id: InstrumentId | None
+    """None when the desk's book does not know the symbol."""
+    quantity: Decimal
+    average_price: Decimal
+
+
+class VenueOrder(msgspec.Struct, frozen=True):
+    """One order as the venue shows it."""
+
+    client_order_id: str
+    """The desk's id; of a leg of a multi-leg order the leg's own."""
+    venue_order_id: str
+    symbol: str
+    instrument_id: InstrumentId | None
+    side: Side
+    quantity: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    status: str
+    """In the venue's own words."""
+    is_open: bool
+    limit_price: Decimal | None
+    submitted_ns: int
+
+
+class VenueFill(msgspec.Struct, frozen=True):
+    """One execution as the venue's history shows it."""
+
+    execution_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    cumulative: Decimal | None
+    """Filled in all after it; None when the venue does not say."""
+    price: Decimal
+    ts_event_ns: int
+
+
+class VenueView(msgspec.Struct, frozen=True):
+    """The venue's side of a reconciliation, as of one query round."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    account: AccountFacts
+    clock: VenueClock
+    positions: tuple[VenuePosition, ...]
+    open_orders: tuple[VenueOrder, ...]
+    fills: tuple[VenueFill, ...]
+    """Executions since the instant that was asked for, oldest first; empty when none was asked."""
+
+    def as_event(self) -> AccountSnapshot:
+        """Return cash and the positions that the book knows as an event for the engine."""
+        lines = tuple(
+            HeldPosition(one.instrument_id, one.quantity, one.average_price)
+            for one in self.positions
+            if one.instrument_id is not None
+        )
+        return AccountSnapshot(self.ts_event_ns, self.ts_recv_ns, self.account.cash, lines)
+
+
+class ListedContract(msgspec.Struct, frozen=True):
+    """One option that the venue lists."""
+
+    contract: OptionContract
+    open_interest_contracts: int | None
+    """At the end of the previous session; None when the venue does not say."""
+    is_tradable: bool
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a gateway does."""
+
+    streams: dict[str, bool]
+    """Whether each stream stands."""
+    silent_seconds: dict[str, float]
+    """Time since each stream's last message of any kind."""
+    in_flight: int
+    """Requests of the order path without an answer."""
+    doubted: tuple[str, ...]
+    """Client order ids whose state is not known."""
+    requests_left: int
+    """Requests that the budget still allows now, the share for cancels and exits included."""
+    counters: dict[str, int]
+    """Named conditions and how often each was met."""
+
+
+@runtime_checkable
+class Gateway(Protocol):
+    """One account at one venue."""
+
+    name: str
+    """The venue, as ``--venue`` names it."""
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then open the order stream.
+
+        ``known_orders`` is what the journal remembers of this account, at least all orders that it
+        holds for live; the gateway then gives only executions that the journal has not booked.
+
+        Raises
+        ------
+        ConfigError
+            Wrong keys, a paper key on a live host or the reverse, an account that may not do what is
+            asked, a clock that is off: the message says what to do.
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        ...
+
+    async def send(self, command: VenueCommand) -> None:
+        """Put a command on its way; what becomes of it comes as events.
+
+        Returns without waiting for the venue. A command that cannot leave (no connection, budget
+        used up) is answered by ``OrderDoubted`` and then ``OrderAbsent``, a cancel by
+        ``CancelRejected``: it never vanishes.
+        """
+        ...
+
+    async def resolve(self, client_order_id: str) -> bool:
+        """Ask the venue what became of an order; return whether it gave proof.
+
+        The proof is on the event stream: ``OrderAccepted`` and missing ``OrderFilled``, the order's
+        end if it ended, or ``OrderAbsent`` once the venue can no longer come to accept it. False
+        means that the doubt stands: ask again.
+        """
+        ...
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer; the view would not be whole.
+        """
+        ...
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections."""
+        ...
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument that has one, by query.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    def health(self) -> Health:
+        """Return how the connections and the budget stand, without asking the venue."""
+        ...
+
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
+        ...
+
+
+class FollowingClock:
+    """A clock that stands at the latest instant seen on the wire; for a venue with a time of its own.
+
+    A simulated exchange may live in 2015 and run at a hundred times the speed of the wall; the desk's
+    time is then the exchange's.
+
+    Parameters
+    ----------
+    start_ns
+        Time before anything was seen, UTC nanoseconds.
+    latency_ns
+        Added to what is seen: how much later than the venue the desk knows it.
+    """
+
+    def __init__(self, start_ns: int = 0, *, latency_ns: int = 0) -> None:
+        self._now_ns = start_ns
+        self._latency_ns = latency_ns
+
+    def now_ns(self) -> int:
+        """Return UTC nanoseconds since 1970."""
+        return self._now_ns
+
+    def observe(self, ts_event_ns: int) -> None:
+        """Move to the time of a message, unless that lies before the present."""
+        self._now_ns = max(self._now_ns, ts_event_ns + self._latency_ns)
+
+
+class Stamper:
+    """Stamps what is received; its stamps never run backwards, even when the machine's clock does.
+
+    Parameters
+    ----------
+    clock
+        Tells when something was received; a :class:`FollowingClock` is moved by what is received.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._follow = clock.observe if isinstance(clock, FollowingClock) else None
+        self._last_ns = 0
+
+    def stamp(self, ts_event_ns: int | None = None) -> int:
+        """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""
+        if self._follow is not None and ts_event_ns is not None:
+            self._follow(ts_event_ns)
+        now_ns = self._clock.now_ns()
+        self._last_ns = max(self._last_ns, now_ns)
+        return self._last_ns
