@@ -59,6 +59,8 @@ def session_quotes(tape: MarketTape, session: Session) -> Iterator[list[QuoteEve
             high += 1
         if low > first and columns.ts_ns[low] == columns.ts_ns[low - 1]:
             low += int(np.searchsorted(columns.ts_ns[low:high], columns.ts_ns[low - 1], side="right"))  # noqa: PLW2901 - the chunk before took these rows
+        if low >= high:  # one instant fills more than a chunk
+            continue
         part = slice(low, high)
         ids = columns.instrument_id[part]
         order = np.lexsort((ids, ids == underlying, columns.ts_ns[part]))
