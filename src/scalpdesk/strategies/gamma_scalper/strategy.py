@@ -127,13 +127,12 @@ class GammaScalper:
             return ()
         if self._entry_session is not None and self._entry_session != session.day:
             self._sessions_held += 1
-        if self.phase is Phase.WAITING and self._held_options(view):
-            return (
-                self._adopt(view)
-                if self.config.mode == "resume"
-                else self._start_leaving(view, "init: start flat")
-            )
-        return ()
+        if self.phase is not Phase.WAITING:
+            return ()
+        if self.config.mode == "init":
+            holds = self._held_options(view) or view.positions.quantity(view.underlying)
+            return self._start_leaving(view, "init: start flat") if holds else ()
+        return self._adopt(view) if self._held_options(view) else ()
 
     def _adopt(self, view: DeskView) -> Sequence[Action]:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
