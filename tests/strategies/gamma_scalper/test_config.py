@@ -1,0 +1,42 @@
+import pytest
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+
+
+def test_the_defaults_are_the_published_bots():
+    config = GammaScalperConfig()
+    assert (config.underlying, config.straddles) == ("SPY", 1)
+    assert (config.hedge.band, config.hedge.threshold_shares) == ("fixed", 2.0)
+    assert (config.triggers.price_change_usd, config.triggers.heartbeat_seconds) == (0.05, 5.0)
+    assert (config.selection.min_expiration_days, config.selection.max_expiration_days) == (30, 90)
+
+
+@pytest.mark.parametrize(
+    ("build", "where"),
+    [
+        (lambda: EntryConfig(not_before="nine"), "entry.not_before"),
+        (lambda: EntryConfig(not_after="25:00"), "entry.not_after"),
+        (lambda: HedgeConfig(delta_vol="fixed"), "hedge.fixed_vol"),
+        (lambda: HedgeConfig(delta_vol="fixed", fixed_vol=-0.1), "hedge.fixed_vol"),
+        (lambda: GammaScalperConfig(straddles=0), "straddles"),
+        (lambda: GammaScalperConfig(exits=ExitConfig(min_dte=30)), "exits.min_dte"),
+        (
+            lambda: SelectionConfig(min_expiration_days=30, max_expiration_days=29),
+            "selection.max_expiration_days",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(build, where):
+    with pytest.raises(ConfigError) as caught:
+        build()
+    assert caught.value.where == where
+
+
+def test_holding_into_expiry_is_a_choice():
+    config = GammaScalperConfig(
+        selection=SelectionConfig(min_expiration_days=0), exits=ExitConfig(min_dte=None)
+    )
+    assert config.exits.min_dte is None

@@ -1,0 +1,528 @@
+"""The gamma scalper through its phases; the test is the venue and the market."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, cancels, decisions, orders
+from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import ForecastEvent, OpenInterestEvent, PositionChanged
+from scalpdesk.core.intents import OrderType, Purpose, Side
+from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
+    GammaScalperConfig,
+    HedgeConfig,
+    TriggersConfig,
+)
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+
+D = Decimal
+CALL, PUT = 1, 2
+NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
+
+
+@pytest.fixture
+def scalper():
+    """Build a desk at 10:00 around a scalper whose entry gate, spread filter and exits are off."""
+
+    def build(*, entry=None, hedge=None, exits=NO_EXITS, book=None, is_open=True, **config):
+        strategy = GammaScalper(
+            GammaScalperConfig(
+                entry=EntryConfig(**({"gate": "off"} | (entry or {}))),
+                hedge=HedgeConfig(**(hedge or {})),
+                triggers=TriggersConfig(spread_filter=False),
+                exits=exits,
+                **config,
+            )
+        )
+        desk = HandDesk(strategy, book)
+        if is_open:
+            desk.open()
+            desk.go_to("10:00")
+        return desk
+
+    return build
+
+
+def enter(desk, spot=500.0):
+    """Let the scalper buy its straddle at ``spot``, both legs filled; return what the last fill led to."""
+    legs = orders(desk.market(spot))
+    assert [leg.instrument_id for leg in legs] == [CALL, PUT]
+    desk.fill(legs[0])
+    return desk.fill(legs[1])
+
+
+def hold(desk, spot=500.0):
+    """Enter, and fill the first hedge if there is one; the desk then holds inside its band."""
+    for order in orders(enter(desk, spot)):
+        desk.fill(order)
+    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.engine.desk.orders.live == {}
+    return desk
+
+
+def option_delta(desk):
+    inner = desk.engine.desk
+    greeks = inner.delta_engine.position_greeks(inner.positions.held(), desk.now_ns)
+    return greeks.option_delta_shares
+
+
+# entry ---------------------------------------------------------------------------------------------
+
+
+def test_an_entry_buys_both_legs_at_the_ask(scalper):
+    desk = scalper(straddles=2)
+    outputs = desk.market(500.0)
+    (decision,) = decisions(outputs)
+    assert (decision.kind, decision.taken) == ("entry", True)
+    assert decision.reasons[0].startswith("straddle 2024-04-19 500, best of 1, score ")
+    assert decision.reasons[1:] == ("entry gate off",)
+    assert (decision.facts["strike"], decision.facts["expiry"], decision.facts["spot"]) == (
+        500.0,
+        "2024-04-19",
+        500.0,
+    )
+    assert decision.facts["implied_vol"] == pytest.approx(0.20, abs=1e-3)
+    assert decision.facts["spread_usd_per_unit"] == pytest.approx(0.20)
+    for order, number in zip(orders(outputs), (CALL, PUT), strict=True):
+        assert (order.instrument_id, order.side, order.quantity) == (number, Side.BUY, D(2))
+        assert (order.order_type, order.purpose) == (OrderType.LIMIT, Purpose.OPEN)
+        assert order.limit_price == D(f"{desk.engine.desk.market.quotes[number].ask:.2f}")
+    assert desk.strategy.phase is Phase.ENTERING
+
+
+def test_the_best_straddle_is_bought(scalper):
+    desk = scalper(book=straddle_book(480, 500, 520))
+    assert [leg.instrument_id for leg in orders(desk.market(519.0))] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("clock_time", "buys"), [("09:34:59", 0), ("09:35", 2), ("15:30", 2), ("15:30:01", 0)]
+)
+def test_an_entry_is_made_between_two_times(scalper, clock_time, buys):
+    desk = scalper()
+    assert len(orders(desk.go_to(clock_time).market(500.0))) == buys
+
+
+def test_without_a_straddle_the_verdict_says_why_and_says_it_once(scalper):
+    desk = scalper(selection=SelectionConfig(min_open_interest=1000))
+    (decision,) = decisions(desk.market(500.0))
+    assert (decision.kind, decision.taken) == ("entry", False)
+    assert decision.reasons == ("no straddle passes the filters: open interest above 1000 removed 1",)
+    assert decision.facts["open interest above 1000"] == 1
+    assert desk.wait(1).market(501.0) == ()
+    for number in (CALL, PUT):
+        desk.handle(OpenInterestEvent(number, desk.now_ns, desk.now_ns, 1001))
+    assert len(orders(desk.wait(1).market(502.0))) == 2
+
+
+def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
+    poor = scalper(entry={"gate": "enforce", "forecast_vol": 0.15})
+    (decision,) = decisions(poor.market(500.0))
+    assert not decision.taken
+    assert decision.reasons[0].startswith("entry gate refuses: ")
+    assert decision.facts["forecast_vol"] == 0.15
+    assert decision.facts["edge_usd"] < 0
+    rich = scalper(entry={"gate": "enforce", "forecast_vol": 0.40})
+    outputs = rich.market(500.0)
+    assert decisions(outputs)[0].reasons[1].startswith("entry gate: ")
+    assert decisions(outputs)[0].facts["edge_usd"] > 5.0
+    assert len(orders(outputs)) == 2
+
+
+def test_a_gate_that_only_advises_says_so_and_buys(scalper):
+    outputs = scalper(entry={"gate": "advise", "forecast_vol": 0.15}).market(500.0)
+    assert decisions(outputs)[0].reasons[1].startswith("entry gate (advice only) would refuse: ")
+    assert len(orders(outputs)) == 2
+
+
+def test_without_a_forecast_the_gate_refuses_and_with_the_runs_own_it_judges(scalper):
+    desk = scalper(entry={"gate": "enforce"})
+    (decision,) = decisions(desk.market(500.0))
+    assert "set entry.forecast_vol, or entry.gate=off" in decision.reasons[0]
+    desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, 0.40, 0.35, 0.45, 0.0, ""))
+    outputs = desk.wait(1).market(501.0)
+    assert decisions(outputs)[0].facts["forecast_model"] == "har"
+    assert len(orders(outputs)) == 2
+
+
+def test_a_partly_filled_straddle_waits_for_the_rest(scalper):
+    desk = scalper(straddles=3)
+    call, put = orders(desk.market(500.0))
+    desk.fill(call, 2)
+    desk.fill(put)
+    assert desk.strategy.phase is Phase.ENTERING
+    assert orders(desk.outputs)[2:] == []  # no hedge and no second order while one is on its way
+    desk.fill(call, 1)
+    assert desk.strategy.phase is Phase.HOLDING
+    assert {number: desk.positions[number] for number in (CALL, PUT)} == {CALL: 3, PUT: 3}
+
+
+def test_a_leg_that_is_rejected_is_wanted_again(scalper):
+    desk = scalper()
+    call, put = orders(desk.market(500.0))
+    desk.fill(call)
+    (again,) = orders(desk.reject(put))
+    assert (again.instrument_id, again.quantity) == (PUT, D(1))
+    assert decisions(desk.outputs)[-1].facts == {"attempt": 1}
+    desk.fill(again)
+    assert desk.strategy.phase is Phase.HOLDING
+
+
+def test_a_leg_that_is_not_filled_in_time_is_priced_again(scalper):
+    desk = scalper(entry={"order_ttl_seconds": 15.0})
+    call, put = orders(desk.market(500.0))
+    desk.fill(call)
+    assert desk.wait(14).market(501.0) == ()
+    outputs = desk.wait(1).market(502.0)
+    assert cancels(outputs) == [put.client_order_id]
+    (again,) = orders(desk.cancelled(put.client_order_id))
+    assert again.limit_price == D(f"{desk.engine.desk.market.quotes[PUT].ask:.2f}")
+    assert again.limit_price != put.limit_price
+
+
+def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
+    desk = scalper(entry={"max_attempts": 2})
+    pair = orders(desk.market(500.0))
+    for _ in range(2):
+        desk.reject(pair[0])
+        pair = orders(desk.reject(pair[1]))
+    desk.reject(pair[0])
+    desk.reject(pair[1])
+    assert decisions(desk.outputs)[-1].reasons == ("entry abandoned: nothing was filled",)
+    assert desk.strategy.phase is Phase.WAITING
+
+
+def test_a_lone_leg_is_sold_when_the_other_cannot_be_bought(scalper):
+    desk = scalper(entry={"max_attempts": 1})
+    call, put = orders(desk.market(500.0))
+    desk.fill(call)
+    (again,) = orders(desk.reject(put))
+    (sale,) = orders(desk.reject(again))
+    assert (sale.instrument_id, sale.side, sale.quantity, sale.purpose) == (
+        CALL,
+        Side.SELL,
+        D(1),
+        Purpose.CLOSE,
+    )
+    assert decisions(desk.outputs)[-1].reasons[0] == "entry abandoned: one leg could not be bought"
+    desk.fill(sale)
+    assert desk.positions == {}
+
+
+# hedging -------------------------------------------------------------------------------------------
+
+
+def test_a_straddle_is_hedged_in_both_directions_back_to_zero(scalper):
+    desk = hold(scalper())
+    desk.wait(5)
+    (sell,) = orders(desk.market(506.0))
+    net = option_delta(desk) + desk.positions.get(0, 0)
+    assert (sell.instrument_id, sell.side, sell.purpose) == (0, Side.SELL, Purpose.HEDGE)
+    assert int(sell.quantity) == round(net)
+    assert sell.order_type is OrderType.MARKET
+    desk.fill(sell)
+    assert abs(option_delta(desk) + desk.positions[0]) <= 0.5
+    desk.wait(5)
+    (buy,) = orders(desk.market(503.0))
+    assert buy.side is Side.BUY
+    assert int(buy.quantity) == round(-(option_delta(desk) + desk.positions[0]))
+    desk.fill(buy)
+    assert abs(option_delta(desk) + desk.positions[0]) <= 0.5
+    facts = decisions(desk.outputs)[-1].facts
+    assert (facts["spot"], facts["half_width_shares"], facts["quantity_shares"]) == (
+        503.0,
+        2.0,
+        int(buy.quantity),
+    )
+
+
+def test_inside_the_band_nothing_is_done(scalper):
+    desk = hold(scalper(hedge={"threshold_shares": 5.0}))
+    assert orders(desk.wait(5).market(500.5)) == []
+    assert len(orders(desk.wait(5).market(506.0))) == 1
+
+
+def test_a_hedge_on_its_way_is_counted(scalper):
+    desk = hold(scalper())
+    (sell,) = orders(desk.wait(1).market(506.0))
+    assert orders(desk.wait(1).market(509.0)) == []
+    assert orders(desk.fill(sell, int(sell.quantity) - 1)) == []  # one share is still on its way
+    (more,) = orders(desk.fill(sell, 1))
+    assert more.side is Side.SELL
+    assert int(more.quantity) == round(option_delta(desk) + desk.positions[0])
+
+
+def test_a_rejected_hedge_is_sized_again(scalper):
+    desk = hold(scalper())
+    (sell,) = orders(desk.wait(1).market(506.0))
+    (again,) = orders(desk.reject(sell, "no locate"))
+    assert (again.side, again.quantity) == (sell.side, sell.quantity)
+    desk.fill(again)
+    assert orders(desk.wait(1).market(506.1)) == []
+
+
+def test_a_hedge_that_is_not_filled_in_time_is_cancelled_and_sized_again(scalper):
+    desk = hold(scalper(hedge={"order_ttl_seconds": 5.0}))
+    (sell,) = orders(desk.wait(1).market(506.0))
+    assert cancels(desk.wait(4.9).market(506.5)) == []
+    assert cancels(desk.wait(0.1).market(507.0)) == [sell.client_order_id]
+    (again,) = orders(desk.cancelled(sell.client_order_id))
+    assert int(again.quantity) > int(sell.quantity)
+
+
+def test_a_hedge_across_zero_goes_in_two_orders(scalper):
+    desk = hold(scalper())
+    desk.fill(orders(desk.wait(1).market(515.0))[0])
+    short = desk.positions[0]
+    assert short < -20
+    (first,) = orders(desk.wait(1).market(485.0))
+    assert (first.side, int(first.quantity)) == (Side.BUY, -short)  # only up to flat
+    (second,) = orders(desk.fill(first))
+    assert second.side is Side.BUY
+    assert int(second.quantity) == round(-option_delta(desk))
+    desk.fill(second)
+    assert desk.positions[0] == int(second.quantity)
+    # and back again through zero
+    (first,) = orders(desk.wait(1).market(515.0))
+    assert (first.side, int(first.quantity)) == (Side.SELL, desk.positions[0])
+    (second,) = orders(desk.fill(first))
+    assert second.side is Side.SELL
+
+
+def test_the_second_order_of_a_hedge_across_zero_goes_even_when_little_is_left(scalper):
+    desk = hold(scalper(hedge={"threshold_shares": 20.0}))
+    desk.fill(orders(desk.wait(1).market(512.0))[0])
+    short = desk.positions[0]
+    assert -40 < short < -20
+    (first,) = orders(desk.wait(1).market(494.0))
+    rest = round(-option_delta(desk))
+    assert int(first.quantity) == -short
+    assert 0 < rest < 20  # inside the band by itself
+    (second,) = orders(desk.fill(first))
+    assert int(second.quantity) == rest
+
+
+def test_an_odd_quote_of_the_underlying_hedges_nothing(scalper):
+    desk = hold(scalper())
+    desk.wait(1)
+    desk.quote(0, 510.0, 509.0)
+    assert orders(desk.quote(0, float("nan"), 509.0)) == []
+
+
+def test_the_volatility_of_the_delta_can_be_chosen(scalper):
+    deltas = {}
+    for choice, given in (("implied", {}), ("fixed", {"fixed_vol": 0.05}), ("entry", {})):
+        desk = hold(scalper(hedge={"delta_vol": choice, **given}))
+        desk.vol = 0.40
+        outputs = desk.wait(1).market(507.0)
+        deltas[choice] = decisions(outputs)[0].facts
+    assert deltas["implied"]["hedge_vol"] == pytest.approx(0.40, abs=2e-3)
+    assert deltas["fixed"]["hedge_vol"] == 0.05
+    assert deltas["entry"]["hedge_vol"] == pytest.approx(0.20, abs=2e-3)
+    by_vol = [deltas[name]["option_delta_shares"] for name in ("fixed", "entry", "implied")]
+    assert by_vol[0] > by_vol[1] > by_vol[2]
+
+
+def test_the_forecast_volatility_can_be_hedged_at(scalper):
+    desk = hold(scalper(hedge={"delta_vol": "forecast"}, entry={"gate": "off", "forecast_vol": 0.10}))
+    facts = decisions(desk.wait(1).market(507.0))[0].facts
+    assert (facts["hedge_vol"], facts["hedge_vol_source"]) == (0.10, "forecast")
+
+
+# leaving -------------------------------------------------------------------------------------------
+
+
+def test_leaving_sells_the_options_first_and_then_unwinds_the_hedge(scalper):
+    desk = hold(
+        scalper(exits=ExitConfig(min_dte=None, stop_fraction=None, edge_gone=False, close_at="11:00"))
+    )
+    desk.fill(orders(desk.wait(1).market(508.0))[0])
+    hedge = desk.positions[0]
+    outputs = desk.go_to("11:00").market(508.0)
+    sales = orders(outputs)
+    assert [(one.instrument_id, one.side, one.purpose) for one in sales] == [
+        (CALL, Side.SELL, Purpose.CLOSE),
+        (PUT, Side.SELL, Purpose.CLOSE),
+    ]
+    assert decisions(outputs)[0].reasons == ("clock: 11:00 New York", "sell the options")
+    assert orders(desk.fill(sales[0])) == []  # the hedge stays while an option is held
+    assert desk.positions == {PUT: 1, 0: hedge}
+    (unwind,) = orders(desk.fill(sales[1]))
+    assert (unwind.instrument_id, unwind.side, int(unwind.quantity)) == (0, Side.BUY, -hedge)
+    assert unwind.purpose is Purpose.UNWIND_HEDGE
+    outputs = desk.fill(unwind)
+    assert desk.positions == {}
+    assert decisions(outputs)[0].reasons == ("flat: clock: 11:00 New York",)
+    assert desk.strategy.phase is Phase.DONE
+    assert orders(desk.wait(60).market(500.0)) == []
+
+
+def test_after_an_exit_another_entry_may_follow(scalper):
+    desk = hold(scalper(entry={"again_after_exit": True}))
+    for order in orders(desk.wait(1).operate("flatten")):
+        desk.fill(order)
+    for order in [one.submitted for one in desk.engine.desk.orders.live.values()]:
+        desk.fill(order)
+    assert desk.positions == {}
+    assert desk.strategy.phase is Phase.DONE  # not while the desk is flattening
+    again = hold(
+        scalper(entry={"again_after_exit": True}, exits=ExitConfig(stop_fraction=0.01, min_dte=None))
+    )
+    again.vol = 0.10
+    again.engine._mark()
+    again.wait(60).market(500.0)
+    again.engine._mark()
+    outputs = again.wait(6).market(500.0)
+    for order in orders(outputs):
+        again.fill(order)
+    for order in [one.submitted for one in again.engine.desk.orders.live.values()]:
+        again.fill(order)
+    assert again.positions == {}
+    assert again.strategy.phase is Phase.WAITING
+    assert [one.instrument_id for one in orders(again.wait(6).market(500.0))] == [CALL, PUT]
+
+
+def test_a_rejected_sale_is_sent_again(scalper):
+    desk = hold(scalper())
+    call, put = orders(desk.wait(1).operate("flatten"))
+    (again,) = orders(desk.reject(call))
+    assert (again.instrument_id, again.side, again.quantity) == (CALL, Side.SELL, D(1))
+    desk.fill(put)
+    desk.fill(again)
+    assert set(desk.positions) <= {0}
+
+
+def test_a_sale_that_is_not_filled_in_time_is_sent_again(scalper):
+    desk = hold(scalper(entry={"order_ttl_seconds": 15.0}))
+    call, put = orders(desk.wait(1).operate("flatten"))
+    desk.fill(put)
+    assert cancels(desk.wait(15).market(500.0)) == [call.client_order_id]
+    (again,) = orders(desk.cancelled(call.client_order_id))
+    assert (again.instrument_id, again.side) == (CALL, Side.SELL)
+
+
+def test_a_halted_desk_rests_and_goes_on_when_it_is_resumed(scalper):
+    desk = hold(scalper())
+    desk.operate("halt")
+    assert orders(desk.wait(1).market(508.0)) == []
+    (hedge,) = orders(desk.wait(1).operate("resume"))
+    assert hedge.side is Side.SELL
+
+
+def test_options_that_expire_leave_only_the_hedge_to_unwind(scalper):
+    window = SelectionConfig(min_expiration_days=0)
+    desk = hold(scalper(book=straddle_book(500, expiry=DAY), selection=window))
+    desk.go_to("15:50")
+    desk.fill(orders(desk.market(503.0))[0])
+    assert -100 < desk.positions[0] < -80
+    desk.go_to("16:00")
+
+    def change(number, cause, quantity, price, cash, reference):
+        return PositionChanged(
+            number, desk.now_ns, desk.now_ns, cause, D(quantity), D(price), D(cash), reference
+        )
+
+    assert orders(desk.handle(change(CALL, "exercise", -1, 0, 0, "c"))) == []
+    assert orders(desk.handle(change(0, "delivery", 100, 500, -50_000, "d"))) == []  # the put is still held
+    left = desk.positions[0]
+    (unwind,) = orders(desk.handle(change(PUT, "expired_worthless", -1, 0, 0, "p")))
+    assert (unwind.side, int(unwind.quantity), unwind.purpose) == (Side.SELL, left, Purpose.UNWIND_HEDGE)
+    desk.fill(unwind)
+    assert desk.positions == {}
+
+
+# starting with something ---------------------------------------------------------------------------
+
+
+def held(desk, positions):
+    desk.now_ns = desk.session.open_ns
+    desk.adopt(positions)
+    desk.open()
+    desk.go_to("10:00")
+
+
+def test_resume_adopts_a_straddle_and_hedges_it(scalper):
+    desk = scalper(mode="resume", straddles=2, is_open=False)
+    held(desk, {CALL: (2, "15"), PUT: (2, "14"), 0: (-3, "500")})
+    assert desk.strategy.phase is Phase.HOLDING
+    assert decisions(desk.outputs)[-1].reasons == ("resumed SPY240419C00500000 and its put",)
+    assert desk.strategy._premium == 5_800
+    (hedge,) = orders(desk.market(507.0))
+    assert (hedge.side, int(hedge.quantity)) == (Side.SELL, round(option_delta(desk) - 3))
+
+
+@pytest.mark.parametrize(
+    ("positions", "why"),
+    [
+        ({CALL: (1, "15")}, "not one call and one put of equal strike and expiry: +1 SPY240419C00500000"),
+        (
+            {CALL: (2, "15"), PUT: (1, "14")},
+            "not 1 long of each leg: +2 SPY240419C00500000, +1 SPY240419P00500000",
+        ),
+        (
+            {CALL: (-1, "15"), PUT: (-1, "14")},
+            "not 1 long of each leg: -1 SPY240419C00500000, -1 SPY240419P00500000",
+        ),
+        (
+            {CALL: (1, "15"), PUT: (1, "14"), 3: (1, "9")},
+            (
+                "not one call and one put of equal strike and expiry: +1 SPY240419C00500000, "
+                "+1 SPY240419P00500000, +1 SPY240419C00510000"
+            ),
+        ),
+    ],
+)
+def test_resume_refuses_what_is_no_straddle(scalper, positions, why):
+    desk = scalper(mode="resume", is_open=False, book=straddle_book(500, 510))
+    held(desk, positions)
+    assert decisions(desk.outputs)[-1].reasons == (f"resume refused: {why}; use mode=init to start flat",)
+    assert desk.strategy.phase is Phase.DONE
+    assert orders(desk.market(500.0)) == []
+
+
+def test_resume_with_nothing_held_opens_afresh(scalper):
+    desk = scalper(mode="resume", is_open=False)
+    held(desk, {})
+    assert len(orders(desk.market(500.0))) == 2
+
+
+def test_init_sells_what_is_held_unwinds_the_hedge_and_opens_afresh(scalper):
+    desk = scalper(mode="init", is_open=False)
+    held(desk, {CALL: (3, "15"), 0: (-40, "500")})
+    (sale,) = orders(desk.market(500.0))
+    assert (sale.instrument_id, sale.side, sale.quantity) == (CALL, Side.SELL, D(3))
+    (unwind,) = orders(desk.fill(sale))
+    assert (unwind.side, unwind.quantity) == (Side.BUY, D(40))
+    assert decisions(desk.fill(unwind))[0].reasons == ("flat: init: start flat",)
+    assert desk.strategy.phase is Phase.WAITING
+    assert [one.instrument_id for one in orders(desk.wait(6).market(500.0))] == [CALL, PUT]
+
+
+def test_init_also_unwinds_shares_left_without_options(scalper):
+    desk = scalper(mode="init", is_open=False)
+    held(desk, {0: (-40, "500")})
+    (unwind,) = orders(desk.market(500.0))
+    assert (unwind.instrument_id, unwind.side, unwind.quantity) == (0, Side.BUY, D(40))
+    desk.fill(unwind)
+    assert len(orders(desk.wait(6).market(500.0))) == 2
+
+
+def test_sessions_held_are_counted_and_end_at_the_horizon(scalper):
+    desk = hold(scalper(exits=ExitConfig(min_dte=None, edge_gone=False, max_sessions=1)))
+    desk.close()
+    desk.open(next_session(DAY))
+    outputs = desk.wait(60).market(500.0)
+    assert decisions(outputs)[0].reasons[0] == "horizon: held 1 sessions"
+    assert [one.side for one in orders(outputs)] == [Side.SELL, Side.SELL]
+
+
+def test_a_market_of_another_underlying_is_refused():
+    desk = HandDesk(GammaScalper(GammaScalperConfig(underlying="QQQ")))
+    with pytest.raises(ConfigError, match="another underlying") as caught:
+        desk.open()
+    assert (caught.value.nearest, caught.value.fix) == ("SPY", "--set underlying=SPY")

@@ -1,0 +1,56 @@
+from decimal import Decimal
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from fakes.desk import HandDesk, Scripted, orders
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.strategies import base
+from scalpdesk.strategies.base import Proposal, find_strategy, strategy_names
+from scalpdesk.strategies.gamma_scalper import PLUG
+
+
+def test_a_strategy_is_found_by_the_name_of_its_module():
+    assert find_strategy("gamma-scalper") is PLUG
+    assert find_strategy("gamma_scalper") is PLUG
+    assert PLUG.name == "gamma-scalper"
+
+
+def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
+    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", base.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(base, "entry_points", lambda group: [plug])
+    names = strategy_names()
+    assert {"gamma-scalper", "my_scalper"} <= set(names)
+    assert "base" not in names
+    assert list(names) == sorted(names)
+    assert find_strategy("my-scalper") is Scripted
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("gama-scalper", "gamma-scalper"), ("base", None)])
+def test_a_strategy_that_is_not_there_names_the_nearest(name, nearest):
+    with pytest.raises(ConfigError, match="no strategy of this name") as caught:
+        find_strategy(name)
+    assert caught.value.nearest == nearest
+    assert "gamma-scalper" in caught.value.fix
+
+
+def test_exposure_is_what_is_held_and_what_is_on_its_way():
+    def think(view, wake, event):
+        if view.orders.live:
+            return ()
+        intent = OrderIntent(0, Side.SELL, Decimal(7), Purpose.HEDGE, "")
+        return (Proposal("hedge", ("because",), {}, (intent,)),)
+
+    desk = HandDesk(Scripted(think, [EveryQuote(0)]))
+    desk.open()
+    desk.adopt({0: (30, "500")})
+    desk.go_to("10:00")
+    order = orders(desk.quote(0, 499.99, 500.01))[0]
+    assert desk.engine.desk.view.exposure(0) == 23
+    desk.engine.strategy.think = None
+    desk.fill(order, 3)
+    assert desk.engine.desk.view.exposure(0) == 23
+    desk.cancelled(order.client_order_id)
+    assert desk.engine.desk.view.exposure(0) == 27
