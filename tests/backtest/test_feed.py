@@ -1,0 +1,95 @@
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder, at
+from scalpdesk.backtest import feed
+from scalpdesk.backtest.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.tape import BarColumns, CashDividend
+
+
+def quotes(tape, session=None):
+    return [one for chunk in session_quotes(tape, session or tape.sessions[0]) for one in chunk]
+
+
+def test_at_one_instant_the_options_come_before_the_underlying():
+    tape = TapeBuilder(straddle_book(490, 500)).spot("10:00", 500.0).spot("10:01", 501.0).build()
+    assert [int(tape.quotes.instrument_id[row]) for row in range(5)] == [0, 1, 2, 3, 4]  # as it was recorded
+    seen = [(one.ts_recv_ns, one.instrument_id) for one in quotes(tape)]
+    first, second = at("10:00"), at("10:01")
+    assert seen == [(first, n) for n in (1, 2, 3, 4, 0)] + [(second, n) for n in (1, 2, 3, 4, 0)]
+
+
+def test_every_quote_comes_once_whatever_the_size_of_a_chunk(monkeypatch):
+    rng = np.random.default_rng(3)
+    builder = TapeBuilder()
+    start = at("10:00")
+    for _ in range(200):
+        instant = start + int(rng.integers(0, 40)) * 10**9
+        builder.quote(int(rng.integers(0, 3)), instant, 1.0 + float(rng.random()), 3.0)
+    tape = builder.build()
+    whole = quotes(tape)
+    assert len(whole) == 200
+    for rows in (1, 3, 7, 64):
+        monkeypatch.setattr(feed, "CHUNK_ROWS", rows)
+        chunks = list(session_quotes(tape, tape.sessions[0]))
+        assert [one for chunk in chunks for one in chunk] == whole
+        ends = [chunk[-1].ts_recv_ns for chunk in chunks]
+        starts = [chunk[0].ts_recv_ns for chunk in chunks]
+        assert all(end < begin for end, begin in zip(ends, starts[1:], strict=False))
+
+
+def test_quotes_outside_the_session_are_left_out_and_its_bounds_are_inside():
+    session = session_on(DAY)
+    builder = TapeBuilder()
+    for instant in (session.open_ns - 1, session.open_ns, session.close_ns, session.close_ns + 1):
+        builder.quote(0, instant, 1.0, 1.1)
+    assert [one.ts_recv_ns for one in quotes(builder.build())] == [session.open_ns, session.close_ns]
+
+
+def test_what_is_known_before_the_open_is_stamped_at_the_open():
+    tape = TapeBuilder().dividend("1.57", date(2024, 3, 15)).dividend("9", date(2024, 3, 15), "QQQ").build()
+    tape = replace(tape, open_interest={"SPY240419P00500000": 7, "SPY240419C00500000": 9, "OTHER": 1})
+    session = tape.sessions[0]
+    at_ns = session.open_ns
+    assert opening_events(tape, session, is_first=True) == [
+        RateEvent(at_ns, at_ns, (1.0,), (0.0,)),
+        OpenInterestEvent(1, at_ns, at_ns, 9),
+        OpenInterestEvent(2, at_ns, at_ns, 7),
+        DividendEvent(0, at_ns, at_ns, session_on(date(2024, 3, 15)).open_ns, Decimal("1.57")),
+    ]
+    assert opening_events(tape, session, is_first=False) == [RateEvent(at_ns, at_ns, (1.0,), (0.0,))]
+
+
+def test_a_share_goes_ex_at_the_open_of_the_ex_date():
+    assert ex_instant_ns(CashDividend("SPY", date(2024, 3, 15), Decimal(1))) == at("09:30", date(2024, 3, 15))
+    assert ex_instant_ns(CashDividend("SPY", date(2024, 3, 16), Decimal(1))) == 0  # a Saturday: unknown
+
+
+@pytest.mark.parametrize("has_bars", [False, True])
+def test_bars_of_the_session_come_at_their_ends(has_bars):
+    tape = TapeBuilder().spot("10:00", 500.0).build()
+    session = tape.sessions[0]
+    if not has_bars:
+        assert session_bars(tape, session) == []
+        return
+    ends = np.array([session.open_ns, session.open_ns + 60 * 10**9, session.close_ns, session.close_ns + 1])
+    ones = np.ones(4)
+    columns = BarColumns(
+        ends, np.zeros(4, np.int32), np.full(4, 60, np.int32), ones, ones * 3, ones, ones * 2, ones * 9
+    )
+    bars = session_bars(replace(tape, bars=columns), session)
+    assert [bar.ts_recv_ns for bar in bars] == [session.open_ns + 60 * 10**9, session.close_ns]
+    assert (bars[0].open, bars[0].high, bars[0].low, bars[0].close, bars[0].volume) == (
+        1.0,
+        3.0,
+        1.0,
+        2.0,
+        9.0,
+    )

@@ -1,0 +1,271 @@
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+
+from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder, at
+from scalpdesk.backtest.runner import BacktestRunner
+from scalpdesk.core.events import (
+    BarEvent,
+    DividendEvent,
+    ForecastEvent,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+    QuoteEvent,
+    SessionEvent,
+    TimerEvent,
+)
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.tape import BarColumns
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.strategies.base import Proposal
+
+D = Decimal
+TUESDAY = date(2024, 3, 5)
+
+
+def buying(*clock_times, number=0, quantity=10, side=Side.BUY, limit=None):
+    """Build a strategy that sends one order at the first quote from each time on."""
+    left = [at(one) for one in clock_times]
+
+    def think(view, wake, event):
+        if wake is Wake.PRICE and left and view.now_ns >= left[0]:
+            left.pop(0)
+            kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+            price = None if limit is None else D(limit)
+            intent = OrderIntent(number, side, D(quantity), Purpose.HEDGE, "", kind, price)
+            return (Proposal("hedge", ("because",), {}, (intent,)),)
+        return ()
+
+    return Scripted(think, [EveryQuote(0)])
+
+
+def steady(*clock_times, mid=500.0, **how):
+    builder = TapeBuilder()
+    for clock_time in clock_times:
+        builder.spot(clock_time, mid, **how)
+    return builder
+
+
+def test_a_session_opens_runs_and_closes_in_order():
+    run = run_tape(steady("10:00", "10:01").build(), Scripted(), mark_seconds=1e9)
+    kinds = run.kinds()
+    assert kinds == ["RateEvent", "OpenInterestEvent", "OpenInterestEvent", "SessionEvent", "SessionEvent"]
+    assert len(run.events) == run.runner.events == 5 + 6
+    stamps = [event.ts_recv_ns for event in run.events]
+    assert stamps == sorted(stamps)
+
+
+def test_an_order_fills_on_the_quote_that_provoked_it_and_before_the_next():
+    run = run_tape(steady("10:00", "10:01", mid=500.0).build(), buying("10:00"))
+    names = [type(event).__name__ for event in run.events]
+    first = names.index("OrderAccepted")
+    assert names[first - 1 : first + 2] == ["QuoteEvent", "OrderAccepted", "OrderFilled"]
+    assert (run.events[first - 1].instrument_id, run.events[first + 1].ts_recv_ns) == (0, at("10:00"))
+    assert run.exchange.account.positions[0] == 10
+
+
+def test_the_options_of_an_instant_are_known_when_its_underlying_wakes():
+    marks = []
+
+    def think(view, wake, event):
+        if wake is Wake.PRICE:
+            marks.append(tuple(view.market.quotes[number].ts_recv_ns for number in (0, 1, 2)))
+        return ()
+
+    run_tape(steady("10:00", "10:01").build(), Scripted(think, [EveryQuote(0)]))
+    assert marks == [(at(one),) * 3 for one in ("10:00", "10:01")]
+
+
+def test_latency_fills_at_the_market_that_the_order_meets():
+    tape = (
+        TapeBuilder().spot("10:00", 500.0).spot(at("10:00") + 10_000_000, 505.0).spot("10:01", 510.0).build()
+    )
+    run = run_tape(tape, buying("10:00"), latency_ms=30)
+    (fill,) = [event for event in run.events if isinstance(event, OrderFilled)]
+    assert fill.price == D("505.01")
+    assert fill.ts_event_ns == at("10:00") + 30_000_000
+    assert fill.ts_recv_ns == at("10:00") + 60_000_000
+
+
+def test_a_resting_order_is_filled_by_a_later_quote():
+    tape = TapeBuilder().spot("10:00", 500.0).spot("10:01", 499.0).spot("10:02", 497.0).build()
+    run = run_tape(tape, buying("10:00", limit="498.00"))
+    (fill,) = [event for event in run.events if isinstance(event, OrderFilled)]
+    assert (fill.price, fill.ts_recv_ns) == (D("498.00"), at("10:02"))
+    after = run.events[run.events.index(fill) + 1]
+    # the desk hears of its fill before it sees the quote that filled it
+    assert (type(after), after.instrument_id, after.ts_recv_ns) == (QuoteEvent, 0, at("10:02"))
+
+
+def test_timers_come_at_their_own_time_between_quotes():
+    def think(view, wake, event):
+        return (SetTimer("mine", view.now_ns + 30 * 10**9),) if wake is Wake.SESSION else ()
+
+    run = run_tape(steady("09:30:10", "09:31").build(), Scripted(think), mark_seconds=60.0)
+    timers = [(event.name, event.ts_recv_ns) for event in run.events if isinstance(event, TimerEvent)]
+    assert timers[0] == ("mine", at("09:30:30"))
+    assert timers[1] == ("mark", at("09:31"))
+    assert len(timers) == 1 + 390  # a mark a minute to the close, that one included
+    names = [type(event).__name__ for event in run.events if event.ts_recv_ns == at("09:31")]
+    assert names == ["TimerEvent", "QuoteEvent", "QuoteEvent", "QuoteEvent"]
+
+
+def test_bars_come_after_the_quotes_of_their_instant():
+    tape = steady("10:00", "10:01").build()
+    one = np.ones(1)
+    bars = BarColumns(np.array([at("10:00")]), np.zeros(1, np.int32), np.full(1, 60, np.int32), *([one] * 5))
+    run = run_tape(replace(tape, bars=bars), Scripted())
+    names = [
+        type(event)
+        for event in run.events
+        if event.ts_recv_ns == at("10:00") and type(event) is not TimerEvent
+    ]
+    assert names == [QuoteEvent, QuoteEvent, QuoteEvent, BarEvent]
+
+
+def test_what_rests_at_the_close_is_cancelled_and_not_sent_again():
+    run = run_tape(steady("10:00", "15:59:59").build(), buying("10:00", "15:59:59", limit="400"))
+    cancelled = [event for event in run.events if isinstance(event, OrderCancelled)]
+    assert [one.reason for one in cancelled] == ["end of the session"] * 2
+    assert run.engine.desk.orders.live == {}
+    assert len(orders(run.outputs)) == 2
+
+
+def test_orders_on_their_way_at_the_close_never_reach_the_next_session():
+    builder = TapeBuilder(days=(DAY, TUESDAY)).spot("10:00", 500.0)
+    builder.spot(at("16:00") - 50_000_000, 500.0).spot(at("16:00") - 10_000_000, 500.0)
+    builder.spot("10:00", 490.0, day=TUESDAY)
+    strategy = buying("15:59:59.95", "15:59:59.99")
+    run = run_tape(builder.build(), strategy, latency_ms=30)
+    fills = [event for event in run.events if isinstance(event, OrderFilled)]
+    rejects = [event for event in run.events if isinstance(event, OrderRejected)]
+    assert [(one.price, one.ts_recv_ns) for one in fills] == [(D("500.01"), at("16:00"))]
+    assert [(one.reason, one.ts_recv_ns) for one in rejects] == [("the session is over", at("16:00"))]
+    desk = run.engine.desk
+    assert desk.orders.live == {}
+    assert desk.positions.quantity(0) == run.exchange.account.positions[0] == 10
+    assert desk.account.cash == run.exchange.account.cash
+    assert desk.attribution.nav_change == sum(desk.attribution.totals.values()) == D("-100.1")
+
+
+def test_sessions_follow_one_another_and_days_between_are_skipped():
+    builder = TapeBuilder(days=(DAY, TUESDAY)).spot("10:00", 500.0)
+    builder.spot("10:00", 501.0, day=TUESDAY)
+    run = run_tape(builder.build(), Scripted())
+    sessions = [(event.session, event.phase) for event in run.events if isinstance(event, SessionEvent)]
+    assert sessions == [(day, phase) for day in ("2024-03-04", "2024-03-05") for phase in ("open", "close")]
+    assert run.engine.strategy.wakes == [Wake.SESSION] * 4
+
+
+def test_what_is_known_at_the_open_of_a_session_comes_before_it():
+    builder = TapeBuilder(days=(DAY, TUESDAY)).spot("10:00", 500.0)
+    forecasts = tuple(
+        ForecastEvent(0, session_on(day).open_ns, session_on(day).open_ns, "har", 5, vol, 0.1, 0.3, 0.01, "")
+        for day, vol in ((DAY, 0.2), (TUESDAY, 0.3))
+    )
+    run = run_tape(builder.build(), Scripted(), known_at_open=forecasts)
+    names = [type(event).__name__ for event in run.events]
+    opens = [index for index, event in enumerate(run.events) if isinstance(event, SessionEvent)][::2]
+    assert [names[index - 1] for index in opens] == ["ForecastEvent", "ForecastEvent"]
+    assert run.engine.desk.market.forecasts[0].vol == 0.3
+
+
+def test_a_dividend_is_paid_at_the_open_of_the_ex_date():
+    builder = TapeBuilder(days=(DAY, TUESDAY)).spot("10:00", 500.0).dividend("1.50", TUESDAY)
+    builder.spot("10:00", 498.5, day=TUESDAY)
+    run = run_tape(builder.build(), Scripted(), positions={0: 100})
+    (paid,) = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert (paid.cause, paid.cash_change, paid.ts_recv_ns) == (
+        "dividend",
+        D(150),
+        session_on(TUESDAY).open_ns,
+    )
+    assert any(isinstance(event, DividendEvent) for event in run.events[:5])
+    desk = run.engine.desk
+    assert desk.account.cash == run.exchange.account.cash == D(100_150)
+    assert desk.attribution.totals["carry"] == 150
+
+
+def expiring(level, positions, root="SPY", settlement=None):
+    book = straddle_book(500, expiry=DAY, symbol=root)
+    builder = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", level)
+    if settlement is not None:
+        builder.settlement_prices[(root, DAY)] = settlement
+    return run_tape(builder.build(), Scripted(), positions=positions)
+
+
+def test_options_in_the_money_at_the_close_become_shares():
+    run = expiring(507.0, {1: 2, 2: 1})
+    desk = run.engine.desk
+    assert {int(one.instrument_id): int(one.quantity) for one in desk.positions.held()} == {0: 200}
+    assert desk.account.cash == run.exchange.account.cash == D(100_000) - 100_000
+    assert desk.attribution.nav == D(200) * 507
+    assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
+
+
+def test_a_short_put_in_the_money_is_assigned():
+    run = expiring(493.0, {2: -1})
+    assert run.exchange.account.positions == {0: D(100), 2: D(0)}
+    assert run.engine.desk.attribution.nav == D(100_000) - 700
+
+
+def test_cash_settled_options_pay_and_worthless_ones_lapse():
+    run = expiring(507.25, {1: 2, 2: 3}, root="XSP")
+    assert run.engine.desk.positions.held() == []
+    assert run.engine.desk.account.cash == run.exchange.account.cash == D(100_000) + 1_450
+
+
+def test_the_official_close_settles_where_it_is_known():
+    run = expiring(507.0, {1: 1}, root="XSP", settlement=508.5)
+    assert run.engine.desk.account.cash == D(100_850)
+
+
+def test_nothing_settles_before_its_day():
+    builder = TapeBuilder().spot("10:00", 500.0)
+    run = run_tape(builder.build(), Scripted(), positions={1: 1})
+    assert not any(isinstance(event, PositionChanged) for event in run.events)
+    assert run.engine.desk.positions.quantity(1) == 1
+
+
+def test_a_session_without_quotes_still_opens_and_closes():
+    tape = TapeBuilder(straddle_book(expiry=DAY)).quote(0, "10:00", 1, 2).build()
+    bare = replace(
+        tape,
+        quotes=replace(
+            tape.quotes, **{name: getattr(tape.quotes, name)[:0] for name in tape.quotes.__dataclass_fields__}
+        ),
+    )
+    run = run_tape(bare, Scripted(), positions={1: 1})
+    assert run.kinds()[-1] == "SessionEvent"
+    assert (
+        run.engine.desk.positions.quantity(1) == 1
+    )  # no level to settle at: said by the position that stays
+
+
+def test_steps_tell_the_time_at_least_once_a_second_of_market():
+    tape = TapeBuilder().path("10:00", 0.5, [500.0 + i * 0.01 for i in range(21)]).build()
+    engine = build_engine(Scripted(), tape.instruments)
+    cross = fill_model("cross")
+    exchange = SimulatedExchange(tape.instruments, SimulatedAccount(D(0)), cross, cross)
+    times = list(BacktestRunner(tape, engine, exchange).steps())
+    assert times[-1] == tape.sessions[0].close_ns
+    assert all(later > earlier for earlier, later in pairwise(times))
+    assert len(times) == 1 + 10
+
+
+def test_decisions_are_the_same_when_the_same_tape_is_run_again():
+    tape = TapeBuilder().path("10:00", 1.0, [500.0, 501.0, 499.0]).build()
+    first, second = (run_tape(tape, buying("10:00", "10:00:01")) for _ in range(2))
+    assert first.outputs == second.outputs
+    assert first.tally.hash.hex() == second.tally.hash.hex()
+    assert len(decisions(first.outputs)) == 2

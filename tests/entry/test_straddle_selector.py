@@ -1,0 +1,198 @@
+import math
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.instruments import EXPIRY, straddle_book
+from fakes.tape import at, model_price, quote
+from scalpdesk.entry.straddle_selector import (
+    Selection,
+    SelectionConfig,
+    StraddleSelector,
+    straddle_score,
+    strike_range,
+)
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.marketdata.chain import options_in_order, straddle_pairs
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
+
+NOON = at("12:00")
+SPOT = 500.0
+
+
+class Chain:
+    """A chain quoted at a flat volatility with a spread by number."""
+
+    def __init__(self, *strikes, expiry=EXPIRY, vol=0.20, spread=0.10, open_interest=1_000):
+        self.book = straddle_book(*strikes, expiry=expiry)
+        self.state = MarketState(self.book)
+        self.engine = DeltaEngine(self.book, self.state, ContractPricer())
+        self.pairs = straddle_pairs(options_in_order(self.book, "SPY"))
+        self.state.apply_quote(quote(0, NOON, SPOT - 0.01, SPOT + 0.01))
+        for number, one in enumerate(self.book):
+            if isinstance(one, OptionContract):
+                self.quote(number, vol, spread)
+                self.state.open_interest[number] = open_interest
+
+    def quote(self, number, vol=0.20, spread=0.10, now_ns=NOON):
+        fair = model_price(self.book[number], SPOT, vol, NOON)
+        self.state.apply_quote(quote(number, now_ns, fair - spread / 2, fair + spread / 2))
+
+    def select(self, straddles=1, now_ns=NOON, **config):
+        selector = StraddleSelector(SelectionConfig(**config), straddles)
+        return selector.select(self.pairs, self.state, self.engine, SPOT, now_ns)
+
+
+def test_the_score_of_the_worked_case():
+    # A.straddle_score.o1: theta -0.20 and -0.18 a day, gamma 0.01 each, spreads 0.20 and 0.20
+    score = straddle_score(-0.38, 0.02, 0.4)
+    assert score.score == pytest.approx(39.0)
+    assert score.breakeven_move == pytest.approx(8.83176086633)
+    assert score.legacy_score == pytest.approx(2019.0)
+
+
+def test_the_legacy_score_grows_with_the_number_of_straddles_and_the_corrected_does_not():
+    one, three = straddle_score(-0.38, 0.02, 0.4), straddle_score(-0.38, 0.02, 0.4, straddles=3)
+    assert three.score == one.score
+    assert three.legacy_score == pytest.approx((0.38 + 120) / 0.02)
+
+
+@pytest.mark.parametrize("gamma", [0.0, -0.01, math.nan])
+def test_without_gamma_there_is_no_score(gamma):
+    assert straddle_score(-0.3, gamma, 0.1) == straddle_score(-0.9, 0.0, 0.5)
+    assert straddle_score(-0.3, gamma, 0.1).score is None
+
+
+@given(
+    theta=st.floats(-2, 0),
+    gamma=st.floats(0.001, 0.2),
+    spread=st.floats(0, 2),
+    more=st.floats(0.01, 1),
+)
+def test_dearer_is_worse_and_the_breakeven_move_pays_for_it(theta, gamma, spread, more):
+    score = straddle_score(theta, gamma, spread)
+    assert straddle_score(theta, gamma, spread + more).score > score.score
+    assert straddle_score(theta - more, gamma, spread).score > score.score
+    assert 0.5 * gamma * score.breakeven_move**2 == pytest.approx(abs(theta) + spread, abs=1e-12)
+
+
+def test_the_expected_move_is_one_standard_deviation():
+    move, low, high = strike_range(590.0, 0.16, 45)
+    assert move == pytest.approx(590 * 0.16 * math.sqrt(45 / 365.25))
+    assert (low, high) == (590 - move, 590 + move)
+
+
+def test_the_cheapest_gamma_is_chosen():
+    chain = Chain(490, 500, 510)
+    for number in (3, 4):
+        chain.quote(number, spread=2.0)  # the money is dear today
+    selection = chain.select()
+    assert selection.candidates == 3
+    assert selection.best.pair.strike in {490, 510}
+    assert selection.best.spread == pytest.approx(0.20)
+    scores = [chain.select(strike=Decimal(strike)).best.rank for strike in (490, 500, 510)]
+    assert selection.best.rank == min(scores)
+    assert max(scores) == scores[1]
+
+
+@pytest.mark.parametrize("straddles", [1, 5])
+def test_the_legacy_ranking_is_the_spread(straddles):
+    chain = Chain(495, 500)
+    for number in (1, 2):
+        chain.quote(number, spread=0.08)
+    assert chain.select(straddles, score="legacy").best.pair.strike == 495
+
+
+def test_a_tie_goes_to_the_tighter_then_the_nearer_then_the_sooner():
+    chain = Chain(500)
+    first, again = chain.select(), chain.select()
+    assert first.best.pair == again.best.pair
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "passes"), [(46, 46, True), (30, 46, True), (47, 90, False), (0, 45, False)]
+)
+def test_the_expiry_window_counts_calendar_days_both_ends_included(low, high, passes):
+    selection = Chain(500).select(min_expiration_days=low, max_expiration_days=high)
+    assert (selection.best is not None) is passes
+    assert selection.removed[f"expiry {low} to {high} days"] == (0 if passes else 1)
+
+
+def test_one_strike_or_one_expiry_can_be_asked_for():
+    chain = Chain(450, 500)
+    assert chain.select(strike=Decimal(450)).best.pair.strike == 450  # no expected-move filter then
+    none = chain.select(expiry=date(2024, 5, 17))
+    assert none.best is None
+    assert none.why_none() == (
+        "no straddle passes the filters: "
+        "expiry 30 to 90 days, asked for strike None expiry 2024-05-17 removed 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "least", "passes"),
+    [(101, 100, True), (100, 100, False), (None, 100, False), (None, -1, True), (0, -1, True), (0, 0, False)],
+)
+def test_open_interest_must_be_exceeded_and_unknown_is_none(known, least, passes):
+    chain = Chain(500)
+    if known is None:
+        del chain.state.open_interest[2]
+    else:
+        chain.state.open_interest[2] = known
+    selection = chain.select(min_open_interest=least)
+    assert (selection.best is not None) is passes
+    assert selection.removed[f"open interest above {least}"] == (0 if passes else 1)
+
+
+def test_both_legs_need_a_good_quote():
+    chain = Chain(500)
+    chain.state.apply_quote(quote(2, NOON + 1, math.nan, 5.0))
+    assert chain.select().removed["a good quote on both legs"] == 1
+    stale = Chain(500)
+    late = NOON + 61 * 10**9
+    assert stale.select(now_ns=late).removed["a good quote on both legs"] == 1
+
+
+def test_a_wide_spread_can_be_refused():
+    chain = Chain(500, spread=1.4)  # a leg of 14 is worth about 10 % of spread
+    assert chain.select(max_spread_fraction=0.11).best is not None
+    assert chain.select(max_spread_fraction=0.09).removed["spread up to 9% of mid"] == 1
+
+
+def test_strikes_beyond_the_expected_move_are_left_out_except_the_money():
+    strikes = (450, 464, 466, 500, 534, 536)
+    chain = Chain(*strikes)
+    selection = chain.select()
+    move = strike_range(SPOT, chain.engine.value(7, NOON).vol, 46)[0]
+    assert 34 < move < 36
+    beyond = sum(abs(strike - SPOT) > move for strike in strikes)
+    assert selection.removed["strike within one expected move"] == beyond == 3
+    alone = Chain(450)
+    assert alone.select().best.pair.strike == 450
+
+
+def test_a_straddle_without_a_volatility_is_no_candidate():
+    chain = Chain(500, 505)
+    fair = model_price(chain.book[3], SPOT, 0.20, NOON)
+    chain.state.apply_quote(quote(4, NOON + 1, 600.0, 601.0))  # a put worth more than its strike
+    assert fair > 0
+    selection = chain.select()
+    assert selection.removed["greeks"] == 1
+    assert selection.best.pair.strike == 500
+
+
+def test_an_expiry_whose_money_has_no_volatility_is_left_out():
+    chain = Chain(500)
+    chain.state.apply_quote(quote(1, NOON + 1, 600.0, 601.0))
+    assert chain.select().removed["strike within one expected move"] == 1
+
+
+def test_an_empty_chain_says_so():
+    assert Selection(None, 0, {"greeks": 0}).why_none() == (
+        "no straddle passes the filters: the chain holds no pair of call and put"
+    )
