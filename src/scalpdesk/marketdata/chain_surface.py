@@ -77,9 +77,7 @@ class ChainSurface:
     surface: VolSurface
 
 
-def chain_quotes_at(
-    tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None
-) -> ChainQuotes:
+def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return every live option's last quote known by ``now_ns``, by expiry.
 
     Parameters
@@ -117,9 +115,7 @@ def chain_quotes_at(
     for number, contract in options_in_order(tape.instruments, _option_underlying(tape)):
         row = row_of.get(number)
         if row is not None and tape.quotes.ts_ns[row] >= oldest_ns and expiry_instant_ns(contract) > now_ns:
-            groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append(
-                (contract, row)
-            )
+            groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append((contract, row))
     expiries = []
     for label, members in groups.items():
         rows = np.array([row for _, row in members])

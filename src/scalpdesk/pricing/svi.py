@@ -35,6 +35,8 @@ _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 """Half-spreads per unit of each parameter away from 0: decides only where the quotes do not, on the wings."""
+_HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
+"""A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
@@ -186,7 +188,9 @@ class SmileFit:
         vector = problem.first_guess(start.scaled(1.0 / theta))
         smile, left = start, ArbitrageCheck(np.inf, np.inf)
         for weight in (100.0, 2000.0):
-            vector = _levenberg_marquardt(problem.residuals(weight), vector, problem.lower, problem.upper)
+            vector = _levenberg_marquardt(
+                problem.residuals(weight), vector, problem.lower, problem.upper, _HELD_ENOUGH, _HELD_STEPS
+            )
             smile = problem.smile(vector).scaled(theta)
             left = check_arbitrage(smile, theta, before, reach)
             if left.is_free:
@@ -361,7 +365,8 @@ def _levenberg_marquardt(
     start: Floats,
     lower: Floats,
     upper: Floats,
-    max_steps: int = 120,
+    enough: float = 1e-9,
+    max_steps: int = 100,
 ) -> Floats:
     """Minimise a sum of squares within a box; one call of ``residuals`` gives value and Jacobian.
 
@@ -392,7 +397,7 @@ def _levenberg_marquardt(
             damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
             growth = 2.0
             point, values, loss = trial, trial_values, trial_loss
-            if gain < 1e-9 * loss + 1e-16:
+            if gain < enough * loss + 1e-16:
                 break
         else:
             damping *= growth
