@@ -105,3 +105,43 @@ def test_low_volatility_and_high_rates_stay_between_their_bounds(vol):
         tree(-1.0, 100.0 * 100.0 / s, 9.0, vol, 0.08, 0.0, steps=3000) * s / 100.0 for s in spots[10:13]
     ]
     assert g.price[10:13] == pytest.approx(expected, abs=3e-3)
+
+
+def test_neighbours_in_an_array_do_not_change_one_another():
+    spots = np.array([95.0, 100.0, 95.0, 105.0, 100.0, 95.0])
+    calls = np.array([True, False, False, True, False, True])
+    vols = np.array([0.2, 0.2, 0.2, 0.3, 0.2, 0.2])
+    together = greeks(spots, 100.0, 0.4, vols, calls, rate=0.03, dividend_yield=0.02)
+    for index in range(spots.size):
+        alone = greeks(spots[index], 100.0, 0.4, vols[index], calls[index], rate=0.03, dividend_yield=0.02)
+        for name in ("price", "delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm"):
+            assert getattr(together, name)[index] == float(getattr(alone, name))
+
+
+@pytest.mark.parametrize("years", [0.02, 0.5])
+@pytest.mark.parametrize("is_call", [True, False])
+def test_gamma_reaches_its_value_at_the_boundary(is_call, years):
+    rate, dividend_yield, vol = (0.01, 0.06, 0.2) if is_call else (0.06, 0.01, 0.2)
+    inside, outside = (200.0, 100.0) if is_call else (50.0, 100.0)
+    terms = {"rate": rate, "dividend_yield": dividend_yield}
+    for _ in range(60):
+        middle = 0.5 * (inside + outside)
+        if float(greeks(middle, 100.0, years, vol, is_call, **terms).gamma) == 0.0:
+            inside = middle
+        else:
+            outside = middle
+    # the pricing equation at value |S - K|, delta of one and no decay leaves only gamma
+    expected = 2.0 * abs(rate * 100.0 - dividend_yield * outside) / (vol * outside) ** 2
+    assert float(greeks(outside, 100.0, years, vol, is_call, **terms).gamma) == pytest.approx(
+        expected, rel=1e-3
+    )
+    near = outside * (1.0 + (-1e-3 if is_call else 1e-3) * vol * np.sqrt(years))
+    assert float(greeks(near, 100.0, years, vol, is_call, **terms).gamma) == pytest.approx(expected, rel=5e-3)
+
+
+def test_a_call_at_a_negative_rate_without_yield_keeps_one_boundary():
+    g = greeks(100.0, 95.0, 0.5, 0.3, True, rate=-0.0001)
+    assert float(g.price) >= float(greeks(100.0, 95.0, 0.5, 0.3, True, rate=-0.0001, style="european").price)
+    deep = greeks(200.0, 95.0, 2.0, 0.1, True, rate=-0.03)
+    assert float(deep.price) == 105.0
+    assert float(deep.gamma) == 0.0

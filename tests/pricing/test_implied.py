@@ -62,7 +62,7 @@ def test_from_a_second_to_years_the_volatility_comes_back(years, style):
         )
         assert (iv.status == np.where(exercised, "below_intrinsic", "ok")).all()
         # prices in the money keep only the digits that their intrinsic value leaves
-        assert iv.vol[~exercised] == pytest.approx(np.full(9, 0.4)[~exercised], rel=1e-7)
+        assert iv.vol[~exercised] == pytest.approx(np.full(9, 0.4)[~exercised], rel=1e-6)
 
 
 def test_broadcasting_and_shape():

@@ -492,8 +492,13 @@ def boundary_series(
 
 
 @compiled
-def american_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
-    """Price of an American option with a continuous yield."""
+def american_price(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, H: Floats, solved_at: float
+) -> float:
+    """Price of an American option with a continuous yield.
+
+    ``H`` is room for the boundary's nodes; with ``solved_at`` above 0 they hold the one of that volatility.
+    """
     if T <= 0.0:
         return max(phi * (S - K), 0.0)
     if v * math.sqrt(T) < 1e-6 or S <= 0.0 or K <= 0.0:
@@ -503,7 +508,9 @@ def american_price(phi: float, S: float, K: float, T: float, v: float, r: float,
         return european_price(phi, S, K, T, v, r, q)
     if kind == SINGLE:
         C = np.empty(NODES + 1)
-        if boundary_series(phi, T, v, r, q, np.empty(NODES), False, C):
+        if solved_at > 0.0:
+            H *= (v / solved_at) ** 2  # ln B is nearly proportional to the volatility
+        if boundary_series(phi, T, v, r, q, H, solved_at > 0.0, C):
             value, _, _, _, depth = premium_terms(phi, S / K, T, v, r, q, C, 1.0)
             if depth >= 0.0:
                 return phi * (S - K)
@@ -520,8 +527,10 @@ RATE_BUMP = 2e-4
 
 @compiled
 def rate_bump_of(phi: float, r: float, q: float, futures: bool) -> float:
-    """Rate change that leaves the rate which pays for early exercise positive on both sides."""
+    """Rate change that leaves the rates on their side of zero, and so the kind of exercise as it is."""
     gain = r if phi < 0.0 else q
+    if phi > 0.0 and not futures and gain == 0.0:
+        return min(RATE_BUMP, 0.5 * abs(r))
     return min(RATE_BUMP, 0.5 * gain) if (phi < 0.0 or futures) and gain > 0.0 else RATE_BUMP
 
 
@@ -699,6 +708,24 @@ def table_price(
 
 
 @compiled
+def boundary_pays(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> bool:
+    """Whether the option has one exercise boundary and enough randomness for it to matter."""
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    return kind == SINGLE and T > 0.0 and v * math.sqrt(T) >= 1e-6 and S > 0.0 and K > 0.0
+
+
+@compiled
+def american_by_lattice(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
+) -> Nine:
+    """American Greeks by finite differences, or of the best fixed time of exercise where it is worth more."""
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    none = np.empty(0)
+    found = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
+    return certain if found[0] < certain[0] else found
+
+
+@compiled
 def american_greeks(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
 ) -> Nine:
@@ -723,10 +750,7 @@ def american_greeks(
         C = np.empty((5, NODES + 1))
         if solve_five(phi, T, v, r, q, futures, C):
             return greeks_from_series(phi, S, K, T, v, r, q, futures, C, 1.0)
-    certain = certain_greeks(phi, S, K, T, r, q, True)
-    none = np.empty(0)
-    by_lattice = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
-    return certain if by_lattice[0] < certain[0] else by_lattice
+    return american_by_lattice(phi, S, K, T, v, r, q, futures)
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -1239,10 +1263,14 @@ def american_like_price(
     amounts: Floats,
     spot_model: bool,
     american: bool,
+    H: Floats,
+    solved_at: float,
 ) -> float:
     """Price by the method that fits: boundary without dividends, finite differences with them."""
     if times.size == 0:
-        return american_price(phi, S, K, T, v, r, q) if american else european_price(phi, S, K, T, v, r, q)
+        if american:
+            return american_price(phi, S, K, T, v, r, q, H, solved_at)
+        return european_price(phi, S, K, T, v, r, q)
     return lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)[0]
 
 
@@ -1277,16 +1305,20 @@ def bracket_top(
     amounts: Floats,
     spot_model: bool,
     american: bool,
+    H: Floats,
 ) -> tuple[float, float]:
-    """A volatility whose price is too high, from ``first`` upward, and by how much it is."""
+    """A volatility whose price is too high, from ``first`` upward, and by how much it is (-1.0: none is)."""
     top = first
-    excess = american_like_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american) - price
+    solved_at = 0.0
     for _ in range(40):
-        if excess >= 0.0:
-            break
+        found = american_like_price(
+            phi, S, K, T, top, r, q, times, amounts, spot_model, american, H, solved_at
+        )
+        if found >= price:
+            return top, found - price
+        solved_at = top
         top *= 1.6
-        excess = american_like_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american) - price
-    return top, excess
+    return top, -1.0
 
 
 @compiled
@@ -1322,7 +1354,8 @@ def searched_iv(
     if status != OK:
         hi = 0.3
     goal = 1e-15 * S
-    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american)
+    H = np.empty(NODES)
+    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american, H)
     if f_hi < 0.0:
         return math.nan, ABOVE
     if f_hi <= goal:
@@ -1337,7 +1370,7 @@ def searched_iv(
     for _ in range(80):
         if not lo < b < hi:
             b = 0.5 * (lo + hi)
-        f_b = american_like_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american) - price
+        f_b = american_like_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american, H, a) - price
         if abs(f_b) < abs(f_best):
             best, f_best = b, f_b
         # a secant step this small leaves an error far smaller still
@@ -1425,9 +1458,26 @@ def fill_european(
 def fill_american(
     phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
 ) -> None:
-    """American Greeks of each element into the columns of ``out`` (9, n)."""
+    """American Greeks of each element into the columns of ``out`` (9, n).
+
+    The boundaries of the last call and the last put are kept: neighbours that differ in spot and strike
+    alone share them, to the same digits.
+    """
+    C = np.empty((2, 5, NODES + 1))
+    seen = np.full((2, 4), np.nan)
     for i in range(S.size):
-        nine = american_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
+        side = 1 if phi[i] > 0.0 else 0
+        if boundary_pays(phi[i], S[i], K[i], T[i], v[i], r[i], q[i]):
+            last = seen[side]
+            same = last[0] == T[i] and last[1] == v[i] and last[2] == r[i] and last[3] == q[i]
+            if same or solve_five(phi[i], T[i], v[i], r[i], q[i], futures, C[side]):
+                last[0], last[1], last[2], last[3] = T[i], v[i], r[i], q[i]
+                nine = greeks_from_series(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures, C[side], 1.0)
+            else:
+                last[0] = np.nan
+                nine = american_by_lattice(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
+        else:
+            nine = american_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
         for j in range(9):
             out[j, i] = nine[j]
 
