@@ -47,7 +47,7 @@ class Quotes:
         """The first `count` quotes."""
         return Quotes(self.ts_ns[:count], self.bid_ticks[:count], self.ask_ticks[:count])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, band_shares: float = BAND_SHARES) -> None:
         """Write the columns and the hedger's constants, for a program that cannot import this one."""
         np.savez(
             path,
@@ -56,7 +56,7 @@ class Quotes:
             ask_ticks=self.ask_ticks,
             pivot_half_ticks=PIVOT_HALF_TICKS,
             delta_tenths_per_half_tick=DELTA_TENTHS_PER_HALF_TICK,
-            band_shares=BAND_SHARES,
+            band_shares=band_shares,
             displayed_shares=DISPLAYED_SHARES,
         )
 

@@ -89,7 +89,7 @@ def main():
     if arguments.journal is not None:
         shutil.rmtree(arguments.journal, ignore_errors=True)
         journal = make_journal(arguments.journal, tape)
-    runner, desk = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
+    runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
     gc.collect()
     gc.freeze()
     began = time.perf_counter()
@@ -97,6 +97,7 @@ def main():
     if journal is not None:
         journal.close()
     seconds = time.perf_counter() - began
+    desk = engine.desk
     position = int(desk.positions.quantity(0)) - BLOCK
     closing = int(bids[-1] if position > 0 else asks[-1])
     print(

@@ -36,7 +36,7 @@ def make_tape(instruments, columns, *, sessions=(SESSION,)):
 
 
 def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):
-    """Engine, exchange and runner; the account holds `held` shares of the underlying, bought at `price`."""
+    """The runner and its engine; the account holds `held` shares of the underlying, bought at `price`."""
     book = tape.instruments
     market = MarketState(book)
     gate = RiskGate(RiskLimits(max_orders_per_minute=1_000_000))
@@ -53,7 +53,8 @@ def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):
     exchange = SimulatedExchange(
         book, SimulatedAccount(CASH, positions), fill_model("cross"), fill_model("cross")
     )
-    return BacktestRunner(tape, TradingEngine(desk, strategy), exchange, journal, known_at_open=known), desk
+    engine = TradingEngine(desk, strategy)
+    return BacktestRunner(tape, engine, exchange, journal, known_at_open=known), engine
 
 
 def make_journal(folder, tape):
