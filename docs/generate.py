@@ -1,0 +1,266 @@
+# ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
+"""Write the generated pages: ``reference/cli.md``, ``reference/configuration.md``.
+
+    .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
+    .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
+
+The same code gives the same bytes. Only the product's own strategies are listed, not those of other
+packages that happen to be installed.
+"""
+
+import ast
+import inspect
+import re
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from textwrap import dedent
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+import msgspec
+from shown_outputs import refresh_shown_outputs
+
+import scalpdesk.hedging.bands
+import scalpdesk.strategies
+from scalpdesk.cli.main import root
+from scalpdesk.settings import DeskConfig
+from scalpdesk.settings_schema import Secret
+
+HERE = Path(__file__).resolve().parent
+NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
+WIDTH = 100
+CLI_HEAD = """# Commands
+
+What `--help` says. `--json` writes one JSON document to stdout; messages go to stderr. Exit codes and the
+form of errors: [errors-and-exit-codes.md](../errors-and-exit-codes.md).
+"""
+CONFIGURATION_HEAD = """# Configuration keys
+
+Sources, their order and how mistakes are shown: [configuration.md](../configuration.md). A key `a.b` is `b`
+in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the command
+line. `—` as a default means: not set.
+"""
+
+# commands ------------------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """Return the page of all commands, each with its help as the terminal shows it."""
+    parts = [NOTE, CLI_HEAD]
+    for path, text in _helps(root, "scalpdesk", None):
+        parts += [f"## {path}\n", f"```text\n{text}\n```\n"]
+    return "\n".join(parts)
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
+    ctx = click.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    lines = command.get_help(ctx).rstrip().splitlines()
+    yield ctx.command_path, "\n".join(line.rstrip() for line in lines)
+    if isinstance(command, click.Group):
+        for child in command.list_commands(ctx):
+            found = command.get_command(ctx, child)
+            if found is not None:
+                yield from _helps(found, child, ctx)
+
+
+# configuration -------------------------------------------------------------------------------------
+
+
+def configuration_page() -> str:
+    """Return the page of all keys: type, default, meaning."""
+    parts = [NOTE, CONFIGURATION_HEAD]
+    for field in msgspec.structs.fields(DeskConfig):
+        if field.name == "strategies":
+            continue
+        parts += _section(field.name, field.type, (), "##")
+    for module in sorted(
+        one.name for one in iter_modules(scalpdesk.strategies.__path__) if one.name != "base"
+    ):
+        plug = import_module(f"scalpdesk.strategies.{module}").PLUG
+        parts += _section(f"strategies.{plug.name}", plug.Config, (), "##")
+        parts.append(
+            f"After `--set`, a key of the strategy needs no prefix: `--set {_first_leaf(plug.Config)}=…`.\n"
+        )
+    parts.append("## Bands\n")
+    parts.append("`hedge.band` chooses one; its own settings go into `hedge.band_settings`.\n")
+    for module in _modules(scalpdesk.hedging.bands.__path__):
+        plug = import_module(f"scalpdesk.hedging.bands.{module}").PLUG
+        parts += _section(f"band {plug.name}", plug.Config, (), "###")
+    return "\n".join(parts)
+
+
+def _modules(path: Iterable[str]) -> list[str]:
+    return sorted(module.name for module in iter_modules(path) if module.name != "base")
+
+
+def _section(title: str, struct: type[msgspec.Struct], prefix: tuple[str, ...], level: str) -> list[str]:
+    lines = [f"{level} {title}\n"]
+    about = (inspect.getdoc(struct) or "").partition("\n")[0]
+    if about:
+        lines.append(f"{_markdown(about)}\n")
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    lines += list(_rows(struct, prefix))
+    lines.append("")
+    return lines
+
+
+def _rows(struct: type[msgspec.Struct], prefix: tuple[str, ...]) -> Iterator[str]:
+    meanings = field_docs(struct)
+    for field in msgspec.structs.fields(struct):
+        path = (*prefix, field.encode_name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _rows(field.type, path)
+            continue
+        cells = (f"`{'.'.join(path)}`", type_words(field.type), _default(field), meanings.get(field.name, ""))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _first_leaf(struct: type[msgspec.Struct]) -> str:
+    """A nested key as an example."""
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            return f"{field.name}.{msgspec.structs.fields(field.type)[0].name}"
+    return msgspec.structs.fields(struct)[0].name
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        value = field.default_factory()
+    if value is msgspec.NODEFAULT:
+        return "required"
+    if value is None or value in ({}, (), []):
+        return "—"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`"
+
+
+_WORDS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    Decimal: "exact amount",
+    type(None): "none",
+    Secret: "secret",
+}
+
+
+def type_words(kind: Any) -> str:
+    """Return a type in words."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        base, *extras = get_args(kind)
+        marks = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        bounds = [
+            f"{sign} {getattr(extra, name)}"
+            for extra in extras
+            for name, sign in marks
+            if getattr(extra, name, None) is not None
+        ]
+        return " ".join([type_words(base), *bounds])
+    if origin in {Union, types.UnionType}:
+        return " or ".join(type_words(one) for one in get_args(kind))
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if origin is dict:
+        return f"table of {type_words(get_args(kind)[1])}"
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+# meanings, from the docstrings -----------------------------------------------------------------------
+
+
+def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the meaning of each field: from the class's ``Parameters``, or from the text below the field."""
+    found: dict[str, str] = {}
+    for kind in reversed(struct.__mro__):
+        if kind in {object, msgspec.Struct} or not issubclass(kind, msgspec.Struct):
+            continue
+        meanings = _parameters(inspect.getdoc(kind) or "") | _texts_below_fields(kind)
+        # "as in the base class" says less than the base class
+        found |= {
+            name: text for name, text in meanings.items() if name not in found or not text.startswith("As in")
+        }
+    return {name: _markdown(text) for name, text in found.items()}
+
+
+def _parameters(doc: str) -> dict[str, str]:
+    """Read the ``Parameters`` of a numpydoc docstring: names on one line, the text indented below."""
+    _, _, body = doc.partition("Parameters\n----------\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in body.splitlines():
+        if line and set(line) == {"-"}:  # the next section: its title was no name
+            for name in names:
+                found.pop(name, None)
+            break
+        if line and not line.startswith(" "):
+            names = [name.strip() for name in line.split(":")[0].split(",")]
+            found |= dict.fromkeys(names, "")
+        elif line.strip():
+            for name in names:
+                found[name] = f"{found[name]} {line.strip()}".strip()
+    return found
+
+
+def _texts_below_fields(struct: type) -> dict[str, str]:
+    body = ast.parse(dedent(inspect.getsource(struct))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(below.value.value).split())
+    return found
+
+
+def _markdown(text: str) -> str:
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`")
+
+
+# writing ---------------------------------------------------------------------------------------------
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page by its path."""
+    folder = HERE / "reference"
+    return {folder / "cli.md": cli_page(), folder / "configuration.md": configuration_page()}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or only compare them."""
+    written = pages()
+    stale = [path for path, text in written.items() if not path.exists() or path.read_text("utf-8") != text]
+    if "--check" in arguments:
+        for path in stale:
+            print(f"not current: {path.relative_to(HERE.parent)}; fix: make docs", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in written.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"written: {path.relative_to(HERE.parent)}")
+    refresh_shown_outputs()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,247 @@
+"""What the pages say exists: links, command lines, functions; the generated pages are current."""
+
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from scalpdesk.cli.main import COMMANDS, root
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
+    ]
+)
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+_FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+def script(name):
+    """Import a script of the docs folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def shown_outputs():
+    return script("shown_outputs")
+
+
+@pytest.fixture(scope="module")
+def generate(shown_outputs):
+    return script("generate")
+
+
+# links ---------------------------------------------------------------------------------------------
+
+
+def anchors(page):
+    """Anchors of a page's headings, as code hosts make them."""
+    text = _FENCE.sub("", page.read_text("utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    broken = []
+    for target in _LINK.findall(_FENCE.sub("", page.read_text("utf-8"))):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        to = (page.parent / path).resolve() if path else page
+        if not to.exists() or (anchor and anchor not in anchors(to)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_index():
+    reached, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = _LINK.findall(_FENCE.sub("", page.read_text("utf-8")))
+        paths = [
+            (page.parent / target.partition("#")[0]).resolve() for target in targets if "://" not in target
+        ]
+        todo += [path for path in paths if path.suffix == ".md" and path.exists()]
+    assert sorted(str(page.relative_to(ROOT)) for page in PAGES if page not in reached) == []
+
+
+# command lines ---------------------------------------------------------------------------------------
+
+
+def command_lines(text):
+    """Every ``scalpdesk …`` in fenced blocks and in inline code, continuation lines joined."""
+    for block in _FENCE.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            bare = line.strip().removeprefix("$ ")
+            if bare.startswith("scalpdesk "):
+                yield bare
+    for code in _CODE.findall(_FENCE.sub("", text)):
+        if code.startswith("scalpdesk "):
+            yield code
+
+
+def complaint(line):
+    """What the command line would not understand, without running it; None when all is known."""
+    words = shlex.split(line.replace("…", "X"), comments=True)[1:]
+    command, ctx = (
+        root,
+        click.Context(root, info_name="scalpdesk", **root.context_settings),
+    )
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name not in command.list_commands(ctx):
+            return f"no command {name}"
+        command = command.get_command(ctx, name)
+        ctx = click.Context(command, info_name=name, parent=ctx)
+    try:
+        _, left, _ = command.make_parser(ctx).parse_args(list(words))
+    except click.UsageError as problem:
+        return problem.format_message()
+    return f"too many words: {left}" if left else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_command_lines_parse(page):
+    wrong = {line: complaint(line) for line in command_lines(page.read_text("utf-8"))}
+    # a synopsis is no command line
+    wrong = {line: why for line, why in wrong.items() if why and not re.search(r"[|\[\]{]", line)}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("scalpdesk backtest gamma-scalper --data lean --set a=1", None),
+        ("scalpdesk data import lean PATH", None),
+        ("scalpdesk bactest x", "no command bactest"),
+        ("scalpdesk backtest x --session 2018-02-05", "No such option"),
+        ("scalpdesk runs extra", "too many words"),
+    ],
+)
+def test_the_check_of_command_lines_sees_a_wrong_one(line, why):
+    found = complaint(line)
+    assert found is None if why is None else found.startswith(why)
+
+
+def test_the_readme_lists_the_commands():
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Commands")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
+    assert rows == [(name, entry[1]) for name, entry in COMMANDS.items()]
+
+
+# names in the architecture ---------------------------------------------------------------------------
+
+
+def test_modules_and_functions_of_the_architecture_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\|(?: \d+ \|)? `([\w/]+\.py)` \| `([\w.]+)` \|", text, re.MULTILINE)
+    rows += re.findall(r"\| `([\w/]+\.py)` `(\w+)` \|", text)
+    assert len(rows) >= 30
+    for path, name in rows:
+        module = importlib.import_module("scalpdesk." + path.removesuffix(".py").replace("/", "."))
+        found = module
+        for part in name.split("."):
+            assert hasattr(found, part), f"{path} has no {name}"
+            found = getattr(found, part)
+
+
+@pytest.mark.parametrize(
+    "name", ["CONTRIBUTING.md", "docs/architecture.md", "docs/explain.md", "docs/fills.md"]
+)
+def test_paths_named_in_the_pages_exist(name):
+    text = _FENCE.sub("", (ROOT / name).read_text("utf-8"))
+    paths = [code for code in _CODE.findall(text) if re.fullmatch(r"[\w/.-]+(\.py|\.md|/)", code)]
+    places = (ROOT, ROOT / "src" / "scalpdesk", ROOT / "tests", ROOT / "docs")
+    lost = [
+        path
+        for path in paths
+        if not any((place / path).exists() or list(place.glob(f"*/{path}")) for place in places)
+    ]
+    made_by_running = {"runs/", "docs/benchmarks.md"}
+    assert paths
+    assert set(lost) <= made_by_running
+
+
+def test_every_package_is_on_the_map():
+    source = ROOT / "src" / "scalpdesk"
+    names = {f"{path.name}/" for path in source.iterdir() if (path / "__init__.py").exists()}
+    names |= {path.name for path in source.glob("*.py") if path.name != "__init__.py"}
+    for page in ("CONTRIBUTING.md", "docs/architecture.md"):
+        text = (ROOT / page).read_text("utf-8")
+        assert sorted(name for name in names if f"`{name}`" not in text) == []
+
+
+# generated pages and shown outputs -------------------------------------------------------------------
+
+
+def test_generated_pages_are_current(generate):
+    for path, text in generate.pages().items():
+        assert path.read_text("utf-8") == text, f"{path.name} is not current: make docs"
+
+
+def test_every_key_of_the_configuration_is_on_its_page(generate):
+    from scalpdesk.settings import load_settings
+
+    text = generate.configuration_page()
+    loaded = load_settings("gamma-scalper")
+    for key in loaded.sources:
+        own = key.removeprefix("strategies.gamma-scalper.")
+        assert f"`{own}`" in text or f"`{own.partition('.')[2]}`" in text
+
+
+@pytest.mark.parametrize("recorded", [False, pytest.param(True, marks=pytest.mark.recorded)])
+@pytest.mark.slow
+def test_shown_outputs_are_what_the_commands_print(shown_outputs, recorded, monkeypatch):
+    if recorded and not shown_outputs.RECORDED.is_dir():
+        pytest.skip("the recorded data is not beside the project")
+    for name in [name for name in os.environ if name.startswith("SCALPDESK_")]:
+        monkeypatch.delenv(name)
+    commands = [
+        one
+        for page in shown_outputs.PAGES
+        for one in shown_outputs.shown_commands(page)
+        if one.needs_recorded == recorded
+    ]
+    assert commands
+    lost = {
+        f"{one.page}:{one.first_line}": shown_outputs.missing(one, printed)
+        for one, printed in shown_outputs.outputs(commands)
+    }
+    assert {where: lines for where, lines in lost.items() if lines} == {}
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_from_python(tmp_path):
+    text = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert blocks
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SCALPDESK_")}
+    command = [sys.executable, "-c", "\n".join(blocks)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    hedges = [int(line.split()[1]) for line in done.stdout.splitlines()]
+    assert hedges == sorted(hedges, reverse=True)  # a wider band hedges less often
+    assert hedges[0] > hedges[-1] > 0
+
+
+def test_a_shown_line_that_is_not_printed_is_found(shown_outputs):
+    one = shown_outputs.Shown("page", 0, ("demo",), ("P&L = change of NAV  +1.00", "traded: 3 …", "never"))
+    assert shown_outputs.missing(one, ["P&L = change of NAV  -22.50", "traded: 1 entry"]) == ["never"]
