@@ -20,8 +20,8 @@ from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
 from scalpdesk.volatility.trees import fit_trees
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
-DESK_DEFAULT = "combined"
-"""What the desk itself uses: the lowest loss of all at one day (docs/forecasts.md)."""
+DESK_DEFAULT = "har"
+"""What the desk itself uses: no model loses less over its five days, on either series (docs/forecasts.md)."""
 
 _PARTS_OF_COMBINED = ("gjr", "har")
 _NEEDS_RANGES = {"har", "combined", "trees"}
@@ -101,9 +101,10 @@ def forecast_vol(
         Daily bars, oldest first, as for :func:`scalpdesk.volatility.realized_vol`. ``har``,
         ``combined`` and ``trees`` need open, high, low and close; the others closes.
     model
-        ``har``: log range variances of a day, a week and a month, and falls; 276 bars for 5 days.
+        ``har``: log range variances of a day, a week and a month, and falls; 276 bars for 5 days; the
+        desk's default.
         ``garch``, ``gjr``, ``egarch``: fitted by ``arch``; 500 returns.
-        ``combined``: the mean of the variances of ``gjr`` and ``har``; the desk's own default.
+        ``combined``: the mean of the variances of ``gjr`` and ``har``.
         ``trees``: boosted trees on the regressors of ``har``; needs the extra ``ml``.
         ``ewma``: decay 0.94; 20 returns. It stands in, with its reason, where another model cannot be
         fitted.

@@ -1,0 +1,186 @@
+"""What the desk forecast, what came, and so how good its forecasts have been.
+
+Pure: forecasts become lines and lines forecasts here; who calls keeps the file.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+import msgspec
+import numpy as np
+
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.volatility.evaluation import qlike
+
+
+class KeptForecast(msgspec.Struct, frozen=True):
+    """A forecast as it was made.
+
+    Parameters
+    ----------
+    symbol
+        Of what was forecast.
+    made_for
+        First day that it is about; only what was known before that day's open went in.
+    model
+        The model that made it.
+    horizon_days
+        Trading days, ``made_for`` included.
+    vol, low, high
+        Per year; the interval is for the root mean square of the daily returns.
+    confidence
+        Of the interval.
+    periods_per_year
+        Trading days a year that the volatility was annualised with.
+    """
+
+    symbol: str
+    made_for: date
+    model: str
+    horizon_days: int
+    vol: float
+    low: float
+    high: float
+    confidence: float
+    periods_per_year: float = 252.0
+
+    @property
+    def key(self) -> tuple[str, date, str, int]:
+        """What two forecasts must differ in to be two."""
+        return self.symbol, self.made_for, self.model, self.horizon_days
+
+
+class TrackRecord(msgspec.Struct, frozen=True):
+    """How one model's forecasts of one horizon came out.
+
+    Parameters
+    ----------
+    symbol, model, horizon_days
+        Whose.
+    forecasts
+        Whose horizon has passed.
+    pending
+        Whose horizon has not.
+    qlike
+        Mean loss, percent squared; None without any that passed.
+    bias
+        Mean forecast variance over mean realised variance; above 1 they were too high.
+    inside
+        Share of realised volatilities inside the interval.
+    confidence
+        What that share should be.
+    """
+
+    symbol: str
+    model: str
+    horizon_days: int
+    forecasts: int
+    pending: int
+    qlike: float | None
+    bias: float | None
+    inside: float | None
+    confidence: float
+
+
+def to_line(forecast: KeptForecast) -> str:
+    """One JSON object, without the line's end."""
+    return msgspec.json.encode(forecast).decode("ascii")
+
+
+def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
+    """Read what :func:`to_line` wrote; of forecasts with one key the last counts.
+
+    Parameters
+    ----------
+    lines
+        One forecast each; empty ones are skipped.
+    where
+        Named in a refusal.
+
+    Raises
+    ------
+    DataError
+        When a line is not a forecast; names it.
+    """
+    kept: dict[tuple[str, date, str, int], KeptForecast] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            forecast = msgspec.json.decode(line, type=KeptForecast)
+        except msgspec.DecodeError as problem:
+            raise DataError(
+                f"not a forecast: {problem}",
+                where=f"{where}:{number}",
+                value=line.strip()[:80],
+                fix="remove the line",
+            ) from problem
+        kept[forecast.key] = forecast
+    return tuple(kept.values())
+
+
+def score_record(forecasts: Iterable[KeptForecast], closes: Mapping[date, float]) -> tuple[TrackRecord, ...]:
+    """Hold forecasts against the closes that came.
+
+    Parameters
+    ----------
+    forecasts
+        Of one symbol.
+    closes
+        Day -> close of that symbol; the day before each ``made_for`` must be among them.
+
+    Returns
+    -------
+    tuple of TrackRecord
+        One per model and horizon, by horizon and name.
+
+    Raises
+    ------
+    ArgumentError
+        When a close is not a finite number above zero, or the forecasts are of several symbols.
+    """
+    days = sorted(closes)
+    prices = np.array([closes[day] for day in days], dtype=np.float64)
+    if not (np.isfinite(prices) & (prices > 0.0)).all():
+        raise ArgumentError(
+            "a close must be finite and above zero", where="closes", value=float(prices.min())
+        )
+    squares = np.square(np.diff(np.log(prices)))
+    place = {day: index for index, day in enumerate(days)}
+    groups: dict[tuple[int, str], list[KeptForecast]] = {}
+    for forecast in forecasts:
+        groups.setdefault((forecast.horizon_days, forecast.model), []).append(forecast)
+    symbols = {forecast.symbol for group in groups.values() for forecast in group}
+    if len(symbols) > 1:
+        raise ArgumentError("a record is scored symbol by symbol", where="forecasts", value=sorted(symbols))
+    return tuple(_score(group, place, squares) for _, group in sorted(groups.items()))
+
+
+def _score(group: list[KeptForecast], place: dict[date, int], squares: np.ndarray) -> TrackRecord:
+    said, came, inside, pending = [], [], 0, 0
+    for forecast in group:
+        index = place.get(forecast.made_for)
+        horizon = forecast.horizon_days
+        if index is None or index < 1 or index - 1 + horizon > len(squares):
+            pending += 1
+            continue
+        realised = float(squares[index - 1 : index - 1 + horizon].mean())
+        said.append(forecast.vol**2 / forecast.periods_per_year)
+        came.append(realised)
+        vol = math.sqrt(realised * forecast.periods_per_year)
+        inside += forecast.low <= vol <= forecast.high
+    first, passed = group[0], len(said)
+    loss = float(qlike(np.array(came), np.array(said)).mean()) if passed else None
+    total = math.fsum(came)
+    return TrackRecord(
+        first.symbol,
+        first.model,
+        first.horizon_days,
+        passed,
+        pending,
+        loss,
+        math.fsum(said) / total if total > 0.0 else None,
+        inside / passed if passed else None,
+        first.confidence,
+    )
