@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -188,6 +189,23 @@ def test_every_package_is_on_the_map():
     for page in ("CONTRIBUTING.md", "docs/architecture.md"):
         text = (ROOT / page).read_text("utf-8")
         assert sorted(name for name in names if f"`{name}`" not in text) == []
+
+
+def test_every_core_dependency_has_its_line():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "docs" / "decisions" / "0004-core-dependencies.md").read_text("utf-8")
+    table = " ".join(line for line in text.splitlines() if line.startswith("|"))
+    for one in project["dependencies"]:
+        assert re.search(rf"\b{re.split('[>=<[]', one)[0]}\b", table), one
+    for extra in project["optional-dependencies"]:
+        assert extra == "all" or f"`{extra}`" in text
+
+
+def test_the_stated_number_of_packages_is_that_of_the_lock():
+    lock = (ROOT / "requirements" / "run.lock").read_text("utf-8")
+    count = len(re.findall(r"^[\w.-]+==", lock, re.MULTILINE))
+    for page in ("README.md", "docs/decisions/0001-an-engine-of-our-own.md"):
+        assert f"{count} packages" in (ROOT / page).read_text("utf-8")
 
 
 # generated pages and shown outputs -------------------------------------------------------------------
