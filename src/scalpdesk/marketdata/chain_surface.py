@@ -13,7 +13,12 @@ from scalpdesk.core.units import NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.chain import options_in_order
-from scalpdesk.marketdata.implied_forward import ForwardStatus, ImpliedForward, implied_forward
+from scalpdesk.marketdata.implied_forward import (
+    ForwardStatus,
+    ImpliedForward,
+    carried_forward,
+    implied_forward,
+)
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends
@@ -165,13 +170,18 @@ def fit_chain(
     """
     forwards: dict[ExpiryLabel, ImpliedForward] = {}
     rates: dict[ExpiryLabel, float] = {}
+    dues: dict[ExpiryLabel, list[tuple[float, float]]] = {}
+    for entry in chain.expiries:
+        rates[entry.label] = chain.rate_at(entry.years * 365.0)
+        dues[entry.label] = [pair for pair in chain.dividends if pair[0] <= entry.years]
+        forwards[entry.label] = _forward_of(entry, chain.spot, rates[entry.label], dues[entry.label])
+    borrow = _shared_borrow(chain, forwards)
     quotes = []
     for entry in chain.expiries:
-        rate = chain.rate_at(entry.years * 365.0)
-        due = [pair for pair in chain.dividends if pair[0] <= entry.years]
-        found = _forward_of(entry, chain.spot, rate, due)
-        forwards[entry.label], rates[entry.label] = found, rate
-        quotes.append(_smile_quotes(entry, chain.spot, rate, due, found))
+        label = entry.label
+        if forwards[label].status is ForwardStatus.NO_PAIRS:
+            forwards[label] = carried_forward(chain.spot, entry.years, rates[label], dues[label], borrow)
+        quotes.append(_smile_quotes(entry, chain.spot, rates[label], dues[label], forwards[label]))
     surface = fit_surface(
         quotes,
         chain.spot,
@@ -220,14 +230,21 @@ def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Divide
     )
 
 
+def _shared_borrow(chain: ChainQuotes, forwards: Mapping[ExpiryLabel, ImpliedForward]) -> float:
+    """Borrow of the expiry whose forward fixes it best: a cent of forward is a lot of yield for one day."""
+    known = [
+        (forwards[entry.label].uncertainty / entry.years, forwards[entry.label].borrow)
+        for entry in chain.expiries
+        if forwards[entry.label].status is not ForwardStatus.NO_PAIRS
+    ]
+    return min(known, default=(0.0, 0.0))[1]
+
+
 def _smile_quotes(
     entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends, found: ImpliedForward
 ) -> SmileQuotes:
     """Invert bid and ask of one option a strike, the one out of the money where it is quoted."""
     whole = (entry.bid > 0.0) & (entry.ask >= entry.bid)
-    if found.status is ForwardStatus.NO_PAIRS:
-        none = np.full(int(np.count_nonzero(whole)), np.nan)
-        return SmileQuotes(entry.label, entry.years, float("nan"), entry.strike[whole], none, none)
     out = entry.is_call == (entry.strike >= found.forward)
     out_strikes = entry.strike[whole & out]
     chosen = np.flatnonzero(whole & (out | ~np.isin(entry.strike, out_strikes)))

@@ -34,6 +34,9 @@ class ForwardStatus(StrEnum):
     """How the forward was come by."""
 
     OK = "ok"
+    ASSUMED = "assumed"
+    """No strike has a usable call and put: the spot carried at the rate, the dividends and another
+    expiry's borrow."""
     NO_PAIRS = "no_pairs"
     """No strike has a usable call and put: there is no forward."""
     NOT_SETTLED = "not_settled"
@@ -148,6 +151,17 @@ def implied_forward(
             break
     borrow = _borrow(forward, spot, years, rate, dividends)
     return ImpliedForward(forward, error, borrow, used, offered, status)
+
+
+def carried_forward(
+    spot: float, years: float, rate: float, dividends: Dividends | None, borrow: float
+) -> ImpliedForward:
+    """Return the forward that the spot, the rate, the dividends and an assumed borrow give."""
+    times, cash = dividend_schedule(dividends)
+    due = times <= years
+    held = spot - float(np.sum(cash[due] * np.exp(-rate * times[due])))
+    forward = held * float(np.exp((rate - borrow) * years))
+    return ImpliedForward(forward, float("nan"), borrow, 0, 0, ForwardStatus.ASSUMED)
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:

@@ -1,0 +1,374 @@
+"""``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle."""
+
+import os
+import re
+from datetime import date, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.chain import read_date
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scalpdesk.marketdata.chain_surface import ChainSurface
+    from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.pricing.surface import SurfaceExpiry
+
+EMBEDDED = "embedded"
+DEFAULT_SESSION = "2018-02-05"
+AGE_IN_QUOTE_INTERVALS = 2.5
+"""Quotes older than this many of the data's own intervals are left out of the fit."""
+DAYS_PER_YEAR = 365.0
+TRADING_DAYS_PER_YEAR = 252.0
+LADDER_STEPS = 6
+
+
+@desk_command(
+    "surface",
+    example=(
+        "scalpdesk surface SPY --session 2018-02-05 --time 15:00",
+        "scalpdesk surface GOOG --data lean --session 2015-12-24 --time 11:00 --json",
+        "scalpdesk surface SPY --scenario",
+    ),
+)
+@click.argument("symbol")
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
+@click.option("--time", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
+@click.option("--scenario", is_flag=True, help="Add a spot ladder of one straddle at the money.")
+@click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
+@click.option(
+    "--max-age",
+    type=float,
+    default=None,
+    metavar="SECONDS",
+    help="Leave older quotes out [default: 2.5 quote intervals of the data].",
+)
+@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
+@click.option(
+    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
+)
+@settings_options
+def surface(
+    *,
+    as_json: bool,
+    symbol: str,
+    data_set: str,
+    session: str,
+    clock: str,
+    scenario: bool,
+    expiry: str | None,
+    max_age: float | None,
+    plot_file: str | None,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Fit the volatility surface of SYMBOL as it stood at one minute of a session.
+
+    One line an expiry: forward and borrow from put-call parity, volatility at the forward, 25-delta risk
+    reversal and butterfly, and how well the smile fits. Volatilities in the table are in points; with --json
+    everything is in raw units (0.20 is 20 %).
+    """
+    from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
+
+    day, wanted = read_date(session, "--session"), None if expiry is None else read_date(expiry, "--expiry")
+    if max_age is not None and not max_age > 0.0:
+        raise ArgumentError("an age is above 0 seconds", where="--max-age", value=max_age)
+    tape = _tape(symbol.upper(), data_set, day, seed, config_file, overrides)
+    now_ns = _instant(tape, day, clock)
+    age = AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
+    chain = chain_quotes_at(tape, now_ns, max_age_seconds=age)
+    if not chain.expiries:
+        raise DataError(
+            f"there is no quote of an option on {symbol.upper()} at this time",
+            where=f"{tape.name}, {day} {clock}",
+            fix="choose a later --time, or a longer --max-age",
+        )
+    fitted = fit_chain(chain)
+    document = surface_document(tape, fitted, now_ns, age)
+    if scenario:
+        document["scenario"] = straddle_ladder(tape, fitted, wanted)
+    if plot_file is not None:
+        draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
+        document["plot"] = plot_file
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _tape(
+    symbol: str,
+    data_set: str,
+    day: date,
+    seed: int | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> "MarketTape":
+    from scalpdesk.assembly import load_market
+    from scalpdesk.settings import load_settings
+
+    if data_set != EMBEDDED and seed is not None:
+        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
+    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    path_seed = settings.config.simulation.seed if seed is None else seed
+    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
+
+
+def _instant(tape: "MarketTape", day: date, clock: str) -> int:
+    from scalpdesk.instruments.sessions import new_york_ns, to_new_york
+
+    if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", clock):
+        raise ArgumentError("not a time of day", where="--time", value=clock, fix="write it as 15:00")
+    hour, minute = map(int, clock.split(":"))
+    now_ns, held = new_york_ns(day, time(hour, minute)), tape.sessions[0]
+    if not held.open_ns <= now_ns <= held.close_ns:
+        opens, closes = (f"{to_new_york(ns):%H:%M}" for ns in (held.open_ns, held.close_ns))
+        raise ArgumentError(
+            "the exchange is closed at this time",
+            where="--time",
+            value=clock,
+            fix=f"use a time between {opens} and {closes}",
+        )
+    return now_ns
+
+
+def surface_document(
+    tape: "MarketTape", fitted: "ChainSurface", now_ns: int, max_age_seconds: float
+) -> dict[str, Any]:
+    """Return the surface ready for JSON: volatilities a year as fractions, times in years and days."""
+    from scalpdesk.instruments.sessions import to_new_york
+
+    fit = fitted.surface
+    return {
+        "symbol": tape.underlying,
+        "data": {"name": tape.name, "kind": tape.kind},
+        "session": str(tape.sessions[0].day),
+        "time": f"{to_new_york(now_ns):%H:%M}",
+        "spot": fit.spot,
+        "clock": fit.clock_name,
+        "max_age_seconds": max_age_seconds,
+        "share_inside": _finite(fit.share_inside),
+        "expiries": [_expiry_document(fitted, expiry) for expiry in fit.expiries],
+        "notes": list(tape.notes),
+    }
+
+
+def _expiry_document(fitted: "ChainSurface", expiry: "SurfaceExpiry") -> dict[str, Any]:
+    from scalpdesk.marketdata.chain_surface import ExpiryLabel
+
+    label = expiry.label
+    assert isinstance(label, ExpiryLabel)
+    forward, smile = fitted.forwards[label], expiry.smile
+    parameters = None
+    if smile is not None:
+        parameters = {name: getattr(smile, name) for name in ("a", "b", "rho", "m", "s")}
+    return {
+        "expiry": str(label.expiry),
+        "root": label.root,
+        "days": expiry.years * DAYS_PER_YEAR,
+        "years": expiry.years,
+        "forward": _finite(forward.forward),
+        "forward_uncertainty": _finite(forward.uncertainty),
+        "forward_status": str(forward.status),
+        "pairs_used": forward.pairs_used,
+        "rate": fitted.rates[label],
+        "borrow": _finite(forward.borrow),
+        "atm_vol": _finite(expiry.atm_vol),
+        "risk_reversal": _finite(expiry.risk_reversal),
+        "butterfly": _finite(expiry.butterfly),
+        "rms_residual": _finite(expiry.rms_residual),
+        "share_inside": _finite(expiry.share_inside),
+        "quotes": expiry.quotes_used,
+        "verdict": str(expiry.verdict),
+        "arbitrage_found": {"butterfly": expiry.found.butterfly, "calendar": expiry.found.calendar},
+        "arbitrage_left": {"butterfly": expiry.left.butterfly, "calendar": expiry.left.calendar},
+        "svi": parameters,
+    }
+
+
+def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | None) -> dict[str, Any]:
+    """Price one long straddle at the money over spots, now and at the session's close.
+
+    The volatility stays with each strike. Steps are half the move that one day (or the time left, where
+    that is less) is expected to bring at the volatility at the forward.
+
+    Raises
+    ------
+    DataError
+        When the expiry has no smile.
+    """
+    import numpy as np
+
+    from scalpdesk.marketdata.chain_surface import ExpiryLabel
+    from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
+
+    fit = fitted.surface
+    there = [(one.label, one) for one in fit.fitted if isinstance(one.label, ExpiryLabel)]
+    pair = next((pair for pair in there if wanted is None or pair[0].expiry == wanted), None)
+    if pair is None:
+        raise DataError(
+            "no expiry with a smile to price the straddle on",
+            where="--expiry",
+            value=str(wanted or "the nearest"),
+            nearest=", ".join(str(label.expiry) for label, _ in there) or None,
+        )
+    label, found = pair
+    entry = next(one for one in fitted.chain.expiries if one.label == label)
+    strike = float(entry.strike[np.argmin(np.abs(entry.strike - found.forward))])
+    vol = float(found.vol(strike))
+    contract = next(one for _, one in tape.instruments.options(tape.underlying) if one.expiry == label.expiry)
+    lines = [
+        OptionLine(
+            strike,
+            found.years,
+            is_call,
+            vol,
+            1.0,
+            float(contract.multiplier),
+            fitted.rates[label],
+            fitted.forwards[label].borrow,
+            entry.style,
+        )
+        for is_call in (True, False)
+    ]
+    step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / TRADING_DAYS_PER_YEAR, found.years)) * fit.spot
+    spots = fit.spot + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
+    left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
+    grid = scenario_grid(lines, fit.spot, spots=spots, days_ahead=(0.0, left_days))
+    names = ("pnl_usd", "delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
+    return {
+        "position": f"long 1 straddle {label.expiry} {strike:g} (multiplier {contract.multiplier})",
+        "strike": strike,
+        "expiry": str(label.expiry),
+        "vol": vol,
+        "premium_usd": float(scenario_grid(lines, fit.spot, spots=[fit.spot])["value_usd"][0, 0, 0]),
+        "days_to_close": left_days,
+        "units": {name: grid.value_units[name] for name in names},
+        "ladder": [
+            {
+                "spot": float(spot),
+                **{name: float(grid[name][i, 0, 0]) for name in names},
+                "pnl_usd_at_close": float(grid["pnl_usd"][i, 0, 1]),
+            }
+            for i, spot in enumerate(spots)
+        ],
+    }
+
+
+def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
+    """Draw every smile with its bid–ask bars into a file; the ending says in which format.
+
+    Raises
+    ------
+    ConfigError
+        When matplotlib is not installed.
+    """
+    import numpy as np
+
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as problem:
+        raise ConfigError(
+            "drawing needs a package that is not installed",
+            where="matplotlib",
+            fix='pip install "scalpdesk[plots]"',
+        ) from problem
+    shown = fitted.surface.fitted
+    columns = min(len(shown), 4) or 1
+    rows = max(-(-len(shown) // columns), 1)
+    figure = Figure(figsize=(4.0 * columns, 3.0 * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    quotes = {one.label: one for one in fitted.smile_quotes}
+    for axis, expiry in zip(axes, shown, strict=False):
+        said = quotes[expiry.label]
+        strikes = said.strike[expiry.used]
+        low, high = 100.0 * said.bid_vol[expiry.used], 100.0 * said.ask_vol[expiry.used]
+        axis.vlines(strikes, low, high, color="0.6", linewidth=1.5, label="bid to ask")
+        line = np.linspace(strikes.min(), strikes.max(), 200)
+        axis.plot(line, 100.0 * expiry.vol(line), color="C0", linewidth=1.2, label="SVI")
+        axis.axvline(expiry.forward, color="0.8", linewidth=0.8)
+        axis.set_title(f"{expiry.label}, {expiry.years * DAYS_PER_YEAR:.1f} days", fontsize=9)
+        axis.set_ylabel("volatility %", fontsize=8)
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    figure.suptitle(title)
+    figure.savefig(path)
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    data = document["data"]
+    click.echo(
+        f"{document['symbol']} {document['spot']:.2f} at {document['session']} {document['time']} New York "
+        f"({data['name']}, {data['kind']}); quotes up to {document['max_age_seconds']:g} s old"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    roots = {row["root"] for row in document["expiries"]}
+    table.add_column("expiry", no_wrap=True)
+    for name in ("days", "forward", "±", "borrow%", "ATM", "RR25", "BF25", "rms", "n", "inside"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in document["expiries"]:
+        table.add_row(
+            row["expiry"] if len(roots) == 1 else f"{row['expiry']} {row['root']}",
+            f"{row['days']:.2f}",
+            _cell(row["forward"], 2),
+            _cell(row["forward_uncertainty"], 3),
+            _cell(row["borrow"], 2, 100.0),
+            _cell(row["atm_vol"], 2, 100.0),
+            _cell(row["risk_reversal"], 2, 100.0),
+            _cell(row["butterfly"], 2, 100.0),
+            _cell(row["rms_residual"], 2, 100.0),
+            str(row["quotes"]),
+            "-" if row["share_inside"] is None else f"{row['share_inside']:.0%}",
+            row["verdict"],
+        )
+    console().print(table)
+    inside = document["share_inside"]
+    click.echo(
+        "ATM, RR25 (25-delta call less put), BF25 (25-delta mean less ATM), rms: volatility points a year; "
+        + ("no quote was used" if inside is None else f"{inside:.1%} of the quotes used hold the fit")
+    )
+    if "scenario" in document:
+        _print_ladder(document["scenario"])
+    for note in document["notes"]:
+        click.echo(f"note: {note}")
+
+
+def _print_ladder(ladder: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    click.echo(
+        f"\n{ladder['position']} at {ladder['vol']:.2%}, premium {ladder['premium_usd']:.2f} USD; "
+        f"the volatility stays with the strike; {24 * ladder['days_to_close']:.2f} h to the close"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = {
+        "spot": ("spot", 2),
+        "pnl_usd": ("P&L now $", 2),
+        "pnl_usd_at_close": ("P&L at close $", 2),
+        "delta_shares": ("delta sh", 1),
+        "gamma_shares_per_usd": ("gamma sh/$", 2),
+        "theta_usd_per_day": ("theta $/d", 2),
+        "vega_usd_per_point": ("vega $/pt", 2),
+    }
+    for heading, _ in columns.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in ladder["ladder"]:
+        table.add_row(*(_cell(row[name], decimals) for name, (_, decimals) in columns.items()))
+    console().print(table)
+
+
+def _cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
+    return "-" if value is None else f"{value * factor:.{decimals}f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
