@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the generated pages: ``reference/cli.md``, ``reference/configuration.md``.
+"""Write ``reference/cli.md``, ``reference/configuration.md`` and the README's table of commands.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -27,7 +27,7 @@ from shown_outputs import refresh_shown_outputs
 
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
-from scalpdesk.cli.main import root
+from scalpdesk.cli.main import COMMANDS, root
 from scalpdesk.settings import DeskConfig
 from scalpdesk.settings_schema import Secret
 
@@ -240,10 +240,23 @@ def _markdown(text: str) -> str:
 # writing ---------------------------------------------------------------------------------------------
 
 
+def readme() -> str:
+    """Return the README with its table of commands as the command line has them."""
+    text = (HERE.parent / "README.md").read_text("utf-8")
+    head = "| command | does |\n|---|---|\n"
+    before, _, after = text.partition(head)
+    rows = "".join(f"| `{name}` | {line} |\n" for name, (_, line) in COMMANDS.items())
+    return before + head + rows + after[after.index("\n\n") + 1 :]
+
+
 def pages() -> dict[Path, str]:
-    """Return every generated page by its path."""
+    """Return every page that is generated, or of which a part is, by its path."""
     folder = HERE / "reference"
-    return {folder / "cli.md": cli_page(), folder / "configuration.md": configuration_page()}
+    return {
+        folder / "cli.md": cli_page(),
+        folder / "configuration.md": configuration_page(),
+        HERE.parent / "README.md": readme(),
+    }
 
 
 def main(arguments: list[str]) -> int:
