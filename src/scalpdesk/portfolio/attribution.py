@@ -40,6 +40,8 @@ PARTS = (
     "slippage",
     "residual",
 )
+NOTHING_EXPLAINED = dict.fromkeys(PARTS[:6], 0.0)
+"""The parts that the market moves; the others come from trades, or are what is left."""
 ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
 """What a part of exactly nothing is written as; most parts of a book without options are."""
@@ -104,6 +106,8 @@ class _Leg(msgspec.Struct):
     number: InstrumentId
     units: float
     mark: float
+    is_quoted: bool
+    """False while the mark is the average price for want of any quote."""
     valuation: Valuation | None
 
 
@@ -119,11 +123,7 @@ class _Costs(msgspec.Struct):
 class _Interval(msgspec.Struct):
     """Sums over all legs for one interval."""
 
-    parts: dict[str, float] = msgspec.field(
-        default_factory=lambda: dict.fromkeys(
-            ("delta", "gamma", "theta", "vega", "higher_order", "carry"), 0.0
-        )
-    )
+    parts: dict[str, float]
     gamma_rent: float = 0.0
     theta_paid: float = 0.0
 
@@ -228,13 +228,19 @@ class Attribution:
         valuation = None
         if isinstance(self._instruments[number], OptionContract):
             valuation = self._delta_engine.value(number, now_ns)
-        return _Leg(number, units, float(position.average_price) if mark is None else mark, valuation)
+        if mark is None:
+            return _Leg(number, units, float(position.average_price), False, valuation)
+        return _Leg(number, units, mark, True, valuation)
 
     def mark(self, now_ns: int) -> Mark | None:
         """Explain the interval since the last mark; None when nothing at all has changed."""
-        held = self._positions.held()
-        legs_now = [self._leg(position, now_ns) for position in held]
-        nav = net_asset_value(self._account, held, self._state)
+        legs_now: list[_Leg] = []
+        nav = self._account.cash
+        for position in self._positions.held():
+            leg = self._leg(position, now_ns)
+            legs_now.append(leg)
+            price = exact_price(leg.mark) if leg.is_quoted else position.average_price
+            nav += position.quantity * position.multiplier * price
         costs = self._costs
         if now_ns == self._last_ns and nav == self._last_nav and not (costs.spread or costs.fees):
             self._legs = legs_now
@@ -263,7 +269,7 @@ class Attribution:
     def _explain(self, legs_now: list[_Leg], d_years: float) -> _Interval:
         """Sum the Taylor terms of the legs that were held over the interval."""
         now_by_number = {leg.number: leg for leg in legs_now}
-        interval = _Interval()
+        interval = _Interval(NOTHING_EXPLAINED.copy())
         parts = interval.parts
         for leg in self._legs:
             after = now_by_number.get(leg.number)
