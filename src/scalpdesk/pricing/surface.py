@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.base import Floats
-from scalpdesk.pricing.svi import ArbitrageCheck, SviSmile, check_arbitrage, flat_smile
+from scalpdesk.pricing.svi import ArbitrageCheck, SviSmile, check_arbitrage, flat_smile, touches_arbitrage
 from scalpdesk.pricing.svi_fit import FULL_PARAMETERS, SmileFit
 
 Clock = Callable[[float], float]
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
     TOO_FEW_QUOTES = "too_few_quotes"
     """No usable quote: the expiry has no smile of its own."""
     ARBITRAGE_REPAIRED = "arbitrage_repaired"
-    """The free fit had an arbitrage somewhere, often beyond the last strike; the smile has none."""
+    """The quotes themselves, as a smooth smile, show an arbitrage; the smile is held at the edge of it."""
     ARBITRAGE_LEFT = "arbitrage_left"
     """No smile near these quotes is free of arbitrage; how much is left is stated."""
     NO_FORWARD = "no_forward"
@@ -81,7 +81,8 @@ class SurfaceExpiry:
     """Whether the fitted volatility lies between those of bid and ask, per quote."""
     used: NDArray[np.bool_]
     found: ArbitrageCheck = NO_ARBITRAGE
-    """Arbitrage of the free fit, before any repair."""
+    """Arbitrage of the free fit, wings beyond the last strike included, before any repair; for a refit from
+    a held smile that of the fit before."""
     left: ArbitrageCheck = NO_ARBITRAGE
     """Arbitrage of the smile as it stands."""
 
@@ -323,15 +324,19 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
     residual, inside = np.full(len(used), np.nan), np.zeros(len(used), dtype=np.bool_)
     found = left = NO_ARBITRAGE
     if smile is not None:
-        fit = draft.fit
-        repaired_before = draft.last is not None and not draft.last.found.is_free
-        found = check_arbitrage(smile, fit.theta, before, fit.reach)
-        if draft.last is not None and repaired_before:
-            found = draft.last.found
+        fit, last = draft.fit, draft.last
+        held = last is not None and not last.found.is_free
+        found = (
+            last.found if last is not None and held else check_arbitrage(smile, fit.theta, before, fit.reach)
+        )
         left = found
         if not found.is_free:
-            smile, left = fit.without_arbitrage(smile, before, after)
-            verdict = Verdict.ARBITRAGE_REPAIRED if left.is_free else Verdict.ARBITRAGE_LEFT
+            smile, left = fit.without_arbitrage(smile, before, after, held=held)
+            ends = float(fit.k.min()), float(fit.k.max())
+            if not left.is_free:
+                verdict = Verdict.ARBITRAGE_LEFT
+            elif touches_arbitrage(smile, before, *ends):
+                verdict = Verdict.ARBITRAGE_REPAIRED
         vol = np.sqrt(smile.total_variance(quotes.k) / quotes.years)
         residual = np.where(used, vol - 0.5 * (low + high), np.nan)
         inside = used & (vol >= low) & (vol <= high)

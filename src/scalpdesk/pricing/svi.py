@@ -17,6 +17,8 @@ WING_SLOPE_LIMIT = 2.0
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
 )
+AT_WALL = 2e-3
+"""g(k), or relative growth of volatility times root of time, below which a bound is what holds the smile."""
 FAR = np.array([-200.0, -60.0, -25.0, 25.0, 60.0, 200.0])
 """Multiples of √θ far beyond any strike: what holds there holds on the way out."""
 
@@ -110,6 +112,20 @@ def check_arbitrage(
     earlier = before.total_variance(far)
     fall = float(np.max(1.0 - np.sqrt(np.maximum(smile.total_variance(far), 0.0) / earlier)))
     return ArbitrageCheck(butterfly, max(0.0, fall))
+
+
+def touches_arbitrage(smile: SviSmile, before: SviSmile | None, low: float, high: float) -> bool:
+    """Return whether a bound against arbitrage holds the smile between two ln(K/F): it is at the wall.
+
+    A fit that was held free of arbitrage differs from the free one there; elsewhere only its wings do.
+    """
+    k = np.linspace(low, high, 101)
+    if float(np.min(smile.butterfly(k))) < AT_WALL:
+        return True
+    if before is None:
+        return False
+    growth = np.sqrt(smile.total_variance(k) / before.total_variance(k)) - 1.0
+    return float(np.min(growth)) < AT_WALL
 
 
 def flat_smile(vol: float, years: float) -> SviSmile:

@@ -38,6 +38,8 @@ _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
+_WALLS = (100.0, 2000.0)
+"""Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
@@ -85,7 +87,7 @@ class SmileFit:
         return problem.smile(vector).scaled(problem.theta)
 
     def without_arbitrage(
-        self, start: SviSmile, before: SviSmile | None, after: SviSmile | None = None
+        self, start: SviSmile, before: SviSmile | None, after: SviSmile | None = None, *, held: bool = False
     ) -> tuple[SviSmile, ArbitrageCheck]:
         """Return the best fit without butterflies that is not below ``before``, and what arbitrage it keeps.
 
@@ -98,12 +100,14 @@ class SmileFit:
         after
             Free fit of the next longer expiry: a soft ceiling, so that wings that no quote holds down do
             not push the next expiry off its own quotes.
+        held
+            ``start`` is a fit that was held already: the walls stand at once instead of rising twice.
         """
         theta, reach = self.theta, self.reach
         problem = self._problem(before, after)
         vector = problem.first_guess(start.scaled(1.0 / theta))
         smile, left = start, ArbitrageCheck(np.inf, np.inf)
-        for weight in (100.0, 2000.0):
+        for weight in _WALLS[1:] if held else _WALLS:
             vector = _levenberg_marquardt(
                 problem.residuals(weight), vector, problem.lower, problem.upper, _HELD_ENOUGH, _HELD_STEPS
             )
