@@ -1,0 +1,234 @@
+"""Fields of Alpaca's messages: amounts, times and texts, each checked before it is believed."""
+
+import re
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import TypeVar
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from scalpdesk.core.units import NANOS_PER_SECOND
+
+T = TypeVar("T")
+
+TIMESTAMP_EXT = -1
+"""MessagePack's own extension type for timestamps."""
+LATEST_NS = 4_102_444_800 * NANOS_PER_SECOND
+"""2100-01-01: a stamp from there on is a slip of digits."""
+LARGEST_AMOUNT = Decimal(10) ** 13
+FINEST_EXPONENT = -12
+"""Amounts beyond 10 trillion or finer than a trillionth are no amounts."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of any content may raise; ``ValidationError`` is a ``DecodeError``."""
+LONGEST_SHOWN = 160
+_STAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d{1,12}))?"
+    r"(?:[Zz]|([+-])(\d\d):([0-5]\d))",
+    re.ASCII,
+)
+
+
+class Malformed(ValueError):  # noqa: N818 - it is caught by name inside this package and never leaves it
+    """A message that cannot be believed.
+
+    Parameters
+    ----------
+    name
+        The named condition, for counters.
+    detail
+        What was there instead; cut to a readable length.
+    """
+
+    def __init__(self, name: str, detail: str = "") -> None:
+        self.name = name
+        self.detail = detail[:LONGEST_SHOWN]
+        super().__init__(f"{name}: {self.detail}" if detail else name)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A message, or a part of one, that was not believed."""
+
+    name: str
+    """The named condition, for counters."""
+    detail: str = ""
+
+
+def decode(decoder: Callable[[bytes], T], raw: bytes, name: str) -> T:
+    """Decode ``raw``.
+
+    Raises
+    ------
+    Malformed
+        Named ``name``, when the bytes are not what the decoder reads.
+    """
+    try:
+        return decoder(raw)
+    except UNREADABLE as error:
+        raise Malformed(name, f"{error} in {raw[:80]!r}") from None
+
+
+def amount(value: Decimal | None, name: str) -> Decimal:
+    """Return a finite amount of believable size; the sign is the caller's to judge.
+
+    Raises
+    ------
+    Malformed
+        When it is missing, not finite, too large or too fine.
+    """
+    if value is None:
+        raise Malformed(f"no_{name}")
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise Malformed(f"bad_{name}", str(value))
+    # adjusted() compares magnitudes without writing out the digits of 1e999999
+    if value and (value.adjusted() >= LARGEST_AMOUNT.adjusted() or exponent < FINEST_EXPONENT):
+        raise Malformed(f"bad_{name}", f"exponent {exponent}")
+    return value or Decimal(0)
+
+
+def positive(value: Decimal | None, name: str) -> Decimal:
+    """Return an amount above zero.
+
+    Raises
+    ------
+    Malformed
+        When it is not one.
+    """
+    checked = amount(value, name)
+    if checked <= 0:
+        raise Malformed(f"bad_{name}", str(checked))
+    return checked
+
+
+def not_negative(value: Decimal | None, name: str) -> Decimal:
+    """Return an amount of zero or more.
+
+    Raises
+    ------
+    Malformed
+        When it is not one.
+    """
+    checked = amount(value, name)
+    if checked < 0:
+        raise Malformed(f"bad_{name}", str(checked))
+    return checked
+
+
+def text(value: str | None, name: str, longest: int = 128) -> str:
+    """Return a printable text that is not empty.
+
+    Raises
+    ------
+    Malformed
+        When it is missing, empty, too long or holds control characters.
+    """
+    if not value or len(value) > longest or not value.isprintable():
+        raise Malformed(f"bad_{name}", repr(value)[:LONGEST_SHOWN])
+    return value
+
+
+@lru_cache(maxsize=64)
+def _day_seconds(day: str) -> int:
+    """Seconds from 1970 to the start of a day ``YYYY-MM-DD`` in UTC; ValueError when there is none."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * 86_400
+
+
+def ns_of_text(stamp: str) -> int:
+    """Return UTC nanoseconds of an RFC 3339 text, to the nanosecond.
+
+    Raises
+    ------
+    Malformed
+        When it is not one with a zone, or lies outside 1970 to 2100.
+
+    Examples
+    --------
+    >>> ns_of_text("2026-11-20T14:30:00.123456789Z")
+    1795185000123456789
+    >>> ns_of_text("2026-11-20T09:30:00.5-05:00")
+    1795185000500000000
+    """
+    match = _STAMP.fullmatch(stamp)
+    if match is None:
+        raise Malformed("bad_timestamp", repr(stamp[:60]))
+    day, hour, minute, second, fraction, sign, zone_hours, zone_minutes = match.groups()
+    try:
+        seconds = _day_seconds(day) + int(hour) * 3_600 + int(minute) * 60 + int(second)
+    except ValueError:  # the 30th of February
+        raise Malformed("bad_timestamp", stamp) from None
+    if sign is not None:
+        offset = int(zone_hours) * 3_600 + int(zone_minutes) * 60
+        seconds += -offset if sign == "+" else offset
+    nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    return _within(seconds * NANOS_PER_SECOND + nanos, nanos >= 0, stamp)
+
+
+def _within(ns: int, is_whole: bool, shown: str) -> int:
+    if not is_whole or not 0 <= ns < LATEST_NS:
+        raise Malformed("bad_timestamp", shown)
+    return ns
+
+
+def ns_of_ext(stamp: Ext) -> int:
+    """Return UTC nanoseconds of MessagePack's timestamp extension (4, 8 or 12 bytes).
+
+    Raises
+    ------
+    Malformed
+        When it is another extension or not a valid one.
+    """
+    data = bytes(stamp.data)
+    if stamp.code != TIMESTAMP_EXT or len(data) not in (4, 8, 12):
+        raise Malformed("bad_timestamp", f"extension {stamp.code} of {len(data)} bytes")
+    if len(data) == 4:
+        seconds, nanos = int.from_bytes(data, "big"), 0
+    elif len(data) == 8:
+        packed = int.from_bytes(data, "big")
+        seconds, nanos = packed & 0x3_FFFF_FFFF, packed >> 34
+    else:
+        nanos, seconds = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:], "big", signed=True)
+    return _within(seconds * NANOS_PER_SECOND + nanos, nanos < NANOS_PER_SECOND, f"{seconds} s {nanos} ns")
+
+
+def ns_of(stamp: str | Ext | None) -> int:
+    """Return UTC nanoseconds of a stamp in either codec.
+
+    Raises
+    ------
+    Malformed
+        When it is missing or not readable.
+    """
+    if type(stamp) is str:
+        return ns_of_text(stamp)
+    if type(stamp) is Ext:
+        return ns_of_ext(stamp)
+    raise Malformed("no_timestamp")
+
+
+def text_of_ns(ts_ns: int) -> str:
+    """Return the RFC 3339 text of UTC nanoseconds, nine decimals and a ``Z``.
+
+    >>> text_of_ns(1795185000123456789)
+    '2026-11-20T14:30:00.123456789Z'
+    """
+    seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
+    days, left = divmod(seconds, 86_400)
+    day = date.fromordinal(date(1970, 1, 1).toordinal() + days)
+    return f"{day}T{left // 3600:02d}:{left % 3600 // 60:02d}:{left % 60:02d}.{nanos:09d}Z"
+
+
+def day_of(value: str | None, name: str) -> date:
+    """Return the day of a ``YYYY-MM-DD`` text.
+
+    Raises
+    ------
+    Malformed
+        When it is not one.
+    """
+    try:
+        return date.fromisoformat(value or "")
+    except ValueError:
+        raise Malformed(f"bad_{name}", repr(value)) from None
