@@ -73,7 +73,7 @@ def implied_vol(
 
     Examples
     --------
-    >>> iv = implied_vol(6.1912, 100.0, 100.0, 0.5, False, rate=0.04)
+    >>> iv = implied_vol(6.204595, 100.0, 100.0, 0.5, False, rate=0.04)
     >>> round(float(iv.vol), 4), str(iv.status)
     (0.25, 'ok')
     """

@@ -539,20 +539,25 @@ def solve_five(phi: float, T: float, v: float, r: float, q: float, futures: bool
     """Series of the boundary in the rows of ``C``: as it is, volatility up, down, rate up, down."""
     H = np.empty(NODES)
     W = np.empty(NODES)
-    if not boundary_series(phi, T, v, r, q, H, False, C[0]):
-        return False
-    W[:] = H
-    ok = boundary_series(phi, T, v * (1.0 + VOL_BUMP), r, q, W, True, C[1])
-    for i in range(NODES):
-        root = 2.0 * math.sqrt(H[i]) - math.sqrt(W[i])  # ln B is nearly linear in the volatility
-        W[i] = root * root
-    ok = boundary_series(phi, T, v * (1.0 - VOL_BUMP), r, q, W, True, C[2]) and ok
     h = rate_bump_of(phi, r, q, futures)
-    k = h if futures else 0.0
-    W[:] = H
-    ok = boundary_series(phi, T, v, r + h, q + k, W, True, C[3]) and ok
-    W[:] = H
-    return boundary_series(phi, T, v, r - h, q - k, W, True, C[4]) and ok
+    ok = True
+    for case in range(5):  # in a loop, so that the solver is compiled into it once
+        dv = VOL_BUMP * v if case == 1 else (-VOL_BUMP * v if case == 2 else 0.0)
+        dr = h if case == 3 else (-h if case == 4 else 0.0)
+        for i in range(NODES):
+            if case == 2:
+                W[i] = (
+                    2.0 * math.sqrt(H[i]) - math.sqrt(W[i])
+                ) ** 2  # ln B is nearly linear in the volatility
+            elif case > 0:
+                W[i] = H[i]
+        dq = dr if futures else 0.0
+        ok = boundary_series(phi, T, v + dv, r + dr, q + dq, W, case > 0, C[case]) and ok
+        if case == 0:
+            H[:] = W
+            if not ok:
+                return False
+    return ok
 
 
 @compiled
@@ -574,10 +579,24 @@ def greeks_from_series(
     the pricing equation and its spot derivative; vega, volga, vanna and rho by central differences of the
     premium alone, the European part being exact.
     """
-    s = S / K
-    p0, p1, p2, p3, depth = premium_terms(phi, s, T, v, r, q, C[0], stretch)
-    if depth >= 0.0:
-        return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    p0 = p1 = p2 = p3 = 0.0
+    dv = VOL_BUMP * v
+    dr = rate_bump_of(phi, r, q, futures)
+    dq = dr if futures else 0.0
+    prices = np.empty(5)
+    firsts = np.empty(5)
+    for case in range(5):
+        a = 1.0 if case == 1 else (-1.0 if case == 2 else 0.0)
+        b = 1.0 if case == 3 else (-1.0 if case == 4 else 0.0)
+        value, first, second, third, depth = premium_terms(
+            phi, S / K, T, v + a * dv, r + b * dr, q + b * dq, C[case], stretch
+        )
+        prices[case] = value
+        firsts[case] = first
+        if case == 0:
+            if depth >= 0.0:
+                return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            p0, p1, p2, p3 = value, first, second, third
     euro, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
     certain = certain_greeks(phi, S, K, T, r, q, True)
     if euro + K * p0 < certain[0]:
@@ -587,17 +606,10 @@ def greeks_from_series(
     var = v * v
     theta += r * K * p0 - (r - q) * S * p1 - 0.5 * var * S * S * p2 / K
     charm += q * p1 - (r - q + var) * S * p2 / K - 0.5 * var * S * S * p3 / (K * K)
-    h = VOL_BUMP * v
-    up, up1, _, _, _ = premium_terms(phi, s, T, v + h, r, q, C[1], stretch)
-    down, down1, _, _, _ = premium_terms(phi, s, T, v - h, r, q, C[2], stretch)
-    vega += K * (up - down) / (2.0 * h)
-    volga += K * (up - 2.0 * p0 + down) / (h * h)
-    vanna += (up1 - down1) / (2.0 * h)
-    h = rate_bump_of(phi, r, q, futures)
-    k = h if futures else 0.0
-    up, _, _, _, _ = premium_terms(phi, s, T, v, r + h, q + k, C[3], stretch)
-    down, _, _, _, _ = premium_terms(phi, s, T, v, r - h, q - k, C[4], stretch)
-    rho += K * (up - down) / (2.0 * h)
+    vega += K * (prices[1] - prices[2]) / (2.0 * dv)
+    volga += K * (prices[1] - 2.0 * p0 + prices[2]) / (dv * dv)
+    vanna += (firsts[1] - firsts[2]) / (2.0 * dv)
+    rho += K * (prices[3] - prices[4]) / (2.0 * dr)
     return euro + K * p0, delta + p1, max(gamma + p2 / K, 0.0), theta, vega, rho, vanna, volga, charm
 
 
@@ -1054,17 +1066,22 @@ def lattice_greeks(
     # escrowed: at a fixed spot the state falls as the dividends' value grows at the rate r
     theta = r * price - (r - q) * state * delta - 0.5 * var * state**2 * gamma - r * ahead * delta
     charm = q * delta - (r - q + var) * state * gamma - 0.5 * var * state**2 * speed - r * ahead * gamma
-    h = 0.01 * v
-    up = lattice_value(phi, S, K, T, v + h, r, q, times, amounts, spot_model, american)
-    down = lattice_value(phi, S, K, T, v - h, r, q, times, amounts, spot_model, american)
-    vega = (up[0] - down[0]) / (2.0 * h)
-    volga = (up[0] - 2.0 * price + down[0]) / (h * h)
-    vanna = (up[1] - down[1]) / (2.0 * h)
-    h = 1e-4
-    k = h if futures else 0.0
-    up = lattice_value(phi, S, K, T, v, r + h, q + k, times, amounts, spot_model, american)
-    down = lattice_value(phi, S, K, T, v, r - h, q - k, times, amounts, spot_model, american)
-    rho = (up[0] - down[0]) / (2.0 * h)
+    vol_step = VOL_BUMP * v
+    rate_step = 1e-4
+    prices = np.empty(4)
+    deltas = np.empty(4)
+    for case in range(4):  # volatility up, down, rate up, down: in a loop, so that it is compiled once
+        sign = 1.0 if case % 2 == 0 else -1.0
+        dv = sign * vol_step if case < 2 else 0.0
+        dr = sign * rate_step if case >= 2 else 0.0
+        dq = dr if futures else 0.0
+        prices[case], deltas[case], _, _ = lattice_value(
+            phi, S, K, T, v + dv, r + dr, q + dq, times, amounts, spot_model, american
+        )
+    vega = (prices[0] - prices[1]) / (2.0 * vol_step)
+    volga = (prices[0] - 2.0 * price + prices[1]) / (vol_step * vol_step)
+    vanna = (deltas[0] - deltas[1]) / (2.0 * vol_step)
+    rho = (prices[2] - prices[3]) / (2.0 * rate_step)
     return price, delta, gamma, theta, vega, rho, vanna, volga, charm
 
 

@@ -104,7 +104,7 @@ def greeks(
     Examples
     --------
     >>> round(float(greeks(100.0, 100.0, 0.5, 0.25, False, rate=0.04).price), 4)
-    6.1912
+    6.2046
     """
     inputs = checked_inputs(
         spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
