@@ -1,0 +1,340 @@
+"""``scalpdesk vol``: how much an underlying moved, how much it will, and what options charge for it."""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.chain import DEFAULT_SESSION, EMBEDDED, read_date
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.vol_history import DailyHistory, find_history, packaged_history, vix_closes_before
+from scalpdesk.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.settings import LoadedSettings
+
+HISTORY_DAYS = 1_500
+"""Daily bars that forecasts are fitted to: what a run of the desk uses."""
+
+REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
+RECORD_FILE = "forecasts.jsonl"
+IMPLIED_DAYS = 30.0
+
+
+@desk_command(
+    "vol",
+    example=(
+        "scalpdesk vol SPY --session 2018-02-05",
+        "scalpdesk vol GOOG --data lean --session 2015-12-23 --history goog_daily.csv --plot goog.png",
+        "scalpdesk vol --evaluate --series nasdaq",
+    ),
+)
+@click.argument("symbol", required=False)
+@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
+@click.option("--horizon", type=click.IntRange(1, 252), default=5, show_default=True, help="Days ahead.")
+@click.option("--window", type=click.IntRange(2, 252), default=20, show_default=True, help="Days back.")
+@click.option(
+    "--history",
+    "history_name",
+    default=None,
+    metavar="NAME|FILE",
+    help="Daily bars: a data set, or a CSV or Parquet file [default: DATA-daily].",
+)
+@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the report (extra plots).")
+@click.option("--keep", is_flag=True, help="Add the forecasts to the desk's track record.")
+@click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
+@click.option("--series", type=click.Choice(("sp500", "nasdaq")), default="sp500", show_default=True)
+@click.option("--model", "models", multiple=True, help="With --evaluate: only this model; may be repeated.")
+@settings_options
+def vol(
+    *,
+    as_json: bool,
+    symbol: str | None,
+    data_set: str,
+    session: str,
+    horizon: int,
+    window: int,
+    history_name: str | None,
+    plot_file: str | None,
+    keep: bool,
+    evaluate: bool,
+    series: str,
+    models: tuple[str, ...],
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Report the volatility of SYMBOL as known before a session, and what options charge for it.
+
+    Realised volatility by estimator, forecasts by model with 90 % intervals, the implied volatility of
+    30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
+    the forecast models are judged instead, day by day without look-ahead.
+    """
+    from scalpdesk.settings import load_settings
+
+    if evaluate:
+        from scalpdesk.cli.vol_evaluation import run_evaluation
+
+        run_evaluation(series, models, as_json=as_json)
+        return
+    if symbol is None:
+        raise ConfigError("which underlying?", where="scalpdesk vol SYMBOL", fix="scalpdesk vol SPY")
+    if models:
+        raise ConfigError("--model goes with --evaluate", where="--model", value=models[0])
+    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    day, name = read_date(session, "--session"), symbol.upper()
+    history = _history(settings, data_set, name, history_name).before(day, HISTORY_DAYS)
+    tape = _market(settings, data_set, name, session)
+    document = report(tape, history, horizon=horizon, window=window)
+    record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
+    if keep:
+        _keep(document, record_path)
+    document["track_record"] = _track_record(record_path, name, history)
+    if plot_file is not None:
+        from scalpdesk.cli.vol_plot import plot_report
+
+        plot_report(document, history, Path(plot_file))
+    if as_json:
+        print_json(document)
+    else:
+        _print_report(document)
+
+
+def _history(settings: "LoadedSettings", data_set: str, symbol: str, given: str | None) -> DailyHistory:
+    if data_set == EMBEDDED and given is None:
+        return packaged_history("sp500")
+    return find_history(Path(settings.config.data.catalog), data_set, symbol, given)
+
+
+def _market(settings: "LoadedSettings", data_set: str, symbol: str, session: str) -> "MarketTape":
+    from scalpdesk.assembly import load_market
+
+    day = read_date(session, "--session")
+    seed = settings.config.simulation.seed
+    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=seed)
+
+
+def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: int) -> dict[str, Any]:
+    """Return the volatility report of a session, ready for JSON.
+
+    Parameters
+    ----------
+    tape
+        Market of the session; its options say what is implied.
+    history
+        Daily bars that end before the session.
+    horizon
+        Trading days ahead.
+    window
+        Trading days back for realised volatility.
+
+    Returns
+    -------
+    dict
+        Volatilities are fractions a year. What is not known is null, with a reason beside it.
+    """
+    from scalpdesk.volatility.forecast import DESK_DEFAULT
+    from scalpdesk.volatility.regime import regime_of, variance_premium
+
+    day = tape.sessions[0].day
+    forecasts = [_forecast(history, model, horizon) for model in REPORTED_MODELS]
+    expected = next(one["vol"] for one in forecasts if one["model"] == DESK_DEFAULT)
+    implied = implied_at_the_money(tape)
+    premium = None
+    if expected is not None and implied["vol"] is not None:
+        found = variance_premium(implied["vol"], expected)
+        premium = {"variance": found.variance, "ratio": found.ratio}
+    return {
+        "symbol": tape.underlying,
+        "data": {"name": tape.name, "kind": tape.kind},
+        "session": str(day),
+        "history": {
+            "source": history.source,
+            "days": len(history.days),
+            "first": str(history.days[0]) if history.days else None,
+            "last": str(history.days[-1]) if history.days else None,
+        },
+        "window": window,
+        "horizon_days": horizon,
+        "realised": [_realised(history, estimator, window) for estimator in _estimators()],
+        "forecasts": forecasts,
+        "desk_default": DESK_DEFAULT,
+        "implied": implied,
+        "implied_history": _implied_history(tape),
+        "variance_premium": premium,
+        "regime": None if expected is None else str(regime_of(expected)),
+        "notes": [*history.notes, *tape.notes],
+    }
+
+
+def _estimators() -> tuple[str, ...]:
+    from scalpdesk.volatility.realized import ESTIMATORS
+
+    return tuple(ESTIMATORS)
+
+
+def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, Any]:
+    from scalpdesk.volatility.realized import realized_vol
+
+    got = realized_vol(history.bars, estimator, window)
+    return {
+        "estimator": estimator,
+        "vol": _or_none(got.vol),
+        "reason": got.reason,
+        "dropped": [{"day": str(history.days[bar.position]), "reason": bar.reason} for bar in got.dropped],
+    }
+
+
+def _forecast(history: DailyHistory, model: str, horizon: int) -> dict[str, Any]:
+    from scalpdesk.volatility.forecast import forecast_vol
+
+    got = forecast_vol(history.bars, model, horizon)
+    return {
+        "model": model,
+        "made_by": got.model,
+        "horizon_days": horizon,
+        "vol": _or_none(got.vol),
+        "low": _or_none(got.low),
+        "high": _or_none(got.high),
+        "stderr": _or_none(got.stderr),
+        "confidence": got.confidence,
+        "reason": got.reason,
+    }
+
+
+def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
+    """Return the implied volatility of 30 days at the money, from the first quotes of the session.
+
+    Total variance by the calendar clock is linear between the expiries around 30 days; with none on one
+    side the nearest stands for it. Taken five minutes after the open.
+    """
+    from scalpdesk.cli.chain import chain_document
+    from scalpdesk.instruments.sessions import expiry_instant_ns
+    from scalpdesk.marketdata.chain import options_in_order
+    from scalpdesk.volatility.variance_time import CALENDAR, NS_PER_SECOND, US_SESSIONS, convert_vol
+
+    now_ns = tape.sessions[0].open_ns + 300 * NS_PER_SECOND
+    ends = {
+        contract.expiry: expiry_instant_ns(contract)
+        for _, contract in options_in_order(tape.instruments, tape.underlying)
+    }
+    later = {expiry: end for expiry, end in ends.items() if end > now_ns + 86_400 * NS_PER_SECOND}
+    target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NS_PER_SECOND
+    below = max((e for e in later if later[e] <= target_ns), default=None)
+    above = min((e for e in later if later[e] > target_ns), default=None)
+    points: list[tuple[float, float, str]] = []
+    for expiry in (below, above):
+        if expiry is None:
+            continue
+        try:
+            vol = _vol_at_the_money(chain_document(tape, now_ns, expiry))
+        except DataError:  # the underlying was not quoted yet: there is no chain to read
+            vol = None
+        if vol is not None:
+            points.append((CALENDAR.years(now_ns, later[expiry]), vol, str(expiry)))
+    if not points:
+        reason = "no option with more than a day to run had a two-sided quote five minutes after the open"
+        return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
+    years = min(max(IMPLIED_DAYS / 365.0, points[0][0]), points[-1][0])
+    first, last = points[0], points[-1]
+    share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
+    total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
+    vol = math.sqrt(total / years)
+    end_ns = now_ns + round(years * 365.0 * 86_400) * NS_PER_SECOND
+    return {
+        "vol": vol,
+        "reason": None,
+        "expiries": [expiry for _, _, expiry in points],
+        "days": years * 365.0,
+        "clock": CALENDAR.name,
+        "vol_by_session_clock": convert_vol(vol, CALENDAR, US_SESSIONS, now_ns, end_ns),
+    }
+
+
+def _vol_at_the_money(document: dict[str, Any]) -> float | None:
+    """Mean of the call's and the put's volatility at the strike nearest the spot that has both."""
+    by_strike: dict[float, list[float]] = {}
+    for option in document["options"]:
+        if option["iv"] is not None:
+            by_strike.setdefault(float(option["strike"]), []).append(option["iv"])
+    both = [strike for strike, vols in by_strike.items() if len(vols) == 2]
+    if not both:
+        return None
+    nearest = min(both, key=lambda strike: abs(strike - document["spot"]))
+    return math.fsum(by_strike[nearest]) / 2.0
+
+
+def _implied_history(tape: "MarketTape") -> dict[str, Any]:
+    """Rank and percentile of the VIX's last close among the year before; of the embedded market alone."""
+    from scalpdesk.volatility.regime import iv_percentile, iv_rank
+
+    found = vix_closes_before(tape.sessions[0].day) if tape.name == EMBEDDED else None
+    if found is None:
+        return {
+            "source": None,
+            "rank": None,
+            "percentile": None,
+            "reason": "this market comes with no history of implied volatility",
+        }
+    past, last = found
+    rank = iv_rank(last, past)
+    return {
+        "source": "arch.data.vix: the close before the session among the closes of the year before it",
+        "vix": last,
+        "observations": len(past),
+        "rank": rank,
+        "percentile": iv_percentile(last, past),
+        "reason": None if rank is not None else f"only {len(past)} closes before this session",
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _keep(document: dict[str, Any], path: Path) -> None:
+    from datetime import date
+
+    from scalpdesk.volatility.track_record import KeptForecast, read_lines, to_line
+
+    made = [
+        KeptForecast(
+            document["symbol"], date.fromisoformat(document["session"]), one["model"], one["horizon_days"],
+            one["vol"], one["low"], one["high"], one["confidence"],
+        )
+        for one in document["forecasts"]
+        if one["vol"] is not None and one["made_by"] == one["model"]
+    ]  # fmt: skip
+    there = set(read_lines(_lines(path), str(path)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="ascii") as out:
+        out.writelines(f"{to_line(one)}\n" for one in made if one not in there)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
+
+
+def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[str, Any]]:
+    import msgspec
+
+    from scalpdesk.volatility.track_record import read_lines, score_record
+
+    kept = [one for one in read_lines(_lines(path), str(path)) if one.symbol == symbol]
+    closes = dict(zip(history.days, history.bars["close"], strict=True))
+    return [msgspec.to_builtins(one) for one in score_record(kept, closes)]
+
+
+def _print_report(document: dict[str, Any]) -> None:
+    from scalpdesk.cli.vol_view import report_tables
+
+    out = console()
+    for part in report_tables(document):
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            out.print(part)

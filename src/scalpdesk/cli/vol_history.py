@@ -1,0 +1,223 @@
+"""Daily bars behind the volatility report: packaged series, a daily data set, or a file of the user's."""
+
+import csv
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.volatility.ohlc import COLUMNS
+
+PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
+"""Daily series inside the installed arch package, 1999 to 2018."""
+
+VIX_CLOSES = 252
+
+
+@dataclass(frozen=True, slots=True)
+class DailyHistory:
+    """Daily bars, oldest first, and where they are from."""
+
+    source: str
+    days: tuple[date, ...]
+    bars: dict[str, list[float]]
+    notes: tuple[str, ...] = ()
+
+    def before(self, day: date, count: int | None = None) -> "DailyHistory":
+        """Return the bars that end before ``day``: the last ``count`` of them, or all."""
+        kept = [place for place, its_day in enumerate(self.days) if its_day < day]
+        kept = kept if count is None else kept[-count:]
+        bars = {name: [column[place] for place in kept] for name, column in self.bars.items()}
+        return DailyHistory(self.source, tuple(self.days[place] for place in kept), bars, self.notes)
+
+
+NO_HISTORY = DailyHistory("none", (), {name: [] for name in COLUMNS})
+
+
+def packaged_history(series: str) -> DailyHistory:
+    """Return ``sp500`` or ``nasdaq`` out of the arch package, read as text.
+
+    Raises
+    ------
+    DataError
+        When the package's files are not there.
+    """
+    from scalpdesk.datasets.reconstructed_days import index_rows, us_date
+
+    rows = index_rows(series)
+    bars = {name: [float(row[place]) for row in rows] for place, name in enumerate(COLUMNS, start=1)}
+    return DailyHistory(
+        f"arch.data.{series} ({PACKAGED[series]})", tuple(us_date(row[0]) for row in rows), bars
+    )
+
+
+def vix_closes_before(day: date) -> tuple[list[float], float] | None:
+    """Return the VIX closes of the year before the last one known on ``day``, and that last one (fractions).
+
+    None where the packaged series (2014 to 2018) has none.
+    """
+    from scalpdesk.datasets.reconstructed_days import index_rows, us_date
+
+    closes = [
+        float(row[1]) / 100.0
+        for row in index_rows("vix")
+        if row[1] not in {"", "."} and us_date(row[0]) < day
+    ]
+    return (closes[:-1][-VIX_CLOSES:], closes[-1]) if closes else None
+
+
+def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -> DailyHistory:
+    """Return the daily history of ``symbol``.
+
+    Parameters
+    ----------
+    catalog
+        Folder of the catalogue.
+    data_set
+        What the report is on; ``NAME-daily`` of the catalogue is looked into by itself.
+    symbol
+        In capitals.
+    given
+        A data set of the catalogue, or a CSV or Parquet file with columns date, open, high, low, close
+        (and symbol); None to look.
+
+    Raises
+    ------
+    DataError
+        When what was given is not there or has no such symbol or column.
+    """
+    if given is None:
+        name = f"{data_set}-daily"
+        there = (catalog / name / "trades" / symbol).is_dir()
+        return _from_catalog(catalog, name, symbol) if there else NO_HISTORY
+    path = Path(given)
+    if path.suffix.lower() == ".csv":
+        return _from_csv(path, symbol)
+    if path.suffix.lower() == ".parquet":
+        return _from_parquet(path, symbol)
+    return _from_catalog(catalog, given, symbol)
+
+
+def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
+    from scalpdesk.datasets.manifests import read_manifest
+    from scalpdesk.datasets.store import connect, day_files, read_columns
+
+    manifest = read_manifest(catalog, name)
+    files = day_files(catalog, name, "trades", symbol)
+    if not files or manifest.bar_seconds < 86_400:
+        raise DataError(
+            f"this data set has no daily bars of {symbol}",
+            where="--history",
+            value=name,
+            fix="import daily bars (scalpdesk data import lean PATH makes NAME-daily), or name a CSV file",
+        )
+    with connect() as connection:
+        got = read_columns(
+            connection,
+            files,
+            # a bar is stamped with its start; its end can fall on the next UTC day
+            "SELECT strftime(bar_start, '%Y-%m-%d') AS day, open, high, low, close FROM rows ORDER BY ts",
+        )
+        splits = _splits(connection, catalog, name, symbol)
+    return _adjusted(f"{name} ({symbol})", got, splits)
+
+
+def _splits(connection: Any, catalog: Path, name: str, symbol: str) -> list[tuple[date, float]]:
+    from scalpdesk.datasets.store import day_file, read_columns
+
+    path = day_file(catalog, name, "corporate_actions", symbol, "all")
+    if not path.is_file():
+        return []
+    select = (
+        "SELECT strftime(ex_date, '%Y-%m-%d') AS day, amount::DOUBLE AS factor FROM rows "
+        "WHERE action = 'split' ORDER BY ex_date"
+    )
+    got = read_columns(connection, [path], select)
+    return [
+        (date.fromisoformat(day), float(factor))
+        for day, factor in zip(got["day"], got["factor"], strict=True)
+    ]
+
+
+def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]) -> DailyHistory:
+    days = tuple(date.fromisoformat(str(day)[:10]) for day in got["day"])
+    factors = [1.0] * len(days)
+    for ex_date, factor in splits:
+        factors = [held * factor if day < ex_date else held for day, held in zip(days, factors, strict=True)]
+    bars = {
+        name: [float(price) * factor for price, factor in zip(got[name], factors, strict=True)]
+        for name in COLUMNS
+    }
+    notes = (f"adjusted for {len(splits)} splits; dividends are not",) if splits else ()
+    return DailyHistory(source, days, bars, notes)
+
+
+def _from_parquet(path: Path, symbol: str) -> DailyHistory:
+    from scalpdesk.datasets.store import connect, duckdb_error
+
+    if not path.is_file():
+        raise _no_file(path)
+    with connect() as connection:
+        try:
+            described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
+            names = {row[0].lower() for row in described}
+            _refuse_missing(names, path)
+            where, parameters = ("WHERE upper(symbol) = ?", [symbol]) if "symbol" in names else ("", [])
+            got = connection.execute(
+                "SELECT strftime(date, '%Y-%m-%d') AS day, open::DOUBLE AS open, high::DOUBLE AS high, "  # noqa: S608 - our own SQL, values are parameters
+                f"low::DOUBLE AS low, close::DOUBLE AS close FROM read_parquet(?) {where} ORDER BY date",
+                [str(path), *parameters],
+            ).fetchnumpy()
+        except duckdb_error() as error:
+            raise DataError(
+                f"cannot read daily bars: {str(error).splitlines()[0]}", where=str(path)
+            ) from error
+    _refuse_none(len(got["day"]), path, symbol)
+    return _adjusted(path.name, got, [])
+
+
+def _from_csv(path: Path, symbol: str) -> DailyHistory:
+    if not path.is_file():
+        raise _no_file(path)
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        _refuse_missing(set(reader.fieldnames), path)
+        got: dict[str, list[Any]] = {"day": [], **{name: [] for name in COLUMNS}}
+        for row in reader:
+            if row.get("symbol", symbol).upper() != symbol:
+                continue
+            try:
+                got["day"].append(date.fromisoformat(row["date"].strip()).isoformat())
+                for name in COLUMNS:
+                    got[name].append(float(row[name]))
+            except (ValueError, TypeError, AttributeError) as problem:
+                raise DataError(
+                    f"not a daily bar: {problem}",
+                    where=f"{path}:{reader.line_num}",
+                    fix="write lines of date,open,high,low,close with dates as 2018-02-05",
+                ) from problem
+    _refuse_none(len(got["day"]), path, symbol)
+    order = sorted(range(len(got["day"])), key=got["day"].__getitem__)
+    return _adjusted(path.name, {name: [column[i] for i in order] for name, column in got.items()}, [])
+
+
+def _no_file(path: Path) -> DataError:
+    return DataError("there is no such file", where="--history", value=str(path))
+
+
+def _refuse_missing(names: set[str], path: Path) -> None:
+    missing = [name for name in ("date", *COLUMNS) if name not in names]
+    if missing:
+        raise DataError(
+            f"the file has no column {missing[0]}",
+            where=str(path),
+            value=sorted(names),
+            fix="daily bars have the columns date, open, high, low, close",
+        )
+
+
+def _refuse_none(count: int, path: Path, symbol: str) -> None:
+    if not count:
+        raise DataError(f"the file has no daily bar of {symbol}", where=str(path))
