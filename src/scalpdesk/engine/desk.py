@@ -63,11 +63,12 @@ class Desk:
         )
         self.session_equity = cash
         self.started = False
+        self._has_begun = False
 
     def open_session(self, event: SessionEvent) -> None:
         """Start a session's tallies."""
-        if not self.started:
-            self.attribution.begin(event.ts_recv_ns)
+        if not self._has_begun:  # an adopted account has begun already; what came since is explained
+            self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         self.gate.new_session()
         self.session_equity = self.attribution.current_nav()
@@ -113,4 +114,8 @@ class Desk:
             reference = f"snapshot-{line.instrument_id}"
             if not self.positions.already_applied(reference):
                 self.positions.book(line.instrument_id, line.quantity, line.average_price, reference)
-        self.attribution.begin(snapshot.ts_recv_ns)
+        self._begin(snapshot.ts_recv_ns)
+
+    def _begin(self, now_ns: int) -> None:
+        self.attribution.begin(now_ns)
+        self._has_begun = True
