@@ -1,0 +1,129 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import Scripted, run_tape
+from fakes.tape import TapeBuilder
+from scalpdesk.backtest.summary import Tally, run_summary, verdict
+from scalpdesk.core.intents import CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.portfolio.attribution import PARTS
+from scalpdesk.strategies.base import Proposal
+
+D = Decimal
+
+
+def header(tape):
+    return JournalHeader(
+        schema=SCHEMA,
+        run_id="r-1",
+        strategy="scripted",
+        venue="simulated",
+        mode="backtest",
+        config={},
+        config_hash="abc",
+        build="0",
+        instruments=tuple(tape.instruments),
+        sessions=tape.sessions,
+        data={"name": tape.name, "kind": tape.kind, "underlying": "SPY", "secret": 1},
+        started_ns=0,
+        seed=7,
+    )
+
+
+def hedging(*quantities):
+    left = list(quantities)
+
+    def think(view, wake, event):
+        if wake is not Wake.PRICE or not left:
+            return ()
+        quantity = left.pop(0)
+        side = Side.BUY if quantity > 0 else Side.SELL
+        intent = OrderIntent(0, side, D(abs(quantity)), Purpose.HEDGE, "")
+        return (Proposal("hedge", ("because",), {}, (intent,)),)
+
+    return Scripted(think, [EveryQuote(0)])
+
+
+@pytest.fixture
+def summary():
+    def build(strategy, mids=(500.0, 502.0, 501.0), wall_seconds=2.0):
+        tape = TapeBuilder().path("10:00", 1.0, list(mids)).build()
+        run = run_tape(tape, strategy)
+        return run, run_summary(header(tape), run.engine, run.tally, run.runner.events, wall_seconds)
+
+    return build
+
+
+def test_the_summary_counts_what_happened(summary):
+    run, told = summary(hedging(10, -4))
+    assert (told["run_id"], told["strategy"], told["venue"], told["seed"]) == (
+        "r-1",
+        "scripted",
+        "simulated",
+        7,
+    )
+    assert told["data"]["name"] == "by-hand"
+    assert told["data"]["open"] is None
+    assert "secret" not in told["data"]
+    assert (told["decisions"], told["orders"], told["fills"], told["hedges"]) == (2, 2, 2, 2)
+    assert told["events"] == run.runner.events == len(run.events)
+    assert told["events_per_second"] == round(told["events"] / 2)
+    assert told["end_positions"] == {"SPY": "6"}
+    assert told["verdict"] == "traded: 0 entry, 2 hedges, 0 exit"
+    assert told["mode"] == "ACTIVE"
+    assert told["decision_hash"] == run.tally.hash.hex()
+    assert len(told["decision_hash"]) == 32
+
+
+def test_the_parts_of_the_profit_sum_to_the_change_of_value(summary):
+    _, told = summary(hedging(10, -4))
+    # bought 10 at 500.01, sold 4 at 501.99; 6 left at 501.00
+    assert told["nav_change"] == "13.86"
+    assert told["pnl"] == dict.fromkeys(PARTS, "0.00") | {
+        "total": "13.86",
+        "delta": "14.00",
+        "spread": "-0.14",
+    }
+    assert sum(D(told["pnl"][name]) for name in PARTS) == D(told["pnl"]["total"])
+    assert told["scalp_realized"] == "7.92"
+
+
+def test_without_wall_time_there_is_no_rate(summary):
+    assert summary(Scripted(), wall_seconds=0.0)[1]["events_per_second"] is None
+
+
+def decision(kind="entry", reasons=("no edge",), *, taken=False):
+    return Decision(0, kind, taken, tuple(reasons), {})
+
+
+def test_no_trade_comes_with_its_reason():
+    tally = Tally()
+    assert verdict(tally, 0) == "no trade: the strategy never asked for one"
+    tally.orders = 2
+    assert verdict(tally, 0) == "no trade: orders were sent and none was filled"
+    tally.see(None, (decision(reasons=("first",)), decision(reasons=("no edge", "too dear"))))
+    assert verdict(tally, 0) == "no trade: no edge; too dear"
+    tally.see(None, (decision(taken=True), decision("exit", taken=True)))
+    assert verdict(tally, 3) == "traded: 1 entry, 0 hedges, 1 exit"
+
+
+def test_a_tally_keeps_the_last_five_refusals_and_counts_by_kind():
+    tally = Tally()
+    tally.see(None, tuple(decision(reasons=(str(number),)) for number in range(8)))
+    tally.see(None, (decision("hedge"), CancelOrder("x"), SetTimer("mark", 1)))
+    assert [one.reasons[0] for one in tally.refusals] == ["3", "4", "5", "6", "7"]
+    assert (tally.decisions, dict(tally.skipped), dict(tally.taken)) == (9, {"entry": 8, "hedge": 1}, {})
+    assert tally.last_decision.kind == "hedge"
+
+
+def test_the_hash_depends_on_what_was_decided_and_in_which_order():
+    def hashed(*outputs):
+        tally = Tally()
+        tally.see(None, outputs)
+        return tally.hash.hex()
+
+    one, two = decision(reasons=("a",)), decision(reasons=("b",))
+    assert hashed(one, two) == hashed(one, two)
+    assert len({hashed(), hashed(one), hashed(two), hashed(one, two), hashed(two, one)}) == 5
