@@ -52,7 +52,7 @@ ORDERS = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     plan=st.lists(ORDERS, max_size=12),
     moves=st.lists(st.integers(-150, 150), min_size=13, max_size=13),
