@@ -38,7 +38,7 @@ _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
-_WALLS = (100.0, 2000.0)
+_WALLS = (100.0, 2000.0, 50_000.0)
 """Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
@@ -115,7 +115,15 @@ class SmileFit:
             left = check_arbitrage(smile, theta, before, reach)
             if left.is_free:
                 return smile, left
-        return _forced(smile, theta, before, reach)
+        forced = _forced(smile, theta, before, reach)
+        return min(forced, key=lambda one: (one[1].butterfly + one[1].calendar, self._loss(one[0])))
+
+    def _loss(self, smile: SviSmile) -> float:
+        """Sum of Huber's squares of the quotes."""
+        vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
+        half = 0.5 * (self.high_vol - self.low_vol)
+        mid = 0.5 * (self.high_vol + self.low_vol)
+        return float(np.sum(_huber((vol - mid) / np.maximum(half, SMALLEST_HALF_WIDTH * mid)) ** 2))
 
     def _problem(self, before: SviSmile | None, after: SviSmile | None) -> "_Problem":
         theta = self.theta
@@ -304,33 +312,37 @@ def _levenberg_marquardt(
 
 def _forced(
     smile: SviSmile, theta: float, before: SviSmile | None, reach: float
-) -> tuple[SviSmile, ArbitrageCheck]:
-    """Take the last violations out by force: bend the wings, then lift the whole smile.
+) -> list[tuple[SviSmile, ArbitrageCheck]]:
+    """Return smiles near this one whose last violations were taken out by force, each with its check.
 
-    Wings steeper than allowed, or shallower than those of the expiry before, are set to the bound; what is
-    left of butterflies is flattened out towards the level at the money; what is left of calendar spreads is
-    lifted over.
+    The wings are flattened towards the level at the money until no butterfly is left, and no further than the
+    wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the expiry
+    before itself, lifted to this one's level.
     """
     level = float(smile.total_variance(0.0))
-    best = smile, check_arbitrage(smile, theta, before, reach)
-    for share in (1.0, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
+    made = []
+    k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
+    for share in (1.0, 0.97, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
         left, right = (share * slope for slope in smile.wing_slopes)
         if before is not None:
-            least = before.wing_slopes
-            left, right = max(left, least[0] * (1.0 + 1e-9)), max(right, least[1] * (1.0 + 1e-9))
+            left, right = (
+                max(mine, least * (1.0 + 1e-9))
+                for mine, least in zip((left, right), before.wing_slopes, strict=True)
+            )
         b = 0.5 * (left + right)
         rho = (right - left) / (2.0 * b) if b > 0.0 else 0.0
         bent = SviSmile(0.0, b, rho, smile.m, smile.s)
-        bent = bent.lifted(
-            max(level - float(bent.total_variance(0.0)), 1e-6 * level - b * smile.s * np.sqrt(1.0 - rho**2))
+        bent = bent.lifted(max(level - float(bent.total_variance(0.0)), 1e-6 * level - bent.lowest_variance))
+        made.append(bent if before is None else _lifted_over(bent, before, k))
+    if before is not None:
+        made.append(
+            _lifted_over(before.lifted(max(level - float(before.total_variance(0.0)), 0.0)), before, k)
         )
-        if before is not None:
-            k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
-            short = float(np.max(before.total_variance(k) - bent.total_variance(k)))
-            bent = bent.lifted(max(short, 0.0) * (1.0 + 1e-9) + (1e-12 * level if short > 0.0 else 0.0))
-        left_over = check_arbitrage(bent, theta, before, reach)
-        if left_over.is_free:
-            return bent, left_over
-        if left_over.butterfly + left_over.calendar < best[1].butterfly + best[1].calendar:
-            best = bent, left_over
-    return best
+    return [(one, check_arbitrage(one, theta, before, reach)) for one in made]
+
+
+def _lifted_over(smile: SviSmile, before: SviSmile, k: Floats) -> SviSmile:
+    earlier = before.total_variance(k)
+    short = float(np.max(earlier - smile.total_variance(k)))
+    # by a hair more: what is lifted to equality may be below it in the last digit
+    return smile.lifted(short + 1e-12 * float(np.max(earlier))) if short > 0.0 else smile
