@@ -21,15 +21,16 @@ it. About 0.9 % of the quotes trade. No fee, no latency.
 **Same work, shown.** `benchmarks/work.py` computes fills, final holding and profit in integers. A contender
 whose fill count, holding or profit in cents differs from it stops the run.
 
-**Timed**: the engine's run, from the first event in to the last out. **Not timed, for anybody**: starting
-Python, importing and making the quotes. The peers get their quotes as objects of their own, made before the
-clock starts; scalpdesk turns columns into events as it runs, as in every backtest, and that is timed. The
-objects that exist before the clock starts are taken out of the garbage collector's sight for every contender
-(`gc.freeze`); this helps nautilus_trader most. Each contender runs in a process of its own, its peak memory
-is the process's, loaded quotes included.
+**Timed**: the engine's run, from the first event in to the last out, in processor time of its process: each
+engine works in one thread, and the clock on the wall would also time whatever else the machine does.
+**Not timed, for anybody**: starting Python, importing and making the quotes. The peers get their quotes as
+objects of their own, made before the clock starts; scalpdesk turns columns into events as it runs, as in
+every backtest, and that is timed. The objects that exist before the clock starts are taken out of the garbage
+collector's sight for every contender (`gc.freeze`); this helps nautilus_trader most. Each contender runs in a
+process of its own, its peak memory is the process's, loaded quotes included.
 
-**scalpdesk** runs its whole path: trigger, strategy, risk gate, order manager, simulated exchange, ledger, and
-a mark with its explain at every fill and every minute. Its exchange refuses an order that would turn a
+**scalpdesk** runs its whole path: trigger, strategy, risk gate, order manager, simulated exchange, ledger,
+and a mark with its explain at every fill and every minute. Its exchange refuses an order that would turn a
 holding from long to short, as brokers do; the account holds a block of shares from the start so that none
 does. `event_engine_journal` adds the journal as a backtest keeps it: checksummed, hash-chained, sealed at the
 end inside the time, not synced to disk at each order.

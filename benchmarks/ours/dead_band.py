@@ -92,11 +92,11 @@ def main():
     runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
     gc.collect()
     gc.freeze()
-    began = time.perf_counter()
+    began = time.process_time()
     runner.run()
     if journal is not None:
         journal.close()
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     desk = engine.desk
     position = int(desk.positions.quantity(0)) - BLOCK
     closing = int(bids[-1] if position > 0 else asks[-1])

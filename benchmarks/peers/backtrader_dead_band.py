@@ -58,7 +58,7 @@ class DeadBand(bt.Strategy):
         self.close = self.data.close
         gc.collect()
         gc.freeze()
-        self.began = time.perf_counter()
+        self.began = time.process_time()
 
     def next(self):
         mid = self.close[0]
@@ -104,7 +104,7 @@ def main():
         band=float(quotes["band_shares"]),
     )
     (strategy,) = cerebro.run()
-    seconds = time.perf_counter() - strategy.began
+    seconds = time.process_time() - strategy.began
     broker = cerebro.broker
     position = int(broker.getposition(strategy.data).size)
     closing = int(bids[-1] if position > 0 else asks[-1])

@@ -123,9 +123,9 @@ def main():
     engine.add_strategy(strategy)
     gc.collect()
     gc.freeze()
-    began = time.perf_counter()
+    began = time.process_time()
     engine.run()
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     position = int(engine.portfolio.net_position(instrument.id))
     closing = int(bids[-1] if position > 0 else asks[-1])
     print(
