@@ -90,6 +90,11 @@ class Order(msgspec.Struct):
         """Leaves with the sign of the side."""
         return self.leaves * self.submitted.side.sign
 
+    @property
+    def was_filled(self) -> bool:
+        """True once anything was executed, even if all of it was taken back."""
+        return bool(self.executions or self.busted)
+
     def move(self, state: OrderState, reason: str = "") -> None:
         """Go to ``state``.
 

@@ -116,7 +116,7 @@ class OrderManager:
     def _apply_to_live(order: Order, event: OrderEvent) -> None:
         if isinstance(event, OrderRejected):
             # A venue that rejects after filling part has in truth cancelled the rest.
-            order.move(OrderState.CANCELLED if order.filled else OrderState.REJECTED, event.reason)
+            order.move(OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, event.reason)
         elif isinstance(event, OrderCancelled):
             order.move(OrderState.CANCELLED, event.reason)
         elif isinstance(event, OrderExpired):
@@ -125,7 +125,7 @@ class OrderManager:
             order.move(OrderState.UNKNOWN, event.reason)
         elif isinstance(event, OrderAbsent) and order.state is OrderState.UNKNOWN:
             order.move(
-                OrderState.CANCELLED if order.filled else OrderState.REJECTED, "never reached the venue"
+                OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, "never reached the venue"
             )
         elif isinstance(event, CancelRejected) and order.state is OrderState.PENDING_CANCEL:
             order.move(order.resumes_as, event.reason)
