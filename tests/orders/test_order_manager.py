@@ -87,6 +87,8 @@ def test_the_ids_of_a_replay_are_the_same(manager):
         ([ACCEPTED, NOT_CANCELLED], S.WORKING, 0),
         ([ACCEPTED, FillBusted(ID, 1, 1, "x1", "error")], S.WORKING, 0),
         ([filled("x1", 10), FillBusted(ID, 1, 1, "x1", "error")], S.CANCELLED, 0),
+        ([filled(), FillBusted(ID, 1, 1, "x1", "error"), REJECTED], S.CANCELLED, 0),
+        ([filled(), FillBusted(ID, 1, 1, "x1", "error"), DOUBTED, ABSENT], S.CANCELLED, 0),
     ],
 )
 def test_words_of_the_venue_lead_to_a_state(manager, events, state, count):

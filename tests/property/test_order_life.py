@@ -172,5 +172,5 @@ class OrderLife(RuleBasedStateMachine):
         assert self.manager.pending(0) == -self.order.leaves
 
 
-OrderLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+OrderLife.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
 TestOrderLife = OrderLife.TestCase
