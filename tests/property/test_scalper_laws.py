@@ -1,0 +1,109 @@
+"""Laws of the gamma scalper on any market: it always gets out, and its hedge never crosses zero."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.desk import run_tape
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder
+from scalpdesk.core.events import OrderFilled, OrderRejected
+from scalpdesk.core.intents import Decision, Purpose, Side
+from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.gamma_scalper import PLUG
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
+    GammaScalperConfig,
+    HedgeConfig,
+    TriggersConfig,
+)
+from scalpdesk.strategies.gamma_scalper.strategy import Phase
+
+D = Decimal
+LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_daily_loss=D(1_000_000))
+SECONDS = 90
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    moves=st.lists(st.integers(-80, 80), min_size=SECONDS, max_size=SECONDS),
+    size=st.sampled_from([0.0, 2.0, 30.0]),
+    latency_ms=st.sampled_from([0, 100, 700]),
+    fills=st.sampled_from(["cross", "mid", "adverse"]),
+    straddles=st.integers(1, 3),
+    band=st.sampled_from(["fixed", "whalley_wilmott", "time_based"]),
+    days=st.sampled_from([1, 46]),
+    mode=st.sampled_from(["init", "resume"]),
+    start=st.sampled_from([{}, {0: -35}, {1: 2}, {1: 1, 2: 1, 0: 20}]),
+)
+def test_whatever_the_market_does_the_scalper_ends_flat(
+    moves, size, latency_ms, fills, straddles, band, days, mode, start
+):
+    book = straddle_book(495, 500, 505, expiry=DAY + timedelta(days=days))
+    mids, mid = [], 500.0
+    for move in moves:
+        mid += move / 100
+        mids.append(round(mid, 2))
+    builder = TapeBuilder(book).path("10:00", 1.0, mids, size=size)
+    # after the exit time the market goes on long enough for everything to fill
+    builder.path("10:02", 1.0, [mid] * 200, size=size)
+    strategy = PLUG(
+        GammaScalperConfig(
+            straddles=straddles,
+            mode=mode,
+            selection=SelectionConfig(min_expiration_days=0),
+            entry=EntryConfig(gate="off", order_ttl_seconds=3.0),
+            hedge=HedgeConfig(band=band, order_ttl_seconds=2.0),
+            triggers=TriggersConfig(heartbeat_seconds=0.5, spread_filter=False),
+            exits=ExitConfig(min_dte=None, edge_gone=False, close_at="10:02"),
+        )
+    )
+    run = run_tape(
+        builder.build(),
+        strategy,
+        fills=fills,
+        latency_ms=latency_ms,
+        positions=start,
+        limits=LOOSE,
+        mark_seconds=7_200.0,
+    )
+    desk, account = run.engine.desk, run.exchange.account
+    assert desk.account.cash == account.cash
+    held = {one.instrument_id: one.quantity for one in desk.positions.held()}
+    assert held == {number: quantity for number, quantity in account.positions.items() if quantity}
+    assert not [event for event in run.events if isinstance(event, OrderRejected)]
+    assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
+    refused = [
+        one
+        for one in run.outputs
+        if isinstance(one, Decision) and one.reasons[0].startswith("resume refused")
+    ]
+    if refused:
+        assert held.keys() == start.keys()
+        return
+    entered = any(order.submitted.purpose is Purpose.OPEN for order in desk.orders.orders.values())
+    if entered or strategy.phase is Phase.DONE:
+        assert held == {}
+        assert strategy.phase in (Phase.DONE, Phase.WAITING)
+    assert_hedges_stay_behind_the_options(run, start)
+
+
+def assert_hedges_stay_behind_the_options(run, start):
+    """Follow every fill: no unwinding while options are held, and no share order across zero."""
+    desk = run.engine.desk
+    held = {number: D(quantity) for number, quantity in start.items()}
+    for event in run.events:
+        if not isinstance(event, OrderFilled):
+            continue
+        command = desk.orders.order(event.client_order_id).submitted
+        number = command.instrument_id
+        before = held.get(number, D(0))
+        held[number] = before + (event.quantity if command.side is Side.BUY else -event.quantity)
+        if number == 0:
+            assert before * held[number] >= 0
+        if command.purpose is Purpose.UNWIND_HEDGE:
+            assert not any(held.get(option) for option in range(1, 7))
