@@ -17,7 +17,7 @@ WING_SLOPE_LIMIT = 2.0
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
 )
-AT_WALL = 2e-3
+AT_WALL = 5e-3
 """g(k), or relative growth of volatility times root of time, below which a bound is what holds the smile."""
 FAR = np.array([-200.0, -60.0, -25.0, 25.0, 60.0, 200.0])
 """Multiples of √θ far beyond any strike: what holds there holds on the way out."""

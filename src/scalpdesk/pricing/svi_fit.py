@@ -30,7 +30,9 @@ FULL_PARAMETERS = 5
 SMALLEST_HALF_WIDTH = 2e-4
 """Half-spread in vol, as a share of the vol: below it a quote is no more certain than the model."""
 
-_COARSE = np.concatenate((np.linspace(-12.0, -5.0, 8), np.linspace(-4.0, 4.0, 25), np.linspace(5.0, 12.0, 8)))
+_COARSE = np.concatenate(
+    (np.linspace(-12.0, -4.5, 14), np.linspace(-4.0, 4.0, 25), np.linspace(4.5, 12.0, 14))
+)
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
@@ -43,8 +45,8 @@ _WALLS = (100.0, 2000.0, 50_000.0)
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
-_MARGIN = 1e-4
-"""What is asked beyond zero of g, and of the growth of variance, relative: a check is not a knife edge."""
+_G_MARGIN, _GROWTH_MARGIN = 3e-3, 3e-4
+"""What is asked beyond zero of g, and of the growth of volatility: between two points of the grid it may dip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +202,12 @@ class _Problem:
             parts = [_huber((np.sqrt(w[:, :quotes]) - self.root) / self.half)]
             parts.append(_FULL_PRIOR * vectors if self.full else _FEW_PRIOR * (vectors[:, 1:] - _FEW_SKEW))
             if penalty > 0.0:
-                parts.append(penalty * np.minimum(g[:, quotes:] - _MARGIN, 0.0))
+                parts.append(penalty * np.minimum(g[:, quotes:] - _G_MARGIN, 0.0))
                 steep = raw[:, 1] * (1.0 + np.abs(raw[:, 2])) / limit
                 parts.append(penalty * np.maximum(steep - 0.999, 0.0)[:, None])
             if penalty > 0.0 and earlier is not None:
                 growth = np.sqrt(w[:, quotes:] / earlier) - 1.0
-                parts.append(penalty * np.minimum(growth - _MARGIN, 0.0))
+                parts.append(penalty * np.minimum(growth - _GROWTH_MARGIN, 0.0))
             if penalty > 0.0 and later is not None:
                 excess = w[:, quotes:near] / later[: near - quotes] - 1.0
                 parts.append(_CEILING * np.maximum(excess, 0.0))
@@ -316,13 +318,13 @@ def _forced(
     """Return smiles near this one whose last violations were taken out by force, each with its check.
 
     The wings are flattened towards the level at the money until no butterfly is left, and no further than the
-    wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the expiry
-    before itself, lifted to this one's level.
+    wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the
+    expiry before itself, lifted to this one's level.
     """
     level = float(smile.total_variance(0.0))
     made = []
     k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
-    for share in (1.0, 0.97, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
+    for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
         left, right = (share * slope for slope in smile.wing_slopes)
         if before is not None:
             left, right = (
