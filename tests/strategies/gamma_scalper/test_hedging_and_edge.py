@@ -1,0 +1,117 @@
+"""Bands other than the fixed one, clocks over nights, and the edge that is left, through the scalper."""
+
+import math
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, decisions, orders
+from fakes.instruments import DAY
+from scalpdesk.core.intents import Side
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
+    GammaScalperConfig,
+    HedgeConfig,
+    TriggersConfig,
+)
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+
+NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
+
+
+def holding(*, entry=None, exits=NO_EXITS, clock_time="10:00", **hedge):
+    """Return a desk that holds one straddle, bought at 500 and hedged."""
+    strategy = GammaScalper(
+        GammaScalperConfig(
+            entry=EntryConfig(**({"gate": "off"} | (entry or {}))),
+            hedge=HedgeConfig(**hedge),
+            triggers=TriggersConfig(spread_filter=False),
+            exits=exits,
+        )
+    )
+    desk = HandDesk(strategy)
+    desk.open()
+    desk.go_to(clock_time)
+    legs = orders(desk.market(500.0))
+    desk.fill(legs[0])
+    for order in orders(desk.fill(legs[1])):
+        desk.fill(order)
+    assert strategy.phase is Phase.HOLDING
+    return desk
+
+
+def test_a_clock_hedges_when_its_interval_has_passed():
+    desk = holding(band="time_based", band_settings={"interval_seconds": 600.0})
+    assert orders(desk.wait(599).market(505.0)) == []
+    (sell,) = orders(desk.wait(6).market(505.1))
+    assert sell.side is Side.SELL
+    desk.fill(sell)
+    assert orders(desk.wait(599).market(510.0)) == []
+
+
+def test_a_clock_stands_still_over_the_night():
+    desk = holding(clock_time="15:25", band="time_based", band_settings={"interval_seconds": 3_600.0})
+    desk.close()
+    desk.open(next_session(DAY))
+    assert orders(desk.go_to("09:54:59").market(505.0)) == []  # 35 minutes before, nearly 25 after
+    assert len(orders(desk.go_to("09:55:05").market(505.1))) == 1
+
+
+def test_lelands_hedge_looks_at_the_volatility_that_costs_leave():
+    desk = holding(band="leland", band_settings={"shortest_seconds": 60.0, "longest_seconds": 120.0})
+    facts = decisions(desk.wait(125).market(506.0))[0].facts
+    assert 0.18 < facts["hedge_vol"] < 0.199  # a long straddle earns less than it moves: costs take the rest
+
+
+def test_a_band_to_the_edge_leaves_part_of_the_delta():
+    desk = holding(threshold_shares=5.0, band_settings={"rehedge_to": "edge"})
+    (sell,) = orders(desk.wait(1).market(506.0))
+    desk.fill(sell)
+    inner = desk.engine.desk
+    greeks = inner.delta_engine.position_greeks(inner.positions.held(), desk.now_ns)
+    assert 4.5 <= greeks.net_delta_shares <= 5.5
+
+
+def test_a_hedge_of_less_than_half_a_share_is_none():
+    desk = holding(threshold_shares=0.0)
+    assert orders(desk.wait(6).market(500.0)) == []
+
+
+GONE = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=True)
+
+
+def test_the_position_is_left_once_the_edge_is_gone_for_three_minutes():
+    desk = holding(entry={"forecast_vol": 0.15}, exits=GONE, threshold_shares=50.0)
+    assert orders(desk.wait(61).market(500.0)) == []  # the second time: the first was at entry
+    outputs = desk.wait(61).market(500.0)
+    assert decisions(outputs)[0].reasons[0].startswith("edge gone: -")
+    assert [order.side for order in orders(outputs)] == [Side.SELL, Side.SELL]
+
+
+@pytest.mark.parametrize("forecast", [0.40, None])
+def test_an_edge_that_is_there_or_unknown_keeps_the_position(forecast):
+    entry = {} if forecast is None else {"forecast_vol": forecast}
+    desk = holding(entry=entry, exits=GONE, threshold_shares=50.0)
+    for _ in range(6):
+        assert orders(desk.wait(61).market(500.0)) == []
+
+
+def test_without_a_two_sided_quote_the_edge_is_unknown():
+    desk = holding(entry={"forecast_vol": 0.15}, exits=GONE, threshold_shares=50.0)
+    desk.wait(1).quote(1, math.nan, 14.0)
+    view, strategy = desk.engine.desk.view, desk.strategy
+    view.now_ns = desk.now_ns
+    assert strategy._edge.left(strategy._pair, view, strategy._hedger.band) is None
+
+
+def test_the_edge_left_counts_the_way_out_only():
+    desk = holding(entry={"forecast_vol": 0.30, "gate": "advise"}, exits=GONE, threshold_shares=50.0)
+    view, strategy = desk.engine.desk.view, desk.strategy
+    left = strategy._edge.left(strategy._pair, view, strategy._hedger.band)
+    entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
+    # spreads of 0.10 a leg: 20 USD both ways at entry, half of it on the way out
+    assert entry["edge_spread_usd"] == pytest.approx(20.0)
+    assert left - entry["edge_usd"] == pytest.approx(10.0, abs=1.0)
+    assert desk.engine.desk.positions.quantity(1) == Decimal(1)
