@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Protocol
 
+import numpy as np
+
 from scalpdesk.backtest.feed import ex_instant_ns, opening_events, session_bars, session_quotes
 from scalpdesk.core.events import BarEvent, Event, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import CancelOrder, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
@@ -188,18 +190,35 @@ class BacktestRunner:
     def _expiring(self, session: Session) -> dict[InstrumentId, float]:
         """Settlement level of the underlying for each option whose payoff is fixed in this session."""
         levels: dict[InstrumentId, float] = {}
+        opening: dict[str, float | None] = {}
         for index, instrument in enumerate(self._tape.instruments):
             if not isinstance(instrument, OptionContract):
                 continue
             if not session.open_ns <= expiry_instant_ns(instrument) <= session.close_ns:
                 continue
             known = self._tape.settlement_prices.get((instrument.underlying, session.day))
-            if known is None:
+            if instrument.settlement is Settlement.CASH_AM:
+                if instrument.underlying not in opening:
+                    opening[instrument.underlying] = self._opening_level(instrument.underlying, session)
+                known = opening[instrument.underlying]
+            elif known is None:
                 quote = self._exchange.quotes[self._tape.instruments.id_of(instrument.underlying)]
                 known = None if quote is None else quote.mid
             if known is not None:
                 levels[InstrumentId(index)] = known
         return levels
+
+    def _opening_level(self, symbol: str, session: Session) -> float | None:
+        """Mid of the underlying's first quote of the session: what stands for the opening settlement."""
+        columns = self._tape.quotes
+        mids = 0.5 * (columns.bid + columns.ask)
+        rows = np.flatnonzero(
+            (columns.instrument_id == self._tape.instruments.id_of(symbol))
+            & (columns.ts_ns >= session.open_ns)
+            & (columns.ts_ns <= session.close_ns)
+            & np.isfinite(mids)
+        )
+        return float(mids[rows[0]]) if len(rows) else None
 
     # events and what follows ---------------------------------------------------------------------
 
