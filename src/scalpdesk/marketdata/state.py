@@ -107,7 +107,8 @@ class MarketState:
         # the common case first: what judge_quote calls good, without its questions
         is_good = 0.0 < quote.bid < quote.ask < 1e300
         verdict = QuoteVerdict.GOOD if is_good else judge_quote(quote.bid, quote.ask)
-        if verdict is QuoteVerdict.GOOD and now_ns - quote.ts_recv_ns > self._stale_ns[number]:
+        can_age = is_good or verdict is QuoteVerdict.LOCKED
+        if can_age and now_ns - quote.ts_recv_ns > self._stale_ns[number]:
             return QuoteVerdict.STALE
         return verdict
 
