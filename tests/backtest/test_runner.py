@@ -230,6 +230,17 @@ def test_the_official_close_settles_where_it_is_known():
     assert run.engine.desk.account.cash == D(100_850)
 
 
+def test_an_option_settled_in_the_morning_pays_on_the_opening_level():
+    run = expiring(507.0, {1: 1, 2: 1}, root="SPX", settlement=508.5)
+    # the first quote of the session stood at 500.00: neither leg is in the money, wherever it closed
+    causes = [event.cause for event in run.events if isinstance(event, PositionChanged)]
+    assert causes == ["expired_worthless", "expired_worthless"]
+    book = straddle_book(490, expiry=DAY, symbol="SPX")
+    builder = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", 450.0)
+    paid = run_tape(builder.build(), Scripted(), positions={1: 1})
+    assert paid.engine.desk.account.cash == D(100_000) + 1_000
+
+
 def test_nothing_settles_before_its_day():
     builder = TapeBuilder().spot("10:00", 500.0)
     run = run_tape(builder.build(), Scripted(), positions={1: 1})

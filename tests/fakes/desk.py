@@ -102,7 +102,7 @@ class HandDesk:
     --------
     >>> desk = HandDesk(Scripted())
     >>> desk.open()
-    >>> desk.go_to("10:00").market(500.0)
+    >>> outputs = desk.go_to("10:00").market(500.0)
     >>> desk.engine.desk.market.mark(0)
     500.0
     """

@@ -94,3 +94,9 @@ def test_the_other_events_are_kept_where_they_are_asked_for(state):
     assert state.rate_curve.rate_at(90.0) == 0.04
     assert state.dividends == [dividend]
     assert state.forecasts == {0: forecast}
+
+
+def test_a_locked_quote_goes_stale_too(state):
+    state.apply_quote(quote(0, 0, 500.0, 500.0))
+    assert state.verdict(0, 5 * NANOS_PER_SECOND) is QuoteVerdict.LOCKED
+    assert state.verdict(0, 5 * NANOS_PER_SECOND + 1) is QuoteVerdict.STALE

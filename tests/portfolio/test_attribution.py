@@ -283,3 +283,13 @@ def test_the_residual_takes_the_rounding():
     totals = dict.fromkeys(PARTS, D(0)) | {"delta": D("0.004"), "gamma": D("0.004"), "theta": D("0.004")}
     cents = parts_in_cents(totals, D("0.012"))
     assert (cents["total"], cents["delta"], cents["residual"]) == (D("0.01"), D("0.00"), D("0.01"))
+
+
+def test_a_share_that_is_gone_and_was_never_quoted_explains_nothing():
+    book = Book()
+    book.positions.book(0, D(5), D(500), "had")
+    book.attribution.begin(NOON)
+    book.positions.book(0, D(-5), D(501), "gone")
+    book.account.cash += D(2505)
+    mark = book.attribution.mark(NOON + MINUTE)
+    assert (mark.nav_change, mark.parts["delta"], mark.parts["residual"]) == (D(5), D(0), D(5))

@@ -4,6 +4,7 @@ import pytest
 
 from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -210,3 +211,11 @@ def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, r
 
 def test_a_price_below_intrinsic_has_no_volatility():
     assert ContractPricer().implied_vol(option("C", 400), 50.0, 500.0, 0.1, 0.0, 0.0) is None
+
+
+def test_an_option_can_be_repriced_anywhere_and_a_share_cannot(market):
+    got = market.engine.reprice(CALL, 510.0, 0.1, 0.3, 0.02)
+    expected = greeks(510.0, 500.0, 0.1, 0.3, True, rate=0.02)
+    assert got.delta == pytest.approx(float(expected.delta), rel=1e-6)
+    with pytest.raises(ArgumentError, match="only an option"):
+        market.engine.reprice(0, 510.0, 0.1, 0.3, 0.02)

@@ -200,6 +200,14 @@ def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, orde
     assert venue.due_ns == NEVER_NS
 
 
+def test_a_cancel_still_on_its_way_at_the_close_has_nothing_left_to_say(exchange):
+    venue = exchange(latency_ns=30 * MS)
+    venue.send(CancelOrder("o-1"), T)
+    venue.end_session(T + 10 * MS)
+    assert venue.due_ns == NEVER_NS
+    assert venue.take_due(T + 90 * MS) == []
+
+
 def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
     long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
     assert long.pay_dividend(0, D("1.57"), T, "2024-03-15") == [

@@ -214,6 +214,22 @@ def test_a_lone_leg_is_sold_when_the_other_cannot_be_bought(scalper):
     assert desk.positions == {}
 
 
+def test_flattening_in_the_middle_of_an_entry_ends_flat(scalper):
+    desk = scalper()
+    call, put = orders(desk.market(500.0))
+    desk.fill(call)
+    outputs = desk.operate("flatten")
+    assert cancels(outputs) == [put.client_order_id]
+    outputs = desk.cancelled(put.client_order_id)
+    for _ in range(9):
+        for sale in orders(outputs):
+            assert (sale.instrument_id, sale.side) == (CALL, Side.SELL)
+            desk.fill(sale)
+        outputs = desk.wait(6).market(500.0)
+    assert desk.positions == {}
+    assert desk.strategy.phase in (Phase.DONE, Phase.WAITING)
+
+
 # hedging -------------------------------------------------------------------------------------------
 
 
