@@ -19,8 +19,11 @@ _GRID = np.concatenate(
 )
 AT_WALL = 5e-3
 """g(k), or relative growth of volatility times root of time, below which a bound is what holds the smile."""
-FAR = np.array([-200.0, -60.0, -25.0, 25.0, 60.0, 200.0])
+FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
+FAR = np.concatenate((-FAR[::-1], FAR))
 """Multiples of √θ far beyond any strike: what holds there holds on the way out."""
+_ROUNDING = 1e-9
+"""A fall of volatility smaller than this, relative, is the last digits of two equal numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +104,48 @@ def check_arbitrage(
     reach
         Widen the grid to this |k| where quotes lie further out.
     """
-    k = check_grid(theta, reach)
+    k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
     worst_g = float(np.min(smile.butterfly(k)))
     steep = max(smile.wing_slopes) - WING_SLOPE_LIMIT
     below_zero = -smile.lowest_variance / theta
     butterfly = max(-worst_g, steep, below_zero, 0.0)
     if before is None:
         return ArbitrageCheck(butterfly, 0.0)
-    far = np.concatenate((FAR * np.sqrt(theta), k))
-    earlier = before.total_variance(far)
-    fall = float(np.max(1.0 - np.sqrt(np.maximum(smile.total_variance(far), 0.0) / earlier)))
-    return ArbitrageCheck(butterfly, max(0.0, fall))
+    at = np.concatenate((k, _between_crossings(before, smile)))
+    late, early = smile.total_variance(at), before.total_variance(at)
+    fall = float(np.max(1.0 - np.sqrt(np.maximum(late, 0.0) / early)))
+    return ArbitrageCheck(butterfly, fall if fall > _ROUNDING else 0.0)
+
+
+def _between_crossings(one: SviSmile, other: SviSmile) -> Floats:
+    """Return a ln(K/F) in every stretch between two crossings of the smiles, and beyond the outermost.
+
+    The difference of two raw SVI smiles is zero at roots of a quartic (Gatheral and Jacquier 2014, 3.1):
+    between them it keeps its sign, so that these few points miss no crossing however narrow or far out.
+    """
+    # in units of the widths, or the quartic's coefficients are many magnitudes apart
+    unit = max(one.s, other.s)
+
+    def square(smile: SviSmile) -> Floats:
+        """Coefficients of b²((k − m)² + s²), falling powers."""
+        m, s = smile.m / unit, smile.s / unit
+        return (smile.b * unit) ** 2 * np.array([1.0, -2.0 * m, m * m + s * s])
+
+    slope = (other.b * other.rho - one.b * one.rho) * unit
+    level = other.a - other.b * other.rho * other.m - one.a + one.b * one.rho * one.m
+    line = np.array([slope, level])
+    line_squared = np.convolve(line, line)
+    rest = square(one) - square(other) - line_squared
+    quartic = np.convolve(rest, rest) - 4.0 * np.convolve(line_squared, square(other))
+    size = float(np.max(np.abs(quartic)))
+    if not size > 0.0:
+        return np.zeros(1)
+    roots = np.unique(np.real(np.roots(np.where(np.abs(quartic) < 1e-14 * size, 0.0, quartic))))
+    if not len(roots):
+        return np.zeros(1)
+    span = 1.0 + float(roots[-1] - roots[0])
+    ends = np.array([roots[0] - span, roots[-1] + span])
+    return np.asarray(np.concatenate((ends, roots, 0.5 * (roots[1:] + roots[:-1]))) * unit)
 
 
 def touches_arbitrage(smile: SviSmile, before: SviSmile | None, low: float, high: float) -> bool:
