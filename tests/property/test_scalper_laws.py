@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import run_tape
 from fakes.instruments import DAY, straddle_book
-from fakes.tape import TapeBuilder
+from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import Decision, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
@@ -107,3 +107,51 @@ def assert_hedges_stay_behind_the_options(run, start):
             assert before * held[number] >= 0
         if command.purpose is Purpose.UNWIND_HEDGE:
             assert not any(held.get(option) for option in range(1, 7))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    moves=st.lists(st.integers(-120, 120), min_size=60, max_size=60),
+    size=st.sampled_from([0.0, 5.0]),
+    latency_ms=st.sampled_from([0, 400, 2_500]),
+    fills=st.sampled_from(["cross", "queue", "adverse"]),
+    root=st.sampled_from(["SPY", "XSP", "SPX"]),
+    dividend=st.sampled_from(["0", "1.25"]),
+    again=st.booleans(),
+)
+def test_holding_over_nights_into_expiry_leaves_nothing_unexplained(
+    moves, size, latency_ms, fills, root, dividend, again
+):
+    days = (DAY, DAY + timedelta(days=1), DAY + timedelta(days=2))
+    book = straddle_book(495, 500, 505, expiry=days[1], symbol=root)
+    builder = TapeBuilder(book, days=days).dividend(dividend, days[1], root)
+    mid = 500.0
+    for number, day in enumerate(days):
+        for part, clock_time in enumerate(("10:00:00", "15:59:51")):
+            for step in range(10):
+                mid = round(mid + moves[number * 20 + part * 10 + step] / 100, 2)
+                builder.spot(at(clock_time, day) + step * 1_000_000_000, mid, size=size)
+    strategy = PLUG(
+        GammaScalperConfig(
+            underlying=root,
+            selection=SelectionConfig(min_expiration_days=0),
+            entry=EntryConfig(gate="off", order_ttl_seconds=3.0, again_after_exit=again),
+            hedge=HedgeConfig(order_ttl_seconds=2.0),
+            triggers=TriggersConfig(heartbeat_seconds=0.5, spread_filter=False),
+            exits=ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False),
+        )
+    )
+    run = run_tape(
+        builder.build(), strategy, fills=fills, latency_ms=latency_ms, limits=LOOSE, mark_seconds=3_600.0
+    )
+    desk, account = run.engine.desk, run.exchange.account
+    assert desk.account.cash == account.cash
+    held = {one.instrument_id: one.quantity for one in desk.positions.held()}
+    assert held == {number: quantity for number, quantity in account.positions.items() if quantity}
+    assert desk.orders.live == {}
+    assert set(held) <= {0}  # every option has expired by the third day
+    assert held == {} or latency_ms + size > 0 or fills != "cross"
+    assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
+    assert desk.attribution.nav == desk.attribution.current_nav()
+    stamps = [event.ts_recv_ns for event in run.events]
+    assert stamps == sorted(stamps)
