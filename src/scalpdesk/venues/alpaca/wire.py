@@ -61,6 +61,7 @@ class TradingStatus(msgspec.Struct, frozen=True):
     is_trading: bool
 
 
+MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
 MarketItem = QuoteEvent | TradeEvent | BarEvent | Welcome | Subscribed | StreamFault | TradingStatus | Refusal
 
 

@@ -1,0 +1,368 @@
+"""The gateway to Alpaca: one account, its orders, and the quotes of what it trades."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import date
+
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.intents import VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.venues.alpaca import wire_account, wire_requests
+from scalpdesk.venues.alpaca.client_data import DataStreams
+from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
+from scalpdesk.venues.alpaca.client_orders import OrderPath
+from scalpdesk.venues.alpaca.client_queries import Queries
+from scalpdesk.venues.alpaca.client_reports import OrderReports
+from scalpdesk.venues.alpaca.client_stream import Listen, Say, StreamConnection, StreamRefused, loop_ns
+from scalpdesk.venues.alpaca.endpoints import Endpoints
+from scalpdesk.venues.alpaca.fields import Refusal
+from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.alpaca.wire_answers import Verdict, judge
+from scalpdesk.venues.alpaca.wire_orders import (
+    Authorized,
+    Listening,
+    TradeUpdate,
+    read_update,
+)
+from scalpdesk.venues.base import (
+    AccountFacts,
+    FollowingClock,
+    Health,
+    KnownOrder,
+    ListedContract,
+    Notice,
+    NoticeKind,
+    Revealable,
+    Stamper,
+    VenueClock,
+    VenueView,
+)
+from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.outbox import Outbox
+from scalpdesk.venues.tracker import OrderTracker
+
+KEEP_WARM_SECONDS = 25.0
+
+
+class AlpacaGateway:
+    """One account at Alpaca; the protocol is :class:`scalpdesk.venues.base.Gateway`.
+
+    Parameters
+    ----------
+    endpoints
+        Paper, live (with its token) or a simulated exchange.
+    key, secret
+        Reveal themselves only where they are sent.
+    book
+        Instruments of the run; it may still grow.
+    clock
+        Stamps what is received.
+    options
+        Limits and times.
+    """
+
+    name = "alpaca"
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        key: Revealable,
+        secret: Revealable,
+        book: InstrumentBook,
+        clock: Clock,
+        options: GatewayOptions | None = None,
+    ) -> None:
+        self._endpoints = endpoints
+        self._key = key
+        self._secret = secret
+        self._book = book
+        self._clock = clock
+        self._options = options = options or GatewayOptions()
+        headers = {"APCA-API-KEY-ID": key.reveal(), "APCA-API-SECRET-KEY": secret.reveal()}
+        timeout = options.timeout_seconds
+        trading = endpoints.trading_url
+        connections = options.order_connections
+        self._order_http = HttpPath(trading, headers, connections=connections, timeout_seconds=timeout)
+        self._query_http = HttpPath(trading, headers, connections=4, timeout_seconds=4 * timeout)
+        self._data_http = HttpPath(endpoints.data_url, headers, connections=4, timeout_seconds=4 * timeout)
+        self._counters: Counter[str] = Counter()
+        self._outbox = Outbox()
+        self._stamper = Stamper(clock)
+        self._budget = RequestBudget(options.requests_per_minute)
+        self._reports = OrderReports(
+            self._query_http,
+            book,
+            OrderTracker(book, options.fees),
+            self._outbox,
+            self._stamper,
+            self._budget,
+            absent_after_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
+            count=self._count,
+        )
+        self._orders = OrderPath(self._order_http, self._reports)
+        self._queries = Queries(
+            self._query_http, self._data_http, endpoints, book, self._stamper, self._reports, self._refuse
+        )
+        self._stream = StreamConnection(
+            "orders",
+            endpoints.orders_url,
+            {},
+            is_binary=False,
+            hello=self._hello,
+            on_frame=self._on_frame,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            heartbeat_seconds=options.heartbeat_seconds,
+        )
+        self._data = DataStreams(
+            endpoints, key, secret, book, self._outbox, self._stamper, self._count, options.heartbeat_seconds
+        )
+        self._warmer: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"AlpacaGateway({self._endpoints.trading_url!r})"
+
+    # the protocol -----------------------------------------------------------------------------------
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then open the order stream; see the protocol."""
+        self._endpoints.check_key(self._key.reveal())
+        account = self._queries.read(wire_account.read_account, await self._first_ask())
+        self._check_account(account)
+        self._check_clock(await self._queries.clock())
+        self._reports.know(known_orders)
+        await self._order_http.warm(wire_account.CLOCK)
+        try:
+            await self._stream.start()
+        except StreamRefused as refused:
+            raise self._wrong_keys(str(refused)) from None
+        except TimeoutError:
+            await self._stream.close()
+            raise RetryError(
+                "the order stream does not come up",
+                where=self._endpoints.orders_url,
+                fix="look at the venue's status page and at this machine's network, then start again",
+            ) from None
+        self._orders.is_open = True
+        self._warmer = asyncio.get_running_loop().create_task(self._keep_warm(), name="keep-warm")
+        return account
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        return self._outbox.items()
+
+    async def send(self, command: VenueCommand) -> None:
+        """Put a command on its way; what becomes of it comes as events."""
+        self._orders.send(command)
+
+    async def resolve(self, client_order_id: str) -> bool:
+        """Ask the venue what became of an order; return whether it gave proof."""
+        return await self._reports.resolve(client_order_id)
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account; executions it brings to light come out as events first.
+
+        Orders that the desk holds for live and that the view does not show have ended:
+        :meth:`resolve` tells how.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        orders = await self._queries.open_orders()
+        fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
+        self._reports.take_history(fills)
+        for order in orders:
+            await self._reports.catch_up(order)
+        account, positions, clock = await asyncio.gather(
+            self._queries.account(), self._queries.positions(), self._queries.clock()
+        )
+        return VenueView(
+            ts_event_ns=clock.now_ns,
+            ts_recv_ns=self._stamper.stamp(clock.now_ns),
+            account=account,
+            clock=clock,
+            positions=positions,
+            open_orders=tuple(shown for order in orders for shown in self._queries.shown(order)),
+            fills=tuple(fills),
+        )
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections.
+
+        Raises
+        ------
+        ConfigError
+            The feed is not part of the plan, or takes fewer symbols.
+        RetryError
+            A stream does not come up.
+        """
+        await self._data.subscribe(instrument_ids)
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument that has one, by query.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        return await self._queries.quotes(instrument_ids)
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or its pages do not end.
+        """
+        return await self._queries.discover(underlying, first, last)
+
+    def health(self) -> Health:
+        """Return how the connections and the budget stand, without asking the venue."""
+        now = asyncio.get_running_loop().time()
+        streams = [self._stream, *self._data.connections()]
+        counters = dict(self._counters)
+        counters["merged_quotes"] = self._outbox.merged
+        counters["reconnects"] = sum(one.reconnects for one in streams)
+        return Health(
+            streams={one.name: one.is_up for one in streams},
+            silent_seconds={one.name: one.silent_seconds(now) for one in streams},
+            in_flight=self._orders.in_flight,
+            doubted=self._reports.tracker.doubted(),
+            requests_left=self._budget.left(loop_ns()),
+            counters=counters,
+        )
+
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
+        self._orders.is_open = False
+        if self._warmer is not None:
+            self._warmer.cancel()
+            await asyncio.gather(self._warmer, return_exceptions=True)
+        await self._orders.settle(self._options.timeout_seconds if graceful else 0.0)
+        await self._data.close()
+        await self._stream.close()
+        for path in (self._order_http, self._query_http, self._data_http):
+            await path.close()
+        self._outbox.close()
+
+    # checks -----------------------------------------------------------------------------------------
+
+    async def _first_ask(self) -> Reply:
+        try:
+            reply = await self._query_http.ask(wire_account.ACCOUNT)
+        except RetryError as error:
+            raise RetryError(
+                "the venue cannot be reached; nothing was sent",
+                where=self._endpoints.trading_url,
+                value=error.what,
+                fix="look at this machine's network and the venue's status page, then start again",
+            ) from None
+        answer = judge(reply.status, reply.body)
+        if answer.verdict is Verdict.UNAUTHORIZED:
+            raise self._wrong_keys(answer.reason)
+        return self._queries.checked(reply, wire_account.ACCOUNT)
+
+    def _wrong_keys(self, reason: str) -> ConfigError:
+        here = "live" if self._endpoints.is_live else "paper" if self._endpoints.is_paper else "this"
+        return ConfigError(
+            f"the venue does not accept the keys in the {here} environment; no order was sent",
+            where="credentials.trading_api_key, credentials.trading_api_secret",
+            value=reason,
+            fix="copy key and secret of this environment's account again; paper and live have their own",
+        )
+
+    def _check_account(self, account: AccountFacts) -> None:
+        token = self._endpoints.live_token
+        if token is not None and token.account_id != account.account_id:
+            raise StopError(
+                "the desk was armed for another account; nothing was sent",
+                where=f"armed for {token.account_id}",
+                value=account.account_id,
+                fix="check the keys, then disarm and arm again",
+            )
+        if not account.may_trade:
+            raise ConfigError(
+                "the account may not trade now",
+                where=f"account status {account.status}",
+                fix="look at the account's messages on the venue's own pages",
+            )
+        if account.options_level < self._options.options_level:
+            raise ConfigError(
+                "the account has no permission for the options this strategy trades",
+                where="options_trading_level",
+                value=f"{account.options_level}, needed {self._options.options_level}",
+                fix="apply for the level on the venue's own pages; a paper account gets it at once",
+            )
+
+    def _check_clock(self, clock: VenueClock) -> None:
+        if isinstance(self._clock, FollowingClock):
+            self._clock.observe(clock.now_ns)
+            return
+        skew_seconds = (clock.now_ns - self._clock.now_ns()) / NANOS_PER_SECOND
+        if abs(skew_seconds) > self._options.most_clock_skew_seconds:
+            raise ConfigError(
+                "this machine's clock is off; nothing was sent",
+                where="clock against the venue's",
+                value=f"{skew_seconds:+.1f} s",
+                fix="switch on network time (NTP) and start again",
+            )
+
+    # small things ---------------------------------------------------------------------------------
+
+    async def _keep_warm(self) -> None:
+        """Use the order connections now and then, so that none of them is cold when it is needed."""
+        while True:
+            await asyncio.sleep(KEEP_WARM_SECONDS)
+            if self._orders.in_flight == 0 and self._budget.take(Urgency.QUERY, loop_ns()):
+                try:
+                    await self._order_http.ask(wire_account.CLOCK)
+                except RetryError:
+                    self._count("keep_warm_failed")
+
+    # the order stream -------------------------------------------------------------------------------
+
+    async def _hello(self, say: Say, listen: Listen) -> None:
+        await say(wire_requests.stream_auth(self._key.reveal(), self._secret.reveal()))
+        while True:
+            item = read_update(await listen())
+            if isinstance(item, Authorized):
+                if not item.is_authorized:
+                    raise StreamRefused("the order stream does not accept the keys", is_final=True)
+                await say(wire_requests.stream_listen(("trade_updates",)))
+            elif isinstance(item, Listening):
+                return
+            else:
+                self._take_item(item)
+
+    def _on_frame(self, raw: bytes) -> None:
+        self._take_item(read_update(raw))
+
+    def _take_item(self, item: object) -> None:
+        if isinstance(item, TradeUpdate):
+            self._reports.on_update(item)
+        elif isinstance(item, Refusal):
+            self._refuse([item], "orders")
+
+    def _on_up(self, name: str) -> None:
+        self._outbox.put(Notice(NoticeKind.CONNECTED, self._stamper.stamp(), name, "connected"))
+
+    def _on_down(self, name: str, why: str, is_final: bool) -> None:
+        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
+        self._count(f"orders_{name}")
+        self._outbox.put(Notice(kind, self._stamper.stamp(), "orders", name, why))
+
+    def _refuse(self, refusals: Iterable[Refusal], stream: str) -> None:
+        for one in refusals:
+            self._count(one.name)
+            self._outbox.put(Notice(NoticeKind.REFUSED, self._stamper.stamp(), stream, one.name, one.detail))
+
+    def _count(self, name: str) -> None:
+        self._counters[name] += 1

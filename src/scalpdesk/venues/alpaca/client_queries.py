@@ -1,0 +1,183 @@
+"""Questions to Alpaca that change nothing: account, clock, orders, contracts, latest quotes."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import TypeVar
+
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.venues.alpaca import wire_account, wire_requests
+from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
+from scalpdesk.venues.alpaca.client_reports import OrderReports
+from scalpdesk.venues.alpaca.client_stream import loop_ns
+from scalpdesk.venues.alpaca.endpoints import Endpoints
+from scalpdesk.venues.alpaca.fields import Malformed, Refusal, text_of_ns
+from scalpdesk.venues.alpaca.wire_answers import Verdict, judge
+from scalpdesk.venues.alpaca.wire_orders import WireOrder, read_orders
+from scalpdesk.venues.base import AccountFacts, ListedContract, Stamper, VenueClock, VenueOrder, VenuePosition
+from scalpdesk.venues.budget import Urgency
+
+T = TypeVar("T")
+MOST_PAGES = 500
+OPEN_ORDERS_PER_PAGE = 500
+
+
+class Queries:
+    """Asks on connections of their own and waits while the budget is kept for orders.
+
+    Every question raises RetryError when the venue does not answer, or not credibly.
+
+    Parameters
+    ----------
+    trading, data
+        Connections to the two hosts.
+    endpoints, book, stamper
+        Names of the feeds, instruments, stamps.
+    reports
+        Knows the orders and the budget.
+    refuse
+        Told of parts of answers that were not believed.
+    """
+
+    def __init__(
+        self,
+        trading: HttpPath,
+        data: HttpPath,
+        endpoints: Endpoints,
+        book: InstrumentBook,
+        stamper: Stamper,
+        reports: OrderReports,
+        refuse: Callable[[Iterable[Refusal], str], None],
+    ) -> None:
+        self._trading = trading
+        self._data = data
+        self._endpoints = endpoints
+        self._book = book
+        self._stamper = stamper
+        self._reports = reports
+        self._refuse = refuse
+
+    def lookup(self, symbol: str) -> InstrumentId | None:
+        """Return the desk's number of a venue symbol, None when its book does not hold it."""
+        return self._book.id_of(symbol) if symbol in self._book else None
+
+    async def ask(self, request: wire_requests.Request, path: HttpPath | None = None) -> Reply:
+        """Ask on the query connections; waits while the budget is kept for orders."""
+        if path is None:
+            budget = self._reports.budget
+            while not budget.take(Urgency.QUERY, loop_ns()):  # noqa: ASYNC110 - the budget refills with time
+                await asyncio.sleep(budget.wait_ns(Urgency.QUERY, loop_ns()) / NANOS_PER_SECOND)
+            return self.checked(await self._reports.ask(self._trading, request), request)
+        return self.checked(await path.ask(request), request)
+
+    def checked(self, reply: Reply, request: wire_requests.Request) -> Reply:
+        """Return an answer that is one; anything else is a RetryError."""
+        answer = judge(reply.status, reply.body)
+        if answer.verdict is not Verdict.DONE:
+            self._reports.note_verdict(answer)
+            raise RetryError(
+                "the venue does not answer the question",
+                where=f"{request.method} {request.path.partition('?')[0]}",
+                value=answer.reason,
+            )
+        return reply
+
+    @staticmethod
+    def read(reader: Callable[[bytes], T], reply: Reply) -> T:
+        """Return what an answer says; one that cannot be believed is a RetryError."""
+        try:
+            return reader(reply.body)
+        except Malformed as refused:
+            raise RetryError("the venue's answer cannot be believed", value=str(refused)) from None
+
+    async def clock(self) -> VenueClock:
+        """Return the venue's clock."""
+        return self.read(wire_account.read_clock, await self.ask(wire_account.CLOCK))
+
+    async def open_orders(self) -> list[WireOrder]:
+        """Return all open orders, oldest first."""
+        orders: dict[str, WireOrder] = {}
+        after: str | None = None
+        for _ in range(MOST_PAGES):
+            reply = await self.ask(wire_requests.open_orders_request(after))
+            page, refusals = self.read(read_orders, reply)
+            if refusals:
+                raise RetryError("an open order cannot be believed", value=refusals[0].detail)
+            fresh = [one for one in page if one.venue_order_id not in orders]
+            orders.update((one.venue_order_id, one) for one in fresh)
+            if len(page) < OPEN_ORDERS_PER_PAGE or not fresh:
+                break
+            # a nanosecond earlier: orders of one instant may lie on both sides of the page's end
+            after = text_of_ns(page[-1].submitted_ns - 1)
+        return list(orders.values())
+
+    def shown(self, order: WireOrder) -> Iterable[VenueOrder]:
+        """Yield an order, or its legs, as a view shows it."""
+        for one in order.legs or (order,):
+            if one.side is None or one.quantity is None:
+                continue
+            tracked = self._reports.tracker.find(one.client_order_id, one.venue_order_id)
+            yield VenueOrder(
+                client_order_id=one.client_order_id if tracked is None else tracked.submitted.client_order_id,
+                venue_order_id=one.venue_order_id,
+                symbol=one.symbol,
+                instrument_id=self.lookup(one.symbol),
+                side=one.side,
+                quantity=one.quantity,
+                filled=one.filled,
+                average_price=one.average_price,
+                status=one.status,
+                is_open=one.is_open,
+                limit_price=one.limit_price,
+                submitted_ns=one.submitted_ns,
+            )
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument that has one."""
+        found: list[QuoteEvent] = []
+        for is_option in (False, True):
+            symbols = [
+                self._book[number].symbol
+                for number in instrument_ids
+                if isinstance(self._book[number], OptionContract) is is_option
+            ]
+            feed = self._endpoints.option_feed if is_option else self._endpoints.stock_feed
+            for start in range(0, len(symbols), wire_account.SYMBOLS_PER_QUERY):
+                batch = symbols[start : start + wire_account.SYMBOLS_PER_QUERY]
+                request = wire_account.latest_quotes_request(batch, is_option=is_option, feed=feed)
+                reply = await self.ask(request, self._data)
+                quotes, refusals = self.read(
+                    lambda raw: wire_account.read_latest_quotes(raw, self.lookup, self._stamper.stamp), reply
+                )
+                found += quotes
+                self._refuse(refusals, "stocks")
+        return tuple(found)
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``."""
+        listed: list[ListedContract] = []
+        token: str | None = None
+        for _ in range(MOST_PAGES):
+            reply = await self.ask(wire_account.contracts_request(underlying, first, last, token))
+            page, token, refusals = self.read(wire_account.read_contracts, reply)
+            self._refuse(refusals, "requests")
+            listed += [
+                one
+                for one in page
+                if one.contract.underlying == underlying and first <= one.contract.expiry <= last
+            ]
+            if token is None:
+                return tuple(listed)
+        raise RetryError("the venue's pages of contracts do not end", where=underlying, value=MOST_PAGES)
+
+    async def account(self) -> AccountFacts:
+        """Return the account."""
+        return self.read(wire_account.read_account, await self.ask(wire_account.ACCOUNT))
+
+    async def positions(self) -> tuple[VenuePosition, ...]:
+        """Return all holdings."""
+        reply = await self.ask(wire_account.POSITIONS)
+        return self.read(lambda raw: wire_account.read_positions(raw, self.lookup), reply)

@@ -1,0 +1,355 @@
+"""What Alpaca says of orders, as the desk's events: the stream, answers, history, and proof."""
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+import msgspec
+
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import OrderEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.venues.alpaca import wire_requests
+from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
+from scalpdesk.venues.alpaca.client_stream import loop_ns
+from scalpdesk.venues.alpaca.fields import Malformed, text_of_ns
+from scalpdesk.venues.alpaca.wire_account import ACTIVITIES_PER_PAGE, fills_request, read_fills
+from scalpdesk.venues.alpaca.wire_answers import Answer, Verdict, judge, rate_limit
+from scalpdesk.venues.alpaca.wire_orders import TradeUpdate, WireOrder, read_order
+from scalpdesk.venues.base import KnownOrder, Notice, NoticeKind, Stamper, VenueFill
+from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.outbox import Outbox
+from scalpdesk.venues.tracker import OrderTracker, Report, Tracked
+
+OUTCOMES = {
+    "filled": "filled",
+    "canceled": "cancelled",
+    "replaced": "cancelled",
+    "expired": "expired",
+    "rejected": "rejected",
+}
+LONGEST_HISTORY_PAGES = 200
+
+
+class OrderReports:
+    """Turns what is said of orders into events, each thing once.
+
+    Parameters
+    ----------
+    queries
+        Connections for questions.
+    book, tracker, outbox, stamper
+        Instruments, orders, where events go, and their stamps.
+    budget
+        Requests of the trading interface.
+    absent_after_ns
+        How long after a request ended the venue may still come to accept its order; a "not found"
+        before that proves nothing.
+    count
+        Counts a named condition.
+    """
+
+    def __init__(
+        self,
+        queries: HttpPath,
+        book: InstrumentBook,
+        tracker: OrderTracker,
+        outbox: Outbox,
+        stamper: Stamper,
+        budget: RequestBudget,
+        *,
+        absent_after_ns: int,
+        count: Callable[[str], None],
+    ) -> None:
+        self._queries = queries
+        self.book = book
+        self.tracker = tracker
+        self._outbox = outbox
+        self._stamper = stamper
+        self.budget = budget
+        self._absent_after_ns = absent_after_ns
+        self.count = count
+        self.legs: dict[str, tuple[str, ...]] = {}
+        """Client order ids of the legs by their parent's."""
+        self.parent_venue_id: dict[str, str] = {}
+
+    def know(self, known_orders: Iterable[KnownOrder]) -> None:
+        """Take in what the journal remembers."""
+        known = tuple(known_orders)
+        self.tracker.know(known)
+        for one in known:
+            if one.parent_id:
+                mates = self.legs.get(one.parent_id, ())
+                self.legs[one.parent_id] = (*mates, one.submitted.client_order_id)
+
+    # proof ----------------------------------------------------------------------------------------
+
+    async def resolve(self, client_order_id: str) -> bool:
+        """Ask what became of an order; True when the proof is on the event stream."""
+        one = self.tracker.orders.get(client_order_id)
+        if one is None or not self.budget.take(Urgency.HEDGE, loop_ns()):
+            return False
+        asked = one.parent_id or client_order_id
+        try:
+            reply = await self.ask(self._queries, wire_requests.order_by_client_id_request(asked))
+        except RetryError:
+            return False
+        answer = judge(reply.status, reply.body)
+        self.note_verdict(answer)
+        if answer.verdict is Verdict.DONE:
+            return await self._prove(reply.body, asked)
+        if answer.verdict is not Verdict.NOT_FOUND or one.accepted:
+            return False
+        if one.answered_ns is None or loop_ns() - one.answered_ns < self._absent_after_ns:
+            return False
+        for mate in self.legs.get(one.parent_id, (client_order_id,)):
+            self.put(self.tracker.absent(self.tracker.orders[mate], self.stamp()))
+        return True
+
+    async def _prove(self, body: bytes, asked: str) -> bool:
+        try:
+            order = read_order(body)
+        except Malformed as refused:
+            self.refused(refused.name, refused.detail)
+            return False
+        if order.client_order_id != asked:
+            self.refused("wrong_order", f"asked for {asked}, got {order.client_order_id}")
+            return False
+        return await self.catch_up(order)
+
+    async def catch_up(self, order: WireOrder) -> bool:
+        """Bring an order of the desk to what the venue shows: history first, inference for the rest."""
+        shown = order.legs or (order,)
+        missing = False
+        for part in shown:
+            one = self._tracked(part, order)
+            if one is not None and one.holes(part.filled):
+                missing = True
+        if missing:
+            try:
+                self.take_history(await self.history(order.submitted_ns - NANOS_PER_SECOND))
+            except RetryError:
+                return False
+        if order.legs:
+            self.take_legs(order, infer=True)
+            return True
+        one = self.tracker.find(order.client_order_id, order.venue_order_id)
+        if one is not None:
+            self.take(one, order, infer=True)
+        return one is not None
+
+    def take_history(self, fills: Iterable[VenueFill]) -> None:
+        """Give the executions of a history that were not given yet."""
+        for fill in fills:
+            one = self.tracker.find("", fill.venue_order_id)
+            if one is None or fill.cumulative is None:
+                continue
+            self.put(
+                self.tracker.execution(
+                    one,
+                    fill.execution_id,
+                    fill.quantity,
+                    fill.price,
+                    fill.cumulative,
+                    fill.ts_event_ns,
+                    self._stamper.stamp(fill.ts_event_ns),
+                )
+            )
+
+    async def history(self, since_ns: int) -> list[VenueFill]:
+        """Return all executions since an instant, oldest first.
+
+        Raises
+        ------
+        RetryError
+            When a page does not come or cannot be believed.
+        """
+        fills: list[VenueFill] = []
+        token: str | None = None
+        after = text_of_ns(max(since_ns, 0))
+        for _ in range(LONGEST_HISTORY_PAGES):
+            reply = await self.ask(self._queries, fills_request(after, token))
+            answer = judge(reply.status, reply.body)
+            if answer.verdict is not Verdict.DONE:
+                raise RetryError("the venue does not give its executions", value=answer.reason)
+            try:
+                page = read_fills(reply.body)
+            except Malformed as refused:
+                raise RetryError("executions that cannot be believed", value=str(refused)) from None
+            fills += page
+            if len(page) < ACTIVITIES_PER_PAGE:
+                break
+            token = page[-1].execution_id
+        return fills
+
+    # in -------------------------------------------------------------------------------------------
+
+    def on_update(self, update: TradeUpdate) -> None:
+        """Take a message of the order stream."""
+        order = update.order
+        now_ns = self._stamper.stamp(update.ts_event_ns)
+        if order.client_order_id in self.legs:
+            self.take_legs(order, infer=update.event in ("fill", "partial_fill"))
+            return
+        one = self.tracker.find(order.client_order_id, order.venue_order_id)
+        if one is None:
+            one = self._adopt_leg(order)
+        if one is None:
+            self.refused("unknown_order", f"{update.event} of {order.client_order_id} {order.symbol}")
+            return
+        if not self._fits(one, order):
+            return
+        event = update.event
+        if event in ("fill", "partial_fill"):
+            assert update.quantity is not None
+            assert update.price is not None
+            self._execution(one, update, update.quantity, update.price, now_ns)
+        elif event == "trade_bust":
+            self.put(self.tracker.bust(one, update.execution_id, update.reason, update.ts_event_ns, now_ns))
+        elif event in ("order_cancel_rejected", "order_replace_rejected"):
+            self.put(self.tracker.refuse_cancel(one, update.reason or event, now_ns))
+        else:
+            self.take(one, order, infer=False, reason=update.reason, now_ns=now_ns)
+            if one.holes(order.filled):
+                self._gap(one, order)
+
+    def _execution(
+        self, one: Tracked, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
+    ) -> None:
+        order = update.order
+        if order.venue_order_id and not one.venue_order_id:
+            self.tracker.bind(one.submitted.client_order_id, order.venue_order_id)
+        if order.filled < quantity:
+            self.refused("contradictory_fill", f"{quantity} of {order.filled} in all")
+            return
+        events = self.tracker.execution(
+            one, update.execution_id, quantity, price, order.filled, update.ts_event_ns, now_ns
+        )
+        if not events:
+            self.count("repeated_execution")
+        self.put(events)
+        if one.holes(order.filled):
+            self._gap(one, order)
+
+    def take(
+        self, one: Tracked, order: WireOrder, *, infer: bool, reason: str = "", now_ns: int | None = None
+    ) -> None:
+        """Take an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.report`."""
+        if order.status == "replaced" and not reason:
+            reason = f"replaced by {order.replaced_by}"
+        said = Report(
+            order.client_order_id,
+            order.venue_order_id,
+            order.updated_ns,
+            OUTCOMES.get(order.status, "open"),
+            order.filled,
+            order.average_price,
+            reason,
+        )
+        received_ns = self._stamper.stamp(order.updated_ns) if now_ns is None else now_ns
+        self.put(self.tracker.report(one, said, received_ns, infer=infer))
+
+    def take_legs(self, parent: WireOrder, *, infer: bool) -> None:
+        """Spread what is said of a multi-leg order over its legs."""
+        self.parent_venue_id[parent.client_order_id] = parent.venue_order_id
+        names = self.legs[parent.client_order_id]
+        shown = {leg.symbol: leg for leg in parent.legs}
+        for name in names:
+            one = self.tracker.orders[name]
+            leg = shown.get(self.book[one.submitted.instrument_id].symbol)
+            if leg is not None:
+                if leg.venue_order_id != one.venue_order_id:
+                    self.tracker.bind(name, leg.venue_order_id)
+                self.take(one, leg, infer=infer)
+            elif not parent.filled:
+                # an answer without its legs still says whether the whole is open, refused or over
+                whole = msgspec.structs.replace(parent, venue_order_id="", filled=Decimal(0))
+                self.take(one, whole, infer=False)
+
+    def _tracked(self, part: WireOrder, order: WireOrder) -> Tracked | None:
+        found = self.tracker.find(part.client_order_id, part.venue_order_id)
+        if found is None and part is not order and order.client_order_id in self.legs:
+            for name in self.legs[order.client_order_id]:
+                one = self.tracker.orders[name]
+                if self.book[one.submitted.instrument_id].symbol == part.symbol:
+                    self.tracker.bind(name, part.venue_order_id)
+                    return one
+        return found
+
+    def _adopt_leg(self, order: WireOrder) -> Tracked | None:
+        """Return the leg that a message under a name of the venue's own speaks of.
+
+        A leg's first message may overtake the answer that tells its name: then it is the one leg in
+        this symbol that has none yet.
+        """
+        waiting = [
+            self.tracker.orders[name]
+            for names in self.legs.values()
+            for name in names
+            if not self.tracker.orders[name].venue_order_id and not self.tracker.orders[name].ended
+        ]
+        fitting = [
+            one
+            for one in waiting
+            if self.book[one.submitted.instrument_id].symbol == order.symbol
+            and one.submitted.side is order.side
+            and one.submitted.quantity == order.quantity
+        ]
+        if len(fitting) != 1:
+            return None
+        self.tracker.bind(fitting[0].submitted.client_order_id, order.venue_order_id)
+        return fitting[0]
+
+    def _fits(self, one: Tracked, order: WireOrder) -> bool:
+        """Return whether a message can be about the order whose name it carries."""
+        command = one.submitted
+        symbol = self.book[command.instrument_id].symbol
+        if order.symbol == symbol and order.side is command.side:
+            return True
+        said = f"{order.side} {order.symbol} for {command.side} {symbol} ({command.client_order_id})"
+        self.refused("contradictory_order", said)
+        self.notice(NoticeKind.GAP, "contradictory_order", said)
+        return False
+
+    # small things ---------------------------------------------------------------------------------
+
+    async def ask(self, path: HttpPath, request: wire_requests.Request) -> Reply:
+        """Ask, and learn from the answer how many requests are left."""
+        reply = await path.ask(request)
+        stated = rate_limit(reply.headers)
+        if stated is not None:
+            self.budget.learn(stated.limit, stated.remaining, loop_ns())
+        return reply
+
+    def note_verdict(self, answer: Answer) -> None:
+        """Say aloud what concerns more than one order: the rate limit and the keys."""
+        if answer.verdict is Verdict.LIMITED:
+            self.budget.learn(self.budget.per_minute, 0, loop_ns())
+            self.count("rate_limited")
+            self.notice(NoticeKind.LIMITED, "rate_limited", answer.reason)
+        elif answer.verdict is Verdict.UNAUTHORIZED:
+            self.count("unauthorized")
+            self.notice(NoticeKind.DEAD, "unauthorized", answer.reason)
+
+    def _gap(self, one: Tracked, order: WireOrder) -> None:
+        self.count("missing_execution")
+        detail = f"{one.submitted.client_order_id}: {one.covered} known of {order.filled} filled"
+        self.notice(NoticeKind.GAP, "missing_execution", detail)
+
+    def refused(self, name: str, detail: str) -> None:
+        """Count something that was not believed and say so."""
+        self.count(name)
+        self.notice(NoticeKind.REFUSED, name, detail)
+
+    def notice(self, kind: NoticeKind, name: str, detail: str) -> None:
+        """Put a notice among the events."""
+        self._outbox.put(Notice(kind, self.stamp(), "orders", name, detail))
+
+    def stamp(self) -> int:
+        """Return ``ts_recv_ns`` of something that happens now."""
+        return self._stamper.stamp()
+
+    def put(self, events: Iterable[OrderEvent]) -> None:
+        """Put events on the stream."""
+        for event in events:
+            self._outbox.put(event)

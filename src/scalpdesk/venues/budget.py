@@ -1,0 +1,76 @@
+"""How many requests may still be made, and for what: a bucket that keeps a share for the way out."""
+
+from enum import IntEnum
+
+from scalpdesk.core.intents import Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND
+
+MINUTE_NS = 60 * NANOS_PER_SECOND
+
+
+class Urgency(IntEnum):
+    """What a request is for; a higher one may dig deeper into the budget."""
+
+    QUERY = 0
+    OPEN = 1
+    HEDGE = 2
+    """Also exits: whatever lowers risk by an order."""
+    CANCEL = 3
+
+
+SHARE_KEPT = {Urgency.QUERY: 0.4, Urgency.OPEN: 0.25, Urgency.HEDGE: 0.1, Urgency.CANCEL: 0.0}
+"""Fraction of a minute's requests that a request of this kind must leave untouched."""
+
+
+def urgency_of(purpose: Purpose) -> Urgency:
+    """Return how urgent an order of this purpose is."""
+    return Urgency.OPEN if purpose is Purpose.OPEN else Urgency.HEDGE
+
+
+class RequestBudget:
+    """A token bucket over one minute.
+
+    Parameters
+    ----------
+    per_minute
+        Requests that the venue allows.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self.per_minute = per_minute
+        self._tokens = float(per_minute)
+        self._at_ns: int | None = None
+
+    def left(self, now_ns: int) -> int:
+        """Requests that may be made now, all shares included."""
+        self._refill(now_ns)
+        return int(self._tokens)
+
+    def take(self, urgency: Urgency, now_ns: int) -> bool:
+        """Use one request; False when the rest is kept for more urgent ones.
+
+        ``now_ns`` is of a clock that never runs backwards (the event loop's).
+        """
+        self._refill(now_ns)
+        if self._tokens - 1 < self.per_minute * SHARE_KEPT[urgency]:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait_ns(self, urgency: Urgency, now_ns: int) -> int:
+        """Nanoseconds until :meth:`take` would succeed if nothing else is asked meanwhile."""
+        self._refill(now_ns)
+        missing = self.per_minute * SHARE_KEPT[urgency] + 1 - self._tokens
+        return max(0, int(missing / self.per_minute * MINUTE_NS) + 1) if missing > 0 else 0
+
+    def learn(self, limit: int, remaining: int, now_ns: int) -> None:
+        """Believe the venue's own count where it is the lower one."""
+        self._refill(now_ns)
+        self.per_minute = limit
+        self._tokens = min(self._tokens, float(remaining))
+
+    def _refill(self, now_ns: int) -> None:
+        if self._at_ns is not None and now_ns > self._at_ns:
+            gained = (now_ns - self._at_ns) / MINUTE_NS * self.per_minute
+            self._tokens = min(self._tokens + gained, float(self.per_minute))
+        self._at_ns = now_ns if self._at_ns is None else max(self._at_ns, now_ns)
