@@ -27,6 +27,7 @@ from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.strategies.base import Proposal
 
 BLOCK = 1_000_000
+BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 
 
 class DeadBand:
@@ -59,9 +60,9 @@ class DeadBand:
 
     def hedge(self, mid):
         tenths = self.slope_tenths * (round(mid * 200.0) - self.pivot_half_ticks) + 10 * self.held
-        side = Side.SELL if tenths > 0 else Side.BUY
+        side = SELL if tenths > 0 else BUY
         intent = OrderIntent(
-            self.number, side, Decimal((abs(tenths) + 5) // 10), Purpose.HEDGE, "net delta left the band"
+            self.number, side, Decimal((abs(tenths) + 5) // 10), HEDGE, "net delta left the band"
         )
         return Proposal("hedge", ("net delta left the band",), {"net_delta_tenths": tenths}, (intent,))
 

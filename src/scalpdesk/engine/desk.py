@@ -19,6 +19,7 @@ from scalpdesk.strategies.base import DeskView
 
 ZERO = Decimal(0)
 BUY = Side.BUY
+CLOSE = Purpose.CLOSE
 
 
 class Desk:
@@ -84,7 +85,7 @@ class Desk:
         realized = self.positions.book(number, signed, event.price, reference, fee=event.fee)
         self.account.pay_for(signed, event.price, multiplier, event.fee)
         self.attribution.note_trade(self.market.quotes[number], signed, multiplier, event.price, event.fee)
-        if command.purpose is Purpose.CLOSE and realized:
+        if command.purpose is CLOSE and realized:
             self.gate.note_closed_trade(realized)
 
     def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:

@@ -45,6 +45,7 @@ from scalpdesk.strategies.base import Action, Proposal, Strategy
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
+ORDER = Wake.ORDER  # looking up an enum's member costs as much as a call
 
 
 class TradingEngine:
@@ -277,7 +278,7 @@ class TradingEngine:
         desk.attribution.rebase(self.now_ns)
         if desk.view.session is None:  # known after the close: no later mark of this session explains it
             self._mark()
-        self._think(Wake.ORDER, event)
+        self._think(ORDER, event)
 
     def _on_bust(self, event: FillBusted) -> None:
         desk = self.desk
@@ -290,11 +291,11 @@ class TradingEngine:
         desk.orders.apply(event)
         desk.book_bust(order.submitted, event, *execution)
         desk.attribution.rebase(self.now_ns)
-        self._think(Wake.ORDER, event)
+        self._think(ORDER, event)
 
     def _on_order_event(self, event: OrderEvent) -> None:
         self.desk.orders.apply(event)
-        self._think(Wake.ORDER, event)
+        self._think(ORDER, event)
 
     def _on_position_changed(self, event: PositionChanged) -> None:
         desk = self.desk

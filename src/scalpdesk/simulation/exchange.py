@@ -31,6 +31,7 @@ from scalpdesk.simulation.settlement import settle_option
 ZERO = Decimal(0)
 NO_FEE = Decimal("0.00")
 BUY = Side.BUY
+FOK = TimeInForce.FOK
 NEVER_NS = 2**63 - 1
 
 
@@ -172,7 +173,7 @@ class SimulatedExchange:
         resting.tries += 1
         if execution is None or execution.quantity <= 0:
             return
-        if command.time_in_force is TimeInForce.FOK and execution.quantity < resting.leaves:
+        if command.time_in_force is FOK and execution.quantity < resting.leaves:
             return
         quantity, price = execution
         fee = NO_FEE if self._is_free else self._fees.fee(instrument, command.side, quantity, price)
