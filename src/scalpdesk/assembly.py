@@ -124,6 +124,8 @@ def build_backtest(
 ) -> tuple[JournalHeader, TradingEngine]:
     """Return a run's journal header and its engine; the header alone rebuilds the engine."""
     assert settings.strategy is not None
+    for name in fill_models(settings.config):  # refused here, before a journal is started
+        fill_model(name)
     tape_facts = describe(tape)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     header = JournalHeader(
@@ -163,8 +165,7 @@ def assemble_backtest(
     exchange = SimulatedExchange(
         tape.instruments,
         SimulatedAccount(simulation.starting_cash, positions),
-        fill_model(simulation.fill_model),
-        fill_model(simulation.fill_model_hedge or simulation.fill_model),
+        *map(fill_model, fill_models(config)),
         fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
         latency_ns=int(simulation.latency_ms * 1_000_000),
     )
@@ -175,6 +176,12 @@ def assemble_backtest(
         market = _without_sizes(market)
     runner = BacktestRunner(market, engine, exchange, journal, watchers=(tally.see,), known_at_open=known)
     return Assembled(header, engine, runner, tally)
+
+
+def fill_models(config: DeskConfig) -> tuple[str, str]:
+    """Return the names of the fill models for options and for hedges."""
+    simulation = config.simulation
+    return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
 
 
 def describe(tape: MarketTape) -> dict[str, Any]:

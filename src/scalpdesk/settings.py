@@ -38,10 +38,13 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     runs_dir: str = "runs"
     """Folder of the run journals and of their database, relative to where the command starts."""
     account: str = "simulated"
+    """Name of the account; one desk runs on one account."""
     currency: str = "USD"
+    """Quote currency of all amounts."""
     paper: bool = True
     """Trade a venue's paper account; false is only looked at once the desk is armed."""
     strategy_mode: str | None = None
+    """Strategy to run where a command names none (STRATEGY_MODE)."""
 
 
 class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,9 +68,13 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     displayed_sizes: bool = True
     """Fill no more at once than a quote displays; false treats every size as unknown."""
     latency_ms: NonNegative = 0.0
+    """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Decimal = Decimal(100_000)
+    """Cash at the start, in the quote currency."""
     fees: Literal["none", "alpaca"] = "none"
+    """``alpaca``: no commission, the regulatory fees that brokers pass on."""
     seed: int = 1
+    """Which of the possible paths of the embedded market."""
     positions: dict[str, int | Decimal] = {}
     """Shares or contracts held at the start, by symbol."""
 
@@ -76,7 +83,9 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """When a quote is too old to act on."""
 
     stale_seconds_underlying: NonNegative = 5.0
+    """Age at which a quote of the underlying is stale; at least 2.5 times the pace of the data."""
     stale_seconds_option: NonNegative = 60.0
+    """Age at which an option's quote is stale; at least 5 times the pace of the data."""
     floor_seconds: NonNegative = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
     mark_seconds: Annotated[float, Meta(gt=0)] = 60.0
@@ -98,13 +107,19 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Keys of the venues and stores; best kept in ``.env``."""
 
     trading_api_key: Secret | None = None
+    """Key id of the trading account (TRADING_API_KEY)."""
     trading_api_secret: Secret | None = None
+    """Its secret (TRADING_API_SECRET)."""
     st0cka_key: Secret | None = None
+    """Key id of the st0cka account (ST0CKAKEY)."""
     st0cka_secret: Secret | None = None
+    """Its secret (ST0CKASECRET)."""
     firebase_project_id: str | None = None
+    """Project of the Firestore database (FIREBASE_PROJECT_ID)."""
     google_application_credentials: str | None = None
     """Path of the key file."""
     firestore_emulator_host: str | None = None
+    """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
 
 
 class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):

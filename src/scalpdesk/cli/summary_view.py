@@ -71,6 +71,8 @@ def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence
 def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: list[float]) -> None:
     from rich.table import Table
 
+    spots = [spot for spot in spots if spot > 0]  # nothing was quoted yet at the first mark
+
     if "pnl" not in summary:
         out.print(f"run {summary['run_id']}: {summary['verdict']}")
         return

@@ -6,12 +6,12 @@ are those of the case file: theta per day or year as its note says, a contract i
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
@@ -246,7 +246,7 @@ def _attribution(
     terms = taylor_terms(UnitGreeks(*before), units, d_spot=dS, d_vol=dsig, d_years=dt, d_rate=dr)
     revalued = units * (after.price - before.price)
     hedge, spread, fees = shares * dS, -half * abs(traded), -fee * abs(traded)
-    return asdict(terms) | {
+    return structs.asdict(terms) | {
         "residual": revalued - terms.total,
         "hedge": hedge,
         "cost_spread": spread,
