@@ -123,8 +123,9 @@ def losses_allow(context: OrderContext) -> str | None:
     if not math.isfinite(price):
         return "the risk of the order is not known: no ask"
     at_risk = Decimal(f"{float(intent.quantity) * price * context.instrument.multiplier:.2f}")
-    return loss_rule(
-        context.limits.daily_loss_limit(context.session_equity),
+    limit = context.limits.daily_loss_limit(context.session_equity)
+    rule = loss_rule(
+        limit,
         context.limits.max_consecutive_losses,
         context.limits.max_position_fraction,
         daily_pnl=context.daily_pnl,
@@ -132,6 +133,15 @@ def losses_allow(context: OrderContext) -> str | None:
         proposed_risk=at_risk,
         equity=context.equity,
     )
+    figures = {
+        "daily_loss": f"P&L of the day {context.daily_pnl:.2f}, limit {-limit:.2f}",
+        "consecutive_losses": f"{context.consecutive_losses} losing trades in a row",
+        "would_breach_daily_loss": f"{at_risk} at risk, P&L of the day {context.daily_pnl:.2f},"
+        f" limit {-limit:.2f} (risk.max_daily_loss)",
+        "position_size": f"{at_risk} at risk is more than {context.limits.max_position_fraction:.0%}"
+        f" of {context.equity:.2f} (risk.max_position_fraction)",
+    }
+    return None if rule is None else f"{rule}: {figures[rule]}"
 
 
 def net_delta_within_cap(context: OrderContext) -> str | None:
