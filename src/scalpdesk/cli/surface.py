@@ -232,7 +232,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
             1.0,
             float(contract.multiplier),
             fitted.rates[label],
-            fitted.forwards[label].borrow,
+            fitted.forwards[label].pricing_borrow,
             entry.style,
         )
         for is_call in (True, False)

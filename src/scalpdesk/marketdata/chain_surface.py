@@ -252,12 +252,12 @@ def _smile_quotes(
     strike, is_call = entry.strike[chosen], entry.is_call[chosen]
     implied = implied_vol(
         np.stack((entry.bid[chosen], entry.ask[chosen])),
-        entry.spot[None, chosen],
+        entry.spot[None, chosen] * (found.pricing_spot / spot),
         strike[None, :],
         entry.years,
         is_call[None, :],
         rate=rate,
-        dividend_yield=found.borrow,
+        dividend_yield=found.pricing_borrow,
         dividends=dividends,
         style=entry.style,
     )

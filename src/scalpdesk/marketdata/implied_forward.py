@@ -24,6 +24,8 @@ PAIRS_NEAR_MONEY = 9
 MAX_ROUNDS = 12
 CONVERGED = 1e-7
 """Relative change of the forward at which the iteration ends."""
+BELIEVABLE_BORROW = (-0.05, 1.0)
+"""Shares that are hard to borrow cost up to about their own price a year; nobody is paid much to borrow."""
 _NORMAL_MAD = 1.4826
 """Standard deviation of a normal over its median absolute deviation."""
 _HUBER = 1.345
@@ -53,6 +55,12 @@ class ImpliedForward:
     borrow: float
     """Continuous yield a year that the forward shows beyond the rate and the dividends given: the cost of
     borrowing the share, and any dividends not given."""
+    pricing_spot: float
+    """With ``pricing_borrow`` the spot to price options with, so that they see this forward. It is the spot
+    itself unless the borrow is not to be believed."""
+    pricing_borrow: float
+    """The borrow within what shares can cost: near expiry a cent between spot and forward is no borrow, but
+    a spot of another moment."""
     pairs_used: int
     """Pairs that count in full; those beyond Huber's bound are weighted down and not counted."""
     pairs_offered: int
@@ -121,7 +129,7 @@ def implied_forward(
     offered = int(np.count_nonzero(whole))
     if offered == 0:
         nan = float("nan")
-        return ImpliedForward(nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
+        return ImpliedForward(nan, nan, nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
     k, sides = k[whole], [side[whole] for side in sides]
     discount = float(np.exp(-rate * years))
     level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
@@ -131,15 +139,16 @@ def implied_forward(
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
     forward, error, used = _robust_level(level, width)
     if style == "european":
-        borrow = _borrow(forward, spot, years, rate, dividends)
-        return ImpliedForward(forward, error, borrow, used, offered, ForwardStatus.OK)
+        terms = _pricing_terms(forward, spot, years, rate, dividends)
+        return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
     call = 0.5 * (sides[0] + sides[1])[near]
     put = 0.5 * (sides[2] + sides[3])[near]
     status = ForwardStatus.NOT_SETTLED
     for _ in range(MAX_ROUNDS):
-        terms = {"rate": rate, "dividend_yield": _borrow(forward, spot, years, rate, dividends)}
-        excess = _premium(call, k, spot, years, True, dividends, terms) - _premium(
-            put, k, spot, years, False, dividends, terms
+        _, at, borrow = _pricing_terms(forward, spot, years, rate, dividends)
+        yields = {"rate": rate, "dividend_yield": borrow}
+        excess = _premium(call, k, at, years, True, dividends, yields) - _premium(
+            put, k, at, years, False, dividends, yields
         )
         known = np.isfinite(excess)
         if not bool(known.any()):
@@ -149,19 +158,17 @@ def implied_forward(
         if change < CONVERGED:
             status = ForwardStatus.OK
             break
-    borrow = _borrow(forward, spot, years, rate, dividends)
-    return ImpliedForward(forward, error, borrow, used, offered, status)
+    terms = _pricing_terms(forward, spot, years, rate, dividends)
+    return ImpliedForward(forward, error, *terms, used, offered, status)
 
 
 def carried_forward(
     spot: float, years: float, rate: float, dividends: Dividends | None, borrow: float
 ) -> ImpliedForward:
     """Return the forward that the spot, the rate, the dividends and an assumed borrow give."""
-    times, cash = dividend_schedule(dividends)
-    due = times <= years
-    held = spot - float(np.sum(cash[due] * np.exp(-rate * times[due])))
-    forward = held * float(np.exp((rate - borrow) * years))
-    return ImpliedForward(forward, float("nan"), borrow, 0, 0, ForwardStatus.ASSUMED)
+    held = spot - _present_value(dividends, years, rate)
+    forward, nan = held * float(np.exp((rate - borrow) * years)), float("nan")
+    return ImpliedForward(forward, nan, borrow, spot, borrow, 0, 0, ForwardStatus.ASSUMED)
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:
@@ -201,11 +208,22 @@ def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
     return centre, float(1.0 / np.sqrt(np.sum(shares))), int(np.count_nonzero(sound & (pull >= 1.0)))
 
 
-def _borrow(forward: float, spot: float, years: float, rate: float, dividends: Dividends | None) -> float:
+def _present_value(dividends: Dividends | None, years: float, rate: float) -> float:
     times, cash = dividend_schedule(dividends)
     due = times <= years
-    held = spot - float(np.sum(cash[due] * np.exp(-rate * times[due])))
-    return rate - float(np.log(forward / held)) / years
+    return float(np.sum(cash[due] * np.exp(-rate * times[due])))
+
+
+def _pricing_terms(
+    forward: float, spot: float, years: float, rate: float, dividends: Dividends | None
+) -> tuple[float, float, float]:
+    """Return the borrow that the forward shows, and spot and borrow to price with."""
+    paid = _present_value(dividends, years, rate)
+    borrow = rate - float(np.log(forward / (spot - paid))) / years
+    believed = min(max(borrow, BELIEVABLE_BORROW[0]), BELIEVABLE_BORROW[1])
+    if believed == borrow:
+        return borrow, spot, borrow
+    return borrow, forward * float(np.exp((believed - rate) * years)) + paid, believed
 
 
 def _premium(
