@@ -1,0 +1,98 @@
+import importlib.util
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from scalpdesk.cli.main import main
+from scalpdesk.cli.surface import surface
+
+AT = ["SPY", "--session", "2018-02-05", "--time", "14:00", "--seed", "1"]
+
+
+def run(capsys, *arguments):
+    code = main(["surface", *arguments])
+    return code, capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def document():
+    done = CliRunner().invoke(surface, [*AT, "--json", "--scenario"], catch_exceptions=False)
+    return json.loads(done.stdout)
+
+
+def test_the_document_is_in_raw_units(document):
+    assert document["symbol"] == "SPY"
+    assert document["data"] == {"name": "embedded", "kind": "reconstructed"}
+    assert len(document["expiries"]) == 5
+    for row in document["expiries"]:
+        assert row["years"] == pytest.approx(row["days"] / 365)
+        assert 0.05 < row["atm_vol"] < 1.5
+        assert row["risk_reversal"] < 0.0
+        assert row["forward"] == pytest.approx(document["spot"], abs=0.1)
+        assert set(row["svi"]) == {"a", "b", "rho", "m", "s"}
+        assert row["arbitrage_left"] == {"butterfly": 0.0, "calendar": 0.0}
+
+
+def test_the_embedded_market_is_fitted_inside_its_quotes(document):
+    assert document["share_inside"] > 0.95
+
+
+def test_the_ladder_is_a_long_straddle_s(document):
+    ladder = document["scenario"]["ladder"]
+    assert len(ladder) == 13
+    middle = ladder[6]
+    assert middle["spot"] == pytest.approx(document["spot"])
+    assert middle["pnl_usd"] == pytest.approx(0.0, abs=1e-9)
+    assert ladder[0]["pnl_usd"] > 0.0 < ladder[-1]["pnl_usd"]
+    assert ladder[0]["delta_shares"] < 0.0 < ladder[-1]["delta_shares"]
+    assert middle["theta_usd_per_day"] < 0.0 < middle["gamma_shares_per_usd"]
+    # the straddle expires at this close: only what it is then worth is left
+    strike, premium = document["scenario"]["strike"], document["scenario"]["premium_usd"]
+    for row in ladder:
+        assert row["pnl_usd_at_close"] == pytest.approx(100 * abs(row["spot"] - strike) - premium, abs=1e-6)
+
+
+def test_the_table_is_in_points(capsys):
+    code, said = run(capsys, *AT, "--scenario", "--expiry", "2018-02-09")
+    assert code == 0
+    assert "RR25" in said.out
+    assert "long 1 straddle 2018-02-09" in said.out
+    assert "volatility points a year" in said.out
+    assert "reconstructed" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["SPY", "--time", "25:00"], "not a time of day"),
+        (["SPY", "--time", "08:00"], "exchange is closed"),
+        (["SPY", "--max-age", "0"], "above 0 seconds"),
+        (["SPY", "--max-age", "0.001"], "no quote of an option"),
+        (["SPY", "--session", "yesterday"], "not a date"),
+        ([*AT, "--scenario", "--expiry", "2018-02-08"], "no expiry with a smile"),
+        (["SPY", "--data", "lean", "--seed", "3"], "no seed"),
+    ],
+)
+def test_a_wrong_call_says_what_to_do(capsys, arguments, part):
+    code, said = run(capsys, *arguments)
+    assert code == 2
+    assert part in said.err
+    assert "fix:" in said.err or "nearest:" in said.err or "value:" in said.err
+
+
+def test_smiles_are_drawn(capsys, tmp_path):
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    file = tmp_path / "smiles.svg"
+    code, _ = run(capsys, *AT, "--plot", str(file))
+    assert code == 0
+    assert file.read_text(encoding="utf-8").count("<svg") == 1
+
+
+def test_without_matplotlib_the_extra_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, said = run(capsys, *AT, "--plot", str(tmp_path / "x.png"))
+    assert code == 2
+    assert 'pip install "scalpdesk[plots]"' in said.err
