@@ -1,0 +1,202 @@
+"""``scalpdesk exchange``: a venue on this machine that official clients can talk to."""
+
+import json
+import os
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scalpdesk.cli.command import desk_command
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scalpdesk.exchange.server import ExchangeServer
+    from scalpdesk.exchange.source import MarketSource
+    from scalpdesk.marketdata.tape import MarketTape
+
+EMBEDDED = "embedded"
+DEFAULT_SESSION = "2018-02-05"
+
+
+@desk_command(
+    "exchange",
+    example=(
+        "scalpdesk exchange --generated SPY,NVDA,BTC --clock wall",
+        "scalpdesk exchange --data embedded --session 2018-02-05 --speed 60",
+        "scalpdesk exchange --generated NVDA --faults faults.json --seed 7",
+    ),
+)
+@click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
+@click.option("--generated", default=None, metavar="SYMBOLS", help="Make a market up, e.g. SPY,NVDA,BTC.")
+@click.option(
+    "--session", default=None, metavar="DATE", help=f"Session of --data [default: {DEFAULT_SESSION}]."
+)
+@click.option("--underlying", default="SPY", show_default=True, help="Underlying of --data.")
+@click.option(
+    "--clock",
+    type=click.Choice(["market", "wall"]),
+    default=None,
+    help="Whose time it keeps [default: market for --data, wall for --generated].",
+)
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; 0 takes a free one.")
+@click.option(
+    "--speed", default="1", metavar="X|max", show_default=True, help="Market seconds a second; 0 steps."
+)
+@click.option("--faults", "faults_file", default=None, metavar="FILE", help="JSON list of faults.")
+@click.option("--fault-seed", type=int, default=None, help="Draw a plan of faults from this seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of market and ids."
+)
+@click.option("--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="How many.")
+@click.option(
+    "--cash", type=click.FloatRange(0, 1e12), default=100_000, show_default=True, help="Of each account."
+)
+@click.option(
+    "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Of each account."
+)
+@click.option(
+    "--latency-ms", type=click.FloatRange(0, 60_000), default=0, show_default=True, help="To the exchange."
+)
+@click.option("--fill-model", default="cross", show_default=True, help="cross, mid, queue or adverse.")
+@click.option(
+    "--rate-limit", type=click.IntRange(0), default=200, show_default=True, help="A minute; 0 for none."
+)
+@click.option("--fees/--no-fees", default=False, help="Charge regulatory fees.")
+@click.option("--cutoff/--no-cutoff", default=True, help="Refuse late orders in expiring contracts.")
+@click.option(
+    "--liquidation/--no-liquidation", default=True, help="Close expiring positions that are too big."
+)
+def exchange(
+    *,
+    as_json: bool,
+    data_set: str | None,
+    generated: str | None,
+    session: str | None,
+    underlying: str,
+    clock: str | None,
+    port: int,
+    speed: str,
+    faults_file: str | None,
+    fault_seed: int | None,
+    seed: int,
+    accounts: int,
+    cash: float,
+    options_level: int,
+    latency_ms: float,
+    fill_model: str,
+    rate_limit: int,
+    fees: bool,
+    cutoff: bool,
+    liquidation: bool,
+) -> None:
+    """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
+
+    When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
+    """
+    del as_json  # the ready line is JSON in any case
+    try:
+        import asyncio
+
+        from scalpdesk.exchange.launch import LaunchPlan, build_server, ready_line
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != "aiohttp":
+            raise
+        raise ConfigError(
+            "the exchange needs a package that is not installed",
+            where=missing.name,
+            fix='pip install "scalpdesk[exchange]"',
+        ) from missing
+    from scalpdesk.exchange.world import WorldOptions
+    from scalpdesk.simulation.faults import load_faults, seeded_faults
+
+    source = _source(data_set, generated, session, underlying, clock, seed)
+    rules = load_faults(Path(faults_file)) if faults_file is not None else []
+    if fault_seed is not None:
+        rules += seeded_faults(fault_seed)
+    plan = LaunchPlan(
+        source=source,
+        options=WorldOptions(
+            seed=seed,
+            latency_ms=latency_ms,
+            fill_model=fill_model,
+            share_fill_model=fill_model,
+            fees=fees,
+            cutoff=cutoff,
+            liquidation=liquidation,
+        ),
+        faults=tuple(rules),
+        speed=_speed(speed, generated=generated is not None and clock != "market"),
+        accounts=accounts,
+        cash=cash,
+        options_level=options_level,
+        port=port,
+        trading_limit=rate_limit,
+    )
+
+    async def serve(server: "ExchangeServer") -> None:
+        await server.start()
+        click.echo(json.dumps(ready_line(server)))
+        sys.stdout.flush()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    asyncio.run(serve(build_server(plan, SystemClock())))
+
+
+def _speed(text: str, *, generated: bool) -> float:
+    if text == "max":
+        speed = float("inf")
+    else:
+        try:
+            speed = float(text)
+        except ValueError:
+            speed = -1.0
+    if not speed >= 0:
+        raise ConfigError("a speed is a number of at least 0, or max", where="--speed", value=text)
+    if generated and speed != 1.0:
+        raise ConfigError(
+            "a market on the wall clock goes at the wall clock's speed",
+            where="--speed",
+            value=text,
+            fix="leave --speed out, or add --clock market",
+        )
+    return speed
+
+
+def _source(
+    data_set: str | None,
+    generated: str | None,
+    session: str | None,
+    underlying: str,
+    clock: str | None,
+    seed: int,
+) -> "MarketSource":
+    if generated is not None:
+        if data_set is not None:
+            raise ConfigError("a market is either played or made up", where="--data, --generated")
+        from scalpdesk.exchange.generated import GeneratedSource
+
+        symbols = [one.strip().upper() for one in generated.split(",") if one.strip()]
+        return GeneratedSource(symbols, SystemClock().now_ns(), seed)
+    from scalpdesk.exchange.launch import tape_source
+
+    try:
+        day = date.fromisoformat(session or DEFAULT_SESSION)
+    except ValueError as error:
+        raise ConfigError("not a date", where="--session", value=session, fix="write YYYY-MM-DD") from error
+    wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
+    return tape_source(_tape(data_set or EMBEDDED, underlying, day, seed), wall_start_ns=wall_start_ns)
+
+
+def _tape(data_set: str, underlying: str, day: date, seed: int) -> "MarketTape":
+    from scalpdesk.assembly import load_market
+    from scalpdesk.settings import load_settings
+
+    settings = load_settings(environ=os.environ, cwd=Path())
+    return load_market(settings, data_set, underlying=underlying, start=day, end=day, seed=seed)

@@ -1,0 +1,250 @@
+"""The truth behind the venue, and the levers of a test: orders, fills, positions, cash, time, faults."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.exchange.alpaca.shapes import (
+    account_id,
+    activity_json,
+    instant,
+    number_text,
+    order_json,
+    price_text,
+)
+from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.world import World
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import Execution
+from scalpdesk.simulation.faults import PLACES, Fault
+
+Reply = tuple[int, Any]
+
+
+class Admin:
+    """Endpoints below ``/admin``.
+
+    Parameters
+    ----------
+    world
+        What they show and move.
+    pace
+        How fast its time goes.
+    """
+
+    def __init__(self, world: World, pace: Pace) -> None:
+        self._world = world
+        self._pace = pace
+        self._reads: dict[str, Callable[[], Any]] = {
+            "state": self.state,
+            "clock": self.clock,
+            "accounts": lambda: [self.account(one) for one in world.books.accounts.values()],
+            "orders": self.orders,
+            "fills": self.fills,
+            "positions": self.positions,
+            "activities": self.activities,
+            "faults": lambda: {"hits": dict(world.faults.hits), "known": PLACES},
+        }
+        self._writes: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "advance": self.advance,
+            "step": self.step,
+            "speed": self.speed,
+            "faults": self.inject,
+            "heal": self.heal,
+            "halt": self.halt,
+            "resume": self.resume,
+            "bust": self.bust,
+            "account": self.change_account,
+        }
+
+    def handle(self, method: str, name: str, body: bytes) -> Reply:
+        """Answer a request to ``/admin/{name}``."""
+        if method == "GET" and name in self._reads:
+            return 200, self._reads[name]()
+        if method == "POST" and name in self._writes:
+            try:
+                document = msgspec.json.decode(body) if body else {}
+                if not isinstance(document, dict):
+                    return 400, {"message": "the body must be an object"}
+                return 200, self._writes[name](document)
+            except (
+                msgspec.DecodeError,
+                msgspec.ValidationError,
+                ScalpdeskError,
+                KeyError,
+                ValueError,
+            ) as error:
+                return 400, {"message": f"{type(error).__name__}: {error}"}
+        return 404, {"message": "not found", "get": sorted(self._reads), "post": sorted(self._writes)}
+
+    # reading ----------------------------------------------------------------------------------------
+
+    def clock(self) -> dict[str, Any]:
+        """Return the time of the world."""
+        world = self._world
+        return {
+            "now_ns": world.now_ns,
+            "now": instant(world.now_ns),
+            "next_ns": world.next_ns,
+            "speed": str(self._pace.speed),
+            "is_open": world.broker.is_open,
+        }
+
+    def account(self, account: BrokerAccount) -> dict[str, Any]:
+        """Return what an account has, exact."""
+        money = self._world.books.money(account)
+        return {
+            "name": account.name,
+            "id": account_id(account.name),
+            "cash": number_text(account.cash),
+            "equity": number_text(money.equity),
+            "buying_power": number_text(money.buying_power),
+        }
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Return every order of every account, as the venue knows it."""
+        world = self._world
+        return [
+            {"account": order.account, "parent": order.parent, **order_json(world, order)}
+            for order in world.books.orders.values()
+        ]
+
+    def fills(self) -> list[dict[str, Any]]:
+        """Return every execution that stands."""
+        return [
+            self._fill(one) for account in self._world.books.accounts.values() for one in account.executions
+        ]
+
+    def _fill(self, execution: Execution) -> dict[str, Any]:
+        number = execution.instrument_id
+        assert number is not None
+        return {
+            "account": execution.account,
+            "execution_id": execution.execution_id,
+            "order_id": execution.order_id,
+            "client_order_id": execution.client_order_id,
+            "symbol": self._world.books.instruments[number].symbol,
+            "side": execution.side.value,
+            "qty": number_text(execution.quantity),
+            "price": price_text(execution.price),
+            "fee": number_text(execution.fee),
+            "ts_ns": execution.ts_ns,
+        }
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Return every holding."""
+        book = self._world.books.instruments
+        return [
+            {
+                "account": account.name,
+                "symbol": book[number].symbol,
+                "qty": number_text(held.quantity),
+                "avg_entry_price": price_text(held.average_price),
+            }
+            for account in self._world.books.accounts.values()
+            for number, held in account.holdings.items()
+        ]
+
+    def activities(self) -> list[dict[str, Any]]:
+        """Return the history of every account."""
+        return [
+            {"account": account.name, **activity_json(one)}
+            for account in self._world.books.accounts.values()
+            for one in account.activities
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything at one instant."""
+        return {
+            "clock": self.clock(),
+            "accounts": [self.account(one) for one in self._world.books.accounts.values()],
+            "positions": self.positions(),
+            "orders": self.orders(),
+            "fills": self.fills(),
+            "halted": [self._world.books.instruments[one].symbol for one in sorted(self._world.books.halted)],
+            "fault_hits": dict(self._world.faults.hits),
+        }
+
+    # moving -----------------------------------------------------------------------------------------
+
+    def advance(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Let ``seconds`` go by, or go on until ``to_ns``."""
+        world = self._world
+        target = int(body["to_ns"]) if "to_ns" in body else world.now_ns + int(float(body["seconds"]) * 1e9)
+        world.advance_to(max(target, world.now_ns))
+        self._pace.change(self._pace.speed, world.now_ns)
+        return self.clock()
+
+    def step(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Go on by ``events`` instants at which something happens (1)."""
+        for _ in range(int(body.get("events", 1))):
+            if not self._world.step():
+                break
+        self._pace.change(self._pace.speed, self._world.now_ns)
+        return self.clock()
+
+    def speed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Go on at another ``speed``: a number, ``max``, or 0 to stand still."""
+        value = body["speed"]
+        self._pace.change(float("inf") if value == "max" else float(value), self._world.now_ns)
+        return self.clock()
+
+    def inject(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Let a fault strike at the next question that fits it; those of the market strike at once."""
+        fault = msgspec.convert(body, Fault)
+        if PLACES[fault.name] == "market":
+            self._world.strike_market_fault(fault)
+        elif PLACES[fault.name] == "fill":
+            self.bust({"execution_id": fault.match})
+        else:
+            self._world.faults.inject(fault)
+        return {"injected": fault.name}
+
+    def heal(self, _body: dict[str, Any]) -> dict[str, Any]:
+        """Let nothing go wrong from here on."""
+        self._world.faults.heal()
+        return {"hits": dict(self._world.faults.hits)}
+
+    def _number(self, body: dict[str, Any]) -> InstrumentId:
+        return self._world.books.instruments.id_of(str(body["symbol"]))
+
+    def halt(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Stop trading in ``symbol``, for ``seconds`` or until it is resumed."""
+        seconds = body.get("seconds")
+        self._world.halt(self._number(body), seconds=None if seconds is None else float(seconds))
+        return {"halted": body["symbol"]}
+
+    def resume(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Let trading in ``symbol`` go on."""
+        self._world.resume(self._number(body))
+        self._world.flush()
+        return {"resumed": body["symbol"]}
+
+    def bust(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Take the execution ``execution_id`` back; without one, the newest."""
+        wanted = str(body.get("execution_id") or "")
+        found = [
+            one
+            for account in self._world.books.accounts.values()
+            for one in account.executions
+            if wanted in ("", one.execution_id)
+        ]
+        done = bool(found) and self._world.broker.staged.bust(found[-1])
+        self._world.flush()
+        return {"busted": found[-1].execution_id if done else None}
+
+    def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""
+        account = self._world.books.accounts[str(body["account"])]
+        if "cash" in body:
+            account.cash = Decimal(str(body["cash"]))
+        if "options_level" in body:
+            account.options_level = int(body["options_level"])
+        for name in ("shorting_enabled", "trading_blocked"):
+            if name in body:
+                setattr(account, name, bool(body[name]))
+        return self.account(account)

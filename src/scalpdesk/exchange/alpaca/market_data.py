@@ -1,0 +1,309 @@
+"""Quotes, trades, bars and snapshots over REST; prices and sizes are numbers here."""
+
+import math
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.core.events import QuoteEvent, TradeEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.exchange.alpaca.messages import ApiError, Request
+from scalpdesk.exchange.alpaca.reference import COINS, page_of
+from scalpdesk.exchange.alpaca.shapes import instant
+from scalpdesk.exchange.alpaca.times import query_date, query_ns, timeframe_seconds
+from scalpdesk.exchange.bars import DAY_SECONDS, Bar, between, combine
+from scalpdesk.exchange.world import World
+from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.pricing import greeks, implied_vol
+
+STOCK_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc")
+OPTION_FEEDS = ("indicative", "opra")
+OPTION_VENUES = {
+    "A": "AMEX - NYSE American",
+    "C": "CBOE",
+    "N": "NYSE Arca",
+    "Q": "NASDAQ Options",
+    "X": "PHLX",
+}
+MAX_SNAPSHOT_SYMBOLS = 100
+MAX_BARS = 10_000
+DAY_NS = DAY_SECONDS * NANOS_PER_SECOND
+
+When = Callable[[int], Any]
+"""How an instant is written: text in JSON, an extension in msgpack."""
+
+
+def clean(value: float) -> float:
+    """Return a price, 0 where the side is missing."""
+    return value if math.isfinite(value) else 0.0
+
+
+def quote_json(
+    quote: QuoteEvent, *, is_option: bool, when: When = instant, raw: bool = False
+) -> dict[str, Any]:
+    """Return a quote; a missing side has price and size 0, unless ``raw`` shows it as it is."""
+    data: dict[str, Any] = {
+        "t": when(quote.ts_event_ns),
+        "bp": quote.bid if raw else clean(quote.bid),
+        "bs": int(clean(quote.bid_size)),
+        "bx": "C" if is_option else "V",
+        "ap": quote.ask if raw else clean(quote.ask),
+        "as": int(clean(quote.ask_size)),
+        "ax": "C" if is_option else "V",
+    }
+    if is_option:
+        data["c"] = "A"
+    else:
+        data["c"], data["z"] = ["R"], "B"
+    return data
+
+
+def trade_json(trade: TradeEvent, *, is_option: bool, when: When = instant) -> dict[str, Any]:
+    """Return a trade."""
+    data: dict[str, Any] = {
+        "t": when(trade.ts_event_ns),
+        "p": trade.price,
+        "s": max(int(trade.size), 1),
+        "x": "C" if is_option else "V",
+    }
+    if is_option:
+        data["c"] = "a"
+    else:
+        data["c"], data["z"], data["i"] = ["@"], "B", trade.ts_event_ns // 1_000_000
+    return data
+
+
+def bar_json(bar: Bar, when: When = instant) -> dict[str, Any]:
+    """Return a bar, stamped with its beginning."""
+    return {
+        "t": when(bar.start_ns),
+        "o": bar.open,
+        "h": bar.high,
+        "l": bar.low,
+        "c": bar.close,
+        "v": bar.volume,
+        "n": bar.trades,
+        "vw": round(bar.vwap, 6),
+    }
+
+
+class MarketData:
+    """Data endpoints of one world.
+
+    Parameters
+    ----------
+    world
+        Market and broker.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def _known(self, request: Request, *, options: bool) -> list[tuple[str, InstrumentId]]:
+        """Return the symbols of the query that exist; the others are left out of the answer."""
+        names = request.listed("symbols")
+        if not names:
+            raise ApiError(400, 40010000, "symbols is required")
+        feed = request.query.get("feed")
+        feeds = OPTION_FEEDS if options else STOCK_FEEDS
+        if feed and feed not in feeds:
+            raise ApiError(400, 40010000, f"invalid feed: {feed}")
+        book = self._world.books.instruments
+        found = []
+        for name in dict.fromkeys(names):
+            if name in book and name not in COINS:
+                number = book.id_of(name)
+                if isinstance(book[number], OptionContract) is options:
+                    self._world.quote(number)
+                    found.append((name, number))
+        return found
+
+    def latest_quotes(self, request: Request, *, options: bool) -> dict[str, Any]:
+        """``…/quotes/latest``."""
+        quotes = self._world.books.quotes
+        found = self._known(request, options=options)
+        return {"quotes": {s: quote_json(quotes[n], is_option=options) for s, n in found if n in quotes}}
+
+    def latest_trades(self, request: Request, *, options: bool) -> dict[str, Any]:
+        """``…/trades/latest``."""
+        trades = self._world.last_trades
+        found = self._known(request, options=options)
+        return {"trades": {s: trade_json(trades[n], is_option=options) for s, n in found if n in trades}}
+
+    def latest_bars(self, request: Request) -> dict[str, Any]:
+        """``/v2/stocks/bars/latest``."""
+        found = [(s, self._world.bars.latest(n)) for s, n in self._known(request, options=False)]
+        return {"bars": {symbol: bar_json(bar) for symbol, bar in found if bar is not None}}
+
+    # series -----------------------------------------------------------------------------------------
+
+    def series(
+        self, symbol: str, number: InstrumentId, seconds: int, start_ns: int, end_ns: int
+    ) -> list[Bar]:
+        """Return bars of one instrument, from before the market began and since."""
+        lived = self._world.bars.minutes(number)
+        if seconds != 60:
+            lived = combine(lived, seconds)
+        before = self._world.source.history(symbol, seconds, start_ns, end_ns)
+        if not before and seconds > 60:
+            before = combine(self._world.source.history(symbol, 60, start_ns, end_ns), seconds)
+        made = [*before, *lived]
+        if before and lived and before[-1].start_ns == lived[0].start_ns:
+            made = combine(made, seconds)
+        return between(made, start_ns, end_ns)
+
+    def bars(self, request: Request, *, options: bool) -> dict[str, Any]:
+        """``…/bars``: pages are cut over all symbols together."""
+        seconds = timeframe_seconds(request.query.get("timeframe") or "1Min")
+        start_ns, end_ns = self._span(request)
+        rows = [
+            (symbol, bar)
+            for symbol, number in sorted(self._known(request, options=options))
+            for bar in self._sorted(self.series(symbol, number, seconds, start_ns, end_ns), request)
+        ]
+        page, token = page_of(rows, request, 1_000, MAX_BARS)
+        answer: dict[str, list[dict[str, Any]]] = {}
+        for symbol, bar in page:
+            answer.setdefault(symbol, []).append(bar_json(bar))
+        return {"bars": answer, "next_page_token": token}
+
+    def past(self, request: Request, kind: str, *, options: bool) -> dict[str, Any]:
+        """``…/quotes`` and ``…/trades``: only the newest one is kept by this exchange."""
+        start_ns, end_ns = self._span(request)
+        answer: dict[str, list[dict[str, Any]]] = {}
+        for symbol, number in self._known(request, options=options):
+            if kind == "quotes":
+                quote = self._world.books.quotes.get(number)
+                if quote is not None and start_ns <= quote.ts_event_ns <= end_ns:
+                    answer[symbol] = [quote_json(quote, is_option=options)]
+            else:
+                trade = self._world.last_trades.get(number)
+                if trade is not None and start_ns <= trade.ts_event_ns <= end_ns:
+                    answer[symbol] = [trade_json(trade, is_option=options)]
+        return {kind: answer, "next_page_token": None}
+
+    def _span(self, request: Request) -> tuple[int, int]:
+        now_ns = self._world.now_ns
+        start_ns = query_ns(request, "start")
+        end_ns = query_ns(request, "end")
+        begin = now_ns - now_ns % DAY_NS if start_ns is None else start_ns
+        return begin, min(now_ns if end_ns is None else end_ns, now_ns)
+
+    @staticmethod
+    def _sorted(bars: list[Bar], request: Request) -> list[Bar]:
+        return bars[::-1] if request.query.get("sort") == "desc" else bars
+
+    # snapshots --------------------------------------------------------------------------------------
+
+    def stock_snapshots(self, request: Request) -> dict[str, Any]:
+        """``/v2/stocks/snapshots``: no envelope."""
+        answer: dict[str, Any] = {}
+        world = self._world
+        for symbol, number in self._known(request, options=False):
+            quote, trade = world.books.quotes.get(number), world.last_trades.get(number)
+            now_ns = world.now_ns
+            minute = world.bars.latest(number)
+            daily = self.series(symbol, number, DAY_SECONDS, now_ns - 10 * DAY_NS, now_ns)
+            answer[symbol] = {
+                "latestTrade": None if trade is None else trade_json(trade, is_option=False),
+                "latestQuote": None if quote is None else quote_json(quote, is_option=False),
+                "minuteBar": None if minute is None else bar_json(minute),
+                "dailyBar": bar_json(daily[-1]) if daily else None,
+                "prevDailyBar": bar_json(daily[-2]) if len(daily) > 1 else None,
+            }
+        return answer
+
+    def option_snapshots(self, request: Request) -> dict[str, Any]:
+        """``/v1beta1/options/snapshots``."""
+        if len(request.listed("symbols")) > MAX_SNAPSHOT_SYMBOLS:
+            raise ApiError(400, 40010000, f"at most {MAX_SNAPSHOT_SYMBOLS} symbols are allowed")
+        found = sorted(self._known(request, options=True))
+        page, token = page_of(found, request, 100, 1_000)
+        return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}
+
+    def chain(self, request: Request, underlying: str) -> dict[str, Any]:
+        """``/v1beta1/options/snapshots/{underlying}``."""
+        query = request.query
+        exact, low, high = (
+            query_date(request, name)
+            for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
+        )
+        least = float(query.get("strike_price_gte") or 0.0)
+        most = float(query.get("strike_price_lte") or "inf")
+        now_ns = self._world.now_ns
+        wanted = [
+            (one.symbol, number)
+            for number, one in self._world.books.instruments.options(underlying)
+            if expiry_instant_ns(one) > now_ns
+            and _inside(one.expiry, exact, low, high)
+            and least <= float(one.strike) <= most
+            and query.get("type", "call" if one.is_call else "put") == ("call" if one.is_call else "put")
+            and query.get("root_symbol", one.root) == one.root
+        ]
+        page, token = page_of(sorted(wanted), request, 100, 1_000)
+        for _, number in page:
+            self._world.quote(number)
+        return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}
+
+    def _snapshots(self, numbers: list[InstrumentId]) -> dict[str, Any]:
+        world = self._world
+        with_greeks = self._greeks(numbers)
+        answer: dict[str, Any] = {}
+        for number in numbers:
+            quote, trade = world.books.quotes.get(number), world.last_trades.get(number)
+            one: dict[str, Any] = {}
+            if quote is not None:
+                one["latestQuote"] = quote_json(quote, is_option=True)
+            if trade is not None:
+                one["latestTrade"] = trade_json(trade, is_option=True)
+            one.update(with_greeks.get(number, {}))
+            answer[world.books.instruments[number].symbol] = one
+        return answer
+
+    def _greeks(self, numbers: list[InstrumentId]) -> dict[InstrumentId, dict[str, Any]]:
+        """Implied volatility of the mid and its Greeks: theta a day, vega and rho a point; absent where none."""
+        world = self._world
+        rows = []
+        for number in numbers:
+            contract, quote = world.books.instruments[number], world.books.quotes.get(number)
+            if not isinstance(contract, OptionContract) or quote is None or not quote.bid > 0:
+                continue
+            if contract.underlying not in world.books.instruments:
+                continue
+            spot = float(world.books.mark(world.books.instruments.id_of(contract.underlying)))
+            years = years_between(world.now_ns, expiry_instant_ns(contract))
+            if spot > 0 and years > 0 and math.isfinite(quote.mid):
+                rate = world.source.rate_curve.rate_at(years * 365.0)
+                rows.append((number, quote.mid, spot, float(contract.strike), years, contract.is_call, rate))
+        if not rows:
+            return {}
+        american = world.books.instruments[rows[0][0]].style is Style.AMERICAN  # type: ignore[union-attr]  # options only
+        ids, mids, spots, strikes, spans, calls, rates = (list(column) for column in zip(*rows, strict=True))
+        free = not any(rates) and not world.source.dividend_yield
+        style = "american" if american and not free else "european"
+        curve, carry = np.array(rates), world.source.dividend_yield
+        found = implied_vol(mids, spots, strikes, spans, calls, rate=curve, dividend_yield=carry, style=style)
+        vols = np.where(np.isfinite(found.vol), found.vol, 0.0)
+        at = greeks(spots, strikes, spans, vols, calls, rate=curve, dividend_yield=carry, style=style)
+        answer = {}
+        for row, number in enumerate(ids):
+            if found.status[row] != "ok":
+                continue
+            answer[number] = {
+                "impliedVolatility": round(float(vols[row]), 6),
+                "greeks": {
+                    "delta": round(float(at.delta[row]), 6),
+                    "gamma": round(float(at.gamma[row]), 6),
+                    "theta": round(float(at.theta[row]) / 365.0, 6),
+                    "vega": round(float(at.vega[row]) / 100.0, 6),
+                    "rho": round(float(at.rho[row]) / 100.0, 6),
+                },
+            }
+        return answer
+
+
+def _inside(day: date, exact: date | None, low: date | None, high: date | None) -> bool:
+    return (exact is None or day == exact) and (low is None or day >= low) and (high is None or day <= high)

@@ -1,0 +1,369 @@
+"""Orders and positions over REST: bodies to requests of the broker, its answers to JSON."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId, floor_to
+from scalpdesk.exchange.alpaca.messages import (
+    FORBIDDEN,
+    MALFORMED,
+    NOT_FOUND,
+    ApiError,
+    Request,
+    from_refusal,
+)
+from scalpdesk.exchange.alpaca.shapes import asset_id, order_json, position_json
+from scalpdesk.exchange.alpaca.times import query_ns
+from scalpdesk.exchange.world import World
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import (
+    Changes,
+    Kind,
+    LegRequest,
+    Lifetime,
+    OrderRequest,
+    PositionIntent,
+    Structure,
+    VenueOrder,
+)
+from scalpdesk.simulation.broker.refusals import Refused
+
+Word = TypeVar("Word", Side, Kind, Lifetime, Structure, PositionIntent)
+MAX_BODY = 65_536
+MAX_ORDERS = 500
+DEFAULT_ORDERS = 50
+
+
+def body_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request's body.
+
+    Raises
+    ------
+    ApiError
+        When it is too long or not an object.
+    """
+    if len(request.body) > MAX_BODY:
+        raise ApiError(413, MALFORMED, "request body is too large")
+    try:
+        document = msgspec.json.decode(request.body)
+    except msgspec.DecodeError as error:
+        raise ApiError(400, 40010000, "request body format is invalid") from error
+    if not isinstance(document, dict):
+        raise ApiError(400, 40010000, "request body format is invalid")
+    return document
+
+
+def _number(body: dict[str, Any], name: str) -> Decimal | None:
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ApiError(422, MALFORMED, f"{name} is not a number")
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation as error:
+        raise ApiError(422, MALFORMED, f"{name} is not a number") from error
+    if not number.is_finite() or abs(number) > Decimal(10**12):
+        raise ApiError(422, MALFORMED, f"{name} is out of range")
+    return number
+
+
+def _word(body: dict[str, Any], name: str, kind: type[Word], default: Word | None = None) -> Word | None:
+    value = body.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        return kind(str(value).lower())
+    except ValueError as error:
+        raise ApiError(422, MALFORMED, f"invalid {name}") from error
+
+
+def _inner(body: dict[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ApiError(422, MALFORMED, f"{name} must be an object")
+    return value
+
+
+def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
+    value = body.get("legs") or []
+    if not isinstance(value, list) or not all(isinstance(leg, dict) for leg in value):
+        raise ApiError(422, MALFORMED, "legs must be a list of objects")
+    legs = []
+    for leg in value:
+        side = _word(leg, "side", Side)
+        intent = _word(leg, "position_intent", PositionIntent)
+        if side is None and intent is not None:
+            side = Side.BUY if intent.value.startswith("buy") else Side.SELL
+        if side is None:
+            raise ApiError(422, MALFORMED, "side or position_intent is required for each leg")
+        legs.append(
+            LegRequest(str(leg.get("symbol", "")), _number(leg, "ratio_qty") or Decimal(1), side, intent)
+        )
+    return tuple(legs)
+
+
+def read_order(body: dict[str, Any]) -> OrderRequest:
+    """Read the body of a new order.
+
+    Raises
+    ------
+    ApiError
+        When a field is not of its form.
+    """
+    structure = _word(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
+    kind = _word(body, "type", Kind)
+    if kind is None:
+        raise ApiError(422, MALFORMED, "type is required")
+    lifetime = _word(body, "time_in_force", Lifetime)
+    if lifetime is None:
+        raise ApiError(422, MALFORMED, "time_in_force is required")
+    symbol = str(body.get("symbol") or "")
+    if not symbol and structure is not Structure.MLEG:
+        raise ApiError(422, MALFORMED, "symbol is required")
+    profit, loss = _inner(body, "take_profit"), _inner(body, "stop_loss")
+    client_id = body.get("client_order_id")
+    side = _word(body, "side", Side)
+    intent = _word(body, "position_intent", PositionIntent)
+    if side is None and structure is not Structure.MLEG:
+        raise ApiError(422, MALFORMED, "side is required")
+    if side is not None and intent is not None and not intent.value.startswith(side.value):
+        raise ApiError(422, MALFORMED, "position_intent does not match side")
+    return OrderRequest(
+        symbol=symbol,
+        side=side,
+        kind=kind,
+        lifetime=lifetime,
+        quantity=_number(body, "qty"),
+        notional=_number(body, "notional"),
+        client_order_id=None if not client_id else str(client_id),
+        limit_price=_number(body, "limit_price"),
+        stop_price=_number(body, "stop_price"),
+        trail_price=_number(body, "trail_price"),
+        trail_percent=_number(body, "trail_percent"),
+        extended_hours=body.get("extended_hours") is True,
+        structure=structure,
+        take_profit_limit=_number(profit, "limit_price"),
+        stop_loss_stop=_number(loss, "stop_price"),
+        stop_loss_limit=_number(loss, "limit_price"),
+        legs=_legs(body),
+        intent=intent,
+    )
+
+
+class OrderDesk:
+    """Order and position endpoints of one world.
+
+    Parameters
+    ----------
+    world
+        Market and broker.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def submit(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
+        """``POST /v2/orders``."""
+        wanted = read_order(body_object(request))
+        world = self._world
+        for symbol in (wanted.symbol, *(leg.symbol for leg in wanted.legs)):
+            if symbol in world.books.instruments:
+                world.quote(world.books.instruments.id_of(symbol))
+        return order_json(world, world.broker.submit(account.name, wanted))
+
+    def orders(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
+        """``GET /v2/orders``."""
+        status = request.query.get("status") or "open"
+        if status not in ("open", "closed", "all"):
+            raise ApiError(422, MALFORMED, f"invalid status: {status}")
+        limit = _whole(request, "limit", DEFAULT_ORDERS)
+        after, until = query_ns(request, "after"), query_ns(request, "until")
+        ascending = request.query.get("direction", "desc").lower() == "asc"
+        nested = request.flag("nested")
+        symbols = set(request.listed("symbols"))
+        side = request.query.get("side")
+        found = []
+        for order in account.orders.values():
+            is_child = order.parent is not None and order.order_id not in _own(order)
+            if is_child and (nested or order.request.structure is Structure.MLEG):
+                continue
+            if status != "all" and order.is_open is not (status == "open"):
+                continue
+            if after is not None and order.created_ns <= after:
+                continue
+            if until is not None and order.created_ns >= until:
+                continue
+            if symbols and not symbols & self._symbols_of(order):
+                continue
+            if side and order.side.value != side:
+                continue
+            found.append(order)
+        found.sort(key=lambda order: (order.created_ns, order.number), reverse=not ascending)
+        return [order_json(self._world, order, with_legs=nested) for order in found[: min(limit, MAX_ORDERS)]]
+
+    def _symbols_of(self, order: VenueOrder) -> set[str]:
+        numbers = [order.instrument_id, *(leg.instrument_id for leg in order.legs)]
+        return {self._world.books.instruments[one].symbol for one in numbers if one is not None}
+
+    def order(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
+        """``GET /v2/orders/{id}``."""
+        found = self._world.broker.order(account.name, checked_id(order_id))
+        return order_json(self._world, found, with_legs=request.flag("nested"))
+
+    def order_by_client_id(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
+        """``GET /v2/orders:by_client_order_id``."""
+        client_id = request.query.get("client_order_id", "")
+        found = account.by_client_id.get(client_id)
+        if found is None:
+            raise ApiError(404, NOT_FOUND, f"order not found for {client_id}")
+        return order_json(self._world, found)
+
+    def replace(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
+        """``PATCH /v2/orders/{id}``."""
+        body = body_object(request)
+        client_id = body.get("client_order_id")
+        changes = Changes(
+            _number(body, "qty"),
+            _word(body, "time_in_force", Lifetime),
+            _number(body, "limit_price"),
+            _number(body, "stop_price"),
+            _number(body, "trail"),
+            None if not client_id else str(client_id),
+        )
+        return order_json(
+            self._world, self._world.broker.replace(account.name, checked_id(order_id), changes)
+        )
+
+    def cancel(self, account: BrokerAccount, order_id: str) -> None:
+        """``DELETE /v2/orders/{id}``."""
+        self._world.broker.cancel(account.name, checked_id(order_id))
+
+    def cancel_all(self, account: BrokerAccount) -> list[dict[str, Any]]:
+        """``DELETE /v2/orders``."""
+        answers = []
+        for order in account.open_orders():
+            if order.parent is not None and order.status.value == "held":
+                continue
+            if order.parent is not None and order.request.structure is Structure.MLEG:
+                continue
+            status = 200
+            body = order_json(self._world, order)
+            try:
+                self._world.broker.cancel(account.name, order.order_id)
+            except Refused as refused:
+                problem = from_refusal(refused)
+                status, body = problem.status, problem.document()
+            answers.append({"id": order.order_id, "status": status, "body": body})
+        return answers
+
+    # positions --------------------------------------------------------------------------------------
+
+    def positions(self, account: BrokerAccount) -> list[dict[str, Any]]:
+        """``GET /v2/positions``."""
+        for number in account.holdings:
+            self._world.quote(number)
+        return [
+            position_json(self._world, account, number, held) for number, held in account.holdings.items()
+        ]
+
+    def instrument_of(self, text: str) -> InstrumentId | None:
+        """Return the instrument that a symbol or an asset id names."""
+        instruments = self._world.books.instruments
+        if text in instruments:
+            return instruments.id_of(text)
+        for number, instrument in enumerate(instruments):
+            if asset_id(instrument.symbol) == text:
+                return InstrumentId(number)
+        return None
+
+    def _held(self, account: BrokerAccount, text: str) -> InstrumentId:
+        number = self.instrument_of(text)
+        if number is None or not account.quantity(number):
+            raise ApiError(404, NOT_FOUND, "position does not exist")
+        self._world.quote(number)
+        return number
+
+    def position(self, account: BrokerAccount, text: str) -> dict[str, Any]:
+        """``GET /v2/positions/{symbol or asset_id}``."""
+        number = self._held(account, text)
+        return position_json(self._world, account, number, account.holdings[number])
+
+    def close(self, account: BrokerAccount, request: Request, text: str) -> dict[str, Any]:
+        """``DELETE /v2/positions/{symbol or asset_id}`` with ``qty`` or ``percentage``."""
+        number = self._held(account, text)
+        quantity = _number(dict(request.query), "qty")
+        percentage = _number(dict(request.query), "percentage")
+        if quantity is not None and percentage is not None:
+            raise ApiError(422, MALFORMED, "only one of qty or percentage may be given")
+        if percentage is not None:
+            if not 0 < percentage <= 100:
+                raise ApiError(422, MALFORMED, "percentage must be between 0 and 100")
+            instrument = self._world.books.instruments[number]
+            step = Decimal(1) if isinstance(instrument, OptionContract) else Decimal("0.000000001")
+            quantity = floor_to(abs(account.quantity(number)) * percentage / 100, step)
+        order = self._world.broker.close_position(account.name, number, quantity)
+        return order_json(self._world, order)
+
+    def close_all(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
+        """``DELETE /v2/positions``."""
+        if request.flag("cancel_orders"):
+            self.cancel_all(account)
+            self._world.settle()
+        answers: list[dict[str, Any]] = []
+        for number in list(account.holdings):
+            symbol = self._world.books.instruments[number].symbol
+            self._world.quote(number)
+            try:
+                order = self._world.broker.close_position(account.name, number)
+            except Refused as refused:
+                problem = from_refusal(refused)
+                answers.append({"symbol": symbol, "status": problem.status, "body": problem.document()})
+            else:
+                answers.append({"symbol": symbol, "status": 200, "body": order_json(self._world, order)})
+        return answers
+
+    def exercise(self, account: BrokerAccount, text: str) -> None:
+        """``POST /v2/positions/{symbol or contract_id}/exercise``."""
+        number = self._held(account, text)
+        contract = self._world.books.instruments[number]
+        if not isinstance(contract, OptionContract) or account.quantity(number) < 0:
+            raise ApiError(404, NOT_FOUND, "position does not exist")
+        if not self._world.broker.is_open:
+            raise ApiError(403, FORBIDDEN, "options can be exercised during market hours only")
+        self._world.broker.last_hours.exercise(account.name, number)
+
+
+def _own(order: VenueOrder) -> tuple[str, ...]:
+    """A replacement of an exit carries its parent yet stands for itself."""
+    return (order.order_id,) if order.replaces is not None else ()
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query.get(name)
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise ApiError(422, MALFORMED, f"invalid {name}")
+    return int(text)
+
+
+def checked_id(text: str) -> str:
+    """Return an id as the broker writes it.
+
+    Raises
+    ------
+    ApiError
+        When it is not a UUID.
+    """
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise ApiError(422, MALFORMED, "order_id is missing") from error

@@ -1,0 +1,371 @@
+"""Alpaca's websockets as plain objects: frames in, frames out; the socket itself is somebody else's."""
+
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.exchange.alpaca.api import Keyring
+from scalpdesk.exchange.alpaca.messages import ApiError
+from scalpdesk.exchange.alpaca.shapes import instant, update_json
+from scalpdesk.exchange.world import World
+from scalpdesk.simulation.broker.orders import OrderUpdate
+
+MAX_MESSAGE = 1 << 20
+CHANNELS = (
+    "trades",
+    "quotes",
+    "bars",
+    "updatedBars",
+    "dailyBars",
+    "statuses",
+    "lulds",
+    "corrections",
+    "cancelErrors",
+)
+OPTION_CHANNELS = ("trades", "quotes")
+ERRORS = {
+    400: "invalid syntax",
+    401: "not authenticated",
+    402: "auth failed",
+    403: "already authenticated",
+    404: "auth timeout",
+    405: "symbol limit exceeded",
+    406: "connection limit exceeded",
+    407: "slow client",
+    410: "invalid subscribe action for this feed",
+    412: "option messages are only available in MsgPack format",
+    413: "star subscription is not allowed for option quotes",
+    500: "internal error",
+}
+
+
+class Frame(NamedTuple):
+    """One websocket message."""
+
+    data: bytes
+    is_text: bool
+
+
+Send = Callable[[Frame], None]
+
+
+def timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
+    """Return UTC nanoseconds as msgpack's Timestamp extension (type -1, 64 bits)."""
+    seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
+    return msgspec.msgpack.Ext(-1, struct.pack(">Q", nanos << 34 | seconds))
+
+
+class Codec:
+    """How one connection writes its messages.
+
+    Parameters
+    ----------
+    packed
+        Whether it asked for msgpack.
+    binary_json
+        Whether JSON travels in binary frames.
+    """
+
+    def __init__(self, *, packed: bool, binary_json: bool = False) -> None:
+        self.packed = packed
+        self._binary_json = binary_json
+
+    def when(self, ts_ns: int) -> Any:
+        """Write an instant."""
+        return timestamp_extension(ts_ns) if self.packed else instant(ts_ns)
+
+    def frame(self, message: Any) -> Frame:
+        """Write a message."""
+        if self.packed:
+            return Frame(msgspec.msgpack.encode(message), is_text=False)
+        return Frame(msgspec.json.encode(message), is_text=not self._binary_json)
+
+    @staticmethod
+    def read(frame: Frame) -> Any:
+        """Read a message in either form.
+
+        Raises
+        ------
+        msgspec.DecodeError
+            When it is neither.
+        """
+        if len(frame.data) > MAX_MESSAGE:
+            raise msgspec.DecodeError("the message is too long")
+        if frame.is_text or frame.data[:1] in (b"{", b"["):
+            return msgspec.json.decode(frame.data)
+        return msgspec.msgpack.decode(frame.data)
+
+
+class Wire:
+    """The way out of one connection, with the mishaps that a plan asks for.
+
+    Parameters
+    ----------
+    world
+        Whose time and faults apply.
+    send, close
+        What the socket does.
+    """
+
+    def __init__(self, world: World, send: Send, close: Callable[[], None]) -> None:
+        self._world = world
+        self._send = send
+        self.close = close
+        self._mute = False
+        self._held: Frame | None = None
+
+    def plain(self, frame: Frame) -> None:
+        """Send an answer of the protocol itself."""
+        if not self._mute:
+            self._send(frame)
+
+    def event(self, frame: Frame, about: str) -> None:
+        """Send an event, unless something befalls it on the way."""
+        if self._mute:
+            return
+        fault = self._world.faults.take("stream", about)
+        held, self._held = self._held, None
+        name = "" if fault is None else fault.name
+        if fault is None:
+            self._send(frame)
+        elif name == "stream_delay":
+            due_ns = self._world.now_ns + int(fault.seconds * NANOS_PER_SECOND)
+            self._world.books.at(due_ns, lambda: self.plain(frame))
+        elif name == "stream_duplicate":
+            self._send(frame)
+            self._send(frame)
+        elif name == "stream_reorder":
+            self._held = frame
+        elif name == "stream_truncated":
+            self._send(Frame(frame.data[: int(len(frame.data) * fault.fraction)], frame.is_text))
+        elif name == "stream_disconnect":
+            self.close()
+        elif name == "stream_half_open":
+            self._mute = True
+        if held is not None:
+            self.plain(held)
+
+
+class TradeStream:
+    """``/stream``: what happens to the orders of one account.
+
+    Parameters
+    ----------
+    world, keyring
+        What is told, and to whom.
+    wire
+        The way out.
+    packed
+        Whether the connection asked for msgpack.
+    """
+
+    def __init__(self, world: World, keyring: Keyring, wire: Wire, *, packed: bool = False) -> None:
+        self._world = world
+        self._keyring = keyring
+        self._wire = wire
+        self._codec = Codec(packed=packed, binary_json=True)
+        self.account: str | None = None
+        self._streams: list[str] = []
+
+    def receive(self, frame: Frame) -> None:
+        """Take one message of the client."""
+        try:
+            message = self._codec.read(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._say({"stream": "error", "data": {"error": "invalid syntax"}})
+            return
+        action = message.get("action") if isinstance(message, dict) else None
+        if action in ("authenticate", "auth"):
+            self._authenticate(message)
+        elif action == "listen" and self.account is not None:
+            data = message.get("data")
+            wanted = data.get("streams") if isinstance(data, dict) else None
+            names = [str(one) for one in wanted] if isinstance(wanted, list) else []
+            self._streams = [one for one in names if one == "trade_updates"]
+            self._say({"stream": "listening", "data": {"streams": self._streams}})
+        elif self.account is None:
+            self._say(_authorization("unauthorized", "listen"))
+            self._wire.close()
+        else:
+            self._say({"stream": "error", "data": {"error": "unknown action"}})
+
+    def _authenticate(self, message: dict[str, Any]) -> None:
+        data = message.get("data")
+        inner = data if isinstance(data, dict) else {}
+        key = str(inner.get("key_id") or message.get("key") or "")
+        secret = str(inner.get("secret_key") or message.get("secret") or "")
+        self.account = self._keyring.account_of(key, secret)
+        self._say(_authorization("unauthorized" if self.account is None else "authorized", "authenticate"))
+        if self.account is None:
+            self._wire.close()
+
+    def publish(self, update: OrderUpdate) -> None:
+        """Tell of an update, if it is this account's and the client listens."""
+        if update.account != self.account or not self._streams:
+            return
+        message = {"stream": "trade_updates", "data": update_json(self._world, update)}
+        self._wire.event(self._codec.frame(message), f"/stream {update.event}")
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._wire.plain(self._codec.frame(message))
+
+
+def _authorization(status: str, action: str) -> dict[str, Any]:
+    return {"stream": "authorization", "data": {"status": status, "action": action}}
+
+
+class DataStream:
+    """A market data stream of shares or of options.
+
+    Parameters
+    ----------
+    path
+        Endpoint, such as ``/v2/iex``.
+    world, keyring, wire
+        Market, who is let in, the way out.
+    packed
+        Whether the connection asked for msgpack; option streams speak nothing else.
+    symbol_limit
+        Quotes that one connection may follow; 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        world: World,
+        keyring: Keyring,
+        wire: Wire,
+        *,
+        packed: bool,
+        headers: dict[str, str] | None = None,
+        is_free: Callable[[str, str], bool] = lambda _path, _account: True,
+        symbol_limit: int = 0,
+    ) -> None:
+        self.path = path
+        self.is_options = path.startswith("/v1beta1/")
+        self.codec = Codec(packed=packed)
+        self.account: str | None = None
+        self.symbols: dict[str, set[str]] = {name: set() for name in CHANNELS}
+        self.wire = wire
+        self._world = world
+        self._keyring = keyring
+        self._is_free = is_free
+        self._limit = symbol_limit
+        self._headers = headers or {}
+
+    def open(self) -> None:
+        """Greet the client; its headers may authenticate it at once."""
+        self._say([{"T": "success", "msg": "connected"}])
+        if self.is_options and not self.codec.packed:
+            self._fail(412)
+            self.wire.close()
+            return
+        if "apca-api-key-id" in self._headers or "authorization" in self._headers:
+            try:
+                self._admit(self._keyring.from_headers(self._headers))
+            except ApiError:
+                self._admit(None)
+
+    def receive(self, frame: Frame) -> None:
+        """Take one message of the client."""
+        try:
+            message = self.codec.read(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._fail(400)
+            return
+        if not isinstance(message, dict):
+            self._fail(400)
+            return
+        action = message.get("action")
+        if action == "auth":
+            if self.account is not None:
+                self._fail(403)
+                return
+            self._admit(self._keyring.account_of(str(message.get("key", "")), str(message.get("secret", ""))))
+        elif self.account is None:
+            self._fail(401)
+        elif action in ("subscribe", "unsubscribe"):
+            self._change(message, adds=action == "subscribe")
+        else:
+            self._fail(400)
+
+    def time_out(self) -> None:
+        """End a connection that did not authenticate in time."""
+        if self.account is None:
+            self._fail(404)
+            self.wire.close()
+
+    def too_slow(self) -> None:
+        """End a connection whose client does not read."""
+        self._fail(407)
+        self.wire.close()
+
+    def _admit(self, account: str | None) -> None:
+        if account is None:
+            self._fail(402)
+            self.wire.close()
+        elif not self._is_free(self.path, account):
+            self._fail(406)
+            self.wire.close()
+        else:
+            self.account = account
+            self._say([{"T": "success", "msg": "authenticated"}])
+
+    def _change(self, message: dict[str, Any], *, adds: bool) -> None:
+        wanted: dict[str, set[str]] = {}
+        allowed = OPTION_CHANNELS if self.is_options else CHANNELS
+        for name, value in message.items():
+            if name == "action" or not value:
+                continue
+            if name not in allowed:
+                self._fail(410 if name in CHANNELS else 400)
+                return
+            if not isinstance(value, list):
+                self._fail(400)
+                return
+            wanted[name] = {str(one) for one in value}
+        if self.is_options and adds and "*" in wanted.get("quotes", ()):
+            self._fail(413)
+            return
+        after = self.symbols["quotes"] | wanted.get("quotes", set())
+        if adds and self._limit and len(after) > self._limit:
+            self._fail(405)
+            return
+        for name, symbols in wanted.items():
+            if adds:
+                self.symbols[name] |= symbols
+            else:
+                self.symbols[name] -= symbols
+        if adds:
+            self._follow(wanted)
+        self._say([self._subscription()])
+
+    def _follow(self, wanted: dict[str, set[str]]) -> None:
+        """Ask the market for what is subscribed."""
+        book = self._world.books.instruments
+        for symbols in wanted.values():
+            for symbol in sorted(symbols):
+                if symbol in book:
+                    self._world.quote(book.id_of(symbol))
+
+    def _subscription(self) -> dict[str, Any]:
+        names = OPTION_CHANNELS if self.is_options else CHANNELS
+        return {"T": "subscription", **{name: sorted(self.symbols[name]) for name in names}}
+
+    def wants(self, channel: str, symbol: str) -> bool:
+        """Return whether the client follows a symbol."""
+        followed = self.symbols[channel]
+        return symbol in followed or "*" in followed
+
+    def publish(self, message: dict[str, Any], symbol: str) -> None:
+        """Send one event."""
+        self.wire.event(self.codec.frame([message]), f"{self.path} {symbol}")
+
+    def _say(self, message: list[dict[str, Any]]) -> None:
+        self.wire.plain(self.codec.frame(message))
+
+    def _fail(self, code: int) -> None:
+        self._say([{"T": "error", "code": code, "msg": ERRORS[code]}])

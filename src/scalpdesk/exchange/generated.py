@@ -1,0 +1,311 @@
+"""An always-open market made up as time goes by: shares that walk, options around them, expiries from today.
+
+A share follows a lognormal walk without drift, step by step, drawn from the seed
+alone. Options are priced off it with rate and yield zero (American and European ones then cost the
+same), at a volatility that smiles over moneyness and is the walk's own at the money. Only instruments that
+somebody watches are published; the others can be asked for at any time and say what they would have said.
+Nothing here was recorded anywhere.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import QuoteEvent, TradeEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.exchange.bars import Bar, bar_start
+from scalpdesk.exchange.source import TapeEvent
+from scalpdesk.instruments.contract import (
+    Equity,
+    InstrumentBook,
+    OptionContract,
+    Right,
+    occ_symbol,
+    us_option,
+)
+from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
+from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend
+from scalpdesk.pricing import greeks
+from scalpdesk.simulation.broker.hours import AlwaysOpen, Hours
+
+HISTORY_DAYS = 60
+NEAR_SESSIONS = 6
+FRIDAYS = 13
+STRIKES_EACH_SIDE = 20
+SHARE_SPREAD = 0.02
+COINS = frozenset({"BTC", "ETH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """Starting price in currency, annual volatility, dividend a share each quarter."""
+
+    price: float
+    vol: float
+    dividend: str = "0"
+
+
+CHARACTERS = {
+    "SPY": Character(600.0, 0.16, "1.75"),
+    "QQQ": Character(520.0, 0.20, "0.70"),
+    "IWM": Character(220.0, 0.22, "0.65"),
+    "NVDA": Character(180.0, 0.42, "0.01"),
+    "AAPL": Character(230.0, 0.26, "0.26"),
+    "TSLA": Character(300.0, 0.55),
+    "BTC": Character(90_000.0, 0.55),
+    "ETH": Character(3_000.0, 0.70),
+}
+ORDINARY = Character(100.0, 0.30)
+
+
+class _Walker:
+    """One share: its price at the present step and the options listed on it."""
+
+    def __init__(self, symbol: str, number: InstrumentId, seed: int) -> None:
+        self.symbol = symbol
+        self.number = number
+        self.character = CHARACTERS.get(symbol, ORDINARY)
+        self.price = self.character.price
+        self.dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
+        self.contracts: list[tuple[InstrumentId, OptionContract]] = []
+        self.strikes: NDArray[np.float64] = np.empty(0)
+        self.expiry_ns: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.is_call: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
+        self.priced_at = -1
+        self.prices: NDArray[np.float64] = np.empty(0)
+        self.row_of: dict[InstrumentId, int] = {}
+
+
+class GeneratedSource:
+    """Shares, and where they have options, chains on them.
+
+    Parameters
+    ----------
+    symbols
+        Underlyings; coins have no listed options here and are not shares of the stock venue.
+    start_ns
+        When the market begins, UTC nanoseconds.
+    seed
+        Of the walks.
+    step_ms
+        Between two quotes of one instrument, milliseconds.
+    """
+
+    def __init__(self, symbols: Sequence[str], start_ns: int, seed: int = 0, step_ms: int = 1_000) -> None:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ArgumentError("name each underlying once", where="--generated", value=",".join(symbols))
+        self.instruments = InstrumentBook()
+        self.hours: Hours = AlwaysOpen()
+        if not 1 <= step_ms <= 60_000:
+            raise ArgumentError("a step lasts 1 to 60000 ms", where="step_ms", value=step_ms)
+        self._step_ns = step_ms * 1_000_000
+        self.start_ns = start_ns - start_ns % self._step_ns
+        self.open_interest: dict[str, int] = {}
+        self.rate_curve = FLAT_ZERO
+        self.dividend_yield = 0.0
+        self._seed = seed
+        self._now_ns = self.start_ns
+        self._watched: dict[InstrumentId, _Walker] = {}
+        self._walkers = [_Walker(symbol, self.instruments.add(Equity(symbol)), seed) for symbol in symbols]
+        self._by_number = {walker.number: walker for walker in self._walkers}
+        self._listed_on: date | None = None
+        self.dividends = self._dividends()
+        self._relist()
+
+    # listing ----------------------------------------------------------------------------------------
+
+    def _relist(self) -> None:
+        """List expiries from today on and strikes around the price; once a day."""
+        today = to_new_york(self._now_ns).date()
+        if today == self._listed_on:
+            return
+        self._listed_on = today
+        sessions = [one.day for one in sessions_between(today, today + timedelta(days=7 * FRIDAYS + 7))]
+        weekly = {
+            max(d for d in sessions if d.isocalendar()[:2] == w)
+            for w in {d.isocalendar()[:2] for d in sessions}
+        }
+        near = sessions[:NEAR_SESSIONS]
+        days = sorted({*near, *sorted(weekly)[:FRIDAYS]})
+        for walker in self._walkers:
+            if walker.symbol in COINS:
+                continue
+            for day in days:
+                self._list_expiry(walker, day, (day - today).days)
+            self._index(walker)
+
+    def _list_expiry(self, walker: _Walker, day: date, days: int) -> None:
+        step = strike_step(walker.price, days)
+        middle = round(walker.price / step) * step
+        for offset in range(-STRIKES_EACH_SIDE, STRIKES_EACH_SIDE + 1):
+            strike = Decimal(str(round(middle + offset * step, 3)))
+            if strike <= 0:
+                continue
+            for right in (Right.CALL, Right.PUT):
+                symbol = occ_symbol(walker.symbol, day, right, strike)
+                if symbol in self.instruments:
+                    continue
+                number = self.instruments.add(us_option(symbol))
+                contract = self.instruments[number]
+                assert isinstance(contract, OptionContract)
+                walker.contracts.append((number, contract))
+                self._by_number[number] = walker
+                near = math.exp(-0.5 * (offset / 7.0) ** 2)
+                noise = 1.0 + (sum(symbol.encode()) % 37) / 37.0
+                self.open_interest[symbol] = int(150 + 6_000 * near * noise)
+
+    @staticmethod
+    def _index(walker: _Walker) -> None:
+        contracts = [contract for _, contract in walker.contracts]
+        walker.row_of = {number: row for row, (number, _) in enumerate(walker.contracts)}
+        walker.strikes = np.array([float(one.strike) for one in contracts])
+        walker.is_call = np.array([one.is_call for one in contracts], dtype=np.bool_)
+        walker.expiry_ns = np.array([expiry_instant_ns(one) for one in contracts], dtype=np.int64)
+        walker.priced_at = -1
+
+    def _dividends(self) -> tuple[CashDividend, ...]:
+        """Quarterly dividends of the past year and the next half: the middle of March, June, ..."""
+        today = to_new_york(self.start_ns).date()
+        made = []
+        for walker in self._walkers:
+            amount = Decimal(walker.character.dividend)
+            if not amount:
+                continue
+            for year in range(today.year - 1, today.year + 2):
+                for month in (3, 6, 9, 12):
+                    ex_date = date(year, month, 18)
+                    if abs((ex_date - today).days) <= 380:
+                        made.append(CashDividend(walker.symbol, ex_date, amount))
+        return tuple(made)
+
+    # time -------------------------------------------------------------------------------------------
+
+    def next_ns(self) -> int:
+        """Return when the next step is due."""
+        return self._now_ns + self._step_ns
+
+    def take_next(self) -> list[TapeEvent]:
+        """Walk one step; return quotes of what is watched and the prints of the shares."""
+        self._now_ns += self._step_ns
+        self._relist()
+        events: list[TapeEvent] = []
+        prints: list[TapeEvent] = []
+        for walker in self._walkers:
+            step_vol = walker.character.vol * math.sqrt(years_between(0, self._step_ns))
+            draws = walker.dice.standard_normal(2)
+            walker.price *= math.exp(step_vol * float(draws[0]) - 0.5 * step_vol**2)
+            side = SHARE_SPREAD / 2 if draws[1] > 0 else -SHARE_SPREAD / 2
+            size = float(100 * (1 + int(abs(draws[1]) * 10)))
+            price = round(walker.price, 2) + side
+            prints.append(TradeEvent(walker.number, self._now_ns, self._now_ns, round(price, 4), size))
+        for number in self._watched:
+            quote = self._quote(number)
+            if quote is not None:
+                events.append(quote)
+        events.extend(quote for quote in (self._quote(walker.number) for walker in self._walkers) if quote)
+        return events + prints
+
+    def watch(self, number: InstrumentId) -> QuoteEvent | None:
+        """Publish an option from now on; return its present quote."""
+        walker = self._by_number[number]
+        if number != walker.number:
+            self._watched.setdefault(number, walker)
+        return self._quote(number)
+
+    def _quote(self, number: InstrumentId) -> QuoteEvent | None:
+        walker = self._by_number[number]
+        now_ns = self._now_ns
+        if number == walker.number:
+            mid = round(walker.price, 2)
+            half = SHARE_SPREAD / 2
+            size = float(300 + 100 * (int(now_ns // self._step_ns) % 7))
+            return QuoteEvent(
+                number, now_ns, now_ns, round(mid - half, 2), round(mid + half, 2), size, size + 100.0
+            )
+        self._price(walker)
+        row = walker.row_of[number]
+        if walker.expiry_ns[row] <= now_ns:
+            return None
+        fair = float(walker.prices[row])
+        tick = 0.01
+        half = max(tick, 0.01 * fair) if fair < 3 else max(0.02, 0.006 * fair)
+        bid = math.floor((fair - half) / tick + 1e-9) * tick
+        ask = max(math.ceil((fair + half) / tick - 1e-9) * tick, bid + tick)
+        bid = max(bid, 0.0)
+        size = float(20 + (number * 7 + int(now_ns // self._step_ns)) % 80)
+        return QuoteEvent(
+            number, now_ns, now_ns, round(bid, 2), round(ask, 2), size if bid > 0 else 0.0, size + 5.0
+        )
+
+    def _price(self, walker: _Walker) -> None:
+        """Price a chain once a step."""
+        if walker.priced_at == self._now_ns:
+            return
+        walker.priced_at = self._now_ns
+        years = np.maximum(walker.expiry_ns - self._now_ns, 0) / NANOS_PER_SECOND / (365.0 * 86_400.0)
+        money = np.log(walker.strikes / walker.price) / np.sqrt(np.maximum(years, 1.0 / 365.0))
+        vol = walker.character.vol * np.clip(1.0 - 0.15 * money + 0.12 * money**2, 0.6, 2.5)
+        walker.prices = greeks(
+            walker.price, walker.strikes, years, vol, walker.is_call, style="european"
+        ).price
+
+    # what else is asked -----------------------------------------------------------------------------
+
+    def settlement(self, symbol: str, day: date) -> Decimal | None:
+        """Expiring options settle on the last mid."""
+        del symbol, day
+        return None
+
+    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> list[Bar]:
+        """Return bars from before the market began: a walk backwards from the starting price."""
+        walker = next((one for one in self._walkers if one.symbol == symbol), None)
+        if walker is None or seconds < 60:
+            return []
+        first_ns = self.start_ns - HISTORY_DAYS * 86_400 * NANOS_PER_SECOND
+        start_ns, end_ns = max(start_ns, first_ns), min(end_ns, self.start_ns - 1)
+        if start_ns > end_ns:
+            return []
+        width_ns = seconds * NANOS_PER_SECOND
+        first = bar_start(start_ns, seconds)
+        count = int((self.start_ns - first) // width_ns) + 1
+        dice = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence([self._seed, seconds, 5, *symbol.encode()]))
+        )
+        steps = walker.character.vol * math.sqrt(years_between(0, width_ns)) * dice.standard_normal(count)
+        closes = walker.character.price * np.exp(-np.concatenate(([0.0], np.cumsum(steps))))
+        made = []
+        for index in range(count):
+            close, opened = float(closes[index]), float(closes[index + 1])
+            reach = abs(float(steps[index])) * 0.5 * close
+            begin = bar_start(self.start_ns - 1 - index * width_ns, seconds)
+            high, low = max(close, opened) + reach, min(close, opened) - reach
+            made.append(
+                Bar(
+                    begin,
+                    seconds,
+                    round(opened, 2),
+                    round(high, 2),
+                    round(low, 2),
+                    round(close, 2),
+                    1_000.0 * seconds,
+                    seconds,
+                    round((high + low + close) / 3, 4),
+                )
+            )
+        made.reverse()
+        return [bar for bar in made if start_ns <= bar.start_ns <= end_ns]
+
+
+def strike_step(price: float, days: int) -> float:
+    """Return the distance between strikes, currency: finer near expiry and for cheap shares."""
+    base = price * (0.0025 if days <= 9 else 0.006 if days <= 35 else 0.01)
+    for step in (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0):
+        if base <= step * 1.5:
+            return step
+    return 250.0

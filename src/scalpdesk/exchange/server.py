@@ -1,0 +1,321 @@
+"""The sockets around the exchange: one loopback port for every venue path and the admin's.
+
+Everything that decides anything is synchronous and lives below; this module carries bytes and keeps time.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.exchange.admin import Admin
+from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.hub import Hub
+from scalpdesk.exchange.alpaca.messages import Answer, Request
+from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
+from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.world import World
+
+DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
+AUTH_SECONDS = 10.0
+MAX_BACKLOG = 50_000
+"""Messages that may wait for a client before it is called slow."""
+TICK_SECONDS = 0.002
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+@dataclass(slots=True)
+class ServerOptions:
+    """How the server listens.
+
+    Parameters
+    ----------
+    host, port
+        Loopback address; port 0 takes a free one.
+    trading_limit, data_limit
+        Requests a minute and account; 0 for no limit.
+    symbol_limit
+        Option quotes that one stream may follow; 0 for no limit.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    trading_limit: int = 200
+    data_limit: int = 10_000
+    symbol_limit: int = 0
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What waits to be written to one websocket."""
+
+    frames: asyncio.Queue[Frame | None] = field(default_factory=asyncio.Queue)
+    closing: bool = False
+
+    def put(self, frame: Frame) -> None:
+        if not self.closing:
+            self.frames.put_nowait(frame)
+
+    def close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            self.frames.put_nowait(None)
+
+
+class ExchangeServer:
+    """Serves one world.
+
+    Parameters
+    ----------
+    world
+        Market and broker.
+    credentials
+        Keys that are let in.
+    pace
+        How fast time goes.
+    options
+        How it listens.
+    clock
+        The wall, for rate limits.
+
+    Raises
+    ------
+    ConfigError
+        When the address is not a loopback one.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        credentials: list[Credential],
+        pace: Pace,
+        options: ServerOptions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.options = options or ServerOptions()
+        _check_loopback(self.options.host)
+        self.world = world
+        self.pace = pace
+        self.keyring = Keyring(credentials)
+        self.api = AlpacaApi(
+            world,
+            self.keyring,
+            trading_limit=self.options.trading_limit,
+            data_limit=self.options.data_limit,
+        )
+        self.hub = Hub(world)
+        self.admin = Admin(world, pace)
+        self._clock = clock or SystemClock()
+        self._runner: web.AppRunner | None = None
+        self._driver: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self.port = 0
+
+    # life -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, and let time go.
+
+        Raises
+        ------
+        RetryError
+            When the port is taken.
+        """
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_get("/stream", self._trade_stream)
+        for path in DATA_PATHS:
+            app.router.add_get(path, self._data_stream)
+        app.router.add_route("*", "/admin/{name}", self._admin)
+        app.router.add_route("*", "/{rest:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.options.host, self.options.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise RetryError(
+                "the port is taken", where="--port", value=self.options.port, fix="use another, or --port 0"
+            ) from error
+        self.port = int(self._runner.addresses[0][1])
+        self.pace.change(self.pace.speed, self.world.now_ns)
+        self._driver = asyncio.create_task(self._drive())
+
+    async def stop(self) -> None:
+        """Close every connection and stop listening."""
+        if self._driver is not None:
+            self._driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._driver
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Base of every REST path, without a slash at the end."""
+        return f"http://{self.options.host}:{self.port}"
+
+    async def _drive(self) -> None:
+        """Play the world as fast as its pace says."""
+        while True:
+            world = self.world
+            self.world.advance_to(min(self.pace.target_ns(world.now_ns), _end_of(world, self.pace)))
+            wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
+            if self.pace.speed == float("inf"):
+                wait = 0.0
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait) if wait else await asyncio.sleep(0)
+
+    def _keep_up(self) -> None:
+        """Bring the world to the present before a request looks at it."""
+        if self.pace.speed not in (0.0, float("inf")):
+            self.world.advance_to(self.pace.target_ns(self.world.now_ns))
+
+    # requests ---------------------------------------------------------------------------------------
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        self._keep_up()
+        asked = Request(
+            request.method,
+            request.path,
+            dict(request.query),
+            {name.lower(): value for name, value in request.headers.items()},
+            await request.read(),
+            self._clock.now_ns(),
+        )
+        answer = self.api.handle(asked)
+        # what the request brings about reaches the streams after this answer is written
+        asyncio.get_running_loop().call_soon(self.world.settle)
+        return await self._deliver(request, answer)
+
+    async def _deliver(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        """Write an answer, or what a fault leaves of it."""
+        fault = answer.mishap
+        name = "" if fault is None else fault.name
+        transport = request.transport
+        if fault is not None and name in ("delay", "slow_answer"):
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and name == "half_open":
+            await asyncio.sleep(fault.seconds)
+        if name in ("drop_request", "disconnect_before", "disconnect_after", "half_open"):
+            if transport is not None:
+                transport.abort()
+            return web.Response(status=503)
+        if fault is not None and name == "truncated_answer" and transport is not None:
+            part = answer.body[: int(len(answer.body) * fault.fraction)]
+            head = f"HTTP/1.1 {answer.status} OK\r\nContent-Type: application/json\r\n"
+            transport.write(f"{head}Content-Length: {len(answer.body)}\r\n\r\n".encode() + part)
+            transport.close()
+            return web.Response(status=503)
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def _admin(self, request: web.Request) -> web.Response:
+        host = request.host.rsplit(":", 1)[0]
+        if host not in LOCAL_NAMES or "Origin" in request.headers:
+            return web.json_response(
+                {"message": "the admin answers programs on this machine only"}, status=403
+            )
+        self._keep_up()
+        status, document = self.admin.handle(request.method, request.match_info["name"], await request.read())
+        self.world.flush()
+        return web.Response(
+            status=status, body=msgspec.json.encode(document), content_type="application/json"
+        )
+
+    # websockets -------------------------------------------------------------------------------------
+
+    async def _trade_stream(self, request: web.Request) -> web.WebSocketResponse:
+        outbox = _Outbox()
+        wire = Wire(self.world, outbox.put, outbox.close)
+        stream = TradeStream(self.world, self.keyring, wire, packed=_is_packed(request))
+        return await self._serve(request, stream, outbox)
+
+    async def _data_stream(self, request: web.Request) -> web.WebSocketResponse:
+        outbox = _Outbox()
+        stream = DataStream(
+            request.path,
+            self.world,
+            self.keyring,
+            Wire(self.world, outbox.put, outbox.close),
+            packed=_is_packed(request),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            is_free=self.hub.is_free,
+            symbol_limit=self.options.symbol_limit if request.path.startswith("/v1beta1/") else 0,
+        )
+        stream.open()
+        return await self._serve(request, stream, outbox)
+
+    async def _serve(
+        self, request: web.Request, stream: TradeStream | DataStream, outbox: _Outbox
+    ) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=1 << 20, autoping=True, compress=False)
+        await socket.prepare(request)
+        self.hub.add(stream)
+        writer = asyncio.create_task(self._write(socket, stream, outbox))
+        loop = asyncio.get_running_loop()
+        timer = None
+        if isinstance(stream, DataStream):
+            timer = loop.call_later(AUTH_SECONDS, stream.time_out)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    stream.receive(Frame(message.data.encode(), is_text=True))
+                elif message.type is WSMsgType.BINARY:
+                    stream.receive(Frame(message.data, is_text=False))
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.hub.remove(stream)
+            outbox.close()
+            await writer
+        return socket
+
+    async def _write(
+        self, socket: web.WebSocketResponse, stream: TradeStream | DataStream, outbox: _Outbox
+    ) -> None:
+        """Write what waits until the connection ends."""
+        while True:
+            frame = await outbox.frames.get()
+            if frame is None:
+                break
+            if outbox.frames.qsize() > MAX_BACKLOG and isinstance(stream, DataStream):
+                stream.too_slow()
+            try:
+                if frame.is_text:
+                    await socket.send_str(frame.data.decode("utf-8", "replace"))
+                else:
+                    await socket.send_bytes(frame.data)
+            except (ConnectionError, RuntimeError):
+                outbox.closing = True
+                break
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await socket.close()
+
+
+def _end_of(world: World, pace: Pace) -> int:
+    """As fast as can be stops where nothing more happens."""
+    return world.next_ns + 1 if pace.speed == float("inf") and world.next_ns < 2**62 else 2**63 - 1
+
+
+def _is_packed(request: web.Request) -> bool:
+    return "msgpack" in request.headers.get("Content-Type", "")
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local:
+        raise ConfigError(
+            "the simulated exchange listens on this machine only",
+            where="--host",
+            value=host,
+            fix="use 127.0.0.1",
+        )

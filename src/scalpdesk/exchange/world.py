@@ -1,0 +1,309 @@
+"""Market, broker and time in one piece: the synchronous heart of the exchange.
+
+Nothing here waits, reads a clock or rolls dice of its own: whoever holds the world moves its time.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.exchange.bars import Bar, BarBook
+from scalpdesk.exchange.source import MarketSource
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.books import Books
+from scalpdesk.simulation.broker.broker import Broker
+from scalpdesk.simulation.broker.orders import OrderUpdate
+from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.simulation.fills import fill_model
+
+
+@dataclass(frozen=True, slots=True)
+class WorldOptions:
+    """How the exchange behaves.
+
+    Parameters
+    ----------
+    seed
+        Of ids and faults.
+    latency_ms
+        From a request to its effect.
+    fill_model, share_fill_model
+        For options, and for all else.
+    fees
+        Whether regulatory fees are charged.
+    cutoff, liquidation
+        Whether the rules for expiring contracts apply.
+    """
+
+    seed: int = 0
+    latency_ms: float = 0.0
+    fill_model: str = "cross"
+    share_fill_model: str = "cross"
+    fees: bool = False
+    cutoff: bool = True
+    liquidation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """Trading in an instrument is halted or goes on."""
+
+    instrument_id: InstrumentId
+    ts_ns: int
+    is_halted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBar:
+    """A minute is over."""
+
+    instrument_id: InstrumentId
+    ts_ns: int
+    bar: Bar
+
+
+Published = QuoteEvent | TradeEvent | ClosedBar | StatusChange
+Watcher = Callable[[Published], None]
+UpdateWatcher = Callable[[OrderUpdate], None]
+
+
+class World:
+    """One market with one broker.
+
+    Parameters
+    ----------
+    source
+        The market.
+    options
+        How the exchange behaves.
+    faults
+        What goes wrong.
+    """
+
+    def __init__(
+        self, source: MarketSource, options: WorldOptions | None = None, faults: FaultPlan | None = None
+    ) -> None:
+        chosen = options or WorldOptions()
+        self.source = source
+        self.options = chosen
+        self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
+        self.books = Books(
+            source.instruments,
+            fill_model(chosen.fill_model),
+            fill_model(chosen.share_fill_model),
+            fees=ALPACA_FEES if chosen.fees else NO_FEES,
+            seed=chosen.seed,
+            faults=self.faults,
+        )
+        self.books.now_ns = source.start_ns
+        self.books.settlement_of = source.settlement
+        self.broker = Broker(
+            self.books,
+            source.hours,
+            latency_ns=int(chosen.latency_ms * 1e6),
+            cutoff=chosen.cutoff,
+            liquidation=chosen.liquidation,
+        )
+        self.bars = BarBook()
+        self.last_trades: dict[InstrumentId, TradeEvent] = {}
+        self.closes: dict[InstrumentId, Decimal] = {}
+        """Mark at the last close, by instrument."""
+        self._market_watchers: list[Watcher] = []
+        self._update_watchers: list[UpdateWatcher] = []
+        self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
+        self._is_open = source.hours.session_at(source.start_ns) is not None
+        self._has_bars: set[InstrumentId] = set()
+        self._has_trades: set[InstrumentId] = set()
+        self._paid: set[tuple[str, date]] = set()
+
+    # watching ---------------------------------------------------------------------------------------
+
+    def on_market(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` of every quote, trade, closed bar and halt."""
+        self._market_watchers.append(watcher)
+
+    def on_update(self, watcher: UpdateWatcher) -> None:
+        """Tell ``watcher`` of everything that happens to orders."""
+        self._update_watchers.append(watcher)
+
+    def _publish(self, event: Published) -> None:
+        for watcher in self._market_watchers:
+            watcher(event)
+
+    def flush(self) -> None:
+        """Tell the watchers what the broker has to say."""
+        while self.books.updates:
+            waiting, self.books.updates = self.books.updates, []
+            for update in waiting:
+                for watcher in self._update_watchers:
+                    watcher(update)
+
+    # time -------------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """UTC nanoseconds of this world."""
+        return self.books.now_ns
+
+    @property
+    def next_ns(self) -> int:
+        """When something happens next by itself, UTC nanoseconds."""
+        return min(self.source.next_ns(), self.books.due_ns, self._boundary_ns)
+
+    def settle(self) -> None:
+        """Let what is due now happen, and tell it."""
+        self.books.run_timers(self.books.now_ns)
+        self.flush()
+
+    def advance_to(self, target_ns: int) -> None:
+        """Let time pass until ``target_ns``; time never runs backwards."""
+        source, books = self.source, self.books
+        while True:
+            market_ns = source.next_ns()
+            due_ns = min(market_ns, books.due_ns, self._boundary_ns)
+            if due_ns > target_ns:
+                break
+            books.now_ns = max(books.now_ns, due_ns)
+            if market_ns == due_ns and self._boundary_ns != due_ns:
+                self._play()
+            elif self._boundary_ns == due_ns:
+                self._cross_boundary(market_ns == due_ns)
+            books.run_timers(due_ns)
+            if books.updates:
+                self.flush()
+        books.now_ns = max(books.now_ns, target_ns)
+
+    def step(self) -> bool:
+        """Go to the next instant at which something happens; return whether there is one."""
+        due_ns = self.next_ns
+        if due_ns >= 2**63 - 1:
+            return False
+        self.advance_to(due_ns)
+        return True
+
+    def _play(self) -> None:
+        for event in self.source.take_next():
+            if isinstance(event, QuoteEvent):
+                self._take_quote(event)
+            elif isinstance(event, TradeEvent):
+                self._has_trades.add(event.instrument_id)
+                self.last_trades[event.instrument_id] = event
+                self._print(event.instrument_id, event.ts_recv_ns, event.price, event.size)
+                self._publish(event)
+            else:
+                self._take_bar(event)
+
+    def _take_quote(self, quote: QuoteEvent) -> None:
+        self.broker.on_quote(quote)
+        number = quote.instrument_id
+        if number not in self._has_trades and number not in self._has_bars:
+            mid = quote.mid
+            if math.isfinite(mid) and quote.bid > 0:
+                price = round(mid, 4)
+                self.last_trades[number] = TradeEvent(number, quote.ts_event_ns, quote.ts_recv_ns, price, 1.0)
+                self._print(number, quote.ts_recv_ns, price, 0.0)
+        self._publish(quote)
+
+    def _print(self, number: InstrumentId, ts_ns: int, price: float, size: float) -> None:
+        closed = self.bars.add_print(number, ts_ns, price, size)
+        if closed is not None:
+            self._publish(ClosedBar(number, ts_ns, closed))
+
+    def _take_bar(self, event: BarEvent) -> None:
+        number = event.instrument_id
+        self._has_bars.add(number)
+        typical = (event.high + event.low + event.close) / 3.0
+        bar = Bar(
+            event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND,
+            event.bar_seconds,
+            event.open,
+            event.high,
+            event.low,
+            event.close,
+            event.volume,
+            max(int(event.volume // 100), 1),
+            typical,
+        )
+        self.bars.add_bar(number, bar)
+        trade = TradeEvent(number, event.ts_event_ns, event.ts_recv_ns, event.close, event.volume)
+        self.last_trades[number] = trade
+        self._publish(trade)
+        self._publish(ClosedBar(number, event.ts_recv_ns, bar))
+
+    def _cross_boundary(self, market_too: bool) -> None:
+        """Open or close a session; quotes of the closing instant come before it."""
+        now_ns = self._boundary_ns
+        hours = self.source.hours
+        opens = hours.session_at(now_ns) is not None
+        if market_too and not opens:
+            self._play()
+        if self._is_open:
+            self.closes = {number: self.books.mark(number) for number in self.books.quotes}
+            self.broker.close_session()
+        self._is_open = opens
+        self._boundary_ns = hours.next_boundary_ns(now_ns)
+        if opens:
+            self._pay_dividends(now_ns)
+            self.broker.open_session()
+
+    def _pay_dividends(self, now_ns: int) -> None:
+        session = self.source.hours.session_at(now_ns)
+        for dividend in self.source.dividends:
+            key = (dividend.symbol, dividend.ex_date)
+            if session is None or dividend.ex_date != session.day or key in self._paid:
+                continue
+            self._paid.add(key)
+            if dividend.symbol in self.books.instruments:
+                number = self.books.instruments.id_of(dividend.symbol)
+                self.broker.last_hours.pay_dividend(number, dividend.amount)
+
+    # the market by hand -----------------------------------------------------------------------------
+
+    def quote(self, number: InstrumentId) -> QuoteEvent | None:
+        """Return the present quote of an instrument, and follow it from now on."""
+        fresh = self.source.watch(number)
+        if fresh is not None and number not in self.books.quotes:
+            self._take_quote(fresh)
+        return self.books.quotes.get(number)
+
+    def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:
+        """Stop trading in an instrument, for ``seconds`` or until it is resumed."""
+        self.books.halted.add(number)
+        self._publish(StatusChange(number, self.now_ns, is_halted=True))
+        if seconds is not None:
+            self.books.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
+
+    def resume(self, number: InstrumentId) -> None:
+        """Let trading in an instrument go on."""
+        if number not in self.books.halted:
+            return
+        self.books.halted.discard(number)
+        self._publish(StatusChange(number, self.now_ns, is_halted=False))
+        for order in tuple(self.books.working.get(number, ())):
+            self.broker.matcher.match(order)
+
+    def strike_market_fault(self, fault: Fault) -> None:
+        """Carry out a fault of the market or the account: halt, liquidation, assignment."""
+        for number, instrument in enumerate(self.books.instruments):
+            if fault.match and fault.match not in instrument.symbol:
+                continue
+            if fault.name == "halt" and not isinstance(instrument, OptionContract):
+                self.halt(InstrumentId(number), seconds=fault.seconds)
+            for account in self.books.accounts.values():
+                held = account.quantity(InstrumentId(number))
+                if fault.name == "auto_liquidation" and held:
+                    self.broker.last_hours.force_close(account, InstrumentId(number))
+                if fault.name == "assignment" and held < 0:
+                    self.broker.last_hours.assign(account.name, InstrumentId(number), Decimal(10**9))
+        self.settle()
+
+    def add_account(self, account: BrokerAccount) -> BrokerAccount:
+        """Open an account at the broker."""
+        account.created_ns = account.created_ns or self.now_ns
+        return self.broker.add_account(account)

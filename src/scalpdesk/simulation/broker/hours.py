@@ -1,0 +1,120 @@
+"""When a broker's market is open: the sessions of a tape, or always."""
+
+from collections.abc import Sequence
+from datetime import date, time, timedelta
+from typing import Protocol
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.sessions import (
+    Session,
+    new_york_ns,
+    next_session,
+    sessions_between,
+    to_new_york,
+)
+
+NEVER_NS = 2**63 - 1
+
+
+class Hours(Protocol):
+    """Says which session an instant belongs to."""
+
+    always_open: bool
+
+    def session_at(self, now_ns: int) -> Session | None:
+        """Return the session that is open at ``now_ns`` (UTC nanoseconds), or None."""
+        ...
+
+    def next_open_ns(self, now_ns: int) -> int:
+        """Return the first opening after ``now_ns``, UTC nanoseconds."""
+        ...
+
+    def next_close_ns(self, now_ns: int) -> int:
+        """Return the first close after ``now_ns``, UTC nanoseconds."""
+        ...
+
+    def next_boundary_ns(self, now_ns: int) -> int:
+        """Return the first instant after ``now_ns`` at which a session begins or ends."""
+        ...
+
+    def calendar(self, start: date, end: date) -> Sequence[Session]:
+        """Return the sessions from ``start`` to ``end``, both included."""
+        ...
+
+
+class TapeHours:
+    """Open in the sessions of a tape; between and after them the exchange calendar speaks.
+
+    Parameters
+    ----------
+    sessions
+        Sessions with quotes, in order.
+    """
+
+    always_open = False
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        if not sessions:
+            raise ArgumentError("a market needs at least one session", where="sessions")
+        self._sessions = tuple(sessions)
+
+    def session_at(self, now_ns: int) -> Session | None:
+        """Return the session that is open at ``now_ns``, or None."""
+        for session in self._sessions:
+            if session.open_ns <= now_ns < session.close_ns:
+                return session
+        return None
+
+    def next_open_ns(self, now_ns: int) -> int:
+        """Return the next opening: of the tape, or of the calendar when the tape is over."""
+        for session in self._sessions:
+            if session.open_ns > now_ns:
+                return session.open_ns
+        return next_session(to_new_york(now_ns).date()).open_ns
+
+    def next_close_ns(self, now_ns: int) -> int:
+        """Return the next close."""
+        for session in self._sessions:
+            if session.close_ns > now_ns:
+                return session.close_ns
+        return next_session(to_new_york(now_ns).date()).close_ns
+
+    def next_boundary_ns(self, now_ns: int) -> int:
+        """Return the next opening or close of the tape; never after its last session."""
+        edges = (edge for one in self._sessions for edge in (one.open_ns, one.close_ns))
+        return next((edge for edge in edges if edge > now_ns), NEVER_NS)
+
+    def calendar(self, start: date, end: date) -> Sequence[Session]:
+        """Return the sessions of the exchange calendar."""
+        return sessions_between(start, end)
+
+
+class AlwaysOpen:
+    """Every day of New York is one session, from midnight to midnight."""
+
+    always_open = True
+
+    @staticmethod
+    def _day(day: date) -> Session:
+        midnight = time(0)
+        return Session(day, new_york_ns(day, midnight), new_york_ns(day + timedelta(days=1), midnight))
+
+    def session_at(self, now_ns: int) -> Session:
+        """Return the day of ``now_ns``."""
+        return self._day(to_new_york(now_ns).date())
+
+    def next_open_ns(self, now_ns: int) -> int:
+        """Return the next midnight: one session follows the other without a gap."""
+        return self.session_at(now_ns).close_ns
+
+    def next_close_ns(self, now_ns: int) -> int:
+        """Return the next midnight."""
+        return self.session_at(now_ns).close_ns
+
+    def next_boundary_ns(self, now_ns: int) -> int:
+        """Return the next midnight."""
+        return self.session_at(now_ns).close_ns
+
+    def calendar(self, start: date, end: date) -> Sequence[Session]:
+        """Return every day."""
+        return [self._day(start + timedelta(days=n)) for n in range((end - start).days + 1)]
