@@ -1,15 +1,18 @@
-"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test."""
+"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test.
+
+Only that package is added, not the folder of tests: ``tests/datasets`` or ``tests/records`` must
+never be found by the name of an installed package.
+"""
 
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from hypothesis import settings
+_FAKES = Path(__file__).resolve().parent / "fakes"
 
-# a busy machine is not a failed law: how long an example takes is nobody's business here
-settings.register_profile("desk", deadline=None)
-settings.load_profile("desk")
-
-_HERE = str(Path(__file__).resolve().parent)
-if _HERE not in sys.path:
-    # after the installed packages: a folder of tests must never hide a real package of its name
-    sys.path.append(_HERE)
+if "fakes" not in sys.modules:
+    _spec = spec_from_file_location("fakes", _FAKES / "__init__.py", submodule_search_locations=[str(_FAKES)])
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules["fakes"] = module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["fakes"])
