@@ -7,7 +7,7 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import ForecastEvent, OpenInterestEvent, PositionChanged
+from scalpdesk.core.events import ForecastEvent, OpenInterestEvent, OrderAbsent, OrderDoubted, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.sessions import next_session
@@ -348,6 +348,27 @@ def test_the_forecast_volatility_can_be_hedged_at(scalper):
     desk = hold(scalper(hedge={"delta_vol": "forecast"}, entry={"gate": "off", "forecast_vol": 0.10}))
     facts = decisions(desk.wait(1).market(507.0))[0].facts
     assert (facts["hedge_vol"], facts["hedge_vol_source"]) == (0.10, "forecast")
+
+
+def test_a_doubted_hedge_is_counted_until_the_venue_speaks(scalper):
+    desk = hold(scalper())
+    (sell,) = orders(desk.wait(1).market(506.0))
+    desk.handle(OrderDoubted(sell.client_order_id, desk.now_ns, desk.now_ns, "time-out"))
+    for _ in range(3):
+        outputs = desk.wait(10).market(507.0)
+        assert (orders(outputs), cancels(outputs)) == ([], [])
+    (again,) = orders(desk.handle(OrderAbsent(sell.client_order_id, desk.now_ns, desk.now_ns)))
+    assert int(again.quantity) == round(option_delta(desk) + desk.positions.get(0, 0))
+
+
+def test_without_a_quote_of_a_leg_nothing_is_hedged(scalper):
+    desk = scalper(mode="resume", is_open=False)
+    held(desk, {CALL: (1, "15"), PUT: (1, "14"), 0: (60, "500")})
+    assert desk.quote(0, 499.99, 500.01) == ()
+    desk.quote(CALL, 14.0, 14.1)
+    assert desk.wait(6).quote(0, 500.99, 501.01) == ()
+    (hedge,) = orders(desk.wait(6).market(500.0))
+    assert hedge.side is Side.SELL
 
 
 # leaving -------------------------------------------------------------------------------------------
