@@ -14,7 +14,7 @@ from msgspec.msgpack import Ext
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.venues.alpaca.fields import UNREADABLE, Malformed, Refusal, ns_of, text
+from scalpdesk.venues.alpaca.fields import LONGEST_SHOWN, UNREADABLE, Malformed, Refusal, ns_of, text
 
 MINUTE_SECONDS = 60
 NAN = float("nan")
@@ -172,7 +172,7 @@ class MarketReader:
         try:
             parts = self._parts(raw)
         except UNREADABLE as error:
-            return (Refusal("malformed_frame", f"{error} in {raw[:60]!r}"),)
+            return (_refusal("malformed_frame", f"{error} in {raw[:60]!r}"),)
         found: list[_Message | Refusal] = []
         for part in parts:
             try:
@@ -187,11 +187,11 @@ class MarketReader:
         try:
             kind = self._kind(part).T
         except UNREADABLE:
-            return Refusal("malformed_message", f"{error} in {part[:60]!r}")
+            return _refusal("malformed_message", f"{error} in {part[:60]!r}")
         if kind in IGNORED_KINDS:
             return None
         name = "malformed_message" if kind in ("q", "t", "b", "s") else "unknown_message"
-        return Refusal(name, f"{kind[:20]!r}: {error}"[:160])
+        return _refusal(name, f"{kind[:20]!r}: {error}")
 
     def _item(self, message: _Message, stamp: Stamp) -> MarketItem:
         if type(message) is _Quote:
@@ -246,6 +246,10 @@ class MarketReader:
         return BarEvent(
             number, end_ns, received_ns, MINUTE_SECONDS, message.o, high, low, message.c, message.v
         )
+
+
+def _refusal(name: str, detail: str) -> Refusal:
+    return Refusal(name, detail[:LONGEST_SHOWN])
 
 
 def side(price: float, size: float) -> tuple[float, float]:

@@ -1,0 +1,194 @@
+import json
+from datetime import date
+from decimal import Decimal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fakes import alpaca_wire as samples
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import Side
+from scalpdesk.venues.alpaca import wire_account
+from scalpdesk.venues.alpaca.fields import Malformed
+
+NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
+
+ACCOUNT = {
+    "id": "904837e3-3b76-47ec-b432-046db621571b",
+    "account_number": "PA1",
+    "status": "ACTIVE",
+    "currency": "USD",
+    "cash": "100000.5",
+    "equity": "100100.25",
+    "buying_power": "400000",
+    "options_buying_power": "100000",
+    "options_approved_level": 3,
+    "options_trading_level": 2,
+    "trading_blocked": False,
+    "account_blocked": False,
+    "trade_suspended_by_user": False,
+    "shorting_enabled": True,
+}
+CONTRACT = {
+    "id": "6e58f870-fe73-4583-81e4-b9a37892c36f",
+    "symbol": samples.OPTION,
+    "status": "active",
+    "tradable": True,
+    "expiration_date": "2026-12-18",
+    "root_symbol": "NVDA",
+    "underlying_symbol": "NVDA",
+    "type": "call",
+    "style": "american",
+    "strike_price": "185",
+    "multiplier": "100",
+    "size": "100",
+    "open_interest": "1234",
+}
+FILL = {
+    "activity_type": "FILL",
+    "id": "20261120143000123::e1",
+    "order_id": samples.ORDER_ID,
+    "symbol": samples.STOCK,
+    "side": "sell_short",
+    "qty": "4",
+    "cum_qty": "9",
+    "leaves_qty": "1",
+    "price": "185.14",
+    "transaction_time": samples.AT_TEXT,
+    "type": "partial_fill",
+}
+
+
+def as_json(body):
+    return json.dumps(body).encode()
+
+
+def test_the_account():
+    facts = wire_account.read_account(as_json(ACCOUNT))
+    assert (facts.cash, facts.options_level, facts.may_trade, facts.may_short) == (
+        Decimal("100000.5"),
+        2,
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "ACCOUNT_CLOSED"},
+        {"trading_blocked": True},
+        {"account_blocked": True},
+        {"trade_suspended_by_user": True},
+    ],
+)
+def test_a_blocked_account_may_not_trade(change):
+    assert not wire_account.read_account(as_json({**ACCOUNT, **change})).may_trade
+
+
+@pytest.mark.parametrize("change", [{"cash": "NaN"}, {"cash": None}, {"id": ""}, {"status": 5}])
+def test_an_account_that_cannot_be_believed_is_refused(change):
+    with pytest.raises(Malformed):
+        wire_account.read_account(as_json({**ACCOUNT, **change}))
+
+
+def test_an_account_without_levels_has_none():
+    bare = {key: ACCOUNT[key] for key in ("id", "status", "cash")}
+    assert wire_account.read_account(as_json(bare)).options_level == 0
+
+
+def test_the_clock_in_eastern_time():
+    clock = wire_account.read_clock(
+        as_json(
+            {
+                "timestamp": "2026-11-20T09:30:00.123456789-05:00",
+                "is_open": True,
+                "next_open": "2026-11-23T09:30:00-05:00",
+                "next_close": "2026-11-20T16:00:00-05:00",
+            }
+        )
+    )
+    assert clock.now_ns == samples.AT_NS
+    assert clock.next_close_ns - clock.now_ns == 23_400_000_000_000 - 123_456_789
+
+
+def test_positions_are_signed_and_a_strange_symbol_stays_visible():
+    lines = [
+        {"symbol": samples.STOCK, "qty": "-12", "side": "short", "avg_entry_price": "185.1"},
+        {"symbol": samples.OPTION, "qty": "2", "side": "short", "avg_entry_price": "7.3"},
+        {"symbol": "GME", "qty": "1", "side": "long", "avg_entry_price": "20"},
+    ]
+    held = wire_account.read_positions(as_json(lines), NUMBERS.get)
+    assert [(one.instrument_id, one.quantity) for one in held] == [
+        (0, Decimal(-12)),
+        (1, Decimal(-2)),
+        (None, Decimal(1)),
+    ]
+
+
+def test_one_bad_line_spoils_the_positions():
+    lines = [{"symbol": samples.STOCK, "qty": "1", "avg_entry_price": "1"}, {"symbol": samples.STOCK}]
+    with pytest.raises(Malformed, match="malformed_position"):
+        wire_account.read_positions(as_json(lines), NUMBERS.get)
+
+
+def test_a_page_of_contracts():
+    strange = {**CONTRACT, "strike_price": "190"}
+    dateless = {**CONTRACT, "expiration_date": "soon"}
+    unknown = {**CONTRACT, "open_interest": None, "tradable": False}
+    page = {"option_contracts": [CONTRACT, strange, dateless, unknown], "next_page_token": "abc"}
+    found, token, refusals = wire_account.read_contracts(as_json(page))
+    assert token == "abc"
+    assert [(one.contract.symbol, one.open_interest_contracts, one.is_tradable) for one in found] == [
+        (samples.OPTION, 1234, True),
+        (samples.OPTION, None, False),
+    ]
+    assert found[0].contract.multiplier == 100
+    assert [one.name for one in refusals] == ["contradictory_contract", "bad_expiration_date"]
+
+
+def test_an_empty_token_ends_the_pages():
+    page = {"option_contracts": [], "next_page_token": ""}
+    assert wire_account.read_contracts(as_json(page)) == ([], None, [])
+
+
+def test_the_question_for_contracts():
+    first, last = date(2026, 12, 1), date(2026, 12, 31)
+    request = wire_account.contracts_request("NVDA", first, last, "t/k")
+    asked = parse_qs(urlsplit(request.path).query)
+    assert asked["expiration_date_gte"] == ["2026-12-01"]
+    assert asked["expiration_date_lte"] == ["2026-12-31"]
+    assert asked["page_token"] == ["t/k"]
+    assert asked["underlying_symbols"] == ["NVDA"]
+
+
+def test_latest_quotes():
+    body = {
+        "quotes": {
+            samples.STOCK: {"t": samples.AT_TEXT, "ap": 185.14, "as": 2, "bp": 185.1, "bs": 3, "z": "C"},
+            "AMD": {"t": samples.AT_TEXT, "ap": 1, "bp": 1},
+            samples.OPTION: {"t": None},
+        }
+    }
+    quotes, refusals = wire_account.read_latest_quotes(
+        as_json(body), NUMBERS.get, lambda _: samples.AT_NS + 5
+    )
+    assert quotes == [QuoteEvent(0, samples.AT_NS, samples.AT_NS + 5, 185.1, 185.14, 3.0, 2.0)]
+    assert [one.name for one in refusals] == ["unknown_symbol", "malformed_quote"]
+
+
+def test_executions():
+    (fill,) = wire_account.read_fills(as_json([FILL]))
+    assert (fill.side, fill.quantity, fill.cumulative, fill.price) == (
+        Side.SELL,
+        Decimal(4),
+        Decimal(9),
+        Decimal("185.14"),
+    )
+    assert fill.ts_event_ns == samples.AT_NS
+
+
+@pytest.mark.parametrize("change", [{"qty": "0"}, {"side": "?"}, {"price": "x"}, {"order_id": ""}])
+def test_an_execution_that_cannot_be_believed_spoils_the_page(change):
+    with pytest.raises(Malformed):
+        wire_account.read_fills(as_json([FILL, {**FILL, **change}]))

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.venues.alpaca.wire_answers import RateLimit, Verdict, judge, rate_limit
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "verdict"),
+    [
+        (200, None, "", Verdict.DONE),
+        (204, None, "", Verdict.DONE),
+        (207, None, "", Verdict.DONE),
+        (401, 40110000, "request is not authorized", Verdict.UNAUTHORIZED),
+        (403, None, "forbidden.", Verdict.UNAUTHORIZED),
+        (403, 40310000, "insufficient buying power", Verdict.REFUSED),
+        (403, 40310000, "insufficient qty available for order (requested: 5, available: 2)", Verdict.REFUSED),
+        (403, 40310000, "potential wash trade detected. use complex orders", Verdict.REFUSED),
+        (403, 40310000, "account not eligible to trade uncovered option contracts", Verdict.REFUSED),
+        (404, 40410000, "order not found for x", Verdict.NOT_FOUND),
+        (422, 40010001, "client_order_id must be unique", Verdict.DUPLICATE),
+        (422, 40010001, "qty must be > 0", Verdict.REFUSED),
+        (422, 42210000, 'order is already in "filled" state', Verdict.TOO_LATE),
+        (422, 42210000, "unable to replace order, order isn't sent to exchange yet", Verdict.TOO_LATE),
+        (422, 42210000, "invalid limit_price 1.001. sub-penny increment", Verdict.REFUSED),
+        (429, 42910000, "too many requests.", Verdict.LIMITED),
+        (500, 50010000, "internal server error occurred", Verdict.DOUBT),
+        (502, None, "bad gateway", Verdict.DOUBT),
+        (503, None, "", Verdict.DOUBT),
+        (504, None, "", Verdict.DOUBT),
+        (408, None, "", Verdict.DOUBT),
+        (302, None, "", Verdict.DOUBT),
+        (409, None, "", Verdict.DOUBT),
+    ],
+)
+def test_an_answer_proves_what_its_status_and_text_say_together(status, code, message, verdict):
+    answer = judge(status, json.dumps({"code": code, "message": message}).encode())
+    assert answer.verdict is verdict
+
+
+def test_the_reason_is_the_venues_own_words():
+    answer = judge(403, b'{"code":40310000,"message":"insufficient buying power","cost_basis":"9"}')
+    assert answer.reason == "HTTP 403 40310000 insufficient buying power"
+
+
+@given(st.integers(300, 599), st.binary(max_size=200))
+def test_no_body_whatever_makes_a_failure_a_success_or_a_crash(status, body):
+    answer = judge(status, body)
+    assert answer.verdict is not Verdict.DONE
+    assert answer.reason.isprintable()
+
+
+@given(st.integers(500, 599), st.text(max_size=60))
+def test_a_server_error_is_never_a_final_refusal(status, message):
+    body = json.dumps({"code": 40310000, "message": message}).encode()
+    assert judge(status, body).verdict is Verdict.DOUBT
+
+
+def test_the_stated_rate_limit():
+    stated = {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "17", "X-RateLimit-Reset": "1795185060"}
+    assert rate_limit(stated) == RateLimit(200, 17, 1_795_185_060)
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "reset"),
+    [
+        ("0", "0", "1"),
+        ("200", "201", "1"),
+        ("200", "-1", "1"),
+        ("x", "1", "1"),
+        ("200", "1", "1e9"),
+        ("200", "1", "-5"),
+    ],
+)
+def test_a_rate_limit_that_makes_no_sense_is_none(limit, remaining, reset):
+    headers = {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset}
+    assert rate_limit(headers) is None
+    assert rate_limit({}) is None

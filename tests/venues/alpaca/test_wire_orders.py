@@ -1,0 +1,104 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes import alpaca_wire as samples
+from scalpdesk.core.intents import Side
+from scalpdesk.venues.alpaca.fields import Malformed, Refusal
+from scalpdesk.venues.alpaca.wire_orders import (
+    Authorized,
+    Listening,
+    TradeUpdate,
+    read_order,
+    read_orders,
+    read_update,
+)
+
+
+def test_a_fill_update():
+    said = read_update(samples.as_json(samples.fill_update("4", "4", "185.14")))
+    assert isinstance(said, TradeUpdate)
+    assert (said.event, said.quantity, said.price) == ("partial_fill", Decimal(4), Decimal("185.14"))
+    assert said.execution_id == "e-4"
+    assert said.ts_event_ns == samples.AT_NS
+    assert said.order.filled == Decimal(4)
+    assert said.order.side is Side.BUY
+    assert said.order.is_open
+
+
+def test_both_codecs_say_the_same():
+    message = samples.fill_update()
+    in_json = read_update(samples.as_json(message))
+    assert in_json == read_update(samples.as_msgpack(message), is_msgpack=True)
+
+
+def test_numbers_for_amounts_are_as_good_as_texts():
+    body = samples.order(qty=10, filled_qty=2.5, filled_avg_price=185.14)
+    order = read_order(samples.as_json(body))
+    assert (order.quantity, order.filled, order.average_price) == (
+        Decimal(10),
+        Decimal("2.5"),
+        Decimal("185.14"),
+    )
+
+
+def test_authorization_and_listening():
+    yes = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
+    no = {"stream": "authorization", "data": {"status": "unauthorized", "action": "authenticate"}}
+    listening = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
+    assert read_update(samples.as_json(yes)) == Authorized(is_authorized=True)
+    assert read_update(samples.as_json(no)) == Authorized(is_authorized=False)
+    assert read_update(samples.as_json(listening)) == Listening(("trade_updates",))
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (samples.update(order_body=samples.order(status="dreaming")), "unknown_status"),
+        (samples.update(order_body=samples.order(side="up")), "bad_side"),
+        (samples.update(order_body=samples.order(qty="-3")), "bad_order_qty"),
+        (samples.update(order_body=samples.order(qty="NaN")), "bad_order_qty"),
+        (samples.update(order_body=samples.order(qty="sNaN")), "bad_order_qty"),
+        (samples.update(order_body=samples.order(qty="1e400")), "bad_order_qty"),
+        (samples.update(order_body=samples.order(qty="1e-400")), "bad_order_qty"),
+        (samples.update(order_body=samples.order(qty="1", filled_qty="2")), "overfilled"),
+        (samples.update(order_body=samples.order(filled_qty="2")), "no_filled_avg_price"),
+        (samples.update(order_body=samples.order(limit_price="Infinity")), "bad_limit_price"),
+        (samples.update(order_body=samples.order(id="")), "bad_order_id"),
+        (samples.update(order_body=samples.order(client_order_id="x" * 129)), "bad_client_order_id"),
+        (samples.update(order_body=samples.order(submitted_at="soon")), "bad_timestamp"),
+        (samples.update(order_body=samples.order(legs=[samples.order()] * 5)), "bad_legs"),
+        (samples.fill_update(qty="0"), "bad_qty"),
+        (samples.fill_update(qty=None), "no_qty"),
+        (samples.fill_update(price="-1"), "bad_price"),
+        (samples.fill_update(execution_id=None), "bad_execution_id"),
+        ({"stream": "gossip", "data": {}}, "unknown_stream"),
+        ({"stream": "trade_updates", "data": 5}, "malformed_update"),
+        ({"stream": "trade_updates"}, "malformed_frame"),
+    ],
+)
+def test_what_cannot_be_believed_is_refused_by_name(message, name):
+    said = read_update(samples.as_json(message))
+    assert isinstance(said, Refusal)
+    assert said.name == name
+
+
+def test_a_list_keeps_what_can_be_read():
+    orders, refusals = read_orders(samples.as_json([samples.order(), samples.order(status="?")]))
+    assert [one.venue_order_id for one in orders] == [samples.ORDER_ID]
+    assert [one.name for one in refusals] == ["unknown_status"]
+
+
+def test_a_parent_of_legs_has_no_symbol_and_may_have_a_negative_price():
+    legs = [samples.order(id="leg-1", symbol=samples.OPTION), samples.order(id="leg-2", symbol=samples.PUT)]
+    body = samples.order(order_class="mleg", symbol="", side="", filled_avg_price="-1.25", legs=legs)
+    order = read_order(samples.as_json(body))
+    assert order.symbol == ""
+    assert order.side is None
+    assert order.average_price == Decimal("-1.25")
+    assert [leg.symbol for leg in order.legs] == [samples.OPTION, samples.PUT]
+
+
+def test_an_order_that_is_not_one_is_malformed():
+    with pytest.raises(Malformed, match="malformed_order"):
+        read_order(b"[]")
