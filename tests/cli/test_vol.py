@@ -76,6 +76,30 @@ def test_implied_premium_and_regime_belong_together(document):
     assert document["implied_history"]["observations"] == 252
 
 
+def test_what_the_session_itself_realised_stands_apart(document):
+    """The path was drawn to the day's Garman-Klass estimate: 0.5·ln(h/l)² − 0.386·ln(c/o)², 39.6 % a year."""
+    came = document["session_itself"]
+    for name in ("five_minutes", "bipower", "kernel"):
+        assert came[name] == pytest.approx(0.396, rel=0.2)
+
+
+def test_without_daily_bars_the_report_says_what_is_missing(capsys, monkeypatch):
+    from scalpdesk.cli import vol
+    from scalpdesk.cli.vol_history import NO_HISTORY
+
+    monkeypatch.setattr(vol, "_history", lambda *_: NO_HISTORY)
+    assert main(REPORT) == 0
+    shown = capsys.readouterr().out
+    assert "give --history NAME or FILE.csv" in shown
+    assert "implied at the money, 30 days" in shown
+    assert "the session itself, known only afterwards" in shown
+    assert "garman" not in shown
+    assert main([*REPORT, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["variance_premium"] is made["regime"] is None
+    assert {one["vol"] for one in (*made["realised"], *made["forecasts"])} == {None}
+
+
 def test_the_text_names_what_a_trader_looks_for(capsys):
     assert main([*REPORT, "--horizon", "1", "--window", "10"]) == 0
     shown = capsys.readouterr().out

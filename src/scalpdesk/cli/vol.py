@@ -167,6 +167,7 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
         "implied_history": _implied_history(tape),
         "variance_premium": premium,
         "regime": None if expected is None else str(regime_of(expected)),
+        "session_itself": session_itself(tape),
         "notes": [*history.notes, *tape.notes],
     }
 
@@ -253,6 +254,39 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
         "clock": CALENDAR.name,
         "vol_by_session_clock": convert_vol(vol, CALENDAR, US_SESSIONS, now_ns, end_ns),
     }
+
+
+def session_itself(tape: "MarketTape") -> dict[str, Any]:
+    """Return what the session realised from open to close, from its mids: known only after it.
+
+    ``five_minutes`` is the sum of squared 5-minute returns, ``bipower`` leaves jumps out, ``kernel`` reads
+    1-minute returns through the Parzen kernel. Fractions a year of 252 sessions, nights left out.
+    """
+    import numpy as np
+
+    from scalpdesk.volatility.realized import realized_vol
+    from scalpdesk.volatility.variance_time import NS_PER_SECOND
+
+    session = tape.sessions[0]
+    mine = tape.quotes.instrument_id == tape.instruments.id_of(tape.underlying)
+    bids, asks, at = tape.quotes.bid[mine], tape.quotes.ask[mine], tape.quotes.ts_ns[mine]
+    good = (bids > 0.0) & (asks >= bids) & (at >= session.open_ns) & (at <= session.close_ns)
+    mids, at = 0.5 * (bids + asks)[good], at[good]
+    found: dict[str, Any] = {"five_minutes": None, "bipower": None, "kernel": None}
+    if not len(mids):
+        return found | {"reason": f"{tape.underlying} was not quoted in the session"}
+    for minutes, names in ((5, ("five_minutes", "bipower")), (1, ("kernel",))):
+        step = minutes * 60 * NS_PER_SECOND
+        ends = np.arange(session.open_ns, session.close_ns + 1, step)
+        # before the first quote of the session its mid stands in: a return of zero
+        closes = mids[np.maximum(np.searchsorted(at, ends, side="right") - 1, 0)]
+        per_year = 252.0 * (len(ends) - 1)
+        for name in names:
+            estimator = {"five_minutes": "close_to_close", "kernel": "realized_kernel"}.get(name, name)
+            zero_mean = estimator == "close_to_close"
+            got = realized_vol(closes, estimator, None, per_year, zero_mean=zero_mean)
+            found[name] = _or_none(got.vol)
+    return found | {"reason": None}
 
 
 def _vol_at_the_money(document: dict[str, Any]) -> float | None:

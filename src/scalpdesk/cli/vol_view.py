@@ -14,16 +14,17 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
     yield f"{document['symbol']} before {document['session']} ({document['data']['name']}, {kind})"
     if history["days"]:
         yield f"daily history: {history['source']}, {history['days']} days to {history['last']}"
+        yield ""
+        yield f"realised, last {document['window']} days, % a year"
+        yield _realised(document)
+        yield ""
+        yield f"forecast, next {document['horizon_days']} trading days, % a year"
+        yield _forecasts(document)
     else:
-        yield "daily history: none; give daily bars with --history NAME or FILE.csv"
-    yield ""
-    yield f"realised, last {document['window']} days, % a year"
-    yield _realised(document)
-    yield ""
-    yield f"forecast, next {document['horizon_days']} trading days, % a year"
-    yield _forecasts(document)
+        yield "daily history: none, so nothing realised and no forecast; give --history NAME or FILE.csv"
     yield ""
     yield from _implied(document)
+    yield _session(document)
     for record in document["track_record"]:
         yield _record_line(record)
     for line in _reasons(document):
@@ -63,7 +64,7 @@ def _implied(document: dict[str, Any]) -> Iterator[str]:
         yield f"implied: none, {implied['reason']}"
     else:
         yield (
-            f"implied at the money, {implied['days']:.0f} days: {_percent(implied['vol'])} % by the calendar "
+            f"implied at the money, {_days(implied['days'])}: {_percent(implied['vol'])} % by the calendar "
             f"(365), {_percent(implied['vol_by_session_clock'])} % by session variance time"
         )
     if past["rank"] is None:
@@ -83,6 +84,17 @@ def _implied(document: dict[str, Any]) -> Iterator[str]:
         yield f"regime by the forecast: {document['regime']}"
 
 
+def _session(document: dict[str, Any]) -> str:
+    came = document["session_itself"]
+    if came["reason"] is not None:
+        return f"the session itself: {came['reason']}"
+    return (
+        "the session itself, known only afterwards, open to close: "
+        f"{_percent(came['five_minutes'])} % by 5 minutes, {_percent(came['bipower'])} % without jumps, "
+        f"{_percent(came['kernel'])} % by the kernel"
+    )
+
+
 def _record_line(record: dict[str, Any]) -> str:
     head = f"track record {record['model']}, {record['horizon_days']} days: {record['forecasts']} came due"
     if not record["forecasts"]:
@@ -95,10 +107,15 @@ def _record_line(record: dict[str, Any]) -> str:
 
 
 def _reasons(document: dict[str, Any]) -> list[str]:
-    found = [one["reason"] for one in (*document["realised"], *document["forecasts"]) if one["reason"]]
+    with_history = (*document["realised"], *document["forecasts"]) if document["history"]["days"] else ()
+    found = [one["reason"] for one in with_history if one["reason"]]
     dropped = {(bar["day"], bar["reason"]) for one in document["realised"] for bar in one["dropped"]}
     bad = [f"bar of {day} left out: {reason}" for day, reason in sorted(dropped)]
     return [*dict.fromkeys(found), *bad, *document["notes"]]
+
+
+def _days(days: float) -> str:
+    return f"{days:.0f} day" if round(days) == 1 else f"{days:.0f} days"
 
 
 def _percent(value: float | None) -> str:
