@@ -83,6 +83,8 @@ class ArbitrageCheck:
     """How far g(k), or the limit on the wings' slopes, is below 0."""
     calendar: float
     """How far total variance falls below the expiry before, in volatility relative to it."""
+    at: tuple[float, ...] = ()
+    """The ln(K/F) of the worst of either kind."""
 
     @property
     def is_free(self) -> bool:
@@ -105,16 +107,21 @@ def check_arbitrage(
         Widen the grid to this |k| where quotes lie further out.
     """
     k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
-    worst_g = float(np.min(smile.butterfly(k)))
+    g = smile.butterfly(k)
+    worst_g, worst_k = float(np.min(g)), float(k[np.argmin(g)])
     steep = max(smile.wing_slopes) - WING_SLOPE_LIMIT
     below_zero = -smile.lowest_variance / theta
     butterfly = max(-worst_g, steep, below_zero, 0.0)
+    dips = () if butterfly == 0.0 else (worst_k,)
     if before is None:
-        return ArbitrageCheck(butterfly, 0.0)
+        return ArbitrageCheck(butterfly, 0.0, dips)
     at = np.concatenate((k, _between_crossings(before, smile)))
     late, early = smile.total_variance(at), before.total_variance(at)
-    fall = float(np.max(1.0 - np.sqrt(np.maximum(late, 0.0) / early)))
-    return ArbitrageCheck(butterfly, fall if fall > _ROUNDING else 0.0)
+    falls = 1.0 - np.sqrt(np.maximum(late, 0.0) / early)
+    fall = float(np.max(falls))
+    if fall <= _ROUNDING:
+        return ArbitrageCheck(butterfly, 0.0, dips)
+    return ArbitrageCheck(butterfly, fall, (*dips, float(at[np.argmax(falls)])))
 
 
 def _between_crossings(one: SviSmile, other: SviSmile) -> Floats:

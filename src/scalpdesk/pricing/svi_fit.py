@@ -6,7 +6,7 @@ and one with years are the same problem. The first guess solves the linear part 
 Levenberg–Marquardt ends it. Residuals are in half-spreads of each quote: one is the edge of its bid–ask.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +40,13 @@ _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
-_WALLS = (100.0, 2000.0, 50_000.0)
+_WALLS = (100.0, 2000.0, 2000.0, 50_000.0, 50_000.0)
 """Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
 _G_MARGIN, _GROWTH_MARGIN = 3e-3, 3e-4
-"""What is asked beyond zero of g, and of the growth of volatility: between two points of the grid it may dip."""
+"""What is asked beyond zero of g and of the growth of volatility: between two grid points they may dip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +107,30 @@ class SmileFit:
         """
         theta, reach = self.theta, self.reach
         problem = self._problem(before, after)
-        vector = problem.first_guess(start.scaled(1.0 / theta))
-        smile, left = start, ArbitrageCheck(np.inf, np.inf)
-        for weight in _WALLS[1:] if held else _WALLS:
-            vector = _levenberg_marquardt(
-                problem.residuals(weight), vector, problem.lower, problem.upper, _HELD_ENOUGH, _HELD_STEPS
-            )
-            smile = problem.smile(vector).scaled(theta)
-            left = check_arbitrage(smile, theta, before, reach)
-            if left.is_free:
-                return smile, left
-        forced = _forced(smile, theta, before, reach)
-        return min(forced, key=lambda one: (one[1].butterfly + one[1].calendar, self._loss(one[0])))
+        tries: list[tuple[SviSmile, ArbitrageCheck]] = []
+        for first, walls in ((start, _WALLS[1:]), (None, _WALLS)) if held else ((start, _WALLS),):
+            smile = self.free() if first is None else first
+            vector = problem.first_guess(smile.scaled(1.0 / theta))
+            seen: list[float] = []
+            for weight in walls:
+                vector = _levenberg_marquardt(
+                    problem.residuals(weight, seen),
+                    vector,
+                    problem.lower,
+                    problem.upper,
+                    _HELD_ENOUGH,
+                    _HELD_STEPS,
+                )
+                smile = problem.smile(vector).scaled(theta)
+                left = check_arbitrage(smile, theta, before, reach)
+                if left.is_free:
+                    return smile, left
+                # the grid is coarse: the wall gets a stone where the fit slipped through
+                seen += [k / float(np.sqrt(theta)) for k in left.at]
+            tries.append((smile, left))
+        for smile, _ in tuple(tries):
+            tries += _forced(smile, theta, before, reach)
+        return min(tries, key=lambda one: (one[1].butterfly + one[1].calendar, self._loss(one[0])))
 
     def _loss(self, smile: SviSmile) -> float:
         """Sum of Huber's squares of the quotes."""
@@ -139,7 +151,6 @@ class SmileFit:
             theta,
             None if before is None else before.scaled(1.0 / theta),
             None if after is None else after.scaled(1.0 / theta),
-            self.reach / float(np.sqrt(theta)),
             len(self.k) >= FULL_PARAMETERS,
         )
 
@@ -170,7 +181,6 @@ class _Problem:
     theta: float
     before: SviSmile | None
     after: SviSmile | None
-    reach: float
     full: bool
 
     @property
@@ -187,9 +197,9 @@ class _Problem:
     def smile(self, vector: Floats) -> SviSmile:
         return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
 
-    def residuals(self, penalty: float) -> Callable[[Floats], Floats]:
+    def residuals(self, penalty: float, seen: Sequence[float] = ()) -> Callable[[Floats], Floats]:
         """Return the residuals of many vectors at once: half-spreads off the middle, prior, arbitrage."""
-        grid = np.concatenate((_COARSE * max(1.0, self.reach * 1.1 / _COARSE[-1]), FAR))
+        grid = np.concatenate((_COARSE, FAR, np.array(seen)))
         earlier = None if self.before is None else self.before.total_variance(grid)
         later = None if self.after is None else self.after.total_variance(grid)
         limit = WING_SLOPE_LIMIT / np.sqrt(self.theta)
