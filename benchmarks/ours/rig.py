@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scalpdesk import __version__
-from scalpdesk.backtest.runner import BacktestRunner
+from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import AccountSnapshot, HeldPosition
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine

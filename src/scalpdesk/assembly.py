@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.backtest.runner import BacktestRunner, Journal
-from scalpdesk.backtest.summary import Tally
+from scalpdesk.backtesting.runner import BacktestRunner, Journal
+from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, HeldPosition
 from scalpdesk.core.units import InstrumentId

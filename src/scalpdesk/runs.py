@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.assembly import Assembled, assemble_backtest, build_backtest, engine_from_header
-from scalpdesk.backtest.summary import Tally, run_summary
+from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, nearest_name
 from scalpdesk.core.intents import Mark, Output

@@ -7,8 +7,8 @@ from typing import Any
 
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
-from scalpdesk.backtest.runner import BacktestRunner
-from scalpdesk.backtest.summary import Tally
+from scalpdesk.backtesting.runner import BacktestRunner
+from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.events import (
     AccountSnapshot,
     Event,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from scalpdesk.backtest.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_bars, session_quotes
 from scalpdesk.core.events import BarEvent, Event, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import CancelOrder, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId

@@ -7,8 +7,8 @@ import pytest
 
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
-from scalpdesk.backtest import feed
-from scalpdesk.backtest.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.backtesting import feed
+from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_bars, session_quotes
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend

@@ -8,7 +8,7 @@ import numpy as np
 from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
-from scalpdesk.backtest.runner import BacktestRunner
+from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,

@@ -4,7 +4,7 @@ import pytest
 
 from fakes.desk import Scripted, run_tape
 from fakes.tape import TapeBuilder
-from scalpdesk.backtest.summary import Tally, run_summary, verdict
+from scalpdesk.backtesting.summary import Tally, run_summary, verdict
 from scalpdesk.core.intents import CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake

@@ -1,0 +1,26 @@
+"""What a notebook imports from the package root."""
+
+import subprocess
+import sys
+
+import scalpdesk
+
+
+def test_every_exported_name_is_there_and_is_what_it_says():
+    assert set(scalpdesk.__all__) == {"Strategy", "__version__", "backtest", "load_data"}
+    # in a process of its own: here the subpackages are imported already
+    code = (
+        "from scalpdesk import backtest, load_data, Strategy, __version__;"
+        "assert callable(backtest) and callable(load_data);"
+        "from scalpdesk import backtest as again; assert again is backtest;"
+        "print(__version__)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == scalpdesk.__version__
+
+
+def test_no_subpackage_hides_an_exported_name():
+    from pkgutil import iter_modules
+
+    assert not {module.name for module in iter_modules(scalpdesk.__path__)} & set(scalpdesk.__all__)
