@@ -40,6 +40,7 @@ _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
+_IDLE_STEPS = 2
 _WALLS = (100.0, 2000.0, 2000.0, 50_000.0, 50_000.0)
 """Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
 _CEILING = 3.0
@@ -290,7 +291,7 @@ def _levenberg_marquardt(
     size = len(start)
     point = np.clip(start, lower, upper)
     bumps = np.vstack((np.zeros(size), _STEP * np.eye(size)))
-    damping, growth = 1e-3, 2.0
+    damping, growth, idle = 1e-3, 2.0, 0
     values = residuals(point[None, :] + bumps)
     loss = float(values[0] @ values[0])
     for _ in range(max_steps):
@@ -312,7 +313,8 @@ def _levenberg_marquardt(
             damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
             growth = 2.0
             point, values, loss = trial, trial_values, trial_loss
-            if gain < enough * loss + 1e-16:
+            idle = idle + 1 if gain < enough * loss + 1e-16 else 0
+            if idle == _IDLE_STEPS:
                 break
         else:
             damping *= growth
