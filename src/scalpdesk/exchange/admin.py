@@ -8,6 +8,7 @@ import msgspec
 
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.exchange.alpaca.hub import Hub
 from scalpdesk.exchange.alpaca.shapes import (
     account_id,
     activity_json,
@@ -34,10 +35,13 @@ class Admin:
         What they show and move.
     pace
         How fast its time goes.
+    hub
+        Its open streams.
     """
 
-    def __init__(self, world: World, pace: Pace) -> None:
+    def __init__(self, world: World, pace: Pace, hub: Hub) -> None:
         self._world = world
+        self._hub = hub
         self._pace = pace
         self._reads: dict[str, Callable[[], Any]] = {
             "state": self.state,
@@ -47,6 +51,7 @@ class Admin:
             "fills": self.fills,
             "positions": self.positions,
             "activities": self.activities,
+            "streams": lambda: {"open": hub.open_count, "ready": hub.ready_count},
             "faults": lambda: {"hits": dict(world.faults.hits), "known": PLACES},
         }
         self._writes: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -59,6 +64,7 @@ class Admin:
             "resume": self.resume,
             "bust": self.bust,
             "account": self.change_account,
+            "disconnect": self.disconnect,
         }
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
@@ -208,6 +214,12 @@ class Admin:
         """Let nothing go wrong from here on."""
         self._world.faults.heal()
         return {"hits": dict(self._world.faults.hits)}
+
+    def disconnect(self, _body: dict[str, Any]) -> dict[str, Any]:
+        """End every stream, as a venue that restarts does."""
+        count = self._hub.open_count
+        self._hub.close_all()
+        return {"closed": count}
 
     def _number(self, body: dict[str, Any]) -> InstrumentId:
         return self._world.books.instruments.id_of(str(body["symbol"]))

@@ -1,7 +1,7 @@
 """Puts an exchange together: market, accounts with their keys, faults, pace, server."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -42,7 +42,7 @@ class LaunchPlan:
     """
 
     source: MarketSource
-    options: WorldOptions = WorldOptions()
+    options: WorldOptions = field(default_factory=WorldOptions)
     faults: tuple[Fault, ...] = ()
     speed: float = 1.0
     accounts: int = 1

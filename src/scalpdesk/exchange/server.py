@@ -109,7 +109,7 @@ class ExchangeServer:
             data_limit=self.options.data_limit,
         )
         self.hub = Hub(world)
-        self.admin = Admin(world, pace)
+        self.admin = Admin(world, pace, self.hub)
         self._clock = clock or SystemClock()
         self._runner: web.AppRunner | None = None
         self._driver: asyncio.Task[None] | None = None

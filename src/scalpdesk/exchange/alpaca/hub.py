@@ -54,8 +54,22 @@ class Hub:
 
     def close_all(self) -> None:
         """End every connection, as a venue that restarts does."""
-        for stream in self._data_streams:
-            stream.wire.close()
+        for wire in [
+            *(one.wire for one in self._data_streams),
+            *(one.wire for one in self._trade_streams),
+        ]:
+            wire.close()
+
+    @property
+    def open_count(self) -> int:
+        """Connections."""
+        return len(self._trade_streams) + len(self._data_streams)
+
+    @property
+    def ready_count(self) -> int:
+        """Connections that follow something."""
+        listening = sum(stream.is_listening for stream in self._trade_streams)
+        return listening + sum(any(stream.symbols.values()) for stream in self._data_streams)
 
     def _update(self, update: OrderUpdate) -> None:
         for stream in tuple(self._trade_streams):
@@ -121,6 +135,9 @@ class Hub:
         late = self._held_back.pop(number, None)
         if fault is None:
             return [(quote, symbol)] if late is None else [(quote, symbol), (late, symbol)]
+        if fault.name == "out_of_order":
+            self._held_back[number] = quote
+            return []
         return self._spoiled(quote, symbol, fault, before)
 
     def _spoiled(
@@ -130,12 +147,9 @@ class Hub:
         number = quote.instrument_id
         shift_ns = int(fault.seconds * NANOS_PER_SECOND)
         match fault.name:
-            case "gap":
+            case "gap" | "stale":
                 self._silent_until[number] = quote.ts_recv_ns + shift_ns
-                return []
-            case "stale":
-                self._silent_until[number] = quote.ts_recv_ns + shift_ns
-                return [(before or quote, symbol)]
+                return [(before or quote, symbol)] if fault.name == "stale" else []
             case "crossed":
                 return [(change(quote, bid=quote.ask, ask=quote.bid), symbol)]
             case "one_sided":
@@ -148,14 +162,10 @@ class Hub:
                 return [(change(quote, bid=-abs(quote.bid)), symbol)]
             case "duplicate":
                 return [(quote, symbol), (quote, symbol)]
-            case "out_of_order":
-                self._held_back[number] = quote
-                return []
-            case "wrong_symbol":
-                return [(quote, f"{symbol}X")]
+            case "clock_skew":
+                return [(change(quote, ts_event_ns=max(quote.ts_event_ns - shift_ns, 0)), symbol)]
             case _:
-                skewed = change(quote, ts_event_ns=max(quote.ts_event_ns - shift_ns, 0))
-                return [(skewed, symbol)]
+                return [(quote, f"{symbol}X")]
 
 
 def _status(event: StatusChange, when: Callable[[int], Any]) -> dict[str, Any]:

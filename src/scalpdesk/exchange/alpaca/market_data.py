@@ -264,7 +264,7 @@ class MarketData:
         return answer
 
     def _greeks(self, numbers: list[InstrumentId]) -> dict[InstrumentId, dict[str, Any]]:
-        """Implied volatility of the mid and its Greeks: theta a day, vega and rho a point; absent where none."""
+        """Implied volatility of the mid and its Greeks: theta a day, vega and rho a point."""
         world = self._world
         rows = []
         for number in numbers:
@@ -273,14 +273,17 @@ class MarketData:
                 continue
             if contract.underlying not in world.books.instruments:
                 continue
-            spot = float(world.books.mark(world.books.instruments.id_of(contract.underlying)))
+            share = world.books.instruments.id_of(contract.underlying)
+            world.quote(share)
+            spot = float(world.books.mark(share))
             years = years_between(world.now_ns, expiry_instant_ns(contract))
             if spot > 0 and years > 0 and math.isfinite(quote.mid):
                 rate = world.source.rate_curve.rate_at(years * 365.0)
                 rows.append((number, quote.mid, spot, float(contract.strike), years, contract.is_call, rate))
         if not rows:
             return {}
-        american = world.books.instruments[rows[0][0]].style is Style.AMERICAN  # type: ignore[union-attr]  # options only
+        first = world.books.instruments[rows[0][0]]
+        american = isinstance(first, OptionContract) and first.style is Style.AMERICAN
         ids, mids, spots, strikes, spans, calls, rates = (list(column) for column in zip(*rows, strict=True))
         free = not any(rates) and not world.source.dividend_yield
         style = "american" if american and not free else "european"

@@ -165,7 +165,7 @@ class TradeStream:
     def __init__(self, world: World, keyring: Keyring, wire: Wire, *, packed: bool = False) -> None:
         self._world = world
         self._keyring = keyring
-        self._wire = wire
+        self.wire = wire
         self._codec = Codec(packed=packed, binary_json=True)
         self.account: str | None = None
         self._streams: list[str] = []
@@ -188,7 +188,7 @@ class TradeStream:
             self._say({"stream": "listening", "data": {"streams": self._streams}})
         elif self.account is None:
             self._say(_authorization("unauthorized", "listen"))
-            self._wire.close()
+            self.wire.close()
         else:
             self._say({"stream": "error", "data": {"error": "unknown action"}})
 
@@ -200,17 +200,22 @@ class TradeStream:
         self.account = self._keyring.account_of(key, secret)
         self._say(_authorization("unauthorized" if self.account is None else "authorized", "authenticate"))
         if self.account is None:
-            self._wire.close()
+            self.wire.close()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the client asked for updates."""
+        return bool(self._streams)
 
     def publish(self, update: OrderUpdate) -> None:
         """Tell of an update, if it is this account's and the client listens."""
         if update.account != self.account or not self._streams:
             return
         message = {"stream": "trade_updates", "data": update_json(self._world, update)}
-        self._wire.event(self._codec.frame(message), f"/stream {update.event}")
+        self.wire.event(self._codec.frame(message), f"/stream {update.event}")
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._wire.plain(self._codec.frame(message))
+        self.wire.plain(self._codec.frame(message))
 
 
 def _authorization(status: str, action: str) -> dict[str, Any]:
