@@ -21,6 +21,7 @@ from scalpdesk.venues.alpaca.client_stream import Listen, Say, StreamConnection,
 from scalpdesk.venues.alpaca.endpoints import Endpoints
 from scalpdesk.venues.alpaca.fields import Refusal
 from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.alpaca.sessions import Sessions
 from scalpdesk.venues.alpaca.wire_answers import Verdict, judge
 from scalpdesk.venues.alpaca.wire_orders import (
     Authorized,
@@ -63,6 +64,8 @@ class AlpacaGateway:
         Stamps what is received.
     options
         Limits and times.
+    sessions
+        Where connections come from; None is the network.
     """
 
     name = "alpaca"
@@ -75,6 +78,7 @@ class AlpacaGateway:
         book: InstrumentBook,
         clock: Clock,
         options: GatewayOptions | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._key = key
@@ -86,9 +90,15 @@ class AlpacaGateway:
         timeout = options.timeout_seconds
         trading = endpoints.trading_url
         connections = options.order_connections
-        self._order_http = HttpPath(trading, headers, connections=connections, timeout_seconds=timeout)
-        self._query_http = HttpPath(trading, headers, connections=4, timeout_seconds=4 * timeout)
-        self._data_http = HttpPath(endpoints.data_url, headers, connections=4, timeout_seconds=4 * timeout)
+
+        def path(url: str, connections: int, timeout_seconds: float) -> HttpPath:
+            return HttpPath(
+                url, headers, connections=connections, timeout_seconds=timeout_seconds, sessions=sessions
+            )
+
+        self._order_http = path(trading, connections, timeout)
+        self._query_http = path(trading, 4, 4 * timeout)
+        self._data_http = path(endpoints.data_url, 4, 4 * timeout)
         self._counters: Counter[str] = Counter()
         self._outbox = Outbox()
         self._stamper = Stamper(clock)
@@ -117,9 +127,18 @@ class AlpacaGateway:
             on_up=self._on_up,
             on_down=self._on_down,
             heartbeat_seconds=options.heartbeat_seconds,
+            sessions=sessions,
         )
         self._data = DataStreams(
-            endpoints, key, secret, book, self._outbox, self._stamper, self._count, options.heartbeat_seconds
+            endpoints,
+            key,
+            secret,
+            book,
+            self._outbox,
+            self._stamper,
+            self._count,
+            options.heartbeat_seconds,
+            sessions,
         )
         self._warmer: asyncio.Task[None] | None = None
 

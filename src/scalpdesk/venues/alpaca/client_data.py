@@ -10,6 +10,7 @@ from scalpdesk.venues.alpaca import wire
 from scalpdesk.venues.alpaca.client_stream import Listen, Say, StreamConnection, StreamRefused
 from scalpdesk.venues.alpaca.endpoints import Endpoints
 from scalpdesk.venues.alpaca.fields import Refusal
+from scalpdesk.venues.alpaca.sessions import Sessions
 from scalpdesk.venues.base import Notice, NoticeKind, Revealable, Stamper
 from scalpdesk.venues.outbox import Outbox
 
@@ -35,6 +36,8 @@ class DataStream:
         Where events go, their stamps, and named conditions.
     heartbeat_seconds
         Between pings.
+    sessions
+        Where connections come from; None is the network.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class DataStream:
         *,
         with_statuses: bool,
         heartbeat_seconds: float,
+        sessions: Sessions | None = None,
     ) -> None:
         self._key = key
         self._secret = secret
@@ -74,6 +78,7 @@ class DataStream:
             on_up=self._on_up,
             on_down=self._on_down,
             heartbeat_seconds=heartbeat_seconds,
+            sessions=sessions,
         )
 
     async def want(self, symbols: Sequence[str], timeout_seconds: float) -> None:
@@ -188,6 +193,7 @@ class DataStreams:
         stamper: Stamper,
         count: Callable[[str], None],
         heartbeat_seconds: float,
+        sessions: Sessions | None = None,
     ) -> None:
         self._book = book
         reader = wire.MarketReader(self._lookup, is_msgpack=True)
@@ -204,6 +210,7 @@ class DataStreams:
                 count,
                 with_statuses=name == "stocks",
                 heartbeat_seconds=heartbeat_seconds,
+                sessions=sessions,
             )
 
         self._stocks = stream("stocks", endpoints.stocks_url)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import aiohttp
 
 from scalpdesk.core.errors import RetryError
+from scalpdesk.venues.alpaca.sessions import NetworkSessions, Sessions
 from scalpdesk.venues.alpaca.wire_requests import Request
 
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
-KEEP_ALIVE_SECONDS = 55.0
 
 
 class NotSent(RetryError):  # noqa: N818 - says what is known, as a fact of the request
@@ -44,15 +44,24 @@ class HttpPath:
         Most connections at a time.
     timeout_seconds
         From the start of a request to the end of its answer.
+    sessions
+        Where connections come from; None is the network.
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], *, connections: int, timeout_seconds: float
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        connections: int,
+        timeout_seconds: float,
+        sessions: Sessions | None = None,
     ) -> None:
         self._base_url = base_url
         self._headers = dict(headers)
         self._connections = connections
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds)
+        self._timeout_seconds = timeout_seconds
+        self._sessions: Sessions = sessions or NetworkSessions()
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -97,11 +106,8 @@ class HttpPath:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=300
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector, headers=self._headers, timeout=self._timeout
+            self._session = self._sessions.requests(
+                self._headers, connections=self._connections, timeout_seconds=self._timeout_seconds
             )
         return self._session
 

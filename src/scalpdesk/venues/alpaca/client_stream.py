@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.venues.alpaca.sessions import NetworkSessions, Sessions
 
 HEARTBEAT_SECONDS = 10.0
 """A ping after so long; without its pong within half of that the connection counts as dead."""
@@ -50,6 +51,10 @@ class StreamConnection:
     on_up, on_down
         Called when the connection stands and when it is gone, with a word on why; ``on_down`` with
         ``is_final`` when there will be no other.
+    heartbeat_seconds
+        Between pings.
+    sessions
+        Where connections come from; None is the network.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class StreamConnection:
         on_up: Callable[[str], None],
         on_down: Callable[[str, str, bool], None],
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        sessions: Sessions | None = None,
     ) -> None:
         self.name = name
         self._url = url
@@ -74,6 +80,7 @@ class StreamConnection:
         self._on_up = on_up
         self._on_down = on_down
         self._heartbeat_seconds = heartbeat_seconds
+        self._sessions: Sessions = sessions or NetworkSessions()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
@@ -131,9 +138,7 @@ class StreamConnection:
     async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(sock_connect=HELLO_SECONDS)
-        ) as session:
+        async with self._sessions.sockets(HELLO_SECONDS) as session:
             while True:
                 began = loop.time()
                 name, why, is_final = await self._one_connection(session)
