@@ -453,3 +453,37 @@ def test_an_order_already_being_cancelled_is_not_cancelled_again_by_a_halt(desk)
     order = orders(one.quote(0, 499.99, 500.01))[0]
     one.engine.desk.orders.cancel(order.client_order_id)
     assert cancels(one.operate("halt")) == []
+
+
+def test_a_loss_at_the_daily_limit_flattens_until_the_next_session():
+    desk = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)), mark_seconds=60.0)
+    desk.adopt({0: (100, "500")})
+    desk.open()
+    desk.quote(0, 499.99, 500.01)
+    desk.wait(60).handle(TimerEvent(desk.now_ns, desk.now_ns, "mark"))
+    assert desk.engine.desk.gate.mode == "ACTIVE"
+    desk.quote(0, 498.99, 499.01)
+    (mode,) = decisions(desk.wait(60).handle(TimerEvent(desk.now_ns, desk.now_ns, "mark")))
+    assert (mode.kind, mode.reasons) == (
+        "mode",
+        ("ACTIVE to FLATTENING: daily loss: -100.00 at the limit of -100.00",),
+    )
+    assert desk.engine.desk.view.mode == "FLATTENING"
+    desk.close()
+    desk.open(next_session(desk.session.day))
+    assert desk.engine.desk.gate.mode == "ACTIVE"
+
+
+def test_a_closed_trade_is_the_book_from_flat_to_flat():
+    desk = HandDesk(Scripted())
+    desk.open()
+    desk.quote(0, 499.99, 500.01)
+    gate = desk.engine.desk.gate
+    for side, price in ((Side.BUY, 501.0), (Side.SELL, 500.0), (Side.BUY, 500.0), (Side.SELL, 499.0)):
+        desk.strategy.think = lambda _view, _wake, _event, side=side: (
+            Proposal("entry", ("test",), {}, (OrderIntent(0, side, D(1), Purpose.HEDGE, "test"),)),
+        )
+        (order,) = orders(desk.wait(1).handle(TimerEvent(desk.now_ns, desk.now_ns, "think")))
+        desk.strategy.think = lambda _view, _wake, _event: ()
+        desk.fill(order, price=price)
+    assert gate.consecutive_losses == 2

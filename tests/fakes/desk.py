@@ -21,6 +21,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     QuoteEvent,
     SessionEvent,
+    TimerEvent,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -176,6 +177,10 @@ class HandDesk:
                 bid = max(round(fair - option_spread / 2, 2), 0.01)
                 outputs += self.quote(number, bid, round(bid + option_spread, 2))
         return outputs + self.quote(0, round(spot - spread / 2, 2), round(spot + spread / 2, 2))
+
+    def timer(self, name: str = "due") -> tuple[Output, ...]:
+        """Let a timer be due now; the scalper asks for one after a rejection."""
+        return self.handle(TimerEvent(self.now_ns, self.now_ns, name))
 
     # the venue's answers ----------------------------------------------------------------------------
 

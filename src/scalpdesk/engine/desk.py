@@ -63,6 +63,8 @@ class Desk:
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
         self.session_equity = cash
+        self._flat_cash = cash
+        """Cash when the book was last flat: what the next round trip is measured from."""
         self.started = False
         self._has_begun = False
 
@@ -82,11 +84,10 @@ class Desk:
         multiplier = self.instruments[number].multiplier
         # ids of executions are the venue's; the order's id keeps those of two venues apart
         reference = f"{event.client_order_id}/{event.execution_id}"
-        realized = self.positions.book(number, signed, event.price, reference, fee=event.fee)
+        self.positions.book(number, signed, event.price, reference, fee=event.fee)
         self.account.pay_for(signed, event.price, multiplier, event.fee)
         self.attribution.note_trade(self.market.quotes[number], signed, multiplier, event.price, event.fee)
-        if command.purpose is CLOSE and realized:
-            self.gate.note_closed_trade(realized)
+        self._note_round_trip()
 
     def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:
         """Reverse exactly the execution that the venue took back."""
@@ -107,6 +108,14 @@ class Desk:
         self.account.cash += event.cash_change
         if event.cause in ("dividend", "interest"):
             self.attribution.note_carry(event.cash_change)
+        self._note_round_trip()
+
+    def _note_round_trip(self) -> None:
+        """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""
+        if self.positions.held():
+            return
+        self.gate.note_closed_trade(self.account.cash - self._flat_cash)
+        self._flat_cash = self.account.cash
 
     def adopt(self, snapshot: AccountSnapshot) -> None:
         """Take what the venue says the account holds as the desk's own start."""
@@ -119,4 +128,5 @@ class Desk:
 
     def _begin(self, now_ns: int) -> None:
         self.attribution.begin(now_ns)
+        self._flat_cash = self.attribution.nav
         self._has_begun = True

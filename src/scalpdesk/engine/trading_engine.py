@@ -39,7 +39,7 @@ from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.risk.checks import OrderContext
+from scalpdesk.risk.checks import OPENING, OrderContext, risk_of
 from scalpdesk.strategies.base import Action, Proposal, Strategy
 
 ZERO = Decimal(0)
@@ -70,6 +70,8 @@ class TradingEngine:
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: dict[int, Trigger] = {}
         self._out: list[Output] = []
+        self._latched = False
+        """Whether the risk gate itself is flattening; it ends with the session."""
         # bound once: each of these is looked up for every quote
         self._view = desk.view
         self._apply_quote = desk.market.apply_quote
@@ -163,7 +165,7 @@ class TradingEngine:
             if isinstance(intent, CancelIntent):
                 cancels.append(intent)
                 continue
-            against = self.desk.gate.reasons_against(self._context(intent))
+            against = self.desk.gate.reasons_against(self._context(intent, wanted))
             if against:
                 symbol = self.desk.instruments[intent.instrument_id].symbol
                 refusals.extend(f"{intent.side.value} {intent.quantity} {symbol}: {why}" for why in against)
@@ -195,7 +197,8 @@ class TradingEngine:
             self.desk.gate.note_sent(self.now_ns)
         return commands
 
-    def _context(self, intent: OrderIntent) -> OrderContext:
+    def _context(self, intent: OrderIntent, before: Sequence[OrderIntent]) -> OrderContext:
+        """Gather what the checks look at; ``before`` are the intents of the same proposal that passed."""
         desk = self.desk
         number = intent.instrument_id
         gate = desk.gate
@@ -217,12 +220,23 @@ class TradingEngine:
             session_equity=desk.session_equity,
             daily_pnl=nav - desk.session_equity,
             consecutive_losses=gate.consecutive_losses,
-            live_orders=len(desk.orders.live),
-            orders_last_minute=gate.orders_last_minute(self.now_ns),
+            live_orders=len(desk.orders.live) + len(before),
+            orders_last_minute=gate.orders_last_minute(self.now_ns) + len(before),
+            risk_before=self._risk_of(before),
             in_session=session is not None and session.open_ns <= self.now_ns <= session.close_ns,
             net_delta_shares=greeks.net_delta_shares if greeks is not None else 0.0,
             spot=(desk.market.mark(desk.view.underlying) or 0.0) if capped else 0.0,
         )
+
+    def _risk_of(self, intents: Sequence[OrderIntent]) -> Decimal:
+        """What the opening intents among these put at risk together, in currency."""
+        desk = self.desk
+        risks = (
+            risk_of(intent, desk.instruments[intent.instrument_id], desk.market.quotes[intent.instrument_id])
+            for intent in intents
+            if intent.purpose in OPENING
+        )
+        return sum((risk for risk in risks if risk is not None), ZERO)
 
     # market -------------------------------------------------------------------------------------
 
@@ -238,6 +252,9 @@ class TradingEngine:
         desk = self.desk
         if event.phase == "open":
             desk.open_session(event)
+            if self._latched:
+                self._latched = False
+                self._set_mode("ACTIVE", "a new session", "risk gate")
             if not desk.started:
                 desk.started = True
                 for trigger in self.strategy.start(desk.view):
@@ -263,6 +280,7 @@ class TradingEngine:
         self.desk.view.nav = self.desk.attribution.nav
         if mark is not None:
             self._out.append(mark)
+            self._check_daily_loss()
 
     # orders and account -------------------------------------------------------------------------
 
@@ -314,18 +332,30 @@ class TradingEngine:
         self._think(Wake.ACCOUNT, event)
 
     def _on_operator(self, event: OperatorEvent) -> None:
-        gate = self.desk.gate
         modes = {"halt": "HALTED", "resume": "ACTIVE", "reduce": "REDUCING", "flatten": "FLATTENING"}
         mode = modes.get(event.action)
-        if mode is None or mode == gate.mode:
+        if mode is None or mode == self.desk.gate.mode:
             return
-        was, gate.mode, self.desk.view.mode = gate.mode, mode, mode
-        self._out.append(
-            Decision(self.now_ns, "mode", True, (f"{was} to {mode}: {event.reason}",), {"who": event.who})
-        )
+        self._latched = False
+        self._set_mode(mode, event.reason, event.who)
+        self._think(Wake.OPERATOR, event)
+
+    def _set_mode(self, mode: str, reason: str, who: str) -> None:
+        """Change the desk's mode, say so, and take back what still works at the venue."""
+        desk = self.desk
+        was, desk.gate.mode, desk.view.mode = desk.gate.mode, mode, mode
+        self._out.append(Decision(self.now_ns, "mode", True, (f"{was} to {mode}: {reason}",), {"who": who}))
         if mode in ("HALTED", "FLATTENING"):
-            for client_order_id in self.desk.orders.live_ids():
-                command = self.desk.orders.cancel(client_order_id)
+            for client_order_id in desk.orders.live_ids():
+                command = desk.orders.cancel(client_order_id)
                 if command is not None:
                     self._out.append(command)
-        self._think(Wake.OPERATOR, event)
+
+    def _check_daily_loss(self) -> None:
+        """At the session's loss limit: open nothing more, flatten, until the next session."""
+        desk = self.desk
+        loss = desk.attribution.nav - desk.session_equity
+        limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
+        if loss <= -limit and desk.gate.mode == "ACTIVE":
+            self._latched = True
+            self._set_mode("FLATTENING", f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")

@@ -43,6 +43,8 @@ class OrderContext(msgspec.Struct):
     in_session: bool
     net_delta_shares: float
     spot: float
+    risk_before: Decimal = ZERO
+    """Currency put at risk by the intents of the same proposal that were judged before."""
 
 
 Check = Callable[[OrderContext], str | None]
@@ -112,17 +114,24 @@ def throttle_has_room(context: OrderContext) -> str | None:
     return None
 
 
-def losses_allow(context: OrderContext) -> str | None:
-    """The loss rules of section G, for what opens risk."""
-    if context.intent.purpose not in OPENING:
-        return None
-    intent, quote = context.intent, context.quote
+def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | None) -> Decimal | None:
+    """Return what an opening order puts at risk: all that it pays, in currency; None when not known."""
     price = (
         float(intent.limit_price) if intent.limit_price is not None else (quote.ask if quote else math.nan)
     )
     if not math.isfinite(price):
+        return None
+    return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.2f}")
+
+
+def losses_allow(context: OrderContext) -> str | None:
+    """The loss rules of section G, for what opens risk."""
+    if context.intent.purpose not in OPENING:
+        return None
+    risk = risk_of(context.intent, context.instrument, context.quote)
+    if risk is None:
         return "the risk of the order is not known: no ask"
-    at_risk = Decimal(f"{float(intent.quantity) * price * context.instrument.multiplier:.2f}")
+    at_risk = risk + context.risk_before
     limit = context.limits.daily_loss_limit(context.session_equity)
     rule = loss_rule(
         limit,

@@ -12,6 +12,7 @@ from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import (
     EntryConfig,
     GammaScalperConfig,
@@ -39,7 +40,7 @@ def scalper():
                 **config,
             )
         )
-        desk = HandDesk(strategy, book)
+        desk = HandDesk(strategy, book, limits=RiskLimits(max_daily_loss=D(50_000)))
         if is_open:
             desk.open()
             desk.go_to("10:00")
@@ -166,7 +167,8 @@ def test_a_leg_that_is_rejected_is_wanted_again(scalper):
     desk = scalper()
     call, put = orders(desk.market(500.0))
     desk.fill(call)
-    (again,) = orders(desk.reject(put))
+    assert orders(desk.reject(put)) == []
+    (again,) = orders(desk.wait(1).timer())
     assert (again.instrument_id, again.quantity) == (PUT, D(1))
     assert decisions(desk.outputs)[-1].facts == {"attempt": 1}
     desk.fill(again)
@@ -190,9 +192,11 @@ def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
     pair = orders(desk.market(500.0))
     for _ in range(2):
         desk.reject(pair[0])
-        pair = orders(desk.reject(pair[1]))
+        desk.reject(pair[1])
+        pair = orders(desk.wait(30).timer())
     desk.reject(pair[0])
     desk.reject(pair[1])
+    desk.wait(30).timer()
     assert decisions(desk.outputs)[-1].reasons == ("entry abandoned: nothing was filled",)
     assert desk.strategy.phase is Phase.WAITING
 
@@ -201,8 +205,11 @@ def test_a_lone_leg_is_sold_when_the_other_cannot_be_bought(scalper):
     desk = scalper(entry={"max_attempts": 1})
     call, put = orders(desk.market(500.0))
     desk.fill(call)
-    (again,) = orders(desk.reject(put))
-    (sale,) = orders(desk.reject(again))
+    desk.reject(put)
+    (again,) = orders(desk.wait(1).timer())
+    desk.reject(again)
+    assert orders(desk.wait(1.9).market(500.0)) == []  # the second wait is twice the first
+    (sale,) = orders(desk.wait(0.1).timer())
     assert (sale.instrument_id, sale.side, sale.quantity, sale.purpose) == (
         CALL,
         Side.SELL,
@@ -276,7 +283,9 @@ def test_a_hedge_on_its_way_is_counted(scalper):
 def test_a_rejected_hedge_is_sized_again(scalper):
     desk = hold(scalper())
     (sell,) = orders(desk.wait(1).market(506.0))
-    (again,) = orders(desk.reject(sell, "no locate"))
+    assert orders(desk.reject(sell, "no locate")) == []
+    assert orders(desk.wait(0.9).market(506.0)) == []
+    (again,) = orders(desk.wait(0.1).timer())
     assert (again.side, again.quantity) == (sell.side, sell.quantity)
     desk.fill(again)
     assert orders(desk.wait(1).market(506.1)) == []
@@ -427,7 +436,8 @@ def test_after_an_exit_another_entry_may_follow(scalper):
 def test_a_rejected_sale_is_sent_again(scalper):
     desk = hold(scalper())
     call, put = orders(desk.wait(1).operate("flatten"))
-    (again,) = orders(desk.reject(call))
+    assert orders(desk.reject(call)) == []
+    (again,) = orders(desk.wait(1).timer())
     assert (again.instrument_id, again.side, again.quantity) == (CALL, Side.SELL, D(1))
     desk.fill(put)
     desk.fill(again)

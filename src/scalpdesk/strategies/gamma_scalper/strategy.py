@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.core.events import Event, OrderFilled, OrderRejected
+from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.sessions import new_york_ns
@@ -29,6 +29,7 @@ from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.strategies.gamma_scalper.hedger import StraddleHedger, expired_orders
 
 ZERO = Decimal(0)
+LONGEST_BACK_OFF_SECONDS = 30.0
 
 
 class Phase(StrEnum):
@@ -71,6 +72,8 @@ class GammaScalper:
         self._attempts = 0
         self._why_leaving = ""
         self._last_refusal = ""
+        self._rejections = 0
+        self._silent_until_ns = 0
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Pair the chain and wake on the underlying's price and on a heartbeat.
@@ -103,11 +106,15 @@ class GammaScalper:
             ),
         )
 
-    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:  # noqa: ARG002 - the contract's
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if wake is Wake.BAR or view.mode == "HALTED":
+        if isinstance(event, OrderRejected):
+            return self._back_off(view)
+        if isinstance(event, OrderFilled):
+            self._rejections, self._silent_until_ns = 0, 0
+        if wake is Wake.BAR or view.mode == "HALTED" or view.now_ns < self._silent_until_ns:
             return ()
         if self.phase is Phase.HOLDING:
             return self._hold(view)
@@ -118,6 +125,13 @@ class GammaScalper:
         if self.phase is Phase.LEAVING:
             return self._leave(view)
         return ()
+
+    def _back_off(self, view: DeskView) -> Sequence[Action]:
+        """After a rejection order nothing for 1, 2, 4 … 30 seconds, then think again; a fill ends it."""
+        self._rejections += 1
+        wait_s = min(2.0 ** (self._rejections - 1), LONGEST_BACK_OFF_SECONDS)
+        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        return (SetTimer("gamma-scalper: after a rejection", self._silent_until_ns),)
 
     # session, start ---------------------------------------------------------------------------------
 
