@@ -6,6 +6,8 @@ from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
+ROUNDING = 1e-9
+"""Of a request; a wait that is long enough must not fail by the last bit."""
 
 
 class Urgency(IntEnum):
@@ -52,7 +54,7 @@ class RequestBudget:
         ``now_ns`` is of a clock that never runs backwards (the event loop's).
         """
         self._refill(now_ns)
-        if self._tokens - 1 < self.per_minute * SHARE_KEPT[urgency]:
+        if self._tokens - 1 < self.per_minute * SHARE_KEPT[urgency] - ROUNDING:
             return False
         self._tokens -= 1
         return True

@@ -301,6 +301,8 @@ class OrderTracker:
         holes = one.holes(min(said.filled, one.submitted.quantity))
         if not holes or said.average_price is None:
             return []
+        if one.cover and one.cover[-1].end > said.filled:
+            return []  # the report is older than what is known: its average says nothing of the rest
         missing = sum((hole.end - hole.start for hole in holes), ZERO)
         price = (said.average_price * said.filled - one.value) / missing
         if price < 0:  # the average is rounded, or of another count: never a price that cannot be

@@ -1,0 +1,616 @@
+"""What every venue's gateway must do, asked against a simulated exchange over its own wire.
+
+A venue's test builds a :class:`Bench` around the exchange and runs each of :data:`CHECKS` with it.
+Nothing here is a stand-in: the gateway is the one that trades, the exchange keeps its own truth, and
+what the gateway said must add up to that truth in the end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any, Protocol
+
+from scalpdesk.core.events import (
+    CancelRejected,
+    Event,
+    OrderAbsent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDoubted,
+    OrderEvent,
+    OrderFilled,
+    OrderRejected,
+    QuoteEvent,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    TimeInForce,
+)
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.venues.base import Gateway, KnownOrder, Notice, NoticeKind
+
+PATIENCE_SECONDS = 10.0
+D = Decimal
+
+
+class Truth(Protocol):
+    """What the exchange itself says of the account."""
+
+    cash: Decimal
+    positions: dict[str, Decimal]
+    """Signed, by symbol; no zeros."""
+    fills: list[tuple[str, Decimal, Decimal]]
+    """Client order id, quantity and price of each execution."""
+
+
+class Bench(Protocol):
+    """A venue under test with its exchange."""
+
+    book: InstrumentBook
+    share: InstrumentId
+    call: InstrumentId
+    put: InstrumentId
+
+    def gateway(self) -> Gateway:
+        """Return a new gateway to the account, not connected."""
+        ...
+
+    def truth(self) -> Truth:
+        """Return the exchange's own view."""
+        ...
+
+    def strike(self, what: str) -> None:
+        """Let the next fitting thing go wrong.
+
+        ``lost_answer`` (order taken, answer lost), ``lost_order`` (order lost), ``server_error``,
+        ``reject``, ``partial`` (half is filled now, the rest stays), ``repeated_update``,
+        ``swapped_updates``, ``cancel_too_late``, ``rate_limit``.
+        """
+        ...
+
+    def heal(self) -> None:
+        """Let nothing go wrong any more."""
+        ...
+
+    async def cut_order_stream(self, gateway: Gateway) -> None:
+        """Break the order stream's connection under the gateway."""
+        ...
+
+    def far_below(self, number: InstrumentId) -> Decimal:
+        """Return a price at which a buy rests and the venue still takes it."""
+        ...
+
+
+class Listener:
+    """Reads a gateway's stream and keeps the orders, as a desk does."""
+
+    def __init__(self, bench: Bench, gateway: Gateway, orders: OrderManager | None = None) -> None:
+        self.bench = bench
+        self.gateway = gateway
+        self.orders = orders or OrderManager("cf")
+        self.events: list[Event] = []
+        self.notices: list[Notice] = []
+        self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        last_ns = 0
+        async for item in self.gateway.events():
+            assert item.ts_recv_ns >= last_ns, "stamps run backwards"
+            last_ns = item.ts_recv_ns
+            if isinstance(item, Notice):
+                self.notices.append(item)
+            else:
+                self.events.append(item)
+                if isinstance(item, OrderEvent):
+                    self.orders.apply(item)
+            self._changed.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Read on until something holds."""
+
+        async def wait() -> None:
+            while not is_so():
+                if self._task.done():
+                    self._task.result()
+                    raise AssertionError("the stream ended")
+                self._changed.clear()
+                await self._changed.wait()
+
+        try:
+            await asyncio.wait_for(wait(), PATIENCE_SECONDS)
+        except TimeoutError:
+            said = self.of(OrderEvent)
+            raise AssertionError(f"it never came; order events {said}, notices {self.notices[-8:]}") from None
+
+    def of(self, *kinds: Any) -> list[Any]:
+        """Events of these kinds, in order."""
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    async def submit(
+        self,
+        number: InstrumentId,
+        quantity: int,
+        side: Side = Side.BUY,
+        *,
+        limit: Decimal | None = None,
+        purpose: Purpose = Purpose.HEDGE,
+    ) -> Order:
+        """Send an order and return it as the desk keeps it."""
+        order = self.new_order(number, quantity, side, limit=limit, purpose=purpose)
+        await self.gateway.send(order.submitted)
+        return order
+
+    def new_order(
+        self,
+        number: InstrumentId,
+        quantity: int,
+        side: Side = Side.BUY,
+        *,
+        limit: Decimal | None = None,
+        purpose: Purpose = Purpose.HEDGE,
+    ) -> Order:
+        """Name an order without sending it."""
+        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+        intent = OrderIntent(number, side, D(quantity), purpose, "conformance", kind, limit, TimeInForce.DAY)
+        return self.orders.order(self.orders.submit(intent, 0).client_order_id)
+
+    async def over(self, *orders: Order) -> None:
+        """Wait until orders are over."""
+        await self.until(lambda: not any(order.is_live for order in orders))
+
+    async def resolved(self, order: Order) -> None:
+        """Ask until the venue gives proof."""
+
+        async def ask() -> None:
+            while not await self.gateway.resolve(order.client_order_id):  # noqa: ASYNC110 - it asks a venue
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(ask(), PATIENCE_SECONDS)
+        await self.until(lambda: order.state is not OrderState.UNKNOWN)
+
+    def ledger(self) -> list[tuple[str, Decimal, Decimal]]:
+        """Executions as the desk booked them."""
+        return sorted((one.client_order_id, one.quantity, one.price) for one in self.of(OrderFilled))
+
+    def assert_adds_up(self) -> None:
+        """The executions that the desk was told of are those of the exchange, each once."""
+        assert self.ledger() == sorted(self.bench.truth().fills)
+
+    async def close(self) -> None:
+        """Close the gateway and read to the end."""
+        await self.gateway.close()
+        await asyncio.wait_for(self._task, PATIENCE_SECONDS)
+
+
+async def connected(
+    bench: Bench, known: tuple[KnownOrder, ...] = (), orders: OrderManager | None = None
+) -> Listener:
+    """Return a listener on a connected gateway."""
+    gateway = bench.gateway()
+    await gateway.connect(known)
+    listener = Listener(bench, gateway, orders)
+    await listener.until(lambda: any(one.asks_for_reconciliation for one in listener.notices))
+    return listener
+
+
+# checks -----------------------------------------------------------------------------------------
+
+
+async def an_order_is_accepted_and_filled_and_adds_up(bench: Bench) -> None:
+    desk = await connected(bench)
+    order = await desk.submit(bench.share, 10)
+    await desk.over(order)
+    assert order.state is OrderState.FILLED
+    assert next(type(one) for one in desk.of(OrderEvent)) is OrderAccepted
+    assert order.venue_order_id
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def options_and_shares_both_ways_add_up(bench: Bench) -> None:
+    desk = await connected(bench)
+    opening = [
+        await desk.submit(bench.call, 2, purpose=Purpose.OPEN),
+        await desk.submit(bench.put, 2, purpose=Purpose.OPEN),
+        await desk.submit(bench.share, 7, Side.SELL),
+    ]
+    await desk.over(*opening)
+    closing = [
+        await desk.submit(bench.call, 2, Side.SELL, purpose=Purpose.CLOSE),
+        await desk.submit(bench.share, 3, Side.BUY),
+    ]
+    await desk.over(*closing)
+    desk.assert_adds_up()
+    book = bench.book
+    assert bench.truth().positions == {book[bench.put].symbol: D(2), book[bench.share].symbol: D(-4)}
+    await desk.close()
+
+
+async def a_resting_order_is_cancelled(bench: Bench) -> None:
+    desk = await connected(bench)
+    order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+    await desk.until(lambda: order.state is OrderState.WORKING)
+    await desk.gateway.send(CancelOrder(order.client_order_id))
+    await desk.over(order)
+    assert order.state is OrderState.CANCELLED
+    assert bench.truth().fills == []
+    await desk.close()
+
+
+async def a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
+    desk = await connected(bench)
+    order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+    await desk.gateway.send(CancelOrder(order.client_order_id))
+    await desk.over(order)
+    assert order.state is OrderState.CANCELLED
+    await desk.close()
+
+
+async def a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Bench) -> None:
+    desk = await connected(bench)
+    order = await desk.submit(bench.share, 5)
+    await desk.over(order)
+    await desk.gateway.send(CancelOrder(order.client_order_id))
+    await desk.close()
+    assert order.state is OrderState.FILLED
+    assert desk.of(OrderCancelled, OrderRejected) == []
+    desk.assert_adds_up()
+
+
+async def a_rejection_carries_the_venues_reason(bench: Bench) -> None:
+    desk = await connected(bench)
+    bench.strike("reject")
+    order = await desk.submit(bench.share, 5)
+    await desk.over(order)
+    assert order.state is OrderState.REJECTED
+    assert order.reason
+    again = await desk.submit(bench.share, 5)
+    await desk.over(again)
+    assert again.state is OrderState.FILLED
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once(bench: Bench) -> None:
+    desk = await connected(bench)
+    bench.strike("lost_answer")
+    order = await desk.submit(bench.share, 10)
+    await desk.until(lambda: bool(desk.of(OrderDoubted)) or not order.is_live)
+    await desk.resolved(order)
+    await desk.over(order)
+    assert order.state is OrderState.FILLED
+    assert desk.of(OrderRejected, OrderAbsent) == []
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench) -> None:
+    desk = await connected(bench)
+    bench.strike("lost_order")
+    order = await desk.submit(bench.share, 10)
+    await desk.until(lambda: order.state is OrderState.UNKNOWN)
+    assert not await desk.gateway.resolve(order.client_order_id)
+    assert order.state is OrderState.UNKNOWN
+    await desk.resolved(order)
+    await desk.over(order)
+    assert len(desk.of(OrderAbsent)) == 1
+    assert bench.truth().fills == []
+    await desk.close()
+
+
+async def a_server_error_is_never_a_rejection(bench: Bench) -> None:
+    desk = await connected(bench)
+    bench.strike("server_error")
+    order = await desk.submit(bench.share, 10)
+    await desk.until(lambda: bool(desk.of(OrderDoubted)))
+    assert desk.of(OrderRejected) == []
+    await desk.resolved(order)
+    await desk.over(order)
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def an_order_sent_twice_under_one_name_is_one_order(bench: Bench) -> None:
+    first = await connected(bench)
+    order = await first.submit(bench.share, 10)
+    await first.over(order)
+    await first.close()
+    second = await connected(bench)
+    again = second.new_order(bench.share, 10)
+    assert again.client_order_id == order.client_order_id
+    await second.gateway.send(again.submitted)
+    await second.over(again)
+    assert again.state is OrderState.FILLED
+    assert len(bench.truth().fills) == 1
+    second.assert_adds_up()
+    await second.close()
+
+
+async def fills_missed_while_the_stream_was_down_are_found(bench: Bench) -> None:
+    desk = await connected(bench)
+    await bench.cut_order_stream(desk.gateway)
+    orders = [await desk.submit(bench.share, 10), await desk.submit(bench.call, 1, purpose=Purpose.OPEN)]
+    await desk.until(lambda: sum(one.asks_for_reconciliation for one in desk.notices) >= 2)
+    assert any(one.kind is NoticeKind.DISCONNECTED for one in desk.notices)
+    for order in orders:
+        await desk.resolved(order)
+    await desk.over(*orders)
+    desk.assert_adds_up()
+    await desk.gateway.snapshot(fills_since_ns=0)
+    for order in orders:
+        assert await desk.gateway.resolve(order.client_order_id)
+    await desk.close()
+    desk.assert_adds_up()
+
+
+async def repeated_and_swapped_messages_change_nothing(bench: Bench) -> None:
+    desk = await connected(bench)
+    orders = []
+    for what in ("repeated_update", "swapped_updates", "repeated_update"):
+        bench.strike(what)
+        orders.append(await desk.submit(bench.share, 4))
+    bench.heal()
+    orders.append(await desk.submit(bench.share, 4))
+    await desk.over(orders[-1])
+    for order in orders:
+        await desk.resolved(order)
+    await desk.over(*orders)
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def a_part_is_filled_and_the_rest_is_cancelled(bench: Bench) -> None:
+    desk = await connected(bench)
+    bench.strike("partial")
+    order = await desk.submit(bench.share, 10)
+    await desk.until(lambda: order.filled > 0)
+    if order.is_live:
+        await desk.gateway.send(CancelOrder(order.client_order_id))
+        await desk.over(order)
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
+    first = await connected(bench)
+    booked = await first.submit(bench.share, 10)
+    await first.over(booked)
+    await first.close()
+    again = await connected(bench)
+    again.new_order(bench.share, 10)  # the name that the first run used
+    missed = again.new_order(bench.share, 3)
+    await again.gateway.send(missed.submitted)
+    await again.over(missed)
+    await again.close()
+
+    orders = OrderManager("cf")
+    third = await connected(
+        bench,
+        (
+            KnownOrder(
+                booked.submitted,
+                booked.filled,
+                booked.filled * booked.average_price,
+                False,
+                booked.venue_order_id,
+            ),
+            KnownOrder(missed.submitted),
+        ),
+        orders,
+    )
+    one, two = third.new_order(bench.share, 10), third.new_order(bench.share, 3)
+    await third.gateway.snapshot(fills_since_ns=0)
+    assert await third.gateway.resolve(one.client_order_id)
+    await third.resolved(two)
+    await third.over(two)
+    assert [(fill.client_order_id, fill.quantity) for fill in third.of(OrderFilled)] == [
+        (two.client_order_id, D(3))
+    ]
+    await third.close()
+
+
+async def the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
+    desk = await connected(bench)
+    done = [await desk.submit(bench.share, 10), await desk.submit(bench.put, 1, purpose=Purpose.OPEN)]
+    await desk.over(*done)
+    resting = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+    await desk.until(lambda: resting.state is OrderState.WORKING)
+    view = await desk.gateway.snapshot(fills_since_ns=0)
+    truth = bench.truth()
+    assert {one.symbol: one.quantity for one in view.positions} == truth.positions
+    assert view.account.cash == truth.cash
+    assert [(one.client_order_id, one.quantity, one.is_open) for one in view.open_orders] == [
+        (resting.client_order_id, D(5), True)
+    ]
+    assert sorted((one.quantity, one.price) for one in view.fills) == sorted(one[1:] for one in truth.fills)
+    assert {one.instrument_id for one in view.as_event().positions} == {bench.share, bench.put}
+    await desk.close()
+
+
+async def a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
+    desk = await connected(bench)
+    low = bench.far_below(bench.share)
+    old = await desk.submit(bench.share, 5, limit=low)
+    await desk.until(lambda: old.state is OrderState.WORKING)
+    new = desk.new_order(bench.share, 8, limit=low - D("0.01"))
+    await desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+    await desk.over(old)
+    await desk.until(lambda: new.state is OrderState.WORKING)
+    view = await desk.gateway.snapshot()
+    assert [(one.client_order_id, one.quantity, one.limit_price) for one in view.open_orders] == [
+        (new.client_order_id, D(8), low - D("0.01"))
+    ]
+    await desk.gateway.send(CancelOrder(new.client_order_id))
+    await desk.over(new)
+    await desk.close()
+
+
+async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
+    desk = await connected(bench)
+    old = await desk.submit(bench.share, 5)
+    await desk.over(old)
+    new = desk.new_order(bench.share, 8, limit=bench.far_below(bench.share))
+    await desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+    await desk.over(new)
+    assert new.state is OrderState.REJECTED
+    assert old.state is OrderState.FILLED
+    desk.assert_adds_up()
+    await desk.close()
+
+
+async def both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
+    desk = await connected(bench)
+    legs = [desk.new_order(number, 2, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
+    await desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
+    await desk.over(*legs)
+    assert [leg.state for leg in legs] == [OrderState.FILLED] * 2
+    fills = bench.truth().fills
+    assert sorted((fill.quantity, fill.price) for fill in desk.of(OrderFilled)) == sorted(
+        one[1:] for one in fills
+    )
+    for leg in legs:
+        assert await desk.gateway.resolve(leg.client_order_id)
+    await desk.close()
+    assert len(desk.of(OrderFilled)) == len(fills)
+
+
+async def a_lost_answer_to_two_legs_is_resolved_for_both(bench: Bench) -> None:
+    desk = await connected(bench)
+    legs = [desk.new_order(number, 1, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
+    bench.strike("lost_answer")
+    await desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
+    await desk.until(lambda: bool(desk.of(OrderDoubted)) or not legs[0].is_live)
+    for leg in legs:
+        await desk.resolved(leg)
+    await desk.over(*legs)
+    assert [leg.state for leg in legs] == [OrderState.FILLED] * 2
+    await desk.close()
+    assert sorted((fill.quantity, fill.price) for fill in desk.of(OrderFilled)) == sorted(
+        one[1:] for one in bench.truth().fills
+    )
+
+
+async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench) -> None:
+    desk = await connected(bench)
+    wanted = [bench.share, bench.call]
+    await desk.gateway.subscribe(wanted)
+
+    def seen() -> set[int]:
+        return {one.instrument_id for one in desk.of(QuoteEvent)}
+
+    await desk.until(lambda: seen() >= set(wanted))
+    assert seen() == set(wanted)
+    await desk.gateway.subscribe([bench.share, bench.put])
+    await desk.until(lambda: bench.put in seen())
+    for quote in desk.of(QuoteEvent):
+        assert quote.ts_recv_ns >= quote.ts_event_ns > 0
+        assert 0 < quote.bid <= quote.ask
+    await desk.close()
+
+
+async def the_latest_quotes_come_by_query(bench: Bench) -> None:
+    desk = await connected(bench)
+    quotes = await desk.gateway.quotes([bench.share, bench.call, bench.put])
+    assert {one.instrument_id for one in quotes} == {bench.share, bench.call, bench.put}
+    await desk.close()
+
+
+async def contracts_are_discovered_within_their_window(bench: Bench) -> None:
+    desk = await connected(bench)
+    contract = bench.book[bench.call]
+    assert isinstance(contract, OptionContract)
+    found = await desk.gateway.discover(contract.underlying, contract.expiry, contract.expiry)
+    assert contract in [one.contract for one in found]
+    assert {one.contract.expiry for one in found} == {contract.expiry}
+    assert all(one.open_interest_contracts is None or one.open_interest_contracts >= 0 for one in found)
+    await desk.close()
+
+
+async def an_order_before_connecting_or_after_closing_never_vanishes(bench: Bench) -> None:
+    gateway = bench.gateway()
+    desk = Listener(bench, gateway)
+    early = await desk.submit(bench.share, 5)
+    await desk.over(early)
+    assert early.state is OrderState.REJECTED
+    await gateway.connect()
+    await gateway.close()
+    late = await desk.submit(bench.share, 5)
+    await desk.until(lambda: not late.is_live)
+    assert late.state is OrderState.REJECTED
+    assert bench.truth().fills == []
+
+
+async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench) -> None:
+    desk = await connected(bench)
+    order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
+    await desk.until(lambda: order.state is OrderState.WORKING)
+    bench.strike("rate_limit")
+    refused = await desk.submit(bench.share, 5)
+    await desk.over(refused)
+    assert refused.state is OrderState.REJECTED
+    assert any(one.kind is NoticeKind.LIMITED for one in desk.notices)
+    bench.heal()
+    await desk.gateway.send(CancelOrder(order.client_order_id))
+    await desk.over(order)
+    assert bench.truth().fills == []
+    await desk.close()
+
+
+async def health_tells_of_streams_and_requests(bench: Bench) -> None:
+    desk = await connected(bench)
+    health = desk.gateway.health()
+    assert health.streams["orders"]
+    assert health.in_flight == 0
+    assert health.doubted == ()
+    assert health.requests_left > 0
+    await desk.close()
+    assert not desk.gateway.health().streams["orders"]
+
+
+async def a_cancel_of_an_unknown_order_is_said(bench: Bench) -> None:
+    desk = await connected(bench)
+    await desk.gateway.send(CancelOrder("nobody-1"))
+    await desk.until(lambda: any(one.name == "unknown_order" for one in desk.notices))
+    assert desk.of(CancelRejected) == []
+    await desk.close()
+
+
+Check = Callable[[Bench], Awaitable[None]]
+CHECKS: tuple[Check, ...] = (
+    an_order_is_accepted_and_filled_and_adds_up,
+    options_and_shares_both_ways_add_up,
+    a_resting_order_is_cancelled,
+    a_cancel_sent_at_once_waits_for_its_order,
+    a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,
+    a_rejection_carries_the_venues_reason,
+    a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once,
+    a_lost_order_is_absent_only_after_the_horizon,
+    a_server_error_is_never_a_rejection,
+    an_order_sent_twice_under_one_name_is_one_order,
+    fills_missed_while_the_stream_was_down_are_found,
+    repeated_and_swapped_messages_change_nothing,
+    a_part_is_filled_and_the_rest_is_cancelled,
+    a_restart_gives_only_what_the_journal_lacks,
+    the_snapshot_is_the_exchanges_own_view,
+    a_replacement_takes_the_place_of_its_order,
+    a_replacement_of_what_is_over_is_refused,
+    both_legs_of_a_straddle_are_filled_together,
+    a_lost_answer_to_two_legs_is_resolved_for_both,
+    quotes_stream_for_what_is_subscribed_and_nothing_else,
+    the_latest_quotes_come_by_query,
+    contracts_are_discovered_within_their_window,
+    an_order_before_connecting_or_after_closing_never_vanishes,
+    a_rate_limit_is_said_and_a_cancel_still_goes_through,
+    health_tells_of_streams_and_requests,
+    a_cancel_of_an_unknown_order_is_said,
+)

@@ -1,0 +1,66 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.intents import Purpose
+from scalpdesk.venues.budget import MINUTE_NS, SHARE_KEPT, RequestBudget, Urgency, urgency_of
+
+
+def spend(budget, urgency, now_ns=0):
+    taken = 0
+    while budget.take(urgency, now_ns):
+        taken += 1
+    return taken
+
+
+def test_each_urgency_leaves_the_share_of_the_more_urgent():
+    budget = RequestBudget(200)
+    assert [spend(budget, urgency) for urgency in sorted(Urgency)] == [120, 30, 30, 20]
+
+
+def test_a_full_minute_gives_all_back():
+    budget = RequestBudget(200)
+    spend(budget, Urgency.CANCEL)
+    assert budget.left(0) == 0
+    assert budget.left(MINUTE_NS // 2) == 100
+    assert budget.left(MINUTE_NS * 5) == 200
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(Urgency)), st.integers(0, 10**9)), max_size=80))
+def test_orders_and_questions_never_use_up_the_share_of_cancels(asked):
+    budget = RequestBudget(50)
+    now_ns = 0
+    for urgency, pause_ns in asked:
+        now_ns += pause_ns
+        if urgency is not Urgency.CANCEL:
+            budget.take(urgency, now_ns)
+    assert budget.take(Urgency.CANCEL, now_ns)
+
+
+@given(st.sampled_from(sorted(Urgency)), st.integers(1, 10_000))
+def test_the_stated_wait_is_long_enough(urgency, per_minute):
+    budget = RequestBudget(per_minute)
+    spend(budget, urgency)
+    wait_ns = budget.wait_ns(urgency, 0)
+    assert wait_ns > 0
+    holds_one = per_minute * (1 - SHARE_KEPT[urgency]) >= 1
+    assert budget.take(urgency, wait_ns) == holds_one
+
+
+def test_the_venues_own_count_is_believed_where_it_is_lower():
+    budget = RequestBudget(200)
+    budget.learn(100, 7, 0)
+    assert budget.left(0) == 7
+    budget.learn(100, 90, 0)
+    assert budget.left(0) == 7
+
+
+def test_time_that_runs_backwards_gives_nothing():
+    budget = RequestBudget(200)
+    spend(budget, Urgency.CANCEL, MINUTE_NS)
+    assert budget.left(0) == 0
+
+
+def test_what_lowers_risk_is_more_urgent_than_what_opens_it():
+    assert urgency_of(Purpose.OPEN) is Urgency.OPEN
+    for purpose in (Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE):
+        assert urgency_of(purpose) is Urgency.HEDGE

@@ -1,0 +1,87 @@
+import asyncio
+
+from scalpdesk.core.events import OrderAccepted, QuoteEvent
+from scalpdesk.venues.base import FollowingClock, Notice, Stamper
+from scalpdesk.venues.outbox import Outbox
+
+
+def quote(number, at_ns, bid=1.0):
+    return QuoteEvent(number, at_ns, at_ns, bid, bid + 1, 1, 1)
+
+
+def drain(outbox):
+    async def read():
+        outbox.close()
+        return [item async for item in outbox.items()]
+
+    return asyncio.run(read())
+
+
+def test_everything_comes_out_in_its_order():
+    outbox = Outbox()
+    items = [quote(0, 1), OrderAccepted("a", 2, 2, "v"), quote(0, 3)]
+    for item in items:
+        outbox.put(item)
+    assert drain(outbox) == items
+
+
+def test_a_slow_reader_gets_the_latest_quote_of_each_instrument_and_every_order_event():
+    outbox = Outbox(most_waiting=3)
+    for at_ns in range(1, 11):
+        outbox.put(quote(at_ns % 2, at_ns, bid=float(at_ns)))
+    outbox.put(OrderAccepted("a", 11, 11, "v"))
+    out = drain(outbox)
+    assert [one.ts_recv_ns for one in out] == sorted(one.ts_recv_ns for one in out)
+    assert [one.bid for one in out if isinstance(one, QuoteEvent)] == [1, 2, 3, 10, 9]
+    assert sum(isinstance(one, OrderAccepted) for one in out) == 1
+    (notice,) = [one for one in out if isinstance(one, Notice)]
+    assert notice.name == "slow_consumer"
+    assert outbox.merged == 5
+
+
+def test_a_quote_that_waits_is_never_followed_by_an_older_one():
+    outbox = Outbox(most_waiting=1)
+    outbox.put(quote(0, 1, bid=1.0))
+    outbox.put(quote(0, 2, bid=2.0))
+    assert outbox.take().bid == 1.0
+    assert isinstance(outbox.take(), Notice)
+    outbox.put(quote(0, 3, bid=3.0))
+    assert [one.bid for one in drain(outbox)] == [3.0]
+
+
+def test_a_reader_that_waits_is_woken():
+    async def scenario():
+        outbox = Outbox()
+
+        async def read():
+            return [item async for item in outbox.items()]
+
+        reader = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        outbox.put(quote(0, 1))
+        await asyncio.sleep(0)
+        outbox.close()
+        return await reader
+
+    assert len(asyncio.run(scenario())) == 1
+
+
+def test_stamps_never_run_backwards():
+    class Jumping:
+        def __init__(self):
+            self.times = [5, 3, 9]
+
+        def now_ns(self):
+            return self.times.pop(0)
+
+    stamper = Stamper(Jumping())
+    assert [stamper.stamp(), stamper.stamp(), stamper.stamp()] == [5, 5, 9]
+
+
+def test_a_following_clock_stands_at_the_latest_instant_seen():
+    clock = FollowingClock(100, latency_ns=7)
+    stamper = Stamper(clock)
+    assert stamper.stamp() == 100
+    assert stamper.stamp(200) == 207
+    assert stamper.stamp(150) == 207
+    assert clock.now_ns() == 207

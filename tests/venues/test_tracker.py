@@ -1,0 +1,206 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.instruments import straddle_book
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderAbsent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDoubted,
+    OrderFilled,
+    OrderRejected,
+)
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.fees import ALPACA_FEES
+from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.venues.base import KnownOrder
+from scalpdesk.venues.tracker import OrderTracker, Report
+
+BOOK = straddle_book(500)
+D = Decimal
+QUANTITY = 12
+
+
+def submit(quantity=QUANTITY, name="sd-000001", side=Side.BUY):
+    return SubmitOrder(
+        name,
+        InstrumentId(0),
+        side,
+        D(quantity),
+        OrderType.MARKET,
+        None,
+        TimeInForce.DAY,
+        Purpose.HEDGE,
+    )
+
+
+def tracked(quantity=QUANTITY, **known):
+    tracker = OrderTracker(BOOK)
+    if known:
+        tracker.know([KnownOrder(submit(quantity), **known)])
+        return tracker, tracker.orders["sd-000001"]
+    return tracker, tracker.sent(submit(quantity), 0)
+
+
+def said(outcome, filled=0, average=None, reason=""):
+    return Report("sd-000001", "v1", 5, outcome, D(filled), None if average is None else D(average), reason)
+
+
+def fills(events):
+    return [one for one in events if isinstance(one, OrderFilled)]
+
+
+@st.composite
+def histories(draw):
+    """Executions that fill an order in full: (quantity, price, cumulative) in their order."""
+    left, cumulative, parts = QUANTITY, 0, []
+    while left:
+        quantity = draw(st.integers(1, left))
+        left -= quantity
+        cumulative += quantity
+        parts.append((D(quantity), D(draw(st.integers(100, 110))), D(cumulative)))
+    return parts
+
+
+@given(histories(), st.data())
+def test_whatever_is_told_in_whatever_order_how_often_each_execution_counts_once(parts, data):
+    tracker, one = tracked()
+    ways = [(way, index) for way in ("stream", "history", "report") for index in range(len(parts))]
+    told = data.draw(st.lists(st.sampled_from(ways), max_size=12))
+    given_out = []
+    for way, index in told:
+        quantity, price, cumulative = parts[index]
+        if way == "report":
+            value = sum(part[0] * part[1] for part in parts[: index + 1])
+            given_out += tracker.report(one, said("open", cumulative, value / cumulative), 9, infer=True)
+        else:
+            given_out += tracker.execution(one, f"{way}-{index}", quantity, price, cumulative, 5, 9)
+        total = sum((fill.quantity for fill in fills(given_out)), D(0))
+        assert total == one.covered <= QUANTITY
+    value = sum(part[0] * part[1] for part in parts)
+    given_out += tracker.report(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
+    booked = fills(given_out)
+    assert sum(fill.quantity for fill in booked) == QUANTITY
+    assert abs(sum(fill.quantity * fill.price for fill in booked) - value) < D("1e-15")
+    assert len({fill.execution_id for fill in booked}) == len(booked)
+    again = tracker.report(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
+    assert again == []
+
+
+@given(histories(), st.data())
+def test_the_order_manager_follows_without_contradiction(parts, data):
+    tracker, one = tracked()
+    manager = OrderManager("sd")
+    intent = OrderIntent(InstrumentId(0), Side.BUY, D(QUANTITY), Purpose.HEDGE, "test")
+    assert manager.submit(intent, 0).client_order_id == "sd-000001"
+    order = list(range(len(parts)))
+    for index in data.draw(st.permutations(order)) + data.draw(st.permutations(order)):
+        quantity, price, cumulative = parts[index]
+        for event in tracker.execution(one, f"e-{index}", quantity, price, cumulative, 5, 9):
+            manager.apply(event)
+    assert manager.order("sd-000001").state is OrderState.FILLED
+    assert tracker.execution(one, "late", D(1), D(1), D(QUANTITY), 5, 9) == []
+
+
+def test_what_the_journal_has_booked_is_not_given_again():
+    tracker, one = tracked(filled=D(5), value=D(500), venue_order_id="v1", execution_ids=("e1", "e2"))
+    assert tracker.execution(one, "other-name", D(2), D(100), D(5), 5, 9) == []
+    assert tracker.execution(one, "e2", D(2), D(100), D(5), 5, 9) == []
+    events = tracker.report(one, said("open", 9, "102"), 9, infer=True)
+    (fill,) = fills(events)
+    assert fill.quantity == 4
+    assert fill.price == (D(9) * D(102) - D(500)) / 4
+    assert tracker.find("", "v1") is one
+
+
+def test_an_acknowledgement_is_given_once():
+    tracker, one = tracked()
+    first = tracker.report(one, said("open"), 9, infer=False)
+    assert first == [OrderAccepted("sd-000001", 5, 9, "v1")]
+    assert tracker.report(one, said("open"), 10, infer=False) == []
+
+
+def test_a_doubt_ends_with_an_acknowledgement_even_of_an_order_known_before():
+    tracker, one = tracked()
+    tracker.report(one, said("open"), 9, infer=False)
+    assert isinstance(tracker.doubt(one, "cancel: no answer", 10)[0], OrderDoubted)
+    assert tracker.doubted() == ("sd-000001",)
+    assert isinstance(tracker.report(one, said("open"), 11, infer=False)[0], OrderAccepted)
+    assert tracker.doubted() == ()
+
+
+def test_absence_is_doubted_first_and_final():
+    tracker, one = tracked()
+    assert [type(event) for event in tracker.absent(one, 9)] == [OrderDoubted, OrderAbsent]
+    assert tracker.absent(one, 10) == []
+    assert tracker.doubt(one, "late", 11) == []
+
+
+def test_a_rejection_is_the_venues_word_and_comes_once():
+    tracker, one = tracked()
+    assert tracker.report(one, said("rejected", reason="no money"), 9, infer=False) == [
+        OrderRejected("sd-000001", 5, 9, "no money")
+    ]
+    assert tracker.report(one, said("rejected"), 9, infer=False) == []
+
+
+def test_a_rejection_after_a_part_was_filled_is_a_cancellation():
+    tracker, one = tracked()
+    events = tracker.report(one, said("rejected", 3, "100"), 9, infer=True)
+    assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
+
+
+def test_a_fill_before_its_acknowledgement_brings_it_along():
+    tracker, one = tracked()
+    events = tracker.execution(one, "e1", D(12), D(100), D(12), 5, 9)
+    assert [type(event) for event in events] == [OrderAccepted, OrderFilled]
+
+
+def test_a_late_fill_after_the_cancellation_still_counts():
+    tracker, one = tracked()
+    assert isinstance(tracker.report(one, said("cancelled"), 9, infer=False)[-1], OrderCancelled)
+    (fill,) = fills(tracker.execution(one, "e1", D(3), D(100), D(3), 5, 9))
+    assert fill.quantity == 3
+
+
+def test_a_refused_cancel_of_an_order_that_is_over_says_nothing():
+    tracker, one = tracked()
+    assert isinstance(tracker.refuse_cancel(one, "too late", 9)[0], CancelRejected)
+    tracker.execution(one, "e1", D(12), D(100), D(12), 5, 9)
+    assert tracker.refuse_cancel(one, "too late", 10) == []
+
+
+def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
+    tracker, one = tracked()
+    tracker.execution(one, "e1", D(4), D(100), D(4), 5, 9)
+    tracker.execution(one, "e2", D(4), D(101), D(8), 5, 9)
+    assert tracker.bust(one, "e1", "erroneous", 6, 10) == [FillBusted("sd-000001", 6, 10, "e1", "erroneous")]
+    assert one.covered == 4
+    assert one.holes(D(4)) == []
+    assert fills(tracker.execution(one, "e3", D(4), D(102), D(8), 7, 11))
+
+
+def test_an_execution_beyond_the_beginning_is_not_believed():
+    tracker, one = tracked()
+    assert tracker.execution(one, "e1", D(5), D(100), D(4), 5, 9) == []
+
+
+def test_an_average_of_another_count_never_makes_a_negative_price():
+    tracker, one = tracked(filled=D(11), value=D(1200))
+    (fill,) = fills(tracker.report(one, said("filled", 12, "90"), 9, infer=True))
+    assert fill.price == D(90)
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+def test_fees_come_from_the_schedule(side):
+    tracker = OrderTracker(BOOK, ALPACA_FEES)
+    one = tracker.sent(submit(side=side), 0)
+    (fill,) = fills(tracker.execution(one, "e1", D(12), D(500), D(12), 5, 9))
+    assert fill.fee == ALPACA_FEES.fee(BOOK[InstrumentId(0)], side, D(12), D(500))
