@@ -22,6 +22,8 @@ Clock = Callable[[float], float]
 """Calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
 
 NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
+_NEAR_ENOUGH = 1.0
+"""Mean loss, in squares of half-spreads, up to which the last smile is a place to start from."""
 _DELTA_GRID = np.linspace(-6.0, 6.0, 961)
 
 
@@ -283,7 +285,8 @@ class _Draft:
     used: NDArray[np.bool_]
     smile: SviSmile | None
     verdict: Verdict
-    last: SurfaceExpiry | None
+    held: ArbitrageCheck | None = None
+    """Where the smile is the last one, held free of arbitrage: what the free fit before it had."""
 
     @property
     def fit(self) -> SmileFit:
@@ -305,17 +308,22 @@ def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
     if not quotes.years > 0.0 or not quotes.forward > 0.0 or count == 0:
         verdict = Verdict.TOO_FEW_QUOTES if quotes.forward > 0.0 else Verdict.NO_FORWARD
         verdict = verdict if quotes.years > 0.0 else Verdict.EXPIRED
-        return _Draft(quotes, np.zeros(len(strike), dtype=np.bool_), None, verdict, last)
+        return _Draft(quotes, np.zeros(len(strike), dtype=np.bool_), None, verdict)
     verdict = Verdict.OK if count >= FULL_PARAMETERS else Verdict.FEW_QUOTES
-    draft = _Draft(quotes, used, None, verdict, last)
+    draft = _Draft(quotes, used, None, verdict)
     if count == 1:
         smile = flat_smile(0.5 * float(low[used][0] + high[used][0]), quotes.years)
-    elif last is not None and last.smile is not None and not last.found.is_free:
+        return replace(draft, smile=smile)
+    start, fit = None if last is None else last.smile, draft.fit
+    if (
+        last is not None
+        and start is not None
+        and not last.found.is_free
+        and fit.loss(start) < _NEAR_ENOUGH * count
+    ):
         # the repaired smile of a moment ago is nearer to the next repaired one than any free fit
-        smile = last.smile
-    else:
-        smile = draft.fit.free(None if last is None else last.smile)
-    return replace(draft, smile=smile)
+        return replace(draft, smile=start, held=last.found)
+    return replace(draft, smile=fit.free(start))
 
 
 def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, clock: Clock) -> SurfaceExpiry:
@@ -324,11 +332,9 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
     residual, inside = np.full(len(used), np.nan), np.zeros(len(used), dtype=np.bool_)
     found = left = NO_ARBITRAGE
     if smile is not None:
-        fit, last = draft.fit, draft.last
-        held = last is not None and not last.found.is_free
-        found = (
-            last.found if last is not None and held else check_arbitrage(smile, fit.theta, before, fit.reach)
-        )
+        fit = draft.fit
+        held = draft.held is not None
+        found = draft.held or check_arbitrage(smile, fit.theta, before, fit.reach)
         left = found
         if not found.is_free:
             smile, left = fit.without_arbitrage(smile, before, after, held=held)

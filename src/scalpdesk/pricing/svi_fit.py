@@ -41,8 +41,10 @@ _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
 _IDLE_STEPS = 2
-_WALLS = (100.0, 2000.0, 2000.0, 50_000.0, 50_000.0)
+_WALLS = (100.0, 1000.0, 5000.0, 50_000.0, 50_000.0)
 """Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
+_GOOD_ENOUGH = 2.0
+"""A held fit is taken when its loss is below this many times the free one's and one half-spread a quote."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
@@ -106,14 +108,15 @@ class SmileFit:
         held
             ``start`` is a fit that was held already: the walls stand at once instead of rising twice.
         """
-        theta, reach = self.theta, self.reach
+        theta, root = self.theta, float(np.sqrt(self.theta))
         problem = self._problem(before, after)
+        good = _GOOD_ENOUGH * (self.loss(start) + len(self.k))
         tries: list[tuple[SviSmile, ArbitrageCheck]] = []
-        for first, walls in ((start, _WALLS[1:]), (None, _WALLS)) if held else ((start, _WALLS),):
-            smile = self.free() if first is None else first
-            vector = problem.first_guess(smile.scaled(1.0 / theta))
+        for number in range(2 if problem.full else 1):
+            # a free fit with wild wings is a bad place to start from: then look for a better one
+            vector = problem.searched(_WALLS[0]) if number else problem.first_guess(start.scaled(1.0 / theta))
             seen: list[float] = []
-            for weight in walls:
+            for weight in _WALLS[1:] if held and not number else _WALLS:
                 vector = _levenberg_marquardt(
                     problem.residuals(weight, seen),
                     vector,
@@ -123,18 +126,21 @@ class SmileFit:
                     _HELD_STEPS,
                 )
                 smile = problem.smile(vector).scaled(theta)
-                left = check_arbitrage(smile, theta, before, reach)
+                left = check_arbitrage(smile, theta, before, self.reach)
                 if left.is_free:
-                    return smile, left
+                    break
                 # the grid is coarse: the wall gets a stone where the fit slipped through
-                seen += [k / float(np.sqrt(theta)) for k in left.at]
+                seen += [k / root for k in left.at]
             tries.append((smile, left))
-        for smile, _ in tuple(tries):
-            tries += _forced(smile, theta, before, reach)
-        return min(tries, key=lambda one: (one[1].butterfly + one[1].calendar, self._loss(one[0])))
+            if left.is_free and self.loss(smile) < good:
+                return smile, left
+        for smile, left in tuple(tries):
+            if not left.is_free:
+                tries += _forced(smile, theta, before, self.reach)
+        return min(tries, key=lambda one: (one[1].butterfly + one[1].calendar, self.loss(one[0])))
 
-    def _loss(self, smile: SviSmile) -> float:
-        """Sum of Huber's squares of the quotes."""
+    def loss(self, smile: SviSmile) -> float:
+        """Return the sum over quotes of Huber's squares of the residuals in half-spreads."""
         vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
         half = 0.5 * (self.high_vol - self.low_vol)
         mid = 0.5 * (self.high_vol + self.low_vol)
@@ -241,10 +247,10 @@ class _Problem:
                 ]
             )
             return np.asarray(np.clip(guess, _LOWER, _UPPER))
-        return self._searched()
+        return self.searched(0.0)
 
-    def _searched(self) -> Floats:
-        """Solve level, skew and curvature on a grid of (m, s) and keep the best that is a smile."""
+    def searched(self, penalty: float) -> Floats:
+        """Solve level, skew and curvature on a grid of (m, s) and keep the best under the penalty."""
         m, s = (
             grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))
         )
@@ -264,7 +270,7 @@ class _Problem:
         lowest = np.maximum(a + c * np.sqrt(1.0 - rho**2), 1e-3)
         vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
         vectors = np.clip(vectors, _LOWER, _UPPER)
-        loss = np.sum(self.residuals(0.0)(vectors) ** 2, axis=1)
+        loss = np.sum(self.residuals(penalty)(vectors) ** 2, axis=1)
         return np.asarray(vectors[int(np.argmin(loss))])
 
 
