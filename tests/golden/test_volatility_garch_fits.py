@@ -158,7 +158,7 @@ def test_the_egarch_likelihood_is_that_of_tsp_at_its_parameters():
 
 
 def test_the_egarch_fit_is_that_of_tsp():
-    """Within the benchmark's 0.001; the variance and the shock before the sample are taken a little otherwise."""
+    """Within the benchmark's 0.001: what came before the sample is taken a little otherwise."""
     series = dem_gbp()
     fit = estimate_garch(series / 100.0, "egarch", presample_variance=float(series.var()) / 1e4)
     mu, omega, alpha, _, beta = fit.parameters
