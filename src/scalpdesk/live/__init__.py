@@ -1,0 +1,1 @@
+"""The desk on a venue: one queue, one consumer, recovery, reconciliation, operation, watchdog."""
