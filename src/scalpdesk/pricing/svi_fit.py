@@ -38,6 +38,7 @@ _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 """Half-spreads per unit of each parameter away from 0: decides only where the quotes do not, on the wings."""
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
+_COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
 _IDLE_STEPS = 2
@@ -88,7 +89,11 @@ class SmileFit:
         """Return the best fit, whatever arbitrage it has; from ``start``, or from a search without it."""
         problem = self._problem(None, None)
         first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
-        vector = _levenberg_marquardt(problem.residuals(0.0), first, problem.lower, problem.upper)
+        # quotes move by more in a minute than the last digits of a refit
+        enough, steps = (_COLD_ENOUGH, _COLD_STEPS) if start is None else (_HELD_ENOUGH, _HELD_STEPS)
+        vector = _levenberg_marquardt(
+            problem.residuals(0.0), first, problem.lower, problem.upper, enough, steps
+        )
         return problem.smile(vector).scaled(problem.theta)
 
     def without_arbitrage(
@@ -287,8 +292,8 @@ def _levenberg_marquardt(
     start: Floats,
     lower: Floats,
     upper: Floats,
-    enough: float = 1e-9,
-    max_steps: int = 100,
+    enough: float,
+    max_steps: int,
 ) -> Floats:
     """Minimise a sum of squares within a box; one call of ``residuals`` gives value and Jacobian.
 
