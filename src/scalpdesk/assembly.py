@@ -250,18 +250,18 @@ def _snapshot(
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
 
 
-def forecasts(tape: MarketTape, *, model: str = "har", horizon_days: int = 5) -> tuple[Event, ...]:
+def forecasts(tape: MarketTape, *, model: str | None = None, horizon_days: int = 5) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
     if tape.name != EMBEDDED:
         return ()
     from scalpdesk.datasets.reconstructed_history import daily_bars_before
-    from scalpdesk.volatility.forecast import forecast_vol
+    from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
 
     number = tape.instruments.id_of(tape.underlying)
     events: list[Event] = []
     for session in tape.sessions:
         bars = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
-        made = forecast_vol(bars, model=model, horizon_days=horizon_days)
+        made = forecast_vol(bars, model=model or DESK_DEFAULT, horizon_days=horizon_days)
         at_ns = session.open_ns
         events.append(
             ForecastEvent(
