@@ -59,7 +59,7 @@ def test_a_server_error_is_never_a_final_refusal(status, message):
 
 
 def test_the_stated_rate_limit():
-    stated = {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "17", "X-RateLimit-Reset": "1795185060"}
+    stated = {"x-ratelimit-limit": "200", "x-ratelimit-remaining": "17", "x-ratelimit-reset": "1795185060"}
     assert rate_limit(stated) == RateLimit(200, 17, 1_795_185_060)
 
 
@@ -75,6 +75,6 @@ def test_the_stated_rate_limit():
     ],
 )
 def test_a_rate_limit_that_makes_no_sense_is_none(limit, remaining, reset):
-    headers = {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset}
+    headers = {"x-ratelimit-limit": limit, "x-ratelimit-remaining": remaining, "x-ratelimit-reset": reset}
     assert rate_limit(headers) is None
     assert rate_limit({}) is None

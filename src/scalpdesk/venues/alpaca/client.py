@@ -13,7 +13,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.venues.alpaca import wire_account, wire_requests
 from scalpdesk.venues.alpaca.client_data import DataStreams
-from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
+from scalpdesk.venues.alpaca.client_http import HttpPath, OrderLine, Reply
+from scalpdesk.venues.alpaca.client_kept import KeptPath
 from scalpdesk.venues.alpaca.client_orders import OrderPath
 from scalpdesk.venues.alpaca.client_queries import Queries
 from scalpdesk.venues.alpaca.client_reports import OrderReports
@@ -96,7 +97,12 @@ class AlpacaGateway:
                 url, headers, connections=connections, timeout_seconds=timeout_seconds, sessions=sessions
             )
 
-        self._order_http = path(trading, connections, timeout)
+        # a rehearsal brings its own line; on the network an order goes out before the call returns
+        self._order_http: OrderLine = (
+            KeptPath(trading, headers, connections=connections, timeout_seconds=timeout)
+            if sessions is None
+            else path(trading, connections, timeout)
+        )
         self._query_http = path(trading, 4, 4 * timeout)
         self._data_http = path(endpoints.data_url, 4, 4 * timeout)
         self._counters: Counter[str] = Counter()
@@ -148,7 +154,17 @@ class AlpacaGateway:
     # the protocol -----------------------------------------------------------------------------------
 
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
-        """Check keys, account and clock, then open the order stream; see the protocol."""
+        """Check keys, account and clock, then open the order stream; see the protocol.
+
+        A gateway that could not connect is over: build another one to try again.
+        """
+        try:
+            return await self._connect(known_orders)
+        except BaseException:
+            await self.close(graceful=False)
+            raise
+
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
         self._endpoints.check_key(self._key.reveal())
         account = self._queries.read(wire_account.read_account, await self._first_ask())
         self._check_account(account)
@@ -160,7 +176,6 @@ class AlpacaGateway:
         except StreamRefused as refused:
             raise self._wrong_keys(str(refused)) from None
         except TimeoutError:
-            await self._stream.close()
             raise RetryError(
                 "the order stream does not come up",
                 where=self._endpoints.orders_url,
@@ -342,7 +357,7 @@ class AlpacaGateway:
             await asyncio.sleep(KEEP_WARM_SECONDS)
             if self._orders.in_flight == 0 and self._budget.take(Urgency.QUERY, loop_ns()):
                 try:
-                    await self._order_http.ask(wire_account.CLOCK)
+                    await self._order_http.warm(wire_account.CLOCK)
                 except RetryError:
                     self._count("keep_warm_failed")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Protocol
 
 import aiohttp
 
@@ -29,6 +30,26 @@ class Reply:
         self.status = status
         self.body = body
         self.headers = headers
+
+
+class OrderLine(Protocol):
+    """What carries orders: a :class:`KeptPath`, or an :class:`HttpPath` on a rehearsal's line."""
+
+    def start(self, request: Request) -> asyncio.Future[Reply]:
+        """Send a request; the future brings its answer, :class:`NotSent` or :class:`NoAnswer`."""
+        ...
+
+    async def ask(self, request: Request) -> Reply:
+        """Send a request and return the answer; raises :class:`NotSent` or :class:`NoAnswer`."""
+        ...
+
+    async def warm(self, request: Request) -> None:
+        """Open all connections by asking the same harmless question on each; raises as :meth:`ask`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class HttpPath:
@@ -66,6 +87,14 @@ class HttpPath:
 
     def __repr__(self) -> str:
         return f"HttpPath({self._base_url!r})"
+
+    def start(self, request: Request) -> asyncio.Future[Reply]:
+        """Send a request in a task of its own; the future brings its answer."""
+        return asyncio.get_running_loop().create_task(self.ask(request))
+
+    async def warm(self, request: Request) -> None:
+        """Open all connections by asking the same harmless question on each; raises as :meth:`ask`."""
+        await asyncio.gather(*(self.ask(request) for _ in range(self._connections)))
 
     async def ask(self, request: Request) -> Reply:
         """Send a request and return the answer, whatever its status.
@@ -110,16 +139,6 @@ class HttpPath:
                 self._headers, connections=self._connections, timeout_seconds=self._timeout_seconds
             )
         return self._session
-
-    async def warm(self, request: Request) -> None:
-        """Open all connections by asking the same harmless question on each.
-
-        Raises
-        ------
-        RetryError
-            When the venue does not answer.
-        """
-        await asyncio.gather(*(self.ask(request) for _ in range(self._connections)))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,7 +7,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.alpaca import wire_requests
-from scalpdesk.venues.alpaca.client_http import HttpPath, NoAnswer, NotSent
+from scalpdesk.venues.alpaca.client_http import NoAnswer, NotSent, OrderLine, Reply
 from scalpdesk.venues.alpaca.client_reports import OrderReports
 from scalpdesk.venues.alpaca.client_stream import loop_ns
 from scalpdesk.venues.alpaca.fields import Malformed
@@ -31,7 +31,7 @@ class OrderPath:
         Where what the venue says becomes events.
     """
 
-    def __init__(self, http: HttpPath, reports: OrderReports) -> None:
+    def __init__(self, http: OrderLine, reports: OrderReports) -> None:
         self._http = http
         self._reports = reports
         self._tracker = reports.tracker
@@ -61,7 +61,7 @@ class OrderPath:
             self._not_sent([one], error.what)
             return
         if self._may_send([one], urgency_of(command.purpose)):
-            self._spawn(self._submit([one], request))
+            self._spawn(self._submit([one], self._http.start(request)))
 
     def _start_multi_leg(self, command: MultiLegOrder) -> None:
         name = command.client_order_id
@@ -74,7 +74,7 @@ class OrderPath:
             return
         urgency = max(urgency_of(leg.purpose) for leg in command.legs)
         if self._may_send(orders, urgency):
-            self._spawn(self._submit(orders, request))
+            self._spawn(self._submit(orders, self._http.start(request)))
 
     def _may_send(self, orders: list[Tracked], urgency: Urgency) -> bool:
         if not self.is_open:
@@ -101,9 +101,9 @@ class OrderPath:
             self._reports.count("internal_fault")
             self._reports.notice(NoticeKind.GAP, "internal_fault", repr(task.exception())[:200])
 
-    async def _submit(self, orders: list[Tracked], request: wire_requests.Request) -> None:
+    async def _submit(self, orders: list[Tracked], answering: asyncio.Future[Reply]) -> None:
         try:
-            reply = await self._reports.ask(self._http, request)
+            reply = self._reports.learned(await answering)
         except NotSent as error:
             self._answered(orders)
             self._not_sent(orders, error.what)

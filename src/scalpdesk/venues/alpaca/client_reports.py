@@ -10,7 +10,7 @@ from scalpdesk.core.events import OrderEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.venues.alpaca import wire_requests
-from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
+from scalpdesk.venues.alpaca.client_http import HttpPath, OrderLine, Reply
 from scalpdesk.venues.alpaca.client_stream import loop_ns
 from scalpdesk.venues.alpaca.fields import Malformed, text_of_ns
 from scalpdesk.venues.alpaca.wire_account import ACTIVITIES_PER_PAGE, fills_request, read_fills
@@ -313,9 +313,12 @@ class OrderReports:
 
     # small things ---------------------------------------------------------------------------------
 
-    async def ask(self, path: HttpPath, request: wire_requests.Request) -> Reply:
+    async def ask(self, path: OrderLine, request: wire_requests.Request) -> Reply:
         """Ask, and learn from the answer how many requests are left."""
-        reply = await path.ask(request)
+        return self.learned(await path.ask(request))
+
+    def learned(self, reply: Reply) -> Reply:
+        """Return an answer after learning from it how many requests are left."""
         stated = rate_limit(reply.headers)
         if stated is not None:
             self.budget.learn(stated.limit, stated.remaining, loop_ns())

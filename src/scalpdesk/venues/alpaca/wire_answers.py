@@ -101,10 +101,10 @@ def _reason(status: int, body: bytes) -> str:
 
 
 def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Return the rate limit that an answer's headers state, None when they state none to believe."""
+    """Return the rate limit that headers state (names in small letters), None for none to believe."""
     try:
         limit, remaining, reset_s = (
-            int(headers[f"X-RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")
+            int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")
         )
     except (KeyError, ValueError):
         return None

@@ -1,0 +1,205 @@
+"""The order path's own HTTP against servers that behave badly, on sockets of this machine."""
+
+import asyncio
+
+import pytest
+
+from scalpdesk.venues.alpaca.client_http import NoAnswer, NotSent
+from scalpdesk.venues.alpaca.client_kept import KeptPath
+from scalpdesk.venues.alpaca.wire_requests import Request
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+ASK = Request("POST", "/v2/orders", b'{"a":1}')
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+SECRET = "canary-5f3a"
+
+
+async def read_request(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = 0
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    return head, await reader.readexactly(length)
+
+
+class Spy:
+    """A transport that notes what it is given to write."""
+
+    def __init__(self, transport):
+        self._transport = transport
+        self.written = []
+
+    def write(self, data):
+        self.written.append(data)
+        self._transport.write(data)
+
+    def abort(self):
+        self._transport.abort()
+
+
+def run(serve, ask, *, connections=1, timeout_seconds=5.0):
+    """Serve each connection with ``serve`` and return what ``ask`` makes of it."""
+
+    serving = []
+
+    async def serve_and_close(reader, writer):
+        serving.append(asyncio.current_task())
+        try:
+            await serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the desk hung up
+        finally:
+            writer.close()
+
+    async def scenario():
+        server = await asyncio.start_server(serve_and_close, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        path = KeptPath(
+            f"http://127.0.0.1:{port}",
+            {"APCA-API-SECRET-KEY": SECRET},
+            connections=connections,
+            timeout_seconds=timeout_seconds,
+        )
+        try:
+            return await asyncio.wait_for(ask(path), 20)
+        finally:
+            await path.close()
+            server.close()
+            await asyncio.wait_for(asyncio.gather(*serving), 5)
+
+    return asyncio.run(scenario())
+
+
+def test_a_request_carries_its_headers_and_body_and_the_answer_comes_back(socket_enabled):
+    seen = []
+
+    async def serve(reader, writer):
+        seen.append(await read_request(reader))
+        writer.write(OK)
+
+    reply = run(serve, lambda path: path.ask(ASK))
+    assert (reply.status, reply.body) == (200, b"{}")
+    head, body = seen[0]
+    assert body == ASK.body
+    assert head.startswith(b"POST /v2/orders HTTP/1.1\r\n")
+    assert f"APCA-API-SECRET-KEY: {SECRET}".encode() in head
+
+
+def test_the_request_is_written_before_the_call_returns(socket_enabled):
+    async def serve(reader, writer):
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async def ask(path):
+        await path.warm(Request("GET", "/v2/clock"))
+        (connection,) = path._idle
+        spy = connection._transport = Spy(connection._transport)
+        future = path.start(ASK)
+        assert len(spy.written) == 1  # and nothing was awaited in between
+        await future
+
+    run(serve, ask)
+
+
+def test_one_connection_serves_many_requests_in_turn(socket_enabled):
+    connections = []
+
+    async def serve(reader, writer):
+        connections.append(writer)
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async def ask(path):
+        return await asyncio.gather(*(path.ask(ASK) for _ in range(20)))
+
+    assert len(run(serve, ask)) == 20
+    assert len(connections) == 1
+
+
+def test_a_connection_that_breaks_after_the_request_is_no_answer(socket_enabled):
+    async def serve(reader, writer):
+        await read_request(reader)
+        writer.write(OK[:20])
+        writer.close()
+
+    with pytest.raises(NoAnswer) as caught:
+        run(serve, lambda path: path.ask(ASK))
+    assert SECRET not in str(caught.value)
+
+
+def test_a_silent_server_is_no_answer_and_the_next_request_gets_another_connection(socket_enabled):
+    count = 0
+
+    async def serve(reader, writer):
+        nonlocal count
+        count += 1
+        if count == 1:
+            await read_request(reader)
+            await reader.read()
+            return
+        await read_request(reader)
+        writer.write(OK)
+
+    async def ask(path):
+        with pytest.raises(NoAnswer, match="did not answer"):
+            await path.ask(ASK)
+        return await path.ask(ASK)
+
+    assert run(serve, ask, timeout_seconds=0.3).status == 200
+    assert count == 2
+
+
+def test_a_server_that_closes_after_each_answer_is_connected_to_again(socket_enabled):
+    async def serve(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    async def ask(path):
+        return [(await path.ask(ASK)).status for _ in range(3)]
+
+    assert run(serve, ask) == [200, 200, 200]
+
+
+def test_nonsense_is_no_answer(socket_enabled):
+    async def serve(reader, writer):
+        await read_request(reader)
+        writer.write(b"ICY 200 OK\r\n\r\n")
+
+    with pytest.raises(NoAnswer):
+        run(serve, lambda path: path.ask(ASK))
+
+
+def test_a_host_that_is_not_there_means_not_sent(socket_enabled):
+    async def scenario():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+        path = KeptPath(f"http://127.0.0.1:{port}", {"X": SECRET}, connections=2, timeout_seconds=3.0)
+        with pytest.raises(NotSent, match="cannot be reached") as caught:
+            await path.ask(ASK)
+        assert SECRET not in str(caught.value)
+        assert SECRET not in repr(path)
+        await path.close()
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_wait_for_a_busy_connection_were_not_sent_when_the_path_closes(socket_enabled):
+    async def serve(reader, writer):
+        await reader.read()
+
+    async def ask(path):
+        first = path.start(ASK)
+        second = path.start(ASK)
+        await asyncio.sleep(0.05)
+        await path.close()
+        return await asyncio.gather(first, second, return_exceptions=True)
+
+    first, second = run(serve, ask)
+    assert isinstance(first, NoAnswer)
+    assert isinstance(second, NotSent)
