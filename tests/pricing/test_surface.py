@@ -122,6 +122,15 @@ def test_no_arbitrage_whatever_the_quotes_say(vols, seed, noise):
     assert np.all(np.diff(growing, axis=0) >= -1e-12)
 
 
+def test_two_roots_may_share_an_instant():
+    surface = fit_surface(
+        [quotes("a", 7 / 365, 0.24), quotes("monthly", 30 / 365, 0.2), quotes("weekly", 30 / 365, 0.2)], 100.0
+    )
+    assert float(surface.vol(100.0, 60 / 365)) == pytest.approx(0.19, abs=0.01)
+    lone = fit_surface([quotes("monthly", 30 / 365, 0.2), quotes("weekly", 30 / 365, 0.2)], 100.0)
+    assert float(lone.vol(100.0, 60 / 365)) == pytest.approx(0.2, abs=0.01)
+
+
 def test_a_falling_variance_is_repaired_and_said():
     surface = fit_surface([quotes("near", 10 / 365, 0.40), quotes("far", 11 / 365, 0.30)], 100.0)
     far = surface.expiries[1]
@@ -211,6 +220,8 @@ def test_bad_calls_are_refused(surface):
     good = quotes("week", 7 / 365, 0.24)
     with pytest.raises(ArgumentError, match="share a label"):
         fit_surface([good, good], 100.0)
+    with pytest.raises(ArgumentError, match="spot"):
+        fit_surface([good], float("nan"))
     with pytest.raises(ArgumentError, match="one length"):
         fit_surface([SmileQuotes("x", 0.1, 100.0, good.strike, good.bid_vol[:3], good.ask_vol)], 100.0)
     with pytest.raises(ArgumentError, match="above 0"):

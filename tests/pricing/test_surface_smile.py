@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from scalpdesk.pricing.svi import SviSmile, check_arbitrage, flat_smile
-from scalpdesk.pricing.svi_fit import SmileFit
+from scalpdesk.pricing.svi_fit import SmileFit, _forced
 
 VOGT = SviSmile(-0.0410, 0.1331, 0.3060, 0.3586, 0.4153)
 """Axel Vogt's example with a butterfly arbitrage (Gatheral and Jacquier 2014, example 3.1)."""
@@ -140,3 +140,26 @@ def test_one_bad_quote_pulls_little():
     low[15], high[15] = 2.0 * low[15], 2.0 * high[15]
     got = np.sqrt(SmileFit(fit.k, low, high, fit.years).free().total_variance(fit.k) / fit.years)
     assert np.max(np.abs(got / vol - 1.0)) < 0.01
+
+
+@pytest.mark.parametrize("before", [None, flat_smile(0.3, 0.25), SviSmile(0.0, 0.3, -0.5, 0.0, 0.3)])
+@pytest.mark.parametrize(
+    "broken", [VOGT, SviSmile(0.02, 1.5, 0.6, 0.0, 0.05), SviSmile(-0.2, 0.5, 0.0, 0.1, 0.3)]
+)
+def test_the_last_resort_always_has_a_way_out(broken, before):
+    theta = max(float(broken.total_variance(0.0)), 1e-3)
+    assert not check_arbitrage(broken, theta, before).is_free
+    assert any(check.is_free for _, check in _forced(broken, theta, before, 0.0))
+
+
+def test_quotes_that_no_smile_fits_still_end_in_one_without_arbitrage():
+    """A saw of ten volatility points between neighbouring strikes, on top of a steeper, higher expiry."""
+    k = np.linspace(-0.3, 0.3, 21)
+    level = 0.25 + 0.05 * (-1.0) ** np.arange(21)
+    saw = SmileFit(k, level - 1e-4, level + 1e-4, 0.1)
+    before = SviSmile(0.002, 0.2, -0.8, 0.05, 0.02)
+    held, left = saw.without_arbitrage(saw.free(), before)
+    assert left.is_free
+    wide = np.linspace(-3.0, 3.0, 2001)
+    assert np.all(held.total_variance(wide) >= before.total_variance(wide) * (1.0 - 1e-8))
+    assert np.min(held.butterfly(wide)) > -1e-3

@@ -168,8 +168,8 @@ class VolSurface:
         nodes = self.fitted
         if not nodes:
             return self.spot
-        times = np.array([0.0, *(node.years for node in nodes)])
-        logs = np.log([self.spot, *(node.forward for node in nodes)])
+        times, first = np.unique([0.0, *(node.years for node in nodes)], return_index=True)
+        logs = np.log([self.spot, *(node.forward for node in nodes)])[first]
         if years <= times[-1]:
             return float(np.exp(np.interp(max(years, 0.0), times, logs)))
         slope = (logs[-1] - logs[-2]) / (times[-1] - times[-2])
@@ -208,11 +208,13 @@ class VolSurface:
 
     def _last_pace(self) -> float:
         """Variance at the money per year of the clock between the last two expiries."""
-        ends = [(node.clock_years, node.smile) for node in self.fitted if node.smile is not None][-2:]
+        ends = [(node.clock_years, node.smile) for node in self.fitted if node.smile is not None]
         late_clock, late = ends[-1]
-        if len(ends) == 1:
+        # two roots may share an expiry instant: the stretch begins at the last one truly before
+        earlier = [end for end in ends if end[0] < late_clock]
+        if not earlier:
             return float(late.total_variance(0.0)) / late_clock
-        early_clock, early = ends[0]
+        early_clock, early = earlier[-1]
         grown = float(late.total_variance(0.0) - early.total_variance(0.0))
         return max(grown, 0.0) / (late_clock - early_clock)
 
@@ -260,8 +262,10 @@ def fit_surface(
     Raises
     ------
     ArgumentError
-        When the arrays of an expiry differ in length or two expiries share a label.
+        When the arrays of an expiry differ in length, two expiries share a label, or the spot is not above 0.
     """
+    if not (np.isfinite(spot) and spot > 0.0):
+        raise ArgumentError("the spot must be above 0", where="spot", value=spot)
     known = {} if previous is None else {expiry.label: expiry for expiry in previous.fitted}
     if len({entry.label for entry in quotes}) != len(quotes):
         raise ArgumentError("two expiries share a label", where="quotes")

@@ -344,7 +344,7 @@ def _forced(
     wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the
     expiry before itself, lifted to this one's level.
     """
-    level = float(smile.total_variance(0.0))
+    level = max(float(smile.total_variance(0.0)), 0.01 * theta)
     made = []
     k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
     for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
