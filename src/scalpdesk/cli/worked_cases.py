@@ -23,8 +23,8 @@ from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
 from scalpdesk.hedging.orders_for_delta import hedge_quantity, net_delta_shares, split_at_zero
 from scalpdesk.instruments.events_calendar import fomc_blocked
 from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.portfolio.attribution import taylor_terms
 from scalpdesk.portfolio.delta_engine import UnitGreeks
 from scalpdesk.portfolio.position_manager import FifoLots
@@ -115,9 +115,7 @@ def _strike_range(S: float, iv: float, days: float) -> Answer:
 
 
 def _interp(curve: Mapping[str, float], d: float) -> Answer:
-    points = sorted((float(days), percent / 100.0) for days, percent in curve.items())
-    days, rates = zip(*points, strict=True)
-    return {"result": RateCurve(days, rates).rate_at(d)}
+    return {"result": interpolate_par_yields({float(day): pct / 100.0 for day, pct in curve.items()}, d)}
 
 
 def _escrow(
