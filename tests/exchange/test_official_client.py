@@ -1,6 +1,7 @@
 """Alpaca's own client, unmodified, with only its addresses set, against the exchange over sockets."""
 
 import asyncio
+import gc
 import queue
 import threading
 import warnings
@@ -69,6 +70,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+
+@pytest.fixture(autouse=True)
+def _sessions_end_with_the_test() -> Iterator[None]:
+    """The client never closes its HTTP sessions; let them go here and not in somebody else's test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
 TODAY = date(2026, 11, 18)
 DAY = TimeInForce.DAY
 BUY, SELL = OrderSide.BUY, OrderSide.SELL
@@ -76,18 +87,24 @@ PATIENCE = 20
 
 
 @pytest.fixture
-def trading(venue: Any) -> Any:
-    return TradingClient(venue.key, venue.secret, paper=True, url_override=venue.url)
+def trading(venue: Any) -> Iterator[Any]:
+    client = TradingClient(venue.key, venue.secret, paper=True, url_override=venue.url)
+    yield client
+    client._session.close()
 
 
 @pytest.fixture
-def stocks(venue: Any) -> Any:
-    return StockHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
+def stocks(venue: Any) -> Iterator[Any]:
+    client = StockHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
+    yield client
+    client._session.close()
 
 
 @pytest.fixture
-def options(venue: Any) -> Any:
-    return OptionHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
+def options(venue: Any) -> Iterator[Any]:
+    client = OptionHistoricalDataClient(venue.key, venue.secret, url_override=venue.url)
+    yield client
+    client._session.close()
 
 
 @pytest.fixture
@@ -258,6 +275,7 @@ def test_corporate_actions(venue):
     dividends = found.data["cash_dividends"]
     assert len(dividends) == 4
     assert {one.rate for one in dividends} == {0.01}
+    client._session.close()
 
 
 # orders --------------------------------------------------------------------------------------------
@@ -497,6 +515,7 @@ def test_rejects_carry_their_codes(trading, contract):
 def test_wrong_keys_are_told_apart_from_none(venue):
     stranger = TradingClient(venue.key, "not-the-secret", paper=True, url_override=venue.url)
     assert refusal(stranger.get_account) == (401, 40110000, "request is not authorized")
+    stranger._session.close()
 
 
 # positions -----------------------------------------------------------------------------------------

@@ -109,6 +109,7 @@ class GeneratedSource:
         self.open_interest: dict[str, int] = {}
         self.rate_curve = FLAT_ZERO
         self.dividend_yield = 0.0
+        self.barred: frozenset[InstrumentId] = frozenset()
         self._seed = seed
         self._now_ns = self.start_ns
         self._watched: dict[InstrumentId, _Walker] = {}

@@ -32,6 +32,8 @@ class MarketSource(Protocol):
     dividends: tuple[CashDividend, ...]
     rate_curve: RateCurve
     dividend_yield: float
+    barred: frozenset[InstrumentId]
+    """Instruments whose bars the market brings along; those of the others are made of their quotes."""
 
     def next_ns(self) -> int:
         """Return when the next event is due, UTC nanoseconds."""
@@ -84,6 +86,7 @@ class TapeSource:
         self._at = 0
         self._bars = self._bar_events()
         self._bar_at = 0
+        self.barred = frozenset(one.instrument_id for one in self._bars)
         self._fill()
 
     def _bar_events(self) -> list[BarEvent]:

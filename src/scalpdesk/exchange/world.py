@@ -118,7 +118,6 @@ class World:
         self._update_watchers: list[UpdateWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
         self._is_open = source.hours.session_at(source.start_ns) is not None
-        self._has_bars: set[InstrumentId] = set()
         self._has_trades: set[InstrumentId] = set()
         self._paid: set[tuple[str, date]] = set()
 
@@ -199,16 +198,17 @@ class World:
             else:
                 self._take_bar(event)
 
-    def _take_quote(self, quote: QuoteEvent) -> None:
+    def _take_quote(self, quote: QuoteEvent, *, publish: bool = True) -> None:
         self.broker.on_quote(quote)
         number = quote.instrument_id
-        if number not in self._has_trades and number not in self._has_bars:
+        if number not in self._has_trades and number not in self.source.barred:
             mid = quote.mid
             if math.isfinite(mid) and quote.bid > 0:
                 price = round(mid, 4)
                 self.last_trades[number] = TradeEvent(number, quote.ts_event_ns, quote.ts_recv_ns, price, 1.0)
                 self._print(number, quote.ts_recv_ns, price, 0.0)
-        self._publish(quote)
+        if publish:
+            self._publish(quote)
 
     def _print(self, number: InstrumentId, ts_ns: int, price: float, size: float) -> None:
         closed = self.bars.add_print(number, ts_ns, price, size)
@@ -217,7 +217,6 @@ class World:
 
     def _take_bar(self, event: BarEvent) -> None:
         number = event.instrument_id
-        self._has_bars.add(number)
         typical = (event.high + event.low + event.close) / 3.0
         bar = Bar(
             event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND,
@@ -269,7 +268,7 @@ class World:
         """Return the present quote of an instrument, and follow it from now on."""
         fresh = self.source.watch(number)
         if fresh is not None and number not in self.books.quotes:
-            self._take_quote(fresh)
+            self._take_quote(fresh, publish=False)
         return self.books.quotes.get(number)
 
     def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:

@@ -206,6 +206,8 @@ def _reserved(
         if isinstance(instrument, OptionContract):
             if order.side.sign > 0:
                 options += opening * price * instrument.multiplier
+            elif not instrument.is_call:
+                options += opening * instrument.strike * instrument.multiplier
         else:
             shares += opening * price
     return shares, options

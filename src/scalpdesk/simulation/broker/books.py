@@ -78,6 +78,8 @@ class Books:
         self.quotes: dict[InstrumentId, QuoteEvent] = {}
         self.halted: set[InstrumentId] = set()
         self.now_ns = 0
+        self.session_open_ns = 0
+        """When the present session began: quotes from before it trade nothing any more."""
         self.updates: list[OrderUpdate] = []
         """What is to be told; whoever tells it empties the list."""
         self.settlement_of: SettlementOf = lambda _symbol, _day: None

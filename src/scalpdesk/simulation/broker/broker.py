@@ -272,6 +272,7 @@ class Broker:
 
     def open_session(self) -> None:
         """Let orders that waited for the opening reach the exchange."""
+        self.books.session_open_ns = self.books.now_ns
         for order in list(self.books.orders.values()):
             if order.status is Status.ACCEPTED:
                 self.activate(order)

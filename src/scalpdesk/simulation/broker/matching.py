@@ -58,6 +58,8 @@ class Matcher:
         quote = books.quotes.get(order.instrument_id)
         if quote is None or order.instrument_id in books.halted or order.resting is None:
             return
+        if quote.ts_recv_ns < books.session_open_ns:
+            return
         if order.waits_for_stop and not self._wake(order, quote):
             return
         if order.request.notional is not None and not order.quantity:
@@ -177,7 +179,7 @@ class Matcher:
         for leg in combo.legs:
             number = leg.instrument_id
             quote = books.quotes.get(number) if number is not None else None
-            if quote is None or number in books.halted:
+            if quote is None or number in books.halted or quote.ts_recv_ns < books.session_open_ns:
                 return
             buys = leg.side.sign > 0
             far, size = (quote.ask, quote.ask_size) if buys else (quote.bid, quote.bid_size)

@@ -143,7 +143,7 @@ class OrderOpener:
         intent = request.intent or PositionIntent.BUY_TO_OPEN
         parent = self.new_order(account, request, None, side, quantity, request.kind, intent)
         parent.limit_price = request.limit_price
-        for leg, number, contract, leg_quantity in found:
+        for leg, number, _contract, leg_quantity in found:
             leg_intent = checks.intent_of(leg.side, account.quantity(number), leg.intent)
             child = self.new_order(
                 account, request, number, leg.side, leg_quantity, request.kind, leg_intent, parent=parent
@@ -187,7 +187,7 @@ class OrderOpener:
             stop_price=request.stop_price,
             trail_price=request.trail_price,
             trail_percent=request.trail_percent,
-            expires_ns=NEVER_NS if request.lifetime is Lifetime.GTC else self.hours.next_close_ns(now),
+            expires_ns=self._end_of(request.lifetime),
             parent=None if parent is None else parent.order_id,
         )
         books.orders[order.order_id] = order
@@ -196,6 +196,15 @@ class OrderOpener:
         if parent is not None:
             parent.legs.append(order)
         return order
+
+    def _end_of(self, lifetime: Lifetime) -> int:
+        """When an order sent now ends by itself, UTC nanoseconds; one for the opening after the next."""
+        now_ns = self.books.now_ns
+        if lifetime is Lifetime.GTC:
+            return NEVER_NS
+        return self.hours.next_close_ns(
+            self.hours.next_open_ns(now_ns) if lifetime is Lifetime.OPG else now_ns
+        )
 
     def _add_exits(self, account: BrokerAccount, entry: VenueOrder) -> None:
         """Make the exits of a bracket, one-triggers-other or one-cancels-other order; they are held."""
@@ -232,9 +241,7 @@ class OrderOpener:
             client_order_id=changes.client_order_id or self.books.new_id("client"),
         )
         new.lifetime = changes.lifetime or old.lifetime
-        new.expires_ns = (
-            NEVER_NS if new.lifetime is Lifetime.GTC else self.hours.next_close_ns(self.books.now_ns)
-        )
+        new.expires_ns = self._end_of(new.lifetime)
         new.limit_price = changes.limit_price if changes.limit_price is not None else old.limit_price
         new.stop_price = changes.stop_price if changes.stop_price is not None else old.stop_price
         new.trail_price, new.trail_percent = old.trail_price, old.trail_percent

@@ -1,0 +1,320 @@
+"""Faults on request: what the client is told, and that the venue's own books stay right."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.exchange import Bench, generated
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
+
+
+def inject(bench, name, **figures):
+    bench.world.faults.inject(Fault(name, **figures))
+
+
+def followed(bench, *symbols):
+    line = bench.data_stream(packed=True)
+    line.say({"action": "subscribe", "quotes": list(symbols or ("SPY",))})
+    line.messages()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "taken"),
+    [
+        ("too_many_requests", 429, False),
+        ("server_error", 500, False),
+        ("unavailable", 503, False),
+        ("maintenance", 503, False),
+        ("gateway_timeout", 504, True),
+        ("auth_loss", 401, False),
+        ("disconnect_before", 0, False),
+        ("drop_request", 0, False),
+        ("half_open", 0, False),
+        ("disconnect_after", 200, True),
+        ("truncated_answer", 200, True),
+        ("delay", 200, True),
+    ],
+)
+def test_requests_that_go_wrong(bench, name, status, taken):
+    inject(bench, name)
+    body = {"symbol": "SPY", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}
+    answer = bench.ask("POST", "/v2/orders", {**body, "client_order_id": "c1"})
+    assert answer.status == status
+    bench.clock_ns += 2_000_000_000
+    found = bench.ask("GET", "/v2/orders:by_client_order_id", client_order_id="c1")
+    assert found.status == (200 if taken else 404)
+    assert bench.world.faults.hits[name] == 1
+
+
+@pytest.mark.parametrize(
+    "reason", ["insufficient_buying_power", "wash_trade", "uncovered_call", "shorting_not_allowed"]
+)
+def test_reject_reasons(bench, reason):
+    inject(bench, "reject", reason=reason)
+    assert bench.refused()[0] == 403
+    assert "status" in bench.order()
+
+
+def test_late_reject_comes_by_the_stream(bench):
+    line = bench.trade_stream()
+    line.messages()
+    inject(bench, "late_reject", reason="price collar")
+    order = bench.order()
+    assert order["status"] == "pending_new"
+    assert line.events() == ["pending_new", "rejected"]
+    assert bench.seen(order)["reject_reason"] == "price collar"
+
+
+def test_late_acknowledgement(bench):
+    inject(bench, "late_ack", seconds=3)
+    order = bench.order()
+    bench.advance(2)
+    assert bench.seen(order)["status"] == "pending_new"
+    bench.advance(2)
+    assert bench.seen(order)["status"] == "filled"
+
+
+def test_fill_before_acknowledgement(bench):
+    line = bench.trade_stream()
+    line.messages()
+    inject(bench, "fill_before_ack")
+    bench.order()
+    assert line.events() == ["pending_new", "fill", "new"]
+
+
+def test_partial_fill_then_the_rest(bench):
+    line = bench.trade_stream()
+    line.messages()
+    inject(bench, "partial_fill", fraction=0.3, seconds=5)
+    order = bench.order(qty=100)
+    assert bench.seen(order)["filled_qty"] == "30"
+    bench.advance(6)
+    assert bench.seen(order)["status"] == "filled"
+    assert line.events() == ["pending_new", "new", "partial_fill", "fill"]
+
+
+def test_cancel_that_comes_too_late(bench):
+    order = bench.order(type="limit", limit_price=500)
+    inject(bench, "cancel_too_late")
+    assert bench.ask("DELETE", f"/v2/orders/{order['id']}").status == 204
+    assert bench.seen(order)["status"] == "filled"
+
+
+def test_fill_after_the_cancel_was_confirmed(bench):
+    line = bench.trade_stream()
+    order = bench.order(type="limit", limit_price=500)
+    inject(bench, "late_fill_after_cancel", seconds=2)
+    bench.ask("DELETE", f"/v2/orders/{order['id']}")
+    line.messages()
+    assert bench.seen(order)["status"] == "canceled"
+    bench.advance(3)
+    assert line.events() == ["fill"]
+    assert bench.get("/v2/positions/SPY")["qty"] == "1"
+
+
+def test_cancel_that_hangs(bench):
+    order = bench.order(type="limit", limit_price=500)
+    inject(bench, "cancel_stuck", seconds=60)
+    bench.ask("DELETE", f"/v2/orders/{order['id']}")
+    bench.advance(59)
+    assert bench.seen(order)["status"] == "pending_cancel"
+    bench.advance(2)
+    assert bench.seen(order)["status"] == "canceled"
+
+
+def test_replacement_that_comes_too_late(bench):
+    old = bench.order(type="limit", limit_price=500)
+    inject(bench, "replace_too_late")
+    new = bench.ask("PATCH", f"/v2/orders/{old['id']}", {"qty": 2}).json()
+    assert [bench.seen(one)["status"] for one in (old, new)] == ["filled", "rejected"]
+
+
+def test_bust_takes_the_trade_back(bench):
+    cash = bench.world.books.accounts["account-1"].cash
+    bench.order(qty=3)
+    execution = bench.world.books.accounts["account-1"].executions[0]
+    assert bench.world.broker.staged.bust(execution)
+    assert not bench.world.broker.staged.bust(execution)
+    assert bench.world.books.accounts["account-1"].cash == cash
+    assert bench.get("/v2/positions") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "bids"),
+    [
+        ("gap", []),
+        ("duplicate", ["b1", "b1"]),
+        ("crossed", ["a1"]),
+        ("zero_bid", [0.0]),
+        ("negative", ["-b1"]),
+        ("one_sided", ["b1"]),
+    ],
+)
+def test_quotes_that_arrive_spoiled(bench, name, bids):
+    line = followed(bench)
+    inject(bench, name, seconds=0.5)
+    bench.advance(1)
+    true = bench.quote("SPY")
+    words = {"b1": true.bid, "a1": true.ask, "-b1": -true.bid, 0.0: 0.0}
+    assert [one[0]["bp"] for one in line.messages()] == [words[one] for one in bids]
+    assert 0 < true.bid < true.ask
+
+
+def test_nan_stale_skewed_and_foreign_quotes(bench):
+    line = followed(bench)
+    inject(bench, "nan")
+    bench.advance(1)
+    (bad,) = line.messages()[0]
+    assert bad["bp"] != bad["bp"]
+    bench.advance(1)
+    (before,) = line.messages()[0]
+    inject(bench, "stale", seconds=2.5)
+    bench.advance(3)
+    (old,) = line.messages()[0]
+    assert old["t"] == before["t"]
+    assert line.messages() == []
+    inject(bench, "wrong_symbol")
+    bench.advance(1)
+    assert line.messages()[0][0]["S"] == "SPYX"
+    inject(bench, "clock_skew", seconds=30)
+    bench.advance(1)
+    (skewed,) = line.messages()[0]
+    assert (skewed["t"] - old["t"]).total_seconds() < 0
+    inject(bench, "out_of_order")
+    bench.advance(2)
+    stamps = [one[0]["t"] for one in line.messages()]
+    assert stamps == sorted(stamps, reverse=True)
+    assert len(stamps) == 2
+
+
+def test_frames_that_get_lost_doubled_late_or_cut(bench):
+    line = followed(bench)
+    inject(bench, "stream_drop")
+    bench.advance(1)
+    assert line.messages() == []
+    inject(bench, "stream_duplicate")
+    bench.advance(1)
+    assert len(line.messages()) == 2
+    inject(bench, "stream_reorder")
+    bench.advance(2)
+    stamps = [one[0]["t"] for one in line.messages()]
+    assert stamps == sorted(stamps, reverse=True)
+    inject(bench, "stream_truncated", fraction=0.5)
+    bench.advance(1)
+    with pytest.raises(msgspec.DecodeError):
+        line.messages()
+    line.frames.clear()
+    inject(bench, "stream_delay", seconds=1.5)
+    bench.advance(1)
+    assert line.messages() == []
+    bench.advance(1.5)
+    late = [one[0]["t"] for one in line.messages()]
+    assert late == sorted(late, reverse=True)
+    assert len(late) == 2
+    inject(bench, "stream_half_open")
+    bench.advance(3)
+    assert line.messages() == []
+    assert not line.is_closed
+
+
+def test_a_stream_that_breaks(bench):
+    line = followed(bench)
+    inject(bench, "stream_disconnect")
+    bench.advance(1)
+    assert line.is_closed
+
+
+def test_halt_as_a_fault(bench):
+    bench.world.strike_market_fault(Fault("halt", match="SPY", seconds=5))
+    order = bench.order()
+    assert bench.seen(order)["status"] == "new"
+    bench.advance(6)
+    assert bench.seen(order)["status"] == "filled"
+
+
+# plans ---------------------------------------------------------------------------------------------
+
+
+def test_a_rule_waits_matches_and_ends():
+    plan = FaultPlan([Fault("server_error", after=1, times=2, match="/v2/orders")])
+    asked = [
+        plan.take("http", path) for path in ("POST /v2/orders", "GET /v2/clock", *["POST /v2/orders"] * 4)
+    ]
+    assert [one is not None for one in asked] == [False, False, True, True, False, False]
+    assert plan.hits == {"server_error": 2}
+
+
+def test_healing_ends_everything():
+    plan = FaultPlan([Fault("server_error", times=0)])
+    plan.inject(Fault("delay"))
+    plan.heal()
+    assert plan.take("http") is None
+    assert plan.is_quiet
+
+
+@given(st.integers(0, 2**32), st.integers(1, len(PLACES)))
+@settings(max_examples=30, deadline=None)
+def test_a_seed_is_a_plan(seed, count):
+    first, second = seeded_faults(seed, count), seeded_faults(seed, count)
+    assert first == second
+    assert len({one.name for one in first}) == count
+    places = sorted(set(PLACES.values()))
+    answers = [[FaultPlan(rules, seed).take(place) for place in places] for rules in (first, second)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[{}]", "name"),
+        ('[{"name": "late_ak"}]', "no such fault"),
+        ('[{"name": "delay", "probability": 2}]', "probability"),
+        ('[{"name": "delay", "seconds": -1}]', "seconds"),
+        ('[{"name": "delay", "speed": 1}]', "speed"),
+        ("{", "list of faults"),
+        ("7", "list of faults"),
+    ],
+)
+def test_files_that_are_no_plan(tmp_path, text, word):
+    path = tmp_path / "faults.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=word):
+        load_faults(path)
+
+
+def test_files_that_are(tmp_path):
+    path = tmp_path / "faults.json"
+    path.write_text('{"faults": [{"name": "late_ack", "seconds": 2}]}')
+    assert load_faults(path) == [Fault("late_ack", seconds=2.0)]
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_faults(tmp_path / "none.json")
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_whatever_goes_wrong_the_venue_keeps_its_books(seed):
+    bench = Bench(generated("NVDA"), faults=tuple(seeded_faults(seed, 14)), options={"seed": seed})
+    lines = [bench.data_stream(packed=True), bench.trade_stream()]
+    lines[0].say({"action": "subscribe", "quotes": ["NVDA"]})
+    for step in range(12):
+        side = "buy" if step % 3 else "sell"
+        price = {"type": "limit", "limit_price": round(bench.quote("NVDA").mid + (step % 5 - 2) / 50, 2)}
+        body = {"symbol": "NVDA", "qty": 10 + step, "side": side, "time_in_force": "day", **price}
+        bench.ask("POST", "/v2/orders", {**body, "client_order_id": f"c{step}"})
+        if step % 4 == 3:
+            bench.ask("DELETE", "/v2/orders")
+        bench.advance(1)
+    bench.world.faults.heal()
+    bench.advance(10)
+    account = bench.world.books.accounts["account-1"]
+    for order in account.orders.values():
+        mine = sum((one.quantity for one in account.executions if one.order_id == order.order_id), Decimal(0))
+        assert order.filled == mine <= order.quantity
+    paid = sum((one.quantity * one.side.sign * one.price for one in account.executions), Decimal(0))
+    assert account.cash == Decimal(100_000) - paid
+    assert len({one.execution_id for one in account.executions}) == len(account.executions)

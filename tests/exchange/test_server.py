@@ -1,0 +1,158 @@
+"""The sockets: what a client sees of network faults, the admin, the address."""
+
+import http.client
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from fakes.exchange import generated
+from scalpdesk.core.clock import ManualClock
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.launch import LaunchPlan, build_server
+
+pytestmark = pytest.mark.enable_socket
+
+
+def call(venue, method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", venue.server.port, timeout=20)
+    try:
+        headers = {"APCA-API-KEY-ID": venue.key, "APCA-API-SECRET-KEY": venue.secret}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+ORDER = {
+    "symbol": "SPY",
+    "qty": 1,
+    "side": "buy",
+    "type": "market",
+    "time_in_force": "day",
+    "client_order_id": "c1",
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken"), [("disconnect_before", 0), ("drop_request", 0), ("disconnect_after", 1)]
+)
+def test_connections_that_break_before_and_after(venue, fault, taken):
+    venue.admin("faults", {"name": fault})
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        call(venue, "POST", "/v2/orders", ORDER)
+    assert len(venue.admin("orders")) == taken
+    status, body = call(venue, "POST", "/v2/orders", ORDER)
+    assert status == (422 if taken else 200), body
+
+
+def test_an_answer_cut_short(venue):
+    venue.admin("faults", {"name": "truncated_answer", "fraction": 0.4})
+    with pytest.raises(http.client.IncompleteRead):
+        call(venue, "POST", "/v2/orders", ORDER)
+    assert len(venue.admin("fills")) == 1
+
+
+def test_the_admin_shows_the_truth_and_moves_time(venue):
+    call(venue, "POST", "/v2/orders", ORDER)
+    state = venue.admin("state")
+    assert state["positions"] == [
+        {"account": "account-1", "symbol": "SPY", "qty": "1", "avg_entry_price": state["fills"][0]["price"]}
+    ]
+    assert float(state["accounts"][0]["cash"]) == pytest.approx(100_000 - float(state["fills"][0]["price"]))
+    before = state["clock"]["now_ns"]
+    venue.advance(5)
+    assert venue.admin("clock")["now_ns"] == before + 5_000_000_000
+    assert venue.admin("step", {"events": 2})["now_ns"] == before + 7_000_000_000
+    assert venue.admin("bust", {})["busted"] == state["fills"][0]["execution_id"]
+    assert venue.admin("positions") == []
+    assert venue.admin("account", {"account": "account-2", "cash": "5"})["cash"] == "5"
+    assert venue.admin("faults")["hits"] == {}
+
+
+def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        request = urllib.request.Request(f"{venue.url}/admin/state", headers=headers)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=20)
+        assert caught.value.code == 403
+        caught.value.close()
+    for name, body in (
+        ("faults", {"name": "nope"}),
+        ("halt", {"symbol": "NOPE"}),
+        ("advance", {}),
+        ("none", {}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            venue.admin(name, body)
+        assert caught.value.code in (400, 404)
+        caught.value.close()
+
+
+def test_only_loopback_addresses():
+    for host in ("0.0.0.0", "example.com", "10.0.0.1"):
+        with pytest.raises(ConfigError):
+            build_server(LaunchPlan(source=generated(), host=host), ManualClock())
+
+
+def test_pace_follows_the_wall():
+    clock = ManualClock(1_000)
+    pace = Pace(clock, 0, 1_000, 10.0)
+    clock.advance(2_000_000_000)
+    assert pace.target_ns(0) == 20_000_000_000
+    assert pace.wait_seconds(30_000_000_000, 0) == pytest.approx(1.0)
+    pace.change(0.0, 20_000_000_000)
+    clock.advance(1)
+    assert pace.target_ns(20_000_000_000) == 20_000_000_000
+    pace.change(float("inf"), 0)
+    assert pace.target_ns(0) > 0
+
+
+def test_the_command_says_where_it_is(socket_enabled):
+    program = Path(sys.executable).with_name("scalpdesk")
+    command = [str(program), "exchange", "--generated", "NVDA", "--clock", "wall", "--accounts", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            line = json.loads(process.stdout.readline())
+            assert set(line["urls"]) == {"alpaca", "deribit", "tws", "admin"}
+            key, secret = line["keys"]["alpaca"]
+            headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+            request = urllib.request.Request(f"{line['urls']['alpaca']}/v2/clock", headers=headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                assert json.loads(answer.read())["is_open"] is True
+            assert len(line["accounts"]) == 2
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--speed", "fast"], "speed"),
+        (["--generated", "SPY", "--data", "embedded"], "made up"),
+        (["--generated", "SPY", "--speed", "5"], "wall clock"),
+        (["--session", "yesterday"], "date"),
+        (["--faults", "none.json"], "faults"),
+    ],
+)
+def test_wrong_use_is_told(arguments, word, capsys):
+    from scalpdesk.cli.main import main
+
+    assert main(["exchange", *arguments]) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_a_missing_package_names_the_extra(monkeypatch, capsys):
+    from scalpdesk.cli.main import main
+
+    for name in [one for one in sys.modules if one.startswith(("scalpdesk.exchange", "aiohttp"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    assert main(["exchange", "--generated", "SPY"]) == 2
+    assert 'pip install "scalpdesk[exchange]"' in capsys.readouterr().err

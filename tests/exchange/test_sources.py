@@ -1,0 +1,188 @@
+"""Where the market comes from: tapes, generated ones, tapes moved to now."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from fakes.exchange import Bench, generated, start_ns
+from fakes.instruments import DAY
+from fakes.tape import TapeBuilder, at
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.exchange.bars import Bar, BarBook, combine
+from scalpdesk.exchange.generated import GeneratedSource, strike_step
+from scalpdesk.exchange.launch import tape_source
+from scalpdesk.exchange.rebase import rebased
+from scalpdesk.exchange.source import NEVER_NS, TapeSource
+from scalpdesk.exchange.world import World
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import is_session, session_on
+
+
+def played(source):
+    events = []
+    while source.next_ns() < NEVER_NS:
+        events.extend(source.take_next())
+    return events
+
+
+def test_a_tape_is_played_whole_and_in_order():
+    builder = TapeBuilder().path("09:30", 1.0, [500.0 + n / 100 for n in range(50)])
+    tape = builder.build()
+    events = played(TapeSource(tape))
+    assert len(events) == len(tape.quotes) == 150
+    stamps = [one.ts_recv_ns for one in events]
+    assert stamps == sorted(stamps)
+    assert [one.instrument_id for one in events[:3]] == [1, 2, 0]
+
+
+def test_the_embedded_session_is_played_as_the_backtest_sees_it():
+    tape = reconstruct(date(2018, 2, 5), seed=1)
+    source = tape_source(tape)
+    count = 0
+    last = 0
+    while source.next_ns() < NEVER_NS:
+        for event in source.take_next():
+            assert event.ts_recv_ns >= last
+            last = event.ts_recv_ns
+            count += isinstance(event, QuoteEvent)
+    assert count == len(tape.quotes)
+    daily = source.history("SPY", 86_400, 0, source.start_ns)
+    assert len(daily) == 300
+    assert daily[-1].close == pytest.approx(276.21, abs=0.01)
+
+
+def test_bars_of_a_tape_are_served_once_closed():
+    bench = Bench(tape_source(reconstruct(date(2018, 2, 5), seed=1)))
+    bench.advance(600)
+    bars = bench.get("/v2/stocks/bars", symbols="SPY", timeframe="1Min", start="2018-02-05")["bars"]["SPY"]
+    assert len(bars) == 10
+    assert bars[0]["t"] == "2018-02-05T14:30:00.000000000Z"
+    five = bench.get("/v2/stocks/bars", symbols="SPY", timeframe="5Min", start="2018-02-05")["bars"]["SPY"]
+    assert [one["v"] for one in five] == [sum(b["v"] for b in bars[:5]), sum(b["v"] for b in bars[5:])]
+    paged = bench.get("/v2/stocks/bars", symbols="SPY", timeframe="1Min", start="2018-02-05", limit=4)
+    again = bench.get(
+        "/v2/stocks/bars",
+        symbols="SPY",
+        timeframe="1Min",
+        start="2018-02-05",
+        limit=10,
+        page_token=paged["next_page_token"],
+    )
+    assert [*paged["bars"]["SPY"], *again["bars"]["SPY"]] == bars
+
+
+def test_the_same_seed_walks_the_same_way():
+    def walk(seed):
+        source = GeneratedSource(["SPY", "BTC"], start_ns(), seed)
+        return [event for _ in range(5) for event in source.take_next()]
+
+    assert walk(1) == walk(1)
+    assert walk(1) != walk(2)
+
+
+def test_who_watches_does_not_change_the_walk():
+    quiet, watched = generated("SPY"), generated("SPY")
+    for number, _ in list(watched.instruments.options("SPY"))[:5]:
+        watched.watch(number)
+    for _ in range(10):
+        shares = [e for e in watched.take_next() if e.instrument_id == 0]
+        assert shares == list(quiet.take_next())
+
+
+def test_expiries_are_sessions_from_today_on():
+    source = generated("NVDA")
+    expiries = sorted({one.expiry for one in source.instruments if isinstance(one, OptionContract)})
+    assert expiries[0] == date(2026, 11, 18)
+    assert all(is_session(day) for day in expiries)
+    assert sum(30 <= (day - expiries[0]).days <= 90 for day in expiries) >= 6
+
+
+def test_new_expiries_are_listed_at_midnight():
+    source = GeneratedSource(["SPY"], session_on(date(2026, 11, 18)).close_ns + 7 * 3_600 * 10**9, 1, 60_000)
+    world = World(source)
+    before = len(source.instruments)
+    world.advance_to(world.now_ns + 3 * 3_600 * 10**9)
+    assert len(source.instruments) > before
+
+
+def test_generated_options_obey_parity_and_have_a_spread():
+    bench = Bench(generated("SPY"))
+    spot = bench.quote("SPY").mid
+    call, put = bench.option(days=25), bench.option(right="put", days=25)
+    contract = bench.world.books.instruments[bench.world.books.instruments.id_of(call)]
+    c, p = bench.quote(call), bench.quote(put)
+    assert c.mid - p.mid == pytest.approx(spot - float(contract.strike), abs=0.05)
+    assert c.ask - c.bid >= 0.01
+    assert bench.world.source.open_interest[call] > 100
+
+
+def test_a_generated_history_fits_before_the_start():
+    source = generated("SPY")
+    now = source.start_ns
+    bars = source.history("SPY", 300, now - 86_400 * 10**9, now)
+    assert 280 <= len(bars) <= 290
+    starts = [bar.start_ns for bar in bars]
+    assert starts == sorted(set(starts))
+    assert all(start < now for start in starts)
+    assert all(bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high for bar in bars)
+    assert source.history("NOPE", 300, 0, now) == []
+
+
+def test_symbols_are_named_once():
+    with pytest.raises(ArgumentError):
+        GeneratedSource(["SPY", "SPY"], start_ns())
+    with pytest.raises(ArgumentError):
+        GeneratedSource(["SPY"], start_ns(), step_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("price", "days", "step"), [(600, 1, 1.0), (180, 1, 0.5), (180, 60, 2.5), (90_000, 60, 250.0)]
+)
+def test_strike_steps(price, days, step):
+    assert strike_step(price, days) == step
+
+
+def test_coins_are_no_shares_of_the_stock_venue():
+    bench = Bench(generated("SPY", "BTC"))
+    assert [one["symbol"] for one in bench.get("/v2/assets")] == ["SPY"]
+    assert bench.ask("GET", "/v2/assets/BTC").status == 404
+
+
+def test_a_tape_moved_to_now_keeps_prices_and_order():
+    tape = TapeBuilder().path("09:30", 1.0, [500.0, 501.0]).build()
+    moved = rebased(tape, start_ns())
+    assert moved.sessions[0].open_ns == start_ns()
+    np.testing.assert_array_equal(moved.quotes.bid, tape.quotes.bid)
+    np.testing.assert_array_equal(np.diff(moved.quotes.ts_ns), np.diff(tape.quotes.ts_ns))
+    expiries = {one.expiry for one in moved.instruments if isinstance(one, OptionContract)}
+    assert len(expiries) == 1
+    assert 40 <= (expiries.pop() - date(2026, 11, 18)).days <= 55
+    assert len(moved.open_interest) == len(tape.open_interest)
+
+
+def test_bars_are_made_of_prints():
+    book = BarBook()
+    minute = 60 * 10**9
+    for second, price in ((1, 10.0), (20, 12.0), (59, 9.0)):
+        assert book.add_print(0, second * 10**9, price, 1.0) is None
+    closed = book.add_print(0, minute + 1, 11.0, 1.0)
+    assert (closed.open, closed.high, closed.low, closed.close, closed.volume, closed.trades) == (
+        10,
+        12,
+        9,
+        9,
+        3,
+        3,
+    )
+    assert closed.vwap == pytest.approx(31 / 3)
+    whole = combine(book.minutes(0), 300)
+    assert [(bar.open, bar.close, bar.volume) for bar in whole] == [(10, 11, 4)]
+
+
+def test_days_begin_at_new_york_midnight():
+    first = Bar(at("23:59"), 60, 1, 1, 1, 1, 1, 1, 1)
+    second = Bar(at("00:00", DAY + timedelta(1)), 60, 2, 2, 2, 2, 1, 1, 2)
+    assert len(combine([first, second], 86_400)) == 2
