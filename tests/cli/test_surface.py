@@ -35,6 +35,28 @@ def test_the_document_is_in_raw_units(document):
         assert row["arbitrage_left"] == {"butterfly": 0.0, "calendar": 0.0}
 
 
+def test_variance_adds_up_over_the_expiries(document):
+    variance = clock_years = 0.0
+    for row in document["expiries"]:
+        variance += row["forward_vol"] ** 2 * (row["clock_years"] - clock_years)
+        clock_years = row["clock_years"]
+        assert row["atm_vol"] ** 2 * row["years"] == pytest.approx(variance)
+        assert row["clock_years"] == pytest.approx(row["years"])
+
+
+def test_time_may_be_session_variance(document, capsys):
+    code, said = run(capsys, *AT, "--clock", "us-sessions", "--json")
+    assert code == 0
+    session = json.loads(said.out)
+    assert session["clock"] == "us-sessions"
+    for row, even in zip(session["expiries"], document["expiries"], strict=True):
+        # the smile is the same; only the time it is spread over differs
+        assert row["atm_vol"] == pytest.approx(even["atm_vol"])
+        assert row["clock_years"] != pytest.approx(row["years"], rel=1e-3)
+    # two hours of a session hold far more variance than two hours of the year
+    assert session["expiries"][0]["clock_years"] > 2.0 * session["expiries"][0]["years"]
+
+
 def test_the_embedded_market_is_fitted_inside_its_quotes(document):
     assert document["share_inside"] > 0.95
 

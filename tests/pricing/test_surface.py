@@ -77,7 +77,7 @@ def test_time_is_the_caller_s_clock_when_there_is_one():
     slow = fit_surface(entries, 100.0, clock=clock, clock_name="late week")
     even = fit_surface(entries, 100.0)
     assert slow.clock_name == "late week"
-    assert even.clock_name == "calendar"
+    assert even.clock_name == "calendar-365"
     at = 3.5 / 365
     assert float(slow.total_variance(0.0, at)) < float(even.total_variance(0.0, at))
     assert slow.total_variance(0.0, 7 / 365) == pytest.approx(even.total_variance(0.0, 7 / 365))

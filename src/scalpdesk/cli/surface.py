@@ -16,7 +16,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.pricing.surface import SurfaceExpiry
+    from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 
 EMBEDDED = "embedded"
 DEFAULT_SESSION = "2018-02-05"
@@ -39,6 +39,14 @@ LADDER_STEPS = 6
 @click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
 @click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
 @click.option("--time", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
+@click.option(
+    "--clock",
+    "clock_name",
+    type=click.Choice(("calendar-365", "us-sessions")),
+    default="calendar-365",
+    show_default=True,
+    help="Time in which variance runs evenly between expiries.",
+)
 @click.option("--scenario", is_flag=True, help="Add a spot ladder of one straddle at the money.")
 @click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
 @click.option(
@@ -60,6 +68,7 @@ def surface(
     data_set: str,
     session: str,
     clock: str,
+    clock_name: str,
     scenario: bool,
     expiry: str | None,
     max_age: float | None,
@@ -89,11 +98,13 @@ def surface(
             where=f"{tape.name}, {day} {clock}",
             fix="choose a later --time, or a longer --max-age",
         )
-    fitted = fit_chain(chain)
+    fitted = fit_chain(chain, clock=_clock_from(clock_name, now_ns), clock_name=clock_name)
     document = surface_document(tape, fitted, now_ns, age)
     if scenario:
         document["scenario"] = straddle_ladder(tape, fitted, wanted)
     if plot_file is not None:
+        from scalpdesk.cli.surface_plot import draw_smiles
+
         draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
         document["plot"] = plot_file
     if as_json:
@@ -118,6 +129,15 @@ def _tape(
     settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
     path_seed = settings.config.simulation.seed if seed is None else seed
     return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
+
+
+def _clock_from(name: str, now_ns: int) -> "Clock":
+    """Return the clock of that name as a function of calendar years from ``now_ns``."""
+    from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR
+    from scalpdesk.volatility.variance_time import clock_named
+
+    clock = clock_named(name)
+    return lambda years: clock.years(now_ns, now_ns + round(years * SECONDS_PER_YEAR * NANOS_PER_SECOND))
 
 
 def _instant(tape: "MarketTape", day: date, clock: str) -> int:
@@ -154,9 +174,26 @@ def surface_document(
         "clock": fit.clock_name,
         "max_age_seconds": max_age_seconds,
         "share_inside": _finite(fit.share_inside),
-        "expiries": [_expiry_document(fitted, expiry) for expiry in fit.expiries],
+        "expiries": [
+            {**_expiry_document(fitted, expiry), "forward_vol": vol}
+            for expiry, vol in zip(fit.expiries, _forward_vols(fit.expiries), strict=True)
+        ],
         "notes": list(tape.notes),
     }
+
+
+def _forward_vols(expiries: "tuple[SurfaceExpiry, ...]") -> list[float | None]:
+    """Volatility at the forward from each fitted expiry to the next, a year of the surface's clock."""
+    vols: list[float | None] = []
+    variance = clock_years = 0.0
+    for expiry in expiries:
+        if expiry.smile is None or not expiry.clock_years > clock_years:
+            vols.append(None)
+            continue
+        total = float(expiry.smile.total_variance(0.0))
+        vols.append(max((total - variance) / (expiry.clock_years - clock_years), 0.0) ** 0.5)
+        variance, clock_years = total, expiry.clock_years
+    return vols
 
 
 def _expiry_document(fitted: "ChainSurface", expiry: "SurfaceExpiry") -> dict[str, Any]:
@@ -173,6 +210,7 @@ def _expiry_document(fitted: "ChainSurface", expiry: "SurfaceExpiry") -> dict[st
         "root": label.root,
         "days": expiry.years * DAYS_PER_YEAR,
         "years": expiry.years,
+        "clock_years": expiry.clock_years,
         "forward": _finite(forward.forward),
         "forward_uncertainty": _finite(forward.uncertainty),
         "forward_status": str(forward.status),
@@ -261,46 +299,6 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
     }
 
 
-def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
-    """Draw every smile with its bid–ask bars into a file; the ending says in which format.
-
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
-    """
-    import numpy as np
-
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as problem:
-        raise ConfigError(
-            "drawing needs a package that is not installed",
-            where="matplotlib",
-            fix='pip install "scalpdesk[plots]"',
-        ) from problem
-    shown = fitted.surface.fitted
-    columns = min(len(shown), 4) or 1
-    rows = max(-(-len(shown) // columns), 1)
-    figure = Figure(figsize=(4.0 * columns, 3.0 * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
-    quotes = {one.label: one for one in fitted.smile_quotes}
-    for axis, expiry in zip(axes, shown, strict=False):
-        said = quotes[expiry.label]
-        strikes = said.strike[expiry.used]
-        low, high = 100.0 * said.bid_vol[expiry.used], 100.0 * said.ask_vol[expiry.used]
-        axis.vlines(strikes, low, high, color="0.6", linewidth=1.5, label="bid to ask")
-        line = np.linspace(strikes.min(), strikes.max(), 200)
-        axis.plot(line, 100.0 * expiry.vol(line), color="C0", linewidth=1.2, label="SVI")
-        axis.axvline(expiry.forward, color="0.8", linewidth=0.8)
-        axis.set_title(f"{expiry.label}, {expiry.years * DAYS_PER_YEAR:.1f} days", fontsize=9)
-        axis.set_ylabel("volatility %", fontsize=8)
-    for axis in axes[len(shown) :]:
-        axis.set_axis_off()
-    figure.suptitle(title)
-    figure.savefig(path)
-
-
 def _print(document: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -312,7 +310,7 @@ def _print(document: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     roots = {row["root"] for row in document["expiries"]}
     table.add_column("expiry", no_wrap=True)
-    for name in ("days", "forward", "±", "borrow%", "ATM", "RR25", "BF25", "rms", "n", "inside"):
+    for name in ("days", "forward", "±", "borrow%", "ATM", "fwd", "RR25", "BF25", "rms", "n", "inside"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in document["expiries"]:
@@ -323,6 +321,7 @@ def _print(document: dict[str, Any]) -> None:
             _cell(row["forward_uncertainty"], 3),
             _cell(row["borrow"], 2, 100.0),
             _cell(row["atm_vol"], 2, 100.0),
+            _cell(row["forward_vol"], 2, 100.0),
             _cell(row["risk_reversal"], 2, 100.0),
             _cell(row["butterfly"], 2, 100.0),
             _cell(row["rms_residual"], 2, 100.0),
@@ -334,6 +333,7 @@ def _print(document: dict[str, Any]) -> None:
     inside = document["share_inside"]
     click.echo(
         "ATM, RR25 (25-delta call less put), BF25 (25-delta mean less ATM), rms: volatility points a year; "
+        f"fwd: from expiry to expiry, a year of {document['clock']}\n"
         + ("no quote was used" if inside is None else f"{inside:.1%} of the quotes used hold the fit")
     )
     if "scenario" in document:

@@ -149,7 +149,7 @@ def fit_chain(
     *,
     previous: ChainSurface | None = None,
     clock: Clock = calendar_clock,
-    clock_name: str = "calendar",
+    clock_name: str = "calendar-365",
 ) -> ChainSurface:
     """Read the forward of every expiry, invert its quotes and fit the surface.
 

@@ -149,7 +149,7 @@ class VolSurface:
     expiries: tuple[SurfaceExpiry, ...]
     """In order of time; those without a smile are passed over when volatilities are read."""
     clock: Clock = field(default=calendar_clock, compare=False)
-    clock_name: str = "calendar"
+    clock_name: str = "calendar-365"
 
     @property
     def fitted(self) -> tuple[SurfaceExpiry, ...]:
@@ -238,7 +238,7 @@ def fit_surface(
     *,
     previous: VolSurface | None = None,
     clock: Clock = calendar_clock,
-    clock_name: str = "calendar",
+    clock_name: str = "calendar-365",
 ) -> VolSurface:
     """Fit every expiry, the nearest first, each not below the one before.
 
