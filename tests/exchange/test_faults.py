@@ -318,3 +318,38 @@ def test_whatever_goes_wrong_the_venue_keeps_its_books(seed):
     paid = sum((one.quantity * one.side.sign * one.price for one in account.executions), Decimal(0))
     assert account.cash == Decimal(100_000) - paid
     assert len({one.execution_id for one in account.executions}) == len(account.executions)
+
+
+def test_a_trade_is_corrected_under_a_new_id(bench):
+    line = bench.trade_stream()
+    bench.order(qty=2)
+    account = bench.world.books.accounts["account-1"]
+    first = account.executions[0]
+    line.messages()
+    assert bench.world.broker.staged.correct(first, first.price + 1)
+    bench.world.flush()
+    (data,) = [one["data"] for one in line.messages()]
+    assert data["event"] == "trade_correct"
+    assert data["previous_execution_id"] == first.execution_id
+    assert Decimal(data["price"]) == first.price + 1
+    assert account.cash == Decimal(100_000) - 2 * (first.price + 1)
+    assert [one.quantity for one in account.executions] == [Decimal(2)]
+    assert data["order"]["filled_qty"] == "2"
+
+
+@pytest.mark.parametrize(("name", "event"), [("bust", "trade_bust"), ("correct", "trade_correct")])
+def test_trades_spoiled_by_plan(name, event):
+    bench = Bench(generated(), faults=(Fault(name, seconds=2),))
+    line = bench.trade_stream()
+    bench.order()
+    bench.advance(3)
+    assert line.events() == ["pending_new", "new", "fill", event]
+
+
+def test_market_faults_by_plan():
+    bench = Bench(generated(), faults=(Fault("halt", match="SPY", after=3, seconds=2),))
+    line = bench.data_stream()
+    line.say({"action": "subscribe", "statuses": ["*"]})
+    line.messages()
+    bench.advance(10)
+    assert [one[0]["sc"] for one in line.messages()] == ["H", "T"]

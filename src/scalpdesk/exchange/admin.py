@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.alpaca.hub import Hub
 from scalpdesk.exchange.alpaca.shapes import (
@@ -63,6 +63,7 @@ class Admin:
             "halt": self.halt,
             "resume": self.resume,
             "bust": self.bust,
+            "correct": self.correct,
             "account": self.change_account,
             "disconnect": self.disconnect,
         }
@@ -204,8 +205,6 @@ class Admin:
         fault = msgspec.convert(body, Fault)
         if PLACES[fault.name] == "market":
             self._world.strike_market_fault(fault)
-        elif PLACES[fault.name] == "fill":
-            self.bust({"execution_id": fault.match})
         else:
             self._world.faults.inject(fault)
         return {"injected": fault.name}
@@ -236,8 +235,8 @@ class Admin:
         self._world.flush()
         return {"resumed": body["symbol"]}
 
-    def bust(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Take the execution ``execution_id`` back; without one, the newest."""
+    def _execution(self, body: dict[str, Any]) -> Execution:
+        """Return the execution ``execution_id``; without one, the newest."""
         wanted = str(body.get("execution_id") or "")
         found = [
             one
@@ -245,9 +244,23 @@ class Admin:
             for one in account.executions
             if wanted in ("", one.execution_id)
         ]
-        done = bool(found) and self._world.broker.staged.bust(found[-1])
+        if not found:
+            raise ArgumentError("no such execution", where="execution_id", value=wanted)
+        return max(found, key=lambda one: one.ts_ns)
+
+    def bust(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Take the execution ``execution_id`` back; without one, the newest."""
+        execution = self._execution(body)
+        self._world.broker.staged.bust(execution)
         self._world.flush()
-        return {"busted": found[-1].execution_id if done else None}
+        return {"busted": execution.execution_id}
+
+    def correct(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Change the price of the execution ``execution_id`` (without one, the newest) to ``price``."""
+        execution = self._execution(body)
+        self._world.broker.staged.correct(execution, Decimal(str(body["price"])))
+        self._world.flush()
+        return {"corrected": execution.execution_id}
 
     def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
         """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""

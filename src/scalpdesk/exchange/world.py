@@ -119,6 +119,7 @@ class World:
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
         self._is_open = source.hours.session_at(source.start_ns) is not None
         self._has_trades: set[InstrumentId] = set()
+        self._asked_second = -1
         self._paid: set[tuple[str, date]] = set()
 
     # watching ---------------------------------------------------------------------------------------
@@ -140,8 +141,28 @@ class World:
         while self.books.updates:
             waiting, self.books.updates = self.books.updates, []
             for update in waiting:
+                if update.event in ("fill", "partial_fill") and not self.faults.is_quiet:
+                    self._spoil_fill(update)
                 for watcher in self._update_watchers:
                     watcher(update)
+
+    def _spoil_fill(self, update: OrderUpdate) -> None:
+        execution = update.execution
+        if execution is None or execution.instrument_id is None:
+            return
+        fault = self.faults.take("fill", update.order.request.symbol)
+        if fault is not None:
+            self.broker.staged.after_fill(execution, fault)
+
+    def _spoil_market(self) -> None:
+        """Ask once a second of market time whether something befalls the market or an account."""
+        second = self.now_ns // NANOS_PER_SECOND
+        if second == self._asked_second:
+            return
+        self._asked_second = second
+        fault = self.faults.take("market")
+        if fault is not None:
+            self.strike_market_fault(fault)
 
     # time -------------------------------------------------------------------------------------------
 
@@ -174,6 +195,8 @@ class World:
             elif self._boundary_ns == due_ns:
                 self._cross_boundary(market_ns == due_ns)
             books.run_timers(due_ns)
+            if not self.faults.is_quiet:
+                self._spoil_market()
             if books.updates:
                 self.flush()
         books.now_ns = max(books.now_ns, target_ns)

@@ -169,7 +169,7 @@ class FaultPlan:
                 self.hits[fault.name] += 1
                 return fault
         for index, rule in enumerate(self._rules):
-            if PLACES[rule.name] != place or rule.match not in about:
+            if PLACES[rule.name] != place or (rule.match not in about and place != "market"):
                 continue
             if rule.times and self._used[index] >= rule.times:
                 continue

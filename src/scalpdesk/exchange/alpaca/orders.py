@@ -191,7 +191,7 @@ class OrderDesk:
         symbols = set(request.listed("symbols"))
         side = request.query.get("side")
         found = []
-        for order in account.orders.values():
+        for order in account.open_orders() if status == "open" else account.orders.values():
             is_child = order.parent is not None and order.order_id not in _own(order)
             if is_child and (nested or order.request.structure is Structure.MLEG):
                 continue

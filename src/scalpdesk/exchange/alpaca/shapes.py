@@ -171,6 +171,8 @@ def update_json(world: World, update: OrderUpdate) -> JsonObject:
         data["execution_id"] = update.execution.execution_id
         data["price"] = price_text(update.execution.price)
         data["qty"] = number_text(update.execution.quantity)
+        if update.execution.corrects is not None:
+            data["previous_execution_id"] = update.execution.corrects
         if update.position_quantity is not None:
             data["position_qty"] = number_text(update.position_quantity)
     return data

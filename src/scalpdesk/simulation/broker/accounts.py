@@ -74,6 +74,8 @@ class BrokerAccount:
     orders: dict[str, VenueOrder] = field(default_factory=dict)
     """By the broker's id, in the order of arrival, legs included."""
     by_client_id: dict[str, VenueOrder] = field(default_factory=dict)
+    unended: dict[str, VenueOrder] = field(default_factory=dict)
+    """Orders not known to be at their end; what has ended leaves when it is looked at."""
     executions: list[Execution] = field(default_factory=list)
     activities: list[Activity] = field(default_factory=list)
 
@@ -107,8 +109,8 @@ class BrokerAccount:
         closing_sign = -1 if quantity > 0 else 1
         held = ZERO
         groups: set[str] = set()
-        for order in self.orders.values():
-            if order.instrument_id != instrument_id or not order.is_open or order.side.sign != closing_sign:
+        for order in self.open_orders():
+            if order.instrument_id != instrument_id or order.side.sign != closing_sign:
                 continue
             group = order.parent or order.order_id
             if group in groups:
@@ -119,7 +121,15 @@ class BrokerAccount:
 
     def open_orders(self) -> list[VenueOrder]:
         """Orders that are not at their end, legs included."""
-        return [order for order in self.orders.values() if order.is_open]
+        ended = [order_id for order_id, order in self.unended.items() if not order.is_open]
+        for order_id in ended:
+            del self.unended[order_id]
+        return list(self.unended.values())
+
+    def file(self, order: VenueOrder) -> None:
+        """Keep a new order under its two ids."""
+        self.orders[order.order_id] = self.unended[order.order_id] = order
+        self.by_client_id[order.client_order_id] = order
 
 
 def money_of(account: BrokerAccount, instruments: InstrumentBook, mark_of: MarkOf) -> Money:
@@ -192,8 +202,8 @@ def _reserved(
 ) -> tuple[Decimal, Decimal]:
     """Currency that open orders may still use: in shares (at full value) and in options."""
     shares = options = ZERO
-    for order in account.orders.values():
-        if not order.is_open or order.parent is not None:
+    for order in account.open_orders():
+        if order.parent is not None:
             continue
         if order.instrument_id is None:
             price = order.limit_price if order.limit_price is not None else ZERO

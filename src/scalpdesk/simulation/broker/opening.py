@@ -191,8 +191,7 @@ class OrderOpener:
             parent=None if parent is None else parent.order_id,
         )
         books.orders[order.order_id] = order
-        account.orders[order.order_id] = order
-        account.by_client_id[order.client_order_id] = order
+        account.file(order)
         if parent is not None:
             parent.legs.append(order)
         return order

@@ -214,6 +214,8 @@ class Execution:
     price: Decimal
     fee: Decimal
     ts_ns: int
+    corrects: str | None = None
+    """The execution that this one stands in for."""
 
 
 @dataclass(frozen=True, slots=True)

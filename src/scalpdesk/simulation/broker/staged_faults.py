@@ -1,6 +1,7 @@
 """Mishaps in the life of an order, staged on request: late answers, fills before them and after cancels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -105,7 +106,21 @@ class StagedFaults:
             self._fill_at_quote(old)
         effect(old, new, before)
 
-    def bust(self, execution: Execution) -> bool:
+    def correct(self, execution: Execution, price: Decimal) -> bool:
+        """Change the price of an execution: it is taken back and booked again under a new id.
+
+        The order keeps its state; the client hears ``trade_correct``.
+        """
+        order = self._books.orders[execution.order_id]
+        if not self.bust(execution, tells=False):
+            return False
+        again = self._books.trade(order, execution.quantity, price)
+        assert order.instrument_id is not None
+        held = self._books.accounts[order.account].quantity(order.instrument_id)
+        self._books.emit(order, "trade_correct", replace(again, corrects=execution.execution_id), held)
+        return True
+
+    def bust(self, execution: Execution, *, tells: bool = True) -> bool:
         """Take an execution back from account and order; return whether it was there."""
         books = self._books
         account = books.accounts[execution.account]
@@ -121,5 +136,19 @@ class StagedFaults:
         order.filled -= execution.quantity
         order.value -= execution.quantity * execution.price
         books.note(account, "FILL", instrument.symbol, signed, execution.price, cash, text="trade bust")
-        books.emit(order, "trade_bust", execution, account.quantity(number))
+        if tells:
+            books.emit(order, "trade_bust", execution, account.quantity(number))
         return True
+
+    def after_fill(self, execution: Execution, fault: Fault) -> None:
+        """Bust or correct a trade some time after it was reported."""
+        due_ns = self._books.now_ns + int(fault.seconds * NANOS_PER_SECOND)
+        if fault.name == "correct":
+            price = execution.price + Decimal("0.01") * execution.side.sign
+            self._books.at(due_ns, lambda: self._only(self.correct(execution, price)))
+        else:
+            self._books.at(due_ns, lambda: self._only(self.bust(execution)))
+
+    @staticmethod
+    def _only(_done: bool) -> None:
+        """A timer has no use for the answer."""
