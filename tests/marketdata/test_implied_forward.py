@@ -153,3 +153,10 @@ def test_the_weighted_median_is_where_half_the_weight_is():
 def test_a_spot_or_time_that_is_none_is_refused(spot, years):
     with pytest.raises(ArgumentError):
         implied_forward([100.0], [1.0], [1.1], [1.0], [1.1], spot=spot, years=years)
+
+
+def test_lists_of_different_lengths_and_a_rate_that_is_none_are_refused_by_name():
+    with pytest.raises(ArgumentError, match="put_bid"):
+        implied_forward([100.0, 101.0], [1.0] * 2, [1.1] * 2, [1.0], [1.1] * 2, spot=100.0, years=0.1)
+    with pytest.raises(ArgumentError, match="rate"):
+        implied_forward([100.0], [1.0], [1.1], [1.0], [1.1], spot=100.0, years=0.1, rate=float("nan"))

@@ -109,7 +109,7 @@ def implied_forward(
     Raises
     ------
     ArgumentError
-        When the spot or the time is not above 0.
+        When the spot or the time is not above 0, the rate is not finite, or the lists differ in length.
 
     Notes
     -----
@@ -121,8 +121,17 @@ def implied_forward(
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
     if not (np.isfinite(years) and years > 0.0):
         raise ArgumentError("the time to expiry must be above 0", where="years", value=years)
+    if not np.isfinite(rate):
+        raise ArgumentError("the rate must be finite", where="rate", value=rate)
     quoted = (call_bid, call_ask, put_bid, put_ask)
     k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
+    for name, side in zip(("call_bid", "call_ask", "put_bid", "put_ask"), sides, strict=True):
+        if k.ndim != 1 or side.shape != k.shape:
+            raise ArgumentError(
+                "strike and the four sides are lists of one length",
+                where=name,
+                value=f"{side.shape} beside {k.shape} strikes",
+            )
     whole = np.isfinite(k) & (k > 0.0)
     for bid, ask in (sides[:2], sides[2:]):
         whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
