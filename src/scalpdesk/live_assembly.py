@@ -8,10 +8,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from scalpdesk.assembly import describe, engine_from_header, forecasts, load_market
 from scalpdesk.backtesting.summary import Tally
-from scalpdesk.core.clock import Clock
+from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError
 from scalpdesk.core.events import Event, OpenInterestEvent, OperatorEvent, RateEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -81,6 +82,8 @@ class LivePlan:
     data: str = "embedded"
     pace: float | None = None
     state: Path | None = None
+    follows_venue: bool = False
+    """The desk's time is the venue's: for a simulated exchange with a time of its own."""
 
     @property
     def trading(self) -> str:
@@ -179,7 +182,7 @@ async def open_desk(
         known = () if resumed is None else known_orders(resumed.engine)
         facts = await gateway.connect(known)
         if plan.venue != "simulated":
-            lock = _take_account(plan, facts, clock, resumed)
+            lock = _take_account(plan, facts, resumed)
         desk = await _desk(plan, clock, gateway, facts, book, resumed, tally, say, pulse)
     except BaseException:
         await gateway.close(graceful=False)
@@ -236,7 +239,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Say) -> _Resumed | 
     return _Resumed(found, header, engine, rebuilt, journal)
 
 
-def _take_account(plan: LivePlan, facts: AccountFacts, clock: Clock, resumed: _Resumed | None) -> AccountLock:
+def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None) -> AccountLock:
     """Lock the account; it must be the one of the run that goes on."""
     if resumed is not None and resumed.header.data.get("account_id") != facts.account_id:
         raise ConfigError(
@@ -245,9 +248,10 @@ def _take_account(plan: LivePlan, facts: AccountFacts, clock: Clock, resumed: _R
             value=facts.account_id,
             fix="put in the keys of that account, or begin another run with --new-run",
         )
-    run_id = "a new run" if resumed is None else resumed.header.run_id
-    holder = DeskHolder(os.getpid(), run_id, str(plan.runs_dir.resolve()), clock.now_ns())
-    return AccountLock(plan.state or state_dir(os.environ), plan.venue, facts.account_id, holder)
+    run_id = "a new run" if resumed is None else f"run {resumed.header.run_id}"
+    holder = DeskHolder(os.getpid(), run_id, str(plan.runs_dir.resolve()), SystemClock().now_ns())
+    where = plan.venue if plan.url is None else f"{plan.venue}-at-{urlsplit(plan.url).netloc}"
+    return AccountLock(plan.state or state_dir(os.environ), where, facts.account_id, holder)
 
 
 async def _desk(

@@ -29,8 +29,8 @@ def state_dir(environ: dict[str, str] | os._Environ[str]) -> Path:
 
 def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path:
     """Return the path of an account's file; odd letters of an id never leave the folder."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", account_id)
-    return folder / f"{venue}-{safe}{suffix}"
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", f"{venue}-{account_id}")
+    return folder / f"{safe}{suffix}"
 
 
 class AccountLock:

@@ -26,6 +26,7 @@ from scalpdesk.live.schedule import Agenda, deadline_ns, session_of
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.base import Gateway, Notice, NoticeKind, VenueView
 
+SAY_AGAIN_SECONDS = 10.0
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
 STOPS = ("leave", "hold", "flatten")
@@ -212,11 +213,11 @@ class LiveRunner:
         self._last_flush_at = 0.0
         self._may_prove_absence_at = 0.0
         self._live_told: set[str] = set()
+        self._said: dict[str, tuple[float, int]] = {}
         self._on_due: dict[str, Callable[[int], list[VenueCommand]]] = {
             "open": self._open_session,
             "close": self._close_session,
             "deadline": self._at_deadline,
-            "view": lambda _due: self._ask_view("timer"),
         }
 
     # in -------------------------------------------------------------------------------------------
@@ -476,7 +477,7 @@ class LiveRunner:
         self.state.notices.append(notice)
         commands = self._fire(notice.ts_recv_ns)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
-            self.say("warning", f"{notice.stream} {notice.kind}: {notice.name} {notice.detail}".rstrip())
+            self._say_rarely(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail)
         if notice.asks_for_reconciliation and self.reconciler.is_settled:
             commands += self._ask_view(f"{notice.stream} {notice.kind}")
         if notice.kind is NoticeKind.DEAD:
@@ -486,6 +487,17 @@ class LiveRunner:
                 OperatorEvent(now_ns, now_ns, "halt", f"the venue ended the session: {notice.name}", "venue")
             )
         return commands
+
+    def _say_rarely(self, what: str, detail: str) -> None:
+        """Say something that may come in floods: again only after a while, with how often it came."""
+        now = asyncio.get_running_loop().time()
+        since, times = self._said.get(what, (-SAY_AGAIN_SECONDS, 0))
+        if now - since < SAY_AGAIN_SECONDS:
+            self._said[what] = since, times + 1
+            return
+        self._said[what] = now, 0
+        again = f" ({times} times more since)" if times else ""
+        self.say("warning", f"{what} {detail}{again}".rstrip())
 
     def _ask_view(self, why: str) -> list[VenueCommand]:
         """Ask for the account; the answer comes back through the queue."""
@@ -523,7 +535,6 @@ class LiveRunner:
             self._spawn(self._look("to make sure", self.options.confirm_seconds))
         self._plan(view)
         self._plan_deadline()
-        self._agenda.put("view", view.ts_recv_ns + int(self.options.reconcile_seconds * NANOS_PER_SECOND))
         if self._stopping is not None:
             self._look_whether_done()
         return commands
