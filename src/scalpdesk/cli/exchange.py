@@ -127,6 +127,7 @@ def exchange(
             fees=fees,
             cutoff=cutoff,
             liquidation=liquidation,
+            salt=f"@{SystemClock().now_ns()}",
         ),
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),

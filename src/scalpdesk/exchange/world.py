@@ -39,6 +39,9 @@ class WorldOptions:
         Whether regulatory fees are charged.
     cutoff, liquidation
         Whether the rules for expiring contracts apply.
+    salt
+        Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
+        that runs twice, wrong for a client that remembers ids over a restart of the exchange.
     """
 
     seed: int = 0
@@ -48,6 +51,7 @@ class WorldOptions:
     fees: bool = False
     cutoff: bool = True
     liquidation: bool = True
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class World:
             fill_model(chosen.fill_model),
             fill_model(chosen.share_fill_model),
             fees=ALPACA_FEES if chosen.fees else NO_FEES,
-            seed=chosen.seed,
+            id_seed=f"{chosen.seed}{chosen.salt}",
             faults=self.faults,
         )
         self.books.now_ns = source.start_ns

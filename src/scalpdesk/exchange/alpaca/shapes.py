@@ -273,8 +273,8 @@ def activity_json(activity: Activity) -> JsonObject:
             "symbol": activity.symbol,
             "order_id": execution.order_id,
             "execution_id": execution.execution_id,
-            "leaves_qty": "0",
-            "cum_qty": number_text(execution.quantity),
+            "leaves_qty": number_text(execution.leaves),
+            "cum_qty": number_text(execution.cumulative),
         }
     return {
         "id": activity.activity_id,

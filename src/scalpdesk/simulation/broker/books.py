@@ -53,8 +53,8 @@ class Books:
         How orders meet quotes.
     fees
         Fee schedule.
-    seed
-        Of the ids; the same seed gives the same ids.
+    id_seed
+        Of the ids; the same text gives the same ids.
     faults
         What goes wrong.
     """
@@ -66,7 +66,7 @@ class Books:
         share_fills: FillModel,
         *,
         fees: FeeSchedule = NO_FEES,
-        seed: int = 0,
+        id_seed: str = "0",
         faults: FaultPlan | None = None,
     ) -> None:
         self.instruments = instruments
@@ -86,7 +86,7 @@ class Books:
         self._option_fills = option_fills
         self._share_fills = share_fills
         self._fees = fees
-        self._seed = seed
+        self._seed = id_seed
         self._ids = 0
         self._update_count = 0
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
@@ -226,6 +226,8 @@ class Books:
             price,
             fee,
             self.now_ns,
+            cumulative=order.filled + quantity,
+            leaves=order.leaves - quantity,
         )
         account.executions.append(execution)
         self.note(account, "FILL", instrument.symbol, signed, price, cash, execution=execution)

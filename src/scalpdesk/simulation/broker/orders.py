@@ -216,6 +216,10 @@ class Execution:
     ts_ns: int
     corrects: str | None = None
     """The execution that this one stands in for."""
+    cumulative: Decimal = ZERO
+    """Filled of the order in all, this trade included."""
+    leaves: Decimal = ZERO
+    """Still to be filled after it."""
 
 
 @dataclass(frozen=True, slots=True)
