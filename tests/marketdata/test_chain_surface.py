@@ -7,7 +7,13 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.instruments.contract import Equity, InstrumentBook, Right, occ_symbol, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on
-from scalpdesk.marketdata.chain_surface import ExpiryLabel, chain_quotes_at, fit_chain
+from scalpdesk.marketdata.chain_surface import (
+    ChainQuotes,
+    ExpiryLabel,
+    ExpiryQuotes,
+    chain_quotes_at,
+    fit_chain,
+)
 from scalpdesk.marketdata.implied_forward import ForwardStatus
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing import greeks
@@ -170,3 +176,29 @@ def test_a_refit_starts_from_the_last_chain():
 def test_before_the_first_quote_of_the_share_there_is_no_chain():
     with pytest.raises(DataError, match="not quoted yet"):
         chain_quotes_at(made_tape(), NOON - 10 * SECOND)
+
+
+def test_american_options_with_a_cash_dividend_ahead_are_seen_through():
+    strike = np.repeat(np.arange(90.0, 111.0, 4.0), 2)
+    is_call = np.tile([True, False], len(strike) // 2)
+    dividends = [(0.05, 0.8)]
+    price = greeks(SPOT, strike, 0.12, 0.25, is_call, rate=RATE, dividends=dividends).price
+    entry = ExpiryQuotes(
+        ExpiryLabel(EXPIRIES[2], "XYZ"),
+        0.12,
+        "american",
+        strike,
+        is_call,
+        price - 0.01,
+        price + 0.01,
+        np.full(len(strike), SPOT),
+    )
+    fitted = fit_chain(ChainQuotes(NOON, SPOT, (entry,), lambda _days: RATE, dividends))
+    forward = fitted.forwards[entry.label]
+    assert forward.forward == pytest.approx(
+        (SPOT - 0.8 * np.exp(-RATE * 0.05)) * np.exp(RATE * 0.12), abs=1e-3
+    )
+    assert forward.borrow == pytest.approx(0.0, abs=2e-4)
+    (expiry,) = fitted.surface.expiries
+    assert expiry.vol(np.array([94.0, 98.0, 106.0])) == pytest.approx(0.25, abs=5e-4)
+    assert expiry.share_inside == 1.0

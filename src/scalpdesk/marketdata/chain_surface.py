@@ -22,6 +22,7 @@ from scalpdesk.marketdata.implied_forward import (
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends
+from scalpdesk.pricing.exercise_premium import implied_vol_through_premium
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
 Floats = NDArray[np.float64]
@@ -250,16 +251,36 @@ def _smile_quotes(
     chosen = np.flatnonzero(whole & (out | ~np.isin(entry.strike, out_strikes)))
     chosen = chosen[np.argsort(entry.strike[chosen], kind="stable")]
     strike, is_call = entry.strike[chosen], entry.is_call[chosen]
-    implied = implied_vol(
-        np.stack((entry.bid[chosen], entry.ask[chosen])),
-        entry.spot[None, chosen] * (found.pricing_spot / spot),
-        strike[None, :],
-        entry.years,
-        is_call[None, :],
-        rate=rate,
-        dividend_yield=found.pricing_borrow,
-        dividends=dividends,
-        style=entry.style,
-    )
-    k = np.log(strike / found.forward * (spot / entry.spot[chosen]))
-    return SmileQuotes(entry.label, entry.years, found.forward, strike, implied.vol[0], implied.vol[1], k)
+    sides = np.stack((entry.bid[chosen], entry.ask[chosen]))
+    then = entry.spot[chosen] / spot
+    if entry.style == "american" and dividends:
+        vols = np.full(sides.shape, np.nan)
+        for calls in (True, False):
+            here = np.flatnonzero(is_call == calls)
+            if not len(here):
+                continue
+            # carried to this moment's spot: price and strike of an option grow with it
+            vols[:, here] = implied_vol_through_premium(
+                sides[:, here] / then[here],
+                found.pricing_spot,
+                strike[here] / then[here],
+                entry.years,
+                calls,
+                rate=rate,
+                dividend_yield=found.pricing_borrow,
+                dividends=dividends,
+            )
+    else:
+        vols = implied_vol(
+            sides,
+            found.pricing_spot * then[None, :],
+            strike[None, :],
+            entry.years,
+            is_call[None, :],
+            rate=rate,
+            dividend_yield=found.pricing_borrow,
+            dividends=dividends,
+            style=entry.style,
+        ).vol
+    k = np.log(strike / (found.forward * then))
+    return SmileQuotes(entry.label, entry.years, found.forward, strike, vols[0], vols[1], k)

@@ -7,22 +7,22 @@ are iterated. One stale quote among the strikes must not move the answer.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.marketdata.curves import parity_implied_forward
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends, dividend_schedule
+from scalpdesk.pricing.exercise_premium import exercise_premium
 
 Floats = NDArray[np.float64]
 
 PAIRS_NEAR_MONEY = 9
 """Strikes used on and around the money: further out one leg is all intrinsic value and wide."""
 MAX_ROUNDS = 12
-CONVERGED = 1e-7
+CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 BELIEVABLE_BORROW = (-0.05, 1.0)
 """Shares that are hard to borrow cost up to about their own price a year; nobody is paid much to borrow."""
@@ -115,7 +115,8 @@ def implied_forward(
     -----
     Each pair gives ``K + (C − P)/DF`` from mids, with half the two spreads as its uncertainty. The start is
     the median weighted by one over that; Huber's M-estimate (Huber 1964) with the same weights follows. For
-    American options C and P are European prices at the options' own American implied volatilities.
+    American options the early-exercise premiums of C and P are taken off first, both at the volatility of the
+    one out of the money; forward, volatility and premium settle together.
     """
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
@@ -153,12 +154,11 @@ def implied_forward(
     call = 0.5 * (sides[0] + sides[1])[near]
     put = 0.5 * (sides[2] + sides[3])[near]
     status = ForwardStatus.NOT_SETTLED
+    premiums = np.zeros((2, len(k)))
     for _ in range(MAX_ROUNDS):
         _, at, borrow = _pricing_terms(forward, spot, years, rate, dividends)
-        yields = {"rate": rate, "dividend_yield": borrow}
-        excess = _premium(call, k, at, years, True, dividends, yields) - _premium(
-            put, k, at, years, False, dividends, yields
-        )
+        premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends)
+        excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
         if not bool(known.any()):
             break
@@ -235,21 +235,47 @@ def _pricing_terms(
     return borrow, forward * float(np.exp((believed - rate) * years)) + paid, believed
 
 
-def _premium(
-    price: Floats,
+def _premiums(
+    call: Floats,
+    put: Floats,
     strike: Floats,
     spot: float,
     years: float,
-    is_call: bool,
+    forward: float,
+    last: Floats,
+    rate: float,
+    borrow: float,
     dividends: Dividends | None,
-    terms: dict[str, Any],
 ) -> Floats:
-    """Early-exercise premium of American prices; NaN where a price has no volatility."""
-    american = {"dividends": dividends, "style": "american", **terms}
-    implied = implied_vol(price, spot, strike, years, is_call, **american)
-    known = np.isfinite(implied.vol)
-    vol = np.where(known, implied.vol, 0.2)
-    european = greeks(spot, strike, years, vol, is_call, **{**american, "style": "european"}).price
-    premium = np.where(known, price - european, np.nan)
-    # at intrinsic the whole time value is gone: the pair says nothing of the forward
-    return np.asarray(np.maximum(premium, 0.0))
+    """Early-exercise premiums of the calls and the puts, (2, strikes); NaN where no volatility is found.
+
+    Both options of a strike are priced at one volatility, that of the one out of the money: less what is
+    ``last`` known of its premium it is a European price.
+    """
+    is_call, taken = strike >= forward, np.nan_to_num(last)
+    price = np.where(is_call, call - taken[0], put - taken[1])
+    vol = implied_vol(
+        np.nan_to_num(price, nan=-1.0),
+        spot,
+        strike,
+        years,
+        is_call,
+        rate=rate,
+        dividend_yield=borrow,
+        dividends=dividends,
+        style="european",
+    ).vol
+    known = np.isfinite(vol)
+    premiums = np.full((2, len(strike)), np.nan)
+    for side, of_calls in enumerate((True, False)):
+        premiums[side, known] = exercise_premium(
+            spot,
+            strike[known],
+            years,
+            vol[known],
+            of_calls,
+            rate=rate,
+            dividend_yield=borrow,
+            dividends=dividends,
+        )
+    return premiums

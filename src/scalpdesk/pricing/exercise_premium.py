@@ -1,0 +1,150 @@
+"""What the right to exercise early is worth, priced alone: no Greeks, and few strikes stand for many.
+
+With cash dividends an American price is a march of finite differences. A chain needs the premium, not the
+price, and the premium is smooth in the strike: it is priced at a few strikes and read between them.
+"""
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from scalpdesk.pricing import kernels
+from scalpdesk.pricing.base import Dividends, Floats, dividend_schedule
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
+
+NODES = 7
+"""Strikes at which a side of a chain is priced; the premium between them is off by less than a tick."""
+_ROUNDS = 2
+
+
+def exercise_premium(
+    spot: float,
+    strike: Floats,
+    years: float,
+    vol: Floats,
+    is_call: bool,
+    *,
+    rate: float,
+    dividend_yield: float,
+    dividends: Dividends | None = None,
+) -> Floats:
+    """Return American less European price at a volatility for each strike, in the escrowed model.
+
+    Parameters
+    ----------
+    spot, years
+        Of one moment and one expiry, above 0.
+    strike, vol
+        Arrays of one length.
+    is_call
+        Side of all of them.
+    rate, dividend_yield, dividends
+        As in :func:`scalpdesk.pricing.greeks`.
+
+    Returns
+    -------
+    ndarray
+        At least 0, currency per unit of the underlying.
+    """
+    european = greeks(
+        spot,
+        strike,
+        years,
+        vol,
+        is_call,
+        rate=rate,
+        dividend_yield=dividend_yield,
+        dividends=dividends,
+        style="european",
+    ).price
+    times, cash = dividend_schedule(dividends)
+    if not bool(np.any(times <= years)):
+        american = greeks(
+            spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, style="american"
+        ).price
+    else:
+        phi = 1.0 if is_call else -1.0
+        american = np.array(
+            [
+                kernels.lattice_value(
+                    phi, spot, float(k), years, float(v), rate, dividend_yield, times, cash, False, True
+                )[0]
+                for k, v in zip(strike, vol, strict=True)
+            ]
+        )
+    return np.asarray(np.maximum(american - european, 0.0))
+
+
+def implied_vol_through_premium(
+    sides: Floats,
+    spot: float,
+    strike: Floats,
+    years: float,
+    is_call: bool,
+    *,
+    rate: float,
+    dividend_yield: float,
+    dividends: Dividends,
+) -> Floats:
+    """Return implied volatilities of American quotes of one side, with cash dividends, by their premium.
+
+    Parameters
+    ----------
+    sides
+        Bid and ask, shape (2, strikes); NaN where there is none.
+    spot, strike, years, is_call, rate, dividend_yield, dividends
+        As in :func:`exercise_premium`; strikes ascend.
+
+    Returns
+    -------
+    ndarray
+        Shape (2, strikes); NaN where a quote has no volatility.
+
+    Notes
+    -----
+    The premium of the middle is taken off both sides, and what is left is inverted as a European price. That
+    is exact in the middle and off by the change of the premium over half a spread at its ends: options out
+    of the money, for which it is meant, have little premium to change.
+    """
+
+    def inverted(prices: Floats) -> Floats:
+        found = implied_vol(
+            np.nan_to_num(prices, nan=-1.0),
+            spot,
+            strike,
+            years,
+            is_call,
+            rate=rate,
+            dividend_yield=dividend_yield,
+            dividends=dividends,
+            style="european",
+        )
+        return found.vol
+
+    mid = np.mean(sides, axis=0)
+    premium = np.zeros(len(strike))
+    for _ in range(_ROUNDS):
+        vol = inverted(mid - premium)
+        known = np.flatnonzero(np.isfinite(vol))
+        if not len(known):
+            break
+        nodes = known[np.unique(np.linspace(0, len(known) - 1, NODES).round().astype(np.int64))]
+        priced = exercise_premium(
+            spot,
+            strike[nodes],
+            years,
+            vol[nodes],
+            is_call,
+            rate=rate,
+            dividend_yield=dividend_yield,
+            dividends=dividends,
+        )
+        premium = _between(strike[nodes], priced, strike)
+    return inverted(sides - premium)
+
+
+def _between(nodes: Floats, values: Floats, strike: Floats) -> Floats:
+    """Read values between nodes without overshooting (Fritsch and Carlson 1980); flat beyond the ends."""
+    if len(nodes) == 1:
+        return np.full(len(strike), values[0])
+    return np.asarray(PchipInterpolator(nodes, values)(np.clip(strike, nodes[0], nodes[-1])))
