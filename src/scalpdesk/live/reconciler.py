@@ -16,6 +16,7 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.reconcile import (
     AccountPicture,
     Difference,
+    Explained,
     ForeignFill,
     OpenOrder,
     Reconciliation,
@@ -62,6 +63,12 @@ def venue_picture(view: VenueView) -> AccountPicture:
         if one.is_open
     )
     return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, orders)
+
+
+def _same_twice(one: Explained) -> tuple[object, ...]:
+    """What of a difference two views must agree on; its reference may hold the time of the view."""
+    event = one.event
+    return one.cause, event.instrument_id, event.quantity_change, event.price, event.cash_change
 
 
 class Reconciler:
@@ -130,7 +137,7 @@ class Reconciler:
             self._settle(view)
             self.unexplained = ()
             return commands, (), False
-        key = (tuple(one.event.reference for one in found.explained), found.unexplained)
+        key = (tuple(_same_twice(one) for one in found.explained), found.unexplained)
         if self._pending != (key, order_events):
             self._pending = (key, order_events)
             return commands, (), True

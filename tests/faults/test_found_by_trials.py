@@ -1,0 +1,81 @@
+"""Faults that the seeded trials brought to light, each held down by a test of its own."""
+
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.core.intents import Side
+from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
+from scalpdesk.drills.small_desk import small_engine
+from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.messages import Request
+from scalpdesk.exchange.world import World
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.reconciler import Reconciler
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import Kind, OrderRequest
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.wire_account import read_fills
+from scalpdesk.venues.base import AccountFacts, VenueClock, VenueView
+
+KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
+
+
+@pytest.fixture
+def world():
+    made = World(SmallMarket(1, DAYS[0]))
+    made.add_account(BrokerAccount("a", Decimal(100_000)))
+    made.advance_to(made.source.start_ns + 1_000_000_000)
+    return made
+
+
+def history(world):
+    api = AlpacaApi(world, Keyring([Credential("k", "s", "a")]))
+    answer = api.handle(Request("GET", "/v2/account/activities/FILL", {"direction": "asc"}, KEYS))
+    return read_fills(answer.body)
+
+
+def test_history_counts_the_fills_of_an_order_up(world):
+    world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
+    world.broker.submit("a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10)))
+    world.advance_to(world.now_ns + 5_000_000_000)
+    told = [(fill.quantity, fill.cumulative) for fill in history(world)]
+    assert told == [(Decimal(4), Decimal(4)), (Decimal(6), Decimal(10))]
+
+
+def test_busted_fill_leaves_the_history_of_fills(world):
+    world.broker.submit("a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10)))
+    world.settle()
+    account = world.books.accounts["a"]
+    assert len(history(world)) == 1
+    assert world.broker.staged.bust(account.executions[0])
+    assert history(world) == []
+
+
+class _Unwritten:
+    def add_event(self, event):
+        pass
+
+    add_outputs = add_event
+
+    def flush(self):
+        pass
+
+
+def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times():
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    core = LiveCore(engine, _Unwritten())
+    reconciler = Reconciler(core, lambda _level, _text: None)
+
+    def view(at_ns):
+        cash = Decimal("999998.50")
+        facts = AccountFacts("a", "ACTIVE", "USD", cash, cash, cash, cash, 3, may_trade=True, may_short=True)
+        return VenueView(at_ns, at_ns, facts, VenueClock(at_ns, True, at_ns, at_ns), (), (), ())
+
+    assert reconciler.judge(view(1_000), 7) == ([], (), True)
+    assert not reconciler.is_settled
+    reconciler.judge(view(2_000), 7)
+    assert reconciler.is_settled
+    assert engine.desk.account.cash == Decimal("999998.50")
+    assert not engine.desk.positions.quantity(SHARE)
+    assert reconciler.adopted
