@@ -1,0 +1,344 @@
+"""What must hold at every event of a trial. Each law is one function with its number and name.
+
+A law looks at the desk, at what is on its disk, and at the exchange's own truth, which the desk
+itself never sees. It returns None, or in words what is wrong.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    Event,
+    OrderDoubted,
+    OrderFilled,
+    PositionChanged,
+    QuoteEvent,
+)
+from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.drills.market import CALL, PUT, SHARE
+from scalpdesk.drills.small_desk import (
+    BAND_SHARES,
+    STALE_OPTION_SECONDS,
+    STALE_SHARE_SECONDS,
+    STRADDLES,
+    MortalJournal,
+)
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import Status, VenueOrder
+
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
+MOST_SHARES = Decimal(STRADDLES * 100)
+"""A straddle's delta lies between minus and plus its multiplier: the hedge never needs more."""
+HEDGE_PATIENCE_NS = 20 * NANOS_PER_SECOND
+DEADLINE_GRACE_NS = 60 * NANOS_PER_SECOND
+
+
+class Violation(NamedTuple):
+    """A law that did not hold."""
+
+    seed: int
+    invariant: str
+    step: int
+    detail: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON types."""
+        return {"seed": self.seed, "invariant": self.invariant, "step": self.step, "detail": self.detail}
+
+
+@dataclass
+class Scene:
+    """What the laws look at, after one event was handled.
+
+    Parameters
+    ----------
+    engine, journal
+        The desk as it is now and its disk.
+    account
+        The truth: the exchange's own books of the account.
+    session
+        The session that is played.
+    """
+
+    engine: TradingEngine
+    journal: MortalJournal
+    account: BrokerAccount
+    session: Session
+    healed: Callable[[], bool]
+    connected: Callable[[], bool]
+    event: Event | None = None
+    outputs: tuple[Output, ...] = ()
+    states_before: dict[str, OrderState] = field(default_factory=dict)
+    filled_before: dict[str, Decimal] = field(default_factory=dict)
+    booked: dict[InstrumentId, Decimal] = field(default_factory=dict)
+    """Units that came to the desk without an order of its own."""
+    booked_cash: Decimal = ZERO
+    snapshot_cash: Decimal | None = None
+    outside_since_ns: int | None = None
+    open_at_venue: tuple[VenueOrder, ...] = ()
+    now_ns: int = 0
+    excused: set[int] = field(default_factory=set)
+    """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
+
+    def note_booked(self) -> None:
+        """Follow what moves positions without an order."""
+        event = self.event
+        if isinstance(event, PositionChanged):
+            self.booked[event.instrument_id] = (
+                self.booked.get(event.instrument_id, ZERO) + event.quantity_change
+            )
+            self.booked_cash += event.cash_change
+        elif isinstance(event, AccountSnapshot):
+            self.snapshot_cash = event.cash
+            for line in event.positions:
+                self.booked[line.instrument_id] = line.quantity
+
+    @property
+    def submitted(self) -> list[SubmitOrder]:
+        """Orders among the outputs."""
+        return [one for one in self.outputs if isinstance(one, SubmitOrder)]
+
+
+Law = Callable[[Scene], str | None]
+
+
+class Invariant(NamedTuple):
+    """A law with its number in the list of requirements; ``at_quotes`` when quotes can break it too.
+
+    ``at_venue``: looked at as each request is answered, too.
+    """
+
+    number: int
+    name: str
+    law: Law
+    at_quotes: bool = False
+    at_venue: bool = False
+
+
+def no_order_without_intent(scene: Scene) -> str | None:
+    """Everything at the venue under the desk's name is on the desk's disk."""
+    for name, order in scene.account.by_client_id.items():
+        if order.request.client_order_id is None or name in FOREIGN:
+            continue  # the broker's own liquidation, or somebody else's hand
+        if name not in scene.journal.durable:
+            return f"{order.side.value} {order.quantity} {order.request.symbol} {name} was never journaled"
+    return None
+
+
+def one_live_order_per_intent(scene: Scene) -> str | None:
+    """The venue never works two orders for one want: same contract, same side."""
+    seen: set[tuple[InstrumentId | None, str]] = set()
+    for order in scene.open_at_venue:
+        key = (order.instrument_id, order.side.value)
+        if key in seen:
+            return f"two live orders: {order.side.value} {order.request.symbol}"
+        seen.add(key)
+    return None
+
+
+def position_is_sum_of_fills(scene: Scene) -> str | None:
+    """What the desk holds is what its executions and bookings add up to."""
+    desk = scene.engine.desk
+    sums = dict(scene.booked)
+    for order in desk.orders.orders.values():
+        if order.executions:
+            number = order.submitted.instrument_id
+            signed = sum((quantity for quantity, _ in order.executions.values()), ZERO)
+            sums[number] = sums.get(number, ZERO) + signed * order.submitted.side.sign
+    for number in (SHARE, CALL, PUT):
+        held = desk.positions.quantity(number)
+        if held != sums.get(number, ZERO):
+            return f"{desk.instruments[number].symbol}: holds {held}, fills give {sums.get(number, ZERO)}"
+    return None
+
+
+def worst_case_within_limits(scene: Scene) -> str | None:
+    """Position plus everything that may still fill, at the venue itself, stays within the limits."""
+    for number, least, most in (
+        (CALL, ZERO, Decimal(STRADDLES)),
+        (PUT, ZERO, Decimal(STRADDLES)),
+        (SHARE, -MOST_SHARES, MOST_SHARES),
+    ):
+        held = scene.account.quantity(number)
+        low = high = held
+        for order in scene.open_at_venue:
+            if order.instrument_id == number:
+                if order.side.sign > 0:
+                    high += order.leaves
+                else:
+                    low -= order.leaves
+        if low < least or high > most:
+            symbol = scene.engine.desk.instruments[number].symbol
+            return f"{symbol}: from {low} to {high} is possible, limits {least} to {most}"
+    return None
+
+
+def no_new_risk_blindly(scene: Scene) -> str | None:
+    """Opening needs a fresh quote, the mode ACTIVE and an open session; a hedge needs a fresh quote."""
+    desk = scene.engine.desk
+    for command in scene.submitted:
+        quote = desk.market.quotes[command.instrument_id]
+        limit = STALE_SHARE_SECONDS if command.instrument_id == SHARE else STALE_OPTION_SECONDS
+        age = float("inf") if quote is None else (scene.now_ns - quote.ts_recv_ns) / NANOS_PER_SECOND
+        if command.purpose in (Purpose.OPEN, Purpose.HEDGE) and age > limit:
+            return f"{command.purpose.value} on a quote {age:.1f} s old"
+        if command.purpose is Purpose.OPEN and desk.gate.mode != "ACTIVE":
+            return f"opens risk while {desk.gate.mode}"
+        if desk.gate.mode == "HALTED":
+            return "sends an order while halted"
+        if not scene.session.open_ns <= scene.now_ns <= scene.session.close_ns:
+            return "sends an order outside the session"
+    return None
+
+
+def hedge_is_alive(scene: Scene) -> str | None:
+    """Outside the band for long, with fresh data and a line: an order works or a reason is stated."""
+    event = scene.event
+    if not isinstance(event, QuoteEvent) or event.instrument_id != SHARE:
+        return None
+    desk, strategy = scene.engine.desk, scene.engine.strategy
+    number = scene.now_ns
+    fresh = all(desk.market.verdict(one, number).value == "good" for one in (SHARE, CALL, PUT))
+    holding = getattr(strategy, "phase", "") == "holding"
+    if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
+        scene.outside_since_ns = None
+        return None
+    greeks = desk.delta_engine.position_greeks(desk.positions.held(), number)
+    works = bool(desk.orders.live_for(SHARE))
+    if works or abs(greeks.net_delta_shares) <= 1.5 * BAND_SHARES + 1.0:
+        scene.outside_since_ns = None
+        return None
+    if scene.outside_since_ns is None:
+        scene.outside_since_ns = number
+    waited = number - scene.outside_since_ns
+    if waited > HEDGE_PATIENCE_NS:
+        return f"net delta {greeks.net_delta_shares:.1f} for {waited / 1e9:.0f} s and nothing works"
+    return None
+
+
+def flat_at_the_deadline(scene: Scene) -> str | None:
+    """A minute after the strategy's own deadline options and hedge are gone, at the venue itself."""
+    from scalpdesk.drills.small_desk import FLAT_MINUTES  # noqa: PLC0415 - beside its use
+
+    deadline_ns = scene.session.close_ns - int(FLAT_MINUTES * 60 * NANOS_PER_SECOND)
+    if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
+        return None
+    held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
+    left = ", ".join(f"{quantity:+f} of {number}" for number, quantity in held.items() if quantity)
+    return f"still holds {left}" if left and scene.healed() else None
+
+
+def explain_sums_to_nav(scene: Scene) -> str | None:
+    """The parts of a mark add up to the change of the book's value, to the cent."""
+    for output in scene.outputs:
+        if isinstance(output, Mark):
+            total = sum(output.parts.values(), ZERO)
+            if abs(total - output.nav_change) > CENT:
+                return f"parts {total}, change {output.nav_change}"
+    return None
+
+
+def cash_is_conserved(scene: Scene) -> str | None:
+    """Cash is what it was, less what was paid for every execution, plus what was booked beside."""
+    desk = scene.engine.desk
+    if scene.snapshot_cash is None:
+        return None
+    cash = scene.snapshot_cash + scene.booked_cash
+    for order in desk.orders.orders.values():
+        multiplier = desk.instruments[order.submitted.instrument_id].multiplier
+        for quantity, price in order.executions.values():
+            cash -= quantity * order.submitted.side.sign * price * multiplier
+    return None if cash == desk.account.cash else f"cash {desk.account.cash}, executions give {cash}"
+
+
+def executions_count_once(scene: Scene) -> str | None:
+    """Cumulative quantity never exceeds the order, and FILLED means equal."""
+    for order in scene.engine.desk.orders.orders.values():
+        total = sum((quantity for quantity, _ in order.executions.values()), ZERO)
+        if total != order.filled or total > order.submitted.quantity:
+            return f"{order.client_order_id}: filled {order.filled}, executions {total}"
+        if order.state is OrderState.FILLED and total != order.submitted.quantity:
+            return f"{order.client_order_id} is FILLED at {total} of {order.submitted.quantity}"
+    event = scene.event
+    if isinstance(event, OrderFilled) and event.client_order_id in scene.filled_before:
+        order = scene.engine.desk.orders.orders[event.client_order_id]
+        if order.filled < scene.filled_before[event.client_order_id]:
+            return f"{event.client_order_id}: cumulative quantity fell"
+    return None
+
+
+def desk_never_ahead_of_venue(scene: Scene) -> str | None:
+    """The desk books no execution that the venue does not have."""
+    for name, order in scene.engine.desk.orders.orders.items():
+        if not order.filled:
+            continue
+        truth = scene.account.by_client_id.get(name)
+        if truth is None:
+            return f"{name}: {order.filled} booked of an order that the venue never had"
+        if order.filled > truth.filled and 11 not in scene.excused:
+            return f"{name}: {order.filled} booked, the venue filled {truth.filled}"
+    return None
+
+
+def terminal_is_final(scene: Scene) -> str | None:
+    """Orders move only along the edges; a transport error only doubts; REJECTED is the venue's word."""
+    for name, before in scene.states_before.items():
+        order = scene.engine.desk.orders.orders.get(name)
+        if order is None or order.state is before:
+            continue
+        if order.state not in ALLOWED[before]:
+            return f"{name} went from {before} to {order.state}"
+        if before in TERMINAL and not isinstance(scene.event, OrderFilled) and not _is_bust(scene.event):
+            return f"{name} left {before} for {order.state} without an execution"
+        doubted = isinstance(scene.event, OrderDoubted) and scene.event.client_order_id == name
+        if doubted and order.state is not OrderState.UNKNOWN:
+            return f"{name}: a transport error made it {order.state}"
+        if order.state is OrderState.REJECTED:
+            truth = scene.account.by_client_id.get(name)
+            if truth is not None and truth.status is not Status.REJECTED:
+                return f"{name} counts as rejected; at the venue it is {truth.status.value}"
+    return None
+
+
+def _is_bust(event: Event | None) -> bool:
+    return type(event).__name__ == "FillBusted"
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    Invariant(1, "no_order_without_intent", no_order_without_intent, at_venue=True),
+    Invariant(2, "one_live_order_per_intent", one_live_order_per_intent, at_venue=True),
+    Invariant(3, "position_is_sum_of_fills", position_is_sum_of_fills),
+    Invariant(4, "worst_case_within_limits", worst_case_within_limits, at_venue=True),
+    Invariant(5, "no_new_risk_blindly", no_new_risk_blindly, at_quotes=True),
+    Invariant(6, "hedge_is_alive", hedge_is_alive, at_quotes=True),
+    Invariant(7, "flat_at_the_deadline", flat_at_the_deadline, at_quotes=True),
+    Invariant(8, "explain_sums_to_nav", explain_sums_to_nav, at_quotes=True),
+    Invariant(8, "cash_is_conserved", cash_is_conserved),
+    Invariant(11, "executions_count_once", executions_count_once),
+    Invariant(11, "desk_never_ahead_of_venue", desk_never_ahead_of_venue),
+    Invariant(13, "terminal_is_final", terminal_is_final),
+)
+"""Checked after every event; those that quotes cannot break are left out after quotes without outputs."""
+FOREIGN: set[str] = {"by-hand"}
+"""Client order ids of trades that somebody else makes in the account."""
+
+
+def broken(scene: Scene, seed: int, step: int) -> list[Violation]:
+    """Return the laws that do not hold now."""
+    is_plain_quote = isinstance(scene.event, QuoteEvent) and not scene.outputs
+    found = []
+    for invariant in INVARIANTS:
+        if is_plain_quote and not invariant.at_quotes:
+            continue
+        why = invariant.law(scene)
+        if why is not None:
+            found.append(Violation(seed, f"{invariant.number} {invariant.name}", step, why))
+    return found

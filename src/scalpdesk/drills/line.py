@@ -1,0 +1,452 @@
+"""The line between desk and exchange: requests and frames as bytes, late, torn, lost or twice.
+
+It stands where the network stands: the gateway believes that it talks through ``aiohttp``. Nothing
+is sent anywhere; what arrives is handed to the simulated exchange's own protocol code.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
+
+from scalpdesk.drills.virtual_time import VirtualClock, VirtualLoop
+from scalpdesk.exchange.alpaca.api import UNSEEN, AlpacaApi, Keyring
+from scalpdesk.exchange.alpaca.hub import Hub
+from scalpdesk.exchange.alpaca.messages import Answer, Request
+from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
+from scalpdesk.exchange.world import World
+
+HOST = "127.0.0.1"
+BASE_URL = f"http://{HOST}:1"
+SILENT_FAULTS = frozenset({"drop_request", "half_open"})
+"""Nothing ever comes back: the client's own time-out ends the wait."""
+Delivered = Callable[[Request], None]
+
+
+def _unreachable() -> aiohttp.ClientConnectorError:
+    key = ConnectionKey(HOST, 1, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
+    return aiohttp.ClientConnectorError(key, OSError("no route"))
+
+
+class Line:
+    """All connections between one desk and one exchange.
+
+    Parameters
+    ----------
+    loop, clock
+        Virtual time.
+    world, api, hub, keyring
+        The exchange.
+    latency_seconds
+        One way.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        clock: VirtualClock,
+        world: World,
+        api: AlpacaApi,
+        hub: Hub,
+        keyring: Keyring,
+        *,
+        latency_seconds: float = 0.02,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.world = world
+        self.api = api
+        self.hub = hub
+        self.keyring = keyring
+        self.latency_seconds = latency_seconds
+        self.is_down = False
+        """No new connection comes about."""
+        self.frozen_until = 0.0
+        """The desk's process does not read before this (loop seconds)."""
+        self.hold_requests: Callable[[str, str], float] = lambda _method, _path: 0.0
+        """Seconds that a request lies on the way before it arrives."""
+        self.after_request: list[Delivered] = []
+        self.requests = 0
+        self.in_flight = 0
+        """Requests that were sent and have not arrived yet."""
+        self.sockets: list[Socket] = []
+        self._drive_handle: asyncio.TimerHandle | None = None
+        self._drive_at = float("inf")
+
+    # the exchange's time ----------------------------------------------------------------------------
+
+    def drive(self) -> None:
+        """Let the exchange play what is due, and come back when something is next."""
+        self.world.advance_to(self.clock.true_ns())
+        self.world.settle()
+        next_ns = self.world.next_ns
+        if next_ns > 2**62:
+            return
+        # whole microseconds, upwards: an instant that the clock cannot tell would come again for ever
+        due = max(self.clock.loop_seconds(-(-next_ns // 1_000) * 1_000), self.loop.time())
+        if self.loop.time() < self._drive_at <= due:
+            return
+        if self._drive_handle is not None:
+            self._drive_handle.cancel()
+        self._drive_at = due
+        self._drive_handle = self.loop.call_at(due, self._drive_now)
+
+    def _drive_now(self) -> None:
+        self._drive_at, self._drive_handle = float("inf"), None
+        self.drive()
+
+    # mishaps of the whole line ----------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """Break every connection that stands."""
+        for socket in tuple(self.sockets):
+            socket.break_off(1006)
+
+    def mend(self) -> None:
+        """Let connections come about again, and end those that are dead without knowing it."""
+        self.is_down = False
+        for socket in tuple(self.sockets):
+            if socket.is_mute:
+                socket.break_off(1006)
+
+    def freeze(self, seconds: float) -> None:
+        """Let the desk's process read nothing for a while."""
+        self.frozen_until = max(self.frozen_until, self.loop.time() + seconds)
+
+    def arrival(self) -> float:
+        """Return when something sent now reaches the desk, loop seconds."""
+        return max(self.loop.time() + self.latency_seconds, self.frozen_until)
+
+    # requests ---------------------------------------------------------------------------------------
+
+    def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> "asyncio.Future[Answer]":
+        """Send a request; the future holds the answer, or never gets one."""
+        answer: asyncio.Future[Answer] = self.loop.create_future()
+        parts = urlsplit(url)
+        path = unquote(parts.path)
+        held = self.hold_requests(method, path)
+        self.requests += 1
+        self.in_flight += 1
+
+        def arrives() -> None:
+            self.in_flight -= 1
+            self.world.advance_to(self.clock.true_ns())
+            request = Request(
+                method,
+                path,
+                dict(parse_qsl(parts.query)),
+                {name.lower(): value for name, value in headers.items()},
+                body,
+                self.clock.true_ns(),
+            )
+            self._answer(self.api.handle(request), answer)
+            for watcher in self.after_request:
+                watcher(request)
+            self.loop.call_soon(self.drive)
+
+        self.loop.call_at(self.loop.time() + self.latency_seconds + held, arrives)
+        return answer
+
+    def _answer(self, said: Answer, answer: "asyncio.Future[Answer]") -> None:
+        """Carry an answer back, or what a fault leaves of it."""
+        fault = said.mishap
+        name = "" if fault is None else fault.name
+        if name in SILENT_FAULTS:
+            return
+        due = self.arrival()
+        if fault is not None and name in ("delay", "slow_answer"):
+            due += fault.seconds
+
+        def comes() -> None:
+            if answer.done():
+                return
+            if name in UNSEEN or name == "disconnect_after":
+                answer.set_exception(aiohttp.ServerDisconnectedError())
+            else:
+                answer.set_result(said)
+
+        self.loop.call_at(due, comes)
+
+    # websockets -------------------------------------------------------------------------------------
+
+    def open_socket(self, url: str, headers: Mapping[str, str], heartbeat_seconds: float) -> "Socket":
+        """Open a websocket to one of the exchange's streams.
+
+        Raises
+        ------
+        aiohttp.ClientConnectorError
+            While the line is down.
+        """
+        if self.is_down:
+            raise _unreachable()
+        socket = Socket(self, heartbeat_seconds)
+        path = urlsplit(url).path
+        plain = {name.lower(): value for name, value in headers.items()}
+        packed = "msgpack" in plain.get("content-type", "")
+        wire = LineWire(self.world, socket.arrives, lambda: socket.break_off(1000))
+        socket.wire = wire
+        if path == "/stream":
+            socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
+        else:
+            socket.stream = DataStream(
+                path, self.world, self.keyring, wire, packed=packed, headers=plain, is_free=self.hub.is_free
+            )
+            socket.stream.open()
+        self.hub.add(socket.stream)
+        self.sockets.append(socket)
+        return socket
+
+
+class LineWire(Wire):
+    """The exchange's end of a socket; knows whether it has fallen silent."""
+
+    @property
+    def is_mute(self) -> bool:
+        """True once nothing is sent any more although the connection seems to stand."""
+        return self._mute
+
+
+class Socket:
+    """The desk's end of one websocket; has what the gateway uses of ``aiohttp``'s."""
+
+    def __init__(self, line: Line, heartbeat_seconds: float) -> None:
+        self._line = line
+        self._heartbeat = heartbeat_seconds
+        self.stream: TradeStream | DataStream | None = None
+        self.wire: LineWire | None = None
+        self.close_code: int | None = None
+        self.closed = False
+        self._on_the_way: deque[tuple[float, Frame]] = deque()
+        self._here: deque[Frame] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._ping: asyncio.TimerHandle | None = None
+        self._look_later()
+
+    @property
+    def is_mute(self) -> bool:
+        """True when the exchange's end is gone without a word."""
+        return self.wire is not None and self.wire.is_mute
+
+    def _look_later(self) -> None:
+        self._ping = self._line.loop.call_later(1.5 * self._heartbeat, self._look)
+
+    def _look(self) -> None:
+        """A ping without its pong ends the connection."""
+        if self.closed:
+            return
+        if self.is_mute:
+            self.break_off(1006)
+        else:
+            self._look_later()
+
+    def arrives(self, frame: Frame) -> None:
+        """Put a frame of the exchange on its way; frames of one socket keep their order."""
+        due = self._line.arrival()
+        if self._on_the_way:
+            due = max(due, self._on_the_way[-1][0])
+        self._on_the_way.append((due, frame))
+        if len(self._on_the_way) == 1 or self._on_the_way[-2][0] < due:
+            self._line.loop.call_at(due, self._deliver)
+
+    def _deliver(self) -> None:
+        now = self._line.loop.time() + 1e-9
+        while self._on_the_way and self._on_the_way[0][0] <= now:
+            self._here.append(self._on_the_way.popleft()[1])
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def break_off(self, code: int) -> None:
+        """End the connection from the other side; frames on the way are lost."""
+        if self.closed:
+            return
+        self.close_code = code
+        self._let_go()
+        self._wake()
+
+    def _let_go(self) -> None:
+        self.closed = True
+        self._on_the_way.clear()
+        if self._ping is not None:
+            self._ping.cancel()
+        if self.stream is not None:
+            self._line.hub.remove(self.stream)
+        if self in self._line.sockets:
+            self._line.sockets.remove(self)
+
+    # what the gateway uses ---------------------------------------------------------------------------
+
+    async def receive(self) -> aiohttp.WSMessage:
+        """Return the next message, or the end of the connection."""
+        while not self._here and not self.closed:
+            self._reader = self._line.loop.create_future()
+            await self._reader
+        if self._here:
+            frame = self._here.popleft()
+            if frame.is_text:
+                return aiohttp.WSMessage(aiohttp.WSMsgType.TEXT, frame.data.decode("utf-8", "replace"), None)
+            return aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, frame.data, None)
+        return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message."""
+        self._send(Frame(data, is_text=False))
+
+    async def send_str(self, data: str) -> None:
+        """Send a text message."""
+        self._send(Frame(data.encode(), is_text=True))
+
+    def _send(self, frame: Frame) -> None:
+        if self.closed:
+            raise aiohttp.ClientConnectionResetError("the connection is closed")
+        self._line.loop.call_later(self._line.latency_seconds, self._reaches, frame)
+
+    def _reaches(self, frame: Frame) -> None:
+        if not self.closed and self.stream is not None:
+            self.stream.receive(frame)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if not self.closed:
+            self.close_code = 1000
+            self._let_go()
+            self._wake()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class _Body:
+    """The body of an answer, in chunks."""
+
+    def __init__(self, data: bytes, *, is_torn: bool) -> None:
+        self._data = data
+        self._is_torn = is_torn
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        """Yield what came; a torn body ends in an error."""
+        yield self._data
+        if self._is_torn:
+            raise aiohttp.ClientPayloadError("the body ended too soon")
+
+
+class Response:
+    """An answer as the gateway reads it."""
+
+    def __init__(self, said: Answer) -> None:
+        fault = said.mishap
+        is_torn = fault is not None and fault.name == "truncated_answer"
+        body = said.body
+        if fault is not None and is_torn:
+            body = body[: int(len(body) * fault.fraction)]
+        self.status = said.status
+        self.headers = said.headers
+        # half of the torn answers end in an error, half look whole and cannot be read
+        self.content = _Body(body, is_torn=is_torn and len(said.body) % 2 == 0)
+
+
+@dataclass
+class _Asking:
+    """A request under way, as a context."""
+
+    line: Line
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    timeout_seconds: float
+
+    async def __aenter__(self) -> Response:
+        if self.line.is_down:
+            raise _unreachable()
+        answer = self.line.ask(self.method, self.url, self.headers, self.body)
+        async with asyncio.timeout(self.timeout_seconds):
+            return Response(await answer)
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+@dataclass
+class LineSession:
+    """Has what the gateway uses of a client session."""
+
+    line: Line
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 10.0
+    closed: bool = False
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        allow_redirects: bool = False,
+    ) -> _Asking:
+        """Ask something."""
+        del allow_redirects
+        sent = {**self.headers, **(headers or {})}
+        return _Asking(self.line, method, url, sent, data or b"", self.timeout_seconds)
+
+    def ws_connect(
+        self, url: str, *, headers: Mapping[str, str], heartbeat: float, **_options: Any
+    ) -> "_Connecting":
+        """Open a websocket."""
+        return _Connecting(self.line, url, headers, heartbeat)
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.closed = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+@dataclass
+class _Connecting:
+    line: Line
+    url: str
+    headers: Mapping[str, str]
+    heartbeat: float
+    socket: Socket | None = None
+
+    async def __aenter__(self) -> Socket:
+        await asyncio.sleep(self.line.latency_seconds)
+        self.socket = self.line.open_socket(self.url, self.headers, self.heartbeat)
+        return self.socket
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.socket is not None:
+            await self.socket.close()
+
+
+class LineSessions:
+    """Client sessions over the line; satisfies :class:`scalpdesk.venues.alpaca.sessions.Sessions`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def requests(self, headers: Mapping[str, str], *, connections: int, timeout_seconds: float) -> Any:
+        """Return a session for requests."""
+        del connections
+        return LineSession(self._line, dict(headers), timeout_seconds)
+
+    def sockets(self, connect_seconds: float) -> Any:
+        """Return a session for one websocket."""
+        del connect_seconds
+        return LineSession(self._line)

@@ -1,0 +1,140 @@
+"""A market in small for one trial: a share and one straddle, a few minutes up to a session's close."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
+from scalpdesk.exchange.bars import Bar
+from scalpdesk.instruments.contract import (
+    Equity,
+    InstrumentBook,
+    OptionContract,
+    Right,
+    occ_symbol,
+    us_option,
+)
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
+from scalpdesk.marketdata.tape import CashDividend, RateCurve
+from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.simulation.broker.hours import Hours, TapeHours
+
+NEVER_NS = 2**63 - 1
+DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
+"""A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
+START_SPOT = 500.0
+IMPLIED_VOL = 0.20
+SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
+
+
+class SmallMarket:
+    """Quotes of one share and its straddle; satisfies :class:`scalpdesk.exchange.source.MarketSource`.
+
+    Parameters
+    ----------
+    seed
+        Of the path.
+    day
+        Session whose last minutes are played.
+    seconds
+        How long it lasts, up to that session's own close.
+    share_every, option_every
+        Seconds between quotes.
+    move
+        Standard deviation of the share's move between two quotes, currency.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        day: date,
+        *,
+        seconds: int = 330,
+        share_every: int = 2,
+        option_every: int = 8,
+        move: float = 0.08,
+    ) -> None:
+        close_ns = session_on(day).close_ns
+        self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
+        self.instruments = small_book(day)
+        self.hours: Hours = TapeHours((self.session,))
+        self.start_ns = self.session.open_ns
+        self.open_interest = {one.symbol: 5_000 for one in self.instruments}
+        self.barred: frozenset[InstrumentId] = frozenset()
+        self.dividends: tuple[CashDividend, ...] = ()
+        self.rate_curve = RateCurve((1.0,), (0.0,))
+        self.dividend_yield = 0.0
+        self._quotes = self._draw(seed, seconds, share_every, option_every, move)
+        self._at = 0
+
+    def _draw(
+        self, seed: int, seconds: int, share_every: int, option_every: int, move: float
+    ) -> list[QuoteEvent]:
+        dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 3])))
+        moves = dice.normal(0.0, move, seconds // share_every + 1)
+        sizes = dice.integers(1, 6, seconds // share_every + 1).tolist()
+        # a jump now and then, so that hedges are needed and holdings cross zero
+        jumps = dice.random(len(moves)) < 0.04
+        moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
+        mids = (START_SPOT + np.cumsum(moves)).round(2).tolist()
+        quotes: list[QuoteEvent] = []
+        for step, mid in enumerate(mids):
+            at_ns = self.start_ns + step * share_every * NANOS_PER_SECOND
+            if at_ns >= self.session.close_ns:
+                break
+            if step * share_every % option_every == 0:
+                quotes += [self._option_quote(number, mid, at_ns) for number in (CALL, PUT)]
+            size = 100.0 * sizes[step]
+            quotes.append(
+                QuoteEvent(SHARE, at_ns, at_ns, round(mid - 0.01, 2), round(mid + 0.01, 2), size, size)
+            )
+        return quotes
+
+    def _option_quote(self, number: InstrumentId, spot: float, at_ns: int) -> QuoteEvent:
+        contract = self.instruments[number]
+        assert isinstance(contract, OptionContract)
+        years = years_between(at_ns, expiry_instant_ns(contract))
+        fair = option_greeks(
+            spot, float(contract.strike), years, IMPLIED_VOL, contract.is_call, 0.0, american=False
+        )[0]
+        bid = max(round(fair - 0.03, 2), 0.01)
+        return QuoteEvent(number, at_ns, at_ns, bid, round(bid + 0.06, 2), 50.0, 50.0)
+
+    def next_ns(self) -> int:
+        """Return when the next quote is due, UTC nanoseconds."""
+        return self._quotes[self._at].ts_recv_ns if self._at < len(self._quotes) else NEVER_NS
+
+    def take_next(self) -> Iterable[QuoteEvent | TradeEvent | BarEvent]:
+        """Return the quotes of one instant."""
+        now_ns = self.next_ns()
+        first = self._at
+        while self.next_ns() == now_ns and self._at < len(self._quotes):
+            self._at += 1
+        return self._quotes[first : self._at]
+
+    def watch(self, number: InstrumentId) -> QuoteEvent | None:
+        """Every instrument is played anyway."""
+        del number
+        return None
+
+    def settlement(self, symbol: str, day: date) -> Decimal | None:
+        """No official level: the last mid serves."""
+        del symbol, day
+        return None
+
+    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
+        """Nothing came before."""
+        del symbol, seconds, start_ns, end_ns
+        return ()
+
+
+def small_book(day: date, *, expires_after_days: int = 4) -> InstrumentBook:
+    """Return a share (number 0), a call and a put (1 and 2) at the money."""
+    book = InstrumentBook([Equity("SPY")])
+    expiry = day + timedelta(days=expires_after_days)
+    for right in (Right.CALL, Right.PUT):
+        book.add(us_option(occ_symbol("SPY", expiry, right, Decimal(int(START_SPOT)))))
+    return book

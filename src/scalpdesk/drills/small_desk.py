@@ -1,0 +1,220 @@
+"""The desk of a trial: the real engine and gamma scalper with settings that fit a few minutes."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+from scalpdesk.core.errors import StopError
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
+from scalpdesk.core.version import VERSION
+from scalpdesk.drills.market import SHARE, SmallMarket
+from scalpdesk.drills.schedule import Crash
+from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.instruments.contract import InstrumentBook, Style
+from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.risk.exits import ExitConfig
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import Strategy
+from scalpdesk.strategies.gamma_scalper.config import (
+    EntryConfig,
+    GammaScalperConfig,
+    HedgeConfig,
+    TriggersConfig,
+)
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+
+CASH = Decimal(1_000_000)
+STRADDLES = 2
+STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
+FLAT_MINUTES = 1.5
+"""Before the close the strategy begins to leave."""
+BAND_SHARES = 8.0
+"""Half width of the hedging band for the whole position, shares."""
+
+
+def small_config() -> GammaScalperConfig:
+    """Return the strategy's settings: enter at once, hedge at the entry's volatility, end flat."""
+    return GammaScalperConfig(
+        underlying="SPY",
+        straddles=STRADDLES,
+        mode="resume",
+        selection=SelectionConfig(min_expiration_days=1, max_expiration_days=30),
+        entry=EntryConfig(
+            gate="off", not_before="00:01", not_after="23:59", order_ttl_seconds=6.0, max_attempts=6
+        ),
+        triggers=TriggersConfig(price_change_usd=0.02, heartbeat_seconds=4.0, spread_filter=False),
+        hedge=HedgeConfig(
+            threshold_shares=BAND_SHARES / STRADDLES, delta_vol="entry", order_ttl_seconds=4.0
+        ),
+        exits=ExitConfig(
+            min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False,
+            flat_minutes_before_close=FLAT_MINUTES,
+        ),
+    )  # fmt: skip
+
+
+def small_engine(book: InstrumentBook, prefix: str) -> TradingEngine:
+    """Return a fresh engine; ``prefix`` begins the ids of its orders."""
+    market = MarketState(
+        book,
+        stale_seconds_underlying=STALE_SHARE_SECONDS,
+        stale_seconds_option=STALE_OPTION_SECONDS,
+    )
+    pricing = DeltaEngine(book, market, ContractPricer(Style.EUROPEAN))
+    limits = RiskLimits(max_orders_per_minute=60, max_live_orders=8, max_order_shares=500)
+    desk = Desk(book, market, pricing, RiskGate(limits), OrderManager(prefix), SHARE, CASH)
+    strategy = cast("Strategy", GammaScalper(small_config()))
+    return TradingEngine(desk, strategy, mark_seconds=30.0)
+
+
+def small_header(market: SmallMarket, seed: int) -> JournalHeader:
+    """Return the journal's header of a trial."""
+    return JournalHeader(
+        schema=SCHEMA,
+        run_id=f"trial-{seed}",
+        strategy="gamma-scalper",
+        venue="alpaca",
+        mode="drill",
+        config={},
+        config_hash="",
+        build=VERSION,
+        instruments=tuple(market.instruments),
+        sessions=(market.session,),
+        data={},
+        started_ns=market.start_ns,
+        seed=seed,
+    )
+
+
+class Killed(Exception):  # noqa: N818 - what happened
+    """The desk's process died here."""
+
+
+class MortalJournal:
+    """A journal on a disk that can fail, in a process that can die at any write.
+
+    What is on disk when a call returns is what a restart finds. A death is
+    :class:`Killed`, raised where the write is; what the process held in memory is gone.
+
+    Parameters
+    ----------
+    folder
+        Scratch space; each life of the desk has a folder of its own in it.
+    header
+        Of the run.
+    crashes
+        At which writes it dies.
+    """
+
+    def __init__(self, folder: Path, header: JournalHeader, crashes: tuple[Crash, ...]) -> None:
+        self._folder = folder
+        self._lives = 1
+        self.run_dir = folder / "life-1"
+        self._writer = JournalWriter.create(self.run_dir, header, durability="none")
+        self._crashes = list(crashes)
+        self._writes = 0
+        self.durable: set[str] = set()
+        """Client order ids of all orders whose intent is on disk."""
+        self.cancels: set[str] = set()
+        """Ids whose cancel is on disk."""
+        self.fails_until: Callable[[], bool] = lambda: False
+        self.deaths: list[str] = []
+
+    @property
+    def decision_hash(self) -> str:
+        """Hash over all outputs so far."""
+        return self._writer.decisions.hex()
+
+    def add_event(self, event: Event) -> None:
+        """Add one input of the engine."""
+        self._writer.add_event(event)
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Add what the engine gave; on return a command in it is on disk."""
+        commands = [one for one in outputs if isinstance(one, SubmitOrder | CancelOrder)]
+        if self.fails_until():
+            raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
+        crash = self._due_crash() if commands else None
+        if crash is not None and crash.how == "before":
+            self._die(crash, self._size())
+        before = self._size()
+        self._writer.add_outputs(outputs)
+        if commands:
+            self._writer.flush()
+        if crash is not None and crash.how == "torn":
+            after = self._size()
+            self._die(crash, before + int((after - before) * crash.fraction))
+        for one in commands:
+            (self.durable if isinstance(one, SubmitOrder) else self.cancels).add(one.client_order_id)
+        if crash is not None:
+            self._die(crash, self._size())
+
+    def finish(self, outputs: tuple[Output, ...]) -> None:
+        """Write the outputs of the last event, which a death left out: they were never acted on."""
+        self._writer.add_outputs(outputs)
+        self._writer.flush()
+        self.durable |= {one.client_order_id for one in outputs if isinstance(one, SubmitOrder)}
+
+    def flush(self) -> None:
+        """Write everything pending."""
+        if self.fails_until():
+            raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
+        self._writer.flush()
+
+    def _due_crash(self) -> Crash | None:
+        self._writes += 1
+        due = next((one for one in self._crashes if one.write == self._writes), None)
+        if due is not None:
+            self._crashes.remove(due)
+        return due
+
+    def _size(self) -> int:
+        return sum(path.stat().st_size for path in self.files())
+
+    def files(self) -> list[Path]:
+        """Files of the journal as they are on disk."""
+        return [path for path in sorted(self.run_dir.iterdir()) if path.suffix != ".lock"]
+
+    def _die(self, crash: Crash, size: int) -> None:
+        self.die(f"{crash.how} write {crash.write}", size)
+        raise Killed(crash.how)
+
+    def die(self, how: str, size: int | None = None) -> None:
+        """Leave on disk what is there now, cut to ``size`` bytes; memory is lost."""
+        self.deaths.append(how)
+        self._lives += 1
+        fresh = self._folder / f"life-{self._lives}"
+        fresh.mkdir()
+        for path in self.files():
+            shutil.copyfile(path, fresh / path.name)
+        if size is not None:
+            last = fresh / self.files()[-1].name
+            with last.open("r+b") as file:
+                file.truncate(min(size, last.stat().st_size))
+        self._writer.abandon()
+        self.run_dir = fresh
+
+    def reopen(self, now_ns: int) -> None:
+        """Go on with what the disk has."""
+        self._writer = JournalWriter.reopen(self.run_dir, started_ns=now_ns, durability="none")
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._writer.abandon()
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is gone when it is no longer held."""
+    return tempfile.TemporaryDirectory(prefix="scalpdesk-trial-", ignore_cleanup_errors=True)

@@ -1,0 +1,501 @@
+"""One seeded trial: the live desk, its Alpaca gateway and the simulated exchange, bytes between them.
+
+First everything may go wrong that the schedule holds (safety), then everything is healed (liveness):
+within a minute every order must be over. All in virtual time, in one thread, from the seed alone.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.intents import Output, Side, VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.drills.invariants import INVARIANTS, Scene, Violation, broken
+from scalpdesk.drills.line import BASE_URL, Line, LineSessions
+from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
+from scalpdesk.drills.schedule import CountingPlan, Moment, Schedule
+from scalpdesk.drills.small_desk import (
+    CASH,
+    Killed,
+    MortalJournal,
+    scratch_folder,
+    small_engine,
+    small_header,
+)
+from scalpdesk.drills.virtual_time import Stuck, VirtualClock, VirtualLoop
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.hub import Hub
+from scalpdesk.exchange.alpaca.messages import Request
+from scalpdesk.exchange.world import World, WorldOptions
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.core import LiveCore, Timers
+from scalpdesk.live.recovery import known_orders, rebuild
+from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import Kind, OrderRequest
+from scalpdesk.simulation.broker.refusals import Refused
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.client import AlpacaGateway
+from scalpdesk.venues.alpaca.endpoints import Endpoints
+from scalpdesk.venues.alpaca.options import GatewayOptions
+
+ACCOUNT = "drill"
+KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
+RESTART_SECONDS = 3.0
+LIVENESS_SECONDS = 60.0
+MOST_VIOLATIONS = 5
+"""A broken law breaks again at the next event; so many are kept."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key that only shows itself on request."""
+
+    _text: str = field(repr=False)
+
+    def reveal(self) -> str:
+        """Return the key."""
+        return self._text
+
+
+@dataclass
+class Outcome:
+    """What a trial gave.
+
+    Parameters
+    ----------
+    seed, digest
+        Which, and a hash over all events, outputs and the exchange's own books.
+    violations
+        Laws that did not hold.
+    orders, faults, events, lives
+        Orders at the venue, faults that struck, events handled, lives of the desk's process.
+    edges, pairs
+        How often each edge of the order machine and each pair of fault and state was met.
+    says
+        What the desk told a person, with its time (seconds after the beginning).
+    """
+
+    seed: int
+    digest: str = ""
+    violations: list[Violation] = field(default_factory=list)
+    orders: int = 0
+    faults: int = 0
+    events: int = 0
+    lives: int = 1
+    edges: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+    says: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+class CheckedCore(LiveCore):
+    """The live core with an eye on every event."""
+
+    trial: "Trial"
+
+    def feed(self, event: Event) -> tuple[VenueCommand, ...]:
+        """Handle an event as ever, then look at the laws."""
+        return self.trial.watch(event, super().feed)
+
+    def note_outputs(self, outputs: tuple[Output, ...]) -> tuple[VenueCommand, ...]:
+        """Keep the outputs for the laws."""
+        self.trial.scene.outputs = outputs
+        return super().note_outputs(outputs)
+
+
+class Trial:
+    """Runs one schedule.
+
+    Parameters
+    ----------
+    schedule
+        What goes wrong, and when.
+    folder
+        Scratch space.
+    verbose
+        Keep each order event and command among what was said.
+    """
+
+    def __init__(self, schedule: Schedule, folder: Path, *, verbose: bool = False) -> None:
+        self.schedule = schedule
+        self.outcome = Outcome(schedule.seed)
+        self.verbose = verbose
+        self.loop = VirtualLoop()
+        self.market = SmallMarket(schedule.seed, schedule.day)
+        self.clock = VirtualClock(self.loop, self.market.start_ns)
+        self.plan = CountingPlan(schedule.rules, schedule.seed)
+        self.world = World(self.market, WorldOptions(seed=schedule.seed), self.plan)
+        self.account = self.world.add_account(BrokerAccount(ACCOUNT, CASH))
+        keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
+        api = AlpacaApi(self.world, keyring, trading_limit=200)
+        self.line = Line(
+            self.loop,
+            self.clock,
+            self.world,
+            api,
+            Hub(self.world),
+            keyring,
+            latency_seconds=schedule.latency_seconds,
+        )
+        self.line.hold_requests = self._hold
+        self.line.after_request.append(self._look_at_venue)
+        self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
+        self.journal.fails_until = lambda: self.loop.time() < self._disk_full_until
+        self.plan.states = self._live_states
+        self._disk_full_until = 0.0
+        self._held = 0
+        self._acts: list[asyncio.Task[object]] = []
+        self._digest = blake2b(digest_size=16)
+        self._runner: LiveRunner | None = None
+        self._running: asyncio.Task[str] | None = None
+        self.gateway: AlpacaGateway | None = None
+        self.engine = small_engine(self.market.instruments, f"t{schedule.seed}")
+        self.scene = Scene(
+            self.engine,
+            self.journal,
+            self.account,
+            self.market.session,
+            healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
+            connected=self._is_connected,
+        )
+        if any(one.kind == "bust" for one in schedule.moments) or any(
+            one.name == "bust" for one in schedule.rules
+        ):
+            self.scene.excused.add(11)
+
+    # run --------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Run the trial to its end."""
+        loop = self.loop
+        try:
+            loop.run_until_complete(asyncio.wait_for(self._run(), self._length + 240.0))
+        except (StopError, Stuck, TimeoutError) as error:
+            self._violate("0 trial_ends", f"{type(error).__name__}: {error}")
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0.001))
+            loop.close()
+            self.journal.close()
+        return self._summed_up()
+
+    @property
+    def _length(self) -> float:
+        return (self.market.session.close_ns - self.market.start_ns) / NANOS_PER_SECOND
+
+    async def _run(self) -> None:
+        loop = self.loop
+        self.line.drive()
+        for moment in self.schedule.moments:
+            loop.call_at(moment.at, self._strike, moment)
+        loop.call_at(self.schedule.heal_at, self._heal)
+        loop.call_at(self.schedule.heal_at + LIVENESS_SECONDS, self._all_over)
+        lives = 0
+        while True:
+            lives += 1
+            ended = await self._live(is_first=lives == 1)
+            if ended or loop.time() > self._length + 60.0:
+                break
+            await asyncio.sleep(RESTART_SECONDS)
+        self.outcome.lives = lives
+        await asyncio.sleep(5.0)
+        self._final_look()
+
+    async def _live(self, *, is_first: bool) -> bool:
+        """One life of the desk's process; True when it ended in order."""
+        timers, is_fresh = (Timers(), True) if is_first else self._reborn()
+        core = CheckedCore.__new__(CheckedCore)
+        core.trial = self
+        LiveCore.__init__(core, self.engine, self.journal, timers)
+        gateway = AlpacaGateway(
+            Endpoints.at(BASE_URL),
+            _Key(KEY),
+            _Key(SECRET),
+            self.market.instruments,
+            self.clock,
+            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0, order_connections=1),
+            LineSessions(self.line),
+        )
+        self.gateway = gateway
+        self._runner = None
+        try:
+            await gateway.connect(known_orders(self.engine))
+            options = RunnerOptions(
+                reconcile_seconds=30.0, tick_seconds=0.5, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
+            )
+            self._runner = LiveRunner(core, gateway, self.clock, options, say=self._say)
+            self._running = self.loop.create_task(self._runner.run(Start(self._opening(), is_fresh=is_fresh)))
+            await self._running
+        except (RetryError, ConfigError, StopError) as error:
+            self._say("ended", f"{type(error).__name__}: {error.what}")
+            self.journal.die("stopped")
+            return False
+        except Killed as death:
+            self._say("killed", str(death))
+            return False
+        except asyncio.CancelledError:
+            if self._running is None or not self._running.cancelled():
+                raise
+            return False
+        else:
+            return True
+        finally:
+            self._running = None
+            await gateway.close(graceful=False)
+
+    def _opening(self) -> tuple[Event, ...]:
+        """What a fresh desk is told first: open interest, so that it may choose."""
+        at_ns = self.clock.now_ns()
+        return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in (CALL, PUT))
+
+    def _reborn(self) -> tuple[Timers, bool]:
+        """Rebuild the desk from what the disk has."""
+        self.journal.reopen(self.clock.true_ns())
+        self.engine = small_engine(self.market.instruments, f"t{self.schedule.seed}")
+        reader = JournalReader(self.journal.run_dir)
+        self.scene.booked.clear()
+        self.scene.booked_cash, self.scene.snapshot_cash = Decimal(0), None
+        self.scene.outside_since_ns = None
+        self.scene.engine = self.engine
+        replay = _Replay(self.engine, self.scene)
+        rebuilt = rebuild(reader, replay)  # type: ignore[arg-type]  # it has what a replay uses of an engine
+        if rebuilt.unwritten:
+            self.journal.finish(rebuilt.unwritten)
+        return rebuilt.timers, not rebuilt.events
+
+    # every event ------------------------------------------------------------------------------------
+
+    def watch(self, event: Event, feed: object) -> tuple[VenueCommand, ...]:
+        """Feed one event and look at the laws."""
+        scene = self.scene
+        orders = self.engine.desk.orders
+        is_quote = type(event) is QuoteEvent
+        scene.outputs = ()
+        scene.states_before = {}
+        if not is_quote:
+            scene.states_before = {name: one.state for name, one in orders.orders.items()}
+            scene.filled_before = (
+                {event.client_order_id: orders.orders[event.client_order_id].filled}
+                if type(event) is OrderFilled and event.client_order_id in orders.orders
+                else {}
+            )
+        commands: tuple[VenueCommand, ...] = feed(event)  # type: ignore[operator]
+        self.outcome.events += 1
+        self._digest.update(msgspec.msgpack.encode(event))
+        scene.event, scene.now_ns = event, self.engine.now_ns
+        if not is_quote:
+            scene.note_booked()
+            kind = type(event).__name__
+            for name, before in scene.states_before.items():
+                after = orders.orders[name].state
+                if after is not before:
+                    self.outcome.edges[f"{before.value} > {after.value}"] += 1
+                    if self.verbose:
+                        self._say("state", f"{name} {before.value} > {after.value} by {kind}")
+        for _ in scene.submitted:
+            self.outcome.edges["(new) > pending_new"] += 1
+        if self.verbose and (commands or not is_quote):
+            self._say("event", f"{event} -> {commands}")
+        self._look()
+        return commands
+
+    def _look(self) -> None:
+        scene = self.scene
+        scene.open_at_venue = tuple(one for one in self.account.open_orders())
+        if len(self.outcome.violations) < MOST_VIOLATIONS:
+            self.outcome.violations += broken(scene, self.schedule.seed, self.outcome.events)
+
+    def _look_at_venue(self, request: Request) -> None:
+        """A request has just been answered: the venue's side of the laws."""
+        if request.method == "GET" or len(self.outcome.violations) >= MOST_VIOLATIONS:
+            return
+        scene = self.scene
+        scene.open_at_venue = tuple(one for one in self.account.open_orders())
+        for invariant in INVARIANTS:
+            if invariant.at_venue:
+                why = invariant.law(scene)
+                if why is not None:
+                    self._violate(f"{invariant.number} {invariant.name}", f"at the venue: {why}")
+
+    def _violate(self, invariant: str, detail: str) -> None:
+        self.outcome.violations.append(Violation(self.schedule.seed, invariant, self.outcome.events, detail))
+
+    def _say(self, level: str, text: str) -> None:
+        self.outcome.says.append((round(self.loop.time(), 3), level, text))
+
+    def _live_states(self) -> list[str]:
+        return [one.state.value for one in self.engine.desk.orders.live.values()]
+
+    def _is_connected(self) -> bool:
+        return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == 3
+
+    def _hold(self, method: str, path: str) -> float:
+        """Let some requests lie on the way, by the schedule's share."""
+        del path
+        schedule = self.schedule
+        if not schedule.held_fraction or self.loop.time() > schedule.heal_at or method == "GET":
+            return 0.0
+        self._held += 1
+        every = max(int(1 / schedule.held_fraction), 1)
+        if self._held % every:
+            return 0.0
+        self.plan.hits["held_request"] += 1
+        self.plan.note("held_request")
+        return schedule.held_seconds
+
+    # faults at an instant ---------------------------------------------------------------------------
+
+    def _strike(self, moment: Moment) -> None:
+        self.plan.hits[moment.kind] += 1
+        self.plan.note(moment.kind)
+        self._say("fault", f"{moment.kind} {moment.seconds:g} s")
+        kind = moment.kind
+        if kind == "kill":
+            self._kill()
+        elif kind == "outage":
+            self.line.is_down = True
+            self.line.cut()
+            self.loop.call_later(moment.seconds, self.line.mend)
+        elif kind == "cut":
+            self.line.cut()
+        elif kind == "freeze":
+            self.line.freeze(moment.seconds)
+        elif kind == "clock_jump":
+            self.clock.skew_ns = int((moment.seconds - 6.0) * NANOS_PER_SECOND)
+        elif kind == "disk_full":
+            self._disk_full_until = self.loop.time() + moment.seconds
+        elif kind in ("halt", "flatten"):
+            self._operate(kind, "rehearsed")
+        else:
+            self._strike_market(moment)
+
+    def _strike_market(self, moment: Moment) -> None:
+        if moment.kind == "trading_halt":
+            self.world.strike_market_fault(Fault("halt", seconds=moment.seconds))
+        elif moment.kind == "auto_liquidation":
+            self.world.strike_market_fault(Fault("auto_liquidation", match="SPY18"))
+        elif moment.kind == "bust" and self.account.executions:
+            self.world.broker.staged.bust(self.account.executions[-1])
+        elif moment.kind == "manual_trade" and self.account.quantity(CALL):
+            try:
+                self.world.broker.submit(
+                    ACCOUNT,
+                    OrderRequest(
+                        "SPY", Side.BUY, Kind.MARKET, quantity=Decimal(3), client_order_id="by-hand"
+                    ),
+                )
+            except Refused as refused:
+                self._say("fault", f"the hand's trade was refused: {refused}")
+        self.world.settle()
+        self.line.drive()
+
+    def _kill(self) -> None:
+        running = self._running
+        if running is not None and not running.done():
+            self.journal.die("killed")
+            running.cancel()
+
+    def _operate(self, action: str, reason: str) -> None:
+        runner = self._runner
+        if runner is not None and self._running is not None and not self._running.done():
+            # held until the end: a desk that dies meanwhile never answers
+            self._acts.append(self.loop.create_task(runner.operate(action, reason, "person")))
+
+    # healing ----------------------------------------------------------------------------------------
+
+    def _heal(self) -> None:
+        """Everything works from here on; a person looks at a desk that is not active."""
+        self._say("healed", "all faults end")
+        self.plan.heal()
+        self.line.mend()
+        self.clock.skew_ns = 0
+        self._disk_full_until = 0.0
+        for number in tuple(self.world.books.halted):
+            self.world.resume(number)
+        self.line.drive()
+        self.loop.call_later(12.0, self._resume_by_hand)
+
+    def _resume_by_hand(self) -> None:
+        if self.loop.time() > self._length:
+            return
+        if self.engine.desk.gate.mode != "ACTIVE":
+            self._operate("resume", "the cause is gone")
+        self.loop.call_later(10.0, self._resume_by_hand)
+
+    def _all_over(self) -> None:
+        """Liveness: a minute after the healing no order of the time before is open or in doubt."""
+        limit_ns = self.clock.start_ns + int(self.schedule.heal_at * NANOS_PER_SECOND)
+        for name, order in self.engine.desk.orders.live.items():
+            if order.created_ns < limit_ns:
+                self._violate("L liveness", f"{name} is still {order.state.value}")
+
+    def _final_look(self) -> None:
+        """The session is over and all is quiet: both sides must say the same."""
+        desk = self.engine.desk
+        for name, order in desk.orders.live.items():
+            self._violate("L liveness", f"{name} is {order.state.value} after the close")
+        for number in (SHARE, CALL, PUT):
+            ours, theirs = desk.positions.quantity(number), self.account.quantity(number)
+            if ours != theirs:
+                symbol = desk.instruments[number].symbol
+                self._violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
+        if desk.account.cash != self.account.cash:
+            self._violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {self.account.cash}")
+        if b"canary" in b"".join(path.read_bytes() for path in self.journal.files()):
+            self._violate("10 no_secrets", "a secret is in the journal")
+        self._replays()
+
+    def _replays(self) -> None:
+        """Replaying the last life's journal gives the same desk."""
+        self.journal.flush()
+        engine = small_engine(self.market.instruments, f"t{self.schedule.seed}")
+        try:
+            rebuild(JournalReader(self.journal.run_dir), engine)
+        except StopError as error:
+            self._violate("9 replay_identical", error.what)
+            return
+        ours = {number: self.engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
+        again = {number: engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
+        if ours != again or engine.desk.account.cash != self.engine.desk.account.cash:
+            self._violate("9 replay_identical", f"positions {ours}, replayed {again}")
+
+    def _summed_up(self) -> Outcome:
+        outcome = self.outcome
+        for execution in self.account.executions:
+            self._digest.update(f"{execution.execution_id}{execution.quantity}{execution.price}".encode())
+        self._digest.update(f"{self.account.cash}{self.journal.decision_hash}".encode())
+        outcome.digest = self._digest.hexdigest()
+        outcome.orders = len(self.account.by_client_id)
+        outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
+        outcome.pairs = self.plan.pairs
+        return outcome
+
+
+class _Replay:
+    """An engine under replay whose bookings the scene follows."""
+
+    def __init__(self, engine: TradingEngine, scene: Scene) -> None:
+        self._engine = engine
+        self._scene = scene
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Handle one event of the journal."""
+        outputs = self._engine.handle(event)
+        self._scene.event = event
+        self._scene.note_booked()
+        return outputs
+
+
+def run_trial(schedule: Schedule, *, verbose: bool = False) -> Outcome:
+    """Run one schedule in a scratch folder of its own."""
+    with scratch_folder() as folder:
+        return Trial(schedule, Path(folder), verbose=verbose).run()
