@@ -260,6 +260,11 @@ def test_an_unknown_path_and_an_unknown_page(bench):
     assert bench.ask("GET", "/v2/options/contracts", limit=0).status == 422
     assert bench.ask("GET", "/v2/stocks/bars", symbols="SPY", timeframe="7Foo").status == 400
     assert bench.ask("GET", "/v2/stocks/quotes/latest").status == 400
+    for path in ("/v2/options/contracts", "/v1beta1/options/snapshots/SPY"):
+        for bound in ("much", "nan", "inf"):
+            assert bench.ask("GET", path, strike_price_gte=bound).status == 422
+    for name in ("start", "end"):
+        assert bench.ask("GET", "/v2/stocks/bars", symbols="SPY", **{name: "soon"}).status == 422
 
 
 def test_answers_are_json(bench):

@@ -186,3 +186,12 @@ def test_days_begin_at_new_york_midnight():
     first = Bar(at("23:59"), 60, 1, 1, 1, 1, 1, 1, 1)
     second = Bar(at("00:00", DAY + timedelta(1)), 60, 2, 2, 2, 2, 1, 1, 2)
     assert len(combine([first, second], 86_400)) == 2
+
+
+def test_the_calendar_of_a_tape_is_the_exchange_s():
+    bench = Bench(TapeSource(TapeBuilder().spot("09:30", 500.0).build()))
+    days = bench.get("/v2/calendar", start="2024-11-28", end="2024-12-02")
+    assert [(day["date"], day["close"]) for day in days] == [("2024-11-29", "13:00"), ("2024-12-02", "16:00")]
+    assert bench.get("/v2/calendar", start="1900-01-01", end="1901-01-01") == []
+    assert bench.get("/v2/calendar", start="2035-01-01", end="2035-02-01") == []
+    assert bench.ask("GET", "/v2/calendar", start="1900-01-01", end="2030-01-01").status == 422

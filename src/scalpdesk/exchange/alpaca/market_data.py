@@ -10,7 +10,7 @@ import numpy as np
 from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.exchange.alpaca.messages import ApiError, Request
-from scalpdesk.exchange.alpaca.reference import COINS, page_of
+from scalpdesk.exchange.alpaca.reference import COINS, page_of, strike_bound
 from scalpdesk.exchange.alpaca.shapes import instant
 from scalpdesk.exchange.alpaca.times import query_date, query_ns, timeframe_seconds
 from scalpdesk.exchange.bars import DAY_SECONDS, Bar, between, combine
@@ -231,15 +231,15 @@ class MarketData:
             query_date(request, name)
             for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
         )
-        least = float(query.get("strike_price_gte") or 0.0)
-        most = float(query.get("strike_price_lte") or "inf")
+        least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
         now_ns = self._world.now_ns
         wanted = [
             (one.symbol, number)
             for number, one in self._world.books.instruments.options(underlying)
             if expiry_instant_ns(one) > now_ns
             and _inside(one.expiry, exact, low, high)
-            and least <= float(one.strike) <= most
+            and (least is None or one.strike >= least)
+            and (most is None or one.strike <= most)
             and query.get("type", "call" if one.is_call else "put") == ("call" if one.is_call else "put")
             and query.get("root_symbol", one.root) == one.root
         ]

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -22,6 +22,8 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_n
 Item = TypeVar("Item")
 COINS = frozenset({"BTC", "ETH"})
 MAX_CALENDAR_DAYS = 3_700
+FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
+"""What the exchange calendar knows."""
 
 
 def page_of(
@@ -106,8 +108,11 @@ class Reference:
             raise ApiError(
                 422, MALFORMED, "start must not be after end, and not more than ten years before it"
             )
+        start, end = max(start, FIRST_DAY), min(end, LAST_DAY)
         hours = self._world.source.hours
-        days = []
+        days: list[dict[str, Any]] = []
+        if end < start:
+            return days
         for session in hours.calendar(start, end):
             opens, closes = to_new_york(session.open_ns), to_new_york(session.close_ns)
             all_day = closes.date() != session.day
@@ -139,7 +144,7 @@ class Reference:
         )
         if exact is None and low is None and high is None:
             high = coming_weekend(to_new_york(self._world.now_ns).date())
-        least, most = _strike(request, "strike_price_gte"), _strike(request, "strike_price_lte")
+        least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
         found = [
             one
             for one in self._world.books.instruments
@@ -205,11 +210,21 @@ class Reference:
         }
 
 
-def _strike(request: Request, name: str) -> Decimal | None:
+def strike_bound(request: Request, name: str) -> Decimal | None:
+    """Return a strike of the query, currency.
+
+    Raises
+    ------
+    ApiError
+        When it is no number.
+    """
     text = request.query.get(name)
     if not text:
         return None
     try:
-        return Decimal(text)
+        bound = Decimal(text)
     except InvalidOperation as error:
         raise ApiError(422, MALFORMED, f"invalid {name}: {text}") from error
+    if not bound.is_finite():
+        raise ApiError(422, MALFORMED, f"invalid {name}: {text}")
+    return bound
