@@ -7,7 +7,14 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import ForecastEvent, OpenInterestEvent, OrderAbsent, OrderDoubted, PositionChanged
+from scalpdesk.core.events import (
+    FillBusted,
+    ForecastEvent,
+    OpenInterestEvent,
+    OrderAbsent,
+    OrderDoubted,
+    PositionChanged,
+)
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.sessions import next_session
@@ -573,3 +580,36 @@ def test_a_market_of_another_underlying_is_refused():
     with pytest.raises(ConfigError, match="another underlying") as caught:
         desk.open()
     assert (caught.value.nearest, caught.value.fix) == ("SPY", "--set underlying=SPY")
+
+
+def test_trade_taken_back_after_the_end_is_cleared_up(scalper):
+    desk = scalper(exits=ExitConfig(min_dte=None, stop_fraction=None, edge_gone=False, close_at="11:00"))
+    hold(desk)
+    desk.go_to("11:00")
+    legs = orders(desk.market(502.0))
+    assert len(legs) == 2
+    desk.fill(legs[0])
+    (unwind,) = orders(desk.fill(legs[1]))
+    desk.fill(unwind)
+    assert desk.strategy.phase is Phase.DONE
+    last = desk.engine.desk.orders.orders[unwind.client_order_id]
+    bust = FillBusted(unwind.client_order_id, desk.now_ns, desk.now_ns, next(iter(last.executions)), "bust")
+    (again,) = orders(desk.handle(bust))
+    assert (again.instrument_id, again.side, again.quantity) == (0, unwind.side, unwind.quantity)
+    desk.fill(again)
+    assert desk.positions == {}
+    assert desk.strategy.phase is Phase.DONE
+
+
+def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
+    desk = scalper(entry={"max_attempts": 1})
+    legs = orders(desk.market(500.0))
+    for leg in legs:
+        desk.cancelled(leg.client_order_id)
+    again = orders(desk.outputs)[2:]
+    for leg in again:
+        desk.cancelled(leg.client_order_id)
+    assert desk.strategy.phase is Phase.WAITING
+    desk.operate("reduce")
+    sold = orders(desk.fill(legs[0]))
+    assert [(one.instrument_id, one.side) for one in sold] == [(CALL, Side.SELL)]

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event, OrderFilled, OrderRejected
+from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderRejected
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
@@ -74,6 +74,8 @@ class GammaScalper:
         self._last_refusal = ""
         self._rejections = 0
         self._silent_until_ns = 0
+        self._rests_as: Phase | None = None
+        """Phase to go back to once what a late trade left behind is gone."""
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Pair the chain and wake on the underlying's price and on a heartbeat.
@@ -114,8 +116,12 @@ class GammaScalper:
             return self._back_off(view)
         if isinstance(event, OrderFilled):
             self._rejections, self._silent_until_ns = 0, 0
+        if self.phase in (Phase.WAITING, Phase.DONE) and isinstance(event, OrderFilled | FillBusted):
+            self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
         if wake is Wake.BAR or view.mode == "HALTED" or view.now_ns < self._silent_until_ns:
             return ()
+        if self._rests_as is self.phase:
+            return self._clear_up(view)
         if self.phase is Phase.HOLDING:
             return self._hold(view)
         if self.phase is Phase.WAITING:
@@ -314,6 +320,13 @@ class GammaScalper:
         self._why_leaving = reason
         return self._leave(view)
 
+    def _clear_up(self, view: DeskView) -> Sequence[Action]:
+        """Get rid of what a late trade or a bust left after the end of a round."""
+        if self._held_options(view) or view.positions.quantity(view.underlying):
+            return self._start_leaving(view, "a trade came late or was taken back")
+        self._rests_as = None
+        return ()
+
     def _leave(self, view: DeskView) -> Sequence[Action]:
         """Sell the options; once the book shows none, unwind the hedge; then done."""
         legs = self._held_options(view)
@@ -346,6 +359,8 @@ class GammaScalper:
         started_flat = self._entry_session is None
         again = started_flat or self.config.entry.again_after_exit
         self.phase = Phase.WAITING if again and view.mode == "ACTIVE" else Phase.DONE
+        if self._rests_as is not None:
+            self.phase, self._rests_as = self._rests_as, None
         self._pair = None
         self._entry_vols = {}
         self._entry_session = None
