@@ -6,8 +6,9 @@ between them: a fill may travel on the stream while the query is answered.
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 
-from scalpdesk.core.events import Event, OperatorEvent, OrderAccepted
+from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -15,6 +16,7 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.reconcile import (
     AccountPicture,
+    BookedFill,
     Difference,
     Explained,
     ForeignFill,
@@ -27,6 +29,8 @@ from scalpdesk.orders.reconcile import (
 from scalpdesk.venues.base import VenueView
 
 ZERO = Decimal(0)
+LATEST_ORDERS = 200
+"""Orders whose executions may turn out to have been busted."""
 Say = Callable[[str, str], None]
 """Takes a level (``info``, ``warning``, ``alarm``) and a sentence."""
 
@@ -48,6 +52,13 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
             )
             for name, order in desk.orders.live.items()
         ),
+        tuple(
+            BookedFill(
+                name, execution_id, order.submitted.instrument_id, quantity * order.submitted.side.sign, price
+            )
+            for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS)
+            for execution_id, (quantity, price) in order.executions.items()
+        )[::-1],
     )
 
 
@@ -68,6 +79,8 @@ def venue_picture(view: VenueView) -> AccountPicture:
 def _same_twice(one: Explained) -> tuple[object, ...]:
     """What of a difference two views must agree on; its reference may hold the time of the view."""
     event = one.event
+    if isinstance(event, FillBusted):
+        return one.cause, event.client_order_id, event.execution_id
     return one.cause, event.instrument_id, event.quantity_change, event.price, event.cash_change
 
 

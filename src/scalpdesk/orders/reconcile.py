@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.events import DividendEvent, PositionChanged
+from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract, Right, Settlement
@@ -44,6 +44,17 @@ class ForeignFill(msgspec.Struct, frozen=True):
     ts_event_ns: int
 
 
+class BookedFill(msgspec.Struct, frozen=True):
+    """An execution that the desk has booked; ``quantity`` is signed contracts or shares."""
+
+    client_order_id: str
+    execution_id: str
+    instrument_id: InstrumentId
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal = ZERO
+
+
 class AccountPicture(msgspec.Struct, frozen=True):
     """One side's view of the account, as of ``ts_ns``. Quantities are signed contracts or shares."""
 
@@ -51,6 +62,8 @@ class AccountPicture(msgspec.Struct, frozen=True):
     cash: Decimal
     holdings: dict[InstrumentId, Decimal]
     open_orders: tuple[OpenOrder, ...] = ()
+    fills: tuple[BookedFill, ...] = ()
+    """Of the desk: its latest executions, oldest first; what of them is gone at the venue was busted."""
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -58,7 +71,7 @@ class Explained(msgspec.Struct, frozen=True):
 
     cause: str
     detail: str
-    event: PositionChanged
+    event: PositionChanged | FillBusted
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -159,23 +172,32 @@ def reconcile(
     def take(one: Explained) -> None:
         nonlocal cash_left
         found.append(one)
-        cash_left -= one.event.cash_change
-        left = wanted.get(one.event.instrument_id, ZERO) - one.event.quantity_change
+        event = one.event
+        assert isinstance(event, PositionChanged)
+        cash_left -= event.cash_change
+        left = wanted.get(event.instrument_id, ZERO) - event.quantity_change
         if left:
-            wanted[one.event.instrument_id] = left
+            wanted[event.instrument_id] = left
         else:
-            wanted.pop(one.event.instrument_id, None)
+            wanted.pop(event.instrument_id, None)
 
     now_ns = venue.ts_ns
     for fill in foreign_fills:
         one = _foreign(fill, book, now_ns)
         change = wanted.get(fill.instrument_id, ZERO)
-        fits = change and abs(one.event.quantity_change) <= abs(change)
-        if fits and (change > 0) == (one.event.quantity_change > 0) and one.event.reference not in booked:
+        booking = one.event
+        assert isinstance(booking, PositionChanged)
+        fits = change and abs(booking.quantity_change) <= abs(change)
+        if fits and (change > 0) == (booking.quantity_change > 0) and booking.reference not in booked:
             take(one)
     for number in tuple(wanted):
         for one in _ended(number, desk.holdings.get(number, ZERO), wanted, cash_left, book, now_ns):
             take(one)
+    busts, cash_of_busts = _busted(desk, wanted, cash_left, book, within, now_ns)
+    if busts:
+        found += busts
+        cash_left -= cash_of_busts
+        wanted.clear()
     if not wanted and abs(cash_left) > within.cash:
         one_cash = _cash_cause(cash_left, desk, dividends, booked, within, now_ns)
         if one_cash is not None:
@@ -290,6 +312,39 @@ def _ended(
         number, now_ns, now_ns, "expired_worthless", change, ZERO, ZERO, f"expired-{label}"
     )
     return [Explained("expired_worthless", detail, event)]
+
+
+def _busted(
+    desk: AccountPicture,
+    wanted: Mapping[InstrumentId, Decimal],
+    cash_left: Decimal,
+    book: InstrumentBook,
+    within: Tolerance,
+    now_ns: int,
+) -> tuple[list[Explained], Decimal]:
+    """Explain what is missing by executions taken back, when they give all of it to the cent.
+
+    The latest execution of the very size is taken; the event names it, so that the venue's own word,
+    should it still come, changes nothing.
+    """
+    found: list[Explained] = []
+    cash = ZERO
+    for number, change in wanted.items():
+        gone = next(
+            (one for one in reversed(desk.fills) if one.instrument_id == number and one.quantity == -change),
+            None,
+        )
+        if gone is None:
+            return [], ZERO
+        cash += gone.quantity * gone.price * book[number].multiplier + gone.fee
+        detail = f"bust of {gone.quantity:+f} {book[number].symbol} at {gone.price}"
+        event = FillBusted(
+            gone.client_order_id, now_ns, now_ns, gone.execution_id, "not at the venue any more"
+        )
+        found.append(Explained("bust", detail, event))
+    if not found or abs(cash_left - cash) > within.cash:
+        return [], ZERO
+    return found, cash
 
 
 def _cash_cause(
