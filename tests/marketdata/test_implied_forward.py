@@ -48,8 +48,8 @@ def test_finds_the_forward_and_the_borrow(style, rate, borrow):
     assert found.status is ForwardStatus.OK
     assert found.forward == pytest.approx(100.0 * np.exp((rate - borrow) * 0.25), abs=2e-4)
     assert found.borrow == pytest.approx(borrow, abs=1e-5)
-    assert found.pricing_spot == pytest.approx(100.0, abs=1e-12)
-    assert found.pricing_borrow == found.borrow
+    assert found.pricing_spot == pytest.approx(100.0, abs=1e-12 if borrow else 1e-3)
+    assert found.pricing_borrow == (found.borrow if borrow else 0.0)
     assert found.pairs_used == 9
     assert found.pairs_offered == len(STRIKES)
 
@@ -137,9 +137,17 @@ def test_one_pair_is_enough_in_the_last_minute():
     assert found.uncertainty == pytest.approx(0.02)
     # a cent of difference between spot and forward is no borrow of minus 5000 % a year
     assert found.borrow < -50.0
-    assert found.pricing_borrow == -0.05
-    assert found.pricing_spot == pytest.approx(100.05, abs=2e-5)
+    assert found.pricing_borrow == 0.0
+    assert found.pricing_spot == pytest.approx(100.05, abs=1e-6)
     assert (found.pairs_used, found.pairs_offered) == (1, 1)
+
+
+@pytest.mark.parametrize(("spot", "believed"), [(98.0, -0.05), (140.0, 1.0)])
+def test_a_borrow_beyond_belief_is_a_spot_of_another_moment(spot, believed):
+    quotes = sides("european", borrow=0.0)
+    found = implied_forward(STRIKES, *quotes, spot=spot, years=0.25, rate=0.04, style="european")
+    assert found.pricing_borrow == believed
+    assert found.pricing_spot * np.exp((0.04 - believed) * 0.25) == pytest.approx(found.forward, rel=1e-12)
 
 
 def test_the_weighted_median_is_where_half_the_weight_is():

@@ -26,6 +26,8 @@ CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 BELIEVABLE_BORROW = (-0.05, 1.0)
 """Shares that are hard to borrow cost up to about their own price a year; nobody is paid much to borrow."""
+SIGNIFICANT_ERRORS = 2.0
+"""A borrow that moves the forward by less than this many of its standard errors is taken for none."""
 _NORMAL_MAD = 1.4826
 """Standard deviation of a normal over its median absolute deviation."""
 _HUBER = 1.345
@@ -59,8 +61,8 @@ class ImpliedForward:
     """With ``pricing_borrow`` the spot to price options with, so that they see this forward. It is the spot
     itself unless the borrow is not to be believed."""
     pricing_borrow: float
-    """The borrow within what shares can cost: near expiry a cent between spot and forward is no borrow, but
-    a spot of another moment."""
+    """The borrow within what shares can cost, and 0 where it is less than the forward's own error: near
+    expiry a cent between spot and forward is no borrow, but a spot of another moment."""
     pairs_used: int
     """Pairs that count in full; those beyond Huber's bound are weighted down and not counted."""
     pairs_offered: int
@@ -149,14 +151,14 @@ def implied_forward(
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
     forward, error, used = _robust_level(level, width)
     if style == "european":
-        terms = _pricing_terms(forward, spot, years, rate, dividends)
+        terms = _pricing_terms(forward, error, spot, years, rate, dividends)
         return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
     call = 0.5 * (sides[0] + sides[1])[near]
     put = 0.5 * (sides[2] + sides[3])[near]
     status = ForwardStatus.NOT_SETTLED
     premiums = np.zeros((2, len(k)))
     for _ in range(MAX_ROUNDS):
-        _, at, borrow = _pricing_terms(forward, spot, years, rate, dividends)
+        _, at, borrow = _pricing_terms(forward, error, spot, years, rate, dividends)
         premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends)
         excess = premiums[0] - premiums[1]
         known = np.isfinite(excess)
@@ -167,7 +169,7 @@ def implied_forward(
         if change < CONVERGED:
             status = ForwardStatus.OK
             break
-    terms = _pricing_terms(forward, spot, years, rate, dividends)
+    terms = _pricing_terms(forward, error, spot, years, rate, dividends)
     return ImpliedForward(forward, error, *terms, used, offered, status)
 
 
@@ -224,12 +226,14 @@ def _present_value(dividends: Dividends | None, years: float, rate: float) -> fl
 
 
 def _pricing_terms(
-    forward: float, spot: float, years: float, rate: float, dividends: Dividends | None
+    forward: float, error: float, spot: float, years: float, rate: float, dividends: Dividends | None
 ) -> tuple[float, float, float]:
     """Return the borrow that the forward shows, and spot and borrow to price with."""
     paid = _present_value(dividends, years, rate)
     borrow = rate - float(np.log(forward / (spot - paid))) / years
     believed = min(max(borrow, BELIEVABLE_BORROW[0]), BELIEVABLE_BORROW[1])
+    if abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
+        believed = 0.0
     if believed == borrow:
         return borrow, spot, borrow
     return borrow, forward * float(np.exp((believed - rate) * years)) + paid, believed
