@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.core.events import FillBusted
 from scalpdesk.core.intents import Side
 from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
 from scalpdesk.drills.small_desk import small_engine
@@ -12,6 +13,7 @@ from scalpdesk.exchange.alpaca.messages import Request
 from scalpdesk.exchange.world import World
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciler import Reconciler
+from scalpdesk.orders.reconcile import AccountPicture, BookedFill, reconcile
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest
 from scalpdesk.simulation.faults import Fault
@@ -50,6 +52,21 @@ def test_busted_fill_leaves_the_history_of_fills(world):
     assert len(history(world)) == 1
     assert world.broker.staged.bust(account.executions[0])
     assert history(world) == []
+
+
+def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():
+    book = SmallMarket(1, DAYS[0]).instruments
+    fills = (
+        BookedFill("t-1", "x1", SHARE, Decimal(10), Decimal("500.10")),
+        BookedFill("t-2", "x2", SHARE, Decimal(7), Decimal("500.20")),
+    )
+    desk = AccountPicture(5, Decimal("1000.00"), {SHARE: Decimal(17)}, (), fills)
+    venue = AccountPicture(9, Decimal("6001.00"), {SHARE: Decimal(7)})
+    (bust,) = reconcile(desk, venue, book).explained
+    assert bust.event == FillBusted("t-1", 9, 9, "x1", "not at the venue any more")
+    # a cent more or less is not this bust
+    other = AccountPicture(9, Decimal("6001.02"), {SHARE: Decimal(7)})
+    assert [one.what for one in reconcile(desk, other, book).unexplained] == ["SPY", "cash"]
 
 
 class _Unwritten:

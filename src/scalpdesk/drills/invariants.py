@@ -233,7 +233,7 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
         return None
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
     left = ", ".join(f"{quantity:+f} of {number}" for number, quantity in held.items() if quantity)
-    return f"still holds {left}" if left and scene.healed() else None
+    return f"still holds {left}" if left and scene.healed() and 7 not in scene.excused else None
 
 
 def explain_sums_to_nav(scene: Scene) -> str | None:

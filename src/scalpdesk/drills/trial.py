@@ -152,6 +152,8 @@ class Trial:
         self.plan.states = self._live_states
         self._disk_full_until = 0.0
         self._held = 0
+        self._is_stated = False
+        """The desk reduces for a stated reason that only a person can clear."""
         self._acts: list[asyncio.Task[object]] = []
         self._digest = blake2b(digest_size=16)
         self._runner: LiveRunner | None = None
@@ -330,7 +332,19 @@ class Trial:
         self.outcome.violations.append(Violation(self.schedule.seed, invariant, self.outcome.events, detail))
 
     def _say(self, level: str, text: str) -> None:
+        if "nothing explains it" in text:
+            self._note_unexplained(text)
         self.outcome.says.append((round(self.loop.time(), 3), level, text))
+
+    def _note_unexplained(self, text: str) -> None:
+        """Only a trade taken back from somebody else's order leaves a difference without a cause."""
+        schedule = self.schedule
+        strange = {one.name for one in schedule.rules} | {one.kind for one in schedule.moments}
+        if strange & {"bust", "correct"} and strange & {"auto_liquidation", "manual_trade"}:
+            self._is_stated = True
+            self.scene.excused |= {3, 7, 8}
+        else:
+            self._violate("14 every_difference_has_a_cause", text.partition("\n")[0])
 
     def _live_states(self) -> list[str]:
         return [one.state.value for one in self.engine.desk.orders.live.values()]
@@ -427,7 +441,7 @@ class Trial:
     def _resume_by_hand(self) -> None:
         if self.loop.time() > self._length:
             return
-        if self.engine.desk.gate.mode != "ACTIVE":
+        if self.engine.desk.gate.mode != "ACTIVE" and not self._is_stated:
             self._operate("resume", "the cause is gone")
         self.loop.call_later(10.0, self._resume_by_hand)
 
@@ -445,10 +459,10 @@ class Trial:
             self._violate("L liveness", f"{name} is {order.state.value} after the close")
         for number in (SHARE, CALL, PUT):
             ours, theirs = desk.positions.quantity(number), self.account.quantity(number)
-            if ours != theirs:
+            if ours != theirs and not self._is_stated:
                 symbol = desk.instruments[number].symbol
                 self._violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
-        if desk.account.cash != self.account.cash:
+        if desk.account.cash != self.account.cash and not self._is_stated:
             self._violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {self.account.cash}")
         if b"canary" in b"".join(path.read_bytes() for path in self.journal.files()):
             self._violate("10 no_secrets", "a secret is in the journal")
