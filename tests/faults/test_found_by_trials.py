@@ -15,7 +15,8 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciler import Reconciler
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, reconcile
 from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Kind, OrderRequest
+from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
+from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.wire_account import read_fills
 from scalpdesk.venues.base import AccountFacts, VenueClock, VenueView
@@ -52,6 +53,15 @@ def test_busted_fill_leaves_the_history_of_fills(world):
     assert len(history(world)) == 1
     assert world.broker.staged.bust(account.executions[0])
     assert history(world) == []
+
+
+def test_order_that_means_to_close_opens_nothing(world):
+    symbol = world.books.instruments[2].symbol
+    intent = PositionIntent.SELL_TO_CLOSE
+    wanted = OrderRequest(symbol, Side.SELL, Kind.MARKET, quantity=Decimal(1), intent=intent)
+    with pytest.raises(Refused, match="intent") as refused:
+        world.broker.submit("a", wanted)
+    assert refused.value.facts == {"inferred": "sell_to_open", "specified": "sell_to_close"}
 
 
 def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():

@@ -144,6 +144,11 @@ _PLAIN: dict[Cause, tuple[int, int, str]] = {
         UNPROCESSABLE,
         "options market orders are only allowed during market hours",
     ),
+    Cause.INTENT: (
+        422,
+        UNPROCESSABLE,
+        "position intent mismatch, inferred: {inferred}, specified: {specified}",
+    ),
     Cause.EXPIRING_CONTRACT: (
         403,
         FORBIDDEN,

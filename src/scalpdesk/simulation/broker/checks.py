@@ -203,6 +203,12 @@ def check_available(
     return True
 
 
+def check_closing_intent(asked: PositionIntent, side: Side) -> None:
+    """Refuse an order that means to close where it would open: there is nothing to close."""
+    if asked in (PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE):
+        raise Refused(Cause.INTENT, inferred=f"{side.value}_to_open", specified=asked.value)
+
+
 def check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: Decimal | None) -> None:
     """Refuse an order that could trade with an opposite one of the same account."""
     for other in account.open_orders():

@@ -68,6 +68,8 @@ class OrderOpener:
         quantity = request.quantity if request.quantity is not None else ZERO
         side = request.side
         closes = checks.check_available(account, number, request.symbol, side, quantity)
+        if request.intent is not None and not closes:
+            checks.check_closing_intent(request.intent, side)
         limit = request.limit_price
         if request.structure is Structure.OCO:
             limit = limit or request.take_profit_limit

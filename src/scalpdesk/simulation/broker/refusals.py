@@ -25,6 +25,7 @@ class Cause(StrEnum):
     SUB_PENNY = "sub_penny"
     EXTENDED_HOURS = "extended_hours"
     OUTSIDE_HOURS = "outside_hours"
+    INTENT = "position_intent_mismatch"
     EXPIRING_CONTRACT = "expiring_contract"
 
 
