@@ -42,7 +42,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "selftest": ("scalpdesk.cli.selftest:selftest", "Compute worked cases and compare with their answers."),
 }
 
-EXTRA_OF_MODULE = {"psycopg": "postgres"}
+EXTRA_OF_MODULE = {
+    "aiohttp": "alpaca",
+    "alpaca": "alpaca",
+    "matplotlib": "plots",
+    "psycopg": "postgres",
+    "sklearn": "ml",
+}
 """Extra to install when a command needs a module that the core does not bring."""
 
 
