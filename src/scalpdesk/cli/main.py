@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
-    "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange that official clients can talk to."),
+    "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
     "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
