@@ -104,7 +104,8 @@ class DataStream:
                     await self.connection.say(self._message("unsubscribe", gone))
                 if fresh:
                     await self.connection.say(self._message("subscribe", fresh))
-            await asyncio.wait_for(self._confirmed(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._confirmed()
         except StreamRefused as refused:
             raise ConfigError(
                 "the data stream turns this desk away",

@@ -131,16 +131,14 @@ class KeptPath:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                _, connection = await asyncio.wait_for(
-                    loop.create_connection(
+                async with asyncio.timeout(self._timeout_seconds):
+                    _, connection = await loop.create_connection(
                         lambda: _Connection(self),
                         self._host,
                         self._port,
                         ssl=context,
                         server_hostname=self._host if self._is_tls else None,
-                    ),
-                    self._timeout_seconds,
-                )
+                    )
             except OSError as error:  # time-outs and TLS failures are OSErrors too
                 for ticket in tuple(self._waiting):
                     kind = type(error).__name__

@@ -174,7 +174,9 @@ class StreamConnection:
                 async def say(message: bytes) -> None:
                     await self._send(socket, message)
 
-                await asyncio.wait_for(self._hello(say, listen), HELLO_SECONDS)
+                # not wait_for: it may swallow the cancellation that ends this task
+                async with asyncio.timeout(HELLO_SECONDS):
+                    await self._hello(say, listen)
                 self.is_up = True
                 self._last_at = asyncio.get_running_loop().time()
                 self._on_up(self.name)

@@ -1,0 +1,1 @@
+"""The questions that every plug of a kind answers."""

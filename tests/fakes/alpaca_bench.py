@@ -1,0 +1,102 @@
+"""The Alpaca gateway beside a simulated exchange that serves it on this machine."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.exchange.generated import GeneratedSource
+from scalpdesk.exchange.launch import LaunchPlan, build_server
+from scalpdesk.instruments.contract import Equity, InstrumentBook, OptionContract
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.client import AlpacaGateway
+from scalpdesk.venues.alpaca.endpoints import Endpoints
+from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.base import Gateway
+
+D = Decimal
+FAULTS = {
+    "lost_answer": Fault("disconnect_after", match="POST /v2/orders"),
+    "lost_order": Fault("disconnect_before", match="POST /v2/orders"),
+    "server_error": Fault("server_error", match="POST /v2/orders"),
+    "rate_limit": Fault("too_many_requests", match="POST /v2/orders"),
+    "reject": Fault("reject"),
+    "partial": Fault("partial_fill", fraction=0.5),
+    "repeated_update": Fault("stream_duplicate", times=3),
+    "swapped_updates": Fault("stream_reorder"),
+    "cancel_too_late": Fault("cancel_too_late"),
+}
+
+
+class Key:
+    """A key that does not show itself."""
+
+    def __init__(self, text):
+        self._text = text
+
+    def reveal(self):
+        return self._text
+
+    def __repr__(self):
+        return "***"
+
+
+@dataclass
+class ExchangeTruth:
+    cash: Decimal
+    positions: dict[str, Decimal]
+    fills: list[tuple[str, Decimal, Decimal]]
+
+
+class AlpacaBench:
+    def __init__(self):
+        start_ns = SystemClock().now_ns()
+        self.source = GeneratedSource(["SPY"], start_ns, seed=3, step_ms=50)
+        plan = LaunchPlan(self.source, trading_limit=0, data_limit=0)
+        self.server = build_server(plan, SystemClock())
+        listed = [one for one in self.source.instruments if isinstance(one, OptionContract)]
+        expiry = sorted({one.expiry for one in listed})[4]
+        near = [one for one in listed if one.expiry == expiry]
+        strike = min((one.strike for one in near), key=lambda strike: abs(strike - 600))
+        pair = sorted((one for one in near if one.strike == strike), key=lambda one: not one.is_call)
+        self.book = InstrumentBook([Equity("SPY"), *pair])
+        self.share, self.call, self.put = range(3)
+
+    async def start(self):
+        await self.server.start()
+
+    async def stop(self):
+        await self.server.stop()
+
+    def gateway(self) -> Gateway:
+        key = self.server.keyring.credentials[0]
+        options = GatewayOptions(
+            options_level=3, absent_after_seconds=0.4, requests_per_minute=60_000, timeout_seconds=2.0
+        )
+        return AlpacaGateway(
+            Endpoints.at(self.server.url), Key(key.key), Key(key.secret), self.book, SystemClock(), options
+        )
+
+    def truth(self):
+        admin = self.server.admin
+        (account,) = admin.state()["accounts"]
+        parents = {one["id"]: one for one in admin.orders()}
+        return ExchangeTruth(
+            D(account["cash"]),
+            {one["symbol"]: D(one["qty"]) for one in admin.positions()},
+            [
+                (parents[one["order_id"]]["client_order_id"], D(one["qty"]), D(one["price"]))
+                for one in admin.fills()
+            ],
+        )
+
+    def strike(self, what):
+        self.server.world.faults.inject(FAULTS[what])
+
+    def heal(self):
+        self.server.world.faults.heal()
+
+    async def cut_order_stream(self, gateway):
+        await gateway._stream.drop()
+
+    def far_below(self, number):
+        return D("450.00")
