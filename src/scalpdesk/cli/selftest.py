@@ -1,4 +1,4 @@
-"""``scalpdesk selftest``: worked cases, computed by the desk's own functions."""
+"""``scalpdesk selftest``: worked cases, and seeded trials of the whole live desk."""
 
 import json
 from collections import Counter
@@ -15,21 +15,52 @@ from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, 
 NEEDED = ("id", "area", "function", "inputs", "expected")
 
 
-@desk_command("selftest", example="scalpdesk selftest --cases worked_cases.json")
+@desk_command(
+    "selftest",
+    example=(
+        "scalpdesk selftest --cases worked_cases.json",
+        "scalpdesk selftest --seeds 0:1000",
+        "scalpdesk selftest --seed 217",
+    ),
+)
 @click.option("--cases", "cases_file", metavar="FILE", default=None, help="JSON list of worked cases.")
-def selftest(*, as_json: bool, cases_file: str | None) -> int:
-    """Compute worked cases and compare with their answers; exit 1 when one fails.
+@click.option("--seeds", metavar="A:B", default=None, help="Seeded trials from A to B (not included).")
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="One seeded trial, told in full.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes for --seeds [default: one a core].",
+)
+def selftest(
+    *, as_json: bool, cases_file: str | None, seeds: str | None, seed: int | None, workers: int | None
+) -> int:
+    """Compute worked cases, or try the live desk with faults by seed; exit 1 when anything fails.
 
     A case has id, area, function, inputs and expected. Numbers agree within 1e-9 (relative), or
     within what the case's own arithmetic carries. A function that nothing answers is reported as
     unbound, by name.
+
+    A trial runs the whole desk against the simulated exchange in virtual time while things go wrong:
+    line, venue, data, process, people. At every event its invariants must hold. Each seed runs twice
+    and must give the same both times.
     """
-    if cases_file is None:
+    asked = [one for one in (cases_file, seeds, seed) if one is not None]
+    if len(asked) != 1:
         raise ConfigError(
-            "say which cases to compute",
-            where="scalpdesk selftest --cases",
-            fix="scalpdesk selftest --cases FILE",
+            "say what to test: cases, seeds or one seed",
+            where="scalpdesk selftest",
+            fix="scalpdesk selftest --cases FILE, or --seeds 0:1000, or --seed N",
         )
+    if seeds is not None:
+        from scalpdesk.cli.trials import run_seeds
+
+        return run_seeds(seeds, workers=workers, as_json=as_json)
+    if seed is not None:
+        from scalpdesk.cli.trials import show_seed
+
+        return show_seed(seed, as_json=as_json)
+    assert cases_file is not None
     results = [judge(case) for case in read_cases(Path(cases_file))]
     counts = Counter(result["verdict"] for result in results)
     if as_json:

@@ -75,7 +75,8 @@ class SmallMarket:
     ) -> list[QuoteEvent]:
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 3])))
         moves = dice.normal(0.0, move, seconds // share_every + 1)
-        sizes = dice.integers(1, 6, seconds // share_every + 1).tolist()
+        # thin at times: a hedge then fills in parts, or not before it is too old
+        sizes = dice.choice([1.0, 4.0, 9.0, 60.0, 300.0], seconds // share_every + 1).tolist()
         # a jump now and then, so that hedges are needed and holdings cross zero
         jumps = dice.random(len(moves)) < 0.04
         moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
@@ -87,7 +88,7 @@ class SmallMarket:
                 break
             if step * share_every % option_every == 0:
                 quotes += [self._option_quote(number, mid, at_ns) for number in (CALL, PUT)]
-            size = 100.0 * sizes[step]
+            size = sizes[step]
             quotes.append(
                 QuoteEvent(SHARE, at_ns, at_ns, round(mid - 0.01, 2), round(mid + 0.01, 2), size, size)
             )

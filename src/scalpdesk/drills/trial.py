@@ -5,7 +5,6 @@ within a minute every order must be over. All in virtual time, in one thread, fr
 """
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -15,12 +14,14 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Output, Side, VenueCommand
+from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.drills.invariants import INVARIANTS, Scene, Violation, broken
 from scalpdesk.drills.line import BASE_URL, Line, LineSessions
 from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
-from scalpdesk.drills.schedule import CountingPlan, Moment, Schedule
+from scalpdesk.drills.mishaps import Mishaps
+from scalpdesk.drills.outcome import Outcome
+from scalpdesk.drills.schedule import CountingPlan, Schedule
 from scalpdesk.drills.small_desk import (
     CASH,
     Killed,
@@ -40,9 +41,6 @@ from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.recovery import known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
 from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Kind, OrderRequest
-from scalpdesk.simulation.broker.refusals import Refused
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.client import AlpacaGateway
 from scalpdesk.venues.alpaca.endpoints import Endpoints
 from scalpdesk.venues.alpaca.options import GatewayOptions
@@ -64,36 +62,6 @@ class _Key:
     def reveal(self) -> str:
         """Return the key."""
         return self._text
-
-
-@dataclass
-class Outcome:
-    """What a trial gave.
-
-    Parameters
-    ----------
-    seed, digest
-        Which, and a hash over all events, outputs and the exchange's own books.
-    violations
-        Laws that did not hold.
-    orders, faults, events, lives
-        Orders at the venue, faults that struck, events handled, lives of the desk's process.
-    edges, pairs
-        How often each edge of the order machine and each pair of fault and state was met.
-    says
-        What the desk told a person, with its time (seconds after the beginning).
-    """
-
-    seed: int
-    digest: str = ""
-    violations: list[Violation] = field(default_factory=list)
-    orders: int = 0
-    faults: int = 0
-    events: int = 0
-    lives: int = 1
-    edges: Counter[str] = field(default_factory=Counter)
-    pairs: Counter[str] = field(default_factory=Counter)
-    says: list[tuple[float, str, str]] = field(default_factory=list)
 
 
 class CheckedCore(LiveCore):
@@ -127,6 +95,8 @@ class Trial:
     def __init__(self, schedule: Schedule, folder: Path, *, verbose: bool = False) -> None:
         self.schedule = schedule
         self.outcome = Outcome(schedule.seed)
+        self._is_stated = False
+        """The desk reduces for a stated reason that only a person can clear."""
         self.verbose = verbose
         self.loop = VirtualLoop()
         self.market = SmallMarket(schedule.seed, schedule.day)
@@ -148,16 +118,13 @@ class Trial:
         self.line.hold_requests = self._hold
         self.line.after_request.append(self._look_at_venue)
         self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
-        self.journal.fails_until = lambda: self.loop.time() < self._disk_full_until
+        self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self._say)
+        self.mishaps.ends_at = self._length
+        self.mishaps.may_resume = lambda: not self._is_stated
+        self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
         self.plan.states = self._live_states
-        self._disk_full_until = 0.0
         self._held = 0
-        self._is_stated = False
-        """The desk reduces for a stated reason that only a person can clear."""
-        self._acts: list[asyncio.Task[object]] = []
         self._digest = blake2b(digest_size=16)
-        self._runner: LiveRunner | None = None
-        self._running: asyncio.Task[str] | None = None
         self.gateway: AlpacaGateway | None = None
         self.engine = small_engine(self.market.instruments, f"t{schedule.seed}")
         self.scene = Scene(
@@ -198,8 +165,8 @@ class Trial:
         loop = self.loop
         self.line.drive()
         for moment in self.schedule.moments:
-            loop.call_at(moment.at, self._strike, moment)
-        loop.call_at(self.schedule.heal_at, self._heal)
+            loop.call_at(moment.at, self.mishaps.strike, moment)
+        loop.call_at(self.schedule.heal_at, self.mishaps.heal)
         loop.call_at(self.schedule.heal_at + LIVENESS_SECONDS, self._all_over)
         lives = 0
         while True:
@@ -228,15 +195,17 @@ class Trial:
             LineSessions(self.line),
         )
         self.gateway = gateway
-        self._runner = None
+        self.mishaps.runner = None
         try:
             await gateway.connect(known_orders(self.engine))
             options = RunnerOptions(
                 reconcile_seconds=30.0, tick_seconds=0.5, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
             )
-            self._runner = LiveRunner(core, gateway, self.clock, options, say=self._say)
-            self._running = self.loop.create_task(self._runner.run(Start(self._opening(), is_fresh=is_fresh)))
-            await self._running
+            self.mishaps.runner = LiveRunner(core, gateway, self.clock, options, say=self._say)
+            self.mishaps.running = self.loop.create_task(
+                self.mishaps.runner.run(Start(self._opening(), is_fresh=is_fresh))
+            )
+            await self.mishaps.running
         except (RetryError, ConfigError, StopError) as error:
             self._say("ended", f"{type(error).__name__}: {error.what}")
             self.journal.die("stopped")
@@ -245,13 +214,13 @@ class Trial:
             self._say("killed", str(death))
             return False
         except asyncio.CancelledError:
-            if self._running is None or not self._running.cancelled():
+            if self.mishaps.running is None or not self.mishaps.running.cancelled():
                 raise
             return False
         else:
             return True
         finally:
-            self._running = None
+            self.mishaps.running = None
             await gateway.close(graceful=False)
 
     def _opening(self) -> tuple[Event, ...]:
@@ -365,85 +334,6 @@ class Trial:
         self.plan.hits["held_request"] += 1
         self.plan.note("held_request")
         return schedule.held_seconds
-
-    # faults at an instant ---------------------------------------------------------------------------
-
-    def _strike(self, moment: Moment) -> None:
-        self.plan.hits[moment.kind] += 1
-        self.plan.note(moment.kind)
-        self._say("fault", f"{moment.kind} {moment.seconds:g} s")
-        kind = moment.kind
-        if kind == "kill":
-            self._kill()
-        elif kind == "outage":
-            self.line.is_down = True
-            self.line.cut()
-            self.loop.call_later(moment.seconds, self.line.mend)
-        elif kind == "cut":
-            self.line.cut()
-        elif kind == "freeze":
-            self.line.freeze(moment.seconds)
-        elif kind == "clock_jump":
-            self.clock.skew_ns = int((moment.seconds - 6.0) * NANOS_PER_SECOND)
-        elif kind == "disk_full":
-            self._disk_full_until = self.loop.time() + moment.seconds
-        elif kind in ("halt", "flatten"):
-            self._operate(kind, "rehearsed")
-        else:
-            self._strike_market(moment)
-
-    def _strike_market(self, moment: Moment) -> None:
-        if moment.kind == "trading_halt":
-            self.world.strike_market_fault(Fault("halt", seconds=moment.seconds))
-        elif moment.kind == "auto_liquidation":
-            self.world.strike_market_fault(Fault("auto_liquidation", match="SPY18"))
-        elif moment.kind == "bust" and self.account.executions:
-            self.world.broker.staged.bust(self.account.executions[-1])
-        elif moment.kind == "manual_trade" and self.account.quantity(CALL):
-            try:
-                self.world.broker.submit(
-                    ACCOUNT,
-                    OrderRequest(
-                        "SPY", Side.BUY, Kind.MARKET, quantity=Decimal(3), client_order_id="by-hand"
-                    ),
-                )
-            except Refused as refused:
-                self._say("fault", f"the hand's trade was refused: {refused}")
-        self.world.settle()
-        self.line.drive()
-
-    def _kill(self) -> None:
-        running = self._running
-        if running is not None and not running.done():
-            self.journal.die("killed")
-            running.cancel()
-
-    def _operate(self, action: str, reason: str) -> None:
-        runner = self._runner
-        if runner is not None and self._running is not None and not self._running.done():
-            # held until the end: a desk that dies meanwhile never answers
-            self._acts.append(self.loop.create_task(runner.operate(action, reason, "person")))
-
-    # healing ----------------------------------------------------------------------------------------
-
-    def _heal(self) -> None:
-        """Everything works from here on; a person looks at a desk that is not active."""
-        self._say("healed", "all faults end")
-        self.plan.heal()
-        self.line.mend()
-        self.clock.skew_ns = 0
-        self._disk_full_until = 0.0
-        for number in tuple(self.world.books.halted):
-            self.world.resume(number)
-        self.line.drive()
-        self.loop.call_later(12.0, self._resume_by_hand)
-
-    def _resume_by_hand(self) -> None:
-        if self.loop.time() > self._length:
-            return
-        if self.engine.desk.gate.mode != "ACTIVE" and not self._is_stated:
-            self._operate("resume", "the cause is gone")
-        self.loop.call_later(10.0, self._resume_by_hand)
 
     def _all_over(self) -> None:
         """Liveness: a minute after the healing no order of the time before is open or in doubt."""

@@ -1,0 +1,136 @@
+"""What strikes a trial at an instant, and how all of it is healed again."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.drills.line import Line
+from scalpdesk.drills.market import CALL
+from scalpdesk.drills.schedule import CountingPlan, Moment
+from scalpdesk.drills.small_desk import MortalJournal
+from scalpdesk.live.runner import LiveRunner
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.broker.orders import Kind, OrderRequest
+from scalpdesk.simulation.broker.refusals import Refused
+from scalpdesk.simulation.faults import Fault
+
+RESUME_AFTER_SECONDS = 12.0
+LOOK_AGAIN_SECONDS = 10.0
+
+
+class Mishaps:
+    """Carries out the moments of a schedule.
+
+    Parameters
+    ----------
+    line, plan, journal
+        What they strike.
+    account
+        The account at the exchange.
+    say
+        Told what happens.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        plan: CountingPlan,
+        journal: MortalJournal,
+        account: BrokerAccount,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.line = line
+        self.loop = line.loop
+        self.clock = line.clock
+        self.world = line.world
+        self.plan = plan
+        self.journal = journal
+        self.account = account
+        self._say = say
+        self.runner: LiveRunner | None = None
+        self.running: asyncio.Task[str] | None = None
+        self.disk_full_until = 0.0
+        self.may_resume: Callable[[], bool] = lambda: True
+        self.ends_at = 0.0
+        self._acts: list[asyncio.Task[dict[str, Any]]] = []
+
+    def strike(self, moment: Moment) -> None:
+        """Let one thing go wrong now."""
+        self.plan.hits[moment.kind] += 1
+        self.plan.note(moment.kind)
+        self._say("fault", f"{moment.kind} {moment.seconds:g} s")
+        kind = moment.kind
+        if kind == "kill":
+            self._kill()
+        elif kind == "outage":
+            self.line.is_down = True
+            self.line.cut()
+            self.loop.call_later(moment.seconds, self.line.mend)
+        elif kind == "cut":
+            self.line.cut()
+        elif kind == "freeze":
+            self.line.freeze(moment.seconds)
+        elif kind == "clock_jump":
+            self.clock.skew_ns = int((moment.seconds - 6.0) * NANOS_PER_SECOND)
+        elif kind == "disk_full":
+            self.disk_full_until = self.loop.time() + moment.seconds
+        elif kind in ("halt", "flatten"):
+            self.operate(kind, "rehearsed")
+        else:
+            self._strike_market(moment)
+
+    def _strike_market(self, moment: Moment) -> None:
+        if moment.kind == "trading_halt":
+            self.world.strike_market_fault(Fault("halt", seconds=moment.seconds))
+        elif moment.kind == "auto_liquidation":
+            self.world.strike_market_fault(Fault("auto_liquidation", match="SPY18"))
+        elif moment.kind == "bust" and self.account.executions:
+            self.world.broker.staged.bust(self.account.executions[-1])
+        elif moment.kind == "manual_trade" and self.account.quantity(CALL):
+            try:
+                self.world.broker.submit(
+                    self.account.name,
+                    OrderRequest(
+                        "SPY", Side.BUY, Kind.MARKET, quantity=Decimal(3), client_order_id="by-hand"
+                    ),
+                )
+            except Refused as refused:
+                self._say("fault", f"the hand's trade was refused: {refused}")
+        self.world.settle()
+        self.line.drive()
+
+    def _kill(self) -> None:
+        running = self.running
+        if running is not None and not running.done():
+            self.journal.die("killed")
+            running.cancel()
+
+    def operate(self, action: str, reason: str) -> None:
+        """Let a person act, if there is a desk to act on."""
+        runner = self.runner
+        if runner is not None and self.running is not None and not self.running.done():
+            # held until the end: a desk that dies meanwhile never answers
+            self._acts.append(self.loop.create_task(runner.operate(action, reason, "person")))
+
+    def heal(self) -> None:
+        """Everything works from here on; a person looks at a desk that is not active."""
+        self._say("healed", "all faults end")
+        self.plan.heal()
+        self.line.mend()
+        self.clock.skew_ns = 0
+        self.disk_full_until = 0.0
+        for number in tuple(self.world.books.halted):
+            self.world.resume(number)
+        self.line.drive()
+        self.loop.call_later(RESUME_AFTER_SECONDS, self._resume_by_hand)
+
+    def _resume_by_hand(self) -> None:
+        if self.loop.time() > self.ends_at:
+            return
+        runner = self.runner
+        if runner is not None and runner.core.engine.desk.gate.mode != "ACTIVE" and self.may_resume():
+            self.operate("resume", "the cause is gone")
+        self.loop.call_later(LOOK_AGAIN_SECONDS, self._resume_by_hand)
