@@ -295,6 +295,10 @@ class OrderTracker:
             )
         elif said.outcome == "expired":
             events += self._end(one, OrderExpired(client_id, at_ns, now_ns))
+        elif said.outcome == "filled" and said.filled < one.submitted.quantity:
+            # an execution was taken back after the end: the venue will not work the rest again
+            why = f"ended at the venue with {said.filled} of {one.submitted.quantity}"
+            events += self._end(one, OrderCancelled(client_id, at_ns, now_ns, why))
         return events
 
     def _infer(self, one: Tracked, said: Report, now_ns: int) -> list[OrderEvent]:

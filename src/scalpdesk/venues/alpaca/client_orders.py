@@ -174,6 +174,8 @@ class OrderPath:
                 self._doubt([one], f"cancel: {answer.reason}")
                 return
             if answer.verdict is not Verdict.LIMITED:
+                if answer.verdict is Verdict.TOO_LATE:  # it is over: ask how, or the desk cancels for ever
+                    await self._reports.resolve(client_order_id)
                 self._reports.put(self._tracker.refuse_cancel(one, answer.reason, self._reports.stamp()))
                 return
             await asyncio.sleep(self._budget.wait_ns(Urgency.CANCEL, loop_ns()) / NANOS_PER_SECOND)

@@ -1,0 +1,277 @@
+"""What the Alpaca gateway refuses before anything is sent, and how it lives through a bad line."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from conformance.venue import Listener, connected
+from fakes.alpaca_bench import AlpacaBench, Key
+from scalpdesk.core.clock import ManualClock, SystemClock
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.events import OrderEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.client import AlpacaGateway
+from scalpdesk.venues.alpaca.endpoints import LIVE_HOST, Endpoints
+from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.base import FollowingClock, LiveToken, NoticeKind
+
+TOKEN = LiveToken("account-1", "hash", 1, "a person")
+CANARY = "canary-secret-91c4"
+
+
+def with_bench(scenario):
+    async def run():
+        bench = AlpacaBench()
+        await bench.start()
+        try:
+            await asyncio.wait_for(scenario(bench), 30)
+        finally:
+            await bench.stop()
+
+    asyncio.run(run())
+
+
+def other_gateway(bench, *, key=None, secret=None, clock=None, **options):
+    ours = bench.server.keyring.credentials[0]
+    return AlpacaGateway(
+        Endpoints.at(bench.server.url),
+        Key(ours.key if key is None else key),
+        Key(ours.secret if secret is None else secret),
+        bench.book,
+        clock or SystemClock(),
+        GatewayOptions(requests_per_minute=60_000, **options),
+    )
+
+
+# refused at the start ---------------------------------------------------------------------------
+
+
+def test_the_live_host_asks_for_a_token():
+    with pytest.raises(ConfigError, match="armed"):
+        Endpoints.at(f"https://{LIVE_HOST}")
+    assert Endpoints.live(TOKEN).is_live
+    assert not Endpoints.paper().is_live
+
+
+@pytest.mark.parametrize("host", [LIVE_HOST.upper(), f"{LIVE_HOST}.", f"{LIVE_HOST}:443"])
+def test_no_spelling_of_the_live_host_gets_past(host):
+    with pytest.raises(ConfigError, match="armed"):
+        Endpoints.at(f"https://{host}")
+
+
+def test_keys_go_over_an_open_line_on_this_machine_only():
+    with pytest.raises(ConfigError, match="open line"):
+        Endpoints.at("http://paper-api.alpaca.markets")
+    assert Endpoints.at("http://127.0.0.1:1").orders_url == "ws://127.0.0.1:1/stream"
+
+
+def test_a_key_of_the_other_environment_is_refused_and_not_shown():
+    with pytest.raises(ConfigError, match="live key with paper settings; nothing was sent") as paper:
+        Endpoints.paper().check_key(f"AK{CANARY}")
+    with pytest.raises(ConfigError, match="paper key with --live; nothing was sent") as live:
+        Endpoints.live(TOKEN).check_key(f"PK{CANARY}")
+    assert CANARY not in f"{paper.value}{live.value}"
+    Endpoints.paper().check_key("PK1")
+    Endpoints.live(TOKEN).check_key("AK1")
+
+
+def test_wrong_keys_say_what_to_do_and_show_no_key(socket_enabled):
+    async def scenario(bench):
+        gateway = other_gateway(bench, key=f"PK{CANARY}", secret=CANARY)
+        with pytest.raises(ConfigError, match="does not accept the keys") as caught:
+            await gateway.connect()
+        assert CANARY not in str(caught.value)
+        assert CANARY not in repr(gateway)
+        assert caught.value.fix
+        assert bench.server.admin.orders() == []
+
+    with_bench(scenario)
+
+
+def test_a_wrong_clock_is_said_and_nothing_is_sent(socket_enabled):
+    async def scenario(bench):
+        off = ManualClock(SystemClock().now_ns() - 60 * NANOS_PER_SECOND)
+        with pytest.raises(ConfigError, match="clock is off"):
+            await other_gateway(bench, clock=off).connect()
+
+    with_bench(scenario)
+
+
+def test_a_venue_with_a_time_of_its_own_is_followed(socket_enabled):
+    async def scenario(bench):
+        clock = FollowingClock()
+        gateway = other_gateway(bench, clock=clock)
+        await gateway.connect()
+        assert abs(clock.now_ns() - SystemClock().now_ns()) < 60 * NANOS_PER_SECOND
+        await gateway.close()
+
+    with_bench(scenario)
+
+
+def test_no_options_permission_is_said(socket_enabled):
+    async def scenario(bench):
+        (account,) = bench.server.world.books.accounts.values()
+        account.options_level = 1
+        with pytest.raises(ConfigError, match="no permission for the options"):
+            await other_gateway(bench, options_level=2).connect()
+
+    with_bench(scenario)
+
+
+def test_a_blocked_account_is_said(socket_enabled):
+    async def scenario(bench):
+        (account,) = bench.server.world.books.accounts.values()
+        account.trading_blocked = True
+        with pytest.raises(ConfigError, match="may not trade"):
+            await other_gateway(bench).connect()
+
+    with_bench(scenario)
+
+
+def test_a_token_for_another_account_stops_the_desk(socket_enabled):
+    async def scenario(bench):
+        gateway = other_gateway(bench)
+        at = Endpoints.at(bench.server.url)
+        gateway._endpoints = Endpoints(
+            at.trading_url, at.data_url, at.orders_url, at.stocks_url, at.options_url, live_token=TOKEN
+        )
+        with pytest.raises(StopError, match="armed for another account; nothing was sent"):
+            await gateway.connect()
+
+    with_bench(scenario)
+
+
+def test_an_unreachable_venue_says_so(socket_enabled):
+    async def scenario():
+        bench = AlpacaBench()
+        await bench.start()
+        await bench.stop()
+        with pytest.raises(RetryError, match="cannot be reached; nothing was sent") as caught:
+            await other_gateway(bench).connect()
+        assert caught.value.fix
+
+    asyncio.run(scenario())
+
+
+# a bad line -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", ["stream_disconnect", "stream_truncated", "stream_duplicate", "stream_reorder"]
+)
+def test_an_order_stream_that_fails_in_the_middle_of_a_fill_loses_nothing(fault, socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        bench.server.world.faults.inject(Fault(fault, fraction=0.4, times=2))
+        order = await desk.submit(bench.share, 10)
+        await desk.until(lambda: order.venue_order_id != "")
+        bench.heal()
+        await desk.resolved(order)
+        await desk.over(order)
+        desk.assert_adds_up()
+        await desk.close()
+
+    with_bench(scenario)
+
+
+def test_a_half_open_order_stream_is_noticed_and_replaced(socket_enabled):
+    async def scenario(bench):
+        gateway = other_gateway(bench, heartbeat_seconds=0.2)
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        # the connection stands, and nothing comes over it any more: no frame, no pong
+        gateway._stream._socket._conn.transport.pause_reading()
+        await desk.until(lambda: any(one.kind is NoticeKind.DISCONNECTED for one in desk.notices))
+        await desk.until(lambda: sum(one.asks_for_reconciliation for one in desk.notices) >= 2)
+        assert gateway.health().counters["reconnects"] >= 1
+        order = await desk.submit(bench.share, 3)
+        await desk.over(order)
+        desk.assert_adds_up()
+        await desk.close()
+
+    with_bench(scenario)
+
+
+def test_a_data_stream_that_breaks_comes_back_with_its_subscriptions(socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share, bench.call])
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > 3)
+        bench.server.hub.close_all()
+        await desk.until(
+            lambda: (
+                sum(one.kind is NoticeKind.CONNECTED and one.stream != "orders" for one in desk.notices) >= 4
+            )
+        )
+        seen = len(desk.of(QuoteEvent))
+
+        def fresh():
+            return {one.instrument_id for one in desk.of(QuoteEvent)[seen:]}
+
+        await desk.until(lambda: fresh() == {bench.share, bench.call})
+        await desk.close()
+
+    with_bench(scenario)
+
+
+@pytest.mark.parametrize("fault", ["nan", "negative", "wrong_symbol", "crossed", "one_sided", "duplicate"])
+def test_spoilt_quotes_never_end_the_stream(fault, socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share])
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > 1)
+        bench.server.world.faults.inject(Fault(fault, times=3))
+        await desk.until(lambda: bench.server.world.faults.hits[fault] >= 3)
+        seen = len(desk.of(QuoteEvent))
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > seen + 2)
+        assert not any(one.kind is NoticeKind.DISCONNECTED for one in desk.notices)
+        await desk.close()
+
+    with_bench(scenario)
+
+
+@pytest.mark.parametrize(
+    "fault", ["unavailable", "gateway_timeout", "maintenance", "truncated_answer", "half_open", "slow_answer"]
+)
+def test_no_answer_of_any_kind_is_a_rejection(fault, socket_enabled):
+    async def scenario(bench):
+        gateway = other_gateway(bench, absent_after_seconds=0.3, timeout_seconds=0.5)
+        await gateway.connect()
+        desk = Listener(bench, gateway)
+        bench.server.world.faults.inject(Fault(fault, match="POST /v2/orders", seconds=1.0))
+        order = await desk.submit(bench.share, 4)
+        await desk.until(lambda: bool(desk.of(OrderEvent)))
+        await desk.resolved(order)
+        await desk.over(order)
+        desk.assert_adds_up()
+        assert sum(one.quantity for one in desk.of(OrderFilled)) in (Decimal(0), Decimal(4))
+        await desk.close()
+
+    with_bench(scenario)
+
+
+def test_a_halt_is_told(socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share])
+        bench.server.world.halt(bench.server.world.books.instruments.id_of("SPY"), seconds=0.2)
+        await desk.until(lambda: any(one.kind is NoticeKind.HALTED for one in desk.notices))
+        await desk.until(lambda: any(one.kind is NoticeKind.TRADING for one in desk.notices))
+        await desk.close()
+
+    with_bench(scenario)
+
+
+def test_a_busted_execution_is_taken_back(socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        order = await desk.submit(bench.share, 4)
+        await desk.over(order)
+        bench.server.admin.handle("POST", "bust", b"{}")
+        await desk.until(lambda: order.filled == 0)
+        assert bench.truth().positions == {}
+        await desk.close()
+
+    with_bench(scenario)

@@ -1,0 +1,87 @@
+"""Downloads through the vendor's own client library, from a simulated exchange on this machine."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from fakes.alpaca_bench import AlpacaBench, Key
+from scalpdesk.core.errors import ArgumentError, DataError, RetryError
+from scalpdesk.venues.alpaca.download import AlpacaHistory, _bars, _dividend
+
+pytest.importorskip("alpaca")
+BAR = {"t": "2026-11-20T14:30:00Z", "o": 1.0, "h": 2.0, "l": 0.5, "c": 1.5, "v": 10}
+
+
+@contextmanager
+def served():
+    """Serve a bench from a thread: the library blocks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    bench = AlpacaBench()
+    try:
+        asyncio.run_coroutine_threadsafe(bench.start(), loop).result(10)
+        yield bench
+    finally:
+        asyncio.run_coroutine_threadsafe(bench.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def history(bench, secret=None):
+    key = bench.server.keyring.credentials[0]
+    return AlpacaHistory(Key(key.key), Key(secret or key.secret), base_url=bench.server.url)
+
+
+def test_bars_and_dividends(socket_enabled):
+    now = datetime.now(UTC)
+    with served() as bench:
+        client = history(bench)
+        bars = list(client.stock_bars(["SPY"], now - timedelta(hours=30), now))
+        dividends = client.cash_dividends("SPY", (now - timedelta(days=365)).date(), now.date())
+    assert bars
+    assert {bar.symbol for bar in bars} == {"SPY"}
+    ends = [bar.ts_end_ns for bar in bars]
+    assert ends == sorted(set(ends))
+    assert all(bar.low <= bar.open <= bar.high for bar in bars)
+    assert dividends
+    assert all(line.amount == Decimal("1.75") for line in dividends)
+    assert [line.ex_date for line in dividends] == sorted(line.ex_date for line in dividends)
+
+
+def test_wrong_keys_are_said_without_showing_them(socket_enabled):
+    now = datetime.now(UTC)
+    with served() as bench, pytest.raises(RetryError, match="does not give its history") as caught:
+        list(history(bench, "canary-77aa").stock_bars(["SPY"], now - timedelta(hours=1), now))
+    assert "canary-77aa" not in str(caught.value)
+
+
+def test_a_length_or_moment_that_is_none_is_refused():
+    client = AlpacaHistory(Key("k"), Key("s"))
+    now = datetime.now(UTC)
+    with pytest.raises(ArgumentError, match="length"):
+        client.stock_bars(["SPY"], now, now, length="week")
+    with pytest.raises(ArgumentError, match="time zone"):
+        client.option_bars(["SPY"], now.replace(tzinfo=None), now)
+
+
+@pytest.mark.parametrize("change", [{"h": 1.2}, {"t": "soon"}, {"o": "x"}, {"l": 0.0}, {"v": -1}])
+def test_a_bar_that_cannot_be_believed_is_refused(change):
+    with pytest.raises(DataError, match="bar"):
+        list(_bars({"SPY": [BAR, {**BAR, **change}]}, 60))
+
+
+def test_a_bar_ends_a_minute_after_its_stamp():
+    (bar,) = _bars({"SPY": [BAR], "QQQ": []}, 60)
+    assert bar.ts_end_ns == 1_795_185_060_000_000_000
+
+
+@pytest.mark.parametrize("line", [{}, {"symbol": "SPY", "rate": -1, "ex_date": "2026-01-01"}, 5])
+def test_a_dividend_that_cannot_be_believed_is_refused(line):
+    with pytest.raises(DataError, match="dividend"):
+        _dividend(line)
