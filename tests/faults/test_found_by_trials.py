@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.events import FillBusted
-from scalpdesk.core.intents import Side
+from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
 from scalpdesk.drills.small_desk import small_engine
 from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
@@ -13,13 +13,14 @@ from scalpdesk.exchange.alpaca.messages import Request
 from scalpdesk.exchange.world import World
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciler import Reconciler
-from scalpdesk.orders.reconcile import AccountPicture, BookedFill, reconcile
+from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
 from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.wire_account import read_fills
 from scalpdesk.venues.base import AccountFacts, VenueClock, VenueView
+from scalpdesk.venues.tracker import OrderTracker, Report
 
 KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 
@@ -77,6 +78,30 @@ def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():
     # a cent more or less is not this bust
     other = AccountPicture(9, Decimal("6001.02"), {SHARE: Decimal(7)})
     assert [one.what for one in reconcile(desk, other, book).unexplained] == ["SPY", "cash"]
+
+
+def test_foreign_trades_to_and_fro_explain_their_sum():
+    book = SmallMarket(1, DAYS[0]).instruments
+    trades = [("m", Side.BUY, 3), ("l1", Side.SELL, 9), ("l2", Side.SELL, 4)]
+    fills = [ForeignFill(name, SHARE, side, Decimal(n), Decimal(500), 3) for name, side, n in trades]
+    desk = AccountPicture(5, Decimal(0), {SHARE: Decimal(10)})
+    venue = AccountPicture(9, Decimal(5000), {})
+    found = reconcile(desk, venue, book, foreign_fills=fills)
+    assert found.unexplained == ()
+    assert [one.event.quantity_change for one in found.explained] == [3, -9, -4]
+
+
+def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
+    book = SmallMarket(1, DAYS[0]).instruments
+    tracker = OrderTracker(book)
+    order = SubmitOrder(
+        "t-1", SHARE, Side.BUY, Decimal(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+    )
+    one = tracker.sent(order, 0)
+    said = Report("t-1", "v", 1, "filled", Decimal(9), Decimal(500))
+    events = tracker.report(one, said, 2, infer=True)
+    assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
+    assert one.ended
 
 
 class _Unwritten:

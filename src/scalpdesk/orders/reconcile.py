@@ -182,13 +182,13 @@ def reconcile(
             wanted.pop(event.instrument_id, None)
 
     now_ns = venue.ts_ns
+    strange: dict[InstrumentId, list[tuple[Explained, PositionChanged]]] = {}
     for fill in foreign_fills:
-        one = _foreign(fill, book, now_ns)
-        change = wanted.get(fill.instrument_id, ZERO)
-        booking = one.event
-        assert isinstance(booking, PositionChanged)
-        fits = change and abs(booking.quantity_change) <= abs(change)
-        if fits and (change > 0) == (booking.quantity_change > 0) and booking.reference not in booked:
+        booking = _foreign(fill, book, now_ns)
+        if booking[1].reference not in booked:
+            strange.setdefault(fill.instrument_id, []).append(booking)
+    for number, bookings in strange.items():
+        for one, _ in _that_give(bookings, wanted.get(number, ZERO)):
             take(one)
     for number in tuple(wanted):
         for one in _ended(number, desk.holdings.get(number, ZERO), wanted, cash_left, book, now_ns):
@@ -237,7 +237,28 @@ def _shown(order: OpenOrder | None) -> str:
     return "none" if order is None else f"open, filled {order.filled.normalize():f}"
 
 
-def _foreign(fill: ForeignFill, book: InstrumentBook, now_ns: int) -> Explained:
+def _that_give(
+    bookings: Sequence[tuple[Explained, PositionChanged]], change: Decimal
+) -> Sequence[tuple[Explained, PositionChanged]]:
+    """Return the latest executions that add up to ``change``; else those that lead towards it."""
+    if not change:
+        return ()
+    total = ZERO
+    for start in range(len(bookings) - 1, -1, -1):
+        total += bookings[start][1].quantity_change
+        if total == change:
+            return bookings[start:]
+    chosen = []
+    left = change
+    for one in bookings:
+        quantity = one[1].quantity_change
+        if left and abs(quantity) <= abs(left) and (quantity > 0) == (left > 0):
+            chosen.append(one)
+            left -= quantity
+    return chosen
+
+
+def _foreign(fill: ForeignFill, book: InstrumentBook, now_ns: int) -> tuple[Explained, PositionChanged]:
     instrument = book[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
     cause = "manual_trade"
@@ -256,7 +277,7 @@ def _foreign(fill: ForeignFill, book: InstrumentBook, now_ns: int) -> Explained:
         f"foreign-{fill.execution_id}",
     )
     detail = f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}"
-    return Explained(cause, detail, event)
+    return Explained(cause, detail, event), event
 
 
 def _ended(
