@@ -134,10 +134,13 @@ def no_order_without_intent(scene: Scene) -> str | None:
 
 
 def one_live_order_per_intent(scene: Scene) -> str | None:
-    """The venue never works two orders for one want: same contract, same side."""
-    seen: set[tuple[InstrumentId | None, str]] = set()
+    """The venue never works two orders for one want: same contract, same side, same purpose."""
+    seen: set[tuple[InstrumentId | None, str, str]] = set()
+    ours = scene.engine.desk.orders.orders
     for order in scene.open_at_venue:
-        key = (order.instrument_id, order.side.value)
+        known = ours.get(order.client_order_id)
+        purpose = "" if known is None else known.submitted.purpose.value
+        key = (order.instrument_id, order.side.value, purpose)
         if key in seen:
             return f"two live orders: {order.side.value} {order.request.symbol}"
         seen.add(key)

@@ -16,7 +16,7 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.drills.invariants import INVARIANTS, Scene, Violation, broken
+from scalpdesk.drills.invariants import CENT, INVARIANTS, Scene, Violation, broken
 from scalpdesk.drills.line import BASE_URL, Line, LineSessions
 from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk.drills.mishaps import Mishaps
@@ -352,7 +352,7 @@ class Trial:
             if ours != theirs and not self._is_stated:
                 symbol = desk.instruments[number].symbol
                 self._violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
-        if desk.account.cash != self.account.cash and not self._is_stated:
+        if abs(desk.account.cash - self.account.cash) > CENT and not self._is_stated:
             self._violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {self.account.cash}")
         if b"canary" in b"".join(path.read_bytes() for path in self.journal.files()):
             self._violate("10 no_secrets", "a secret is in the journal")
