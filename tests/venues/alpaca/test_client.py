@@ -275,3 +275,21 @@ def test_a_busted_execution_is_taken_back(socket_enabled):
         await desk.close()
 
     with_bench(scenario)
+
+
+def test_a_corrected_execution_takes_the_place_of_the_first(socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        order = await desk.submit(bench.share, 4)
+        await desk.over(order)
+        (account,) = bench.server.world.books.accounts.values()
+        (execution,) = account.executions
+        right = execution.price - Decimal("0.50")
+        assert bench.server.world.broker.staged.correct(execution, right)
+        bench.server.world.flush()
+        await desk.until(lambda: order.average_price == right)
+        assert order.filled == Decimal(4)
+        assert [(one[1], one[2]) for one in bench.truth().fills] == [(Decimal(4), right)]
+        await desk.close()
+
+    with_bench(scenario)

@@ -206,6 +206,8 @@ class OrderReports:
             self._execution(one, update, update.quantity, update.price, now_ns)
         elif event == "trade_bust":
             self.put(self.tracker.bust(one, update.execution_id, update.reason, update.ts_event_ns, now_ns))
+        elif event == "trade_correct":
+            self._correct(one, update, now_ns)
         elif event in ("order_cancel_rejected", "order_replace_rejected"):
             self.put(self.tracker.refuse_cancel(one, update.reason or event, now_ns))
         else:
@@ -230,6 +232,27 @@ class OrderReports:
         self.put(events)
         if one.holes(order.filled):
             self._gap(one, order)
+
+    def _correct(self, one: Tracked, update: TradeUpdate, now_ns: int) -> None:
+        """Take back the execution that is corrected and book the one in its place."""
+        assert update.quantity is not None
+        assert update.price is not None
+        if update.execution_id in one.executions:
+            self.count("repeated_execution")
+            return
+        at_ns = update.ts_event_ns
+        corrected = update.previous_execution_id
+        if corrected not in one.executions:
+            # which execution it replaces cannot be told: the runner compares with the venue's own view
+            self.refused("unknown_execution", f"correction of {corrected!r}")
+            self.notice(NoticeKind.GAP, "unknown_execution", one.submitted.client_order_id)
+            return
+        self.put(self.tracker.bust(one, corrected, update.reason or "corrected", at_ns, now_ns))
+        cumulative = one.covered + update.quantity
+        events = self.tracker.execution(
+            one, update.execution_id, update.quantity, update.price, cumulative, at_ns, now_ns
+        )
+        self.put(events)
 
     def take(
         self, one: Tracked, order: WireOrder, *, infer: bool, reason: str = "", now_ns: int | None = None
