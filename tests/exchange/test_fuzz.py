@@ -14,7 +14,8 @@ NAMES = [
     "nested",
     "qty", "percentage", "underlying_symbols", "expiration_date", "expiration_date_gte",
     "strike_price_gte",
-    "strike_price_lte", "type", "feed", "page_size", "client_order_id", "sort", "asset_class", "cancel_orders",
+    "strike_price_lte", "type", "feed", "page_size", "client_order_id", "sort", "asset_class",
+    "cancel_orders",
 ]  # fmt: skip
 WORDS = st.one_of(
     st.sampled_from(

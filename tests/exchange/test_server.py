@@ -1,5 +1,6 @@
 """The sockets: what a client sees of network faults, the admin, the address."""
 
+import asyncio
 import http.client
 import json
 import subprocess
@@ -8,13 +9,16 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from fakes.exchange import generated
+from fakes.exchange import Venue, generated
+from fakes.tape import TapeBuilder
 from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.launch import LaunchPlan, build_server
+from scalpdesk.exchange.source import TapeSource
 
 pytestmark = pytest.mark.enable_socket
 
@@ -93,6 +97,35 @@ def test_the_admin_refuses_browsers_other_names_and_nonsense(venue):
             venue.admin(name, body)
         assert caught.value.code in (400, 404)
         caught.value.close()
+
+
+def test_as_fast_as_can_be_waits_for_who_reads(socket_enabled):
+    builder = TapeBuilder().path("09:30", 1.0, [500.0 + n / 100 for n in range(60)])
+    venue = Venue(LaunchPlan(TapeSource(builder.build()), speed=0.0, trading_limit=0))
+    seen = []
+
+    async def follow():
+        headers = {"APCA-API-KEY-ID": venue.key, "APCA-API-SECRET-KEY": venue.secret}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            stream = await session.ws_connect(f"{venue.ws}/v2/iex")
+            await stream.receive()
+            await stream.receive()
+            await stream.send_json({"action": "subscribe", "quotes": ["SPY"]})
+            await stream.receive()
+            async with session.post(f"{venue.url}/admin/speed", json={"speed": "max"}) as answer:
+                assert answer.status == 200
+            while len(seen) < 59:
+                (quote,) = (await stream.receive(timeout=20)).json()
+                async with session.get(f"{venue.url}/admin/clock") as answer:
+                    seen.append((quote["t"], (await answer.json())["now"]))
+            await stream.close()
+
+    asyncio.run(follow())
+    venue.stop()
+    stamps = [stamp for stamp, _ in seen]
+    assert stamps == sorted(set(stamps))
+    assert all(now >= stamp for stamp, now in seen)
+    assert sum(now == stamp for stamp, now in seen) >= 50
 
 
 def test_only_loopback_addresses():

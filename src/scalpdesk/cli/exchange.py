@@ -61,6 +61,13 @@ DEFAULT_SESSION = "2018-02-05"
 @click.option(
     "--latency-ms", type=click.FloatRange(0, 60_000), default=0, show_default=True, help="To the exchange."
 )
+@click.option(
+    "--lockstep-ms",
+    type=click.FloatRange(0, 10_000),
+    default=0,
+    show_default=True,
+    help="With --speed max: wait this long for orders after clients have read their quotes.",
+)
 @click.option("--fill-model", default="cross", show_default=True, help="cross, mid, queue or adverse.")
 @click.option(
     "--rate-limit", type=click.IntRange(0), default=200, show_default=True, help="A minute; 0 for none."
@@ -87,6 +94,7 @@ def exchange(
     cash: float,
     options_level: int,
     latency_ms: float,
+    lockstep_ms: float,
     fill_model: str,
     rate_limit: int,
     fees: bool,
@@ -136,6 +144,7 @@ def exchange(
         options_level=options_level,
         port=port,
         trading_limit=rate_limit,
+        lockstep_ms=lockstep_ms,
     )
 
     async def serve(server: "ExchangeServer") -> None:

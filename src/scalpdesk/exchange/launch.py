@@ -39,6 +39,8 @@ class LaunchPlan:
         Loopback address; port 0 takes a free one.
     trading_limit, data_limit
         Requests a minute and account; 0 for no limit.
+    lockstep_ms
+        As fast as can be: how long to wait for a client's orders after it has read what it was told.
     """
 
     source: MarketSource
@@ -52,6 +54,7 @@ class LaunchPlan:
     port: int = 0
     trading_limit: int = 200
     data_limit: int = 10_000
+    lockstep_ms: float = 0.0
 
 
 def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSource:
@@ -82,7 +85,9 @@ def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
     """Return the server of a plan; it does not listen yet."""
     world, credentials = build_world(plan)
     pace = Pace(clock, world.now_ns, clock.now_ns(), plan.speed)
-    options = ServerOptions(plan.host, plan.port, plan.trading_limit, plan.data_limit)
+    options = ServerOptions(
+        plan.host, plan.port, plan.trading_limit, plan.data_limit, lockstep_ms=plan.lockstep_ms
+    )
     return ExchangeServer(world, credentials, pace, options, clock)
 
 

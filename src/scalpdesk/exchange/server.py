@@ -19,6 +19,7 @@ from scalpdesk.exchange.alpaca.hub import Hub
 from scalpdesk.exchange.alpaca.messages import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
 from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.source import NEVER_NS
 from scalpdesk.exchange.world import World
 
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
@@ -26,7 +27,13 @@ AUTH_SECONDS = 10.0
 MAX_BACKLOG = 50_000
 """Messages that may wait for a client before it is called slow."""
 TICK_SECONDS = 0.002
+READ_SECONDS = 5.0
+"""How long a market that goes as fast as can be waits for a client that does not read."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+PING = Frame(b"ping", is_text=False)
+"""Stands in the queue of a websocket for a ping."""
 
 
 @dataclass(slots=True)
@@ -41,6 +48,8 @@ class ServerOptions:
         Requests a minute and account; 0 for no limit.
     symbol_limit
         Option quotes that one stream may follow; 0 for no limit.
+    lockstep_ms
+        As fast as can be: how long to wait for a client's orders after it has read what it was told.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +57,7 @@ class ServerOptions:
     trading_limit: int = 200
     data_limit: int = 10_000
     symbol_limit: int = 0
+    lockstep_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -56,10 +66,21 @@ class _Outbox:
 
     frames: asyncio.Queue[Frame | None] = field(default_factory=asyncio.Queue)
     closing: bool = False
+    told: bool = False
+    """Whether something was sent since the client last proved that it has read everything."""
+    read: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, frame: Frame) -> None:
         if not self.closing:
+            self.told = True
             self.frames.put_nowait(frame)
+
+    def ask(self) -> None:
+        """Let a ping follow what waits; its answer sets ``read``."""
+        self.told = False
+        self.read.clear()
+        if not self.closing:
+            self.frames.put_nowait(PING)
 
     def close(self) -> None:
         if not self.closing:
@@ -113,7 +134,10 @@ class ExchangeServer:
         self._clock = clock or SystemClock()
         self._runner: web.AppRunner | None = None
         self._driver: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._lines: dict[web.WebSocketResponse, _Outbox] = {}
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.port = 0
 
     # life -------------------------------------------------------------------------------------------
@@ -164,13 +188,29 @@ class ExchangeServer:
         """Play the world as fast as its pace says."""
         while True:
             world = self.world
-            self.world.advance_to(min(self.pace.target_ns(world.now_ns), _end_of(world, self.pace)))
-            wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
             if self.pace.speed == float("inf"):
+                await self._wait_for_readers()
+            world.advance_to(min(self.pace.target_ns(world.now_ns), _end_of(world, self.pace)))
+            wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
+            if self.pace.speed == float("inf") and world.next_ns < NEVER_NS:
                 wait = 0.0
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait) if wait else await asyncio.sleep(0)
+            await asyncio.sleep(wait)
+
+    async def _wait_for_readers(self) -> None:
+        """Hold the market until every client has read what it was told, and its requests are answered.
+
+        A client answers a ping after the messages before it: that is how the venue knows.
+        """
+        waiting = [(socket, outbox) for socket, outbox in self._lines.items() if outbox.told]
+        for _, outbox in waiting:
+            outbox.ask()
+        for socket, outbox in waiting:
+            if not outbox.closing and not socket.closed:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(outbox.read.wait(), READ_SECONDS)
+        if waiting and self.options.lockstep_ms:
+            await asyncio.sleep(self.options.lockstep_ms / 1_000.0)
+        await self._idle.wait()
 
     def _keep_up(self) -> None:
         """Bring the world to the present before a request looks at it."""
@@ -180,6 +220,16 @@ class ExchangeServer:
     # requests ---------------------------------------------------------------------------------------
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            return await self._answer(request)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         self._keep_up()
         asked = Request(
             request.method,
@@ -254,9 +304,10 @@ class ExchangeServer:
     async def _serve(
         self, request: web.Request, stream: TradeStream | DataStream, outbox: _Outbox
     ) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=1 << 20, autoping=True, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=1 << 20, autoping=False, compress=False)
         await socket.prepare(request)
         self.hub.add(stream)
+        self._lines[socket] = outbox
         writer = asyncio.create_task(self._write(socket, stream, outbox))
         loop = asyncio.get_running_loop()
         timer = None
@@ -268,10 +319,16 @@ class ExchangeServer:
                     stream.receive(Frame(message.data.encode(), is_text=True))
                 elif message.type is WSMsgType.BINARY:
                     stream.receive(Frame(message.data, is_text=False))
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    outbox.read.set()
         finally:
             if timer is not None:
                 timer.cancel()
             self.hub.remove(stream)
+            del self._lines[socket]
+            outbox.read.set()
             outbox.close()
             await writer
         return socket
@@ -287,7 +344,9 @@ class ExchangeServer:
             if outbox.frames.qsize() > MAX_BACKLOG and isinstance(stream, DataStream):
                 stream.too_slow()
             try:
-                if frame.is_text:
+                if frame is PING:
+                    await socket.ping()
+                elif frame.is_text:
                     await socket.send_str(frame.data.decode("utf-8", "replace"))
                 else:
                     await socket.send_bytes(frame.data)
@@ -299,8 +358,10 @@ class ExchangeServer:
 
 
 def _end_of(world: World, pace: Pace) -> int:
-    """As fast as can be stops where nothing more happens."""
-    return world.next_ns + 1 if pace.speed == float("inf") and world.next_ns < 2**62 else 2**63 - 1
+    """As fast as can be goes from one event to the next, and stands still after the last."""
+    if pace.speed != float("inf"):
+        return NEVER_NS
+    return world.next_ns if world.next_ns < NEVER_NS else world.now_ns
 
 
 def _is_packed(request: web.Request) -> bool:
