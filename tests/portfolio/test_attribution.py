@@ -14,9 +14,10 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.account import Account
 from scalpdesk.portfolio.attribution import PARTS, Attribution, parts_in_cents, taylor_terms
-from scalpdesk.portfolio.delta_engine import DeltaEngine, UnitGreeks
+from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import option_greeks
 
 D = Decimal
@@ -41,7 +42,7 @@ YEARS = 30 / 365
 
 
 def test_the_terms_of_the_worked_case():
-    greeks = UnitGreeks(*option_greeks(500.0, 500.0, YEARS, 0.20, True, 0.04, american=False))
+    greeks = OptionGreeks(*option_greeks(500.0, 500.0, YEARS, 0.20, True, 0.04, american=False))
     terms = taylor_terms(greeks, 200.0, d_spot=3.0, d_vol=0.01, d_years=1 / 365, d_rate=0.0)
     for name, figure in GOLDEN.items():
         assert getattr(terms, name) == pytest.approx(figure, rel=1e-4, abs=1e-9), name

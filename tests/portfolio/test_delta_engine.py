@@ -10,10 +10,11 @@ from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
-from scalpdesk.portfolio.delta_engine import DeltaEngine, UnitGreeks
+from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.position_manager import Position
 from scalpdesk.pricing import greeks
+from scalpdesk.pricing.base import OptionGreeks
 
 D = Decimal
 NOON = at("12:00")
@@ -64,7 +65,7 @@ def test_a_contract_is_valued_at_the_volatility_of_its_mark(market):
     contract = market.book[CALL]
     assert value.years == years_between(NOON, expiry_instant_ns(contract))
     expected = greeks(500.0, 500.0, value.years, 0.20, True)
-    for name in UnitGreeks._fields:
+    for name in OptionGreeks._fields:
         assert getattr(value.greeks, name) == pytest.approx(float(getattr(expected, name)), rel=1e-6), name
 
 
@@ -180,7 +181,7 @@ def test_ten_contracts_at_delta_065_are_650_shares():
             return 0.2
 
         def greeks(self, *args):
-            return UnitGreeks(10.0, 0.65, 0, 0, 0, 0, 0, 0, 0)
+            return OptionGreeks(10.0, 0.65, 0, 0, 0, 0, 0, 0, 0)
 
     book = straddle_book()
     state = MarketState(book)

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
-from scalpdesk.pricing import greeks, kernels
+from scalpdesk.pricing import greeks
+from scalpdesk.pricing.kernels.grid import lattice_value
 
 
 def lattice(phi, strike, years, vol, rate, dividend_yield):
     none = np.empty(0)
-    return kernels.lattice_value(
-        phi, 100.0, strike, years, vol, rate, dividend_yield, none, none, False, True
-    )
+    return lattice_value(phi, 100.0, strike, years, vol, rate, dividend_yield, none, none, False, True)
 
 
 def tree(phi, strike, years, vol, rate, dividend_yield, steps=2000):

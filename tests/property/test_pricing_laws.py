@@ -135,7 +135,7 @@ def test_greeks_are_the_slopes_of_the_price(
     def at(s=spot, t=years, v=vol, r=rate):
         return greeks(s, strike, t, v, is_call, rate=r, **terms)
 
-    ds, dv, dt, dr = 0.02 * deviation * spot, 0.01 * vol, 0.01 * years, 3e-4
+    ds, dv, dt, dr = 0.02 * deviation * spot, 0.01 * vol, 0.01 * years, 3e-5
     ups = [at(s=spot + ds), at(v=vol + dv), at(t=years - dt), at(r=rate + dr)]
     downs = [at(s=spot - ds), at(v=vol - dv), at(t=years + dt), at(r=rate - dr)]
     g = at()

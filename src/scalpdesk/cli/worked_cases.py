@@ -26,10 +26,10 @@ from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.portfolio.attribution import taylor_terms
-from scalpdesk.portfolio.delta_engine import UnitGreeks
 from scalpdesk.portfolio.position_manager import FifoLots
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels import dividends_ahead
+from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.kernels.grid import dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.risk.checks import count_consecutive_losses, loss_rule
 from scalpdesk.volatility.forecast import ewma_variance
@@ -241,7 +241,7 @@ def _attribution(
     is_call, units = cp == "C", qty * CONTRACT
     before = option_greeks(S, K, T, s, is_call, r, american=False)
     after = option_greeks(S + dS, K, T - dt, s + dsig, is_call, r + dr, american=False)
-    terms = taylor_terms(UnitGreeks(*before), units, d_spot=dS, d_vol=dsig, d_years=dt, d_rate=dr)
+    terms = taylor_terms(OptionGreeks(*before), units, d_spot=dS, d_vol=dsig, d_years=dt, d_rate=dr)
     revalued = units * (after.price - before.price)
     hedge, spread, fees = shares * dS, -half * abs(traded), -fee * abs(traded)
     return structs.asdict(terms) | {

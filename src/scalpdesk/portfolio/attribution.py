@@ -25,8 +25,9 @@ from scalpdesk.instruments.contract import InstrumentBook, OptionContract
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.account import Account, exact_price, net_asset_value
-from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, UnitGreeks, Valuation
+from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, Valuation
 from scalpdesk.portfolio.position_manager import Position, PositionManager
+from scalpdesk.pricing.base import OptionGreeks
 
 PARTS = (
     "delta",
@@ -75,7 +76,7 @@ TERM_NAMES = ("delta", "gamma", "theta", "vega", "vanna", "volga", "charm", "rho
 
 
 def taylor_terms(
-    greeks: UnitGreeks, units: float, *, d_spot: float, d_vol: float, d_years: float, d_rate: float
+    greeks: OptionGreeks, units: float, *, d_spot: float, d_vol: float, d_years: float, d_rate: float
 ) -> TaylorTerms:
     """Return the terms of ``units`` (contracts x multiplier, signed) for a move of the market.
 

@@ -15,25 +15,9 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.position_manager import Position
+from scalpdesk.pricing.base import OptionGreeks
 
 DAYS_PER_YEAR = 365.0
-
-
-class UnitGreeks(NamedTuple):
-    """Price and Greeks per one unit of the underlying, held long.
-
-    theta and charm per year, vega, vanna and volga per 1.00 of volatility, rho per 1.00 of rate.
-    """
-
-    price: float
-    delta: float
-    gamma: float
-    theta: float
-    vega: float
-    rho: float
-    vanna: float
-    volga: float
-    charm: float
 
 
 class OptionPricer(Protocol):
@@ -47,7 +31,7 @@ class OptionPricer(Protocol):
         vol: float,
         rate: float,
         dividend_yield: float,
-    ) -> UnitGreeks:
+    ) -> OptionGreeks:
         """Return price and Greeks per unit of the underlying."""
         ...
 
@@ -74,7 +58,7 @@ class Valuation(NamedTuple):
     vol: float
     """Implied volatility of the mark as a fraction a year; the last good one when there is none."""
     vol_is_fresh: bool
-    greeks: UnitGreeks
+    greeks: OptionGreeks
 
 
 class PositionGreeks(NamedTuple):
@@ -202,7 +186,7 @@ class DeltaEngine:
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
 
-    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> UnitGreeks | None:
+    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of one option at a volatility of the caller's choosing."""
         contract = self._instruments[number]
         if not isinstance(contract, OptionContract):
@@ -213,7 +197,9 @@ class DeltaEngine:
         years = self.years(contract, now_ns)
         return self._pricer.greeks(contract, spot, years, vol, self.rate(years), self._dividend_yield)
 
-    def reprice(self, number: InstrumentId, spot: float, years: float, vol: float, rate: float) -> UnitGreeks:
+    def reprice(
+        self, number: InstrumentId, spot: float, years: float, vol: float, rate: float
+    ) -> OptionGreeks:
         """Return price and Greeks of an option in a market of the caller's choosing.
 
         Raises

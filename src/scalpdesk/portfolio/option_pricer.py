@@ -1,7 +1,7 @@
 """The desk's pricer: each contract by its own style, one option at a time."""
 
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.portfolio.delta_engine import UnitGreeks
+from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 
@@ -25,19 +25,17 @@ class ContractPricer:
         vol: float,
         rate: float,
         dividend_yield: float,
-    ) -> UnitGreeks:
+    ) -> OptionGreeks:
         """Return price and Greeks per unit of the underlying."""
-        return UnitGreeks._make(
-            option_greeks(
-                spot,
-                float(contract.strike),
-                years,
-                vol,
-                contract.is_call,
-                rate,
-                dividend_yield,
-                american=(self._style or contract.style) is Style.AMERICAN,
-            )
+        return option_greeks(
+            spot,
+            float(contract.strike),
+            years,
+            vol,
+            contract.is_call,
+            rate,
+            dividend_yield,
+            american=(self._style or contract.style) is Style.AMERICAN,
         )
 
     def implied_vol(

@@ -1,18 +1,41 @@
 """American exercise with a continuous yield.
 
-The exercise boundary is solved by the fixed-point system A of Andersen, Lake and Offengenden, "High
-Performance American Option Pricing" (Journal of Computational Finance, 2016), seeded by QD+ (Li, "Analytical
-Approximations for the Critical Stock Prices of American Options", 2010). A boundary that does not settle,
+The exercise boundary solves the equations of Andersen, Lake and Offengenden, "High Performance American
+Option Pricing" (Journal of Computational Finance, 2016), seeded by QD+ (Li, "Analytical Approximations for
+the Critical Stock Prices of American Options", 2010), and is kept in tables. A boundary that does not settle,
 and the case of two boundaries (yield below a negative rate), go to finite differences.
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.pricing import kernels
 from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.boundary_tables import tables_for
+from scalpdesk.pricing.kernels.american import GRID, fill_american, sort_by_method
+from scalpdesk.pricing.kernels.american_iv import (
+    BY_GRID,
+    FOUND,
+    LEAST_SEARCHED,
+    LOWER,
+    SEARCH,
+    fill_american_verdicts,
+    fill_table_iv,
+)
+from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
+from scalpdesk.pricing.kernels.search import fill_grid, fill_searched_iv
+
+BANDS_SEARCHED = 4
+HIGHEST_START = 15.9  # volatility to search down from where the European one does not bound it
+
+Seven: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]
+
+
+def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seven:
+    a, b, c, d, e, f, g = terms
+    return a[chosen], b[chosen], c[chosen], d[chosen], e[chosen], f[chosen], g[chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +56,64 @@ class AmericanModel:
         Where immediate exercise is optimal the price is the intrinsic value, delta is 1 or -1 and every
         other Greek is 0; gamma jumps to 0 at the boundary.
         """
-        columns = np.empty((9, inputs.spot.size))
-        kernels.fill_american(
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.vol,
-            inputs.rate,
-            inputs.rate if self.futures else inputs.dividend_yield,
-            self.futures,
-            columns,
-        )
+        phi, years, vol, rate = inputs.phi, inputs.years, inputs.vol, inputs.rate
+        dividend_yield = rate if self.futures else inputs.dividend_yield
+        terms = (phi, inputs.spot, inputs.strike, years, vol, rate, dividend_yield)
+        columns = np.empty((9, phi.size))
+        slots = np.empty(phi.size, dtype=np.int64)
+        sort_by_method(*terms, slots)
+        tables, bounds = tables_for(phi, years, vol, rate, dividend_yield, self.futures, slots)
+        fill_american(*terms, self.futures, slots, tables, bounds, columns)
+        rest = slots == GRID
+        if rest.any():
+            by_grid = np.empty((9, int(rest.sum())))
+            fill_grid(*_picked(terms, rest), self.futures, by_grid)
+            columns[:, rest] = by_grid
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility and status code per element: secant search on the American price, residual 1e-11 S."""
-        vol = np.empty(inputs.spot.size)
-        status = np.empty(inputs.spot.size, dtype=np.int64)
-        kernels.fill_implied(
-            price,
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.rate,
-            inputs.rate if self.futures else inputs.dividend_yield,
-            *NO_DIVIDENDS,
-            False,
-            True,
-            vol,
-            status,
-        )
+        """Volatility and status code per element: Newton's method on the American price, residual 1e-11 S.
+
+        The European answer starts the search: it bounds the American one from above.
+        """
+        dividend_yield = inputs.rate if self.futures else inputs.dividend_yield
+        terms = (price, inputs.phi, inputs.spot, inputs.strike, inputs.years, inputs.rate, dividend_yield)
+        vol = np.empty(price.size)
+        status = np.empty(price.size, dtype=np.int64)
+        verdict = np.empty(price.size, dtype=np.int64)
+        left = np.empty(price.size, dtype=np.int64)
+        fill_european_iv(*terms, vol, verdict)
+        fill_american_verdicts(*terms, status, left)
+        searched = left == SEARCH
+        settled = ~searched & (left != BY_GRID) & (status == OK)
+        status[settled] = verdict[settled]
+        vol[(status != OK) & ~searched] = np.nan
+        rest = np.flatnonzero(left == BY_GRID)
+        todo = np.flatnonzero(searched)
+        if todo.size:
+            first = np.where(verdict[todo] == OK, vol[todo], HIGHEST_START)
+            missing = self._search_tables(_picked(terms, todo), first)
+            vol[todo] = first
+            rest = np.concatenate((rest, todo[missing]))
+        if rest.size:
+            vol_rest, status_rest = np.empty(rest.size), np.empty(rest.size, dtype=np.int64)
+            fill_searched_iv(*_picked(terms, rest), *NO_DIVIDENDS, False, True, vol_rest, status_rest)
+            vol[rest], status[rest] = vol_rest, status_rest
         return vol, status
+
+    def _search_tables(self, terms: Seven, vol: Floats) -> NDArray[np.int64]:
+        """Replace upper bounds in ``vol`` by volatilities; return the indices of those no table has."""
+        _, phi, _, _, years, rate, dividend_yield = terms
+        verdict = np.full(vol.size, LOWER, dtype=np.int64)
+        inside = vol.copy()  # a volatility inside the band to look in
+        for _ in range(BANDS_SEARCHED):
+            slots = np.where((verdict == LOWER) & (inside * np.sqrt(years) >= LEAST_SEARCHED), 0, -1)
+            if not (slots == 0).any():
+                break
+            tables, bounds = tables_for(phi, years, inside, rate, dividend_yield, self.futures, slots)
+            first = vol.copy()
+            fill_table_iv(*terms, first, slots, tables, bounds, vol, verdict)
+            verdict[slots == GRID] = GRID
+            lower = verdict == LOWER
+            inside[lower] = 0.5 * vol[lower]
+        return np.flatnonzero(verdict != FOUND)

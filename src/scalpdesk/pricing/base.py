@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,6 +72,20 @@ class Greeks:
         return self.usd_greeks
 
 
+class OptionGreeks(NamedTuple):
+    """The nine numbers of one option held long, per ONE unit of the underlying, in the units of `Greeks`."""
+
+    price: float
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
+    rho: float
+    vanna: float
+    volga: float
+    charm: float
+
+
 @dataclass(frozen=True, slots=True)
 class PricingInputs:
     """Checked inputs, broadcast to one shape and flattened for the kernels.
@@ -95,6 +109,21 @@ class PricingInputs:
     def has_dividends(self) -> bool:
         """Whether any cash dividend lies ahead."""
         return self.dividend_years.size > 0
+
+    def at(self, chosen: NDArray[np.bool_]) -> "PricingInputs":
+        """The elements that ``chosen`` marks, flat, with the same dividends."""
+        return PricingInputs(
+            shape=(int(chosen.sum()),),
+            spot=self.spot[chosen],
+            strike=self.strike[chosen],
+            years=self.years[chosen],
+            vol=self.vol[chosen],
+            phi=self.phi[chosen],
+            rate=self.rate[chosen],
+            dividend_yield=self.dividend_yield[chosen],
+            dividend_years=self.dividend_years,
+            dividend_cash=self.dividend_cash,
+        )
 
 
 class PricingModel(Protocol):

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing import kernels
-from scalpdesk.pricing.base import Floats, Greeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.american import AmericanModel
+from scalpdesk.pricing.base import Floats, Greeks, OptionGreeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.kernels.search import fill_dividend, fill_searched_iv
 
 
 def require_spot_above_dividends(inputs: PricingInputs) -> None:
@@ -65,39 +66,61 @@ class CashDividendModel:
         """
         require_spot_above_dividends(inputs)
         columns = np.empty((9, inputs.spot.size))
-        kernels.fill_dividend(
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.vol,
-            inputs.rate,
-            inputs.dividend_yield,
-            inputs.dividend_years,
-            inputs.dividend_cash,
-            self.spot_model,
-            self.american,
-            columns,
-        )
+        paying = self._paying(inputs)
+        due, clear = inputs.at(paying), inputs.at(~paying)
+        if due.spot.size:
+            found = np.empty((9, due.spot.size))
+            fill_dividend(
+                due.phi,
+                due.spot,
+                due.strike,
+                due.years,
+                due.vol,
+                due.rate,
+                due.dividend_yield,
+                due.dividend_years,
+                due.dividend_cash,
+                self.spot_model,
+                self.american,
+                found,
+            )
+            columns[:, paying] = found
+        if clear.spot.size:
+            g = AmericanModel().greeks(clear)
+            columns[:, ~paying] = [getattr(g, name) for name in OptionGreeks._fields]
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
         """Volatility and status code per element."""
         vol = np.empty(inputs.spot.size)
         status = np.empty(inputs.spot.size, dtype=np.int64)
-        kernels.fill_implied(
-            price,
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.rate,
-            inputs.dividend_yield,
-            inputs.dividend_years,
-            inputs.dividend_cash,
-            self.spot_model,
-            self.american,
-            vol,
-            status,
-        )
+        paying = self._paying(inputs)
+        due, clear = inputs.at(paying), inputs.at(~paying)
+        if due.spot.size:
+            found, verdict = np.empty(due.spot.size), np.empty(due.spot.size, dtype=np.int64)
+            fill_searched_iv(
+                np.ascontiguousarray(price[paying]),
+                due.phi,
+                due.spot,
+                due.strike,
+                due.years,
+                due.rate,
+                due.dividend_yield,
+                due.dividend_years,
+                due.dividend_cash,
+                self.spot_model,
+                self.american,
+                found,
+                verdict,
+            )
+            vol[paying], status[paying] = found, verdict
+        if clear.spot.size:
+            vol[~paying], status[~paying] = AmericanModel().implied_vol(price[~paying], clear)
         return vol, status
+
+    def _paying(self, inputs: PricingInputs) -> NDArray[np.bool_]:
+        """Which elements this model prices itself: American ones that see no dividend have a quicker way."""
+        if not self.american:
+            return np.ones(inputs.spot.size, dtype=np.bool_)
+        due: NDArray[np.bool_] = inputs.years >= inputs.dividend_years[0]
+        return due

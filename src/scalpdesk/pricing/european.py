@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.pricing import kernels
-from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.base import Floats, Greeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.kernels.black_iv import fill_european_iv
+from scalpdesk.pricing.kernels.european import fill_european
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class EuropeanModel:
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units."""
         columns = np.empty((9, inputs.spot.size))
-        kernels.fill_european(
+        fill_european(
             inputs.phi,
             inputs.spot,
             inputs.strike,
@@ -45,7 +46,7 @@ class EuropeanModel:
         """Volatility and status code per element, to machine precision (Jäckel 2015's normalised Black)."""
         vol = np.empty(inputs.spot.size)
         status = np.empty(inputs.spot.size, dtype=np.int64)
-        kernels.fill_implied(
+        fill_european_iv(
             price,
             inputs.phi,
             inputs.spot,
@@ -53,9 +54,6 @@ class EuropeanModel:
             inputs.years,
             inputs.rate,
             inputs.rate if self.futures else inputs.dividend_yield,
-            *NO_DIVIDENDS,
-            False,
-            False,
             vol,
             status,
         )

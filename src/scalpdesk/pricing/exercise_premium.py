@@ -7,9 +7,9 @@ price, and the premium is smooth in the strike: it is priced at a few strikes an
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from scalpdesk.pricing import kernels
 from scalpdesk.pricing.base import Dividends, Floats, dividend_schedule
 from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.kernels.grid import lattice_value
 from scalpdesk.pricing.models import greeks
 
 NODES = 7
@@ -66,7 +66,7 @@ def exercise_premium(
         phi = 1.0 if is_call else -1.0
         american = np.array(
             [
-                kernels.lattice_value(
+                lattice_value(
                     phi, spot, float(k), years, float(v), rate, dividend_yield, times, cash, False, True
                 )[0]
                 for k, v in zip(strike, vol, strict=True)

@@ -1,50 +1,30 @@
 """One option at a time, without the cost of arrays: what the engine asks on a trigger.
 
-American options are read off tables of exercise boundaries. A boundary depends on the rates, the volatility
-and the time to expiry, not on spot or strike, so a table made once serves every tick of the day. A table
-covers an octave of volatility and an octave of time, both fixed on powers of two: which table answers, and so
-every digit of the answer, depends on the option alone and never on what was asked before.
+American options are read off the same tables of exercise boundaries as whole arrays, to the same digits.
 """
 
-from functools import lru_cache
 from math import frexp, isfinite, sqrt
-from typing import NamedTuple
 
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing import kernels
-from scalpdesk.pricing.base import NO_DIVIDENDS, Floats
+from scalpdesk.pricing.american import AmericanModel
+from scalpdesk.pricing.base import OptionGreeks, PricingInputs
+from scalpdesk.pricing.boundary_tables import boundary_table
 from scalpdesk.pricing.implied import STATUSES
+from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, table_greeks
+from scalpdesk.pricing.kernels.american_iv import (
+    FOUND,
+    LEAST_SEARCHED,
+    LOWER,
+    SEARCH,
+    american_verdict,
+    table_iv,
+)
+from scalpdesk.pricing.kernels.black_iv import OK, european_iv
+from scalpdesk.pricing.kernels.european import european_greeks
 
-TABLES_KEPT = 512  # of 2.3 kB each
-
-
-class OptionGreeks(NamedTuple):
-    """The nine numbers of one option, per one unit of the underlying; units as in ``Greeks``."""
-
-    price: float
-    delta: float
-    gamma: float
-    theta: float
-    vega: float
-    rho: float
-    vanna: float
-    volga: float
-    charm: float
-
-
-@lru_cache(maxsize=TABLES_KEPT)
-def boundary_table(
-    phi: float, rate: float, dividend_yield: float, horizon: int, octave: int
-) -> Floats | None:
-    """Exercise boundaries up to 2**``horizon`` years, volatilities from 2**(``octave`` - 1) to 2**``octave``.
-
-    None where a boundary did not settle; such options are priced without a table.
-    """
-    table = np.empty(kernels.TABLE_SHAPE)
-    ok = kernels.fill_table(phi, 2.0**horizon, 2.0 ** (octave - 1), rate, dividend_yield, False, table)
-    return table if ok else None
+ONE = AmericanModel()
 
 
 def has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
@@ -66,8 +46,8 @@ def option_greeks(
 ) -> OptionGreeks:
     """Price and Greeks of one option with a continuous yield.
 
-    Parameters and units are those of :func:`scalpdesk.pricing.greeks`. American prices agree with it within
-    3e-7 of the strike.
+    Parameters and units are those of :func:`scalpdesk.pricing.greeks`, and so are the numbers, to the last
+    digit.
 
     Raises
     ------
@@ -83,15 +63,21 @@ def option_greeks(
     phi = 1.0 if is_call else -1.0
     terms = (phi, float(spot), float(strike), float(years), float(vol), float(rate), float(dividend_yield))
     if not american:
-        return OptionGreeks._make(kernels.european_greeks(*terms))
-    random = years > 0.0 and vol * sqrt(years) >= 1e-6 and spot > 0.0 and strike > 0.0
+        return OptionGreeks._make(european_greeks(*terms))
+    random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0
     if random and has_one_boundary(phi, rate, dividend_yield):
-        horizon, octave = frexp(years)[1], frexp(vol)[1]
-        table = boundary_table(phi, terms[5], terms[6], horizon, octave)
+        power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
+        table = boundary_table(phi, terms[5], terms[6], power, band, False)
         if table is not None:
-            found = kernels.table_greeks(*terms, False, table, 2.0**horizon, 2.0 ** (octave - 1))
-            return OptionGreeks._make(found)
-    return OptionGreeks._make(kernels.american_greeks(*terms, False))
+            return OptionGreeks._make(table_greeks(*terms, table, 2.0**power, 4.0**band))
+    g = ONE.greeks(_inputs(*terms))
+    return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
+
+
+def _inputs(*terms: float) -> PricingInputs:
+    phi, spot, strike, years, vol, rate, dividend_yield = (np.array([term]) for term in terms)
+    none = np.empty(0)
+    return PricingInputs((), spot, strike, years, vol, phi, rate, dividend_yield, none, none)
 
 
 def implied_vol_scalar(
@@ -115,19 +101,21 @@ def implied_vol_scalar(
     """
     phi = 1.0 if is_call else -1.0
     terms = (float(price), phi, float(spot), float(strike), float(years), float(rate), float(dividend_yield))
-    vol, code = kernels.european_iv(*terms)
+    vol, code = european_iv(*terms)
     if not american:
         return vol, STATUSES[code]
-    if STATUSES[code] == "ok" and has_one_boundary(phi, rate, dividend_yield) and vol * sqrt(years) >= 1e-4:
-        # the European answer bounds the American one from above; two octaves down is as far as it gets
-        horizon, top = frexp(years)[1], frexp(vol)[1]
-        for octave in (top, top - 1, top - 2):
-            table = boundary_table(phi, terms[5], terms[6], horizon, octave)
+    _, left = american_verdict(*terms)
+    if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
+        # the European answer bounds the American one from above; two bands down is as far as it gets
+        power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
+        for lower in range(2):
+            table = boundary_table(phi, terms[5], terms[6], power, band - lower, False)
             if table is None:
                 break
-            first = min(vol, 2.0**octave)
-            found, ok = kernels.table_iv(*terms, first, table, 2.0**horizon, 2.0 ** (octave - 1))
-            if ok:
-                return found, "ok"
-    vol, code = kernels.searched_iv(*terms, *NO_DIVIDENDS, False, True)
-    return vol, STATUSES[code]
+            found, verdict = table_iv(*terms, vol, table, 2.0**power, 4.0 ** (band - lower))
+            if verdict == FOUND:
+                return found, STATUSES[OK]
+            if verdict != LOWER:
+                break
+    vols, codes = ONE.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
+    return float(vols[0]), STATUSES[int(codes[0])]

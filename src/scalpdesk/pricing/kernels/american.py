@@ -1,0 +1,156 @@
+"""American exercise with a continuous yield: Greeks from tables of boundaries."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.pricing.kernels import premium
+from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind
+from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks, expired_greeks
+from scalpdesk.pricing.kernels.normal import Floats, Nine
+from scalpdesk.pricing.kernels.premium import premium_terms
+from scalpdesk.pricing.kernels.tables import ROWS, TERMS, rows_from_table
+
+LEAST_DEVIATION = 1e-6  # v·sqrt(T) below which the best fixed time of exercise is the answer
+SCRATCH = premium.ROOM
+TABLE, BOUNDLESS, GRID = 0, -1, -2  # how an element is priced
+
+
+@inner
+def greeks_over_boundary(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    futures: bool,
+    rows: Floats,
+    stretch: float,
+    w: Floats,
+) -> Nine:
+    """American Greeks over the boundary whose four series stand in ``rows``.
+
+    Theta and charm follow from the pricing equation and its spot derivative, the rest from the premium
+    integral and the European option.
+    """
+    p0, p1, p2, p3, vega_p, volga_p, vanna_p, rho_p, depth = premium_terms(
+        phi, S / K, T, v, r, q, futures, rows, stretch, w
+    )
+    if depth >= 0.0:
+        return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    if price + K * p0 < certain[0]:
+        return certain
+    if futures:
+        rho -= T * S * delta
+    var = v * v
+    theta += r * K * p0 - (r - q) * S * p1 - 0.5 * var * S * S * p2 / K
+    charm += q * p1 - (r - q + var) * S * p2 / K - 0.5 * var * S * S * p3 / (K * K)
+    return (
+        price + K * p0,
+        delta + p1,
+        max(gamma + p2 / K, 0.0),
+        theta,
+        vega + K * vega_p,
+        rho + K * rho_p,
+        vanna + vanna_p,
+        volga + K * volga_p,
+        charm,
+    )
+
+
+@kernel
+def table_greeks(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    table: Floats,
+    horizon: float,
+    vol_low: float,
+) -> Nine:
+    """American Greeks of one option from the table that its time and volatility fall into."""
+    rows = np.empty(ROWS * TERMS)
+    w = np.empty(SCRATCH)
+    rows_from_table(table, vol_low, v, rows)
+    return greeks_over_boundary(phi, S, K, T, v, r, q, False, rows, math.sqrt(T / horizon), w)
+
+
+@inner
+def boundless_greeks(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
+) -> Nine:
+    """American Greeks where no boundary is asked: expired, next to no randomness, never exercised early."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    # next to no randomness: a fixed time of exercise is a lower bound, and all there is
+    certain = certain_greeks(phi, S, K, T, r, q, True)
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    if kind != NEVER and certain[0] >= price:
+        return certain
+    if futures:
+        rho -= T * S * delta
+    return price, delta, gamma, theta, vega, rho, vanna, volga, charm
+
+
+@kernel
+def sort_by_method(
+    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64]
+) -> None:
+    """Mark each element: TABLE, BOUNDLESS or, with two boundaries, GRID."""
+    for i in range(S.size):
+        kind = exercise_kind(r[i], q[i]) if phi[i] < 0.0 else exercise_kind(q[i], r[i])
+        slots[i] = TABLE if kind == SINGLE else GRID
+        if (
+            T[i] <= 0.0
+            or kind == NEVER
+            or S[i] <= 0.0
+            or K[i] <= 0.0
+            or v[i] * math.sqrt(T[i]) < LEAST_DEVIATION
+        ):
+            slots[i] = BOUNDLESS
+
+
+@kernel
+def fill_american(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    futures: bool,
+    slots: NDArray[np.int64],
+    tables: Floats,
+    bounds: Floats,
+    out: Floats,
+) -> None:
+    """American Greeks of each element into the columns of ``out`` (9, n); GRID elements are left alone.
+
+    ``slots`` is the number of each element's table or its mark; ``bounds`` holds horizon and lowest
+    volatility of each table.
+    """
+    rows = np.empty(ROWS * TERMS)
+    w = np.empty(SCRATCH)
+    for i in range(S.size):
+        m = slots[i]
+        if m >= 0:
+            rows_from_table(tables[m], bounds[m, 1], v[i], rows)
+            stretch = math.sqrt(T[i] / bounds[m, 0])
+            nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures, rows, stretch, w)
+        elif m == BOUNDLESS:
+            nine = boundless_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
+        else:
+            continue
+        for j in range(9):
+            out[j, i] = nine[j]

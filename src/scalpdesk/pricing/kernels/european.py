@@ -1,0 +1,122 @@
+"""European exercise, and options whose future is certain."""
+
+import math
+
+from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, norm_cdf, norm_pdf
+
+TINY_DEVIATION = 1e-12  # below this v·sqrt(T) the future is certain to double precision
+
+
+@inner
+def expired_greeks(phi: float, S: float, K: float) -> Nine:
+    """Intrinsic value and the delta convention 0, ½, 1 at and after expiry."""
+    price = max(phi * (S - K), 0.0) + 0.0  # never a negative zero
+    delta = phi if phi * (S - K) > 0.0 else (0.5 * phi if S == K else 0.0)
+    return price, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@inner
+def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float, american: bool) -> Nine:
+    """Value when nothing is random: zero volatility, zero spot or zero strike.
+
+    The holder takes the best of exercise at expiry and, if American, of exercise now or at the one
+    stationary time of the discounted intrinsic value. Delta follows by the envelope theorem.
+    """
+    best = phi * (S * math.exp(-q * T) - K * math.exp(-r * T))
+    when = T
+    if american:
+        if phi * (S - K) >= best:
+            best = phi * (S - K)
+            when = 0.0
+        if S > 0.0 and K > 0.0 and r != q and r * K / (q * S) > 0.0:
+            t = math.log(r * K / (q * S)) / (r - q)
+            if 0.0 < t < T:
+                value = phi * (S * math.exp(-q * t) - K * math.exp(-r * t))
+                if value > best:
+                    best = value
+                    when = t
+    if best < 0.0:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    share = phi if best > 0.0 else 0.5 * phi
+    delta = share * math.exp(-q * when)
+    rho = share * when * K * math.exp(-r * when)
+    if when == 0.0:
+        return best, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    theta = r * best - (r - q) * S * delta
+    return best, delta, 0.0, theta, 0.0, rho, 0.0, 0.0, q * delta
+
+
+@inner
+def european_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
+    """Black–Scholes–Merton price (Merton 1973); Black 1976 with ``q = r`` and ``S`` the forward."""
+    if T <= 0.0:
+        return max(phi * (S - K), 0.0)
+    sd = v * math.sqrt(T)
+    ds = S * math.exp(-q * T)
+    dk = K * math.exp(-r * T)
+    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+        return max(phi * (ds - dk), 0.0)
+    d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
+    return max(phi * (ds * norm_cdf(phi * d1) - dk * norm_cdf(phi * (d1 - sd))), 0.0)
+
+
+@kernel
+def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> Nine:
+    """Price and eight Greeks of a European option (Merton 1973; Haug 2007, chapter 2)."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    root = math.sqrt(T)
+    sd = v * root
+    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+        return certain_greeks(phi, S, K, T, r, q, False)
+    dq = math.exp(-q * T)
+    dk = K * math.exp(-r * T)
+    d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
+    d1 = min(max(d1, -1e10), 1e10)  # far beyond the density's underflow; keeps d1·d2 finite
+    d2 = d1 - sd
+    spot_leg = phi * dq * norm_cdf(phi * d1)
+    cash_leg = phi * dk * norm_cdf(phi * d2)
+    density = dq * norm_pdf(d1)
+    price = max(S * spot_leg - cash_leg, 0.0)
+    gamma = density / (S * sd)
+    vega = S * density * root
+    theta = -0.5 * S * density * v / root - r * cash_leg + q * S * spot_leg
+    vanna = -density * d2 / v
+    volga = vega * d1 * d2 / v
+    charm = q * spot_leg - density * ((r - q) / sd - 0.5 * d2 / T)
+    return price, spot_leg, gamma, theta, vega, T * cash_leg, vanna, volga, charm
+
+
+@inner
+def european_dividend_greeks(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float, times: Floats, amounts: Floats
+) -> Nine:
+    """European option in the escrowed model: Black–Scholes on the spot less its dividends' value."""
+    if T <= 0.0:
+        return expired_greeks(phi, S, K)
+    ahead = 0.0
+    slope = 0.0
+    for k in range(times.size):
+        if 0.0 < times[k] <= T:
+            worth = amounts[k] * math.exp(-r * times[k])
+            ahead += worth
+            slope += times[k] * worth
+    state = max(S - ahead, 0.0)
+    price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, state, K, T, v, r, q)
+    theta -= r * ahead * delta
+    charm -= r * ahead * gamma
+    return price, delta, gamma, theta, vega, rho + delta * slope, vanna, volga, charm
+
+
+@kernel
+def fill_european(
+    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
+) -> None:
+    """European Greeks of each element into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])
+        for j in range(9):
+            out[j, i] = nine[j]
+        if futures and T[i] > 0.0:
+            out[5, i] -= T[i] * S[i] * nine[1]

@@ -1,0 +1,197 @@
+"""Tables of exercise boundaries over the volatility and the time to expiry.
+
+A boundary as a function of the time to expiry does not know the expiry, nor, over the strike, the strike: one
+table serves all strikes of a side while the clock runs down.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.pricing.kernels.boundary import (
+    NODES,
+    ROOM,
+    SERIES,
+    rate_slope,
+    solve_boundary,
+)
+from scalpdesk.pricing.kernels.compiling import inner, kernel
+from scalpdesk.pricing.kernels.normal import Floats
+from scalpdesk.pricing.kernels.vector import bits_of
+
+TERMS = NODES + 1  # of a series in the root of the time
+ROWS = 4  # series of H, its first and second slope in the volatility, its slope in the rate
+VOL_NODES = 11
+TAIL_LIMIT = 2e-3  # last three terms of a series, as premium over strike; the error is far smaller
+VOL_OCTAVES = 2
+LN2 = math.log(2.0)
+TABLE_SHAPE = (2, VOL_NODES, TERMS)
+
+
+def _vol_scheme() -> tuple[Floats, Floats]:
+    """Chebyshev points in the logarithm of the volatility, highest first; values at them to coefficients."""
+    k = np.arange(VOL_NODES)
+    angle = (2 * k + 1) * np.pi / (2 * VOL_NODES)
+    series = 2.0 / VOL_NODES * np.cos(np.outer(k, angle))
+    series[0] *= 0.5
+    return 0.5 * VOL_OCTAVES * (1.0 + np.cos(angle)), series
+
+
+VOL_AT, VOL_SERIES = _vol_scheme()
+
+
+@kernel
+def fill_table(
+    phi: float, horizon: float, vol_low: float, r: float, q: float, futures: bool, table: Floats
+) -> bool:
+    """Boundaries for every time to expiry up to ``horizon`` and volatility from ``vol_low`` up two octaves.
+
+    Coefficients of the double Chebyshev series of H over the squared volatility, and of its slope in the rate
+    (for ``futures`` in rate and yield together). False when a boundary does not settle, or its series does
+    not: over a long horizon at a low volatility it is all but a step.
+    """
+    H = np.empty(NODES)
+    slope = np.empty(NODES)
+    x = np.empty(NODES)
+    J = np.empty(NODES * NODES)
+    w = np.empty(ROOM)
+    values = np.empty((2, VOL_NODES, NODES))
+    put_r, put_q = (r, q) if phi < 0.0 else (q, r)
+    by_rate = 1.0 if phi < 0.0 or futures else 0.0
+    by_yield = 1.0 if phi > 0.0 or futures else 0.0
+    for m in range(VOL_NODES):
+        v = vol_low * 2.0 ** VOL_AT[m]
+        for i in range(NODES):  # ln B over the volatility goes on almost straight from the last two
+            root = math.sqrt(values[0, m - 1, i]) if m > 0 else 0.0
+            if m > 1:
+                reach = (VOL_AT[m] - VOL_AT[m - 1]) / (VOL_AT[m - 1] - VOL_AT[m - 2])
+                root += reach * (root - math.sqrt(values[0, m - 2, i]))
+            H[i] = (v * root) ** 2
+        if not solve_boundary(horizon, v, put_r, put_q, H, m > 0, w, J, x):
+            return False
+        rate_slope(horizon, v, put_r, put_q, by_rate, by_yield, H, w, J, slope)
+        for i in range(NODES):
+            values[0, m, i] = H[i] / (v * v)
+            values[1, m, i] = slope[i] / (v * v)
+    rows = np.empty(TERMS)
+    for part in range(2):
+        table[part] = 0.0
+        for m in range(VOL_NODES):
+            for k in range(TERMS):
+                rows[k] = 0.0
+            for i in range(NODES):
+                for k in range(TERMS):
+                    rows[k] += SERIES[k, i] * values[part, m, i]
+            if part == 0:
+                tail = abs(rows[TERMS - 1]) + abs(rows[TERMS - 2]) + abs(rows[TERMS - 3])
+                reach = 2.0 * math.sqrt(values[0, m, 0])
+                if not tail * (abs(r) + abs(q)) * math.sqrt(horizon) / reach <= TAIL_LIMIT:
+                    return False
+            for n in range(VOL_NODES):
+                for k in range(TERMS):
+                    table[part, n, k] += VOL_SERIES[n, m] * rows[k]
+    return True
+
+
+@inner
+def rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> None:
+    """The four series at volatility ``v``, one after the other in ``rows``."""
+    scale = 2.0 / (VOL_OCTAVES * LN2)
+    x = math.log(v / vol_low) * scale - 1.0
+    for k in range(ROWS * TERMS):
+        rows[k] = 0.0
+    t0, t1 = 1.0, x
+    d0, d1 = 0.0, 1.0
+    e0, e1 = 0.0, 0.0
+    for m in range(VOL_NODES):
+        first = d0 * scale
+        second = e0 * scale * scale
+        a0 = v * v * t0
+        a1 = v * (2.0 * t0 + first)
+        a2 = 2.0 * t0 + 3.0 * first + second
+        for k in range(TERMS):
+            c = table[0, m, k]
+            rows[k] += a0 * c
+            rows[TERMS + k] += a1 * c
+            rows[2 * TERMS + k] += a2 * c
+            rows[3 * TERMS + k] += a0 * table[1, m, k]
+        e0, e1 = e1, 4.0 * d1 + 2.0 * x * e1 - e0
+        d0, d1 = d1, 2.0 * t1 + 2.0 * x * d1 - d0
+        t0, t1 = t1, 2.0 * x * t1 - t0
+
+
+@inner
+def two_rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> None:
+    """The first two series of ``rows_from_table``."""
+    scale = 2.0 / (VOL_OCTAVES * LN2)
+    x = math.log(v / vol_low) * scale - 1.0
+    for k in range(2 * TERMS):
+        rows[k] = 0.0
+    t0, t1 = 1.0, x
+    d0, d1 = 0.0, 1.0
+    for m in range(VOL_NODES):
+        a0 = v * v * t0
+        a1 = v * (2.0 * t0 + d0 * scale)
+        for k in range(TERMS):
+            c = table[0, m, k]
+            rows[k] += a0 * c
+            rows[TERMS + k] += a1 * c
+        d0, d1 = d1, 2.0 * t1 + 2.0 * x * d1 - d0
+        t0, t1 = t1, 2.0 * x * t1 - t0
+
+
+@inner
+def horizon_power(T: float) -> int:
+    """The least power of two above ``T``: which horizon's table it belongs to."""
+    return math.frexp(T)[1]
+
+
+@inner
+def vol_band(v: float) -> int:
+    """The two octaves that ``v`` lies in: from 4**band up to four times that."""
+    return (math.frexp(v)[1] - 1) // 2
+
+
+@kernel
+def sort_into_tables(
+    phi: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64], keys: Floats
+) -> int:
+    """Number the tables that elements with ``slots`` 0 need, and return how many there are.
+
+    The number goes into ``slots``; side, rate, yield, power of the horizon and band of the volatility into
+    the table's row of ``keys``.
+    """
+    count = 0
+    size = 4
+    while size < 2 * phi.size:
+        size *= 2
+    home = np.full(size, -1, dtype=np.int64)
+    for i in range(phi.size):
+        if slots[i] < 0:
+            continue
+        power = horizon_power(T[i])
+        band = vol_band(v[i])
+        mixed = bits_of(r[i]) * 31 + bits_of(q[i])
+        mixed = (mixed ^ (mixed >> 29)) * 31 + power * 1021 + band * 8191 + (1 if phi[i] > 0.0 else 0)
+        at = (mixed ^ (mixed >> 17)) & (size - 1)
+        while True:
+            m = home[at]
+            if m < 0:
+                home[at] = count
+                keys[count, 0], keys[count, 1], keys[count, 2] = phi[i], r[i], q[i]
+                keys[count, 3], keys[count, 4] = power, band
+                slots[i] = count
+                count += 1
+                break
+            if (
+                keys[m, 0] == phi[i]
+                and keys[m, 1] == r[i]
+                and keys[m, 2] == q[i]
+                and keys[m, 3] == power
+                and keys[m, 4] == band
+            ):
+                slots[i] = m
+                break
+            at = (at + 1) & (size - 1)
+    return count
