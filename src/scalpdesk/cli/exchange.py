@@ -152,7 +152,7 @@ def exchange(
         click.echo(json.dumps(ready_line(server)))
         sys.stdout.flush()
         try:
-            await asyncio.Event().wait()
+            await server.wait()
         finally:
             await server.stop()
 

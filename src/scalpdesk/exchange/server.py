@@ -179,6 +179,11 @@ class ExchangeServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def wait(self) -> None:
+        """Wait until time stops by a mistake of the exchange itself, and raise it."""
+        assert self._driver is not None
+        await self._driver
+
     @property
     def url(self) -> str:
         """Base of every REST path, without a slash at the end."""
@@ -206,8 +211,10 @@ class ExchangeServer:
             outbox.ask()
         for socket, outbox in waiting:
             if not outbox.closing and not socket.closed:
+                # not wait_for: in Python 3.11 it can lose a cancellation
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(outbox.read.wait(), READ_SECONDS)
+                    async with asyncio.timeout(READ_SECONDS):
+                        await outbox.read.wait()
         if waiting and self.options.lockstep_ms:
             await asyncio.sleep(self.options.lockstep_ms / 1_000.0)
         await self._idle.wait()
