@@ -208,8 +208,8 @@ def march(
         )
 
 
-@kernel
-def lattice_value(
+@inner
+def marched_value(
     phi: float,
     S: float,
     K: float,
@@ -273,6 +273,31 @@ def lattice_value(
         x2 += base[2] - e2
         x3 -= base[2] / state * (d1 / sd + 1.0) + e3
     return max(value, exercise if american else 0.0, 0.0), x1, x2, x3
+
+
+@kernel
+def lattice_value(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, float, float, float]:
+    """Price and three derivatives in the spot, arguments as in ``marched_value``.
+
+    American calls without dividends are the mirrored puts (McDonald and Schroder 1998): a put is bounded, so
+    the edge of its grid is quiet even at volatilities where a call's is not.
+    """
+    if not (american and phi > 0.0 and times.size == 0):
+        return marched_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)
+    p, p1, p2, p3 = marched_value(-1.0, K, S, T, v, q, r, times, amounts, spot_model, True)
+    return p, (p - K * p1) / S, p2 * (K / S) ** 2, -((K / S) ** 2) * (3.0 * p2 + K * p3) / S
 
 
 @inner
