@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
+from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.journal.codec import (
     DecisionHash,
     JournalHeader,
@@ -202,7 +202,7 @@ class JournalWriter:
         self.decisions.add_encoded(payload)
         self._add_record(RecordKind.OUTPUTS, payload, len(outputs))
         if self._is_durable:
-            has_command = any(isinstance(output, SubmitOrder | CancelOrder) for output in outputs)
+            has_command = any(isinstance(output, VenueCommand) for output in outputs)
             self._write_out(is_synced=has_command)
 
     def flush(self) -> None:
