@@ -8,7 +8,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
 
-from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted
+import msgspec
+
+from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -196,17 +198,21 @@ class Reconciler:
         for one in found.explained:
             self.adopted.append(one.detail)
             self._say("warning", f"adopted from the venue: {one.detail}")
-            commands += self._core.feed(one.event)
-        if found.unexplained and found.unexplained != self.unexplained:
-            self.unexplained = found.unexplained
+            event: Event = one.event
+            if isinstance(event, PositionChanged) and one is not found.explained[-1]:
+                event = msgspec.structs.replace(event, more_follow=True)
+            commands += self._core.feed(event)
+        known = {one.what for one in self.unexplained}
+        self.unexplained = found.unexplained
+        if any(one.what not in known for one in found.unexplained):
             table = side_by_side(ours, theirs, self._core.engine.desk.instruments)
             text = "; ".join(str(one) for one in found.unexplained)
             self._say("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
             if self._core.engine.desk.gate.mode == "ACTIVE":
-                event: Event = OperatorEvent(
+                word = OperatorEvent(
                     now_ns, now_ns, "reduce", f"unexplained difference: {text}", "reconciliation"
                 )
-                commands += self._core.feed(event)
+                commands += self._core.feed(word)
         return commands
 
     def _settle(self, view: VenueView) -> None:

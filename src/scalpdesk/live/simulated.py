@@ -248,6 +248,8 @@ class SimulatedGateway:
             for event in self.venue.step():
                 if not self.cut:
                     self._put(event)
+            if not self._waiting:
+                await asyncio.sleep(0)  # a quiet market must not keep the loop from others
 
     async def _keep_pace(self) -> None:
         if self._pace is None:

@@ -1,0 +1,218 @@
+"""The live loop on a simulated venue: what reaches the venue, what comes back, and dying at any step."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import Scripted, run_tape
+from fakes.live import FAST, SHARE, LiveBench, follower, walk
+from scalpdesk.core.events import OrderFilled, QuoteEvent
+from scalpdesk.core.intents import Decision, Mark, SubmitOrder
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.orders.order import OrderState
+
+D = Decimal
+TARGETS = (10, 25, 5, 40, 40, 12)
+
+
+def bench_on(tmp_path, *, tape=None, strategy=None, **how):
+    return LiveBench(tmp_path, tape or walk(), strategy or (lambda: follower(*TARGETS)), **how)
+
+
+def test_live_run_decides_what_the_backtest_decides(tmp_path):
+    bench = bench_on(tmp_path, mark_seconds=60.0)
+    assert bench.live() is not None
+    backtest = run_tape(walk(), follower(*TARGETS), latency_ms=5.0)
+
+    def told(outputs):
+        return [one for one in outputs if isinstance(one, Decision | SubmitOrder | Mark)]
+
+    live = [one for _, outputs in JournalReader(bench.run_dir).steps() for one in told(outputs)]
+    assert live == told(backtest.outputs)
+    assert bench.differences() == []
+    assert bench.engine.desk.positions.quantity(SHARE) == 12
+
+
+def test_every_event_and_output_is_in_the_journal(tmp_path):
+    bench = bench_on(tmp_path, mark_seconds=60.0)
+    bench.live()
+    reader = JournalReader(bench.run_dir)
+    events = [event for step, _ in reader.steps() for event in step]
+    assert sum(type(one) is QuoteEvent for one in events) == len(bench.tape.quotes)
+    assert sum(type(one) is OrderFilled for one in events) == len(bench.orders)
+    kinds = [type(one).__name__ for one in events if type(one) is not QuoteEvent]
+    assert kinds[0] == "AccountSnapshot"
+    assert kinds[1] == "SessionEvent"
+    assert "TimerEvent" in kinds
+    assert kinds[-1] == "SessionEvent"
+
+
+def test_death_at_any_step_loses_nothing_and_doubles_nothing(tmp_path):
+    tape = walk(3, per_minute=2)
+    whole = bench_on(tmp_path / "whole", tape=tape)
+    whole.live()
+    wanted = whole.engine.desk.positions.quantity(SHARE)
+    assert wanted == TARGETS[2]
+    for step in range(1, whole.core.steps + 1):
+        bench = bench_on(tmp_path / str(step), tape=tape)
+        assert bench.live(dies_at=step) is None
+        assert bench.live() is not None, step
+        assert bench.differences() == [], step
+        assert bench.engine.desk.positions.quantity(SHARE) == wanted, step
+        journaled = {
+            one.client_order_id
+            for _, outputs in JournalReader(bench.run_dir).steps()
+            for one in outputs
+            if isinstance(one, SubmitOrder)
+        }
+        assert set(bench.venue.submitted) <= journaled, step
+        assert all(not order.is_live for order in bench.engine.desk.orders.orders.values()), step
+
+
+def test_death_again_and_again(tmp_path):
+    bench = bench_on(tmp_path)
+    while bench.live(dies_at=9) is None:
+        assert bench.lives < 200
+    assert bench.lives > 5
+    assert bench.differences() == []
+    assert bench.engine.desk.positions.quantity(SHARE) == 12
+
+
+def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
+
+    async def cut_the_line(bench):
+        while not bench.venue.submitted:
+            await asyncio.sleep(0)
+        bench.gateway.cut = True
+        while not bench.venue.exchange.account.positions:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        bench.gateway.cut = False
+
+    assert bench.live(meanwhile=cut_the_line) is not None
+    assert bench.runner.state.counters["doubts_resolved"] >= 1
+    assert bench.differences() == []
+    assert bench.engine.desk.positions.quantity(SHARE) == 12
+
+
+def test_halt_cancels_what_works_and_sends_no_more(tmp_path):
+    bench = bench_on(tmp_path, strategy=lambda: follower(10, 20, 30, limit="400"))  # far below: it rests
+
+    async def halt(bench):
+        while not bench.engine.desk.orders.live:
+            await asyncio.sleep(0)
+        said = await bench.runner.operate("halt", "enough", "me")
+        bench.said.append(("halted", str(said)))
+
+    assert bench.live(meanwhile=halt) is not None
+    assert ("halted", str({"was": "ACTIVE", "mode": "HALTED", "cancels": 1})) in bench.said
+    assert len(bench.orders) == 1
+    (order,) = bench.engine.desk.orders.orders.values()
+    assert order.state is OrderState.CANCELLED
+    assert bench.engine.desk.gate.mode == "HALTED"
+
+
+def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, stop="flatten"))
+
+    async def stop(bench):
+        while not bench.engine.desk.positions.quantity(SHARE):
+            await asyncio.sleep(0)
+        bench.runner.stop("flatten", "me")
+
+    runner = bench.live(meanwhile=stop)
+    assert runner is not None
+    assert runner.state.reason == "stopped: flat, and the venue shows it"
+    assert not bench.venue.exchange.account.positions[SHARE]
+    assert bench.differences() == []
+
+
+def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):
+    async def stop_with(bench, how):
+        while not bench.engine.desk.orders.live:
+            await asyncio.sleep(0)
+        while all(o.state is OrderState.PENDING_NEW for o in bench.engine.desk.orders.live.values()):
+            await asyncio.sleep(0)
+        bench.runner.stop(how)
+
+    for how, left in (("hold", 0), ("leave", 1)):
+        bench = bench_on(tmp_path / how, strategy=lambda: follower(10, limit="400"))
+        assert bench.live(meanwhile=lambda bench, how=how: stop_with(bench, how)) is not None
+        assert sum(map(len, bench.venue.exchange.working.values())) == left, how
+
+
+def test_manual_trade_in_the_account_is_adopted_by_name(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
+
+    async def dividend_from_nowhere(bench):
+        while not bench.engine.desk.positions.quantity(SHARE):
+            await asyncio.sleep(0)
+        bench.venue.exchange.account.cash += D("3.20")
+
+    assert bench.live(meanwhile=dividend_from_nowhere) is not None
+    assert bench.runner.reconciler.adopted
+    assert bench.engine.desk.gate.mode == "ACTIVE"
+    assert bench.differences() == []
+
+
+def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
+
+    async def shares_from_nowhere(bench):
+        while not bench.engine.desk.positions.quantity(SHARE):
+            await asyncio.sleep(0)
+        bench.venue.exchange.account.positions[SHARE] += 7
+
+    assert bench.live(meanwhile=shares_from_nowhere) is not None
+    assert bench.engine.desk.gate.mode == "REDUCING"
+    alarms = [text for level, text in bench.said if level == "alarm"]
+    assert len(alarms) == 1
+    assert "desk" in alarms[0]
+    assert "venue" in alarms[0]
+    assert "SPY" in alarms[0]
+
+
+def test_word_about_a_foreign_order_goes_into_quarantine(tmp_path):
+    bench = bench_on(tmp_path)
+
+    async def foreign(bench):
+        now_ns = bench.venue.now_ns
+        bench.gateway._put(OrderFilled("not-ours", now_ns, now_ns, "x9", D(5), D(500), D(0)))
+        await asyncio.sleep(0)
+
+    assert bench.live(meanwhile=foreign) is not None
+    assert [one.why for one in bench.core.quarantine] == ["the desk never sent this order"]
+    assert bench.differences() == []
+
+
+def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):
+    from scalpdesk.core.errors import StopError
+
+    bench = bench_on(tmp_path, strategy=lambda: follower(10, limit="400"))
+
+    async def disk_full(bench):
+        while not any(bench.venue.exchange.working.values()):
+            await asyncio.sleep(0)
+
+        def refuse(*_):
+            raise StopError("the disk is full")
+
+        bench.core.journal.add_event = refuse
+
+    with pytest.raises(StopError, match="disk is full"):
+        bench.live(meanwhile=disk_full)
+    assert ("alarm", "the desk stops: the disk is full") in bench.said
+    for _ in range(50):
+        bench.venue.step()
+    assert not any(bench.venue.exchange.working.values())
+
+
+def test_strategy_that_does_nothing_meets_open_and_close(tmp_path):
+    bench = bench_on(tmp_path, strategy=Scripted)
+    runner = bench.live()
+    assert runner is not None
+    assert runner.state.closes == 1
+    assert runner.state.reason == "the venue's events ended"
