@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, log_ratio, mills, norm_cdf
+from scalpdesk.pricing.kernels.vector import tail_over_density
 
 OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
 
@@ -58,60 +59,93 @@ def normalised_black(x: float, s: float) -> float:
 
 
 @inner
+def householder_step(gap: float, second: float, third: float) -> float:
+    """Householder's step of order three from f/f', f''/f' and f'''/f'; the error goes to its fourth power."""
+    newton = -gap
+    if abs(second * newton) > 0.5:
+        return newton
+    return newton * (1.0 + 0.5 * second * newton) / (1.0 + newton * (second + third * newton / 6.0))
+
+
+@inner
+def low_start(x: float, s: float, goal: float) -> float:
+    """A few percent from where the logarithm of the price is ``goal``, below ``s``; ``x`` = |ln(F/K)|.
+
+    By the price's leading term in s, whose logarithm is nearly linear in 1/s².
+    """
+    for _ in range(12):
+        h = x / s
+        rest = 1.0 - h * tail_over_density(h) if h < 50.0 else 1.0 / (h * h + 3.0)
+        off = math.log(INV_SQRT_2PI * s * rest) - 0.5 * h * h - 0.125 * s * s - goal
+        w = 1.0 / (s * s) + 2.0 * off * rest / (s * s)
+        fresh = 1.0 / math.sqrt(w) if w > 0.0 else 2.0 * s
+        near = abs(fresh - s) < 0.02 * s
+        s = fresh
+        if near:
+            break
+    return s
+
+
+@inner
 def normalised_iv(x: float, beta: float) -> float:
-    """Total deviation s with ``normalised_black(x, s) = beta``; needs 0 < beta < exp(x/2)."""
+    """Total deviation s with ``normalised_black(x, s) = beta``; needs 0 < beta < exp(x/2).
+
+    Of the price's second and third derivatives only quotients to the first are needed, and those are simple
+    (Jäckel 2015). The search is for the price, its logarithm where it is small, or the logarithm of what it
+    lacks of its maximum.
+    """
     top = math.exp(0.5 * x)
     if x > -1e-300:
         x = 0.0
-    s = math.sqrt(2.0 * abs(x)) if x < 0.0 else 0.0
-    if s > 0.0 and beta < normalised_black(x, s):
-        # ln b is nearly linear in 1/s²: Newton from the inflection point
+    s = math.sqrt(2.0 * abs(x))  # the inflection point
+    b = normalised_black(x, s) if s > 0.0 else 0.0
+    low = s > 0.0 and beta < b
+    high = not low and beta > 0.5 * top
+    goal = 0.0
+    if low:
         goal = math.log(beta)
-        for _ in range(60):
+        s = low_start(-x, s, goal)
+        b = normalised_black(x, s)
+        while b <= 0.0:
+            s *= 1.5
             b = normalised_black(x, s)
-            if b <= 0.0:
-                s *= 1.5
-                continue
-            h = x / s
-            slope = INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s)) / b
-            w = 1.0 / (s * s)
-            # d ln b / dw = slope · ds/dw, ds/dw = -s³/2
-            w -= (math.log(b) - goal) / (-0.5 * slope * s * s * s)
-            fresh = 1.0 / math.sqrt(w) if w > 0.0 else 2.0 * s
-            done = abs(fresh - s) <= 4e-16 * s
-            s = fresh
-            if done:
-                break
-        return s
-    if beta > 0.5 * top:
-        # near the maximum: Newton on the logarithm of what is missing
+    elif high:
         goal = math.log(top - beta)
         s = max(s, 1.0)
-        for _ in range(60):
-            h = x / s
-            t = 0.5 * s
-            rest = top * norm_cdf(-h - t) + math.exp(-0.5 * x) * norm_cdf(h - t)
-            slope = -INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t)) / rest
-            step = (math.log(rest) - goal) / slope
-            fresh = s - step
-            if fresh <= 0.0:
-                fresh = 0.5 * s
-            done = abs(fresh - s) <= 4e-16 * s
-            s = fresh
-            if done:
-                break
-        return s
-    if s == 0.0:
+    elif s == 0.0:
         s = 2.0 * math.sqrt(0.5 * math.pi) * beta
-    for _ in range(60):
+        b = normalised_black(x, s)
+    for turn in range(60):
         h = x / s
         slope = INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s))
-        fresh = s - (normalised_black(x, s) - beta) / slope
-        if fresh <= 0.0:
+        second = h * h / s - 0.25 * s
+        third = second * second - 3.0 * (h / s) ** 2 - 0.25
+        if low:
+            if turn > 0:
+                b = normalised_black(x, s)
+            rate = slope / b
+            step = householder_step(
+                (math.log(b) - goal) / rate, second - rate, third + rate * (2.0 * rate - 3.0 * second)
+            )
+        elif high:
+            t = 0.5 * s
+            rate = slope / (top * norm_cdf(-h - t) + math.exp(-0.5 * x) * norm_cdf(h - t))
+            step = householder_step(
+                -(math.log(slope / rate) - goal) / rate,
+                second + rate,
+                third + rate * (2.0 * rate + 3.0 * second),
+            )
+        else:
+            if turn > 0:
+                b = normalised_black(x, s)
+            step = householder_step((b - beta) / slope, second, third)
+        fresh = s + step
+        if not fresh > 0.5 * s:
             fresh = 0.5 * s
-        done = abs(fresh - s) <= 4e-16 * s
+        fresh = min(fresh, 2.0 * s)
+        moved = abs(fresh - s)
         s = fresh
-        if done:
+        if moved <= 1e-5 * s:  # the next would be its fourth power
             break
     return s
 
