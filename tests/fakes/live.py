@@ -142,10 +142,14 @@ class LiveBench:
         """Live once; None when the desk died."""
         return asyncio.run(self._live(dies_at, meanwhile))
 
-    async def _live(self, dies_at: int | None, meanwhile: Callable[["LiveBench"], Any] | None) -> LiveRunner | None:
+    async def _live(
+        self, dies_at: int | None, meanwhile: Callable[["LiveBench"], Any] | None
+    ) -> LiveRunner | None:
         self.lives += 1
         is_fresh = not self.run_dir.exists()
-        self.engine = build_engine(self.make_strategy(), self.tape.instruments, mark_seconds=self.mark_seconds)
+        self.engine = build_engine(
+            self.make_strategy(), self.tape.instruments, mark_seconds=self.mark_seconds
+        )
         timers = Timers()
         if is_fresh:
             journal = JournalWriter.create(self.run_dir, self.header())

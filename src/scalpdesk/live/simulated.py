@@ -142,6 +142,15 @@ class SimulatedVenue:
         self.exchange.end_session(self.now_ns)
         return list(changes)
 
+    def refuse_late(self, now_ns: int) -> list[OrderEvent]:
+        """End what was handed in after the close; return the answers."""
+        self.now_ns = max(self.now_ns, now_ns)
+        self.exchange.end_session(self.now_ns)
+        answers = self.exchange.take_due(self.now_ns)
+        for answer in answers:
+            self.history.setdefault(answer.client_order_id, []).append(answer)
+        return answers
+
     def _levels(self) -> dict[InstrumentId, float]:
         levels: dict[InstrumentId, float] = {}
         for index, one in enumerate(self.tape.instruments):
@@ -243,6 +252,8 @@ class SimulatedGateway:
             if self.venue.is_over:
                 over_ns = max(self.venue.session.close_ns + 1, self.venue.now_ns)
                 yield Notice(NoticeKind.DISCONNECTED, over_ns, "stocks", "end_of_market")
+                for event in self.venue.refuse_late(over_ns):  # what the close made the desk send
+                    yield event
                 return
             await self._keep_pace()
             for event in self.venue.step():
@@ -280,16 +291,16 @@ class SimulatedGateway:
 
     async def resolve(self, client_order_id: str) -> bool:
         """Say what became of an order."""
-        now_ns = self.venue.now_ns
-        told = self.venue.history.get(client_order_id)
-        if told:
-            for event in told:
-                self._put(event)
+        venue = self.venue
+        if client_order_id not in venue.submitted:
+            self._put(OrderAbsent(client_order_id, venue.now_ns, venue.now_ns))
             return True
-        if client_order_id in self.venue.submitted:
-            return False
-        self._put(OrderAbsent(client_order_id, now_ns, now_ns))
-        return True
+        while client_order_id not in venue.history and not venue.is_over:
+            for event in venue.step():  # it is on its way: time passes while one asks
+                self._put(event)
+        for event in venue.history.get(client_order_id, ()):
+            self._put(event)
+        return client_order_id in venue.history
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Return the exchange's own truth."""

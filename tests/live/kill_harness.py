@@ -1,0 +1,197 @@
+"""Kill a live desk at random moments and bring it back: the exchange and the desk are processes of their own.
+
+The desk is forked from a process that has everything imported, so that a life costs little more than
+its own work.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import urllib.request
+from dataclasses import dataclass, field, replace
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk import pricing
+from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.instruments.sessions import is_session
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.live_assembly import LiveDesk, LivePlan, unfinished_run
+from scalpdesk.live_run import carry_out
+from scalpdesk.settings import load_settings
+
+BUSY = (
+    "entry.gate=advise",
+    "entry.not_before=09:31",
+    "exits.edge_gone=false",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+    "hedge.threshold_shares=0.6",
+    "triggers.price_change_usd=0.01",
+    "triggers.heartbeat_seconds=1",
+)
+"""Settings under which the scalper enters early, stays, and hedges all the time."""
+
+
+def warm_up() -> None:
+    """Import and compile once what every life needs."""
+    for module in (
+        "aiohttp",
+        "scalpdesk.venues.alpaca.client",
+        "scalpdesk.assembly",
+        "scalpdesk.cli.operate",
+    ):
+        import_module(module)
+    is_session(date(2018, 2, 5))
+    pricing.warm_up()
+
+
+class Exchange:
+    """``scalpdesk exchange`` as a process, standing still until told otherwise."""
+
+    def __init__(self, session: str = "2018-02-05", seed: int = 1, *options: str) -> None:
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+        command += ["--session", session, "--seed", str(seed), "--speed", "0", "--rate-limit", "0", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self.process.stdout is not None
+        ready = json.loads(self.process.stdout.readline())
+        self.url: str = ready["urls"]["alpaca"]
+        self.key, self.secret = ready["keys"]["alpaca"]
+
+    def get(self, name: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=10) as reply:
+            return json.load(reply)
+
+    def post(self, name: str, **body: Any) -> Any:
+        request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.load(reply)
+
+    def speed(self, seconds_a_second: float) -> None:
+        self.post("speed", speed=seconds_a_second)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) -> LivePlan:
+    """Return a plan of a desk on this exchange with everything below ``folder``."""
+    settings = load_settings(
+        "gamma-scalper",
+        overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
+        environ={"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret},
+        cwd=folder,
+    )
+    runner = RunnerOptions(
+        absent_after_seconds=0.5,
+        confirm_seconds=0.1,
+        resolve_seconds=0.1,
+        reconcile_seconds=1.0,
+        stop="leave",
+    )
+    plan = LivePlan(
+        settings, "alpaca", url=exchange.url, state=folder / "state", runner=runner, follows_venue=True
+    )
+    return replace(plan, **options)
+
+
+def fork_desk(plan: LivePlan, report: Path) -> int:
+    """Start a life of the desk in a child; it writes what it finds to ``report``. Return its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        sys.stdout = sys.stderr = report.with_suffix(".log").open("a", buffering=1)
+        began = time.monotonic()
+        tellers: list[asyncio.Task[None]] = []
+
+        def ready(desk: LiveDesk) -> None:
+            async def tell() -> None:
+                while desk.runner.state.recovered_seconds is None:
+                    await asyncio.sleep(0.005)
+                facts = {"settled": time.monotonic() - began, "loop": desk.runner.state.recovered_seconds}
+                report.write_text(json.dumps(facts))
+
+            tellers.append(asyncio.get_running_loop().create_task(tell()))
+
+        def say(level: str, text: str) -> None:
+            print(f"{time.monotonic() - began:.3f} {level}: {text}")
+
+        if unfinished_run(plan) is not None:
+            plan = replace(plan, resume=True)
+        summary = asyncio.run(carry_out(plan, say=say, on_ready=ready))
+        report.with_suffix(".summary").write_text(json.dumps(summary, default=str))
+        code = 0
+    except BaseException:  # noqa: BLE001 - the child's end, in its log
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@dataclass
+class Lives:
+    """What many lives came to."""
+
+    kills: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    """Seconds from the start of a life to an account held against the journal."""
+
+
+def live_and_die(
+    exchange: Exchange, plan: LivePlan, folder: Path, kills: int, rng: np.random.Generator
+) -> Lives:
+    """Kill the desk ``kills`` times, each at a random moment of its life; then end it in order."""
+    lives = Lives()
+    report = folder / "report.json"
+    for _ in range(kills):
+        report.unlink(missing_ok=True)
+        pid = fork_desk(plan, report)
+        deadline = time.monotonic() + float(rng.uniform(0.05, 1.2))
+        while time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        lives.kills += 1
+        if report.exists() and report.stat().st_size:
+            lives.recoveries.append(json.loads(report.read_text())["settled"])
+    return lives
+
+
+def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, run_seconds: float) -> dict[str, Any]:
+    """Bring the desk back once more, let it trade, stop the market, let it end; return its summary."""
+    report = folder / "report.json"
+    report.unlink(missing_ok=True)
+    pid = fork_desk(plan, report)
+    began = time.monotonic()
+    while not (report.exists() and report.stat().st_size):
+        if time.monotonic() - began > 30 or os.waitpid(pid, os.WNOHANG)[0]:
+            raise AssertionError(report.with_suffix(".log").read_text()[-3000:])
+        time.sleep(0.01)
+    time.sleep(run_seconds)
+    exchange.speed(0)
+    time.sleep(1.5)  # answers under way arrive; a last round of reconciliation
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    return json.loads(report.with_suffix(".summary").read_text())
+
+
+def journaled_orders(run_dir: Path) -> list[SubmitOrder]:
+    """Return every order that the journal says was about to be sent."""
+    return [
+        one
+        for _, outputs in JournalReader(run_dir).steps()
+        for one in outputs
+        if isinstance(one, SubmitOrder)
+    ]
