@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled
+from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
 from scalpdesk.drills.small_desk import small_engine
@@ -102,6 +102,21 @@ def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
     events = tracker.report(one, said, 2, infer=True)
     assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
     assert one.ended
+
+
+def test_changes_of_one_story_are_booked_before_the_desk_thinks():
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    woken = []
+    engine.strategy.on_wake = engine._on_wake = lambda view, wake, event: woken.append(event.reference) or ()
+    engine.desk.view.session = SmallMarket(1, DAYS[0]).session
+
+    def change(number, reference, **more):
+        zero = Decimal(0)
+        return PositionChanged(number, 5, 5, "manual_trade", Decimal(-2), zero, zero, reference, **more)
+
+    engine.handle(change(1, "first", more_follow=True))
+    engine.handle(change(2, "last"))
+    assert woken == ["last"]
 
 
 class _Unwritten:

@@ -221,6 +221,8 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     cash_change: Decimal
     reference: str
     """Unique; the same reference is applied once."""
+    more_follow: bool = False
+    """Another change of the same story comes next: a book half changed is nothing to trade on."""
 
 
 class HeldPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):

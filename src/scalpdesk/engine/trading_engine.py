@@ -323,7 +323,7 @@ class TradingEngine:
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns)
         self._mark()
-        if event.cause not in ("exercise", "assignment"):
+        if event.cause not in ("exercise", "assignment") and not event.more_follow:
             # of an exercise only half is booked: the delivery that completes it follows at once
             self._think(Wake.ACCOUNT, event)
 

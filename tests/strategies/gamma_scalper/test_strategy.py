@@ -613,3 +613,12 @@ def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
     desk.operate("reduce")
     sold = orders(desk.fill(legs[0]))
     assert [(one.instrument_id, one.side) for one in sold] == [(CALL, Side.SELL)]
+
+
+def test_leg_taken_back_ends_the_straddle(scalper):
+    desk = hold(scalper())
+    leg = next(one for one in desk.engine.desk.orders.orders.values() if one.submitted.instrument_id == PUT)
+    execution = next(iter(leg.executions))
+    outputs = desk.handle(FillBusted(leg.client_order_id, desk.now_ns, desk.now_ns, execution, "bust"))
+    assert [(one.instrument_id, one.side) for one in orders(outputs)] == [(CALL, Side.SELL)]
+    assert desk.strategy.phase is Phase.LEAVING

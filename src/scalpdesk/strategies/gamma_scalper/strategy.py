@@ -123,7 +123,8 @@ class GammaScalper:
         if self._rests_as is self.phase:
             return self._clear_up(view)
         if self.phase is Phase.HOLDING:
-            return self._hold(view)
+            # of an expiry one leg is booked before the other: an account's change alone proves nothing
+            return self._hold(view) if wake is Wake.ACCOUNT or self._is_whole(view) else self._give_up(view)
         if self.phase is Phase.WAITING:
             return self._look_for_entry(view)
         if self.phase is Phase.ENTERING:
@@ -319,6 +320,15 @@ class GammaScalper:
         self.phase = Phase.LEAVING
         self._why_leaving = reason
         return self._leave(view)
+
+    def _is_whole(self, view: DeskView) -> bool:
+        """Return whether as many calls as puts are held; half a straddle is a bet."""
+        assert self._pair is not None
+        held = view.positions.quantity
+        return held(self._pair.call_id) == held(self._pair.put_id)
+
+    def _give_up(self, view: DeskView) -> Sequence[Action]:
+        return self._start_leaving(view, "the straddle is not whole any more: a leg was taken away")
 
     def _clear_up(self, view: DeskView) -> Sequence[Action]:
         """Get rid of what a late trade or a bust left after the end of a round."""
