@@ -213,6 +213,10 @@ class Trial:
         except Killed as death:
             self._say("killed", str(death))
             return False
+        except Exception as crash:  # noqa: BLE001 - whatever escapes the desk is a crash, and a finding
+            self._violate("0 desk_crashed", f"{type(crash).__name__}: {crash}")
+            self.journal.die("crashed")
+            return False
         except asyncio.CancelledError:
             if self.mishaps.running is None or not self.mishaps.running.cancelled():
                 raise
@@ -306,10 +310,10 @@ class Trial:
         self.outcome.says.append((round(self.loop.time(), 3), level, text))
 
     def _note_unexplained(self, text: str) -> None:
-        """Only a trade taken back from somebody else's order leaves a difference without a cause."""
+        """Only others' trades, and trades taken back, may leave a difference without a cause."""
         schedule = self.schedule
         strange = {one.name for one in schedule.rules} | {one.kind for one in schedule.moments}
-        if strange & {"bust", "correct"} and strange & {"auto_liquidation", "manual_trade"}:
+        if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
             self._is_stated = True
             self.scene.excused |= {3, 7, 8}
         else:
