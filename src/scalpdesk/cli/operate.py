@@ -98,6 +98,8 @@ def run(
         sessions=sessions,
         most_waiting=1 if in_step else 2_000,
         absent_after_seconds=10.0 if url is None else 2.0,
+        # a minute of the wall may be an hour of an exchange with a time of its own
+        reconcile_seconds=5.0 if exchange_time else 60.0,
     )
     plan = LivePlan(
         settings,

@@ -27,6 +27,8 @@ AUTH_SECONDS = 10.0
 MAX_BACKLOG = 50_000
 """Messages that may wait for a client before it is called slow."""
 TICK_SECONDS = 0.002
+EVENING_NS = 3_600 * 1_000_000_000
+"""How long after its last quote a market that goes as fast as can be still goes on."""
 READ_SECONDS = 5.0
 """How long a market that goes as fast as can be waits for a client that does not read."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -195,9 +197,10 @@ class ExchangeServer:
             world = self.world
             if self.pace.speed == float("inf"):
                 await self._wait_for_readers()
-            world.advance_to(min(self.pace.target_ns(world.now_ns), _end_of(world, self.pace)))
+            was_ns = world.now_ns
+            world.advance_to(min(self.pace.target_ns(was_ns), _end_of(world, self.pace)))
             wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
-            if self.pace.speed == float("inf") and world.next_ns < NEVER_NS:
+            if self.pace.speed == float("inf") and world.now_ns > was_ns:
                 wait = 0.0
             await asyncio.sleep(wait)
 
@@ -365,10 +368,17 @@ class ExchangeServer:
 
 
 def _end_of(world: World, pace: Pace) -> int:
-    """As fast as can be goes from one event to the next, and stands still after the last."""
+    """As fast as can be goes from one event to the next, and stands still an hour after the last quote.
+
+    What a broker does in the evening still happens. A contract that expires weeks after the market's
+    end does not: nobody knows its price then.
+    """
     if pace.speed != float("inf"):
         return NEVER_NS
-    return world.next_ns if world.next_ns < NEVER_NS else world.now_ns
+    if world.source.next_ns() < NEVER_NS or world.source.hours.session_at(world.now_ns) is not None:
+        return world.next_ns if world.next_ns < NEVER_NS else world.now_ns
+    closed_ns = max((quote.ts_recv_ns for quote in world.books.quotes.values()), default=world.now_ns)
+    return max(world.now_ns, closed_ns + EVENING_NS)
 
 
 def _is_packed(request: web.Request) -> bool:
