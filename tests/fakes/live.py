@@ -40,6 +40,12 @@ FAST = RunnerOptions(
 )
 
 
+async def until(condition: Callable[[], Any], seconds: float = 0.0) -> None:
+    """Let the loop turn until something is so."""
+    while not condition():  # noqa: ASYNC110 - the desk is watched from outside, it has no event for this
+        await asyncio.sleep(seconds)
+
+
 class Died(BaseException):
     """The process is gone: no farewell of any kind."""
 
@@ -50,7 +56,7 @@ def follower(*targets: int, limit: str | None = None) -> Scripted:
 
     def think(view: Any, wake: Wake, event: Event) -> Any:
         minute = (view.now_ns - opens_ns) // 60_000_000_000 - 30
-        if view.mode in ("HALTED",) or minute < 0 or view.market.quotes[SHARE] is None:
+        if view.mode == "HALTED" or minute < 0 or view.market.quotes[SHARE] is None:
             return ()
         target = 0 if view.mode == "FLATTENING" else targets[min(minute, len(targets) - 1)]
         missing = target - view.exposure(SHARE)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.desk import Scripted, run_tape
-from fakes.live import FAST, SHARE, LiveBench, follower, walk
+from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Decision, Mark, SubmitOrder
 from scalpdesk.journal.reader import JournalReader
@@ -84,11 +84,9 @@ def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
     bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
 
     async def cut_the_line(bench):
-        while not bench.venue.submitted:
-            await asyncio.sleep(0)
+        await until(lambda: bench.venue.submitted)
         bench.gateway.cut = True
-        while not bench.venue.exchange.account.positions:
-            await asyncio.sleep(0)
+        await until(lambda: bench.venue.exchange.account.positions)
         await asyncio.sleep(0)
         bench.gateway.cut = False
 
@@ -102,8 +100,7 @@ def test_halt_cancels_what_works_and_sends_no_more(tmp_path):
     bench = bench_on(tmp_path, strategy=lambda: follower(10, 20, 30, limit="400"))  # far below: it rests
 
     async def halt(bench):
-        while not bench.engine.desk.orders.live:
-            await asyncio.sleep(0)
+        await until(lambda: bench.engine.desk.orders.live)
         said = await bench.runner.operate("halt", "enough", "me")
         bench.said.append(("halted", str(said)))
 
@@ -119,8 +116,7 @@ def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
     bench = bench_on(tmp_path, options=replace(FAST, stop="flatten"))
 
     async def stop(bench):
-        while not bench.engine.desk.positions.quantity(SHARE):
-            await asyncio.sleep(0)
+        await until(lambda: bench.engine.desk.positions.quantity(SHARE))
         bench.runner.stop("flatten", "me")
 
     runner = bench.live(meanwhile=stop)
@@ -132,10 +128,8 @@ def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
 
 def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):
     async def stop_with(bench, how):
-        while not bench.engine.desk.orders.live:
-            await asyncio.sleep(0)
-        while all(o.state is OrderState.PENDING_NEW for o in bench.engine.desk.orders.live.values()):
-            await asyncio.sleep(0)
+        await until(lambda: bench.engine.desk.orders.live)
+        await until(lambda: any(bench.venue.exchange.working.values()))
         bench.runner.stop(how)
 
     for how, left in (("hold", 0), ("leave", 1)):
@@ -148,8 +142,7 @@ def test_manual_trade_in_the_account_is_adopted_by_name(tmp_path):
     bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
 
     async def dividend_from_nowhere(bench):
-        while not bench.engine.desk.positions.quantity(SHARE):
-            await asyncio.sleep(0)
+        await until(lambda: bench.engine.desk.positions.quantity(SHARE))
         bench.venue.exchange.account.cash += D("3.20")
 
     assert bench.live(meanwhile=dividend_from_nowhere) is not None
@@ -162,8 +155,7 @@ def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path):
     bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
 
     async def shares_from_nowhere(bench):
-        while not bench.engine.desk.positions.quantity(SHARE):
-            await asyncio.sleep(0)
+        await until(lambda: bench.engine.desk.positions.quantity(SHARE))
         bench.venue.exchange.account.positions[SHARE] += 7
 
     assert bench.live(meanwhile=shares_from_nowhere) is not None
@@ -194,8 +186,7 @@ def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):
     bench = bench_on(tmp_path, strategy=lambda: follower(10, limit="400"))
 
     async def disk_full(bench):
-        while not any(bench.venue.exchange.working.values()):
-            await asyncio.sleep(0)
+        await until(lambda: any(bench.venue.exchange.working.values()))
 
         def refuse(*_):
             raise StopError("the disk is full")

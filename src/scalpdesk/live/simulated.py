@@ -252,8 +252,8 @@ class SimulatedGateway:
             if self.venue.is_over:
                 over_ns = max(self.venue.session.close_ns + 1, self.venue.now_ns)
                 yield Notice(NoticeKind.DISCONNECTED, over_ns, "stocks", "end_of_market")
-                for event in self.venue.refuse_late(over_ns):  # what the close made the desk send
-                    yield event
+                for answer in self.venue.refuse_late(over_ns):  # what the close made the desk send
+                    yield answer
                 return
             await self._keep_pace()
             for event in self.venue.step():
@@ -298,8 +298,8 @@ class SimulatedGateway:
         while client_order_id not in venue.history and not venue.is_over:
             for event in venue.step():  # it is on its way: time passes while one asks
                 self._put(event)
-        for event in venue.history.get(client_order_id, ()):
-            self._put(event)
+        for told in venue.history.get(client_order_id, ()):
+            self._put(told)
         return client_order_id in venue.history
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from fakes.live import until
 from scalpdesk import pricing
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.instruments.sessions import is_session
@@ -82,7 +83,7 @@ class Exchange:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) -> LivePlan:
@@ -106,6 +107,13 @@ def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) 
     return replace(plan, **options)
 
 
+def write(path: Path, facts: dict[str, Any]) -> None:
+    """Write a document whole or not at all."""
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(facts))
+    partial.replace(path)
+
+
 def fork_desk(plan: LivePlan, report: Path) -> int:
     """Start a life of the desk in a child; it writes what it finds to ``report``. Return its pid."""
     pid = os.fork()
@@ -119,15 +127,14 @@ def fork_desk(plan: LivePlan, report: Path) -> int:
 
         def ready(desk: LiveDesk) -> None:
             async def tell() -> None:
-                while desk.runner.state.recovered_seconds is None:
-                    await asyncio.sleep(0.005)
+                await until(lambda: desk.runner.state.recovered_seconds is not None, 0.005)
                 facts = {"settled": time.monotonic() - began, "loop": desk.runner.state.recovered_seconds}
-                report.write_text(json.dumps(facts))
+                write(report, facts)
 
             tellers.append(asyncio.get_running_loop().create_task(tell()))
 
         def say(level: str, text: str) -> None:
-            print(f"{time.monotonic() - began:.3f} {level}: {text}")
+            sys.stderr.write(f"{time.monotonic() - began:.3f} {level}: {text}\n")
 
         if unfinished_run(plan) is not None:
             plan = replace(plan, resume=True)
@@ -149,9 +156,7 @@ class Lives:
     """Seconds from the start of a life to an account held against the journal."""
 
 
-def live_and_die(
-    exchange: Exchange, plan: LivePlan, folder: Path, kills: int, rng: np.random.Generator
-) -> Lives:
+def live_and_die(plan: LivePlan, folder: Path, kills: int, rng: np.random.Generator) -> Lives:
     """Kill the desk ``kills`` times, each at a random moment of its life; then end it in order."""
     lives = Lives()
     report = folder / "report.json"
@@ -169,8 +174,9 @@ def live_and_die(
     return lives
 
 
-def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, run_seconds: float) -> dict[str, Any]:
+def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -> dict[str, Any]:
     """Bring the desk back once more, let it trade, stop the market, let it end; return its summary."""
+    wanted = len(exchange.get("fills")) + fills
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     pid = fork_desk(plan, report)
@@ -179,7 +185,8 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, run_seconds: 
         if time.monotonic() - began > 30 or os.waitpid(pid, os.WNOHANG)[0]:
             raise AssertionError(report.with_suffix(".log").read_text()[-3000:])
         time.sleep(0.01)
-    time.sleep(run_seconds)
+    while len(exchange.get("fills")) < wanted and time.monotonic() - began < 60:
+        time.sleep(0.1)
     exchange.speed(0)
     time.sleep(1.5)  # answers under way arrive; a last round of reconciliation
     os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,75 @@
+"""Kill -9 at random moments against the exchange over sockets: what the next life finds and mends."""
+
+import numpy as np
+import pytest
+
+from fakes.killing import BUSY, Exchange, end_in_order, journaled_orders, live_and_die, plan_for, warm_up
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.recovery import rebuild
+
+pytestmark = pytest.mark.enable_socket
+SPEED = 60.0
+BAND_SHARES = 0.6
+
+
+@pytest.fixture
+def exchange(socket_enabled):
+    running = Exchange()
+    yield running
+    running.close()
+
+
+def desk_of(plan):
+    (run_dir,) = (path for path in plan.runs_dir.iterdir() if path.is_dir())
+    reader = JournalReader(run_dir)
+    engine = engine_from_header(reader.header)
+    rebuild(reader, engine)
+    return run_dir, engine
+
+
+def check(exchange, plan, summary):
+    run_dir, engine = desk_of(plan)
+    desk = engine.desk
+    assert summary["differences"] == []
+    assert summary["mode"] == "ACTIVE"
+    (account,) = exchange.get("accounts")
+    assert float(account["cash"]) == pytest.approx(float(desk.account.cash), abs=0.004)
+    held = {one["symbol"]: int(one["qty"]) for one in exchange.get("positions")}
+    ours = {desk.instruments[one.instrument_id].symbol: int(one.quantity) for one in desk.positions.held()}
+    assert ours == held
+    names = [one["client_order_id"] for one in exchange.get("orders")]
+    assert len(names) == len(set(names))
+    assert set(names) <= {one.client_order_id for one in journaled_orders(run_dir)}
+    fills = {(one["client_order_id"], one["execution_id"]) for one in exchange.get("fills")}
+    booked = sum(sum(q for q, _ in order.executions.values()) for order in desk.orders.orders.values())
+    assert booked == sum(int(one["qty"]) for one in exchange.get("fills"))
+    assert len(fills) >= 10
+    greeks = desk.delta_engine.position_greeks(desk.positions.held(), engine.now_ns)
+    assert len(held) == 3
+    assert abs(greeks.net_delta_shares) <= BAND_SHARES + 1.0
+
+
+def run(exchange, tmp_path, kills, seed):
+    warm_up()
+    plan = plan_for(exchange, tmp_path, *BUSY)
+    exchange.speed(SPEED)
+    lives = live_and_die(plan, tmp_path, kills, np.random.default_rng(seed))
+    summary = end_in_order(exchange, plan, tmp_path, 10)
+    check(exchange, plan, summary)
+    return lives
+
+
+def test_killed_desk_comes_back_with_the_venues_ledger(exchange, tmp_path):
+    lives = run(exchange, tmp_path, 5, 1)
+    assert lives.kills == 5
+
+
+@pytest.mark.slow
+def test_two_hundred_kills(exchange, tmp_path, capsys):
+    lives = run(exchange, tmp_path, 200, 2)
+    middle, worst = np.percentile(lives.recoveries, [50, 100])
+    with capsys.disabled():
+        told = f"{lives.kills} kills, {len(lives.recoveries)} recoveries"
+        print(f"\n{told}: median {middle:.2f} s, longest {worst:.2f} s")  # noqa: T201 - the figure asked for
+    assert len(lives.recoveries) > 50

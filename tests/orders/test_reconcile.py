@@ -1,0 +1,195 @@
+"""Differences between desk and venue: named, or shown to a person; never booked twice."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalpdesk.core.events import DividendEvent
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
+from scalpdesk.orders.reconcile import (
+    AccountPicture,
+    ForeignFill,
+    OpenOrder,
+    Reconciliation,
+    Tolerance,
+    reconcile,
+    side_by_side,
+)
+
+D = Decimal
+BOOK = InstrumentBook(
+    [
+        Equity("SPY"),
+        us_option("SPY240304C00500000"),
+        us_option("SPY240304P00500000"),
+        us_option("SPXW240304C05000000"),
+        us_option("SPY240419C00500000"),
+    ]
+)
+SHARE, CALL, PUT, INDEX_CALL, LATER = map(InstrumentId, range(5))
+EXPIRY_NS = expiry_instant_ns(BOOK[CALL])
+NOON_NS = session_on(date(2024, 3, 4)).open_ns + 9_000_000_000_000
+AFTER_NS = EXPIRY_NS + 3_600_000_000_000
+
+
+def picture(cash="1000", holdings=None, *orders, ts_ns=NOON_NS):
+    return AccountPicture(ts_ns, D(cash), {k: D(v) for k, v in (holdings or {}).items()}, tuple(orders))
+
+
+def after(ours, found: Reconciliation):
+    """Return the desk's side once everything explained is booked."""
+    holdings, cash = dict(ours.holdings), ours.cash
+    for one in found.explained:
+        event = one.event
+        holdings[event.instrument_id] = holdings.get(event.instrument_id, D(0)) + event.quantity_change
+        cash += event.cash_change
+    return AccountPicture(ours.ts_ns, cash, {k: v for k, v in holdings.items() if v}, ours.open_orders)
+
+
+def booked(found):
+    return frozenset(one.event.reference for one in found.explained)
+
+
+def test_equal_sides_are_equal():
+    one = picture("5", {SHARE: 3}, OpenOrder("a", "v", "SPY", D(0)))
+    assert reconcile(one, one, BOOK).is_equal
+
+
+@pytest.mark.parametrize(
+    ("held", "shares", "cash", "causes"),
+    [
+        ({CALL: 2}, 200, -100_000, ["exercise", "delivery"]),
+        ({CALL: -1}, -100, 50_000, ["assignment", "delivery"]),
+        ({PUT: 1}, -100, 50_000, ["exercise", "delivery"]),
+        ({PUT: -3}, 300, -150_000, ["assignment", "delivery"]),
+        ({CALL: 2}, 0, 0, ["expired_worthless"]),
+        ({CALL: -2, PUT: 1}, 0, 0, ["expired_worthless", "expired_worthless"]),
+    ],
+)
+def test_expired_options_are_exercised_assigned_or_worthless(held, shares, cash, causes):
+    ours = picture("1000", held)
+    theirs = picture(str(1000 + cash), {SHARE: shares} if shares else {}, ts_ns=AFTER_NS)
+    found = reconcile(ours, theirs, BOOK)
+    assert [one.cause for one in found.explained] == causes
+    assert found.unexplained == ()
+    assert reconcile(after(ours, found), theirs, BOOK, booked=booked(found)).is_equal
+
+
+def test_short_option_may_be_assigned_before_it_expires_and_a_long_one_may_not():
+    theirs = picture(str(1000 + 50_000), {SHARE: -100})
+    assert [one.cause for one in reconcile(picture("1000", {LATER: -1}), theirs, BOOK).explained] == [
+        "assignment",
+        "delivery",
+    ]
+    theirs = picture(str(1000 - 50_000), {SHARE: 100})
+    found = reconcile(picture("1000", {LATER: 1}), theirs, BOOK)
+    assert {one.what for one in found.unexplained} == {"SPY", "SPY240419C00500000", "cash"}
+
+
+def test_cash_settled_option_brings_its_payoff():
+    ours = picture("1000", {INDEX_CALL: 2})
+    theirs = picture("3500", {}, ts_ns=AFTER_NS)
+    (one,) = reconcile(ours, theirs, BOOK).explained
+    assert (one.cause, one.event.price, one.event.cash_change) == ("cash_settlement", D("12.5"), D(2500))
+
+
+def foreign(quantity=5, price="500", side=Side.BUY, number=SHARE, ts_ns=NOON_NS, name="x1"):
+    return ForeignFill(name, number, side, D(quantity), D(price), ts_ns)
+
+
+def test_trade_by_hand_is_adopted_once():
+    ours, theirs = picture("10000", {SHARE: 3}), picture("7500", {SHARE: 8})
+    found = reconcile(ours, theirs, BOOK, foreign_fills=[foreign()])
+    assert [one.cause for one in found.explained] == ["manual_trade"]
+    mine = after(ours, found)
+    again = reconcile(mine, theirs, BOOK, foreign_fills=[foreign()], booked=booked(found))
+    assert again.is_equal
+
+
+def test_foreign_fill_that_the_position_does_not_show_explains_nothing():
+    one = picture("10000", {SHARE: 3})
+    assert reconcile(one, one, BOOK, foreign_fills=[foreign()]).is_equal
+
+
+def test_sale_by_the_venue_before_expiry_is_its_liquidation():
+    ours, theirs = picture("1000", {CALL: 1}), picture("1250", {})
+    sold = foreign(1, "2.50", Side.SELL, CALL, EXPIRY_NS - 600_000_000_000)
+    (one,) = reconcile(ours, theirs, BOOK, foreign_fills=[sold]).explained
+    assert one.cause == "auto_liquidation"
+
+
+def test_dividend_has_its_name_and_small_change_is_interest():
+    dividend = DividendEvent(SHARE, NOON_NS - 10, NOON_NS - 10, NOON_NS - 5, D("1.50"))
+    ours, theirs = picture("1000", {SHARE: 10}), picture("1015", {SHARE: 10})
+    (one,) = reconcile(ours, theirs, BOOK, dividends=[dividend]).explained
+    assert one.cause == "dividend"
+    within = Tolerance(equity=D(100_000))
+    (one,) = reconcile(ours, theirs, BOOK, tolerance=within).explained
+    assert one.cause == "interest"
+    found = reconcile(ours, picture("1100", {SHARE: 10}), BOOK, tolerance=within)
+    assert [str(one) for one in found.unexplained] == ["cash: desk 1000.00, venue 1100.00"]
+
+
+def test_orders_are_missing_shown_or_foreign():
+    lost = OpenOrder("lost", "", "SPY", D(0))
+    doubted = OpenOrder("doubted", "", "SPY", D(0), is_doubted=True)
+    shown = OpenOrder("doubted", "v2", "SPY", D(0))
+    stranger = OpenOrder("", "v9", "SPY", D(0))
+    found = reconcile(picture("1", {}, lost, doubted), picture("1", {}, shown, stranger), BOOK)
+    assert found.missing_orders == ("lost",)
+    assert found.shown_orders == (shown,)
+    assert [one.what for one in found.unexplained] == ["order v9"]
+
+
+def test_both_views_stand_side_by_side():
+    table = side_by_side(
+        picture("1000", {SHARE: 3}, OpenOrder("a", "v", "SPY", D(1))), picture("900", {CALL: 1}), BOOK
+    )
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[0] == ["desk", "venue"]
+    assert rows[1] == ["cash", "1000.00", "900.00"]
+    assert ["SPY", "3", "0"] in rows
+    assert ["SPY240304C00500000", "0", "1"] in rows
+    assert rows[-1] == ["order", "a", "open,", "filled", "1", "none"]
+
+
+QUANTITIES = st.integers(-3, 3)
+
+
+@settings(deadline=None)
+@given(
+    calls=QUANTITIES,
+    puts=QUANTITIES,
+    shares=st.integers(-300, 300),
+    is_itm=st.booleans(),
+    trades=st.lists(st.tuples(st.integers(1, 5), st.sampled_from(Side)), max_size=3),
+    tail=st.integers(-5, 5),
+)
+def test_what_is_explained_leaves_nothing_over_and_is_never_explained_again(
+    calls, puts, shares, is_itm, trades, tail
+):
+    """Whatever befell the account overnight: booking what was found makes a second look find no more."""
+    ours = picture("100000", {k: v for k, v in ((CALL, calls), (PUT, puts), (SHARE, shares)) if v})
+    cash, held = D(100_000), D(shares)
+    if is_itm:
+        held += calls * 100
+        cash -= calls * 100 * 500
+    fills = []
+    for index, (quantity, side) in enumerate(trades):
+        fills.append(foreign(quantity, "500", side, name=f"x{index}"))
+        held += quantity * side.sign
+        cash -= quantity * side.sign * 500
+    theirs = picture(str(cash + tail), {SHARE: held} if held else {}, ts_ns=AFTER_NS)
+    found = reconcile(ours, theirs, BOOK, foreign_fills=fills, tolerance=Tolerance(equity=D(100_000)))
+    mine = after(ours, found)
+    again = reconcile(
+        mine, theirs, BOOK, foreign_fills=fills, booked=booked(found), tolerance=Tolerance(equity=D(100_000))
+    )
+    assert again.explained == ()
+    assert {one.what for one in again.unexplained} == {one.what for one in found.unexplained}
