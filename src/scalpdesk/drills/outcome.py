@@ -34,3 +34,7 @@ class Outcome:
     edges: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
     says: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def note(self, invariant: str, detail: str) -> None:
+        """Add a violation at the end."""
+        self.violations.append(Violation(self.seed, invariant, self.events, detail))

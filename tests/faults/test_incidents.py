@@ -1,0 +1,22 @@
+"""Twenty public incidents, staged; none breaks a law, and each really struck."""
+
+import pytest
+
+from scalpdesk.drills.incidents import INCIDENTS, survive
+from scalpdesk.drills.schedule import quiet_schedule
+
+
+def test_there_are_twenty_with_names_of_their_own():
+    assert len({one.name for one in INCIDENTS}) == 20
+
+
+@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda one: one.name)
+def test_incident_is_survived(incident):
+    outcome = survive(incident)
+    assert outcome.violations == []
+    assert outcome.orders >= 2
+
+
+def test_scenario_in_which_nothing_strikes_shows_nothing():
+    empty = INCIDENTS[0]._replace(schedule=quiet_schedule(4))
+    assert [one.invariant for one in survive(empty).violations] == ["0 nothing_staged"] * 2

@@ -1,0 +1,31 @@
+"""What the trials are worth: ten bugs planted on purpose, each met within its stated number of seeds."""
+
+import pytest
+
+from scalpdesk.drills.planted_bugs import PLANTED_BUGS, planted, seed_that_notices
+from scalpdesk.drills.schedule import draw_schedule
+from scalpdesk.drills.trial import run_trial
+
+
+@pytest.mark.parametrize("bug", PLANTED_BUGS, ids=lambda one: one.name)
+def test_planted_bug_is_caught_and_nothing_of_it_stays(bug):
+    before = [getattr(owner, name) for owner, name, _ in bug.changes()]
+    found = seed_that_notices(bug)
+    assert found is not None
+    assert [getattr(owner, name) for owner, name, _ in bug.changes()] == before
+    # the same seed is clean without the bug
+    assert run_trial(draw_schedule(found[0])).violations == []
+
+
+def test_bug_is_put_back_after_a_failure():
+    (bug,) = (one for one in PLANTED_BUGS if one.name == "stale_quote_used")
+    ((owner, name, _),) = bug.changes()
+    plain = getattr(owner, name)
+    with pytest.raises(RuntimeError), planted(bug):
+        assert getattr(owner, name) is not plain
+        raise RuntimeError
+    assert getattr(owner, name) is plain
+
+
+def test_there_are_ten():
+    assert len({one.name for one in PLANTED_BUGS}) == 10

@@ -1,0 +1,100 @@
+"""Seeded trials: laws hold, the same seed gives the same run, and what was met is counted."""
+
+import json
+
+import pytest
+
+from scalpdesk.cli.main import main
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.drills.campaign import (
+    all_edges,
+    all_pairs,
+    digests_of,
+    other_hash_seed,
+    run_campaign,
+)
+from scalpdesk.drills.schedule import CRASHES, Crash, draw_schedule, quiet_schedule
+from scalpdesk.drills.trial import run_trial
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_laws_hold_and_the_run_repeats(seed):
+    first = run_trial(draw_schedule(seed))
+    assert first.violations == []
+    assert run_trial(draw_schedule(seed)).digest == first.digest
+
+
+def test_quiet_day_trades_hedges_and_ends_flat():
+    outcome = run_trial(quiet_schedule(4))
+    assert outcome.violations == []
+    assert outcome.orders >= 6
+    assert (outcome.faults, outcome.lives) == (0, 1)
+
+
+def test_schedules_differ_by_seed_and_repeat():
+    drawn = [draw_schedule(seed) for seed in range(50)]
+    assert len(set(map(str, drawn))) == 50
+    assert drawn == [draw_schedule(seed) for seed in range(50)]
+
+
+@pytest.mark.parametrize("how", CRASHES)
+@pytest.mark.parametrize("write", [1, 2, 3, 5])
+def test_death_at_a_write_is_survived(how, write):
+    outcome = run_trial(quiet_schedule(4, crashes=(Crash(write, how),)))
+    assert outcome.violations == []
+    assert outcome.lives == 2
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.5, 0.8, 0.99])
+def test_torn_write_is_cut_and_the_run_goes_on(fraction):
+    outcome = run_trial(quiet_schedule(4, crashes=(Crash(2, "torn", fraction),)))
+    assert outcome.violations == []
+    assert outcome.lives == 2
+
+
+def test_digest_does_not_depend_on_the_hash_seed():
+    assert other_hash_seed(range(3)) == []
+
+
+def test_different_seeds_have_different_digests():
+    assert len(set(digests_of(range(6)))) == 6
+
+
+def test_campaign_counts_what_it_met():
+    told = []
+    found = run_campaign(0, 30, workers=1, progress=lambda done, of: told.append((done, of)))
+    assert found.violations == []
+    assert (found.seeds, told[-1]) == (30, (30, 30))
+    assert found.orders > 100
+    assert found.faults_injected > 100
+    assert set(found.edges) <= set(all_edges())
+    assert set(found.pairs) <= set(all_pairs())
+    assert "pending_new > unknown" in found.edges
+    assert set(found.unhit_edges()) == set(all_edges()) - set(found.edges)
+
+
+def test_campaign_refuses_an_empty_range():
+    with pytest.raises(ArgumentError, match="range of seeds"):
+        run_campaign(5, 5)
+
+
+def test_selftest_seeds_as_json(capsys):
+    assert main(["selftest", "--seeds", "0:3", "--workers", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"seeds", "violations", "faults_injected", "orders", "wall_seconds"} <= set(document)
+    assert (document["seeds"], document["violations"]) == (3, [])
+
+
+def test_selftest_seed_tells_the_trial(capsys):
+    assert main(["selftest", "--seed", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "session 2018-" in told
+    assert "pending_new > working" in told
+
+
+@pytest.mark.parametrize(
+    "words", [["--seeds", "9:3"], ["--seeds", "x"], [], ["--seed", "1", "--seeds", "0:2"]]
+)
+def test_selftest_says_how_it_is_used(words, capsys):
+    assert main(["selftest", *words]) == 2
+    assert "fix:" in capsys.readouterr().err
