@@ -1,0 +1,387 @@
+"""One session traded by ``scalpdesk run`` at ``scalpdesk exchange``, each a process, and what to hold it against.
+
+The exchange goes as fast as the desk reads; its admin tells the truth afterwards. The same market, cut
+to what the desk knew, then goes through a backtest of the same configuration.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.backtesting.runner import BacktestRunner
+from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
+from scalpdesk.core.intents import Command, Decision, Output, SubmitOrder
+from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.control import ask, running_desks
+from scalpdesk.marketdata.tape import MarketTape, RateCurve
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+
+CASH = Decimal(100_000)
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is played.
+
+    ``lockstep_ms`` is how long the exchange waits for orders after the desk has read a quote; ``minutes``
+    of the session are played, all of it for None.
+    """
+
+    day: date = date(2018, 2, 5)
+    overrides: tuple[str, ...] = ("entry.gate=advise", "rates.flat=0.0")
+    contracts: int = 20
+    lockstep_ms: float = 5.0
+    minutes: float | None = None
+    seed: int = 1
+
+
+@dataclass
+class Played:
+    """What a session left behind: the exchange's truth, the desk's journal and its last words."""
+
+    wanted: Wanted
+    truth: dict[str, Any]
+    summary: dict[str, Any]
+    run_dir: Path
+    seconds: float
+    steps: list[tuple[Event, tuple[Output, ...]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        reader = JournalReader(self.run_dir)
+        self.header: JournalHeader = reader.header
+        self.events: list[Event] = []
+        self.outputs: list[Output] = []
+        self.engine: TradingEngine = engine_from_header(self.header)
+        for events, outputs in reader.steps():
+            self.events += events
+            self.outputs += outputs
+            for event in events:
+                self.engine.handle(event)
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        return [one.symbol for one in self.header.instruments]
+
+    def truth_fills(self) -> list[tuple[Any, ...]]:
+        """Each execution as the exchange booked it."""
+        return [
+            (
+                one["execution_id"], one["client_order_id"], one["symbol"], one["side"], Decimal(one["qty"]),
+                Decimal(one["price"]), Decimal(one["fee"]), one["ts_ns"],
+            )
+            for one in sorted(self.truth["fills"], key=lambda one: (one["ts_ns"], one["client_order_id"]))
+        ]  # fmt: skip
+
+    def desk_fills(self) -> list[tuple[Any, ...]]:
+        """Each execution as the desk's journal has it, with what its own order says of it."""
+        orders = {one.client_order_id: one for one in self.outputs if isinstance(one, SubmitOrder)}
+        found = []
+        for event in self.events:
+            if isinstance(event, OrderFilled):
+                order = orders[event.client_order_id]
+                found.append(
+                    (
+                        event.execution_id, event.client_order_id, self.symbols[order.instrument_id],
+                        order.side.value, event.quantity, event.price, event.fee, event.ts_event_ns,
+                    )
+                )  # fmt: skip
+        return sorted(found, key=lambda one: (one[-1], one[1]))
+
+    def arrivals(self) -> dict[str, int]:
+        """When the exchange took each order, UTC nanoseconds."""
+        return {one["client_order_id"]: _instant_ns(one["submitted_at"]) for one in self.truth["orders"]}
+
+    def truth_positions(self) -> dict[str, Decimal]:
+        return {one["symbol"]: Decimal(one["qty"]) for one in self.truth["positions"] if Decimal(one["qty"])}
+
+    def desk_positions(self) -> dict[str, Decimal]:
+        return {self.symbols[one.instrument_id]: one.quantity for one in self.engine.desk.positions.held()}
+
+    def desk_cash(self) -> Decimal:
+        return self.engine.desk.account.cash
+
+    def truth_cash(self) -> Decimal:
+        return Decimal(self.truth["accounts"][0]["cash"])
+
+    def truth_orders(self) -> dict[str, str]:
+        return {one["client_order_id"]: one["status"] for one in self.truth["orders"]}
+
+
+class ExchangeProcess:
+    """``scalpdesk exchange`` on the embedded market, standing still until told otherwise."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+        command += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
+        command += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(CASH)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert self.process.stdout is not None
+        ready = json.loads(self.process.stdout.readline())
+        self.url: str = ready["urls"]["alpaca"]
+        self.key, self.secret = ready["keys"]["alpaca"]
+
+    def get(self, name: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=30) as reply:
+            return json.load(reply)
+
+    def post(self, name: str, **body: Any) -> Any:
+        request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.load(reply)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Played:
+    """Trade a session; return when both sides are still."""
+    exchange = ExchangeProcess(wanted)
+    desk: subprocess.Popen[bytes] | None = None
+    try:
+        desk = _start_desk(exchange, folder, wanted)
+        give_up = time.monotonic() + 60.0
+        _until(lambda: _is_following(exchange, folder), desk, folder, give_up)
+        began = time.monotonic()
+        exchange.post("speed", speed="max")
+        give_up = began + patience_seconds
+        if wanted.minutes is None:
+            _until(lambda: False, desk, folder, give_up, ends=True)
+        else:
+            until_ns = session_on(wanted.day).open_ns + int(wanted.minutes * 60e9)
+            _until(lambda: exchange.get("clock")["now_ns"] >= until_ns, desk, folder, give_up)
+            exchange.post("speed", speed=0)
+            _until(lambda: _is_still(exchange, folder), desk, folder, give_up)
+            desk.send_signal(signal.SIGTERM)
+            _until(lambda: False, desk, folder, give_up, ends=True)
+        seconds = time.monotonic() - began
+        truth = exchange.get("state")
+    finally:
+        exchange.close()
+        if desk is not None and desk.poll() is None:
+            desk.kill()
+            desk.wait()
+    summary = json.loads((folder / "desk.json").read_text())
+    return Played(wanted, truth, summary, next((folder / "runs").glob("*-gamma-scalper-*")), seconds)
+
+
+def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", "gamma-scalper", "--venue", "alpaca"]
+    command += ["--url", exchange.url, "--exchange-time", "--sessions", "1", "--on-stop", "leave"]
+    command += ["--no-watchdog", "--contracts", str(wanted.contracts), "--json"]
+    for override in (*wanted.overrides, f"desk.runs_dir={folder / 'runs'}"):
+        command += ["--set", override]
+    environ = os.environ | {
+        "TRADING_API_KEY": exchange.key,
+        "TRADING_API_SECRET": exchange.secret,
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    with (folder / "desk.json").open("wb") as told, (folder / "desk.log").open("wb") as log:
+        return subprocess.Popen(command, stdout=told, stderr=log, env=environ, cwd=folder)
+
+
+def _until(
+    condition: Any, desk: "subprocess.Popen[bytes]", folder: Path, give_up: float, *, ends: bool = False
+) -> None:
+    """Wait for a condition, or for the desk's end."""
+    while not condition():
+        if desk.poll() is not None:
+            if ends and desk.returncode == 0:
+                return
+            raise AssertionError(
+                f"the desk ended with {desk.returncode}: {(folder / 'desk.log').read_text()}"
+            )
+        if time.monotonic() > give_up:
+            raise AssertionError(f"the desk did not get there in time: {(folder / 'desk.log').read_text()}")
+        time.sleep(POLL_SECONDS)
+
+
+def _instant_ns(text: str) -> int:
+    """Return UTC nanoseconds of ``2018-02-05T14:35:05.738000000Z``."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def _status(folder: Path) -> dict[str, Any] | None:
+    runs = folder / "runs"
+    desks = running_desks(runs) if runs.exists() else []
+    return ask(desks[0], {"do": "status"}) if desks else None
+
+
+def _is_following(exchange: ExchangeProcess, folder: Path) -> bool:
+    """Whether the desk has opened its session and its three streams stand at the exchange."""
+    if exchange.get("streams")["ready"] < 3:
+        return False
+    found = _status(folder)
+    return found is not None and found["session"] is not None
+
+
+def _is_still(exchange: ExchangeProcess, folder: Path) -> bool:
+    """Whether no order works on either side."""
+    found = _status(folder)
+    ended = {"filled", "canceled", "expired", "rejected", "replaced"}
+    return found is not None and not found["orders"] and all(
+        one["status"] in ended for one in exchange.get("orders")
+    )  # fmt: skip
+
+
+# the same market in one process -----------------------------------------------------------------------
+
+
+def known_market(played: Played) -> MarketTape:
+    """Return the exchange's market, cut to the instruments and the time that the desk saw."""
+    wanted, header = played.wanted, played.header
+    whole = reconstruct(wanted.day, seed=wanted.seed, underlying="SPY")
+    book = InstrumentBook(header.instruments)
+    renumbered = np.full(len(whole.instruments), -1, dtype=np.int32)
+    for number, instrument in enumerate(whole.instruments):
+        if instrument.symbol in book:
+            renumbered[number] = book.id_of(instrument.symbol)
+    columns = whole.quotes
+    last_ns = max(one.ts_event_ns for one in played.events if isinstance(one, QuoteEvent))
+    rows = (renumbered[columns.instrument_id] >= 0) & (columns.ts_ns <= last_ns)
+    quotes = replace(
+        columns,
+        ts_ns=columns.ts_ns[rows],
+        instrument_id=renumbered[columns.instrument_id[rows]],
+        bid=columns.bid[rows],
+        ask=columns.ask[rows],
+        bid_size=columns.bid_size[rows],
+        ask_size=columns.ask_size[rows],
+    )
+    rate = next(one for one in played.events if isinstance(one, RateEvent))
+    interest = {
+        played.symbols[one.instrument_id]: one.open_interest_contracts
+        for one in played.events
+        if isinstance(one, OpenInterestEvent)
+    }
+    return replace(
+        whole,
+        instruments=book,
+        quotes=quotes,
+        bars=None,
+        open_interest=interest,
+        rate_curve=RateCurve(rate.days, rate.rates),
+    )
+
+
+@dataclass
+class InProcess:
+    """The backtest: what it said, and where it ended."""
+
+    outputs: list[Output]
+    fills: list[OrderFilled]
+    engine: TradingEngine
+
+
+class _FillsKept:
+    def __init__(self) -> None:
+        self.fills: list[OrderFilled] = []
+        self.append = lambda _event: None
+
+    def write_if_full(self) -> None:
+        pass
+
+    def add_event(self, event: Event) -> None:
+        if isinstance(event, OrderFilled):
+            self.fills.append(event)
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        pass
+
+
+class AsLate(SimulatedExchange):
+    """Takes each order when the exchange over sockets took it: after the quotes of that instant."""
+
+    arrivals: dict[str, int]
+
+    def send(self, command: Command, now_ns: int) -> None:
+        taken_ns = self.arrivals.get(command.client_order_id)
+        self._post(now_ns if taken_ns is None else max(now_ns, taken_ns + 1), command)
+
+
+def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) -> InProcess:
+    """Run the desk's own configuration, named orders and all, over the same quotes without a wire.
+
+    Orders arrive at once, or with ``same_latency`` each as late as it did over the wire.
+    """
+    engine = engine_from_header(played.header)
+    engine.desk.account.cash = CASH
+    exchange = AsLate(
+        tape.instruments, SimulatedAccount(CASH), fill_model("cross"), fill_model("cross"), latency_ns=0
+    )
+    exchange.arrivals = played.arrivals() if same_latency else {}
+    outputs: list[Output] = []
+    kept = _FillsKept()
+    BacktestRunner(
+        tape, engine, exchange, kept, watchers=(lambda _event, said: outputs.extend(said),)
+    ).run()  # fmt: skip
+    return InProcess(outputs, kept.fills, engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One decision with the orders it led to; equal when all of it is."""
+
+    ts_us: int
+    kind: str
+    taken: bool
+    orders: tuple[tuple[str, str, Decimal, str, Decimal | None], ...]
+
+    @property
+    def what(self) -> tuple[Any, ...]:
+        """All but the time."""
+        return self.kind, self.taken, self.orders
+
+
+def rows(outputs: Iterable[Output], symbols: list[str], until_ns: int) -> list[Row]:
+    """Return the decisions up to a time."""
+    said = list(outputs)
+    orders = {
+        one.client_order_id: (
+            symbols[one.instrument_id], one.side.value, one.quantity, one.order_type.value, one.limit_price
+        )
+        for one in said
+        if isinstance(one, SubmitOrder)
+    }  # fmt: skip
+    return [
+        Row(
+            one.ts_ns // 1_000,
+            one.kind,
+            one.taken,
+            tuple(orders[name] for name in one.client_order_ids if name in orders),
+        )
+        for one in said
+        if isinstance(one, Decision) and one.ts_ns <= until_ns
+    ]
+
+
+def differing(ours: list[Row], theirs: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return what only the first and what only the second list holds."""
+    return list((Counter(ours) - Counter(theirs)).elements()), list(
+        (Counter(theirs) - Counter(ours)).elements()
+    )
