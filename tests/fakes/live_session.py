@@ -1,7 +1,8 @@
-"""One session traded by ``scalpdesk run`` at ``scalpdesk exchange``, each a process, and what to hold it against.
+"""One session traded by ``scalpdesk run`` at ``scalpdesk exchange``, and what to hold it against.
 
-The exchange goes as fast as the desk reads; its admin tells the truth afterwards. The same market, cut
-to what the desk knew, then goes through a backtest of the same configuration.
+Each is a process of its own. The exchange goes as fast as the desk reads; its admin tells the truth
+afterwards. The same market, cut to what the desk knew, then goes through a backtest of the same
+configuration.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""``scalpdesk run`` at ``scalpdesk exchange`` over sockets: its ledger is the exchange's, its decisions the backtest's."""
+"""``scalpdesk run`` at ``scalpdesk exchange``: its ledger is the exchange's, its decisions the backtest's."""
 
 from dataclasses import replace
 
@@ -111,7 +111,8 @@ def test_whole_session(tmp_path):
     played = play(tmp_path, Wanted(), patience_seconds=1_200.0)
     assert ledger_differences(played) == []
     assert played.summary["differences"] == []
-    assert played.truth["clock"]["now_ns"] == session_on(PLAYED).close_ns + EVENING_NS
+    close_ns = session_on(PLAYED).close_ns
+    assert close_ns < played.truth["clock"]["now_ns"] <= close_ns + EVENING_NS
     assert len(played.desk_fills()) > 100
     assert_decided_alike(played)
 
