@@ -21,9 +21,13 @@ def test_bug_is_put_back_after_a_failure():
     (bug,) = (one for one in PLANTED_BUGS if one.name == "stale_quote_used")
     ((owner, name, _),) = bug.changes()
     plain = getattr(owner, name)
-    with pytest.raises(RuntimeError), planted(bug):
+
+    def fails():
         assert getattr(owner, name) is not plain
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), planted(bug):
+        fails()
     assert getattr(owner, name) is plain
 
 

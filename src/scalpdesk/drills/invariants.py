@@ -24,10 +24,8 @@ from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.drills.market import CALL, PUT, SHARE
 from scalpdesk.drills.small_desk import (
-    BAND_SHARES,
-    STALE_OPTION_SECONDS,
-    STALE_SHARE_SECONDS,
-    STRADDLES,
+    SMALL_PLAN,
+    DeskPlan,
     MortalJournal,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -38,8 +36,6 @@ from scalpdesk.simulation.broker.orders import Status, VenueOrder
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
-MOST_SHARES = Decimal(STRADDLES * 100)
-"""A straddle's delta lies between minus and plus its multiplier: the hedge never needs more."""
 HEDGE_PATIENCE_NS = 20 * NANOS_PER_SECOND
 DEADLINE_GRACE_NS = 60 * NANOS_PER_SECOND
 
@@ -77,6 +73,7 @@ class Scene:
     session: Session
     healed: Callable[[], bool]
     connected: Callable[[], bool]
+    plan: DeskPlan = SMALL_PLAN
     event: Event | None = None
     outputs: tuple[Output, ...] = ()
     states_before: dict[str, OrderState] = field(default_factory=dict)
@@ -173,11 +170,10 @@ def position_is_sum_of_fills(scene: Scene) -> str | None:
 
 def worst_case_within_limits(scene: Scene) -> str | None:
     """Position plus everything that may still fill, at the venue itself, stays within the limits."""
-    for number, least, most in (
-        (CALL, ZERO, Decimal(STRADDLES)),
-        (PUT, ZERO, Decimal(STRADDLES)),
-        (SHARE, -MOST_SHARES, MOST_SHARES),
-    ):
+    straddles = Decimal(scene.plan.config.straddles)
+    # a straddle's delta lies between minus and plus its multiplier: the hedge never needs more
+    shares = 100 * straddles
+    for number, least, most in ((CALL, ZERO, straddles), (PUT, ZERO, straddles), (SHARE, -shares, shares)):
         held = scene.account.quantity(number)
         low = high = held
         for order in scene.open_at_venue:
@@ -211,7 +207,9 @@ def no_new_risk_blindly(scene: Scene) -> str | None:
     desk = scene.engine.desk
     for command in scene.submitted:
         quote = desk.market.quotes[command.instrument_id]
-        limit = STALE_SHARE_SECONDS if command.instrument_id == SHARE else STALE_OPTION_SECONDS
+        plan = scene.plan
+        is_share = command.instrument_id == SHARE
+        limit = plan.stale_share_seconds if is_share else plan.stale_option_seconds
         age = float("inf") if quote is None else (scene.now_ns - quote.ts_recv_ns) / NANOS_PER_SECOND
         if command.purpose in (Purpose.OPEN, Purpose.HEDGE) and age > limit:
             return f"{command.purpose.value} on a quote {age:.1f} s old"
@@ -238,7 +236,7 @@ def hedge_is_alive(scene: Scene) -> str | None:
         return None
     greeks = desk.delta_engine.position_greeks(desk.positions.held(), number)
     works = bool(desk.orders.live_for(SHARE))
-    if works or abs(greeks.net_delta_shares) <= 1.5 * BAND_SHARES + 1.0:
+    if works or abs(greeks.net_delta_shares) <= 1.5 * scene.plan.band_shares + 1.0:
         scene.outside_since_ns = None
         return None
     if scene.outside_since_ns is None:
@@ -251,9 +249,10 @@ def hedge_is_alive(scene: Scene) -> str | None:
 
 def flat_at_the_deadline(scene: Scene) -> str | None:
     """A minute after the strategy's own deadline options and hedge are gone, at the venue itself."""
-    from scalpdesk.drills.small_desk import FLAT_MINUTES  # noqa: PLC0415 - beside its use
-
-    deadline_ns = scene.session.close_ns - int(FLAT_MINUTES * 60 * NANOS_PER_SECOND)
+    minutes = scene.plan.config.exits.flat_minutes_before_close
+    if minutes is None:
+        return None
+    deadline_ns = scene.session.close_ns - int(minutes * 60 * NANOS_PER_SECOND)
     if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
         return None
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}

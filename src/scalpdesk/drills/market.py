@@ -45,6 +45,12 @@ class SmallMarket:
         Seconds between quotes.
     move
         Standard deviation of the share's move between two quotes, currency.
+    symbol
+        Of the share.
+    expires_after_days
+        Calendar days to the options' expiry.
+    is_deep
+        Whether every order finds its size at once.
     """
 
     def __init__(
@@ -56,10 +62,14 @@ class SmallMarket:
         share_every: int = 2,
         option_every: int = 8,
         move: float = 0.08,
+        symbol: str = "SPY",
+        expires_after_days: int = 4,
+        is_deep: bool = False,
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
-        self.instruments = small_book(day)
+        self.instruments = small_book(day, symbol=symbol, expires_after_days=expires_after_days)
+        self._is_deep = is_deep
         self.hours: Hours = TapeHours((self.session,))
         self.start_ns = self.session.open_ns
         self.open_interest = {one.symbol: 5_000 for one in self.instruments}
@@ -88,7 +98,7 @@ class SmallMarket:
                 break
             if step * share_every % option_every == 0:
                 quotes += [self._option_quote(number, mid, at_ns) for number in (CALL, PUT)]
-            size = sizes[step]
+            size = 5_000.0 if self._is_deep else sizes[step]
             quotes.append(
                 QuoteEvent(SHARE, at_ns, at_ns, round(mid - 0.01, 2), round(mid + 0.01, 2), size, size)
             )
@@ -132,10 +142,10 @@ class SmallMarket:
         return ()
 
 
-def small_book(day: date, *, expires_after_days: int = 4) -> InstrumentBook:
+def small_book(day: date, *, symbol: str = "SPY", expires_after_days: int = 4) -> InstrumentBook:
     """Return a share (number 0), a call and a put (1 and 2) at the money."""
-    book = InstrumentBook([Equity("SPY")])
+    book = InstrumentBook([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
     for right in (Right.CALL, Right.PUT):
-        book.add(us_option(occ_symbol("SPY", expiry, right, Decimal(int(START_SPOT)))))
+        book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(START_SPOT)))))
     return book

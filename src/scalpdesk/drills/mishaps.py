@@ -8,7 +8,7 @@ from typing import Any
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.drills.line import Line
-from scalpdesk.drills.market import CALL
+from scalpdesk.drills.market import CALL, SHARE
 from scalpdesk.drills.schedule import CountingPlan, Moment
 from scalpdesk.drills.small_desk import MortalJournal
 from scalpdesk.live.runner import LiveRunner
@@ -86,7 +86,9 @@ class Mishaps:
         if moment.kind == "trading_halt":
             self.world.strike_market_fault(Fault("halt", seconds=moment.seconds))
         elif moment.kind == "auto_liquidation":
-            self.world.strike_market_fault(Fault("auto_liquidation", match="SPY18"))
+            self.world.strike_market_fault(
+                Fault("auto_liquidation", match=f"{self.world.books.instruments[SHARE].symbol}18")
+            )
         elif moment.kind == "bust" and self.account.executions:
             self.world.broker.staged.bust(self.account.executions[-1])
         elif moment.kind == "manual_trade" and self.account.quantity(CALL):
@@ -94,7 +96,11 @@ class Mishaps:
                 self.world.broker.submit(
                     self.account.name,
                     OrderRequest(
-                        "SPY", Side.BUY, Kind.MARKET, quantity=Decimal(3), client_order_id="by-hand"
+                        self.world.books.instruments[SHARE].symbol,
+                        Side.BUY,
+                        Kind.MARKET,
+                        quantity=Decimal(3),
+                        client_order_id="by-hand",
                     ),
                 )
             except Refused as refused:

@@ -21,6 +21,20 @@ MOMENTS = (
     "auto_liquidation", "bust", "manual_trade",
 )  # fmt: skip
 """Faults that strike at an instant: process, line, machine, operator, market, account."""
+LIKELIHOOD = {
+    "http": (0.01, 0.4, 10),
+    "stream": (0.02, 0.3, 10),
+    "submit": (0.05, 0.6, 5),
+    "cancel": (0.3, 1.0, 2),
+    "replace": (0.3, 1.0, 2),
+    "fill": (0.05, 0.4, 5),
+    "market": (0.002, 0.02, 40),
+    "data": (0.01, 0.08, 20),
+}
+"""By place: least and largest probability, and how many questions may pass first.
+
+Quotes come by the hundred, orders by the dozen, cancels one by one.
+"""
 CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
@@ -116,14 +130,13 @@ def draw_schedule(seed: int) -> Schedule:
 
 
 def _rule(name: str, dice: np.random.Generator) -> Fault:
-    # quotes come by the hundred, orders by the dozen
-    most = 0.05 if PLACES[name] == "data" else 0.15 if PLACES[name] == "stream" else 0.4
+    least, most, patience = LIKELIHOOD[PLACES[name]]
     match = str(dice.choice(["/stream", "/v2", "/v1beta1", ""])) if PLACES[name] == "stream" else ""
     return Fault(
         name,
-        probability=round(float(dice.uniform(0.01, most)), 3),
+        probability=round(float(dice.uniform(least, most)), 3),
         times=int(dice.integers(1, 6)),
-        after=int(dice.integers(0, 10)),
+        after=int(dice.integers(0, patience)),
         match=match,
         seconds=round(float(dice.uniform(0.05, 12.0)), 3),
         fraction=round(float(dice.uniform(0.1, 0.9)), 3),

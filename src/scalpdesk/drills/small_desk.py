@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -65,17 +66,42 @@ def small_config() -> GammaScalperConfig:
     )  # fmt: skip
 
 
-def small_engine(book: InstrumentBook, prefix: str) -> TradingEngine:
+@dataclass(frozen=True)
+class DeskPlan:
+    """How the desk of a trial is set.
+
+    Parameters
+    ----------
+    config, limits
+        Of the strategy and of the risk gate.
+    stale_share_seconds, stale_option_seconds
+        Age at which a quote is too old.
+    band_shares
+        Half width of the hedging band, shares; the laws use it.
+    """
+
+    config: GammaScalperConfig
+    limits: RiskLimits
+    stale_share_seconds: float = STALE_SHARE_SECONDS
+    stale_option_seconds: float = STALE_OPTION_SECONDS
+    band_shares: float = BAND_SHARES
+
+
+SMALL_PLAN = DeskPlan(
+    small_config(), RiskLimits(max_orders_per_minute=60, max_live_orders=8, max_order_shares=500)
+)
+
+
+def small_engine(book: InstrumentBook, prefix: str, plan: DeskPlan = SMALL_PLAN) -> TradingEngine:
     """Return a fresh engine; ``prefix`` begins the ids of its orders."""
     market = MarketState(
         book,
-        stale_seconds_underlying=STALE_SHARE_SECONDS,
-        stale_seconds_option=STALE_OPTION_SECONDS,
+        stale_seconds_underlying=plan.stale_share_seconds,
+        stale_seconds_option=plan.stale_option_seconds,
     )
     pricing = DeltaEngine(book, market, ContractPricer(Style.EUROPEAN))
-    limits = RiskLimits(max_orders_per_minute=60, max_live_orders=8, max_order_shares=500)
-    desk = Desk(book, market, pricing, RiskGate(limits), OrderManager(prefix), SHARE, CASH)
-    strategy = cast("Strategy", GammaScalper(small_config()))
+    desk = Desk(book, market, pricing, RiskGate(plan.limits), OrderManager(prefix), SHARE, CASH)
+    strategy = cast("Strategy", GammaScalper(plan.config))
     return TradingEngine(desk, strategy, mark_seconds=30.0)
 
 

@@ -24,6 +24,8 @@ from scalpdesk.drills.outcome import Outcome
 from scalpdesk.drills.schedule import CountingPlan, Schedule
 from scalpdesk.drills.small_desk import (
     CASH,
+    SMALL_PLAN,
+    DeskPlan,
     Killed,
     MortalJournal,
     scratch_folder,
@@ -90,16 +92,27 @@ class Trial:
         Scratch space.
     verbose
         Keep each order event and command among what was said.
+    plan, market
+        How the desk is set and what it trades; a small market drawn from the seed unless given.
     """
 
-    def __init__(self, schedule: Schedule, folder: Path, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        folder: Path,
+        *,
+        verbose: bool = False,
+        plan: DeskPlan = SMALL_PLAN,
+        market: SmallMarket | None = None,
+    ) -> None:
         self.schedule = schedule
         self.outcome = Outcome(schedule.seed)
         self._is_stated = False
         """The desk reduces for a stated reason that only a person can clear."""
         self.verbose = verbose
         self.loop = VirtualLoop()
-        self.market = SmallMarket(schedule.seed, schedule.day)
+        self.desk_plan = plan
+        self.market = market or SmallMarket(schedule.seed, schedule.day)
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed)
         self.world = World(self.market, WorldOptions(seed=schedule.seed), self.plan)
@@ -124,9 +137,10 @@ class Trial:
         self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
         self.plan.states = self._live_states
         self._held = 0
+        self.restart_seconds = RESTART_SECONDS
         self._digest = blake2b(digest_size=16)
         self.gateway: AlpacaGateway | None = None
-        self.engine = small_engine(self.market.instruments, f"t{schedule.seed}")
+        self.engine = self._fresh_engine()
         self.scene = Scene(
             self.engine,
             self.journal,
@@ -135,6 +149,7 @@ class Trial:
             healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
             connected=self._is_connected,
         )
+        self.scene.plan = plan
         if any(one.kind == "bust" for one in schedule.moments) or any(
             one.name == "bust" for one in schedule.rules
         ):
@@ -174,7 +189,7 @@ class Trial:
             ended = await self._live(is_first=lives == 1)
             if ended or loop.time() > self._length + 60.0:
                 break
-            await asyncio.sleep(RESTART_SECONDS)
+            await asyncio.sleep(self.restart_seconds)
         self.outcome.lives = lives
         await asyncio.sleep(5.0)
         self._final_look()
@@ -227,6 +242,9 @@ class Trial:
             self.mishaps.running = None
             await gateway.close(graceful=False)
 
+    def _fresh_engine(self) -> TradingEngine:
+        return small_engine(self.market.instruments, f"t{self.schedule.seed}", self.desk_plan)
+
     def _opening(self) -> tuple[Event, ...]:
         """What a fresh desk is told first: open interest, so that it may choose."""
         at_ns = self.clock.now_ns()
@@ -235,7 +253,7 @@ class Trial:
     def _reborn(self) -> tuple[Timers, bool]:
         """Rebuild the desk from what the disk has."""
         self.journal.reopen(self.clock.true_ns())
-        self.engine = small_engine(self.market.instruments, f"t{self.schedule.seed}")
+        self.engine = self._fresh_engine()
         reader = JournalReader(self.journal.run_dir)
         self.scene.booked.clear()
         self.scene.booked_cash, self.scene.snapshot_cash = Decimal(0), None
@@ -365,7 +383,7 @@ class Trial:
     def _replays(self) -> None:
         """Replaying the last life's journal gives the same desk."""
         self.journal.flush()
-        engine = small_engine(self.market.instruments, f"t{self.schedule.seed}")
+        engine = self._fresh_engine()
         try:
             rebuild(JournalReader(self.journal.run_dir), engine)
         except StopError as error:
