@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
 from scalpdesk.drills.small_desk import small_engine
 from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
@@ -13,6 +13,7 @@ from scalpdesk.exchange.alpaca.messages import Request
 from scalpdesk.exchange.world import World
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciler import Reconciler
+from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
@@ -117,6 +118,23 @@ def test_changes_of_one_story_are_booked_before_the_desk_thinks():
     engine.handle(change(1, "first", more_follow=True))
     engine.handle(change(2, "last"))
     assert woken == ["last"]
+
+
+def test_corrected_execution_is_not_gone_from_its_order():
+    manager = OrderManager("t")
+    intent = OrderIntent(SHARE, Side.BUY, Decimal(10), Purpose.HEDGE, "test")
+    name = manager.submit(intent, 0).client_order_id
+
+    def fill(execution_id, quantity):
+        manager.apply(OrderFilled(name, 1, 1, execution_id, Decimal(quantity), Decimal(500), Decimal(0)))
+
+    fill("x1", 5)
+    manager.apply(FillBusted(name, 2, 2, "x1", "corrected", is_corrected=True))
+    fill("x2", 5)
+    order = manager.orders[name]
+    assert (order.filled, order.leaves, order.is_live) == (5, 5, True)
+    fill("x3", 5)
+    assert order.state.value == "filled"
 
 
 class _Unwritten:

@@ -201,6 +201,8 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     ts_recv_ns: int
     execution_id: str
     reason: str
+    is_corrected: bool = False
+    """The execution in its place comes next: its quantity is not gone from the order."""
 
 
 class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):

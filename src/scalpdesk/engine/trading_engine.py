@@ -309,7 +309,8 @@ class TradingEngine:
         desk.orders.apply(event)
         desk.book_bust(order.submitted, event, *execution)
         desk.attribution.rebase(self.now_ns)
-        self._think(ORDER, event)
+        if not event.is_corrected:  # the execution in its place follows: half a story is no reason to trade
+            self._think(ORDER, event)
 
     def _on_order_event(self, event: OrderEvent) -> None:
         self.desk.orders.apply(event)

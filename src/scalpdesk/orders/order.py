@@ -159,16 +159,17 @@ class Order(msgspec.Struct):
         self._end_when_used_up()
         return True
 
-    def bust(self, execution_id: str) -> tuple[Decimal, Decimal] | None:
+    def bust(self, execution_id: str, *, is_corrected: bool = False) -> tuple[Decimal, Decimal] | None:
         """Take one execution back; return its quantity and price, or None when it was not applied.
 
-        A bust that comes before its execution is remembered: the execution then changes nothing.
+        A bust that comes before its execution is remembered: the execution then changes nothing. The
+        quantity of one that is corrected is not gone: another execution takes its place.
         """
         gone = self.executions.pop(execution_id, None)
         if gone is None:
             self.busted.setdefault(execution_id, ZERO)
             return None
-        self.busted[execution_id] = gone[0]
+        self.busted[execution_id] = ZERO if is_corrected else gone[0]
         self.filled -= gone[0]
         total = sum((quantity * price for quantity, price in self.executions.values()), ZERO)
         self.average_price = total / self.filled if self.filled else ZERO

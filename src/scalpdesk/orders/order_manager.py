@@ -105,7 +105,7 @@ class OrderManager:
             elif order.state is OrderState.PENDING_CANCEL and order.resumes_as is OrderState.PENDING_NEW:
                 order.resumes_as = OrderState.WORKING
         elif type(event) is FillBusted:
-            order.bust(event.execution_id)
+            order.bust(event.execution_id, is_corrected=event.is_corrected)
         elif order.state not in TERMINAL:
             self._apply_to_live(order, event)
         if order.state in TERMINAL:

@@ -259,10 +259,20 @@ class OrderTracker:
             one.ended, one.doubted = True, False
         return [*accepted, filled]
 
-    def bust(self, one: Tracked, execution_id: str, reason: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
-        """The venue took an execution back."""
+    def bust(
+        self,
+        one: Tracked,
+        execution_id: str,
+        reason: str,
+        at_ns: int,
+        now_ns: int,
+        *,
+        is_corrected: bool = False,
+    ) -> list[OrderEvent]:
+        """The venue took an execution back, or corrects it: then the one in its place follows."""
         one.give_back(execution_id)
-        return [FillBusted(one.submitted.client_order_id, at_ns, now_ns, execution_id, reason)]
+        client_id = one.submitted.client_order_id
+        return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
 
     def report(self, one: Tracked, said: Report, now_ns: int, *, infer: bool) -> list[OrderEvent]:
         """An order as the venue shows it.

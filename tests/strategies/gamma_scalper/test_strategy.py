@@ -373,7 +373,8 @@ def test_a_doubted_hedge_is_counted_until_the_venue_speaks(scalper):
     for _ in range(3):
         outputs = desk.wait(10).market(507.0)
         assert (orders(outputs), cancels(outputs)) == ([], [])
-    (again,) = orders(desk.handle(OrderAbsent(sell.client_order_id, desk.now_ns, desk.now_ns)))
+    assert orders(desk.handle(OrderAbsent(sell.client_order_id, desk.now_ns, desk.now_ns))) == []
+    (again,) = orders(desk.wait(1.1).timer())
     assert int(again.quantity) == round(option_delta(desk) + desk.positions.get(0, 0))
 
 
@@ -622,3 +623,14 @@ def test_leg_taken_back_ends_the_straddle(scalper):
     outputs = desk.handle(FillBusted(leg.client_order_id, desk.now_ns, desk.now_ns, execution, "bust"))
     assert [(one.instrument_id, one.side) for one in orders(outputs)] == [(CALL, Side.SELL)]
     assert desk.strategy.phase is Phase.LEAVING
+
+
+def test_order_that_was_never_sent_is_not_wanted_again_at_once(scalper):
+    desk = scalper()
+    legs = orders(desk.market(500.0))
+    for leg in legs:
+        desk.handle(OrderDoubted(leg.client_order_id, desk.now_ns, desk.now_ns, "not sent"))
+        outputs = desk.handle(OrderAbsent(leg.client_order_id, desk.now_ns, desk.now_ns))
+        assert orders(outputs) == []
+    desk.wait(2.1)
+    assert len(orders(desk.timer())) == 2

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderRejected
+from scalpdesk.core.events import Event, FillBusted, OrderAbsent, OrderFilled, OrderRejected
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
@@ -112,7 +112,7 @@ class GammaScalper:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if isinstance(event, OrderRejected):
+        if isinstance(event, OrderRejected | OrderAbsent):  # not taken, or never sent: not again at once
             return self._back_off(view)
         if isinstance(event, OrderFilled):
             self._rejections, self._silent_until_ns = 0, 0

@@ -247,7 +247,8 @@ class OrderReports:
             self.refused("unknown_execution", f"correction of {corrected!r}")
             self.notice(NoticeKind.GAP, "unknown_execution", one.submitted.client_order_id)
             return
-        self.put(self.tracker.bust(one, corrected, update.reason or "corrected", at_ns, now_ns))
+        why = update.reason or "corrected"
+        self.put(self.tracker.bust(one, corrected, why, at_ns, now_ns, is_corrected=True))
         cumulative = one.covered + update.quantity
         events = self.tracker.execution(
             one, update.execution_id, update.quantity, update.price, cumulative, at_ns, now_ns
