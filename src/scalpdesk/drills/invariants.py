@@ -184,7 +184,7 @@ def worst_case_within_limits(scene: Scene) -> str | None:
                     low -= order.leaves
         # a sale may be left over when its purchase is taken back
         floor = -most if 11 in scene.excused else least
-        if low < floor or high > most:
+        if (low < floor or high > most) and 4 not in scene.excused:
             symbol = scene.engine.desk.instruments[number].symbol
             return f"{symbol}: from {low} to {high} is possible, limits {least} to {most}"
     return None

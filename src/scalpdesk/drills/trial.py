@@ -150,6 +150,8 @@ class Trial:
             connected=self._is_connected,
         )
         self.scene.plan = plan
+        if any(one.name == "late_fill_after_cancel" for one in schedule.rules):
+            self.scene.excused.add(4)  # what the venue fills after it confirmed a cancel is beyond any limit
         if any(one.kind == "bust" for one in schedule.moments) or any(
             one.name == "bust" for one in schedule.rules
         ):
