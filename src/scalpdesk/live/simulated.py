@@ -117,7 +117,8 @@ class SimulatedVenue:
 
     def step(self) -> list[Event]:
         """Let the next thing happen; return what the desk may learn of it."""
-        if self.exchange.due_ns <= self.next_ns:
+        due_ns = self.exchange.due_ns
+        if due_ns <= self.next_ns or (self._settled and due_ns != NEVER_NS):
             self.now_ns = max(self.now_ns, self.exchange.due_ns)
             answers = self.exchange.take_due(self.exchange.due_ns)
             for answer in answers:

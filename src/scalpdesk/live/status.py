@@ -68,7 +68,7 @@ def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
         return {"error": "nothing has been decided yet"}
     if what is None:
         return _decision(*known[-1])
-    if what.isdigit():
+    if what.isdigit() and not what.startswith("0"):  # the tail of an order's id begins with zeros
         for number, one in known:
             if number == int(what):
                 return _decision(number, one)

@@ -1,0 +1,246 @@
+"""Sockets of the operator, locks, arming, schedule: what stands around the live loop."""
+
+import asyncio
+import json
+import os
+import stat
+import threading
+from datetime import date, time
+
+import pytest
+
+from fakes.instruments import DAY
+from fakes.live import LiveBench, follower, until, walk
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
+from scalpdesk.live import arming
+from scalpdesk.live.account_lock import AccountLock, DeskHolder
+from scalpdesk.live.control import SOCKET_NAME, ControlServer, ask, running_desks
+from scalpdesk.live.doubts import Doubts
+from scalpdesk.live.schedule import Agenda, deadline_ns, session_of
+from scalpdesk.live.status import status, why
+from scalpdesk.live_run import answer
+from scalpdesk.venues.base import LiveToken, VenueClock
+
+HALF_DAY = date(2024, 7, 3)
+
+
+# schedule -----------------------------------------------------------------------------------------
+
+
+def test_deadline_follows_the_sessions_own_close_and_the_venues_rule():
+    fund, stock = us_option("SPY240703C00500000"), us_option("NVDA240703C00500000")
+    assert deadline_ns(fund, 0) == new_york_ns(HALF_DAY, time(12, 30))
+    assert deadline_ns(stock, 0) == new_york_ns(HALF_DAY, time(12, 15))
+    assert deadline_ns(stock, 300) == new_york_ns(HALF_DAY, time(12, 10))
+    full = us_option("NVDA240705C00500000")
+    assert deadline_ns(full, 0) == new_york_ns(date(2024, 7, 5), time(15, 15))
+
+
+def test_venues_clock_leads_and_the_calendar_gives_the_bounds():
+    session = session_on(DAY)
+    noon = session.open_ns + 9_000_000_000_000
+    following = next_session(DAY)
+    inside = VenueClock(noon, True, following.open_ns, session.close_ns)
+    assert session_of(inside) == session
+    before = VenueClock(session.open_ns - 1, False, session.open_ns, session.close_ns)
+    assert session_of(before) == session
+    night = VenueClock(noon, True, following.open_ns, noon + 7_000_000_000)
+    assert session_of(night).open_ns == noon
+    assert session_of(night).close_ns == noon + 7_000_000_000
+
+
+def test_agenda_keeps_one_date_for_a_name():
+    agenda = Agenda()
+    agenda.put("close", 20)
+    agenda.put("open", 10)
+    agenda.put("close", 5)
+    assert agenda.due_ns == 5
+    assert agenda.pop(4) is None
+    assert agenda.pop(30) == ("close", 5)
+    assert agenda.pop(30) == ("open", 10)
+    assert agenda.pop(30) is None
+
+
+def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
+    class Doubted:
+        state = "unknown"
+        venue_order_id = ""
+
+    doubts = Doubts({"a": Doubted()}, 1.0)
+    doubts.may_prove_absence_at = 5.0
+    doubts.add("a")
+    assert list(doubts.due(4.9)) == []
+    asked = [now for now in range(5, 20) if list(doubts.due(float(now)))]
+    assert asked == [5, 6, 8, 11, 15]
+
+
+# the account's lock ---------------------------------------------------------------------------------
+
+
+def test_second_desk_on_an_account_is_refused_and_told_who_holds_it(tmp_path):
+    lock = AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(77, "run morning", "/runs", 10**18))
+    with pytest.raises(StopError) as refused:
+        AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18))
+    assert "process 77, run morning" in str(refused.value)
+    assert "nothing was sent" in str(refused.value)
+    AccountLock(tmp_path, "alpaca", "a2", DeskHolder(78, "run noon", "/runs", 10**18)).release()
+    lock.release()
+    AccountLock(tmp_path, "alpaca", "a/1", DeskHolder(78, "run noon", "/runs", 10**18)).release()
+
+
+# arming -----------------------------------------------------------------------------------------------
+
+TOKEN = LiveToken("acc-1", "ab" * 32, 10**18, "me")
+
+
+def test_arming_needs_both_typed_back_and_is_owner_only(tmp_path):
+    for account, digest in (("acc-2", "ab" * 4), ("acc-1", "abababa"), ("acc-1", "cd" * 4), ("", "")):
+        with pytest.raises(ConfigError, match="not armed"):
+            arming.arm(tmp_path, "alpaca", TOKEN, typed_account=account, typed_hash=digest)
+    assert arming.armed(tmp_path, "alpaca") == []
+    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="abababab")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert arming.token_for(tmp_path, "alpaca", "ab" * 32) == TOKEN
+
+
+def test_arming_lapses_with_the_configuration_and_by_disarming(tmp_path):
+    with pytest.raises(ConfigError, match="not armed"):
+        arming.token_for(tmp_path, "alpaca", "ab" * 32)
+    path = arming.arm(tmp_path, "alpaca", TOKEN, typed_account="acc-1", typed_hash="ab" * 32)
+    with pytest.raises(ConfigError, match="lapsed"):
+        arming.token_for(tmp_path, "alpaca", "cd" * 32)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="read or written by others"):
+        arming.token_for(tmp_path, "alpaca", "ab" * 32)
+    assert arming.disarm(tmp_path, "alpaca") == ["acc-1"]
+    assert arming.disarm(tmp_path, "alpaca") == []
+
+
+# the operator's socket ------------------------------------------------------------------------------
+
+
+def asked(run_dir, requests, answerer):
+    """Serve and ask from another thread; return the answers."""
+
+    async def serve():
+        server = ControlServer(run_dir, answerer)
+        await server.start()
+        found = []
+
+        def client():
+            found.extend(ask(run_dir, one) for one in requests)
+            found.append(running_desks(run_dir.parent))
+
+        thread = threading.Thread(target=client)
+        thread.start()
+        await until(lambda: not thread.is_alive(), 0.001)
+        mode = stat.S_IMODE((run_dir / SOCKET_NAME).stat().st_mode)
+        await server.close()
+        return found, mode
+
+    return asyncio.run(serve())
+
+
+def test_socket_is_owner_only_and_answers_line_by_line(tmp_path):
+    deep = tmp_path / ("long" * 20) / ("name" * 20)  # far beyond what a socket's address may hold
+    deep.mkdir(parents=True)
+
+    async def echo(request):
+        return {"heard": request}
+
+    (first, second, desks), mode = asked(deep, [{"do": "status"}, {"do": "why", "what": "7"}], echo)
+    assert mode == 0o600
+    assert first == {"heard": {"do": "status"}}
+    assert second == {"heard": {"do": "why", "what": "7"}}
+    assert desks == [deep]
+
+
+def test_dead_desk_is_not_listed_and_not_waited_for(tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / SOCKET_NAME).touch()
+    assert running_desks(tmp_path) == []
+    with pytest.raises(RetryError, match="does not answer"):
+        ask(run_dir, {"do": "status"})
+
+
+def test_rubbish_is_answered_and_does_no_harm(tmp_path):
+    async def talk():
+        async def never(_):
+            raise AssertionError
+
+        server = ControlServer(tmp_path, never)
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
+        writer.write(b"\xff not json\n[1]\n")
+        lines = [json.loads(await reader.readline()) for _ in range(2)]
+        writer.write(b"x" * 200_000 + b"\n")
+        rest = await reader.read()
+        writer.close()
+        await server.close()
+        return lines, rest
+
+    lines, rest = asyncio.run(talk())
+    assert all("error" in line for line in lines)
+    assert rest == b""
+
+
+# status and why ---------------------------------------------------------------------------------------
+
+
+class _Desk:
+    """As much of a live desk as answers need."""
+
+    def __init__(self, bench):
+        self.header, self.runner = bench.header(), bench.runner
+
+
+def test_status_and_why_tell_what_a_desk_does(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 25))
+    assert bench.live() is not None
+    desk = _Desk(bench)
+    shown = asyncio.run(_in_loop(lambda: status(desk.header, desk.runner)))
+    json.dumps(shown)
+    assert shown["mode"] == "ACTIVE"
+    assert shown["positions"]["SPY"]["quantity"] == "25"
+    assert shown["differences"] == []
+    assert why(bench.runner, None)["number"] == len(bench.core.decisions)
+    assert why(bench.runner, "1")["orders"] == ["t-000001"]
+    explained = why(bench.runner, "000002")
+    assert explained["order"]["quantity"] == "15"
+    assert explained["decision"]["reasons"] == ["want 25"]
+    assert "error" in why(bench.runner, "999")
+    assert "error" in why(bench.runner, "nonsense")
+
+
+async def _in_loop(call):
+    return call()
+
+
+def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, limit="400"))
+    said = []
+
+    async def operate(bench):
+        await until(lambda: bench.engine.desk.orders.live)
+        desk = _Desk(bench)
+        said.extend(
+            [
+                await answer(desk, {"do": "halt"}),
+                await answer(desk, {"do": "resume"}),
+                await answer(desk, {"do": "resume", "reason": "looked at it"}),
+                await answer(desk, {"do": "dance"}),
+            ]
+        )
+
+    assert bench.live(meanwhile=operate) is not None
+    assert (said[0]["was"], said[0]["mode"], said[0]["cancels"]) == ("ACTIVE", "HALTED", 1)
+    assert said[0]["milliseconds"] < 1_000
+    assert "reason" in said[1]["error"]
+    assert said[2]["mode"] == "ACTIVE"
+    assert "unknown request" in said[3]["error"]
+    modes = [one for _, one in bench.core.decisions if one.kind == "mode"]
+    assert [one.reasons for one in modes][-1] == ("HALTED to ACTIVE: looked at it",)
+    assert modes[-1].facts["who"] == os.environ.get("USER", modes[-1].facts["who"])
