@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing import greeks, implied_vol, warm_up
+from scalpdesk.pricing import greeks, implied_vol
 
 
 @pytest.mark.parametrize("style", ["american", "european"])
@@ -75,7 +75,3 @@ def test_unknown_names_and_text_raise_where_numbers_only_get_a_verdict():
         implied_vol(5.0, 100.0, 100.0, 0.1, True, style="bermudan")
     with pytest.raises(ArgumentError, match="price must be a number"):
         implied_vol("five", 100.0, 100.0, 0.1, True)
-
-
-def test_warming_up_runs_every_path():
-    assert warm_up() == 8

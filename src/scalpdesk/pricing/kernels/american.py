@@ -13,6 +13,7 @@ from scalpdesk.pricing.kernels.normal import Floats, Nine
 from scalpdesk.pricing.kernels.premium import premium_terms
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS, rows_from_table
 
+ROUNDING = 1e-9  # of the strike: short of the best fixed exercise by this, the slopes still hold
 LEAST_DEVIATION = 1e-6  # v·sqrt(T) below which the best fixed time of exercise is the answer
 SCRATCH = premium.ROOM
 TABLE, BOUNDLESS, GRID = 0, -1, -2  # how an element is priced
@@ -44,7 +45,8 @@ def greeks_over_boundary(
         return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
     certain = certain_greeks(phi, S, K, T, r, q, True)
-    if price + K * p0 < certain[0]:
+    whole = price + K * p0
+    if whole < certain[0] - ROUNDING * K:
         return certain
     if futures:
         rho -= T * S * delta
@@ -52,7 +54,7 @@ def greeks_over_boundary(
     theta += r * K * p0 - (r - q) * S * p1 - 0.5 * var * S * S * p2 / K
     charm += q * p1 - (r - q + var) * S * p2 / K - 0.5 * var * S * S * p3 / (K * K)
     return (
-        price + K * p0,
+        max(whole, certain[0]),
         delta + p1,
         max(gamma + p2 / K, 0.0),
         theta,

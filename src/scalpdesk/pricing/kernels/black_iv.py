@@ -79,7 +79,7 @@ def low_start(x: float, s: float, goal: float) -> float:
         off = math.log(INV_SQRT_2PI * s * rest) - 0.5 * h * h - 0.125 * s * s - goal
         w = 1.0 / (s * s) + 2.0 * off * rest / (s * s)
         fresh = 1.0 / math.sqrt(w) if w > 0.0 else 2.0 * s
-        near = abs(fresh - s) < 0.02 * s
+        near = abs(fresh - s) < 0.03 * s
         s = fresh
         if near:
             break
@@ -145,7 +145,7 @@ def normalised_iv(x: float, beta: float) -> float:
         fresh = min(fresh, 2.0 * s)
         moved = abs(fresh - s)
         s = fresh
-        if moved <= 1e-5 * s:  # the next would be its fourth power
+        if moved <= 2e-4 * s:  # the next would be its fourth power
             break
     return s
 
