@@ -1,0 +1,71 @@
+"""Price a chain, or invert its prices, some number of times; prints one JSON line.
+
+``pricing_chain.py CONTRACTS WORK REPEATS`` with WORK one of greeks, rebuilt, ten (ten contracts a call), big
+(the chain 25 times over in one call), legs, iv, european_iv. ``seconds`` is the median of a repeat, in
+processor time.
+"""
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.boundary_tables import boundary_table
+from scalpdesk.pricing.scalar import option_greeks
+
+
+def main():
+    rows = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    work, repeats = sys.argv[2], int(sys.argv[3])
+    spot, strike, years, vol, call, rate, dividend_yield = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
+    terms = {"rate": rate, "dividend_yield": dividend_yield}
+    answer = {"contracts": len(rows)}
+    if work in {"iv", "european_iv"}:
+        style = "american" if work == "iv" else "european"
+        price = greeks(spot, strike, years, vol, call, style=style, **terms).price
+
+        def run():
+            return implied_vol(price, spot, strike, years, call, style=style, **terms).vol
+
+        again = greeks(spot, strike, years, run(), call, style=style, **terms).price
+        answer["residual"] = float(np.abs(again - price).max())
+    elif work == "legs":
+        at_the_money = [
+            (100.0, 100.0, years[-1], 0.3, is_call, rate[0], dividend_yield[0]) for is_call in (True, False)
+        ]
+        answer["contracts"] = 2
+
+        def run():
+            return [option_greeks(*leg) for leg in at_the_money]
+    else:
+        pick = np.arange(len(rows))
+        if work == "ten":
+            pick = np.linspace(0, len(rows) - 1, 10).astype(np.int64)
+        elif work == "big":
+            pick = np.tile(pick, 25)
+        answer["contracts"] = len(pick)
+        given = [values[pick] for values in (spot, strike, years, vol, call)]
+        terms = {name: values[pick] for name, values in terms.items()}
+
+        def run():
+            if work == "rebuilt":
+                boundary_table.cache_clear()
+            return greeks(*given, **terms)
+
+        answer["prices"] = run().price.tolist()
+    run()
+    seconds = []
+    for _ in range(repeats):
+        started = time.process_time_ns()
+        run()
+        seconds.append((time.process_time_ns() - started) / 1e9)
+    print(json.dumps(answer | {"seconds": statistics.median(seconds)}))
+
+
+main()
