@@ -73,7 +73,7 @@ class Exchange:
         with urllib.request.urlopen(f"{self.url}/admin/{name}", timeout=10) as reply:
             return json.load(reply)
 
-    def post(self, name: str, **body: Any) -> Any:
+    def post(self, name: str, /, **body: Any) -> Any:
         request = urllib.request.Request(f"{self.url}/admin/{name}", json.dumps(body).encode(), method="POST")
         with urllib.request.urlopen(request, timeout=10) as reply:
             return json.load(reply)

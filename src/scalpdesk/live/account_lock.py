@@ -67,9 +67,8 @@ class AccountLock:
         self.release()
         try:
             holder = msgspec.json.decode(text, type=DeskHolder)
-            who = (
-                f"process {holder.pid}, run {holder.run_id}, since {from_ns(holder.started_ns):%H:%M:%S} UTC"
-            )
+            since = f"{from_ns(holder.started_ns):%Y-%m-%d %H:%M:%S} UTC"
+            who = f"process {holder.pid}, {holder.run_id} in {holder.run_dir}, since {since}"
         except msgspec.MsgspecError:
             who = "a desk that has not named itself yet"
         return StopError(

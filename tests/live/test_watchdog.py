@@ -1,0 +1,135 @@
+"""The watchdog: it outlives the desk, takes its orders off the book, and leaves a healthy desk alone."""
+
+import asyncio
+import os
+import signal
+import time
+
+import msgspec
+import pytest
+
+from fakes.killing import BUSY, Exchange, plan_for, warm_up
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.live.pulse import Told
+from scalpdesk.live.watchdog import Watched, watch
+from scalpdesk.live_run import carry_out
+from scalpdesk.live_watchdog import WatchdogOrders, start_watchdog
+
+WITHIN_SECONDS = 5.0
+
+
+def order(name):
+    return SubmitOrder(
+        name, InstrumentId(0), Side.BUY, 1, OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+    )
+
+
+def verdict(*lines, stall_seconds=0.05, ends=True):
+    """Feed lines to a watch; return its verdict and what it knows."""
+
+    async def play():
+        reader = asyncio.StreamReader()
+        for line in lines:
+            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, Told) else line)
+        if ends:
+            reader.feed_eof()
+        watched = Watched()
+        return await watch(reader, stall_seconds, watched), watched
+
+    return asyncio.run(play())
+
+
+def test_death_stall_and_farewell_are_told_apart():
+    begin, beat = Told("begin", run_dir="r"), Told("beat")
+    assert verdict(begin, beat)[0] == "the desk died"
+    assert verdict(begin, beat, ends=False)[0] == "no beat for 0.05 s: the desk hangs"
+    assert verdict(begin, Told("end", clean=True))[0] is None
+    assert verdict(begin, Told("end", clean=False))[0] == "the desk died"
+    assert verdict(begin, b"rubbish\n", Told("end", clean=True))[0] is None
+
+
+def test_watchdog_knows_the_orders_that_may_be_on_their_way():
+    told = (Told("sent", order=order("a")), Told("sent", order=order("b")), Told("over", name="a"))
+    _, watched = verdict(Told("begin", run_dir="r"), *told)
+    assert list(watched.live) == ["b"]
+
+
+@pytest.fixture
+def exchange(socket_enabled):
+    running = Exchange()
+    yield running
+    running.close()
+
+
+def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten):
+    """Start a desk with a watchdog in a child; return its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.environ |= {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
+        orders = WatchdogOrders(
+            "gamma-scalper",
+            "alpaca",
+            live=False,
+            desk_pid=os.getpid(),
+            overrides=(*overrides, f"desk.runs_dir={folder / 'runs'}"),
+            url=exchange.url,
+            stall_seconds=1.0,
+            flatten=flatten,
+            state=str(folder / "state"),
+        )
+        line = start_watchdog(orders, folder / "watchdog.log")
+        asyncio.run(carry_out(plan, say=lambda *_: None, watchdog=line))
+    finally:
+        os._exit(1)
+
+
+def wait_for(what, seconds=30.0):
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def open_orders(exchange):
+    over = ("filled", "canceled", "expired", "rejected", "replaced")
+    return [one for one in exchange.get("orders") if one["status"] not in over]
+
+
+RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=100000", "hedge.order_ttl_seconds=100000")
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_orders_of_a_dead_or_hanging_desk_are_cancelled_in_time(exchange, tmp_path, how):
+    warm_up()
+    # every order is filled by half and then rests
+    exchange.post("faults", name="partial_fill", times=0, fraction=0.5, seconds=3_600)
+    plan = plan_for(exchange, tmp_path, *RESTING)
+    pid = fork_guarded_desk(exchange, plan, tmp_path, RESTING, flatten=False)
+    exchange.speed(60)
+    wait_for(lambda: open_orders(exchange))
+    os.kill(pid, how)
+    took = wait_for(lambda: not open_orders(exchange), WITHIN_SECONDS)
+    _, status = os.waitpid(pid, 0)  # the watchdog ends a desk that hangs
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    log = (tmp_path / "watchdog.log").read_text()
+    assert "ALARM" in log
+    assert took < WITHIN_SECONDS
+
+
+@pytest.mark.enable_socket
+def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
+    warm_up()
+    plan = plan_for(exchange, tmp_path, *BUSY)
+    pid = fork_guarded_desk(exchange, plan, tmp_path, BUSY, flatten=True)
+    exchange.speed(60)
+    wait_for(lambda: len(exchange.get("fills")) >= 4)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    wait_for(lambda: all(float(one["qty"]) == 0 for one in exchange.get("positions")))
+    wait_for(lambda: "done after" in (tmp_path / "watchdog.log").read_text())
+    assert "the account is flat" in (tmp_path / "watchdog.log").read_text()
