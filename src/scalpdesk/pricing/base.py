@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite, prod
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -180,7 +181,7 @@ def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> No
     ArgumentError
         Naming the argument, the index (for an array) and the value.
     """
-    if bool(good.all()):
+    if good.all():
         return
     index = tuple(int(i) for i in np.argwhere(~good)[0])
     where = f"{name}[{', '.join(map(str, index))}]" if index else name
@@ -223,6 +224,14 @@ def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
 
 
+def _all_within(values: Floats, least: float) -> bool:
+    """Whether all are finite and at least ``least``: the quick question, before which one is not."""
+    if values.size == 0:
+        return True
+    low, high = float(values.min()), float(values.max())  # NaN if one is
+    return isfinite(low) and isfinite(high) and low >= least
+
+
 def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]]:
     """Broadcast named arrays to one shape (NumPy's rules) and flatten them.
 
@@ -231,18 +240,23 @@ def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]
     ArgumentError
         When the shapes do not fit together; it lists them.
     """
+    shapes_in = {array.shape for array in arrays.values()} - {()}
     try:
-        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        shape = next(iter(shapes_in), ()) if len(shapes_in) < 2 else np.broadcast_shapes(*shapes_in)
     except ValueError as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ArgumentError(
             f"the arguments do not broadcast to one shape: {shapes}", where="shapes"
         ) from error
-    flat = {
-        name: np.ascontiguousarray(np.broadcast_to(array, shape), dtype=np.float64).reshape(-1)
-        for name, array in arrays.items()
-    }
-    return shape, flat
+    return shape, {name: _flat(array, shape) for name, array in arrays.items()}
+
+
+def _flat(array: Floats, shape: tuple[int, ...]) -> Floats:
+    if array.shape == shape:
+        return np.ascontiguousarray(array).reshape(-1)
+    if array.ndim == 0:
+        return np.full(prod(shape), float(array))
+    return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
 
 
 def checked_inputs(
@@ -273,9 +287,11 @@ def checked_inputs(
         "dividend_yield": as_floats("dividend_yield", dividend_yield),
     }
     for name, values in numbers.items():
-        require(name, values, np.isfinite(values), "finite")
-        if name in {"spot", "strike", "vol"}:
-            require(name, values, values >= 0.0, "at least 0")
+        signed = name not in {"spot", "strike", "vol"}
+        if not _all_within(values, -inf if signed else 0.0):
+            require(name, values, np.isfinite(values), "finite")
+            if not signed:
+                require(name, values, values >= 0.0, "at least 0")
     shape, flat = broadcast_flat(**numbers, phi=as_phi(is_call))
     times, cash = dividend_schedule(dividends)
     return PricingInputs(shape=shape, **flat, dividend_years=times, dividend_cash=cash)
