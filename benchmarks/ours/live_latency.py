@@ -1,0 +1,353 @@
+"""How fast a live desk answers: quote in, order out, on loopback, with what it costs to be on disk first.
+
+A desk as ``scalpdesk run`` makes it trades the embedded market at ``scalpdesk exchange``, a process of its
+own that goes as fast as the desk reads. Settings make it hedge all the time. Prints one line of JSON.
+"""
+
+import argparse
+import asyncio
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiohttp.client_proto import ResponseHandler
+
+from scalpdesk import pricing
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.codec import encode_events, encode_outputs
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader, peek_header
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.live_assembly import LiveDesk, LivePlan
+from scalpdesk.live_run import carry_out
+from scalpdesk.settings import load_settings
+from scalpdesk.venues.alpaca import client, client_kept, client_stream, options, wire
+
+DAY = date(2018, 2, 5)
+BUSY = (
+    "entry.gate=advise",
+    "entry.not_before=09:31",
+    "rates.flat=0.0",
+    "exits.edge_gone=false",
+    "exits.stop_fraction=null",
+    "exits.arm_fraction=null",
+    "hedge.threshold_shares=0.6",
+    "triggers.price_change_usd=0.01",
+)
+FRAMES_BYTES = 128
+"""About what the heads of two records take."""
+NAME = b'"client_order_id":"'
+now = time.perf_counter_ns
+
+
+class Probes:
+    """Stop-watches at the desk's edges; each takes well under a microsecond."""
+
+    def __init__(self) -> None:
+        self.received: dict[int, int] = {}
+        """Of each connection: when bytes last came in."""
+        self.frame_at = 0
+        self.quote_at: dict[tuple[int, int], int] = {}
+        self.caused: dict[str, tuple[int, ...]] = {}
+        """Of each order: when its quote came in, what the disk took, when handling began and ended."""
+        self.stages_ns: dict[str, list[int]] = {name: [] for name in ("queue", "decide", "journal", "write")}
+        self.decided_ns = self.journaled_ns = 0
+        self.answers_ns: list[int] = []
+        self.stalls_ns: list[int] = []
+        self.own_stalls_ns: list[int] = []
+        """The same, less what the disk took."""
+        self.turn_sync_ns = 0
+        self.syncs_ns: list[int] = []
+        self.sync_ns = 0
+
+    def put_in(self) -> None:
+        """Wrap what is to be watched; the program ends before anybody else could mind."""
+        self._watch_bytes()
+        self._watch_decisions()
+        self._watch_disk()
+
+    def _watch_bytes(self) -> None:
+        taken, received, read = (
+            ResponseHandler.data_received,
+            client_stream.StreamConnection._receive,  # noqa: SLF001 - the edge itself
+            wire.MarketReader.read,
+        )
+        carry = client_kept._Connection.carry  # noqa: SLF001 - the edge itself
+
+        def data_received(handler: Any, data: bytes) -> None:
+            self.received[id(handler)] = now()
+            taken(handler, data)
+
+        async def _receive(connection: Any, socket: Any) -> bytes:
+            raw = await received(connection, socket)
+            self.frame_at = self.received.get(id(socket._conn.protocol), 0)  # noqa: SLF001 - names it
+            return raw
+
+        def read_frame(reader: Any, raw: bytes, stamp: Any) -> Any:
+            items = list(read(reader, raw, stamp))
+            for item in items:
+                if type(item) is QuoteEvent:
+                    self.quote_at[item.instrument_id, item.ts_event_ns] = self.frame_at
+            return items
+
+        def carried(connection: Any, ticket: Any) -> None:
+            carry(connection, ticket)
+            at = now()
+            begins = ticket.data.find(NAME)
+            if begins > 0:
+                begins += len(NAME)
+                name = ticket.data[begins : ticket.data.index(b'"', begins)].decode()
+                came, synced, began, ended = self.caused.pop(name, (0, 0, 0, 0))
+                if came:
+                    self.answers_ns.append(at - came - synced)
+                    self.stages_ns["queue"].append(began - came)
+                    self.stages_ns["decide"].append(self.decided_ns)
+                    self.stages_ns["journal"].append(self.journaled_ns - synced)
+                    self.stages_ns["write"].append(at - ended)
+
+        ResponseHandler.data_received = data_received
+        client_stream.StreamConnection._receive = _receive  # noqa: SLF001 - the edge itself
+        wire.MarketReader.read = read_frame
+        client_kept._Connection.carry = carried  # noqa: SLF001 - the edge itself
+
+    def _watch_decisions(self) -> None:
+        feed = LiveCore.feed
+
+        def fed(core: Any, event: Any) -> Any:
+            self.sync_ns = 0
+            began = now()
+            commands = feed(core, event)
+            ended = now()
+            if commands and type(event) is QuoteEvent:
+                came = self.quote_at.get((event.instrument_id, event.ts_event_ns), 0)
+                for command in commands:
+                    if isinstance(command, SubmitOrder):
+                        self.caused[command.client_order_id] = came, self.sync_ns, began, ended
+            return commands
+
+        LiveCore.feed = fed
+        handle = TradingEngine.handle
+
+        def handled(engine: Any, event: Any) -> Any:
+            began = now()
+            outputs = handle(engine, event)
+            if outputs:
+                self.decided_ns = now() - began
+            return outputs
+
+        TradingEngine.handle = handled
+
+    def _watch_disk(self) -> None:
+        add, sync = JournalWriter.add_outputs, os.fdatasync
+
+        def fdatasync(descriptor: int) -> None:
+            began = now()
+            sync(descriptor)
+            took = now() - began
+            self.sync_ns += took
+            self.turn_sync_ns += took
+            self.syncs_ns.append(took)
+
+        def add_outputs(journal: Any, outputs: Any) -> None:
+            began = now()
+            add(journal, outputs)
+            took = now() - began
+            if any(isinstance(one, SubmitOrder) for one in outputs):
+                self.journaled_ns = took
+
+        os.fdatasync = fdatasync
+        JournalWriter.add_outputs = add_outputs
+
+    def watch_loop(self) -> None:
+        """Note how long each turn of the running loop keeps everybody else waiting."""
+        selector = asyncio.get_running_loop()._selector  # noqa: SLF001 - the loop has no door to its turns
+        select, left = selector.select, [0]
+
+        def selecting(timeout: Any = None) -> Any:
+            if left[0]:
+                took = now() - left[0]
+                self.stalls_ns.append(took)
+                self.own_stalls_ns.append(took - self.turn_sync_ns)
+            self.turn_sync_ns = 0
+            found = select(timeout)
+            left[0] = now()
+            return found
+
+        selector.select = selecting
+
+
+class Exchange:
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+        command += ["--speed", "0", "--rate-limit", "0", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        ready = json.loads(self.process.stdout.readline())
+        self.url = ready["urls"]["alpaca"]
+        self.key, self.secret = ready["keys"]["alpaca"]
+
+    def admin(self, name: str, **body: Any) -> Any:
+        data = json.dumps(body).encode() if body else None
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/admin/{name}", data), timeout=30
+        ) as reply:
+            return json.load(reply)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def lift_request_budget() -> None:
+    """The market goes a hundred times as fast; 200 requests a minute of the wall would hold orders back."""
+    assert client.GatewayOptions is options.GatewayOptions  # imported before the change
+    options.GatewayOptions = functools.partial(options.GatewayOptions, requests_per_minute=60_000)
+
+
+async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes) -> dict[str, Any]:
+    settings = load_settings(
+        "gamma-scalper",
+        overrides=(*BUSY, f"desk.runs_dir={folder / 'runs'}"),
+        environ={"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret},
+        cwd=folder,
+    )
+    plan = LivePlan(
+        settings,
+        "alpaca",
+        url=exchange.url,
+        contracts=12,
+        runner=RunnerOptions(absent_after_seconds=0.5, stop="leave"),
+        state=folder / "state",
+        follows_venue=True,
+    )
+    tasks = []
+
+    async def lead(desk: LiveDesk) -> None:
+        while (  # noqa: ASYNC110 - another process has no event
+            desk.engine.desk.view.session is None
+            or (await asyncio.to_thread(exchange.admin, "streams"))["ready"] < 3
+        ):
+            await asyncio.sleep(0.05)
+        opens_ns = session_on(DAY).open_ns
+        await asyncio.to_thread(exchange.admin, "speed", speed="max")
+        while not desk.engine.desk.positions.held():  # noqa: ASYNC110 - the first orders are not the rule
+            await asyncio.sleep(0.05)
+        probes.answers_ns.clear()
+        probes.syncs_ns.clear()
+        for each in probes.stages_ns.values():
+            each.clear()
+        probes.watch_loop()
+        while desk.engine.now_ns < opens_ns + int(minutes * 60e9):  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(exchange.admin, "speed", speed=0)
+        await asyncio.sleep(0.5)
+        desk.runner.stop("leave")
+
+    return await carry_out(
+        plan,
+        say=lambda *_words: None,
+        on_ready=lambda desk: tasks.append(asyncio.get_running_loop().create_task(lead(desk))),
+    )
+
+
+def intents_and_bare(run_dir: Path, folder: Path, count: int) -> tuple[list[int], list[int]]:
+    """Put intents of a run on disk again, in turn with bare appends of as many bytes and their sync.
+
+    Returns nanoseconds of both. The bare file is preallocated as the journal's is.
+    """
+    told = [
+        (events[-1], outputs)
+        for events, outputs in JournalReader(run_dir).steps()
+        if any(isinstance(one, SubmitOrder) for one in outputs)
+    ]
+    journal = JournalWriter.create(folder / "again", peek_header(run_dir))
+    bare = os.open(folder / "bare", os.O_CREAT | os.O_WRONLY)
+    os.posix_fallocate(bare, 0, 1 << 22)
+    ours, theirs = [], []
+    for turn in range(count):
+        event, outputs = told[turn % len(told)]
+        size = len(encode_outputs(outputs)) + len(encode_events([event])) + FRAMES_BYTES
+        journal.add_event(event)
+        began = now()
+        journal.add_outputs(outputs)
+        between = now()
+        os.write(bare, bytes(size))
+        os.fdatasync(bare)
+        theirs.append(now() - between)
+        ours.append(between - began)
+    os.close(bare)
+    journal.abandon()
+    return ours, theirs
+
+
+def noise(seconds: float) -> list[int]:
+    """Time that fixed work of about 100 µs takes beyond its quickest, in nanoseconds."""
+    took, ends = [], time.monotonic() + seconds
+    while time.monotonic() < ends:
+        began = now()
+        sum(range(4_000))
+        took.append(now() - began)
+    return [one - min(took) for one in took]
+
+
+def percentiles(values_ns: list[int], unit_ns: float = 1e3) -> dict[str, float]:
+    p50, p99 = np.percentile(values_ns, (50, 99)) / unit_ns
+    return {"p50": float(p50), "p99": float(p99)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("minutes", type=float, help="of market, from the open on")
+    arguments = parser.parse_args()
+    pricing.warm_up()
+    quiet = noise(0.5)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        probes = Probes()
+        probes.put_in()
+        lift_request_budget()
+        exchange = Exchange("--lockstep-ms", "3")
+        began = time.monotonic()
+        try:
+            summary = asyncio.run(trade(exchange, folder, arguments.minutes, probes))
+        finally:
+            exchange.close()
+        seconds = time.monotonic() - began
+        (run_dir,) = (folder / "runs").glob("*-gamma-scalper-*")
+        intents, bare = intents_and_bare(run_dir, folder, 400)
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "orders": summary["orders"],
+                "fills": summary["fills"],
+                "measured": len(probes.answers_ns),
+                "answer_us": percentiles(probes.answers_ns),
+                "stages_us": {name: percentiles(each) for name, each in probes.stages_ns.items()},
+                "stall_us": percentiles(probes.stalls_ns),
+                "stall_beyond_sync_us": percentiles(probes.own_stalls_ns),
+                "turns": len(probes.stalls_ns),
+                "sync_us": percentiles(probes.syncs_ns),
+                "intent_us": percentiles(intents),
+                "bare_sync_us": percentiles(bare),
+                "noise_us": percentiles(quiet + noise(0.5)),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
