@@ -10,7 +10,7 @@ from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import DeltaEngine, UnitGreeks
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.position_manager import Position
 from scalpdesk.pricing import greeks
@@ -220,3 +220,30 @@ def test_an_option_can_be_repriced_anywhere_and_a_share_cannot(market):
     assert got.delta == pytest.approx(float(expected.delta), rel=1e-6)
     with pytest.raises(ArgumentError, match="only an option"):
         market.engine.reprice(0, 510.0, 0.1, 0.3, 0.02)
+
+
+def test_whoever_only_looks_changes_no_later_answer():
+    class Rising:
+        """Its implied volatility follows the spot it is asked at."""
+
+        def implied_vol(self, contract, price, spot, years, rate, dividend_yield):
+            return spot / 1_000.0
+
+        def greeks(self, contract, spot, years, vol, rate, dividend_yield):
+            return UnitGreeks(1.0, vol, 0, 0, 0, 0, 0, 0, 0)
+
+    book = straddle_book(500)
+    now_ns = NOON
+
+    def answers(look):
+        state = MarketState(book)
+        engine = DeltaEngine(book, state, Rising())
+        state.apply_quote(quote(1, now_ns, 9.0, 9.2))
+        state.apply_quote(quote(0, now_ns, 499.0, 499.0))
+        look(engine)
+        state.apply_quote(quote(0, now_ns + 1, 510.0, 510.0))
+        return engine.value(1, now_ns + 1, fresh=False).vol
+
+    untouched = answers(lambda engine: None)
+    assert answers(lambda engine: engine.value(1, now_ns, fresh=False)) != untouched
+    assert answers(lambda engine: engine.observer().value(1, now_ns, fresh=False)) == untouched

@@ -71,7 +71,8 @@ class LiveView:
 
         desk = run.engine.desk
         spot = desk.market.mark(desk.view.underlying) or 0.0
-        greeks = desk.delta_engine.position_greeks(desk.positions.held(), now_ns)
+        # an observer: whoever watches must not change what the desk decides
+        greeks = desk.delta_engine.observer().position_greeks(desk.positions.held(), now_ns)
         total = float(desk.attribution.nav_change)
         head = Table.grid(padding=(0, 2))
         head.add_row(

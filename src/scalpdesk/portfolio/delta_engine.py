@@ -112,6 +112,22 @@ class DeltaEngine:
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
 
+    def observer(self) -> "DeltaEngine":
+        """Return an engine over the same market with a memory of its own.
+
+        An implied volatility is remembered until its option is quoted again, so each question may
+        change a later answer. Whoever only looks (a view, a check) asks an observer: decisions then
+        do not depend on who was watching.
+        """
+        return DeltaEngine(
+            self._instruments,
+            self._state,
+            self._pricer,
+            dividend_yield=self._dividend_yield,
+            floor_seconds=self._floor_seconds,
+            flat_rate=self._flat_rate,
+        )
+
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant, floored before it and 0 from it on."""
         left_ns = expiry_instant_ns(contract) - now_ns
