@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.init:init", "Write a commented scalpdesk.toml and .env.example."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
+    "drill": ("scalpdesk.cli.drill:drill", "Rehearse a day's disasters on your own configuration."),
     "selftest": ("scalpdesk.cli.selftest:selftest", "Compute worked cases and compare with their answers."),
 }
 

@@ -16,9 +16,11 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.drills.invariants import CENT, INVARIANTS, Scene, Violation, broken
-from scalpdesk.drills.line import BASE_URL, Line, LineSessions
-from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
+from scalpdesk.drills.invariants import INVARIANTS, Scene, Violation, broken
+from scalpdesk.drills.last_look import FollowedReplay, final_look
+from scalpdesk.drills.line import BASE_URL, Line
+from scalpdesk.drills.line_sessions import LineSessions
+from scalpdesk.drills.market import CALL, PUT, SmallMarket
 from scalpdesk.drills.mishaps import Mishaps
 from scalpdesk.drills.outcome import Outcome
 from scalpdesk.drills.schedule import CountingPlan, Schedule
@@ -107,7 +109,7 @@ class Trial:
     ) -> None:
         self.schedule = schedule
         self.outcome = Outcome(schedule.seed)
-        self._is_stated = False
+        self.is_stated = False
         """The desk reduces for a stated reason that only a person can clear."""
         self.verbose = verbose
         self.loop = VirtualLoop()
@@ -133,14 +135,14 @@ class Trial:
         self.journal = MortalJournal(folder, small_header(self.market, schedule.seed), schedule.crashes)
         self.mishaps = Mishaps(self.line, self.plan, self.journal, self.account, self._say)
         self.mishaps.ends_at = self._length
-        self.mishaps.may_resume = lambda: not self._is_stated
+        self.mishaps.may_resume = lambda: not self.is_stated
         self.journal.fails_until = lambda: self.loop.time() < self.mishaps.disk_full_until
         self.plan.states = self._live_states
         self._held = 0
         self.restart_seconds = RESTART_SECONDS
         self._digest = blake2b(digest_size=16)
         self.gateway: AlpacaGateway | None = None
-        self.engine = self._fresh_engine()
+        self.engine = self.fresh_engine()
         self.scene = Scene(
             self.engine,
             self.journal,
@@ -165,7 +167,7 @@ class Trial:
         try:
             loop.run_until_complete(asyncio.wait_for(self._run(), self._length + 240.0))
         except (StopError, Stuck, TimeoutError) as error:
-            self._violate("0 trial_ends", f"{type(error).__name__}: {error}")
+            self.violate("0 trial_ends", f"{type(error).__name__}: {error}")
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
@@ -194,7 +196,7 @@ class Trial:
             await asyncio.sleep(self.restart_seconds)
         self.outcome.lives = lives
         await asyncio.sleep(5.0)
-        self._final_look()
+        final_look(self)
 
     async def _live(self, *, is_first: bool) -> bool:
         """One life of the desk's process; True when it ended in order."""
@@ -202,16 +204,7 @@ class Trial:
         core = CheckedCore.__new__(CheckedCore)
         core.trial = self
         LiveCore.__init__(core, self.engine, self.journal, timers)
-        gateway = AlpacaGateway(
-            Endpoints.at(BASE_URL),
-            _Key(KEY),
-            _Key(SECRET),
-            self.market.instruments,
-            self.clock,
-            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0, order_connections=1),
-            LineSessions(self.line),
-        )
-        self.gateway = gateway
+        self.gateway = gateway = self.make_gateway()
         self.mishaps.runner = None
         try:
             await gateway.connect(known_orders(self.engine))
@@ -231,7 +224,7 @@ class Trial:
             self._say("killed", str(death))
             return False
         except Exception as crash:  # noqa: BLE001 - whatever escapes the desk is a crash, and a finding
-            self._violate("0 desk_crashed", f"{type(crash).__name__}: {crash}")
+            self.violate("0 desk_crashed", f"{type(crash).__name__}: {crash}")
             self.journal.die("crashed")
             return False
         except asyncio.CancelledError:
@@ -244,7 +237,20 @@ class Trial:
             self.mishaps.running = None
             await gateway.close(graceful=False)
 
-    def _fresh_engine(self) -> TradingEngine:
+    def make_gateway(self) -> AlpacaGateway:
+        """Return a gateway of the account, not connected yet."""
+        return AlpacaGateway(
+            Endpoints.at(BASE_URL),
+            _Key(KEY),
+            _Key(SECRET),
+            self.market.instruments,
+            self.clock,
+            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0, order_connections=1),
+            LineSessions(self.line),
+        )
+
+    def fresh_engine(self) -> TradingEngine:
+        """Return an engine that knows nothing yet."""
         return small_engine(self.market.instruments, f"t{self.schedule.seed}", self.desk_plan)
 
     def _opening(self) -> tuple[Event, ...]:
@@ -255,13 +261,13 @@ class Trial:
     def _reborn(self) -> tuple[Timers, bool]:
         """Rebuild the desk from what the disk has."""
         self.journal.reopen(self.clock.true_ns())
-        self.engine = self._fresh_engine()
+        self.engine = self.fresh_engine()
         reader = JournalReader(self.journal.run_dir)
         self.scene.booked.clear()
         self.scene.booked_cash, self.scene.snapshot_cash = Decimal(0), None
-        self.scene.outside_since_ns = None
+        self.scene.outside_since_ns = self.scene.uneven_since_ns = None
         self.scene.engine = self.engine
-        replay = _Replay(self.engine, self.scene)
+        replay = FollowedReplay(self.engine, self.scene)
         rebuilt = rebuild(reader, replay)  # type: ignore[arg-type]  # it has what a replay uses of an engine
         if rebuilt.unwritten:
             self.journal.finish(rebuilt.unwritten)
@@ -319,9 +325,10 @@ class Trial:
             if invariant.at_venue:
                 why = invariant.law(scene)
                 if why is not None:
-                    self._violate(f"{invariant.number} {invariant.name}", f"at the venue: {why}")
+                    self.violate(f"{invariant.number} {invariant.name}", f"at the venue: {why}")
 
-    def _violate(self, invariant: str, detail: str) -> None:
+    def violate(self, invariant: str, detail: str) -> None:
+        """Add a violation."""
         self.outcome.violations.append(Violation(self.schedule.seed, invariant, self.outcome.events, detail))
 
     def _say(self, level: str, text: str) -> None:
@@ -334,10 +341,10 @@ class Trial:
         schedule = self.schedule
         strange = {one.name for one in schedule.rules} | {one.kind for one in schedule.moments}
         if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
-            self._is_stated = True
+            self.is_stated = True
             self.scene.excused |= {3, 7, 8}
         else:
-            self._violate("14 every_difference_has_a_cause", text.partition("\n")[0])
+            self.violate("14 every_difference_has_a_cause", text.partition("\n")[0])
 
     def _live_states(self) -> list[str]:
         return [one.state.value for one in self.engine.desk.orders.live.values()]
@@ -364,37 +371,7 @@ class Trial:
         limit_ns = self.clock.start_ns + int(self.schedule.heal_at * NANOS_PER_SECOND)
         for name, order in self.engine.desk.orders.live.items():
             if order.created_ns < limit_ns:
-                self._violate("L liveness", f"{name} is still {order.state.value}")
-
-    def _final_look(self) -> None:
-        """The session is over and all is quiet: both sides must say the same."""
-        desk = self.engine.desk
-        for name, order in desk.orders.live.items():
-            self._violate("L liveness", f"{name} is {order.state.value} after the close")
-        for number in (SHARE, CALL, PUT):
-            ours, theirs = desk.positions.quantity(number), self.account.quantity(number)
-            if ours != theirs and not self._is_stated:
-                symbol = desk.instruments[number].symbol
-                self._violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
-        if abs(desk.account.cash - self.account.cash) > CENT and not self._is_stated:
-            self._violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {self.account.cash}")
-        if b"canary" in b"".join(path.read_bytes() for path in self.journal.files()):
-            self._violate("10 no_secrets", "a secret is in the journal")
-        self._replays()
-
-    def _replays(self) -> None:
-        """Replaying the last life's journal gives the same desk."""
-        self.journal.flush()
-        engine = self._fresh_engine()
-        try:
-            rebuild(JournalReader(self.journal.run_dir), engine)
-        except StopError as error:
-            self._violate("9 replay_identical", error.what)
-            return
-        ours = {number: self.engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
-        again = {number: engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
-        if ours != again or engine.desk.account.cash != self.engine.desk.account.cash:
-            self._violate("9 replay_identical", f"positions {ours}, replayed {again}")
+                self.violate("L liveness", f"{name} is still {order.state.value}")
 
     def _summed_up(self) -> Outcome:
         outcome = self.outcome
@@ -406,21 +383,6 @@ class Trial:
         outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
         outcome.pairs = self.plan.pairs
         return outcome
-
-
-class _Replay:
-    """An engine under replay whose bookings the scene follows."""
-
-    def __init__(self, engine: TradingEngine, scene: Scene) -> None:
-        self._engine = engine
-        self._scene = scene
-
-    def handle(self, event: Event) -> tuple[Output, ...]:
-        """Handle one event of the journal."""
-        outputs = self._engine.handle(event)
-        self._scene.event = event
-        self._scene.note_booked()
-        return outputs
 
 
 def run_trial(schedule: Schedule, *, verbose: bool = False) -> Outcome:
