@@ -126,7 +126,8 @@ def run(
         print_json(summary)
     else:
         _show(summary)
-    return EXIT_FAILED if summary["mode"] == "HALTED" and summary["differences"] else None
+    is_unwell = bool(summary["differences"]) or summary["ended"].startswith("not flat")
+    return EXIT_FAILED if is_unwell else None
 
 
 def _carry_out(plan: "LivePlan", line: "WatchdogLine | None", *, as_json: bool) -> dict[str, Any]:

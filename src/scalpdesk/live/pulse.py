@@ -54,6 +54,7 @@ class WatchdogLine:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._failed = False
+        self._has_ended = False
         self._next_beat = 0.0
         with log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
@@ -113,8 +114,14 @@ class WatchdogLine:
         self._tell(Told("over", name=client_order_id))
 
     def end(self, *, clean: bool) -> None:
-        """Say that the run has ended; after an unclean end the watchdog takes the orders off the book."""
+        """Say that the run has ended; after an unclean end the watchdog takes the orders off the book.
+
+        A second call does nothing: the first word stands.
+        """
+        if self._has_ended:
+            return
         self._tell(Told("end", clean=clean))
+        self._has_ended = True
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -130,6 +137,8 @@ class WatchdogLine:
         self._write(msgspec.json.encode(told))
 
     def _write(self, line: bytes) -> None:
+        if self._has_ended:  # the pipe is closed and its number may be another file's by now
+            return
         try:
             os.write(self._pipe, line + b"\n")  # below PIPE_BUF: whole or not at all
         except OSError:  # dead, or it has not read for a long time
