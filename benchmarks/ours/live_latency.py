@@ -311,6 +311,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("minutes", type=float, help="of market, from the open on")
+    parser.add_argument(
+        "lockstep_ms", type=float, help="how long the exchange waits after each quote is read"
+    )
     arguments = parser.parse_args()
     pricing.warm_up()
     quiet = noise(0.5)
@@ -319,7 +322,7 @@ def main() -> None:
         probes = Probes()
         probes.put_in()
         lift_request_budget()
-        exchange = Exchange("--lockstep-ms", "3")
+        exchange = Exchange("--lockstep-ms", str(arguments.lockstep_ms))
         began = time.monotonic()
         try:
             summary = asyncio.run(trade(exchange, folder, arguments.minutes, probes))
