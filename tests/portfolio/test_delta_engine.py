@@ -10,7 +10,7 @@ from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
-from scalpdesk.portfolio.delta_engine import DeltaEngine, UnitGreeks
+from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.position_manager import Position
 from scalpdesk.pricing import greeks
@@ -230,7 +230,7 @@ def test_whoever_only_looks_changes_no_later_answer():
             return spot / 1_000.0
 
         def greeks(self, contract, spot, years, vol, rate, dividend_yield):
-            return UnitGreeks(1.0, vol, 0, 0, 0, 0, 0, 0, 0)
+            return OptionGreeks(1.0, vol, 0, 0, 0, 0, 0, 0, 0)
 
     book = straddle_book(500)
     now_ns = NOON
