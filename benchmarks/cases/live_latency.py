@@ -24,8 +24,8 @@ the first order meets (code not yet run, connections) is left out.
 
 `stall` is how long one turn of the event loop keeps all else waiting, over all turns; `beyond_sync_p99_us` is
 the same less the disk's time. `intent_over_bare_sync` puts the run's own intents on disk once more, each in
-turn with a bare append of as many bytes to a preallocated file and its `fdatasync`. `noise` is what fixed work of
-some 100 µs takes on this machine beyond its quickest: nothing above can be steadier than that.
+turn with a bare append of as many bytes to a preallocated file and its `fdatasync`. `machine_noise` is what
+fixed work of some 100 µs takes on this machine beyond its quickest: nothing above can be steadier than that.
 """
 
 

@@ -102,6 +102,7 @@ def assert_decided_alike(played: Played) -> None:
     tested = rows(alone.outputs, played.symbols, until_ns)
     assert differing(live, tested) == ([], [])
     assert live == tested
+    assert alone.engine.desk.account.cash == played.desk_cash()
     filled = [(one.client_order_id, one.quantity, one.price) for one in alone.fills]
     assert filled == [(name, quantity, price) for _, name, _, _, quantity, price, _, _ in played.desk_fills()]
 
