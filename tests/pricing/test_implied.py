@@ -75,3 +75,14 @@ def test_unknown_names_and_text_raise_where_numbers_only_get_a_verdict():
         implied_vol(5.0, 100.0, 100.0, 0.1, True, style="bermudan")
     with pytest.raises(ArgumentError, match="price must be a number"):
         implied_vol("five", 100.0, 100.0, 0.1, True)
+
+
+@pytest.mark.parametrize("style", ["american", "european"])
+@pytest.mark.parametrize("dividend_yield", [1e-300, 3e-53, 1e-20, 1e-9])
+def test_a_hair_off_the_money_is_no_harder_than_on_it(style, dividend_yield):
+    terms = {"dividend_yield": dividend_yield, "style": style}
+    for vol in (0.05, 1.0, 3.0):
+        g = greeks(20.0, 20.0, 1.0, vol, True, **terms)
+        assert float(implied_vol(g.price, 20.0, 20.0, 1.0, True, **terms).vol) == pytest.approx(
+            vol, rel=1e-12
+        )

@@ -112,7 +112,7 @@ def normalised_iv(x: float, beta: float) -> float:
     elif high:
         goal = math.log(top - beta)
         s = max(s, 1.0)
-    elif s == 0.0:
+    elif s < 2.0 * math.sqrt(0.5 * math.pi) * beta:  # beside the money: what it would be on it
         s = 2.0 * math.sqrt(0.5 * math.pi) * beta
         b = normalised_black(x, s)
     for turn in range(60):
