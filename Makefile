@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-dev run test check bench bench-smoke docs lock clean
+.PHONY: help setup setup-dev run test check bench bench-smoke release-check docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -30,7 +30,7 @@ run: setup  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
 
 test: setup-dev  ## every test, sockets blocked
-	$(BIN)/python -m pytest -q --cov --cov-report=term
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term
 
 check: setup-dev  ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -43,6 +43,10 @@ bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchm
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
 	$(BIN)/python benchmarks/run.py --smoke
+
+release-check: setup-dev  ## what a release must survive besides: 100,000 fault trials, the slow tests (hours)
+	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/scalpdesk selftest --seeds 0:100000
 
 docs: setup-dev  ## rewrite the generated pages
 	$(BIN)/python docs/generate.py
