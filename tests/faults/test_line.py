@@ -1,0 +1,92 @@
+"""The line between desk and exchange: what the gateway's own HTTP and socket code sees of each fault."""
+
+import asyncio
+
+import pytest
+
+from scalpdesk.drills.line import BASE_URL
+from scalpdesk.drills.line_sessions import LineSessions
+from scalpdesk.drills.schedule import quiet_schedule
+from scalpdesk.drills.trial import KEY, SECRET, Trial
+from scalpdesk.simulation.faults import Fault
+from scalpdesk.venues.alpaca.client_http import HttpPath, NoAnswer, NotSent
+from scalpdesk.venues.alpaca.wire_account import CLOCK, read_clock
+
+HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+
+
+@pytest.fixture
+def trial(tmp_path):
+    made = Trial(quiet_schedule(1), tmp_path)
+    yield made
+    made.loop.close()
+    made.journal.close()
+
+
+def ask(trial, *, times=1):
+    path = HttpPath(BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, sessions=LineSessions(trial.line))
+
+    async def work():
+        return [await path.ask(CLOCK) for _ in range(times)][-1]
+
+    return trial.loop.run_until_complete(work())
+
+
+def test_answer_comes_back_after_two_ways(trial):
+    clock = read_clock(ask(trial).body)
+    assert clock.is_open
+    assert trial.loop.time() == pytest.approx(2 * trial.line.latency_seconds)
+
+
+@pytest.mark.parametrize("name", ["drop_request", "half_open"])
+def test_silence_ends_by_the_clients_own_time_out(trial, name):
+    trial.plan.inject(Fault(name))
+    with pytest.raises(NoAnswer):
+        ask(trial)
+    assert trial.loop.time() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", ["disconnect_before", "disconnect_after"])
+def test_broken_connection_is_no_answer(trial, name):
+    trial.plan.inject(Fault(name))
+    with pytest.raises(NoAnswer):
+        ask(trial)
+    assert trial.loop.time() < 1.0
+
+
+def test_line_that_is_down_sends_nothing(trial):
+    trial.line.is_down = True
+    with pytest.raises(NotSent):
+        ask(trial)
+    assert trial.line.requests == 0
+
+
+def test_slow_answer_that_still_comes_in_time(trial):
+    trial.plan.inject(Fault("slow_answer", seconds=1.5))
+    assert ask(trial).status == 200
+    assert trial.loop.time() > 1.5
+
+
+def test_torn_answer_is_an_error_or_cannot_be_read(trial):
+    trial.plan.inject(Fault("truncated_answer", fraction=0.5))
+    try:
+        reply = ask(trial)
+    except NoAnswer:
+        return
+    assert len(reply.body) < 100
+
+
+def test_frames_of_one_socket_keep_their_order_and_end_with_the_line(trial):
+    async def work():
+        await asyncio.sleep(0)
+        socket = trial.line.open_socket(f"{BASE_URL}/v2/iex", HEADERS, 10.0)
+        first = await socket.receive()
+        second = await socket.receive()
+        trial.line.cut()
+        third = await socket.receive()
+        return [first.data, second.data], third.type.name, socket.close_code
+
+    frames, end, code = trial.loop.run_until_complete(work())
+    assert [b"connected" in frames[0].encode(), b"authenticated" in frames[1].encode()] == [True, True]
+    assert (end, code) == ("CLOSED", 1006)
+    assert trial.line.sockets == []

@@ -1,0 +1,65 @@
+"""A loop whose time is counted: no wait, the right order, and a stop where nothing can come."""
+
+import asyncio
+import time
+
+import pytest
+
+from scalpdesk.drills.virtual_time import Stuck, VirtualClock, VirtualLoop, run_virtual
+
+
+@pytest.fixture
+def loop():
+    made = VirtualLoop()
+    yield made
+    made.close()
+
+
+def test_hours_pass_without_waiting(loop):
+    began = time.monotonic()
+    run_virtual(loop, asyncio.sleep(36_000))
+    assert loop.time() == pytest.approx(36_000)
+    assert time.monotonic() - began < 5.0
+
+
+def test_what_is_due_first_comes_first(loop):
+    order = []
+
+    async def note(name, seconds):
+        await asyncio.sleep(seconds)
+        order.append((name, round(loop.time(), 6)))
+
+    async def all_of_them():
+        await asyncio.gather(note("c", 3), note("a", 0.5), note("b", 2))
+
+    run_virtual(loop, all_of_them())
+    assert order == [("a", 0.5), ("b", 2.0), ("c", 3.0)]
+
+
+def test_wait_that_nothing_can_end_is_found(loop):
+    async def for_ever():
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Stuck, match="cannot come"):
+        run_virtual(loop, for_ever())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    run_virtual(loop, asyncio.sleep(0.1))
+
+
+def test_time_out_strikes_in_virtual_time(loop):
+    async def late():
+        async with asyncio.timeout(2.0):
+            await asyncio.sleep(5.0)
+
+    with pytest.raises(TimeoutError):
+        run_virtual(loop, late())
+    assert loop.time() == pytest.approx(2.0)
+
+
+def test_clock_tells_market_time_and_jumps_apart_from_it(loop):
+    clock = VirtualClock(loop, 1_000_000_000)
+    run_virtual(loop, asyncio.sleep(1.5))
+    clock.skew_ns = -7
+    assert (clock.true_ns(), clock.now_ns()) == (2_500_000_000, 2_499_999_993)
+    assert clock.loop_seconds(clock.true_ns()) == pytest.approx(loop.time())
