@@ -31,7 +31,8 @@ from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, peek_header
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.runner import RunnerOptions
-from scalpdesk.live_assembly import LiveDesk, LivePlan
+from scalpdesk.live_assembly import LiveDesk
+from scalpdesk.live_plan import LivePlan
 from scalpdesk.live_run import carry_out
 from scalpdesk.settings import load_settings
 from scalpdesk.venues.alpaca import client, client_kept, client_stream, options, wire
