@@ -20,8 +20,10 @@ from scalpdesk.hedging.bands.leland import leland_number, leland_vol
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
+from scalpdesk.hedging.inverse import perpetual_target_usd, perpetual_trade_usd
 from scalpdesk.hedging.orders_for_delta import hedge_quantity, net_delta_shares, split_at_zero
 from scalpdesk.instruments.events_calendar import fomc_blocked
+from scalpdesk.instruments.fees import deribit_delivery_fee, deribit_option_fee
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.quotes import SpreadFilter
@@ -29,6 +31,7 @@ from scalpdesk.portfolio.attribution import taylor_terms
 from scalpdesk.portfolio.position_manager import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.inverse import expiry_payoff_coin, perpetual_pnl_coin
 from scalpdesk.pricing.kernels.grid import dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.risk.checks import count_consecutive_losses, loss_rule
@@ -302,7 +305,43 @@ def _fomc_blocked(ts_utc: str) -> Answer:
     return {"result": fomc_blocked(to_ns(datetime.fromisoformat(ts_utc)))}
 
 
+def _pa_hedge(
+    S: float, F: float, K: float, T: float, s: float, cp: str, nopt: float, perp_usd: float
+) -> Answer:
+    coin = greeks(F, K, T, s, cp == "C", style="european", model="inverse")
+    target = perpetual_target_usd(nopt, float(coin.delta), S)
+    return {
+        "bs_delta": float(coin.usd.delta),
+        "premium_btc": float(coin.price),
+        "pa_delta": float(coin.delta),
+        "target_perp_usd": target,
+        "trade_usd": perpetual_trade_usd(target, perp_usd),
+    }
+
+
+def _settle(S: float, K: float, cp: str, prem: float, qty: float) -> Answer:
+    payoff = expiry_payoff_coin(S, K, cp == "C")
+    fee = float(deribit_delivery_fee(Decimal(str(payoff))))
+    return {
+        "payoff_btc": payoff * qty,
+        "delivery_fee_btc": fee * qty,
+        "net_btc": (payoff - prem - fee) * qty,
+    }
+
+
+def _inv_pnl(usd: float, e: float, x: float) -> Answer:
+    return {"result": perpetual_pnl_coin(usd, e, x)}
+
+
+def _deribit_fee(price: float, qty: float) -> Answer:
+    return {"result": deribit_option_fee(Decimal(str(price)), Decimal(str(qty)))}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
+    "pa_hedge": _pa_hedge,
+    "settle": _settle,
+    "inv_pnl": _inv_pnl,
+    "deribit_fee": _deribit_fee,
     "straddle_score": _straddle_score,
     "strike_range": _strike_range,
     "interp": _interp,

@@ -64,3 +64,19 @@ ALPACA_FEES = FeeSchedule(
     orf_per_contract=Decimal("0.02915"),
 )
 """No commission; the regulatory fees that brokers pass on (SEC, FINRA and OCC rates of 2025)."""
+
+
+def deribit_option_fee(price: Decimal, quantity: Decimal) -> Decimal:
+    """Fee of an option trade on Deribit in coin: 0.0003 a coin of size, at most 12.5 % of the premium.
+
+    ``price`` is in coin an option, ``quantity`` in coins. Source: Deribit, "Fees".
+    """
+    return min(Decimal("0.0003"), Decimal("0.125") * price) * quantity
+
+
+def deribit_delivery_fee(payoff: Decimal) -> Decimal:
+    """Fee of an option's delivery on Deribit in coin: 0.00015, at most 12.5 % of its value.
+
+    ``payoff`` is in coin an option. Daily options are exempt. Source: Deribit, "Fees".
+    """
+    return min(Decimal("0.00015"), Decimal("0.125") * payoff)

@@ -69,3 +69,40 @@ class InverseModel:
         if bool((inputs.spot <= 0.0).any()):
             raise ArgumentError("the forward of an inverse option must be above 0", where="spot", value=0.0)
         return inputs.spot.reshape(inputs.shape)
+
+
+def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
+    """Payoff of one option in coin at the delivery price ``spot`` (USD): (S − K)⁺/S or (K − S)⁺/S.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot is not above 0.
+
+    Examples
+    --------
+    >>> expiry_payoff_coin(125_000.0, 100_000.0, True)
+    0.2
+    """
+    if not spot > 0.0:
+        raise ArgumentError("a delivery price must be above zero", where="spot", value=spot)
+    return max(spot - strike if is_call else strike - spot, 0.0) / spot
+
+
+def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> float:
+    """Profit in coin of an inverse perpetual of ``amount_usd`` (signed): A·(1/entry − 1/exit).
+
+    Raises
+    ------
+    ArgumentError
+        When a price is not above 0.
+
+    Examples
+    --------
+    >>> round(perpetual_pnl_coin(100_000.0, 50_000.0, 55_000.0), 9)
+    0.181818182
+    """
+    for name, price in (("entry", entry), ("exit_price", exit_price)):
+        if not price > 0.0:
+            raise ArgumentError("a price must be above zero", where=name, value=price)
+    return amount_usd * (1.0 / entry - 1.0 / exit_price)
