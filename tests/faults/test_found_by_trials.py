@@ -137,6 +137,20 @@ def test_corrected_execution_is_not_gone_from_its_order():
     assert order.state.value == "filled"
 
 
+def test_busted_part_of_a_working_order_is_not_worked_again(world):
+    world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=3.0))
+    order_id = world.broker.submit(
+        "a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10))
+    ).order_id
+    world.settle()
+    account = world.books.accounts["a"]
+    assert account.quantity(SHARE) == 4
+    assert world.broker.staged.bust(account.executions[0])
+    world.advance_to(world.now_ns + 60_000_000_000)
+    order = world.books.orders[order_id]
+    assert (account.quantity(SHARE), order.filled, order.is_open) == (6, 6, False)
+
+
 class _Unwritten:
     def add_event(self, event):
         pass

@@ -162,6 +162,8 @@ class VenueOrder:
     ratio: Decimal = Decimal(1)
     filled_before: Decimal = ZERO
     """Of a replacement: what the order before it had filled when it was asked for."""
+    busted: Decimal = ZERO
+    """Filled once and taken back."""
     triggered: bool = False
     """A stop whose price has come."""
     resting: Resting | None = None
@@ -169,8 +171,8 @@ class VenueOrder:
 
     @property
     def leaves(self) -> Decimal:
-        """Quantity still to be filled."""
-        return self.quantity - self.filled
+        """Quantity still to be filled; what was busted is not worked again."""
+        return self.quantity - self.filled - self.busted
 
     @property
     def average(self) -> Decimal | None:

@@ -114,6 +114,7 @@ class StagedFaults:
         order = self._books.orders[execution.order_id]
         if not self.bust(execution, tells=False):
             return False
+        order.busted -= execution.quantity  # the trade in its place takes the quantity up again
         again = self._books.trade(order, execution.quantity, price)
         assert order.instrument_id is not None
         held = self._books.accounts[order.account].quantity(order.instrument_id)
@@ -134,6 +135,7 @@ class StagedFaults:
         account.book(number, signed, execution.price, cash)
         order = books.orders[execution.order_id]
         order.filled -= execution.quantity
+        order.busted += execution.quantity
         order.value -= execution.quantity * execution.price
         # its line leaves the history of fills: whoever asks later must not find it among them
         account.activities[:] = [one for one in account.activities if one.execution != execution]
