@@ -284,7 +284,11 @@ def _leg_two_after_leg_one_failed() -> list[Change]:
             return ()
         return enter(self, view)
 
-    return [(GammaScalper, "_enter", go_on)]
+    def is_whole(self: GammaScalper, view: DeskView) -> bool:
+        del self, view
+        return True  # the desk's second line of defence would end it at once
+
+    return [(GammaScalper, "_enter", go_on), (GammaScalper, "_is_whole", is_whole)]
 
 
 PLANTED_BUGS: tuple[PlantedBug, ...] = (
