@@ -171,6 +171,11 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Say) -> _Resumed | 
     except BaseException:
         journal.abandon()
         raise
+    if not rebuilt.events:
+        # it died before its first event: nothing was decided, and the account has yet to be adopted
+        journal.close()
+        say("info", f"{header.run_id} had not begun: a new run takes its place")
+        return None
     cut = "" if journal.recovered is None else f"; {journal.recovered}"
     say("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{cut}")
     return _Resumed(found, header, engine, rebuilt, journal)
