@@ -634,3 +634,18 @@ def test_order_that_was_never_sent_is_not_wanted_again_at_once(scalper):
         assert orders(outputs) == []
     desk.wait(2.1)
     assert len(orders(desk.timer())) == 2
+
+
+def test_leaving_takes_a_working_hedge_off_the_book_before_it_unwinds(scalper):
+    desk = hold(scalper())
+    (sell,) = orders(desk.wait(1).market(506.0))
+    desk.fill(sell, quantity=3)
+    outputs = desk.wait(1).operate("flatten")
+    assert cancels(outputs) == [sell.client_order_id]
+    call, put = orders(outputs)
+    desk.fill(call)
+    assert orders(desk.fill(put)) == []  # the rest of the hedge may still be filled
+    held = desk.positions[0]
+    (unwind,) = orders(desk.cancelled(sell.client_order_id))
+    assert (unwind.instrument_id, unwind.side, unwind.quantity) == (0, Side.BUY, abs(held))
+    assert unwind.purpose is Purpose.UNWIND_HEDGE

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderAbsent, OrderFilled, OrderRejected
-from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
 from scalpdesk.instruments.contract import INDEX_CLASSES
@@ -22,6 +22,7 @@ from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.exits import ExitRules, ExitView
 from scalpdesk.strategies.base import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
@@ -338,7 +339,11 @@ class GammaScalper:
         return ()
 
     def _leave(self, view: DeskView) -> Sequence[Action]:
-        """Sell the options; once the book shows none, unwind the hedge; then done."""
+        """Sell the options; once the book shows none, unwind the hedge; then done.
+
+        What was still being bought or hedged is taken off the book first: an exit is sized by what is
+        held, and must not meet an order of the other side.
+        """
         legs = self._held_options(view)
         targets = legs or ([view.underlying] if view.positions.quantity(view.underlying) else [])
         ttl = self.config.entry.order_ttl_seconds
@@ -347,9 +352,19 @@ class GammaScalper:
             return (Proposal("exit", ("exit order not filled in time: send it again",), {}, cancels),)
         if not targets:
             return self._finish(view)
-        intents: list[Intent] = []
+        in_the_way = [
+            order
+            for order in view.orders.live.values()
+            if order.submitted.purpose in (Purpose.OPEN, Purpose.HEDGE)
+        ]
+        blocked = {order.submitted.instrument_id for order in in_the_way}
+        intents: list[Intent] = [
+            CancelIntent(order.client_order_id, "leaving")
+            for order in in_the_way
+            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+        ]
         for number in targets:
-            left = view.exposure(number)
+            left = ZERO if number in blocked else view.exposure(number)
             if not left:
                 continue
             purpose = Purpose.CLOSE if legs else Purpose.UNWIND_HEDGE
