@@ -1,4 +1,4 @@
-"""Carry a run out from beginning to end: journal it, seal it, find it again, replay it."""
+"""Carry a run out from beginning to end: journal it, seal it, replay it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,7 +9,6 @@ from typing import Any
 from scalpdesk.assembly import Assembled, assemble_backtest, build_backtest, engine_from_header
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import DataError, nearest_name
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import same_outputs
@@ -159,32 +158,6 @@ def _first_difference(event_number: int, journaled: Iterable[Output], produced: 
         if one != other:
             return f"event {event_number}, output {index + 1}: journal {one!r}; replay {other!r}"
     return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
-
-
-def find_run(runs_dir: Path, name: str) -> Path:
-    """Return the folder of a run by its id, a unique beginning of it, or ``last``.
-
-    Raises
-    ------
-    DataError
-        When there is none, or more than one.
-    """
-    direct = Path(name)
-    if direct.is_dir() and any(direct.glob("journal-*.sdj")):
-        return direct
-    known = sorted(path.name for path in runs_dir.glob("*") if any(path.glob("journal-*.sdj")))
-    if name == "last" and known:
-        return runs_dir / known[-1]
-    found = [run for run in known if run == name] or [run for run in known if run.startswith(name)]
-    if len(found) == 1:
-        return runs_dir / found[0]
-    raise DataError(
-        "more than one run begins like this" if found else "there is no such run",
-        where=str(runs_dir),
-        value=name,
-        nearest=", ".join(found[:4]) if found else nearest_name(name, known),
-        fix="scalpdesk runs lists them; `last` is the newest",
-    )
 
 
 def _free_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:

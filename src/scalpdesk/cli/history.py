@@ -49,12 +49,12 @@ def report(
     *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    from scalpdesk.journal.runs import find_run_dir
     from scalpdesk.records.projector import project_journal
     from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
-    from scalpdesk.runs import find_run
 
     runs_dir = _runs_dir(config_file, overrides)
-    run_dir = find_run(runs_dir, run)
+    run_dir = find_run_dir(runs_dir, run)
     with open_store(store_url(run_dir.parent)) as store:
         run_id = project_journal(run_dir, store)
         from scalpdesk.records.store import load_run
@@ -118,10 +118,10 @@ def replay(
     *, as_json: bool, run: str, verify: bool, config_file: str | None, overrides: tuple[str, ...]
 ) -> int:
     """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
-    from scalpdesk.runs import find_run
+    from scalpdesk.journal.runs import find_run_dir
     from scalpdesk.runs import replay as replay_run
 
-    run_dir = find_run(_runs_dir(config_file, overrides), run)
+    run_dir = find_run_dir(_runs_dir(config_file, overrides), run)
     verdict = replay_run(run_dir, verify=verify)
     facts = {
         "run_id": verdict.summary["run_id"],
