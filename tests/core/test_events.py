@@ -18,6 +18,7 @@ SAMPLES = {
     ev.RateEvent: (1, 2, (1.0, 30.0), (0.05, 0.04)),
     ev.DividendEvent: (3, 1, 2, 5, Decimal("1.57")),
     ev.ForecastEvent: (3, 1, 2, "har", 5, 0.2, 0.1, 0.3, 0.01, ""),
+    ev.GammaExposureEvent: ("SPX", 1, 2, -1.5e9, "firestore", ""),
     ev.OrderAccepted: ("a-1", 1, 2, "v-1"),
     ev.OrderRejected: ("a-1", 1, 2, "no"),
     ev.OrderFilled: ("a-1", 1, 2, "x1", Decimal(3), Decimal("1.05"), Decimal("0.10")),

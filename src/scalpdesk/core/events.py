@@ -119,6 +119,25 @@ class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
     reason: str
 
 
+class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Dealer gamma exposure of ``symbol``: what its source says, or that it is not known.
+
+    Positive: dealers are taken to be long gamma. The sign is a convention, never an observation.
+    """
+
+    symbol: str
+    """Underlying whose chain it was computed from, such as ``SPX``; it need not be traded here."""
+    ts_event_ns: int
+    """When the source last updated it."""
+    ts_recv_ns: int
+    exposure_usd: float
+    """Change of dealers' delta in USD for a move of 1 %; NaN when not known."""
+    source: str
+    """``environment``, ``firestore`` or ``chain``."""
+    reason: str = ""
+    """Why it is not known; empty when it is."""
+
+
 class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """The venue has the order."""
 
@@ -271,6 +290,7 @@ MarketEvent = (
     | RateEvent
     | DividendEvent
     | ForecastEvent
+    | GammaExposureEvent
 )
 OrderEvent = (
     OrderAccepted

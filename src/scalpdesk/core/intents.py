@@ -56,6 +56,8 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     order_type: OrderType = OrderType.MARKET
     limit_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
+    owner: str = ""
+    """Strategy that wants it, where several share a desk."""
 
     @property
     def signed_quantity(self) -> Decimal:
@@ -84,6 +86,8 @@ class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1):
     limit_price: Decimal | None
     time_in_force: TimeInForce
     purpose: Purpose
+    owner: str = ""
+    """Strategy that its fills belong to, where several share a desk."""
 
 
 class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -6,6 +6,7 @@ from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
     ForecastEvent,
+    GammaExposureEvent,
     OpenInterestEvent,
     QuoteEvent,
     RateEvent,
@@ -45,6 +46,7 @@ class MarketState:
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
+        self.gamma_exposures: dict[str, GammaExposureEvent] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
         self._stale_ns = [
@@ -98,6 +100,10 @@ class MarketState:
     def apply_forecast(self, event: ForecastEvent) -> None:
         """Take a volatility forecast in."""
         self.forecasts[event.instrument_id] = event
+
+    def apply_gamma_exposure(self, event: GammaExposureEvent) -> None:
+        """Take the latest word on dealer gamma in, by the symbol it is about."""
+        self.gamma_exposures[event.symbol] = event
 
     def verdict(self, number: InstrumentId, now_ns: int) -> QuoteVerdict:
         """Return the verdict on the instrument's latest quote as of ``now_ns``."""

@@ -53,6 +53,7 @@ class OrderManager:
             limit_price=intent.limit_price,
             time_in_force=intent.time_in_force,
             purpose=intent.purpose,
+            owner=intent.owner,
         )
         order = Order(command, now_ns)
         self.orders[client_order_id] = self.live[client_order_id] = order
