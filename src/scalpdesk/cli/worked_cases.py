@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
+from scalpdesk.cli import worked_cases_gex, worked_cases_zero_dte
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
@@ -338,6 +339,7 @@ def _deribit_fee(price: float, qty: float) -> Answer:
 
 
 BINDINGS: dict[str, Callable[..., Answer]] = {
+    **worked_cases_gex.BINDINGS,
     "pa_hedge": _pa_hedge,
     "settle": _settle,
     "inv_pnl": _inv_pnl,
@@ -368,5 +370,6 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "har": _har,
     "ivrank": _ivrank,
     "fomc_blocked": _fomc_blocked,
+    **worked_cases_zero_dte.BINDINGS,
 }
 """Function of the case file to the adapter that answers it."""

@@ -1,0 +1,64 @@
+from datetime import date, time
+
+import pytest
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.deadlines import (
+    BROAD_FUNDS,
+    contract_deadline_ns,
+    exit_deadline_ns,
+    venue_cutoff,
+)
+from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on, to_new_york
+from scalpdesk.simulation.broker.expiry import BROAD_FUNDS as SIMULATED_FUNDS
+from scalpdesk.simulation.broker.expiry import order_cutoff_ns
+
+
+def at(symbol, venue, **how):
+    return to_new_york(contract_deadline_ns(us_option(symbol), venue, **how)).strftime("%H:%M")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "venue", "clock"),
+    [
+        ("SPY251230C00690000", "none", "15:45"),
+        ("SPY251230C00690000", "ibkr", "15:45"),
+        ("SPY251230C00690000", "alpaca", "15:25"),
+        ("NVDA251230C00190000", "alpaca", "15:10"),
+        ("SPY250715C00620000", "alpaca", "15:25"),  # summer time
+        ("GOOG151224C00750000", "alpaca", "12:10"),  # half day
+        ("SPY151224C00205000", "alpaca", "12:25"),
+        ("SPXW210104C03700000", "none", "15:45"),
+    ],
+)
+def test_deadline_by_contract_venue_and_session(symbol, venue, clock):
+    assert at(symbol, venue) == clock
+
+
+def test_an_own_exit_that_is_earlier_wins():
+    assert at("SPY251230C00690000", "alpaca", exit_minutes=60) == "15:00"
+
+
+def test_am_settled_options_are_out_the_session_before():
+    deadline = contract_deadline_ns(us_option("SPX210115C03700000"), "none")
+    assert deadline == new_york_ns(date(2021, 1, 14), time(15, 45))
+
+
+def test_the_margin_holds_where_a_venue_takes_orders_to_the_end():
+    close = session_on(date(2025, 12, 30)).close_ns
+    assert exit_deadline_ns(close, exit_minutes=0.0) == close - 5 * 60 * 10**9
+
+
+def test_unknown_venue_names_the_nearest():
+    with pytest.raises(ConfigError) as refusal:
+        venue_cutoff("alpacca")
+    assert refusal.value.nearest == "alpaca"
+
+
+@pytest.mark.parametrize("symbol", ["SPY251230C00690000", "NVDA251230C00190000", "GOOG151224C00750000"])
+def test_what_the_desk_believes_of_alpaca_is_what_the_simulated_one_does(symbol):
+    contract = us_option(symbol)
+    minutes = venue_cutoff("alpaca").of(contract)
+    assert expiry_instant_ns(contract) - int(minutes * 60e9) == order_cutoff_ns(contract)
+    assert BROAD_FUNDS == SIMULATED_FUNDS

@@ -1,0 +1,132 @@
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.strategies.zero_dte.rules import (
+    HedgeRules,
+    hedge_shares_for,
+    judge_hedge,
+    net_delta,
+    threshold_for,
+    to_decimal,
+)
+
+D = Decimal
+SECOND = 1_000_000_000
+RULES = HedgeRules()
+
+
+def judge(positions, *, shares=0, multiplier=1, gex=None, since=None):
+    net = net_delta([(D(delta), D(quantity)) for delta, quantity in positions], D(shares), multiplier)
+    return judge_hedge(net, multiplier, threshold_for(gex, RULES), since)
+
+
+def test_the_documents_example():
+    verdict = judge([("0.65", 10)])
+    assert (verdict.net_delta, verdict.quantity_shares, verdict.reason) == (D("6.5"), -7, "delta_hedge")
+
+
+def test_the_multiplier_makes_contracts_of_shares():
+    assert judge([("0.65", 10)], multiplier=100).quantity_shares == -650
+
+
+def test_the_hedge_that_is_held_counts():
+    held = judge([("0.65", 10)], shares=-650, multiplier=100)
+    assert (held.net_delta, held.reason) == (0, "within_threshold")
+    assert judge([("0.65", 10)], shares=-7).reason == "delta_hedge"  # rounding left half a share over
+
+
+@pytest.mark.parametrize(("gex", "threshold"), [(None, "0.15"), (0, "0.15"), (1, "0.15"), (-1, "0.10")])
+def test_only_known_negative_exposure_tightens(gex, threshold):
+    assert threshold_for(None if gex is None else D(gex), RULES) == D(threshold)
+
+
+def test_at_the_threshold_nothing_is_done():
+    assert judge([("0.15", 1)], multiplier=100).reason == "within_threshold"
+    assert judge([("0.1500001", 1)], multiplier=100).reason == "delta_hedge"
+    assert judge([("-0.10", 1)], multiplier=100, gex=D(-5)).reason == "within_threshold"
+
+
+def test_sixty_seconds_are_enough_and_a_nanosecond_less_is_not():
+    assert judge([("-0.65", 10)], since=60 * SECOND).quantity_shares == 7
+    assert judge([("-0.65", 10)], since=60 * SECOND - 1).reason == "rate_limited"
+
+
+def test_less_than_half_a_share_is_no_order():
+    assert judge([("0.30", 1)]).reason == "rounds_to_zero"
+    assert judge([("0.50", 1)]).quantity_shares == -1
+
+
+@pytest.mark.parametrize(("net", "shares"), [("6.5", -7), ("-6.5", 7), ("0.5", -1), ("-0.5", 1), ("2.5", -3)])
+def test_ties_go_away_from_zero(net, shares):
+    assert hedge_shares_for(D(net), 1) == shares
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), float("-inf"), "NaN", "Infinity", True, None, [], {}, "many", "1e400", 1e10],
+)
+def test_what_is_no_number_is_none(value):
+    assert to_decimal(value) is None
+
+
+@pytest.mark.parametrize(("value", "number"), [(0.65, "0.65"), (10, "10"), ("2.50", "2.50"), (-0.1, "-0.1")])
+def test_numbers_are_read_as_written(value, number):
+    assert str(to_decimal(value)) == number
+
+
+def test_a_multiplier_below_one_is_refused():
+    with pytest.raises(ArgumentError):
+        net_delta([], D(0), 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": D(0)},
+        {"threshold": D("NaN")},
+        {"threshold_negative_gex": D("-0.1")},
+        {"seconds_between_hedges": -1.0},
+        {"seconds_between_hedges": float("nan")},
+        {"stale_delta_seconds": 1e9},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong):
+    with pytest.raises(ConfigError) as refusal:
+        HedgeRules(**wrong)
+    assert next(iter(wrong)) in refusal.value.where
+
+
+deltas = st.decimals(-1, 1, places=6)
+books = st.lists(st.tuples(deltas, st.integers(-500, 500).map(D)), max_size=6)
+
+
+@given(books, st.integers(-50_000, 50_000), st.sampled_from([1, 10, 100]))
+def test_a_hedge_leaves_at_most_half_a_share_over(positions, shares, multiplier):
+    verdict = judge_hedge(net_delta(positions, D(shares), multiplier), multiplier, D("0.15"), None)
+    after = net_delta(positions, D(shares + verdict.quantity_shares), multiplier)
+    if verdict.reason == "delta_hedge":
+        assert abs(after * multiplier) <= D("0.5") + D("1e-20")
+        # and so another hedge at once finds nothing, or less than the threshold of a share
+        again = judge_hedge(after, multiplier, D("0.15"), None)
+        assert abs(again.quantity_shares) <= 1
+    else:
+        assert verdict.quantity_shares == 0
+
+
+@given(books, st.integers(-50_000, 50_000))
+def test_mirrored_books_are_hedged_mirrored(positions, shares):
+    net = net_delta(positions, D(shares), 100)
+    mirrored = net_delta([(-delta, quantity) for delta, quantity in positions], D(-shares), 100)
+    assert mirrored == -net
+    assert hedge_shares_for(mirrored, 100) == -hedge_shares_for(net, 100)
+
+
+@given(st.decimals(-1000, 1000, places=8))
+def test_rounding_is_to_the_nearest_share(net):
+    shares = hedge_shares_for(net, 100)
+    assert D(shares) == (-net * 100).to_integral_value(ROUND_HALF_UP)
+    assert abs(shares + net * 100) <= D("0.5")
