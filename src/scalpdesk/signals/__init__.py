@@ -1,0 +1,1 @@
+"""Opinions about the market, each with a measure of how far it can be trusted; one file each."""

@@ -1,0 +1,97 @@
+"""Several signals together: the weighted sum, and the one that is traded."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from scalpdesk.signals.base import Confidence, MarketFacts, Reading, Scoring, Signal, read_signal
+
+
+class Composite(msgspec.Struct, frozen=True):
+    """The weighted sum of some scores.
+
+    Parameters
+    ----------
+    weighted
+        Score times weight over ten, by name, in the order given.
+    total
+        Their sum.
+    primary
+        Name of the largest weighted score; None when there is no score above zero.
+    """
+
+    weighted: dict[str, float]
+    total: float
+    primary: str | None
+
+
+def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Composite:
+    """Weigh scores against one another.
+
+    Parameters
+    ----------
+    scores
+        Score by signal.
+    weights
+        Weight by signal; a signal that has none here is an error of the caller (``KeyError``).
+
+    Examples
+    --------
+    >>> composite({"A": 7.0, "B": 7.0}, {"A": 8.5, "B": 7.0}).primary
+    'A'
+    """
+    weighted = {name: score * weights[name] / 10.0 for name, score in scores.items()}
+    above = {name: value for name, value in weighted.items() if value > 0.0}
+    # of equals: the larger raw score, then the name, so that the order of the input decides nothing
+    primary = min(above, key=lambda name: (-above[name], -scores[name], name)) if above else None
+    return Composite(weighted, sum(weighted.values()), primary)
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What all signals say at one instant.
+
+    Parameters
+    ----------
+    readings
+        One for each signal, in the order of the signals.
+    composite
+        Of those that exist.
+    chosen
+        The reading to trade on, or None.
+    against
+        Why nothing is to be traded on; empty when something is.
+    """
+
+    readings: tuple[Reading, ...]
+    composite: Composite
+    chosen: Reading | None
+    against: str = ""
+
+
+def survey(signals: Sequence[Signal], facts: MarketFacts, scoring: Scoring) -> Survey:
+    """Ask every signal and choose one.
+
+    ``measured`` chooses the largest weighted score. ``original`` chooses the largest raw one, as that
+    program did (it computed the composite and did not use it); of equals the first. What is chosen must
+    reach its own least score and at least medium confidence, and have a direction.
+    """
+    readings = tuple(read_signal(signal, facts, scoring) for signal in signals)
+    by_name = {reading.name: reading for reading in readings}
+    scores = {reading.name: reading.score for reading in readings if reading.exists and reading.score}
+    weighed = composite(scores, {signal.name: signal.weight for signal in signals})
+    primary = weighed.primary
+    if primary is None:
+        return Survey(readings, weighed, None, "no signal")
+    if scoring is Scoring.ORIGINAL:
+        primary = max(scores, key=lambda name: scores[name])
+    chosen = by_name[primary]
+    minimum = next(signal.minimum for signal in signals if signal.name == primary)
+    score = scores[primary]
+    against = ""
+    if score < minimum - 1e-12:
+        against = f"{primary} scores {score:.2f}, least {minimum:g}"
+    elif chosen.confidence is Confidence.LOW:
+        against = f"{primary} scores {score:.2f}: low confidence"
+    elif not chosen.direction:
+        against = f"{primary} scores {score:.2f} but has no direction"
+    return Survey(readings, weighed, None if against else chosen, against)
