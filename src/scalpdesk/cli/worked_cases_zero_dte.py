@@ -6,6 +6,7 @@ from typing import Any
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.deadlines import MINUTE_NS, exit_deadline_ns
+from scalpdesk.protocol import intent_id, intent_verdict
 from scalpdesk.strategies.zero_dte.rules import HedgeRules, judge_hedge, net_delta, threshold_for
 
 Answer = dict[str, Any]
@@ -42,8 +43,18 @@ def _deadline(close: str, exit_off: float, cut_off: float, buf: float) -> Answer
     return {"result": "{:02d}:{:02d}".format(*divmod(at_ns // MINUTE_NS, 60))}
 
 
+def _intent_id(kind: str, symbol: str, strategy: str, event_id: str, side: str, qty: str) -> Answer:
+    return {"result": intent_id(kind, symbol, strategy=strategy, event_id=event_id, side=side, qty=qty)}
+
+
+def _validate_intent(msg: object) -> Answer:
+    return {"result": intent_verdict(msg)}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "e_hedge": _e_hedge,
     "deadline": _deadline,
+    "intent_id": _intent_id,
+    "validate_intent": _validate_intent,
 }
 """Function of the case file to the adapter that answers it."""

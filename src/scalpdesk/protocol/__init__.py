@@ -1,0 +1,33 @@
+"""Protocol v1: market events in, order intents out, as JSON objects.
+
+What a strategy folder needs (see ``docs/protocol.md``)::
+
+    from scalpdesk.protocol import intent_id, log_message, order_intent, parse_ts, to_decimal
+"""
+
+from scalpdesk.protocol.building import log_message, market_event, order_intent
+from scalpdesk.protocol.numbers import decimal_text, intent_id, to_decimal
+from scalpdesk.protocol.times import parse_ts, ts_text
+from scalpdesk.protocol.validation import (
+    OK,
+    event_verdict,
+    intent_verdict,
+    log_verdict,
+    shutdown_verdict,
+)
+
+__all__ = [
+    "OK",
+    "decimal_text",
+    "event_verdict",
+    "intent_id",
+    "intent_verdict",
+    "log_message",
+    "log_verdict",
+    "market_event",
+    "order_intent",
+    "parse_ts",
+    "shutdown_verdict",
+    "to_decimal",
+    "ts_text",
+]

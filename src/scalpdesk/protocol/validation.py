@@ -1,0 +1,178 @@
+"""Validation field by field, in the order of the protocol: the first failing field is named.
+
+A verdict is ``ok``, ``missing:field`` (not there), ``type:field`` (of another type; null and bool are
+no numbers) or ``value:field``. Fields that the protocol does not know are not looked at.
+"""
+
+from math import isfinite
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.protocol.numbers import ID, PROTOCOL
+from scalpdesk.protocol.times import parse_ts
+
+OK = "ok"
+SIDES = frozenset({"buy", "sell"})
+ORDER_TYPES = frozenset({"market", "limit", "stop", "stop_limit"})
+PRICED = frozenset({"limit", "stop_limit"})
+TIMES_IN_FORCE = frozenset({"day", "gtc", "ioc", "fok"})
+LEVELS = frozenset({"debug", "info", "warn", "error"})
+NOT_AN_OBJECT = "type:message"
+
+
+def event_verdict(message: object) -> str:
+    """Judge a market event.
+
+    In order: ``protocol``, ``type``, ``event_id``, ``ts``, ``symbol``, ``source``, ``payload``. A number
+    of the payload that is NaN or infinite is ``value:payload``.
+    """
+    if not isinstance(message, dict):
+        return NOT_AN_OBJECT
+    verdict = _heading(message, "market_event", ("event_id",))
+    if verdict != OK:
+        return verdict
+    for field in ("symbol", "source"):
+        verdict = _text(message, field)
+        if verdict != OK:
+            return verdict
+    if "payload" not in message:
+        return "missing:payload"
+    payload = message["payload"]
+    if not isinstance(payload, dict):
+        return "type:payload"
+    for value in payload.values():
+        if isinstance(value, float) and not isfinite(value):
+            return "value:payload"
+    return OK
+
+
+def intent_verdict(message: object) -> str:
+    """Judge an order intent.
+
+    In order: ``protocol``, ``type``, ``intent_id``, ``event_id``, ``ts``, ``symbol``, ``side``, ``qty``
+    (finite, above zero), ``order_type``, then what is there of ``limit_price`` (above zero for a limit
+    or stop-limit order, which need one), ``time_in_force``, ``client_tag``, ``metadata``.
+    """
+    if not isinstance(message, dict):
+        return NOT_AN_OBJECT
+    verdict = _heading(message, "order_intent", ("intent_id", "event_id"))
+    if verdict != OK:
+        return verdict
+    verdict = _text(message, "symbol")
+    if verdict != OK:
+        return verdict
+    verdict = _choice(message, "side", SIDES)
+    if verdict != OK:
+        return verdict
+    if "qty" not in message:
+        return "missing:qty"
+    verdict = _number(message["qty"], "qty", must_be_positive=True)
+    if verdict != OK:
+        return verdict
+    verdict = _choice(message, "order_type", ORDER_TYPES)
+    return _optional_fields(message) if verdict == OK else verdict
+
+
+def log_verdict(message: object) -> str:
+    """Judge a log message: ``protocol`` where it is given, ``type``, ``ts``, ``level``, ``message``."""
+    if not isinstance(message, dict):
+        return NOT_AN_OBJECT
+    verdict = _control(message, "log")
+    if verdict != OK:
+        return verdict
+    verdict = _ts(message)
+    if verdict != OK:
+        return verdict
+    verdict = _choice(message, "level", LEVELS)
+    return _text(message, "message") if verdict == OK else verdict
+
+
+def shutdown_verdict(message: object) -> str:
+    """Judge a shutdown message: ``protocol`` where it is given, ``type``."""
+    return _control(message, "shutdown") if isinstance(message, dict) else NOT_AN_OBJECT
+
+
+def _control(message: dict[str, object], kind: str) -> str:
+    if "protocol" in message:
+        verdict = _choice(message, "protocol", (PROTOCOL,))
+        if verdict != OK:
+            return verdict
+    return _choice(message, "type", (kind,))
+
+
+def _heading(message: dict[str, object], kind: str, ids: tuple[str, ...]) -> str:
+    """Judge the fields that events and intents have in common."""
+    verdict = _choice(message, "protocol", (PROTOCOL,))
+    if verdict != OK:
+        return verdict
+    verdict = _choice(message, "type", (kind,))
+    if verdict != OK:
+        return verdict
+    for field in ids:
+        verdict = _text(message, field)
+        if verdict != OK:
+            return verdict
+        if ID.match(str(message[field])) is None:
+            return f"value:{field}"
+    return _ts(message)
+
+
+def _ts(message: dict[str, object]) -> str:
+    verdict = _text(message, "ts")
+    if verdict != OK:
+        return verdict
+    try:
+        parse_ts(message["ts"])
+    except ArgumentError:
+        return "value:ts"
+    return OK
+
+
+def _text(message: dict[str, object], field: str) -> str:
+    if field not in message:
+        return f"missing:{field}"
+    value = message[field]
+    if not isinstance(value, str):
+        return f"type:{field}"
+    return OK if value else f"value:{field}"
+
+
+def _choice(message: dict[str, object], field: str, choices: "frozenset[str] | tuple[str, ...]") -> str:
+    if field not in message:
+        return f"missing:{field}"
+    value = message[field]
+    if not isinstance(value, str):
+        return f"type:{field}"
+    return OK if value in choices else f"value:{field}"
+
+
+def _number(value: object, field: str, *, must_be_positive: bool) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"type:{field}"
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond what a double holds
+        return f"value:{field}"
+    if not isfinite(number) or (must_be_positive and number <= 0.0):
+        return f"value:{field}"
+    return OK
+
+
+def _optional_fields(message: dict[str, object]) -> str:
+    is_priced = message["order_type"] in PRICED
+    if "limit_price" in message:
+        verdict = _number(message["limit_price"], "limit_price", must_be_positive=is_priced)
+        if verdict != OK:
+            return verdict
+    elif is_priced:
+        return "value:limit_price"
+    if "time_in_force" in message:
+        verdict = _choice(message, "time_in_force", TIMES_IN_FORCE)
+        if verdict != OK:
+            return verdict
+    if "client_tag" in message:
+        verdict = _text(message, "client_tag")
+        if verdict != OK:
+            return verdict
+    if "metadata" in message and not isinstance(message["metadata"], dict):
+        return "type:metadata"
+    return OK
