@@ -1,0 +1,158 @@
+"""The questions that every signal answers; a new signal's file is found by itself."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.signals.base import (
+    Confidence,
+    MarketFacts,
+    MinuteBar,
+    Scoring,
+    StrikeInterest,
+    find_signal,
+    read_signal,
+    signal_names,
+)
+
+NAMES = signal_names()
+EVERY = [(name, scoring) for name in NAMES for scoring in Scoring]
+
+prices = st.integers(58_000, 60_000).map(lambda cents: cents / 100.0)
+shares = st.integers(0, 20_000).map(float)
+ratios = st.one_of(st.none(), st.floats(0.0, 6.0))
+dollars = st.one_of(st.none(), st.floats(-5e9, 5e9))
+
+
+@st.composite
+def minute_bars(draw):
+    open_, close = draw(prices), draw(prices)
+    return MinuteBar(
+        open_, max(open_, close), min(open_, close), close, draw(shares), draw(st.one_of(st.none(), prices))
+    )
+
+
+strikes = st.lists(
+    st.builds(
+        StrikeInterest,
+        st.integers(575, 605).map(float),
+        st.integers(0, 20_000),
+        st.integers(0, 20_000),
+    ),
+    max_size=12,
+).map(tuple)
+
+
+def maybe(strategy):
+    return st.one_of(st.none(), strategy)
+
+
+all_facts = st.builds(
+    MarketFacts,
+    price=prices,
+    bars=st.lists(minute_bars(), max_size=14).map(tuple),
+    volume_ratio=ratios,
+    vwap=maybe(prices),
+    open_price=maybe(prices),
+    prior_high=maybe(prices),
+    prior_low=maybe(prices),
+    overnight_high=maybe(prices),
+    overnight_low=maybe(prices),
+    opening_volume_ratio=ratios,
+    minute_vol=maybe(st.floats(0.0, 0.01)),
+    spread=maybe(st.floats(0.01, 0.5)),
+    spread_median=maybe(st.floats(0.0, 0.5)),
+    top_size=maybe(shares),
+    top_size_median=maybe(shares),
+    strikes=maybe(strikes),
+    hours_to_expiry=maybe(st.floats(0.0, 6.5)),
+    exposure_usd=dollars,
+    exposure_p90_usd=maybe(st.floats(0.0, 5e9)),
+    near_exposure_usd=dollars,
+    near_exposure_p90_usd=maybe(st.floats(0.0, 5e9)),
+    off_exchange_share_z=maybe(st.floats(-5.0, 5.0)),
+    off_exchange_print=maybe(prices),
+    volume_trend=maybe(st.sampled_from(["increasing", "neutral", "decreasing"])),
+    own_delta_shares=maybe(st.floats(-1e4, 1e4)),
+)
+
+
+def test_all_seven_are_found_by_their_files():
+    assert set(NAMES) >= {
+        "gamma_squeeze",
+        "vwap_reclaim",
+        "opening_drive",
+        "liquidity_vacuum",
+        "options_pin",
+        "dark_pool_flow",
+        "dealer_gamma",
+    }
+
+
+def test_an_unknown_signal_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError) as caught:
+        find_signal("gama_squeeze")
+    assert caught.value.nearest == "gamma_squeeze"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figures_fit_one_another(name):
+    signal = find_signal(name)
+    assert signal.name == name.upper()
+    assert 0.0 < signal.medium_from < signal.high_from
+    assert signal.medium_from <= signal.weight
+    assert 0.0 < signal.minimum <= signal.weight
+
+
+@pytest.mark.parametrize(("name", "scoring"), EVERY)
+def test_without_facts_the_signal_is_absent_and_says_why(name, scoring):
+    reading = read_signal(find_signal(name), MarketFacts(price=590.0), scoring)
+    assert reading.is_absent
+    assert not reading.exists
+    assert reading.direction == 0
+    assert reading.confidence is Confidence.LOW
+    assert len(reading.reasons) == 1
+    assert reading.reasons[0]
+
+
+@pytest.mark.parametrize(("name", "scoring"), EVERY)
+@given(facts=all_facts)
+def test_every_reading_is_of_one_form(name, scoring, facts):
+    signal = find_signal(name)
+    reading = read_signal(signal, facts, scoring)
+    assert reading == read_signal(signal, facts, scoring)
+    assert reading.name == signal.name
+    assert reading.direction in (-1, 0, 1)
+    if reading.score is None:
+        assert len(reading.reasons) == 1
+        assert reading.direction == 0
+        return
+    assert 0.0 <= reading.score <= signal.weight
+    assert reading.exists == (reading.score > 0.0)
+    if reading.exists:
+        assert reading.reasons
+    wanted = Confidence.LOW
+    if reading.score >= signal.medium_from - 1e-12:
+        wanted = Confidence.MEDIUM
+    if reading.score >= signal.high_from - 1e-12:
+        wanted = Confidence.HIGH
+    assert reading.confidence is wanted
+
+
+@pytest.mark.parametrize(("name", "scoring"), EVERY)
+@given(facts=all_facts, field=st.sampled_from(MarketFacts.__struct_fields__[2:]))
+def test_a_missing_fact_never_adds_to_a_score(name, scoring, facts, field):
+    """None is no good news: without it the signal is absent or scores as much or less."""
+    if field == "exposure_unknown":
+        return
+    signal = find_signal(name)
+    full = read_signal(signal, facts, scoring)
+    less = read_signal(signal, msgspec.structs.replace(facts, **{field: None}), scoring)
+    if full.is_absent or less.is_absent:
+        assert less.is_absent or full.is_absent
+    else:
+        assert less.score <= full.score
+    if full.is_absent:
+        assert less.is_absent
