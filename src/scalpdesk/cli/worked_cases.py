@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from scalpdesk.cli import worked_cases_gex, worked_cases_st0ckg, worked_cases_zero_dte
+from scalpdesk.cli import worked_cases_gex, worked_cases_st0ck, worked_cases_st0ckg, worked_cases_zero_dte
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
@@ -372,5 +372,6 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "fomc_blocked": _fomc_blocked,
     **worked_cases_zero_dte.BINDINGS,
     **worked_cases_st0ckg.BINDINGS,
+    **worked_cases_st0ck.BINDINGS,
 }
 """Function of the case file to the adapter that answers it."""

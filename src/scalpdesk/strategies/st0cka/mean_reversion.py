@@ -1,0 +1,116 @@
+"""Is a price far below its day? The long-only mean reversion of st0cka.
+
+Three readings must agree: the distance to the session's VWAP, the lower Bollinger band and the RSI.
+All are of closed one-minute bars; the price itself is the one now.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+
+
+class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a price counts as fallen too far.
+
+    Parameters
+    ----------
+    vwap_deviation_threshold
+        Distance below the session's VWAP as a fraction of it (reached counts).
+    bollinger_period, bollinger_std
+        Closes in the band and its half width in population standard deviations.
+    rsi_period, rsi_oversold
+        Changes in the RSI (simple averages) and the level at or below which it counts.
+    """
+
+    vwap_deviation_threshold: float = 0.005
+    bollinger_period: int = 20
+    bollinger_std: float = 2.0
+    rsi_period: int = 14
+    rsi_oversold: float = 30.0
+
+    @property
+    def closes_needed(self) -> int:
+        """How many closes both readings need."""
+        return max(self.bollinger_period, self.rsi_period + 1)
+
+
+class MeanReversion(msgspec.Struct, frozen=True):
+    """The three readings and what they say."""
+
+    vwap_deviation: float
+    """(price − VWAP)/VWAP; below zero is below."""
+    lower_band: float
+    """Currency a share."""
+    rsi: float
+    """0 to 100."""
+    is_entry: bool
+    failing: tuple[str, ...]
+    """What speaks against buying, with the figures; empty for an entry."""
+
+
+def read_mean_reversion(
+    price: float, vwap: float, closes: Sequence[float], config: MeanReversionConfig
+) -> MeanReversion:
+    """Judge a price by its session's VWAP and the closes up to now.
+
+    Parameters
+    ----------
+    price, vwap
+        Currency a share.
+    closes
+        Oldest first, the current one last; at least ``config.closes_needed`` of them.
+
+    Raises
+    ------
+    ArgumentError
+        When there are too few closes or a price is not above zero.
+    """
+    if len(closes) < config.closes_needed:
+        raise ArgumentError(
+            "too few closes", where="closes", value=len(closes), fix=f"{config.closes_needed}"
+        )
+    if not (price > 0 and vwap > 0):
+        raise ArgumentError("prices must be above zero", where="price, vwap", value=f"{price}, {vwap}")
+    deviation = (price - vwap) / vwap
+    band = lower_bollinger_band(closes, config.bollinger_period, config.bollinger_std)
+    rsi = simple_rsi(closes, config.rsi_period)
+    failing = []
+    if not deviation <= -config.vwap_deviation_threshold:
+        failing.append(
+            f"{deviation:+.2%} from the VWAP {vwap:.2f}, wanted {-config.vwap_deviation_threshold:.2%}"
+        )
+    if not price <= band:
+        failing.append(f"above the lower Bollinger band {band:.2f}")
+    if not rsi <= config.rsi_oversold:
+        failing.append(f"RSI {rsi:.0f}, wanted {config.rsi_oversold:g} or less")
+    return MeanReversion(deviation, band, rsi, not failing, tuple(failing))
+
+
+def lower_bollinger_band(closes: Sequence[float], period: int = 20, width_std: float = 2.0) -> float:
+    """Return mean − ``width_std``·σ of the last ``period`` closes; σ of the population.
+
+    Source: J. Bollinger, "Bollinger on Bollinger Bands" (2001).
+    """
+    window = closes[-period:]
+    mean = math.fsum(window) / len(window)
+    variance = math.fsum((close - mean) ** 2 for close in window) / len(window)
+    return mean - width_std * math.sqrt(variance)
+
+
+def simple_rsi(closes: Sequence[float], period: int = 14) -> float:
+    """Return 100 − 100/(1 + gains/losses) over the last ``period`` changes, simple averages.
+
+    No losses give 100; neither gains nor losses give 50. Source: J. W. Wilder, "New Concepts in
+    Technical Trading Systems" (1978), with simple instead of smoothed averages.
+    """
+    window = closes[-period - 1 :]
+    changes = [after - before for before, after in pairwise(window)]
+    gains = math.fsum(change for change in changes if change > 0)
+    losses = -math.fsum(change for change in changes if change < 0)
+    if losses == 0.0:
+        return 50.0 if gains == 0.0 else 100.0
+    return 100.0 - 100.0 / (1.0 + gains / losses)

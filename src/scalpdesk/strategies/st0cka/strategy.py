@@ -1,0 +1,399 @@
+"""st0cka: buy one to three shares in the first half hour, sell them a cent or a few higher.
+
+One lot at a time. The target is offered as soon as the lot is there; a stop, the end of the selling
+window and the hard end before the close sell at the market. Every wake reads the book afresh: what a
+rejection, a partial fill or a late answer left behind is simply seen and dealt with.
+"""
+
+from collections.abc import Sequence
+from datetime import time
+from decimal import Decimal
+from typing import ClassVar
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import BarEvent, Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
+from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.st0cka.config import St0ckaConfig
+from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
+from scalpdesk.strategies.st0cka.rules import (
+    Viability,
+    dynamic_target,
+    sell_limit,
+    viability,
+    volatility_size,
+)
+
+ZERO = Decimal(0)
+MINUTE_SECONDS = 60
+LONGEST_BACK_OFF_SECONDS = 600.0
+Facts = dict[str, str | float | int]
+
+
+class St0cka:
+    """See the module's text."""
+
+    name: ClassVar[str] = "st0cka"
+    Config = St0ckaConfig
+    FLAGS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "--volatility-off": ("use_volatility_sizing=false",),
+        "--mean-reversion": ("use_mean_reversion=true",),
+    }
+    """Settings that the command line's flags stand for."""
+
+    def __init__(self, config: St0ckaConfig | None = None) -> None:
+        self.config = config or St0ckaConfig()
+        self._fees = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
+        self._frames: Timeframes | None = None
+        self._why_leaving = ""
+        """Not empty: everything goes, at the market."""
+        self._target = self.config.profit_target
+        self._trip = ZERO
+        """Cash of the round trip under way, fees included."""
+        self._told = ""
+        """Last reason for not buying that was told; a change of it is told, a repetition is not."""
+        self._last_entry_ns: int | None = None
+        self._proposed_ns: int | None = None
+        """When an entry was proposed of which no order has been seen yet."""
+        self._refusals = 0
+        self._silent_until_ns = 0
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Wake on the share's price and on a heartbeat.
+
+        Raises
+        ------
+        ConfigError
+            When the run's underlying is not the configured one.
+        """
+        symbol = view.instruments[view.underlying].symbol
+        if symbol != self.config.underlying:
+            raise ConfigError(
+                "the market of this run has another underlying",
+                where="strategies.st0cka.underlying",
+                value=self.config.underlying,
+                nearest=symbol,
+                fix=f"--set underlying={symbol}",
+            )
+        if self.config.use_mean_reversion:
+            self._frames = Timeframes(view.underlying, (MINUTE_SECONDS,))
+        return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Manage the lot that is held, or look whether to buy one."""
+        if self._frames is not None:
+            self._watch(self._frames, view, wake, event)
+        if wake is Wake.SESSION:
+            return self._on_session(view)
+        own = self._note_order(view, event)
+        if view.session is None or view.mode == "HALTED" or wake is Wake.BAR:
+            return own
+        held = view.positions.quantity(view.underlying)
+        orders = view.orders.live_for(view.underlying)
+        if held or (self._why_leaving and orders):
+            return (*own, *self._manage(view, view.session, held, orders))
+        if any(order.submitted.side is Side.BUY for order in orders):
+            return (*own, *self._watch_purchase(view, orders))
+        if orders:  # the sale that emptied the book has a word still to come
+            return own
+        return (*own, *self._look_for_entry(view, view.session))
+
+    # session ----------------------------------------------------------------------------------------
+
+    def _on_session(self, view: DeskView) -> Sequence[Action]:
+        session = view.session
+        if session is None or view.now_ns != session.open_ns:
+            return ()
+        self._told = ""
+        self._refusals, self._silent_until_ns, self._proposed_ns = 0, 0, None
+        buys_from, _ = self._buying(session)
+        sells_from, sells_until = self._selling(session)
+        timers = tuple(
+            SetTimer(f"st0cka: {what}", at_ns)
+            for what, at_ns in (
+                ("buying begins", buys_from),
+                ("selling begins", sells_from),
+                ("selling ends", sells_until),
+            )
+            if session.open_ns < at_ns <= session.close_ns
+        )
+        held = view.positions.quantity(view.underlying)
+        if not held:
+            return timers
+        if self.config.mode == "init":
+            return (*timers, *self._leave(view, held, [], "init: start flat"))
+        words = f"resume: {held:f} shares held at the start are the open lot"
+        return (*timers, Proposal("entry", (words,), {"held_shares": float(held)}))
+
+    def _buying(self, session: Session) -> tuple[int, int]:
+        """First and last instant of buying; nothing is bought once all must be sold."""
+        begins = new_york_ns(session.day, time.fromisoformat(self.config.buy_from))
+        ends = new_york_ns(session.day, time.fromisoformat(self.config.buy_until))
+        return begins, min(ends, self._selling(session)[1] - NANOS_PER_SECOND)
+
+    def _selling(self, session: Session) -> tuple[int, int]:
+        """First instant of the target's offer, and the instant at which the rest goes at the market."""
+        begins = new_york_ns(session.day, time.fromisoformat(self.config.sell_from))
+        ends = new_york_ns(session.day, time.fromisoformat(self.config.sell_until))
+        flat_ns = session.close_ns - int(self.config.flat_minutes_before_close * 60 * NANOS_PER_SECOND)
+        return begins, min(ends, flat_ns)
+
+    def _watch(self, frames: Timeframes, view: DeskView, wake: Wake, event: Event) -> None:
+        """Keep the minute bars and the session's VWAP up to date."""
+        if wake is Wake.SESSION:
+            if view.session is not None and view.now_ns == view.session.open_ns:
+                frames.open_session(view.session)
+            else:
+                frames.close_session()
+        elif type(event) is BarEvent and event.instrument_id == view.underlying:
+            frames.add_bar(event)
+        elif type(event) is QuoteEvent and event.instrument_id == view.underlying:
+            frames.add_quote(event)
+
+    # orders -----------------------------------------------------------------------------------------
+
+    def _note_order(self, view: DeskView, event: Event) -> Sequence[Action]:
+        """Take a fill into the round trip's account; after a rejection wait before the next try."""
+        if isinstance(event, OrderRejected | OrderAbsent):
+            self._proposed_ns = None
+            return self._back_off(view, "st0cka: after a rejection")
+        if not isinstance(event, OrderFilled):
+            return ()
+        order = view.orders.order(event.client_order_id).submitted
+        if order.instrument_id != view.underlying:
+            return ()
+        self._refusals, self._silent_until_ns = 0, 0
+        self._trip -= order.side.sign * event.quantity * event.price + event.fee
+        if view.positions.quantity(view.underlying):
+            return ()
+        pnl, self._trip = self._trip, ZERO
+        why = self._why_leaving or "target filled"
+        if not view.orders.live_for(view.underlying):
+            self._why_leaving = ""
+        return (Proposal("exit", (f"flat: {why}",), {"pnl_usd": float(pnl), "price": float(event.price)}),)
+
+    def _back_off(self, view: DeskView, timer: str) -> Sequence[Action]:
+        self._refusals += 1
+        wait_s = min(2.0 ** (self._refusals - 1), LONGEST_BACK_OFF_SECONDS)
+        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        return (SetTimer(timer, self._silent_until_ns),)
+
+    def _watch_purchase(self, view: DeskView, orders: Sequence[Order]) -> Sequence[Action]:
+        """Cancel a purchase that is too old, or that a flattening desk no longer wants."""
+        self._proposed_ns = None
+        if view.mode == "FLATTENING":
+            return ()  # the engine has asked for its end
+        too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
+        late = [one for one in orders if one.created_ns <= too_old]
+        words = f"not filled within {self.config.order_ttl_seconds:g} s: taken back"
+        return self._cancel(late, "entry", words)
+
+    @staticmethod
+    def _cancel(orders: Sequence[Order], kind: str, words: str) -> Sequence[Action]:
+        intents: tuple[Intent, ...] = tuple(
+            CancelIntent(order.client_order_id, words)
+            for order in orders
+            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+        )
+        return (Proposal(kind, (words,), {}, intents),) if intents else ()
+
+    # entry ------------------------------------------------------------------------------------------
+
+    def _look_for_entry(self, view: DeskView, session: Session) -> Sequence[Action]:
+        self._why_leaving = ""
+        begins, ends = self._buying(session)
+        if view.mode != "ACTIVE" or view.now_ns < begins:
+            return ()
+        if self._proposed_ns is not None:  # proposed, and no order came of it: the risk gate said no
+            self._proposed_ns = None
+            self._refusals = max(self._refusals, int(self.config.entry_interval_seconds).bit_length())
+            return self._back_off(view, "st0cka: after a refusal")
+        if view.now_ns > ends:
+            return self._skip(f"buying ended at {to_new_york(ends):%H:%M} New York", {})
+        interval_ns = int(self.config.entry_interval_seconds * NANOS_PER_SECOND)
+        if self._last_entry_ns is not None and view.now_ns - self._last_entry_ns < interval_ns:
+            return ()
+        quote = view.market.quotes[view.underlying]
+        if view.now_ns < self._silent_until_ns or quote is None:
+            return ()
+        verdict = view.market.verdict(view.underlying, view.now_ns)
+        if verdict is not QuoteVerdict.GOOD:
+            return self._skip(f"the quote is {verdict}", {})
+        spread_fraction = (quote.ask - quote.bid) / quote.mid
+        if spread_fraction > self.config.max_spread_fraction:
+            words = f"spread {spread_fraction:.3%} of the price, limit {self.config.max_spread_fraction:.3%}"
+            return self._skip(words, {"spread_fraction": spread_fraction})
+        if self._frames is not None:
+            against, facts = self._judge_reversion(self._frames, quote.mid)
+            if against:
+                return self._skip(f"no mean reversion: {against}", facts)
+            return self._buy(view, quote, facts)
+        return self._buy(view, quote, {})
+
+    def _judge_reversion(self, frames: Timeframes, price: float) -> tuple[str, Facts]:
+        """Return what speaks against a mean-reversion entry (empty: nothing) and the readings."""
+        config = self.config.mean_reversion
+        vwap = frames.vwap()
+        if isinstance(vwap, Absent):
+            return f"no VWAP: {vwap.reason}", {}
+        closes = frames.closes(MINUTE_SECONDS, config.closes_needed, same_session=True)
+        if isinstance(closes, Absent):
+            return closes.reason, {}
+        reading = read_mean_reversion(price, vwap, closes, config)
+        facts: Facts = {
+            "vwap": vwap,
+            "vwap_deviation": reading.vwap_deviation,
+            "bollinger_lower": reading.lower_band,
+            "rsi": reading.rsi,
+        }
+        return "; ".join(reading.failing), facts
+
+    def _buy(self, view: DeskView, quote: QuoteEvent, facts: Facts) -> Sequence[Action]:
+        config = self.config
+        vol, where = self._volatility(view)
+        size = config.position_size_min
+        target = config.profit_target
+        if config.use_volatility_sizing:
+            size = volatility_size(
+                vol,
+                low_vol=config.low_vol_threshold,
+                high_vol=config.high_vol_threshold,
+                least=config.position_size_min,
+                most=config.position_size_max,
+            )
+            target = dynamic_target(vol, config.profit_target, reference_vol=config.target_vol_ref)
+        bid, ask = exact(quote.bid), exact(quote.ask)
+        instrument = view.instruments[view.underlying]
+        limit = sell_limit(ask, target, instrument.tick_rule.tick_at(ask))
+        worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees)
+        facts |= self._entry_facts(quote, size, target, limit, worth)
+        if vol is not None:
+            facts["volatility"] = vol
+        if config.require_viable and worth.net <= 0:
+            return self._skip(worth.in_words(), facts)
+        self._told = ""
+        self._target = target
+        self._last_entry_ns = self._proposed_ns = view.now_ns
+        due_ns = view.now_ns + int(config.order_ttl_seconds * NANOS_PER_SECOND)
+        intent = OrderIntent(
+            view.underlying,
+            Side.BUY,
+            Decimal(size),
+            Purpose.OPEN,
+            "lot at the ask",
+            OrderType.LIMIT,
+            ask,
+        )
+        words = (
+            f"buy {size} at {ask:.2f}, target {limit:.2f}",
+            f"size and target: {where}",
+            worth.in_words(),
+        )
+        return (Proposal("entry", words, facts, (intent,)), SetTimer("st0cka: age of a purchase", due_ns))
+
+    def _volatility(self, view: DeskView) -> tuple[float | None, str]:
+        """Return the annualised daily volatility (fraction), None when unknown, and where it is from."""
+        config = self.config
+        if not config.use_volatility_sizing:
+            return None, "constant (volatility off)"
+        if config.volatility is not None:
+            return config.volatility, f"volatility {config.volatility:.1%} as configured"
+        event = view.market.forecasts.get(view.underlying)
+        if event is not None and event.vol - event.vol == 0.0:
+            return event.vol, f"volatility {event.vol:.1%} by {event.model}, daily bars before the session"
+        why = f" ({event.reason})" if event is not None and event.reason else ""
+        return None, f"volatility unknown{why}: smallest size, smallest target"
+
+    @staticmethod
+    def _entry_facts(
+        quote: QuoteEvent, size: int, target: Decimal, limit: Decimal, worth: Viability
+    ) -> dict[str, str | float | int]:
+        return {
+            "bid": quote.bid,
+            "ask": quote.ask,
+            "size_shares": size,
+            "target_usd_per_share": float(target),
+            "sell_limit": float(limit),
+            "expected_net_usd": float(worth.net),
+            "viable": "yes" if worth.net > 0 else "no",
+        }
+
+    def _skip(self, reason: str, facts: Facts) -> Sequence[Action]:
+        """Record why nothing is bought, once: again only when the kind of reason changes.
+
+        Of several reasons the first makes the kind; the others come and go with every tick.
+        """
+        kind = "".join(letter for letter in reason.partition(";")[0] if letter.isalpha())
+        if kind == self._told:
+            return ()
+        self._told = kind
+        return (Proposal("entry", (reason,), facts),)
+
+    # holding and leaving ----------------------------------------------------------------------------
+
+    def _manage(
+        self, view: DeskView, session: Session, held: Decimal, orders: list[Order]
+    ) -> Sequence[Action]:
+        """Offer the target, or sell at the market when there is a reason to."""
+        self._proposed_ns = None
+        begins, ends = self._selling(session)
+        position = view.positions.positions[view.underlying]
+        reason = self._why_leaving or self._exit_reason(view, held, position.average_price, ends)
+        if reason:
+            return self._leave(view, held, orders, reason)
+        purchases = [one for one in orders if one.submitted.side is Side.BUY]
+        if purchases:  # partly filled: the rest is not waited for longer than a whole one
+            return self._watch_purchase(view, purchases)
+        if orders or view.now_ns < max(begins, self._silent_until_ns):
+            return ()
+        instrument = view.instruments[view.underlying]
+        entry_price = position.average_price
+        limit = sell_limit(entry_price, self._target, instrument.tick_rule.tick_at(entry_price))
+        intent = OrderIntent(
+            view.underlying, Side.SELL, held, Purpose.CLOSE, "target", OrderType.LIMIT, limit
+        )
+        words = f"offer {held:f} at {limit:.2f}, bought at {entry_price:.4f}"
+        return (Proposal("exit", (words,), {"sell_limit": float(limit)}, (intent,)),)
+
+    def _exit_reason(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> str:
+        """Return the first reason to sell at the market, in words; empty for none."""
+        if view.mode == "FLATTENING":
+            return "risk halt: the desk is flattening"
+        if held < 0:
+            return "short, which this strategy never is: bought back"
+        stop = max(self.config.stop_usd, self._target * Decimal(str(self.config.stop_targets)))
+        mark = view.market.mark(view.underlying)
+        if mark is not None and exact(mark) - entry_price <= -stop:
+            return f"stop: {exact(mark) - entry_price:.3f} a share, limit -{stop:.3f}"
+        if view.now_ns < ends_ns:
+            return ""
+        session = view.session
+        assert session is not None
+        by_window = new_york_ns(session.day, time.fromisoformat(self.config.sell_until)) <= ends_ns
+        if by_window:
+            return f"selling window ended at {self.config.sell_until} New York"
+        return f"{self.config.flat_minutes_before_close:g} minutes before the close"
+
+    def _leave(self, view: DeskView, held: Decimal, orders: list[Order], reason: str) -> Sequence[Action]:
+        """Take the open orders back, then sell at the market; repeated until nothing is held."""
+        self._why_leaving = reason
+        market = [one for one in orders if one.submitted.order_type is OrderType.MARKET]
+        others = [one for one in orders if one.submitted.order_type is not OrderType.MARKET]
+        if others:
+            return self._cancel(others, "exit", f"{reason}: take back what is open")
+        if market:
+            too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
+            late = [one for one in market if one.created_ns <= too_old]
+            return self._cancel(late, "exit", "sale at the market not filled in time: send it again")
+        if not held or view.now_ns < self._silent_until_ns or view.market.quotes[view.underlying] is None:
+            return ()
+        side = Side.SELL if held > 0 else Side.BUY
+        intent = OrderIntent(view.underlying, side, abs(held), Purpose.CLOSE, reason)
+        return (Proposal("exit", (reason,), {"held_shares": float(held)}, (intent,)),)
