@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
     "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
     "run": ("scalpdesk.cli.operate:run", "Trade: simulated, a venue's paper account, or live once armed."),
+    "harness": ("scalpdesk.cli.harness:harness", "Protocol v1: events through a strategy folder."),
     "status": ("scalpdesk.cli.operate:status", "What a running desk does."),
     "why": ("scalpdesk.cli.operate:why", "Explain an order or a decision of a running desk."),
     "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),

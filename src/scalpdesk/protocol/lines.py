@@ -8,6 +8,8 @@ import json
 from math import isfinite
 from typing import Any
 
+import msgspec
+
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol.validation import OK, event_verdict, shutdown_verdict
 
@@ -42,7 +44,17 @@ def read_message(line: bytes) -> dict[str, Any]:
         raise DataError("not JSON that can be taken over: nested too deep", where="message") from error
     if not isinstance(message, dict):
         raise DataError("not a JSON object", where="message", value=type(message).__name__)
+    if b"\\u" in line:
+        _refuse_half_characters(message)
     return message
+
+
+def _refuse_half_characters(message: dict[str, Any]) -> None:
+    """Refuse an escape that names half of a character: no UTF-8 can carry it on."""
+    try:
+        msgspec.json.encode(message)
+    except UnicodeEncodeError as error:
+        raise DataError("an escape that names half of a character", where="message") from error
 
 
 def read_event(line: bytes) -> dict[str, Any] | None:

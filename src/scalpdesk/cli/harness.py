@@ -1,0 +1,135 @@
+"""``scalpdesk harness``: recorded events through a strategy folder, its order intents out."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from scalpdesk.cli.command import desk_command
+from scalpdesk.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scalpdesk.isolation.harness import FolderBackend
+    from scalpdesk.protocol.times import FreshnessGuard
+
+STDIN = "-"
+
+
+@desk_command(
+    "harness",
+    example=(
+        "scalpdesk harness --strategy examples/hello --events examples/hello/events.ndjson",
+        "scalpdesk harness --strategy examples/hello --events - --ndjson --fresh",
+    ),
+)
+@click.option("--strategy", required=True, metavar="DIR", help="Folder with strategy.py.")
+@click.option("--events", required=True, metavar="FILE", help="Market events, one JSON a line; - is stdin.")
+@click.option("--ndjson", is_flag=True, help="One intent a line, as they come, instead of one array.")
+@click.option(
+    "--isolate/--no-isolate", default=True, help="Run the folder in its own process.", show_default=True
+)
+@click.option(
+    "--time-limit", type=click.FloatRange(0.001), default=1.0, show_default=True, help="Seconds an event."
+)
+@click.option(
+    "--memory-limit-mb", type=click.IntRange(0), default=2048, show_default=True, help="0: no limit."
+)
+@click.option(
+    "--fresh", is_flag=True, help="Refuse events that are old or from the future; for live sources."
+)
+def harness(
+    *,
+    as_json: bool,
+    strategy: str,
+    events: str,
+    ndjson: bool,
+    isolate: bool,
+    time_limit: float,
+    memory_limit_mb: int,
+    fresh: bool,
+) -> None:
+    """Hand market events to a strategy folder and print its order intents.
+
+    Prints one JSON array; with --ndjson each intent as it comes. What the folder prints, its exceptions
+    and refused intents go to stderr.
+    """
+    from scalpdesk.isolation.folder import WINDOW, FolderInProcess
+    from scalpdesk.isolation.harness import outcomes
+    from scalpdesk.isolation.process import FolderLimits, FolderProcess
+    from scalpdesk.protocol.times import freshness_from
+
+    if ndjson and as_json:
+        raise ConfigError("one document or one line an intent", where="--json, --ndjson", fix="leave one out")
+    guard = freshness_from(os.environ) if fresh else None
+    source = _open(events)
+    backend: FolderBackend
+    if isolate:
+        backend = FolderProcess(Path(strategy), FolderLimits(time_limit, memory_limit_mb))
+    else:
+        backend = FolderInProcess(Path(strategy))
+    window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming
+    intents: list[dict[str, Any]] = []
+    try:
+        for outcome in outcomes(backend, _events(source, events, guard), window=window):
+            for said in outcome.logs:
+                click.echo(json.dumps(said, sort_keys=True), err=True)
+            for intent in outcome.intents:
+                if ndjson:
+                    click.echo(json.dumps(intent, sort_keys=True))
+                else:
+                    intents.append(intent)
+    finally:
+        backend.close()
+        source.close()
+    if not ndjson:
+        click.echo(json.dumps(intents, indent=2, sort_keys=True))
+
+
+def _open(events: str) -> BinaryIO:
+    if events == STDIN:
+        return sys.stdin.buffer
+    try:
+        return Path(events).open("rb")
+    except OSError as error:
+        raise DataError(
+            f"the events cannot be read: {error.strerror}", where="--events", value=events, fix="name a file"
+        ) from error
+
+
+def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iterator[dict[str, Any]]:
+    """Yield the events up to a shutdown or the end; a bad line is a refusal that names it."""
+    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.protocol.building import log_message
+    from scalpdesk.protocol.lines import LONGEST_LINE_BYTES, read_event
+
+    clock = SystemClock()
+    number = 0
+    while line := source.readline(LONGEST_LINE_BYTES + 2):
+        number += 1
+        if line.isspace():
+            continue
+        try:
+            event = read_event(line)
+        except DataError as error:
+            raise _at_line(error, name, number) from error
+        if event is None:
+            return
+        if guard is not None:
+            verdict = guard.verdict(event["ts"], clock.now_ns())
+            if verdict != "ok":
+                said = log_message(event["ts"], "warn", f"event {event['event_id']} refused: {verdict}")
+                click.echo(json.dumps(said, sort_keys=True), err=True)
+                continue
+        yield event
+
+
+def _at_line(error: DataError, name: str, number: int) -> DataError:
+    what = f"line {number} is no market event: {error.what}"
+    where = f"{name}:{number}" + (f", {error.where}" if error.where and error.where != "message" else "")
+    if error.has_value:
+        return DataError(what, where=where, value=error.value, fix="mend or delete the line")
+    return DataError(what, where=where, fix="mend or delete the line")

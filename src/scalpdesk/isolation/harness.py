@@ -1,0 +1,87 @@
+"""Run events through a strategy folder: valid new intents come out, everything else is said in the log."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import msgspec
+
+from scalpdesk.isolation.folder import WINDOW, FolderReply
+from scalpdesk.protocol.answers import IdBook, refusal_log, sort_answers
+from scalpdesk.protocol.building import log_message
+
+
+class FolderBackend(Protocol):
+    """Where a folder runs."""
+
+    restarts: int
+
+    def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = ...) -> Iterator[FolderReply]:
+        """Yield the reply to each event, in order."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of one event."""
+
+    event: dict[str, Any]
+    intents: tuple[dict[str, Any], ...] = ()
+    logs: tuple[dict[str, Any], ...] = ()
+    took_us: int = 0
+
+
+def outcomes(
+    backend: FolderBackend, events: Iterable[dict[str, Any]], *, window: int = WINDOW
+) -> Iterator[Outcome]:
+    """Yield what came of each event, in order.
+
+    An event whose ``event_id`` was seen before is not handed to the folder again.
+
+    Parameters
+    ----------
+    backend
+        The folder, in process or isolated.
+    events
+        Valid market events.
+    window
+        Most events under way at once; 1 where the next one may be long in coming.
+    """
+    seen_events, seen_intents = IdBook(), IdBook()
+    order: deque[tuple[dict[str, Any], bool]] = deque()
+
+    def fresh() -> Iterator[dict[str, Any]]:
+        for event in events:
+            is_new = seen_events.is_new(event["event_id"])
+            order.append((event, is_new))
+            if is_new:
+                yield event
+
+    for reply in backend.ask_all(fresh(), window=window):
+        yield from _repeated(order)
+        event, _ = order.popleft()
+        yield _outcome(event, reply, seen_intents)
+    yield from _repeated(order)
+
+
+def _repeated(order: deque[tuple[dict[str, Any], bool]]) -> Iterator[Outcome]:
+    while order and not order[0][1]:
+        event, _ = order.popleft()
+        said = log_message(
+            event["ts"], "warn", f"event {event['event_id']}: seen before, not handed on again"
+        )
+        yield Outcome(event, logs=(said,))
+
+
+def _outcome(event: dict[str, Any], reply: FolderReply, seen_intents: IdBook) -> Outcome:
+    if reply.failure is not None:
+        said = log_message(event["ts"], "error", f"event {event['event_id']}: {reply.failure}")
+        return Outcome(event, logs=(said,), took_us=reply.took_us)
+    if not reply.messages:
+        return Outcome(event, took_us=reply.took_us)
+    answers = sort_answers(reply.messages, seen_intents)
+    refused = tuple(refusal_log(event, refusal) for refusal in answers.refusals)
+    return Outcome(event, answers.intents, answers.logs + refused, reply.took_us)

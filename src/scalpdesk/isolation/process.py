@@ -1,0 +1,272 @@
+"""A strategy folder in a process of its own: its exception, endless loop or hunger for memory ends one event.
+
+Two limits of time: the process interrupts an event itself after ``time_limit_seconds`` (the folder keeps
+its state), and the desk ends the whole process when that did not help (the state is lost, and said to be).
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.isolation.child import HEADER_BYTES
+from scalpdesk.isolation.folder import MOST_REPLY_BYTES, WINDOW, FolderReply, strategy_file
+
+START_SECONDS = 30.0
+LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
+_PRIVATE = ("TRADING_API_", "ST0CKAKEY", "ST0CKASECRET", "APCA_", "SCALPDESK_CREDENTIALS")
+"""Beginnings of names that a folder's process does not inherit: it has no orders to send."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[list[Any], str | None, int, bool]).decode
+
+
+class FolderLimits(msgspec.Struct, frozen=True):
+    """What a folder may use.
+
+    Parameters
+    ----------
+    time_limit_seconds
+        For one event.
+    memory_limit_mb
+        Address space of its process in MiB; 0 sets no limit.
+    kill_after_seconds
+        Beyond the time limit, before the process is ended.
+    max_restarts
+        New processes after which the folder is given up.
+    """
+
+    time_limit_seconds: float = 1.0
+    memory_limit_mb: int = 2_048
+    kill_after_seconds: float = 1.0
+    max_restarts: int = 20
+
+
+class _Gone(Exception):  # noqa: N818 - a signal between two methods, not an error that anybody sees
+    """The process ended, or does not answer."""
+
+
+class FolderProcess:
+    """Asks a folder in its own process.
+
+    Parameters
+    ----------
+    path
+        The folder, or its ``strategy.py``.
+    limits
+        What it may use.
+    environ
+        Its environment, less the keys of the desk's accounts; the desk's own when None.
+
+    Raises
+    ------
+    ConfigError
+        When the folder cannot be loaded.
+    """
+
+    def __init__(
+        self, path: Path, limits: FolderLimits | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._path = strategy_file(path).resolve()
+        self._limits = limits or FolderLimits()
+        given = os.environ if environ is None else environ
+        self._environ = {key: value for key, value in given.items() if not key.startswith(_PRIVATE)}
+        self.restarts = 0
+        """Processes ended and begun again."""
+        self._in = bytearray()
+        self._out = bytearray()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, event: dict[str, Any]) -> FolderReply:
+        """Return what the folder says to one event.
+
+        Raises
+        ------
+        StopError
+            When it was begun again too often.
+        """
+        return next(self.ask_all((event,)))
+
+    def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = WINDOW) -> Iterator[FolderReply]:
+        """Yield the reply to each event, in order; several are under way at once.
+
+        An event during which the process ended has a failure; those behind it are asked again.
+
+        Parameters
+        ----------
+        events
+            Market events.
+        window
+            Most events under way; 1 asks for the next event only after a reply.
+
+        Raises
+        ------
+        StopError
+            When the folder was begun again too often.
+        """
+        source = iter(events)
+        waiting: deque[bytes] = deque()
+        is_over = False
+        while True:
+            while not is_over and len(waiting) < window:
+                event = next(source, None)
+                if event is None:
+                    is_over = True
+                else:
+                    waiting.append(_frame(event))
+                    self._out += waiting[-1]
+            if not waiting:
+                return
+            try:
+                if self._process is None:
+                    self._begin_again(waiting)
+                reply = self._receive(self._limits.time_limit_seconds + self._limits.kill_after_seconds)
+            except _Gone as gone:
+                reply = FolderReply(failure=str(gone), state_lost=True)
+            waiting.popleft()
+            if reply.state_lost:
+                self._end()
+            yield reply
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    # the process ----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        limits = self._limits
+        words = [str(self._path), str(limits.time_limit_seconds), str(limits.memory_limit_mb << 20)]
+        self._in.clear()
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the folder is the user's
+            [sys.executable, "-P", "-m", "scalpdesk.isolation.child", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environ,
+            start_new_session=True,  # so that what the folder starts ends with it
+        )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        try:
+            ready = self._receive(START_SECONDS)
+        except _Gone as gone:
+            self._end()
+            raise self._not_loaded(str(gone)) from gone
+        if ready.failure is not None:
+            self._end()
+            raise self._not_loaded(ready.failure)
+
+    def _not_loaded(self, why: str) -> ConfigError:
+        return ConfigError(
+            why if why.startswith("the strategy") else f"the strategy cannot be loaded: {why}",
+            where=str(self._path),
+            fix="run it by itself; a folder that needs more memory: --memory-limit-mb",
+        )
+
+    def _begin_again(self, waiting: Iterable[bytes]) -> None:
+        self.restarts += 1
+        if self.restarts > self._limits.max_restarts:
+            raise StopError(
+                f"the strategy's process was ended {self._limits.max_restarts} times; it is given up",
+                where=str(self._path),
+                fix="mend the strategy, or raise its limits of time and memory",
+            )
+        self._out.clear()
+        try:
+            self._start()
+        except ConfigError as error:
+            raise _Gone(error.what) from error
+        self._out += b"".join(waiting)
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:  # nothing is buffered that anybody waits for
+                    continue
+
+    # frames ---------------------------------------------------------------------------------------
+
+    def _receive(self, seconds: float) -> FolderReply:
+        """Return the next reply, sending what waits to be sent meanwhile."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        stdin, stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
+        deadline = monotonic() + seconds
+        while True:
+            frame = self._take_frame()
+            if frame is not None:
+                messages, failure, took_us, is_full = _decode(frame)
+                return FolderReply(messages, failure, took_us, is_full)
+            left = deadline - monotonic()
+            if left <= 0:
+                raise _Gone(f"no answer within {seconds:g} s; its process was ended and its state is lost")
+            readable, writable, _ = select.select([stdout], [stdin] if self._out else [], [], left)
+            if writable:
+                self._write(stdin)
+            if readable:
+                chunk = os.read(stdout, 1 << 18)
+                if not chunk:
+                    raise _Gone(self._last_words())
+                self._in += chunk
+
+    def _write(self, stdin: int) -> None:
+        try:
+            del self._out[: os.write(stdin, self._out)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it is gone; the end of its stdout says so with the reason
+            self._out.clear()
+
+    def _take_frame(self) -> bytes | None:
+        waiting = self._in
+        if len(waiting) < HEADER_BYTES:
+            return None
+        length = int.from_bytes(waiting[:HEADER_BYTES], "big")
+        if length > LONGEST_FRAME_BYTES:
+            raise _Gone("its process wrote to the desk's line; it was ended and its state is lost")
+        if len(waiting) < HEADER_BYTES + length:
+            return None
+        frame = bytes(waiting[HEADER_BYTES : HEADER_BYTES + length])
+        del waiting[: HEADER_BYTES + length]
+        return frame
+
+    def _last_words(self) -> str:
+        assert self._process is not None
+        code = self._process.wait()
+        how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"with exit code {code}"
+        return f"its process ended {how}; its state is lost"
+
+
+def _frame(event: dict[str, Any]) -> bytes:
+    payload = _encode(event)
+    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
