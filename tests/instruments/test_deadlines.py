@@ -59,6 +59,6 @@ def test_unknown_venue_names_the_nearest():
 @pytest.mark.parametrize("symbol", ["SPY251230C00690000", "NVDA251230C00190000", "GOOG151224C00750000"])
 def test_what_the_desk_believes_of_alpaca_is_what_the_simulated_one_does(symbol):
     contract = us_option(symbol)
-    minutes = venue_cutoff("alpaca").of(contract)
+    minutes = venue_cutoff("alpaca").of(contract.underlying)
     assert expiry_instant_ns(contract) - int(minutes * 60e9) == order_cutoff_ns(contract)
     assert BROAD_FUNDS == SIMULATED_FUNDS

@@ -36,9 +36,9 @@ class VenueCutoff:
     minutes: float
     minutes_broad_funds: float
 
-    def of(self, contract: OptionContract) -> float:
-        """Return the minutes that apply to ``contract``."""
-        return self.minutes_broad_funds if contract.underlying in BROAD_FUNDS else self.minutes
+    def of(self, underlying: str) -> float:
+        """Return the minutes that apply to options on ``underlying``."""
+        return self.minutes_broad_funds if underlying in BROAD_FUNDS else self.minutes
 
 
 NO_CUTOFF = VenueCutoff(0.0, 0.0)
@@ -118,6 +118,6 @@ def contract_deadline_ns(
     return exit_deadline_ns(
         last_trading_ns(contract),
         exit_minutes=exit_minutes,
-        cutoff_minutes=venue_cutoff(venue).of(contract),
+        cutoff_minutes=venue_cutoff(venue).of(contract.underlying),
         buffer_minutes=buffer_minutes,
     )

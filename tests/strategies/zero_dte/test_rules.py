@@ -10,8 +10,8 @@ from scalpdesk.strategies.zero_dte.rules import (
     hedge_shares_for,
     judge_hedge,
     net_delta,
+    number_in,
     threshold_for,
-    to_decimal,
 )
 
 D = Decimal
@@ -70,12 +70,12 @@ def test_ties_go_away_from_zero(net, shares):
     [float("nan"), float("inf"), float("-inf"), "NaN", "Infinity", True, None, [], {}, "many", "1e400", 1e10],
 )
 def test_what_is_no_number_is_none(value):
-    assert to_decimal(value) is None
+    assert number_in(value) is None
 
 
 @pytest.mark.parametrize(("value", "number"), [(0.65, "0.65"), (10, "10"), ("2.50", "2.50"), (-0.1, "-0.1")])
 def test_numbers_are_read_as_written(value, number):
-    assert str(to_decimal(value)) == number
+    assert str(number_in(value)) == number
 
 
 def test_a_multiplier_below_one_is_refused():

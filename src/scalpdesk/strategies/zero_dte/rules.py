@@ -13,6 +13,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.protocol import to_decimal
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -70,23 +71,20 @@ class HedgeVerdict(msgspec.Struct, frozen=True):
     reason: HedgeReason
 
 
-def to_decimal(value: object) -> Decimal | None:
+def number_in(value: object) -> Decimal | None:
     """Return a JSON number (or the text of one) exactly as it is written; None when it is none.
 
     A float is read by its shortest text: 0.65 is 0.65, not its binary neighbour. Booleans, NaN,
     infinities and numbers of more than :data:`LARGEST` are no numbers here.
 
-    >>> to_decimal(0.65), to_decimal(float("nan")), to_decimal(True)
+    >>> number_in(0.65), number_in(float("nan")), number_in(True)
     (Decimal('0.65'), None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
     try:
-        # a float by its repr, an int in full: both are what the message said
-        number = value if isinstance(value, Decimal) else Decimal(str(value))
-    except (ArithmeticError, ValueError):
+        number = to_decimal(value)
+    except ArgumentError:
         return None
-    return number if number.is_finite() and abs(number) <= LARGEST else None
+    return number if abs(number) <= LARGEST else None
 
 
 def net_delta(

@@ -1,0 +1,244 @@
+"""0DTE gamma scalper as a strategy folder of protocol v1.
+
+``on_market_event`` takes one market event and returns the order intents that answer it; ``reset``
+forgets everything. The rules are the desk's own (``scalpdesk.strategies.zero_dte``), so that this
+folder and ``scalpdesk run zero-dte`` decide alike. Settings come from the environment, as listed in
+``config.example.env``.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import date, time
+from decimal import Decimal
+from typing import Any, cast
+
+from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
+from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
+from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts
+from scalpdesk.strategies.zero_dte.ledger import Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger
+from scalpdesk.strategies.zero_dte.rules import HedgeRules, number_in
+
+NAME = "0dte_gamma_scalper"
+FIRST_YEAR, LAST_YEAR = 1996, 2029
+"""Years whose sessions the exchange calendar knows."""
+MOST_EVENT_IDS = 100_000
+GREEKS = ("delta", "gamma", "theta", "vega", "greeks")
+
+log = logging.getLogger(NAME)
+_LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+
+
+class Settings:
+    """What ``config.example.env`` lists, read once from the environment.
+
+    Parameters
+    ----------
+    environ
+        Names and values.
+
+    Raises
+    ------
+    ConfigError
+        For a value that cannot be used; names the key.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.rules = HedgeRules(
+            threshold=_decimal(environ, "HEDGING_THRESHOLD", "0.15"),
+            threshold_negative_gex=_decimal(environ, "HEDGING_THRESHOLD_NEGATIVE_GEX", "0.10"),
+            seconds_between_hedges=float(_decimal(environ, "MIN_SECONDS_BETWEEN_HEDGES", "60")),
+            stale_delta_seconds=float(_decimal(environ, "STALE_DELTA_SECONDS", "60")),
+        )
+        self.quantity_unit = cast(
+            "QuantityUnit", _choice(environ, "QUANTITY_UNIT", "shares", ("shares", "contracts"))
+        )
+        self.underlying = environ.get("UNDERLYING_SYMBOL", "").strip() or "SPY"
+        self.is_live = _choice(environ, "SESSION_MODE", "replay", ("replay", "live")) == "live"
+        self.cutoff = venue_cutoff(environ.get("VENUE", "").strip() or "none")
+        try:
+            self.exit_time = time.fromisoformat(environ.get("EXIT_TIME_ET", "").strip() or "15:45:00")
+        except ValueError as error:
+            raise ConfigError(
+                "not a time of day", where="EXIT_TIME_ET", value=environ["EXIT_TIME_ET"], fix="write HH:MM"
+            ) from error
+
+    def hours(self, underlying: str, day: date) -> Hours | None:
+        """Return when orders may go on ``day``; on a day without a session only a replay has hours."""
+        if FIRST_YEAR <= day.year <= LAST_YEAR and is_session(day):
+            session = session_on(day)
+        elif self.is_live:
+            return None
+        else:
+            session = Session(day, new_york_ns(day, time(9, 30)), new_york_ns(day, time(16)))
+        venue_ns = exit_deadline_ns(session.close_ns, cutoff_minutes=self.cutoff.of(underlying))
+        own_ns = new_york_ns(day, self.exit_time)
+        return Hours(session.open_ns, min(own_ns, venue_ns), session.close_ns)
+
+
+def _decimal(environ: Mapping[str, str], key: str, default: str) -> Decimal:
+    text = environ.get(key, "").strip() or default
+    number = number_in(text)
+    if number is None:
+        raise ConfigError("not a number", where=key, value=text, fix=f"unset {key}, or set e.g. {default}")
+    return number
+
+
+def _choice(environ: Mapping[str, str], key: str, default: str, choices: tuple[str, ...]) -> str:
+    text = environ.get(key, "").strip().lower() or default
+    if text not in choices:
+        raise ConfigError("not one of the choices", where=key, value=text, fix=f"use {' or '.join(choices)}")
+    return text
+
+
+class Scalper:
+    """The ledger, and how events become updates and orders become intents."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = ZeroDteLedger(
+            settings.rules,
+            settings.hours,
+            quantity_unit=settings.quantity_unit,
+            default_underlying=settings.underlying,
+            keep_hours=settings.is_live,
+        )
+        self._seen: dict[str, None] = {}
+        self._gex_text: str | None = None
+        self._gex: Decimal | None = None
+
+    def on_market_event(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the intents that answer one event; a wrong or repeated one gives none."""
+        verdict = event_verdict(event)
+        if verdict != OK:
+            log.warning("event refused: %s", verdict)
+            return []
+        if event["event_id"] in self._seen:
+            return []
+        self._seen[event["event_id"]] = None
+        if len(self._seen) > MOST_EVENT_IDS:
+            del self._seen[next(iter(self._seen))]
+        update = self._update(event)
+        if update is None:
+            return []
+        gex = self._gamma_exposure()
+        orders = self.ledger.apply(update, gex)
+        for level, text in self.ledger.notes:
+            log.log(_LEVELS[level], "%s %s", event["event_id"], text)
+        return [self._intent(event, order, gex) for order in orders]
+
+    def _update(self, event: Mapping[str, Any]) -> Update | None:
+        """Read the payload; a number that is none (NaN, text, true) refuses the whole event."""
+        payload, symbol = event["payload"], event["symbol"]
+        greeks = payload.get("greeks")
+        nested = greeks if isinstance(greeks, Mapping) else {}
+        numbers: dict[str, Decimal | None] = {}
+        for name, keys in (
+            ("delta", ("delta",)),
+            ("gamma", ("gamma",)),
+            ("theta", ("theta",)),
+            ("quantity", ("quantity", "qty")),
+            ("price", ("price", "mid", "last")),
+            ("underlying_price", ("underlying_price",)),
+            ("bid", ("bid",)),
+            ("ask", ("ask",)),
+        ):
+            value = next((payload[key] for key in keys if payload.get(key) is not None), nested.get(name))
+            numbers[name] = None if value is None else number_in(value)
+            if value is not None and numbers[name] is None:
+                log.warning("event %s refused: value:%s", event["event_id"], name)
+                return None
+        try:
+            instant = parse_ts(event["ts"])
+        except ArgumentError:
+            instant = None
+        if instant is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
+            log.warning("event %s refused: value:ts", event["event_id"])
+            return None
+        is_option = any(payload.get(key) is not None for key in GREEKS) or self.ledger.knows(symbol)
+        underlying_price = numbers["underlying_price"]
+        if not is_option and underlying_price is None:
+            underlying_price = numbers["price"]
+        return Update(
+            symbol, to_ns(instant), is_option, numbers["delta"], numbers["quantity"], underlying_price
+        )
+
+    def _gamma_exposure(self) -> Decimal | None:
+        """Return GEX_VALUE, read anew when it changes; text that is no number counts as unknown."""
+        text = os.environ.get("GEX_VALUE", "").strip()
+        if text != self._gex_text:
+            self._gex_text = text
+            self._gex = number_in_wide(text) if text else None
+            if text and self._gex is None:
+                log.warning("GEX_VALUE is no number; dealer gamma counts as unknown")
+        return self._gex
+
+    def _intent(self, event: Mapping[str, Any], order: LedgerOrder, gex: Decimal | None) -> dict[str, Any]:
+        metadata: dict[str, object] = {"reason": "market_close_exit", "strategy": NAME}
+        verdict = order.verdict
+        if verdict is not None:
+            signed = order.quantity if order.side == "buy" else -order.quantity
+            metadata = {
+                "reason": verdict.reason,
+                "net_delta_before": money_text(verdict.net_delta),
+                "hedge_qty": str(signed),
+                "underlying_price": money_text(order.underlying_price or Decimal(0)),
+                "hedging_threshold": str(verdict.threshold),
+                "strategy": NAME,
+            }
+        if gex is not None:
+            metadata["gex_value"] = str(gex)
+        return order_intent(
+            event,
+            kind=order.kind,
+            strategy=NAME,
+            symbol=order.symbol,
+            side=order.side,
+            qty=order.quantity,
+            client_tag=f"{NAME}_{order.kind}",
+            metadata=metadata,
+        )
+
+
+def number_in_wide(text: str) -> Decimal | None:
+    """Read an exposure in USD, which may be larger than any price or quantity."""
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None
+
+
+def money_text(number: Decimal) -> str:
+    """Write a number in full with two decimals at least: 6.5 is 6.50.
+
+    >>> [money_text(Decimal(x)) for x in ("6.5", "495.50", "4.7525", "-10")]
+    ['6.50', '495.50', '4.7525', '-10.00']
+    """
+    text = format(number.normalize(), "f")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2}"
+
+
+_scalper: Scalper | None = None
+
+
+def on_market_event(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Answer one market event with order intents.
+
+    Parameters
+    ----------
+    event
+        A market event of protocol v1.
+    """
+    global _scalper  # noqa: PLW0603 - the protocol calls functions of this module: its state is the module's
+    if _scalper is None:
+        _scalper = Scalper(Settings(os.environ))
+    return _scalper.on_market_event(event)
+
+
+def reset() -> None:
+    """Forget all positions and read the settings again at the next event."""
+    global _scalper  # noqa: PLW0603 - as above
+    _scalper = None

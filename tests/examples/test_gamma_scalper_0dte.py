@@ -1,0 +1,217 @@
+"""The strategy folder of the 0DTE gamma scalper does what its document says."""
+
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.protocol import OK, intent_verdict
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "gamma_scalper_0dte"
+CALL = "SPY251230C00500000"
+DOCUMENTED_EVENT = {
+    "protocol": "v1",
+    "type": "market_event",
+    "event_id": "evt_12345",
+    "ts": "2025-12-30T14:30:00Z",
+    "symbol": CALL,
+    "source": "alpaca",
+    "payload": {"delta": 0.65, "price": 2.50, "quantity": 10, "underlying_price": 495.50},
+}
+
+
+@pytest.fixture
+def folder(monkeypatch):
+    """Load the folder anew, in an environment without settings."""
+    for line in (FOLDER / "config.example.env").read_text(encoding="utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            monkeypatch.delenv(line.split("=")[0], raising=False)
+    spec = importlib.util.spec_from_file_location("gamma_scalper_0dte_under_test", FOLDER / "strategy.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def event(number, ts, symbol=CALL, **payload):
+    heading = {"protocol": "v1", "type": "market_event", "event_id": f"evt_{number}", "ts": ts}
+    return heading | {"symbol": symbol, "source": "test", "payload": payload}
+
+
+def sample():
+    lines = (FOLDER / "events.ndjson").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def brief(intents):
+    return [(one["side"], one["qty"], one["symbol"]) for one in intents]
+
+
+def test_the_documents_own_example(folder):
+    assert folder.on_market_event(DOCUMENTED_EVENT) == [
+        {
+            "protocol": "v1",
+            "type": "order_intent",
+            "intent_id": "hedge_SPY_b330d6012b4c",
+            "event_id": "evt_12345",
+            "ts": "2025-12-30T14:30:00Z",
+            "symbol": "SPY",
+            "side": "sell",
+            "qty": 7.0,
+            "order_type": "market",
+            "time_in_force": "day",
+            "client_tag": "0dte_gamma_scalper_hedge",
+            "metadata": {
+                "reason": "delta_hedge",
+                "net_delta_before": "6.50",
+                "hedge_qty": "-7",
+                "underlying_price": "495.50",
+                "hedging_threshold": "0.15",
+                "strategy": "0dte_gamma_scalper",
+            },
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("day", "morning", "exit_at", "after"),
+    [("2025-12-30", "14:30", "20:45", "20:46"), ("2025-07-15", "13:30", "19:45", "19:46")],
+)
+def test_leaves_at_1545_new_york_in_winter_and_in_summer(folder, day, morning, exit_at, after):
+    symbol = f"SPY{day[2:].replace('-', '')}C00500000"
+    payload = {"delta": 0.65, "quantity": 10, "underlying_price": 495.5}
+    assert brief(folder.on_market_event(event(1, f"{day}T{morning}:00Z", symbol, **payload))) == [
+        ("sell", 7.0, "SPY")
+    ]
+    leaving = folder.on_market_event(event(2, f"{day}T{exit_at}:00Z", symbol, **payload))
+    assert brief(leaving) == [("sell", 10.0, symbol), ("buy", 7.0, "SPY")]
+    assert {one["client_tag"] for one in leaving} == {"0dte_gamma_scalper_exit"}
+    assert {one["metadata"]["reason"] for one in leaving} == {"market_close_exit"}
+    assert folder.on_market_event(event(3, f"{day}T{after}:00Z", symbol, **payload)) == []
+
+
+def test_the_sample_events_give_valid_intents_and_end_flat(folder):
+    answers = {one["event_id"]: folder.on_market_event(one) for one in sample()}
+    intents = [intent for given in answers.values() for intent in given]
+    assert {intent_verdict(intent) for intent in intents} == {OK}
+    assert len({intent["intent_id"] for intent in intents}) == len(intents)
+    shares = sum(
+        (1 if one["side"] == "buy" else -1) * one["qty"] for one in intents if one["symbol"] == "SPY"
+    )
+    assert shares == 0
+    assert answers["evt_009"] == []
+
+
+def test_the_same_events_give_the_same_intents(folder):
+    first = [folder.on_market_event(one) for one in sample()]
+    assert [folder.on_market_event(one) for one in sample()] == [[]] * len(first)  # ids seen before
+    folder.reset()
+    assert [folder.on_market_event(one) for one in sample()] == first
+
+
+def test_gex_value_tightens_and_is_named(folder, monkeypatch):
+    monkeypatch.setenv("QUANTITY_UNIT", "contracts")
+    payload = {"delta": 0.12, "quantity": 1, "underlying_price": 495.5}
+    assert folder.on_market_event(event(1, "2025-12-30T15:00:00Z", **payload)) == []
+    monkeypatch.setenv("GEX_VALUE", "-15000.0")
+    (hedge,) = folder.on_market_event(event(2, "2025-12-30T15:00:01Z", **payload))
+    assert brief([hedge]) == [("sell", 12.0, "SPY")]
+    assert hedge["metadata"]["hedging_threshold"] == "0.10"
+    assert hedge["metadata"]["gex_value"] == "-15000.0"
+
+
+def test_a_gex_value_that_is_no_number_counts_as_unknown(folder, monkeypatch, caplog):
+    monkeypatch.setenv("GEX_VALUE", "very negative")
+    with caplog.at_level(logging.WARNING):
+        (hedge,) = folder.on_market_event(DOCUMENTED_EVENT)
+        folder.on_market_event(event(2, "2025-12-30T15:00:00Z", delta=0.6))
+    assert hedge["metadata"]["hedging_threshold"] == "0.15"
+    assert "gex_value" not in hedge["metadata"]
+    assert caplog.text.count("GEX_VALUE") == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"delta": float("nan"), "quantity": 10, "underlying_price": 495.5},
+        {"delta": 0.65, "quantity": float("inf"), "underlying_price": 495.5},
+        {"delta": "much", "quantity": 10, "underlying_price": 495.5},
+        {"delta": True, "quantity": 10, "underlying_price": 495.5},
+        {"delta": 0.65, "quantity": 10, "underlying_price": [495.5]},
+        {"delta": 0.65, "quantity": 1e300, "underlying_price": 495.5},
+        {"greeks": {"delta": float("nan")}, "quantity": 10, "underlying_price": 495.5},
+    ],
+)
+def test_an_event_with_a_number_that_is_none_changes_nothing(folder, payload):
+    assert folder.on_market_event(event(1, "2025-12-30T15:00:00Z", **payload)) == []
+    assert folder.on_market_event(event(2, "2025-12-30T20:45:00Z", "SPY", price=495)) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ts": "yesterday"},
+        {"ts": "2025-12-30T14:30:00"},
+        {"event_id": "-x"},
+        {"payload": []},
+        {"protocol": "v2"},
+    ],
+)
+def test_an_event_that_is_not_valid_gives_no_order(folder, wrong):
+    assert folder.on_market_event(DOCUMENTED_EVENT | wrong) == []
+
+
+def test_greeks_may_come_in_an_object_of_their_own(folder):
+    one = event(1, "2025-12-30T15:00:00Z", greeks={"delta": 0.65}, qty=10, underlying_price=495.5)
+    assert brief(folder.on_market_event(one)) == [("sell", 7.0, "SPY")]
+
+
+def test_live_mode_orders_in_the_session_only(folder, monkeypatch):
+    monkeypatch.setenv("SESSION_MODE", "live")
+    early = DOCUMENTED_EVENT | {"event_id": "evt_1", "ts": "2025-12-30T14:00:00Z"}
+    assert folder.on_market_event(early) == []
+    assert brief(folder.on_market_event(DOCUMENTED_EVENT)) == [("sell", 7.0, "SPY")]
+
+
+def test_a_venue_that_closes_earlier_brings_the_exit_forward(folder, monkeypatch):
+    monkeypatch.setenv("VENUE", "alpaca")
+    folder.on_market_event(DOCUMENTED_EVENT)
+    exit_event = event(2, "2025-12-30T20:25:00Z", "SPY", price=495.5)
+    assert brief(folder.on_market_event(exit_event)) == [("sell", 10.0, CALL), ("buy", 7.0, "SPY")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("HEDGING_THRESHOLD", "wide"),
+        ("HEDGING_THRESHOLD", "-1"),
+        ("QUANTITY_UNIT", "lots"),
+        ("SESSION_MODE", "paper"),
+        ("EXIT_TIME_ET", "quarter to four"),
+        ("VENUE", "alpacca"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_name(folder, monkeypatch, key, value):
+    monkeypatch.setenv(key, value)
+    with pytest.raises(ConfigError):
+        folder.on_market_event(DOCUMENTED_EVENT)
+
+
+def test_the_example_settings_are_the_defaults(folder):
+    lines = (FOLDER / "config.example.env").read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    told, silent = folder.Settings(given), folder.Settings({})
+    assert vars(told) == vars(silent)
+
+
+def test_the_smoke_test_passes():
+    env = {key: value for key, value in os.environ.items() if key != "GEX_VALUE"}
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "smoke_test.py")], capture_output=True, text=True, check=False, env=env
+    )
+    assert (done.returncode, done.stdout.count("ok ")) == (0, 4), done.stdout + done.stderr
