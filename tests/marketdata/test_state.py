@@ -12,6 +12,7 @@ from scalpdesk.core.events import (
     OpenInterestEvent,
     QuoteEvent,
     RateEvent,
+    SessionBarsEvent,
     TradeEvent,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -100,3 +101,13 @@ def test_a_locked_quote_goes_stale_too(state):
     state.apply_quote(quote(0, 0, 500.0, 500.0))
     assert state.verdict(0, 5 * NANOS_PER_SECOND) is QuoteVerdict.LOCKED
     assert state.verdict(0, 5 * NANOS_PER_SECOND + 1) is QuoteVerdict.STALE
+
+
+def test_earlier_sessions_are_kept_in_the_order_they_came(state):
+    made = [
+        SessionBarsEvent(0, end, 99, day, 1, end, 60, (end,), (1.0,), (2.0,), (0.5,), (1.5,), (10.0,))
+        for day, end in (("2024-03-04", 60), ("2024-03-05", 90))
+    ]
+    for event in made:
+        state.apply_session_bars(event)
+    assert state.earlier_sessions == {0: made}

@@ -138,6 +138,29 @@ class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc
     """Why it is not known; empty when it is."""
 
 
+class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Closed bars of a whole earlier session of one instrument, handed over before the first one opens.
+
+    What is usual (a minute's volume, yesterday's range) is known from here. Columns are of one length.
+    """
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    """Close of that session."""
+    ts_recv_ns: int
+    session: str
+    """Its date, ``YYYY-MM-DD``."""
+    open_ns: int
+    close_ns: int
+    bar_seconds: int
+    ends_ns: tuple[int, ...]
+    open: tuple[float, ...]
+    high: tuple[float, ...]
+    low: tuple[float, ...]
+    close: tuple[float, ...]
+    volume: tuple[float, ...]
+
+
 class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """The venue has the order."""
 
@@ -235,7 +258,8 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     ts_recv_ns: int
     cause: str
     """``exercise``, ``assignment``, ``expired_worthless``, ``cash_settlement``, ``delivery``,
-    ``dividend`` or ``interest``."""
+    ``dividend``, ``interest``, ``fee``, ``corporate_action``, ``manual_trade``, ``auto_liquidation``, or
+    ``transfer``: moved in or out by the account's owner, neither gain nor loss."""
     quantity_change: Decimal
     price: Decimal
     """What a unit is booked at: the strike for a delivery, the settlement value for an option."""
@@ -291,6 +315,7 @@ MarketEvent = (
     | DividendEvent
     | ForecastEvent
     | GammaExposureEvent
+    | SessionBarsEvent
 )
 OrderEvent = (
     OrderAccepted

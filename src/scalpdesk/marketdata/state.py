@@ -10,6 +10,7 @@ from scalpdesk.core.events import (
     OpenInterestEvent,
     QuoteEvent,
     RateEvent,
+    SessionBarsEvent,
     TradeEvent,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -47,6 +48,7 @@ class MarketState:
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
+        self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
         self._stale_ns = [
@@ -104,6 +106,10 @@ class MarketState:
     def apply_gamma_exposure(self, event: GammaExposureEvent) -> None:
         """Take the latest word on dealer gamma in, by the symbol it is about."""
         self.gamma_exposures[event.symbol] = event
+
+    def apply_session_bars(self, event: SessionBarsEvent) -> None:
+        """Take an earlier session's bars in, in the order of the sessions."""
+        self.earlier_sessions.setdefault(event.instrument_id, []).append(event)
 
     def verdict(self, number: InstrumentId, now_ns: int) -> QuoteVerdict:
         """Return the verdict on the instrument's latest quote as of ``now_ns``."""
