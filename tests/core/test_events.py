@@ -47,6 +47,7 @@ SAMPLES = {
     ev.AccountSnapshot: (1, 2, Decimal("1000.01"), (HeldPosition(3, Decimal(-2), Decimal("1.5")),)),
     ev.TimerEvent: (1, 2, "mark"),
     ev.OperatorEvent: (1, 2, "halt", "why", "who"),
+    ev.FolderAnswered: (1, 2, 7, ("{}",), ("event e1: KeyError",), 40, True, "external"),
 }
 
 

@@ -305,6 +305,29 @@ class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=Fal
     who: str
 
 
+class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=False):
+    """A strategy folder answered a request of the engine.
+
+    It comes in like everything else that happens outside: a replay reads it from the journal and
+    needs no folder.
+    """
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    request: int
+    """Number of the request."""
+    messages: tuple[str, ...]
+    """What it returned for the request's events, each message as JSON, not judged yet."""
+    failures: tuple[str, ...] = ()
+    """Events that it failed on, in words."""
+    took_us: int = 0
+    """Time in the folder, microseconds."""
+    state_lost: bool = False
+    """Its process was ended: it begins afresh."""
+    owner: str = ""
+    """Strategy that asked, where several share a desk."""
+
+
 MarketEvent = (
     QuoteEvent
     | TradeEvent
@@ -329,4 +352,4 @@ OrderEvent = (
     | FillBusted
 )
 AccountEvent = PositionChanged | AccountSnapshot
-Event = MarketEvent | OrderEvent | AccountEvent | TimerEvent | OperatorEvent
+Event = MarketEvent | OrderEvent | AccountEvent | TimerEvent | OperatorEvent | FolderAnswered

@@ -163,7 +163,20 @@ class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7):
     time_in_force: TimeInForce = TimeInForce.DAY
 
 
+class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """A strategy wants its folder's answer; it comes as :class:`scalpdesk.core.events.FolderAnswered`."""
+
+    request: int
+    """Counts from 1; the answer names it."""
+    events: tuple[str, ...]
+    """Market events of protocol v1, each as JSON."""
+    owner: str = ""
+    """Strategy that asks, where several share a desk."""
+
+
 Command = SubmitOrder | CancelOrder
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
 """What a gateway to a venue carries; the synchronous simulation takes a :data:`Command`."""
-Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder
+Output = (
+    SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder | AskFolder
+)

@@ -17,6 +17,7 @@ from scalpdesk.core.events import (
     DividendEvent,
     Event,
     FillBusted,
+    FolderAnswered,
     ForecastEvent,
     GammaExposureEvent,
     OpenInterestEvent,
@@ -101,6 +102,7 @@ class TradingEngine:
             AccountSnapshot: self._on_snapshot,
             TimerEvent: self._on_timer,
             OperatorEvent: self._on_operator,
+            FolderAnswered: self._on_answer,
         }
 
     def handle(self, event: Event) -> tuple[Output, ...]:
@@ -278,6 +280,9 @@ class TradingEngine:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
             return
         self._think(Wake.TIMER, event)
+
+    def _on_answer(self, event: FolderAnswered) -> None:
+        self._think(Wake.ANSWER, event)
 
     def _mark(self) -> None:
         mark = self.desk.attribution.mark(self.now_ns)

@@ -20,6 +20,7 @@ class Wake(StrEnum):
     ACCOUNT = "account"
     SESSION = "session"
     OPERATOR = "operator"
+    ANSWER = "answer"
 
 
 _PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees every quote

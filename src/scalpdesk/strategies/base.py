@@ -16,7 +16,7 @@ import msgspec
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Intent, SetTimer
+from scalpdesk.core.intents import AskFolder, Intent, SetTimer
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import Session
@@ -54,7 +54,7 @@ class Proposal(msgspec.Struct, frozen=True):
     all_or_none: bool = True
 
 
-Action = Proposal | SetTimer
+Action = Proposal | SetTimer | AskFolder
 
 
 class DeskView:
