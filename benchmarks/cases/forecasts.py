@@ -4,7 +4,7 @@ import time
 
 from measuring import BenchmarkError, Context, Result, against, alone
 
-from scalpdesk.cli.vol_history import packaged_history
+from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.volatility.evaluation import evaluate
 from scalpdesk.volatility.forecast import DESK_DEFAULT
 from scalpdesk.volatility.ohlc import read_ohlc

@@ -1,11 +1,12 @@
 """The one place where objects are put together. Everything above asks here; nothing below does."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -30,6 +31,9 @@ from scalpdesk.settings import DeskConfig, LoadedSettings
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.base import find_strategy
+
+if TYPE_CHECKING:
+    from scalpdesk.datasets.daily_history import DailyHistory
 
 EMBEDDED = "embedded"
 FORECAST_HISTORY_DAYS = 1_500
@@ -170,7 +174,7 @@ def assemble_backtest(
         latency_ns=int(simulation.latency_ms * 1_000_000),
     )
     tally = Tally()
-    known = (*_snapshot(tape, simulation.starting_cash, positions), *forecasts(tape))
+    known = (*_snapshot(tape, simulation.starting_cash, positions), *forecasts(tape, settings))
     market = _with_rates(tape, settings)
     if not simulation.displayed_sizes:
         market = _without_sizes(market)
@@ -250,34 +254,66 @@ def _snapshot(
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
 
 
-def forecasts(tape: MarketTape, *, model: str | None = None, horizon_days: int = 5) -> tuple[Event, ...]:
+def forecasts(
+    tape: MarketTape, settings: LoadedSettings, *, model: str | None = None, horizon_days: int = 5
+) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
-    if tape.name != EMBEDDED:
-        return ()
-    from scalpdesk.datasets.reconstructed_history import daily_bars_before
-    from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
-
     number = tape.instruments.id_of(tape.underlying)
+    history = None
+    if tape.name != EMBEDDED or settings.config.data.daily_history is not None:
+        history = daily_history(settings, tape.name, tape.underlying)
+        if not history.days:
+            return ()
     events: list[Event] = []
     for session in tape.sessions:
-        bars = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
-        made = forecast_vol(bars, model=model or DESK_DEFAULT, horizon_days=horizon_days)
-        at_ns = session.open_ns
-        events.append(
-            ForecastEvent(
-                number,
-                at_ns,
-                at_ns,
-                made.model,
-                made.horizon_days,
-                made.vol,
-                made.low,
-                made.high,
-                made.stderr if math.isfinite(made.stderr) else 0.0,
-                made.reason or "",
-            )
-        )
+        if history is None:
+            from scalpdesk.datasets.reconstructed_history import daily_bars_before
+
+            bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
+        else:
+            bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
+        events.append(forecast_event(number, bars, session.open_ns, model=model, horizon_days=horizon_days))
     return tuple(events)
+
+
+def daily_history(settings: LoadedSettings, data: str, symbol: str) -> "DailyHistory":
+    """Return the daily bars of a symbol that forecasts are fitted to; empty where there are none.
+
+    Raises
+    ------
+    DataError
+        When ``data.daily_history`` names what is not there.
+    """
+    from scalpdesk.datasets.daily_history import find_history
+
+    where = settings.config.data
+    return find_history(Path(where.catalog), data, symbol, where.daily_history)
+
+
+def forecast_event(
+    number: InstrumentId,
+    bars: Mapping[str, Any],
+    at_ns: int,
+    *,
+    model: str | None = None,
+    horizon_days: int = 5,
+) -> ForecastEvent:
+    """Fit a forecast to daily bars and return it as what the desk is told at ``at_ns``."""
+    from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
+
+    made = forecast_vol(bars, model=model or DESK_DEFAULT, horizon_days=horizon_days)
+    return ForecastEvent(
+        number,
+        at_ns,
+        at_ns,
+        made.model,
+        made.horizon_days,
+        made.vol,
+        made.low,
+        made.high,
+        made.stderr if math.isfinite(made.stderr) else 0.0,
+        made.reason or "",
+    )
 
 
 def engine_from_header(header: JournalHeader) -> TradingEngine:

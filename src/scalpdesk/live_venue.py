@@ -40,7 +40,7 @@ async def first_market(
             for symbol, contracts in sorted(tape.open_interest.items())
             if symbol in book
         ]
-        return data, (*told, *forecasts(tape))
+        return data, (*told, *forecasts(tape, plan.settings))
     symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
     number = book.add(Equity(symbol))
     now_ns = clock.now_ns()

@@ -54,6 +54,8 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Folder of the Parquet catalogue."""
     max_side_age_seconds: NonNegative | None = None
     """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""
+    daily_history: str | None = None
+    """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
 
@@ -114,6 +116,10 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Key id of the st0cka account (ST0CKAKEY)."""
     st0cka_secret: Secret | None = None
     """Its secret (ST0CKASECRET)."""
+    st0ckg_key: Secret | None = None
+    """Key id of the st0ckg account (ST0CKGKEY)."""
+    st0ckg_secret: Secret | None = None
+    """Its secret (ST0CKGSECRET)."""
     firebase_project_id: str | None = None
     """Project of the Firestore database (FIREBASE_PROJECT_ID)."""
     google_application_credentials: str | None = None

@@ -40,6 +40,8 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "TRADING_API_SECRET": ("credentials", "trading_api_secret"),
     "ST0CKAKEY": ("credentials", "st0cka_key"),
     "ST0CKASECRET": ("credentials", "st0cka_secret"),
+    "ST0CKGKEY": ("credentials", "st0ckg_key"),
+    "ST0CKGSECRET": ("credentials", "st0ckg_secret"),
     "FIREBASE_PROJECT_ID": ("credentials", "firebase_project_id"),
     "GOOGLE_APPLICATION_CREDENTIALS": ("credentials", "google_application_credentials"),
     "FIRESTORE_EMULATOR_HOST": ("credentials", "firestore_emulator_host"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.cli.main import main
-from scalpdesk.cli.vol_history import find_history, packaged_history
+from scalpdesk.datasets.daily_history import find_history, packaged_history
 
 REPORT = ["vol", "spy", "--session", "2018-02-05"]
 
@@ -85,7 +85,7 @@ def test_what_the_session_itself_realised_stands_apart(document):
 
 def test_without_daily_bars_the_report_says_what_is_missing(capsys, monkeypatch):
     from scalpdesk.cli import vol
-    from scalpdesk.cli.vol_history import NO_HISTORY
+    from scalpdesk.datasets.daily_history import NO_HISTORY
 
     monkeypatch.setattr(vol, "_history", lambda *_: NO_HISTORY)
     assert main(REPORT) == 0

@@ -6,7 +6,7 @@ r²/f + ln f with r in percent at 1, 5 and 22 days.
 
 import pytest
 
-from scalpdesk.cli.vol_history import packaged_history
+from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.volatility.evaluation import evaluate
 from scalpdesk.volatility.forecast import DESK_DEFAULT
 from scalpdesk.volatility.ohlc import read_ohlc

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalpdesk.cli.vol_history import packaged_history
+from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.volatility.garch import estimate_garch
 
 MEAN_ABS_NORMAL = math.sqrt(2.0 / math.pi)

@@ -10,8 +10,8 @@ import click
 from scalpdesk.cli.chain import DEFAULT_SESSION, EMBEDDED, read_date
 from scalpdesk.cli.command import desk_command, settings_options
 from scalpdesk.cli.output import console, print_json
-from scalpdesk.cli.vol_history import DailyHistory, find_history, packaged_history, vix_closes_before
 from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.datasets.daily_history import DailyHistory, find_history, packaged_history, vix_closes_before
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape

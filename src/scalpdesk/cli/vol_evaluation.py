@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.output import console, print_json
-from scalpdesk.cli.vol_history import PACKAGED, packaged_history
+from scalpdesk.datasets.daily_history import PACKAGED, packaged_history
 
 if TYPE_CHECKING:
     from scalpdesk.volatility.evaluation import ModelScore

@@ -4,8 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from scalpdesk.cli.vol_history import DailyHistory
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.datasets.daily_history import DailyHistory
 
 DAYS_SHOWN = 252
 _SIZE_INCHES = (10.0, 6.0)

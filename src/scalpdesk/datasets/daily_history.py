@@ -1,4 +1,4 @@
-"""Daily bars behind the volatility report: packaged series, a daily data set, or a file of the user's."""
+"""Daily bars behind every volatility forecast: packaged series, a daily data set, or a file of the user's."""
 
 import csv
 from dataclasses import dataclass
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.manifests import read_manifest
+from scalpdesk.datasets.reconstructed_days import index_rows, us_date
+from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
 from scalpdesk.volatility.ohlc import COLUMNS
 
 PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
@@ -43,8 +46,6 @@ def packaged_history(series: str) -> DailyHistory:
     DataError
         When the package's files are not there.
     """
-    from scalpdesk.datasets.reconstructed_days import index_rows, us_date
-
     rows = index_rows(series)
     bars = {name: [float(row[place]) for row in rows] for place, name in enumerate(COLUMNS, start=1)}
     return DailyHistory(
@@ -57,8 +58,6 @@ def vix_closes_before(day: date) -> tuple[list[float], float] | None:
 
     None where the packaged series (2014 to 2018) has none.
     """
-    from scalpdesk.datasets.reconstructed_days import index_rows, us_date
-
     closes = [
         float(row[1]) / 100.0
         for row in index_rows("vix")
@@ -75,7 +74,8 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
     catalog
         Folder of the catalogue.
     data_set
-        What the report is on; ``NAME-daily`` of the catalogue is looked into by itself.
+        What the forecast is for; ``NAME-daily`` of the catalogue is looked into by itself (of
+        ``NAME-second`` and ``NAME-hour`` too).
     symbol
         In capitals.
     given
@@ -88,7 +88,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
         When what was given is not there or has no such symbol or column.
     """
     if given is None:
-        name = f"{data_set}-daily"
+        name = f"{data_set.removesuffix('-second').removesuffix('-hour')}-daily"
         there = (catalog / name / "trades" / symbol).is_dir()
         return _from_catalog(catalog, name, symbol) if there else NO_HISTORY
     path = Path(given)
@@ -100,15 +100,12 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
 
 
 def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
-    from scalpdesk.datasets.manifests import read_manifest
-    from scalpdesk.datasets.store import connect, day_files, read_columns
-
     manifest = read_manifest(catalog, name)
     files = day_files(catalog, name, "trades", symbol)
     if not files or manifest.bar_seconds < 86_400:
         raise DataError(
             f"this data set has no daily bars of {symbol}",
-            where="--history",
+            where="--history, data.daily_history",
             value=name,
             fix="import daily bars (scalpdesk data import lean PATH makes NAME-daily), or name a CSV file",
         )
@@ -124,8 +121,6 @@ def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
 
 
 def _splits(connection: Any, catalog: Path, name: str, symbol: str) -> list[tuple[date, float]]:
-    from scalpdesk.datasets.store import day_file, read_columns
-
     path = day_file(catalog, name, "corporate_actions", symbol, "all")
     if not path.is_file():
         return []
@@ -154,8 +149,6 @@ def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]
 
 
 def _from_parquet(path: Path, symbol: str) -> DailyHistory:
-    from scalpdesk.datasets.store import connect, duckdb_error
-
     if not path.is_file():
         raise _no_file(path)
     with connect() as connection:
@@ -204,7 +197,7 @@ def _from_csv(path: Path, symbol: str) -> DailyHistory:
 
 
 def _no_file(path: Path) -> DataError:
-    return DataError("there is no such file", where="--history", value=str(path))
+    return DataError("there is no such file", where="--history, data.daily_history", value=str(path))
 
 
 def _refuse_missing(names: set[str], path: Path) -> None:
