@@ -136,6 +136,12 @@ class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc
     """``environment``, ``firestore`` or ``chain``."""
     reason: str = ""
     """Why it is not known; empty when it is."""
+    near_usd: float = float("nan")
+    """The same of the strikes within half a per cent of the underlying; NaN when the source has none."""
+    usual_usd: float = float("nan")
+    """90 % quantile of the exposure's size over the last 60 sessions; NaN without a history."""
+    near_usual_usd: float = float("nan")
+    """The same of ``near_usd``."""
 
 
 class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
