@@ -177,6 +177,4 @@ class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8):
 Command = SubmitOrder | CancelOrder
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
 """What a gateway to a venue carries; the synchronous simulation takes a :data:`Command`."""
-Output = (
-    SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder | AskFolder
-)
+Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder | AskFolder
