@@ -19,7 +19,7 @@ from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
 from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.wire_account import read_fills
+from scalpdesk.venues.alpaca.wire_activities import read_fills
 from scalpdesk.venues.base import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderTracker, Report
 

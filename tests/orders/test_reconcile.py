@@ -13,6 +13,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.orders.reconcile import (
+    AccountChange,
     AccountPicture,
     ForeignFill,
     OpenOrder,
@@ -193,3 +194,57 @@ def test_what_is_explained_leaves_nothing_over_and_is_never_explained_again(
     )
     assert again.explained == ()
     assert {one.what for one in again.unexplained} == {one.what for one in found.unexplained}
+
+
+def change(cause, quantity=0, number=SHARE, *, price="0", cash="0", name="a1", ts_ns=NOON_NS):
+    return AccountChange(name, cause, number, D(quantity), D(price), D(cash), ts_ns, "as told")
+
+
+def test_an_early_exercise_that_the_history_tells_is_booked_as_told():
+    ours, theirs = picture("100000", {LATER: 2}), picture("0", {SHARE: 200})
+    told = [
+        change("exercise", -2, LATER),
+        change("delivery", 200, SHARE, price="500", cash="-100000", name="a2"),
+    ]
+    found = reconcile(ours, theirs, BOOK, changes=told)
+    assert [one.event.reference for one in found.explained] == ["a1", "a2"]
+    assert found.unexplained == ()
+    mine = after(ours, found)
+    assert reconcile(mine, theirs, BOOK, changes=told, booked=booked(found)).is_equal
+    assert reconcile(mine, theirs, BOOK, changes=told).is_equal
+
+
+def test_what_the_history_tells_and_the_account_does_not_show_is_not_booked():
+    one = picture("1000", {SHARE: 3})
+    assert reconcile(one, one, BOOK, changes=[change("dividend", cash="12"), change("delivery", 5)]).is_equal
+
+
+def test_a_trade_by_hand_and_a_delivery_of_the_same_shares_are_told_apart():
+    ours, theirs = picture("0", {SHARE: 0}), picture("-52000", {SHARE: 200})
+    told = [change("delivery", 300, price="340", cash="-102000", ts_ns=NOON_NS + 1)]
+    hand = [foreign(100, "500", Side.SELL)]
+    found = reconcile(ours, theirs, BOOK, foreign_fills=hand, changes=told)
+    assert [one.cause for one in found.explained] == ["manual_trade", "delivery"]
+    assert found.unexplained == ()
+
+
+@pytest.mark.parametrize(
+    ("paid", "causes", "unexplained"),
+    [
+        ("-30", ["fee"], 0),
+        ("970", ["transfer", "fee"], 0),
+        ("970.30", ["transfer", "fee", "interest"], 0),
+        ("500", [], 1),
+    ],
+)
+def test_payments_are_taken_from_the_latest_back_and_only_when_they_fit(paid, causes, unexplained):
+    told = [
+        change("dividend", cash="77", name="old"),
+        change("transfer", cash="1000", name="in", number=None),
+        change("fee", cash="-30", name="f", number=None),
+    ]
+    within = Tolerance(equity=D(10_000))
+    theirs = picture(str(1000 + D(paid)), {SHARE: 3})
+    found = reconcile(picture("1000", {SHARE: 3}), theirs, BOOK, changes=told, tolerance=within)
+    assert [one.cause for one in found.explained] == causes
+    assert len(found.unexplained) == unexplained

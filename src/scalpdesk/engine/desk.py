@@ -106,9 +106,19 @@ class Desk:
         else:
             self.positions.note_applied(event.reference)
         self.account.cash += event.cash_change
-        if event.cause in ("dividend", "interest"):
+        if event.cause in ("dividend", "interest", "fee"):
             self.attribution.note_carry(event.cash_change)
+        elif event.cause == "transfer":
+            self._note_transfer(event)
         self._note_round_trip()
+
+    def _note_transfer(self, event: PositionChanged) -> None:
+        """Move every starting point along: money brought or taken away is neither gained nor lost."""
+        multiplier = self.instruments[event.instrument_id].multiplier
+        worth = event.cash_change + event.quantity_change * event.price * multiplier
+        self.attribution.note_transfer(worth)
+        self.session_equity += worth
+        self._flat_cash += event.cash_change
 
     def _note_round_trip(self) -> None:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""

@@ -17,6 +17,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.core import LiveCore
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.reconcile import (
+    AccountChange,
     AccountPicture,
     BookedFill,
     Difference,
@@ -112,6 +113,9 @@ class Reconciler:
         """Executions are asked for from here on."""
         self._pending: tuple[object, int] | None = None
         self._foreign_positions: frozenset[tuple[str, Decimal]] | None = None
+        self._accounted: set[str] = set()
+        """Activities that equal views showed: the desk's books hold what they did, one way or another."""
+        self._shown: set[str] = set()
 
     def judge(self, view: VenueView, order_events: int) -> tuple[list[VenueCommand], tuple[str, ...], bool]:
         """Take a view in.
@@ -150,6 +154,10 @@ class Reconciler:
             return commands, found.missing_orders, True
         if not found.explained and not found.unexplained:
             self._settle(view)
+            names = {one.activity_id for one in view.activities}
+            # one that is new may be younger than the positions of this very view
+            self._accounted |= names & self._shown
+            self._shown |= names
             self.unexplained = ()
             return commands, (), False
         key = (tuple(_same_twice(one) for one in found.explained), found.unexplained)
@@ -176,16 +184,29 @@ class Reconciler:
             for fill in view.fills
             if fill.venue_order_id not in own and fill.symbol in desk.instruments
         )
-        booked = frozenset(
-            f"foreign-{fill.execution_id}"
-            for fill in foreign
-            if desk.positions.already_applied(f"foreign-{fill.execution_id}")
+        changes = tuple(
+            AccountChange(
+                f"activity-{one.activity_id}",
+                one.cause,
+                desk.instruments.id_of(one.symbol) if one.symbol in desk.instruments else None,
+                one.quantity_change,
+                one.price,
+                one.cash_change,
+                one.ts_event_ns,
+                str(one),
+            )
+            for one in view.activities
+            if one.activity_id not in self._accounted
+            and (not one.quantity_change or one.symbol in desk.instruments)
         )
+        names = [f"foreign-{fill.execution_id}" for fill in foreign] + [one.reference for one in changes]
+        booked = frozenset(name for name in names if desk.positions.already_applied(name))
         return reconcile(
             ours,
             theirs,
             desk.instruments,
             foreign_fills=foreign,
+            changes=changes,
             dividends=desk.market.dividends,
             booked=booked,
             tolerance=Tolerance(equity=view.account.equity),

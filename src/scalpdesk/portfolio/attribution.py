@@ -218,6 +218,12 @@ class Attribution:
         """Book a dividend or interest received (negative when paid)."""
         self._costs.carry += amount
 
+    def note_transfer(self, worth: Decimal) -> None:
+        """Raise (or lower) every level that gains are counted from by what the owner moved in or out."""
+        self._last_nav += worth
+        self._start_nav += worth
+        self.high_water += worth
+
     def rebase(self, now_ns: int) -> None:
         """Take the positions as they stand now as the start of the next interval."""
         self._legs = [self._leg(position, now_ns) for position in self._positions.held()]

@@ -38,6 +38,7 @@ from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition, QuoteEve
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.venues.activity import VenueActivity
 
 
 class Revealable(Protocol):
@@ -229,6 +230,8 @@ class VenueView(msgspec.Struct, frozen=True):
     open_orders: tuple[VenueOrder, ...]
     fills: tuple[VenueFill, ...]
     """Executions since the instant that was asked for, oldest first; empty when none was asked."""
+    activities: tuple[VenueActivity, ...] = ()
+    """The rest of the account's history since some days before that instant, oldest first."""
 
     def as_event(self) -> AccountSnapshot:
         """Return cash and the positions that the book knows as an event for the engine."""

@@ -7,7 +7,6 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Side
 from scalpdesk.venues.alpaca import wire_account
 from scalpdesk.venues.alpaca.fields import Malformed
 
@@ -43,19 +42,6 @@ CONTRACT = {
     "multiplier": "100",
     "size": "100",
     "open_interest": "1234",
-}
-FILL = {
-    "activity_type": "FILL",
-    "id": "20261120143000123::e1",
-    "order_id": samples.ORDER_ID,
-    "symbol": samples.STOCK,
-    "side": "sell_short",
-    "qty": "4",
-    "cum_qty": "9",
-    "leaves_qty": "1",
-    "price": "185.14",
-    "transaction_time": samples.AT_TEXT,
-    "type": "partial_fill",
 }
 
 
@@ -175,20 +161,3 @@ def test_latest_quotes():
     )
     assert quotes == [QuoteEvent(0, samples.AT_NS, samples.AT_NS + 5, 185.1, 185.14, 3.0, 2.0)]
     assert [one.name for one in refusals] == ["unknown_symbol", "malformed_quote"]
-
-
-def test_executions():
-    (fill,) = wire_account.read_fills(as_json([FILL]))
-    assert (fill.side, fill.quantity, fill.cumulative, fill.price) == (
-        Side.SELL,
-        Decimal(4),
-        Decimal(9),
-        Decimal("185.14"),
-    )
-    assert fill.ts_event_ns == samples.AT_NS
-
-
-@pytest.mark.parametrize("change", [{"qty": "0"}, {"side": "?"}, {"price": "x"}, {"order_id": ""}])
-def test_an_execution_that_cannot_be_believed_spoils_the_page(change):
-    with pytest.raises(Malformed):
-        wire_account.read_fills(as_json([FILL, {**FILL, **change}]))

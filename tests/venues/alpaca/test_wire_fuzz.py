@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.venues.alpaca import wire, wire_account
+from scalpdesk.venues.alpaca import wire, wire_account, wire_activities
 from scalpdesk.venues.alpaca.fields import LATEST_NS, Malformed, Refusal
 from scalpdesk.venues.alpaca.wire_orders import TradeUpdate, read_orders, read_update
 
@@ -115,13 +115,16 @@ def check_update(said):
 def test_spoilt_rest_answers():
     contract = samples.as_json({"option_contracts": [{"symbol": samples.OPTION}], "next_page_token": None})
     orders = samples.as_json([samples.order()])
+    paid = {"id": "a", "activity_type": "DIV", "date": "2024-03-04", "net_amount": "1.5", "qty": "3"}
+    activities = samples.as_json([paid, {**paid, "activity_type": "OPTRD", "symbol": samples.STOCK}])
     readers = (
         (orders, read_orders),
         (contract, wire_account.read_contracts),
         (orders, wire_account.read_account),
         (orders, wire_account.read_clock),
         (orders, lambda raw: wire_account.read_positions(raw, NUMBERS.get)),
-        (orders, wire_account.read_fills),
+        (orders, wire_activities.read_fills),
+        (activities, wire_activities.read_activities),
     )
     for raw, read in readers:
         for spoilt in mutations(raw, 1_000, 5):

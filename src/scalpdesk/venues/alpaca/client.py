@@ -216,6 +216,8 @@ class AlpacaGateway:
         account, positions, clock = await asyncio.gather(
             self._queries.account(), self._queries.positions(), self._queries.clock()
         )
+        # after the positions: what moved them is written down by then, or a second view finds it
+        activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._stamper.stamp(clock.now_ns),
@@ -224,6 +226,7 @@ class AlpacaGateway:
             positions=positions,
             open_orders=tuple(shown for order in orders for shown in self._queries.shown(order)),
             fills=tuple(fills),
+            activities=activities,
         )
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:

@@ -9,7 +9,8 @@ from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
-from scalpdesk.venues.alpaca import wire_account, wire_requests
+from scalpdesk.venues.activity import VenueActivity
+from scalpdesk.venues.alpaca import wire_account, wire_activities, wire_requests
 from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
 from scalpdesk.venues.alpaca.client_reports import OrderReports
 from scalpdesk.venues.alpaca.client_stream import loop_ns
@@ -23,6 +24,8 @@ from scalpdesk.venues.budget import Urgency
 T = TypeVar("T")
 MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
+ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
+"""What happened over a long weekend is often written down days later, under the day it happened."""
 
 
 class Queries:
@@ -172,6 +175,19 @@ class Queries:
             if token is None:
                 return tuple(listed)
         raise RetryError("the venue's pages of contracts do not end", where=underlying, value=MOST_PAGES)
+
+    async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
+        """Return the account's history without its executions, from some days before ``since_ns``."""
+        found: list[VenueActivity] = []
+        token: str | None = None
+        after = text_of_ns(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
+        for _ in range(MOST_PAGES):
+            reply = await self.ask(wire_activities.activities_request(after, token))
+            page, token = self.read(wire_activities.read_activities, reply)
+            found += page
+            if token is None:
+                return tuple(found)
+        raise RetryError("the venue's pages of activities do not end", value=MOST_PAGES)
 
     async def account(self) -> AccountFacts:
         """Return the account."""

@@ -13,7 +13,7 @@ from scalpdesk.venues.alpaca import wire_requests
 from scalpdesk.venues.alpaca.client_http import HttpPath, OrderLine, Reply
 from scalpdesk.venues.alpaca.client_stream import loop_ns
 from scalpdesk.venues.alpaca.fields import Malformed, text_of_ns
-from scalpdesk.venues.alpaca.wire_account import ACTIVITIES_PER_PAGE, fills_request, read_fills
+from scalpdesk.venues.alpaca.wire_activities import ACTIVITIES_PER_PAGE, fills_request, read_fills
 from scalpdesk.venues.alpaca.wire_answers import Answer, Verdict, judge, rate_limit
 from scalpdesk.venues.alpaca.wire_orders import TradeUpdate, WireOrder, read_order
 from scalpdesk.venues.base import KnownOrder, Notice, NoticeKind, Stamper, VenueFill

@@ -1,4 +1,4 @@
-"""Account, clock, holdings, contracts, latest quotes and activities of Alpaca. Pure: no I/O."""
+"""Account, clock, holdings, contracts and latest quotes of Alpaca. Pure: no I/O."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -9,7 +9,6 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.venues.alpaca.fields import (
@@ -25,11 +24,10 @@ from scalpdesk.venues.alpaca.fields import (
 )
 from scalpdesk.venues.alpaca.wire import Lookup, Stamp, side
 from scalpdesk.venues.alpaca.wire_requests import Request
-from scalpdesk.venues.base import AccountFacts, ListedContract, VenueClock, VenueFill, VenuePosition
+from scalpdesk.venues.base import AccountFacts, ListedContract, VenueClock, VenuePosition
 
 CONTRACTS_PER_PAGE = 10_000
 SYMBOLS_PER_QUERY = 100
-ACTIVITIES_PER_PAGE = 100
 LARGEST_OPEN_INTEREST = 10**9
 LARGEST_MULTIPLIER = 100_000
 
@@ -92,17 +90,6 @@ class _Quotes(msgspec.Struct):
     quotes: dict[str, msgspec.Raw]
 
 
-class _Activity(msgspec.Struct):
-    id: str
-    order_id: str
-    symbol: str
-    side: str
-    qty: Decimal
-    price: Decimal
-    transaction_time: str
-    cum_qty: Decimal | None = None
-
-
 _LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _ACCOUNT = msgspec.json.Decoder(_Account, strict=False).decode
 _CLOCK = msgspec.json.Decoder(_Clock).decode
@@ -111,7 +98,6 @@ _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
 _CONTRACT = msgspec.json.Decoder(_Contract).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
 _QUOTE = msgspec.json.Decoder(_Quote).decode
-_ACTIVITY = msgspec.json.Decoder(_Activity).decode
 
 ACCOUNT = Request("GET", "/v2/account")
 CLOCK = Request("GET", "/v2/clock")
@@ -258,39 +244,3 @@ def read_latest_quotes(
         ask, ask_size = side(one.ap, one.as_)
         quotes.append(QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size))
     return quotes, refusals
-
-
-def fills_request(after: str, page_token: str | None = None) -> Request:
-    """Return the request for one page of executions from ``after`` (RFC 3339) on, oldest first."""
-    query = {"after": after, "direction": "asc", "page_size": str(ACTIVITIES_PER_PAGE)}
-    if page_token:
-        query["page_token"] = page_token
-    return Request("GET", f"/v2/account/activities/FILL?{urlencode(query)}")
-
-
-def read_fills(raw: bytes) -> list[VenueFill]:
-    """Return the executions of a page; one that cannot be read makes the page unusable.
-
-    Raises
-    ------
-    Malformed
-        When a line cannot be believed.
-    """
-    fills = []
-    for part in decode(_LIST, raw, "malformed_activities"):
-        one = decode(_ACTIVITY, bytes(part), "malformed_activity")
-        if one.side not in ("buy", "sell", "sell_short"):
-            raise Malformed("bad_side", repr(one.side))
-        fills.append(
-            VenueFill(
-                execution_id=text(one.id, "activity_id", 80),
-                venue_order_id=text(one.order_id, "order_id", 64),
-                symbol=text(one.symbol, "symbol", 32),
-                side=Side.BUY if one.side == "buy" else Side.SELL,
-                quantity=positive(one.qty, "qty"),
-                cumulative=None if one.cum_qty is None else positive(one.cum_qty, "cum_qty"),
-                price=not_negative(one.price, "price"),
-                ts_event_ns=ns_of_text(one.transaction_time),
-            )
-        )
-    return fills
