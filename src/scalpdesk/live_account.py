@@ -27,14 +27,14 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
     from scalpdesk.venues.alpaca.endpoints import LIVE_HOST, PAPER_KEY  # noqa: PLC0415 - an extra
     from scalpdesk.venues.alpaca.wire_answers import Verdict, judge  # noqa: PLC0415 - an extra
 
-    keys = settings.config.credentials
-    if keys.trading_api_key is None or keys.trading_api_secret is None:
+    keys = settings.venue_keys()
+    if keys is None:
         raise ConfigError(
             "arming needs the live account's key and secret",
             where="credentials.trading_api_key, credentials.trading_api_secret",
             fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
         )
-    key, secret = keys.trading_api_key.reveal(), keys.trading_api_secret.reveal()
+    key, secret = (one.reveal() for one in keys)
     if settings.config.desk.paper or key.startswith(PAPER_KEY):
         raise ConfigError(
             "the configuration is one for paper; the desk is not armed",

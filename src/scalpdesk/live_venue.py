@@ -118,8 +118,8 @@ def build_gateway(plan: LivePlan, book: InstrumentBook, clock: Clock) -> Gateway
     from scalpdesk.venues.alpaca.endpoints import Endpoints  # noqa: PLC0415 - an extra
     from scalpdesk.venues.alpaca.options import GatewayOptions  # noqa: PLC0415 - an extra
 
-    keys = plan.settings.config.credentials
-    if keys.trading_api_key is None or keys.trading_api_secret is None:
+    keys = plan.settings.venue_keys()
+    if keys is None:
         raise ConfigError(
             "the venue needs a key and a secret; nothing was sent",
             where="credentials.trading_api_key, credentials.trading_api_secret",
@@ -151,7 +151,7 @@ def build_gateway(plan: LivePlan, book: InstrumentBook, clock: Clock) -> Gateway
         absent_after_seconds=plan.runner.absent_after_seconds,
         fees=ALPACA_FEES if plan.live else NO_FEES,
     )
-    return AlpacaGateway(endpoints, keys.trading_api_key, keys.trading_api_secret, book, clock, options)
+    return AlpacaGateway(endpoints, *keys, book, clock, options)
 
 
 def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:

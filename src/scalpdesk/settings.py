@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, structs
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.regime.exposure_settings import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.settings_schema import Schema, Secret, plain
 from scalpdesk.settings_sources import (
@@ -27,7 +28,7 @@ from scalpdesk.settings_sources import (
     read_file,
     read_override,
 )
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.base import canonical_name, find_strategy
 
 NonNegative = Annotated[float, Meta(ge=0)]
 
@@ -128,6 +129,10 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
 
 
+OWN_KEYS = {"st0cka": ("st0cka_key", "st0cka_secret"), "st0ckg": ("st0ckg_key", "st0ckg_secret")}
+"""Strategies that may trade an account of their own, and the credentials of it."""
+
+
 class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Every section of the configuration."""
 
@@ -135,6 +140,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     data: DataSection = DataSection()
     simulation: SimulationSection = SimulationSection()
     marketdata: MarketDataSection = MarketDataSection()
+    gex: ExposureSettings = ExposureSettings()
     risk: RiskLimits = RiskLimits()
     rates: RatesSection = RatesSection()
     credentials: CredentialsSection = CredentialsSection()
@@ -198,6 +204,30 @@ class LoadedSettings:
                     )
         return error
 
+    def venue_keys(self) -> tuple[Secret, Secret] | None:
+        """Return key and secret of the account to trade: the strategy's own, else the trading ones.
+
+        None when there are none.
+
+        Raises
+        ------
+        ConfigError
+            When one of a pair is there without the other.
+        """
+        pairs = [OWN_KEYS[self.strategy]] if self.strategy in OWN_KEYS else []
+        for pair in (*pairs, ("trading_api_key", "trading_api_secret")):
+            key, secret = (getattr(self.config.credentials, name) for name in pair)
+            if key is not None and secret is not None:
+                return key, secret
+            if key is not None or secret is not None:
+                missing = pair[0] if key is None else pair[1]
+                raise ConfigError(
+                    "a key needs its secret, and a secret its key; nothing was sent",
+                    where=f"credentials.{missing}",
+                    fix=f"put both of {pair[0]} and {pair[1]} into .env, or neither",
+                )
+        return None
+
     @property
     def config_hash(self) -> str:
         """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
@@ -247,7 +277,7 @@ def load_settings(
         file and line, the nearest known key and the fix. Several at once come as :class:`ManyConfigError`.
     """
     folder = cwd or Path()
-    strategy = strategy.replace("_", "-") if strategy is not None else None
+    strategy = canonical_name(strategy) if strategy is not None else None
     path = find_config_file(config_file, folder)
     entries = read_file(path) if path is not None else []
     real = dict(environ or {})

@@ -1,5 +1,6 @@
 """What a run comes to: the one document that every command shows, as text or as JSON."""
 
+import logging
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.attribution import parts_in_cents
+
+LOG = logging.getLogger(__name__)
 
 
 class Tally:
@@ -40,12 +44,24 @@ class Tally:
     def _count(self, decision: Decision) -> None:
         self.decisions += 1
         self.last_decision = decision
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug("%s", in_one_line(self.decisions, decision))
         if decision.taken:
             self.taken[decision.kind] += 1
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":
             self.refusals = [*self.refusals[-4:], decision]
+
+
+def in_one_line(number: int, decision: Decision) -> str:
+    """Return a decision as a line of the log: when (New York), what, why, and the figures."""
+    at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    done = "taken" if decision.taken else "not taken"
+    orders = f" [{', '.join(decision.client_order_ids)}]" if decision.client_order_ids else ""
+    facts = ", ".join(f"{name}={value}" for name, value in decision.facts.items())
+    because = "; ".join(decision.reasons)
+    return f"decision {number} at {at}: {decision.kind} {done}{orders}: {because} ({facts})"
 
 
 def run_summary(

@@ -12,7 +12,7 @@ import click
 
 from scalpdesk.cli.command import EXIT_CODES, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
-from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -104,9 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, EOFError, click.Abort):
         return EXIT_INTERRUPTED
     except Exception as problem:  # noqa: BLE001 - the edge of the program: every failure takes one shape here
-        if debug:
-            _print_traceback()
         refusal = _as_refusal(problem)
+        if debug and refusal.exit_code != EXIT_USAGE:  # of a user's mistake the lines of our code say nothing
+            _print_traceback()
         print_error(refusal, as_json=as_json)
         return refusal.exit_code
     return result if type(result) is int else EXIT_OK

@@ -9,6 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_options
 from scalpdesk.cli.output import print_json
+from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError
 
 if TYPE_CHECKING:
@@ -29,13 +30,12 @@ VENUES = ("simulated", "alpaca")
         "scalpdesk run gamma-scalper --venue alpaca --live --on-stop flatten",
     ),
 )
-@click.argument("strategy")
+@click.argument("strategy", required=False)
 @click.option(
     "--venue",
     type=click.Choice(["simulated", "alpaca"]),
-    default="simulated",
-    show_default=True,
-    help="Where.",
+    default=None,
+    help="Where [default: simulated; with --live alpaca].",
 )
 @click.option("--live", is_flag=True, help="Real money; only once armed (scalpdesk arm).")
 @click.option("--resume", is_flag=True, help="Go on with the run that did not end.")
@@ -59,11 +59,12 @@ VENUES = ("simulated", "alpaca")
     "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
 )
 @settings_options
+@strategy_flags
 def run(
     *,
     as_json: bool,
     strategy: str,
-    venue: str,
+    venue: str | None,
     live: bool,
     resume: bool,
     new_run: bool,
@@ -89,6 +90,7 @@ def run(
     from scalpdesk.live.runner import RunnerOptions
     from scalpdesk.live_assembly import LivePlan
 
+    venue = venue or ("alpaca" if live else "simulated")
     if live and venue == "simulated":
         raise ConfigError("--live needs a venue", where="--venue", fix="--venue alpaca --live")
     settings = _settings(strategy, config_file, overrides)
@@ -328,11 +330,12 @@ resume = _operation("resume", "Let a halted or reducing desk trade again; says w
 @desk_command(
     "arm", example=("scalpdesk arm gamma-scalper", "scalpdesk arm gamma-scalper --config live.toml")
 )
-@click.argument("strategy")
+@click.argument("strategy", required=False)
 @click.option("--venue", type=click.Choice(["alpaca"]), default="alpaca", show_default=True, help="Where.")
 @click.option("--account", default=None, metavar="ID", help="The account's id, typed back.")
 @click.option("--hash", "typed_hash", default=None, metavar="HASH", help="Its first 8 digits, typed back.")
 @settings_options
+@strategy_flags
 def arm(
     *,
     as_json: bool,

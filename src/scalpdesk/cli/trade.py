@@ -12,6 +12,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_options
 from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
@@ -43,6 +44,7 @@ DEMO_SPEED = 400.0
 @click.option("--no-dashboard", is_flag=True, help="No live view: run to the end and show the summary.")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @settings_options
+@strategy_flags
 def demo(
     *,
     as_json: bool,
@@ -79,7 +81,7 @@ def demo(
         "scalpdesk backtest gamma-scalper --start 2015-08-24 --fill-model adverse --seed 3 --json",
     ),
 )
-@click.argument("strategy")
+@click.argument("strategy", required=False)
 @click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
 @click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEMO_SESSION}].")
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
@@ -88,6 +90,7 @@ def demo(
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
 @settings_options
+@strategy_flags
 def backtest(
     *,
     as_json: bool,

@@ -29,6 +29,9 @@ from scalpdesk.portfolio.position_manager import PositionManager
 
 ENTRY_POINT_GROUP = "scalpdesk.strategies"
 
+EARLIER_NAMES = {"gamma-scalping": "gamma-scalper"}
+"""Names under which earlier programs ran a strategy, and its name here."""
+
 
 class Proposal(msgspec.Struct, frozen=True):
     """Something a strategy decided, with its reasons; ``intents`` empty means it decided not to act.
@@ -146,12 +149,12 @@ def find_strategy(name: str) -> type[Strategy]:
     ConfigError
         When there is none; names the nearest.
     """
-    wanted = name.replace("_", "-")
+    wanted = canonical_name(name)
     for module in iter_modules(scalpdesk.strategies.__path__):
         if _name_of(module.name) == wanted and module.name != "base":
             return cast("type[Strategy]", import_module(f"scalpdesk.strategies.{module.name}").PLUG)
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name.replace("_", "-") == wanted:
+        if canonical_name(point.name) == wanted:
             return cast("type[Strategy]", point.load())
     known = strategy_names()
     raise ConfigError(
@@ -161,6 +164,16 @@ def find_strategy(name: str) -> type[Strategy]:
         nearest=nearest_name(name, known),
         fix=f"use one of {', '.join(known)}, or install the package that brings it",
     )
+
+
+def canonical_name(name: str) -> str:
+    """Return the name that a strategy goes by here.
+
+    >>> canonical_name("gamma_scalping"), canonical_name("ST0CKA")
+    ('gamma-scalper', 'st0cka')
+    """
+    word = name.strip().lower().replace("_", "-")
+    return EARLIER_NAMES.get(word, word)
 
 
 def _name_of(module: str) -> str:

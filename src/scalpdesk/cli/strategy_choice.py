@@ -1,0 +1,109 @@
+"""Which strategy a command is about, and the flags that earlier programs had for it.
+
+``run_st0ck.py st0cka --volatility-off`` is ``scalpdesk run st0cka --volatility-off``: a flag stands for
+settings that the strategy itself names in its ``FLAGS``.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import Body
+from scalpdesk.core.errors import ConfigError
+
+FLAGS = {
+    "--volatility-off": "Constant size and target, whatever the volatility (st0cka, hybrid).",
+    "--mean-reversion": "Buy only what has fallen far below its VWAP (st0cka, hybrid).",
+}
+"""Flags and their help; what each sets is the strategy's to say."""
+
+
+def strategy_flags(body: Body) -> Body:
+    """Resolve the strategy's name and add the flags.
+
+    The function below is called with ``strategy`` as the desk names it (STRATEGY_MODE where none was
+    given) and with the flags' settings in front of ``overrides``, so that ``--set`` wins over them.
+    """
+
+    @wraps(body)
+    def resolved(
+        *,
+        strategy: str | None,
+        config_file: str | None,
+        overrides: tuple[str, ...],
+        volatility_off: bool,
+        mean_reversion: bool,
+        **rest: Any,
+    ) -> int | None:
+        given = {"--volatility-off": volatility_off, "--mean-reversion": mean_reversion}
+        chosen = choose_strategy(strategy, config_file)
+        return body(
+            strategy=chosen,
+            config_file=config_file,
+            overrides=(*flag_settings(chosen, given), *overrides),
+            **rest,
+        )
+
+    function: Any = resolved
+    for flag, about in reversed(FLAGS.items()):
+        function = click.option(flag, is_flag=True, help=about)(function)
+    decorated: Body = function
+    return decorated
+
+
+def choose_strategy(given: str | None, config_file: str | None) -> str:
+    """Return the name of the strategy that was given, or that the configuration has for a default.
+
+    Raises
+    ------
+    ConfigError
+        When neither names one, or the name is none.
+    """
+    from scalpdesk.settings import load_settings
+    from scalpdesk.strategies.base import canonical_name, find_strategy, strategy_names
+
+    if given is None:
+        settings = load_settings(config_file=config_file, environ=os.environ, cwd=Path())
+        given = settings.config.desk.strategy_mode
+        if given is None:
+            raise ConfigError(
+                "which strategy?",
+                where="STRATEGY",
+                fix=f"name one of {', '.join(strategy_names())}, or set STRATEGY_MODE (desk.strategy_mode)",
+            )
+    find_strategy(given)
+    return canonical_name(given)
+
+
+def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the settings (``KEY=VALUE``) that the flags given stand for.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy has no such flag; names those that have.
+    """
+    from scalpdesk.strategies.base import find_strategy, strategy_names
+
+    def flags_of(name: str) -> Mapping[str, tuple[str, ...]]:
+        return getattr(find_strategy(name), "FLAGS", {})
+
+    settings: list[str] = []
+    for flag, is_given in given.items():
+        if not is_given:
+            continue
+        meant = flags_of(strategy).get(flag)
+        if meant is None:
+            having = [name for name in strategy_names() if flag in flags_of(name)]
+            raise ConfigError(
+                "this strategy has no such flag",
+                where=flag,
+                value=strategy,
+                fix=f"leave it out; strategies that have it: {', '.join(having)}",
+            )
+        settings += meant
+    return tuple(settings)

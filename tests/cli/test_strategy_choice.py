@@ -1,0 +1,147 @@
+"""Names, flags and defaults that earlier programs had for a strategy."""
+
+import json
+
+import pytest
+
+from scalpdesk.cli.main import main
+from scalpdesk.cli.strategy_choice import choose_strategy, flag_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.settings import load_settings
+from scalpdesk.strategies.base import canonical_name, find_strategy
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    """Start in an empty folder with none of the names set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STRATEGY_MODE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+ENV_OF_THE_SEED = """\
+# Essential settings
+IS_PAPER_TRADING=true
+ST0CKAKEY=your_alpaca_api_key
+ST0CKASECRET=your_alpaca_secret
+ST0CKGKEY=another_key
+ST0CKGSECRET=another_secret
+STRATEGY_MODE=st0cka
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("gamma_scalping", "gamma-scalper"),
+        ("gamma_scalper", "gamma-scalper"),
+        ("gamma-scalper", "gamma-scalper"),
+        ("st0cka", "st0cka"),
+        ("ST0CKA", "st0cka"),
+        ("st0ckg", "st0ckg"),
+    ],
+)
+def test_an_earlier_name_finds_its_strategy(given, name):
+    assert canonical_name(given) == name
+    assert find_strategy(given) is find_strategy(name)
+    assert load_settings(given).strategy == name
+
+
+def test_the_env_file_of_the_seed_chooses_the_strategy_and_its_account(tmp_path):
+    (tmp_path / ".env").write_text(ENV_OF_THE_SEED)
+    assert choose_strategy(None, None) == "st0cka"
+    assert choose_strategy("gamma_scalping", None) == "gamma-scalper"
+    keys = load_settings("st0cka", cwd=tmp_path).venue_keys()
+    assert [one.reveal() for one in keys] == ["your_alpaca_api_key", "your_alpaca_secret"]
+    keys = load_settings("st0ckg", cwd=tmp_path).venue_keys()
+    assert [one.reveal() for one in keys] == ["another_key", "another_secret"]
+    assert load_settings("gamma-scalper", cwd=tmp_path).venue_keys() is None
+
+
+def test_without_keys_of_its_own_a_strategy_trades_the_common_account(tmp_path):
+    common = {"TRADING_API_KEY": "k", "TRADING_API_SECRET": "s"}
+    for strategy in ("st0cka", "st0ckg", "gamma-scalper"):
+        keys = load_settings(strategy, environ=common, cwd=tmp_path).venue_keys()
+        assert [one.reveal() for one in keys] == ["k", "s"]
+
+
+@pytest.mark.parametrize("half", [{"ST0CKAKEY": "k"}, {"ST0CKASECRET": "s"}])
+def test_half_a_pair_of_keys_never_falls_back_to_another_account(tmp_path, half):
+    settings = load_settings(
+        "st0cka", environ={"TRADING_API_KEY": "k", "TRADING_API_SECRET": "s", **half}, cwd=tmp_path
+    )
+    with pytest.raises(ConfigError, match="a key needs its secret"):
+        settings.venue_keys()
+
+
+def test_the_command_line_wins_over_the_default_and_none_of_both_is_refused(monkeypatch):
+    with pytest.raises(ConfigError, match="which strategy") as caught:
+        choose_strategy(None, None)
+    assert "STRATEGY_MODE" in caught.value.fix
+    monkeypatch.setenv("STRATEGY_MODE", "st0ckb")
+    with pytest.raises(ConfigError) as caught:
+        choose_strategy(None, None)
+    assert caught.value.nearest in ("st0cka", "st0ckg")
+    assert choose_strategy("st0cka", None) == "st0cka"
+
+
+def test_flags_stand_for_the_strategys_own_settings():
+    both = {"--volatility-off": True, "--mean-reversion": True}
+    assert flag_settings("st0cka", both) == ("use_volatility_sizing=false", "use_mean_reversion=true")
+    assert flag_settings("st0cka", dict.fromkeys(both, False)) == ()
+    with pytest.raises(ConfigError) as caught:
+        flag_settings("gamma-scalper", both)
+    assert caught.value.where == "--volatility-off"
+    assert "st0cka" in caught.value.fix
+
+
+def test_a_backtest_takes_name_flags_and_a_word_that_wins_over_them(capsys, monkeypatch):
+    monkeypatch.setenv("STRATEGY_MODE", "st0cka")
+    argv = ["backtest", "--start", "2016-03-01", "--no-journal", "--json"]
+    hashes = {}
+    for label, more in {
+        "plain": [],
+        "off": ["--volatility-off"],
+        "set": ["--set", "use_volatility_sizing=false"],
+        "won": ["--volatility-off", "--set", "use_volatility_sizing=true"],
+    }.items():
+        assert main([*argv, *more]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert summary["strategy"] == "st0cka"
+        hashes[label] = summary["config_hash"], summary["decision_hash"]
+    assert hashes["off"] == hashes["set"] != hashes["plain"]
+    assert hashes["won"] == hashes["plain"]
+
+
+def test_debug_logs_each_decision_with_its_reasons(capsys):
+    assert main(["backtest", "st0cka", "--start", "2016-03-01", "--no-journal", "--json", "--debug"]) == 0
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if ": decision " in line]
+    assert len(lines) == json.loads(told.out)["decisions"] > 3
+    assert "entry taken [sd" in lines[0]
+    assert "volatility" in lines[0]
+    assert lines[0].startswith("DEBUG scalpdesk.backtesting.summary: decision 1 at 2016-03-01 09:3")
+
+
+def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys, monkeypatch):
+    argv = ["run", "st0cka", "--live", "--debug"]
+
+    def refused():
+        assert main(argv) == 2
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        assert "nothing was sent" in told
+        return told
+
+    assert "put TRADING_API_KEY and TRADING_API_SECRET into .env" in refused()
+    monkeypatch.setenv("ST0CKAKEY", "AKTEST")
+    monkeypatch.setenv("ST0CKASECRET", "secret")
+    assert "IS_PAPER_TRADING=false" in refused()
+    monkeypatch.setenv("IS_PAPER_TRADING", "false")
+    assert "live trading is not armed" in (told := refused())
+    assert "scalpdesk arm st0cka" in told.replace("STRATEGY", "st0cka")
+
+
+def test_live_at_the_simulated_venue_is_refused(capsys):
+    assert main(["run", "st0cka", "--live", "--venue", "simulated"]) == 2
+    assert "--live needs a venue" in capsys.readouterr().err
