@@ -1,5 +1,6 @@
 """The one place where objects are put together. Everything above asks here; nothing below does."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,13 +15,16 @@ import numpy as np
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, HeldPosition
+from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, GammaExposureEvent, HeldPosition
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.isolation.answering import FolderAnswerer
+from scalpdesk.isolation.folder import strategy_file
+from scalpdesk.isolation.process import FolderLimits
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
@@ -31,11 +35,14 @@ from scalpdesk.settings import DeskConfig, LoadedSettings
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.external.config import ExternalConfig
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
 EMBEDDED = "embedded"
+EXTERNAL = "external"
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
 
@@ -48,6 +55,8 @@ class Assembled:
     engine: TradingEngine
     runner: BacktestRunner
     tally: Tally
+    folder: FolderAnswerer | None = None
+    """What answers an external strategy; to be closed at the end."""
 
 
 def load_market(
@@ -130,6 +139,9 @@ def build_backtest(
     assert settings.strategy is not None
     for name in fill_models(settings.config):  # refused here, before a journal is started
         fill_model(name)
+    external = external_config(settings.strategy, settings.config)
+    if external is not None:
+        strategy_file(Path(external.folder))
     tape_facts = describe(tape)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     header = JournalHeader(
@@ -174,12 +186,48 @@ def assemble_backtest(
         latency_ns=int(simulation.latency_ms * 1_000_000),
     )
     tally = Tally()
-    known = (*_snapshot(tape, simulation.starting_cash, positions), *forecasts(tape, settings))
     market = _with_rates(tape, settings)
+    known = (
+        *_snapshot(tape, simulation.starting_cash, positions),
+        *forecasts(tape, settings),
+        *gamma_words(market, settings),
+    )
     if not simulation.displayed_sizes:
         market = _without_sizes(market)
-    runner = BacktestRunner(market, engine, exchange, journal, watchers=(tally.see,), known_at_open=known)
-    return Assembled(header, engine, runner, tally)
+    folder = start_folder(header.strategy, config)
+    runner = BacktestRunner(
+        market,
+        engine,
+        exchange,
+        journal,
+        watchers=(tally.see,),
+        known_at_open=known,
+        answerer=None if folder is None else folder.answer,
+    )
+    return Assembled(header, engine, runner, tally, folder)
+
+
+def external_config(strategy: str, config: DeskConfig) -> ExternalConfig | None:
+    """Return the settings of the strategy folder that a run asks, or None when it asks none."""
+    if EXTERNAL not in strategy.split("+"):
+        return None
+    chosen = msgspec.convert(config.strategies.get(EXTERNAL, {}), ExternalConfig, strict=False)
+    return chosen if chosen.folder else None
+
+
+def start_folder(strategy: str, config: DeskConfig) -> FolderAnswerer | None:
+    """Load the strategy folder of a run, in a process of its own unless told otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be loaded.
+    """
+    chosen = external_config(strategy, config)
+    if chosen is None:
+        return None
+    limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb)
+    return FolderAnswerer.start(Path(chosen.folder), isolate=chosen.isolate, limits=limits)
 
 
 def fill_models(config: DeskConfig) -> tuple[str, str]:
@@ -252,6 +300,22 @@ def _snapshot(
         price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
         lines.append(HeldPosition(number, quantity, price))
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
+
+
+def gamma_words(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
+    """Return what a tape's run is told of dealer gamma, each word stamped with when it may be known."""
+    from scalpdesk.regime.tape_words import tape_words
+
+    assert settings.strategy is not None
+    config = settings.config
+    return tape_words(
+        tape,
+        config.gex,
+        config.marketdata.gex_value,
+        is_read=bool(getattr(find_strategy(settings.strategy), "reads_gamma_exposure", False)),
+        history_folder=Path(config.data.catalog),
+        say=lambda level, text: logging.getLogger(__name__).log(_LEVELS[level], text),
+    )
 
 
 def forecasts(

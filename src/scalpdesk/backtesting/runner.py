@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_bars, session_quotes
-from scalpdesk.core.events import BarEvent, Event, QuoteEvent, SessionEvent, TimerEvent
-from scalpdesk.core.intents import CancelOrder, Output, SetTimer, SubmitOrder
+from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
+from scalpdesk.core.intents import AskFolder, CancelOrder, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract, Settlement
@@ -24,6 +24,8 @@ from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
+Answerer = Callable[[AskFolder, int], Event]
+"""Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
 class Journal(Protocol):
@@ -75,7 +77,10 @@ class BacktestRunner:
         Called with each event that led to outputs (tallies, views).
     known_at_open
         Events handed to the engine as the session opens at whose open they are stamped: the
-        account's snapshot, volatility forecasts.
+        account's snapshot, volatility forecasts. One stamped within a session comes at that instant,
+        after the quotes of it.
+    answerer
+        Asked for the answers of a strategy folder; they arrive at the instant of the question.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class BacktestRunner:
         journal: Journal | None = None,
         watchers: tuple[Watcher, ...] = (),
         known_at_open: tuple[Event, ...] = (),
+        answerer: Answerer | None = None,
     ) -> None:
         self.events = 0
         self._tape = tape
@@ -95,6 +101,8 @@ class BacktestRunner:
         self._journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
         self._known_at_open = known_at_open
+        self._answerer = answerer
+        self._answers: deque[Event] = deque()
         self._timers: list[tuple[int, int, str]] = []
         self._timer_count = 0
         self._due_ns = NEVER_NS
@@ -120,14 +128,15 @@ class BacktestRunner:
                 self._feed(event)
         self._pay_dividends(session)
         self._feed(_session_event(session, "open"))
-        bars = session_bars(self._tape, session)
+        bars: list[Event] = [*session_bars(self._tape, session), *self._told_within(session)]
+        bars.sort(key=attrgetter("ts_recv_ns"))
         next_bar = 0
         for quotes in session_quotes(self._tape, session):
             stop_ns = quotes[-1].ts_recv_ns
             upto = next_bar
             while upto < len(bars) and bars[upto].ts_recv_ns <= stop_ns:
                 upto += 1
-            batch: list[QuoteEvent | BarEvent] = [*quotes, *bars[next_bar:upto]]
+            batch: list[Event] = [*quotes, *bars[next_bar:upto]]
             if upto > next_bar:
                 next_bar = upto
                 batch.sort(key=attrgetter("ts_recv_ns"))  # stable: quotes before bars of one instant
@@ -136,7 +145,10 @@ class BacktestRunner:
         self._close(session)
         yield session.close_ns
 
-    def _run_batch(self, batch: list[QuoteEvent | BarEvent]) -> Iterator[int]:
+    def _told_within(self, session: Session) -> list[Event]:
+        return [one for one in self._known_at_open if session.open_ns < one.ts_recv_ns <= session.close_ns]
+
+    def _run_batch(self, batch: list[Event]) -> Iterator[int]:
         """Feed one chunk of the market; this loop is the hot path of every backtest."""
         handle = self._handle
         append = self._journal.append
@@ -239,6 +251,8 @@ class BacktestRunner:
             elif type(output) is SetTimer:
                 self._timer_count += 1
                 heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))
+            elif type(output) is AskFolder and self._answerer is not None:
+                self._answers.append(self._answerer(output, now_ns))
         for watcher in self._watchers:
             watcher(event, outputs)
         if not self._advancing:
@@ -248,6 +262,9 @@ class BacktestRunner:
         """Let all that is due by ``now_ns`` happen, each at its own time: exchange first, then timers."""
         self._advancing = True  # what an answer causes waits its turn behind the answers before it
         while True:
+            if self._answers:
+                self._feed(self._answers.popleft())
+                continue
             timer_ns = self._timers[0][0] if self._timers else NEVER_NS
             mail_ns = self._exchange.due_ns
             due_ns = min(mail_ns, timer_ns)

@@ -18,6 +18,7 @@ SECTION_COMMENTS = {
     "data": "The catalogue of recorded market data (scalpdesk data import ...).",
     "simulation": "The simulated venue: fill_model is cross, mid, queue or adverse; fees are none or alpaca.",
     "marketdata": "Quotes older than this open nothing.",
+    "gex": "Dealer gamma exposure: where it comes from, and when it is too old.",
     "risk": "Limits that every order passes; no limit can be switched off with 0.",
     "rates": "Interest rates as fractions a year, continuously compounded.",
     f"strategies.{DEFAULT_STRATEGY}": "The gamma scalper.",

@@ -5,13 +5,15 @@ intrinsic value, and used for the call and the put. Where no option of a strike 
 fitted smile of its expiry stands in. Forwards come from put-call parity.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain import options_in_order
@@ -25,11 +27,13 @@ from scalpdesk.marketdata.chain_surface import (
 )
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import greeks
-from scalpdesk.signals.gamma_exposure import MIN_COVERAGE, ExposureRows, gamma_exposure
+from scalpdesk.signals.gamma_exposure import MIN_COVERAGE, ExposureRows, exposure_near, gamma_exposure
 
 Floats = NDArray[np.float64]
 
 SOURCE = "chain"
+NEAR_MONEY = 0.005
+"""Strikes this close to the underlying, as a fraction of it, are near the money."""
 NAN = float("nan")
 
 
@@ -112,9 +116,7 @@ def price_chain(
         years=years,
     )
     from_quotes = int(is_quoted.sum())
-    return PricedChain(
-        rows, chain.spot, rate, borrow, from_quotes, int(known.sum()) - from_quotes, fitted
-    )
+    return PricedChain(rows, chain.spot, rate, borrow, from_quotes, int(known.sum()) - from_quotes, fitted)
 
 
 def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None = None) -> PricedChain:
@@ -147,7 +149,12 @@ def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None =
 
 
 def exposure_event(
-    priced: PricedChain, symbol: str, now_ns: int, *, min_coverage: float = MIN_COVERAGE
+    priced: PricedChain,
+    symbol: str,
+    now_ns: int,
+    *,
+    usual_usd: tuple[float, float] = (NAN, NAN),
+    min_coverage: float = MIN_COVERAGE,
 ) -> GammaExposureEvent:
     """Return what a priced chain says, as the desk is told it.
 
@@ -159,17 +166,49 @@ def exposure_event(
         Its underlying.
     now_ns
         UTC nanoseconds of its quotes.
+    usual_usd
+        What counts as large, of the whole chain and near the money; NaN without a history.
     min_coverage
         Share of the rows that must count.
     """
     found = gamma_exposure(priced.rows, priced.spot, min_coverage=min_coverage)
     usd = NAN if found.net_usd is None else found.net_usd
-    return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, found.reason)
+    near = NAN if found.net_usd is None else exposure_near(found, NEAR_MONEY)
+    return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, found.reason, near, *usual_usd)
 
 
-def _vols(
-    fitted: ChainSurface, entry: ExpiryQuotes, strike: Floats
-) -> tuple[Floats, NDArray[np.bool_]]:
+def exposure_events(
+    tape: MarketTape, *, every_seconds: float, usual_usd: tuple[float, float] = (NAN, NAN)
+) -> Iterator[GammaExposureEvent]:
+    """Yield what a tape's chain says over its first session, from the open on.
+
+    Open interest is that of the evening before the first session; of later ones a tape knows none, and
+    nothing is said of them.
+
+    Parameters
+    ----------
+    tape
+        Market with quotes and open interest; without open interest nothing is yielded.
+    every_seconds
+        Time from one word to the next, above 0; each uses the quotes known by then.
+    usual_usd
+        What counts as large, of the whole chain and near the money.
+    """
+    if not tape.open_interest:
+        return
+    session = tape.sessions[0]
+    step_ns = max(round(every_seconds * NANOS_PER_SECOND), 1)
+    fitted = None
+    for now_ns in range(session.open_ns, session.close_ns, step_ns):
+        try:
+            priced = price_tape(tape, now_ns, previous=fitted)
+        except DataError:  # not quoted yet, as at the very open
+            continue
+        fitted = priced.surface
+        yield exposure_event(priced, tape.underlying, now_ns, usual_usd=usual_usd)
+
+
+def _vols(fitted: ChainSurface, entry: ExpiryQuotes, strike: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the volatility of each strike, and whether it is a quoted one."""
     vols = np.full(len(strike), NAN)
     said = next(one for one in fitted.smile_quotes if one.label == entry.label)
