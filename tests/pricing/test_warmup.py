@@ -7,7 +7,7 @@ from scalpdesk.pricing.warmup import build_tables
 
 
 def test_warming_up_runs_every_path():
-    assert warm_up() == 8
+    assert warm_up() == 10
 
 
 def test_the_tables_built_ahead_are_those_that_prices_read():

@@ -3,7 +3,7 @@
 American options are read off the same tables of exercise boundaries as whole arrays, to the same digits.
 """
 
-from math import frexp, isfinite, sqrt
+from math import frexp, isfinite, nan, sqrt
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from scalpdesk.pricing.american import AmericanModel
 from scalpdesk.pricing.base import OptionGreeks, PricingInputs
 from scalpdesk.pricing.boundary_tables import boundary_table
 from scalpdesk.pricing.implied import STATUSES
-from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, table_greeks
+from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, boundless_option, table_greeks
 from scalpdesk.pricing.kernels.american_iv import (
     FOUND,
     LEAST_SEARCHED,
     LOWER,
     SEARCH,
+    SETTLED,
     american_verdict,
     table_iv,
 )
@@ -70,6 +71,9 @@ def option_greeks(
         table = boundary_table(phi, terms[5], terms[6], power, band, False)
         if table is not None:
             return OptionGreeks._make(table_greeks(*terms, table, 2.0**power, 4.0**band))
+    is_boundless, nine = boundless_option(*terms)
+    if is_boundless:  # without rates and yields, say: the European option
+        return OptionGreeks._make(nine)
     g = ONE.greeks(_inputs(*terms))
     return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
 
@@ -104,7 +108,9 @@ def implied_vol_scalar(
     vol, code = european_iv(*terms)
     if not american:
         return vol, STATUSES[code]
-    _, left = american_verdict(*terms)
+    status, left = american_verdict(*terms)
+    if left == SETTLED:  # bounds decide it, or it is never exercised early
+        return (vol, STATUSES[code]) if status == OK else (nan, STATUSES[status])
     if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
         # the European answer bounds the American one from above; two bands down is as far as it gets
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2

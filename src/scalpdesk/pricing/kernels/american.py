@@ -105,6 +105,17 @@ def boundless_greeks(
 
 
 @kernel
+def boundless_option(
+    phi: float, S: float, K: float, T: float, v: float, r: float, q: float
+) -> tuple[bool, Nine]:
+    """American Greeks of one option where no boundary is asked, and whether that is so."""
+    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
+    if kind == NEVER or T <= 0.0 or S <= 0.0 or K <= 0.0 or v * math.sqrt(T) < LEAST_DEVIATION:
+        return True, boundless_greeks(phi, S, K, T, v, r, q, False)
+    return False, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@kernel
 def sort_by_method(
     phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64]
 ) -> None:
