@@ -147,7 +147,7 @@ class Listener:
     ) -> Order:
         """Send an order and return it as the desk keeps it."""
         order = self.new_order(number, quantity, side, limit=limit, purpose=purpose)
-        await self.gateway.send(order.submitted)
+        self.gateway.send(order.submitted)
         return order
 
     def new_order(
@@ -240,7 +240,7 @@ async def a_resting_order_is_cancelled(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     await desk.until(lambda: order.state is OrderState.WORKING)
-    await desk.gateway.send(CancelOrder(order.client_order_id))
+    desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert order.state is OrderState.CANCELLED
     assert bench.truth().fills == []
@@ -250,7 +250,7 @@ async def a_resting_order_is_cancelled(bench: Bench) -> None:
 async def a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
-    await desk.gateway.send(CancelOrder(order.client_order_id))
+    desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert order.state is OrderState.CANCELLED
     await desk.close()
@@ -260,7 +260,7 @@ async def a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Ben
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5)
     await desk.over(order)
-    await desk.gateway.send(CancelOrder(order.client_order_id))
+    desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.close()
     assert order.state is OrderState.FILLED
     assert desk.of(OrderCancelled, OrderRejected) == []
@@ -328,7 +328,7 @@ async def an_order_sent_twice_under_one_name_is_one_order(bench: Bench) -> None:
     second = await connected(bench)
     again = second.new_order(bench.share, 10)
     assert again.client_order_id == order.client_order_id
-    await second.gateway.send(again.submitted)
+    second.gateway.send(again.submitted)
     await second.over(again)
     assert again.state is OrderState.FILLED
     assert len(bench.truth().fills) == 1
@@ -375,7 +375,7 @@ async def a_part_is_filled_and_the_rest_is_cancelled(bench: Bench) -> None:
     order = await desk.submit(bench.share, 10)
     await desk.until(lambda: order.filled > 0)
     if order.is_live:
-        await desk.gateway.send(CancelOrder(order.client_order_id))
+        desk.gateway.send(CancelOrder(order.client_order_id))
         await desk.over(order)
     desk.assert_adds_up()
     await desk.close()
@@ -389,7 +389,7 @@ async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
     again = await connected(bench)
     again.new_order(bench.share, 10)  # the name that the first run used
     missed = again.new_order(bench.share, 3)
-    await again.gateway.send(missed.submitted)
+    again.gateway.send(missed.submitted)
     await again.over(missed)
     await again.close()
 
@@ -443,14 +443,14 @@ async def a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
     old = await desk.submit(bench.share, 5, limit=low)
     await desk.until(lambda: old.state is OrderState.WORKING)
     new = desk.new_order(bench.share, 8, limit=low - D("0.01"))
-    await desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+    desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
     await desk.over(old)
     await desk.until(lambda: new.state is OrderState.WORKING)
     view = await desk.gateway.snapshot()
     assert [(one.client_order_id, one.quantity, one.limit_price) for one in view.open_orders] == [
         (new.client_order_id, D(8), low - D("0.01"))
     ]
-    await desk.gateway.send(CancelOrder(new.client_order_id))
+    desk.gateway.send(CancelOrder(new.client_order_id))
     await desk.over(new)
     await desk.close()
 
@@ -460,7 +460,7 @@ async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
     old = await desk.submit(bench.share, 5)
     await desk.over(old)
     new = desk.new_order(bench.share, 8, limit=bench.far_below(bench.share))
-    await desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+    desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
     await desk.over(new)
     assert new.state is OrderState.REJECTED
     assert old.state is OrderState.FILLED
@@ -471,7 +471,7 @@ async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
 async def both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
     desk = await connected(bench)
     legs = [desk.new_order(number, 2, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
-    await desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
+    desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
     await desk.over(*legs)
     assert [leg.state for leg in legs] == [OrderState.FILLED] * 2
     fills = bench.truth().fills
@@ -488,7 +488,7 @@ async def a_lost_answer_to_two_legs_is_resolved_for_both(bench: Bench) -> None:
     desk = await connected(bench)
     legs = [desk.new_order(number, 1, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
     bench.strike("lost_answer")
-    await desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
+    desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
     await desk.until(lambda: bool(desk.of(OrderDoubted)) or not legs[0].is_live)
     for leg in legs:
         await desk.resolved(leg)
@@ -560,7 +560,7 @@ async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench) -> 
     assert refused.state is OrderState.REJECTED
     assert any(one.kind is NoticeKind.LIMITED for one in desk.notices)
     bench.heal()
-    await desk.gateway.send(CancelOrder(order.client_order_id))
+    desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert bench.truth().fills == []
     await desk.close()
@@ -579,7 +579,7 @@ async def health_tells_of_streams_and_requests(bench: Bench) -> None:
 
 async def a_cancel_of_an_unknown_order_is_said(bench: Bench) -> None:
     desk = await connected(bench)
-    await desk.gateway.send(CancelOrder("nobody-1"))
+    desk.gateway.send(CancelOrder("nobody-1"))
     await desk.until(lambda: any(one.name == "unknown_order" for one in desk.notices))
     assert desk.of(CancelRejected) == []
     await desk.close()

@@ -120,7 +120,7 @@ def test_nothing_is_ever_sent_to_the_real_venue_and_old_orders_have_ended(socket
         try:
             gateway = bench.gateway()
             await gateway.connect([KnownOrder(order("old"))])
-            await gateway.send(order("new"))
+            gateway.send(order("new"))
             assert await gateway.resolve("new")
             await gateway.close()
             said = [item async for item in gateway.events()]

@@ -139,7 +139,7 @@ class LiveCore:
     timers
         Timers already asked for (after a recovery).
     watchers
-        Called with each event that led to outputs.
+        Called with each event that led to outputs, once its commands have been handed over.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class LiveCore:
         self.counters: Counter[str] = Counter()
         self._decision_count = 0
         self._watchers = watchers
+        self._untold: tuple[Event, tuple[Output, ...]] | None = None
 
     def feed(self, event: Event) -> tuple[VenueCommand, ...]:
         """Take one event in; return the commands that follow, each of them on disk.
@@ -174,6 +175,7 @@ class LiveCore:
             itself.
         """
         engine = self.engine
+        self.inform()
         if event.ts_recv_ns < engine.now_ns:
             event = msgspec.structs.replace(event, ts_recv_ns=engine.now_ns)
         kind = type(event)
@@ -195,9 +197,19 @@ class LiveCore:
         commands = self.note_outputs(outputs)
         if commands and any(type(one) not in _SYNCED_BY_JOURNAL for one in commands):
             self.journal.flush()
+        self._untold = (event, outputs)
+        if not commands:
+            self.inform()
+        return commands
+
+    def inform(self) -> None:
+        """Tell the watchers what was last fed, if they were not told; an order need not wait for them."""
+        if self._untold is None:
+            return
+        event, outputs = self._untold
+        self._untold = None
         for watcher in self._watchers:
             watcher(event, outputs)
-        return commands
 
     def note_outputs(self, outputs: tuple[Output, ...]) -> tuple[VenueCommand, ...]:
         """Remember the decisions among outputs and return the commands."""

@@ -87,6 +87,11 @@ class LiveRunner:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._is_idle = False
+        """Whether the consumer waits for something to do."""
+        self._at_once = 0
+        """Quotes handled where they were read since the consumer's last turn."""
+        self._failure: Exception | None = None
         self._ending = Ending(core.engine, self._ask_view)
         self._doubts = Doubts(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._tasks = Tasks(self._on_failure)
@@ -102,6 +107,28 @@ class LiveRunner:
         """Add an item to the queue."""
         self._inbox.append(item)
         self._wake.set()
+
+    def _take_at_once(self, quote: QuoteEvent) -> bool:
+        """Handle a quote where it was read when the consumer has nothing else to do; say whether.
+
+        Three turns of the event loop lie between the socket and the consumer; an order does not wait
+        for them. All else goes through the queue, and a quote never overtakes what is in it.
+        """
+        if not self._is_idle or self._inbox:
+            return False
+        self._is_idle = False  # what follows may put something in the queue: it is not taken in here
+        try:
+            commands = self._take(quote)
+            self._hand_over(commands)
+        except Exception as error:  # noqa: BLE001 - whoever read the quote must go on reading; the consumer raises it
+            self._failure = error
+            self._wake.set()
+            return True
+        self._at_once += 1
+        self._is_idle = self._at_once < ITEMS_A_TURN
+        if commands or not self._is_idle:
+            self._wake.set()
+        return True
 
     async def operate(self, action: str, reason: str, who: str) -> dict[str, Any]:
         """Let a person act (``halt``, ``reduce``, ``resume``, ``flatten``); return what came of it."""
@@ -129,6 +156,7 @@ class LiveRunner:
         began = asyncio.get_running_loop().time()
         self._doubts.may_prove_absence_at = began + self.options.absent_after_seconds
         self._tasks.spawn(self._pump())
+        self.gateway.shortcut(self._take_at_once)
         self._tasks.spawn(self._tick())
         try:
             await self._begin(start or Start())
@@ -142,6 +170,7 @@ class LiveRunner:
             raise
         finally:
             self.state.reason = self._ending.reason
+            self.core.inform()
             await self._tasks.end()
         return self.state.reason
 
@@ -177,7 +206,7 @@ class LiveRunner:
                 await self._send(self._feed(word))
             elif order.state is OrderState.PENDING_CANCEL:
                 # on disk before the end, perhaps never sent; a second cancel does no harm
-                await self.gateway.send(CancelOrder(name))
+                self.gateway.send(CancelOrder(name))
 
     async def _follow_market(self) -> None:
         if self._is_over():
@@ -196,7 +225,12 @@ class LiveRunner:
                 if inbox or until():
                     continue
                 self._wake.clear()
+                self._is_idle = True
                 await self._wake.wait()
+                self._is_idle = False
+                self._at_once = 0
+                if self._failure is not None:
+                    raise self._failure
                 handled = 0
                 continue
             commands = self._take(inbox.popleft())
@@ -212,14 +246,17 @@ class LiveRunner:
 
     async def _send(self, commands: list[VenueCommand]) -> None:
         """Hand journaled commands to the gateway and let it write them."""
-        if not commands:
-            return
+        if commands:
+            self._hand_over(commands)
+            await asyncio.sleep(0)
+
+    def _hand_over(self, commands: list[VenueCommand]) -> None:
         for command in commands:
             if self._pulse is not None and isinstance(command, SubmitOrder):
                 self._pulse.sent(command)
                 self._live_told.add(command.client_order_id)
-            await self.gateway.send(command)
-        await asyncio.sleep(0)
+            self.gateway.send(command)
+        self.core.inform()
 
     def _take(self, item: Item) -> list[VenueCommand]:
         if type(item) is QuoteEvent:
@@ -410,7 +447,7 @@ class LiveRunner:
         """The journal can no longer be trusted: take all orders off the book and send nothing new."""
         for name in tuple(self.core.engine.desk.orders.live):
             try:
-                await self.gateway.send(CancelOrder(name))
+                self.gateway.send(CancelOrder(name))
             except ScalpdeskError as error:
                 self.say("alarm", f"cancel of {name} failed: {error.what}")
         await asyncio.sleep(0.1)

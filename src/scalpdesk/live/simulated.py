@@ -6,7 +6,7 @@ that a desk that died can come back to it.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -275,7 +275,10 @@ class SimulatedGateway:
         self._waiting.append(item)
         self._wake.set()
 
-    async def send(self, command: VenueCommand) -> None:
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Not taken: the market plays on the stream alone."""
+
+    def send(self, command: VenueCommand) -> None:
         """Hand a command in."""
         if self.cut:
             self._counters["lost_commands"] += 1

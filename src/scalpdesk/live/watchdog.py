@@ -105,7 +105,7 @@ async def clear(
     sink = asyncio.create_task(_swallow(hand))
     try:
         for one in known:
-            await hand.send(CancelOrder(one.submitted.client_order_id))
+            hand.send(CancelOrder(one.submitted.client_order_id))
         cleared = await _until_gone(gateway, hand, say)
         say(f"{len(known)} orders cancelled" if cleared else "the venue still shows open orders")
         if flatten and cleared:
@@ -140,7 +140,7 @@ async def _until_gone(gateway: Gateway, hand: Gateway, say: Say) -> bool:
         if round_number % 8 == 7:
             for order in view.open_orders:
                 say(f"still open: {order.symbol} {order.client_order_id}")
-                await hand.send(CancelOrder(order.client_order_id))
+                hand.send(CancelOrder(order.client_order_id))
         await asyncio.sleep(0.1)
     return False
 
@@ -173,7 +173,7 @@ async def _flatten(gateway: Gateway, hand: Gateway, watched: Watched, book: Inst
                     purpose,
                 )
                 say(f"closing {one.quantity:+f} {one.symbol}")
-                await hand.send(order)
+                hand.send(order)
         await asyncio.sleep(0.25)
     return False
 

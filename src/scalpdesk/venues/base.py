@@ -21,11 +21,11 @@ How a runner uses one::
     await gateway.subscribe(instrument_ids)
     async for item in gateway.events():    # Event or Notice
         ...
-        await gateway.send(command)        # after the command is on disk
+        gateway.send(command)              # after the command is on disk
     await gateway.close()
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -296,7 +296,14 @@ class Gateway(Protocol):
         """Everything that happens, in order; ends after :meth:`close`. One consumer."""
         ...
 
-    async def send(self, command: VenueCommand) -> None:
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits; what it takes is not on the stream.
+
+        A gateway may ignore this: :meth:`events` then brings every quote.
+        """
+        ...
+
+    def send(self, command: VenueCommand) -> None:
         """Put a command on its way; what becomes of it comes as events.
 
         Returns without waiting for the venue. A command that cannot leave (no connection, budget

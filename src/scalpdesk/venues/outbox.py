@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -37,9 +37,19 @@ class Outbox:
         self.merged = 0
         """Quotes that a later one replaced before anybody saw them."""
         self._last_ns = 0
+        self.shortcut: Callable[[QuoteEvent], bool] | None = None
+        """Offered each quote while nothing waits; what it takes does not come out of the queue."""
 
     def put(self, item: Event | Notice) -> None:
         """Add an item."""
+        if (
+            type(item) is QuoteEvent
+            and self.shortcut is not None
+            and not (self._items or self._late)
+            and self.shortcut(item)
+        ):
+            self._last_ns = max(self._last_ns, item.ts_recv_ns)
+            return
         is_late = len(self._items) >= self._most_waiting or bool(self._late)
         if is_late and type(item) is QuoteEvent:
             self._merge(item)

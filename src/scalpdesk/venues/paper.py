@@ -112,7 +112,11 @@ class PaperGateway:
         """Everything that happens, in order; ends after :meth:`close`. One consumer."""
         return self._outbox.items()
 
-    async def send(self, command: VenueCommand) -> None:
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits."""
+        self._outbox.shortcut = take
+
+    def send(self, command: VenueCommand) -> None:
         """Hand a command to the paper venue."""
         self._put(self._venue().take(command, self._stamper.stamp()))
         self._changed.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
 from scalpdesk.core.clock import Clock
@@ -189,7 +189,11 @@ class AlpacaGateway:
         """Everything that happens, in order; ends after :meth:`close`. One consumer."""
         return self._outbox.items()
 
-    async def send(self, command: VenueCommand) -> None:
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits."""
+        self._outbox.shortcut = take
+
+    def send(self, command: VenueCommand) -> None:
         """Put a command on its way; what becomes of it comes as events."""
         self._orders.send(command)
 

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import urlsplit
 
 from scalpdesk.venues.alpaca.client_http import NoAnswer, NotSent, Reply
@@ -63,12 +64,12 @@ class KeptPath:
         """
         loop = asyncio.get_running_loop()
         ticket = _Ticket(self._bytes(request), loop.create_future(), f"{request.method} {self._base_url}")
-        ticket.timer = loop.call_later(self._timeout_seconds, self._too_late, ticket)
         if self._idle:
             self._idle.popleft().carry(ticket)
         else:
             self._waiting.append(ticket)
             self._keep_open()
+        ticket.timer = loop.call_later(self._timeout_seconds, self._too_late, ticket)  # no answer before this
         return ticket.future
 
     async def ask(self, request: Request) -> Reply:
@@ -210,8 +211,7 @@ class _Connection(asyncio.Protocol):
         self.answers = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # another event loop has its own class
 
     def carry(self, ticket: _Ticket) -> None:
         assert self._transport is not None

@@ -54,13 +54,14 @@ class OrderPath:
             self._start_multi_leg(command)
 
     def _start_submit(self, command: SubmitOrder) -> None:
-        one = self._tracker.sent(command, loop_ns())
+        now_ns = loop_ns()
+        one = self._tracker.sent(command, now_ns)
         try:
             request = wire_requests.submit_request(command, self._reports.book)
         except ArgumentError as error:
             self._not_sent([one], error.what)
             return
-        if self._may_send([one], urgency_of(command.purpose)):
+        if self._may_send([one], urgency_of(command.purpose), now_ns):
             self._spawn(self._submit([one], self._http.start(request)))
 
     def _start_multi_leg(self, command: MultiLegOrder) -> None:
@@ -73,14 +74,14 @@ class OrderPath:
             self._not_sent(orders, error.what)
             return
         urgency = max(urgency_of(leg.purpose) for leg in command.legs)
-        if self._may_send(orders, urgency):
+        if self._may_send(orders, urgency, loop_ns()):
             self._spawn(self._submit(orders, self._http.start(request)))
 
-    def _may_send(self, orders: list[Tracked], urgency: Urgency) -> bool:
+    def _may_send(self, orders: list[Tracked], urgency: Urgency, now_ns: int) -> bool:
         if not self.is_open:
             self._not_sent(orders, "the gateway is not connected")
             return False
-        if not self._budget.take(urgency, loop_ns()):
+        if not self._budget.take(urgency, now_ns):
             detail = f"{self._budget.left(loop_ns())} requests left are kept for more urgent ones"
             self._reports.notice(NoticeKind.LIMITED, "budget", detail)
             self._not_sent(orders, "held back by the request budget")
@@ -193,7 +194,7 @@ class OrderPath:
                     self._tracker.refuse_cancel(old, "not known at the venue yet", self._reports.stamp())
                 )
             return
-        if not self._may_send([new], urgency_of(command.replacement.purpose)):
+        if not self._may_send([new], urgency_of(command.replacement.purpose), loop_ns()):
             self._reports.put(
                 self._tracker.refuse_cancel(old, "replacement held back", self._reports.stamp())
             )
