@@ -92,6 +92,7 @@ def run_backtest(
     )
     run_dir = None if runs_dir is None else runs_dir / run_id
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
+    run: Assembled | None = None
     try:
         run = assemble_backtest(settings, tape, header, engine, journal)
         began = time.perf_counter()
@@ -106,6 +107,9 @@ def run_backtest(
         if journal is not None:
             journal.abandon()
         raise
+    finally:
+        if run is not None and run.folder is not None:
+            run.folder.close()
     return RunResult(summary, run_dir, tuple(run.tally.marks))
 
 

@@ -28,6 +28,7 @@ VENUES = ("simulated", "alpaca")
         "scalpdesk run gamma-scalper --venue alpaca",
         "scalpdesk run gamma-scalper --venue alpaca --url http://127.0.0.1:8001 --exchange-time",
         "scalpdesk run gamma-scalper --venue alpaca --live --on-stop flatten",
+        "scalpdesk run external --strategy examples/hello",
     ),
 )
 @click.argument("strategy", required=False)
@@ -78,6 +79,7 @@ def run(
     session: str | None,
     data_set: str,
     speed: str | None,
+    folder: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> int | None:
@@ -86,13 +88,14 @@ def run(
     Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
     --on-stop says.
     """
-    from scalpdesk.cli.trade import _day, _pace
+    from scalpdesk.cli.trade import _day, _pace, folder_overrides
     from scalpdesk.live.runner import RunnerOptions
     from scalpdesk.live_assembly import LivePlan
 
     venue = venue or ("alpaca" if live else "simulated")
     if live and venue == "simulated":
         raise ConfigError("--live needs a venue", where="--venue", fix="--venue alpaca --live")
+    overrides = folder_overrides(strategy, folder, overrides)
     settings = _settings(strategy, config_file, overrides)
     in_step = venue == "simulated" and speed == "max"
     options = RunnerOptions(

@@ -79,6 +79,7 @@ def demo(
     example=(
         "scalpdesk backtest gamma-scalper --data embedded --start 2018-02-05",
         "scalpdesk backtest gamma-scalper --start 2015-08-24 --fill-model adverse --seed 3 --json",
+        "scalpdesk backtest external --strategy examples/hello",
     ),
 )
 @click.argument("strategy", required=False)
@@ -88,6 +89,7 @@ def demo(
 @click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
 @settings_options
 @strategy_flags
@@ -101,11 +103,13 @@ def backtest(
     fill_model: str | None,
     seed: int | None,
     out: str | None,
+    folder: str | None,
     no_journal: bool,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
+    overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
     settings = _settings(strategy, config_file, overrides)
@@ -128,6 +132,26 @@ def _settings(strategy: str, config_file: str | None, overrides: Sequence[str]) 
     return load_settings(
         strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
     )
+
+
+def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the overrides with a strategy folder of ``--strategy DIR`` among them.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy asks no folder.
+    """
+    if folder is None:
+        return overrides
+    if "external" not in strategy.split("+"):
+        raise ConfigError(
+            "only the strategy external asks a folder",
+            where="--strategy",
+            value=folder,
+            fix=f"backtest or run external --strategy {folder}",
+        )
+    return (*overrides, f"strategies.external.folder={folder}")
 
 
 def _day(option: str, text: str) -> date:

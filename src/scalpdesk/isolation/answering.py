@@ -1,0 +1,68 @@
+"""The edge where a desk's requests meet its strategy folder: a request in, an event with the answer out."""
+
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from scalpdesk.core.errors import StopError
+from scalpdesk.core.events import FolderAnswered
+from scalpdesk.core.intents import AskFolder
+from scalpdesk.isolation.folder import FolderInProcess
+from scalpdesk.isolation.harness import FolderBackend
+from scalpdesk.isolation.process import FolderLimits, FolderProcess
+
+_encode = msgspec.json.Encoder().encode
+
+
+class FolderAnswerer:
+    """Answers requests, one after the other.
+
+    Parameters
+    ----------
+    backend
+        The folder, in process or isolated.
+    """
+
+    def __init__(self, backend: FolderBackend) -> None:
+        self._backend = backend
+        self._given_up = ""
+
+    @classmethod
+    def start(cls, folder: Path, *, isolate: bool, limits: FolderLimits) -> Self:
+        """Load the folder.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be loaded.
+        """
+        return cls(FolderProcess(folder, limits) if isolate else FolderInProcess(folder))
+
+    def answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
+        """Return the folder's answer, stamped ``now_ns`` (UTC nanoseconds)."""
+        messages: list[str] = []
+        failures: list[str] = []
+        took_us = 0
+        state_lost = False
+        events = [msgspec.json.decode(text) for text in ask.events]
+        try:
+            if not self._given_up:
+                for event, reply in zip(events, self._backend.ask_all(events), strict=True):
+                    took_us += reply.took_us
+                    state_lost = state_lost or reply.state_lost
+                    if reply.failure is not None:
+                        failures.append(f"event {event['event_id']}: {reply.failure}")
+                    messages.extend(_encode(message).decode() for message in reply.messages)
+        except StopError as error:
+            self._given_up = error.what
+            messages.clear()
+        if self._given_up:
+            failures.append(f"request: {self._given_up}")
+        return FolderAnswered(
+            now_ns, now_ns, ask.request, tuple(messages), tuple(failures), took_us, state_lost, ask.owner
+        )
+
+    def close(self) -> None:
+        """End the folder's process."""
+        self._backend.close()

@@ -1,0 +1,253 @@
+"""A strategy folder trading through the desk: market events out, order intents in, and the gate between.
+
+The folder is never called from here. The strategy asks (:class:`~scalpdesk.core.intents.AskFolder`), an
+edge of the desk runs the folder, and its answer comes back as an event like a fill or a timer. So a slow
+folder holds nothing up, and a replay needs no folder: the answers are in the journal.
+
+One request is under way at a time; what happens meanwhile is in the next picture.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import Event, FolderAnswered, OrderAbsent, OrderEvent, OrderFilled, OrderRejected
+from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, Purpose, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.marketdata.chain import options_in_order
+from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.orders.order import OrderState
+from scalpdesk.protocol.answers import IdBook, sort_answers
+from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.external.config import ExternalConfig
+from scalpdesk.strategies.external.orders import (
+    KINDS,
+    Exposures,
+    Facts,
+    facts_of,
+    purpose_of,
+    read_intent,
+    reason_of,
+)
+from scalpdesk.strategies.external.picture import MarketPicture
+
+ZERO = Decimal(0)
+KIND_REFUSED = "risk"
+BACK_OFF_NS = 5 * NANOS_PER_SECOND
+"""After a refused order of a flattening desk, before the next."""
+
+
+class External:
+    """See the module's text."""
+
+    name: ClassVar[str] = "external"
+    Config = ExternalConfig
+
+    def __init__(self, config: ExternalConfig | None = None) -> None:
+        self.config = config or ExternalConfig()
+        self.counts: Counter[str] = Counter()
+        """Requests, events, answers, failures, restarts, intents and refused intents."""
+        self.longest_answer_us = 0
+        self.total_answer_us = 0
+        self._picture: MarketPicture | None = None
+        self._request = 0
+        self._open: int | None = None
+        self._asked_ns = 0
+        self._known = IdBook()
+        self._rests: dict[InstrumentId, tuple[Decimal, str, Facts]] = {}
+        self._said: set[str] = set()
+        self._silent_until_ns = 0
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Wake on the underlying's price and on a heartbeat.
+
+        Raises
+        ------
+        ConfigError
+            When no folder is given, or the run's underlying is not the configured one.
+        """
+        if not self.config.folder:
+            raise ConfigError(
+                "no strategy folder is given",
+                where="strategies.external.folder",
+                value="",
+                fix="--strategy DIR, a folder with strategy.py",
+            )
+        symbol = view.instruments[view.underlying].symbol
+        wanted = INDEX_CLASSES.get(self.config.underlying)
+        if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
+            raise ConfigError(
+                "the market of this run has another underlying",
+                where="strategies.external.underlying",
+                value=self.config.underlying,
+                nearest=symbol,
+                fix=f"--set underlying={symbol}",
+            )
+        self._picture = MarketPicture(self.config, options_in_order(view.instruments, symbol))
+        return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Ask the folder, or carry out what it answered."""
+        if wake is Wake.SESSION:
+            self._open, self._rests = None, {}
+            self._said.clear()
+            return ()
+        if type(event) is FolderAnswered:
+            return self._on_answer(view, event)
+        if view.mode == "FLATTENING":
+            return self._flatten(view, event)
+        actions: list[Action] = []
+        if wake is Wake.ORDER:
+            actions += self._second_legs(view, event)  # type: ignore[arg-type]  # an order's wake has an order's event
+            if not isinstance(event, OrderFilled):
+                return actions
+        actions += self._cancel_old(view)
+        actions += self._ask(view)
+        return actions
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the folder did, for the run summary."""
+        answers = self.counts["answers"]
+        return {
+            **{name: self.counts[name] for name in sorted(self.counts)},
+            "mean_answer_us": round(self.total_answer_us / answers) if answers else None,
+            "longest_answer_us": self.longest_answer_us if answers else None,
+        }
+
+    # asking ---------------------------------------------------------------------------------------
+
+    def _ask(self, view: DeskView) -> list[Action]:
+        assert self._picture is not None
+        actions: list[Action] = []
+        if self._open is not None:
+            waited_s = (view.now_ns - self._asked_ns) / NANOS_PER_SECOND
+            if waited_s < self.config.max_age_seconds:
+                return actions
+            self.counts["unanswered"] += 1
+            said = f"request {self._open} had no answer for {waited_s:.0f} s: given up"
+            actions.append(Proposal(KIND_REFUSED, (said,), {"request": self._open}))
+        events = self._picture.events(view, self._request + 1)
+        if not events:
+            return actions
+        self._request += 1
+        self._open, self._asked_ns = self._request, view.now_ns
+        self.counts["requests"] += 1
+        self.counts["events"] += len(events)
+        actions.append(AskFolder(self._request, events))
+        return actions
+
+    # answers --------------------------------------------------------------------------------------
+
+    def _on_answer(self, view: DeskView, event: FolderAnswered) -> list[Action]:
+        assert self._picture is not None
+        self.counts["answers"] += 1
+        self.total_answer_us += event.took_us
+        self.longest_answer_us = max(self.longest_answer_us, event.took_us)
+        actions = self._note_failures(event)
+        is_late = event.request != self._open
+        if not is_late:
+            is_late = view.now_ns - self._asked_ns > self.config.max_age_seconds * NANOS_PER_SECOND
+            self._open = None
+        answers = sort_answers([msgspec.json.decode(text) for text in event.messages], self._known)
+        for refusal in answers.refusals:
+            actions.append(self._refused(refusal.message, f"refused: {refusal.verdict}"))
+        exposures = Exposures(view)
+        for message in answers.intents:
+            self.counts["intents"] += 1
+            if is_late:
+                actions.append(self._refused(message, "refused: stale_ts, the answer came too late"))
+            elif view.mode == "FLATTENING":
+                actions.append(self._refused(message, "refused: the desk is flattening"))
+            else:
+                actions.append(self._carry(view, message, exposures))
+        return actions
+
+    def _note_failures(self, event: FolderAnswered) -> list[Action]:
+        assert self._picture is not None
+        self.counts["failures"] += len(event.failures)
+        if event.state_lost:
+            self.counts["restarts"] += 1
+            self._picture.forget()
+        kinds = "; ".join(text.partition(": ")[2] or text for text in event.failures)
+        if not kinds or kinds in self._said:
+            return []  # said once a session; the counts go on
+        self._said.add(kinds)
+        return [Proposal(KIND_REFUSED, event.failures, {"failures": self.counts["failures"]})]
+
+    def _refused(self, message: Any, why: str) -> Proposal:
+        self.counts["refused"] += 1
+        facts: Facts = {}
+        if isinstance(message, dict):
+            for key in ("intent_id", "event_id", "symbol", "side", "qty"):
+                value = message.get(key)
+                if isinstance(value, str):
+                    facts[key] = value[:128]
+                elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
+                    facts[key] = value
+        return Proposal(KIND_REFUSED, (f"intent of the folder {why}",), facts)
+
+    def _carry(self, view: DeskView, message: dict[str, Any], exposures: Exposures) -> Proposal:
+        wanted = read_intent(message, view, exposures, self.config.quantity_unit)
+        if isinstance(wanted, str):
+            return self._refused(message, f"refused: {wanted}")
+        facts = facts_of(message)
+        if wanted.rest:
+            number = wanted.intent.instrument_id
+            self._rests[number] = (wanted.rest, wanted.intent.reason, facts)
+            facts = facts | {"second_order_shares": float(wanted.rest)}
+        return Proposal(KINDS[wanted.intent.purpose], (reason_of(message),), facts, (wanted.intent,))
+
+    # orders ---------------------------------------------------------------------------------------
+
+    def _second_legs(self, view: DeskView, event: OrderEvent) -> list[Action]:
+        """Send what waits for a holding to be flat, once the order that flattens it is filled."""
+        order = view.orders.orders.get(event.client_order_id)
+        number = None if order is None else order.submitted.instrument_id
+        if order is None or number not in self._rests or order.is_live:
+            return []
+        signed, reason, facts = self._rests.pop(number)
+        if order.state is not OrderState.FILLED:
+            said = f"the second order is not sent: the first one is {order.state}"
+            return [Proposal(KIND_REFUSED, (said,), facts)]
+        purpose = purpose_of(number, signed, view, Exposures(view))
+        said = f"{reason} (second order)"
+        intent = OrderIntent(number, Side.BUY if signed > 0 else Side.SELL, abs(signed), purpose, said)
+        return [Proposal(KINDS[purpose], (said,), facts, (intent,))]
+
+    def _cancel_old(self, view: DeskView) -> list[Action]:
+        ttl = self.config.order_ttl_seconds
+        if ttl is None:
+            return []
+        old = tuple(
+            CancelIntent(order.client_order_id, "not filled in time")
+            for order in view.orders.live.values()
+            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+            and view.now_ns - order.created_ns > ttl * NANOS_PER_SECOND
+        )
+        return [Proposal("exit", (f"not filled within {ttl:g} s",), {}, old)] if old else []
+
+    def _flatten(self, view: DeskView, event: Event) -> list[Action]:
+        """Close the options, then the shares: the desk's own order, whatever the folder wants."""
+        self._rests.clear()
+        if isinstance(event, OrderRejected | OrderAbsent):
+            self._silent_until_ns = view.now_ns + BACK_OFF_NS
+        if view.now_ns < self._silent_until_ns:
+            return []
+        held = [one.instrument_id for one in view.positions.held()]
+        options = [number for number in held if isinstance(view.instruments[number], OptionContract)]
+        targets, purpose = (options, Purpose.CLOSE) if options else (held, Purpose.UNWIND_HEDGE)
+        intents: list[Intent] = []
+        for number in targets:
+            left = view.exposure(number)
+            if left and not view.orders.pending(number) and view.market.quotes[number] is not None:
+                side = Side.SELL if left > 0 else Side.BUY
+                intents.append(OrderIntent(number, side, abs(left), purpose, "the desk is flattening"))
+        if not intents:
+            return []
+        step = "close the options" if options else "unwind the shares"
+        return [Proposal("exit", ("the desk is flattening", step), {}, tuple(intents), all_or_none=False)]
