@@ -59,6 +59,7 @@ VENUES = ("simulated", "alpaca")
 @click.option(
     "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
 )
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
 @settings_options
 @strategy_flags
 def run(
