@@ -1,0 +1,126 @@
+"""One scalp from its order to its end: what it bought and sold itself, whatever else the account holds."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.orders.order import Order
+from scalpdesk.strategies.base import DeskView
+
+ZERO = Decimal(0)
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0
+
+
+class Scalp:
+    """A position of one option contract, counted from its own fills.
+
+    Parameters
+    ----------
+    number, contract
+        What is bought.
+    signal, direction
+        Why: the signal's name and +1 (calls) or -1 (puts).
+    ordered_ns
+        When the entry was proposed, UTC nanoseconds.
+    """
+
+    def __init__(
+        self, number: InstrumentId, contract: OptionContract, signal: str, direction: int, ordered_ns: int
+    ) -> None:
+        self.number = number
+        self.contract = contract
+        self.signal = signal
+        self.direction = direction
+        self.ordered_ns = ordered_ns
+        self.entry_spot: Decimal | None = None
+        """Underlying at the first fill; None before it."""
+        self.invalid_below: Decimal | None = None
+        self.invalid_above: Decimal | None = None
+        self.is_breakeven_armed = False
+        self.is_scale_skipped = False
+        """One contract cannot be halved: it runs on."""
+        self.leaving = ""
+        """Why everything is being sold; empty while it is not."""
+        self._orders: dict[str, Order] = {}
+        self._tries = 0
+        self._quiet_until_ns = 0
+
+    # what the orders say ------------------------------------------------------------------------
+
+    def claim(self, view: DeskView) -> None:
+        """Take note of this scalp's orders: those on its contract since it began."""
+        known = self._orders
+        for order in view.orders.live_for(self.number):
+            if order.created_ns >= self.ordered_ns:
+                known.setdefault(order.client_order_id, order)
+
+    def claim_order(self, order: Order) -> None:
+        """Take note of an order that an event names (it may be over before anyone looked)."""
+        if order.submitted.instrument_id == self.number and order.created_ns >= self.ordered_ns:
+            self._orders.setdefault(order.client_order_id, order)
+
+    @property
+    def has_orders(self) -> bool:
+        """False while the gate has let none of its orders through."""
+        return bool(self._orders)
+
+    def live(self, side: Side) -> list[Order]:
+        """Orders of one side that may still fill."""
+        return [one for one in self._orders.values() if one.is_live and one.submitted.side is side]
+
+    @property
+    def bought(self) -> Decimal:
+        """Contracts bought so far."""
+        return _filled(self._orders.values(), Side.BUY)
+
+    @property
+    def sold(self) -> Decimal:
+        """Contracts sold so far."""
+        return _filled(self._orders.values(), Side.SELL)
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Average paid per unit; 0 before the first fill."""
+        return _value(self._orders.values(), Side.BUY) / self.bought if self.bought else ZERO
+
+    @property
+    def gain_usd(self) -> Decimal:
+        """Sales less purchases in currency, before fees."""
+        orders = self._orders.values()
+        return (_value(orders, Side.SELL) - _value(orders, Side.BUY)) * self.contract.multiplier
+
+    def held(self, view: DeskView) -> Decimal:
+        """Contracts of its own still held; never more than the account has."""
+        own = self.bought - self.sold
+        return max(min(own, view.positions.quantity(self.number)), ZERO)
+
+    def unsold(self, view: DeskView) -> Decimal:
+        """Contracts held and not yet on offer."""
+        offered = sum((order.leaves for order in self.live(Side.SELL)), ZERO)
+        return max(self.held(view) - offered, ZERO)
+
+    # pacing -------------------------------------------------------------------------------------
+
+    def may_sell(self, now_ns: int) -> bool:
+        """False for a while after each attempt, so that what is refused is not wanted with every quote."""
+        return now_ns >= self._quiet_until_ns
+
+    def note_sale(self, now_ns: int) -> None:
+        """Remember an attempt: wait 5, 10, 20 … 60 seconds for its outcome."""
+        wait = min(FIRST_WAIT_SECONDS * 2.0**self._tries, LONGEST_WAIT_SECONDS)
+        self._tries += 1
+        self._quiet_until_ns = now_ns + int(wait * NANOS_PER_SECOND)
+
+    def note_sold(self) -> None:
+        """A sale was filled: the next attempt need not wait."""
+        self._tries, self._quiet_until_ns = 0, 0
+
+
+def _filled(orders: Iterable[Order], side: Side) -> Decimal:
+    return sum((order.filled for order in orders if order.submitted.side is side), ZERO)
+
+
+def _value(orders: Iterable[Order], side: Side) -> Decimal:
+    return sum((order.filled * order.average_price for order in orders if order.submitted.side is side), ZERO)

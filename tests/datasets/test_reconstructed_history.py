@@ -1,0 +1,45 @@
+"""What was before a session of the embedded market."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.datasets.reconstructed import reconstruct, reconstruct_bars
+from scalpdesk.datasets.reconstructed_history import minute_bars_before
+from scalpdesk.instruments.sessions import session_on
+
+DAY = date(2018, 2, 5)
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_bars_alone_are_those_of_the_whole_session(seed):
+    alone = reconstruct_bars(DAY, seed=seed)
+    whole = reconstruct(DAY, seed=seed).bars
+    for name in ("ts_ns", "open", "high", "low", "close", "volume"):
+        assert np.array_equal(getattr(alone, name), getattr(whole, name))
+
+
+def test_a_day_that_is_not_there_and_a_seed_that_is_none_are_refused():
+    with pytest.raises(DataError):
+        reconstruct_bars(date(2018, 2, 4))
+    with pytest.raises(ArgumentError):
+        reconstruct_bars(DAY, seed=-1)
+
+
+def test_earlier_sessions_end_before_and_are_known_as_the_session_opens():
+    events = minute_bars_before(DAY, 3, 0)
+    assert [event.session for event in events] == ["2018-01-31", "2018-02-01", "2018-02-02"]
+    opens = session_on(DAY).open_ns
+    for event in events:
+        assert event.ts_recv_ns == opens
+        assert event.ts_event_ns == event.close_ns == event.ends_ns[-1] < opens
+        columns = (event.open, event.high, event.low, event.close, event.volume)
+        assert {len(column) for column in columns} == {len(event.ends_ns)} == {390}
+    assert sum(events[-1].volume) == pytest.approx(sum(reconstruct_bars(date(2018, 2, 2)).volume))
+
+
+def test_where_the_embedded_market_begins_there_is_less():
+    assert [event.session for event in minute_bars_before(date(2014, 1, 6), 5, 0)] == ["2014-01-03"]
+    assert minute_bars_before(DAY, 0, 0) == ()

@@ -1,0 +1,331 @@
+"""st0ckg by hand: from a signal to the last contract sold."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, cancels, decisions, orders
+from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import BarEvent
+from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.signals.base import Confidence, Reading
+from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
+from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig
+from scalpdesk.strategies.st0ckg.strategy import St0ckg
+
+
+class Told:
+    """A signal that says what the test says."""
+
+    name = "TOLD"
+    weight = 9.0
+    minimum = 6.0
+    high_from = 7.0
+    medium_from = 5.0
+
+    def __init__(self):
+        self.reading = Reading("TOLD", 0.0)
+        self.facts = None
+
+    def say(self, direction, score=8.0):
+        confidence = Confidence.HIGH if score >= 7 else Confidence.MEDIUM
+        self.reading = Reading("TOLD", score, direction, confidence, ("because",))
+
+    def measured(self, facts):
+        self.facts = facts
+        return self.reading
+
+    original = measured
+
+
+QUIET = FilterConfig(trend_filter=False)
+NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))
+"""An option of the day loses half its price by the afternoon whatever the share does."""
+
+
+class Bench:
+    """A desk with st0ckg, one told signal and options of the day at 498 to 502."""
+
+    def __init__(self, **settings):
+        config = St0ckgConfig(**({"filters": QUIET} | settings))
+        self.strategy = St0ckg(config)
+        self.told = Told()
+        self.strategy._signals = (self.told,)
+        self.desk = HandDesk(self.strategy, straddle_book(498, 499, 500, 501, 502, expiry=DAY))
+        self.desk.open()
+        self.minute("09:31")  # from here on minutes come from bars, not from quotes
+
+    def minute(self, clock, spot=500.0):
+        """Quote everything and close a minute at ``clock``; return what follows from the bar."""
+        self.desk.go_to(clock).market(spot, option_spread=0.02)
+        return self.desk.handle(
+            BarEvent(0, self.desk.now_ns, self.desk.now_ns, 60, spot, spot + 0.02, spot - 0.02, spot, 1000.0)
+        )
+
+    def bought(self, direction=1, clock="10:05", fill=None):
+        """Have an entry made and filled."""
+        self.told.say(direction)
+        (order,) = orders(self.minute(clock))
+        self.desk.wait(1)
+        self.desk.accept(order)
+        self.desk.fill(order, fill)
+        self.told.say(0, 0.0)
+        return order
+
+    def at(self, spot, clock=None, seconds=30):
+        """Move the market; return what follows."""
+        if clock is not None:
+            self.desk.go_to(clock)
+        else:
+            self.desk.wait(seconds)
+        return self.desk.market(spot, option_spread=0.02)
+
+    def symbol(self, order):
+        return self.desk.book[order.instrument_id].symbol
+
+
+def reasons(outputs):
+    return [reason for decision in decisions(outputs) for reason in decision.reasons]
+
+
+def test_it_is_found_by_its_name():
+    assert find_strategy("st0ckg") is St0ckg
+
+
+@pytest.mark.parametrize(("direction", "right"), [(1, "C"), (-1, "P")])
+def test_the_signals_direction_decides_between_calls_and_puts(direction, right):
+    bench = Bench()
+    bench.told.say(direction)
+    outputs = bench.minute("10:05")
+    (order,) = orders(outputs)
+    contract = bench.desk.book[order.instrument_id]
+    assert contract.right == right
+    assert contract.expiry == DAY
+    delta = bench.desk.engine.desk.delta_engine.value(order.instrument_id, bench.desk.now_ns).greeks.delta
+    assert 0.20 <= abs(delta) <= 0.40
+    quote = bench.desk.engine.desk.market.quotes[order.instrument_id]
+    ask = Decimal(f"{quote.ask:.2f}")
+    assert order.limit_price == (ask * Decimal("1.02")).quantize(Decimal("0.01"), "ROUND_CEILING")
+    assert (order.order_type, order.time_in_force) == (OrderType.LIMIT, TimeInForce.DAY)
+    assert (order.side, order.purpose) == (Side.BUY, Purpose.OPEN)
+    assert order.quantity == min(int(Decimal(1000) / (ask * 100)), 10)
+    (decision,) = [one for one in decisions(outputs) if one.client_order_ids]
+    assert decision.facts["contract"] == contract.symbol
+    assert "because" in decision.reasons
+    timers = [one for one in outputs if isinstance(one, SetTimer) and one.name.startswith("st0ckg")]
+    assert [timer.due_ns - bench.desk.now_ns for timer in timers] == [15_000_000_000]
+
+
+def test_no_direction_no_trade_and_low_scores_are_said_once():
+    bench = Bench()
+    bench.told.say(0)
+    assert "no direction" in reasons(bench.minute("10:05"))[0]
+    assert not decisions(bench.minute("10:06"))
+    bench.told.say(1, 5.5)
+    assert "least 6" in reasons(bench.minute("10:07"))[0]
+
+
+def test_a_filter_that_refuses_is_said_once_while_it_lasts():
+    bench = Bench()
+    bench.told.say(1)
+    said = [reasons(bench.minute(f"09:{minute}")) for minute in (35, 36, 37, 41, 42)]
+    assert "outside 09:40" in said[0][0]
+    assert said[1] == said[2] == []
+    assert "within 30 minutes of the open" in said[3][0]
+    assert said[4] == []
+    bench.told.say(1, 0.0)
+    bench.minute("09:43")
+    bench.told.say(1)
+    assert reasons(bench.minute("09:44"))  # it came back: said again
+
+
+def test_one_contract_beyond_the_budget_buys_nothing():
+    bench = Bench()
+    bench.strategy._selector.config = bench.strategy.config.contract.__class__(
+        equity_fraction=Decimal("0.0001")
+    )
+    bench.told.say(1)
+    outputs = bench.minute("10:05")
+    assert not orders(outputs)
+    assert "more than the budget" in reasons(outputs)[0]
+
+
+def test_without_options_of_the_day_the_signal_is_skipped_with_the_reason():
+    bench = Bench()
+    bench.strategy._watch.options = []
+    bench.told.say(1)
+    assert "no options of this side expire today" in reasons(bench.minute("10:05"))[0]
+
+
+def test_an_entry_not_filled_in_15_seconds_is_cancelled_and_what_was_filled_is_kept():
+    bench = Bench()
+    bench.told.say(1)
+    (order,) = orders(bench.minute("10:05"))
+    bench.desk.wait(1)
+    bench.desk.accept(order)
+    bench.desk.fill(order, 2)
+    assert not cancels(bench.desk.wait(13).timer())
+    assert cancels(bench.desk.wait(1).timer()) == [order.client_order_id]
+    assert not cancels(bench.desk.wait(1).timer())
+    bench.desk.cancelled(order.client_order_id)
+    assert bench.desk.positions == {order.instrument_id: 2}
+    (sale,) = orders(bench.at(500.0, "15:50"))
+    assert (sale.side, sale.quantity) == (Side.SELL, 2)
+
+
+def test_the_cooldown_starts_with_the_fill_not_with_the_signal():
+    bench = Bench()
+    bench.told.say(1)
+    (order,) = orders(bench.minute("10:00"))
+    bench.desk.wait(15).timer()
+    bench.desk.cancelled(order.client_order_id)
+    (again,) = orders(bench.minute("10:01"))  # nothing was filled: no cooldown
+    bench.desk.wait(1)
+    bench.desk.fill(again)
+    assert "since the last entry" in " ".join(reasons(bench.minute("10:20")))
+
+
+def test_scale_out_breakeven_then_target():
+    bench = Bench()
+    order = bench.bought()
+    count = int(order.quantity)
+    (half,) = orders(bench.at(500.15))
+    assert (half.side, half.quantity, half.order_type) == (Side.SELL, count // 2, OrderType.MARKET)
+    assert half.purpose is Purpose.CLOSE
+    assert "set_breakeven" in " ".join(reasons(bench.desk.fill(half)))
+    assert not decisions(bench.at(500.16))
+    (rest,) = orders(bench.at(500.31))
+    assert rest.quantity == count - count // 2
+    assert "final_target" in " ".join(reasons(bench.desk.outputs))
+    outputs = bench.desk.fill(rest)
+    assert any("flat in" in reason for reason in reasons(outputs))
+    assert bench.desk.positions == {}
+    assert not orders(bench.at(501.0))
+
+
+def test_one_contract_is_not_halved():
+    bench = Bench()
+    order = bench.bought(fill=1)
+    bench.desk.wait(15).timer()
+    bench.desk.cancelled(order.client_order_id)
+    outputs = bench.at(500.15)
+    assert not orders(outputs)
+    assert "cannot be halved" in reasons(outputs)[0]
+    assert not decisions(bench.at(500.16, seconds=3))
+    (rest,) = orders(bench.at(500.30))
+    assert rest.quantity == 1
+
+
+def test_a_put_gains_when_the_share_falls():
+    bench = Bench()
+    bench.bought(direction=-1)
+    (half,) = orders(bench.at(499.84))
+    assert half.side is Side.SELL
+    assert "scale_out" in " ".join(reasons(bench.desk.outputs))
+
+
+def test_stop_at_half_the_price_paid():
+    bench = Bench()
+    order = bench.bought()
+    (sale,) = orders(bench.at(498.6))
+    assert sale.quantity == order.quantity
+    assert decisions(bench.desk.outputs)[-1].reasons == ("stop_loss",)
+
+
+def test_breakeven_stop_once_armed():
+    bench = Bench()
+    order = bench.bought()
+    assert "set_breakeven" in " ".join(reasons(bench.at(500.10)))
+    (sale,) = orders(bench.at(499.95))
+    assert sale.quantity == order.quantity
+    assert decisions(bench.desk.outputs)[-1].reasons == ("breakeven_stop",)
+
+
+def test_all_is_sold_ten_minutes_before_the_close():
+    bench = Bench(exits=NO_STOP)
+    bench.bought()
+    assert not orders(bench.at(500.0, "15:49"))
+    (sale,) = orders(bench.at(500.0, "15:50"))
+    assert decisions(bench.desk.outputs)[-1].reasons == ("time_exit",)
+    assert sale.side is Side.SELL
+
+
+def test_the_venues_last_order_comes_first():
+    bench = Bench(venue="alpaca", exits=NO_STOP)
+    bench.bought()
+    assert not orders(bench.at(500.0, "15:24"))
+    assert orders(bench.at(500.0, "15:25"))
+
+
+def test_below_yesterdays_low_a_bullish_reason_is_gone():
+    bench = Bench()
+    bench.bought()
+    bench.strategy._scalps[0].invalid_below = Decimal("499.90")
+    outputs = bench.at(499.85)
+    assert orders(outputs)
+    assert decisions(outputs)[-1].reasons == ("invalidated",)
+
+
+def test_a_refused_sale_is_not_wanted_with_every_quote():
+    bench = Bench()
+    bench.bought()
+    (sale,) = orders(bench.at(500.0, "15:50"))
+    bench.desk.reject(sale)
+    assert not orders(bench.at(500.0, seconds=3))
+    (again,) = orders(bench.at(500.0, seconds=3))
+    assert again.quantity == sale.quantity
+    bench.desk.reject(again)
+    assert not orders(bench.at(500.0, seconds=8))
+    assert orders(bench.at(500.0, seconds=3))
+
+
+def test_a_contract_that_the_account_holds_already_is_left_alone():
+    bench = Bench()
+    order = bench.bought()
+    held = order.instrument_id
+    (sale,) = orders(bench.at(500.0, "15:50"))
+    bench.desk.fill(sale)
+    other = Bench()
+    other.desk.adopt({held: (3, "0.50")})
+    other.told.say(1)
+    outputs = other.minute("10:05")
+    assert not orders(outputs)
+    assert "is held" in reasons(outputs)[0]
+    other.told.say(0, 0.0)
+    assert not orders(other.at(500.0, "15:55"))  # not its own: not its to sell
+
+
+def test_flattening_sells_and_halting_does_nothing():
+    bench = Bench()
+    order = bench.bought()
+    bench.desk.operate("halt")
+    assert not orders(bench.at(498.0))
+    sales = orders(bench.desk.operate("flatten"))
+    assert [sale.quantity for sale in sales] == [order.quantity]
+
+
+def test_another_underlying_is_refused():
+    desk = HandDesk(St0ckg(St0ckgConfig(underlying="QQQ")))
+    with pytest.raises(ConfigError) as caught:
+        desk.open()
+    assert caught.value.nearest == "SPY"
+
+
+@pytest.mark.parametrize("bad", [{"signals": ()}, {"signals": ("gama_squeeze",)}, {"venue": "nowhere"}])
+def test_settings_that_cannot_work_are_refused(bad):
+    with pytest.raises(ConfigError):
+        St0ckgConfig(**bad)
+
+
+def test_every_absent_signal_is_said_once_with_its_reason():
+    desk = HandDesk(St0ckg(), straddle_book(500, expiry=DAY))
+    desk.open()
+    said = []
+    for minute in range(31, 41):
+        desk.go_to(f"09:{minute}").market(500.0)
+        said += reasons(desk.handle(BarEvent(0, desk.now_ns, desk.now_ns, 60, 500, 500, 500, 500, 0.0)))
+    assert sum("DARK_POOL_FLOW absent: the feed does not tell" in reason for reason in said) == 1
+    assert sum("no earlier sessions" in reason for reason in said) <= 3
+    assert any("OPENING_DRIVE absent: the range of the session before is not known" in r for r in said)
