@@ -191,6 +191,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
         *gamma_words(market, settings),
+        *earlier_sessions(tape, engine, header.seed),
     )
     if not simulation.displayed_sizes:
         market = _without_sizes(market)
@@ -378,6 +379,21 @@ def forecast_event(
         made.stderr if math.isfinite(made.stderr) else 0.0,
         made.reason or "",
     )
+
+
+def earlier_sessions(tape: MarketTape, engine: TradingEngine, seed: int | None) -> tuple[Event, ...]:
+    """Return the minutes of the sessions before an embedded one, when the strategy asks for them.
+
+    A strategy that wants some says how many by ``history_sessions``. Of recorded data nothing is read
+    beyond the tape: what came before the first session is not known there.
+    """
+    wanted = int(getattr(engine.strategy, "history_sessions", 0))
+    if tape.name != EMBEDDED or not wanted:
+        return ()
+    from scalpdesk.datasets.reconstructed_history import minute_bars_before
+
+    number = tape.instruments.id_of(tape.underlying)
+    return minute_bars_before(tape.sessions[0].day, wanted, number, seed=1 if seed is None else seed)
 
 
 def engine_from_header(header: JournalHeader) -> TradingEngine:
