@@ -9,7 +9,7 @@ from typing import Any
 from scalpdesk.protocol import log_message, order_intent, to_decimal
 
 NAME = "hello"
-LEVEL = Decimal("500.00")
+LEVEL = Decimal("270.00")
 """Currency per share."""
 
 _state = {"bought": False}

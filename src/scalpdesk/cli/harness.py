@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -65,15 +66,15 @@ def harness(
     if ndjson and as_json:
         raise ConfigError("one document or one line an intent", where="--json, --ndjson", fix="leave one out")
     guard = freshness_from(os.environ) if fresh else None
-    source = _open(events)
     backend: FolderBackend
-    if isolate:
-        backend = FolderProcess(Path(strategy), FolderLimits(time_limit, memory_limit_mb))
-    else:
-        backend = FolderInProcess(Path(strategy))
-    window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming
     intents: list[dict[str, Any]] = []
-    try:
+    window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming
+    with _open(events) as source, ExitStack() as stack:
+        if isolate:
+            backend = FolderProcess(Path(strategy), FolderLimits(time_limit, memory_limit_mb))
+        else:
+            backend = FolderInProcess(Path(strategy))
+        stack.callback(backend.close)
         for outcome in outcomes(backend, _events(source, events, guard), window=window):
             for said in outcome.logs:
                 click.echo(json.dumps(said, sort_keys=True), err=True)
@@ -82,9 +83,6 @@ def harness(
                     click.echo(json.dumps(intent, sort_keys=True))
                 else:
                     intents.append(intent)
-    finally:
-        backend.close()
-        source.close()
     if not ndjson:
         click.echo(json.dumps(intents, indent=2, sort_keys=True))
 

@@ -1,0 +1,210 @@
+import os
+import sys
+
+import pytest
+from tests.fakes.folders import BUY_ONE, event, folder
+
+from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.isolation.process import FolderLimits, FolderProcess
+
+QUICK = FolderLimits(time_limit_seconds=0.3, kill_after_seconds=0.5)
+COUNTING = "seen = []"
+
+
+def events(*kinds):
+    return [event(f"evt_{number}", kind=kind) for number, kind in enumerate(kinds)]
+
+
+def test_replies_come_in_order_whatever_the_window(tmp_path):
+    asked = [event(f"evt_{number}") for number in range(1_000)]
+    with FolderProcess(folder(tmp_path, BUY_ONE)) as process:
+        for window in (1, 7, 256):
+            replies = list(process.ask_all(asked, window=window))
+            assert [one.messages[0]["event_id"] for one in replies] == [one["event_id"] for one in asked]
+        assert process.restarts == 0
+
+
+def test_large_events_and_large_replies_cannot_block_one_another(tmp_path):
+    asked = [event(f"evt_{number}", text="x" * 100_000) for number in range(100)]
+    with FolderProcess(folder(tmp_path, "return {'text': event['payload']['text']}")) as process:
+        for reply in process.ask_all(asked):
+            assert len(reply.messages[0]["text"]) == 100_000
+
+
+def test_an_exception_ends_its_event_and_nothing_else(tmp_path):
+    body = """
+        seen.append(1)
+        if event["payload"]["kind"] == "bad":
+            raise ValueError("no\\nmore")
+        return {"seen": len(seen)}
+    """
+    with FolderProcess(folder(tmp_path, body, before=COUNTING)) as process:
+        replies = list(process.ask_all(events("ok", "bad", "ok")))
+    assert [one.messages for one in replies] == [[{"seen": 1}], [], [{"seen": 3}]]
+    assert replies[1].failure == "ValueError: no (strategy.py:6)"
+    assert not any(one.state_lost for one in replies)
+
+
+def test_an_endless_loop_is_interrupted_and_the_state_kept(tmp_path):
+    body = """
+        seen.append(1)
+        while event["payload"]["kind"] == "loop":
+            pass
+        return {"seen": len(seen)}
+    """
+    with FolderProcess(folder(tmp_path, body, before=COUNTING), QUICK) as process:
+        replies = list(process.ask_all(events("ok", "loop", "ok")))
+        assert process.restarts == 0
+    assert "took longer than 0.3 s" in replies[1].failure
+    assert replies[2].messages == [{"seen": 3}]
+
+
+def test_a_loop_that_swallows_its_interruption_is_ended(tmp_path):
+    body = """
+        seen.append(1)
+        while event["payload"]["kind"] == "loop":
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+        return {"seen": len(seen)}
+    """
+    with FolderProcess(folder(tmp_path, body, before=COUNTING), QUICK) as process:
+        replies = list(process.ask_all(events("ok", "loop", "ok", "ok")))
+        assert process.restarts == 1
+    assert "its process was ended and its state is lost" in replies[1].failure
+    assert replies[1].state_lost
+    assert [one.messages for one in replies[2:]] == [[{"seen": 1}], [{"seen": 2}]]
+
+
+@pytest.mark.parametrize(
+    ("last_act", "said"),
+    [
+        ("os._exit(7)", "exit code 7"),
+        ("os.kill(os.getpid(), 9)", "by signal 9"),
+        ("os.close(0); os.close(1); os._exit(0)", "exit code 0"),
+    ],
+)
+def test_a_process_that_dies_is_begun_again(tmp_path, last_act, said):
+    body = f"""
+        seen.append(1)
+        if event["payload"]["kind"] == "die":
+            {last_act}
+        return {{"seen": len(seen)}}
+    """
+    with FolderProcess(folder(tmp_path, body, before="import os\n" + COUNTING), QUICK) as process:
+        replies = list(process.ask_all(events("ok", "die", "ok")))
+        assert process.restarts == 1
+        assert said in replies[1].failure
+        assert [one.messages for one in replies] == [[{"seen": 1}], [], [{"seen": 1}]]
+        assert process.ask(event("evt_9", kind="ok")).messages == [{"seen": 2}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is the system's")
+def test_one_large_wish_for_memory_is_a_failure_of_its_event(tmp_path):
+    body = """
+        seen.append(1)
+        if event["payload"]["kind"] == "large":
+            bytearray(1 << 40)
+        return {"seen": len(seen)}
+    """
+    with FolderProcess(folder(tmp_path, body, before=COUNTING)) as process:
+        replies = list(process.ask_all(events("ok", "large", "ok")))
+        assert process.restarts == 0
+    assert replies[1].failure.startswith("MemoryError")
+    assert replies[2].messages == [{"seen": 3}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is the system's")
+def test_a_folder_that_fills_its_memory_is_begun_again(tmp_path):
+    body = """
+        seen.append(1)
+        while event["payload"]["kind"] == "hoard":
+            seen.append(bytearray(1 << 20))
+        return {"seen": len(seen)}
+    """
+    limits = FolderLimits(time_limit_seconds=20.0, memory_limit_mb=256)
+    with FolderProcess(folder(tmp_path, body, before=COUNTING), limits) as process:
+        replies = list(process.ask_all(events("ok", "hoard", "ok")))
+        assert process.restarts == 1
+    assert replies[1].failure.startswith("MemoryError")
+    assert replies[1].state_lost
+    assert replies[2].messages == [{"seen": 1}]
+
+
+def test_a_folder_that_always_dies_is_given_up(tmp_path):
+    limits = FolderLimits(max_restarts=2)
+    with FolderProcess(folder(tmp_path, "os._exit(1)", before="import os"), limits) as process:
+        for _ in range(3):
+            assert process.ask(event()).state_lost
+        with pytest.raises(StopError, match="ended 2 times"):
+            process.ask(event())
+
+
+def test_what_it_prints_never_meets_the_replies(tmp_path, capfd):
+    body = """
+        print("to stdout")
+        os.write(1, b"raw")
+        os.system("echo from a child")
+        sys.stdin.read()
+        return {"ok": True}
+    """
+    with FolderProcess(folder(tmp_path, body, before="import os, sys")) as process:
+        assert process.ask(event()).messages == [{"ok": True}]
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "raw" in captured.err
+    assert "from a child" in captured.err
+
+
+def test_writing_to_the_desks_line_ends_the_process(tmp_path):
+    body = """
+        for descriptor in range(3, 20):
+            try:
+                os.write(descriptor, b"\\xff" * 64)
+            except OSError:
+                pass
+    """
+    with FolderProcess(folder(tmp_path, body, before="import os"), QUICK) as process:
+        reply = process.ask(event())
+        assert reply.state_lost
+        assert "wrote to the desk's line" in reply.failure
+
+
+def test_the_keys_of_the_desk_are_not_handed_on(tmp_path):
+    given = {
+        "PATH": os.environ["PATH"],
+        "GEX_VALUE": "-1",
+        "TRADING_API_KEY": "k",
+        "TRADING_API_SECRET": "s",
+        "ST0CKAKEY": "k",
+        "ST0CKASECRET": "s",
+        "SCALPDESK_CREDENTIALS__TRADING_API_KEY": "k",
+    }
+    made = folder(tmp_path, "return {'names': sorted(os.environ)}", before="import os")
+    with FolderProcess(made, environ=given) as process:
+        names = process.ask(event()).messages[0]["names"]
+    assert {"PATH", "GEX_VALUE"} <= set(names)
+    assert not [name for name in names if name.startswith(("TRADING", "ST0CK", "SCALPDESK"))]
+
+
+def test_a_folder_that_cannot_be_loaded_is_refused_at_once(tmp_path):
+    (tmp_path / "strategy.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="nothing_of_this_name"):
+        FolderProcess(tmp_path)
+    (tmp_path / "strategy.py").write_text("import os\nos._exit(4)\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="exit code 4"):
+        FolderProcess(tmp_path)
+
+
+def test_its_children_end_with_it(tmp_path):
+    body = "return {'pid': subprocess.Popen(['sleep', '600']).pid}"
+    with FolderProcess(folder(tmp_path, body, before="import subprocess")) as process:
+        pid = process.ask(event()).messages[0]["pid"]
+    status = os.path.join("/proc", str(pid), "stat")  # noqa: PTH118 - a name in the kernel's tree, no file of ours
+    ended = not os.path.exists(status)  # noqa: PTH110 - the same
+    if not ended:
+        with open(status, encoding="ascii") as text:  # noqa: PTH123 - the same
+            ended = text.read().rpartition(")")[2].split()[0] == "Z"
+    assert ended
