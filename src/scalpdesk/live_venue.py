@@ -6,10 +6,19 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.assembly import describe, forecasts, load_market
+from scalpdesk.assembly import (
+    FORECAST_HISTORY_DAYS,
+    daily_history,
+    describe,
+    forecast_event,
+    forecasts,
+    gamma_words,
+    load_market,
+)
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OpenInterestEvent, RateEvent
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, InstrumentBook
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
@@ -17,8 +26,10 @@ from scalpdesk.live.account_lock import state_dir
 from scalpdesk.live.arming import token_for
 from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
 from scalpdesk.live_plan import LivePlan
+from scalpdesk.settings import LoadedSettings
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
+from scalpdesk.strategies.base import find_strategy
 from scalpdesk.venues.base import FollowingClock, Gateway, ListedContract
 
 
@@ -40,11 +51,46 @@ async def first_market(
             for symbol, contracts in sorted(tape.open_interest.items())
             if symbol in book
         ]
-        return data, (*told, *forecasts(tape, plan.settings))
+        return data, (*told, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
     symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
     number = book.add(Equity(symbol))
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
+    events: list[Event] = [
+        RateEvent(now_ns, now_ns, (1.0,), (plan.settings.config.rates.default,)),
+    ]
+    if plan.settings.config.data.daily_history is not None:
+        history = daily_history(plan.settings, plan.venue, symbol).before(today, FORECAST_HISTORY_DAYS)
+        events.append(forecast_event(number, history.bars, now_ns))
+    note = "no options: this strategy trades shares alone"
+    if trades_options(plan.settings):
+        options, note = await _options(plan, gateway, symbol, number, today)
+        for one in options:
+            contract_id = book.add(one.contract)
+            if one.open_interest_contracts is not None:
+                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, one.open_interest_contracts))
+    data = {
+        "name": plan.venue,
+        "kind": "live",
+        "session": today.isoformat(),
+        "underlying": symbol,
+        "notes": [note],
+        "quote_seconds": 1.0,
+        "dividend_yield": 0.0,
+    }
+    return data, tuple(events)
+
+
+def trades_options(settings: LoadedSettings) -> bool:
+    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
+    assert settings.strategy is not None
+    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))
+
+
+async def _options(
+    plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
+) -> tuple[list[ListedContract], str]:
+    """Return the contracts that the run knows, and a note on how they were chosen."""
     near, far = expiry_window(plan.settings.strategy_config)
     listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
     quotes = await gateway.quotes([number])
@@ -56,23 +102,7 @@ async def first_market(
             where=f"{symbol}, {near} to {far} days to expiry",
             fix="look at selection.min_expiration_days and max_expiration_days of the strategy",
         )
-    events: list[Event] = [
-        RateEvent(now_ns, now_ns, (1.0,), (plan.settings.config.rates.default,)),
-    ]
-    for one in chosen:
-        contract_id = book.add(one.contract)
-        if one.open_interest_contracts is not None:
-            events.append(OpenInterestEvent(contract_id, now_ns, now_ns, one.open_interest_contracts))
-    data = {
-        "name": plan.venue,
-        "kind": "live",
-        "session": today.isoformat(),
-        "underlying": symbol,
-        "notes": [f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"],
-        "quote_seconds": 1.0,
-        "dividend_yield": 0.0,
-    }
-    return data, tuple(events)
+    return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
 
 
 def expiry_window(strategy_config: Any) -> tuple[int, int]:
@@ -174,4 +204,5 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
         latency_ns=int(simulation.latency_ms * 1_000_000),
     )
     assert isinstance(clock, FollowingClock)
-    return SimulatedGateway(SimulatedVenue(tape, exchange), clock, pace=plan.pace)
+    venue = SimulatedVenue(tape, exchange, words=gamma_words(tape, settings))
+    return SimulatedGateway(venue, clock, pace=plan.pace)

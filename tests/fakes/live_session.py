@@ -56,6 +56,9 @@ class Wanted:
     lockstep_ms: float = 5.0
     minutes: float | None = None
     seed: int = 1
+    strategy: str = "gamma-scalper"
+    streams: int = 3
+    """Connections of the desk: orders, shares, and options where it trades some."""
 
 
 @dataclass
@@ -166,7 +169,7 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Pl
     try:
         desk = _start_desk(exchange, folder, wanted)
         give_up = time.monotonic() + 60.0
-        _until(lambda: _is_following(exchange, folder), desk, folder, give_up)
+        _until(lambda: _is_following(exchange, folder, wanted.streams), desk, folder, give_up)
         began = time.monotonic()
         exchange.post("speed", speed="max")
         give_up = began + patience_seconds
@@ -187,11 +190,11 @@ def play(folder: Path, wanted: Wanted, *, patience_seconds: float = 120.0) -> Pl
             desk.kill()
             desk.wait()
     summary = json.loads((folder / "desk.json").read_text())
-    return Played(wanted, truth, summary, next((folder / "runs").glob("*-gamma-scalper-*")), seconds)
+    return Played(wanted, truth, summary, next((folder / "runs").glob(f"*-{wanted.strategy}-*")), seconds)
 
 
 def _start_desk(exchange: ExchangeProcess, folder: Path, wanted: Wanted) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", "gamma-scalper", "--venue", "alpaca"]
+    command = [sys.executable, "-m", "scalpdesk.cli.main", "run", wanted.strategy, "--venue", "alpaca"]
     command += ["--url", exchange.url, "--exchange-time", "--sessions", "1", "--on-stop", "leave"]
     command += ["--no-watchdog", "--contracts", str(wanted.contracts), "--json"]
     for override in (*wanted.overrides, f"desk.runs_dir={folder / 'runs'}"):
@@ -233,9 +236,9 @@ def _status(folder: Path) -> dict[str, Any] | None:
     return ask(desks[0], {"do": "status"}) if desks else None
 
 
-def _is_following(exchange: ExchangeProcess, folder: Path) -> bool:
-    """Whether the desk has opened its session and its three streams stand at the exchange."""
-    if exchange.get("streams")["ready"] < 3:
+def _is_following(exchange: ExchangeProcess, folder: Path, streams: int) -> bool:
+    """Whether the desk has opened its session and its streams stand at the exchange."""
+    if exchange.get("streams")["ready"] < streams:
         return False
     found = _status(folder)
     return found is not None and found["session"] is not None

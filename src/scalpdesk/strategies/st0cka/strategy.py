@@ -42,6 +42,8 @@ class St0cka:
 
     name: ClassVar[str] = "st0cka"
     Config = St0ckaConfig
+    TRADES_OPTIONS: ClassVar[bool] = False
+    """A live run loads no chain for it."""
     FLAGS: ClassVar[dict[str, tuple[str, ...]]] = {
         "--volatility-off": ("use_volatility_sizing=false",),
         "--mean-reversion": ("use_mean_reversion=true",),
