@@ -128,6 +128,7 @@ def build_engine(
         instruments.id_of(str(data["underlying"])),
         config.simulation.starting_cash,
     )
+    desk.view.venue = str(data.get("venue", "simulated"))
     strategy = find_strategy(strategy_name)(strategy_config)  # type: ignore[call-arg]
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
 

@@ -242,6 +242,7 @@ def live_header(plan: LivePlan, book: InstrumentBook, data: dict[str, Any], star
     while (plan.runs_dir / run_id).exists():
         count += 1
         run_id = f"{run_id.rpartition('+')[0] or run_id}+{count}"
+    data["venue"] = plan.venue
     # of the run, not of the clock at sending: a replay names every order the same
     data["order_prefix"] = f"sd{settings.config_hash[:4]}{_code(second)}{count if count > 1 else ''}"
     return JournalHeader(

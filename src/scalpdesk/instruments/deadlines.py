@@ -42,9 +42,12 @@ class VenueCutoff:
 
 
 NO_CUTOFF = VenueCutoff(0.0, 0.0)
+CAUTIOUS = VenueCutoff(45.0, 45.0)
+"""For a venue whose rule is not known here."""
 VENUE_CUTOFFS = {
     "alpaca": VenueCutoff(45.0, 30.0),
     "ibkr": NO_CUTOFF,
+    "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
 }
 """Last orders by venue. Alpaca: strategies reference E6, not confirmed by the venue; half days are

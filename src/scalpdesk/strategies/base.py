@@ -77,6 +77,8 @@ class DeskView:
         Net asset value at the last mark, in the quote currency.
     mode
         ``ACTIVE``, ``REDUCING``, ``HALTED`` or ``FLATTENING``.
+    venue
+        Name of the venue that the orders go to.
     """
 
     __slots__ = (
@@ -91,6 +93,7 @@ class DeskView:
         "positions",
         "session",
         "underlying",
+        "venue",
     )
 
     def __init__(
@@ -114,6 +117,7 @@ class DeskView:
         self.underlying = underlying
         self.nav = account.cash
         self.mode = "ACTIVE"
+        self.venue = "simulated"
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus what live orders may still fill."""

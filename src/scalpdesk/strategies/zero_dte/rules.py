@@ -14,6 +14,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.protocol import to_decimal
+from scalpdesk.signals.gamma_regime import STANDARD_THRESHOLD, TIGHT_THRESHOLD, threshold_by_dealers
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -38,8 +39,8 @@ class HedgeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Age at which a delta that came without an update is too old to hedge on.
     """
 
-    threshold: Decimal = Decimal("0.15")
-    threshold_negative_gex: Decimal = Decimal("0.10")
+    threshold: Decimal = STANDARD_THRESHOLD
+    threshold_negative_gex: Decimal = TIGHT_THRESHOLD
     seconds_between_hedges: float = 60.0
     stale_delta_seconds: float = 60.0
 
@@ -54,6 +55,13 @@ class HedgeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                     value=str(value),
                     fix="the document's are 0.15, and 0.10 where dealers are short gamma",
                 )
+        if self.threshold_negative_gex > self.threshold:
+            raise ConfigError(
+                "the threshold while dealers are short gamma is the tighter one",
+                where="hedge.threshold_negative_gex",
+                value=str(self.threshold_negative_gex),
+                fix=f"at most hedge.threshold, which is {self.threshold}",
+            )
         for key in ("seconds_between_hedges", "stale_delta_seconds"):
             seconds = getattr(self, key)
             if not 0 <= seconds <= 86_400:
@@ -136,7 +144,8 @@ def threshold_for(gex: Decimal | None, rules: HedgeRules) -> Decimal:
     rules
         Both thresholds.
     """
-    return rules.threshold_negative_gex if gex is not None and gex < 0 else rules.threshold
+    known = None if gex is None else float(gex)
+    return threshold_by_dealers(known, standard=rules.threshold, tight=rules.threshold_negative_gex)
 
 
 def judge_hedge(

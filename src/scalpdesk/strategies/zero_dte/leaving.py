@@ -1,0 +1,253 @@
+"""Out of everything by the deadline: options first, the hedge as soon as none is held, again until filled.
+
+A first try goes at the market; what a venue refuses or does not fill is priced anew as a limit that
+the other side's quote meets, every few seconds. A leg counts as closed when its position is gone, and
+not before. While options that could not be left are still held, their hedge is kept.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.orders.order import OrderState
+from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.zero_dte.config import ZeroDteExit
+from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
+
+ZERO = Decimal(0)
+RETRY_TIMER = "zero-dte: exit again"
+LONGEST_PAUSE_SECONDS = 15.0
+ALERT_EVERY_SECONDS = 30.0
+LAST_CALL_NS = 60 * NANOS_PER_SECOND
+"""Before the close: a hedge of options that are settled in cash would be naked after it."""
+DEEPEST = Decimal("0.95")
+"""A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
+UNDER_WAY = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+
+
+class Leaving:
+    """One session's way out.
+
+    Parameters
+    ----------
+    config
+        Retries and alerts.
+    hedger
+        Keeps the hedge of what cannot be left yet.
+    """
+
+    def __init__(self, config: ZeroDteExit, hedger: ZeroDteHedger) -> None:
+        self._config = config
+        self._hedger = hedger
+        self.why = ""
+        self.since_ns: int | None = None
+        """When leaving began; None while there is no reason to."""
+        self._tries: dict[InstrumentId, int] = {}
+        self._not_before: dict[InstrumentId, int] = {}
+        self._alerted_ns = 0
+        self._hedged_for: dict[InstrumentId, Decimal] = {}
+
+    def begin(self, now_ns: int, why: str) -> None:
+        """Start to leave; a second reason changes nothing."""
+        if self.since_ns is None:
+            self.since_ns = now_ns
+            self.why = why
+
+    def forget(self) -> None:
+        """Be ready for the next session."""
+        self.since_ns = None
+        self.why = ""
+        self._tries.clear()
+        self._not_before.clear()
+        self._hedged_for.clear()
+        self._alerted_ns = 0
+
+    def note_refused(self, number: InstrumentId, now_ns: int) -> SetTimer:
+        """Wait 1, 2, 4 … seconds after a refused exit order, then try again."""
+        tries = self._tries.get(number, 0)
+        pause = min(2.0 ** max(tries - 1, 0), LONGEST_PAUSE_SECONDS)
+        due_ns = now_ns + int(pause * NANOS_PER_SECOND)
+        self._not_before[number] = due_ns
+        return SetTimer(RETRY_TIMER, due_ns)
+
+    def step(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
+        """Do what is next; an empty list when something is under way or all is done."""
+        actions: list[Action] = list(self._take_off(view))
+        if legs:
+            closing = self._close(view, legs)
+            actions += closing
+            # orders that go out now are counted from the next wake on
+            if not any(isinstance(one, Proposal) for one in closing):
+                actions += self._keep_hedged(view, legs)
+        elif view.positions.quantity(view.underlying):
+            actions += self._unwind(view)
+        if legs or view.positions.quantity(view.underlying):
+            actions += self._alert(view, legs)
+        return actions
+
+    def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+        """Return whether nothing is held and nothing is on its way."""
+        return not legs and not view.positions.quantity(view.underlying) and not view.orders.live
+
+    # what is still working --------------------------------------------------------------------------
+
+    def _take_off(self, view: DeskView) -> Sequence[Action]:
+        """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
+        since_ns = self.since_ns or 0
+        late_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)
+        cancels: list[Intent] = []
+        for order in view.orders.live.values():
+            if order.state in UNDER_WAY:
+                continue
+            sent = order.submitted
+            if sent.purpose is Purpose.OPEN or (
+                sent.purpose is Purpose.HEDGE and order.created_ns < since_ns
+            ):
+                cancels.append(CancelIntent(order.client_order_id, "leaving"))
+            elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
+                if self._rests_rightly(view, sent.instrument_id, sent.limit_price):
+                    continue
+                cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
+        if not cancels:
+            return ()
+        return (Proposal("exit", ("take back what is in the way of the exit",), {}, tuple(cancels)),)
+
+    def _rests_rightly(self, view: DeskView, number: InstrumentId, limit: Decimal | None) -> bool:
+        """A worthless option without a bid is offered at the smallest price and left to rest there."""
+        quote = view.market.quotes[number]
+        no_bid = quote is not None and not quote.bid > 0
+        return no_bid and limit is not None and limit <= self._tick(view, number, limit)
+
+    # options ----------------------------------------------------------------------------------------
+
+    def _close(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
+        intents: list[Intent] = []
+        facts: Facts = {}
+        waits: list[int] = []
+        for number in legs:
+            if view.orders.live_for(number):  # its end wakes the strategy, and the timer looks after it
+                waits.append(view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND))
+                continue
+            not_before = self._not_before.get(number, 0)
+            if view.now_ns < not_before:
+                waits.append(not_before)
+                continue
+            intent = self._close_order(view, number)
+            # a try whatever becomes of it: the gate may refuse it without a word from the venue
+            pause_ns = view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND)
+            self._not_before[number] = pause_ns
+            waits.append(pause_ns)
+            if intent is not None:
+                self._tries[number] = self._tries.get(number, 0) + 1
+                facts[f"try_{view.instruments[number].symbol}"] = self._tries[number]
+                intents.append(intent)
+        actions: list[Action] = []
+        if intents:
+            reasons = (self.why, "leave the options, then their hedge")
+            actions.append(Proposal("exit", reasons, facts, tuple(intents), all_or_none=False))
+        if waits:
+            actions.append(SetTimer(RETRY_TIMER, min(waits)))
+        return actions
+
+    def _close_order(self, view: DeskView, number: InstrumentId) -> OrderIntent | None:
+        """At the market first; from the second try on, or without a good quote, as a limit."""
+        held = view.positions.quantity(number)
+        quote = view.market.quotes[number]
+        side = Side.SELL if held > 0 else Side.BUY
+        tries = self._tries.get(number, 0)
+        fine = view.market.verdict(number, view.now_ns) in FINE
+        if tries == 0 and fine:
+            return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
+        if quote is None:
+            return None
+        price = self._price(view, number, side, quote.bid, quote.ask, tries)
+        if price is None:
+            return None
+        why = f"{self.why}; try {tries + 1}"
+        return OrderIntent(number, side, abs(held), Purpose.CLOSE, why, OrderType.LIMIT, price)
+
+    def _price(
+        self, view: DeskView, number: InstrumentId, side: Side, bid: float, ask: float, tries: int
+    ) -> Decimal | None:
+        """Return a limit that the other side meets, a tick further with each try; None without a side."""
+        if side is Side.SELL:
+            if not bid > 0:
+                return self._tick(view, number, ZERO)
+            best = exact(bid)
+            tick = self._tick(view, number, best)
+            lowest = view.instruments[number].tick_rule.round(best * DEEPEST, "up")
+            return max(best - tick * tries, min(lowest, best), tick)
+        if not ask > 0:
+            return None
+        best = exact(ask)
+        highest = view.instruments[number].tick_rule.round(best / DEEPEST, "down")
+        return min(best + self._tick(view, number, best) * tries, max(highest, best))
+
+    @staticmethod
+    def _tick(view: DeskView, number: InstrumentId, price: Decimal) -> Decimal:
+        return view.instruments[number].tick_rule.tick_at(price)
+
+    # the hedge --------------------------------------------------------------------------------------
+
+    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
+        session = view.session
+        if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
+            contracts = [view.instruments[leg] for leg in legs]
+            if all(
+                isinstance(one, OptionContract) and one.settlement is not Settlement.PHYSICAL
+                for one in contracts
+            ):
+                return self._unwind(view)
+        young_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)
+        if any(order.created_ns > young_ns for leg in legs for order in view.orders.live_for(leg)):
+            return ()  # a sale is under way: hedging its half would be paid twice
+        quotes = [view.market.quotes[leg] for leg in legs]
+        if all(quote is not None and not quote.bid > 0 for quote in quotes):
+            return self._unwind(view)  # worth nothing to anybody: nothing is left to hedge
+        held = {leg: view.positions.quantity(leg) for leg in legs}
+        exposure = self._hedger.exposure(view, legs)
+        if exposure is None:
+            return ()
+        at_once = held != self._hedged_for
+        self._hedged_for = held
+        return self._hedger.hedge(view, legs, exposure, at_once=at_once)
+
+    def _unwind(self, view: DeskView) -> Sequence[Action]:
+        """Flatten the shares, whatever the threshold says."""
+        number = view.underlying
+        if view.orders.live_for(number) or view.now_ns < self._not_before.get(number, 0):
+            return ()
+        left = view.positions.quantity(number)
+        verdict = view.market.verdict(number, view.now_ns)
+        if not left or verdict in (QuoteVerdict.ABSENT, QuoteVerdict.NON_FINITE):
+            return ()
+        pause_ns = view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND)
+        self._not_before[number] = pause_ns
+        side = Side.SELL if left > 0 else Side.BUY
+        intent = OrderIntent(number, side, abs(left), Purpose.UNWIND_HEDGE, self.why)
+        facts: Facts = {"owned_shares": int(left)}
+        # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
+        return (
+            Proposal("exit", (self.why, "unwind the hedge"), facts, (intent,)),
+            SetTimer(RETRY_TIMER, pause_ns),
+        )
+
+    # said aloud -------------------------------------------------------------------------------------
+
+    def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Say what resists, and again every half minute while it does."""
+        worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
+        seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
+        if worst <= self._config.alert_after and seconds < ALERT_EVERY_SECONDS:
+            return ()
+        if view.now_ns - self._alerted_ns < ALERT_EVERY_SECONDS * NANOS_PER_SECOND:
+            return ()
+        self._alerted_ns = view.now_ns
+        held = [*legs, *([view.underlying] if view.positions.quantity(view.underlying) else [])]
+        names = ", ".join(f"{view.positions.quantity(one):+f} {view.instruments[one].symbol}" for one in held)
+        reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
+        return (Proposal("alert", (reason,), {"tries": worst, "seconds": seconds}),)

@@ -1,0 +1,167 @@
+"""What each hedge earned and cost, and what about the position is unusual."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from scalpdesk.core.events import OrderFilled
+from scalpdesk.core.intents import OrderIntent, Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.zero_dte.config import ZeroDteWatch
+from scalpdesk.strategies.zero_dte.hedger import Exposure, Facts
+
+ZERO = Decimal(0)
+
+
+class HedgeTotals(msgspec.Struct):
+    """One session's hedges. Money in the quote currency; costs are above zero when paid."""
+
+    fills: int = 0
+    shares: Decimal = ZERO
+    """Traded, both ways."""
+    realized: Decimal = ZERO
+    """First in, first out, before costs beyond the prices paid."""
+    spread_cost: Decimal = ZERO
+    """Half the spread at the decision, times what was traded."""
+    slippage: Decimal = ZERO
+    """Price paid beyond the far side at the decision; below zero when it was better."""
+    fees: Decimal = ZERO
+
+    def facts(self) -> Facts:
+        """Return the totals as facts of a decision."""
+        return {
+            "hedge_fills": self.fills,
+            "hedge_shares": int(self.shares),
+            "hedge_realized_usd": float(self.realized),
+            "hedge_spread_cost_usd": float(self.spread_cost),
+            "hedge_slippage_usd": float(self.slippage),
+            "hedge_fees_usd": float(self.fees),
+        }
+
+
+class HedgeMeter:
+    """Measures each fill of the hedge against the quote of its decision."""
+
+    def __init__(self) -> None:
+        self.totals = HedgeTotals()
+        self._decided: dict[int, tuple[Decimal, Decimal]] = {}
+        """Mid and half spread by the time of the decision, which is its order's."""
+        self._realized = ZERO
+
+    def begin(self) -> None:
+        """Start a session's totals."""
+        self.totals = HedgeTotals()
+        self._decided.clear()
+
+    def note_decided(self, view: DeskView, actions: Sequence[Action]) -> None:
+        """Remember the quote of the underlying at which orders in it are decided."""
+        number = view.underlying
+        quote = view.market.quotes[number]
+        if quote is None or not any(
+            isinstance(intent, OrderIntent) and intent.instrument_id == number
+            for action in actions
+            if isinstance(action, Proposal)
+            for intent in action.intents
+        ):
+            return
+        mid = Decimal(f"{quote.mid:.6f}")
+        self._decided[view.now_ns] = (mid, Decimal(f"{quote.ask:.6f}") - mid)
+
+    def note_fill(self, view: DeskView, event: OrderFilled) -> Facts | None:
+        """Book a fill of the hedge; return its facts, None when it is no hedge's."""
+        order = view.orders.orders.get(event.client_order_id)
+        if order is None or order.submitted.instrument_id != view.underlying:
+            return None
+        lots = view.positions.scalps.get(view.underlying)
+        now_realized = lots.realized if lots is not None else ZERO
+        realized, self._realized = now_realized - self._realized, now_realized
+        mid, half = self._decided.get(order.created_ns, (event.price, ZERO))
+        signed = event.quantity * order.submitted.side.sign
+        spread_cost = half * event.quantity
+        slippage = signed * (event.price - mid) - spread_cost
+        totals = self.totals
+        totals.fills += 1
+        totals.shares += event.quantity
+        totals.realized += realized
+        totals.spread_cost += spread_cost
+        totals.slippage += slippage
+        totals.fees += event.fee
+        unwinds = order.submitted.purpose is Purpose.UNWIND_HEDGE
+        return {
+            "what": "unwind" if unwinds else "hedge",
+            "order": event.client_order_id,
+            "quantity_shares": int(signed),
+            "price": float(event.price),
+            "realized_usd": float(realized),
+            "spread_cost_usd": float(spread_cost),
+            "slippage_usd": float(slippage),
+            "fee_usd": float(event.fee),
+        }
+
+
+class Watch:
+    """Says when the position is unusual: its delta against its own history, its Greeks against limits.
+
+    Parameters
+    ----------
+    config
+        Limits; None switches one off.
+    """
+
+    def __init__(self, config: ZeroDteWatch) -> None:
+        self._config = config
+        self._count = 0
+        self._mean = 0.0
+        self._squares = 0.0
+        self._said_ns: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Start a session's statistics."""
+        self._count, self._mean, self._squares = 0, 0.0, 0.0
+        self._said_ns.clear()
+
+    def look(self, view: DeskView, exposure: Exposure, threshold: Decimal) -> Sequence[Proposal]:
+        """Return an alert for each thing that is unusual now and was not said lately."""
+        found: list[tuple[str, str, Facts]] = []
+        net = float(exposure.net_delta)
+        score = self._score(net)
+        config = self._config
+        if (
+            config.delta_z is not None
+            and score is not None
+            and abs(score) > config.delta_z
+            and abs(net) > config.delta_multiple * float(threshold)
+        ):
+            reason = f"net delta {net:+.3f} contracts is {score:+.1f} standard deviations off its mean"
+            found.append(("delta", reason, {"net_delta_contracts": net, "z": score}))
+        for name, value, limit, unit in (
+            ("gamma", exposure.gamma_shares_per_usd, config.max_gamma_shares_per_usd, "shares per USD"),
+            ("vega", exposure.vega_usd_per_point, config.max_vega_usd_per_point, "USD per point"),
+            ("theta", exposure.theta_usd_per_day, config.max_theta_usd_per_day, "USD per day"),
+        ):
+            if limit is not None and abs(value) > limit:
+                reason = f"{name} {value:+.2f} {unit} is beyond {limit:g}"
+                found.append((name, reason, {name: value, "limit": limit}))
+        pause_ns = int(config.again_after_seconds * NANOS_PER_SECOND)
+        said = []
+        for name, reason, facts in found:
+            last_ns = self._said_ns.get(name)
+            if last_ns is None or view.now_ns - last_ns >= pause_ns:
+                self._said_ns[name] = view.now_ns
+                said.append(Proposal("alert", (f"unusual {name}: {reason}",), facts))
+        return said
+
+    def _score(self, net: float) -> float | None:
+        """Return how far off the mean of all before it a net delta is; then count it in (Welford)."""
+        score = None
+        if self._count >= self._config.min_observations:
+            deviation = math.sqrt(self._squares / (self._count - 1))
+            score = (net - self._mean) / deviation if deviation > 0.0 else None
+        self._count += 1
+        step = net - self._mean
+        self._mean += step / self._count
+        self._squares += step * (net - self._mean)
+        return score

@@ -1,0 +1,436 @@
+"""The 0DTE gamma scalper driven by hand: what it orders, when, and what it does when refused."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, cancels, decisions, orders
+from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
+from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.zero_dte.config import (
+    ZeroDteConfig,
+    ZeroDteEntry,
+    ZeroDteExit,
+    ZeroDteHedge,
+    ZeroDteTriggers,
+    ZeroDteWatch,
+)
+from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
+
+SHARE, CALL, PUT = 0, 1, 2
+LOOSE = RiskLimits(max_daily_loss_fraction=0.99)
+
+
+def desk_of(
+    *, held=None, venue="simulated", book=None, session=None, entry=None, exits=None, watch=None, **hedge
+):
+    """Return an open desk at 09:30 with a 500 straddle that expires today on the book."""
+    config = ZeroDteConfig(
+        entry=ZeroDteEntry(**(entry or {})),
+        exit=ZeroDteExit(**(exits or {})),
+        hedge=ZeroDteHedge(**hedge),
+        watch=ZeroDteWatch(**({"report_hedges": False} | (watch or {}))),
+        triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
+    )
+    day = DAY if session is None else session.day
+    desk = HandDesk(
+        ZeroDteScalper(config), book or straddle_book(500, expiry=day), limits=LOOSE, mark_seconds=1e6
+    )
+    if session is not None:
+        desk.session, desk.now_ns = session, session.open_ns
+    desk.engine.desk.view.venue = venue
+    if held:
+        desk.adopt(held)
+    desk.open(session)
+    return desk
+
+
+def straddle(quantity=1):
+    return {CALL: (quantity, "2.00"), PUT: (quantity, "2.00")}
+
+
+def gex(desk, exposure, *, age_seconds=0.0, source="firestore"):
+    at_ns = desk.now_ns - int(age_seconds * 1e9)
+    desk.handle(GammaExposureEvent("SPX", at_ns, desk.now_ns, exposure, source))
+
+
+def settle(desk, outputs):
+    """Fill every order, and those that follow, until none follows; return all of them in order."""
+    sent = []
+    waiting = orders(outputs)
+    while waiting:
+        order = waiting.pop(0)
+        sent.append(order)
+        waiting += orders(desk.fill(order))
+    return sent
+
+
+def kinds(outputs):
+    return [one.kind for one in decisions(outputs)]
+
+
+def test_is_found_by_its_name():
+    assert find_strategy("zero-dte") is ZeroDteScalper
+    assert find_strategy("zero_dte") is ZeroDteScalper
+
+
+def test_adopts_what_is_held_and_hedges_it():
+    desk = desk_of(held={CALL: (10, "2.00")})
+    (order,) = orders(desk.go_to("10:00").market(500.0))
+    assert (order.side, order.instrument_id, order.purpose) == (Side.SELL, SHARE, Purpose.HEDGE)
+    assert 490 < order.quantity < 530  # ten calls at the money
+    desk.fill(order)
+    assert orders(desk.wait(120).market(500.0)) == []  # its own hedge counts
+
+
+def test_adopt_buys_nothing_and_says_so():
+    desk = desk_of()
+    assert any("adopt buys nothing" in reason for one in decisions(desk.outputs) for reason in one.reasons)
+    for clock in ("09:45", "12:00", "15:50"):
+        assert orders(desk.go_to(clock).market(500.0)) == []
+
+
+def test_shares_that_are_not_its_hedge_are_left_alone():
+    desk = desk_of(held={SHARE: (300, "480.00")})
+    for clock in ("09:45", "12:00", "15:50"):
+        assert orders(desk.go_to(clock).market(500.0)) == []
+    desk.close()
+    assert desk.positions == {SHARE: 300}
+
+
+def test_buys_the_straddle_at_the_money_when_asked():
+    desk = desk_of(entry={"mode": "straddle", "straddles": 2}, book=straddle_book(495, 500, 505, expiry=DAY))
+    assert orders(desk.go_to("09:44:59").market(501.0)) == []
+    legs = orders(desk.go_to("09:45").market(501.0))
+    assert [(one.instrument_id, one.quantity, one.order_type) for one in legs] == [
+        (3, 2, OrderType.LIMIT),
+        (4, 2, OrderType.LIMIT),
+    ]
+    desk.fill(legs[0])
+    (hedge,) = orders(desk.fill(legs[1]))
+    assert hedge.purpose is Purpose.HEDGE
+
+
+def test_does_not_buy_when_something_is_held_already():
+    desk = desk_of(held={CALL: (1, "2.00")}, entry={"mode": "straddle"})
+    assert all(one.purpose is Purpose.HEDGE for one in orders(desk.go_to("09:50").market(500.0)))
+
+
+def test_a_straddle_that_is_half_bought_is_sold_again():
+    desk = desk_of(entry={"mode": "straddle", "order_ttl_seconds": 5.0, "max_attempts": 2})
+    call, _ = orders(desk.go_to("09:45").market(500.0))
+    desk.fill(call)
+    for _ in range(2):
+        (late,) = cancels(desk.wait(6).market(500.0))
+        following = desk.cancelled(late)
+        more = orders(following)
+    (sold,) = more
+    assert (sold.instrument_id, sold.side, sold.purpose) == (CALL, Side.SELL, Purpose.CLOSE)
+    settle(desk, desk.fill(sold))
+    assert desk.positions == {}
+
+
+@pytest.mark.parametrize(
+    ("exposure", "age", "source", "tightens"),
+    [
+        (-1e9, 0, "firestore", True),
+        (-1e9, 850, "firestore", True),
+        (-1e9, 901, "firestore", False),  # older than a quarter of an hour: unknown
+        (-1e9, 20_000, "environment", True),  # set by hand: it stands
+        (1e9, 0, "firestore", False),
+        (0.0, 0, "firestore", False),
+        (float("nan"), 0, "firestore", False),
+    ],
+)
+def test_only_known_and_fresh_negative_dealer_gamma_tightens(exposure, age, source, tightens):
+    desk = desk_of(held=straddle(), seconds_between_hedges=0.0)
+    settle(desk, desk.go_to("12:00").market(500.0))
+    gex(desk, exposure, age_seconds=age, source=source)
+    threshold = 0.10 if tightens else 0.15
+    for cents in range(1, 300):
+        outputs = desk.wait(0.1).market(500.0 + cents / 100)
+        if orders(outputs):
+            facts = next(one.facts for one in decisions(outputs) if one.kind == "hedge")
+            assert facts["threshold_contracts"] == threshold
+            assert threshold < abs(facts["net_delta_contracts"]) < threshold + 0.02
+            return
+    pytest.fail("never hedged")
+
+
+def test_the_rule_by_own_gamma_tightens_for_sold_options_alone():
+    for quantity, tight in ((1, False), (-1, True)):
+        desk = desk_of(held=straddle(quantity), regime="own_gamma")
+        desk.go_to("12:00").market(500.0)
+        gex(desk, -1e9)
+        view = desk.engine.desk.view
+        exposure = desk.strategy.hedger.exposure(view, [CALL, PUT])
+        threshold, _ = desk.strategy.hedger.threshold(view, exposure.gamma_shares_per_usd)
+        assert threshold == (Decimal("0.10") if tight else Decimal("0.15"))
+
+
+def test_hedges_at_most_once_a_minute():
+    desk = desk_of(held=straddle())
+    settle(desk, desk.go_to("12:00").market(500.0))
+    settle(desk, desk.wait(60).market(501.0))
+    assert orders(desk.wait(59.999).market(502.0)) == []
+    assert len(orders(desk.wait(0.001).market(502.1))) == 1
+
+
+def test_across_zero_the_second_order_follows_the_first_at_once():
+    desk = desk_of(held=straddle())
+    desk.go_to("12:00")
+    settle(desk, desk.market(501.0))
+    assert desk.positions[SHARE] < 0
+    first = orders(desk.wait(60).market(499.0))
+    assert [one.quantity for one in first] == [-desk.positions[SHARE]]
+    (second,) = orders(desk.fill(first[0]))
+    assert second.side is Side.BUY
+    settle(desk, desk.fill(second))
+    assert desk.positions[SHARE] > 0
+
+
+def test_an_option_without_a_usable_quote_is_not_hedged_on():
+    desk = desk_of(held=straddle())
+    outputs = desk.go_to("10:00").quote(SHARE, 499.99, 500.01)
+    assert orders(outputs) == []
+    assert "alert" not in kinds(desk.outputs[: -len(outputs)])  # at the open quotes may be a moment late
+    assert kinds(outputs) == ["alert"]
+    assert kinds(desk.wait(10).quote(SHARE, 499.79, 499.81)) == []  # said once
+
+
+@pytest.mark.parametrize(
+    ("venue", "session", "symbol", "clock"),
+    [
+        ("simulated", session_on(DAY), "SPY", "15:45:00"),
+        ("alpaca", session_on(DAY), "SPY", "15:25:00"),
+        ("alpaca", session_on(DAY), "GOOG", "15:10:00"),
+        ("a venue nobody knows", session_on(DAY), "SPY", "15:10:00"),
+        ("simulated", session_on(date(2024, 7, 3)), "SPY", "12:45:00"),
+        ("alpaca", session_on(date(2024, 7, 3)), "SPY", "12:25:00"),
+        ("simulated", session_on(date(2024, 7, 15)), "SPY", "15:45:00"),
+    ],
+)
+def test_the_deadline_is_the_sessions_and_the_venues(venue, session, symbol, clock):
+    config = ZeroDteConfig(underlying=symbol)
+    desk = HandDesk(
+        ZeroDteScalper(config), straddle_book(500, expiry=session.day, symbol=symbol), mark_seconds=1e6
+    )
+    desk.session, desk.now_ns = session, session.open_ns
+    desk.engine.desk.view.venue = venue
+    desk.open(session)
+    due = [one.due_ns for one in desk.outputs if isinstance(one, SetTimer) and "deadline" in one.name]
+    assert [f"{to_new_york(one):%H:%M:%S}" for one in due] == [clock]
+
+
+def leaving_desk(**options):
+    desk = desk_of(held=straddle(), **options)
+    settle(desk, desk.go_to("12:00").market(501.0))
+    settle(desk, desk.go_to("15:44:59").market(501.0))
+    return desk
+
+
+def test_leaves_options_and_hedge_at_the_deadline_without_waiting_for_a_quote():
+    desk = leaving_desk()
+    legs = orders(desk.go_to("15:45").timer())
+    assert [(one.instrument_id, one.side, one.order_type) for one in legs] == [
+        (CALL, Side.SELL, OrderType.MARKET),
+        (PUT, Side.SELL, OrderType.MARKET),
+    ]
+    assert {one.purpose for one in legs} == {Purpose.CLOSE}
+    assert orders(desk.fill(legs[0])) == []  # the put's sale is under way: its hedge is not paid twice
+    (unwind,) = orders(desk.fill(legs[1]))
+    assert (unwind.instrument_id, unwind.purpose) == (SHARE, Purpose.UNWIND_HEDGE)
+    flat = decisions(desk.fill(unwind))[-1]
+    assert "closed for the session" in flat.reasons
+    assert desk.positions == {}
+
+
+def test_after_the_exit_nothing_follows():
+    desk = leaving_desk()
+    settle(desk, desk.go_to("15:45").timer())
+    for clock in ("15:46", "15:50", "15:59"):
+        assert desk.go_to(clock).market(490.0) == ()
+        assert desk.timer() == ()
+
+
+def test_opens_again_in_the_next_session():
+    tomorrow = next_session(DAY)
+    book = straddle_book(500, expiry=DAY)
+    for contract in straddle_book(500, expiry=tomorrow.day):
+        book.add(contract)
+    desk = leaving_desk(book=book)
+    settle(desk, desk.go_to("15:45").timer())
+    desk.close()
+    desk.open(tomorrow)
+    desk.now_ns += 60_000_000_000
+    desk.adopt({3: (10, "2.00")})
+    sent = settle(desk, desk.market(500.0))
+    assert [one.purpose for one in sent] == [Purpose.HEDGE]
+
+
+def test_a_working_hedge_is_taken_back_before_the_exit():
+    desk = desk_of(held=straddle())
+    (hedge,) = orders(desk.go_to("15:44:59").market(501.0))
+    outputs = desk.go_to("15:45").timer()
+    assert cancels(outputs) == [hedge.client_order_id]
+    legs = orders(outputs)
+    assert {one.purpose for one in legs} == {Purpose.CLOSE}
+    desk.cancelled(hedge.client_order_id)
+    for leg in legs:
+        desk.fill(leg)
+    assert desk.positions == {}
+
+
+def test_a_refused_exit_is_tried_again_as_a_limit_that_is_met_then_said_aloud():
+    desk = leaving_desk(exits={"alert_after": 2, "retry_seconds": 2.0})
+    call, put = orders(desk.go_to("15:45").timer())
+    settle(desk, desk.fill(put))
+    shares = desk.positions[SHARE]
+    assert shares  # the call that is held keeps its hedge
+    outputs = desk.reject(call, "opening of 0DTE positions is closed")
+    assert any("refused" in reason for one in decisions(outputs) for reason in one.reasons)
+    said, tried = [], []
+    for _ in range(4):
+        desk.wait(3)
+        outputs = desk.market(501.0) + desk.timer()
+        again = [one for one in orders(outputs) if one.instrument_id == CALL]
+        said += [one for one in decisions(outputs) if one.kind == "alert"]
+        for order in again:
+            tried.append(order)
+            said += [one for one in decisions(desk.reject(order, "no")) if one.kind == "alert"]
+    assert len(tried) >= 2
+    bid = desk.engine.desk.market.quotes[CALL].bid
+    assert all(one.order_type is OrderType.LIMIT and 0 < float(one.limit_price) <= bid for one in tried)
+    assert said
+    assert desk.positions[CALL] == 1  # never counted as closed
+    assert desk.strategy.phase == "leaving"
+
+
+def test_an_exit_that_is_not_filled_is_cancelled_and_priced_anew():
+    desk = leaving_desk()
+    call, put = orders(desk.go_to("15:45").timer())
+    settle(desk, desk.fill(put))
+    desk.wait(2).market(501.0)
+    assert call.client_order_id in [one for out in (desk.outputs,) for one in cancels(out)]
+    following = desk.cancelled(call.client_order_id) + desk.wait(2).market(501.0)
+    (again,) = [one for one in orders(following) if one.instrument_id == CALL]
+    assert again.order_type is OrderType.LIMIT
+    settle(desk, desk.fill(again))
+    assert desk.positions == {}
+
+
+def test_a_worthless_option_is_offered_at_a_cent_and_holds_no_hedge():
+    desk = leaving_desk()
+    desk.go_to("15:45").quote(PUT, 0.0, 0.01)
+    sent = orders(desk.timer())
+    call, put = sent
+    assert (put.order_type, put.limit_price) == (OrderType.LIMIT, Decimal("0.01"))
+    settle(desk, desk.fill(call))
+    for _ in range(5):  # it rests: no cancel, no second order
+        out = desk.wait(5).quote(SHARE, 500.99, 501.01)
+        assert cancels(out) == []
+        settle(desk, out)
+    assert desk.positions.get(SHARE, 0) == 0
+    assert desk.positions == {PUT: 1}
+
+
+def test_a_late_fill_after_the_exit_is_left_again():
+    desk = desk_of(entry={"mode": "straddle"})
+    call, put = orders(desk.go_to("09:45").market(500.0))
+    desk.fill(call)
+    outputs = desk.go_to("15:45").timer()
+    assert cancels(outputs) == [put.client_order_id]
+    settle(desk, outputs)
+    late = desk.fill(put)
+    settle(desk, late)
+    assert desk.positions == {}
+
+
+def test_flattening_leaves_at_once_and_halted_does_nothing():
+    desk = desk_of(held=straddle())
+    settle(desk, desk.go_to("12:00").market(501.0))
+    desk.operate("halt")
+    assert orders(desk.wait(120).market(504.0)) == []
+    sent = settle(desk, desk.operate("flatten"))
+    assert {one.purpose for one in sent} == {Purpose.CLOSE, Purpose.UNWIND_HEDGE}
+    assert desk.positions == {}
+
+
+def test_options_that_are_taken_away_leave_no_naked_hedge():
+    desk = desk_of(held={CALL: (1, "2.00")})
+    settle(desk, desk.go_to("12:00").market(500.0))
+    assert desk.positions[SHARE] < 0
+    # the venue closed the option by itself: a snapshot without it, as reconciliation adopts it
+    desk.engine.desk.positions.book(CALL, Decimal(-1), Decimal("2.00"), "liquidated")
+    sent = settle(desk, desk.wait(10).market(500.1))
+    assert [one.purpose for one in sent] == [Purpose.UNWIND_HEDGE]
+    assert desk.positions == {}
+
+
+def test_each_hedge_fill_is_measured():
+    desk = desk_of(held=straddle(), watch={"report_hedges": True})
+    (order,) = orders(desk.go_to("12:00").market(501.0))
+    outputs = desk.fill(order, price=500.98)  # a cent below the bid of 500.99
+    (told,) = [one for one in decisions(outputs) if one.kind == "hedge_fill"]
+    assert told.facts["slippage_usd"] == pytest.approx(0.01 * float(order.quantity))
+    assert told.facts["spread_cost_usd"] == pytest.approx(0.01 * float(order.quantity))
+    assert told.facts["realized_usd"] == 0
+    back = orders(desk.wait(61).market(500.5))[0]
+    (told,) = [one for one in decisions(desk.fill(back)) if one.kind == "hedge_fill"]
+    assert told.facts["realized_usd"] == pytest.approx(float(back.quantity) * (500.98 - 500.51))
+    totals = desk.strategy.meter.totals
+    assert (totals.fills, totals.shares) == (2, order.quantity + back.quantity)
+
+
+def test_unusual_delta_and_greeks_are_said_once():
+    watch = {"min_observations": 5, "delta_z": 3.0, "delta_multiple": 1.0, "max_gamma_shares_per_usd": 0.001}
+    desk = desk_of(held=straddle(), watch=watch, threshold=Decimal("0.5"))
+    desk.go_to("12:00")
+    for step in range(8):
+        desk.wait(30).market(500.0 + 0.05 * (step % 2))
+    said = [one for one in decisions(desk.outputs) if one.kind == "alert"]
+    assert [one.reasons[0].split(":")[0] for one in said] == ["unusual gamma"]
+    outputs = desk.wait(30).market(506.0)
+    assert any("unusual delta" in one.reasons[0] for one in decisions(outputs) if one.kind == "alert")
+    desk.outputs.clear()
+    desk.wait(30).market(506.1)
+    assert not any("unusual" in one.reasons[0] for one in decisions(desk.outputs))
+
+
+def test_another_market_is_refused():
+    desk = HandDesk(ZeroDteScalper(ZeroDteConfig(underlying="QQQ")), straddle_book(500, expiry=DAY))
+    with pytest.raises(ConfigError) as refusal:
+        desk.open()
+    assert refusal.value.nearest == "SPY"
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong"),
+    [
+        (ZeroDteEntry, {"at": "soon"}),
+        (ZeroDteEntry, {"straddles": 0}),
+        (ZeroDteEntry, {"not_after": "09:00"}),
+        (ZeroDteEntry, {"order_ttl_seconds": float("nan")}),
+        (ZeroDteHedge, {"threshold": Decimal(-1)}),
+        (ZeroDteHedge, {"threshold_negative_gex": Decimal("0.2")}),
+        (ZeroDteHedge, {"order_ttl_seconds": 0.0}),
+        (ZeroDteExit, {"at": "25:00"}),
+        (ZeroDteExit, {"venue": "alpacca"}),
+        (ZeroDteExit, {"retry_seconds": 3600.0}),
+        (ZeroDteExit, {"buffer_minutes": 0.0}),
+        (ZeroDteWatch, {"delta_z": -1.0}),
+        (ZeroDteTriggers, {"heartbeat_seconds": 5000.0}),
+        (ZeroDteConfig, {"entry": ZeroDteEntry(not_after="15:50")}),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(section, wrong):
+    with pytest.raises(ConfigError) as refusal:
+        section(**wrong)
+    assert next(iter(wrong)) in refusal.value.where
+    assert refusal.value.fix
