@@ -14,6 +14,7 @@ from scalpdesk.portfolio.account import Account
 from scalpdesk.portfolio.attribution import Attribution
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.base import DeskView
 
@@ -66,7 +67,14 @@ class Desk:
         self._flat_cash = cash
         """Cash when the book was last flat: what the next round trip is measured from."""
         self.started = False
+        self.books: SubBooks | None = None
+        """The book divided among the strategies that share the desk; None with one strategy."""
         self._has_begun = False
+
+    def divide(self, books: SubBooks) -> None:
+        """Keep the book divided from now on; before anything is booked."""
+        self.books = books
+        books.on_round_trip = self.gate.note_closed_trade
 
     def open_session(self, event: SessionEvent) -> None:
         """Start a session's tallies."""
@@ -87,6 +95,17 @@ class Desk:
         self.positions.book(number, signed, event.price, reference, fee=event.fee)
         self.account.pay_for(signed, event.price, multiplier, event.fee)
         self.attribution.note_trade(self.market.quotes[number], signed, multiplier, event.price, event.fee)
+        if self.books is not None:
+            self.books.book_fill(
+                command.owner,
+                number,
+                signed,
+                event.price,
+                event.fee,
+                reference,
+                command.purpose,
+                event.ts_recv_ns,
+            )
         self._note_round_trip()
 
     def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:
@@ -98,6 +117,16 @@ class Desk:
         self.positions.book(number, signed, price, f"{reference}/busted")
         self.account.pay_for(signed, price, multiplier, ZERO)
         self.attribution.note_trade(self.market.quotes[number], signed, multiplier, price, ZERO)
+        if self.books is not None:
+            self.books.book_bust(
+                command.owner,
+                number,
+                signed,
+                price,
+                f"{reference}/busted",
+                command.purpose,
+                event.ts_recv_ns,
+            )
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""
@@ -110,6 +139,8 @@ class Desk:
             self.attribution.note_carry(event.cash_change)
         elif event.cause == "transfer":
             self._note_transfer(event)
+        if self.books is not None:
+            self.books.book_change(event)
         self._note_round_trip()
 
     def _note_transfer(self, event: PositionChanged) -> None:
@@ -122,7 +153,7 @@ class Desk:
 
     def _note_round_trip(self) -> None:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""
-        if self.positions.held():
+        if self.positions.held() or self.books is not None:  # divided books count each strategy's own
             return
         self.gate.note_closed_trade(self.account.cash - self._flat_cash)
         self._flat_cash = self.account.cash
@@ -134,9 +165,13 @@ class Desk:
             reference = f"snapshot-{line.instrument_id}"
             if not self.positions.already_applied(reference):
                 self.positions.book(line.instrument_id, line.quantity, line.average_price, reference)
+                if self.books is not None:
+                    self.books.adopt(line.instrument_id, line.quantity, line.average_price, reference)
         self._begin(snapshot.ts_recv_ns)
 
     def _begin(self, now_ns: int) -> None:
         self.attribution.begin(now_ns)
         self._flat_cash = self.attribution.nav
         self._has_begun = True
+        if self.books is not None:
+            self.books.begin(now_ns, self.account.cash)

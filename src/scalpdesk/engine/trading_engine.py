@@ -43,7 +43,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.risk.checks import OPENING, OrderContext, risk_of
-from scalpdesk.strategies.base import Action, Proposal, Strategy
+from scalpdesk.strategies.base import Action, DividesTheBook, Proposal, Strategy
 
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
@@ -75,6 +75,8 @@ class TradingEngine:
         self._out: list[Output] = []
         self._latched = False
         """Whether the risk gate itself is flattening; it ends with the session."""
+        if isinstance(strategy, DividesTheBook):
+            desk.divide(strategy.open_books(desk.view))
         # bound once: each of these is looked up for every quote
         self._view = desk.view
         self._apply_quote = desk.market.apply_quote
@@ -188,7 +190,7 @@ class TradingEngine:
             Decision(
                 ts_ns=self.now_ns,
                 kind=proposal.kind,
-                taken=bool(commands or cancels),
+                taken=bool(commands or cancels) or proposal.carried_out,
                 reasons=proposal.reasons + tuple(refusals),
                 facts=proposal.facts,
                 client_order_ids=tuple(command.client_order_id for command in commands),
@@ -287,6 +289,8 @@ class TradingEngine:
     def _mark(self) -> None:
         mark = self.desk.attribution.mark(self.now_ns)
         self.desk.view.nav = self.desk.attribution.nav
+        if self.desk.books is not None:
+            self.desk.books.mark(self.now_ns)
         if mark is not None:
             self._out.append(mark)
             self._check_daily_loss()

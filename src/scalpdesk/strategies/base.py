@@ -9,7 +9,7 @@ from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -26,8 +26,13 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.account import Account
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.sub_books import SubBooks
 
 ENTRY_POINT_GROUP = "scalpdesk.strategies"
+SEVERAL = "+"
+"""Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
+_NO_STRATEGIES = frozenset({"base", "several"})
+"""Modules of this package that serve strategies and are none."""
 
 EARLIER_NAMES = {"gamma-scalping": "gamma-scalper"}
 """Names under which earlier programs ran a strategy, and its name here."""
@@ -48,6 +53,8 @@ class Proposal(msgspec.Struct, frozen=True):
         What it wants done.
     all_or_none
         When one intent is refused by the gate, none is sent (the legs of a straddle).
+    carried_out
+        Something of it was done inside the desk already, without an order.
     """
 
     kind: str
@@ -55,6 +62,7 @@ class Proposal(msgspec.Struct, frozen=True):
     facts: dict[str, str | float | int] = msgspec.field(default_factory=dict)
     intents: tuple[Intent, ...] = ()
     all_or_none: bool = True
+    carried_out: bool = False
 
 
 Action = Proposal | SetTimer | AskFolder
@@ -139,14 +147,25 @@ class Strategy(Protocol):
         ...
 
 
+@runtime_checkable
+class DividesTheBook(Protocol):
+    """What several strategies in one desk bring along besides the contract of one."""
+
+    def open_books(self, view: DeskView) -> SubBooks:
+        """Return the books that the account is divided into; asked once, before anything happens."""
+        ...
+
+
 def strategy_names() -> tuple[str, ...]:
     """Return the names of all strategies, the product's own and installed plug-ins, sorted."""
-    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - {"base"}
+    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - _NO_STRATEGIES
     return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
 
 
 def find_strategy(name: str) -> type[Strategy]:
     """Return a strategy's class by its name (``gamma-scalper``; underscores are read as hyphens).
+
+    Names joined by ``+`` give the class that runs all of them in one desk.
 
     Raises
     ------
@@ -154,8 +173,10 @@ def find_strategy(name: str) -> type[Strategy]:
         When there is none; names the nearest.
     """
     wanted = canonical_name(name)
+    if SEVERAL in wanted:
+        return _find_several(wanted)
     for module in iter_modules(scalpdesk.strategies.__path__):
-        if _name_of(module.name) == wanted and module.name != "base":
+        if _name_of(module.name) == wanted and module.name not in _NO_STRATEGIES:
             return cast("type[Strategy]", import_module(f"scalpdesk.strategies.{module.name}").PLUG)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if canonical_name(point.name) == wanted:
@@ -176,8 +197,23 @@ def canonical_name(name: str) -> str:
     >>> canonical_name("gamma_scalping"), canonical_name("ST0CKA")
     ('gamma-scalper', 'st0cka')
     """
-    word = name.strip().lower().replace("_", "-")
-    return EARLIER_NAMES.get(word, word)
+    words = name.lower().replace("_", "-").split(SEVERAL)
+    return SEVERAL.join(EARLIER_NAMES.get(word.strip(), word.strip()) for word in words)
+
+
+def _find_several(name: str) -> type[Strategy]:
+    from scalpdesk.strategies.several.strategy import several_of  # noqa: PLC0415 - it imports this module
+
+    names = name.split(SEVERAL)
+    for one in names:
+        if names.count(one) > 1 or getattr(find_strategy(one), "MEMBERS", None):
+            raise ConfigError(
+                "strategies that share a desk are different ones, and none of them is itself several",
+                where="strategy",
+                value=name,
+                fix="name each strategy once",
+            )
+    return cast("type[Strategy]", several_of(names))
 
 
 def _name_of(module: str) -> str:

@@ -1,0 +1,185 @@
+"""One strategy among several: what it sees, what of its orders waits, and when it is woken."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from scalpdesk.core.events import Event, OrderFilled, QuoteEvent
+from scalpdesk.core.intents import OrderIntent, SubmitOrder
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.sub_books import SubBook
+from scalpdesk.strategies.base import DeskView, Strategy
+
+STRICTNESS = ("ACTIVE", "REDUCING", "FLATTENING", "HALTED")
+
+
+class OwnOrders(OrderManager):
+    """A strategy's own orders, what of them waits inside the desk among them; read-only.
+
+    Parameters
+    ----------
+    owner
+        The strategy.
+    """
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+        self.waiting: dict[str, Order] = {}
+        """Orders that wait until another strategy's is out of their way, by id."""
+
+    def refresh(self, desk: OrderManager) -> None:
+        """Look at the desk's live orders anew."""
+        self.live = {name: order for name, order in desk.live.items() if order.submitted.owner == self.owner}
+        self.orders.update(self.live)
+        self.live.update(self.waiting)
+
+    def make(self, intent: OrderIntent, quantity: Decimal, now_ns: int, kind: str) -> Order:
+        """Return an order of this intent that only the strategy sees, named after ``kind``."""
+        self._count += 1
+        client_order_id = f"{self.owner}-{kind}-{self._count:06d}"
+        order = Order(
+            SubmitOrder(
+                client_order_id=client_order_id,
+                instrument_id=intent.instrument_id,
+                side=intent.side,
+                quantity=quantity,
+                order_type=intent.order_type,
+                limit_price=intent.limit_price,
+                time_in_force=intent.time_in_force,
+                purpose=intent.purpose,
+                owner=self.owner,
+            ),
+            now_ns,
+        )
+        self.orders[client_order_id] = order
+        return order
+
+    def show_going(self, intents: Sequence[OrderIntent], now_ns: int) -> None:
+        """Show orders that this wake is already sending in the strategy's name, until the next look."""
+        for intent in intents:
+            order = self.make(intent, intent.quantity, now_ns, "going")
+            self.live[order.client_order_id] = self.orders.pop(order.client_order_id)
+
+    def wait_for(self, order: Order) -> None:
+        """Show an order as one that has not reached the venue yet."""
+        self.waiting[order.client_order_id] = self.live[order.client_order_id] = order
+
+    def stop_waiting(self, order: Order, why: str) -> None:
+        """End a waiting order: it goes out under another name, or not at all."""
+        self.waiting.pop(order.client_order_id, None)
+        self.live.pop(order.client_order_id, None)
+        if order.is_live:
+            order.move(OrderState.CANCELLED, why)
+
+
+class Waiting(msgspec.Struct):
+    """An intent that waits inside the desk."""
+
+    member: "Member"
+    intent: OrderIntent
+    order: Order
+
+    @property
+    def left(self) -> Decimal:
+        """Unsigned units that still wait."""
+        return self.order.leaves
+
+
+class Member:
+    """One strategy of several.
+
+    Parameters
+    ----------
+    strategy
+        What decides.
+    book
+        What it holds and has earned.
+    fraction
+        Share of the account's equity that it may open risk with.
+    view
+        The desk's own view; the member gets one of its own that shows its own book.
+    """
+
+    def __init__(self, strategy: Strategy, book: SubBook, fraction: Decimal, view: DeskView) -> None:
+        self.name = strategy.name
+        self.strategy = strategy
+        self.book = book
+        self.fraction = fraction
+        self.orders = OwnOrders(self.name)
+        self.view = DeskView(
+            view.instruments,
+            view.market,
+            view.delta_engine,
+            book.positions,
+            self.orders,
+            book.account,
+            view.underlying,
+        )
+        self.mode = "ACTIVE"
+        """Its own mode; the stricter of this and the desk's counts."""
+        self.letters: list[OrderFilled] = []
+        """Words about crosses inside the desk that it has yet to be woken by."""
+        self.bars_of: frozenset[InstrumentId] = frozenset()
+
+    @property
+    def is_flat(self) -> bool:
+        """True when it holds nothing and no order of its own is alive (as of the last look)."""
+        return not self.book.positions.held() and not self.orders.live
+
+    def look(self, view: DeskView) -> None:
+        """Bring its view up to date with the desk's."""
+        own = self.view
+        own.now_ns = view.now_ns
+        own.session = view.session
+        own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
+        own.nav = self.book.attribution.nav
+        self.orders.refresh(view.orders)
+
+
+class SharedTrigger:
+    """The triggers of several strategies on one instrument, as the one that the engine asks.
+
+    Parameters
+    ----------
+    instrument_id
+        Whose quotes it looks at.
+    """
+
+    def __init__(self, instrument_id: InstrumentId) -> None:
+        self.instrument_id = instrument_id
+        self._triggers: list[tuple[Member, Trigger]] = []
+        self.due: list[tuple[Member, Trigger, Wake]] = []
+        """Who has a reason to think about the quote looked at last."""
+
+    def add(self, member: Member, trigger: Trigger) -> None:
+        """Take in a strategy's trigger."""
+        self._triggers.append((member, trigger))
+
+    def check(self, quote: QuoteEvent) -> Wake | None:
+        """Return the first reason that any of them has."""
+        self.due = [
+            (member, trigger, wake)
+            for member, trigger in self._triggers
+            if (wake := trigger.check(quote)) is not None
+        ]
+        return self.due[0][2] if self.due else None
+
+    def done(self, quote: QuoteEvent, wake: Wake) -> None:  # noqa: ARG002 - each has a reason of its own
+        """Let each that thought move its reference."""
+        for _, trigger, own in self.due:
+            trigger.done(quote, own)
+        self.due = []
+
+
+Call = tuple[Member, Wake, Event]
+"""A strategy that is to be woken, why, and by what."""
+
+
+def calls(members: Sequence[Member], wake: Wake, event: Event) -> list[Call]:
+    """Return a call to each of these strategies."""
+    return [(member, wake, event) for member in members]

@@ -1,0 +1,282 @@
+"""Several strategies as one: the engine wakes this one, and it wakes those whom it concerns.
+
+Each member sees a desk of its own: the shared market, its own positions, orders, cash and net asset
+value. What it proposes is stamped with its name, held against its budget, and netted: where two
+members' orders could meet at the venue they cross inside instead (:mod:`.netting`), and only what is
+left goes out. An order that must wait for another's to be out of the way is shown to its strategy as
+one of its own that is not at the venue yet, so that nothing is wanted twice.
+
+All of it follows from the events alone: a replay gives the same crosses, and a recovery rebuilds the
+members' books by replaying the journal.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from scalpdesk.core.events import (
+    BarEvent,
+    Event,
+    FolderAnswered,
+    QuoteEvent,
+    TimerEvent,
+)
+from scalpdesk.core.intents import AskFolder, CancelIntent, OrderIntent, Purpose, SetTimer, SubmitOrder
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.orders.order import Order
+from scalpdesk.portfolio.sub_books import SubBooks
+from scalpdesk.risk.checks import risk_of
+from scalpdesk.strategies.base import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies.several.config import SeveralConfig, SharedConfig
+from scalpdesk.strategies.several.crossing import Crossing
+from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, calls
+from scalpdesk.strategies.several.outbox import Outbox, Outgoing
+
+ZERO = Decimal(0)
+LETTERS = "several: a word inside the desk"
+"""Timer at which strategies are told of their crosses."""
+
+
+class Several:
+    """See the module's text.
+
+    Parameters
+    ----------
+    strategies
+        The members in their order: who comes first is woken first.
+    budgets
+        Share of the account's equity by the members' names.
+    adopts
+        Member that what the account holds at the start belongs to; None: nobody.
+    """
+
+    name: ClassVar[str] = "several"
+    MEMBERS: ClassVar[tuple[str, ...]] = ()
+    Config: ClassVar[type[Any]] = SeveralConfig
+
+    def __init__(
+        self,
+        strategies: Sequence[Strategy],
+        budgets: dict[str, Decimal],
+        adopts: str | None = None,
+    ) -> None:
+        self.strategies = tuple(strategies)
+        self.budgets = budgets
+        self.adopts = adopts
+        self.members: dict[str, Member] = {}
+        self._shared: dict[InstrumentId, SharedTrigger] = {}
+        self._is_posted = False
+        """Whether the timer for the words inside the desk runs."""
+
+    def open_books(self, view: DeskView) -> SubBooks:
+        """Divide the desk's book; called once, before anything happens."""
+        books = SubBooks(
+            view.instruments,
+            view.market,
+            view.delta_engine,
+            view.underlying,
+            {one.name: self.budgets[one.name] for one in self.strategies},
+            adopts=self.adopts,
+        )
+        self.members = {
+            one.name: Member(one, books.of(one.name), self.budgets[one.name], view) for one in self.strategies
+        }
+        self._books = books
+        self._crossing = Crossing(books, self.members)
+        return books
+
+    @property
+    def phase(self) -> str:
+        """Where each member stands."""
+        return ", ".join(f"{one.name}: {getattr(one, 'phase', '-')}" for one in self.strategies)
+
+    # the contract -----------------------------------------------------------------------------------
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Start every member; return one trigger for each instrument that any of them watches."""
+        for member in self.members.values():
+            member.look(view)
+            triggers = member.strategy.start(member.view)
+            member.bars_of = frozenset(trigger.instrument_id for trigger in triggers)
+            for trigger in triggers:
+                number = trigger.instrument_id
+                self._shared.setdefault(number, SharedTrigger(number)).add(member, trigger)
+        return tuple(self._shared.values())
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Wake whom it concerns; net what they want; return what goes out."""
+        box = Outbox()
+        told = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
+        if wake is Wake.SESSION:
+            self._crossing.end_waiting(box, "a session began or ended")
+        self._crossing.try_waiting(view, box)
+        if told:
+            for member, reason, own in self._concerned(view, wake, event, box):
+                self._ask(view, member, reason, own, box)
+        if wake is Wake.SESSION:  # a close has ended every timer
+            self._is_posted = False
+        if not self._is_posted and any(member.letters for member in self.members.values()):
+            self._is_posted = True
+            box.add(SetTimer(LETTERS, view.now_ns))
+        return box.actions()
+
+    def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: Outbox) -> None:
+        member.look(view)
+        going = box.pieces_of(member)
+        if going:
+            shown = [msgspec.structs.replace(piece.intent, quantity=piece.left) for piece in going]
+            member.orders.show_going(shown, view.now_ns)
+        for action in member.strategy.on_wake(member.view, reason, event):
+            if isinstance(action, SetTimer):
+                box.add(SetTimer(f"{member.name}/{action.name}", action.due_ns))
+            elif isinstance(action, AskFolder):
+                box.add(msgspec.structs.replace(action, owner=member.name))
+            else:
+                self._take(view, member, self._worded(member, action), box)
+
+    def _worded(self, member: Member, proposal: Proposal) -> Proposal:
+        """Return a member's proposal with what else is to be said about it."""
+        del member
+        return proposal
+
+    # whom it concerns -------------------------------------------------------------------------------
+
+    def _concerned(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> Sequence[Call]:
+        del box
+        everybody = tuple(self.members.values())
+        if isinstance(event, QuoteEvent):
+            due = self._shared[event.instrument_id].due
+            return [(member, reason, event) for member, _, reason in due]
+        if isinstance(event, BarEvent):
+            return calls([one for one in everybody if event.instrument_id in one.bars_of], wake, event)
+        if isinstance(event, TimerEvent):
+            return self._of_timer(event, everybody)
+        if isinstance(event, FolderAnswered):
+            return calls([one for one in everybody if one.name == event.owner], wake, event)
+        if wake is Wake.ORDER:
+            owner = self._owner(view, event)
+            return [] if owner is None else [(owner, wake, event)]
+        return calls(everybody, wake, event)
+
+    def _of_timer(self, event: TimerEvent, everybody: Sequence[Member]) -> list[Call]:
+        if event.name == LETTERS:
+            self._is_posted = False
+            # one each: what it answers must be at the venue before the next
+            return [(one, Wake.ORDER, one.letters.pop(0)) for one in everybody if one.letters]
+        owner, _, name = event.name.partition("/")
+        member = self.members.get(owner)
+        if member is None:
+            return calls(everybody, Wake.TIMER, event)
+        return [(member, Wake.TIMER, msgspec.structs.replace(event, name=name))]
+
+    def _owner(self, view: DeskView, event: Event) -> Member | None:
+        order = order_of(view, event)
+        if order is None:
+            return None
+        member = self.members.get(order.submitted.owner)
+        if member is not None:
+            member.orders.orders[order.client_order_id] = order
+        return member
+
+    # what they want ---------------------------------------------------------------------------------
+
+    def _take(self, view: DeskView, member: Member, proposal: Proposal, box: Outbox) -> None:
+        """Put a proposal into the outbox, as far as its budget and the others' orders allow it."""
+        going = Outgoing(member, proposal)
+        box.add(going)
+        wanted: list[OrderIntent] = []
+        refusals: list[str] = []
+        spent = ZERO
+        for intent in proposal.intents:
+            if isinstance(intent, CancelIntent):
+                self._take_cancel(member, intent, going)
+                continue
+            risk, why = self._against(view, member, intent, spent)
+            if why is None:
+                spent += risk
+                wanted.append(intent)
+            else:
+                refusals.append(why)
+        is_whole = proposal.all_or_none and len(wanted) > 1
+        if is_whole and not refusals:  # legs that belong together neither cross nor wait
+            refusals = self._crossing.in_the_way(view, member, wanted, box)
+        going.notes += refusals
+        if refusals and proposal.all_or_none:
+            return
+        for intent in wanted:
+            self._crossing.place(view, member, intent, going, box)
+
+    def _take_cancel(self, member: Member, intent: CancelIntent, going: Outgoing) -> None:
+        waiting = member.orders.waiting.get(intent.client_order_id)
+        if waiting is not None:
+            self._crossing.drop(waiting, intent.reason)
+            going.is_done_inside = True
+        elif intent.client_order_id in member.orders.live:
+            going.cancels.append(intent)
+        else:
+            going.notes.append(f"{intent.client_order_id} is no live order of {member.name}")
+
+    def _against(
+        self, view: DeskView, member: Member, intent: OrderIntent, spent: Decimal
+    ) -> tuple[Decimal, str | None]:
+        """Return what an order puts at risk (currency), and why it may not be opened, or None."""
+        if intent.purpose is not Purpose.OPEN:
+            return ZERO, None
+        if member.view.mode != "ACTIVE":
+            return ZERO, f"{member.name} is {member.view.mode.lower()}: nothing new is opened"
+        number = intent.instrument_id
+        risk = risk_of(intent, view.instruments[number], view.market.quotes[number])
+        if risk is None:  # the risk gate says so
+            return ZERO, None
+        used = self._books.opened_value(member.name) + self._at_work(view, member) + spent
+        budget = member.fraction * view.nav
+        if used + risk <= budget:
+            return risk, None
+        return ZERO, (
+            f"budget: {used:.2f} at risk and {risk:.2f} more is above {budget:.2f},"
+            f" {member.fraction:.0%} of the equity"
+        )
+
+    def _at_work(self, view: DeskView, member: Member) -> Decimal:
+        """What a member's live opening orders put at risk, in currency."""
+        total = ZERO
+        for order in member.orders.live.values():
+            if order.submitted.purpose is Purpose.OPEN:
+                number = order.submitted.instrument_id
+                intent = _as_intent(order.submitted, order.leaves)
+                total += risk_of(intent, view.instruments[number], view.market.quotes[number]) or ZERO
+        return total
+
+
+def _as_intent(submitted: SubmitOrder, units: Decimal) -> OrderIntent:
+    return OrderIntent(
+        submitted.instrument_id,
+        submitted.side,
+        units,
+        submitted.purpose,
+        "",
+        submitted.order_type,
+        submitted.limit_price,
+        submitted.time_in_force,
+    )
+
+
+def order_of(view: DeskView, event: Event) -> Order | None:
+    """Return the order that an event of the venue names, or None for another event."""
+    name = getattr(event, "client_order_id", None)
+    return None if name is None else view.orders.orders.get(name)
+
+
+def several_of(names: Sequence[str]) -> type[Several]:
+    """Return the class of several strategies side by side, named after them (``a+b``)."""
+    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - it asks this module in turn
+
+    def put_together(self: Several, config: SharedConfig) -> None:
+        made = [find_strategy(name)(config.members[name]) for name in names]  # type: ignore[call-arg]
+        Several.__init__(self, made, config.budgets, config.adopts)
+
+    body = {"name": "+".join(names), "MEMBERS": tuple(names), "__init__": put_together}
+    return type("SeveralStrategies", (Several,), body)

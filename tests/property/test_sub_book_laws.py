@@ -1,0 +1,130 @@
+"""Whatever two strategies want and the venue answers: the books sum, and nothing washes."""
+
+from decimal import Decimal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fakes.desk_of_two import BUY, CLOSE, HEDGE, OPEN, SELL, DeskOfTwo, order
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import CancelIntent
+from scalpdesk.core.units import to_cents
+from scalpdesk.orders.order import OrderState
+from scalpdesk.strategies.base import Proposal
+
+NAMES = st.sampled_from(("a", "b"))
+INSTRUMENTS = st.sampled_from((0, 0, 0, 1, 2))
+
+
+class DividedDesk(RuleBasedStateMachine):
+    """Two strategies on one desk, and a venue that answers as it likes."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Open a session with every quote good."""
+        self.two = DeskOfTwo().open()
+        self.two.desk.market(500.0)
+        self.mid = 500.0
+        self.dividends = 0
+
+    @rule(
+        name=NAMES,
+        number=INSTRUMENTS,
+        side=st.sampled_from((BUY, SELL)),
+        quantity=st.integers(1, 12),
+        away=st.one_of(st.none(), st.integers(-3, 3)),
+        purpose=st.sampled_from((OPEN, HEDGE, CLOSE)),
+    )
+    def want(self, name, number, side, quantity, away, purpose):
+        """Let a strategy want an order at its next wake: at the market, or a few cents from the mid."""
+        known = self.two.desk.engine.desk.market.quotes[number]
+        limit = None if away is None else f"{max(known.mid + 0.01 * away, 0.01):.2f}"
+        getattr(self.two, name).want(order(side, quantity, limit, purpose, number))
+
+    @rule(name=NAMES, pick=st.integers(0, 99))
+    def want_cancel(self, name, pick):
+        """Let a strategy take back one of its own live orders, at the venue or waiting."""
+        live = list(self.two.several.members[name].orders.live)
+        if live:
+            intent = CancelIntent(live[pick % len(live)], "test")
+            getattr(self.two, name).wants.append(Proposal("exit", ("back",), {}, (intent,)))
+
+    @rule(cents=st.integers(-3, 3), half_spread=st.sampled_from((0.0, 0.01, 0.02)))
+    def tick(self, cents, half_spread):
+        """Quote the share; a spread of nothing is a locked market."""
+        self.mid = round(self.mid + 0.01 * cents, 2)
+        self.two.tick(round(self.mid - half_spread, 2), round(self.mid + half_spread, 2))
+
+    @rule(pick=st.integers(0, 99), part=st.integers(1, 12))
+    def fill(self, pick, part):
+        """Fill a live order, in part or whole."""
+        live = list(self.two.desk.engine.desk.orders.live.values())
+        if live:
+            one = live[pick % len(live)]
+            self.two.desk.fill(one.submitted, min(part, int(one.leaves)))
+            self.two.letters()
+
+    @rule(pick=st.integers(0, 99))
+    def end(self, pick):
+        """Let the venue confirm a cancel, or reject a new order."""
+        live = list(self.two.desk.engine.desk.orders.live.values())
+        if live:
+            one = live[pick % len(live)]
+            if one.state is OrderState.PENDING_CANCEL:
+                self.two.desk.cancelled(one.client_order_id)
+            elif one.state is OrderState.PENDING_NEW:
+                self.two.desk.reject(one.submitted)
+            self.two.letters()
+
+    @rule()
+    def dividend(self):
+        """Pay a dividend on what the account holds."""
+        account = self.two.desk.engine.desk
+        held = account.positions.quantity(0)
+        if held:
+            self.dividends += 1
+            now_ns = self.two.desk.now_ns
+            cash = held * Decimal("0.37")
+            self.two.desk.handle(
+                PositionChanged(
+                    0, now_ns, now_ns, "dividend", Decimal(0), Decimal(0), cash, f"d{self.dividends}"
+                )
+            )
+            self.two.letters()
+
+    @rule(action=st.sampled_from(("halt", "resume", "reduce", "flatten")))
+    def operate(self, action):
+        """Let a person change the desk's mode."""
+        self.two.desk.operate(action)
+
+    @invariant()
+    def the_books_sum_to_the_account(self):
+        """Shares, contracts, cash and worth."""
+        self.two.check_sums()
+
+    @invariant()
+    def nothing_washes(self):
+        """No two live orders of different strategies could meet."""
+        self.two.check_no_wash()
+
+    @invariant()
+    def what_waits_is_seen_by_its_owner_alone(self):
+        """Each waiting order is in its owner's own book of orders, and nowhere else."""
+        waiting = [one.order for one in self.two.several._crossing.waiting]
+        shown = [
+            one for member in self.two.several.members.values() for one in member.orders.waiting.values()
+        ]
+        assert sorted(map(id, waiting)) == sorted(map(id, shown))
+        assert all(one.left > 0 for one in self.two.several._crossing.waiting)
+
+    def teardown(self):
+        """The explained totals sum to the account's to the cent."""
+        desk = self.two.desk.engine.desk
+        self.two.desk.timer("mark")
+        explained = self.two.books.explained(desk.attribution.nav_change)
+        assert sum(row["total"] for row in explained.values()) == to_cents(desk.attribution.nav_change)
+
+
+DividedDesk.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDividedDesk = DividedDesk.TestCase
