@@ -191,7 +191,7 @@ def assemble_backtest(
     known = (
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
-        *gamma_words(market, settings),
+        *gamma_words(tape, settings),
         *earlier_sessions(tape, engine, header.seed),
     )
     if not simulation.displayed_sizes:
@@ -311,10 +311,12 @@ def gamma_words(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposu
     assert settings.strategy is not None
     config = settings.config
     return tape_words(
-        tape,
+        _with_rates(tape, settings),
         config.gex,
         config.marketdata.gex_value,
-        is_read=bool(getattr(find_strategy(settings.strategy), "reads_gamma_exposure", False)),
+        is_read=any(
+            getattr(find_strategy(one), "reads_gamma_exposure", False) for one in settings.strategy.split("+")
+        ),
         history_folder=Path(config.data.catalog),
         say=lambda level, text: logging.getLogger(__name__).log(_LEVELS[level], text),
     )

@@ -8,15 +8,23 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.live.control import ControlServer
+from scalpdesk.live.guard import Guard
 from scalpdesk.live.pulse import WatchdogLine
 from scalpdesk.live.status import status, why
 from scalpdesk.live_assembly import LiveDesk, LivePlan, open_desk
+from scalpdesk.regime.exposure_source import ExposureSource
+from scalpdesk.regime.exposure_watch import ExposureWatch
+from scalpdesk.regime.live_source import live_source
 from scalpdesk.venues.base import FollowingClock, Gateway
 
 Say = Callable[[str, str], None]
@@ -36,7 +44,7 @@ async def carry_out(
     say: Say,
     clock: Clock | None = None,
     gateway: Gateway | None = None,
-    watchdog: WatchdogLine | None = None,
+    watchdog: WatchdogLine | Guard | None = None,
     on_ready: Callable[[LiveDesk], None] | None = None,
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary.
@@ -60,14 +68,19 @@ async def carry_out(
         What kept the desk from starting, or stopped it.
     """
     began = time.perf_counter()
-    desk = await open_desk(plan, clock or clock_of(plan), say=say, gateway=gateway, pulse=watchdog)
+    clock = clock or clock_of(plan)
+    source = _exposure_source(plan, say)  # its settings are refused before anything is connected
+    desk = await open_desk(plan, clock, say=say, gateway=gateway, pulse=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
     gc.freeze()
     control = ControlServer(desk.run_dir, lambda request: answer(desk, request))
+    exposure = None
     ended = "failed"
     try:
         await control.start()
+        if source is not None:
+            exposure = _watch_exposure(desk, source, clock, plan.settings.config.gex.cache_seconds)
         _listen_to_signals(desk)
         if watchdog is not None:
             watchdog.begin(desk.run_dir)
@@ -76,11 +89,56 @@ async def carry_out(
         ended = await desk.runner.run(desk.start)
         say("info", ended)
     finally:
+        if exposure is not None:
+            exposure.stop()
         await control.close()
         if watchdog is not None:
             watchdog.end(clean=ended != "failed")
         summary = await _close(desk, began)
     return summary | {"ended": ended}
+
+
+def _exposure_source(plan: LivePlan, say: Say) -> ExposureSource | None:
+    """Return what to ask for dealer gamma; a simulated venue tells it with its market."""
+    if plan.venue == "simulated":
+        return None
+    config = plan.settings.config
+    loop = asyncio.get_running_loop()
+
+    def tell(level: str, text: str) -> None:
+        with suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+            loop.call_soon_threadsafe(say, level, text)
+
+    source = live_source(
+        config.gex,
+        config.marketdata.gex_value,
+        project=config.credentials.firebase_project_id,
+        credentials_file=config.credentials.google_application_credentials,
+        emulator_host=config.credentials.firestore_emulator_host,
+        history_folder=Path(config.data.catalog),
+        say=tell,
+    )
+    return source if source.has_any else None
+
+
+def _watch_exposure(
+    desk: LiveDesk, source: ExposureSource, clock: Clock, pause_seconds: float
+) -> ExposureWatch:
+    """Ask in a thread of its own; what it learns comes through the desk's queue."""
+    loop = asyncio.get_running_loop()
+
+    def arrive(event: GammaExposureEvent) -> None:
+        # stamped as it enters the queue: the answer may have taken seconds
+        now_ns = max(clock.now_ns(), desk.engine.now_ns)
+        desk.runner.put(structs.replace(event, ts_recv_ns=now_ns))
+
+    def post(event: GammaExposureEvent) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(arrive, event)
+
+    watch = ExposureWatch(source, clock, post, every_seconds=pause_seconds, say=source.say)
+    watch.start()
+    return watch
 
 
 async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:

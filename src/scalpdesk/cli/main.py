@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
+    "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),

@@ -14,6 +14,7 @@ import numpy as np
 
 from scalpdesk.core.events import (
     Event,
+    GammaExposureEvent,
     OrderAbsent,
     OrderAccepted,
     OrderDoubted,
@@ -58,9 +59,17 @@ class SimulatedVenue:
         Matches and keeps the account.
     account_id
         Name of the account.
+    words
+        Told within the session, each after the quotes of its instant; those of the open are for the start.
     """
 
-    def __init__(self, tape: MarketTape, exchange: SimulatedExchange, account_id: str = "simulated") -> None:
+    def __init__(
+        self,
+        tape: MarketTape,
+        exchange: SimulatedExchange,
+        account_id: str = "simulated",
+        words: Sequence[GammaExposureEvent] = (),
+    ) -> None:
         self.tape = tape
         self.exchange = exchange
         self.account_id = account_id
@@ -71,6 +80,8 @@ class SimulatedVenue:
         self.duplicates: list[str] = []
         self.history: dict[str, list[OrderEvent]] = {}
         self.is_over = False
+        self.told_at_open = tuple(one for one in words if one.ts_recv_ns <= self.session.open_ns)
+        self._words = deque(words[len(self.told_at_open) :])
         self._quotes = self._read_quotes()
         self._next = next(self._quotes, None)
         self._settled = False
@@ -117,6 +128,9 @@ class SimulatedVenue:
 
     def step(self) -> list[Event]:
         """Let the next thing happen; return what the desk may learn of it."""
+        if self._words and self._words[0].ts_recv_ns < min(self.next_ns, self.session.close_ns):
+            self.now_ns = self._words[0].ts_recv_ns
+            return [self._words.popleft()]
         due_ns = self.exchange.due_ns
         if due_ns <= self.next_ns or (self._settled and due_ns != NEVER_NS):
             self.now_ns = max(self.now_ns, self.exchange.due_ns)
@@ -388,6 +402,9 @@ class SimulatedGateway:
         return Health(
             streams, dict.fromkeys(streams, 0.0), 0, tuple(self._doubted), 1_000, dict(self._counters)
         )
+
+    async def renew(self, stream: str) -> None:
+        """There is no connection that could be silent."""
 
     async def close(self, *, graceful: bool = True) -> None:
         """Hang up."""

@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Callable
+from datetime import date
 
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.regime.exposure_history import ExposureHistory, SessionExposure
 from scalpdesk.regime.exposure_store import ExposureStore, ExposureUnknownError, StoredExposure, Unknown
 from scalpdesk.signals.gamma_regime import BY_HAND, MAX_AGE_SECONDS
 
@@ -53,6 +57,8 @@ class ExposureSource:
         How long an answer, good or bad, stands for the next question.
     max_age_seconds
         Age of the store's stamp at which its value is no longer believed.
+    history
+        Where one value a session is kept and what is usual comes from; None without.
     """
 
     def __init__(
@@ -64,18 +70,22 @@ class ExposureSource:
         say: Say | None = None,
         cache_seconds: float = CACHE_SECONDS,
         max_age_seconds: float = MAX_AGE_SECONDS,
+        history: ExposureHistory | None = None,
     ) -> None:
         self.reads = 0
         """How often the store was asked."""
         self._symbol = symbol
         self._value_by_hand = value_by_hand
         self._store = store
-        self._say = say or (lambda _level, _text: None)
+        self.say = say or (lambda _level, _text: None)
         self._cache_ns = round(cache_seconds * NANOS_PER_SECOND)
         self._max_age_ns = round(max_age_seconds * NANOS_PER_SECOND)
         self._cached: StoredExposure | ExposureUnknownError | None = None
         self._read_at_ns = 0
         self._told: set[Unknown] = set()
+        self._history = history
+        self._session: date | None = None
+        self._usual = (NAN, NAN)
 
     @property
     def has_any(self) -> bool:
@@ -109,7 +119,8 @@ class ExposureSource:
         self._symbol = kept.symbol  # a failure to come is about the same underlying
         # stamped no later than it arrives: the store's clock may run a little ahead
         event_ns = min(kept.last_update_ns, now_ns)
-        event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name)
+        usual = self._compared(kept, now_ns)
+        event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name, "", NAN, *usual)
         self._tell(None, event)
         return event
 
@@ -125,6 +136,19 @@ class ExposureSource:
             raise self._cached
         return self._cached
 
+    def _compared(self, kept: StoredExposure, now_ns: int) -> tuple[float, float]:
+        """Keep the session's first value; return what earlier sessions say is usual."""
+        day = to_new_york(now_ns).date()
+        if self._history is not None and day != self._session:
+            self._session = day
+            try:
+                self._history.keep([SessionExposure(day, kept.exposure_usd)])
+                self._usual = self._history.usual(day)
+            except DataError as error:
+                self._usual = (NAN, NAN)
+                self.say("warning", f"{error.what}: {error.where}; dealer gamma is compared with nothing")
+        return self._usual
+
     def _check_age(self, kept: StoredExposure, now_ns: int) -> None:
         age_ns = now_ns - kept.last_update_ns
         if age_ns > self._max_age_ns:
@@ -136,10 +160,10 @@ class ExposureSource:
         if kind is None:
             if self._told:
                 self._told.clear()
-                self._say(
+                self.say(
                     "info", f"dealer gamma of {event.symbol} is known again: {event.exposure_usd:,.0f} USD"
                 )
         elif kind not in self._told:
             self._told.add(kind)
             what = f"dealer gamma of {event.symbol} is not known: {event.reason}"
-            self._say("warning", f"{what}; the standard threshold is used")
+            self.say("warning", f"{what}; the standard threshold is used")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain import options_in_order
@@ -117,6 +117,54 @@ def price_chain(
     )
     from_quotes = int(is_quoted.sum())
     return PricedChain(rows, chain.spot, rate, borrow, from_quotes, int(known.sum()) - from_quotes, fitted)
+
+
+def chain_of(
+    contracts: Sequence[OptionContract],
+    bid: Floats,
+    ask: Floats,
+    *,
+    spot: float,
+    ts_ns: int,
+    rate: float,
+) -> ChainQuotes:
+    """Return quotes made at one instant as a chain, without those that have expired by then.
+
+    Parameters
+    ----------
+    contracts
+        The options.
+    bid, ask
+        One value a contract, currency per unit; NaN where a side is missing.
+    spot
+        Underlying at that instant.
+    ts_ns
+        The instant, UTC nanoseconds.
+    rate
+        Continuously compounded, a year.
+    """
+    groups: dict[ExpiryLabel, list[int]] = {}
+    for place, one in enumerate(contracts):
+        if expiry_instant_ns(one) > ts_ns:
+            groups.setdefault(ExpiryLabel(one.expiry, one.root), []).append(place)
+    expiries = []
+    for label, listed in groups.items():
+        members = sorted(listed, key=lambda place: (contracts[place].strike, not contracts[place].is_call))
+        first, at = contracts[members[0]], np.array(members)
+        expiries.append(
+            ExpiryQuotes(
+                label,
+                years_between(ts_ns, expiry_instant_ns(first)),
+                first.style.value,
+                np.array([float(contracts[place].strike) for place in members]),
+                np.array([contracts[place].is_call for place in members]),
+                bid[at],
+                ask[at],
+                np.full(len(at), spot),
+            )
+        )
+    expiries.sort(key=lambda entry: entry.years)
+    return ChainQuotes(ts_ns, spot, tuple(expiries), lambda _days: rate)
 
 
 def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None = None) -> PricedChain:

@@ -1,0 +1,204 @@
+"""One option chain at one instant from a CSV or Parquet file that anybody may have written.
+
+A row is an option: ``symbol`` (OCC), ``bid``, ``ask``, ``open_interest``; the underlying's price is in
+``spot_live``, ``spot``, ``underlying_price`` or ``spot_session``, in this order; the instant in ``ts``.
+Columns ``underlying`` and ``session`` choose among several chains in one file. Other columns are not read.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.datasets.store import connect, duckdb_error
+from scalpdesk.instruments.contract import OptionContract, us_option
+from scalpdesk.instruments.sessions import to_ns
+
+Floats = NDArray[np.float64]
+
+SPOT_COLUMNS = ("spot_live", "spot", "underlying_price", "spot_session")
+NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChain:
+    """A chain as a file has it; arrays have one value a contract, NaN where the file has none.
+
+    Parameters
+    ----------
+    underlying
+        Symbol of the underlying.
+    session
+        Trading day that the open interest belongs to, where the file says.
+    ts_ns
+        When the quotes were made, UTC nanoseconds.
+    spot
+        Underlying at that time.
+    contracts
+        Options in the order of the file, each once.
+    bid, ask
+        Currency per unit; NaN where there is no such side (the file has none, or 0).
+    open_interest
+        Contracts.
+    rows_refused
+        Rows that could not be read as an option.
+    """
+
+    underlying: str
+    session: date | None
+    ts_ns: int
+    spot: float
+    contracts: tuple[OptionContract, ...]
+    bid: Floats
+    ask: Floats
+    open_interest: Floats
+    rows_refused: int = 0
+
+
+def read_chain(
+    path: Path, underlying: str, *, session: date | None = None, spot: float | None = None
+) -> StoredChain:
+    """Read one chain.
+
+    Parameters
+    ----------
+    path
+        CSV or Parquet file, by its ending.
+    underlying
+        Whose options are wanted, where the file has several.
+    session
+        Which day, where the file has several; the latest when None.
+    spot
+        Price of the underlying where the file has no column of it.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read, a column is missing, or it has no such chain; says what it has.
+    """
+    columns = _columns_of(path)
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise DataError(
+            f"a chain needs the column {missing[0]}",
+            where=str(path),
+            value=", ".join(columns),
+            fix=f"name the columns {', '.join(NEEDED)}",
+        )
+    priced = [name for name in SPOT_COLUMNS if name in columns]
+    if spot is None and not priced:
+        raise DataError(
+            "the file does not say where the underlying stood",
+            where=str(path),
+            fix=f"add a column {SPOT_COLUMNS[1]}, or give --spot",
+        )
+    price = f"coalesce({', '.join(priced)})" if priced else "NULL"
+    rows = _rows(path, columns, price, underlying, session)
+    contracts: dict[str, tuple[OptionContract, float, float, float]] = {}
+    refused = 0
+    for symbol, bid, ask, held, *_ in rows:
+        try:
+            contract = us_option(str(symbol))
+        except ScalpdeskError:
+            refused += 1
+            continue
+        contracts[contract.symbol] = (contract, _side(bid), _side(ask), _count(held))
+    if not contracts:
+        raise DataError("no row of the file is an option", where=str(path), value=str(rows[0][0]))
+    *_, stamp, at, day = rows[-1]
+    level = float(at) if spot is None and at is not None else spot
+    if level is None or not (math.isfinite(level) and level > 0.0):
+        raise DataError("the underlying has no price", where=str(path), value=level, fix="give --spot")
+    listed = list(contracts.values())
+    return StoredChain(
+        underlying,
+        day,
+        _stamp_ns(path, stamp),
+        level,
+        tuple(one[0] for one in listed),
+        np.array([one[1] for one in listed]),
+        np.array([one[2] for one in listed]),
+        np.array([one[3] for one in listed]),
+        refused,
+    )
+
+
+def _relation(path: Path) -> str:
+    return "read_parquet($path)" if path.suffix == ".parquet" else "read_csv($path)"
+
+
+def _columns_of(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError("no such file", where=str(path), fix="check the path")
+    described = "DESCRIBE SELECT * FROM " + _relation(path)  # noqa: S608 - one of our own table functions
+    return [str(row[0]) for row in _asked(path, described)]
+
+
+def _asked(path: Path, query: str, **named: object) -> list[Any]:
+    try:
+        with connect() as connection:
+            rows: list[Any] = connection.execute(query, {"path": str(path), **named}).fetchall()
+    except duckdb_error() as error:
+        raise DataError(
+            f"the file cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="use CSV with a header line, or Parquet",
+        ) from error
+    return rows
+
+
+def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, session: date | None) -> list[Any]:
+    """Return the rows of the chain that is wanted: the last snapshot of the session."""
+    day = "session" if "session" in columns else "NULL::DATE"
+    terms, named = ["TRUE"], dict[str, object]()
+    if "underlying" in columns:
+        terms.append("underlying = $underlying")
+        named["underlying"] = underlying
+    if session is not None:
+        terms.append(f"{day} = $session")
+        named["session"] = session
+    chain = f"SELECT * FROM {_relation(path)} WHERE {' AND '.join(terms)}"  # noqa: S608 - our own words only
+    query = (
+        f"WITH chain AS ({chain}) "  # noqa: S608 - the same
+        f"SELECT symbol, bid, ask, open_interest, ts, {price}, {day} FROM chain "
+        "WHERE ts = (SELECT max(ts) FROM chain) ORDER BY symbol"
+    )
+    rows = _asked(path, query, **named)
+    if rows:
+        return rows
+    of = "underlying" if "underlying" in columns else "NULL"
+    held = f"SELECT DISTINCT {of}, {day} FROM {_relation(path)} ORDER BY ALL DESC LIMIT 8"  # noqa: S608 - the same
+    has = [" ".join(str(one) for one in row if one is not None) for row in _asked(path, held)]
+    raise DataError(
+        f"the file has no chain of {underlying}" + (f" on {session}" if session else ""),
+        where=str(path),
+        nearest=", ".join(one for one in has if one) or None,
+        fix="choose another --session, or another symbol",
+    )
+
+
+def _side(value: object) -> float:
+    """Return a quoted side; 0 and less are none."""
+    number = _count(value)
+    return number if number > 0.0 else float("nan")
+
+
+def _count(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else float("nan")
+
+
+def _stamp_ns(path: Path, stamp: object) -> int:
+    if not isinstance(stamp, datetime):
+        raise DataError(
+            "the column ts holds no instants",
+            where=str(path),
+            value=stamp,
+            fix="write them as ISO-8601 with Z",
+        )
+    return to_ns(stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC))
