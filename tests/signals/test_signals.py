@@ -282,3 +282,26 @@ def test_survey_says_why_nothing_is_chosen(facts, why):
     found = survey((OptionsPin(),), facts, Scoring.MEASURED)
     assert found.chosen is None
     assert why in found.against
+
+
+def test_survey_among_the_tradable_lets_a_weaker_signal_through():
+    """A drive of 5.5 (weighted 4.125) falls short of its 6 and hides a reclaim of 5 (weighted 3.5)."""
+    signals = (OpeningDrive(), VwapReclaim())
+    facts = replace(
+        RECLAIM,
+        open_price=589.0,
+        prior_high=590.0,
+        prior_low=580.0,
+        opening_volume_ratio=1.0,
+        volume_ratio=1.0,
+    )
+    first = survey(signals, facts, Scoring.MEASURED)
+    assert first.chosen is None
+    assert "OPENING_DRIVE scores 5.50, least 6" in first.against
+    second = survey(signals, facts, Scoring.MEASURED, only_tradable=True)
+    assert second.chosen is not None
+    assert second.chosen.name == "VWAP_RECLAIM"
+    assert second.composite == first.composite
+    alone = survey(signals[:1], facts, Scoring.MEASURED, only_tradable=True)
+    assert alone.chosen is None
+    assert alone.against == first.against

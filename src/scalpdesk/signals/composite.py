@@ -68,30 +68,50 @@ class Survey(msgspec.Struct, frozen=True):
     against: str = ""
 
 
-def survey(signals: Sequence[Signal], facts: MarketFacts, scoring: Scoring) -> Survey:
+def survey(
+    signals: Sequence[Signal], facts: MarketFacts, scoring: Scoring, *, only_tradable: bool = False
+) -> Survey:
     """Ask every signal and choose one.
 
     ``measured`` chooses the largest weighted score. ``original`` chooses the largest raw one, as that
     program did (it computed the composite and did not use it); of equals the first. What is chosen must
     reach its own least score and at least medium confidence, and have a direction.
+
+    Parameters
+    ----------
+    signals
+        In the order in which they are shown.
+    facts
+        What is known.
+    scoring
+        Which definition.
+    only_tradable
+        Choose among the signals that may be traded on. Otherwise the choice is made first: a strong
+        signal that falls short of its own least score then leaves nothing to weaker ones.
     """
     readings = tuple(read_signal(signal, facts, scoring) for signal in signals)
-    by_name = {reading.name: reading for reading in readings}
+    weights = {signal.name: signal.weight for signal in signals}
     scores = {reading.name: reading.score for reading in readings if reading.exists and reading.score}
-    weighed = composite(scores, {signal.name: signal.weight for signal in signals})
-    primary = weighed.primary
-    if primary is None:
+    weighed = composite(scores, weights)
+    if weighed.primary is None:
         return Survey(readings, weighed, None, "no signal")
-    if scoring is Scoring.ORIGINAL:
-        primary = max(scores, key=lambda name: scores[name])
-    chosen = by_name[primary]
-    minimum = next(signal.minimum for signal in signals if signal.name == primary)
-    score = scores[primary]
-    against = ""
+    minima = {signal.name: signal.minimum for signal in signals}
+    against = {one.name: _against(one, minima[one.name]) for one in readings if one.name in scores}
+    running = {name: score for name, score in scores.items() if not (only_tradable and against[name])}
+    if not running:
+        running = scores
+    primary = composite(running, weights).primary
+    if primary is None or scoring is Scoring.ORIGINAL:
+        primary = max(running, key=lambda name: running[name])
+    chosen = next(reading for reading in readings if reading.name == primary)
+    return Survey(readings, weighed, None if against[primary] else chosen, against[primary])
+
+
+def _against(reading: Reading, minimum: float) -> str:
+    """Return why a reading may not be traded on; empty when it may."""
+    score = reading.score or 0.0
     if score < minimum - 1e-12:
-        against = f"{primary} scores {score:.2f}, least {minimum:g}"
-    elif chosen.confidence is Confidence.LOW:
-        against = f"{primary} scores {score:.2f}: low confidence"
-    elif not chosen.direction:
-        against = f"{primary} scores {score:.2f} but has no direction"
-    return Survey(readings, weighed, None if against else chosen, against)
+        return f"{reading.name} scores {score:.2f}, least {minimum:g}"
+    if reading.confidence is Confidence.LOW:
+        return f"{reading.name} scores {score:.2f}: low confidence"
+    return "" if reading.direction else f"{reading.name} scores {score:.2f} but has no direction"

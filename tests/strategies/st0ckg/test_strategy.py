@@ -118,13 +118,17 @@ def test_the_signals_direction_decides_between_calls_and_puts(direction, right):
     assert [timer.due_ns - bench.desk.now_ns for timer in timers] == [15_000_000_000]
 
 
-def test_no_direction_no_trade_and_low_scores_are_said_once():
+def test_no_direction_and_low_scores_are_said_once_a_session():
     bench = Bench()
     bench.told.say(0)
     assert "no direction" in reasons(bench.minute("10:05"))[0]
     assert not decisions(bench.minute("10:06"))
     bench.told.say(1, 5.5)
     assert "least 6" in reasons(bench.minute("10:07"))[0]
+    bench.told.say(0)
+    assert not decisions(bench.minute("10:08"))
+    bench.told.say(-1, 5.6)
+    assert not decisions(bench.minute("10:09"))
 
 
 def test_a_filter_that_refuses_is_said_once_while_it_lasts():
@@ -319,13 +323,17 @@ def test_settings_that_cannot_work_are_refused(bad):
         St0ckgConfig(**bad)
 
 
-def test_every_absent_signal_is_said_once_with_its_reason():
+def test_every_absent_signal_is_said_once_with_its_reason_when_it_could_have_counted():
     desk = HandDesk(St0ckg(), straddle_book(500, expiry=DAY))
     desk.open()
-    said = []
-    for minute in range(31, 41):
-        desk.go_to(f"09:{minute}").market(500.0)
-        said += reasons(desk.handle(BarEvent(0, desk.now_ns, desk.now_ns, 60, 500, 500, 500, 500, 0.0)))
-    assert sum("DARK_POOL_FLOW absent: the feed does not tell" in reason for reason in said) == 1
-    assert sum("no earlier sessions" in reason for reason in said) <= 3
-    assert any("OPENING_DRIVE absent: the range of the session before is not known" in r for r in said)
+    said = {}
+    for clock in [f"09:{minute}" for minute in range(31, 60)] + [f"10:{minute}" for minute in range(10, 41)]:
+        desk.go_to(clock).market(500.0)
+        said[clock] = reasons(desk.handle(BarEvent(0, desk.now_ns, desk.now_ns, 60, 500, 500, 500, 500, 0.0)))
+    absences = {clock: [one for one in words if "absent" in one] for clock, words in said.items()}
+    assert [clock for clock, words in absences.items() if words][0] == "10:10"
+    first = absences["10:10"]
+    assert "DARK_POOL_FLOW absent: the feed does not tell off-exchange prints apart" in first
+    assert "OPENING_DRIVE absent: the range of the session before is not known" in first
+    assert "VWAP_RECLAIM absent: no volume-weighted price: the bars carry no volume" in first
+    assert sum(len(words) for words in absences.values()) <= 10

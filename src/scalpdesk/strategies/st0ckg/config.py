@@ -2,6 +2,7 @@
 
 from datetime import time
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -84,6 +85,9 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Names of the signals asked, as their files are called.
     scoring
         ``measured`` or ``original``: which definition of each signal.
+    choose
+        ``primary``: the strongest signal of all, and if it may not be traded on, none. ``tradable``: the
+        strongest of those that may.
     venue
         Whose last orders in expiring contracts the exit has to precede.
     volume_sessions
@@ -107,6 +111,7 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     underlying: str = "SPY"
     signals: tuple[str, ...] = SEVEN
     scoring: Scoring = Scoring.MEASURED
+    choose: Literal["primary", "tradable"] = "primary"
     venue: str = "none"
     volume_sessions: int = 20
     exposure_symbol: str = ""

@@ -52,21 +52,24 @@ class EntryMoment(NamedTuple):
 def refusal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> Refusal | None:
     """Return the first filter that forbids the entry, or None."""
     return (
-        _window(moment, config)
+        _window(moment.now_ns, moment.session, config)
         or _counts(moment, history, config)
         or _same_signal(moment, history, config)
         or _trend(moment, config)
     )
 
 
-def _window(moment: EntryMoment, config: FilterConfig) -> Refusal | None:
-    day = moment.session.day
-    from_ns = new_york_ns(day, time.fromisoformat(config.window_from))
-    until_ns = new_york_ns(day, time.fromisoformat(config.window_until))
-    if not from_ns <= moment.now_ns <= until_ns:
+def is_in_window(now_ns: int, session: Session, config: FilterConfig) -> bool:
+    """Return whether an entry may be made at this time of the session."""
+    return _window(now_ns, session, config) is None
+
+
+def _window(now_ns: int, session: Session, config: FilterConfig) -> Refusal | None:
+    from_ns = new_york_ns(session.day, time.fromisoformat(config.window_from))
+    until_ns = new_york_ns(session.day, time.fromisoformat(config.window_until))
+    if not from_ns <= now_ns <= until_ns:
         return Refusal("window", f"outside {config.window_from} to {config.window_until} New York")
-    skipped_ns = moment.session.open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND)
-    if moment.now_ns < skipped_ns:
+    if now_ns < session.open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):
         return Refusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
     return None
 

@@ -30,7 +30,7 @@ from scalpdesk.strategies.st0ckg.exits import (
     exit_action,
     scale_out_contracts,
 )
-from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, refusal
+from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
 from scalpdesk.strategies.st0ckg.market_watch import MarketWatch
 from scalpdesk.strategies.st0ckg.scalp import Scalp
 
@@ -59,6 +59,7 @@ class St0ckg:
         self._said = ""
         """What was last said about the signals: the same is not said again."""
         self._absences: dict[str, str] = {}
+        self._weak: set[str] = set()
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
@@ -113,6 +114,7 @@ class St0ckg:
         watch.open_session(view, session)
         self._history.new_session()
         self._absences.clear()
+        self._weak.clear()
         self._said = ""
         self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
         return ()
@@ -140,21 +142,24 @@ class St0ckg:
 
     def _think(self, view: DeskView, watch: MarketWatch) -> list[Action]:
         """Ask all signals; buy on the strongest, or say once why not."""
+        assert view.session is not None
         verdict = view.market.verdict(view.underlying, view.now_ns)
         spot = view.market.mark(view.underlying)
-        if spot is None or verdict is not QuoteVerdict.GOOD:
+        if spot is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
             return self._say(f"quote {verdict}", (f"signals not asked: the quote is {verdict}",), {})
         facts = watch.facts(view, spot)
-        found = survey(self._signals, facts, self.config.scoring)
-        actions = self._say_absences(found)
+        only_tradable = self.config.choose == "tradable"
+        found = survey(self._signals, facts, self.config.scoring, only_tradable=only_tradable)
+        actions: list[Action] = []
+        if is_in_window(view.now_ns, view.session, self.config.filters):
+            actions += self._say_absences(found)  # outside of it nothing could have come of them
         if found.composite.primary is None:
             self._said = ""
             return actions
         shown = _shown(found, spot)
         if found.chosen is None:
-            return actions + self._say(_without_figures(found.against), (f"skipped: {found.against}",), shown)
+            return actions + self._say_once(found.against, shown)
         chosen = found.chosen
-        assert view.session is not None
         moment = EntryMoment(
             view.now_ns,
             view.session,
@@ -331,6 +336,14 @@ class St0ckg:
             return []
         self._said = key
         return [Proposal("entry", reasons, facts)]
+
+    def _say_once(self, against: str, facts: Facts) -> list[Action]:
+        """Say that a signal is too weak once a session: what is below its least score comes and goes."""
+        key = _without_figures(against)
+        if key in self._weak:
+            return []
+        self._weak.add(key)
+        return [Proposal("entry", (f"skipped: {against}",), facts)]
 
     def _say_absences(self, found: Survey) -> list[Action]:
         """Say of each absent signal why, once a session and reason."""
