@@ -54,6 +54,16 @@ def test_the_venues_own_count_is_believed_where_it_is_lower():
     assert budget.left(0) == 7
 
 
+def test_a_limit_that_was_raised_may_be_used_at_once():
+    budget = RequestBudget(200)
+    spend(budget, Urgency.CANCEL)
+    budget.learn(1_000, 950, 0)
+    assert budget.left(0) == 800
+    budget.learn(1_000, 790, 0)
+    assert budget.left(0) == 790
+    assert budget.per_minute == 1_000
+
+
 def test_time_that_runs_backwards_gives_nothing():
     budget = RequestBudget(200)
     spend(budget, Urgency.CANCEL, MINUTE_NS)

@@ -48,6 +48,8 @@ class RunnerOptions:
     absent_after_seconds
         How long after a start an order of the run before may still come to be accepted: its absence
         proves nothing earlier.
+    silent_seconds
+        Without a message from a data stream in an open session, its connection is renewed; 0 never.
     flush_seconds
         Between two group commits of what led to nothing.
     tick_seconds
@@ -68,6 +70,7 @@ class RunnerOptions:
     confirm_seconds: float = 1.0
     resolve_seconds: float = 1.0
     absent_after_seconds: float = 10.0
+    silent_seconds: float = 60.0
     flush_seconds: float = 1.0
     tick_seconds: float = 0.05
     deadline_margin_seconds: float = 300.0

@@ -103,4 +103,5 @@ def _known(order: Order) -> KnownOrder:
         "" if doubted else order.venue_order_id,
         "",
         (*order.executions, *order.busted),
+        order.created_ns,
     )

@@ -32,6 +32,7 @@ from scalpdesk.live.parts import (
     Viewed,
 )
 from scalpdesk.live.reconciler import Reconciler, Say
+from scalpdesk.live.silence import Silence
 from scalpdesk.live.tasks import Seldom, Tasks
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.base import Gateway, Notice, NoticeKind
@@ -96,6 +97,7 @@ class LiveRunner:
         self._doubts = Doubts(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._tasks = Tasks(self._on_failure)
         self._seldom = Seldom(self.say)
+        self._silence = Silence(gateway, self.options.silent_seconds)
         self._viewing = False
         self._last_view_at = 0.0
         self._last_flush_at = 0.0
@@ -427,6 +429,11 @@ class LiveRunner:
                     self._seldom.say("the watchdog is gone:", "nobody guards this desk", now)
             for name in self._doubts.due(now):
                 self._tasks.spawn(self._resolve(name))
+            is_open = self.core.engine.desk.view.session is not None
+            for stream, seconds in self._silence.due(now, is_open=is_open):
+                said = f"nothing for {seconds:.0f} s in an open session; connecting anew"
+                self._seldom.say(f"{stream} silent:", said, now)
+                self._tasks.spawn(self.gateway.renew(stream))
             if now - self._last_view_at > self.options.reconcile_seconds:
                 self._last_view_at = now
                 self._ask_view("timer")

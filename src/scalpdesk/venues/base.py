@@ -139,6 +139,9 @@ class KnownOrder(msgspec.Struct, frozen=True):
         Client order id of the multi-leg order it belongs to, empty for none.
     execution_ids
         Executions that the journal has booked.
+    sent_ns
+        When it was handed to the gateway, UTC nanoseconds; 0 when that is not known: then a venue that
+        does not know it has the whole time from this connection on in which it may still come to.
     """
 
     submitted: SubmitOrder
@@ -148,6 +151,7 @@ class KnownOrder(msgspec.Struct, frozen=True):
     venue_order_id: str = ""
     parent_id: str = ""
     execution_ids: tuple[str, ...] = ()
+    sent_ns: int = 0
 
 
 class AccountFacts(msgspec.Struct, frozen=True):
@@ -359,6 +363,10 @@ class Gateway(Protocol):
         """Return how the connections and the budget stand, without asking the venue."""
         ...
 
+    async def renew(self, stream: str) -> None:
+        """Give up a data stream's connection, which stands and says nothing, for a new one."""
+        ...
+
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
         ...
@@ -404,6 +412,11 @@ class Stamper:
         self._clock = clock
         self._follow = clock.observe if isinstance(clock, FollowingClock) else None
         self._last_ns = 0
+
+    @property
+    def follows(self) -> bool:
+        """True when the clock's seconds are not those of the wall."""
+        return self._follow is not None
 
     def stamp(self, ts_event_ns: int | None = None) -> int:
         """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""

@@ -66,8 +66,12 @@ class RequestBudget:
         return max(0, int(missing / self.per_minute * MINUTE_NS) + 1) if missing > 0 else 0
 
     def learn(self, limit: int, remaining: int, now_ns: int) -> None:
-        """Believe the venue's own count where it is the lower one."""
+        """Believe the venue's own limit, and its count of what is left where that is the lower one.
+
+        A limit that was raised is there to be used at once, not only after a minute of refilling.
+        """
         self._refill(now_ns)
+        self._tokens += max(limit - self.per_minute, 0)
         self.per_minute = limit
         self._tokens = min(self._tokens, float(remaining))
 

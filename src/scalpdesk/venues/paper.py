@@ -170,6 +170,10 @@ class PaperGateway:
             counters={**health.counters, **self._counters},
         )
 
+    async def renew(self, stream: str) -> None:
+        """Give up a data stream's connection, which stands and says nothing, for a new one."""
+        await self._data.renew(stream)
+
     async def close(self, *, graceful: bool = True) -> None:
         """End the data's connections and the stream."""
         self._is_open = False

@@ -6,7 +6,7 @@ of it, from the cumulative before to the cumulative after; an execution whose sp
 repetition, whatever id it came under, and a hole in the cover is something missed. Pure: no I/O.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -155,13 +155,19 @@ class OrderTracker:
         self.orders: dict[str, Tracked] = {}
         self._client_id_of: dict[str, str] = {}
 
-    def know(self, known_orders: Iterable[KnownOrder]) -> None:
-        """Take in what the journal remembers."""
+    def know(
+        self, known_orders: Iterable[KnownOrder], answered_ns: Callable[[KnownOrder], int] = lambda _: 0
+    ) -> None:
+        """Take in what the journal remembers.
+
+        ``answered_ns`` says, in the time of :attr:`Tracked.answered_ns`, when the request that sent an order
+        had ended at the latest.
+        """
         for known in known_orders:
             one = Tracked(known.submitted, 0, known.parent_id)
             one.accepted = bool(known.venue_order_id) or known.filled > 0
             one.ended = not known.is_live
-            one.answered_ns = 0
+            one.answered_ns = answered_ns(known)
             one.value = known.value
             if known.filled:
                 one.cover = [Span(ZERO, known.filled)]

@@ -9,13 +9,15 @@ from conformance.venue import Listener, connected
 from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.core.clock import ManualClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
-from scalpdesk.core.events import OrderEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderAbsent, OrderEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.client import AlpacaGateway
+from scalpdesk.venues.alpaca.client_stream import loop_ns
 from scalpdesk.venues.alpaca.endpoints import LIVE_HOST, Endpoints
 from scalpdesk.venues.alpaca.options import GatewayOptions
-from scalpdesk.venues.base import FollowingClock, LiveToken, NoticeKind
+from scalpdesk.venues.base import FollowingClock, KnownOrder, LiveToken, NoticeKind
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")
 CANARY = "canary-secret-91c4"
@@ -291,5 +293,88 @@ def test_a_corrected_execution_takes_the_place_of_the_first(socket_enabled):
         assert order.filled == Decimal(4)
         assert [(one[1], one[2]) for one in bench.truth().fills] == [(Decimal(4), right)]
         await desk.close()
+
+    with_bench(scenario)
+
+
+# what a life before left behind ----------------------------------------------------------------------
+
+
+def never_sent(bench, sent_ns):
+    order = SubmitOrder(
+        f"old-{sent_ns}",
+        bench.share,
+        Side.BUY,
+        Decimal(1),
+        OrderType.MARKET,
+        None,
+        TimeInForce.DAY,
+        Purpose.HEDGE,
+    )
+    return KnownOrder(order, sent_ns=sent_ns)
+
+
+def test_absence_is_proof_only_after_the_horizon_counted_from_the_request(socket_enabled):
+    async def scenario(bench):
+        now_ns = SystemClock().now_ns()
+        hour_ago, unknown = now_ns - 3_600 * NANOS_PER_SECOND, 0
+        fresh, long_ago, some_time = (never_sent(bench, one) for one in (now_ns, hour_ago, unknown))
+        gateway = other_gateway(bench, absent_after_seconds=0.6, timeout_seconds=5.0)
+        await gateway.connect([fresh, long_ago, some_time])
+        began = asyncio.get_running_loop().time()
+        assert await gateway.resolve(long_ago.submitted.client_order_id)
+        for one in (fresh, some_time):
+            name = one.submitted.client_order_id
+            is_early = asyncio.get_running_loop().time() - began < 0.3
+            assert not await gateway.resolve(name) or not is_early
+            while not await gateway.resolve(name):  # noqa: ASYNC110 - a horizon of the wall's time
+                await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() - began > 0.5
+        await gateway.close()
+        absent = [one.client_order_id async for one in gateway.events() if isinstance(one, OrderAbsent)]
+        assert absent == [one.submitted.client_order_id for one in (long_ago, fresh, some_time)]
+
+    with_bench(scenario)
+
+
+# the data host ----------------------------------------------------------------------------------------
+
+
+def test_the_data_host_has_a_budget_of_its_own_and_its_headers_correct_it(socket_enabled):
+    async def scenario(bench):
+        bench.server.api._data.per_minute = 12
+        gateway = other_gateway(bench, data_requests_per_minute=500)
+        await gateway.connect()
+        trading = gateway.health().requests_left
+        for _ in range(4):
+            assert await gateway.quotes([bench.share])
+        assert gateway._queries._data_budget.per_minute == 12
+        assert gateway._queries._data_budget.left(loop_ns()) <= 9
+        assert gateway.health().requests_left >= trading
+        await gateway.close()
+
+    with_bench(scenario)
+
+
+def test_a_stream_that_is_renewed_says_why_and_brings_quotes_again(socket_enabled):
+    async def scenario(bench):
+        gateway = other_gateway(bench)
+        await gateway.connect()
+        await gateway.subscribe([bench.share])
+        await gateway.renew("stocks")
+        said = []
+        async for item in gateway.events():
+            if getattr(item, "stream", "") == "stocks":
+                said.append((item.kind, item.name))
+            if isinstance(item, QuoteEvent) and len(said) == 3:
+                break
+        assert said == [
+            (NoticeKind.CONNECTED, "connected"),
+            (NoticeKind.DISCONNECTED, "silent"),
+            (NoticeKind.CONNECTED, "connected"),
+        ]
+        await gateway.renew("orders")  # not a data stream: left as it is
+        assert gateway.health().counters["reconnects"] == 1
+        await gateway.close()
 
     with_bench(scenario)

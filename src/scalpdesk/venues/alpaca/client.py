@@ -117,11 +117,19 @@ class AlpacaGateway:
             self._stamper,
             self._budget,
             absent_after_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
+            request_ns=int(timeout * NANOS_PER_SECOND),
             count=self._count,
         )
         self._orders = OrderPath(self._order_http, self._reports)
         self._queries = Queries(
-            self._query_http, self._data_http, endpoints, book, self._stamper, self._reports, self._refuse
+            self._query_http,
+            self._data_http,
+            endpoints,
+            book,
+            self._stamper,
+            self._reports,
+            RequestBudget(options.data_requests_per_minute),
+            self._refuse,
         )
         self._stream = StreamConnection(
             "orders",
@@ -280,6 +288,13 @@ class AlpacaGateway:
             requests_left=self._budget.left(loop_ns()),
             counters=counters,
         )
+
+    async def renew(self, stream: str) -> None:
+        """Give up a data stream's connection, which stands and says nothing, for a new one."""
+        for one in self._data.connections():
+            if one.name == stream:
+                self._count(f"{stream}_renewed")
+                await one.drop("silent", f"no message for {one.silent_seconds(loop_ns() / 1e9):.0f} s")
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""

@@ -16,10 +16,10 @@ from scalpdesk.venues.alpaca.client_reports import OrderReports
 from scalpdesk.venues.alpaca.client_stream import loop_ns
 from scalpdesk.venues.alpaca.endpoints import Endpoints
 from scalpdesk.venues.alpaca.fields import Malformed, Refusal, text_of_ns
-from scalpdesk.venues.alpaca.wire_answers import Verdict, judge
+from scalpdesk.venues.alpaca.wire_answers import Verdict, judge, rate_limit
 from scalpdesk.venues.alpaca.wire_orders import WireOrder, read_orders
 from scalpdesk.venues.base import AccountFacts, ListedContract, Stamper, VenueClock, VenueOrder, VenuePosition
-from scalpdesk.venues.budget import Urgency
+from scalpdesk.venues.budget import RequestBudget, Urgency
 
 T = TypeVar("T")
 MOST_PAGES = 500
@@ -40,7 +40,9 @@ class Queries:
     endpoints, book, stamper
         Names of the feeds, instruments, stamps.
     reports
-        Knows the orders and the budget.
+        Knows the orders and the budget of the trading interface.
+    data_budget
+        Requests of the data host.
     refuse
         Told of parts of answers that were not believed.
     """
@@ -53,6 +55,7 @@ class Queries:
         book: InstrumentBook,
         stamper: Stamper,
         reports: OrderReports,
+        data_budget: RequestBudget,
         refuse: Callable[[Iterable[Refusal], str], None],
     ) -> None:
         self._trading = trading
@@ -61,6 +64,7 @@ class Queries:
         self._book = book
         self._stamper = stamper
         self._reports = reports
+        self._data_budget = data_budget
         self._refuse = refuse
 
     def lookup(self, symbol: str) -> InstrumentId | None:
@@ -68,19 +72,26 @@ class Queries:
         return self._book.id_of(symbol) if symbol in self._book else None
 
     async def ask(self, request: wire_requests.Request, path: HttpPath | None = None) -> Reply:
-        """Ask on the query connections; waits while the budget is kept for orders."""
-        if path is None:
-            budget = self._reports.budget
-            while not budget.take(Urgency.QUERY, loop_ns()):  # noqa: ASYNC110 - the budget refills with time
-                await asyncio.sleep(budget.wait_ns(Urgency.QUERY, loop_ns()) / NANOS_PER_SECOND)
-            return self.checked(await self._reports.ask(self._trading, request), request)
-        return self.checked(await path.ask(request), request)
+        """Ask on the query connections; waits while the host's budget is used up or kept for orders."""
+        # nothing but questions goes to the data host: all of its requests are theirs
+        budget, urgency = (
+            (self._reports.budget, Urgency.QUERY) if path is None else (self._data_budget, Urgency.CANCEL)
+        )
+        while not budget.take(urgency, loop_ns()):  # noqa: ASYNC110 - the budget refills with time
+            await asyncio.sleep(budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND)
+        reply = await (path or self._trading).ask(request)
+        stated = rate_limit(reply.headers)
+        if stated is not None:
+            budget.learn(stated.limit, stated.remaining, loop_ns())
+        return self.checked(reply, request, budget)
 
-    def checked(self, reply: Reply, request: wire_requests.Request) -> Reply:
+    def checked(
+        self, reply: Reply, request: wire_requests.Request, budget: RequestBudget | None = None
+    ) -> Reply:
         """Return an answer that is one; anything else is a RetryError."""
         answer = judge(reply.status, reply.body)
         if answer.verdict is not Verdict.DONE:
-            self._reports.note_verdict(answer)
+            self._reports.note_verdict(answer, budget)
             raise RetryError(
                 "the venue does not answer the question",
                 where=f"{request.method} {request.path.partition('?')[0]}",

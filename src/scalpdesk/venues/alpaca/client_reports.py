@@ -45,6 +45,8 @@ class OrderReports:
     absent_after_ns
         How long after a request ended the venue may still come to accept its order; a "not found"
         before that proves nothing.
+    request_ns
+        Longest time that a request takes, nanoseconds.
     count
         Counts a named condition.
     """
@@ -59,6 +61,7 @@ class OrderReports:
         budget: RequestBudget,
         *,
         absent_after_ns: int,
+        request_ns: int,
         count: Callable[[str], None],
     ) -> None:
         self._queries = queries
@@ -68,6 +71,7 @@ class OrderReports:
         self._stamper = stamper
         self.budget = budget
         self._absent_after_ns = absent_after_ns
+        self._request_ns = request_ns
         self.count = count
         self.legs: dict[str, tuple[str, ...]] = {}
         """Client order ids of the legs by their parent's."""
@@ -76,11 +80,23 @@ class OrderReports:
     def know(self, known_orders: Iterable[KnownOrder]) -> None:
         """Take in what the journal remembers."""
         known = tuple(known_orders)
-        self.tracker.know(known)
+        self.tracker.know(known, self._ended_ns)
         for one in known:
             if one.parent_id:
                 mates = self.legs.get(one.parent_id, ())
                 self.legs[one.parent_id] = (*mates, one.submitted.client_order_id)
+
+    def _ended_ns(self, known: KnownOrder) -> int:
+        """Return when the request of an order of the life before ended, in the loop's time.
+
+        It ended with that life or by its time-out; with a clock that runs at another pace than the wall,
+        or an unknown instant, it may have ended just now.
+        """
+        now_ns = loop_ns()
+        if not known.sent_ns or self._stamper.follows:
+            return now_ns
+        age_ns = self.stamp() - known.sent_ns - self._request_ns
+        return now_ns - max(age_ns, 0)
 
     # proof ----------------------------------------------------------------------------------------
 
@@ -348,10 +364,11 @@ class OrderReports:
             self.budget.learn(stated.limit, stated.remaining, loop_ns())
         return reply
 
-    def note_verdict(self, answer: Answer) -> None:
-        """Say aloud what concerns more than one order: the rate limit and the keys."""
+    def note_verdict(self, answer: Answer, budget: RequestBudget | None = None) -> None:
+        """Say aloud what concerns more than one order: the rate limit (of ``budget``) and the keys."""
         if answer.verdict is Verdict.LIMITED:
-            self.budget.learn(self.budget.per_minute, 0, loop_ns())
+            spent = budget or self.budget
+            spent.learn(spent.per_minute, 0, loop_ns())
             self.count("rate_limited")
             self.notice(NoticeKind.LIMITED, "rate_limited", answer.reason)
         elif answer.verdict is Verdict.UNAUTHORIZED:

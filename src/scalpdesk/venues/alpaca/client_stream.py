@@ -87,6 +87,8 @@ class StreamConnection:
         self.is_up = False
         self.reconnects = 0
         self._last_at = 0.0
+        self._dropped: tuple[str, str] | None = None
+        """Why this side gave the connection up."""
 
     def silent_seconds(self, now: float) -> float:
         """Seconds of the event loop's clock since the last frame."""
@@ -130,9 +132,13 @@ class StreamConnection:
             self._first.exception()  # looked at, so that nobody is warned of it
         self.is_up = False
 
-    async def drop(self) -> None:
-        """Break the connection that stands, as a fault would; it comes back."""
+    async def drop(self, name: str = "", why: str = "") -> None:
+        """Break the connection that stands, as a fault would; it comes back.
+
+        ``name`` and ``why`` are what is said of it; without them it is a lost connection.
+        """
         if self._socket is not None:
+            self._dropped = (name, why) if name else None
             await self._socket.close()
 
     async def _run(self) -> None:
@@ -142,6 +148,8 @@ class StreamConnection:
             while True:
                 began = loop.time()
                 name, why, is_final = await self._one_connection(session)
+                if self._dropped is not None and not is_final:
+                    (name, why), self._dropped = self._dropped, None
                 was_up, self.is_up, self._socket = self.is_up, False, None
                 if is_final and self._first is not None and not self._first.done():
                     self._first.set_exception(StreamRefused(why, is_final=True))

@@ -21,6 +21,8 @@ class GatewayOptions:
         How far this machine's clock may lie from the venue's.
     requests_per_minute
         Of the trading interface; the venue's own headers correct it.
+    data_requests_per_minute
+        Of the market data interface (200 on the free plan); its own headers correct it.
     order_connections
         Connections kept open for orders alone.
     heartbeat_seconds
@@ -34,6 +36,7 @@ class GatewayOptions:
     absent_after_seconds: float = 10.0
     most_clock_skew_seconds: float = 2.0
     requests_per_minute: int = 200
+    data_requests_per_minute: int = 200
     order_connections: int = 3
     heartbeat_seconds: float = 10.0
     fees: FeeSchedule = NO_FEES

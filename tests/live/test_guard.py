@@ -1,0 +1,119 @@
+"""A watchdog that dies or hangs is replaced, and the new one knows what the old one knew."""
+
+import sys
+import time
+
+import msgspec
+import pytest
+
+from scalpdesk.core.errors import StopError
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.live.guard import Guard
+from scalpdesk.live.pulse import Told, WatchdogLine
+
+PROGRAM = """
+import sys
+sys.stdout.write("ready\\n"); sys.stdout.flush()
+with open(sys.argv[1], "a") as out:
+    for line in sys.stdin:
+        out.write(line); out.flush()
+"""
+
+
+def order(name):
+    return SubmitOrder(
+        name, InstrumentId(0), Side.BUY, 1, OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+    )
+
+
+class Bench:
+    """Starts programs that write down what they are told, each into a file of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = 0
+        self.refuses = 0
+        self.said = []
+        self.guard = Guard(self.start(), self.start, self.say, pause_seconds=0.01)
+        self.guard.begin(folder / "run")
+
+    def say(self, level, text):
+        self.said.append((level, text))
+
+    def start(self):
+        if self.refuses:
+            self.refuses -= 1
+            raise StopError("the watchdog does not come up", where="here", fix="read its log")
+        self.started += 1
+        command = [sys.executable, "-c", PROGRAM, str(self.folder / f"told-{self.started}")]
+        line = WatchdogLine(command, {}, self.folder / "log")
+        line.wait_until_ready()
+        return line
+
+    def told(self, number):
+        path = self.folder / f"told-{number}"
+        lines = path.read_bytes().splitlines()[1:] if path.exists() else []  # the first one is its settings
+        return [msgspec.json.decode(one, type=Told) for one in lines]
+
+    def beat_until(self, condition):
+        ends = time.monotonic() + 20.0
+        while not condition():
+            assert time.monotonic() < ends
+            self.guard.beat()
+            time.sleep(0.005)  # another process is at work
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    made.guard.line.kill()  # also lets go of its pipes
+
+
+def kinds(told):
+    return [one.kind for one in told if one.kind != "beat"]
+
+
+def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
+    for name in ("a", "b"):
+        bench.guard.sent(order(name))
+    bench.guard.over("a")
+    bench.guard.line._process.kill()
+    bench.beat_until(lambda: bench.guard.restarts == 1)
+    assert bench.guard.is_alive
+    bench.beat_until(lambda: len(bench.told(2)) >= 3)
+    told = [one for one in bench.told(2) if one.kind != "beat"]
+    assert kinds(told) == ["begin", "sent"]
+    assert told[0].run_dir.endswith("run")
+    assert told[1].order.client_order_id == "b"
+    assert [level for level, _ in bench.said] == ["warning"]
+    bench.guard.end(clean=True)
+    assert bench.guard.wait(10.0) == 0
+    assert kinds(bench.told(2))[-1] == "end"
+
+
+def test_one_that_hangs_is_ended_before_its_pipe_is(bench):
+    hangs = bench.guard.line
+    hangs._failed = True  # as when its pipe is full
+    process = hangs._process
+    assert not bench.guard.is_alive
+    bench.beat_until(lambda: bench.guard.restarts == 1)
+    assert process.poll() is not None
+    assert bench.guard.line is not hangs
+
+
+def test_refusals_are_said_and_tried_again(bench):
+    bench.refuses = 2
+    bench.guard.line._process.kill()
+    bench.beat_until(lambda: bench.guard.restarts == 1)
+    assert [level for level, _ in bench.said] == ["alarm", "alarm", "warning"]
+    assert "does not come up" in bench.said[0][1]
+
+
+def test_nothing_is_started_any_more_after_the_end(bench):
+    bench.guard.end(clean=True)
+    assert bench.guard.wait(10.0) == 0
+    for _ in range(3):
+        bench.guard.beat()
+    assert (bench.guard.restarts, bench.started) == (0, 1)
