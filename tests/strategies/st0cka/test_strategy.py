@@ -134,6 +134,16 @@ def test_a_wide_spread_is_skipped_and_said_once(st0cka):
     assert len(orders(tick(desk, 500.0))) == 1
 
 
+def test_reasons_that_take_turns_are_not_told_every_time(st0cka):
+    desk = st0cka(use_mean_reversion=True, is_open=False)
+    desk.open()
+    minutes_of(desk, [500.0] * 20)
+    told = []
+    for n in range(100):  # five minutes of a price that hops over the threshold, the band still below it
+        told += reasons(desk.wait(3) and tick(desk, 497.0 if n % 2 else 499.0))
+    assert 2 <= len(told) <= 4
+
+
 def test_one_lot_at_a_time_and_half_a_minute_between_two(st0cka):
     desk = st0cka()
     offer = buy(desk)

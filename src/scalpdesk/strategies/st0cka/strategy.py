@@ -11,18 +11,17 @@ from decimal import Decimal
 from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
+from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.marketdata.timeframes import Absent, Timeframes
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.strategies.base import Action, DeskView, Proposal
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
-from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
+from scalpdesk.strategies.st0cka.reversion_watch import Facts, ReversionWatch
 from scalpdesk.strategies.st0cka.rules import (
     Viability,
     dynamic_target,
@@ -32,9 +31,9 @@ from scalpdesk.strategies.st0cka.rules import (
 )
 
 ZERO = Decimal(0)
-MINUTE_SECONDS = 60
 LONGEST_BACK_OFF_SECONDS = 600.0
-Facts = dict[str, str | float | int]
+TOLD_AGAIN_SECONDS = 300
+"""A price may hop over a threshold a hundred times a minute; the journal need not."""
 
 
 class St0cka:
@@ -53,14 +52,16 @@ class St0cka:
     def __init__(self, config: St0ckaConfig | None = None) -> None:
         self.config = config or St0ckaConfig()
         self._fees = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
-        self._frames: Timeframes | None = None
+        self._reversion: ReversionWatch | None = None
         self._why_leaving = ""
         """Not empty: everything goes, at the market."""
         self._target = self.config.profit_target
         self._trip = ZERO
         """Cash of the round trip under way, fees included."""
         self._told = ""
-        """Last reason for not buying that was told; a change of it is told, a repetition is not."""
+        """Last kind of reason for not buying; a change of it is told, a repetition is not."""
+        self._told_ns: dict[str, int] = {}
+        """When each kind was told last in this session."""
         self._last_entry_ns: int | None = None
         self._proposed_ns: int | None = None
         """When an entry was proposed of which no order has been seen yet."""
@@ -85,13 +86,13 @@ class St0cka:
                 fix=f"--set underlying={symbol}",
             )
         if self.config.use_mean_reversion:
-            self._frames = Timeframes(view.underlying, (MINUTE_SECONDS,))
+            self._reversion = ReversionWatch(view.underlying, self.config.mean_reversion)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Manage the lot that is held, or look whether to buy one."""
-        if self._frames is not None:
-            self._watch(self._frames, view, wake, event)
+        if self._reversion is not None:
+            self._reversion.see(view, wake, event)
         if wake is Wake.SESSION:
             return self._on_session(view)
         own = self._note_order(view, event)
@@ -113,7 +114,7 @@ class St0cka:
         session = view.session
         if session is None or view.now_ns != session.open_ns:
             return ()
-        self._told = ""
+        self._told, self._told_ns = "", {}
         self._refusals, self._silent_until_ns, self._proposed_ns = 0, 0, None
         buys_from, _ = self._buying(session)
         sells_from, sells_until = self._selling(session)
@@ -146,18 +147,6 @@ class St0cka:
         ends = new_york_ns(session.day, time.fromisoformat(self.config.sell_until))
         flat_ns = session.close_ns - int(self.config.flat_minutes_before_close * 60 * NANOS_PER_SECOND)
         return begins, min(ends, flat_ns)
-
-    def _watch(self, frames: Timeframes, view: DeskView, wake: Wake, event: Event) -> None:
-        """Keep the minute bars and the session's VWAP up to date."""
-        if wake is Wake.SESSION:
-            if view.session is not None and view.now_ns == view.session.open_ns:
-                frames.open_session(view.session)
-            else:
-                frames.close_session()
-        elif type(event) is BarEvent and event.instrument_id == view.underlying:
-            frames.add_bar(event)
-        elif type(event) is QuoteEvent and event.instrument_id == view.underlying:
-            frames.add_quote(event)
 
     # orders -----------------------------------------------------------------------------------------
 
@@ -218,7 +207,7 @@ class St0cka:
             self._refusals = max(self._refusals, int(self.config.entry_interval_seconds).bit_length())
             return self._back_off(view, "st0cka: after a refusal")
         if view.now_ns > ends:
-            return self._skip(f"buying ended at {to_new_york(ends):%H:%M} New York", {})
+            return self._skip(view, f"buying ended at {to_new_york(ends):%H:%M} New York", {})
         interval_ns = int(self.config.entry_interval_seconds * NANOS_PER_SECOND)
         if self._last_entry_ns is not None and view.now_ns - self._last_entry_ns < interval_ns:
             return ()
@@ -227,35 +216,15 @@ class St0cka:
             return ()
         verdict = view.market.verdict(view.underlying, view.now_ns)
         if verdict is not QuoteVerdict.GOOD:
-            return self._skip(f"the quote is {verdict}", {})
+            return self._skip(view, f"the quote is {verdict}", {})
         spread_fraction = (quote.ask - quote.bid) / quote.mid
         if spread_fraction > self.config.max_spread_fraction:
             words = f"spread {spread_fraction:.3%} of the price, limit {self.config.max_spread_fraction:.3%}"
-            return self._skip(words, {"spread_fraction": spread_fraction})
-        if self._frames is not None:
-            against, facts = self._judge_reversion(self._frames, quote.mid)
-            if against:
-                return self._skip(f"no mean reversion: {against}", facts)
-            return self._buy(view, quote, facts)
-        return self._buy(view, quote, {})
-
-    def _judge_reversion(self, frames: Timeframes, price: float) -> tuple[str, Facts]:
-        """Return what speaks against a mean-reversion entry (empty: nothing) and the readings."""
-        config = self.config.mean_reversion
-        vwap = frames.vwap()
-        if isinstance(vwap, Absent):
-            return f"no VWAP: {vwap.reason}", {}
-        closes = frames.closes(MINUTE_SECONDS, config.closes_needed, same_session=True)
-        if isinstance(closes, Absent):
-            return closes.reason, {}
-        reading = read_mean_reversion(price, vwap, closes, config)
-        facts: Facts = {
-            "vwap": vwap,
-            "vwap_deviation": reading.vwap_deviation,
-            "bollinger_lower": reading.lower_band,
-            "rsi": reading.rsi,
-        }
-        return "; ".join(reading.failing), facts
+            return self._skip(view, words, {"spread_fraction": spread_fraction})
+        against, facts = self._reversion.against(quote.mid) if self._reversion is not None else ("", {})
+        if against:
+            return self._skip(view, f"no mean reversion: {against}", facts)
+        return self._buy(view, quote, facts)
 
     def _buy(self, view: DeskView, quote: QuoteEvent, facts: Facts) -> Sequence[Action]:
         config = self.config
@@ -279,7 +248,7 @@ class St0cka:
         if vol is not None:
             facts["volatility"] = vol
         if config.require_viable and worth.net <= 0:
-            return self._skip(worth.in_words(), facts)
+            return self._skip(view, worth.in_words(), facts)
         self._told = ""
         self._target = target
         self._last_entry_ns = self._proposed_ns = view.now_ns
@@ -327,15 +296,18 @@ class St0cka:
             "viable": "yes" if worth.net > 0 else "no",
         }
 
-    def _skip(self, reason: str, facts: Facts) -> Sequence[Action]:
-        """Record why nothing is bought, once: again only when the kind of reason changes.
+    def _skip(self, view: DeskView, reason: str, facts: Facts) -> Sequence[Action]:
+        """Record why nothing is bought: when the kind of reason changes, and not the same again at once.
 
-        Of several reasons the first makes the kind; the others come and go with every tick.
+        Of several reasons the first makes the kind; figures and further reasons change with every tick.
         """
         kind = "".join(letter for letter in reason.partition(";")[0] if letter.isalpha())
-        if kind == self._told:
+        was, self._told = self._told, kind
+        told_ns = self._told_ns.get(kind)
+        recently = told_ns is not None and view.now_ns - told_ns < TOLD_AGAIN_SECONDS * NANOS_PER_SECOND
+        if kind == was or recently:
             return ()
-        self._told = kind
+        self._told_ns[kind] = view.now_ns
         return (Proposal("entry", (reason,), facts),)
 
     # holding and leaving ----------------------------------------------------------------------------
