@@ -192,10 +192,24 @@ def test_the_throttle_counts_what_was_sent(desk):
     assert decisions(one.wait(60).quote(0, 499.99, 500.01))[0].taken
 
 
-def test_net_delta_is_looked_at_when_it_is_capped(desk):
+def test_an_order_is_cut_to_the_cap_on_net_delta_and_the_decision_says_so(desk):
     one = desk(wanting(buy(0, 30)), limits=RiskLimits(max_net_delta_fraction=0.10))
+    decision, order = one.quote(0, 499.99, 500.01)
+    assert order.quantity == 20
+    assert decision.taken
+    assert decision.reasons == (
+        "because",
+        "buy 30 SPY cut to buy 20 SPY: net delta would be 15000 (now 0), cap 10000"
+        " (risk.max_net_delta_fraction)",
+    )
+
+
+def test_an_order_of_which_the_cap_leaves_nothing_is_refused(desk):
+    one = desk(wanting(buy(0, 1)), limits=RiskLimits(max_net_delta_fraction=0.10))
+    one.adopt({0: (20, "500")}, cash=D(90_000))
     (decision,) = one.quote(0, 499.99, 500.01)
-    assert decision.reasons[1] == "buy 30 SPY: net delta would be 30.0 shares, cap 20.0"
+    assert not decision.taken
+    assert decision.reasons[1].startswith("buy 1 SPY: net delta would be 10500 (now 10000), cap 10000")
 
 
 def test_a_strategy_can_cancel_its_own_order(desk):

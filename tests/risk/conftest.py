@@ -26,7 +26,6 @@ def context():
             "quote": quote(0, 0, 9.9, 10.1),
             "verdict": QuoteVerdict.GOOD,
             "held": Decimal(0),
-            "pending": Decimal(0),
             "equity": Decimal(100_000),
             "session_equity": Decimal(100_000),
             "daily_pnl": Decimal(0),
@@ -34,8 +33,7 @@ def context():
             "live_orders": 0,
             "orders_last_minute": 0,
             "in_session": True,
-            "net_delta_shares": 0.0,
-            "spot": 500.0,
+            "cash": Decimal(100_000),
         }
         return OrderContext(**(given | changes))
 

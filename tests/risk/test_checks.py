@@ -71,7 +71,12 @@ def test_risk_is_opened_on_good_quotes_only(context, verdict):
 @pytest.mark.parametrize("verdict", QuoteVerdict)
 def test_risk_is_lowered_on_any_usable_quote(context, purpose, verdict):
     reason = checks.quote_is_good(context(verdict=verdict, intent=intent(purpose)))
-    refused = verdict in (QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE)
+    refused = verdict in (
+        QuoteVerdict.ABSENT,
+        QuoteVerdict.CROSSED,
+        QuoteVerdict.NON_FINITE,
+        QuoteVerdict.NEGATIVE,
+    )
     assert (reason is not None) is refused
 
 
@@ -107,30 +112,6 @@ def test_a_limit_order_needs_a_price(context, limit):
 def test_the_collar_has_nothing_to_say_of_market_orders_or_without_a_quote(context):
     assert checks.price_within_collar(context()) is None
     assert checks.price_within_collar(context(quote=None, intent=intent(limit="99"))) is None
-
-
-@pytest.mark.parametrize(
-    ("purpose", "sent", "passes"),
-    [
-        (Purpose.OPEN, 95, True),
-        (Purpose.OPEN, 96, False),  # a fifth of 120 is kept back
-        (Purpose.HEDGE, 119, True),
-        (Purpose.CLOSE, 119, True),
-        (Purpose.HEDGE, 120, False),
-    ],
-)
-def test_the_throttle_keeps_a_fifth_back_for_hedges_and_exits(context, purpose, sent, passes):
-    reason = checks.throttle_has_room(context(intent=intent(purpose), orders_last_minute=sent))
-    assert reason == (None if passes else f"{sent} orders in the last minute, limit 120")
-
-
-def test_a_small_throttle_still_lets_an_entry_through(context):
-    assert checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
-
-
-def test_orders_at_the_venue_are_bounded(context):
-    assert checks.throttle_has_room(context(live_orders=19)) is None
-    assert checks.throttle_has_room(context(live_orders=20)) == "20 orders at the venue, limit 20"
 
 
 @pytest.mark.parametrize(
@@ -178,37 +159,6 @@ def test_an_order_whose_risk_is_unknown_is_not_opened(context, ask):
 
 def test_without_a_quote_a_market_order_has_no_known_risk(context):
     assert checks.losses_allow(context(quote=None)) == "the risk of the order is not known: no ask"
-
-
-@pytest.mark.parametrize(
-    ("before", "side", "quantity", "passes"),
-    [
-        (0.0, Side.BUY, 20, True),  # cap: 10 % of 100 000 at 500 = 20 shares
-        (0.0, Side.BUY, 21, False),
-        (0.0, Side.SELL, 21, False),
-        (50.0, Side.SELL, 10, True),  # still above, but lower
-        (50.0, Side.BUY, 1, False),
-        (50.0, Side.SELL, 101, False),  # past zero and higher than before
-    ],
-)
-def test_net_delta_is_capped_unless_the_order_lowers_it(context, before, side, quantity, passes):
-    one = context(
-        on_share=True,
-        limits={"max_net_delta_fraction": 0.10},
-        net_delta_shares=before,
-        intent=intent(Purpose.HEDGE, quantity, side),
-    )
-    assert (checks.net_delta_within_cap(one) is None) is passes
-
-
-def test_the_delta_cap_is_off_by_default_and_says_its_numbers(context):
-    big = intent(Purpose.HEDGE, 10_000)
-    assert checks.net_delta_within_cap(context(on_share=True, intent=big)) is None
-    capped = {"max_net_delta_fraction": 0.10}
-    assert checks.net_delta_within_cap(context(limits=capped, intent=big)) is None  # an option
-    assert checks.net_delta_within_cap(context(on_share=True, limits=capped, intent=big, spot=0.0)) is None
-    reason = checks.net_delta_within_cap(context(on_share=True, limits=capped, intent=big))
-    assert reason == "net delta would be 10000.0 shares, cap 20.0"
 
 
 @given(

@@ -293,6 +293,23 @@ class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=F
     positions: tuple[HeldPosition, ...]
 
 
+class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
+    """What the venue says the account may do now; amounts in its currency."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    may_trade: bool
+    may_short: bool
+    options_level: int
+    """0 none, 1 covered, 2 long options, 3 spreads."""
+    buying_power: Decimal
+    """Notional of shares that may still be bought or sold short."""
+    options_buying_power: Decimal
+    """Premium that may still be paid."""
+    shortable: tuple[InstrumentId, ...] = ()
+    """Shares that are easy to borrow; what is not named may not be sold short."""
+
+
 class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
     """A timer that the engine asked for is due."""
 
@@ -357,5 +374,5 @@ OrderEvent = (
     | OrderAbsent
     | FillBusted
 )
-AccountEvent = PositionChanged | AccountSnapshot
+AccountEvent = PositionChanged | AccountSnapshot | AccountLimits
 Event = MarketEvent | OrderEvent | AccountEvent | TimerEvent | OperatorEvent | FolderAnswered

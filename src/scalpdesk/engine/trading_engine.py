@@ -40,9 +40,10 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.engine.admission import Admission
 from scalpdesk.engine.desk import Desk
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.risk.checks import OPENING, OrderContext, risk_of
 from scalpdesk.strategies.base import Action, DividesTheBook, Proposal, Strategy
 
 ZERO = Decimal(0)
@@ -70,6 +71,7 @@ class TradingEngine:
         self.now_ns = 0
         self.evaluations = 0
         """How often the strategy was asked."""
+        self._admission = Admission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: dict[int, Trigger] = {}
         self._out: list[Output] = []
@@ -166,32 +168,26 @@ class TradingEngine:
 
     def _decide(self, proposal: Proposal) -> None:
         """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
-        refusals: list[str] = []
-        wanted: list[OrderIntent] = []
+        orders: list[OrderIntent] = []
         cancels: list[CancelIntent] = []
         for intent in proposal.intents:
             if isinstance(intent, CancelIntent):
                 cancels.append(intent)
                 continue
-            against = self.desk.gate.reasons_against(self._context(intent, wanted))
-            if against:
-                symbol = self.desk.instruments[intent.instrument_id].symbol
-                refusals.extend(f"{intent.side.value} {intent.quantity} {symbol}: {why}" for why in against)
-            else:
-                wanted.append(intent)
-        if refusals and proposal.all_or_none:
-            wanted = []
-        commands = self._send(wanted)
+            orders.append(intent)
+        verdict = self._admission.judge(orders, self.now_ns, all_or_none=proposal.all_or_none)
+        commands = self._send(verdict.intents)
         for cancel in cancels:
             command = self.desk.orders.cancel(cancel.client_order_id)
             if command is not None:
+                self.desk.gate.tallies.note_cancel(self.now_ns)
                 self._out.append(command)
         self._out.append(
             Decision(
                 ts_ns=self.now_ns,
                 kind=proposal.kind,
                 taken=bool(commands or cancels) or proposal.carried_out,
-                reasons=proposal.reasons + tuple(refusals),
+                reasons=proposal.reasons + verdict.notes + verdict.refusals,
                 facts=proposal.facts,
                 client_order_ids=tuple(command.client_order_id for command in commands),
             )
@@ -202,49 +198,9 @@ class TradingEngine:
         commands = []
         for intent in intents:
             commands.append(self.desk.orders.submit(intent, self.now_ns))
-            self.desk.gate.note_sent(self.now_ns)
+            is_option = isinstance(self.desk.instruments[intent.instrument_id], OptionContract)
+            self.desk.gate.note_sent(self.now_ns, intent, is_option=is_option)
         return commands
-
-    def _context(self, intent: OrderIntent, before: Sequence[OrderIntent]) -> OrderContext:
-        """Gather what the checks look at; ``before`` are the intents of the same proposal that passed."""
-        desk = self.desk
-        number = intent.instrument_id
-        gate = desk.gate
-        session = desk.view.session
-        quote = desk.market.quotes[number]
-        nav = desk.attribution.nav
-        capped = gate.limits.max_net_delta_fraction is not None
-        greeks = desk.delta_engine.position_greeks(desk.positions.held(), self.now_ns) if capped else None
-        return OrderContext(
-            intent=intent,
-            instrument=desk.instruments[number],
-            limits=gate.limits,
-            mode=gate.mode,
-            quote=quote,
-            verdict=desk.market.verdict(number, self.now_ns),
-            held=desk.positions.quantity(number),
-            pending=desk.orders.pending(number),
-            equity=nav,
-            session_equity=desk.session_equity,
-            daily_pnl=nav - desk.session_equity,
-            consecutive_losses=gate.consecutive_losses,
-            live_orders=len(desk.orders.live) + len(before),
-            orders_last_minute=gate.orders_last_minute(self.now_ns) + len(before),
-            risk_before=self._risk_of(before),
-            in_session=session is not None and session.open_ns <= self.now_ns <= session.close_ns,
-            net_delta_shares=greeks.net_delta_shares if greeks is not None else 0.0,
-            spot=(desk.market.mark(desk.view.underlying) or 0.0) if capped else 0.0,
-        )
-
-    def _risk_of(self, intents: Sequence[OrderIntent]) -> Decimal:
-        """What the opening intents among these put at risk together, in currency."""
-        desk = self.desk
-        risks = (
-            risk_of(intent, desk.instruments[intent.instrument_id], desk.market.quotes[intent.instrument_id])
-            for intent in intents
-            if intent.purpose in OPENING
-        )
-        return sum((risk for risk in risks if risk is not None), ZERO)
 
     # market -------------------------------------------------------------------------------------
 

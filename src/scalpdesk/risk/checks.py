@@ -1,61 +1,46 @@
-"""One function, one check. Each returns why the order may not go, or None."""
+"""One function, one check: the plain ones. Each returns why the order may not go, or None.
+
+What the account may do is asked in :mod:`scalpdesk.risk.account_checks`, what the flow of orders looks
+like in :mod:`scalpdesk.risk.flow_checks`; :data:`CHECKS` holds them all, in the order in which they are
+asked.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-
-import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.risk import account_checks, flow_checks
+from scalpdesk.risk.context import OPENING, Check, OrderContext
+
+__all__ = ["CHECKS", "OPENING", "Check", "OrderContext", "count_consecutive_losses", "loss_rule", "risk_of"]
 
 ZERO = Decimal(0)
 MARKET = OrderType.MARKET
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 """Quotes on which every order may go."""
-OPENING = frozenset({Purpose.OPEN})
-"""Purposes that add risk. A hedge, a close and an unwind lower it and pass most checks."""
-
-
-class OrderContext(msgspec.Struct):
-    """What the checks see of one intent, at one instant."""
-
-    intent: OrderIntent
-    instrument: Instrument
-    limits: RiskLimits
-    mode: str
-    quote: QuoteEvent | None
-    verdict: QuoteVerdict
-    held: Decimal
-    """Signed contracts or shares held of the instrument."""
-    pending: Decimal
-    """Signed quantity that live orders may still fill."""
-    equity: Decimal
-    session_equity: Decimal
-    """Equity at the session's open."""
-    daily_pnl: Decimal
-    consecutive_losses: int
-    live_orders: int
-    orders_last_minute: int
-    in_session: bool
-    net_delta_shares: float
-    spot: float
-    risk_before: Decimal = ZERO
-    """Currency put at risk by the intents of the same proposal that were judged before."""
-
-
-Check = Callable[[OrderContext], str | None]
+UNUSABLE = frozenset(
+    {QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.NEGATIVE}
+)
+"""Quotes on which no order may go."""
+STALE = QuoteVerdict.STALE
+LOWERING_MODES = frozenset({"REDUCING", "FLATTENING"})
 
 
 def mode_allows(context: OrderContext) -> str | None:
     """ACTIVE lets all through, REDUCING and FLATTENING what lowers risk, HALTED nothing."""
-    if context.mode == "HALTED":
+    mode = context.mode
+    if mode == "ACTIVE":
+        return None
+    if mode == "HALTED":
         return "the desk is halted"
-    if context.mode in ("REDUCING", "FLATTENING") and context.intent.purpose in OPENING:
-        return f"the desk is {context.mode.lower()}: nothing new is opened"
+    if mode not in LOWERING_MODES:
+        return f"the mode {mode!r} is not known"
+    if context.intent.purpose in OPENING:
+        return f"the desk is {mode.lower()}: nothing new is opened"
     return None
 
 
@@ -67,7 +52,7 @@ def session_is_open(context: OrderContext) -> str | None:
 def quantity_is_sane(context: OrderContext) -> str | None:
     """Above zero, and not larger than one order may be."""
     quantity = context.intent.quantity
-    if quantity <= 0:
+    if not quantity.is_finite() or quantity <= 0:
         return f"order size {quantity} is not above zero"
     if isinstance(context.instrument, OptionContract):
         most, unit = context.limits.max_order_contracts, "contracts"
@@ -81,10 +66,23 @@ def quote_is_good(context: OrderContext) -> str | None:
     verdict = context.verdict
     if verdict in FINE:
         return None
-    if context.intent.purpose in OPENING:
+    if context.intent.purpose in OPENING or verdict in UNUSABLE:
         return f"the quote of {context.instrument.symbol} is {verdict}"
-    if verdict in (QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE):
-        return f"the quote of {context.instrument.symbol} is {verdict}"
+    return None
+
+
+def market_order_is_covered(context: OrderContext) -> str | None:
+    """No naked market order on an option: its quote must be fresh, unless everything has to go."""
+    if (
+        context.verdict is STALE
+        and context.intent.order_type is MARKET
+        and context.mode != "FLATTENING"
+        and not context.is_last_call
+        and isinstance(context.instrument, OptionContract)
+    ):
+        return (
+            f"a market order on an option needs a fresh quote; that of {context.instrument.symbol} is stale"
+        )
     return None
 
 
@@ -93,24 +91,13 @@ def price_within_collar(context: OrderContext) -> str | None:
     intent, quote = context.intent, context.quote
     if intent.order_type is MARKET or quote is None:
         return None
-    if intent.limit_price is None or intent.limit_price <= 0:
+    if intent.limit_price is None or not intent.limit_price.is_finite() or intent.limit_price <= 0:
         return "a limit order needs a limit price above zero"
     price, collar = float(intent.limit_price), context.limits.price_collar_fraction
     if intent.side is Side.BUY and quote.ask > 0 and price > quote.ask * (1 + collar) + 0.01:
         return f"buy limit {price} is more than {collar:.0%} above the ask {quote.ask}"
     if intent.side is Side.SELL and quote.bid > 0 and price < quote.bid * (1 - collar) - 0.01:
         return f"sell limit {price} is more than {collar:.0%} below the bid {quote.bid}"
-    return None
-
-
-def throttle_has_room(context: OrderContext) -> str | None:
-    """Orders in the last minute and orders at the venue; a fifth is kept back for exits and hedges."""
-    limits = context.limits
-    reserve = limits.max_orders_per_minute // 5 if context.intent.purpose in OPENING else 0
-    if context.orders_last_minute >= limits.max_orders_per_minute - reserve:
-        return f"{context.orders_last_minute} orders in the last minute, limit {limits.max_orders_per_minute}"
-    if context.live_orders >= limits.max_live_orders:
-        return f"{context.live_orders} orders at the venue, limit {limits.max_live_orders}"
     return None
 
 
@@ -128,6 +115,10 @@ def losses_allow(context: OrderContext) -> str | None:
     """The loss rules of section G, for what opens risk."""
     if context.intent.purpose not in OPENING:
         return None
+    if not (
+        context.equity.is_finite() and context.session_equity.is_finite() and context.daily_pnl.is_finite()
+    ):
+        return "the equity of the account is not known"
     risk = risk_of(context.intent, context.instrument, context.quote)
     if risk is None:
         return "the risk of the order is not known: no ask"
@@ -153,29 +144,45 @@ def losses_allow(context: OrderContext) -> str | None:
     return None if rule is None else f"{rule}: {figures[rule]}"
 
 
-def net_delta_within_cap(context: OrderContext) -> str | None:
-    """Net delta after the order may not exceed its share of equity, unless the order lowers it."""
-    cap = context.limits.max_net_delta_fraction
-    if cap is None or isinstance(context.instrument, OptionContract) or not context.spot:
+def premium_within_limit(context: OrderContext) -> str | None:
+    """An opening order may not pay more premium than the limit of one order."""
+    most = context.limits.max_order_premium
+    if most is None or context.intent.purpose is not Purpose.OPEN:
         return None
-    before = context.net_delta_shares
-    after = before + float(context.intent.signed_quantity)
-    most = cap * float(context.equity) / context.spot
-    if abs(after) > most and abs(after) > abs(before):
-        return f"net delta would be {after:.1f} shares, cap {most:.1f}"
-    return None
+    premium = risk_of(context.intent, context.instrument, context.quote)
+    if premium is None:
+        return "the premium of the order is not known: no ask"
+    return (
+        f"order of {premium} is above the limit of {most} (risk.max_order_premium)"
+        if premium > most
+        else None
+    )
 
 
 CHECKS: Sequence[Check] = (
     mode_allows,
     session_is_open,
+    account_checks.account_may_trade,
+    account_checks.instrument_is_allowed,
+    account_checks.order_type_is_allowed,
     quantity_is_sane,
     quote_is_good,
+    market_order_is_covered,
     price_within_collar,
-    throttle_has_room,
+    flow_checks.throttle_has_room,
+    flow_checks.is_no_duplicate,
+    flow_checks.meets_no_own_order,
+    flow_checks.moving_size_has_room,
+    flow_checks.refusals_are_few,
     losses_allow,
-    net_delta_within_cap,
+    premium_within_limit,
+    account_checks.options_level_allows,
+    account_checks.closes_what_is_held,
+    account_checks.position_within_limits,
+    account_checks.buying_power_covers,
+    account_checks.capital_within_threshold,
 )
+"""All checks, in the order in which they are asked."""
 
 
 def loss_rule(

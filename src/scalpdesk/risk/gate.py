@@ -1,15 +1,15 @@
 """The one way to any venue: every intent passes all checks or comes back with all its reasons."""
 
-from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
 
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.risk.checks import CHECKS, Check, OrderContext
+from scalpdesk.core.events import AccountLimits
+from scalpdesk.core.intents import OrderIntent, Side
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.risk.checks import CHECKS
+from scalpdesk.risk.context import EXITS, Check, OrderContext
 from scalpdesk.risk.limits import RiskLimits
-
-_MINUTE_NS = 60 * NANOS_PER_SECOND
-ZERO = Decimal(0)
+from scalpdesk.risk.tallies import Tallies
 
 
 class RiskGate:
@@ -27,13 +27,17 @@ class RiskGate:
         self.limits = limits
         self.mode = "ACTIVE"
         self.consecutive_losses = 0
+        self.account: AccountLimits | None = None
+        """What the venue said last of what the account may do."""
+        self.cash_when_told = Decimal(0)
+        """Cash of the desk at that moment."""
+        self.tallies = Tallies()
         self._checks = tuple(checks)
-        self._sent_ns: deque[int] = deque()
 
     def new_session(self) -> None:
         """Start the day's tallies afresh."""
         self.consecutive_losses = 0
-        self._sent_ns.clear()
+        self.tallies = Tallies()
 
     def note_closed_trade(self, pnl: Decimal) -> None:
         """Count a closed trade; exactly zero neither counts nor resets."""
@@ -44,10 +48,7 @@ class RiskGate:
 
     def orders_last_minute(self, now_ns: int) -> int:
         """Orders let through in the 60 seconds up to now."""
-        sent = self._sent_ns
-        while sent and now_ns - sent[0] >= _MINUTE_NS:
-            sent.popleft()
-        return len(sent)
+        return self.tallies.orders_last_minute(now_ns)
 
     def reasons_against(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the intent may not go; empty lets it pass."""
@@ -58,6 +59,27 @@ class RiskGate:
                 found.append(reason)
         return tuple(found)
 
-    def note_sent(self, now_ns: int) -> None:
-        """Count an order that goes out."""
-        self._sent_ns.append(now_ns)
+    def note_sent(self, now_ns: int, intent: OrderIntent | None = None, *, is_option: bool = False) -> None:
+        """Count an order that goes out; an exit does not count towards the moving size."""
+        if intent is None or intent.purpose in EXITS:
+            self.tallies.note_order(now_ns)
+        else:
+            self.tallies.note_order(now_ns, intent.instrument_id, intent.quantity, is_option=is_option)
+
+    def why_disable(self, now_ns: int, number: InstrumentId, side: Side, held_before: Decimal) -> str | None:
+        """Count an order's first execution; return why the desk should only reduce from now on, or None.
+
+        A program that went wrong trades the same way again and again, or in and out of flat.
+        """
+        repeats, flips = self.tallies.note_execution(now_ns, number, side, held_before)
+        if repeats > self.limits.repeats_per_minute:
+            return (
+                f"{repeats} executions in a row to {side.value} within a minute,"
+                f" limit {self.limits.repeats_per_minute} (risk.max_repeats_per_minute)"
+            )
+        if flips > self.limits.flips_per_minute:
+            return (
+                f"{flips} departures from flat within a minute,"
+                f" limit {self.limits.flips_per_minute} (risk.max_flips_per_minute)"
+            )
+        return None

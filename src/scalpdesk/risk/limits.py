@@ -1,14 +1,59 @@
 """The numbers that bound the desk."""
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.risk.bounds import Bound, check_bounds
+
+OrderTypeName = Literal["market", "limit"]
+
+_FRACTION = Bound(0, 1, "a fraction of equity: 0.05 is 5 %")
+_SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
+_A_MINUTE = Bound(0, 1_000_000, "a number a minute")
+
+BOUNDS: dict[str, Bound] = {
+    "max_daily_loss": Bound(0, 10**9, "an amount in the account's currency"),
+    "max_daily_loss_fraction": _FRACTION,
+    "max_consecutive_losses": Bound(0, 1_000, "a number of losing trades"),
+    "max_position_fraction": _FRACTION,
+    "max_capital_fraction": Bound(0, 4, "a multiple of equity: 1.0 is all of it"),
+    "max_order_contracts": Bound(0, 10_000, "contracts of one order"),
+    "max_order_shares": Bound(0, 10_000_000, "shares of one order"),
+    "max_order_premium": Bound(0, 10**9, "an amount in the account's currency"),
+    "max_option_contracts": Bound(0, 100_000, "contracts"),
+    "max_expiry_contracts": Bound(0, 100_000, "contracts"),
+    "max_underlying_contracts": Bound(0, 1_000_000, "contracts"),
+    "max_short_contracts": Bound(0, 100_000, "contracts; 0 allows none", may_equal_low=True),
+    "max_position_shares": Bound(0, 100_000_000, "shares"),
+    "max_orders_per_minute": _A_MINUTE,
+    "max_messages_per_minute": Bound(0, 10_000_000, "a number a minute"),
+    "throttle_reserve_fraction": Bound(0, 0.9, "a fraction: 0.2 keeps a fifth back", may_equal_low=True),
+    "max_live_orders": Bound(0, 10_000, "orders"),
+    "price_collar_fraction": Bound(0, 1, "a fraction of the price: 0.10 is 10 %"),
+    "max_net_delta_fraction": _FRACTION,
+    "max_bought_delta_fraction": Bound(0, 100, "a multiple of equity"),
+    "max_gamma_fraction": Bound(0, 10, "a multiple of equity"),
+    "max_bought_gamma_fraction": Bound(0, 1_000, "a multiple of equity"),
+    "max_vega_fraction": _FRACTION,
+    "max_theta_fraction": _FRACTION,
+    "target_vol": Bound(0, 2, "a fraction a year: 0.15 is 15 %"),
+    "duplicate_window_seconds": _SECONDS,
+    "size_window_seconds": _SECONDS,
+    "max_window_contracts": Bound(0, 1_000_000, "contracts"),
+    "max_window_shares": Bound(0, 1_000_000_000, "shares"),
+    "max_repeats_per_minute": _A_MINUTE,
+    "max_flips_per_minute": _A_MINUTE,
+    "max_reject_fraction": Bound(0, 1, "a fraction of the answered orders"),
+    "reject_window_seconds": _SECONDS,
+}
+"""What each key may be, and its unit in words."""
 
 
 class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of one account. Money in the quote currency.
+    """Limits of one account. Money in the quote currency; fractions are of equity.
 
     Parameters
     ----------
@@ -22,44 +67,194 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_position_fraction
         Largest share of equity that one new position may put at risk (premium of options,
         notional of shares).
+    max_capital_fraction
+        Largest share of equity that the book may tie up should everything that works be filled:
+        premium of options, half the notional of shares.
     max_order_contracts, max_order_shares
         Largest single order.
+    max_order_premium
+        Largest premium of a single opening order; None leaves it to ``max_position_fraction``.
+    max_option_contracts, max_expiry_contracts, max_underlying_contracts
+        Largest position in one contract, in all contracts of one expiry, and of one underlying,
+        long or short, counted as if every working order were filled. None takes 5, 10 and 20 times
+        ``max_order_contracts``.
+    max_short_contracts
+        Largest short position in one contract; 0 sells only what is held.
+    max_position_shares
+        Largest position in shares, long or short. None takes 5 times ``max_order_shares``.
     max_orders_per_minute
         Orders sent in any 60 seconds; exits and hedges included.
+    max_messages_per_minute
+        Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None
+        takes 1.5 times ``max_orders_per_minute``.
+    throttle_reserve_fraction
+        Share of both that entries leave free; hedges leave half of it to exits.
     max_live_orders
         Orders at the venue at one time.
     price_collar_fraction
         A limit price may be worse than the far side of the quote by this fraction at most.
     max_net_delta_fraction
-        Net delta in currency as a fraction of equity, checked on orders that open or hedge.
+        Net delta, beta-weighted, after an order in shares or of written options.
         None switches the cap off.
+    max_bought_delta_fraction
+        The same after an order that buys options, whose loss ends at the premium.
+    betas
+        Beta of an underlying by symbol; 1 where it is not named.
+    max_gamma_fraction
+        Change of the net delta (currency) for a move of 1 %, after an order that leaves it short.
+    max_bought_gamma_fraction
+        The same after an order that leaves the book long gamma.
+    max_vega_fraction, max_theta_fraction
+        Vega of one volatility point, and theta of one calendar day, at most what time value is left.
+    target_vol
+        Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter
+        and one. None leaves sizes to the strategy.
+    allowed_underlyings
+        Symbols that may be traded, with their options; None takes all of the run.
+    allowed_order_types
+        Order types that may be sent.
+    duplicate_window_seconds
+        An order equal to one that is still at the venue is refused when it follows so closely.
+    size_window_seconds, max_window_contracts, max_window_shares
+        Quantity ordered in any such window, exits aside. None takes 10 times the largest order.
+    max_repeats_per_minute, max_flips_per_minute
+        Executions on one side of an instrument in a row, and departures from flat, in any 60
+        seconds, after which the desk only reduces until a person resumes it. None takes a half and a
+        sixth of ``max_orders_per_minute``.
+    max_reject_fraction, reject_window_seconds
+        Nothing new is opened while the venue refused this share of ten or more answered orders.
     """
 
     max_daily_loss: Decimal | None = None
     max_daily_loss_fraction: float = 0.05
     max_consecutive_losses: int = 3
     max_position_fraction: float = 0.25
+    max_capital_fraction: float = 1.0
     max_order_contracts: int = 100
     max_order_shares: int = 20_000
+    max_order_premium: Decimal | None = None
+    max_option_contracts: int | None = None
+    max_expiry_contracts: int | None = None
+    max_underlying_contracts: int | None = None
+    max_short_contracts: int = 0
+    max_position_shares: int | None = None
     max_orders_per_minute: int = 120
+    max_messages_per_minute: int | None = None
+    throttle_reserve_fraction: float = 0.2
     max_live_orders: int = 20
     price_collar_fraction: float = 0.10
-    max_net_delta_fraction: float | None = None
+    max_net_delta_fraction: float | None = 0.20
+    max_bought_delta_fraction: float | None = 5.0
+    betas: dict[str, float] = msgspec.field(default_factory=dict)
+    max_gamma_fraction: float | None = 0.10
+    max_bought_gamma_fraction: float | None = 10.0
+    max_vega_fraction: float | None = 0.01
+    max_theta_fraction: float | None = 0.01
+    target_vol: float | None = None
+    allowed_underlyings: tuple[str, ...] | None = None
+    allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
+    duplicate_window_seconds: float = 0.5
+    size_window_seconds: float = 60.0
+    max_window_contracts: int | None = None
+    max_window_shares: int | None = None
+    max_repeats_per_minute: int | None = None
+    max_flips_per_minute: int | None = None
+    max_reject_fraction: float = 0.5
+    reject_window_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        """Refuse figures that would switch a limit off by accident."""
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is not None and value <= 0:
+        """Refuse figures that would switch a limit off by accident, and pairs that contradict."""
+        check_bounds(self, BOUNDS, "risk")
+        for symbol, beta in self.betas.items():
+            if not 0 < beta <= 10:
                 raise ConfigError(
-                    "a limit must be above zero",
-                    where=f"risk.{name}",
-                    value=str(value),
-                    fix="set the largest amount you accept; limits cannot be switched off with 0",
+                    "a beta lies above 0 and at or below 10",
+                    where=f"risk.betas.{symbol}",
+                    value=beta,
+                    fix=f"set risk.betas.{symbol} to the move of {symbol} for a move of 1 of the index",
                 )
+        if not self.allowed_order_types:
+            raise ConfigError(
+                "no order type is allowed: the desk could not even exit",
+                where="risk.allowed_order_types",
+                value=(),
+                fix="allow market, limit, or both",
+            )
+        if self.allowed_underlyings is not None and not self.allowed_underlyings:
+            raise ConfigError(
+                "an empty list allows nothing",
+                where="risk.allowed_underlyings",
+                value=(),
+                fix="name the symbols, or none for all of the run",
+            )
+        for smaller, larger in _ORDERED:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if low is not None and high is not None and low > high:
+                raise ConfigError(
+                    f"contradicts risk.{smaller} = {low}, which may not be the larger one",
+                    where=f"risk.{larger}",
+                    value=high,
+                    fix=f"set risk.{larger} to at least {low}, or lower risk.{smaller}",
+                )
+
+    @property
+    def option_contracts(self) -> int:
+        """Largest position in one contract."""
+        return self.max_option_contracts or 5 * self.max_order_contracts
+
+    @property
+    def expiry_contracts(self) -> int:
+        """Largest position in all contracts of one expiry."""
+        return self.max_expiry_contracts or 10 * self.max_order_contracts
+
+    @property
+    def underlying_contracts(self) -> int:
+        """Largest position in all contracts of one underlying."""
+        return self.max_underlying_contracts or 20 * self.max_order_contracts
+
+    @property
+    def position_shares(self) -> int:
+        """Largest position in shares."""
+        return self.max_position_shares or 5 * self.max_order_shares
+
+    @property
+    def messages_per_minute(self) -> int:
+        """Orders and cancels in any 60 seconds."""
+        return self.max_messages_per_minute or self.max_orders_per_minute * 3 // 2
+
+    @property
+    def window_contracts(self) -> int:
+        """Contracts ordered in any window."""
+        return self.max_window_contracts or 10 * self.max_order_contracts
+
+    @property
+    def window_shares(self) -> int:
+        """Shares ordered in any window."""
+        return self.max_window_shares or 10 * self.max_order_shares
+
+    @property
+    def repeats_per_minute(self) -> int:
+        """Executions on one side in a row, in any 60 seconds."""
+        return self.max_repeats_per_minute or max(self.max_orders_per_minute // 2, 1)
+
+    @property
+    def flips_per_minute(self) -> int:
+        """Departures from flat in any 60 seconds."""
+        return self.max_flips_per_minute or max(self.max_orders_per_minute // 6, 1)
 
     def daily_loss_limit(self, session_equity: Decimal) -> Decimal:
         """Return the loss of a session (currency, positive) at which nothing new is opened."""
         if self.max_daily_loss is not None:
             return self.max_daily_loss
         return session_equity * Decimal(f"{self.max_daily_loss_fraction:.6f}")
+
+
+_ORDERED = (
+    ("max_option_contracts", "max_expiry_contracts"),
+    ("max_expiry_contracts", "max_underlying_contracts"),
+    ("max_short_contracts", "max_option_contracts"),
+    ("max_orders_per_minute", "max_messages_per_minute"),
+    ("max_net_delta_fraction", "max_bought_delta_fraction"),
+    ("max_gamma_fraction", "max_bought_gamma_fraction"),
+)
+"""Pairs of which the first may not be above the second."""

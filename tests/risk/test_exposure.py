@@ -1,0 +1,161 @@
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fakes.instruments import option, share
+from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.risk.exposure import Exposure, Unknown, exposure_of, largest_within, rooms
+from scalpdesk.risk.limits import RiskLimits
+
+CALL, PUT, SHARE = option("C"), option("P"), share()
+FIGURES = st.floats(-1e7, 1e7, allow_nan=False)
+EXPOSURES = st.builds(Exposure, FIGURES, FIGURES, FIGURES, FIGURES)
+FRACTIONS = st.none() | st.floats(0.001, 1.0)
+LIMITS = st.builds(
+    lambda delta, gamma, vega, theta: RiskLimits(
+        max_net_delta_fraction=delta,
+        max_bought_delta_fraction=None,
+        max_gamma_fraction=gamma,
+        max_bought_gamma_fraction=None if gamma is None else 2 * gamma,
+        max_vega_fraction=vega,
+        max_theta_fraction=theta,
+    ),
+    *[FRACTIONS] * 4,
+)
+
+
+def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500.0):
+    greeks = OptionGreeks(
+        price=mark, delta=delta, gamma=gamma, theta=theta, vega=vega, rho=0.0, vanna=0.0, volga=0.0, charm=0.0
+    )
+    return Valuation(mark, spot, 0.1, 0.0, 0.2, vol_is_fresh=True, greeks=greeks)
+
+
+def exposure(lines, valuation=None, mark=500.0, betas=None):
+    return exposure_of(lines, lambda _: valuation, lambda _: mark, betas or {})
+
+
+# what is counted -----------------------------------------------------------------------------------
+
+
+def test_options_and_shares_are_added_up_in_currency():
+    found = exposure([(1, CALL, 2.0), (0, SHARE, -40.0)], valued())
+    assert found.delta_usd == pytest.approx(2 * 100 * 0.5 * 500 - 40 * 500)
+    assert found.gamma_usd_per_percent == pytest.approx(2 * 100 * 0.01 * 500**2 / 100)
+    assert found.vega_usd_per_point == pytest.approx(2 * 100 * 0.60)
+    assert found.theta_usd_per_day == pytest.approx(-2 * 100 * 20 / 365)
+
+
+def test_a_beta_weighs_delta_once_and_gamma_twice():
+    plain, weighted = (exposure([(1, CALL, 1.0)], valued(), betas=one) for one in ({}, {"SPY": 2.0}))
+    assert weighted.delta_usd == 2 * plain.delta_usd
+    assert weighted.gamma_usd_per_percent == 4 * plain.gamma_usd_per_percent
+    assert weighted.vega_usd_per_point == plain.vega_usd_per_point
+    assert exposure([(0, SHARE, 3.0)], betas={"SPY": 1.5}).delta_usd == 3 * 500 * 1.5
+
+
+@pytest.mark.parametrize(
+    ("one", "mark", "spot", "most"),
+    [(CALL, 10.0, 500.0, 10.0), (CALL, 10.0, 507.0, 3.0), (PUT, 10.0, 493.0, 3.0), (CALL, 2.0, 507.0, 0.0)],
+)
+def test_no_more_than_the_time_value_decays_in_a_day(one, mark, spot, most):
+    found = exposure([(1, one, 1.0)], valued(theta=-365.0 * 1000, mark=mark, spot=spot))
+    assert found.theta_usd_per_day == pytest.approx(-100 * most)
+
+
+def test_what_has_no_greeks_or_price_is_unknown_and_named():
+    assert exposure([(1, CALL, 1.0)]) == Unknown(f"the Greeks of {CALL.symbol} are not known")
+    assert exposure([(0, SHARE, 1.0)], mark=None) == Unknown("SPY was never quoted")
+    assert exposure([(1, CALL, 1.0)], valued(gamma=math.nan)) == Unknown(
+        "the Greeks of the book are not numbers"
+    )
+    assert exposure([]) == Exposure()
+
+
+# caps ----------------------------------------------------------------------------------------------
+
+
+def caps(only_buys=False, **limits):
+    return rooms(RiskLimits(**limits), 100_000.0, only_buys_options=only_buys)
+
+
+def test_the_caps_are_shares_of_equity():
+    delta, gamma, vega, theta = caps()
+    assert (delta.low, delta.high) == (-20_000, 20_000)
+    assert (gamma.low, gamma.high) == (-10_000, 1_000_000)
+    assert (vega.low, vega.high) == (-1_000, 1_000)
+    assert (theta.low, theta.high) == (-1_000, math.inf)  # only a long book pays theta
+    assert caps(only_buys=True)[0].high == 500_000
+
+
+def test_a_cap_that_is_none_bounds_nothing_and_an_account_without_equity_allows_nothing():
+    off = caps(max_vega_fraction=None)[2]
+    assert (off.low, off.high) == (-math.inf, math.inf)
+    broke = rooms(RiskLimits(), -5.0, only_buys_options=False)
+    assert all(room.low == 0.0 for room in broke)
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_each_greek_is_cut_at_its_cap_and_passes_just_inside(index, sign):
+    room = caps()[index]
+    edge = room.high if sign > 0 else -room.low
+    if math.isinf(edge):
+        edge = 1e12
+    step = [0.0] * 4
+    step[index] = sign * edge / 10
+    per_set = Exposure(*step)
+    assert largest_within(Exposure(), per_set, 10, caps()) == (10, ())
+    allowed, binding = largest_within(Exposure(), per_set, 11, caps())
+    if math.isinf(room.high if sign > 0 else room.low):
+        assert (allowed, binding) == (11, ())
+    else:
+        assert (allowed, [one.name for one in binding]) == (10, [room.name])
+
+
+def test_the_tightest_cap_is_the_one_that_is_named():
+    found = largest_within(Exposure(), Exposure(1_000.0, 0.0, 500.0, 0.0), 50, caps())
+    assert (found[0], [one.key for one in found[1]]) == (2, ["risk.max_vega_fraction"])
+
+
+@given(EXPOSURES, EXPOSURES, st.integers(1, 500), LIMITS, st.floats(1_000.0, 1e6))
+def test_a_trade_that_raises_no_greek_always_passes(before, per_set, sets, limits, equity):
+    after = before.plus(per_set, sets)
+    assume(all(abs(end) <= abs(start) for start, end in zip(before, after, strict=True)))
+    assert largest_within(before, per_set, sets, rooms(limits, equity, only_buys_options=False))[0] == sets
+
+
+def fits(before, per_set, sets, limit_rooms):
+    """Whether every Greek ends within its room, or no farther out than it was."""
+    for start, step, room in zip(before, per_set, limit_rooms, strict=True):
+        end = start + sets * step
+        if not (room.low - 1e-6 <= end <= room.high + 1e-6 or abs(end) <= abs(start)):
+            return False
+    return True
+
+
+WHOLE = st.integers(-100_000, 100_000).map(float)
+WHOLE_EXPOSURES = st.builds(Exposure, WHOLE, WHOLE, WHOLE, WHOLE)
+
+
+@given(WHOLE_EXPOSURES, WHOLE_EXPOSURES, st.integers(1, 60), LIMITS)
+def test_the_cut_is_the_largest_that_keeps_within_all_caps(before, per_set, sets, limits):
+    limit_rooms = rooms(limits, 100_000.0, only_buys_options=False)
+    allowed, binding = largest_within(before, per_set, sets, limit_rooms)
+    assert allowed == max(count for count in range(sets + 1) if fits(before, per_set, count, limit_rooms))
+    assert bool(binding) is (allowed < sets)
+
+
+@given(WHOLE_EXPOSURES, WHOLE_EXPOSURES, st.integers(1, 60), LIMITS)
+def test_a_wider_cap_never_allows_less(before, per_set, sets, limits):
+    narrow = rooms(limits, 50_000.0, only_buys_options=False)
+    wide = rooms(limits, 100_000.0, only_buys_options=False)
+    assert largest_within(before, per_set, sets, narrow)[0] <= largest_within(before, per_set, sets, wide)[0]
+
+
+def test_an_exposure_that_is_not_a_number_is_not_known():
+    assert not Exposure(delta_usd=math.inf).is_known
+    assert Exposure(1.0, 2.0).plus(Exposure(1.0), 3.0) == Exposure(4.0, 2.0)
