@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scalpdesk.assembly import engine_from_header
+from scalpdesk.assembly import engine_from_header, start_folder
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError
-from scalpdesk.core.events import OperatorEvent
+from scalpdesk.core.events import Event, OperatorEvent
+from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -23,6 +24,7 @@ from scalpdesk.journal.reader import JournalReader, peek_header
 from scalpdesk.journal.runs import run_dirs
 from scalpdesk.live.account_lock import AccountLock, DeskHolder, state_dir
 from scalpdesk.live.core import LiveCore, Timers
+from scalpdesk.live.folder_line import FolderLine
 from scalpdesk.live.recovery import Rebuilt, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, Start
 from scalpdesk.live_plan import LivePlan
@@ -49,6 +51,8 @@ class LiveDesk:
     lock: AccountLock | None
     recovered: str | None = None
     """What was cut off the journal, in words."""
+    folder: FolderLine | None = None
+    """Line to a strategy folder; to be closed at the end."""
 
     @property
     def engine(self) -> TradingEngine:
@@ -63,6 +67,8 @@ class _Resumed:
     engine: TradingEngine
     rebuilt: Rebuilt
     journal: JournalWriter
+    asked: list[AskFolder]
+    """What a strategy folder was asked."""
 
 
 def unfinished_run(plan: LivePlan) -> Path | None:
@@ -114,14 +120,17 @@ async def open_desk(
     book = InstrumentBook(() if resumed is None else resumed.header.instruments)
     if gateway is None:
         gateway = build_gateway(plan, book, clock)
-    lock = None
+    lock = folder = None
     try:
+        folder = _folder_line(plan, clock)  # one that cannot be loaded is refused before anything is touched
         known = () if resumed is None else known_orders(resumed.engine)
         facts = await gateway.connect(known)
         if plan.venue != "simulated":
             lock = _take_account(plan, facts, resumed)
-        desk = await _desk(plan, clock, gateway, facts, book, resumed, tally, say, pulse)
+        desk = await _desk(plan, clock, gateway, facts, book, resumed, tally, say, pulse, folder)
     except BaseException:
+        if folder is not None:
+            folder.close()
         await gateway.close(graceful=False)
         if lock is not None:
             lock.release()
@@ -165,7 +174,13 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Say) -> _Resumed | 
     try:
         reader = JournalReader(found)
         engine = engine_from_header(header)
-        rebuilt = rebuild(reader, engine, watch=tally.see)
+        asked: list[AskFolder] = []
+
+        def watch(event: Event, outputs: tuple[Output, ...]) -> None:
+            tally.see(event, outputs)
+            asked.extend(one for one in outputs if type(one) is AskFolder)
+
+        rebuilt = rebuild(reader, engine, watch=watch)
         if rebuilt.unwritten:
             journal.add_outputs(rebuilt.unwritten)
     except BaseException:
@@ -178,7 +193,14 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Say) -> _Resumed | 
         return None
     cut = "" if journal.recovered is None else f"; {journal.recovered}"
     say("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{cut}")
-    return _Resumed(found, header, engine, rebuilt, journal)
+    return _Resumed(found, header, engine, rebuilt, journal, asked)
+
+
+def _folder_line(plan: LivePlan, clock: Clock) -> FolderLine | None:
+    """Load the strategy folder of a run that asks one."""
+    assert plan.settings.strategy is not None
+    answerer = start_folder(plan.settings.strategy, plan.settings.config)
+    return None if answerer is None else FolderLine(answerer, clock, in_step=plan.venue == "simulated")
 
 
 def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None) -> AccountLock:
@@ -206,6 +228,7 @@ async def _desk(
     tally: Tally,
     say: Say,
     pulse: Any,
+    folder: FolderLine | None,
 ) -> LiveDesk:
     if resumed is not None:
         header, engine, journal = resumed.header, resumed.engine, resumed.journal
@@ -220,11 +243,16 @@ async def _desk(
         run_dir, timers = plan.runs_dir / header.run_id, Timers()
         journal = JournalWriter.create(run_dir, header)
         start = Start(opening)
-    core = LiveCore(engine, journal, timers, watchers=(tally.see,))
+    core = LiveCore(
+        engine, journal, timers, watchers=(tally.see,) if folder is None else (tally.see, folder.see)
+    )
     core.events = 0 if resumed is None else resumed.rebuilt.events
     runner = LiveRunner(core, gateway, clock, plan.runner, say=say, pulse=pulse)
+    if folder is not None:
+        folder.deliver_to(runner.put)
+        folder.recall(() if resumed is None else resumed.asked)
     cut = None if resumed is None else resumed.rebuilt.cut
-    return LiveDesk(header, run_dir, gateway, journal, runner, start, tally, None, cut)
+    return LiveDesk(header, run_dir, gateway, journal, runner, start, tally, None, cut, folder)
 
 
 def _was_stopped(last: OperatorEvent | None) -> bool:

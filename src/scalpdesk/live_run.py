@@ -146,6 +146,8 @@ async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
     runner = desk.runner
     with suppress(ScalpdeskError):
         await desk.gateway.close()
+    if desk.folder is not None:
+        desk.folder.close()
     seconds = time.perf_counter() - began
     summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
     summary["recovered_seconds"] = runner.state.recovered_seconds

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fakes.folders import BUY_ONE, event, folder, lines
 
+from fakes.folders import BUY_ONE, event, folder, lines
 from scalpdesk.cli.main import main
 from scalpdesk.protocol import log_verdict
 

@@ -1,8 +1,8 @@
 import sys
 
 import pytest
-from tests.fakes.folders import BUY_ONE, event, folder
 
+from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.isolation.folder import Folder, FolderInProcess
 

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fakes.folders import event
 
+from fakes.folders import event
 from scalpdesk.isolation.folder import FolderReply
 from scalpdesk.isolation.harness import outcomes
 from scalpdesk.protocol import log_verdict, order_intent

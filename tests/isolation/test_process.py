@@ -1,9 +1,11 @@
 import os
+import select
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.fakes.folders import BUY_ONE, event, folder
 
+from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
 
@@ -198,13 +200,24 @@ def test_a_folder_that_cannot_be_loaded_is_refused_at_once(tmp_path):
         FolderProcess(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="tells when a process that is not ours has ended")
 def test_its_children_end_with_it(tmp_path):
     body = "return {'pid': subprocess.Popen(['sleep', '600']).pid}"
     with FolderProcess(folder(tmp_path, body, before="import subprocess")) as process:
-        pid = process.ask(event()).messages[0]["pid"]
-    status = os.path.join("/proc", str(pid), "stat")  # noqa: PTH118 - a name in the kernel's tree, no file of ours
-    ended = not os.path.exists(status)  # noqa: PTH110 - the same
-    if not ended:
-        with open(status, encoding="ascii") as text:  # noqa: PTH123 - the same
-            ended = text.read().rpartition(")")[2].split()[0] == "Z"
+        handle = os.pidfd_open(process.ask(event()).messages[0]["pid"])
+    ended, _, _ = select.select([handle], [], [], 10.0)
+    os.close(handle)
     assert ended
+
+
+def test_an_answer_under_way_can_be_cut_short(tmp_path):
+    body = """
+        while event["payload"]["kind"] == "loop":
+            pass
+    """
+    limits = FolderLimits(time_limit_seconds=60.0)
+    with FolderProcess(folder(tmp_path, body), limits) as process, ThreadPoolExecutor(1) as pool:
+        work = pool.submit(lambda: list(process.ask_all(events("loop", "ok"))))
+        process.abort()
+        with pytest.raises(StopError, match="ended by the desk"):
+            work.result()

@@ -63,6 +63,10 @@ class FolderAnswerer:
             now_ns, now_ns, ask.request, tuple(messages), tuple(failures), took_us, state_lost, ask.owner
         )
 
+    def abort(self) -> None:
+        """Cut short an answer under way in another thread; the folder is given up."""
+        self._backend.abort()
+
     def close(self) -> None:
         """End the folder's process."""
         self._backend.close()

@@ -177,5 +177,8 @@ class FolderInProcess:
         del window
         return map(self.ask, events)
 
+    def abort(self) -> None:
+        """Nothing can be cut short here."""
+
     def close(self) -> None:
         """Nothing to end."""

@@ -20,6 +20,10 @@ class FolderBackend(Protocol):
         """Yield the reply to each event, in order."""
         ...
 
+    def abort(self) -> None:
+        """Cut short an answer under way in another thread, where that can be done."""
+        ...
+
     def close(self) -> None:
         """End it."""
         ...

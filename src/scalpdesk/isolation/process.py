@@ -83,6 +83,7 @@ class FolderProcess:
         self._environ = {key: value for key, value in given.items() if not key.startswith(_PRIVATE)}
         self.restarts = 0
         """Processes ended and begun again."""
+        self._is_aborted = False
         self._in = bytearray()
         self._out = bytearray()
         self._process: subprocess.Popen[bytes] | None = None
@@ -147,6 +148,13 @@ class FolderProcess:
                 self._end()
             yield reply
 
+    def abort(self) -> None:
+        """Cut short an answer under way in another thread: its process ends and none takes its place."""
+        self._is_aborted = True
+        process = self._process
+        if process is not None:
+            _kill(process)
+
     def close(self) -> None:
         """End the process."""
         self._end()
@@ -183,6 +191,8 @@ class FolderProcess:
         )
 
     def _begin_again(self, waiting: Iterable[bytes]) -> None:
+        if self._is_aborted:
+            raise StopError("the strategy's process was ended by the desk", where=str(self._path))
         self.restarts += 1
         if self.restarts > self._limits.max_restarts:
             raise StopError(
@@ -201,10 +211,7 @@ class FolderProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            process.kill()
+        _kill(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
@@ -265,6 +272,14 @@ class FolderProcess:
         code = self._process.wait()
         how = f"by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"with exit code {code}"
         return f"its process ended {how}; its state is lost"
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        process.kill()
 
 
 def _frame(event: dict[str, Any]) -> bytes:

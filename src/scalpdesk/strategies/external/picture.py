@@ -58,17 +58,19 @@ class MarketPicture:
         session = view.session
         day = f"{session.day:%Y%m%d}" if session is not None else str(view.now_ns // _DAY_NS)
         ts = ts_text(view.now_ns)
-        shown: list[tuple[str, dict[str, Any]]] = [
-            (view.instruments[view.underlying].symbol, self._underlying(view, spot))
-        ]
+        shown: list[tuple[str, dict[str, Any]]] = []
         for number in self._options(view, spot):
             payload = self._option(view, number, spot)
             if payload is not None:
                 shown.append((self._contracts[number].symbol, payload))
-        return tuple(
-            _encode(market_event(f"{day}_{request}_{index}", ts, symbol, SOURCE, payload)).decode()
-            for index, (symbol, payload) in enumerate(shown, start=1)
-        )
+        # the underlying comes last: a folder that acts on it has seen every option of the same instant
+        shown.append((view.instruments[view.underlying].symbol, self._underlying(view, spot)))
+        made = []
+        for index, (symbol, payload) in enumerate(shown, start=1):
+            payload["picture_index"], payload["picture_size"] = index, len(shown)
+            event = market_event(f"{day}_{request}_{index}", ts, symbol, SOURCE, payload)
+            made.append(_encode(event).decode())
+        return tuple(made)
 
     def _underlying(self, view: DeskView, spot: float) -> dict[str, Any]:
         payload: dict[str, Any] = {"price": spot, "underlying_price": spot}
