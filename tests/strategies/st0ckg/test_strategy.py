@@ -1,14 +1,17 @@
 """st0ckg by hand: from a signal to the last contract sold."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent
+from scalpdesk.core.events import BarEvent, SessionBarsEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.instruments.sessions import session_on
 from scalpdesk.signals.base import Confidence, Reading
 from scalpdesk.strategies.base import find_strategy
 from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
@@ -41,6 +44,7 @@ class Told:
 
 
 QUIET = FilterConfig(trend_filter=False)
+YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)
 NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))
 """An option of the day loses half its price by the afternoon whatever the share does."""
 
@@ -272,6 +276,35 @@ def test_below_yesterdays_low_a_bullish_reason_is_gone():
     assert decisions(outputs)[-1].reasons == ("invalidated",)
 
 
+def test_a_reason_that_is_gone_already_buys_nothing():
+    bench = Bench()
+    earlier = SessionBarsEvent(
+        0,
+        bench.desk.now_ns,
+        bench.desk.now_ns,
+        "2024-03-01",
+        *YESTERDAY,
+        60,
+        (YESTERDAY[1],),
+        (501.0,),
+        (502.0,),
+        (500.5,),
+        (501.5,),
+        (1000.0,),
+    )
+    fresh = HandDesk(bench.strategy, bench.desk.book)
+    fresh.handle(replace(earlier, ts_recv_ns=fresh.session.open_ns))
+    bench.desk = fresh
+    fresh.open()
+    bench.minute("09:31")
+    bench.told.say(1)
+    outputs = bench.minute("10:05")
+    assert not orders(outputs)
+    assert "below 500.5" in reasons(outputs)[0]
+    bench.told.say(-1)
+    assert orders(bench.minute("10:06"))
+
+
 def test_a_refused_sale_is_not_wanted_with_every_quote():
     bench = Bench()
     bench.bought()
@@ -331,7 +364,7 @@ def test_every_absent_signal_is_said_once_with_its_reason_when_it_could_have_cou
         desk.go_to(clock).market(500.0)
         said[clock] = reasons(desk.handle(BarEvent(0, desk.now_ns, desk.now_ns, 60, 500, 500, 500, 500, 0.0)))
     absences = {clock: [one for one in words if "absent" in one] for clock, words in said.items()}
-    assert [clock for clock, words in absences.items() if words][0] == "10:10"
+    assert next(clock for clock, words in absences.items() if words) == "10:10"
     first = absences["10:10"]
     assert "DARK_POOL_FLOW absent: the feed does not tell off-exchange prints apart" in first
     assert "OPENING_DRIVE absent: the range of the session before is not known" in first

@@ -103,11 +103,19 @@ def exit_action(state: ScalpState, config: ScalpExitConfig) -> ExitAction | None
         return ExitAction.SCALE_OUT
     if gain >= config.breakeven_at_r and not state.is_breakeven_armed:
         return ExitAction.SET_BREAKEVEN
-    level = state.invalid_below if state.right.is_call else state.invalid_above
-    if level is None:
-        return None
-    is_beyond = state.spot < level if state.right.is_call else state.spot > level
-    return ExitAction.INVALIDATED if is_beyond else None
+    if is_beyond(state.right, state.spot, state.invalid_below, state.invalid_above):
+        return ExitAction.INVALIDATED
+    return None
+
+
+def is_beyond(right: Right, spot: Decimal, below: Decimal | None, above: Decimal | None) -> bool:
+    """Return whether the underlying has left the level that the reason stands on; False where none is known.
+
+    A bullish reason (a call) ends below ``below``, a bearish one (a put) above ``above``.
+    """
+    if right.is_call:
+        return below is not None and spot < below
+    return above is not None and spot > above
 
 
 def scale_out_contracts(held: Decimal) -> int:

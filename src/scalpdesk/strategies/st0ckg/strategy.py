@@ -13,7 +13,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
-from scalpdesk.entry.scalp_contract import ScalpCandidate, ScalpContractSelector
+from scalpdesk.entry.scalp_contract import ScalpContractSelector
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -28,16 +28,17 @@ from scalpdesk.strategies.st0ckg.exits import (
     ExitAction,
     ScalpState,
     exit_action,
+    is_beyond,
     scale_out_contracts,
 )
 from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
 from scalpdesk.strategies.st0ckg.market_watch import MarketWatch
 from scalpdesk.strategies.st0ckg.scalp import Scalp
+from scalpdesk.strategies.st0ckg.words import Facts, facts_of, shown_of, why_of, without_figures
 
 ZERO = Decimal(0)
 ENTRY_TIMER = "st0ckg: is the entry filled"
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
-Facts = dict[str, str | float | int]
 
 
 class St0ckg:
@@ -156,7 +157,7 @@ class St0ckg:
         if found.composite.primary is None:
             self._said = ""
             return actions
-        shown = _shown(found, spot)
+        shown = shown_of(found, spot)
         if found.chosen is None:
             return actions + self._say_once(found.against, shown)
         chosen = found.chosen
@@ -171,7 +172,7 @@ class St0ckg:
         against = refusal(moment, self._history, self.config.filters)
         if against is not None:
             key = f"{chosen.name} {chosen.direction} {against.rule}"
-            return actions + self._say(key, (f"skipped: {against.reason}", *_why(chosen)), shown)
+            return actions + self._say(key, (f"skipped: {against.reason}", *why_of(chosen)), shown)
         if view.mode != "ACTIVE":
             return actions + self._say(view.mode, (f"skipped: the desk is {view.mode.lower()}",), shown)
         return actions + self._enter(view, watch, chosen, facts, shown)
@@ -184,12 +185,12 @@ class St0ckg:
         choice = self._selector.select(
             watch.options, view.session.day, chosen.direction, view.market, view.delta_engine, view.now_ns
         )
-        why = _why(chosen)
+        why = why_of(chosen)
         best = choice.best
         if best is None:
             key = f"{chosen.name} {chosen.direction} no contract"
             return self._say(key, (f"skipped: {choice.why_none()}", *why), shown)
-        shown = shown | _facts_of(best)
+        shown = shown | facts_of(best)
         if view.exposure(best.number):
             return self._say(
                 f"held {best.contract.symbol}", (f"skipped: {best.contract.symbol} is held", *why), shown
@@ -200,11 +201,15 @@ class St0ckg:
         if not count:
             reason = f"skipped: one contract at {best.ask:.2f} costs more than the budget of an entry"
             return self._say(f"{chosen.name} budget", (reason, *why), shown)
+        below, above = _levels(facts)
+        if is_beyond(best.contract.right, exact(facts.price), below, above):
+            edge = f"below {below}" if chosen.direction > 0 else f"above {above}"
+            key = f"{chosen.name} {chosen.direction} invalid"
+            return self._say(
+                key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
+            )
         scalp = Scalp(best.number, best.contract, chosen.name, chosen.direction, view.now_ns)
-        if facts.prior_low is not None and facts.prior_high is not None:
-            lows = [low for low in (facts.prior_low, facts.overnight_low) if low is not None]
-            highs = [high for high in (facts.prior_high, facts.overnight_high) if high is not None]
-            scalp.invalid_below, scalp.invalid_above = exact(min(lows)), exact(max(highs))
+        scalp.invalid_below, scalp.invalid_above = below, above
         self._scalps.append(scalp)
         self._said = ""
         intent = OrderIntent(
@@ -339,7 +344,7 @@ class St0ckg:
 
     def _say_once(self, against: str, facts: Facts) -> list[Action]:
         """Say that a signal is too weak once a session: what is below its least score comes and goes."""
-        key = _without_figures(against)
+        key = without_figures(against)
         if key in self._weak:
             return []
         self._weak.add(key)
@@ -369,29 +374,8 @@ def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
     return [Proposal("entry", (f"entry {why}: what was filled is kept",), {}, intents)] if intents else []
 
 
-def _without_figures(words: str) -> str:
-    """Return a reason without its numbers: a score that wobbles is no news."""
-    return "".join(letter for letter in words if not letter.isdigit())
-
-
-def _why(chosen: Reading) -> tuple[str, ...]:
-    way = "up" if chosen.direction > 0 else "down"
-    return (f"{chosen.name} {way}, score {chosen.score:.2f}, {chosen.confidence}", *chosen.reasons)
-
-
-def _shown(found: Survey, spot: float) -> Facts:
-    """The scores of what exists, the composite and the price."""
-    scores: Facts = {one.name: round(one.score, 4) for one in found.readings if one.score}
-    return scores | {"composite": round(found.composite.total, 4), "spot": spot}
-
-
-def _facts_of(best: ScalpCandidate) -> Facts:
-    return {
-        "contract": best.contract.symbol,
-        "contract_score": round(best.score, 3),
-        "delta": round(best.delta, 4),
-        "implied_vol": round(best.vol, 4),
-        "bid": best.bid,
-        "ask": best.ask,
-        "open_interest_contracts": best.open_interest_contracts,
-    }
+def _levels(facts: MarketFacts) -> tuple[Decimal | None, Decimal | None]:
+    """Return the prices below (above) which a bullish (bearish) reason no longer holds."""
+    lows = [low for low in (facts.prior_low, facts.overnight_low) if low is not None]
+    highs = [high for high in (facts.prior_high, facts.overnight_high) if high is not None]
+    return exact(min(lows)) if lows else None, exact(max(highs)) if highs else None
