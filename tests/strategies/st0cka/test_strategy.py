@@ -119,6 +119,12 @@ def test_with_volatility_off_it_is_the_old_one_share_for_one_cent(st0cka):
     assert (offer.quantity, offer.limit_price) == (D(1), D("500.02"))
 
 
+def test_an_ask_between_two_cents_is_paid_to_the_next(st0cka):
+    desk = st0cka(volatility=0.10)
+    (order,) = orders(desk.quote(0, 500.0, 500.0049))
+    assert order.limit_price == D("500.01")
+
+
 def test_a_configured_volatility_wins_over_the_forecast(st0cka):
     assert buy(st0cka(volatility=0.30)).quantity == D(1)
 
@@ -149,7 +155,8 @@ def test_one_lot_at_a_time_and_half_a_minute_between_two(st0cka):
     offer = buy(desk)
     desk.wait(40)
     assert orders(tick(desk, 500.01)) == []  # a lot is open
-    (second,) = orders(desk.fill(offer))
+    assert orders(desk.fill(offer)) == []  # the quote before the fill is no price to buy at
+    (second,) = orders(tick(desk, 500.05))
     bought_ns = desk.now_ns
     assert orders(desk.fill(orders(desk.fill(second))[0])) == []
     desk.wait(29.9)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -104,7 +104,9 @@ class St0cka:
             return (*own, *self._manage(view, view.session, held, orders))
         if any(order.submitted.side is Side.BUY for order in orders):
             return (*own, *self._watch_purchase(view, orders))
-        if orders:  # the sale that emptied the book has a word still to come
+        # a sale that emptied the book has a word still to come; and the quote that stood before a fill is
+        # no price to buy at: the market has just moved through it
+        if orders or type(event) is not QuoteEvent:
             return own
         return (*own, *self._look_for_entry(view, view.session))
 
@@ -116,12 +118,10 @@ class St0cka:
             return ()
         self._told, self._told_ns = "", {}
         self._refusals, self._silent_until_ns, self._proposed_ns = 0, 0, None
-        buys_from, _ = self._buying(session)
         sells_from, sells_until = self._selling(session)
         timers = tuple(
             SetTimer(f"st0cka: {what}", at_ns)
             for what, at_ns in (
-                ("buying begins", buys_from),
                 ("selling begins", sells_from),
                 ("selling ends", sells_until),
             )
@@ -240,9 +240,11 @@ class St0cka:
                 most=config.position_size_max,
             )
             target = dynamic_target(vol, config.profit_target, reference_vol=config.target_vol_ref)
-        bid, ask = exact(quote.bid), exact(quote.ask)
         instrument = view.instruments[view.underlying]
-        limit = sell_limit(ask, target, instrument.tick_rule.tick_at(ask))
+        bid = exact(quote.bid)
+        tick = instrument.tick_rule.tick_at(exact(quote.ask))
+        ask = round_to_tick(exact(quote.ask), tick, "up")
+        limit = sell_limit(ask, target, tick)
         worth = viability(instrument, Decimal(size), bid, ask, limit, self._fees)
         facts |= self._entry_facts(quote, size, target, limit, worth)
         if vol is not None:
