@@ -32,6 +32,8 @@ from scalpdesk.signals.gamma_exposure import MIN_COVERAGE, ExposureRows, exposur
 Floats = NDArray[np.float64]
 
 SOURCE = "chain"
+EARLY_NS = 60 * NANOS_PER_SECOND
+"""Pause between two looks while a session's first quotes are still coming in."""
 NEAR_MONEY = 0.005
 """Strikes this close to the underlying, as a fraction of it, are near the money."""
 NAN = float("nan")
@@ -238,7 +240,8 @@ def exposure_events(
     tape
         Market with quotes and open interest; without open interest nothing is yielded.
     every_seconds
-        Time from one word to the next, above 0; each uses the quotes known by then.
+        Time from one word to the next, above 0; each uses the quotes known by then. At the open, where not
+        enough is quoted yet, the next look is a minute later. That nothing is known is said once.
     usual_usd
         What counts as large, of the whole chain and near the money.
     """
@@ -246,14 +249,22 @@ def exposure_events(
         return
     session = tape.sessions[0]
     step_ns = max(round(every_seconds * NANOS_PER_SECOND), 1)
-    fitted = None
-    for now_ns in range(session.open_ns, session.close_ns, step_ns):
+    now_ns, fitted, is_unknown = session.open_ns, None, False
+    while now_ns < session.close_ns:
+        word = None
         try:
             priced = price_tape(tape, now_ns, previous=fitted)
-        except DataError:  # not quoted yet, as at the very open
-            continue
-        fitted = priced.surface
-        yield exposure_event(priced, tape.underlying, now_ns, usual_usd=usual_usd)
+        except DataError:  # the underlying was not quoted yet
+            pass
+        else:
+            fitted = priced.surface
+            word = exposure_event(priced, tape.underlying, now_ns, usual_usd=usual_usd)
+        if word is not None and not (word.reason and is_unknown):
+            is_unknown = bool(word.reason)
+            yield word
+        # the first quotes of a session come one by one: look again soon rather than wait a whole step
+        is_early = now_ns < session.open_ns + step_ns and (word is None or word.reason)
+        now_ns += min(step_ns, EARLY_NS) if is_early else step_ns
 
 
 def _vols(fitted: ChainSurface, entry: ExpiryQuotes, strike: Floats) -> tuple[Floats, NDArray[np.bool_]]:

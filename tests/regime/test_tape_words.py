@@ -1,0 +1,68 @@
+"""What a run over a tape is told of dealer gamma."""
+
+import math
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+
+from scalpdesk.regime import tape_words as words_module
+from scalpdesk.regime.exposure_history import ExposureHistory, SessionExposure
+from scalpdesk.regime.exposure_settings import ExposureSettings
+from scalpdesk.regime.tape_words import tape_words
+
+SETTINGS = ExposureSettings()
+TAPE = SimpleNamespace(
+    name="lean",
+    underlying="SPY",
+    sessions=(
+        SimpleNamespace(day=date(2018, 3, 1), open_ns=10, close_ns=20),
+        SimpleNamespace(day=date(2018, 3, 2), open_ns=30, close_ns=40),
+    ),
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Record how the chain is asked instead of pricing one."""
+    calls = []
+
+    def events(tape, *, every_seconds, usual_usd):
+        calls.append((tape, every_seconds, usual_usd))
+        return iter(())
+
+    monkeypatch.setattr(words_module, "exposure_events", events)
+    return calls
+
+
+def test_a_hand_is_told_at_every_open_and_no_chain_is_priced(asked):
+    words = tape_words(TAPE, SETTINGS, "-15000.0", is_read=True)
+    assert [(one.symbol, one.ts_recv_ns, one.exposure_usd, one.source) for one in words] == [
+        ("SPX", 10, -15_000.0, "environment"),
+        ("SPX", 30, -15_000.0, "environment"),
+    ]
+    assert asked == []
+
+
+def test_a_hand_that_wrote_no_number_is_unknown_and_said_once(asked):
+    said = []
+    words = tape_words(TAPE, SETTINGS, "much", is_read=False, say=lambda *words: said.append(words))
+    assert all(math.isnan(one.exposure_usd) for one in words)
+    assert [level for level, _ in said] == ["warning"]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_read"), [(SETTINGS, False), (ExposureSettings(from_chain=False), True)]
+)
+def test_a_chain_that_nobody_reads_is_not_priced(asked, settings, is_read):
+    assert tape_words(TAPE, settings, None, is_read=is_read) == ()
+    assert asked == []
+
+
+def test_the_chain_is_compared_with_sessions_before_the_run(asked, tmp_path):
+    history = ExposureHistory(tmp_path, "lean", "SPY")
+    history.keep(SessionExposure(date(2018, 2, day), 10.0, 2.0) for day in range(1, 25))
+    history.keep([SessionExposure(date(2018, 3, 1), 1e9, 1e9)])
+    tape_words(TAPE, SETTINGS, None, is_read=True, history_folder=tmp_path)
+    assert asked == [(TAPE, 600.0, (10.0, 2.0))]
