@@ -30,6 +30,7 @@ import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
 from scalpdesk.settings import DeskConfig
 from scalpdesk.settings_schema import Secret
+from scalpdesk.strategies.base import NO_STRATEGIES
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"
@@ -86,7 +87,7 @@ def configuration_page() -> str:
             continue
         parts += _section(field.name, field.type, (), "##")
     for module in sorted(
-        one.name for one in iter_modules(scalpdesk.strategies.__path__) if one.name != "base"
+        one.name for one in iter_modules(scalpdesk.strategies.__path__) if one.name not in NO_STRATEGIES
     ):
         plug = import_module(f"scalpdesk.strategies.{module}").PLUG
         parts += _section(f"strategies.{plug.name}", plug.Config, (), "##")
