@@ -197,11 +197,8 @@ def test_an_order_is_cut_to_the_cap_on_net_delta_and_the_decision_says_so(desk):
     decision, order = one.quote(0, 499.99, 500.01)
     assert order.quantity == 20
     assert decision.taken
-    assert decision.reasons == (
-        "because",
-        "buy 30 SPY cut to buy 20 SPY: net delta would be 15000 (now 0), cap 10000"
-        " (risk.max_net_delta_fraction)",
-    )
+    why = "net delta would be 15000 (now 0), cap 10000 (risk.max_net_delta_fraction)"
+    assert decision.reasons == ("because", f"buy 30 SPY cut to buy 20 SPY: {why}")
 
 
 def test_an_order_of_which_the_cap_leaves_nothing_is_refused(desk):

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
+    AccountLimits,
     AccountSnapshot,
     BarEvent,
     CancelRejected,
@@ -42,12 +43,15 @@ from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.admission import Admission
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.flattening import GRACE_SECONDS, Flattener
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.risk.context import EXITS
 from scalpdesk.strategies.base import Action, DividesTheBook, Proposal, Strategy
 
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
+FLATTEN_TIMER = "flatten"
 NOTHING: tuple[Output, ...] = ()
 ORDER = Wake.ORDER  # looking up an enum's member costs as much as a call
 
@@ -75,8 +79,10 @@ class TradingEngine:
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: dict[int, Trigger] = {}
         self._out: list[Output] = []
-        self._latched = False
-        """Whether the risk gate itself is flattening; it ends with the session."""
+        self._latched = ""
+        """While the risk gate itself is flattening: the mode to go back to in the next session."""
+        self._flattener = Flattener(desk)
+        self._flatten_due = False
         if isinstance(strategy, DividesTheBook):
             desk.divide(strategy.open_books(desk.view))
         # bound once: each of these is looked up for every quote
@@ -104,6 +110,7 @@ class TradingEngine:
             FillBusted: self._on_bust,
             PositionChanged: self._on_position_changed,
             AccountSnapshot: self._on_snapshot,
+            AccountLimits: self._on_account_limits,
             TimerEvent: self._on_timer,
             OperatorEvent: self._on_operator,
             FolderAnswered: self._on_answer,
@@ -217,8 +224,11 @@ class TradingEngine:
         if event.phase == "open":
             desk.open_session(event)
             if self._latched:
-                self._latched = False
-                self._set_mode("ACTIVE", "a new session", "risk gate")
+                mode, self._latched = self._latched, ""
+                self._set_mode(mode, "a new session", "risk gate")
+            self._flatten_due = False  # timers end with the session
+            if desk.gate.mode == "FLATTENING":
+                self._begin_flattening()
             if not desk.started:
                 desk.started = True
                 for trigger in self.strategy.start(desk.view):
@@ -236,6 +246,9 @@ class TradingEngine:
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+            return
+        if event.name == FLATTEN_TIMER:
+            self._flatten()
             return
         self._think(Wake.TIMER, event)
 
@@ -260,12 +273,26 @@ class TradingEngine:
             desk.orders.apply(event)
             return
         self._mark()
+        is_first = not order.was_filled
+        held_before = desk.positions.quantity(order.submitted.instrument_id)
         desk.orders.apply(event)
         desk.book_fill(order.submitted, event)
         desk.attribution.rebase(self.now_ns)
+        if is_first:
+            self._watch_executions(order.submitted, held_before)
         if desk.view.session is None:  # known after the close: no later mark of this session explains it
             self._mark()
         self._think(ORDER, event)
+
+    def _watch_executions(self, order: SubmitOrder, held_before: Decimal) -> None:
+        """Executed again and again, or in and out of flat: only reduce, until a person resumes."""
+        gate = self.desk.gate
+        if order.purpose in EXITS:
+            return
+        why = gate.why_disable(self.now_ns, order.instrument_id, order.side, held_before)
+        if why is not None and gate.mode == "ACTIVE":
+            symbol = self.desk.instruments[order.instrument_id].symbol
+            self._set_mode("REDUCING", f"{symbol}: {why}", "risk gate")
 
     def _on_bust(self, event: FillBusted) -> None:
         desk = self.desk
@@ -283,6 +310,8 @@ class TradingEngine:
 
     def _on_order_event(self, event: OrderEvent) -> None:
         self.desk.orders.apply(event)
+        if type(event) is OrderAccepted or type(event) is OrderRejected:
+            self.desk.gate.tallies.note_answer(self.now_ns, refused=type(event) is OrderRejected)
         self._think(ORDER, event)
 
     def _on_position_changed(self, event: PositionChanged) -> None:
@@ -301,12 +330,18 @@ class TradingEngine:
         self.desk.adopt(event)
         self._think(Wake.ACCOUNT, event)
 
+    def _on_account_limits(self, event: AccountLimits) -> None:
+        self.desk.gate.account = event
+        self.desk.gate.cash_when_told = self.desk.account.cash
+
     def _on_operator(self, event: OperatorEvent) -> None:
         modes = {"halt": "HALTED", "resume": "ACTIVE", "reduce": "REDUCING", "flatten": "FLATTENING"}
         mode = modes.get(event.action)
         if mode is None or mode == self.desk.gate.mode:
             return
-        self._latched = False
+        self._latched = ""
+        if mode == "ACTIVE":
+            self.desk.gate.tallies.forgive()
         self._set_mode(mode, event.reason, event.who)
         self._think(Wake.OPERATOR, event)
 
@@ -319,13 +354,37 @@ class TradingEngine:
             for client_order_id in desk.orders.live_ids():
                 command = desk.orders.cancel(client_order_id)
                 if command is not None:
+                    desk.gate.tallies.note_cancel(self.now_ns)
                     self._out.append(command)
+        if mode == "FLATTENING":
+            self._begin_flattening()
+
+    def _begin_flattening(self) -> None:
+        """Give the strategy a moment for its own exit, then look what it leaves."""
+        self._flattener.begin()
+        if not self._flatten_due and self.desk.view.session is not None:
+            self._look_again_in(GRACE_SECONDS)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self._flatten_due = True
+        self._out.append(SetTimer(FLATTEN_TIMER, self.now_ns + int(seconds * NANOS_PER_SECOND)))
+
+    def _flatten(self) -> None:
+        """Close what the strategy left, a step at a time, while the desk is flattening."""
+        self._flatten_due = False
+        if self.desk.gate.mode != "FLATTENING" or self.desk.view.session is None:
+            return
+        step = self._flattener.step(self.now_ns)
+        if step.proposal is not None:
+            self._decide(step.proposal)
+        if step.again_in_seconds is not None:
+            self._look_again_in(step.again_in_seconds)
 
     def _check_daily_loss(self) -> None:
         """At the session's loss limit: open nothing more, flatten, until the next session."""
         desk = self.desk
         loss = desk.attribution.nav - desk.session_equity
         limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
-        if loss <= -limit and desk.gate.mode == "ACTIVE":
-            self._latched = True
+        if loss <= -limit and desk.gate.mode in ("ACTIVE", "REDUCING"):
+            self._latched = desk.gate.mode
             self._set_mode("FLATTENING", f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")

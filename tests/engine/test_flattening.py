@@ -1,0 +1,205 @@
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
+from fakes.instruments import straddle_book
+from scalpdesk.core.events import CancelRejected, OrderDoubted, TimerEvent
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import Proposal
+
+D = Decimal
+S = 10**9
+
+
+@pytest.fixture
+def desk():
+    """Return a desk that holds a straddle and short shares, under a strategy that does nothing."""
+
+    def build(strategy=None, held=None, **engine):
+        one = HandDesk(strategy or Scripted(triggers=[EveryQuote(0)]), straddle_book(500), **engine)
+        one.adopt({0: (-30, "500"), 1: (2, "12"), 2: (2, "12")} if held is None else held)
+        one.open()
+        one.go_to("11:00").market(500.0)
+        return one
+
+    return build
+
+
+def look(one, seconds):
+    """Let time pass and fire the desk's timer."""
+    one.wait(seconds)
+    one.market(500.0)
+    return one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
+
+
+def flatten_timers(outputs, now_ns):
+    return [
+        (one.due_ns - now_ns) / S for one in outputs if isinstance(one, SetTimer) and one.name == "flatten"
+    ]
+
+
+def wants(outputs):
+    return [
+        (int(one.instrument_id), one.side.value, int(one.quantity), one.purpose.value)
+        for one in orders(outputs)
+    ]
+
+
+def test_the_strategy_has_its_own_moment_first(desk):
+    one = desk()
+    outputs = one.operate("flatten")
+    assert flatten_timers(outputs, one.now_ns) == [10.0]
+    assert orders(outputs) == []
+
+
+def test_what_a_silent_strategy_leaves_is_closed_options_first_then_the_hedge(desk):
+    one = desk()
+    one.operate("flatten")
+    outputs = look(one, 10)
+    assert wants(outputs) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
+    (decision,) = decisions(outputs)
+    assert (decision.kind, decision.taken) == ("exit", True)
+    assert decision.reasons == (
+        "flattening: still held: -30 SPY, +2 SPY240419C00500000, +2 SPY240419P00500000",
+        "sell the options",
+    )
+    call, put = orders(outputs)
+    one.fill(call)
+    assert wants(look(one, 2)) == []  # the put is still at the venue: the hedge stays
+    one.fill(put)
+    outputs = look(one, 2)
+    assert wants(outputs) == [(0, "buy", 30, "unwind_hedge")]
+    one.fill(orders(outputs)[0])
+    outputs = look(one, 2)
+    assert (one.positions, orders(outputs), flatten_timers(outputs, one.now_ns)) == ({}, [], [])
+
+
+def test_nothing_is_held_nothing_is_done(desk):
+    one = desk(held={})
+    one.operate("flatten")
+    assert look(one, 10) == ()
+
+
+def test_the_desk_waits_while_the_strategys_own_exit_works(desk):
+    def think(view, wake, event):
+        if wake is not Wake.OPERATOR:
+            return ()
+        leaves = [OrderIntent(n, Side.SELL, D(2), Purpose.CLOSE, "mine") for n in (1, 2)]
+        return (Proposal("exit", ("mine",), {}, tuple(leaves), all_or_none=False),)
+
+    one = desk(Scripted(think, [EveryQuote(0)]))
+    mine = orders(one.operate("flatten"))
+    assert len(mine) == 2
+    for _ in range(2):
+        outputs = look(one, 7)
+        assert (orders(outputs), cancels(outputs)) == ([], [])
+        assert flatten_timers(outputs, one.now_ns) == [2.0]
+
+
+def test_an_exit_that_nobody_took_is_taken_back_and_sent_again(desk):
+    one = desk()
+    one.operate("flatten")
+    sent = orders(look(one, 10))
+    for order in sent:
+        one.accept(order)
+    outputs = look(one, 15)
+    assert cancels(outputs) == [order.client_order_id for order in sent]
+    assert orders(outputs) == []
+    for order in sent:
+        one.cancelled(order.client_order_id)
+    assert wants(look(one, 2)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
+
+
+def test_an_order_in_doubt_is_waited_for(desk):
+    one = desk(held={1: (2, "12")})
+    one.operate("flatten")
+    (order,) = orders(look(one, 10))
+    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    for _ in range(20):
+        outputs = look(one, 2)
+        assert (orders(outputs), cancels(outputs)) == ([], [])
+
+
+def test_refused_orders_are_sent_again_at_growing_intervals(desk):
+    one = desk(held={1: (2, "12")})
+    one.operate("flatten")
+    waits = []
+    outputs = look(one, 10)
+    for _ in range(6):
+        (order,) = orders(outputs)
+        waits += flatten_timers(outputs, one.now_ns)
+        one.reject(order)
+        outputs = look(one, waits[-1])
+    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(desk):
+    one = desk()
+
+    def think(view, wake, event):
+        opening = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("1"))
+        hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
+        return (Proposal("entry", ("both",), {}, (opening, hedge)),)
+
+    one.strategy.think = think
+    opening, hedge = orders(one.wait(1).quote(0, 499.99, 500.01))
+    one.strategy.think = None
+    # cancels of the mode change that the venue refuses leave both at work
+    one.operate("flatten")
+    for order in (opening, hedge):
+        one.handle(CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "too late"))
+    outputs = look(one, 10)
+    assert cancels(outputs) == [opening.client_order_id]
+
+
+def test_without_market_orders_the_desk_leaves_at_the_far_side(desk):
+    one = desk(held={1: (2, "12")}, limits=RiskLimits(allowed_order_types=("limit",)))
+    one.operate("flatten")
+    (order,) = orders(look(one, 10))
+    assert (order.order_type, order.limit_price) == (
+        OrderType.LIMIT,
+        D(f"{one.engine.desk.market.quotes[1].bid:.2f}"),
+    )
+
+
+def test_flattening_ends_with_the_mode(desk):
+    one = desk()
+    one.operate("flatten")
+    one.operate("resume")
+    assert look(one, 10) == ()
+    outputs = one.operate("flatten")
+    assert flatten_timers(outputs, one.now_ns) == [10.0]
+
+
+def test_flattening_goes_on_in_the_next_session(desk):
+    one = desk()
+    one.operate("flatten")
+    one.close()
+    assert one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten")) == ()
+    before = len(one.outputs)
+    one.open(next_session(one.session.day))
+    assert flatten_timers(one.outputs[before:], one.now_ns) == [10.0]
+    one.wait(60).market(500.0)
+    assert wants(look(one, 10)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
+
+
+def test_a_daily_loss_is_flattened_without_the_strategy_and_a_reducing_desk_goes_back_to_reducing():
+    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.open()
+    one.quote(0, 499.99, 500.01)
+    one.operate("reduce")
+    one.quote(0, 498.99, 499.01)
+    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
+    assert one.engine.desk.gate.mode == "FLATTENING"
+    one.wait(10).quote(0, 498.99, 499.01)
+    outputs = one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
+    assert wants(outputs) == [(0, "sell", 100, "unwind_hedge")]
+    one.fill(orders(outputs)[0])
+    one.close()
+    one.open(next_session(one.session.day))
+    assert one.engine.desk.gate.mode == "REDUCING"
