@@ -34,8 +34,9 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.settings import DeskConfig, LoadedSettings
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.base import find_strategy, member_names
 from scalpdesk.strategies.external.config import ExternalConfig
+from scalpdesk.strategies.several.config import bound_config
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
@@ -211,7 +212,7 @@ def assemble_backtest(
 
 def external_config(strategy: str, config: DeskConfig) -> ExternalConfig | None:
     """Return the settings of the strategy folder that a run asks, or None when it asks none."""
-    if EXTERNAL not in strategy.split("+"):
+    if EXTERNAL not in member_names(strategy):
         return None
     chosen = msgspec.convert(config.strategies.get(EXTERNAL, {}), ExternalConfig, strict=False)
     return chosen if chosen.folder else None
@@ -315,7 +316,8 @@ def gamma_words(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposu
         config.gex,
         config.marketdata.gex_value,
         is_read=any(
-            getattr(find_strategy(one), "reads_gamma_exposure", False) for one in settings.strategy.split("+")
+            getattr(find_strategy(name), "reads_gamma_exposure", False)
+            for name in member_names(settings.strategy)
         ),
         history_folder=Path(config.data.catalog),
         say=lambda level, text: logging.getLogger(__name__).log(_LEVELS[level], text),
@@ -408,11 +410,14 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
         When the journal's configuration is not one of this version.
     """
     plain = {key: value for key, value in header.config.items() if key != "credentials"}
-    chosen = plain.get("strategies", {}).get(header.strategy, {})
+    sections = plain.get("strategies", {})
     plain["strategies"] = {}
     try:
         config = msgspec.convert(plain, DeskConfig, strict=False)
-        strategy_config = msgspec.convert(chosen, find_strategy(header.strategy).Config, strict=False)
+        configs = {
+            name: msgspec.convert(sections.get(name, {}), find_strategy(name).Config, strict=False)
+            for name in (header.strategy, *member_names(header.strategy))
+        }
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"the journal's configuration does not fit this version: {error}",
@@ -420,4 +425,7 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
             fix=f"replay it with version {header.build}",
         ) from error
     book = InstrumentBook(header.instruments)
+    strategy_config = bound_config(
+        header.strategy, configs, config.budgets.fractions, config.budgets.adopts
+    )
     return build_engine(config, header.strategy, strategy_config, book, header.data)

@@ -7,7 +7,7 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +19,7 @@ from scalpdesk.regime.exposure_settings import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.settings_schema import Schema, Secret, plain
 from scalpdesk.settings_sources import (
+    OVERRIDE,
     Entry,
     KeyPath,
     dotted,
@@ -28,7 +29,8 @@ from scalpdesk.settings_sources import (
     read_file,
     read_override,
 )
-from scalpdesk.strategies.base import canonical_name, find_strategy
+from scalpdesk.strategies.base import SEVERAL, canonical_name, find_strategy, member_names
+from scalpdesk.strategies.several.config import bound_config
 
 NonNegative = Annotated[float, Meta(ge=0)]
 
@@ -129,6 +131,16 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
 
 
+class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the equity is divided where several strategies share the desk."""
+
+    fractions: dict[str, Decimal] = {}
+    """Share of the equity (0 to 1) that a strategy may open risk with, by its name; those not named
+    share the rest equally."""
+    adopts: str | None = None
+    """Strategy that takes over what the account holds at the start; none leaves it to nobody."""
+
+
 OWN_KEYS = {"st0cka": ("st0cka_key", "st0cka_secret"), "st0ckg": ("st0ckg_key", "st0ckg_secret")}
 """Strategies that may trade an account of their own, and the credentials of it."""
 
@@ -144,6 +156,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     risk: RiskLimits = RiskLimits()
     rates: RatesSection = RatesSection()
     credentials: CredentialsSection = CredentialsSection()
+    budgets: BudgetsSection = BudgetsSection()
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
 
@@ -238,7 +251,12 @@ class LoadedSettings:
         tree.pop("credentials")
         tree["desk"].pop("runs_dir")
         tree["data"].pop("catalog")
-        tree["strategies"] = {k: v for k, v in tree["strategies"].items() if k == self.strategy}
+        members = member_names(self.strategy) if self.strategy is not None else ()
+        if len(members) < 2:  # one strategy alone: nothing is divided
+            tree.pop("budgets")
+        tree["strategies"] = {
+            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
+        }
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -292,7 +310,7 @@ def load_settings(
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, strategy)
     values: dict[KeyPath, Entry] = {}
-    for entry in entries:
+    for entry in spread(entries, schema, member_names(strategy) if strategy is not None else ()):
         try:
             placed = schema.place(entry)
         except ConfigError as error:
@@ -320,12 +338,36 @@ def _lay_over(
         name: schema.convert(
             _strategy_config_type(name), sections.get(name, {}), ("strategies", name), values
         )
-        for name in dict.fromkeys([*sections, *([strategy] if strategy else [])])
+        for name in dict.fromkeys([*sections, *([strategy, *member_names(strategy)] if strategy else [])])
+        if SEVERAL not in name
     }
     config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
     sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
     sources |= {dotted(key): entry.source for key, entry in values.items()}
-    return LoadedSettings(config, strategy, configs.get(strategy or ""), sources, path)
+    shares = config.budgets
+    own = None if strategy is None else bound_config(strategy, configs, shares.fractions, shares.adopts)
+    return LoadedSettings(config, strategy, own, sources, path)
+
+
+def spread(entries: Sequence[Entry], schema: Schema, members: Sequence[str]) -> list[Entry]:
+    """Return the entries, a ``--set`` key of several strategies once for each that knows it.
+
+    ``st0cka.profit_target=0.02`` goes to the one it names, ``underlying=QQQ`` to all that have it.
+    """
+    if len(members) < 2:
+        return list(entries)
+    found: list[Entry] = []
+    for entry in entries:
+        placed = [entry]
+        if entry.source == OVERRIDE:
+            named = canonical_name(entry.path[0])
+            if named in members:
+                placed = [replace(entry, path=("strategies", named, *entry.path[1:]))]
+            else:
+                own = [replace(entry, path=("strategies", name, *entry.path)) for name in members]
+                placed = [one for one in own if schema.knows(one)] or placed
+        found += placed
+    return found
 
 
 def _tree(values: Mapping[KeyPath, Entry]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Schema:
         path = entry.path
         if entry.source == OVERRIDE and self._strategy is not None:
             own = (STRATEGIES, self._strategy, *path)
-            if path[0] not in struct_fields(self._root) or self._knows(replace(entry, path=own)):
+            if path[0] not in struct_fields(self._root) or self.knows(replace(entry, path=own)):
                 path = own
         path, kind = self._resolve(replace(entry, path=path))
         if struct_types(kind):
@@ -114,7 +114,8 @@ class Schema:
             )
         return replace(entry, path=path, value=_fit(path, kind, entry))
 
-    def _knows(self, entry: Entry) -> bool:
+    def knows(self, entry: Entry) -> bool:
+        """Return whether there is a key of this full path."""
         try:
             self._resolve(entry)
         except ConfigError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, SubmitOrder
+from scalpdesk.engine.by_strategy import by_strategy
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
@@ -69,7 +70,8 @@ def run_summary(
 ) -> dict[str, Any]:
     """Return the run summary as JSON types; amounts are strings with two decimals.
 
-    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly.
+    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly. Where several strategies
+    shared the desk, ``strategies`` has a row for each, and their totals sum to it.
     """
     desk = engine.desk
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
@@ -100,6 +102,9 @@ def run_summary(
         "evaluations": engine.evaluations,
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
     }
+    shared = by_strategy(desk)
+    if shared is not None:
+        summary["strategies"] = shared
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 

@@ -100,6 +100,7 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         f"\ngamma rent: earned {summary['gamma_rent']} over what implied volatility charged"
         f" (theta {summary['theta_paid']})"
     )
+    show_strategies(out, summary.get("strategies"))
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     if len(spots) > 1:
@@ -110,6 +111,33 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
         f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
+
+
+def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> None:
+    """Show what each of several strategies has earned and holds; nothing for a strategy alone."""
+    from rich.table import Table
+
+    if not rows:
+        return
+    table = Table("strategy", box=None, pad_edge=False)
+    for heading in ("budget", "orders", "fills", "costs", "P&L USD"):
+        table.add_column(heading, justify="right")
+    table.add_column("holds")
+    for name, row in rows.items():
+        pnl = {part: float(amount) for part, amount in row["pnl"].items()}
+        budget = "" if row["budget"] is None else f"{float(row['budget']):.0%}"
+        costs = sum(pnl[part] for part in ("spread", "fees", "slippage"))
+        held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in row["positions"].items())
+        table.add_row(
+            name,
+            budget,
+            str(row["orders"]),
+            str(row["fills"]),
+            money(costs),
+            money(pnl["total"]),
+            held or "flat",
+        )
+    out.print(table)
 
 
 def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.intents import Decision
+from scalpdesk.engine.by_strategy import by_strategy
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
@@ -42,6 +43,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "orders": [
             _order(order, book[order.submitted.instrument_id].symbol) for order in desk.orders.live.values()
         ],
+        "strategies": by_strategy(desk),
         "events": core.events,
         "decisions": [_decision(number, one) for number, one in list(core.decisions)[-NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),

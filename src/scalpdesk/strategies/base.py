@@ -31,7 +31,7 @@ from scalpdesk.portfolio.sub_books import SubBooks
 ENTRY_POINT_GROUP = "scalpdesk.strategies"
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
-_NO_STRATEGIES = frozenset({"base", "several"})
+NO_STRATEGIES = frozenset({"base", "several"})
 """Modules of this package that serve strategies and are none."""
 
 EARLIER_NAMES = {"gamma-scalping": "gamma-scalper"}
@@ -158,7 +158,7 @@ class DividesTheBook(Protocol):
 
 def strategy_names() -> tuple[str, ...]:
     """Return the names of all strategies, the product's own and installed plug-ins, sorted."""
-    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - _NO_STRATEGIES
+    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - NO_STRATEGIES
     return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
 
 
@@ -176,7 +176,7 @@ def find_strategy(name: str) -> type[Strategy]:
     if SEVERAL in wanted:
         return _find_several(wanted)
     for module in iter_modules(scalpdesk.strategies.__path__):
-        if _name_of(module.name) == wanted and module.name not in _NO_STRATEGIES:
+        if _name_of(module.name) == wanted and module.name not in NO_STRATEGIES:
             return cast("type[Strategy]", import_module(f"scalpdesk.strategies.{module.name}").PLUG)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if canonical_name(point.name) == wanted:
@@ -189,6 +189,17 @@ def find_strategy(name: str) -> type[Strategy]:
         nearest=nearest_name(name, known),
         fix=f"use one of {', '.join(known)}, or install the package that brings it",
     )
+
+
+def member_names(name: str) -> tuple[str, ...]:
+    """Return the strategies that a run of this name is made of: several where it is of several.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such strategy.
+    """
+    return getattr(find_strategy(name), "MEMBERS", None) or (canonical_name(name),)
 
 
 def canonical_name(name: str) -> str:

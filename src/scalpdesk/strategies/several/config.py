@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.strategies.base import member_names
 
 _GRAIN = Decimal("0.0001")
 
@@ -25,7 +26,7 @@ class SharedConfig:
     members
         Each strategy's own ``Config`` by name, in their order.
     budgets
-        Share of the account's equity by name (``[budgets]``); those not named share the rest equally.
+        Share of the account's equity by name (``[budgets.fractions]``); those not named share the rest equally.
     adopts
         Strategy that what the account holds at the start belongs to; None: nobody.
 
@@ -49,7 +50,7 @@ class SharedConfig:
         if self.adopts is not None and self.adopts not in self.members:
             raise ConfigError(
                 "no strategy of this run has this name",
-                where="desk.adopts",
+                where="budgets.adopts",
                 value=adopts,
                 nearest=nearest_name(self.adopts, self.members),
                 fix=f"use one of {', '.join(self.members)}, or none",
@@ -85,6 +86,26 @@ class SharedConfig:
         return next((one for one in found if one is not None), None)
 
 
+def bound_config(
+    strategy: str, configs: Mapping[str, Any], budgets: Mapping[str, Decimal], adopts: str | None
+) -> Any:
+    """Return what a strategy's class is called with: its own ``Config``, or the one of several.
+
+    Parameters
+    ----------
+    strategy
+        Its name.
+    configs
+        ``Config`` by name, of the strategy and of all of its members.
+    budgets, adopts
+        As of :class:`SharedConfig`.
+    """
+    members = member_names(strategy)
+    if members == (strategy,):
+        return configs[strategy]
+    return SharedConfig(configs.get(strategy), {name: configs[name] for name in members}, budgets, adopts)
+
+
 def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Return each strategy's share of the equity; who has none given shares the rest equally.
 
@@ -107,8 +128,8 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
     if rest < 0 or min(shares.values()) <= 0:
         raise ConfigError(
             "shares of the equity are above 0 and sum to at most 1",
-            where="budgets",
+            where="budgets.fractions",
             value=", ".join(f"{name}: {share}" for name, share in shares.items()),
-            fix="lower one of them in the section [budgets]",
+            fix="lower one of them in the section [budgets.fractions]",
         )
     return shares

@@ -89,6 +89,11 @@ class Several:
         return books
 
     @property
+    def history_sessions(self) -> int:
+        """Sessions before the first one that the members want to know the minutes of."""
+        return max(int(getattr(one, "history_sessions", 0)) for one in self.strategies)
+
+    @property
     def phase(self) -> str:
         """Where each member stands."""
         return ", ".join(f"{one.name}: {getattr(one, 'phase', '-')}" for one in self.strategies)
@@ -278,5 +283,27 @@ def several_of(names: Sequence[str]) -> type[Several]:
         made = [find_strategy(name)(config.members[name]) for name in names]  # type: ignore[call-arg]
         Several.__init__(self, made, config.budgets, config.adopts)
 
-    body = {"name": "+".join(names), "MEMBERS": tuple(names), "__init__": put_together}
+    body = {"name": "+".join(names), "__init__": put_together} | traits(names)
     return type("SeveralStrategies", (Several,), body)
+
+
+def traits(names: Sequence[str]) -> dict[str, Any]:
+    """Return what commands ask the class of several strategies about, from its members' classes."""
+    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - it asks this module in turn
+
+    classes = {name: find_strategy(name) for name in names}
+    flags: dict[str, tuple[str, ...]] = {}
+    for name, one in classes.items():
+        for flag, settings in getattr(one, "FLAGS", {}).items():
+            flags[flag] = (*flags.get(flag, ()), *(f"strategies.{name}.{setting}" for setting in settings))
+    return {
+        "MEMBERS": tuple(names),
+        "FLAGS": flags,
+        "DEMO_SETTINGS": tuple(
+            f"strategies.{name}.{setting}"
+            for name, one in classes.items()
+            for setting in getattr(one, "DEMO_SETTINGS", ())
+        ),
+        "TRADES_OPTIONS": any(getattr(one, "TRADES_OPTIONS", True) for one in classes.values()),
+        "reads_gamma_exposure": any(getattr(one, "reads_gamma_exposure", False) for one in classes.values()),
+    }
