@@ -93,7 +93,8 @@ class ZeroDteHedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         What asks for the tight threshold: ``dealers`` that are known to be short gamma, the desk's
         ``own_gamma`` below zero, or ``standard``: nothing.
     gex_symbol
-        Symbol whose dealer gamma counts. SPX is used for SPY too.
+        Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the
+        underlying's own.
     gex_max_age_seconds
         Age at which it is not known any more.
     order_ttl_seconds

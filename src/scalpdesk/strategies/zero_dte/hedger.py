@@ -21,7 +21,9 @@ from scalpdesk.strategies.zero_dte.rules import HedgeVerdict, hedge_shares_for, 
 
 ZERO = Decimal(0)
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
-UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, QuoteVerdict.STALE})
+UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
+DEAD_DELTA = 0.05
+"""An option whose delta is this close to 0 or 1 is hardly quoted any more, and hardly needs to be."""
 Facts = dict[str, str | float | int]
 
 
@@ -73,7 +75,7 @@ class ZeroDteHedger:
                 None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
             )
             # a delta that is no number never reaches a hedge
-            if valuation is None or not abs(valuation.greeks.delta) <= 1.0 + 1e-6:
+            if valuation is None or not _can_be_hedged(valuation.greeks.delta, verdict):
                 self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
                 return None
             quantity = view.positions.quantity(leg)
@@ -89,11 +91,15 @@ class ZeroDteHedger:
     def threshold(self, view: DeskView, gamma_shares_per_usd: float) -> tuple[Decimal, Facts]:
         """Return the regime's threshold in contract deltas, and what it rests on."""
         config = self.config
-        event = view.market.gamma_exposures.get(config.gex_symbol)
-        known = known_exposure_usd(event, view.now_ns, max_age_seconds=config.gex_max_age_seconds)
         facts: Facts = {"regime": config.regime}
-        if known is not None:
-            facts[f"gex_usd_{config.gex_symbol}"] = known
+        known = None
+        # the index's word counts for its funds; without one, the underlying's own
+        for symbol in (config.gex_symbol, view.instruments[view.underlying].symbol):
+            event = view.market.gamma_exposures.get(symbol)
+            known = known_exposure_usd(event, view.now_ns, max_age_seconds=config.gex_max_age_seconds)
+            if known is not None:
+                facts[f"gex_usd_{symbol}"] = known
+                break
         if config.regime == "standard":
             return config.threshold, facts
         if config.regime == "own_gamma":
@@ -166,3 +172,11 @@ class ZeroDteHedger:
         side = Side.BUY if parts[0] > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(parts[0])), purpose, why)
         return (Proposal("hedge_second_order" if is_second else "hedge", (why,), facts, (intent,)),)
+
+
+def _can_be_hedged(delta: float, verdict: QuoteVerdict) -> bool:
+    """Return whether a delta is a number, and from a fresh quote or of an option long decided."""
+    size = abs(delta)
+    if not size <= 1.0 + 1e-6:
+        return False
+    return verdict is not QuoteVerdict.STALE or min(size, 1.0 - size) <= DEAD_DELTA

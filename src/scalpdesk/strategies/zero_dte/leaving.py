@@ -12,7 +12,7 @@ from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType,
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.strategies.base import Action, DeskView, Proposal
 from scalpdesk.strategies.zero_dte.config import ZeroDteExit
 from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
@@ -48,6 +48,8 @@ class Leaving:
         self._tries: dict[InstrumentId, int] = {}
         self._not_before: dict[InstrumentId, int] = {}
         self._alerted_ns = 0
+        self._worthless: set[InstrumentId] = set()
+        """Options without a bid that are offered at the smallest price, as was said."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def begin(self, now_ns: int, why: str) -> None:
@@ -63,6 +65,7 @@ class Leaving:
         self._tries.clear()
         self._not_before.clear()
         self._hedged_for.clear()
+        self._worthless.clear()
         self._alerted_ns = 0
 
     def note_refused(self, number: InstrumentId, now_ns: int) -> SetTimer:
@@ -108,18 +111,30 @@ class Leaving:
             ):
                 cancels.append(CancelIntent(order.client_order_id, "leaving"))
             elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
-                if self._rests_rightly(view, sent.instrument_id, sent.limit_price):
+                if self._rests_rightly(view, order):
                     continue
                 cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
         if not cancels:
             return ()
         return (Proposal("exit", ("take back what is in the way of the exit",), {}, tuple(cancels)),)
 
-    def _rests_rightly(self, view: DeskView, number: InstrumentId, limit: Decimal | None) -> bool:
+    def _rests_rightly(self, view: DeskView, order: Order) -> bool:
         """A worthless option without a bid is offered at the smallest price and left to rest there."""
-        quote = view.market.quotes[number]
-        no_bid = quote is not None and not quote.bid > 0
+        limit, number = order.submitted.limit_price, order.submitted.instrument_id
+        no_bid = self._has_no_bid(view, number)
         return no_bid and limit is not None and limit <= self._tick(view, number, limit)
+
+    def _is_worthless(self, view: DeskView, leg: InstrumentId) -> bool:
+        """Return whether a held option rests at the smallest price because nobody bids."""
+        return any(
+            order.state not in UNDER_WAY and self._rests_rightly(view, order)
+            for order in view.orders.live_for(leg)
+        )
+
+    @staticmethod
+    def _has_no_bid(view: DeskView, number: InstrumentId) -> bool:
+        quote = view.market.quotes[number]
+        return quote is not None and not quote.bid > 0
 
     # options ----------------------------------------------------------------------------------------
 
@@ -205,8 +220,7 @@ class Leaving:
         young_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)
         if any(order.created_ns > young_ns for leg in legs for order in view.orders.live_for(leg)):
             return ()  # a sale is under way: hedging its half would be paid twice
-        quotes = [view.market.quotes[leg] for leg in legs]
-        if all(quote is not None and not quote.bid > 0 for quote in quotes):
+        if all(self._has_no_bid(view, leg) and view.positions.quantity(leg) > 0 for leg in legs):
             return self._unwind(view)  # worth nothing to anybody: nothing is left to hedge
         held = {leg: view.positions.quantity(leg) for leg in legs}
         exposure = self._hedger.exposure(view, legs)
@@ -239,7 +253,17 @@ class Leaving:
     # said aloud -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
-        """Say what resists, and again every half minute while it does."""
+        """Say what resists, and again every half minute while it does; once of what nobody bids for."""
+        resting = {leg for leg in legs if self._is_worthless(view, leg)}
+        news = resting - self._worthless
+        self._worthless |= news
+        if news:
+            names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
+            reason = f"no bid for {names}: offered at the smallest price, else it expires"
+            return (Proposal("exit", (reason,)),)
+        legs = [leg for leg in legs if leg not in resting]
+        if not legs and not view.positions.quantity(view.underlying):
+            return ()
         worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
         if worst <= self._config.alert_after and seconds < ALERT_EVERY_SECONDS:

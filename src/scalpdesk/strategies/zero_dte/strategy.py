@@ -210,10 +210,10 @@ class ZeroDteScalper:
             self._is_mine = True
         if self.phase in (Phase.LEAVING, Phase.CLOSED):
             return
-        if view.mode == "FLATTENING":
-            self._begin_leaving(view, "risk halt: the desk is flattening")
-        elif self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
+        if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
             self._begin_leaving(view, f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York")
+        elif view.mode == "FLATTENING":
+            self._begin_leaving(view, "risk halt: the desk is flattening")
 
     def _begin_leaving(self, view: DeskView, why: str) -> None:
         self.phase = Phase.LEAVING
