@@ -11,7 +11,7 @@ from fakes.firestore_server import firestore_server
 from fakes.live_session import Wanted, play
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.firestore_store import DEFAULT_DOCUMENT
+from scalpdesk.regime.exposure_settings import DEFAULT_DOCUMENT
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 

@@ -4,9 +4,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from scalpdesk.regime.exposure_source import CACHE_SECONDS
-from scalpdesk.regime.firestore_store import DEFAULT_DOCUMENT, DEFAULT_SYMBOL, TIMEOUT_SECONDS
 from scalpdesk.signals.gamma_regime import MAX_AGE_SECONDS
+
+DEFAULT_DOCUMENT = "market_regime/SPX_GEX"
+DEFAULT_SYMBOL = "SPX"
+CACHE_SECONDS = 60.0
+TIMEOUT_SECONDS = 3.0
 
 Positive = Annotated[float, Meta(gt=0)]
 

@@ -9,10 +9,10 @@ from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.regime.exposure_history import ExposureHistory, SessionExposure
+from scalpdesk.regime.exposure_settings import CACHE_SECONDS
 from scalpdesk.regime.exposure_store import ExposureStore, ExposureUnknownError, StoredExposure, Unknown
 from scalpdesk.signals.gamma_regime import BY_HAND, MAX_AGE_SECONDS
 
-CACHE_SECONDS = 60.0
 SKEW_SECONDS = 60.0
 """How far ahead of the desk's clock a store's may run before its stamp is not believed."""
 NAN = float("nan")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.regime.exposure_source import CACHE_SECONDS, ExposureSource, Say
+from scalpdesk.regime.exposure_settings import CACHE_SECONDS
+from scalpdesk.regime.exposure_source import ExposureSource, Say
 
 Post = Callable[[GammaExposureEvent], None]
 

@@ -16,11 +16,9 @@ from typing import Any
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.regime.exposure_settings import DEFAULT_DOCUMENT, DEFAULT_SYMBOL, TIMEOUT_SECONDS
 from scalpdesk.regime.exposure_store import ExposureUnknownError, StoredExposure, Unknown
 
-DEFAULT_DOCUMENT = "market_regime/SPX_GEX"
-DEFAULT_SYMBOL = "SPX"
-TIMEOUT_SECONDS = 3.0
 EMULATOR = "FIRESTORE_EMULATOR_HOST"
 
 
