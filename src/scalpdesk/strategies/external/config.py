@@ -22,6 +22,9 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         that they stand for (contracts times their multiplier).
     chain_contracts
         Options not held that are shown as well: so many of the nearest expiry, nearest the money.
+    shares_as_position
+        Show the shares held as a position with a delta of one (``delta`` and ``quantity`` in the
+        underlying's events): for a folder that sums delta times quantity and forgets its own hedge.
     price_change_usd, heartbeat_seconds
         The folder sees the market when the underlying has moved by this much, or after this silence.
     max_age_seconds
@@ -41,6 +44,7 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     underlying: str = "SPY"
     quantity_unit: Literal["contracts", "shares"] = "contracts"
     chain_contracts: Count = 0
+    shares_as_position: bool = False
     price_change_usd: Positive = 0.05
     heartbeat_seconds: Positive = 5.0
     max_age_seconds: Positive = 30.0
