@@ -10,6 +10,33 @@ from scalpdesk.risk.checks import OrderContext
 from scalpdesk.risk.limits import RiskLimits
 
 
+class Lines:
+    """A book of the lines and working orders that it is given; everything is marked at one price."""
+
+    def __init__(self, orders, lines, mark):
+        self._orders, self._lines, self._mark = orders, lines, mark
+
+    def working(self):
+        return self._orders
+
+    def held(self):
+        return self._lines
+
+    def mark(self, number):
+        del number
+        return self._mark
+
+
+@pytest.fixture
+def book():
+    """Build a book of working orders and held lines."""
+
+    def build(*orders, lines=(), mark=10.0):
+        return Lines(list(orders), list(lines), mark)
+
+    return build
+
+
 @pytest.fixture
 def context():
     """Build the context of a market buy of one option that passes every check; change what matters."""

@@ -161,6 +161,67 @@ def test_without_a_quote_a_market_order_has_no_known_risk(context):
     assert checks.losses_allow(context(quote=None)) == "the risk of the order is not known: no ask"
 
 
+@pytest.mark.parametrize("mode", ["", "active", "PAUSED"])
+def test_a_mode_that_is_not_known_lets_nothing_through(context, mode):
+    for purpose in Purpose:
+        assert (
+            checks.mode_allows(context(mode=mode, intent=intent(purpose)))
+            == f"the mode {mode!r} is not known"
+        )
+
+
+@pytest.mark.parametrize("quantity", ["NaN", "Infinity", "-Infinity", "sNaN"])
+def test_a_size_that_is_no_number_is_refused(context, quantity):
+    assert checks.quantity_is_sane(context(intent=intent(quantity=quantity))) is not None
+
+
+@pytest.mark.parametrize("limit", ["NaN", "Infinity"])
+def test_a_limit_price_that_is_no_number_is_refused(context, limit):
+    one = checks.price_within_collar(context(intent=intent(limit=limit)))
+    assert one == "a limit order needs a limit price above zero"
+
+
+@pytest.mark.parametrize("key", ["equity", "session_equity", "daily_pnl"])
+def test_an_account_whose_worth_is_not_known_opens_nothing(context, key):
+    one = context(**{key: D("NaN")})
+    assert checks.losses_allow(one) == "the equity of the account is not known"
+    hedge = context(**{key: D("NaN")}, intent=intent(Purpose.HEDGE))
+    assert checks.losses_allow(hedge) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({}, False),
+        ({"intent": intent(Purpose.CLOSE, limit="9")}, True),
+        ({"on_share": True}, True),
+        ({"mode": "FLATTENING"}, True),
+        ({"is_last_call": True}, True),
+        ({"verdict": QuoteVerdict.GOOD}, True),
+        ({"verdict": QuoteVerdict.ZERO_BID}, True),
+    ],
+)
+def test_no_market_order_on_an_option_goes_on_a_stale_quote(context, changes, passes):
+    given_ = {"verdict": QuoteVerdict.STALE, "intent": intent(Purpose.CLOSE, side=Side.SELL)} | changes
+    reason = checks.market_order_is_covered(context(**given_))
+    symbol = "SPY240419C00500000"
+    assert reason == (
+        None if passes else f"a market order on an option needs a fresh quote; that of {symbol} is stale"
+    )
+
+
+def test_an_order_has_a_largest_premium(context):
+    limits = {"max_order_premium": D(1_010)}  # one at 10.10
+    assert checks.premium_within_limit(context(limits=limits)) is None
+    assert checks.premium_within_limit(context(limits={"max_order_premium": D("1009.99")})) == (
+        "order of 1010.00 is above the limit of 1009.99 (risk.max_order_premium)"
+    )
+    closing = context(limits={"max_order_premium": D(1)}, intent=intent(Purpose.CLOSE))
+    assert checks.premium_within_limit(closing) is None
+    unknown = context(limits=limits, quote=None)
+    assert checks.premium_within_limit(unknown) == "the premium of the order is not known: no ask"
+
+
 @given(
     daily=st.decimals(-1000, 1000, places=2),
     losses=st.integers(0, 5),

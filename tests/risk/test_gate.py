@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
@@ -47,3 +48,27 @@ def test_closed_trades_are_counted_and_a_session_starts_afresh():
 
 def test_a_desk_starts_active():
     assert RiskGate(RiskLimits()).mode == "ACTIVE"
+
+
+def test_executions_beyond_the_limit_disable_the_strategy():
+    gate = RiskGate(RiskLimits(max_repeats_per_minute=3, max_flips_per_minute=2))
+    held = Decimal(5)
+    assert [gate.why_disable(at * S, 0, Side.BUY, held) for at in range(3)] == [None] * 3
+    assert gate.why_disable(3 * S, 0, Side.BUY, held) == (
+        "4 executions in a row to buy within a minute, limit 3 (risk.max_repeats_per_minute)"
+    )
+    flat = Decimal(0)
+    sides = (Side.BUY, Side.SELL, Side.BUY)
+    assert [gate.why_disable((10 + n) * S, 1, side, flat) for n, side in enumerate(sides)] == [
+        None,
+        None,
+        "3 departures from flat within a minute, limit 2 (risk.max_flips_per_minute)",
+    ]
+
+
+def test_an_exit_does_not_count_towards_the_moving_size():
+    gate = RiskGate(RiskLimits())
+    for purpose in Purpose:
+        gate.note_sent(0, OrderIntent(1, Side.BUY, Decimal(2), purpose, ""), is_option=True)
+    assert gate.tallies.ordered_within(0, 60.0, options=True) == 4  # open and hedge
+    assert gate.orders_last_minute(0) == 4

@@ -175,7 +175,7 @@ def largest_within(
 def _most(start: float, step: float, room: Room, sets: int) -> int:
     size = abs(start)
     high, low = max(room.high, size), min(room.low, -size)
-    if step == 0.0:
+    if low <= start + sets * step <= high:
         return sets
     left = (high - start if step > 0.0 else start - low) / abs(step)
     return sets if left >= sets else max(math.floor(left * (1.0 + SLACK) + SLACK), 0)

@@ -1,0 +1,119 @@
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.risk.exposure import Exposure, rooms
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.risk.sizing import (
+    Cut,
+    cut_by_volatility,
+    cut_to,
+    cut_to_caps,
+    cut_to_holding,
+    sets_of,
+    volatility_factor,
+)
+
+D = Decimal
+
+
+def intent(quantity=4, purpose=Purpose.OPEN, side=Side.BUY, number=0):
+    return OrderIntent(number, side, D(quantity), purpose, "")
+
+
+@pytest.mark.parametrize(
+    ("quantities", "sets"),
+    [
+        (["4", "6"], 2),
+        (["5"], 5),
+        (["3", "3"], 3),
+        (["0.5", "1.5"], 5),
+        (["0.25", "0.1"], 5),
+        (["1E+2"], 100),
+        ([], 0),
+    ],
+)
+def test_a_trade_divides_into_the_largest_number_of_equal_sets(quantities, sets):
+    assert sets_of([D(one) for one in quantities]) == sets
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.data())
+def test_cutting_keeps_the_ratio_of_the_legs_exactly(quantities, data):
+    trade = [intent(one, number=number) for number, one in enumerate(quantities)]
+    of = sets_of([one.quantity for one in trade])
+    sets = data.draw(st.integers(0, of))
+    left = cut_to(trade, sets, of)
+    if not sets:
+        assert left == ()
+        return
+    assert [one.quantity * of for one in left] == [one.quantity * sets for one in trade]
+    assert all(one.quantity == int(one.quantity) for one in left)
+    assert str(left[0].quantity).isdigit()  # no 1E+2 and no 2.0 on its way to a venue
+
+
+def test_a_whole_trade_is_left_as_it_is():
+    trade = (intent(4), intent(6))
+    assert cut_to(trade, 2, 2) == trade
+
+
+@pytest.mark.parametrize(
+    ("vol", "factor"), [(0.05, 1.0), (0.15, 1.0), (0.20, 0.75), (0.30, 0.5), (0.60, 0.25), (3.0, 0.25)]
+)
+def test_size_follows_the_target_over_the_volatility_between_a_quarter_and_one(vol, factor):
+    assert volatility_factor(0.15, vol) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("sets", "vol", "left"),
+    [(4, 0.30, 2), (5, 0.30, 2), (1, 0.1501, 0), (1, 0.15, 1), (4, 0.60, 1), (3, 0.60, 0)],
+)
+def test_the_scaled_size_is_rounded_down(sets, vol, left):
+    cut = cut_by_volatility([intent(sets)], sets, 0.15, vol)
+    assert cut.sets == left
+    reason = f"volatility {vol:.1%} is above the target 15.0% (risk.target_vol)"
+    assert cut.reason == ("" if left == sets else reason)
+
+
+@pytest.mark.parametrize("vol", [None, math.nan, math.inf, 0.0, -0.2])
+def test_without_a_volatility_nothing_opens(vol):
+    cut = cut_by_volatility([intent()], 4, 0.15, vol)
+    assert cut == Cut(0, "risk.target_vol is set and no volatility is known")
+
+
+@pytest.mark.parametrize("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
+def test_volatility_scales_only_what_opens(purpose):
+    assert cut_by_volatility([intent(purpose=purpose)], 4, 0.15, 3.0) == Cut(4)
+
+
+def test_a_cut_says_every_cap_that_binds_with_its_figures():
+    caps = rooms(RiskLimits(max_vega_fraction=0.002), 100_000.0, only_buys_options=False)
+    trade = Exposure(delta_usd=100_000.0, vega_usd_per_point=1_000.0)
+    assert cut_to_caps(Exposure(), trade, 10, caps) == Cut(
+        2,
+        "net delta would be 100000 (now 0), cap 20000 (risk.max_net_delta_fraction);"
+        " vega per point would be 1000 (now 0), cap 200 (risk.max_vega_fraction)",
+    )
+    assert cut_to_caps(Exposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) == Cut(10)
+    below = cut_to_caps(Exposure(), Exposure(theta_usd_per_day=-3_000.0), 3, caps)
+    assert below == Cut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
+
+
+@pytest.mark.parametrize(
+    ("side", "held", "selling", "most"),
+    [
+        (Side.SELL, 10, 0, 8),
+        (Side.SELL, 5, 0, 5),
+        (Side.SELL, 5, 3, 2),
+        (Side.SELL, 5, 7, 0),
+        (Side.SELL, -5, 0, 0),
+        (Side.BUY, -5, 0, 8),
+    ],
+)
+def test_what_may_not_be_sold_short_is_sold_as_far_as_it_is_held(side, held, selling, most):
+    found, reason = cut_to_holding(intent(8, Purpose.HEDGE, side), D(held), D(selling), "no borrow")
+    assert found == most
+    assert reason == ("" if most == 8 else f"no borrow: {8 - most} shares stay unhedged")
