@@ -1,0 +1,82 @@
+"""The migration page: each accepted name has its row, and what a row leads to exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scalpdesk import settings
+from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.settings_schema import Schema
+from scalpdesk.settings_sources import LEGACY_NAMES, dotted
+from scalpdesk.strategies.base import find_strategy
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("|").replace("\\|", "/").split("|")]
+    for line in PAGE.splitlines()
+    if line.startswith("| ") and not line.startswith("| before")
+]
+SECTIONS = ("desk", "data", "simulation", "marketdata", "risk", "rates", "credentials")
+KEYS = sorted(
+    set(re.findall(r"`((?:strategies\.[a-z0-9-]+|" + "|".join(SECTIONS) + r")\.[a-z0-9_.]+)`", PAGE))
+)
+FILES = sorted(
+    {
+        word
+        for row in ROWS
+        for word in re.findall(r"`([a-z0-9_/.]+)`", row[1])
+        if "/" in word and not word.startswith(("/api", "scalpdesk"))
+    }
+)
+
+
+def keys_of(section):
+    """Every key below a section, written with dots."""
+    if section.startswith("strategies."):
+        name = section.removeprefix("strategies.")
+        schema = Schema(find_strategy(name).Config, lambda other: find_strategy(other).Config, None)
+        return {f"{section}.{dotted(path)}" for path in schema.all_paths()}
+    schema = Schema(settings.DeskConfig, lambda other: find_strategy(other).Config, None)
+    return {dotted(path) for path in schema.all_paths() if path[0] == section}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_each_new_key_exists(key):
+    words = key.split(".")
+    section = ".".join(words[:2]) if words[0] == "strategies" else words[0]
+    assert key in keys_of(section)
+
+
+def test_there_are_keys_and_rows_enough_to_be_the_page():
+    assert len(KEYS) > 45
+    assert len(ROWS) > 90
+    assert all(len(row) == 2 and all(row) for row in ROWS)
+
+
+@pytest.mark.parametrize("name", sorted(LEGACY_NAMES))
+def test_each_accepted_name_leads_to_its_key(name):
+    key = dotted(LEGACY_NAMES[name])
+    rows = [row for row in ROWS if f"`{name}`" in row[0]]
+    assert rows
+    assert any(f"`{key}`" in row[1] for row in rows)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_new_place_exists(file):
+    assert any((folder / file).exists() for folder in (ROOT, ROOT / "src" / "scalpdesk"))
+
+
+def test_no_row_speaks_of_a_strategy_that_is_not_there():
+    for name in sorted(set(re.findall(r"scalpdesk run ([a-z0-9_-]+)", PAGE))):
+        try:
+            find_strategy(name)
+        except ScalpdeskError as problem:
+            pytest.fail(problem.render())
+
+
+def test_what_is_not_there_yet_is_said_so():
+    claims = [row for row in ROWS if ":10000" in row[0] or "deribit_api" in row[0]]
+    assert len(claims) == 2
+    assert all("not there yet" in row[1] for row in claims)
