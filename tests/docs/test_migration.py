@@ -34,12 +34,9 @@ FILES = sorted(
 
 def keys_of(section):
     """Every key below a section, written with dots."""
-    if section.startswith("strategies."):
-        name = section.removeprefix("strategies.")
-        schema = Schema(find_strategy(name).Config, lambda other: find_strategy(other).Config, None)
-        return {f"{section}.{dotted(path)}" for path in schema.all_paths()}
-    schema = Schema(settings.DeskConfig, lambda other: find_strategy(other).Config, None)
-    return {dotted(path) for path in schema.all_paths() if path[0] == section}
+    strategy = section.removeprefix("strategies.") if section.startswith("strategies.") else None
+    schema = Schema(settings.DeskConfig, lambda name: find_strategy(name).Config, strategy)
+    return {dotted(path) for path in schema.all_paths()}
 
 
 @pytest.mark.parametrize("key", KEYS)
