@@ -221,6 +221,7 @@ def money_text(number: Decimal) -> str:
     return f"{whole}.{decimals:0<2}"
 
 
+session_on(date(LAST_YEAR, 1, 2))  # loads the exchange calendar now: the first event must not wait for it
 _scalper: Scalper | None = None
 
 

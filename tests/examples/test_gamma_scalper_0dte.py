@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.protocol import OK, intent_verdict
 
@@ -207,6 +208,14 @@ def test_the_example_settings_are_the_defaults(folder):
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     told, silent = folder.Settings(given), folder.Settings({})
     assert vars(told) == vars(silent)
+
+
+@pytest.mark.parametrize("where", ["--isolate", "--no-isolate"])
+def test_the_harness_prints_the_same_intents(folder, capsys, where):
+    events = FOLDER / "events.ndjson"
+    assert main(["harness", "--strategy", str(FOLDER), "--events", str(events), where]) == 0
+    expected = [intent for one in sample() for intent in folder.on_market_event(one)]
+    assert json.loads(capsys.readouterr().out) == expected
 
 
 def test_the_smoke_test_passes():
