@@ -60,6 +60,12 @@ class PlayedDay:
         return dict(self.engine.desk.attribution.totals)
 
     @property
+    def paid(self) -> Decimal:
+        """What the straddle cost, currency per unit of the underlying."""
+        orders = self.engine.desk.orders.orders.values()
+        return sum((o.average_price for o in orders if o.submitted.purpose is Purpose.OPEN), Decimal(0))
+
+    @property
     def hedges(self) -> int:
         """Hedges sent before the exit."""
         return int(self.tally.taken["hedge"])
