@@ -136,6 +136,7 @@ class Member:
         own = self.view
         own.now_ns = view.now_ns
         own.session = view.session
+        own.venue = view.venue
         own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
         own.nav = self.book.attribution.nav
         self.orders.refresh(view.orders)
