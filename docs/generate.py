@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write ``reference/cli.md``, ``reference/configuration.md`` and the README's table of commands.
+"""Write ``reference/cli.md``, ``configuration.md``, ``protocol.md`` and the README's table of commands.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -10,6 +10,7 @@ packages that happen to be installed.
 
 import ast
 import inspect
+import json
 import re
 import sys
 import types
@@ -28,6 +29,7 @@ from shown_outputs import refresh_shown_outputs
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
+from scalpdesk.protocol.schema import SCHEMAS
 from scalpdesk.settings import DeskConfig
 from scalpdesk.settings_schema import Secret
 from scalpdesk.strategies.base import NO_STRATEGIES
@@ -45,6 +47,13 @@ CONFIGURATION_HEAD = """# Configuration keys
 Sources, their order and how mistakes are shown: [configuration.md](../configuration.md). A key `a.b` is `b`
 in section `[a]` of `scalpdesk.toml`, `SCALPDESK_A__B` in the environment, and `--set a.b=…` on the command
 line. `—` as a default means: not set.
+"""
+
+PROTOCOL_HEAD = """# Protocol v1: JSON Schema
+
+What the messages mean and how folders are run: [protocol.md](../protocol.md). `NaN`, infinities, numbers
+beyond 64 bits or a double, and one name twice in an object are refused when a line is read. Fields that a
+schema does not name are not looked at.
 """
 
 # commands ------------------------------------------------------------------------------------------
@@ -238,6 +247,18 @@ def _markdown(text: str) -> str:
     return text.replace("``", "`")
 
 
+# protocol --------------------------------------------------------------------------------------------
+
+
+def protocol_page() -> str:
+    """Return the page of the messages of protocol v1 as JSON Schema."""
+    parts = [NOTE, PROTOCOL_HEAD]
+    for make in SCHEMAS:
+        schema = make()
+        parts += [f"## {schema['title']}\n", f"```json\n{json.dumps(schema, indent=2)}\n```\n"]
+    return "\n".join(parts)
+
+
 # writing ---------------------------------------------------------------------------------------------
 
 
@@ -256,6 +277,7 @@ def pages() -> dict[Path, str]:
     return {
         folder / "cli.md": cli_page(),
         folder / "configuration.md": configuration_page(),
+        folder / "protocol.md": protocol_page(),
         HERE.parent / "README.md": readme(),
     }
 

@@ -35,6 +35,7 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "DEFAULT_RISK_FREE_RATE": ("rates", "default"),
     "IS_PAPER_TRADING": ("desk", "paper"),
     "STRATEGY_MODE": ("desk", "strategy_mode"),
+    "STRATEGY_EVENT_MAX_AGE_SECONDS": ("strategies", "external", "max_age_seconds"),
     "GEX_VALUE": ("marketdata", "gex_value"),
     "TRADING_API_KEY": ("credentials", "trading_api_key"),
     "TRADING_API_SECRET": ("credentials", "trading_api_secret"),

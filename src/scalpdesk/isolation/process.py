@@ -24,7 +24,7 @@ from scalpdesk.isolation.folder import MOST_REPLY_BYTES, WINDOW, FolderReply, st
 
 START_SECONDS = 30.0
 LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
-_PRIVATE = ("TRADING_API_", "ST0CKAKEY", "ST0CKASECRET", "APCA_", "SCALPDESK_CREDENTIALS")
+_PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_CREDENTIALS")
 """Beginnings of names that a folder's process does not inherit: it has no orders to send."""
 
 _encode = msgspec.json.Encoder().encode

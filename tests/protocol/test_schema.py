@@ -1,0 +1,82 @@
+"""The published schemas and the validation let the same messages through."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fakes.malformed import VALID, malformed_lines
+from scalpdesk.core.errors import DataError
+from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict, shutdown_verdict
+from scalpdesk.protocol.lines import read_message
+from scalpdesk.protocol.schema import (
+    SCHEMAS,
+    log_schema,
+    market_event_schema,
+    order_intent_schema,
+    shutdown_schema,
+)
+
+PAIRS = [
+    (market_event_schema(), event_verdict),
+    (order_intent_schema(), intent_verdict),
+    (log_schema(), log_verdict),
+    (shutdown_schema(), shutdown_verdict),
+]
+TYPES = {
+    "object": lambda value: isinstance(value, dict),
+    "string": lambda value: isinstance(value, str),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+}
+RULES = {
+    "type": lambda schema, value: TYPES[schema](value),
+    "const": lambda schema, value: type(schema) is type(value) and schema == value,
+    "enum": lambda schema, value: isinstance(value, str) and value in schema,
+    "minLength": lambda schema, value: not isinstance(value, str) or len(value) >= schema,
+    "exclusiveMinimum": lambda schema, value: not TYPES["number"](value) or value > schema,
+    "pattern": lambda schema, value: (
+        not isinstance(value, str) or re.fullmatch(schema[1:-1], value) is not None
+    ),
+    "required": lambda schema, value: not isinstance(value, dict) or all(name in value for name in schema),
+    "properties": lambda schema, value: (
+        not isinstance(value, dict)
+        or all(fits(schema[name], value[name]) for name in schema if name in value)
+    ),
+}
+SAYINGS = {"$schema", "title", "description", "format", "if", "then"}
+
+
+def fits(schema, value):
+    """Judge a value by the part of JSON Schema that the schemas use; an unknown word is an error."""
+    if any(not RULES[word](part, value) for word, part in schema.items() if word not in SAYINGS):
+        return False
+    return "if" not in schema or not fits(schema["if"], value) or fits(schema["then"], value)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_schema_and_validation_agree(number):
+    schema, judge = PAIRS[number]
+    passed = 0
+    for line in malformed_lines(3, 4_000):
+        try:
+            message = read_message(line)
+        except DataError:
+            continue
+        verdict = judge(message)
+        if verdict == "value:ts":  # what an instant is, the schema says in words
+            continue
+        assert fits(schema, message) == (verdict == "ok"), message
+        passed += verdict == "ok"
+    assert passed > 20
+
+
+@pytest.mark.parametrize("message", VALID, ids=lambda message: message["type"])
+def test_every_valid_message_fits_one_schema(message):
+    assert sum(fits(schema, message) for schema, _ in PAIRS) == 1
+
+
+def test_the_published_page_has_the_schemas():
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "protocol.md"
+    shown = re.findall(r"^```json\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert [json.loads(text) for text in shown] == [make() for make in SCHEMAS]
