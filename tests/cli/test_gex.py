@@ -111,6 +111,7 @@ def test_a_chain_with_too_little_open_interest_is_not_known_and_not_published(ru
     code, said = run("SPY", "--chain", "thin.csv")
     assert code == 0
     assert "not known: coverage 50% is below 80%" in said.out
+    assert "a sample of a chain, not a chain" in said.out
     code, said = run("SPY", "--chain", "thin.csv", "--publish")
     assert code == 2
     assert "not published" in said.err

@@ -158,6 +158,14 @@ def test_failures_that_take_turns_are_each_said_once(source, shelf, said):
     assert len(said) == 2
 
 
+def test_another_underlying_than_the_settings_is_said_once(source, shelf, said):
+    shelf.answer = StoredExposure("SPY", 1.0, AT_NS)
+    for minute in range(3):
+        source.look(AT_NS + minute * MINUTE_NS)
+    assert [level for level, _ in said] == ["warning"]
+    assert "dealer gamma of SPY, not of SPX" in said[0][1]
+
+
 def test_a_failure_is_about_the_underlying_that_was_read_before(source, shelf):
     shelf.answer = StoredExposure("SPY", 1.0, AT_NS)
     assert source.look(AT_NS).symbol == "SPY"

@@ -1,6 +1,7 @@
 """How ``scalpdesk gex`` shows an exposure: a JSON document, a table with bars, a picture."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -32,6 +33,8 @@ CONVENTION = "calls +, puts -: customers are taken to sell calls and buy puts; n
 BAR_CELLS = 24
 PROFILE_SHOWN = (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
 MILLION = 1e6
+NEAR_CHAIN = 0.05
+FEWEST_STRIKES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,16 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
             {"spot": float(level), "net_usd": float(usd)} for level, usd in zip(levels, profile, strict=True)
         ],
         "convention": CONVENTION,
-        "notes": list(at.notes),
+        "notes": [*_sampled([one.strike for one in found.by_strike], spot), *at.notes],
     }
+
+
+def _sampled(strikes: Sequence[float], spot: float) -> list[str]:
+    """Say so when the strikes are too few to be a chain: coverage knows only of options that are listed."""
+    near = sum(abs(strike / spot - 1.0) <= NEAR_CHAIN for strike in strikes)
+    if near >= FEWEST_STRIKES:
+        return []
+    return [f"only {near} strikes within {NEAR_CHAIN:.0%} of the spot: a sample of a chain, not a chain"]
 
 
 def print_exposure(document: dict[str, Any], strikes: int) -> None:

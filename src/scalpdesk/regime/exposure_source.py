@@ -116,7 +116,10 @@ class ExposureSource:
             event = GammaExposureEvent(self._symbol, now_ns, now_ns, NAN, name, str(error))
             self._tell(error.kind, event)
             return event
-        self._symbol = kept.symbol  # a failure to come is about the same underlying
+        if kept.symbol != self._symbol:  # a failure to come is about the same underlying
+            what = f"{name} keeps the dealer gamma of {kept.symbol}, not of {self._symbol}"
+            self.say("warning", f"{what}: a strategy sees it where it looks for {kept.symbol}")
+            self._symbol = kept.symbol
         # stamped no later than it arrives: the store's clock may run a little ahead
         event_ns = min(kept.last_update_ns, now_ns)
         usual = self._compared(kept, now_ns)
