@@ -107,6 +107,8 @@ def test_a_fault_costs_its_event_and_the_desk_goes_on(tmp_path, fault):
     result = run(tmp_path, made, "time_limit_seconds=0.3")
     said = [one for one in decided(result.run_dir) if "failures" in one.facts]
     assert len(said) == 1
+    assert result.summary["folder"]["failures"] == 1
+    assert result.summary["folder"]["answers"] == result.summary["folder"]["requests"]
     assert result.summary["hedges"] > 5
     assert result.summary["end_positions"] == {}
     assert replay(result.run_dir).identical

@@ -331,7 +331,7 @@ def test_failures_are_counted_and_said_once_a_session():
         bench.wait(6).picture(spot)
         outputs = bench.answer(failures=("event x: KeyError: 'a'",), took_us=40)
         assert bool(decisions(outputs)) == (spot == 500.0)
-    summary = bench.strategy.summary()
+    summary = bench.strategy.folder_summary()
     assert (summary["failures"], summary["answers"], summary["requests"]) == (3, 3, 3)
     assert (summary["mean_answer_us"], summary["longest_answer_us"]) == (40, 40)
 

@@ -105,6 +105,10 @@ def run_summary(
     shared = by_strategy(desk)
     if shared is not None:
         summary["strategies"] = shared
+    for strategy in getattr(engine.strategy, "strategies", (engine.strategy,)):
+        told = getattr(strategy, "folder_summary", None)
+        if told is not None:
+            summary["folder"] = told()
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 

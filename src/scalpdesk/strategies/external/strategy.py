@@ -110,7 +110,7 @@ class External:
         actions += self._ask(view)
         return actions
 
-    def summary(self) -> dict[str, Any]:
+    def folder_summary(self) -> dict[str, Any]:
         """Return what the folder did, for the run summary."""
         answers = self.counts["answers"]
         return {
