@@ -348,6 +348,7 @@ def test_every_accepted_name_sets_a_key_that_is_there(monkeypatch, tmp_path):
     values = {
         "IS_PAPER_TRADING": "true",
         "INITIALIZATION_MODE": "resume",
+        "DEFAULT_RISK_FREE_RATE": "0.07",
         "MAX_EXPIRATION_DAYS": "99",
         "MIN_EXPIRATION_DAYS": "31",
     }

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, structs
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.regime.exposure_settings import ExposureSettings
+from scalpdesk.risk.contradictions import check_account, check_simulated_account, check_sizes
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.settings_schema import Schema, Secret, plain
 from scalpdesk.settings_sources import (
@@ -32,7 +33,10 @@ from scalpdesk.settings_sources import (
 from scalpdesk.strategies.base import SEVERAL, canonical_name, find_strategy, member_names
 from scalpdesk.strategies.several.config import bound_config
 
-NonNegative = Annotated[float, Meta(ge=0)]
+QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
+"""Seconds, not milliseconds: an age of ten minutes is old in any market."""
+Rate = Annotated[float, Meta(ge=-0.2, le=1)]
+"""A fraction a year: 0.05 is 5 %."""
 
 
 class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +59,7 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
 
     catalog: str = "catalog"
     """Folder of the Parquet catalogue."""
-    max_side_age_seconds: NonNegative | None = None
+    max_side_age_seconds: Annotated[float, Meta(ge=0, le=604_800)] | None = None
     """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""
     daily_history: str | None = None
     """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
@@ -72,28 +76,32 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Fill model of the hedges in the underlying; None is the same as ``fill_model``."""
     displayed_sizes: bool = True
     """Fill no more at once than a quote displays; false treats every size as unknown."""
-    latency_ms: NonNegative = 0.0
+    latency_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0.0
     """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Decimal = Decimal(100_000)
     """Cash at the start, in the quote currency."""
     fees: Literal["none", "alpaca"] = "none"
     """``alpaca``: no commission, the regulatory fees that brokers pass on."""
-    seed: int = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""
     positions: dict[str, int | Decimal] = {}
     """Shares or contracts held at the start, by symbol."""
+
+    def __post_init__(self) -> None:
+        """Refuse an account that no market could hold."""
+        check_simulated_account(self.starting_cash, self.positions)
 
 
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """When a quote is too old to act on."""
 
-    stale_seconds_underlying: NonNegative = 5.0
+    stale_seconds_underlying: QuoteSeconds = 5.0
     """Age at which a quote of the underlying is stale; at least 2.5 times the pace of the data."""
-    stale_seconds_option: NonNegative = 60.0
+    stale_seconds_option: QuoteSeconds = 60.0
     """Age at which an option's quote is stale; at least 5 times the pace of the data."""
-    floor_seconds: NonNegative = 1.0
+    floor_seconds: QuoteSeconds = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
-    mark_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    mark_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
     """How often the book is marked and its change explained; every fill is marked besides."""
     gex_value: str | None = None
     """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
@@ -102,9 +110,9 @@ class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
 class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Interest rates, continuously compounded, as fractions a year."""
 
-    flat: float | None = None
+    flat: Rate | None = None
     """One rate for every maturity, instead of the data set's curve."""
-    default: float = 0.05
+    default: Rate = 0.05
     """Rate where the data set has no curve."""
 
 
@@ -159,6 +167,10 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     budgets: BudgetsSection = BudgetsSection()
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
+
+    def __post_init__(self) -> None:
+        """Refuse amounts above the whole account."""
+        check_account(self.risk, self.simulation.starting_cash)
 
 
 class ManyConfigError(ConfigError):
@@ -310,7 +322,7 @@ def load_settings(
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, strategy)
     values: dict[KeyPath, Entry] = {}
-    for entry in spread(entries, schema, member_names(strategy) if strategy is not None else ()):
+    for entry in spread(entries, schema, strategy):
         try:
             placed = schema.place(entry)
         except ConfigError as error:
@@ -341,6 +353,9 @@ def _lay_over(
         for name in dict.fromkeys([*sections, *([strategy, *member_names(strategy)] if strategy else [])])
         if SEVERAL not in name
     }
+    for name, chosen in configs.items():
+        source = values.get(("strategies", name, "straddles"))
+        check_sizes(config.risk, name, chosen, "default" if source is None else source.source)
     config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
     sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
     sources |= {dotted(key): entry.source for key, entry in values.items()}
@@ -349,22 +364,24 @@ def _lay_over(
     return LoadedSettings(config, strategy, own, sources, path)
 
 
-def spread(entries: Sequence[Entry], schema: Schema, members: Sequence[str]) -> list[Entry]:
+def spread(entries: Sequence[Entry], schema: Schema, strategy: str | None) -> list[Entry]:
     """Return the entries, a ``--set`` key of several strategies once for each that knows it.
 
     ``st0cka.profit_target=0.02`` goes to the one it names, ``underlying=QQQ`` to all that have it.
     """
+    members = () if strategy is None else member_names(strategy)
     if len(members) < 2:
         return list(entries)
+    sections = tuple(dict.fromkeys((str(strategy), *members)))
     found: list[Entry] = []
     for entry in entries:
         placed = [entry]
         if entry.source == OVERRIDE:
             named = canonical_name(entry.path[0])
-            if named in members:
+            if named in sections:
                 placed = [replace(entry, path=("strategies", named, *entry.path[1:]))]
             else:
-                own = [replace(entry, path=("strategies", name, *entry.path)) for name in members]
+                own = [replace(entry, path=("strategies", name, *entry.path)) for name in sections]
                 placed = [one for one in own if schema.knows(one)] or placed
         found += placed
     return found

@@ -99,7 +99,7 @@ def open_orders(exchange):
     return [one for one in exchange.get("orders") if one["status"] not in over]
 
 
-RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=100000", "hedge.order_ttl_seconds=100000")
+RESTING = (*BUSY, "straddles=4", "entry.order_ttl_seconds=3600", "hedge.order_ttl_seconds=3600")
 
 
 @pytest.mark.enable_socket

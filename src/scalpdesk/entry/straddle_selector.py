@@ -14,9 +14,10 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import InstrumentId
@@ -49,11 +50,11 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Take exactly this strike (currency) or expiry instead of choosing.
     """
 
-    min_expiration_days: int = 30
-    max_expiration_days: int = 90
-    min_open_interest: int = 100
-    theta_weight_days: float = 1.0
-    max_spread_fraction: float | None = None
+    min_expiration_days: Annotated[int, Meta(ge=0, le=3_650)] = 30
+    max_expiration_days: Annotated[int, Meta(ge=0, le=3_650)] = 90
+    min_open_interest: Annotated[int, Meta(ge=-1, le=10_000_000)] = 100
+    theta_weight_days: Annotated[float, Meta(gt=0, le=252)] = 1.0
+    max_spread_fraction: Annotated[float, Meta(gt=0, le=2)] | None = None
     score: Literal["corrected", "legacy"] = "corrected"
     strike: Decimal | None = None
     expiry: date | None = None

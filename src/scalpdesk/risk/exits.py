@@ -8,9 +8,23 @@ import msgspec
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
+from scalpdesk.risk.bounds import Bound, check_bounds
 
 _EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
 _EDGE_TIMES = 3
+
+
+OPENS, CLOSES = time(9, 30), time(16, 15)
+"""A full session of the longest kind (options on broad indices), New York."""
+BOUNDS = {
+    "min_dte": Bound(0, 3_650, "calendar days to expiry", may_equal_low=True),
+    "stop_fraction": Bound(0, 1, "a fraction of the premium, and no more than it can be lost"),
+    "arm_fraction": Bound(0, 100, "a fraction of the premium: 0.30 is 30 %"),
+    "giveback_fraction": Bound(0, 1, "a fraction of the best profit"),
+    "max_sessions": Bound(0, 1_000, "trading days"),
+    "flat_minutes_before_close": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
+}
+"""What each key may be."""
 
 
 class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,14 +59,23 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     flat_minutes_before_close: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a time that is none."""
-        if self.close_at is not None:
-            try:
-                time.fromisoformat(self.close_at)
-            except ValueError as error:
-                raise ConfigError(
-                    "not a time of day", where="exits.close_at", value=self.close_at, fix="write HH:MM"
-                ) from error
+        """Refuse figures out of bounds, and a time that is none."""
+        check_bounds(self, BOUNDS, "exits")
+        if self.close_at is None:
+            return
+        try:
+            close_at = time.fromisoformat(self.close_at)
+        except ValueError as error:
+            raise ConfigError(
+                "not a time of day", where="exits.close_at", value=self.close_at, fix="write HH:MM"
+            ) from error
+        if not OPENS < close_at <= CLOSES:
+            raise ConfigError(
+                "outside the session: every position would be closed at once, or never",
+                where="exits.close_at",
+                value=self.close_at,
+                fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
+            )
 
 
 class ExitView(msgspec.Struct, frozen=True):

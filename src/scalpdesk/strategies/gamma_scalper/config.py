@@ -7,7 +7,29 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.risk.bounds import Bound, check_bounds
 from scalpdesk.risk.exits import ExitConfig
+
+_SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
+_VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
+_TRIGGERS = {
+    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
+    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds", may_equal_low=True),
+}
+_ENTRY = {
+    "min_edge_usd": Bound(-1e6, 1e6, "currency a straddle"),
+    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
+    "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
+    "horizon_days": Bound(0, 252, "trading days"),
+    "forecast_vol": _VOL,
+    "order_ttl_seconds": _SECONDS,
+    "max_attempts": Bound(0, 100, "a number of orders"),
+}
+_HEDGE = {
+    "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
+    "fixed_vol": _VOL,
+    "order_ttl_seconds": _SECONDS,
+}
 
 
 class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,6 +48,10 @@ class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     price_change_usd: float = 0.05
     heartbeat_seconds: float = 5.0
     spread_filter: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, _TRIGGERS, "triggers")
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,7 +90,8 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     again_after_exit: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse times that are none."""
+        """Refuse figures out of bounds, times that are none, and a window that is empty."""
+        check_bounds(self, _ENTRY, "entry")
         for key in ("not_before", "not_after"):
             try:
                 time.fromisoformat(getattr(self, key))
@@ -72,6 +99,13 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
                 raise ConfigError(
                     "not a time of day", where=f"entry.{key}", value=getattr(self, key), fix="write HH:MM"
                 ) from error
+        if time.fromisoformat(self.not_after) < time.fromisoformat(self.not_before):
+            raise ConfigError(
+                "the entry window is empty: its end lies before its start",
+                where="entry.not_after",
+                value=self.not_after,
+                fix=f"set entry.not_after to {self.not_before} (entry.not_before) or later",
+            )
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,7 +137,8 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     order_ttl_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        """Refuse a fixed volatility that is not given."""
+        """Refuse figures out of bounds, and a fixed volatility that is not given."""
+        check_bounds(self, _HEDGE, "hedge")
         if self.delta_vol == "fixed" and not (self.fixed_vol is not None and self.fixed_vol > 0):
             raise ConfigError(
                 "hedging at a fixed volatility needs one",
@@ -139,8 +174,7 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
-        if self.straddles < 1:
-            raise ConfigError("at least one straddle", where="straddles", value=self.straddles)
+        check_bounds(self, {"straddles": Bound(0, 10_000, "a number of straddles")}, "")
         least = self.exits.min_dte
         if least is not None and least >= self.selection.min_expiration_days:
             raise ConfigError(
