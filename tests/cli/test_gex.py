@@ -147,6 +147,29 @@ def test_publishing_writes_the_document_that_a_desk_reads(run, monkeypatch):
     assert "Firestore did not take the exposure" in said.err
 
 
+@pytest.mark.parametrize(("value", "verdict"), [("-15000", "ok"), ("-15k", "note")])
+def test_the_doctor_asks_where_a_desk_would_ask(run, capsys, monkeypatch, value, verdict):
+    monkeypatch.setenv("GEX_VALUE", value)
+    assert main(["doctor", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["dealer gamma"]["verdict"] == verdict
+    monkeypatch.delenv("GEX_VALUE")
+    assert main(["doctor", "--json"]) == 0
+    assert "dealer gamma" not in capsys.readouterr().out
+
+
+@pytest.mark.enable_socket
+def test_the_doctor_reads_the_document_within_the_time_out(run, capsys, monkeypatch):
+    pytest.importorskip("google.cloud.firestore")
+    from fakes.firestore_server import firestore_server
+
+    with firestore_server() as server:
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
+        assert main(["doctor", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert "the document is missing (market_regime/SPX_GEX)" in found["dealer gamma"]["detail"]
+
+
 @pytest.mark.recorded
 @pytest.mark.skipif(not CHAINS.exists(), reason="the recorded data is not there")
 def test_recorded_chains_of_2026_are_covered(run):

@@ -90,6 +90,7 @@ def examine(folder: Path, *, warm_up: bool) -> Iterator[Finding]:
     yield _catalog(folder / catalog)
     yield _kernels(warm_up=warm_up)
     yield from _keys(folder)
+    yield from _dealer_gamma(folder)
 
 
 def _python() -> Finding:
@@ -250,3 +251,32 @@ def _keys(folder: Path) -> Iterator[Finding]:
         yield Finding("keys", "fail", f".env can be read by others (mode {mode:o})", "chmod 600 .env")
     else:
         yield Finding("keys", "ok", f".env is readable by you alone (mode {mode:o})")
+
+
+def _dealer_gamma(folder: Path) -> Iterator[Finding]:
+    """Ask once where a live desk would ask; nothing is said where there is nothing to ask."""
+    from scalpdesk.regime.live_source import live_source
+    from scalpdesk.settings import load_settings
+
+    try:
+        config = load_settings(environ=os.environ, cwd=folder).config
+    except ConfigError:  # it has its own finding
+        return
+    try:
+        source = live_source(
+            config.gex,
+            config.marketdata.gex_value,
+            project=config.credentials.firebase_project_id,
+            credentials_file=config.credentials.google_application_credentials,
+            emulator_host=config.credentials.firestore_emulator_host,
+        )
+    except ConfigError as error:
+        yield Finding("dealer gamma", "note", error.what, error.fix)
+        return
+    word = source.look(SystemClock().now_ns())
+    if word is None:
+        return
+    if word.reason:
+        yield Finding("dealer gamma", "note", f"{word.reason}: the standard threshold is used")
+    else:
+        yield Finding("dealer gamma", "ok", f"{word.symbol} {word.exposure_usd:,.0f} USD ({word.source})")
