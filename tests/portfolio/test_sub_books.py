@@ -160,16 +160,23 @@ def test_a_bust_gives_back_what_it_opened():
     assert cash(books)["a"] == 50_000
 
 
-def test_round_trips_are_told_one_by_one():
+def test_losing_round_trips_are_counted_one_by_one():
     books = make()
-    told: list[Decimal] = []
-    books.on_round_trip = told.append
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, 10)
-    books.book_fill("a", SHARE, D(-10), D(498), D("0.50"), "y1", CLOSE, 4)
-    assert told == [D("-20.50")]
-    books.book_change(change("manual_trade", SHARE, -10, "5010", "501"))
-    assert told == [D("-20.50"), D(10)]
+    books.book_fill("a", SHARE, D(-10), D(500), D("0.50"), "y1", CLOSE, 4)  # the fee makes it a loss
+    assert (books.of("a").losses_in_a_row, books.of("b").losses_in_a_row) == (1, 0)
+    trade(books, "a", SHARE, 10)
+    trade(books, "a", SHARE, -10, CLOSE)  # of exactly zero: neither
+    assert books.of("a").losses_in_a_row == 1
+    trade(books, "a", SHARE, 10)
+    books.book_change(change("cash_settlement", SHARE, -20, "10020", "501"))
+    assert books.of("a").losses_in_a_row == 0
+    books.book_fill("b", SHARE, D(1), D(501), D(0), "y2", OPEN, 4)
+    books.book_fill("b", SHARE, D(-1), D(500), D(0), "y3", CLOSE, 4)
+    assert books.of("b").losses_in_a_row == 1
+    books.new_session()
+    assert books.of("b").losses_in_a_row == 0
 
 
 def test_totals_in_cents_sum_to_the_account_where_a_book_ends_on_half_a_cent():

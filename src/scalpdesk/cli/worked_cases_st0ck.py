@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.units import CENT
+from scalpdesk.strategies.hybrid import HIGH, LOW, HybridConfig, who_trades
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
 from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, volatility_size
@@ -33,8 +34,18 @@ def _mean_rev(price: float, vwap: float, closes: Sequence[float]) -> Answer:
     }
 
 
+def _hybrid(vols: Sequence[float], hyst: float) -> Answer:
+    """The case's name for the gamma scalper is the earlier program's."""
+    now, found = LOW, []
+    for vol in vols:
+        now = who_trades(now, vol, HybridConfig().volatility_threshold_for_gamma, hyst)
+        found.append("gamma_scalping" if now == HIGH else now)
+    return {"result": found}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "vol_size": _vol_size,
     "target": _target,
     "mean_rev": _mean_rev,
+    "hybrid": _hybrid,
 }

@@ -74,7 +74,7 @@ class Desk:
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
         self.books = books
-        books.on_round_trip = self.gate.note_closed_trade
+        books.most_losses_in_a_row = self.gate.limits.max_consecutive_losses
 
     def open_session(self, event: SessionEvent) -> None:
         """Start a session's tallies."""
@@ -82,6 +82,8 @@ class Desk:
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         self.gate.new_session()
+        if self.books is not None:
+            self.books.new_session()
         self.session_equity = self.attribution.current_nav()
         self.view.nav = self.session_equity
 

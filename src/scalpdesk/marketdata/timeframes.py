@@ -256,6 +256,20 @@ class Timeframes:
             return Absent(f"{len(found)} bars of {seconds} s {where}, {count} needed", len(found), count)
         return tuple(found)
 
+    def closed_in_session(self, seconds: int) -> tuple[BarEvent, ...]:
+        """Return the bars of a length that are closed in this session and kept, oldest first; maybe none.
+
+        Raises
+        ------
+        ArgumentError
+            When the length is not kept.
+        """
+        self.bars(seconds, 1)  # refuses a length that is not kept
+        if self._day is None:
+            return NOTHING
+        open_ns = self._day.session.open_ns
+        return tuple(bar for bar in self._growing[seconds].bars if bar.ts_event_ns > open_ns)
+
     def closes(self, seconds: int, count: int, *, same_session: bool = False) -> tuple[float, ...] | Absent:
         """Return the last ``count`` closes (currency per unit), oldest first; as :meth:`bars`."""
         found = self.bars(seconds, count, same_session=same_session)

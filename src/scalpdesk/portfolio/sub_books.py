@@ -5,7 +5,7 @@ account is in exactly one of them: a strategy's, or the one of nobody (what was 
 the account's owner moves). They sum to the account after every event.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from scalpdesk.core.errors import ArgumentError
@@ -61,6 +61,8 @@ class SubBook:
         self.last_mark: Mark | None = None
         self.flat_cash = ZERO
         """Cash when it was last flat: what its next round trip is measured from."""
+        self.losses_in_a_row = 0
+        """Losing round trips of this session without a winning one since; one of zero is neither."""
 
     def quantity(self, number: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
@@ -80,13 +82,14 @@ class SubBook:
         elif purpose is Purpose.CLOSE and opened:
             self.opened[number] = _towards_zero(opened, signed)
 
-    def ended_round_trip(self) -> Decimal | None:
-        """Return what a round trip brought when it has just ended flat, else None."""
+    def note_round_trip(self) -> None:
+        """Count a round trip when it has just ended flat."""
         if self.positions.held():
-            return None
+            return
         gained = self.account.cash - self.flat_cash
         self.flat_cash = self.account.cash
-        return gained
+        if gained:
+            self.losses_in_a_row = self.losses_in_a_row + 1 if gained < 0 else 0
 
 
 class SubBooks:
@@ -133,8 +136,8 @@ class SubBooks:
         self.books: dict[str, SubBook] = {
             name: SubBook(name, instruments, state, delta_engine, underlying) for name in (*fractions, NOBODY)
         }
-        self.on_round_trip: Callable[[Decimal], None] = _forget
-        """Told what each round trip of a strategy has brought, in currency."""
+        self.most_losses_in_a_row: int | None = None
+        """Losing round trips after which a strategy opens nothing more in the session; None: no limit."""
         self._exercised: list[Part] = []
         """Who held the options whose shares are delivered next."""
         self._has_begun = False
@@ -177,6 +180,11 @@ class SubBooks:
             ZERO,
         )
 
+    def new_session(self) -> None:
+        """Start the session's tallies."""
+        for book in self.books.values():
+            book.losses_in_a_row = 0
+
     # booking --------------------------------------------------------------------------------------
 
     def book_fill(
@@ -196,12 +204,7 @@ class SubBooks:
         self._trade(book, number, signed, price, fee, reference)
         book.note_opened(number, signed, purpose)
         book.attribution.rebase(now_ns)
-        self._note_round_trip(book)
-
-    def _note_round_trip(self, book: SubBook) -> None:
-        gain = book.ended_round_trip()
-        if gain is not None and book.name != NOBODY:
-            self.on_round_trip(gain)
+        book.note_round_trip()
 
     def book_bust(
         self,
@@ -292,7 +295,7 @@ class SubBooks:
             book.attribution.rebase(now_ns)
             book.mark(now_ns)
             if event.quantity_change and event.cause not in _EXERCISED:  # an exercise ends with its delivery
-                self._note_round_trip(book)
+                book.note_round_trip()
 
     def _parts(self, event: PositionChanged) -> list[Part]:
         """Return whom a change concerns and with how much of it (units; of a dividend: holdings)."""
@@ -356,11 +359,6 @@ class SubBooks:
         rows[taker]["total"] += rest
         rows[taker]["residual"] += rest
         return rows
-
-
-def _forget(gain: Decimal) -> None:
-    """Nobody asks."""
-    del gain
 
 
 def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:

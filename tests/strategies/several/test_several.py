@@ -9,6 +9,7 @@ from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
+from scalpdesk.instruments.sessions import next_session
 from scalpdesk.strategies.base import Proposal, find_strategy
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.config import SharedConfig, divided
@@ -88,15 +89,22 @@ def test_each_knows_its_own_worth_and_they_sum_to_the_account(two):
     assert sum(row["total"] for row in explained.values()) == account.nav_change == D("139.86")
 
 
-def test_a_losing_round_trip_of_one_counts_while_the_other_still_holds(two):
-    bought(two, "a", 10)
-    bought(two, "b", 4)
-    gate = two.desk.engine.desk.gate
-    assert gate.consecutive_losses == 0
-    two.b.want(order(SELL, 4, purpose=CLOSE))
-    for one in orders(two.tick(489.99, 490.01)):
-        two.desk.fill(one)
-    assert gate.consecutive_losses == 1
+def test_three_losing_round_trips_of_one_stop_that_one_until_the_next_session(two):
+    bought(two, "a", 1)
+    for _ in range(3):
+        bought(two, "b", 1)
+        two.b.want(order(SELL, 1, purpose=CLOSE))
+        for one in orders(two.tick()):
+            two.desk.fill(one)
+    two.a.want(order(BUY, 1))
+    two.b.want(order(BUY, 1))
+    outputs = two.tick()
+    assert [one.owner for one in orders(outputs)] == ["a"]
+    assert decisions(outputs)[-1].reasons[-1] == "consecutive_losses: 3 losing trades of b in a row"
+    two.desk.close()
+    two.desk.open(next_session(two.desk.session.day))
+    two.b.want(order(BUY, 1))
+    assert [one.owner for one in orders(two.tick())] == ["b"]
 
 
 # budgets ----------------------------------------------------------------------------------------------

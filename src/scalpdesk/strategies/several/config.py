@@ -26,7 +26,8 @@ class SharedConfig:
     members
         Each strategy's own ``Config`` by name, in their order.
     budgets
-        Share of the account's equity by name (``[budgets.fractions]``); those not named share the rest equally.
+        Share of the account's equity by name (``[budgets.fractions]``); those not named share the
+        rest equally.
     adopts
         Strategy that what the account holds at the start belongs to; None: nobody.
 

@@ -161,6 +161,11 @@ class SharedTrigger:
         """Take in a strategy's trigger."""
         self._triggers.append((member, trigger))
 
+    def remove(self, member: Member) -> None:
+        """Forget a strategy's triggers."""
+        self._triggers = [(one, trigger) for one, trigger in self._triggers if one is not member]
+        self.due = [entry for entry in self.due if entry[0] is not member]
+
     def check(self, quote: QuoteEvent) -> Wake | None:
         """Return the first reason that any of them has."""
         self.due = [

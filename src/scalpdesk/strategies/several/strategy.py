@@ -103,13 +103,24 @@ class Several:
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Start every member; return one trigger for each instrument that any of them watches."""
         for member in self.members.values():
-            member.look(view)
-            triggers = member.strategy.start(member.view)
-            member.bars_of = frozenset(trigger.instrument_id for trigger in triggers)
-            for trigger in triggers:
-                number = trigger.instrument_id
-                self._shared.setdefault(number, SharedTrigger(number)).add(member, trigger)
+            self._start(view, member)
         return tuple(self._shared.values())
+
+    def _start(self, view: DeskView, member: Member) -> None:
+        member.look(view)
+        triggers = member.strategy.start(member.view)
+        member.bars_of = frozenset(trigger.instrument_id for trigger in triggers)
+        for trigger in triggers:
+            number = trigger.instrument_id
+            self._shared.setdefault(number, SharedTrigger(number)).add(member, trigger)
+
+    def _begin_afresh(self, view: DeskView, member: Member, strategy: Strategy) -> None:
+        """Put a new strategy in a member's place; its book and orders stay."""
+        for shared in self._shared.values():
+            shared.remove(member)
+        self.strategies = tuple(strategy if one is member.strategy else one for one in self.strategies)
+        member.strategy = strategy
+        self._start(view, member)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Wake whom it concerns; net what they want; return what goes out."""
@@ -117,9 +128,10 @@ class Several:
         told = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
         if wake is Wake.SESSION:
             self._crossing.end_waiting(box, "a session began or ended")
+        self._steer(view, wake, event, box)
         self._crossing.try_waiting(view, box)
         if told:
-            for member, reason, own in self._concerned(view, wake, event, box):
+            for member, reason, own in self._concerned(view, wake, event):
                 self._ask(view, member, reason, own, box)
         if wake is Wake.SESSION:  # a close has ended every timer
             self._is_posted = False
@@ -127,6 +139,9 @@ class Several:
             self._is_posted = True
             box.add(SetTimer(LETTERS, view.now_ns))
         return box.actions()
+
+    def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
+        """Decide who of the members may do what, before they are woken; side by side all may."""
 
     def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: Outbox) -> None:
         member.look(view)
@@ -140,17 +155,16 @@ class Several:
             elif isinstance(action, AskFolder):
                 box.add(msgspec.structs.replace(action, owner=member.name))
             else:
-                self._take(view, member, self._worded(member, action), box)
+                self._take(view, member, self._reviewed(member, action), box)
 
-    def _worded(self, member: Member, proposal: Proposal) -> Proposal:
-        """Return a member's proposal with what else is to be said about it."""
+    def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
+        """Return a member's proposal as it may go on; side by side none is changed."""
         del member
         return proposal
 
     # whom it concerns -------------------------------------------------------------------------------
 
-    def _concerned(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> Sequence[Call]:
-        del box
+    def _concerned(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Call]:
         everybody = tuple(self.members.values())
         if isinstance(event, QuoteEvent):
             due = self._shared[event.instrument_id].due
@@ -232,6 +246,9 @@ class Several:
             return ZERO, None
         if member.view.mode != "ACTIVE":
             return ZERO, f"{member.name} is {member.view.mode.lower()}: nothing new is opened"
+        most, losses = self._books.most_losses_in_a_row, member.book.losses_in_a_row
+        if most is not None and losses >= most:
+            return ZERO, f"consecutive_losses: {losses} losing trades of {member.name} in a row"
         number = intent.instrument_id
         risk = risk_of(intent, view.instruments[number], view.market.quotes[number])
         if risk is None:  # the risk gate says so

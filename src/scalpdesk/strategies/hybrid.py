@@ -1,0 +1,326 @@
+"""Hybrid: st0cka while volatility is low, the gamma scalper while it is high.
+
+Volatility above the threshold calls the gamma scalper; back down takes more, the hysteresis. Whoever
+took over stays for a while. A handover is orderly: the outgoing strategy takes its orders back and
+flattens as it always does (options before their hedge), and only when its book is empty may the other
+enter. While the volatility is not known st0cka trades its smallest size, and no straddle is bought.
+
+The volatility is that of a day, annualised; it never comes from ticks. A forecast made before the
+session is kept up to date by what the session's closed five-minute bars have realised:
+
+    σ² = 252 · (gap² + Σ r² + σ_f²/252 · (share of the session that is left))
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+import msgspec
+
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent
+from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND, exceeds
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.strategies.base import DeskView, Proposal, find_strategy
+from scalpdesk.strategies.several.config import SharedConfig
+from scalpdesk.strategies.several.member import Member, SharedTrigger
+from scalpdesk.strategies.several.outbox import Outbox, Outgoing
+from scalpdesk.strategies.several.strategy import Several, traits
+
+LOW, HIGH = "st0cka", "gamma-scalper"
+SESSIONS_PER_YEAR = 252
+BAR_SECONDS = 300
+LEAST_BARS = 12
+"""Closed bars of a session that its realised volatility alone takes: an hour."""
+
+
+class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to hand over. The strategies themselves read their own sections.
+
+    Parameters
+    ----------
+    volatility_threshold_for_gamma
+        Above this volatility (fraction a year) the gamma scalper trades.
+    hysteresis
+        At the threshold less this, or below, st0cka trades again.
+    dwell_minutes
+        Least time in one session between two handovers.
+    source
+        ``nowcast``: the forecast, kept up to date by the session's bars; ``forecast``: it alone;
+        ``realized``: the session's bars alone, once there is an hour of them.
+    volatility
+        Use this one (fraction a year) instead.
+    """
+
+    volatility_threshold_for_gamma: float = 0.20
+    hysteresis: float = 0.02
+    dwell_minutes: float = 30.0
+    source: Literal["nowcast", "forecast", "realized"] = "nowcast"
+    volatility: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse figures that mean nothing."""
+        if not 0.0 <= self.hysteresis < self.volatility_threshold_for_gamma:
+            raise ConfigError(
+                "zero or above, and less than the threshold",
+                where="hysteresis",
+                value=self.hysteresis,
+                fix=f"set it below {self.volatility_threshold_for_gamma}",
+            )
+        if self.dwell_minutes < 0:
+            raise ConfigError("zero or above", where="dwell_minutes", value=self.dwell_minutes)
+
+
+def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis: float = 0.02) -> str:
+    """Return the strategy that a volatility calls for.
+
+    Parameters
+    ----------
+    now
+        Who trades now: ``st0cka`` or ``gamma-scalper``.
+    vol
+        Annualised volatility of a day (fraction); None when not known.
+    threshold, hysteresis
+        Strictly above the threshold: the gamma scalper. Strictly above threshold less hysteresis: it
+        goes on, when it trades already.
+
+    Examples
+    --------
+    >>> [who_trades("gamma-scalper", vol) for vol in (0.19, 0.18, None)]
+    ['gamma-scalper', 'st0cka', 'st0cka']
+    """
+    if vol is None:
+        return LOW
+    return HIGH if exceeds(vol, threshold - hysteresis if now == HIGH else threshold) else LOW
+
+
+def nowcast(forecast_vol: float | None, realized_variance: float, share_elapsed: float) -> float | None:
+    """Return a day's volatility (fraction a year) from a forecast and what the session has shown so far.
+
+    Parameters
+    ----------
+    forecast_vol
+        Made before the session, fraction a year; None for none.
+    realized_variance
+        Sum of squared log returns so far, the gap at the open among them.
+    share_elapsed
+        Share of the session that they cover, 0 to 1; the rest is as forecast.
+
+    Examples
+    --------
+    >>> round(nowcast(0.16, 0.0, 0.0), 12), nowcast(None, 0.001, 0.5)
+    (0.16, None)
+    """
+    if forecast_vol is None:
+        return None
+    left = forecast_vol**2 / SESSIONS_PER_YEAR * (1.0 - share_elapsed)
+    return math.sqrt(SESSIONS_PER_YEAR * (realized_variance + left))
+
+
+class _VolWatch:
+    """Shows every quote of the underlying to the bars, then to the members' own triggers."""
+
+    def __init__(self, shared: SharedTrigger, frames: Timeframes) -> None:
+        self.instrument_id = shared.instrument_id
+        self._shared = shared
+        self._frames = frames
+        self.has_closed = True
+        """Whether a bar has closed that was not reckoned with yet."""
+
+    def check(self, quote: QuoteEvent) -> Wake | None:
+        self.has_closed = bool(self._frames.add_quote(quote)) or self.has_closed
+        wake = self._shared.check(quote)
+        return Wake.BAR if wake is None and self.has_closed else wake
+
+    def done(self, quote: QuoteEvent, wake: Wake) -> None:
+        self._shared.done(quote, wake)
+
+
+class Hybrid(Several):
+    """See the module's text."""
+
+    name: ClassVar[str] = "hybrid"
+    Config = HybridConfig
+    MEMBERS: ClassVar[tuple[str, ...]] = (LOW, HIGH)
+    _TRAITS = traits(MEMBERS)
+    FLAGS: ClassVar[dict[str, tuple[str, ...]]] = _TRAITS["FLAGS"]
+    DEMO_SETTINGS: ClassVar[tuple[str, ...]] = _TRAITS["DEMO_SETTINGS"]
+
+    def __init__(self, config: SharedConfig) -> None:
+        self.shared = config
+        self.config: HybridConfig = config.own or HybridConfig()
+        made = [find_strategy(name)(config.members[name]) for name in self.MEMBERS]  # type: ignore[call-arg]
+        super().__init__(made, config.budgets, config.adopts)
+        self.trading = LOW
+        """Who may open."""
+        self.outgoing: str | None = None
+        """Who hands over and is not flat yet."""
+        self.vol: float | None = None
+        """Annualised volatility of a day (fraction) as of the last look; None while not known."""
+        self._vol_words = "volatility not known yet"
+        self._since_ns: int | None = None
+        self._frames: Timeframes | None = None
+        self._watch: _VolWatch | None = None
+        self._forecast: ForecastEvent | None = None
+        """The one reckoned with last."""
+
+    @property
+    def phase(self) -> str:
+        """Who trades, and where each stands."""
+        handing = f", {self.outgoing} is leaving" if self.outgoing is not None else ""
+        return f"{self.trading} trades{handing}; {super().phase}"
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Start both; watch the underlying's bars."""
+        frames = self._frames = Timeframes(view.underlying, (BAR_SECONDS,))
+        self.members[HIGH].mode = "REDUCING"
+        super().start(view)
+        watched = self._shared.setdefault(view.underlying, SharedTrigger(view.underlying))
+        others = [one for number, one in self._shared.items() if number != view.underlying]
+        if view.session is not None:
+            frames.open_session(view.session)
+        self._watch = _VolWatch(watched, frames)
+        return (self._watch, *others)
+
+    # steering ---------------------------------------------------------------------------------------
+
+    def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
+        session, frames, watch = view.session, self._frames, self._watch
+        if frames is None or watch is None:  # a word before the first session has opened
+            return
+        if wake is Wake.SESSION and session is not None:
+            if view.now_ns == session.close_ns:
+                frames.close_session()
+                return
+            frames.open_session(session)
+            watch.has_closed = True
+            self._since_ns = None  # the night is longer than any dwell
+        if isinstance(event, BarEvent) and event.instrument_id == view.underlying:
+            watch.has_closed = bool(frames.add_bar(event)) or watch.has_closed
+        if session is None:
+            return
+        forecast = view.market.forecasts.get(view.underlying)
+        if watch.has_closed or forecast is not self._forecast:
+            watch.has_closed, self._forecast = False, forecast
+            self.vol, self._vol_words = self._volatility(session, frames)
+        if self.outgoing is not None:
+            self._finish_handover(view, box)
+            return
+        wanted = who_trades(
+            self.trading, self.vol, self.config.volatility_threshold_for_gamma, self.config.hysteresis
+        )
+        if wanted != self.trading and self._has_dwelt(view):
+            self._hand_over(view, wanted, box)
+
+    def _has_dwelt(self, view: DeskView) -> bool:
+        dwell_ns = int(self.config.dwell_minutes * 60 * NANOS_PER_SECOND)
+        return self._since_ns is None or view.now_ns - self._since_ns >= dwell_ns
+
+    def _hand_over(self, view: DeskView, to: str, box: Outbox) -> None:
+        """Let the one that trades leave: its orders are taken back, it flattens; the other waits."""
+        self.outgoing, self.trading = self.trading, to
+        leaving = self.members[self.outgoing]
+        leaving.mode = "FLATTENING"
+        leaving.look(view)
+        cancels = [CancelIntent(name, f"handover to {to}") for name in leaving.orders.live]
+        words = f"handover from {leaving.name} to {to}: {self._vol_words}"
+        going = Outgoing(leaving, Proposal("mode", (words,), self._facts()), is_done_inside=True)
+        box.add(going)
+        for cancel in cancels:
+            self._take_cancel(leaving, cancel, going)
+        self._finish_handover(view, box)
+
+    def _finish_handover(self, view: DeskView, box: Outbox) -> None:
+        """Let the other begin once the outgoing one holds nothing and has no order alive."""
+        assert self.outgoing is not None
+        leaving, entering = self.members[self.outgoing], self.members[self.trading]
+        leaving.look(view)
+        if not leaving.is_flat:
+            return
+        leaving.mode, entering.mode = "REDUCING", "ACTIVE"
+        self.outgoing, self._since_ns = None, view.now_ns
+        if getattr(entering.strategy, "phase", "") == "done":
+            again = find_strategy(entering.name)(self.shared.members[entering.name])  # type: ignore[call-arg]
+            self._begin_afresh(view, entering, again)
+        words = f"{leaving.name} is flat: {entering.name} trades"
+        box.add(Outgoing(entering, Proposal("mode", (words,), self._facts()), is_done_inside=True))
+
+    def _facts(self) -> dict[str, str | float | int]:
+        facts: dict[str, str | float | int] = {
+            "threshold": self.config.volatility_threshold_for_gamma,
+            "hysteresis": self.config.hysteresis,
+            "source": self.config.source,
+        }
+        if self.vol is not None:
+            facts["volatility"] = self.vol
+        return facts
+
+    def _reviewed(self, member: Member, proposal: Proposal) -> Proposal:
+        """Say why the outgoing one leaves; while the volatility is not known, let st0cka buy least."""
+        if member.name == self.outgoing:
+            words = f"handover to {self.trading}: {self._vol_words}"
+            return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, words))
+        if self.vol is not None or member.name != LOW:
+            return proposal
+        smallest = Decimal(member.strategy.config.position_size_min)  # type: ignore[attr-defined]
+        intents = tuple(
+            msgspec.structs.replace(one, quantity=min(one.quantity, smallest))
+            if isinstance(one, OrderIntent) and one.purpose is Purpose.OPEN
+            else one
+            for one in proposal.intents
+        )
+        if intents == proposal.intents:
+            return proposal
+        words = f"smallest size: {self._vol_words}"
+        return msgspec.structs.replace(proposal, intents=intents, reasons=(*proposal.reasons, words))
+
+    # volatility -------------------------------------------------------------------------------------
+
+    def _volatility(self, session: Session, frames: Timeframes) -> tuple[float | None, str]:
+        """Return the day's volatility (fraction a year), None when not known, and where it is from."""
+        if self.config.volatility is not None:
+            return self.config.volatility, f"volatility {self.config.volatility:.1%} as configured"
+        event = self._forecast
+        forecast = event.vol if event is not None and math.isfinite(event.vol) else None
+        why = f" ({event.reason})" if event is not None and event.reason else ""
+        if self.config.source != "realized" and (event is None or forecast is None):
+            return None, f"volatility not known: no forecast{why}"
+        if self.config.source == "forecast":
+            assert event is not None
+            return forecast, f"volatility {forecast:.1%} by {event.model}, bars before the session"
+        variance, bars = self._realized(frames)
+        elapsed = min(bars * BAR_SECONDS * NANOS_PER_SECOND / (session.close_ns - session.open_ns), 1.0)
+        if self.config.source == "realized":
+            if bars < LEAST_BARS:
+                return None, f"volatility not known: {bars} bars of five minutes closed, {LEAST_BARS} needed"
+            vol = math.sqrt(SESSIONS_PER_YEAR * variance / elapsed)
+            return vol, f"volatility {vol:.1%}, realised in {bars} bars of five minutes"
+        now = nowcast(forecast, variance, elapsed)
+        assert now is not None
+        return now, f"volatility {now:.1%}: {forecast:.1%} forecast, kept up to date by {bars} bars"
+
+    @staticmethod
+    def _realized(frames: Timeframes) -> tuple[float, int]:
+        """Sum of squared log returns of the session's closed bars, and how many they are.
+
+        The gap at the open counts where the session before was watched; what passed before the first
+        bar of a session joined late is not known and counts for nothing.
+        """
+        so_far = frames.session_range()
+        if isinstance(so_far, Absent):
+            return 0.0, 0
+        prior = frames.prior_session()
+        last = so_far.open if isinstance(prior, Absent) else prior.close
+        variance = math.log(so_far.open / last) ** 2
+        last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
+        for bar in bars:
+            variance += math.log(bar.close / last) ** 2
+            last = bar.close
+        return variance, len(bars)
+
+
+PLUG = Hybrid

@@ -1,0 +1,286 @@
+"""Hybrid: who trades at which volatility, and how the one hands over to the other."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.desk import HandDesk, cancels, decisions, orders
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import BarEvent, ForecastEvent
+from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.instruments.sessions import next_session
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import find_strategy, member_names
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
+from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, nowcast, who_trades
+from scalpdesk.strategies.several.config import SharedConfig
+from scalpdesk.strategies.st0cka.config import St0ckaConfig
+
+D = Decimal
+A, G = LOW, HIGH
+
+
+def path(vols: Sequence[float | None], hysteresis: float) -> list[str]:
+    """Who trades after each of these volatilities."""
+    now, found = A, []
+    for vol in vols:
+        now = who_trades(now, vol, 0.20, hysteresis)
+        found.append(now)
+    return found
+
+
+# the rule ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vols", "hysteresis", "expected"),
+    [
+        ((0.12, 0.20, 0.21, 0.19, 0.17), 0.02, [A, A, G, G, A]),
+        ((0.12, 0.20, 0.21, 0.19), 0.0, [A, A, G, A]),
+        ((0.21, 0.18), 0.02, [G, A]),  # at the lower edge it goes back
+        ((0.21, 0.1800001), 0.02, [G, G]),
+        ((0.30, None, 0.19, None), 0.02, [G, A, A, A]),
+        ((0.1 + 0.1,), 0.02, [A]),
+    ],
+)
+def test_who_trades_at_which_volatility(vols, hysteresis, expected):
+    assert path(vols, hysteresis) == expected
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=50), st.floats(0.0, 0.1))
+def test_hysteresis_only_ever_takes_handovers_away(vols, hysteresis):
+    def handovers(found: list[str]) -> int:
+        return sum(one != other for one, other in pairwise(found))
+
+    assert handovers(path(vols, hysteresis)) <= handovers(path(vols, 0.0))
+    for vol, who in zip(vols, path(vols, hysteresis), strict=True):
+        if vol > 0.2 + 1e-9:
+            assert who == G
+        if vol < 0.2 - hysteresis - 1e-9:
+            assert who == A
+
+
+def test_the_nowcast_goes_from_the_forecast_to_what_was_realised():
+    a_day = 0.02**2
+    assert nowcast(0.16, 0.0, 0.0) == pytest.approx(0.16)
+    assert nowcast(0.16, a_day, 1.0) == pytest.approx(0.02 * math.sqrt(252))
+    half = nowcast(0.16, a_day, 0.5)
+    assert half == pytest.approx(math.sqrt(252 * (a_day + 0.5 * 0.16**2 / 252)))
+    assert nowcast(None, a_day, 0.5) is None
+
+
+@pytest.mark.parametrize("wrong", [{"hysteresis": 0.2}, {"hysteresis": -0.01}, {"dwell_minutes": -1.0}])
+def test_figures_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        HybridConfig(**wrong)
+
+
+def test_its_members_flags_and_settings_are_found_by_name():
+    assert member_names("hybrid") == (A, G)
+    found = find_strategy("hybrid")
+    assert found is Hybrid
+    assert "strategies.st0cka.use_volatility_sizing=false" in found.FLAGS["--volatility-off"]
+    with pytest.raises(ConfigError, match="none of them is itself several"):
+        find_strategy("hybrid+st0ckg")
+
+
+# on a desk --------------------------------------------------------------------------------------------
+
+
+class HybridDesk(HandDesk):
+    """A hybrid's desk; st0cka may buy all day, the gamma scalper enters whatever its gate says."""
+
+    def __init__(self, **config: object) -> None:
+        shared = SharedConfig(
+            HybridConfig(**({"source": "forecast"} | config)),
+            {
+                A: St0ckaConfig(buy_until="15:00", sell_until="15:30"),
+                G: GammaScalperConfig(entry=EntryConfig(gate="off")),
+            },
+            {},
+        )
+        self.hybrid = Hybrid(shared)
+        super().__init__(self.hybrid, limits=RiskLimits(max_daily_loss=D(90_000), max_position_fraction=1.0))
+
+    def forecast(self, vol: float, reason: str = "") -> None:
+        """Tell the desk a forecast."""
+        now_ns = self.now_ns
+        self.handle(ForecastEvent(0, now_ns, now_ns, "har", 5, vol, vol, vol, 0.0, reason))
+
+    def at(self, clock_time: str, spot: float = 500.0) -> tuple[object, ...]:
+        """Go to a time and quote everything."""
+        self.go_to(clock_time)
+        return self.market(spot)
+
+    def held(self, name: str) -> dict[int, int]:
+        """What a strategy holds, by number."""
+        book = self.engine.desk.books.of(name)
+        return {int(one.instrument_id): int(one.quantity) for one in book.positions.held()}
+
+
+def began(vol: float | None, **config: object) -> HybridDesk:
+    """Return a desk that has opened with this forecast."""
+    desk = HybridDesk(**config)
+    if vol is not None:
+        desk.now_ns = desk.session.open_ns
+        desk.forecast(vol)
+    desk.open()
+    return desk
+
+
+def fill_all(desk: HybridDesk, outputs: Sequence[object]) -> list[object]:
+    """Fill whatever goes out, and what follows from that; return everything that came out."""
+    seen = list(outputs)
+    todo = orders(outputs)
+    while todo:
+        order = todo.pop(0)
+        if order.order_type is OrderType.LIMIT and order.side is Side.SELL:
+            continue  # a target rests
+        more = desk.fill(order)
+        seen += more
+        todo += orders(more)
+    return seen
+
+
+def test_a_calm_day_is_st0ckas():
+    desk = began(0.12)
+    fill_all(desk, desk.at("09:40"))
+    assert desk.held(A)
+    assert not desk.held(G)
+    assert desk.hybrid.phase.startswith("st0cka trades")
+
+
+def test_a_wild_day_is_the_gamma_scalpers():
+    desk = began(0.25)
+    desk.at("09:39:50")  # the scalper's spread filter wants a first quote
+    fill_all(desk, desk.at("09:40"))
+    assert set(desk.held(G)) >= {1, 2}
+    assert not desk.held(A)
+
+
+def test_an_unknown_volatility_buys_least_and_no_straddle():
+    for desk in (began(None), began(math.nan)):
+        outputs = desk.at("09:40")
+        assert [(one.owner, one.quantity) for one in orders(outputs)] == [(A, 1)]
+
+
+def test_st0cka_buys_least_where_only_the_hybrid_does_not_know():
+    desk = began(0.05, source="realized")  # st0cka itself would buy three by the forecast
+    outputs = desk.at("09:40")
+    assert [one.quantity for one in orders(outputs)] == [1]
+    (made,) = [one for one in decisions(outputs) if one.kind == "entry"]
+    assert made.reasons[-1] == (
+        "smallest size: volatility not known: 0 bars of five minutes closed, 12 needed"
+    )
+
+
+def test_the_outgoing_one_is_flat_before_the_other_enters():
+    desk = began(0.12)
+    fill_all(desk, desk.at("09:40"))
+    lot = desk.held(A)[0]
+    (target,) = desk.engine.desk.orders.live
+    desk.forecast(0.30)
+    outputs = desk.at("09:50")
+    assert cancels(outputs) == [target]
+    assert desk.hybrid.outgoing == A
+    assert [one.owner for one in orders(outputs)] == []
+    outputs = desk.cancelled(target)
+    assert not desk.held(G)
+    more = desk.at("09:50:10")
+    (sale,) = orders([*outputs, *more])
+    assert (sale.owner, sale.side, sale.quantity, sale.order_type) == (A, Side.SELL, lot, OrderType.MARKET)
+    assert not orders(desk.at("09:50:20"))  # the straddle waits for the sale's fill
+    outputs = desk.fill(sale)
+    words = [one.reasons[0] for one in decisions(outputs) if one.kind == "mode"]
+    assert words == ["st0cka is flat: gamma-scalper trades"]
+    fill_all(desk, desk.at("09:50:30"))
+    assert set(desk.held(G)) >= {1, 2}
+    assert not desk.held(A)
+
+
+def test_a_straddle_leaves_with_its_hedge_last_and_comes_back_later():
+    desk = began(0.30)
+    fill_all(desk, desk.at("09:40"))
+    fill_all(desk, desk.at("09:45", 505.0))  # the move makes it hedge
+    assert desk.held(G)[0] < 0
+    desk.forecast(0.10)
+    outputs = fill_all(desk, desk.at("10:15", 505.0))
+    outputs += fill_all(desk, desk.at("10:15:10", 505.0))
+    sent = [(one.instrument_id, one.purpose.value) for one in orders(outputs) if one.owner == G]
+    assert [purpose for _, purpose in sent] == ["close", "close", "unwind_hedge"]
+    assert not desk.held(G)
+    leaving = [one for one in decisions(outputs) if one.kind == "exit" and one.facts["strategy"] == G]
+    assert all("handover to st0cka: volatility 10.0%" in one.reasons[-1] for one in leaving[:-1])
+    fill_all(desk, desk.at("10:16", 505.0))
+    assert desk.held(A)
+    for order in list(desk.engine.desk.orders.live.values()):
+        desk.fill(order.submitted, price=506.0)
+    assert not desk.held(A)
+    desk.forecast(0.30)
+    for clock_time in ("11:00", "11:00:10", "11:00:20", "11:00:30"):
+        for one in cancels(outputs := desk.at(clock_time, 505.0)):
+            desk.cancelled(one)
+        fill_all(desk, outputs)
+    assert set(desk.held(G)) >= {1, 2}  # it was done after its exit, and has begun afresh
+
+
+def test_whoever_took_over_stays_for_a_while():
+    desk = began(0.30)
+    desk.at("09:31")
+    desk.forecast(0.10)
+    desk.at("09:59")
+    assert desk.hybrid.trading == G
+    desk.at("10:01")
+    assert desk.hybrid.trading == A
+    desk.forecast(0.30)
+    desk.at("10:29")
+    assert desk.hybrid.trading == A
+
+
+def test_a_night_is_longer_than_any_dwell():
+    desk = began(0.30, dwell_minutes=600.0)
+    desk.at("15:59")
+    desk.close()
+    desk.now_ns = next_session(desk.session.day).open_ns
+    desk.forecast(0.10)
+    desk.open(next_session(desk.session.day))
+    assert desk.hybrid.trading == A
+
+
+def test_bars_bring_the_forecast_up_to_date():
+    desk = began(0.16, source="nowcast")
+    desk.quote(0, 499.99, 500.01)
+    assert desk.hybrid.vol == pytest.approx(0.16)
+    spot = 500.0
+    for minute in range(1, 16):
+        now_ns = desk.session.open_ns + minute * 60 * 10**9
+        desk.now_ns = now_ns
+        before, spot = spot, spot * (1.002 if minute % 2 else 1.001)
+        high, low = max(before, spot), min(before, spot)
+        desk.handle(BarEvent(0, now_ns, now_ns, 60, before, high, low, spot, 1_000.0))
+    closes = [500.0]
+    for minute in range(1, 16):
+        closes.append(closes[-1] * (1.002 if minute % 2 else 1.001))
+    fives = closes[::5]
+    variance = sum(math.log(b / a) ** 2 for a, b in pairwise(fives))
+    expected = math.sqrt(252 * (variance + 0.16**2 / 252 * (1 - 15 / 390)))
+    assert desk.hybrid.vol == pytest.approx(expected)
+    assert desk.hybrid.vol > 0.16
+
+
+def test_an_hour_of_bars_gives_the_realised_volatility():
+    desk = began(None, source="realized")
+    for minute in range(1, 61):  # a bar of five minutes at 500.00, one at 500.50, and so on
+        desk.now_ns = desk.session.open_ns + minute * 60 * 10**9
+        up = 0.5 * ((minute - 1) // 5 % 2)
+        desk.quote(0, 499.99 + up, 500.01 + up)
+        assert desk.hybrid.vol is None
+    desk.wait(1)
+    desk.quote(0, 499.99, 500.01)
+    move = math.log(500.5 / 500.0) ** 2
+    assert desk.hybrid.vol == pytest.approx(math.sqrt(252 * 11 * move * 390 / 60))
