@@ -27,6 +27,7 @@ from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.base import Proposal
 
 D = Decimal
@@ -146,7 +147,8 @@ def test_orders_on_their_way_at_the_close_never_reach_the_next_session():
     builder.spot(at("16:00") - 50_000_000, 500.0).spot(at("16:00") - 10_000_000, 500.0)
     builder.spot("10:00", 490.0, day=TUESDAY)
     strategy = buying("15:59:59.95", "15:59:59.99")
-    run = run_tape(builder.build(), strategy, latency_ms=30)
+    twice = RiskLimits(duplicate_window_seconds=0.01)  # the same order again, 40 ms later
+    run = run_tape(builder.build(), strategy, latency_ms=30, limits=twice)
     fills = [event for event in run.events if isinstance(event, OrderFilled)]
     rejects = [event for event in run.events if isinstance(event, OrderRejected)]
     assert [(one.price, one.ts_recv_ns) for one in fills] == [(D("500.01"), at("16:00"))]

@@ -47,7 +47,7 @@ from scalpdesk.engine.flattening import GRACE_SECONDS, Flattener
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.risk.context import EXITS
-from scalpdesk.strategies.base import Action, DividesTheBook, Proposal, Strategy
+from scalpdesk.strategies.base import Action, DividesTheBook, HearsCuts, Proposal, Strategy
 
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
@@ -184,6 +184,8 @@ class TradingEngine:
             orders.append(intent)
         verdict = self._admission.judge(orders, self.now_ns, all_or_none=proposal.all_or_none)
         commands = self._send(verdict.intents)
+        if verdict.notes and isinstance(self.strategy, HearsCuts):
+            self.strategy.on_cut(self._view, verdict.intents)
         for cancel in cancels:
             command = self.desk.orders.cancel(cancel.client_order_id)
             if command is not None:

@@ -16,7 +16,7 @@ import msgspec
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import AskFolder, Intent, SetTimer
+from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import Session
@@ -153,6 +153,15 @@ class DividesTheBook(Protocol):
 
     def open_books(self, view: DeskView) -> SubBooks:
         """Return the books that the account is divided into; asked once, before anything happens."""
+        ...
+
+
+@runtime_checkable
+class HearsCuts(Protocol):
+    """What a strategy brings along that wants to know when the risk gate made its trade smaller."""
+
+    def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
+        """Take note of what is sent in place of the latest proposal; it counts as pending already."""
         ...
 
 

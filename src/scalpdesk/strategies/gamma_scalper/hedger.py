@@ -70,8 +70,9 @@ class StraddleHedger:
         self._unfinished: float | None = None
         """Net delta that a hedge across zero was meant to reach, while only its first order is out."""
 
-    def begin(self, entry_vols: dict[InstrumentId, float], now_ns: int) -> None:
-        """Remember the implied volatilities at entry and start the clock of time-based bands."""
+    def begin(self, entry_vols: dict[InstrumentId, float], now_ns: int, straddles: int) -> None:
+        """Remember the implied volatilities and the size at entry; start the clock of time-based bands."""
+        self._straddles = straddles
         self._entry_vols = dict(entry_vols)
         self._last_hedge_ns = now_ns
 

@@ -69,6 +69,8 @@ class GammaScalper:
         self._entry_nav = ZERO
         self._entry_session: date | None = None
         self._premium = ZERO
+        self._straddles = self.config.straddles
+        """How many the trade under way has: fewer than configured once the risk gate cut it."""
         self._sessions_held = 0
         self._attempts = 0
         self._why_leaving = ""
@@ -199,6 +201,7 @@ class GammaScalper:
         self._pair = best.pair
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         self._attempts = 0
+        self._straddles = self.config.straddles
         self._entry_nav = view.nav
         self.phase = Phase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
@@ -232,7 +235,7 @@ class GammaScalper:
         assert self._pair is not None
         intents = []
         for leg in (self._pair.call_id, self._pair.put_id):
-            missing = self.config.straddles - view.exposure(leg)
+            missing = self._straddles - view.exposure(leg)
             quote = view.market.quotes[leg]
             if missing > 0 and quote is not None and quote.ask > 0:
                 intents.append(
@@ -248,11 +251,17 @@ class GammaScalper:
                 )
         return tuple(intents)
 
+    def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
+        """Be content with the straddles that the risk gate allows."""
+        del sent
+        if self.phase is Phase.ENTERING and self._pair is not None:
+            self._straddles = int(min(view.exposure(self._pair.call_id), view.exposure(self._pair.put_id)))
+
     def _enter(self, view: DeskView) -> Sequence[Action]:
         """Follow the legs: filled, still working, too old, or to be wanted again at today's ask."""
         assert self._pair is not None
         legs = (self._pair.call_id, self._pair.put_id)
-        if all(view.positions.quantity(leg) >= self.config.straddles for leg in legs):
+        if all(view.positions.quantity(leg) >= self._straddles for leg in legs):
             self._note_entered(view)
             return self._hold(view)
         cancels = expired_orders(view, legs, self.config.entry.order_ttl_seconds)
@@ -287,7 +296,7 @@ class GammaScalper:
             if leg not in self._entry_vols:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        self._hedger.begin(self._entry_vols, view.now_ns)
+        self._hedger.begin(self._entry_vols, view.now_ns, self._straddles)
         self._exits = ExitRules(self.config.exits)
 
     # holding ----------------------------------------------------------------------------------------
