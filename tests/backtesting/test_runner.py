@@ -25,9 +25,9 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Si
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.base import Proposal
 
 D = Decimal
