@@ -146,7 +146,22 @@ def test_a_filter_that_refuses_is_said_once_while_it_lasts():
     bench.told.say(1, 0.0)
     bench.minute("09:43")
     bench.told.say(1)
-    assert reasons(bench.minute("09:44"))  # it came back: said again
+    assert not reasons(bench.minute("09:44"))  # no time of day for it: once is enough
+
+
+def test_a_filter_inside_the_window_speaks_again_when_the_signal_comes_back():
+    bench = Bench()
+    order = bench.bought(clock="10:00")
+    (sale,) = orders(bench.at(500.5))
+    bench.desk.fill(sale)
+    assert sale.quantity == order.quantity
+    bench.told.say(1)
+    assert "since the last entry" in reasons(bench.minute("10:05"))[0]
+    assert not reasons(bench.minute("10:06"))
+    bench.told.say(1, 0.0)
+    bench.minute("10:07")
+    bench.told.say(1)
+    assert "since the last entry" in reasons(bench.minute("10:08"))[0]
 
 
 def test_one_contract_beyond_the_budget_buys_nothing():
@@ -265,6 +280,18 @@ def test_the_venues_last_order_comes_first():
     bench.bought()
     assert not orders(bench.at(500.0, "15:24"))
     assert orders(bench.at(500.0, "15:25"))
+
+
+@pytest.mark.parametrize(
+    ("venue", "clock"), [("alpaca", "15:25"), ("unheard-of", "15:10"), ("ibkr", "15:50")]
+)
+def test_the_runs_own_venue_counts_where_none_is_set(venue, clock):
+    bench = Bench(exits=NO_STOP)
+    bench.desk.engine.desk.view.venue = venue
+    bench.bought()
+    hours, minutes = map(int, clock.split(":"))
+    assert not orders(bench.at(500.0, f"{hours}:{minutes - 1:02d}"))
+    assert orders(bench.at(500.0, clock))
 
 
 def test_below_yesterdays_low_a_bullish_reason_is_gone():

@@ -89,7 +89,8 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ``primary``: the strongest signal of all, and if it may not be traded on, none. ``tradable``: the
         strongest of those that may.
     venue
-        Whose last orders in expiring contracts the exit has to precede.
+        Whose last orders in expiring contracts the exit has to precede; empty for the run's own venue. A
+        venue whose rule is not known here counts as one that stops 45 minutes before the close.
     volume_sessions
         Earlier sessions that a volume is compared with.
     exposure_symbol
@@ -112,7 +113,7 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     signals: tuple[str, ...] = SEVEN
     scoring: Scoring = Scoring.MEASURED
     choose: Literal["primary", "tradable"] = "primary"
-    venue: str = "none"
+    venue: str = ""
     volume_sessions: int = 20
     exposure_symbol: str = ""
     exposure_p90_usd: float | None = None
@@ -131,7 +132,8 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             find_signal(name)
         if not self.signals:
             raise ConfigError("at least one signal", where="signals", value=[])
-        venue_cutoff(self.venue)
+        if self.venue:
+            venue_cutoff(self.venue)
         if self.contract.equity_fraction <= Decimal(0) or self.contract.max_contracts < 1:
             raise ConfigError(
                 "the budget of an entry must be above zero",

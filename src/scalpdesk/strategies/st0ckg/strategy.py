@@ -15,7 +15,8 @@ from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.entry.scalp_contract import ScalpContractSelector
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
-from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
@@ -38,6 +39,8 @@ from scalpdesk.strategies.st0ckg.words import Facts, facts_of, shown_of, why_of,
 
 ZERO = Decimal(0)
 ENTRY_TIMER = "st0ckg: is the entry filled"
+OUT_OF_HOURS = frozenset({"window", "opening"})
+"""Filters that no signal passes at this time of the day."""
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
 
 
@@ -60,7 +63,7 @@ class St0ckg:
         self._said = ""
         """What was last said about the signals: the same is not said again."""
         self._absences: dict[str, str] = {}
-        self._weak: set[str] = set()
+        self._told: set[str] = set()
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
@@ -115,7 +118,7 @@ class St0ckg:
         watch.open_session(view, session)
         self._history.new_session()
         self._absences.clear()
-        self._weak.clear()
+        self._told.clear()
         self._said = ""
         self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
         return ()
@@ -159,7 +162,9 @@ class St0ckg:
             return actions
         shown = shown_of(found, spot)
         if found.chosen is None:
-            return actions + self._say_once(found.against, shown)
+            return actions + self._say_once(
+                without_figures(found.against), (f"skipped: {found.against}",), shown
+            )
         chosen = found.chosen
         moment = EntryMoment(
             view.now_ns,
@@ -171,8 +176,10 @@ class St0ckg:
         )
         against = refusal(moment, self._history, self.config.filters)
         if against is not None:
-            key = f"{chosen.name} {chosen.direction} {against.rule}"
-            return actions + self._say(key, (f"skipped: {against.reason}", *why_of(chosen)), shown)
+            why = (f"skipped: {against.reason}", *why_of(chosen))
+            if against.rule in OUT_OF_HOURS:
+                return actions + self._say_once(f"{chosen.name} {against.rule}", why, shown)
+            return actions + self._say(f"{chosen.name} {chosen.direction} {against.rule}", why, shown)
         if view.mode != "ACTIVE":
             return actions + self._say(view.mode, (f"skipped: the desk is {view.mode.lower()}",), shown)
         return actions + self._enter(view, watch, chosen, facts, shown)
@@ -195,7 +202,7 @@ class St0ckg:
             return self._say(
                 f"held {best.contract.symbol}", (f"skipped: {best.contract.symbol} is held", *why), shown
             )
-        if view.now_ns >= self._deadline_ns(best.contract):
+        if view.now_ns >= self._deadline_ns(best.contract, view):
             return self._say("deadline", ("skipped: past the last exit of the day", *why), shown)
         count, limit = self._selector.order_for(best, view.nav)
         if not count:
@@ -283,7 +290,7 @@ class St0ckg:
             spot=scalp.entry_spot if spot is None else exact(spot),
             entry_price=scalp.entry_price,
             price=exact(price) if price is not None and is_priced else None,
-            is_past_deadline=view.now_ns >= self._deadline_ns(scalp.contract),
+            is_past_deadline=view.now_ns >= self._deadline_ns(scalp.contract, view),
             is_scaled=scalp.is_scale_skipped or bool(scalp.sold) or bool(scalp.live(Side.SELL)),
             is_breakeven_armed=scalp.is_breakeven_armed,
             invalid_below=scalp.invalid_below,
@@ -327,10 +334,13 @@ class St0ckg:
             "held_contracts": int(scalp.held(view)),
         }
 
-    def _deadline_ns(self, contract: OptionContract) -> int:
+    def _deadline_ns(self, contract: OptionContract, view: DeskView) -> int:
         """Return by when a contract is sold: minutes before the close, or before the venue's last order."""
-        return contract_deadline_ns(
-            contract, self.config.venue, exit_minutes=self.config.exits.flat_minutes_before_close
+        cutoff = VENUE_CUTOFFS.get(self.config.venue or view.venue, CAUTIOUS)
+        return exit_deadline_ns(
+            last_trading_ns(contract),
+            exit_minutes=self.config.exits.flat_minutes_before_close,
+            cutoff_minutes=cutoff.of(contract.underlying),
         )
 
     # saying -------------------------------------------------------------------------------------
@@ -342,13 +352,12 @@ class St0ckg:
         self._said = key
         return [Proposal("entry", reasons, facts)]
 
-    def _say_once(self, against: str, facts: Facts) -> list[Action]:
-        """Say that a signal is too weak once a session: what is below its least score comes and goes."""
-        key = without_figures(against)
-        if key in self._weak:
+    def _say_once(self, key: str, reasons: tuple[str, ...], facts: Facts) -> list[Action]:
+        """Say once a session what could not have been traded: it comes and goes all day."""
+        if key in self._told:
             return []
-        self._weak.add(key)
-        return [Proposal("entry", (f"skipped: {against}",), facts)]
+        self._told.add(key)
+        return [Proposal("entry", reasons, facts)]
 
     def _say_absences(self, found: Survey) -> list[Action]:
         """Say of each absent signal why, once a session and reason."""
