@@ -1,17 +1,20 @@
 """Dealer gamma beside a trading desk: known, or not known in every way, the desk trades as it would."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 pytest.importorskip("google.cloud.firestore")
+
+import grpc
 
 from fakes.firestore_server import firestore_server
 from fakes.live_session import Wanted, play
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.regime.exposure_settings import DEFAULT_DOCUMENT
+from scalpdesk.signals.gamma_regime import known_exposure_usd
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -54,18 +57,46 @@ def test_a_fresh_document_reaches_the_engine_through_the_journal(server, tmp_pat
     assert warnings_on(tmp_path) == []
 
 
-def test_a_store_that_does_not_answer_is_said_once_and_trading_goes_on(server, tmp_path):
+def hangs(server):
     server.answers.clear()
+
+
+def denies(server):
+    server.refusal = grpc.StatusCode.PERMISSION_DENIED
+
+
+def lacks(server):
+    server.documents.clear()
+
+
+def mistypes(server):
+    server.documents[DEFAULT_DOCUMENT]["gex_value"] = "-15000"
+
+
+def ages(server):
+    server.documents[DEFAULT_DOCUMENT]["last_update"] = BEFORE_OPEN - timedelta(hours=1)
+
+
+def is_gone(server):
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        (hangs, "does not answer in time"),
+        (is_gone, "cannot be reached"),
+        (denies, "denies permission"),
+        (lacks, "the document is missing"),
+        (mistypes, "gex_value is a str"),
+        (ages, "too old"),
+    ],
+)
+def test_whatever_the_store_does_it_is_said_once_and_trading_goes_on(server, tmp_path, fails, reason):
+    fails(server)
     played = play(tmp_path, WANTED)
     assert [math.isnan(one.exposure_usd) for one in told(played)] == [True]
-    assert "does not answer in time" in told(played)[0].reason
+    assert reason in told(played)[0].reason
     assert len(warnings_on(tmp_path)) == 1
-    assert played.desk_fills() == played.truth_fills() != []
-
-
-def test_a_store_that_is_not_there_is_said_once_and_trading_goes_on(server, tmp_path):
-    server.stop()
-    played = play(tmp_path, WANTED)
-    assert "cannot be reached" in told(played)[0].reason
-    assert len(warnings_on(tmp_path)) == 1
+    assert known_exposure_usd(told(played)[0], played.engine.now_ns) is None
     assert played.desk_fills() == played.truth_fills() != []
