@@ -2,11 +2,27 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
+import pytest
+
+from fakes.folders import folder
+from fakes.instruments import DAY
+from fakes.tape import quote
+from scalpdesk import live_assembly
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import ManualClock
-from scalpdesk.core.events import FolderAnswered, TimerEvent
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer
+from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live.folder_line import FolderLine
+from scalpdesk.live_assembly import open_desk
+from scalpdesk.live_plan import LivePlan
+from scalpdesk.settings import load_settings
 
 TICK = TimerEvent(7, 7, "tick")
 
@@ -111,3 +127,61 @@ def test_a_fresh_folder_sees_again_what_the_one_before_it_saw():
     assert answerer.asked == [1, 2]
     assert got == []
     line.close()
+
+
+# put together -------------------------------------------------------------------------------------------
+
+
+class Gateway:
+    """A venue that must not be asked anything."""
+
+    closed = False
+
+    async def close(self, *, graceful=True):
+        self.closed = True
+
+
+def plan_of(tmp_path, made):
+    settings = load_settings(
+        "external", overrides=[f"folder={made}", f"desk.runs_dir={tmp_path / 'runs'}"], cwd=tmp_path
+    )
+    return LivePlan(settings, resume=True, session=DAY, state=tmp_path)
+
+
+def test_a_folder_that_cannot_be_loaded_is_refused_before_the_venue_is_asked(tmp_path):
+    (tmp_path / "strategy.py").write_text("x = 1\n", encoding="utf-8")
+    plan, gateway = replace(plan_of(tmp_path, tmp_path), resume=False), Gateway()
+    with pytest.raises(ConfigError, match="no function on_market_event"):
+        asyncio.run(open_desk(plan, ManualClock(1), say=lambda *_: None, gateway=gateway))
+    assert gateway.closed
+
+
+def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(tmp_path):
+    plan = plan_of(tmp_path, folder(tmp_path, "return None"))
+    data = {
+        "underlying": "SPY",
+        "quote_seconds": 1.0,
+        "dividend_yield": 0.0,
+        "order_prefix": "t",
+        "url": None,
+    }
+    header = live_assembly.live_header(plan, InstrumentBook([Equity("SPY")]), data, 1_000)
+    engine = engine_from_header(header)
+    journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
+    one = session_on(DAY)
+    opening = SessionEvent(one.open_ns, one.open_ns, DAY.isoformat(), "open", one.open_ns, one.close_ns)
+    for event in (
+        opening,
+        quote(0, one.open_ns + 1, 499.99, 500.01),
+        quote(0, one.open_ns + 2, 500.99, 501.01),
+    ):
+        journal.add_event(event)
+        outputs = engine.handle(event)
+        if outputs:
+            journal.add_outputs(outputs)
+    journal.flush()
+    journal.abandon()
+    found = live_assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
+    found.journal.abandon()
+    assert [ask.request for ask in found.asked] == [1]
+    assert '"price":500.0' in found.asked[0].events[0]
