@@ -8,10 +8,11 @@ import pytest
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting import feed
-from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend
+from scalpdesk.marketdata.tape_bars import session_bars
 
 
 def quotes(tape, session=None):

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from fakes.live_session import Wanted, play
+from scalpdesk.core.events import BarEvent
 from scalpdesk.core.intents import Decision, OrderType, Side, SubmitOrder
 from scalpdesk.instruments.contract import Equity
 
@@ -22,6 +23,14 @@ def morning(tmp_path_factory):
 def test_the_run_knows_the_share_alone(morning):
     assert list(morning.header.instruments) == [Equity("SPY")]
     assert morning.header.data["notes"] == ["no options: this strategy trades shares alone"]
+
+
+def test_the_shares_minutes_arrive_with_their_volume(morning):
+    """Without them there is no VWAP at a venue."""
+    bars = [one for one in morning.events if isinstance(one, BarEvent)]
+    assert len(bars) >= 11
+    assert {one.bar_seconds for one in bars} == {60}
+    assert all(one.volume > 0 and one.ts_recv_ns >= one.ts_event_ns for one in bars)
 
 
 def test_it_buys_and_offers_and_its_books_are_the_exchanges(morning):

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_bars, session_quotes
+from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, CancelOrder, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -20,6 +20,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.tape_bars import session_bars
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]

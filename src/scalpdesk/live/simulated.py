@@ -9,10 +9,12 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 
 import numpy as np
 
 from scalpdesk.core.events import (
+    BarEvent,
     Event,
     GammaExposureEvent,
     OrderAbsent,
@@ -28,6 +30,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.tape_bars import session_bars
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
 from scalpdesk.venues.base import (
     AccountFacts,
@@ -81,7 +84,11 @@ class SimulatedVenue:
         self.history: dict[str, list[OrderEvent]] = {}
         self.is_over = False
         self.told_at_open = tuple(one for one in words if one.ts_recv_ns <= self.session.open_ns)
-        self._words = deque(words[len(self.told_at_open) :])
+        later: list[BarEvent | GammaExposureEvent] = [
+            *session_bars(tape, self.session),
+            *words[len(self.told_at_open) :],
+        ]
+        self._words = deque(sorted(later, key=attrgetter("ts_recv_ns")))
         self._quotes = self._read_quotes()
         self._next = next(self._quotes, None)
         self._settled = False

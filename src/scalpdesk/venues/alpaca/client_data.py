@@ -1,4 +1,4 @@
-"""Quotes of stocks and options: two streams, opened when first needed, subscribed by difference."""
+"""Quotes of stocks and options, bars of stocks: two streams, opened when needed, subscribed by difference."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class DataStream:
     reader
         Reads the frames.
     with_statuses
-        Also subscribe to halts and pauses (stocks).
+        Also subscribe to minute bars, halts and pauses (stocks).
     outbox, stamper, count
         Where events go, their stamps, and named conditions.
     heartbeat_seconds
@@ -126,8 +126,9 @@ class DataStream:
             await self._changed.wait()
 
     def _message(self, action: str, symbols: Sequence[str]) -> bytes:
-        statuses = symbols if self._with_statuses else ()
-        return wire.market_subscription(action, quotes=symbols, statuses=statuses, is_msgpack=True)
+        # options have neither halts nor bars in their stream; a share's bars carry the volume
+        stocks = symbols if self._with_statuses else ()
+        return wire.market_subscription(action, quotes=symbols, bars=stocks, statuses=stocks, is_msgpack=True)
 
     async def _hello(self, say: Say, listen: Listen) -> None:
         self.confirmed = frozenset()

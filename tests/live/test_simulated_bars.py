@@ -1,0 +1,59 @@
+"""Closed bars of the tape come at the same place in a backtest and on the simulated venue."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+
+from fakes.desk import Scripted, run_tape
+from fakes.tape import TapeBuilder, at
+from scalpdesk.core.events import BarEvent, QuoteEvent
+from scalpdesk.live.simulated import SimulatedVenue
+from scalpdesk.marketdata.tape import BarColumns
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+
+ENDS = (at("10:01"), at("10:01:30"), at("10:02"))
+
+
+def tape():
+    builder = TapeBuilder()
+    for minute in range(4):
+        builder.spot(f"10:0{minute}", 500.0 + minute)
+    prices = np.array([500.0, 501.0, 502.0])
+    bars = BarColumns(
+        np.array(ENDS, np.int64),
+        np.zeros(3, np.int32),
+        np.full(3, 60, np.int32),
+        prices,
+        prices,
+        prices,
+        prices,
+        np.array([10.0, 20.0, 30.0]),
+    )
+    return replace(builder.build(), bars=bars)
+
+
+def in_short(events):
+    """Quotes and bars with their stamps, and the volume of a bar."""
+    kinds = {QuoteEvent: "quote", BarEvent: "bar"}
+    return [
+        (kinds[type(one)], one.ts_recv_ns, getattr(one, "volume", None))
+        for one in events
+        if type(one) in kinds
+    ]
+
+
+def test_the_simulated_venue_tells_bars_in_the_backtests_order():
+    market = tape()
+    exchange = SimulatedExchange(
+        market.instruments, SimulatedAccount(Decimal(1_000)), fill_model("cross"), fill_model("cross")
+    )
+    venue = SimulatedVenue(market, exchange)
+    stepped = []
+    while not venue.is_over:
+        stepped += venue.step()
+    told = in_short(stepped)
+    assert told == in_short(run_tape(market, Scripted()).events)
+    assert [one[1:] for one in told if one[0] == "bar"] == list(zip(ENDS, (10.0, 20.0, 30.0), strict=True))
+    assert told.index(("bar", ENDS[0], 10.0)) > told.index(("quote", ENDS[0], None))
