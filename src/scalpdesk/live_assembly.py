@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,12 +28,15 @@ from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.folder_line import FolderLine
 from scalpdesk.live.recovery import Rebuilt, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, Start
+from scalpdesk.live_market import first_market, learn_anew
 from scalpdesk.live_plan import LivePlan
-from scalpdesk.live_venue import build_gateway, first_market
+from scalpdesk.live_venue import build_gateway
 from scalpdesk.venues.base import AccountFacts, Gateway
 
 __all__ = ["LiveDesk", "LivePlan", "build_gateway", "live_header", "open_desk", "unfinished_run"]
 
+IN_PROCESS = ("simulated", "paper")
+"""Venues whose account lives and ends with the desk: nobody else can hold it."""
 CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 Say = Callable[[str, str], None]
 
@@ -119,13 +123,13 @@ async def open_desk(
     resumed = _resume(plan, clock, tally, say)
     book = InstrumentBook(() if resumed is None else resumed.header.instruments)
     if gateway is None:
-        gateway = build_gateway(plan, book, clock)
+        gateway = build_gateway(plan, book, clock, None if resumed is None else resumed.engine)
     lock = folder = None
     try:
         folder = _folder_line(plan, clock)  # one that cannot be loaded is refused before anything is touched
         known = () if resumed is None else known_orders(resumed.engine)
         facts = await gateway.connect(known)
-        if plan.venue != "simulated":
+        if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)
         desk = await _desk(plan, clock, gateway, facts, book, resumed, tally, say, pulse, folder)
     except BaseException:
@@ -247,7 +251,8 @@ async def _desk(
         engine, journal, timers, watchers=(tally.see,) if folder is None else (tally.see, folder.see)
     )
     core.events = 0 if resumed is None else resumed.rebuilt.events
-    runner = LiveRunner(core, gateway, clock, plan.runner, say=say, pulse=pulse)
+    learn = None if plan.venue == "simulated" else partial(learn_anew, plan, gateway, book, clock)
+    runner = LiveRunner(core, gateway, clock, plan.runner, say=say, pulse=pulse, learn=learn)
     if folder is not None:
         folder.deliver_to(runner.put)
         folder.recall(() if resumed is None else resumed.asked)

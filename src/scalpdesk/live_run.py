@@ -6,8 +6,9 @@ import getpass
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.live.control import ControlServer
 from scalpdesk.live.guard import Guard
-from scalpdesk.live.pulse import WatchdogLine
+from scalpdesk.live.morning import ROLLED
+from scalpdesk.live.pulse import BEAT_SECONDS, WatchdogLine
 from scalpdesk.live.status import status, why
 from scalpdesk.live_assembly import LiveDesk, LivePlan, open_desk
 from scalpdesk.regime.exposure_source import ExposureSource
@@ -47,7 +49,7 @@ async def carry_out(
     watchdog: WatchdogLine | Guard | None = None,
     on_ready: Callable[[LiveDesk], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a desk to its end and return its summary.
+    """Run a desk to its end and return its summary: of the last day's run when one followed another.
 
     Parameters
     ----------
@@ -67,10 +69,39 @@ async def carry_out(
     ScalpdeskError
         What kept the desk from starting, or stopped it.
     """
-    began = time.perf_counter()
     clock = clock or clock_of(plan)
+    while True:
+        summary = await _one_run(
+            plan, say=say, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+        )
+        if summary["ended"] != ROLLED:
+            if watchdog is not None:
+                watchdog.end(clean=True)
+            return summary
+        say("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
+        plan, gateway = _next_day(plan, summary["sessions_closed"]), None
+
+
+def _next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
+    """Return the plan of the run that follows one that rolled."""
+    left = plan.runner.sessions
+    runner = replace(plan.runner, sessions=None if left is None else left - sessions_closed)
+    return replace(plan, runner=runner, resume=False, set_aside=False)
+
+
+async def _one_run(
+    plan: LivePlan,
+    *,
+    say: Say,
+    clock: Clock,
+    gateway: Gateway | None,
+    watchdog: WatchdogLine | Guard | None,
+    on_ready: Callable[[LiveDesk], None] | None,
+) -> dict[str, Any]:
+    began = time.perf_counter()
     source = _exposure_source(plan, say)  # its settings are refused before anything is connected
-    desk = await open_desk(plan, clock, say=say, gateway=gateway, pulse=watchdog)
+    async with _beating(watchdog):
+        desk = await open_desk(plan, clock, say=say, gateway=gateway, pulse=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
     gc.freeze()
@@ -92,10 +123,30 @@ async def carry_out(
         if exposure is not None:
             exposure.stop()
         await control.close()
-        if watchdog is not None:
-            watchdog.end(clean=ended != "failed")
-        summary = await _close(desk, began)
-    return summary | {"ended": ended}
+        _listen_no_more()
+        if watchdog is not None and ended == "failed":
+            watchdog.end(clean=False)
+        async with _beating(watchdog):
+            summary = await _close(desk, began)
+    return summary | {"ended": ended, "sessions_closed": desk.runner.state.closes}
+
+
+@asynccontextmanager
+async def _beating(watchdog: WatchdogLine | Guard | None) -> AsyncIterator[None]:
+    """Let the watchdog hear of a desk that is between two runs: connecting or hanging up."""
+
+    async def beat(line: WatchdogLine | Guard) -> None:
+        while True:
+            line.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    beats = None if watchdog is None else asyncio.get_running_loop().create_task(beat(watchdog))
+    try:
+        yield
+    finally:
+        if beats is not None:
+            beats.cancel()
+            await asyncio.gather(beats, return_exceptions=True)
 
 
 def _exposure_source(plan: LivePlan, say: Say) -> ExposureSource | None:
@@ -177,6 +228,14 @@ def _listen_to_signals(desk: LiveDesk) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
             loop.add_signal_handler(number, stop)
+
+
+def _listen_no_more() -> None:
+    """Between two runs an interrupt ends the process, as it does before the first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(RuntimeError, ValueError):
+            loop.remove_signal_handler(number)
 
 
 async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:

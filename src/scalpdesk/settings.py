@@ -32,6 +32,7 @@ from scalpdesk.settings_sources import (
 )
 from scalpdesk.strategies.base import SEVERAL, canonical_name, find_strategy, member_names
 from scalpdesk.strategies.several.config import bound_config
+from scalpdesk.venues.settings import VenueSettings
 
 QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
 """Seconds, not milliseconds: an age of ten minutes is old in any market."""
@@ -163,6 +164,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     gex: ExposureSettings = ExposureSettings()
     risk: RiskLimits = RiskLimits()
     rates: RatesSection = RatesSection()
+    venue: VenueSettings = VenueSettings()
     credentials: CredentialsSection = CredentialsSection()
     budgets: BudgetsSection = BudgetsSection()
     strategies: dict[str, Any] = {}

@@ -51,7 +51,7 @@ class Wanted:
     """
 
     day: date = date(2018, 2, 5)
-    overrides: tuple[str, ...] = ("entry.gate=advise", "rates.flat=0.0")
+    overrides: tuple[str, ...] = ("entry.gate=advise", "rates.flat=0.0", "venue.forecast=false")
     contracts: int = 20
     lockstep_ms: float = 5.0
     minutes: float | None = None

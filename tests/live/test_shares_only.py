@@ -22,7 +22,7 @@ def morning(tmp_path_factory):
 
 def test_the_run_knows_the_share_alone(morning):
     assert list(morning.header.instruments) == [Equity("SPY")]
-    assert morning.header.data["notes"] == ["no options: this strategy trades shares alone"]
+    assert morning.header.data["notes"][0] == "no options: this strategy trades shares alone"
 
 
 def test_the_shares_minutes_arrive_with_their_volume(morning):

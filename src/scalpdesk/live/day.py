@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from scalpdesk.core.events import Event, OperatorEvent, SessionEvent
 from scalpdesk.core.intents import VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
@@ -12,6 +13,8 @@ from scalpdesk.live.schedule import Agenda, deadline_ns, session_of
 from scalpdesk.venues.base import VenueView
 
 Feed = Callable[[Event], list[VenueCommand]]
+MORNING_NS = 600 * NANOS_PER_SECOND
+"""Before a further session opens."""
 
 
 class TradingDay:
@@ -29,6 +32,8 @@ class TradingDay:
         How long before the venue's cut-off expiring options begin to go.
     on_close
         Called after a session has closed; returns commands.
+    on_morning
+        Called some minutes before a further session opens.
     """
 
     def __init__(
@@ -38,12 +43,18 @@ class TradingDay:
         say: Say,
         margin_seconds: float,
         on_close: Callable[[], list[VenueCommand]],
+        on_morning: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._feed = feed
         self._say = say
         self._margin_seconds = margin_seconds
         self._on_close = on_close
+        self._on_morning = on_morning
+        self.has_closed = False
+        """A session of the run is over: the next one is a further one."""
+        self.flattened_by_deadline = False
+        """The desk left ``ACTIVE`` because options expired, and nobody has said anything since."""
         self.session: Session | None = None
         """The session under way or the next one, by the venue's clock."""
         self._agenda = Agenda()
@@ -51,6 +62,7 @@ class TradingDay:
             "open": self._open_session,
             "close": self._close_session,
             "deadline": self._at_deadline,
+            "morning": self._morning,
         }
 
     @property
@@ -75,6 +87,8 @@ class TradingDay:
             self._agenda.put("close", current.close_ns + 1)
         elif self.session is None or self.session.day != found.day or self.session.close_ns < found.close_ns:
             self._agenda.put("open", found.open_ns)
+            if self.has_closed:
+                self._agenda.put("morning", found.open_ns - MORNING_NS)
         self.session = found
 
     def _open_session(self, due_ns: int) -> list[VenueCommand]:
@@ -92,11 +106,17 @@ class TradingDay:
         self.plan_deadline()
         return commands
 
+    def _morning(self, due_ns: int) -> list[VenueCommand]:
+        del due_ns
+        self._on_morning()
+        return []
+
     def _close_session(self, due_ns: int) -> list[VenueCommand]:
         session = self._engine.desk.view.session
         if session is None:
             return []
         del due_ns
+        self.has_closed = True
         at_ns = max(session.close_ns, self._engine.now_ns)
         self._say("info", f"session {session.day} closes")
         commands = self._feed(
@@ -133,4 +153,5 @@ class TradingDay:
         reason = f"the venue takes no orders in expiring options much longer: {names}"
         self._say("alarm", f"deadline: {reason}")
         at_ns = max(due_ns, self._engine.now_ns)
+        self.flattened_by_deadline = True
         return self._feed(OperatorEvent(due_ns, at_ns, "flatten", reason, "deadline"))

@@ -60,6 +60,8 @@ class RunnerOptions:
         How long a stop waits for the venue to show a flat account.
     most_waiting
         Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step.
+    rolls
+        End before a further session when the desk holds nothing, for a run of its own to follow.
     sessions
         Stop after so many closes; None goes on until asked.
     stop
@@ -76,6 +78,7 @@ class RunnerOptions:
     deadline_margin_seconds: float = 300.0
     flatten_seconds: float = 120.0
     most_waiting: int = 2_000
+    rolls: bool = False
     sessions: int | None = None
     stop: str = "hold"
 

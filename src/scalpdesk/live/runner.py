@@ -20,6 +20,8 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.day import TradingDay
 from scalpdesk.live.doubts import Doubts
 from scalpdesk.live.ending import HOLD_SECONDS, Ending
+from scalpdesk.live.morning import Learn, Morning
+from scalpdesk.live.opening import quotes_of_holdings
 from scalpdesk.live.parts import (
     STOPS,
     Ended,
@@ -61,6 +63,8 @@ class LiveRunner:
         Told what a person should know: a level and a sentence.
     pulse
         The line to the watchdog.
+    learn
+        What a run of several days is told before each further session.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class LiveRunner:
         *,
         say: Say | None = None,
         pulse: Pulse | None = None,
+        learn: Learn | None = None,
     ) -> None:
         self.core = core
         self.gateway = gateway
@@ -80,7 +85,12 @@ class LiveRunner:
         self.say: Say = say or (lambda _level, _text: None)
         self.reconciler = Reconciler(core, self.say)
         self.day = TradingDay(
-            core.engine, self._feed, self.say, self.options.deadline_margin_seconds, self._on_close
+            core.engine,
+            self._feed,
+            self.say,
+            self.options.deadline_margin_seconds,
+            self._on_close,
+            self._on_morning,
         )
         self._clock = clock
         self._pulse = pulse
@@ -97,6 +107,9 @@ class LiveRunner:
         self._doubts = Doubts(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._tasks = Tasks(self._on_failure)
         self._seldom = Seldom(self.say)
+        self._morning = Morning(
+            core.engine, self._ending, learn, self.put, self._tasks.spawn, self.say, rolls=self.options.rolls
+        )
         self._silence = Silence(gateway, self.options.silent_seconds)
         self._viewing = False
         self._last_view_at = 0.0
@@ -187,13 +200,16 @@ class LiveRunner:
         self._last_view_at = asyncio.get_running_loop().time()
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
         if start.is_fresh:
-            for event in (*start.opening, _at(view.as_event(), now_ns)):
+            marks = await quotes_of_holdings(self.gateway, view)
+            for event in (*start.opening, *marks, _at(view.as_event(), now_ns)):
                 await self._send(self._feed(_at(event, now_ns)))
             if view.open_orders:
                 names = ", ".join(f"{one.symbol} {one.client_order_id}" for one in view.open_orders)
                 self.say("alarm", f"the account has open orders that this run did not send: {names}")
             self.reconciler.fills_since_ns = view.ts_event_ns
         else:
+            self.reconciler.fills_since_ns = since or 0
+            self.day.has_closed = self.core.engine.desk.view.session is None
             await self._doubt_unproven(now_ns)
             if start.lapsed_stop and self.core.engine.desk.gate.mode == "HALTED":
                 word = OperatorEvent(now_ns, now_ns, "resume", "the run goes on after its stop", start.who)
@@ -311,6 +327,9 @@ class LiveRunner:
             self.stop(self.options.stop, "the end of the session")
         return self._ask_view("session closed")
 
+    def _on_morning(self) -> None:
+        self._morning.comes(flattened_by_deadline=self.day.flattened_by_deadline)
+
     # what the gateway says of itself ------------------------------------------------------------------
 
     def _on_notice(self, notice: Notice) -> list[VenueCommand]:
@@ -384,6 +403,7 @@ class LiveRunner:
         now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
         commands = self._fire(now_ns)
         action = item.action
+        self.day.flattened_by_deadline = False
         if action.startswith("stop-"):
             action = self._ending.begin(action.removeprefix("stop-"))
             loop = asyncio.get_running_loop()

@@ -46,6 +46,7 @@ from scalpdesk.venues.base import (
     VenuePosition,
     VenueView,
 )
+from scalpdesk.venues.history import DailyBar
 
 CHUNK_ROWS = 4_096
 ZERO = Decimal(0)
@@ -394,6 +395,11 @@ class SimulatedGateway:
         """Return the latest quotes."""
         found = (self.venue.exchange.quotes[number] for number in instrument_ids)
         return tuple(quote for quote in found if quote is not None)
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """There are none: a played market brings its forecasts along."""
+        del instrument_id, first, last
+        return ()
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the tape's options."""

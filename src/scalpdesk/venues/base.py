@@ -39,6 +39,7 @@ from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.venues.activity import VenueActivity
+from scalpdesk.venues.history import DailyBar
 
 
 class Revealable(Protocol):
@@ -346,6 +347,16 @@ class Gateway(Protocol):
         ------
         RetryError
             The venue does not answer.
+        """
+        ...
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
         """
         ...
 

@@ -31,6 +31,7 @@ from scalpdesk.venues.base import (
     VenueClock,
     VenueView,
 )
+from scalpdesk.venues.history import DailyBar
 from scalpdesk.venues.outbox import Outbox
 from scalpdesk.venues.paper_venue import PaperEvent, PaperTerms, PaperVenue
 
@@ -153,6 +154,10 @@ class PaperGateway:
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest live quote of each instrument that has one."""
         return await self._data.quotes(instrument_ids)
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars that the real venue has."""
+        return await self._data.daily_bars(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that the real venue lists."""

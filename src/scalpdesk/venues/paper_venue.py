@@ -64,7 +64,8 @@ class PaperVenue:
     terms
         The account and how it is filled.
     start_ns
-        Options that expired before are left alone; UTC nanoseconds.
+        Held options that expired before it are settled at the first quote of their underlying; UTC
+        nanoseconds.
     """
 
     def __init__(self, book: InstrumentBook, terms: PaperTerms, start_ns: int) -> None:
@@ -91,8 +92,10 @@ class PaperVenue:
         self._expiries = sorted(
             (expiry_instant_ns(one), number)
             for number, one in ((InstrumentId(index), one) for index, one in enumerate(book))
-            if isinstance(one, OptionContract) and expiry_instant_ns(one) > start_ns
+            if isinstance(one, OptionContract) and (number in held or expiry_instant_ns(one) > start_ns)
         )
+        self._unsettled: list[tuple[int, InstrumentId]] = []
+        """Expired, and no quote of the underlying has come yet to settle them at."""
 
     @property
     def due_ns(self) -> int:
@@ -107,6 +110,10 @@ class PaperVenue:
         """Take the market in; return what reaches the desk by then, in order."""
         events = self.advance(quote.ts_recv_ns)
         self._exchange.on_quote(quote)
+        if self._unsettled:
+            waiting, self._unsettled = self._unsettled, []
+            for _, number in waiting:
+                events += self._settle(number, quote.ts_recv_ns)
         return events + self.advance(quote.ts_recv_ns)
 
     def advance(self, now_ns: int) -> list[PaperEvent]:
@@ -223,8 +230,11 @@ class PaperVenue:
     def _settle(self, number: InstrumentId, at_ns: int) -> list[PaperEvent]:
         contract = self._book[number]
         assert isinstance(contract, OptionContract)
+        if not self.account.positions.get(number):
+            return []
         quote = self._exchange.quotes[self._book.id_of(contract.underlying)]
-        if quote is None or isnan(quote.mid) or not self.account.positions.get(number):
+        if quote is None or isnan(quote.mid):
+            self._unsettled.append((at_ns, number))
             return []
         changes = self._exchange.settle_expired(at_ns, {number: quote.mid})
         for change in changes:

@@ -44,6 +44,7 @@ from scalpdesk.venues.base import (
     VenueView,
 )
 from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.history import DailyBar
 from scalpdesk.venues.outbox import Outbox
 from scalpdesk.venues.tracker import OrderTracker
 
@@ -177,6 +178,8 @@ class AlpacaGateway:
         account = self._queries.read(wire_account.read_account, await self._first_ask())
         self._check_account(account)
         self._check_clock(await self._queries.clock())
+        if self._options.data_only:
+            return account
         self._reports.know(known_orders)
         await self._order_http.warm(wire_account.CLOCK)
         try:
@@ -263,6 +266,16 @@ class AlpacaGateway:
         """
         return await self._queries.quotes(instrument_ids)
 
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        return await self._queries.daily_bars(instrument_id, first, last)
+
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
 
@@ -336,6 +349,8 @@ class AlpacaGateway:
         )
 
     def _check_account(self, account: AccountFacts) -> None:
+        if self._options.data_only:
+            return
         token = self._endpoints.live_token
         if token is not None and token.account_id != account.account_id:
             raise StopError(

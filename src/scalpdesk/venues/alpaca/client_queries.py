@@ -10,7 +10,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
 from scalpdesk.venues.activity import VenueActivity
-from scalpdesk.venues.alpaca import wire_account, wire_activities, wire_requests
+from scalpdesk.venues.alpaca import wire_account, wire_activities, wire_bars, wire_requests
 from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
 from scalpdesk.venues.alpaca.client_reports import OrderReports
 from scalpdesk.venues.alpaca.client_stream import loop_ns
@@ -20,6 +20,7 @@ from scalpdesk.venues.alpaca.wire_answers import Verdict, judge, rate_limit
 from scalpdesk.venues.alpaca.wire_orders import WireOrder, read_orders
 from scalpdesk.venues.base import AccountFacts, ListedContract, Stamper, VenueClock, VenueOrder, VenuePosition
 from scalpdesk.venues.budget import RequestBudget, Urgency
+from scalpdesk.venues.history import DailyBar
 
 T = TypeVar("T")
 MOST_PAGES = 500
@@ -199,6 +200,20 @@ class Queries:
             if token is None:
                 return tuple(found)
         raise RetryError("the venue's pages of activities do not end", value=MOST_PAGES)
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars of a share that end from ``first`` to ``last``."""
+        symbol = self._book[instrument_id].symbol
+        found: dict[date, DailyBar] = {}
+        token: str | None = None
+        for _ in range(MOST_PAGES):
+            request = wire_bars.daily_bars_request(symbol, first, last, self._endpoints.stock_feed, token)
+            reply = await self.ask(request, self._data)
+            page, token = self.read(lambda raw: wire_bars.read_daily_bars(raw, symbol), reply)
+            found.update((one.day, one) for one in page)
+            if token is None:
+                return tuple(found[day] for day in sorted(found) if first <= day <= last)
+        raise RetryError("the venue's pages of bars do not end", where=symbol, value=MOST_PAGES)
 
     async def account(self) -> AccountFacts:
         """Return the account."""

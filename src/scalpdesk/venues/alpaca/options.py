@@ -27,6 +27,8 @@ class GatewayOptions:
         Connections kept open for orders alone.
     heartbeat_seconds
         Between pings of a stream; half of it without the pong ends the connection.
+    data_only
+        Only the market is asked for: no order stream, and every order is refused here.
     fees
         Charged on each fill, where the venue's messages state none.
     """
@@ -39,4 +41,5 @@ class GatewayOptions:
     data_requests_per_minute: int = 200
     order_connections: int = 3
     heartbeat_seconds: float = 10.0
+    data_only: bool = False
     fees: FeeSchedule = NO_FEES

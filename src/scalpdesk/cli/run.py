@@ -1,0 +1,210 @@
+"""``scalpdesk run``: one desk on one account, simulated, on paper or live."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.output import print_json
+from scalpdesk.cli.strategy_choice import strategy_flags
+from scalpdesk.core.errors import EXIT_FAILED, ConfigError
+
+if TYPE_CHECKING:
+    from scalpdesk.live.guard import Guard
+    from scalpdesk.live.pulse import WatchdogLine
+    from scalpdesk.live_assembly import LiveDesk, LivePlan
+    from scalpdesk.settings import LoadedSettings
+
+SIMULATED_SPEED = 60.0
+VENUES = ("simulated", "paper", "alpaca")
+
+
+@desk_command(
+    "run",
+    example=(
+        "scalpdesk run gamma-scalper",
+        "scalpdesk run gamma-scalper --venue alpaca",
+        "scalpdesk run gamma-scalper --venue paper",
+        "scalpdesk run gamma-scalper --venue alpaca --url http://127.0.0.1:8001 --exchange-time",
+        "scalpdesk run gamma-scalper --venue alpaca --live --on-stop flatten",
+        "scalpdesk run external --strategy examples/hello",
+    ),
+)
+@click.argument("strategy", required=False)
+@click.option(
+    "--venue",
+    type=click.Choice(VENUES),
+    default=None,
+    help="Where [default: simulated; with --live alpaca].",
+)
+@click.option("--live", is_flag=True, help="Real money; only once armed (scalpdesk arm).")
+@click.option("--resume", is_flag=True, help="Go on with the run that did not end.")
+@click.option("--new-run", is_flag=True, help="Leave an unfinished run as it is and begin another.")
+@click.option("--url", default=None, metavar="URL", help="A simulated exchange instead of the venue.")
+@click.option(
+    "--exchange-time/--wall-time",
+    default=None,
+    help="The desk's time is that of the exchange at --url [venue.exchange_time].",
+)
+@click.option(
+    "--on-stop",
+    type=click.Choice(["leave", "hold", "flatten"]),
+    default=None,
+    help="At the end: leave all as it is, hold positions without orders, or flatten [venue.on_stop].",
+)
+@click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after so many closes.")
+@click.option("--contracts", type=click.IntRange(2), default=None, help="Most options [venue.contracts].")
+@click.option(
+    "--watchdog/--no-watchdog", default=None, help="Guard the desk by a second process [venue.watchdog]."
+)
+@click.option(
+    "--watchdog-flatten/--watchdog-hold",
+    default=None,
+    help="The watchdog also closes the positions [venue.watchdog_flatten].",
+)
+@click.option("--session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05].")
+@click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: the data.")
+@click.option(
+    "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
+)
+@click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
+@settings_options
+@strategy_flags
+def run(
+    *,
+    as_json: bool,
+    strategy: str,
+    venue: str | None,
+    live: bool,
+    resume: bool,
+    new_run: bool,
+    url: str | None,
+    exchange_time: bool | None,
+    on_stop: str | None,
+    sessions: int | None,
+    contracts: int | None,
+    watchdog: bool | None,
+    watchdog_flatten: bool | None,
+    session: str | None,
+    data_set: str,
+    speed: str | None,
+    folder: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> int | None:
+    """Trade STRATEGY: simulated unless a venue is named, its paper account unless --live and armed.
+
+    The venue "paper" trades at a venue's live quotes inside this process: no order ever leaves. What is
+    not given here comes from the section [venue] of the configuration. Operate it from any other
+    terminal with status, why, halt, flatten and resume. Ctrl-C ends it as --on-stop says.
+    """
+    from scalpdesk.cli.trade import _day, _pace, folder_overrides
+    from scalpdesk.live_plan import plan_of
+
+    venue = venue or ("alpaca" if live else "simulated")
+    if live and venue != "alpaca":
+        raise ConfigError("--live needs a venue", where="--venue", value=venue, fix="--venue alpaca --live")
+    overrides = folder_overrides(strategy, folder, overrides)
+    settings = _settings(strategy, config_file, overrides)
+    pace = _pace(speed) if speed is not None else SIMULATED_SPEED
+    plan = plan_of(
+        settings,
+        venue,
+        live=live,
+        resume=resume,
+        new_run=new_run,
+        url=url,
+        exchange_time=exchange_time,
+        contracts=contracts,
+        on_stop=on_stop,
+        sessions=sessions,
+        session=None if session is None else _day("--session", session),
+        data=data_set,
+        pace=pace,
+    )
+    section = settings.config.venue
+    closes = section.watchdog_flatten if watchdog_flatten is None else watchdog_flatten
+    guarded = (section.watchdog if watchdog is None else watchdog) and venue == "alpaca"
+    line = _start_watchdog(plan, config_file, overrides, flatten=closes) if guarded else None
+    try:
+        summary = _carry_out(plan, line)
+    finally:
+        if line is not None:
+            line.end(clean=False)  # says nothing new after an orderly end
+    if as_json:
+        print_json(summary)
+    else:
+        _show(summary)
+    is_unwell = bool(summary["differences"]) or summary["ended"].startswith("not flat")
+    return EXIT_FAILED if is_unwell else None
+
+
+def _say(level: str, text: str) -> None:
+    click.echo(text if level == "info" else f"{level}: {text}", err=True)
+
+
+def _carry_out(plan: "LivePlan", line: "Guard | None") -> dict[str, Any]:
+    import asyncio
+
+    from scalpdesk.live_run import carry_out
+
+    def ready(desk: "LiveDesk") -> None:
+        facts = desk.header.data
+        click.echo(
+            f"{desk.header.run_id}: {desk.header.mode} on {desk.header.venue}, account"
+            f" {facts.get('account_id', '')}; scalpdesk status shows it",
+            err=True,
+        )
+
+    return asyncio.run(carry_out(plan, say=_say, watchdog=line, on_ready=ready))
+
+
+def _start_watchdog(
+    plan: "LivePlan", config_file: str | None, overrides: tuple[str, ...], *, flatten: bool
+) -> "Guard":
+    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.instruments.contract import InstrumentBook
+    from scalpdesk.live.guard import Guard
+    from scalpdesk.live_assembly import build_gateway
+    from scalpdesk.live_watchdog import WatchdogOrders, start_watchdog
+
+    build_gateway(
+        plan, InstrumentBook(), SystemClock()
+    )  # refuses wrong keys and settings before a process starts
+    assert plan.settings.strategy is not None
+    orders = WatchdogOrders(
+        plan.settings.strategy,
+        plan.venue,
+        plan.live,
+        os.getpid(),
+        config_file,
+        overrides,
+        plan.url,
+        flatten=flatten,
+        state="" if plan.state is None else str(plan.state),
+    )
+
+    def start() -> "WatchdogLine":
+        return start_watchdog(orders, plan.runs_dir / "watchdog.log")
+
+    return Guard(start(), start, _say)
+
+
+def _settings(strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> "LoadedSettings":
+    from scalpdesk.settings import load_settings
+
+    return load_settings(
+        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
+    )
+
+
+def _show(summary: dict[str, Any]) -> None:
+    click.echo(f"{summary['run_id']}: {summary['ended']}")
+    click.echo(f"  {summary['verdict']}")
+    click.echo(f"  {summary['orders']} orders, {summary['fills']} fills, P&L {summary['pnl']['total']}")
+    held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
+    click.echo(f"  mode {summary['mode']}; positions: {held or 'none'}")
+    if summary["resumable"]:
+        click.echo("  not over: scalpdesk run ... --resume goes on with it")

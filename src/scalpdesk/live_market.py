@@ -1,0 +1,184 @@
+"""What a live run is told of its market: contracts, open interest, rates and forecast."""
+
+import asyncio
+import math
+from datetime import date, timedelta
+from typing import Any
+
+from scalpdesk.assembly import (
+    FORECAST_HISTORY_DAYS,
+    daily_history,
+    describe,
+    forecast_event,
+    forecasts,
+)
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import Event, OpenInterestEvent, RateEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.live.simulated import SimulatedGateway
+from scalpdesk.live_plan import LivePlan
+from scalpdesk.settings import LoadedSettings
+from scalpdesk.strategies.base import find_strategy
+from scalpdesk.venues.base import Gateway, ListedContract
+from scalpdesk.venues.history import DailyBar
+
+CALENDAR_DAYS_A_BAR = 1.5
+"""Days to ask for so that weekends and holidays leave enough sessions."""
+
+
+async def first_market(
+    plan: LivePlan, gateway: Gateway, book: InstrumentBook, clock: Clock
+) -> tuple[dict[str, Any], tuple[Event, ...]]:
+    """Fill the book and return the header's data and what the engine is told first."""
+    if isinstance(gateway, SimulatedGateway):
+        return _played(plan, gateway, book)
+    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
+    number = book.add(Equity(symbol))
+    now_ns = clock.now_ns()
+    today = to_new_york(now_ns).date()
+    events, notes = await _daily(plan, gateway, number, symbol, clock)
+    if trades_options(plan.settings):
+        options, note = await _options(plan, gateway, symbol, number, today)
+        for one in options:
+            contract_id = book.add(one.contract)
+            if one.open_interest_contracts is not None:
+                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, one.open_interest_contracts))
+    else:
+        note = "no options: this strategy trades shares alone"
+    data = {
+        "name": plan.venue,
+        "kind": "live",
+        "session": today.isoformat(),
+        "underlying": symbol,
+        "notes": [note, *notes],
+        "quote_seconds": 1.0,
+        "dividend_yield": 0.0,
+    }
+    return data, tuple(events)
+
+
+async def learn_anew(
+    plan: LivePlan, gateway: Gateway, book: InstrumentBook, clock: Clock
+) -> tuple[Event, ...]:
+    """Return what a run that goes on into another session is told: rates and a fresh forecast.
+
+    Raises
+    ------
+    RetryError
+        When the venue does not answer.
+    """
+    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
+    events, _ = await _daily(plan, gateway, book.id_of(symbol), symbol, clock)
+    return tuple(events)
+
+
+def _played(
+    plan: LivePlan, gateway: SimulatedGateway, book: InstrumentBook
+) -> tuple[dict[str, Any], tuple[Event, ...]]:
+    """Take over the market of a tape."""
+    tape = gateway.venue.tape
+    for instrument in tape.instruments:
+        book.add(instrument)
+    at_ns = tape.sessions[0].open_ns
+    told: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
+    told += [
+        OpenInterestEvent(book.id_of(symbol), at_ns, at_ns, contracts)
+        for symbol, contracts in sorted(tape.open_interest.items())
+        if symbol in book
+    ]
+    return describe(tape), (*told, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
+
+
+async def _daily(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, clock: Clock
+) -> tuple[list[Event], list[str]]:
+    """Return rates and forecast as events, and notes on where they are from."""
+    rates = plan.settings.config.rates
+    rate, key = (rates.default, "rates.default") if rates.flat is None else (rates.flat, "rates.flat")
+    now_ns = clock.now_ns()
+    events: list[Event] = [RateEvent(now_ns, now_ns, (1.0,), (rate,))]
+    notes = [f"one rate for every maturity, {100 * rate:g} % ({key}): the venue sends no curve"]
+    bars, note = await _bars(plan, gateway, number, symbol, to_new_york(now_ns).date())
+    if bars is not None:
+        # fitting takes a while: the beats to the watchdog go on meanwhile
+        events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
+    return events, [*notes, note]
+
+
+async def _bars(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, today: date
+) -> tuple[dict[str, list[float]] | None, str]:
+    """Return the daily bars before today that a forecast is fitted to, None for no forecast; and a note."""
+    if plan.settings.config.data.daily_history is not None:
+        history = daily_history(plan.settings, plan.venue, symbol).before(today, FORECAST_HISTORY_DAYS)
+        return history.bars, f"forecast from {len(history.days)} daily bars: {history.source}"
+    if not plan.settings.config.venue.forecast:
+        return None, "no forecast (venue.forecast)"
+    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * FORECAST_HISTORY_DAYS))
+    try:
+        found = await gateway.daily_bars(number, first, today - timedelta(days=1))
+    except RetryError as error:
+        return None, f"no forecast: the venue gives no daily bars ({error.what})"
+    if not found:
+        return None, f"no forecast: the venue has no daily bars of {symbol}"
+    kept = found[-FORECAST_HISTORY_DAYS:]
+    return columns_of(kept), f"forecast from {len(kept)} daily bars of the venue, to {kept[-1].day}"
+
+
+def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
+    """Return bars as columns, as forecasts take them."""
+    return {
+        "open": [one.open for one in bars],
+        "high": [one.high for one in bars],
+        "low": [one.low for one in bars],
+        "close": [one.close for one in bars],
+    }
+
+
+def trades_options(settings: LoadedSettings) -> bool:
+    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
+    assert settings.strategy is not None
+    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))
+
+
+async def _options(
+    plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
+) -> tuple[list[ListedContract], str]:
+    """Return the contracts that the run knows, and a note on how they were chosen."""
+    near, far = expiry_window(plan.settings.strategy_config)
+    listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
+    quotes = await gateway.quotes([number])
+    spot = quotes[0].mid if quotes else None
+    chosen = choose_contracts(listed, spot, plan.contracts)
+    if not chosen:
+        raise ConfigError(
+            "the venue lists no options that this strategy could trade; nothing was sent",
+            where=f"{symbol}, {near} to {far} days to expiry",
+            fix="look at selection.min_expiration_days and max_expiration_days of the strategy",
+        )
+    return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
+
+
+def expiry_window(strategy_config: Any) -> tuple[int, int]:
+    """Return the days to expiry, nearest and farthest, that a strategy's options may have."""
+    selection = getattr(strategy_config, "selection", None)
+    near = getattr(selection, "min_expiration_days", 0)
+    far = getattr(selection, "max_expiration_days", 45)
+    return int(near), int(far)
+
+
+def choose_contracts(
+    listed: tuple[ListedContract, ...], spot: float | None, most: int
+) -> list[ListedContract]:
+    """Return the tradable contracts nearest to the money, at most ``most``, in the venue's order."""
+    tradable = [one for one in listed if one.is_tradable]
+    if len(tradable) > most and spot is not None and math.isfinite(spot):
+        near = sorted(
+            tradable, key=lambda one: (abs(float(one.contract.strike) - spot), one.contract.symbol)
+        )[:most]
+        kept = {one.contract.symbol for one in near}
+        tradable = [one for one in tradable if one.contract.symbol in kept]
+    return sorted(tradable[:most], key=lambda one: one.contract.symbol)

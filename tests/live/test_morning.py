@@ -1,0 +1,154 @@
+"""Before a further session: the next run, or a desk that goes on and learns anew."""
+
+import asyncio
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fakes.killing import plan_for, warm_up
+from fakes.live import until
+from scalpdesk.assembly import load_market
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import ForecastEvent, RateEvent
+from scalpdesk.exchange.launch import LaunchPlan, build_server, tape_source
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.ending import Ending
+from scalpdesk.live.morning import ROLLED, Morning
+from scalpdesk.live_run import carry_out
+from scalpdesk.settings import load_settings
+from scalpdesk.simulation.broker.hours import TapeHours
+
+MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
+RATE = RateEvent(1, 1, (1.0,), (0.03,))
+
+
+class Bench:
+    def __init__(self, mode="ACTIVE", *, holds=False, orders=False, rolls=True, answer=(RATE,)):
+        desk = SimpleNamespace(
+            gate=SimpleNamespace(mode=mode),
+            positions=SimpleNamespace(held=lambda: ["a position"] if holds else []),
+            orders=SimpleNamespace(live={"a": "an order"} if orders else {}),
+        )
+        engine = SimpleNamespace(desk=desk)
+        self.ending = Ending(engine, lambda _: None)
+        self.answer = answer
+        self.put = []
+        self.said = []
+        self.tasks = []
+        self.morning = Morning(
+            engine,
+            self.ending,
+            self.learn,
+            self.put.append,
+            self.tasks.append,
+            lambda *words: self.said.append(words),
+            rolls=rolls,
+        )
+
+    async def learn(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def comes(self, **how):
+        self.morning.comes(**how)
+        for task in self.tasks:
+            asyncio.run(task)
+        return self
+
+
+def test_a_flat_desk_at_work_ends_for_the_next_run():
+    bench = Bench().comes()
+    assert bench.ending.reason == ROLLED
+    assert bench.put == []
+
+
+@pytest.mark.parametrize("how", [{"holds": True}, {"orders": True}, {"mode": "REDUCING"}, {"mode": "HALTED"}])
+def test_one_that_holds_or_was_stopped_goes_on_and_learns_anew(how):
+    bench = Bench(**how).comes(flattened_by_deadline=how.get("mode") == "REDUCING")
+    assert bench.ending.reason == ""
+    assert bench.put == [RATE]
+    assert any("knows no contracts listed since" in text for _, text in bench.said)
+
+
+def test_flattening_for_an_expiry_is_nobodys_stop_and_a_persons_is():
+    assert Bench("FLATTENING").comes(flattened_by_deadline=True).ending.reason == ROLLED
+    assert Bench("FLATTENING").comes().ending.reason == ""
+
+
+def test_a_run_that_is_not_to_roll_learns_anew_and_says_nothing():
+    bench = Bench(rolls=False).comes()
+    assert (bench.ending.reason, bench.put, bench.said) == ("", [RATE], [])
+
+
+def test_a_stop_under_way_is_not_overtaken():
+    bench = Bench()
+    bench.ending.begin("flatten")
+    assert bench.comes().ending.reason == ""
+
+
+def test_a_venue_that_does_not_answer_leaves_yesterdays_figures():
+    bench = Bench(holds=True, answer=RetryError("no answer")).comes()
+    assert bench.put == []
+    assert bench.said[-1][0] == "warning"
+
+
+def two_days():
+    """Return an exchange that stands still at the open of the first of two sessions; the second is quiet."""
+    settings = load_settings("gamma-scalper", environ={}, cwd=Path())
+    tape = load_market(settings, "embedded", underlying="SPY", start=MONDAY.day, end=MONDAY.day, seed=1)
+    source = tape_source(tape)
+    source.hours = TapeHours((MONDAY, TUESDAY))
+    return build_server(LaunchPlan(source, speed=0.0, trading_limit=0, data_limit=0), SystemClock())
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabled):
+    warm_up()
+    server = two_days()
+    desks, said = [], []
+
+    async def passes(desk, to_ns):
+        """Let the exchange come to an instant, and the desk see it."""
+        server.admin.advance({"to_ns": to_ns})
+        await until(lambda: desk.engine.now_ns >= to_ns - 60_000_000_000 or desk.runner.state.reason, 0.01)
+
+    async def play():
+        await server.start()
+        keys = server.keyring.credentials[0]
+        exchange = SimpleNamespace(url=server.url, key=keys.key, secret=keys.secret)
+        plan = plan_for(exchange, tmp_path, "entry.not_before=15:59", contracts=4)
+        plan = replace(plan, runner=replace(plan.runner, rolls=True, reconcile_seconds=0.1))
+        running = asyncio.create_task(
+            carry_out(plan, say=lambda *words: said.append(words), on_ready=desks.append)
+        )
+        await until(lambda: desks, 0.01)
+        await until(lambda: desks[0].runner.state.recovered_seconds is not None, 0.01)
+        server.world.advance_to(MONDAY.close_ns - 1)
+        await passes(desks[0], MONDAY.close_ns + 60_000_000_000)
+        await until(lambda: desks[0].runner.state.closes == 1, 0.01)
+        await until(lambda: desks[0].runner.day.session.day == TUESDAY.day, 0.01)
+        await passes(desks[0], TUESDAY.open_ns - 300_000_000_000)
+        await until(lambda: len(desks) == 2 or running.done(), 0.01)
+        await until(lambda: desks[1].runner.state.recovered_seconds is not None, 0.01)
+        desks[1].runner.stop("leave")
+        summary = await running
+        await server.stop()
+        return summary
+
+    summary = asyncio.run(asyncio.wait_for(play(), 60))
+    first, second = desks
+    assert summary["run_id"] == second.header.run_id != first.header.run_id
+    assert JournalReader(first.run_dir).sealed
+    assert (first.header.data["session"], second.header.data["session"]) == ("2018-02-05", "2018-02-06")
+    for desk in desks:
+        told = [event for step, _ in JournalReader(desk.run_dir).steps() for event in step]
+        (forecast,) = [one for one in told if isinstance(one, ForecastEvent)]
+        assert 0.02 < forecast.vol < 1.0
+        assert any("daily bars of the venue" in note for note in desk.header.data["notes"])
+    assert ("info", ROLLED) in said

@@ -1,0 +1,137 @@
+"""``scalpdesk run --venue paper``: a venue's live quotes over sockets, orders that never leave."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from fakes.killing import BUSY, Exchange, plan_for, warm_up
+from fakes.live import until
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import OrderFilled
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.control import ask
+from scalpdesk.live_assembly import unfinished_run
+from scalpdesk.live_plan import plan_of
+from scalpdesk.live_run import carry_out
+from scalpdesk.live_venue import build_gateway
+from scalpdesk.settings import load_settings
+
+D = Decimal
+pytestmark = pytest.mark.enable_socket
+
+
+@pytest.fixture
+def exchange(socket_enabled):
+    running = Exchange()
+    yield running
+    running.close()
+
+
+def paper_plan(exchange, folder, *overrides, **options):
+    return plan_for(exchange, folder, *BUSY, *overrides, venue="paper", contracts=12, **options)
+
+
+def fills_of(run_dir):
+    return [one for step, _ in JournalReader(run_dir).steps() for one in step if isinstance(one, OrderFilled)]
+
+
+def live(plan, exchange, meanwhile, *, speed=60):
+    """Run a desk on paper; return it and its summary."""
+    desks = []
+
+    async def play():
+        running = asyncio.create_task(carry_out(plan, say=lambda *_: None, on_ready=desks.append))
+        await until(lambda: desks or running.done(), 0.02)
+        if not running.done():
+            exchange.speed(speed)
+            await meanwhile(desks[0])
+        return await running
+
+    summary = asyncio.run(asyncio.wait_for(play(), 60))
+    return desks[0], summary
+
+
+def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
+    warm_up()
+    answers = {}
+
+    async def asked(desk, request):
+        return await asyncio.to_thread(ask, desk.run_dir, request)
+
+    async def meanwhile(desk):
+        orders = desk.engine.desk.orders.orders
+        await until(lambda: sum(bool(one.filled) for one in orders.values()) >= 4, 0.02)
+        answers["status"] = await asked(desk, {"do": "status"})
+        answers["halt"] = await asked(desk, {"do": "halt", "reason": "a look"})
+        sent = len(orders)
+        await asyncio.sleep(0.3)
+        assert len(orders) == sent
+        answers["resume"] = await asked(desk, {"do": "resume", "reason": "looked"})
+        answers["flatten"] = await asked(desk, {"do": "flatten", "reason": "enough"})
+        await until(lambda: not desk.engine.desk.positions.held(), 0.02)
+        await asked(desk, {"do": "stop", "how": "flatten"})
+
+    desk, summary = live(paper_plan(exchange, tmp_path), exchange, meanwhile)
+    status = answers["status"]
+    assert (status["venue"], status["trading"], status["account"]) == ("paper", "paper", "paper")
+    assert status["connection"]["streams"] == {"orders": True, "stocks": True, "options": True}
+    assert status["differences"] == []
+    assert answers["halt"]["mode"] == "HALTED"
+    assert answers["flatten"]["mode"] == "FLATTENING"
+    assert summary["ended"] == "stopped: flat, and the venue shows it"
+    assert summary["differences"] == []
+    assert len(fills_of(desk.run_dir)) >= 6
+    assert exchange.get("orders") == []
+    assert exchange.get("fills") == []
+    assert D(exchange.get("accounts")[0]["cash"]) == D(100_000)
+    assert JournalReader(desk.run_dir).sealed
+
+
+def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
+    warm_up()
+    plan = paper_plan(exchange, tmp_path, "simulation.starting_cash=50000")
+
+    async def enter(desk):
+        await until(lambda: len(desk.engine.desk.positions.held()) >= 2, 0.02)
+        desk.runner.stop("leave")
+
+    first, summary = live(plan, exchange, enter)
+    assert summary["resumable"]
+    held = {one.instrument_id: one.quantity for one in first.engine.desk.positions.held()}
+    cash = first.engine.desk.account.cash
+    assert cash < 50_000
+    assert unfinished_run(plan) == first.run_dir
+    seen = {}
+
+    async def look(desk):
+        await until(lambda: desk.runner.reconciler.is_settled, 0.02)
+        venue = desk.gateway._venue()
+        seen["cash"], seen["positions"] = (
+            venue.account.cash,
+            {one.instrument_id: one.quantity for one in venue.positions()},
+        )
+        seen["differences"] = desk.runner.reconciler.unexplained
+        desk.runner.stop("leave")
+
+    second, _ = live(replace(plan, resume=True), exchange, look, speed=0)
+    assert second.run_dir == first.run_dir
+    assert seen["differences"] == ()
+    assert seen["positions"].keys() >= held.keys()
+    assert exchange.get("orders") == []
+
+
+def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
+    plan = paper_plan(exchange, tmp_path)
+    gateway = build_gateway(plan, InstrumentBook(), SystemClock())
+    assert gateway._data._options.data_only
+    assert not gateway._data._orders.is_open
+
+
+def test_paper_needs_keys_for_the_data_and_cannot_be_live(tmp_path):
+    settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    with pytest.raises(ConfigError, match="needs a key and a secret"):
+        build_gateway(plan_of(settings, "paper"), InstrumentBook(), SystemClock())

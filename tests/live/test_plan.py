@@ -1,0 +1,105 @@
+"""The section ``[venue]`` and what the command line lays over it."""
+
+import pytest
+
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.live_plan import plan_of
+from scalpdesk.live_venue import build_gateway
+from scalpdesk.settings import load_settings
+
+URL = "http://127.0.0.1:7"
+CANARY = "canary-secret-58d1"
+
+
+def settings(tmp_path, *overrides):
+    return load_settings(
+        "gamma-scalper",
+        overrides=overrides,
+        environ={"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": CANARY},
+        cwd=tmp_path,
+    )
+
+
+def test_defaults_of_a_venue_and_of_an_exchange_in_its_place(tmp_path):
+    at_venue = plan_of(settings(tmp_path), "alpaca")
+    assert (at_venue.url, at_venue.contracts, at_venue.follows_venue) == (None, 200, False)
+    runner = at_venue.runner
+    assert (runner.reconcile_seconds, runner.absent_after_seconds, runner.stop) == (60.0, 10.0, "hold")
+    assert runner.rolls
+    there = plan_of(settings(tmp_path), "alpaca", url=URL, exchange_time=True)
+    assert (there.runner.reconcile_seconds, there.runner.absent_after_seconds) == (5.0, 2.0)
+
+
+def test_the_file_sets_and_the_command_line_wins(tmp_path):
+    (tmp_path / "scalpdesk.toml").write_text(
+        f'[venue]\nurl = "{URL}"\ncontracts = 20\non_stop = "leave"\nreconcile_seconds = 7\n'
+        "silent_seconds = 0\nroll = false\nexchange_time = true\n"
+    )
+    plan = plan_of(settings(tmp_path), "alpaca")
+    assert (plan.url, plan.contracts, plan.follows_venue) == (URL, 20, True)
+    runner = plan.runner
+    assert (runner.stop, runner.reconcile_seconds, runner.silent_seconds, runner.rolls) == (
+        "leave",
+        7,
+        0,
+        False,
+    )
+    over = plan_of(
+        settings(tmp_path),
+        "alpaca",
+        url="http://127.0.0.1:8",
+        contracts=5,
+        on_stop="flatten",
+        exchange_time=False,
+    )
+    assert (over.url, over.contracts, over.runner.stop) == ("http://127.0.0.1:8", 5, "flatten")
+    assert not over.follows_venue
+
+
+def test_feeds_and_limits_reach_the_gateway(tmp_path):
+    chosen = settings(
+        tmp_path, "venue.stock_feed=sip", "venue.option_feed=opra", "venue.requests_per_minute=1000"
+    )
+    gateway = build_gateway(plan_of(chosen, "alpaca", url=URL), InstrumentBook(), SystemClock())
+    assert gateway._endpoints.stocks_url.endswith("/v2/sip")
+    assert gateway._endpoints.options_url.endswith("/v1beta1/opra")
+    assert gateway._budget.per_minute == 1000
+    assert CANARY not in repr(gateway)
+
+
+def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="unknown configuration key") as caught:
+        settings(tmp_path, "venue.reconcile_second=5")
+    assert caught.value.nearest == "venue.reconcile_seconds"
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("venue.heartbeat_seconds=0", "heartbeat"),
+        ("venue.stock_feed=cnn", "stock_feed"),
+        ("venue.contracts=1", "contracts"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_its_name(tmp_path, value, word):
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, value)
+    assert word in caught.value.render()
+
+
+def test_contradictions_are_refused_and_no_key_is_shown(tmp_path):
+    with pytest.raises(ConfigError, match="time of its own"):
+        plan_of(settings(tmp_path), "alpaca", exchange_time=True)
+    with pytest.raises(ConfigError, match="holds no keys") as caught:
+        plan_of(settings(tmp_path), "alpaca", url=f"http://PK1:{CANARY}@127.0.0.1:7")
+    assert CANARY not in caught.value.render()
+    chosen = settings(tmp_path, f"venue.url={URL}", "desk.paper=false")
+    with pytest.raises(ConfigError, match="not at another address"):
+        build_gateway(plan_of(chosen, "alpaca", live=True), InstrumentBook(), SystemClock())
+
+
+def test_the_simulated_venue_has_no_address(tmp_path):
+    plan = plan_of(settings(tmp_path, f"venue.url={URL}", "venue.exchange_time=true"), "simulated", pace=60.0)
+    assert (plan.url, plan.follows_venue, plan.runner.rolls) == (None, False, False)

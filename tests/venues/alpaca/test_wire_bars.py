@@ -1,0 +1,53 @@
+"""Daily bars of the data interface."""
+
+import json
+from datetime import date
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from scalpdesk.venues.alpaca import wire_bars
+from scalpdesk.venues.alpaca.fields import Malformed
+from scalpdesk.venues.history import DailyBar
+
+BAR = {
+    "t": "2024-03-04T05:00:00Z",
+    "o": 500.0,
+    "h": 505.5,
+    "l": 499,
+    "c": 501.25,
+    "v": 1000,
+    "n": 3,
+    "vw": 502.0,
+}
+
+
+def page(*bars, token=None, symbol="SPY"):
+    return json.dumps({"bars": {symbol: list(bars)}, "next_page_token": token}).encode()
+
+
+def test_a_bar_belongs_to_its_day_in_new_york():
+    bars, token = wire_bars.read_daily_bars(page(BAR, token="next"), "SPY")
+    assert bars == [DailyBar(date(2024, 3, 4), 500.0, 505.5, 499.0, 501.25, 1000.0)]
+    assert token == "next"
+
+
+def test_no_bars_are_no_bars():
+    for raw in (b'{"bars": null}', b'{"bars": {}, "next_page_token": null}', page(BAR, symbol="QQQ")):
+        assert wire_bars.read_daily_bars(raw, "SPY") == ([], None)
+
+
+@pytest.mark.parametrize(
+    "change", [{"l": 502}, {"h": 400}, {"c": 0}, {"o": -1}, {"t": "yesterday"}, {"c": None}]
+)
+def test_a_bar_that_cannot_be_spoils_the_page(change):
+    with pytest.raises(Malformed):
+        wire_bars.read_daily_bars(page(BAR, {**BAR, **change}), "SPY")
+
+
+def test_the_request_names_span_feed_and_page():
+    asked = wire_bars.daily_bars_request("SPY", date(2023, 1, 2), date(2024, 3, 4), "sip", "p2")
+    query = parse_qs(urlsplit(asked.path).query)
+    assert (query["start"], query["end"]) == (["2023-01-02"], ["2024-03-04"])
+    assert (query["feed"], query["timeframe"], query["page_token"]) == (["sip"], ["1Day"], ["p2"])
+    assert query["adjustment"] == ["split"]
