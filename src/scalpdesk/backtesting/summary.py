@@ -109,6 +109,9 @@ def run_summary(
         told = getattr(strategy, "folder_summary", None)
         if told is not None:
             summary["folder"] = told()
+        measured = getattr(strategy, "hedge_summary", None)
+        if measured is not None:
+            summary["hedge_costs"] = measured()
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 

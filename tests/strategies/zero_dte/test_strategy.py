@@ -386,6 +386,9 @@ def test_each_hedge_fill_is_measured():
     assert told.facts["realized_usd"] == pytest.approx(float(back.quantity) * (500.98 - 500.51))
     totals = desk.strategy.meter.totals
     assert (totals.fills, totals.shares) == (2, order.quantity + back.quantity)
+    report = desk.strategy.hedge_summary()
+    assert (report["fills"], report["fees"]) == (2, "0.00")
+    assert report["realized"] == f"{float(back.quantity) * (500.98 - 500.51):.2f}"
 
 
 def test_unusual_delta_and_greeks_are_said_once():

@@ -145,6 +145,10 @@ class ZeroDteScalper:
             actions += self._hold(view, legs)
         return actions
 
+    def hedge_summary(self) -> dict[str, str | int]:
+        """Return what the run's hedges came to, for its summary."""
+        return self.meter.whole_run.report()
+
     # the session ------------------------------------------------------------------------------------
 
     def _new_session(self, view: DeskView) -> list[Action]:

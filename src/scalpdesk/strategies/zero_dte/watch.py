@@ -17,7 +17,7 @@ ZERO = Decimal(0)
 
 
 class HedgeTotals(msgspec.Struct):
-    """One session's hedges. Money in the quote currency; costs are above zero when paid."""
+    """Hedges taken together. Money in the quote currency; costs are above zero when paid."""
 
     fills: int = 0
     shares: Decimal = ZERO
@@ -29,6 +29,30 @@ class HedgeTotals(msgspec.Struct):
     slippage: Decimal = ZERO
     """Price paid beyond the far side at the decision; below zero when it was better."""
     fees: Decimal = ZERO
+
+    def add(
+        self, shares: Decimal, realized: Decimal, spread_cost: Decimal, slippage: Decimal, fee: Decimal
+    ) -> None:
+        """Count one fill in."""
+        self.fills += 1
+        self.shares += shares
+        self.realized += realized
+        self.spread_cost += spread_cost
+        self.slippage += slippage
+        self.fees += fee
+
+    def report(self) -> dict[str, str | int]:
+        """Return the totals as a run's summary says them: amounts as text, to the cent."""
+        cost = self.spread_cost + self.slippage + self.fees
+        return {
+            "fills": self.fills,
+            "shares": int(self.shares),
+            "realized": f"{self.realized:.2f}",
+            "spread_cost": f"{self.spread_cost:.2f}",
+            "slippage": f"{self.slippage:.2f}",
+            "fees": f"{self.fees:.2f}",
+            "cost_per_share": f"{cost / self.shares if self.shares else ZERO:.4f}",
+        }
 
     def facts(self) -> Facts:
         """Return the totals as facts of a decision."""
@@ -47,6 +71,8 @@ class HedgeMeter:
 
     def __init__(self) -> None:
         self.totals = HedgeTotals()
+        """Of the session."""
+        self.whole_run = HedgeTotals()
         self._decided: dict[int, tuple[Decimal, Decimal]] = {}
         """Mid and half spread by the time of the decision, which is its order's."""
         self._realized = ZERO
@@ -82,13 +108,8 @@ class HedgeMeter:
         signed = event.quantity * order.submitted.side.sign
         spread_cost = half * event.quantity
         slippage = signed * (event.price - mid) - spread_cost
-        totals = self.totals
-        totals.fills += 1
-        totals.shares += event.quantity
-        totals.realized += realized
-        totals.spread_cost += spread_cost
-        totals.slippage += slippage
-        totals.fees += event.fee
+        for totals in (self.totals, self.whole_run):
+            totals.add(event.quantity, realized, spread_cost, slippage, event.fee)
         unwinds = order.submitted.purpose is Purpose.UNWIND_HEDGE
         return {
             "what": "unwind" if unwinds else "hedge",
