@@ -270,11 +270,11 @@ def live_header(plan: LivePlan, book: InstrumentBook, data: dict[str, Any], star
     assert settings.strategy is not None
     second = started_ns // NANOS_PER_SECOND
     at = f"{to_new_york(started_ns):%Y%m%d-%H%M%S}"
-    run_id = f"{at}-{settings.strategy}-{plan.trading}-{settings.config_hash[:6]}"
+    run_id = first_id = f"{at}-{settings.strategy}-{plan.trading}-{settings.config_hash[:6]}"
     count = 1
     while (plan.runs_dir / run_id).exists():
         count += 1
-        run_id = f"{run_id.rpartition('+')[0] or run_id}+{count}"
+        run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
     # of the run, not of the clock at sending: a replay names every order the same
     data["order_prefix"] = f"sd{settings.config_hash[:4]}{_code(second)}{count if count > 1 else ''}"

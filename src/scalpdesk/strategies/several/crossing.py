@@ -288,7 +288,7 @@ class Crossing:
             submitted.time_in_force,
         )
         reason = f"{name} is off the book: what is left of it crosses, or goes out again"
-        going = Outgoing(member, Proposal("cross", (reason,), {"left": float(left)}))
+        going = Outgoing(member, Proposal("netting", (reason,), {"left": float(left)}))
         box.add(going)
         member.look(view)
         self.place(view, member, intent, going, box)
@@ -307,7 +307,7 @@ class Crossing:
             member = one.member
             units = one.left
             member.orders.stop_waiting(one.order, "tried again")
-            going = Outgoing(member, Proposal("cross", (f"waited: {one.intent.reason}",)))
+            going = Outgoing(member, Proposal("netting", (f"waited: {one.intent.reason}",)))
             box.add(going)
             intent = msgspec.structs.replace(one.intent, quantity=units)
             self.place(view, member, intent, going, box, one.order.created_ns)
@@ -343,7 +343,7 @@ class Crossing:
                 continue
             self.drop(one.order, why)
             reason = f"{one.intent.side.value} {one.left or one.intent.quantity} no longer waits: {why}"
-            box.add(Outgoing(one.member, Proposal("cross", (reason,))))
+            box.add(Outgoing(one.member, Proposal("netting", (reason,))))
 
 
 def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:

@@ -1,0 +1,95 @@
+"""A gamma scalper and a strategy that trades against it, over an hour of a wild day."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import run_tape
+from scalpdesk.core.intents import Decision, OrderIntent, Purpose, Side, SubmitOrder
+from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.marketdata.triggers import PriceMove, Wake
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.several.strategy import Several
+
+D = Decimal
+HOUR_NS = 3_600 * 10**9
+
+
+class Follower:
+    """Buys after each rise of five cents and sells after each fall: the other side of a long-gamma hedge."""
+
+    name = "follower"
+    Config = type(None)
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def start(self, view):
+        return (PriceMove(view.underlying, 0.05, 5.0),)
+
+    def on_wake(self, view, wake, event):
+        del event
+        spot = view.market.mark(view.underlying)
+        if wake is not Wake.PRICE or spot is None:
+            return ()
+        rose, self._last = spot > self._last, spot
+        wanted = D(10) if rose else D(0)
+        missing = wanted - view.exposure(view.underlying)
+        if not missing:
+            return ()
+        side, purpose = (Side.BUY, Purpose.OPEN) if missing > 0 else (Side.SELL, Purpose.CLOSE)
+        intent = OrderIntent(view.underlying, side, abs(missing), purpose, "follows the price")
+        return (Proposal("entry" if missing > 0 else "exit", ("follows the price",), {}, (intent,)),)
+
+
+@pytest.fixture(scope="module")
+def hour():
+    tape = reconstruct(date(2018, 2, 5), seed=1, underlying="SPY")
+    first = tape.sessions[0]
+    tape = replace(tape, sessions=(replace(first, close_ns=first.open_ns + HOUR_NS),))
+    scalper = GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off")))
+    both = Several([scalper, Follower()], {"gamma-scalper": D("0.8"), "follower": D("0.2")})
+    limits = RiskLimits(max_consecutive_losses=1_000, max_orders_per_minute=1_000)
+    return run_tape(tape, both, limits=limits)
+
+
+def test_their_opposite_wishes_cross_inside(hour):
+    crosses = [one for one in hour.outputs if isinstance(one, Decision) and one.kind == "cross"]
+    assert len(crosses) > 5
+    for one in crosses:
+        assert {one.facts["buyer"], one.facts["seller"]} == {"gamma-scalper", "follower"}
+        assert one.facts["bid"] <= one.facts["price"] <= one.facts["ask"]
+
+
+def test_no_two_orders_of_one_instant_wash(hour):
+    sides: dict[tuple[int, int], set[Side]] = {}
+    for step in hour.outputs:
+        if isinstance(step, SubmitOrder):
+            created = hour.engine.desk.orders.orders[step.client_order_id].created_ns
+            sides.setdefault((created, step.instrument_id), set()).add(step.side)
+    assert all(len(found) == 1 for found in sides.values())
+
+
+def test_the_books_sum_to_the_account(hour):
+    desk = hour.engine.desk
+    books = desk.books.books.values()
+    assert sum(one.account.cash for one in books) == desk.account.cash == hour.exchange.account.cash
+    for position in desk.positions.positions.values():
+        held = sum(one.quantity(position.instrument_id) for one in books)
+        assert held == position.quantity
+    explained = desk.books.explained(desk.attribution.nav_change)
+    total = sum(row["total"] for row in explained.values())
+    assert abs(total - desk.attribution.nav_change) <= D("0.005")
+
+
+def test_the_gamma_scalper_is_hedged_all_the_same(hour):
+    desk = hour.engine.desk
+    book = desk.books.of("gamma-scalper")
+    net = desk.delta_engine.position_greeks(book.positions.held(), hour.engine.now_ns).net_delta_shares
+    assert abs(net) < 4.0
+    assert len(book.positions.held()) == 3
