@@ -207,6 +207,13 @@ def _folder_line(plan: LivePlan, clock: Clock) -> FolderLine | None:
     return None if answerer is None else FolderLine(answerer, clock, in_step=plan.venue == "simulated")
 
 
+def _awaited(engine: TradingEngine) -> list[int]:
+    """Return the requests to a strategy folder that have no answer yet."""
+    strategies = getattr(engine.strategy, "strategies", (engine.strategy,))
+    numbers = (getattr(one, "open_request", None) for one in strategies)
+    return [number for number in numbers if number is not None]
+
+
 def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None) -> AccountLock:
     """Lock the account; it must be the one of the run that goes on."""
     if resumed is not None and resumed.header.data.get("account_id") != facts.account_id:
@@ -255,7 +262,8 @@ async def _desk(
     runner = LiveRunner(core, gateway, clock, plan.runner, say=say, pulse=pulse, learn=learn)
     if folder is not None:
         folder.deliver_to(runner.put)
-        folder.recall(() if resumed is None else resumed.asked)
+        if resumed is not None:
+            folder.recall(resumed.asked, _awaited(engine))
     cut = None if resumed is None else resumed.rebuilt.cut
     return LiveDesk(header, run_dir, gateway, journal, runner, start, tally, None, cut, folder)
 

@@ -126,6 +126,8 @@ def test_a_fresh_folder_sees_again_what_the_one_before_it_saw():
     line.recall(asks(1, 2))
     assert answerer.asked == [1, 2]
     assert got == []
+    line.recall(asks(3, 4), awaited=[4])
+    assert [one.request for one in got] == [4]
     line.close()
 
 
@@ -184,4 +186,5 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
     found = live_assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
     found.journal.abandon()
     assert [ask.request for ask in found.asked] == [1]
+    assert live_assembly._awaited(found.engine) == [1]
     assert '"price":500.0' in found.asked[0].events[0]

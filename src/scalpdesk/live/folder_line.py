@@ -1,7 +1,7 @@
 """Between a live desk and its strategy folder: requests out, answers back through the one queue."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -38,10 +38,20 @@ class FolderLine:
         """Say where the answers go: the queue of the live runner."""
         self._put = put
 
-    def recall(self, asks: Iterable[AskFolder]) -> None:
-        """Let a folder that begins afresh see what the one before it saw; its answers are known already."""
+    def recall(self, asks: Iterable[AskFolder], awaited: Collection[int] = ()) -> None:
+        """Let a folder that begins afresh see what the one before it saw.
+
+        Parameters
+        ----------
+        asks
+            Every request of the run so far, in order; its answers are known already.
+        awaited
+            Requests whose answers were never heard: these are delivered.
+        """
         for ask in asks:
-            self._answerer.answer(ask, 0)
+            answer = self._answerer.answer(ask, self._clock.now_ns())
+            if ask.request in awaited:
+                self._put(answer)
 
     def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Carry the requests among the outputs of an event."""

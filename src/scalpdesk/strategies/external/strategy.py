@@ -119,6 +119,11 @@ class External:
             "longest_answer_us": self.longest_answer_us if answers else None,
         }
 
+    @property
+    def open_request(self) -> int | None:
+        """Number of the request that waits for its answer."""
+        return self._open
+
     # asking ---------------------------------------------------------------------------------------
 
     def _ask(self, view: DeskView) -> list[Action]:
