@@ -2,6 +2,7 @@ import math
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,16 @@ def test_a_market_order_is_weighed_at_the_ask_and_a_limit_order_at_its_limit(con
         "would_breach_daily_loss: 1010.00 at risk, P&L of the day 0.00, limit -1005.00 (risk.max_daily_loss)"
     )
     assert checks.losses_allow(context(limits=tight, intent=intent(limit="10.05"))) is None
+
+
+def test_a_stop_bounds_what_the_day_may_lose_and_not_the_size_of_a_position(context):
+    stopped = structs.replace(intent(limit="10.05"), loss_at_stop=D(4))
+    assert checks.losses_allow(context(limits={"max_daily_loss": D(4)}, intent=stopped)) is None
+    assert checks.losses_allow(context(limits={"max_daily_loss": D("3.99")}, intent=stopped)) == (
+        "would_breach_daily_loss: 4 at risk, P&L of the day 0.00, limit -3.99 (risk.max_daily_loss)"
+    )
+    small = checks.losses_allow(context(limits={"max_position_fraction": 0.01}, intent=stopped))
+    assert small.startswith("position_size: 1005.00 at risk")
 
 
 @pytest.mark.parametrize("ask", [math.nan, math.inf])

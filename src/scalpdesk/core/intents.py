@@ -58,6 +58,8 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     time_in_force: TimeInForce = TimeInForce.DAY
     owner: str = ""
     """Strategy that wants it, where several share a desk."""
+    loss_at_stop: Decimal | None = None
+    """Of an opening order: what its stop lets it lose, in currency; None stands for all that it pays."""
 
     @property
     def signed_quantity(self) -> Decimal:

@@ -123,6 +123,8 @@ def losses_allow(context: OrderContext) -> str | None:
     if risk is None:
         return "the risk of the order is not known: no ask"
     at_risk = risk + context.risk_before
+    stopped = context.intent.loss_at_stop
+    may_lose = at_risk if stopped is None else stopped + context.risk_before
     limit = context.limits.daily_loss_limit(context.session_equity)
     rule = loss_rule(
         limit,
@@ -131,12 +133,13 @@ def losses_allow(context: OrderContext) -> str | None:
         daily_pnl=context.daily_pnl,
         consecutive_losses=context.consecutive_losses,
         proposed_risk=at_risk,
+        proposed_loss=may_lose,
         equity=context.equity,
     )
     figures = {
         "daily_loss": f"P&L of the day {context.daily_pnl:.2f}, limit {-limit:.2f}",
         "consecutive_losses": f"{context.consecutive_losses} losing trades in a row",
-        "would_breach_daily_loss": f"{at_risk} at risk, P&L of the day {context.daily_pnl:.2f},"
+        "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {context.daily_pnl:.2f},"
         f" limit {-limit:.2f} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {context.limits.max_position_fraction:.0%}"
         f" of {context.equity:.2f} (risk.max_position_fraction)",
@@ -193,18 +196,21 @@ def loss_rule(
     daily_pnl: Decimal,
     consecutive_losses: int,
     proposed_risk: Decimal = ZERO,
+    proposed_loss: Decimal | None = None,
     equity: Decimal | None = None,
 ) -> str | None:
     """Return the first loss rule that forbids a new position, or None.
 
     In order: ``daily_loss`` (at or below the limit), ``consecutive_losses``,
-    ``would_breach_daily_loss`` (the whole of the new risk lost), ``position_size``.
+    ``would_breach_daily_loss`` (the new risk lost: ``proposed_loss`` where a stop makes it less than
+    ``proposed_risk``, which is all that is paid), ``position_size`` (of all that is paid).
     """
     if daily_pnl <= -max_daily_loss:
         return "daily_loss"
     if consecutive_losses >= max_consecutive_losses:
         return "consecutive_losses"
-    if daily_pnl - proposed_risk < -max_daily_loss:
+    may_lose = proposed_risk if proposed_loss is None else proposed_loss
+    if daily_pnl - may_lose < -max_daily_loss:
         return "would_breach_daily_loss"
     if equity is not None and float(proposed_risk) > max_position_fraction * float(equity):
         return "position_size"

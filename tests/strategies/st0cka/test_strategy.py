@@ -218,13 +218,29 @@ def test_a_rejected_purchase_is_not_sent_again_at_once(st0cka):
 
 
 def test_what_the_risk_gate_refuses_is_asked_again_ever_more_rarely(st0cka):
-    desk = st0cka(limits=RiskLimits(max_daily_loss=D(1)))
+    desk = st0cka(limits=RiskLimits(max_daily_loss=D("0.15")))
     for _ in range(29 * 60):
         desk.wait(1)
         tick(desk, 500.0 + (desk.now_ns // NANOS_PER_SECOND % 7))
     refused = [one for one in decisions(desk.outputs) if not one.taken]
     assert 2 <= len(refused) <= 7
     assert all("would_breach_daily_loss" in one.reasons[-1] for one in refused)
+
+
+def test_the_daily_limit_of_the_seed_leaves_room_for_a_lot_with_its_stop(st0cka):
+    desk = st0cka(vol=0.05, limits=RiskLimits(max_daily_loss=D(500)))
+    outputs = tick(desk, 590.0)  # three shares cost 1770 USD; their stop lets them lose 0.30
+    (order,) = orders(outputs)
+    assert order.quantity == D(3)
+
+
+def test_a_lot_is_at_most_a_quarter_of_the_account(st0cka):
+    desk = st0cka(vol=0.05, is_open=False)
+    desk.adopt({}, cash=D(6_000))
+    desk.open()
+    (decision,) = decisions(tick(desk.go_to("09:31"), 590.0))
+    assert not decision.taken
+    assert "position_size: 1770.03 at risk is more than 25% of 6000.00" in decision.reasons[-1]
 
 
 def test_a_desk_that_reduces_or_is_halted_buys_nothing(st0cka):

@@ -263,6 +263,7 @@ class St0cka:
             "lot at the ask",
             OrderType.LIMIT,
             ask,
+            loss_at_stop=size * self._stop(target),
         )
         words = (
             f"buy {size} at {ask:.2f}, target {limit:.2f}",
@@ -283,6 +284,10 @@ class St0cka:
             return event.vol, f"volatility {event.vol:.1%} by {event.model}, daily bars before the session"
         why = f" ({event.reason})" if event is not None and event.reason else ""
         return None, f"volatility unknown{why}: smallest size, smallest target"
+
+    def _stop(self, target: Decimal) -> Decimal:
+        """Return the loss a share at which a lot is sold, currency."""
+        return max(self.config.stop_usd, target * Decimal(str(self.config.stop_targets)))
 
     @staticmethod
     def _entry_facts(
@@ -344,7 +349,7 @@ class St0cka:
             return "risk halt: the desk is flattening"
         if held < 0:
             return "short, which this strategy never is: bought back"
-        stop = max(self.config.stop_usd, self._target * Decimal(str(self.config.stop_targets)))
+        stop = self._stop(self._target)
         mark = view.market.mark(view.underlying)
         if mark is not None and exact(mark) - entry_price <= -stop:
             return f"stop: {exact(mark) - entry_price:.3f} a share, limit -{stop:.3f}"
