@@ -37,7 +37,7 @@ from scalpdesk.live.reconciler import Reconciler, Say
 from scalpdesk.live.silence import Silence
 from scalpdesk.live.tasks import Seldom, Tasks
 from scalpdesk.orders.order import OrderState
-from scalpdesk.venues.base import Gateway, Notice, NoticeKind
+from scalpdesk.venues.base import Gateway, Notice, NoticeKind, VenueView
 
 __all__ = ["STOPS", "LiveRunner", "Operation", "Pulse", "RunnerOptions", "RunnerState", "Start"]
 
@@ -383,10 +383,19 @@ class LiveRunner:
         if again and not self._viewing:
             self._viewing = True
             self._tasks.spawn(self._look("to make sure", self.options.confirm_seconds))
+        commands += self._note_limits(view)
         self.day.plan(view)
         self.day.plan_deadline()
         self._ending.look(self.state.last_view)
         return commands
+
+    def _note_limits(self, view: VenueView) -> list[VenueCommand]:
+        """Tell the engine what the account may do, when that has changed."""
+        known = self.core.engine.desk.gate.account
+        told = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
+        if told is None or (known is not None and _at(known, told.ts_recv_ns, told.ts_event_ns) == told):
+            return []
+        return list(self.core.feed(told))  # no order's word: the picture of the account stays settled
 
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.resolve(client_order_id):
@@ -480,6 +489,8 @@ class LiveRunner:
         await asyncio.sleep(0.1)
 
 
-def _at(event: Any, now_ns: int) -> Any:
+def _at(event: Any, now_ns: int, event_ns: int | None = None) -> Any:
     """Return an event stamped as known now."""
-    return msgspec.structs.replace(event, ts_recv_ns=now_ns)
+    if event_ns is None:
+        return msgspec.structs.replace(event, ts_recv_ns=now_ns)
+    return msgspec.structs.replace(event, ts_recv_ns=now_ns, ts_event_ns=event_ns)

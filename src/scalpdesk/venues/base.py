@@ -34,7 +34,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition, QuoteEvent
+from scalpdesk.core.events import AccountLimits, AccountSnapshot, Event, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
@@ -237,6 +237,8 @@ class VenueView(msgspec.Struct, frozen=True):
     """Executions since the instant that was asked for, oldest first; empty when none was asked."""
     activities: tuple[VenueActivity, ...] = ()
     """The rest of the account's history since some days before that instant, oldest first."""
+    shortable: tuple[InstrumentId, ...] | None = None
+    """Shares of the book that may be sold short now; None where the venue does not speak of it."""
 
     def as_event(self) -> AccountSnapshot:
         """Return cash and the positions that the book knows as an event for the engine."""
@@ -246,6 +248,22 @@ class VenueView(msgspec.Struct, frozen=True):
             if one.instrument_id is not None
         )
         return AccountSnapshot(self.ts_event_ns, self.ts_recv_ns, self.account.cash, lines)
+
+    def limits(self, now_ns: int) -> AccountLimits | None:
+        """Return what the account may do as an event for the engine; None where the venue says nothing."""
+        if self.shortable is None:
+            return None
+        one = self.account
+        return AccountLimits(
+            self.ts_event_ns,
+            now_ns,
+            one.may_trade,
+            one.may_short,
+            one.options_level,
+            one.buying_power,
+            one.options_buying_power,
+            self.shortable,
+        )
 
 
 class ListedContract(msgspec.Struct, frozen=True):

@@ -242,6 +242,7 @@ class AlpacaGateway:
             open_orders=tuple(shown for order in orders for shown in self._queries.shown(order)),
             fills=tuple(fills),
             activities=activities,
+            shortable=await self._queries.shortable(),
         )
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Equity, InstrumentBook, OptionContract
 from scalpdesk.venues.activity import VenueActivity
 from scalpdesk.venues.alpaca import wire_account, wire_activities, wire_bars, wire_requests
 from scalpdesk.venues.alpaca.client_http import HttpPath, Reply
@@ -25,6 +25,8 @@ from scalpdesk.venues.history import DailyBar
 T = TypeVar("T")
 MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
+ASSET_AGE_NS = 600 * NANOS_PER_SECOND
+"""How long the word on one share stands: lists of easy borrows change from day to day."""
 ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
 """What happened over a long weekend is often written down days later, under the day it happened."""
 
@@ -67,6 +69,8 @@ class Queries:
         self._reports = reports
         self._data_budget = data_budget
         self._refuse = refuse
+        self._shortable: dict[str, tuple[int | None, bool]] = {}
+        """By symbol: when it was asked (loop time) and whether it may be sold short."""
 
     def lookup(self, symbol: str) -> InstrumentId | None:
         """Return the desk's number of a venue symbol, None when its book does not hold it."""
@@ -218,6 +222,25 @@ class Queries:
     async def account(self) -> AccountFacts:
         """Return the account."""
         return self.read(wire_account.read_account, await self.ask(wire_account.ACCOUNT))
+
+    async def shortable(self) -> tuple[InstrumentId, ...]:
+        """Return the shares of the book that may be sold short; one that is not known may not."""
+        found = []
+        for number, one in enumerate(self._book):
+            if not isinstance(one, Equity):
+                continue
+            asked_ns, may = self._shortable.get(one.symbol, (None, False))
+            if asked_ns is None or loop_ns() - asked_ns > ASSET_AGE_NS:
+                try:
+                    reply = await self.ask(wire_account.asset_request(one.symbol))
+                    may = wire_account.read_may_short(reply.body, one.symbol)
+                except (RetryError, Malformed):
+                    may = False  # asked again with the next look at the account
+                else:
+                    self._shortable[one.symbol] = (loop_ns(), may)
+            if may:
+                found.append(InstrumentId(number))
+        return tuple(found)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Return all holdings."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -62,6 +62,14 @@ class _Position(msgspec.Struct):
     side: str = "long"
 
 
+class _Asset(msgspec.Struct):
+    symbol: str
+    status: str = "inactive"
+    tradable: bool = False
+    shortable: bool = False
+    easy_to_borrow: bool = False
+
+
 class _Contract(msgspec.Struct):
     symbol: str
     expiration_date: str
@@ -94,6 +102,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _ACCOUNT = msgspec.json.Decoder(_Account, strict=False).decode
 _CLOCK = msgspec.json.Decoder(_Clock).decode
 _POSITION = msgspec.json.Decoder(_Position).decode
+_ASSET = msgspec.json.Decoder(_Asset).decode
 _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
 _CONTRACT = msgspec.json.Decoder(_Contract).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
@@ -127,6 +136,25 @@ def read_account(raw: bytes) -> AccountFacts:
         may_trade=one.status == "ACTIVE" and not blocked,
         may_short=one.shorting_enabled,
     )
+
+
+def asset_request(symbol: str) -> Request:
+    """Return the question for one share."""
+    return Request("GET", f"/v2/assets/{quote(symbol, safe='')}")
+
+
+def read_may_short(raw: bytes, symbol: str) -> bool:
+    """Return whether a share may be sold short: tradable, shortable and easy to borrow.
+
+    Raises
+    ------
+    Malformed
+        When the answer cannot be believed, or is about another share.
+    """
+    one = decode(_ASSET, raw, "malformed_asset")
+    if one.symbol != symbol:
+        raise Malformed("wrong_symbol", one.symbol)
+    return one.status == "active" and one.tradable and one.shortable and one.easy_to_borrow
 
 
 def read_clock(raw: bytes) -> VenueClock:

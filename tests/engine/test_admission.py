@@ -1,0 +1,260 @@
+"""What the gate lets through, seen from the engine: account, book and flow put together."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from fakes.desk import HandDesk, Scripted, decisions, orders
+from fakes.instruments import straddle_book
+from scalpdesk.core.events import AccountLimits
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.base import Proposal
+
+D = Decimal
+CASH = D(100_000)
+
+
+def intent(number=0, quantity=10, purpose=Purpose.HEDGE, side=Side.BUY, limit=None):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    return OrderIntent(number, side, D(quantity), purpose, "test", kind, None if limit is None else D(limit))
+
+
+@pytest.fixture
+def desk():
+    """Return a desk at 11:00 whose options and share are quoted."""
+
+    def build(held=None, cash=CASH, **limits):
+        one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=RiskLimits(**limits))
+        if held:
+            one.adopt(held, cash=cash)
+        one.open()
+        one.go_to("11:00").market(500.0)
+        return one
+
+    return build
+
+
+def propose(one, *intents, all_or_none=True, wait=1):
+    """Let the strategy want these once; return what follows."""
+    one.strategy.think = lambda _v, wake, _e: (
+        (Proposal("entry", ("want",), {}, intents, all_or_none),) if wake is Wake.PRICE else ()
+    )
+    outputs = one.wait(wait).quote(0, 499.99, 500.01)
+    one.strategy.think = None
+    return outputs
+
+
+def told(one, **changes):
+    limits = AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(200_000), D(50_000), (0,))
+    one.handle(msgspec.structs.replace(limits, **changes))
+
+
+def reasons(outputs):
+    return [why for one in decisions(outputs) for why in one.reasons[1:]]
+
+
+# the venue's word ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_borrowed_is_sold_as_far_as_it_is_held_and_the_rest_is_said(desk):
+    one = desk(held={0: (6, "500")})
+    told(one, shortable=())
+    outputs = propose(one, intent(side=Side.SELL))
+    assert [int(order.quantity) for order in orders(outputs)] == [6]
+    assert reasons(outputs) == [
+        "sell 10 SPY cut to sell 6 SPY: SPY cannot be borrowed: 4 shares stay unhedged"
+    ]
+    again = propose(one, intent(quantity=4, side=Side.SELL))
+    assert orders(again) == []  # those six are on their way
+    assert reasons(again) == ["sell 4 SPY: SPY cannot be borrowed: 4 shares stay unhedged"]
+
+
+def test_an_account_that_may_not_sell_short_says_so(desk):
+    one = desk()
+    told(one, may_short=False)
+    assert reasons(propose(one, intent(side=Side.SELL))) == [
+        "sell 10 SPY: the account may not sell short: 10 shares stay unhedged"
+    ]
+    assert len(orders(propose(one, intent(side=Side.BUY)))) == 1
+
+
+def test_what_is_easy_to_borrow_is_sold_short_and_without_a_word_nothing_is_cut(desk):
+    one = desk()
+    assert [int(order.quantity) for order in orders(propose(one, intent(side=Side.SELL)))] == [10]
+    two = desk()
+    told(two)
+    assert [int(order.quantity) for order in orders(propose(two, intent(side=Side.SELL)))] == [10]
+
+
+def test_a_blocked_account_a_low_level_and_missing_buying_power_are_reasons(desk):
+    one = desk()
+    told(one, may_trade=False, options_level=1, options_buying_power=D(1))
+    found = reasons(propose(one, intent(1, 1, Purpose.OPEN)))
+    assert [why.split(": ", 1)[1].split(",")[0] for why in found] == [
+        "the venue has blocked trading in this account",
+        "the account's options level is 1",
+        "the order costs 1424.00",
+    ]
+
+
+def test_buying_power_counts_what_was_bought_since_the_venue_spoke(desk):
+    one = desk()
+    told(one, options_buying_power=D(2_000))
+    (order,) = orders(propose(one, intent(1, 1, Purpose.OPEN)))
+    # its quote's middle while it works, what it cost once it is filled
+    assert "options buying power left 581.00" in reasons(propose(one, intent(1, 1, Purpose.OPEN)))[0]
+    one.fill(order)
+    assert "options buying power left 576.00" in reasons(propose(one, intent(1, 1, Purpose.OPEN)))[0]
+    told(one, options_buying_power=D(2_000))
+    assert len(orders(propose(one, intent(1, 1, Purpose.OPEN)))) == 1
+
+
+# exposure ------------------------------------------------------------------------------------------
+
+
+def test_a_straddle_is_judged_as_one_trade_and_a_lone_leg_by_itself(desk):
+    limits = {"max_bought_delta_fraction": 0.20}  # one leg is 26 500 USD of delta, both together a little
+    one = desk(**limits)
+    assert len(orders(propose(one, intent(1, 1, Purpose.OPEN), intent(2, 1, Purpose.OPEN)))) == 2
+    two = desk(**limits)
+    assert orders(propose(two, intent(1, 1, Purpose.OPEN))) == []
+    three = desk(**limits)
+    outputs = propose(three, intent(1, 1, Purpose.OPEN), intent(2, 1, Purpose.OPEN), all_or_none=False)
+    assert [int(order.instrument_id) for order in orders(outputs)] == []
+
+
+def test_orders_one_by_one_see_those_before_them(desk):
+    one = desk()
+    outputs = propose(one, intent(quantity=30), intent(quantity=25), all_or_none=False)
+    assert [int(order.quantity) for order in orders(outputs)] == [30, 10]  # 20 000 USD at 500
+    assert reasons(outputs)[0].startswith("buy 25 SPY cut to buy 10 SPY: net delta would be")
+
+
+def test_working_orders_count_as_filled(desk):
+    one = desk()
+    assert len(orders(propose(one, intent(quantity=40, limit="500")))) == 1
+    assert orders(propose(one, intent(quantity=1))) == []
+    assert len(orders(propose(one, intent(quantity=2, side=Side.SELL, limit="600")))) == 1
+
+
+def test_a_hedge_that_lowers_the_net_delta_passes_far_beyond_the_cap(desk):
+    one = desk(held={0: (150, "500")}, cash=D(25_000))
+    (order,) = orders(propose(one, intent(quantity=100, side=Side.SELL)))
+    assert order.quantity == 100
+
+
+def test_an_exit_is_never_cut(desk):
+    one = desk(held={1: (20, "12"), 2: (20, "12")}, max_vega_fraction=0.0001, max_net_delta_fraction=0.001)
+    outputs = propose(one, intent(1, 20, Purpose.CLOSE, Side.SELL), all_or_none=False)
+    assert [int(order.quantity) for order in orders(outputs)] == [20]
+
+
+def test_a_book_without_greeks_lets_no_new_exposure_in(desk):
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500))
+    one.adopt({2: (1, "12")})
+    one.open()
+    one.go_to("11:00")
+    one.quote(1, 10.0, 10.1)
+    one.quote(0, 499.99, 500.01)
+    found = reasons(propose(one, intent(quantity=30)))
+    assert found == ["buy 30 SPY: the exposure is not known: the Greeks of SPY240419P00500000 are not known"]
+    assert len(orders(propose(one, intent(2, 1, Purpose.CLOSE, Side.SELL)))) == 0  # it has no quote either
+    one.quote(2, 10.0, 10.1)
+    assert len(orders(propose(one, intent(quantity=30)))) == 1
+
+
+def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch):
+    one = desk(held={1: (1, "12")})
+    asked = []
+    engine = one.engine.desk.delta_engine
+    plain = engine.value
+    monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or plain(*a, **k))
+    propose(one, intent(quantity=1))  # 100 units of an option and a share: 50 500 USD against 20 000
+    assert asked
+    asked.clear()
+    rich = desk(held={1: (1, "12")}, cash=D(1_000_000))
+    engine = rich.engine.desk.delta_engine
+    other = engine.value
+    monkeypatch.setattr(engine, "value", lambda *a, **k: asked.append(a) or other(*a, **k))
+    assert len(orders(propose(rich, intent(quantity=1)))) == 1
+    assert asked == []
+
+
+# flow ----------------------------------------------------------------------------------------------
+
+
+def test_the_same_order_twice_in_one_proposal_is_refused(desk):
+    one = desk()
+    outputs = propose(one, intent(quantity=2), intent(quantity=2), all_or_none=False)
+    assert [int(order.quantity) for order in orders(outputs)] == [2]
+    assert "an equal order was sent" in reasons(outputs)[0]
+
+
+def test_an_order_does_not_meet_one_of_the_desks_own(desk):
+    one = desk()
+    propose(one, intent(quantity=2, limit="499"))
+    found = reasons(propose(one, intent(quantity=3, side=Side.SELL)))
+    assert found == ["sell 3 SPY: would trade with the desk's own order to buy 2 at 499"]
+
+
+def test_refusals_of_the_venue_stop_entries_and_not_hedges(desk):
+    one = desk()
+    for _ in range(10):
+        (order,) = orders(propose(one, intent(quantity=1)))
+        one.reject(order)
+    found = reasons(propose(one, intent(1, 1, Purpose.OPEN)))
+    assert any("the venue refused 100% of the last orders" in why for why in found)
+    assert len(orders(propose(one, intent(quantity=1)))) == 1
+
+
+def test_cancels_are_counted(desk):
+    one = desk(max_messages_per_minute=5, max_orders_per_minute=5, throttle_reserve_fraction=0.0)
+    for _ in range(2):
+        propose(one, intent(quantity=1, limit="400"))
+    one.operate("halt")  # two cancels
+    one.operate("resume")
+    assert len(orders(propose(one, intent(quantity=1)))) == 1
+    assert "5 orders and cancels in the last minute" in reasons(propose(one, intent(quantity=2)))[0]
+
+
+# disabled ------------------------------------------------------------------------------------------
+
+
+def test_repeated_executions_leave_only_exits_until_a_person_resumes(desk):
+    one = desk(max_repeats_per_minute=3)
+    for count in range(4):
+        (order,) = orders(propose(one, intent(quantity=1)))
+        one.fill(order)
+        assert one.engine.desk.gate.mode == ("ACTIVE" if count < 3 else "REDUCING")
+    mode = next(one for one in decisions(one.outputs) if one.kind == "mode")
+    why = "SPY: 4 executions in a row to buy within a minute, limit 3 (risk.max_repeats_per_minute)"
+    assert mode.reasons == (f"ACTIVE to REDUCING: {why}",)
+    assert reasons(propose(one, intent(1, 1, Purpose.OPEN)))[0].endswith("nothing new is opened")
+    (order,) = orders(propose(one, intent(quantity=1, side=Side.SELL)))
+    one.fill(order)
+    one.operate("resume")
+    for _ in range(3):
+        (order,) = orders(propose(one, intent(quantity=1)))
+        one.fill(order)
+    assert one.engine.desk.gate.mode == "ACTIVE"  # the count began anew
+
+
+def test_in_and_out_of_flat_again_and_again_disables(desk):
+    one = desk(max_flips_per_minute=2)
+    for count in range(3):
+        (order,) = orders(propose(one, intent(quantity=1)))
+        one.fill(order)
+        (order,) = orders(propose(one, intent(quantity=1, purpose=Purpose.UNWIND_HEDGE, side=Side.SELL)))
+        one.fill(order)
+        assert one.engine.desk.gate.mode == ("ACTIVE" if count < 2 else "REDUCING")
+
+
+def test_parts_of_one_order_count_once(desk):
+    one = desk(max_repeats_per_minute=1)
+    (order,) = orders(propose(one, intent(quantity=6)))
+    for _ in range(6):
+        one.fill(order, 1)
+    assert one.engine.desk.gate.mode == "ACTIVE"
