@@ -8,15 +8,22 @@ folder and ``scalpdesk run zero-dte`` decide alike. Settings come from the envir
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, cast
 
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
-from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts
+from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
+from scalpdesk.regime.exposure_settings import ExposureSettings
+from scalpdesk.regime.exposure_watch import ExposureWatch
+from scalpdesk.regime.live_source import live_source
+from scalpdesk.signals.gamma_regime import known_exposure_usd
 from scalpdesk.strategies.zero_dte.ledger import Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger
 from scalpdesk.strategies.zero_dte.rules import HedgeRules, number_in
 
@@ -24,10 +31,11 @@ NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years whose sessions the exchange calendar knows."""
 MOST_EVENT_IDS = 100_000
+LONGEST_SYMBOL = 64
 GREEKS = ("delta", "gamma", "theta", "vega", "greeks")
 
 log = logging.getLogger(NAME)
-_LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_LEVELS = {"info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "alarm": logging.ERROR}
 
 
 class Settings:
@@ -56,6 +64,9 @@ class Settings:
         )
         self.underlying = environ.get("UNDERLYING_SYMBOL", "").strip() or "SPY"
         self.is_live = _choice(environ, "SESSION_MODE", "replay", ("replay", "live")) == "live"
+        self.project = environ.get("FIREBASE_PROJECT_ID", "").strip() or None
+        self.credentials_file = environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip() or None
+        self.firestore_host = environ.get("FIRESTORE_EMULATOR_HOST", "").strip() or None
         self.cutoff = venue_cutoff(environ.get("VENUE", "").strip() or "none")
         try:
             self.exit_time = time.fromisoformat(environ.get("EXIT_TIME_ET", "").strip() or "15:45:00")
@@ -92,6 +103,61 @@ def _choice(environ: Mapping[str, str], key: str, default: str, choices: tuple[s
     return text
 
 
+class DealerGamma:
+    """Dealer gamma exposure: GEX_VALUE, else, in a live session, Firestore asked in a thread of its own.
+
+    Parameters
+    ----------
+    settings
+        Where Firestore is, if anywhere.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.arrived = threading.Event()
+        """Set with each word from Firestore."""
+        self._text: str | None = None
+        self._by_hand: Decimal | None = None
+        self._word: GammaExposureEvent | None = None
+        self._watch: ExposureWatch | None = None
+        if settings.is_live and (settings.project or settings.firestore_host):
+            source = live_source(
+                ExposureSettings(),
+                None,
+                project=settings.project,
+                credentials_file=settings.credentials_file,
+                emulator_host=settings.firestore_host,
+                say=_say,
+            )
+            self._watch = ExposureWatch(source, SystemClock(), self._take, say=_say)
+            self._watch.start()
+
+    def known(self, now_ns: int) -> Decimal | None:
+        """Return the exposure in USD, None when it is not known or older than a quarter of an hour."""
+        text = os.environ.get("GEX_VALUE", "").strip()
+        if text != self._text:
+            self._text = text
+            self._by_hand = wide_number(text)
+            if text and self._by_hand is None:
+                log.warning("GEX_VALUE is no number; dealer gamma counts as unknown")
+        if text:
+            return self._by_hand
+        exposure = known_exposure_usd(self._word, now_ns)
+        return None if exposure is None else Decimal(repr(exposure))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._watch is not None:
+            self._watch.stop()
+
+    def _take(self, event: GammaExposureEvent) -> None:
+        self._word = event
+        self.arrived.set()
+
+
+def _say(level: str, text: str) -> None:
+    log.log(_LEVELS.get(level, logging.WARNING), text)
+
+
 class Scalper:
     """The ledger, and how events become updates and orders become intents."""
 
@@ -104,9 +170,8 @@ class Scalper:
             default_underlying=settings.underlying,
             keep_hours=settings.is_live,
         )
+        self.dealers = DealerGamma(settings)
         self._seen: dict[str, None] = {}
-        self._gex_text: str | None = None
-        self._gex: Decimal | None = None
 
     def on_market_event(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the intents that answer one event; a wrong or repeated one gives none."""
@@ -122,7 +187,7 @@ class Scalper:
         update = self._update(event)
         if update is None:
             return []
-        gex = self._gamma_exposure()
+        gex = self.dealers.known(update.ts_ns)
         orders = self.ledger.apply(update, gex)
         for level, text in self.ledger.notes:
             log.log(_LEVELS[level], "%s %s", event["event_id"], text)
@@ -131,6 +196,9 @@ class Scalper:
     def _update(self, event: Mapping[str, Any]) -> Update | None:
         """Read the payload; a number that is none (NaN, text, true) refuses the whole event."""
         payload, symbol = event["payload"], event["symbol"]
+        if not symbol.isascii() or len(symbol) > LONGEST_SYMBOL:  # no intent could carry it
+            log.warning("event %s refused: value:symbol", event["event_id"])
+            return None
         greeks = payload.get("greeks")
         nested = greeks if isinstance(greeks, Mapping) else {}
         numbers: dict[str, Decimal | None] = {}
@@ -164,16 +232,6 @@ class Scalper:
             symbol, to_ns(instant), is_option, numbers["delta"], numbers["quantity"], underlying_price
         )
 
-    def _gamma_exposure(self) -> Decimal | None:
-        """Return GEX_VALUE, read anew when it changes; text that is no number counts as unknown."""
-        text = os.environ.get("GEX_VALUE", "").strip()
-        if text != self._gex_text:
-            self._gex_text = text
-            self._gex = number_in_wide(text) if text else None
-            if text and self._gex is None:
-                log.warning("GEX_VALUE is no number; dealer gamma counts as unknown")
-        return self._gex
-
     def _intent(self, event: Mapping[str, Any], order: LedgerOrder, gex: Decimal | None) -> dict[str, Any]:
         metadata: dict[str, object] = {"reason": "market_close_exit", "strategy": NAME}
         verdict = order.verdict
@@ -201,13 +259,12 @@ class Scalper:
         )
 
 
-def number_in_wide(text: str) -> Decimal | None:
-    """Read an exposure in USD, which may be larger than any price or quantity."""
+def wide_number(text: str) -> Decimal | None:
+    """Read an exposure in USD, which may be larger than any price or quantity; None when it is none."""
     try:
-        number = Decimal(text)
-    except ArithmeticError:
+        return to_decimal(text)
+    except ArgumentError:
         return None
-    return number if number.is_finite() else None
 
 
 def money_text(number: Decimal) -> str:
@@ -242,4 +299,6 @@ def on_market_event(event: dict[str, Any]) -> list[dict[str, Any]]:
 def reset() -> None:
     """Forget all positions and read the settings again at the next event."""
     global _scalper  # noqa: PLW0603 - as above
+    if _scalper is not None:
+        _scalper.dealers.stop()
     _scalper = None

@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scalpdesk.cli.main import main
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.protocol import OK, intent_verdict
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "gamma_scalper_0dte"
@@ -33,10 +37,58 @@ def folder(monkeypatch):
     for line in (FOLDER / "config.example.env").read_text(encoding="utf-8").splitlines():
         if "=" in line and not line.startswith("#"):
             monkeypatch.delenv(line.split("=")[0], raising=False)
+    return load()
+
+
+def load():
     spec = importlib.util.spec_from_file_location("gamma_scalper_0dte_under_test", FOLDER / "strategy.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["1e999999", "1e-999999", 1e-300, "-0", "NaN", "0.5", 10**400]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+payloads = st.dictionaries(
+    st.sampled_from(
+        [
+            "delta",
+            "quantity",
+            "qty",
+            "price",
+            "mid",
+            "last",
+            "underlying_price",
+            "gamma",
+            "greeks",
+            "bid",
+            "x",
+        ]
+    ),
+    json_values | st.floats(-1, 1) | st.integers(-50, 50),
+    max_size=6,
+)
+stamps = st.sampled_from(
+    [
+        "2025-12-30T14:00:00Z",
+        "2025-12-30T15:30:00Z",
+        "2025-12-30T20:45:00Z",
+        "2025-12-31T15:00:00+01:00",
+        "1995-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+14:00",
+        "soon",
+    ]
+)
+symbols = st.sampled_from([CALL, "SPY", "SPY_CALL", "SPXW251230C06900000", "\u20ac", "A" * 300, ""])
 
 
 def event(number, ts, symbol=CALL, **payload):
@@ -136,6 +188,32 @@ def test_a_gex_value_that_is_no_number_counts_as_unknown(folder, monkeypatch, ca
     assert caplog.text.count("GEX_VALUE") == 1
 
 
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(("exposure", "threshold"), [(-15_000.0, "0.10"), (15_000.0, "0.15"), ("no", "0.15")])
+def test_a_live_session_asks_firestore_beside_the_events(folder, monkeypatch, exposure, threshold):
+    pytest.importorskip("google.cloud.firestore")
+    from fakes.firestore_server import firestore_server
+
+    with firestore_server() as server:
+        updated = from_ns(SystemClock().now_ns())
+        server.documents["market_regime/SPX_GEX"] = {
+            "gex_value": exposure,
+            "last_update": updated,
+            "symbol": "SPX",
+        }
+        monkeypatch.setenv("SESSION_MODE", "live")
+        monkeypatch.setenv("FIREBASE_PROJECT_ID", "demo")
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.host)
+        scalper = folder.Scalper(folder.Settings(os.environ))
+        try:
+            assert scalper.dealers.arrived.wait(30)
+            (hedge,) = scalper.on_market_event(DOCUMENTED_EVENT)
+        finally:
+            scalper.dealers.stop()
+    assert hedge["metadata"]["hedging_threshold"] == threshold
+    assert hedge["metadata"].get("gex_value") == (None if exposure == "no" else str(exposure))
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -224,3 +302,16 @@ def test_the_smoke_test_passes():
         [sys.executable, str(FOLDER / "smoke_test.py")], capture_output=True, text=True, check=False, env=env
     )
     assert (done.returncode, done.stdout.count("ok ")) == (0, 4), done.stdout + done.stderr
+
+
+FUZZED = load()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(stamps, symbols, payloads), max_size=12))
+def test_whatever_comes_it_neither_fails_nor_orders_what_is_not_valid(events):
+    scalper = FUZZED.Scalper(FUZZED.Settings({}))
+    for number, (ts, symbol, payload) in enumerate(events):
+        for intent in scalper.on_market_event(event(number, ts, symbol, **payload)):
+            assert intent_verdict(intent) == OK
+            assert intent["qty"] <= 1e13

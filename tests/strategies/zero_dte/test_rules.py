@@ -67,7 +67,21 @@ def test_ties_go_away_from_zero(net, shares):
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), float("-inf"), "NaN", "Infinity", True, None, [], {}, "many", "1e400", 1e10],
+    [
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        "NaN",
+        "Infinity",
+        True,
+        None,
+        [],
+        {},
+        "many",
+        "1e400",
+        1e10,
+        "1e-400",
+    ],
 )
 def test_what_is_no_number_is_none(value):
     assert number_in(value) is None

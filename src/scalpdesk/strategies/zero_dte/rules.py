@@ -20,6 +20,8 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 LARGEST = Decimal("1e9")
 """No delta, quantity or price is larger; a number that is belongs to no market."""
+SMALLEST = Decimal("1e-18")
+"""Nor smaller, unless it is nought."""
 
 HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
 
@@ -83,7 +85,7 @@ def number_in(value: object) -> Decimal | None:
     """Return a JSON number (or the text of one) exactly as it is written; None when it is none.
 
     A float is read by its shortest text: 0.65 is 0.65, not its binary neighbour. Booleans, NaN,
-    infinities and numbers of more than :data:`LARGEST` are no numbers here.
+    infinities and numbers beyond :data:`LARGEST` or below :data:`SMALLEST` are no numbers here.
 
     >>> number_in(0.65), number_in(float("nan")), number_in(True)
     (Decimal('0.65'), None, None)
@@ -92,7 +94,8 @@ def number_in(value: object) -> Decimal | None:
         number = to_decimal(value)
     except ArgumentError:
         return None
-    return number if abs(number) <= LARGEST else None
+    size = abs(number)
+    return number if not size or SMALLEST <= size <= LARGEST else None
 
 
 def net_delta(
