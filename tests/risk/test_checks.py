@@ -2,9 +2,9 @@ import math
 from decimal import Decimal
 
 import pytest
-from msgspec import structs
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fakes.tape import quote
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
