@@ -138,3 +138,23 @@ def test_a_loop_without_end_in_the_folder_ends_its_event_only(tmp_path, capsys):
     captured = capsys.readouterr()
     assert [one["event_id"] for one in json.loads(captured.out)] == ["a", "c"]
     assert "event b: took longer than 0.2 s" in captured.err
+
+
+def test_a_folder_that_is_given_up_fails_the_run(tmp_path, capsys):
+    events = lines(tmp_path / "e.ndjson", [event(f"e{number}") for number in range(30)])
+    made = folder(tmp_path, "os._exit(1)", before="import os")
+    assert harness("--strategy", made, "--events", events) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "ended 20 times; it is given up" in captured.err
+
+
+@pytest.mark.parametrize("command", ["backtest", "run"])
+def test_only_the_external_strategy_asks_a_folder(capsys, command):
+    assert main([command, "gamma-scalper", "--strategy", str(HELLO)]) == 2
+    assert "only the strategy external asks a folder" in capsys.readouterr().err
+
+
+def test_a_backtest_of_the_external_strategy_needs_a_folder(capsys):
+    assert main(["backtest", "external", "--no-journal"]) == 2
+    assert "no strategy folder is given" in capsys.readouterr().err

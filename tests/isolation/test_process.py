@@ -1,4 +1,5 @@
 import os
+import random
 import select
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -221,3 +222,35 @@ def test_an_answer_under_way_can_be_cut_short(tmp_path):
         process.abort()
         with pytest.raises(StopError, match="ended by the desk"):
             work.result()
+
+
+@pytest.mark.parametrize("window", [1, 16])
+def test_a_long_sequence_of_faults_loses_no_event_and_repeats_none(tmp_path, window):
+    body = """
+        kind = event["payload"]["kind"]
+        seen.append(event["event_id"])
+        if kind == "raise":
+            raise KeyError(kind)
+        if kind == "exit":
+            os._exit(2)
+        if kind == "kill":
+            os.kill(os.getpid(), 9)
+        return {"event": event["event_id"], "first": seen[0]}
+    """
+    rng = random.Random(11)
+    kinds = [rng.choice(["ok"] * 12 + ["raise", "exit", "kill"]) for _ in range(120)]
+    limits = FolderLimits(max_restarts=1_000)
+    asked = events(*kinds)
+    with FolderProcess(folder(tmp_path, body, before="import os\n" + COUNTING), limits) as process:
+        replies = list(process.ask_all(asked, window=window))
+        # the last one may have ended it: then nobody has begun it again
+        assert process.restarts == sum(one.state_lost for one in replies[:-1])
+    assert len(replies) == len(asked)
+    first = asked[0]["event_id"]
+    for one, kind, reply in zip(asked, kinds, replies, strict=True):
+        assert (reply.failure is None) == (kind == "ok")
+        assert reply.state_lost == (kind in ("exit", "kill"))
+        if kind == "ok":
+            assert reply.messages == [{"event": one["event_id"], "first": first}]
+        if reply.state_lost:
+            first = f"evt_{int(one['event_id'][4:]) + 1}"

@@ -248,6 +248,20 @@ def test_an_intent_is_carried_out_once():
     assert "duplicate:intent_id" in decisions(again)[0].reasons[0]
 
 
+def test_an_answer_of_a_thousand_messages_is_cut_short():
+    bench = Bench()
+    bench.picture()
+    wrong = bench.answer(*[bench.intent() | {"qty": 0} for _ in range(500)])
+    assert [one.reasons[0] for one in decisions(wrong)][20:] == [
+        "480 more intents of this answer are refused"
+    ]
+    bench.wait(6).picture(501.0)
+    many = bench.answer(*[bench.intent("QQQ") for _ in range(500)])
+    assert decisions(many)[-1].reasons[0].startswith("400 intents beyond the 100")
+    assert len(decisions(many)) == 101
+    assert bench.strategy.folder_summary()["refused"] == 1_000
+
+
 def test_a_padded_option_symbol_is_found():
     bench = Bench()
     bench.picture()
@@ -334,6 +348,16 @@ def test_failures_are_counted_and_said_once_a_session():
     summary = bench.strategy.folder_summary()
     assert (summary["failures"], summary["answers"], summary["requests"]) == (3, 3, 3)
     assert (summary["mean_answer_us"], summary["longest_answer_us"]) == (40, 40)
+
+
+def test_the_status_says_what_it_has_done():
+    bench = Bench()
+    bench.picture()
+    bench.answer(bench.intent(), failures=("event x: KeyError",))
+    bench.wait(6).picture(501.0)
+    assert bench.strategy.phase == (
+        "1 answers, 1 intents, 0 refused, 1 failures, 0 restarts; request 2 is under way"
+    )
 
 
 def test_its_log_messages_are_no_intents():

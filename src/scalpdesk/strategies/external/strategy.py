@@ -38,6 +38,10 @@ from scalpdesk.strategies.external.picture import MarketPicture
 
 ZERO = Decimal(0)
 KIND_REFUSED = "risk"
+MOST_TOLD = 20
+"""Refused intents of one answer that are decisions of their own."""
+MOST_INTENTS = 100
+"""Valid intents of one answer that are looked at."""
 BACK_OFF_NS = 5 * NANOS_PER_SECOND
 """After a refused order of a flattening desk, before the next."""
 
@@ -120,6 +124,13 @@ class External:
         }
 
     @property
+    def phase(self) -> str:
+        """What the folder has done so far, for ``status``."""
+        names = ("answers", "intents", "refused", "failures", "restarts")
+        waits = "" if self._open is None else f"; request {self._open} is under way"
+        return ", ".join(f"{self.counts[name]} {name}" for name in names) + waits
+
+    @property
     def open_request(self) -> int | None:
         """Number of the request that waits for its answer."""
         return self._open
@@ -159,11 +170,21 @@ class External:
             is_late = view.now_ns - self._asked_ns > self.config.max_age_seconds * NANOS_PER_SECOND
             self._open = None
         answers = sort_answers([msgspec.json.decode(text) for text in event.messages], self._known)
-        for refusal in answers.refusals:
+        for refusal in answers.refusals[:MOST_TOLD]:
             actions.append(self._refused(refusal.message, f"refused: {refusal.verdict}"))
+        untold = len(answers.refusals) - MOST_TOLD
+        if untold > 0:
+            self.counts["refused"] += untold
+            actions.append(Proposal(KIND_REFUSED, (f"{untold} more intents of this answer are refused",)))
         exposures = Exposures(view)
-        for message in answers.intents:
+        for index, message in enumerate(answers.intents):
             self.counts["intents"] += 1
+            if index == MOST_INTENTS:
+                more = len(answers.intents) - index
+                self.counts["refused"] += more
+                said = f"{more} intents beyond the {MOST_INTENTS} that one answer may hold are refused"
+                actions.append(Proposal(KIND_REFUSED, (said,)))
+                break
             if is_late:
                 actions.append(self._refused(message, "refused: stale_ts, the answer came too late"))
             elif view.mode == "FLATTENING":
