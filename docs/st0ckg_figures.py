@@ -155,19 +155,19 @@ def expiry_days(month: str) -> list[date]:
 
 
 def days_table(catalog: Path) -> None:
-    """One row a day and variant that traded, one for the rest."""
+    """One row a day, one column a variant: signals bought on, how it ended, what was left, its costs."""
     days = [date.fromisoformat(text) for text in DAYS.split()]
     fill_history(catalog, days)
-    say("| day | variant | entries on | exits | spread and fees | net |")
-    say("|---|---|---|---|--:|--:|")
+    say(f"| day | {' | '.join(VARIANTS)} |")
+    say("|---|" + "---|" * len(VARIANTS))
     for day in days:
         tape = reconstruct(day)
-        for name, overrides in VARIANTS.items():
+        cells = []
+        for overrides in VARIANTS.values():
             one = run(tape, (*overrides, f"data.catalog={catalog}"))
-            say(
-                f"| {day} | {name} | {counted(one.entered_on)} | {counted(one.exits)} | {one.costs:.2f} |"
-                f" {one.net:.2f} |"
-            )
+            words = f"{counted(one.entered_on)}; {counted(one.exits)}; {one.net:+.2f} ({one.costs:.2f})"
+            cells.append(words if one.entries else "-")
+        say(f"| {day} | {' | '.join(cells)} |")
 
 
 def months_table(catalog: Path, months: list[str]) -> None:

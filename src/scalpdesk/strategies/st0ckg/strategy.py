@@ -210,7 +210,7 @@ class St0ckg:
             return self._say(f"{chosen.name} budget", (reason, *why), shown)
         below, above = _levels(facts)
         if is_beyond(best.contract.right, exact(facts.price), below, above):
-            edge = f"below {below}" if chosen.direction > 0 else f"above {above}"
+            edge = f"below {below:.2f}" if chosen.direction > 0 else f"above {above:.2f}"
             key = f"{chosen.name} {chosen.direction} invalid"
             return self._say(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
