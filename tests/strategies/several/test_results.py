@@ -1,0 +1,75 @@
+"""The table of ``docs/several-strategies.md`` is what the runs come to."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.core.intents import Decision, Output
+from scalpdesk.core.units import to_cents
+from scalpdesk.engine.by_strategy import by_strategy
+from scalpdesk.settings import load_settings
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
+SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")
+BOTH = "st0cka+gamma-scalper"
+
+
+def table(name: str) -> list[list[str]]:
+    """Rows of the table below the comment ``rows: name``."""
+    body = PAGE.partition(f"<!-- rows: {name} -->\n")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()[2:]]
+
+
+ROWS = table("days")
+
+
+def run(strategy: str, day: str, folder: Path) -> tuple[dict[str, Decimal], list[Decision]]:
+    """Run a day; return what each strategy earned (and ``all``), and the decisions on who trades."""
+    settings = load_settings(strategy, overrides=SETTINGS, cwd=folder)
+    start = date.fromisoformat(day)
+    tape = load_market(settings, "embedded", underlying="SPY", start=start, end=start, seed=1)
+    header, engine = build_backtest(settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1)
+    made = assemble_backtest(settings, tape, header, engine, None)
+    modes: list[Decision] = []
+    handle = engine.handle
+
+    def watch(event: object) -> tuple[Output, ...]:
+        outputs = handle(event)  # type: ignore[arg-type]
+        modes.extend(one for one in outputs if isinstance(one, Decision) and one.kind == "mode")
+        return outputs
+
+    made.runner._handle = watch  # type: ignore[assignment]
+    made.runner.run()
+    rows = by_strategy(engine.desk)
+    assert rows is not None
+    assert not engine.desk.positions.held()
+    earned = {name: Decimal(row["pnl"]["total"]) for name, row in rows.items()}
+    assert sum(earned.values()) == to_cents(engine.desk.attribution.nav_change)
+    return earned | {"all": sum(earned.values(), Decimal(0))}, modes
+
+
+def row_of(day: str, folder: Path) -> list[str]:
+    """Return the cells of one day."""
+    side_by_side, _ = run(BOTH, day, folder)
+    hybrid, modes = run("hybrid", day, folder)
+    figures = [side_by_side["st0cka"], side_by_side["gamma-scalper"], side_by_side["all"], hybrid["all"]]
+    handed = sum(one.reasons[0].startswith("handover") for one in modes)
+    return [day, *(f"{one:.2f}" for one in figures), str(handed)]
+
+
+def test_the_page_has_its_rows():
+    assert len(ROWS) == 9
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "2017-11-24"], ids=lambda row: row[0])
+def test_a_half_day_is_as_the_page_says(row, tmp_path):
+    assert row_of(row[0], tmp_path) == row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0] != "2017-11-24"], ids=lambda row: row[0])
+def test_a_day_is_as_the_page_says(row, tmp_path):
+    assert row_of(row[0], tmp_path) == row
