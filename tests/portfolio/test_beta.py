@@ -1,5 +1,5 @@
 import math
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from scalpdesk.portfolio.beta import (
     estimate_beta,
     estimate_betas,
 )
+from scalpdesk.pricing import greeks, implied_vol
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 DAYS = [date(2020, 1, 1) + timedelta(days=n) for n in range(400)]
@@ -183,3 +184,30 @@ def test_recorded_qqq_against_spy_is_what_the_page_says(year):
     row = next(line for line in page.splitlines() if line.startswith(f"| QQQ {year} |"))
     stated = [float(cell) for cell in row.strip("|").split("|")[1:]]
     assert [found.observations, *(round(one, 3) for one in found[:4])] == [stated[0], *stated[1:]]
+
+
+@pytest.mark.recorded
+@pytest.mark.skipif(not DATA.is_dir(), reason="the recorded market data is not beside the project")
+def test_recorded_options_on_two_funds_are_the_pages_example():
+    import duckdb
+
+    rows = duckdb.sql(
+        'select underlying, strike, "right", 0.5 * (bid + ask), spot_live, epoch(ts)'
+        f" from '{DATA / 'eod_chains_2026/spy_qqq.parquet'}'"
+        " where session = '2026-08-13' and expiry = '2026-08-14' and ((underlying, strike, \"right\") in"
+        " (('SPY', 776.0, 'C'), ('QQQ', 729.0, 'P')))"
+    ).fetchall()
+    close = datetime(2026, 8, 14, 20, tzinfo=UTC).timestamp()
+    holdings, spots = [], {}
+    for symbol, strike, right, mid, spot, taken_at in rows:
+        years = (close - taken_at) / 86_400 / 365
+        vol = float(implied_vol(mid, spot, strike, years, right == "C").vol)
+        delta = float(greeks(spot, strike, years, vol, right == "C").delta)
+        holdings.append(Holding(symbol, 10 * 100 * delta, spot))
+        spots[symbol] = spot
+    found = [
+        round(beta_weighted_delta(holdings, {"SPY": 1.0, "QQQ": beta}, spots["SPY"]))
+        for beta in (1.0, 1.218, 0.993)
+    ]
+    assert sorted((one.symbol, round(one.delta_shares)) for one in holdings) == [("QQQ", -503), ("SPY", 543)]
+    assert found == [70, -33, 73]
