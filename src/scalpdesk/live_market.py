@@ -19,9 +19,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, InstrumentBook
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.simulated import SimulatedGateway
-from scalpdesk.live_plan import LivePlan
-from scalpdesk.settings import LoadedSettings
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.live_plan import LivePlan, trades_options
 from scalpdesk.venues.base import Gateway, ListedContract
 from scalpdesk.venues.history import DailyBar
 
@@ -136,12 +134,6 @@ def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
         "low": [one.low for one in bars],
         "close": [one.close for one in bars],
     }
-
-
-def trades_options(settings: LoadedSettings) -> bool:
-    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
-    assert settings.strategy is not None
-    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))
 
 
 async def _options(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.settings import LoadedSettings
+from scalpdesk.strategies.base import find_strategy
 
 MOST_CONTRACTS = 200
 """Options that a live run knows unless told otherwise: what a basic market data plan streams at once."""
@@ -150,3 +151,9 @@ def plan_of(
         pace=pace,
         follows_venue=follows,
     )
+
+
+def trades_options(settings: LoadedSettings) -> bool:
+    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
+    assert settings.strategy is not None
+    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))

@@ -15,7 +15,7 @@ from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.account_lock import state_dir
 from scalpdesk.live.arming import token_for
 from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
-from scalpdesk.live_plan import LivePlan
+from scalpdesk.live_plan import LivePlan, trades_options
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.venues.base import FollowingClock, Gateway
@@ -82,7 +82,7 @@ def alpaca_gateway(plan: LivePlan, book: InstrumentBook, clock: Clock, *, data_o
         )
     venue = plan.settings.config.venue
     options = GatewayOptions(
-        options_level=2,
+        options_level=2 if trades_options(plan.settings) else 0,
         timeout_seconds=venue.timeout_seconds,
         absent_after_seconds=plan.runner.absent_after_seconds,
         requests_per_minute=venue.requests_per_minute,

@@ -7,6 +7,7 @@ what the gateway said must add up to that truth in the end.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -536,6 +537,21 @@ async def contracts_are_discovered_within_their_window(bench: Bench) -> None:
     await desk.close()
 
 
+async def daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
+    desk = await connected(bench)
+    first, last = date(2000, 1, 3), date(2100, 1, 4)
+    bars = await desk.gateway.daily_bars(bench.share, first, last)
+    days = [one.day for one in bars]
+    assert days == sorted(set(days))
+    assert all(
+        0 < one.low <= min(one.open, one.close) <= max(one.open, one.close) <= one.high for one in bars
+    )
+    if len(days) > 2:
+        inner = await desk.gateway.daily_bars(bench.share, days[1], days[-2])
+        assert [one.day for one in inner] == days[1:-1]
+    await desk.close()
+
+
 async def an_order_before_connecting_or_after_closing_never_vanishes(bench: Bench) -> None:
     gateway = bench.gateway()
     desk = Listener(bench, gateway)
@@ -609,6 +625,7 @@ CHECKS: tuple[Check, ...] = (
     quotes_stream_for_what_is_subscribed_and_nothing_else,
     the_latest_quotes_come_by_query,
     contracts_are_discovered_within_their_window,
+    daily_bars_lie_in_their_span_and_are_in_order,
     an_order_before_connecting_or_after_closing_never_vanishes,
     a_rate_limit_is_said_and_a_cancel_still_goes_through,
     health_tells_of_streams_and_requests,

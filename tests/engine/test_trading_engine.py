@@ -345,6 +345,29 @@ def test_a_dividend_is_carry_and_is_paid_once(desk):
     assert one.strategy.wakes.count(Wake.ACCOUNT) == 2  # the snapshot and the dividend
 
 
+@pytest.mark.parametrize("cash", ["-30000", "50000"])
+def test_money_moved_in_or_out_is_neither_gain_nor_loss(desk, cash):
+    one = desk()
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    was = one.engine.desk.attribution.nav - one.engine.desk.session_equity
+    one.wait(1).handle(change(one, "transfer", cash=cash))
+    books = one.engine.desk
+    assert books.account.cash == 100_000 + D(cash)
+    assert books.attribution.nav - books.session_equity == was
+    assert books.attribution.nav_change == 0
+    assert books.gate.mode == "ACTIVE"
+    assert all(value == 0 for value in books.attribution.totals.values())
+
+
+def test_a_fee_is_carry(desk):
+    one = desk()
+    one.adopt({0: (100, "500")})
+    one.quote(0, 499.99, 500.01)
+    one.wait(1).handle(change(one, "fee", cash="-3.21"))
+    assert one.engine.desk.attribution.totals["carry"] == D("-3.21")
+
+
 def test_an_exercise_wakes_the_strategy_only_once_the_shares_are_there(desk):
     one = desk()
     one.adopt({0: (-100, "500"), 1: (1, "6")})

@@ -228,6 +228,18 @@ def test_an_option_in_the_money_is_exercised_at_its_expiry():
     assert made.advance(at_ns + 1) == []
 
 
+def test_an_option_that_expired_while_nobody_was_here_is_settled_at_the_first_quote_of_its_underlying():
+    held = {CALL: (D(2), D("9.00")), PUT: (D(1), D("8.00"))}
+    later_ns = session_on(EXPIRY).close_ns + 60 * 10**9
+    made = PaperVenue(straddle_book(500), PaperTerms(D(10_000), held), later_ns)
+    assert made.advance(later_ns) == []
+    assert made.due_ns > later_ns
+    events = made.take_quote(quote(SHARE, later_ns + 5, 510.00, 510.02))
+    assert set(kinds(events)) == {PositionChanged}
+    assert [(one.symbol, one.quantity) for one in made.positions()] == [("SPY", D(200))]
+    assert made.take_quote(quote(SHARE, later_ns + 6, 510.00, 510.02)) == []
+
+
 def test_the_end_of_the_day_ends_what_rests():
     made = venue()
     made.take(order(limit="499.00"), OPEN_NS)

@@ -28,18 +28,37 @@ How a runner uses one::
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import AccountLimits, AccountSnapshot, Event, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.venues.activity import VenueActivity
 from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.notices import Notice, NoticeKind
+from scalpdesk.venues.stamps import FollowingClock, Stamper
+
+__all__ = [
+    "AccountFacts",
+    "FollowingClock",
+    "Gateway",
+    "Health",
+    "KnownOrder",
+    "ListedContract",
+    "LiveToken",
+    "Notice",
+    "NoticeKind",
+    "Revealable",
+    "Stamper",
+    "VenueClock",
+    "VenueFill",
+    "VenueOrder",
+    "VenuePosition",
+    "VenueView",
+]
 
 
 class Revealable(Protocol):
@@ -69,56 +88,6 @@ class LiveToken(msgspec.Struct, frozen=True):
     config_hash: str
     armed_ns: int
     who: str
-
-
-class NoticeKind(StrEnum):
-    """What a gateway has to say beside events."""
-
-    CONNECTED = "connected"
-    """A stream stands (again). The runner reconciles when it is the order stream."""
-    DISCONNECTED = "disconnected"
-    """A stream is gone; its reconnection is under way."""
-    GAP = "gap"
-    """Something was missed: ask for a snapshot and reconcile."""
-    REFUSED = "refused"
-    """A message could not be read, or speaks of an order or symbol that the desk does not know."""
-    LIMITED = "limited"
-    """The venue's rate limit or the desk's own budget held a request back."""
-    HALTED = "halted"
-    """The venue stopped trading in the symbol that ``name`` holds."""
-    TRADING = "trading"
-    """The symbol that ``name`` holds trades (again)."""
-    DEAD = "dead"
-    """The venue ended the session for good (keys revoked, account blocked): no reconnection."""
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """Something about the connection, in its place among the events.
-
-    Parameters
-    ----------
-    kind
-        What happened.
-    ts_recv_ns
-        When the gateway knew, UTC nanoseconds.
-    stream
-        ``orders``, ``stocks``, ``options`` or ``requests``.
-    name
-        The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …
-    detail
-        For people. Never holds a key.
-    """
-
-    kind: NoticeKind
-    ts_recv_ns: int
-    stream: str
-    name: str
-    detail: str = ""
-
-    @property
-    def asks_for_reconciliation(self) -> bool:
-        """True when fills or order states may have been missed."""
-        return self.kind is NoticeKind.GAP or (self.kind is NoticeKind.CONNECTED and self.stream == "orders")
 
 
 class KnownOrder(msgspec.Struct, frozen=True):
@@ -399,58 +368,3 @@ class Gateway(Protocol):
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
         ...
-
-
-class FollowingClock:
-    """A clock that stands at the latest instant seen on the wire; for a venue with a time of its own.
-
-    A simulated exchange may live in 2015 and run at a hundred times the speed of the wall; the desk's
-    time is then the exchange's.
-
-    Parameters
-    ----------
-    start_ns
-        Time before anything was seen, UTC nanoseconds.
-    latency_ns
-        Added to what is seen: how much later than the venue the desk knows it.
-    """
-
-    def __init__(self, start_ns: int = 0, *, latency_ns: int = 0) -> None:
-        self._now_ns = start_ns
-        self._latency_ns = latency_ns
-
-    def now_ns(self) -> int:
-        """Return UTC nanoseconds since 1970."""
-        return self._now_ns
-
-    def observe(self, ts_event_ns: int) -> None:
-        """Move to the time of a message, unless that lies before the present."""
-        self._now_ns = max(self._now_ns, ts_event_ns + self._latency_ns)
-
-
-class Stamper:
-    """Stamps what is received; its stamps never run backwards, even when the machine's clock does.
-
-    Parameters
-    ----------
-    clock
-        Tells when something was received; a :class:`FollowingClock` is moved by what is received.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._follow = clock.observe if isinstance(clock, FollowingClock) else None
-        self._last_ns = 0
-
-    @property
-    def follows(self) -> bool:
-        """True when the clock's seconds are not those of the wall."""
-        return self._follow is not None
-
-    def stamp(self, ts_event_ns: int | None = None) -> int:
-        """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""
-        if self._follow is not None and ts_event_ns is not None:
-            self._follow(ts_event_ns)
-        now_ns = self._clock.now_ns()
-        self._last_ns = max(self._last_ns, now_ns)
-        return self._last_ns

@@ -136,7 +136,7 @@ def test_a_token_for_another_account_stops_the_desk(socket_enabled):
     async def scenario(bench):
         gateway = other_gateway(bench)
         at = Endpoints.at(bench.server.url)
-        gateway._endpoints = Endpoints(
+        gateway._checks._endpoints = Endpoints(
             at.trading_url, at.data_url, at.orders_url, at.stocks_url, at.options_url, live_token=TOKEN
         )
         with pytest.raises(StopError, match="armed for another account; nothing was sent"):

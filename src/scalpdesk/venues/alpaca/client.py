@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.venues.alpaca import wire_account, wire_requests
+from scalpdesk.venues.alpaca.client_checks import Checks
 from scalpdesk.venues.alpaca.client_data import DataStreams
-from scalpdesk.venues.alpaca.client_http import HttpPath, OrderLine, Reply
+from scalpdesk.venues.alpaca.client_http import HttpPath, OrderLine
 from scalpdesk.venues.alpaca.client_kept import KeptPath
 from scalpdesk.venues.alpaca.client_orders import OrderPath
 from scalpdesk.venues.alpaca.client_queries import Queries
@@ -23,7 +24,6 @@ from scalpdesk.venues.alpaca.endpoints import Endpoints
 from scalpdesk.venues.alpaca.fields import Refusal
 from scalpdesk.venues.alpaca.options import GatewayOptions
 from scalpdesk.venues.alpaca.sessions import Sessions
-from scalpdesk.venues.alpaca.wire_answers import Verdict, judge
 from scalpdesk.venues.alpaca.wire_orders import (
     Authorized,
     Listening,
@@ -32,7 +32,6 @@ from scalpdesk.venues.alpaca.wire_orders import (
 )
 from scalpdesk.venues.base import (
     AccountFacts,
-    FollowingClock,
     Health,
     KnownOrder,
     ListedContract,
@@ -40,7 +39,6 @@ from scalpdesk.venues.base import (
     NoticeKind,
     Revealable,
     Stamper,
-    VenueClock,
     VenueView,
 )
 from scalpdesk.venues.budget import RequestBudget, Urgency
@@ -49,6 +47,19 @@ from scalpdesk.venues.outbox import Outbox
 from scalpdesk.venues.tracker import OrderTracker
 
 KEEP_WARM_SECONDS = 25.0
+
+
+def order_line(
+    endpoints: Endpoints, headers: dict[str, str], options: GatewayOptions, sessions: Sessions | None
+) -> OrderLine:
+    """Return what carries orders: on the network they go out before the call returns.
+
+    A rehearsal brings its own line in ``sessions``.
+    """
+    url, connections, timeout = endpoints.trading_url, options.order_connections, options.timeout_seconds
+    if sessions is None:
+        return KeptPath(url, headers, connections=connections, timeout_seconds=timeout)
+    return HttpPath(url, headers, connections=connections, timeout_seconds=timeout, sessions=sessions)
 
 
 class AlpacaGateway:
@@ -89,23 +100,12 @@ class AlpacaGateway:
         self._clock = clock
         self._options = options = options or GatewayOptions()
         headers = {"APCA-API-KEY-ID": key.reveal(), "APCA-API-SECRET-KEY": secret.reveal()}
-        timeout = options.timeout_seconds
-        trading = endpoints.trading_url
-        connections = options.order_connections
-
-        def path(url: str, connections: int, timeout_seconds: float) -> HttpPath:
-            return HttpPath(
-                url, headers, connections=connections, timeout_seconds=timeout_seconds, sessions=sessions
-            )
-
-        # a rehearsal brings its own line; on the network an order goes out before the call returns
-        self._order_http: OrderLine = (
-            KeptPath(trading, headers, connections=connections, timeout_seconds=timeout)
-            if sessions is None
-            else path(trading, connections, timeout)
+        self._order_http = order_line(endpoints, headers, options, sessions)
+        patience = 4 * options.timeout_seconds
+        self._query_http, self._data_http = (
+            HttpPath(url, headers, connections=4, timeout_seconds=patience, sessions=sessions)
+            for url in (endpoints.trading_url, endpoints.data_url)
         )
-        self._query_http = path(trading, 4, 4 * timeout)
-        self._data_http = path(endpoints.data_url, 4, 4 * timeout)
         self._counters: Counter[str] = Counter()
         self._outbox = Outbox()
         self._stamper = Stamper(clock)
@@ -118,7 +118,7 @@ class AlpacaGateway:
             self._stamper,
             self._budget,
             absent_after_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
-            request_ns=int(timeout * NANOS_PER_SECOND),
+            request_ns=int(options.timeout_seconds * NANOS_PER_SECOND),
             count=self._count,
         )
         self._orders = OrderPath(self._order_http, self._reports)
@@ -132,6 +132,7 @@ class AlpacaGateway:
             RequestBudget(options.data_requests_per_minute),
             self._refuse,
         )
+        self._checks = Checks(endpoints, options, self._queries)
         self._stream = StreamConnection(
             "orders",
             endpoints.orders_url,
@@ -174,10 +175,11 @@ class AlpacaGateway:
             raise
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
+        checks = self._checks
         self._endpoints.check_key(self._key.reveal())
-        account = self._queries.read(wire_account.read_account, await self._first_ask())
-        self._check_account(account)
-        self._check_clock(await self._queries.clock())
+        account = self._queries.read(wire_account.read_account, await checks.first_ask(self._query_http))
+        checks.account(account)
+        checks.clock(await self._queries.clock(), self._clock)
         if self._options.data_only:
             return account
         self._reports.know(known_orders)
@@ -185,7 +187,7 @@ class AlpacaGateway:
         try:
             await self._stream.start()
         except StreamRefused as refused:
-            raise self._wrong_keys(str(refused)) from None
+            raise checks.wrong_keys(str(refused)) from None
         except TimeoutError:
             raise RetryError(
                 "the order stream does not come up",
@@ -322,70 +324,6 @@ class AlpacaGateway:
         for path in (self._order_http, self._query_http, self._data_http):
             await path.close()
         self._outbox.close()
-
-    # checks -----------------------------------------------------------------------------------------
-
-    async def _first_ask(self) -> Reply:
-        try:
-            reply = await self._query_http.ask(wire_account.ACCOUNT)
-        except RetryError as error:
-            raise RetryError(
-                "the venue cannot be reached; nothing was sent",
-                where=self._endpoints.trading_url,
-                value=error.what,
-                fix="look at this machine's network and the venue's status page, then start again",
-            ) from None
-        answer = judge(reply.status, reply.body)
-        if answer.verdict is Verdict.UNAUTHORIZED:
-            raise self._wrong_keys(answer.reason)
-        return self._queries.checked(reply, wire_account.ACCOUNT)
-
-    def _wrong_keys(self, reason: str) -> ConfigError:
-        here = "live" if self._endpoints.is_live else "paper" if self._endpoints.is_paper else "this"
-        return ConfigError(
-            f"the venue does not accept the keys in the {here} environment; no order was sent",
-            where="credentials.trading_api_key, credentials.trading_api_secret",
-            value=reason,
-            fix="copy key and secret of this environment's account again; paper and live have their own",
-        )
-
-    def _check_account(self, account: AccountFacts) -> None:
-        if self._options.data_only:
-            return
-        token = self._endpoints.live_token
-        if token is not None and token.account_id != account.account_id:
-            raise StopError(
-                "the desk was armed for another account; nothing was sent",
-                where=f"armed for {token.account_id}",
-                value=account.account_id,
-                fix="check the keys, then disarm and arm again",
-            )
-        if not account.may_trade:
-            raise ConfigError(
-                "the account may not trade now",
-                where=f"account status {account.status}",
-                fix="look at the account's messages on the venue's own pages",
-            )
-        if account.options_level < self._options.options_level:
-            raise ConfigError(
-                "the account has no permission for the options this strategy trades",
-                where="options_trading_level",
-                value=f"{account.options_level}, needed {self._options.options_level}",
-                fix="apply for the level on the venue's own pages; a paper account gets it at once",
-            )
-
-    def _check_clock(self, clock: VenueClock) -> None:
-        if isinstance(self._clock, FollowingClock):
-            self._clock.observe(clock.now_ns)
-            return
-        skew_seconds = (clock.now_ns - self._clock.now_ns()) / NANOS_PER_SECOND
-        if abs(skew_seconds) > self._options.most_clock_skew_seconds:
-            raise ConfigError(
-                "this machine's clock is off; nothing was sent",
-                where="clock against the venue's",
-                value=f"{skew_seconds:+.1f} s",
-                fix="switch on network time (NTP) and start again",
-            )
 
     # small things ---------------------------------------------------------------------------------
 
