@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from fakes.st0cka_results import Sessions, is_flat, trade
+from scalpdesk.assembly import load_market
+from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.importers.parquet import import_parquet
 from scalpdesk.datasets.importers.tabular import ImportChoices
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.runs import replay, run_backtest
+from scalpdesk.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "st0cka.md").read_text(encoding="utf-8")
@@ -80,6 +84,17 @@ def test_a_day_is_told_in_few_decisions():
     trips = sum(map(is_flat, sessions.decisions))
     # a trip is a purchase, an offer, two steps of a stop, and its end; the rest are reasons not to buy
     assert trips * 3 <= len(sessions.decisions) <= trips * 5 + 10
+
+
+def test_a_run_replays_from_its_journal_to_the_same_decisions(tmp_path):
+    settings = load_settings("st0cka", overrides=["simulation.fees=alpaca", "simulation.latency_ms=40"])
+    day = date(2017, 11, 24)
+    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    result = run_backtest(settings, tape, ManualClock(0), seed=1, runs_dir=tmp_path)
+    verdict = replay(result.run_dir)
+    assert verdict.identical, verdict.difference
+    assert verdict.summary["decision_hash"] == result.summary["decision_hash"]
+    assert result.summary["orders"] > 20
 
 
 @pytest.fixture(scope="module")
