@@ -193,7 +193,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
         *gamma_words(tape, settings),
-        *earlier_sessions(tape, engine, header.seed),
+        *earlier_sessions(tape, engine.strategy, header.seed),
     )
     if not simulation.displayed_sizes:
         market = _without_sizes(market)
@@ -386,19 +386,14 @@ def forecast_event(
     )
 
 
-def earlier_sessions(tape: MarketTape, engine: TradingEngine, seed: int | None) -> tuple[Event, ...]:
-    """Return the minutes of the sessions before an embedded one, when the strategy asks for them.
-
-    A strategy that wants some says how many by ``history_sessions``. Of recorded data nothing is read
-    beyond the tape: what came before the first session is not known there.
-    """
-    wanted = int(getattr(engine.strategy, "history_sessions", 0))
-    if tape.name != EMBEDDED or not wanted:
+def earlier_sessions(tape: MarketTape, strategy: object, seed: int | None) -> tuple[Event, ...]:
+    """Return the minutes of the sessions before a tape, as many as ``strategy.history_sessions`` says."""
+    wanted = int(getattr(strategy, "history_sessions", 0))
+    if not wanted:
         return ()
-    from scalpdesk.datasets.reconstructed_history import minute_bars_before
+    from scalpdesk.datasets.reconstructed_history import minutes_before_tape
 
-    number = tape.instruments.id_of(tape.underlying)
-    return minute_bars_before(tape.sessions[0].day, wanted, number, seed=1 if seed is None else seed)
+    return minutes_before_tape(tape, wanted, seed=1 if seed is None else seed)
 
 
 def engine_from_header(header: JournalHeader) -> TradingEngine:
@@ -425,7 +420,5 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
             fix=f"replay it with version {header.build}",
         ) from error
     book = InstrumentBook(header.instruments)
-    strategy_config = bound_config(
-        header.strategy, configs, config.budgets.fractions, config.budgets.adopts
-    )
+    strategy_config = bound_config(header.strategy, configs, config.budgets.fractions, config.budgets.adopts)
     return build_engine(config, header.strategy, strategy_config, book, header.data)

@@ -9,6 +9,7 @@ from scalpdesk.assembly import (
     FORECAST_HISTORY_DAYS,
     daily_history,
     describe,
+    earlier_sessions,
     forecast_event,
     forecasts,
 )
@@ -20,6 +21,8 @@ from scalpdesk.instruments.contract import Equity, InstrumentBook
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.simulated import SimulatedGateway
 from scalpdesk.live_plan import LivePlan, trades_options
+from scalpdesk.settings import LoadedSettings
+from scalpdesk.strategies.base import find_strategy
 from scalpdesk.venues.base import Gateway, ListedContract
 from scalpdesk.venues.history import DailyBar
 
@@ -87,7 +90,15 @@ def _played(
         for symbol, contracts in sorted(tape.open_interest.items())
         if symbol in book
     ]
+    strategy = _strategy_of(plan.settings)
+    told += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
     return describe(tape), (*told, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
+
+
+def _strategy_of(settings: LoadedSettings) -> object:
+    """Return the strategy as it is set, to ask what it wants to be told."""
+    assert settings.strategy is not None
+    return find_strategy(settings.strategy)(settings.strategy_config)  # type: ignore[call-arg]
 
 
 async def _daily(

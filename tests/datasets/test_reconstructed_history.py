@@ -1,5 +1,6 @@
 """What was before a session of the embedded market."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.datasets.reconstructed import reconstruct, reconstruct_bars
-from scalpdesk.datasets.reconstructed_history import minute_bars_before
+from scalpdesk.datasets.reconstructed_history import minute_bars_before, minutes_before_tape
 from scalpdesk.instruments.sessions import session_on
 
 DAY = date(2018, 2, 5)
@@ -43,3 +44,9 @@ def test_earlier_sessions_end_before_and_are_known_as_the_session_opens():
 def test_where_the_embedded_market_begins_there_is_less():
     assert [event.session for event in minute_bars_before(date(2014, 1, 6), 5, 0)] == ["2014-01-03"]
     assert minute_bars_before(DAY, 0, 0) == ()
+
+
+def test_only_an_embedded_tape_has_minutes_before_it():
+    tape = reconstruct(DAY)
+    assert minutes_before_tape(tape, 2, seed=3) == minute_bars_before(DAY, 2, 0, seed=3)
+    assert minutes_before_tape(replace(tape, name="recorded"), 2) == ()

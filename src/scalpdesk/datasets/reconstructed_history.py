@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.events import SessionBarsEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.datasets.reconstructed import BAR_SECONDS, reconstruct_bars
+from scalpdesk.datasets.reconstructed import BAR_SECONDS, EMBEDDED, reconstruct_bars
 from scalpdesk.datasets.reconstructed_days import available_sessions, index_rows, us_date
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.tape import MarketTape
 
 
 def daily_bars_before(session: date, count: int) -> dict[str, NDArray[np.float64]]:
@@ -59,3 +60,14 @@ def minute_bars_before(
             )
         )
     return tuple(events)
+
+
+def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
+    """Return the minutes of up to ``count`` sessions before a tape's first, as known when it opens.
+
+    Of recorded data nothing is read beyond the tape: what came before is not known there, and there is
+    nothing to return.
+    """
+    if tape.name != EMBEDDED:
+        return ()
+    return minute_bars_before(tape.sessions[0].day, count, tape.instruments.id_of(tape.underlying), seed=seed)
