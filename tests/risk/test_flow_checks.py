@@ -151,8 +151,8 @@ def test_a_self_match_says_what_it_would_meet(context, book):
 
 def test_contracts_and_shares_have_a_moving_limit_each(context):
     tallies = Tallies()
-    tallies.note_order(NOW, 1, D(990), is_option=True)
-    tallies.note_order(NOW, 0, D(199_990), is_option=False)
+    tallies.note_order(NOW, D(990), is_option=True)
+    tallies.note_order(NOW, D(199_990), is_option=False)
 
     def reason(quantity, **changes):
         one = context(intent=intent(quantity=quantity), tallies=tallies, now_ns=NOW, **changes)
@@ -169,7 +169,7 @@ def test_contracts_and_shares_have_a_moving_limit_each(context):
 
 def test_size_leaves_the_window(context):
     tallies = Tallies()
-    tallies.note_order(NOW, 1, D(1_000), is_option=True)
+    tallies.note_order(NOW, D(1_000), is_option=True)
 
     def reason(seconds, purpose=Purpose.OPEN):
         later = NOW + int(seconds * S)

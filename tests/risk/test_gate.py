@@ -1,9 +1,14 @@
 from decimal import Decimal
 
+import pytest
+
+from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.risk.checks import ASKED_OF, CHECKS
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.risk.tallies import Tallies
 
 S = NANOS_PER_SECOND
 
@@ -70,5 +75,32 @@ def test_an_exit_does_not_count_towards_the_moving_size():
     gate = RiskGate(RiskLimits())
     for purpose in Purpose:
         gate.note_sent(0, OrderIntent(1, Side.BUY, Decimal(2), purpose, ""), is_option=True)
-    assert gate.tallies.ordered_within(0, 60.0, options=True) == 4  # open and hedge
+    assert gate.tallies.ordered_lately(0, options=True) == 4  # open and hedge
     assert gate.orders_last_minute(0) == 4
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_check_that_is_not_asked_of_a_purpose_has_nothing_to_say_of_it(context, book, purpose):
+    """Whatever is wrong: leaving the question out never loses a reason."""
+    tallies = Tallies()
+    for _ in range(20):
+        tallies.note_answer(0, refused=True)
+        tallies.note_order(0, Decimal(10**9), is_option=True)
+    blocked = AccountLimits(0, 0, False, False, 0, Decimal(0), Decimal(0))
+    one = context(
+        limits={"max_order_premium": Decimal(1), "max_capital_fraction": 1e-9, "max_position_fraction": 1e-9},
+        intent=OrderIntent(0, Side.SELL, Decimal(3), purpose, ""),
+        held=Decimal(-5),
+        cash=Decimal(0),
+        daily_pnl=Decimal(-99_999),
+        account=blocked,
+        tallies=tallies,
+        live_orders=1,
+        book=book(),
+    )
+    assert len(RiskGate(RiskLimits()).reasons_against(one)) >= 2
+    for check in CHECKS:
+        if purpose not in ASKED_OF.get(check, frozenset(Purpose)):
+            assert check(one) is None
+    every = tuple(why for why in (check(one) for check in CHECKS) if why is not None)
+    assert RiskGate(RiskLimits()).reasons_against(one) == every

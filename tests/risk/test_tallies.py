@@ -11,7 +11,7 @@ FLAT, LONG = Decimal(0), Decimal(5)
 
 
 @given(st.lists(st.integers(0, 200 * S), max_size=60), st.lists(st.integers(0, 200 * S), max_size=60))
-def test_orders_and_messages_of_a_minute_are_counted_exactly(orders, cancels):
+def test_orders_and_cancels_of_a_minute_are_counted_exactly(orders, cancels):
     tallies = Tallies()
     now = 200 * S
     for at in sorted(orders):
@@ -20,7 +20,7 @@ def test_orders_and_messages_of_a_minute_are_counted_exactly(orders, cancels):
         tallies.note_cancel(at)
     recent = sum(at > now - MINUTE_NS for at in orders)
     assert tallies.orders_last_minute(now) == recent
-    assert tallies.messages_last_minute(now) == recent + sum(at > now - MINUTE_NS for at in cancels)
+    assert tallies.cancels_last_minute(now) == sum(at > now - MINUTE_NS for at in cancels)
 
 
 def test_executions_in_a_row_are_counted_by_side_and_instrument():
@@ -47,21 +47,30 @@ def test_departures_from_flat_are_counted_whatever_the_side():
 
 
 def test_sizes_are_summed_by_kind_within_the_window():
-    tallies = Tallies()
-    tallies.note_order(0, 1, Decimal(3), is_option=True)
-    tallies.note_order(10 * S, 0, Decimal(50))
-    tallies.note_order(20 * S)  # an exit: counted as an order, not as a size
-    assert tallies.ordered_within(20 * S, 20.5, options=True) == 3
-    assert tallies.ordered_within(20 * S, 20.0, options=True) == 0
-    assert tallies.ordered_within(20 * S, 20.0, options=False) == 50
+    tallies = Tallies(size_window_seconds=20.0)
+    tallies.note_order(0, Decimal(3), is_option=True)
+    tallies.note_order(10 * S, Decimal(50))
+    tallies.note_order(15 * S)  # an exit: counted as an order, not as a size
+    assert tallies.ordered_lately(20 * S - 1, options=True) == 3
+    assert tallies.ordered_lately(20 * S, options=True) == 0
+    assert tallies.ordered_lately(20 * S, options=False) == 50
     assert tallies.orders_last_minute(20 * S) == 3
 
 
+@given(st.lists(st.tuples(st.integers(0, 100 * S), st.integers(1, 1000)), max_size=40))
+def test_a_moving_sum_is_what_adding_up_gives(entries):
+    tallies = Tallies(size_window_seconds=30.0)
+    for at, quantity in sorted(entries):
+        tallies.note_order(at, Decimal(quantity))
+    wanted = sum(quantity for at, quantity in entries if at > 70 * S)
+    assert tallies.ordered_lately(100 * S, options=False) == wanted
+
+
 def test_a_share_of_refusals_needs_ten_answers():
-    tallies = Tallies()
+    tallies = Tallies(reject_window_seconds=60.0)
     for count in range(9):
         tallies.note_answer(count * S, refused=count < 3)
-    assert tallies.refused_share(9 * S, 60.0) is None
+    assert tallies.refused_share(9 * S) is None
     tallies.note_answer(9 * S, refused=False)
-    assert tallies.refused_share(9 * S, 60.0) == 0.3
-    assert tallies.refused_share(60 * S, 60.0) is None  # the first is gone: nine are left
+    assert tallies.refused_share(9 * S) == 0.3
+    assert tallies.refused_share(60 * S) is None  # the first is gone: nine are left

@@ -299,7 +299,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     PlantedBug(
         "fill_after_cancel_ignored",
         "an execution after the cancel is dropped",
-        100,
+        200,
         _fill_after_cancel_ignored,
     ),
     PlantedBug("unknown_is_rejected", "a time-out counts as a refusal", 50, _unknown_is_rejected),

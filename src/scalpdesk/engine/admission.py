@@ -14,6 +14,7 @@ from scalpdesk.risk.exposure import Exposure, Line, Unknown, exposure_of, rooms
 from scalpdesk.risk.sizing import Cut, cut_by_volatility, cut_to, cut_to_caps, cut_to_holding, sets_of
 
 ZERO = Decimal(0)
+BUY, SELL = Side.BUY, Side.SELL
 LAST_CALL_NS = 30 * 60 * NANOS_PER_SECOND
 """Before the close; from then on an exit does not wait for a fresh quote."""
 
@@ -28,6 +29,8 @@ class Verdict(NamedTuple):
 
 class _Book:
     """The book and its working orders, those of the proposal under way included."""
+
+    __slots__ = ("_before", "_desk", "_now_ns")
 
     def __init__(self, desk: Desk, before: Sequence[OrderIntent], now_ns: int) -> None:
         self._desk = desk
@@ -110,7 +113,7 @@ class Admission:
             against = self._desk.gate.reasons_against(self.context(intent, wanted, now_ns))
             if against:
                 refusals.extend(f"{self._name(intent)}: {why}" for why in against)
-            elif together:
+            elif together or (intent.purpose in EXITS or self._fits_as_it_is(intent, wanted, now_ns)):
                 wanted.append(intent)
             else:
                 wanted.extend(self._cut((intent,), wanted, now_ns, refusals, notes))
@@ -244,8 +247,6 @@ class Admission:
         orders = list(self._lines(trade))
         only_shares = not any(isinstance(one, OptionContract) for _, one, _ in orders)
         book = list(self._book_lines(before))
-        if only_shares and self._cannot_bind(book, orders, equity):
-            return Cut(sets)
         held = self._exposure(book, now_ns)
         added = self._exposure(orders, now_ns)
         for found in (held, added):
@@ -259,21 +260,58 @@ class Admission:
         )
         return cut_to_caps(held, added, sets, rooms(limits, equity, only_buys_options=only_buys))
 
-    def _cannot_bind(self, book: Sequence[Line], orders: Sequence[Line], equity: float) -> bool:
-        """Whether all units together, each at a delta of one, stay below the cap on net delta."""
+    def _fits_as_it_is(self, intent: OrderIntent, before: Sequence[OrderIntent], now_ns: int) -> bool:
+        """Whether nothing can cut this order: the short way of a hedge, which cannot wait.
+
+        False says nothing; the long way then decides. Only the net delta can cut an order in shares,
+        and not while all units together, each at a delta of one, stay below its cap.
+        """
         desk = self._desk
         limits = desk.gate.limits
-        if limits.max_net_delta_fraction is None:
+        number = intent.instrument_id
+        one = desk.instruments[number]
+        fraction = limits.max_net_delta_fraction
+        if type(one) is not Equity or before or limits.betas:
+            return False
+        if limits.target_vol is not None and intent.purpose in OPENING:
+            return False
+        if desk.gate.account is not None and intent.side is SELL:
+            return False
+        if fraction is None:
             return True
-        total = 0.0
-        for number, one, quantity in (*book, *orders):
-            is_option = isinstance(one, OptionContract)
-            symbol = one.underlying if isinstance(one, OptionContract) else one.symbol
-            price = desk.market.mark(desk.instruments.id_of(symbol) if is_option else number)
-            if price is None:
+        price = desk.market.mark(number)
+        if price is None or not price > 0.0:
+            return False
+        room = fraction * float(desk.attribution.nav) / price
+        shares = float(intent.quantity) if intent.side is BUY else -float(intent.quantity)
+        orders = desk.orders.live
+        for order in orders.values():
+            if order.submitted.instrument_id != number:
                 return False
-            total += abs(quantity) * one.multiplier * price * limits.betas.get(symbol, 1.0)
-        return total <= limits.max_net_delta_fraction * equity
+        delta = float(desk.orders.pending(number)) if orders else 0.0
+        units = abs(delta) + abs(shares)
+        options = []
+        for position in desk.positions.positions.values():
+            if not position.quantity:
+                continue
+            held = float(position.quantity) * position.multiplier
+            units += abs(held)
+            if position.instrument_id == number:
+                delta += held
+                continue
+            option = desk.instruments[position.instrument_id]
+            if type(option) is not OptionContract or option.underlying != one.symbol:
+                return False
+            options.append((position.instrument_id, held))
+        if units <= room:
+            return True
+        value = desk.delta_engine.value
+        for option_id, held in options:
+            valued = value(option_id, now_ns, fresh=False)
+            if valued is None:
+                return False
+            delta += held * valued.greeks.delta
+        return abs(delta + shares) <= max(room, abs(delta))
 
     def _exposure(self, lines: Sequence[Line], now_ns: int) -> Exposure | Unknown:
         desk = self._desk

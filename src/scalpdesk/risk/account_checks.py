@@ -83,7 +83,7 @@ def position_within_limits(context: OrderContext) -> str | None:
     intent, limits = context.intent, context.limits
     if intent.purpose in EXITS:
         return None
-    if not isinstance(context.instrument, OptionContract):
+    if type(context.instrument) is not OptionContract:
         worst = abs(_worst(context, intent.side))
         most = limits.position_shares
         if worst > most and worst > abs(context.held):

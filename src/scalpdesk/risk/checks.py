@@ -14,7 +14,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import account_checks, flow_checks
-from scalpdesk.risk.context import OPENING, Check, OrderContext
+from scalpdesk.risk.context import EXITS, OPENING, Check, OrderContext
 
 __all__ = ["CHECKS", "OPENING", "Check", "OrderContext", "count_consecutive_losses", "loss_rule", "risk_of"]
 
@@ -124,7 +124,9 @@ def losses_allow(context: OrderContext) -> str | None:
         return "the risk of the order is not known: no ask"
     at_risk = risk + context.risk_before
     stopped = context.intent.loss_at_stop
-    may_lose = at_risk if stopped is None else stopped + context.risk_before
+    if stopped is None or not stopped.is_finite() or stopped < 0:  # no stop, or none to be believed
+        stopped = risk
+    may_lose = min(stopped, risk) + context.risk_before
     limit = context.limits.daily_loss_limit(context.session_equity)
     rule = loss_rule(
         limit,
@@ -186,6 +188,29 @@ CHECKS: Sequence[Check] = (
     account_checks.capital_within_threshold,
 )
 """All checks, in the order in which they are asked."""
+
+ASKED_OF: dict[Check, frozenset[Purpose]] = {
+    **dict.fromkeys(
+        (
+            flow_checks.refusals_are_few,
+            losses_allow,
+            premium_within_limit,
+            account_checks.options_level_allows,
+            account_checks.capital_within_threshold,
+        ),
+        OPENING,
+    ),
+    **dict.fromkeys(
+        (
+            flow_checks.moving_size_has_room,
+            account_checks.position_within_limits,
+            account_checks.buying_power_covers,
+        ),
+        frozenset(Purpose) - EXITS,
+    ),
+    account_checks.closes_what_is_held: EXITS,
+}
+"""Checks that have nothing to say of other purposes; a hedge is the order that cannot wait."""
 
 
 def loss_rule(

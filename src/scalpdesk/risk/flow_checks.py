@@ -23,7 +23,8 @@ def throttle_has_room(context: OrderContext) -> str | None:
     if context.orders_last_minute >= most - int(most * kept_back):
         return f"{context.orders_last_minute} orders in the last minute, limit {most}"
     if context.tallies is not None:
-        messages, most = context.tallies.messages_last_minute(context.now_ns), limits.messages_per_minute
+        cancels = context.tallies.cancels_last_minute(context.now_ns)
+        messages, most = context.orders_last_minute + cancels, limits.messages_per_minute
         if messages >= most - int(most * kept_back):
             return f"{messages} orders and cancels in the last minute, limit {most}"
     if context.live_orders >= limits.max_live_orders:
@@ -85,7 +86,7 @@ def moving_size_has_room(context: OrderContext) -> str | None:
     limits = context.limits
     is_option = isinstance(context.instrument, OptionContract)
     most = limits.window_contracts if is_option else limits.window_shares
-    ordered = context.tallies.ordered_within(context.now_ns, limits.size_window_seconds, options=is_option)
+    ordered = context.tallies.ordered_lately(context.now_ns, options=is_option)
     if ordered + context.intent.quantity <= most:
         return None
     unit = "contracts" if is_option else "shares"
@@ -99,7 +100,7 @@ def refusals_are_few(context: OrderContext) -> str | None:
     """Nothing new is opened while the venue refuses most of what it is sent."""
     if context.tallies is None or context.intent.purpose not in OPENING:
         return None
-    share = context.tallies.refused_share(context.now_ns, context.limits.reject_window_seconds)
+    share = context.tallies.refused_share(context.now_ns)
     if share is None or share < context.limits.max_reject_fraction:
         return None
     return (

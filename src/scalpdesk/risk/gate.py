@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import OrderIntent, Side
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.risk.checks import CHECKS
+from scalpdesk.risk.checks import ASKED_OF, CHECKS
 from scalpdesk.risk.context import EXITS, Check, OrderContext
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.risk.tallies import Tallies
+
+EVERY_PURPOSE = frozenset(Purpose)
 
 
 class RiskGate:
@@ -31,13 +33,20 @@ class RiskGate:
         """What the venue said last of what the account may do."""
         self.cash_when_told = Decimal(0)
         """Cash of the desk at that moment."""
-        self.tallies = Tallies()
-        self._checks = tuple(checks)
+        self.tallies = self._fresh_tallies()
+        self._checks = {
+            purpose: tuple(check for check in checks if purpose in ASKED_OF.get(check, EVERY_PURPOSE))
+            for purpose in Purpose
+        }
+
+    def _fresh_tallies(self) -> Tallies:
+        limits = self.limits
+        return Tallies(limits.size_window_seconds, limits.reject_window_seconds)
 
     def new_session(self) -> None:
         """Start the day's tallies afresh."""
         self.consecutive_losses = 0
-        self.tallies = Tallies()
+        self.tallies = self._fresh_tallies()
 
     def note_closed_trade(self, pnl: Decimal) -> None:
         """Count a closed trade; exactly zero neither counts nor resets."""
@@ -53,7 +62,7 @@ class RiskGate:
     def reasons_against(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the intent may not go; empty lets it pass."""
         found = []
-        for check in self._checks:
+        for check in self._checks[context.intent.purpose]:
             reason = check(context)
             if reason is not None:
                 found.append(reason)
@@ -64,7 +73,7 @@ class RiskGate:
         if intent is None or intent.purpose in EXITS:
             self.tallies.note_order(now_ns)
         else:
-            self.tallies.note_order(now_ns, intent.instrument_id, intent.quantity, is_option=is_option)
+            self.tallies.note_order(now_ns, intent.quantity, is_option=is_option)
 
     def why_disable(self, now_ns: int, number: InstrumentId, side: Side, held_before: Decimal) -> str | None:
         """Count an order's first execution; return why the desk should only reduce from now on, or None.

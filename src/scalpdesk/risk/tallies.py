@@ -18,38 +18,62 @@ class _Streak(NamedTuple):
     at_ns: deque[int]
 
 
-class _Sized(NamedTuple):
-    at_ns: int
-    number: InstrumentId
-    quantity: Decimal
-    is_option: bool
+class _Moving:
+    """A sum over a moving window, kept up to date instead of added up anew."""
+
+    def __init__(self, seconds: float) -> None:
+        self._window_ns = int(seconds * NANOS_PER_SECOND)
+        self._entries: deque[tuple[int, Decimal]] = deque()
+        self._total = ZERO
+
+    def add(self, now_ns: int, amount: Decimal) -> None:
+        """Add to the sum."""
+        self._drop(now_ns)
+        self._entries.append((now_ns, amount))
+        self._total += amount
+
+    def total(self, now_ns: int) -> Decimal:
+        """Return the sum over the window up to now."""
+        self._drop(now_ns)
+        return self._total
+
+    def count(self, now_ns: int) -> int:
+        """Return how many entries the window holds."""
+        self._drop(now_ns)
+        return len(self._entries)
+
+    def _drop(self, now_ns: int) -> None:
+        entries, oldest_ns = self._entries, now_ns - self._window_ns
+        while entries and entries[0][0] <= oldest_ns:
+            self._total -= entries.popleft()[1]
 
 
 class Tallies:
-    """Counts over moving windows. Stamps come with the notes; nothing in here reads a clock."""
+    """Counts over moving windows. Stamps come with the notes; nothing in here reads a clock.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    size_window_seconds
+        Of the quantity ordered.
+    reject_window_seconds
+        Of the venue's answers.
+    """
+
+    def __init__(self, size_window_seconds: float = 60.0, reject_window_seconds: float = 300.0) -> None:
         self._orders_ns: deque[int] = deque()
         self._cancels_ns: deque[int] = deque()
-        self._sizes: deque[_Sized] = deque()
-        self._answers: deque[tuple[int, bool]] = deque()
+        self._contracts, self._shares = _Moving(size_window_seconds), _Moving(size_window_seconds)
+        self._answers = _Moving(reject_window_seconds)
         self._streaks: dict[InstrumentId, _Streak] = {}
         self._departures: dict[InstrumentId, deque[int]] = {}
 
     # sent -----------------------------------------------------------------------------------------
 
-    def note_order(
-        self,
-        now_ns: int,
-        number: InstrumentId | None = None,
-        quantity: Decimal = ZERO,
-        *,
-        is_option: bool = False,
-    ) -> None:
-        """Count an order; its quantity counts towards the moving size when ``number`` is given."""
+    def note_order(self, now_ns: int, quantity: Decimal = ZERO, *, is_option: bool = False) -> None:
+        """Count an order; a quantity (contracts or shares) counts towards the moving size."""
         self._orders_ns.append(now_ns)
-        if number is not None:
-            self._sizes.append(_Sized(now_ns, number, quantity, is_option))
+        if quantity:
+            (self._contracts if is_option else self._shares).add(now_ns, quantity)
 
     def note_cancel(self, now_ns: int) -> None:
         """Count a cancel."""
@@ -59,34 +83,24 @@ class Tallies:
         """Orders sent in the 60 seconds up to now."""
         return _kept(self._orders_ns, now_ns - MINUTE_NS)
 
-    def messages_last_minute(self, now_ns: int) -> int:
-        """Orders and cancels sent in the 60 seconds up to now."""
-        oldest_ns = now_ns - MINUTE_NS
-        return _kept(self._orders_ns, oldest_ns) + _kept(self._cancels_ns, oldest_ns)
+    def cancels_last_minute(self, now_ns: int) -> int:
+        """Cancels sent in the 60 seconds up to now."""
+        return _kept(self._cancels_ns, now_ns - MINUTE_NS)
 
-    def ordered_within(self, now_ns: int, seconds: float, *, options: bool) -> Decimal:
-        """Contracts (or shares) ordered in a window up to now, exits aside."""
-        oldest_ns = now_ns - int(seconds * NANOS_PER_SECOND)
-        sizes = self._sizes
-        while sizes and sizes[0].at_ns <= oldest_ns:
-            sizes.popleft()
-        return sum((one.quantity for one in sizes if one.is_option is options), ZERO)
+    def ordered_lately(self, now_ns: int, *, options: bool) -> Decimal:
+        """Contracts (or shares) ordered in the window up to now, exits aside."""
+        return (self._contracts if options else self._shares).total(now_ns)
 
     # answered -------------------------------------------------------------------------------------
 
     def note_answer(self, now_ns: int, *, refused: bool) -> None:
         """Count the venue's first word on an order: taken, or refused."""
-        self._answers.append((now_ns, refused))
+        self._answers.add(now_ns, Decimal(refused))
 
-    def refused_share(self, now_ns: int, seconds: float) -> float | None:
-        """Share of refusals among the orders answered in a window; None while they are too few."""
-        oldest_ns = now_ns - int(seconds * NANOS_PER_SECOND)
-        answers = self._answers
-        while answers and answers[0][0] <= oldest_ns:
-            answers.popleft()
-        if len(answers) < FEWEST_ANSWERS:
-            return None
-        return sum(refused for _, refused in answers) / len(answers)
+    def refused_share(self, now_ns: int) -> float | None:
+        """Share of refusals among the orders answered in the window; None while they are too few."""
+        answered = self._answers.count(now_ns)
+        return None if answered < FEWEST_ANSWERS else float(self._answers.total(now_ns)) / answered
 
     # executed -------------------------------------------------------------------------------------
 
