@@ -145,6 +145,24 @@ def test_a_folder_that_always_dies_is_given_up(tmp_path):
             process.ask(event())
 
 
+def test_a_folder_that_cannot_be_loaded_again_fails_its_events(tmp_path):
+    before = f"""
+        import os
+        from pathlib import Path
+        flag = Path({str(tmp_path / "loaded")!r})
+        if flag.exists():
+            raise ValueError("the second time")
+        flag.touch()
+    """
+    limits = FolderLimits(max_restarts=3)
+    with FolderProcess(folder(tmp_path, "os._exit(1)", before=before), limits) as process:
+        first, *rest = [process.ask(event()) for _ in range(4)]
+        assert "exit code 1" in first.failure
+        assert all("the second time" in one.failure for one in rest)
+        with pytest.raises(StopError):
+            process.ask(event())
+
+
 def test_what_it_prints_never_meets_the_replies(tmp_path, capfd):
     body = """
         print("to stdout")

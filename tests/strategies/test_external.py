@@ -97,6 +97,18 @@ def test_held_options_come_with_greeks_and_before_the_underlying():
     assert all(event_verdict(one) == "ok" for one in shown)
 
 
+def test_an_option_that_is_ordered_is_shown_with_what_may_come():
+    bench = Bench()
+    bench.picture()
+    (order,) = orders(bench.answer(bench.intent(names(bench.book)[CALL], "buy", 2)))
+    call = bench.wait(6).picture(501.0)[0]["payload"]
+    assert (call["quantity"], call["pending_quantity"]) == (0.0, 2.0)
+    bench.answer()
+    (ask,) = bench.asked(bench.fill(order))
+    call = json.loads(ask.events[0])["payload"]
+    assert (call["quantity"], call["pending_quantity"]) == (2.0, 0.0)
+
+
 def test_quantities_in_shares():
     bench = Bench(quantity_unit="shares")
     bench.adopt({CALL: (2, "10")})
@@ -133,6 +145,29 @@ def test_what_is_sold_is_shown_once_with_no_quantity():
     bench.last = ask
     bench.answer()
     assert len(bench.wait(6).picture(500.2)) == 1
+
+
+def test_an_option_whose_delta_is_not_known_is_not_shown_as_having_none():
+    bench = Bench()
+    bench.adopt({CALL: (2, "10")})
+    (ask,) = bench.asked(bench.quote(0, 499.99, 500.01))  # the option was never quoted
+    assert [json.loads(text)["symbol"] for text in ask.events] == ["SPY"]
+    bench.last = ask
+    bench.answer()
+    assert [one["symbol"][:4] for one in bench.wait(6).picture(501.0)] == ["SPY2", "SPY"]
+
+
+def test_a_one_sided_option_shows_the_side_it_has():
+    bench = Bench()
+    bench.adopt({CALL: (2, "10")})
+    bench.picture()
+    bench.answer()
+    bench.wait(6).quote(CALL, float("nan"), 9.5)
+    (ask,) = bench.asked(bench.quote(0, 500.99, 501.01))
+    call = json.loads(ask.events[0])["payload"]
+    assert "bid" not in call
+    assert call["ask"] == 9.5
+    assert "delta" in call
 
 
 def test_nothing_is_asked_before_there_is_a_price():
@@ -235,6 +270,14 @@ def test_an_invalid_intent_is_refused_with_its_verdict(change, verdict):
     outputs = bench.answer(text)
     assert orders(outputs) == []
     assert decisions(outputs)[0].reasons == (f"intent of the folder refused: {verdict or 'type:qty'}",)
+
+
+def test_shares_beside_an_option_without_a_delta_open_and_do_not_hedge():
+    bench = Bench()
+    bench.adopt({CALL: (1, "10")}, Decimal(10_000_000))
+    (bench.last,) = bench.asked(bench.quote(0, 499.99, 500.01))
+    outputs = bench.answer(bench.intent("SPY", "sell", 50))
+    assert decisions(outputs)[0].kind == "entry"
 
 
 def test_an_intent_is_carried_out_once():

@@ -89,9 +89,10 @@ class MarketPicture:
         return next((one.multiplier for one in self._contracts.values()), 1)
 
     def _options(self, view: DeskView, spot: float) -> list[InstrumentId]:
-        """Return what is held, what was and is no more, and the nearest of the chain; in that order."""
-        held = [one.instrument_id for one in view.positions.held() if one.instrument_id in self._contracts]
-        wanted = dict.fromkeys(held)
+        """Return what is held or ordered, what was held, and the nearest of the chain; in that order."""
+        held = [one.instrument_id for one in view.positions.held()]
+        ordered = [one.submitted.instrument_id for one in view.orders.live.values()]
+        wanted = dict.fromkeys(number for number in (*held, *ordered) if number in self._contracts)
         wanted |= dict.fromkeys(sorted(self._told))
         wanted |= dict.fromkeys(self._nearest(view, spot))
         return list(wanted)
@@ -114,6 +115,7 @@ class MarketPicture:
         unit = contract.multiplier if self._config.quantity_unit == "shares" else 1
         payload: dict[str, Any] = {
             "quantity": float(held * unit),
+            "pending_quantity": float(view.orders.pending(number) * unit),
             "quantity_unit": self._config.quantity_unit,
             "multiplier": contract.multiplier,
             "underlying_price": spot,
