@@ -65,7 +65,18 @@ class DeskOfTwo:
         self.a, self.b = Puppet("a"), Puppet("b")
         shares = budgets or {"a": "0.5", "b": "0.5"}
         self.several = Several([self.a, self.b], {k: D(v) for k, v in shares.items()}, adopts)
-        limits = RiskLimits(max_daily_loss=D(90_000), max_position_fraction=1.0)
+        limits = RiskLimits(  # far away: these tests are about what happens before the risk gate
+            max_daily_loss=D(90_000),
+            max_position_fraction=1.0,
+            max_short_contracts=100,
+            max_orders_per_minute=1_000,
+            max_net_delta_fraction=None,
+            max_bought_delta_fraction=None,
+            max_gamma_fraction=None,
+            max_bought_gamma_fraction=None,
+            max_vega_fraction=None,
+            max_theta_fraction=None,
+        )
         self.desk = HandDesk(self.several, **({"limits": limits} | engine))
 
     def open(self) -> "DeskOfTwo":

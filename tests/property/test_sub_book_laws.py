@@ -1,5 +1,6 @@
 """Whatever two strategies want and the venue answers: the books sum, and nothing washes."""
 
+import re
 from decimal import Decimal
 
 from hypothesis import settings
@@ -8,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, OPEN, SELL, DeskOfTwo, order
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import CancelIntent
+from scalpdesk.core.intents import CancelIntent, Decision
 from scalpdesk.core.units import to_cents
+from scalpdesk.instruments.sessions import next_session
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.base import Proposal
 
@@ -27,6 +29,7 @@ class DividedDesk(RuleBasedStateMachine):
         self.two.desk.market(500.0)
         self.mid = 500.0
         self.dividends = 0
+        self.seen = 0
 
     @rule(
         name=NAMES,
@@ -93,6 +96,18 @@ class DividedDesk(RuleBasedStateMachine):
             )
             self.two.letters()
 
+    @rule()
+    def new_session(self):
+        """Close the session, end what the venue still had, and open the next one."""
+        desk = self.two.desk
+        desk.close()
+        for one in list(desk.engine.desk.orders.live):
+            desk.cancelled(one)
+        desk.open(next_session(desk.session.day))
+        self.two.desk.wait(1)
+        self.two.desk.market(self.mid)
+        self.two.letters()
+
     @rule(action=st.sampled_from(("halt", "resume", "reduce", "flatten")))
     def operate(self, action):
         """Let a person change the desk's mode."""
@@ -107,6 +122,18 @@ class DividedDesk(RuleBasedStateMachine):
     def nothing_washes(self):
         """No two live orders of different strategies could meet."""
         self.two.check_no_wash()
+
+    @invariant()
+    def the_gate_never_has_to_part_two_strategies(self):
+        """The risk gate's own rule against wash trades meets only a strategy's own two orders."""
+        desk = self.two.desk
+        fresh, self.seen = desk.outputs[self.seen :], len(desk.outputs)
+        for one in fresh:
+            words = " ".join(one.reasons) if isinstance(one, Decision) else ""
+            for side, units in re.findall(r"the desk's own order to (\w+) (\d+)", words):
+                own = self.two.several.members[str(one.facts["strategy"])].orders.orders.values()
+                met = [order for order in own if order.submitted.side.value == side]
+                assert any(order.submitted.quantity >= int(units) for order in met), words
 
     @invariant()
     def what_waits_is_seen_by_its_owner_alone(self):

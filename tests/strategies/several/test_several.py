@@ -6,6 +6,7 @@ import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
+from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
@@ -322,6 +323,40 @@ def test_legs_that_belong_together_neither_cross_nor_wait(two):
     made = decisions(two.tick())[-1]
     assert not made.taken
     assert made.reasons[-1] == "an order of a for SPY240419C00500000 is in the way"
+
+
+def test_legs_that_belong_together_are_not_cut_where_the_account_is_short(two):
+    two.desk.market(500.0)
+    two.a.want(order(SELL, 1, number=1, purpose=HEDGE))
+    outputs = two.tick()
+    assert orders(outputs), decisions(outputs)
+    for one in orders(outputs):
+        two.desk.fill(one)
+    two.b.want(order(BUY, 2, number=1), order(BUY, 2, number=2))
+    made = decisions(two.tick())[-1]
+    assert not made.taken
+    assert made.reasons[-1] == (
+        "the account holds SPY240419C00500000 the other way: one order cannot cross zero"
+    )
+
+
+def test_what_two_hold_against_each_other_expires_between_them():
+    two = DeskOfTwo(book=straddle_book(expiry=DAY))
+    two.open()
+    two.desk.market(500.0)
+    two.a.want(order(BUY, 3, number=1))
+    two.b.want(order(SELL, 3, number=1))
+    assert not orders(two.tick())
+    assert (two.held("a", 1), two.held("b", 1), two.desk.positions) == (3, -3, {})
+    two.desk.go_to("15:59:50")
+    two.tick(503.99, 504.01)
+    before = two.books.of("a").account.cash
+    outputs = two.desk.close()
+    (settled,) = [one for one in decisions(outputs) if one.kind == "cross"]
+    assert settled.reasons[0].endswith("of a against b expired: settled inside at 4.0000")
+    assert (two.held("a", 1), two.held("b", 1)) == (0, 0)
+    assert two.books.of("a").account.cash - before == 3 * 4 * 100
+    two.check_sums()
 
 
 def test_the_account_never_crosses_zero_in_one_order(two):

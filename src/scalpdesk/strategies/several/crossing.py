@@ -67,6 +67,8 @@ class Crossing:
             others += [order.submitted.owner for order in _resting_against(view, member, intent)]
             symbol = view.instruments[intent.instrument_id].symbol
             found += [f"an order of {name} for {symbol} is in the way" for name in dict.fromkeys(others)]
+            if self._free(view, intent, box) < intent.quantity:
+                found.append(f"the account holds {symbol} the other way: one order cannot cross zero")
         return found
 
     def place(
@@ -121,18 +123,24 @@ class Crossing:
         box: Outbox,
     ) -> None:
         """Send what the account may trade in one order; the rest waits until the holding is zero."""
+        held = view.positions.quantity(intent.instrument_id)
+        now = self._free(view, intent, box)
+        if now:
+            going.pieces.append(Piece(member, intent, now))
+        if now < intent.quantity:
+            why = f"the account holds {held:+f}: it first goes to zero"
+            self._wait(member, intent, intent.quantity - now, since_ns, going, why)
+
+    @staticmethod
+    def _free(view: DeskView, intent: OrderIntent, box: Outbox) -> Decimal:
+        """Return how much of an order may go before the account's holding crosses zero."""
         number = intent.instrument_id
         sells, buys = box.signed(number)
         for order in view.orders.live_for(number):
             leaves = order.signed_leaves
             sells, buys = sells + min(leaves, ZERO), buys + max(leaves, ZERO)
         held = view.positions.quantity(number)
-        now = abs(within_holding(intent.signed_quantity, held, sells, buys))
-        if now:
-            going.pieces.append(Piece(member, intent, now))
-        if now < intent.quantity:
-            why = f"the account holds {held:+f}: it first goes to zero"
-            self._wait(member, intent, intent.quantity - now, since_ns, going, why)
+        return abs(within_holding(intent.signed_quantity, held, sells, buys))
 
     def _cross_inside(
         self,
@@ -321,11 +329,7 @@ class Crossing:
         resting = _resting_against(view, one.member, intent)
         if resting:
             return all(_is_leaving(order) for order in resting)
-        number = intent.instrument_id
-        live = [order.signed_leaves for order in view.orders.live_for(number)]
-        sells, buys = sum((x for x in live if x < 0), ZERO), sum((x for x in live if x > 0), ZERO)
-        held = view.positions.quantity(number)
-        return not within_holding(intent.signed_quantity, held, sells, buys)
+        return not self._free(view, intent, box)
 
     def drop(self, order: Order, why: str) -> None:
         """Forget an order that waits."""

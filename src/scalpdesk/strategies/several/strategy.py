@@ -32,6 +32,7 @@ from scalpdesk.risk.checks import risk_of
 from scalpdesk.strategies.base import Action, DeskView, Proposal, Strategy
 from scalpdesk.strategies.several.config import SeveralConfig, SharedConfig
 from scalpdesk.strategies.several.crossing import Crossing
+from scalpdesk.strategies.several.expiry import settle_inside
 from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, calls
 from scalpdesk.strategies.several.outbox import Outbox, Outgoing
 
@@ -128,6 +129,8 @@ class Several:
         told = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
         if wake is Wake.SESSION:
             self._crossing.end_waiting(box, "a session began or ended")
+            for settled in settle_inside(view, self._books):
+                box.add(settled)
         self._steer(view, wake, event, box)
         self._crossing.try_waiting(view, box)
         if told:
