@@ -207,6 +207,8 @@ class St0cka:
             self._refusals = max(self._refusals, int(self.config.entry_interval_seconds).bit_length())
             return self._back_off(view, "st0cka: after a refusal")
         if view.now_ns > ends:
+            if self._told_ns or (self._last_entry_ns or 0) >= session.open_ns:
+                return ()  # what was bought, or why nothing was, has been said
             return self._skip(view, f"buying ended at {to_new_york(ends):%H:%M} New York", {})
         interval_ns = int(self.config.entry_interval_seconds * NANOS_PER_SECOND)
         if self._last_entry_ns is not None and view.now_ns - self._last_entry_ns < interval_ns:
