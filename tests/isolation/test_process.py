@@ -1,6 +1,7 @@
 import os
 import random
 import select
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -272,3 +273,36 @@ def test_a_long_sequence_of_faults_loses_no_event_and_repeats_none(tmp_path, win
             assert reply.messages == [{"event": one["event_id"], "first": first}]
         if reply.state_lost:
             first = f"evt_{int(one['event_id'][4:]) + 1}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there the system ends it")
+def test_it_ends_with_a_desk_that_is_killed(tmp_path):
+    body = """
+        (Path(event["payload"]["where"]) / "pid").write_text(str(os.getpid()))
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+    """
+    made = folder(tmp_path, body, before="import os\nfrom pathlib import Path")
+    desk = f"""
+from pathlib import Path
+from scalpdesk.isolation.process import FolderLimits, FolderProcess
+process = FolderProcess(Path({str(made)!r}), FolderLimits(time_limit_seconds=60.0))
+print("ready", flush=True)
+process.ask({event(where=str(tmp_path))!r})
+"""
+    running = subprocess.Popen([sys.executable, "-c", desk], stdout=subprocess.PIPE)
+    assert running.stdout.readline() == b"ready\n"
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        assert running.poll() is None
+    handle = os.pidfd_open(int(pid.read_text()))
+    running.kill()
+    running.wait()
+    running.stdout.close()
+    ended, _, _ = select.select([handle], [], [], 10.0)
+    os.close(handle)
+    assert ended

@@ -19,6 +19,8 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.isolation.folder import Folder, failure_text
 
 HEADER_BYTES = 4
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2)."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -114,12 +116,21 @@ def limit_memory(limit_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
 
+def end_with_parent() -> None:
+    """Ask the system to end this process when the desk's ends, even within a loop that listens to nothing."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - needed here only
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(folder: str, time_limit_seconds: float, memory_limit_bytes: int) -> int:
     """Load the folder, say whether that went well, and answer events."""
     events, replies = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the desk, which ends this process in order
     limit_memory(memory_limit_bytes)
     try:
