@@ -34,10 +34,10 @@ def instrument_is_allowed(context: OrderContext) -> str | None:
 
 def order_type_is_allowed(context: OrderContext) -> str | None:
     """Only order types on the list."""
-    name = context.intent.order_type.value
-    if name in context.limits.allowed_order_types:
+    kind = context.intent.order_type  # its members are words: no need to ask for the value of one
+    if kind in context.limits.allowed_order_types:
         return None
-    return f"{name} orders are not on risk.allowed_order_types"
+    return f"{kind.value} orders are not on risk.allowed_order_types"
 
 
 def options_level_allows(context: OrderContext) -> str | None:
