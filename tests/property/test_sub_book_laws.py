@@ -131,9 +131,10 @@ class DividedDesk(RuleBasedStateMachine):
         for one in fresh:
             words = " ".join(one.reasons) if isinstance(one, Decision) else ""
             for side, units in re.findall(r"the desk's own order to (\w+) (\d+)", words):
-                own = self.two.several.members[str(one.facts["strategy"])].orders.orders.values()
-                met = [order for order in own if order.submitted.side.value == side]
-                assert any(order.submitted.quantity >= int(units) for order in met), words
+                everybody = [order.submitted for order in desk.engine.desk.orders.orders.values()]
+                own = [order for order in everybody if order.owner == one.facts["strategy"]]
+                met = [order for order in own if order.side.value == side]
+                assert any(order.quantity >= int(units) for order in met), words
 
     @invariant()
     def what_waits_is_seen_by_its_owner_alone(self):
