@@ -314,8 +314,9 @@ def load_settings(
     entries = read_file(path) if path is not None else []
     real = dict(environ or {})
     from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
-    entries += read_environment(from_dotenv, ".env")
-    entries += read_environment(real)
+    members = () if strategy is None else member_names(strategy)
+    entries += read_environment(from_dotenv, ".env", members)
+    entries += read_environment(real, members=members)
     errors: list[ConfigError] = []
     for text in overrides:
         try:

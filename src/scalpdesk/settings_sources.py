@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,16 @@ LEGACY_NAMES: dict[str, KeyPath] = {
     "FIRESTORE_EMULATOR_HOST": ("credentials", "firestore_emulator_host"),
 }
 """Names that users of earlier programs have in their environment, and the keys they set."""
+
+NAMES_OF_MEMBERS: dict[str, dict[str, KeyPath]] = {
+    "st0cka": {
+        "INITIALIZATION_MODE": ("strategies", "st0cka", "mode"),
+        "PRICE_CHANGE_THRESHOLD": ("strategies", "st0cka", "price_change_usd"),
+        "HEARTBEAT_TRIGGER_SECONDS": ("strategies", "st0cka", "heartbeat_seconds"),
+        "TRADE_COMMAND_TTL_SECONDS": ("strategies", "st0cka", "order_ttl_seconds"),
+    }
+}
+"""By strategy: names of :data:`LEGACY_NAMES` that set a key of its own too, when it runs."""
 
 SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
 """Names with the desk's prefix that are not written SECTION__KEY."""
@@ -206,15 +216,20 @@ def _yaml_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPa
             yield from _yaml_lines(value, path)
 
 
-def read_environment(environ: Mapping[str, str], label: str = "environment") -> list[Entry]:
+def read_environment(
+    environ: Mapping[str, str], label: str = "environment", members: Iterable[str] = ()
+) -> list[Entry]:
     """Return the values that ``environ`` sets, by ``SCALPDESK_SECTION__KEY`` or by an earlier program's name.
 
-    An empty value counts as not set. The ``SCALPDESK_`` name wins where both are given.
+    An empty value counts as not set. The ``SCALPDESK_`` name wins where both are given. ``members`` are
+    the strategies that run: a name may set a key of theirs too.
     """
+    tables = [LEGACY_NAMES, *(NAMES_OF_MEMBERS.get(member, {}) for member in members)]
     legacy = [
-        Entry(LEGACY_NAMES[name], value, f"{label} {name}", is_text=True)
+        Entry(table[name], value, f"{label} {name}", is_text=True)
+        for table in tables
         for name, value in environ.items()
-        if name in LEGACY_NAMES and value
+        if name in table and value
     ]
     own = [
         Entry(

@@ -74,6 +74,29 @@ def test_half_a_pair_of_keys_never_falls_back_to_another_account(tmp_path, half)
         settings.venue_keys()
 
 
+def test_names_that_both_programs_had_set_the_keys_of_the_strategy_that_runs(tmp_path):
+    (tmp_path / ".env").write_text("TRADE_COMMAND_TTL_SECONDS=7\nHEARTBEAT_TRIGGER_SECONDS=9\n")
+    environ = {
+        "PRICE_CHANGE_THRESHOLD": "0.03",
+        "INITIALIZATION_MODE": "resume",
+        "HEARTBEAT_TRIGGER_SECONDS": "4",
+    }
+
+    def loaded(strategy):
+        return load_settings(strategy, environ=environ, cwd=tmp_path)
+
+    own = loaded("st0cka").strategy_config
+    found = (own.price_change_usd, own.heartbeat_seconds, own.order_ttl_seconds, own.mode)
+    assert found == (0.03, 4.0, 7.0, "resume")
+    scalper = loaded("gamma-scalper")
+    assert scalper.strategy_config.triggers.price_change_usd == 0.03
+    assert "st0cka" not in scalper.config.strategies
+    both = loaded("hybrid").strategy_config.members
+    assert both["st0cka"].price_change_usd == both["gamma-scalper"].triggers.price_change_usd == 0.03
+    environ["SCALPDESK_STRATEGIES__ST0CKA__PRICE_CHANGE_USD"] = "0.04"
+    assert loaded("st0cka").strategy_config.price_change_usd == 0.04
+
+
 def test_the_command_line_wins_over_the_default_and_none_of_both_is_refused(monkeypatch):
     with pytest.raises(ConfigError, match="which strategy") as caught:
         choose_strategy(None, None)
