@@ -224,13 +224,15 @@ class Scalper:
         if instant is None or not FIRST_YEAR <= instant.year <= LAST_YEAR:
             log.warning("event %s refused: value:ts", event["event_id"])
             return None
-        is_option = any(payload.get(key) is not None for key in GREEKS) or self.ledger.knows(symbol)
+        has_greeks = any(payload.get(key) is not None for key in GREEKS)
+        is_share = self.ledger.is_underlying(symbol)
+        is_option = not is_share and (has_greeks or self.ledger.knows(symbol))
         underlying_price = numbers["underlying_price"]
         if not is_option and underlying_price is None:
             underlying_price = numbers["price"]
-        return Update(
-            symbol, to_ns(instant), is_option, numbers["delta"], numbers["quantity"], underlying_price
-        )
+        # a share's quantity is a holding where its delta is told too, and the size of a trade elsewhere
+        quantity = numbers["quantity"] if is_option or has_greeks else None
+        return Update(symbol, to_ns(instant), is_option, numbers["delta"], quantity, underlying_price)
 
     def _intent(self, event: Mapping[str, Any], order: LedgerOrder, gex: Decimal | None) -> dict[str, Any]:
         metadata: dict[str, object] = {"reason": "market_close_exit", "strategy": NAME}

@@ -250,6 +250,14 @@ def test_greeks_may_come_in_an_object_of_their_own(folder):
     assert brief(folder.on_market_event(one)) == [("sell", 7.0, "SPY")]
 
 
+def test_a_position_in_the_underlying_counts_and_a_trades_size_does_not(folder):
+    folder.on_market_event(DOCUMENTED_EVENT)
+    later = "2025-12-30T14:40:00Z"
+    assert folder.on_market_event(event(1, later, "SPY", price=495.5, quantity=100)) != []  # the tie's share
+    held = event(2, "2025-12-30T14:41:00Z", "SPY", delta=1.0, price=495.5, quantity=-2)
+    assert brief(folder.on_market_event(held)) == [("sell", 5.0, "SPY")]  # -4.5 rounds away from zero
+
+
 def test_live_mode_orders_in_the_session_only(folder, monkeypatch):
     monkeypatch.setenv("SESSION_MODE", "live")
     early = DOCUMENTED_EVENT | {"event_id": "evt_1", "ts": "2025-12-30T14:00:00Z"}

@@ -128,6 +128,15 @@ def test_a_half_day_ends_fifteen_minutes_before_its_own_close():
     )
 
 
+def test_shares_that_the_account_tells_of_are_the_last_word_on_the_hedge():
+    book = ledger(quantity_unit="contracts")
+    book.apply(option("10:00", "0.65", 10))
+    told_of = Update("SPY", at("10:05"), False, quantity=D(-400), underlying_price=D("495.5"))
+    assert told(book.apply(told_of)) == [("hedge", "sell", 250, "SPY")]  # a share has a delta of one
+    assert book.hedge_shares("SPY") == -650
+    assert told(book.apply(tick("15:45")))[-1] == ("exit", "buy", 650, "SPY")
+
+
 def test_each_underlying_has_its_own_delta_hedge_and_deadline():
     book = ledger()
     assert told(book.apply(option("10:00", "0.65", 10))) == [("hedge", "sell", 7, "SPY")]
@@ -260,7 +269,8 @@ def test_laws_of_any_day(events, in_time):
     latest = -1
     for seconds, symbol, delta, quantity, price in sorted(events, key=lambda e: e[0]) if in_time else events:
         ts = start + seconds * 10**9
-        orders = book.apply(Update(symbol, ts, symbol != "SPY", delta, quantity, price))
+        is_option = symbol != "SPY"
+        orders = book.apply(Update(symbol, ts, is_option, delta, quantity if is_option else None, price))
         if ts < latest:
             assert not orders  # none on an event out of order
         latest = max(latest, ts)

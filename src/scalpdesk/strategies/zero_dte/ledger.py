@@ -52,7 +52,8 @@ class Update(msgspec.Struct, frozen=True):
     delta: Decimal | None = None
     """Per unit of the option."""
     quantity: Decimal | None = None
-    """Signed; in contracts or share-equivalents, as the ledger's unit says."""
+    """Signed; in contracts or share-equivalents, as the ledger's unit says. Of an underlying: the
+    shares that the account holds, which is the last word on its hedge."""
     underlying_price: Decimal | None = None
 
 
@@ -171,6 +172,10 @@ class ZeroDteLedger:
         side = self._side_of.get(symbol)
         return side is not None and symbol in side.positions
 
+    def is_underlying(self, symbol: str) -> bool:
+        """Return whether a symbol is what options known here are on, and no option itself."""
+        return symbol == self._default or symbol in self._sides
+
     def net_delta(self, underlying: str) -> Decimal | None:
         """Return the net delta in contract deltas; None while a position's delta is unknown."""
         side = self._sides.get(underlying)
@@ -243,6 +248,8 @@ class ZeroDteLedger:
         if update.underlying_price is not None and update.ts_ns >= self._last_ns:
             side.price = update.underlying_price
         if not update.is_option:
+            if update.quantity is not None and update.ts_ns >= self._last_ns:
+                side.hedge_shares = update.quantity
             return
         position = side.positions.get(update.symbol)
         if position is None:
