@@ -24,8 +24,9 @@ from scalpdesk.live_plan import LivePlan, trades_options
 from scalpdesk.settings import LoadedSettings
 from scalpdesk.strategies.base import find_strategy
 from scalpdesk.venues.base import Gateway, ListedContract
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, sessions_of
 
+HOLIDAYS = 5
 CALENDAR_DAYS_A_BAR = 1.5
 """Days to ask for so that weekends and holidays leave enough sessions."""
 
@@ -41,6 +42,9 @@ async def first_market(
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     events, notes = await _daily(plan, gateway, number, symbol, clock)
+    minutes, more = await _earlier(plan, gateway, number, clock)
+    events += minutes
+    notes += more
     if trades_options(plan.settings):
         options, note = await _options(plan, gateway, symbol, number, today)
         for one in options:
@@ -115,6 +119,24 @@ async def _daily(
         # fitting takes a while: the beats to the watchdog go on meanwhile
         events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
     return events, [*notes, note]
+
+
+async def _earlier(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, clock: Clock
+) -> tuple[list[Event], list[str]]:
+    """Return the minutes of the sessions before, as many as the strategy wants, and a note on them."""
+    wanted = int(getattr(_strategy_of(plan.settings), "history_sessions", 0))
+    if not wanted:
+        return [], []
+    now_ns = clock.now_ns()
+    today = to_new_york(now_ns).date()
+    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * wanted) + HOLIDAYS)
+    try:
+        minutes = await gateway.minute_bars(number, first, today - timedelta(days=1))
+    except RetryError as error:
+        return [], [f"no earlier sessions: the venue gives no minutes ({error.what})"]
+    found = sessions_of(minutes, number, now_ns)[-wanted:]
+    return list(found), [f"minutes of {len(found)} earlier sessions of the venue"]
 
 
 async def _bars(

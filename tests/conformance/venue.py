@@ -7,7 +7,7 @@ what the gateway said must add up to that truth in the end.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.base import Gateway, KnownOrder, Notice, NoticeKind
@@ -552,6 +553,18 @@ async def daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
     await desk.close()
 
 
+async def minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench) -> None:
+    desk = await connected(bench)
+    days = [one.day for one in await desk.gateway.daily_bars(bench.share, date(2000, 1, 3), date(2100, 1, 4))]
+    first, last = (days[-2], days[-1]) if len(days) > 1 else (date(2000, 1, 3), date(2000, 1, 4))
+    minutes = await desk.gateway.minute_bars(bench.share, first, last)
+    stamps = [one.start_ns for one in minutes]
+    assert stamps == sorted(set(stamps))
+    assert all(first <= to_new_york(stamp).date() <= last + timedelta(days=1) for stamp in stamps)
+    assert all(0 < one.low <= min(one.open, one.close) <= one.high and one.volume >= 0 for one in minutes)
+    await desk.close()
+
+
 async def an_order_before_connecting_or_after_closing_never_vanishes(bench: Bench) -> None:
     gateway = bench.gateway()
     desk = Listener(bench, gateway)
@@ -626,6 +639,7 @@ CHECKS: tuple[Check, ...] = (
     the_latest_quotes_come_by_query,
     contracts_are_discovered_within_their_window,
     daily_bars_lie_in_their_span_and_are_in_order,
+    minutes_of_the_past_lie_in_their_days_and_are_in_order,
     an_order_before_connecting_or_after_closing_never_vanishes,
     a_rate_limit_is_said_and_a_cancel_still_goes_through,
     health_tells_of_streams_and_requests,

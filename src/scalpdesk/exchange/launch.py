@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
@@ -10,7 +11,12 @@ from scalpdesk.exchange.alpaca.api import Credential
 from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.rebase import rebased
 from scalpdesk.exchange.server import ExchangeServer, ServerOptions
-from scalpdesk.exchange.source import MarketSource, TapeSource, daily_bars_of_embedded
+from scalpdesk.exchange.source import (
+    MarketSource,
+    TapeSource,
+    daily_bars_of_embedded,
+    minute_bars_of_embedded,
+)
 from scalpdesk.exchange.world import World, WorldOptions
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.broker.accounts import BrokerAccount
@@ -59,8 +65,13 @@ class LaunchPlan:
 
 def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSource:
     """Return a tape as a source; with ``wall_start_ns`` it opens then instead of on its own day."""
-    daily = daily_bars_of_embedded(tape.sessions[0].day) if tape.name == EMBEDDED else []
-    return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns), daily)
+    if tape.name != EMBEDDED:
+        return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns))
+    day = tape.sessions[0].day
+    daily = daily_bars_of_embedded(day)
+    if wall_start_ns is not None:  # the minutes before would lie on other days than the market says
+        return TapeSource(rebased(tape, wall_start_ns), daily)
+    return TapeSource(tape, daily, partial(minute_bars_of_embedded, day))
 
 
 def credential_of(name: str, seed: int) -> Credential:

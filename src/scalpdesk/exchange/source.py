@@ -1,14 +1,15 @@
 """Where a simulated market's events come from, in time: a tape, or a generator."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.bars import Bar
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import session_on
@@ -69,7 +70,12 @@ class TapeSource:
         Daily bars that ended before the tape, oldest first.
     """
 
-    def __init__(self, tape: MarketTape, daily: Sequence[Bar] = ()) -> None:
+    def __init__(
+        self,
+        tape: MarketTape,
+        daily: Sequence[Bar] = (),
+        minutes: Callable[[], Sequence[Bar]] = tuple,
+    ) -> None:
         self.tape = tape
         self.instruments = tape.instruments
         self.hours: Hours = TapeHours(tape.sessions)
@@ -79,6 +85,7 @@ class TapeSource:
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
         self._daily = tuple(daily)
+        self._minutes = cache(minutes)  # drawn only if somebody asks
         self._underlying = tape.instruments.id_of(tape.underlying)
         self._row = int(np.searchsorted(tape.quotes.ts_ns, self.start_ns, side="left"))
         self._last_row = int(np.searchsorted(tape.quotes.ts_ns, tape.sessions[-1].close_ns, side="right"))
@@ -168,10 +175,25 @@ class TapeSource:
         return None if level is None else Decimal(f"{level:.4f}")
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
-        """Return daily bars of the underlying from before the tape, where there are any."""
-        if symbol != self.tape.underlying or seconds != 86_400:
+        """Return days and minutes of the underlying from before the tape, where there are any."""
+        if symbol != self.tape.underlying or seconds not in (60, 86_400):
             return ()
-        return [bar for bar in self._daily if start_ns <= bar.start_ns < end_ns]
+        bars = self._daily if seconds == 86_400 else self._minutes()
+        return [bar for bar in bars if start_ns <= bar.start_ns < end_ns]
+
+
+def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
+    """Return the minutes of the embedded market's share in ``count`` sessions before ``day`` (seed 1)."""
+    from scalpdesk.datasets.reconstructed_history import minute_bars_before  # noqa: PLC0415 - reads a package
+
+    bars = []
+    for one in minute_bars_before(day, count, InstrumentId(0)):
+        rows = zip(one.ends_ns, one.open, one.high, one.low, one.close, one.volume, strict=True)
+        for end_ns, opened, high, low, close, volume in rows:
+            start_ns = end_ns - 60 * NANOS_PER_SECOND
+            typical = (high + low + close) / 3.0
+            bars.append(Bar(start_ns, 60, opened, high, low, close, volume, 0, typical))
+    return bars
 
 
 def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:

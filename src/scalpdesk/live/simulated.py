@@ -34,7 +34,7 @@ from scalpdesk.venues.base import (
     VenuePosition,
     VenueView,
 )
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 
 __all__ = ["SimulatedGateway", "SimulatedVenue"]
 
@@ -241,6 +241,13 @@ class SimulatedGateway:
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """There are none: a played market brings its forecasts along."""
+        del instrument_id, first, last
+        return ()
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """There are none: a played market is told what came before it."""
         del instrument_id, first, last
         return ()
 

@@ -37,7 +37,7 @@ from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.venues.activity import VenueActivity
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 from scalpdesk.venues.notices import Notice, NoticeKind
 from scalpdesk.venues.stamps import FollowingClock, Stamper
 
@@ -339,6 +339,18 @@ class Gateway(Protocol):
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        ...
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
 
         Raises
         ------

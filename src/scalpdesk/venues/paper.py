@@ -31,7 +31,7 @@ from scalpdesk.venues.base import (
     VenueClock,
     VenueView,
 )
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 from scalpdesk.venues.outbox import Outbox
 from scalpdesk.venues.paper_venue import PaperEvent, PaperTerms, PaperVenue
 
@@ -158,6 +158,12 @@ class PaperGateway:
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars that the real venue has."""
         return await self._data.daily_bars(instrument_id, first, last)
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """Return the minutes that the real venue has."""
+        return await self._data.minute_bars(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options that the real venue lists."""

@@ -1,14 +1,15 @@
-"""Daily bars of the data interface."""
+"""Bars of the past from the data interface."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.alpaca import wire_bars
 from scalpdesk.venues.alpaca.fields import Malformed
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 
 BAR = {
     "t": "2024-03-04T05:00:00Z",
@@ -51,3 +52,22 @@ def test_the_request_names_span_feed_and_page():
     assert (query["start"], query["end"]) == (["2023-01-02"], ["2024-03-04"])
     assert (query["feed"], query["timeframe"], query["page_token"]) == (["sip"], ["1Day"], ["p2"])
     assert query["adjustment"] == ["split"]
+
+
+def test_a_minute_is_named_by_its_beginning():
+    minute = {**BAR, "t": "2024-03-04T14:30:00Z"}
+    bars, token = wire_bars.read_minute_bars(page(minute, token="next"), "SPY")
+    at = to_ns(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
+    assert bars == [MinuteBar(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
+    assert bars[0].end_ns == at + 60 * 10**9
+    assert token == "next"
+    with pytest.raises(Malformed):
+        wire_bars.read_minute_bars(page({**minute, "h": 400}), "SPY")
+
+
+def test_the_request_for_minutes_takes_the_last_day_whole():
+    asked = wire_bars.minute_bars_request("SPY", date(2024, 2, 28), date(2024, 2, 29), "iex")
+    query = parse_qs(urlsplit(asked.path).query)
+    assert (query["start"], query["end"]) == (["2024-02-28"], ["2024-03-01"])
+    assert query["timeframe"] == ["1Min"]
+    assert "page_token" not in query

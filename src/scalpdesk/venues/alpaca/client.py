@@ -42,7 +42,7 @@ from scalpdesk.venues.base import (
     VenueView,
 )
 from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 from scalpdesk.venues.outbox import Outbox
 from scalpdesk.venues.tracker import OrderTracker
 
@@ -278,6 +278,18 @@ class AlpacaGateway:
             The venue does not answer, or not credibly.
         """
         return await self._queries.daily_bars(instrument_id, first, last)
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        return await self._queries.minute_bars(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.

@@ -20,7 +20,7 @@ from scalpdesk.venues.alpaca.wire_answers import Verdict, judge, rate_limit
 from scalpdesk.venues.alpaca.wire_orders import WireOrder, read_orders
 from scalpdesk.venues.base import AccountFacts, ListedContract, Stamper, VenueClock, VenueOrder, VenuePosition
 from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.history import DailyBar
+from scalpdesk.venues.history import DailyBar, MinuteBar
 
 T = TypeVar("T")
 MOST_PAGES = 500
@@ -217,6 +217,22 @@ class Queries:
             found.update((one.day, one) for one in page)
             if token is None:
                 return tuple(found[day] for day in sorted(found) if first <= day <= last)
+        raise RetryError("the venue's pages of bars do not end", where=symbol, value=MOST_PAGES)
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """Return the minutes of a share of the days ``first`` to ``last``."""
+        symbol = self._book[instrument_id].symbol
+        found: dict[int, MinuteBar] = {}
+        token: str | None = None
+        for _ in range(MOST_PAGES):
+            request = wire_bars.minute_bars_request(symbol, first, last, self._endpoints.stock_feed, token)
+            reply = await self.ask(request, self._data)
+            page, token = self.read(lambda raw: wire_bars.read_minute_bars(raw, symbol), reply)
+            found.update((one.start_ns, one) for one in page)
+            if token is None:
+                return tuple(found[at] for at in sorted(found))
         raise RetryError("the venue's pages of bars do not end", where=symbol, value=MOST_PAGES)
 
     async def account(self) -> AccountFacts:
