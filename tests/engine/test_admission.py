@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.instruments import straddle_book
@@ -258,3 +260,64 @@ def test_parts_of_one_order_count_once(desk):
     for _ in range(6):
         one.fill(order, 1)
     assert one.engine.desk.gate.mode == "ACTIVE"
+
+
+# the short way -------------------------------------------------------------------------------------
+
+
+@given(
+    shares=st.integers(-400, 400),
+    calls=st.integers(-3, 5),
+    puts=st.integers(-3, 5),
+    quantity=st.integers(1, 600),
+    side=st.sampled_from(Side),
+    purpose=st.sampled_from([Purpose.OPEN, Purpose.HEDGE]),
+    fraction=st.sampled_from([None, 0.01, 0.2, 1.0]),
+    working=st.integers(-50, 50),
+)
+def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
+    shares, calls, puts, quantity, side, purpose, fraction, working
+):
+    limits = RiskLimits(max_net_delta_fraction=fraction, max_bought_delta_fraction=None)
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=limits)
+    lines = {0: (shares, "500"), 1: (calls, "12"), 2: (puts, "12")}
+    one.adopt({number: line for number, line in lines.items() if line[0]})
+    one.open()
+    one.go_to("11:00").market(500.0)
+    if working:
+        way = Side.BUY if working > 0 else Side.SELL
+        one.engine.desk.orders.submit(intent(quantity=abs(working), side=way), one.now_ns)
+    wanted = intent(quantity=quantity, side=side, purpose=purpose)
+    admission = one.engine._admission
+    is_free = admission._fits_as_it_is(wanted, (), one.now_ns)
+    cut = admission._cut_to_caps((wanted,), (), quantity, one.now_ns)
+    assert is_free is (cut.sets == quantity)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"betas": {"SPY": 2.0}}, {"target_vol": 0.15}, {"max_net_delta_fraction": 0.02}]
+)
+def test_what_the_short_way_does_not_know_goes_the_long_way(desk, limits):
+    one = desk(**limits)
+    entry = next(iter(limits)) == "target_vol"  # it scales entries alone
+    outputs = propose(one, intent(quantity=25, purpose=Purpose.OPEN if entry else Purpose.HEDGE))
+    sent = sum(int(order.quantity) for order in orders(outputs))
+    assert sent == {"betas": 20, "target_vol": 0, "max_net_delta_fraction": 4}[next(iter(limits))]
+
+
+def test_a_share_that_was_never_quoted_is_not_traded_at_all():
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500))
+    one.open()
+    one.go_to("11:00")
+    verdict = one.engine._admission.judge((intent(),), one.now_ns, all_or_none=True)
+    assert verdict.intents == ()
+    assert verdict.refusals[0] == "buy 10 SPY: the quote of SPY is absent"
+
+
+def test_working_orders_in_options_are_counted_the_long_way(desk):
+    one = desk()
+    propose(one, intent(1, 1, Purpose.OPEN, limit="14"))  # about 53 shares' worth of delta, when it is filled
+    outputs = propose(one, intent(quantity=5))
+    assert orders(outputs) == []
+    assert "net delta would be" in reasons(outputs)[0]
+    assert len(orders(propose(one, intent(quantity=5, side=Side.SELL)))) == 1

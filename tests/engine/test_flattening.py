@@ -203,3 +203,32 @@ def test_a_daily_loss_is_flattened_without_the_strategy_and_a_reducing_desk_goes
     one.close()
     one.open(next_session(one.session.day))
     assert one.engine.desk.gate.mode == "REDUCING"
+
+
+def test_a_line_that_was_never_quoted_or_that_nobody_bids_for_waits(desk):
+    one = HandDesk(Scripted(), straddle_book(500), limits=RiskLimits(allowed_order_types=("limit",)))
+    one.adopt({1: (2, "12"), 2: (1, "12")})
+    one.open()
+    one.go_to("11:00")
+    one.quote(0, 499.99, 500.01)
+    one.quote(2, float("nan"), 0.05)
+    one.operate("flatten")
+    outputs = one.wait(10).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
+    assert (orders(outputs), flatten_timers(outputs, one.now_ns)) == ([], [2.0])
+    one.quote(1, 5.0, 5.1)
+    outputs = one.wait(2).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
+    assert wants(outputs) == [(1, "sell", 2, "close")]
+
+
+def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
+    one = desk(held={0: (-30, "500")})
+    hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
+    one.strategy.think = lambda _v, _w, _e: (Proposal("hedge", ("test",), {}, (hedge,)),)
+    (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
+    one.strategy.think = None
+    one.operate("flatten")
+    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    outputs = look(one, 10)
+    assert (orders(outputs), cancels(outputs)) == ([], [])
+    one.cancelled(order.client_order_id)
+    assert wants(look(one, 2)) == [(0, "buy", 30, "unwind_hedge")]
