@@ -80,7 +80,7 @@ class External:
                 "no strategy folder is given",
                 where="strategies.external.folder",
                 value="",
-                fix="--strategy DIR, a folder with strategy.py",
+                fix="--set folder=DIR, or --strategy DIR with backtest and run",
             )
         symbol = view.instruments[view.underlying].symbol
         wanted = INDEX_CLASSES.get(self.config.underlying)
