@@ -8,86 +8,19 @@ from msgspec.structs import replace
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
+from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, SessionBarsEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.signals.base import Confidence, Reading
 from scalpdesk.strategies.base import find_strategy
-from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
+from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig
 from scalpdesk.strategies.st0ckg.strategy import St0ckg
 
-
-class Told:
-    """A signal that says what the test says."""
-
-    name = "TOLD"
-    weight = 9.0
-    minimum = 6.0
-    high_from = 7.0
-    medium_from = 5.0
-
-    def __init__(self):
-        self.reading = Reading("TOLD", 0.0)
-        self.facts = None
-
-    def say(self, direction, score=8.0):
-        confidence = Confidence.HIGH if score >= 7 else Confidence.MEDIUM
-        self.reading = Reading("TOLD", score, direction, confidence, ("because",))
-
-    def measured(self, facts):
-        self.facts = facts
-        return self.reading
-
-    original = measured
-
-
-QUIET = FilterConfig(trend_filter=False)
 YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)
 NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))
 """An option of the day loses half its price by the afternoon whatever the share does."""
-
-
-class Bench:
-    """A desk with st0ckg, one told signal and options of the day at 498 to 502."""
-
-    def __init__(self, **settings):
-        config = St0ckgConfig(**({"filters": QUIET} | settings))
-        self.strategy = St0ckg(config)
-        self.told = Told()
-        self.strategy._signals = (self.told,)
-        self.desk = HandDesk(self.strategy, straddle_book(498, 499, 500, 501, 502, expiry=DAY))
-        self.desk.open()
-        self.minute("09:31")  # from here on minutes come from bars, not from quotes
-
-    def minute(self, clock, spot=500.0):
-        """Quote everything and close a minute at ``clock``; return what follows from the bar."""
-        self.desk.go_to(clock).market(spot, option_spread=0.02)
-        return self.desk.handle(
-            BarEvent(0, self.desk.now_ns, self.desk.now_ns, 60, spot, spot + 0.02, spot - 0.02, spot, 1000.0)
-        )
-
-    def bought(self, direction=1, clock="10:05", fill=None):
-        """Have an entry made and filled."""
-        self.told.say(direction)
-        (order,) = orders(self.minute(clock))
-        self.desk.wait(1)
-        self.desk.accept(order)
-        self.desk.fill(order, fill)
-        self.told.say(0, 0.0)
-        return order
-
-    def at(self, spot, clock=None, seconds=30):
-        """Move the market; return what follows."""
-        if clock is not None:
-            self.desk.go_to(clock)
-        else:
-            self.desk.wait(seconds)
-        return self.desk.market(spot, option_spread=0.02)
-
-    def symbol(self, order):
-        return self.desk.book[order.instrument_id].symbol
 
 
 def reasons(outputs):
