@@ -16,6 +16,8 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.base import Proposal
 
 NAMES = st.sampled_from(("a", "b"))
+AWAY = st.one_of(st.none(), st.integers(-3, 3))
+"""Cents from the mid of a limit, or none: at the market."""
 INSTRUMENTS = st.sampled_from((0, 0, 0, 1, 2))
 
 
@@ -36,7 +38,7 @@ class DividedDesk(RuleBasedStateMachine):
         number=INSTRUMENTS,
         side=st.sampled_from((BUY, SELL)),
         quantity=st.integers(1, 12),
-        away=st.one_of(st.none(), st.integers(-3, 3)),
+        away=AWAY,
         purpose=st.sampled_from((OPEN, HEDGE, CLOSE)),
     )
     def want(self, name, number, side, quantity, away, purpose):
@@ -44,6 +46,22 @@ class DividedDesk(RuleBasedStateMachine):
         known = self.two.desk.engine.desk.market.quotes[number]
         limit = None if away is None else f"{max(known.mid + 0.01 * away, 0.01):.2f}"
         getattr(self.two, name).want(order(side, quantity, limit, purpose, number))
+
+    @rule(
+        buyer=NAMES,
+        number=INSTRUMENTS,
+        quantities=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+        aways=st.tuples(AWAY, AWAY),
+        in_turn=st.booleans(),
+    )
+    def want_opposites(self, buyer, number, quantities, aways, in_turn):
+        """Let the two want opposite orders, in one wake or one after the other."""
+        seller = "b" if buyer == "a" else "a"
+        self.want(buyer, number, BUY, quantities[0], aways[0], HEDGE)
+        if in_turn:
+            self.two.tick(round(self.mid - 0.01, 2), round(self.mid + 0.01, 2))
+        self.want(seller, number, SELL, quantities[1], aways[1], HEDGE)
+        self.two.tick(round(self.mid - 0.01, 2), round(self.mid + 0.01, 2))
 
     @rule(name=NAMES, pick=st.integers(0, 99))
     def want_cancel(self, name, pick):
@@ -108,7 +126,7 @@ class DividedDesk(RuleBasedStateMachine):
         self.two.desk.market(self.mid)
         self.two.letters()
 
-    @rule(action=st.sampled_from(("halt", "resume", "reduce", "flatten")))
+    @rule(action=st.sampled_from(("resume", "resume", "resume", "halt", "reduce", "flatten")))
     def operate(self, action):
         """Let a person change the desk's mode."""
         self.two.desk.operate(action)
@@ -130,6 +148,8 @@ class DividedDesk(RuleBasedStateMachine):
         fresh, self.seen = desk.outputs[self.seen :], len(desk.outputs)
         for one in fresh:
             words = " ".join(one.reasons) if isinstance(one, Decision) else ""
+            if "the desk is halted" in words:  # nothing is netted then, and nothing goes out
+                continue
             for side, units in re.findall(r"the desk's own order to (\w+) (\d+)", words):
                 everybody = [order.submitted for order in desk.engine.desk.orders.orders.values()]
                 own = [order for order in everybody if order.owner == one.facts["strategy"]]
