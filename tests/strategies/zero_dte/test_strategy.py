@@ -136,6 +136,33 @@ def test_a_straddle_that_is_half_bought_is_sold_again():
     assert desk.positions == {}
 
 
+def test_fewer_straddles_than_wanted_are_held_once_no_more_can_be_had():
+    desk = desk_of(entry={"mode": "straddle", "straddles": 3, "order_ttl_seconds": 5.0, "max_attempts": 2})
+    for leg in orders(desk.go_to("09:45").market(500.0)):
+        desk.fill(leg, 1)
+    said = []
+    for _ in range(4):
+        outputs = desk.wait(6).market(500.0)
+        for name in cancels(outputs):
+            outputs += desk.cancelled(name)
+        said += [reason for one in decisions(outputs) if one.kind == "entry" for reason in one.reasons]
+    assert "1 of 3 straddles could be bought" in said
+    assert (desk.positions[CALL], desk.positions[PUT]) == (1, 1)
+    assert desk.strategy.phase == "holding"
+
+
+def test_attempts_are_spaced_so_that_a_refusal_may_pass():
+    desk = desk_of(entry={"mode": "straddle", "order_ttl_seconds": 15.0, "max_attempts": 2})
+    desk.engine.desk.gate.limits = RiskLimits(max_order_contracts=0.5)  # the gate refuses every option
+    desk.go_to("09:45")
+    for _ in range(10):
+        desk.wait(1).market(500.0)
+    refused = [one for one in decisions(desk.outputs) if one.kind == "entry" and one.facts]
+    assert [one.taken for one in refused] == [False]
+    desk.engine.desk.gate.limits = LOOSE
+    assert len(orders(desk.go_to("09:46").market(500.0))) == 2
+
+
 @pytest.mark.parametrize(
     ("exposure", "age", "source", "tightens"),
     [

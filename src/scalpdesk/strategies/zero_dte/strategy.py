@@ -70,6 +70,7 @@ class ZeroDteScalper:
         self._pair: StraddlePair | None = None
         self._day: date | None = None
         self._attempts = 0
+        self._next_attempt_ns = 0
         self._is_mine = False
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
         self._start_nav = ZERO
@@ -268,7 +269,7 @@ class ZeroDteScalper:
             "put": view.instruments[self._pair.put_id].symbol,
         }
         chosen = f"straddle {self._pair.strike.normalize():f}, at the money of {len(good)}"
-        return [Proposal("entry", (chosen,), facts, self._entry_intents(view))]
+        return [Proposal("entry", (chosen,), facts, self._entry_intents(view)), self._pause(view)]
 
     def _entry_intents(self, view: DeskView) -> tuple[Intent, ...]:
         assert self._pair is not None
@@ -292,16 +293,34 @@ class ZeroDteScalper:
         cancels = expired_orders(view, wanted, self.config.entry.order_ttl_seconds)
         if cancels:
             return [Proposal("entry", ("leg not filled in time: price it again",), {}, cancels)]
-        if any(view.orders.live_for(leg) for leg in wanted):
+        if any(view.orders.live_for(leg) for leg in wanted) or view.now_ns < self._next_attempt_ns:
             return []
+        if self._attempts >= self.config.entry.max_attempts:
+            return self._make_do(view, legs, wanted)
         self._attempts += 1
-        if self._attempts > self.config.entry.max_attempts:
-            self._begin_leaving(view, "entry abandoned: a leg could not be bought")
-            return self._leave(view, legs, None)
         intents = self._entry_intents(view)
         if not intents:
             return []
-        return [Proposal("entry", ("complete the straddle",), {"attempt": self._attempts}, intents)]
+        facts: Facts = {"attempt": self._attempts}
+        return [Proposal("entry", ("complete the straddle",), facts, intents), self._pause(view)]
+
+    def _make_do(
+        self, view: DeskView, legs: Sequence[InstrumentId], wanted: tuple[InstrumentId, InstrumentId]
+    ) -> list[Action]:
+        """Hold fewer straddles than wanted, or sell again what is none."""
+        call, put = (view.positions.quantity(leg) for leg in wanted)
+        if call != put or not call:
+            self._begin_leaving(view, "entry abandoned: a leg could not be bought")
+            return self._leave(view, legs, None)
+        self.phase = Phase.HOLDING
+        reason = f"{call} of {self.config.entry.straddles} straddles could be bought"
+        return [Proposal("entry", (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
+
+    def _pause(self, view: DeskView) -> SetTimer:
+        """Give the attempt just made its time: what refused it may pass, and not with the next quote."""
+        pause_ns = int(self.config.entry.order_ttl_seconds * NANOS_PER_SECOND)
+        self._next_attempt_ns = view.now_ns + pause_ns
+        return SetTimer(ENTRY_TIMER, self._next_attempt_ns)
 
     def _back_off(self, view: DeskView) -> Sequence[Action]:
         """After a rejection order nothing for 1, 2, 4 … 30 seconds; a fill ends it."""
