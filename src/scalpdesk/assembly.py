@@ -23,8 +23,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.isolation.answering import FolderAnswerer
-from scalpdesk.isolation.folder import strategy_file
-from scalpdesk.isolation.process import FolderLimits
+from scalpdesk.isolation.run_folder import folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
@@ -35,14 +34,12 @@ from scalpdesk.settings import DeskConfig, LoadedSettings
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.base import find_strategy, member_names
-from scalpdesk.strategies.external.config import ExternalConfig
 from scalpdesk.strategies.several.config import bound_config
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
 EMBEDDED = "embedded"
-EXTERNAL = "external"
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
@@ -141,10 +138,7 @@ def build_backtest(
     assert settings.strategy is not None
     for name in fill_models(settings.config):  # refused here, before a journal is started
         fill_model(name)
-    external = external_config(settings.strategy, settings.config)
-    if external is not None:
-        strategy_file(Path(external.folder))
-    tape_facts = describe(tape)
+    tape_facts = describe(tape) | folder_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     header = JournalHeader(
         schema=SCHEMA,
@@ -197,7 +191,7 @@ def assemble_backtest(
     )
     if not simulation.displayed_sizes:
         market = _without_sizes(market)
-    folder = start_folder(header.strategy, config)
+    folder = start_folder(header.strategy, config.strategies)
     runner = BacktestRunner(
         market,
         engine,
@@ -208,29 +202,6 @@ def assemble_backtest(
         answerer=None if folder is None else folder.answer,
     )
     return Assembled(header, engine, runner, tally, folder)
-
-
-def external_config(strategy: str, config: DeskConfig) -> ExternalConfig | None:
-    """Return the settings of the strategy folder that a run asks, or None when it asks none."""
-    if EXTERNAL not in member_names(strategy):
-        return None
-    chosen = msgspec.convert(config.strategies.get(EXTERNAL, {}), ExternalConfig, strict=False)
-    return chosen if chosen.folder else None
-
-
-def start_folder(strategy: str, config: DeskConfig) -> FolderAnswerer | None:
-    """Load the strategy folder of a run, in a process of its own unless told otherwise.
-
-    Raises
-    ------
-    ConfigError
-        When it cannot be loaded.
-    """
-    chosen = external_config(strategy, config)
-    if chosen is None:
-        return None
-    limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb)
-    return FolderAnswerer.start(Path(chosen.folder), isolate=chosen.isolate, limits=limits)
 
 
 def fill_models(config: DeskConfig) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scalpdesk.assembly import engine_from_header, start_folder
+from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError
@@ -19,6 +19,7 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.isolation.run_folder import folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, peek_header
@@ -203,7 +204,7 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Say) -> _Resumed | 
 def _folder_line(plan: LivePlan, clock: Clock) -> FolderLine | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
-    answerer = start_folder(plan.settings.strategy, plan.settings.config)
+    answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
     return None if answerer is None else FolderLine(answerer, clock, in_step=plan.venue == "simulated")
 
 
@@ -212,6 +213,15 @@ def _awaited(engine: TradingEngine) -> list[int]:
     strategies = getattr(engine.strategy, "strategies", (engine.strategy,))
     numbers = (getattr(one, "open_request", None) for one in strategies)
     return [number for number in numbers if number is not None]
+
+
+def _recall(plan: LivePlan, resumed: _Resumed, folder: FolderLine, say: Say) -> None:
+    """Show a fresh strategy folder what the one before the interruption saw."""
+    header = resumed.header
+    before = header.data.get("folder_sha256")
+    if folder_facts(header.strategy, plan.settings.config.strategies).get("folder_sha256") != before:
+        say("warning", "the strategy folder's code is not the one that this run began with")
+    folder.recall(resumed.asked, _awaited(resumed.engine))
 
 
 def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None) -> AccountLock:
@@ -248,6 +258,8 @@ async def _desk(
     else:
         data, opening = await first_market(plan, gateway, book, clock)
         data["account_id"], data["url"] = facts.account_id, plan.url
+        assert plan.settings.strategy is not None
+        data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
         header = live_header(plan, book, data, clock.now_ns())
         engine = engine_from_header(header)
         engine.desk.account.cash = facts.cash
@@ -263,7 +275,7 @@ async def _desk(
     if folder is not None:
         folder.deliver_to(runner.put)
         if resumed is not None:
-            folder.recall(resumed.asked, _awaited(engine))
+            _recall(plan, resumed, folder, say)
     cut = None if resumed is None else resumed.rebuilt.cut
     return LiveDesk(header, run_dir, gateway, journal, runner, start, tally, None, cut, folder)
 

@@ -83,6 +83,8 @@ def test_in_process_isolated_and_replayed_decide_the_same(tmp_path):
     verdict = replay(isolated.run_dir)
     assert verdict.difference is None
     assert verdict.identical
+    digests = [JournalReader(one.run_dir).header.data["folder_sha256"] for one in (isolated, here)]
+    assert digests[0] == digests[1]
     assert verdict.summary["decision_hash"] == isolated.summary["decision_hash"]
 
 

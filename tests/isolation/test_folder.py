@@ -4,7 +4,7 @@ import pytest
 
 from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.isolation.folder import Folder, FolderInProcess
+from scalpdesk.isolation.folder import Folder, FolderInProcess, folder_digest
 
 
 def test_an_answer_is_what_the_folder_returns(tmp_path):
@@ -107,6 +107,17 @@ def test_a_folder_that_cannot_be_loaded_is_refused(tmp_path, source, said):
     (tmp_path / "strategy.py").write_text(source, encoding="utf-8")
     with pytest.raises(ConfigError, match=said):
         Folder(tmp_path)
+
+
+def test_the_digest_follows_the_code_and_nothing_else(tmp_path):
+    made = folder(tmp_path, "return None")
+    before = folder_digest(made)
+    (made / "notes.txt").write_text("x", encoding="utf-8")
+    assert folder_digest(made) == before == folder_digest(made / "strategy.py")
+    (made / "rules.py").write_text("x = 1\n", encoding="utf-8")
+    assert folder_digest(made) != before
+    with pytest.raises(ConfigError):
+        folder_digest(tmp_path / "nowhere")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

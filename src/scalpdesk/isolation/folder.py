@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
@@ -57,6 +58,23 @@ def strategy_file(path: Path) -> Path:
             fix=f"name a folder that holds {STRATEGY_FILE} with {HANDLER}(event)",
         )
     return found
+
+
+def folder_digest(path: Path) -> str:
+    """Return the SHA-256 over a folder's Python files, hexadecimal: which code decided.
+
+    Raises
+    ------
+    ConfigError
+        When there is no ``strategy.py``.
+    """
+    found = strategy_file(path)
+    hasher = sha256()
+    for one in sorted(found.parent.rglob("*.py")):
+        content = one.read_bytes()
+        hasher.update(f"{one.relative_to(found.parent).as_posix()}\n{len(content)}\n".encode())
+        hasher.update(content)
+    return hasher.hexdigest()
 
 
 class Folder:
