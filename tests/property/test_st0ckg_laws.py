@@ -5,6 +5,7 @@ from datetime import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.desk import decisions
 from fakes.instruments import DAY
 from fakes.scalp_bench import Bench
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
@@ -71,9 +72,12 @@ class Venue:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(steps, max_size=40))
-def test_it_never_sells_what_it_has_not_and_ends_flat(plan):
+@given(st.sampled_from([-1, 1]), st.integers(1, 10), st.lists(steps, max_size=40))
+def test_it_never_sells_what_it_has_not_and_ends_flat(direction, count, plan):
     venue = Venue()
+    venue.do("minute", direction)  # begin with something held: the laws are about getting rid of it
+    venue.do("fill", count)
+    assert venue.desk.positions
     for step in plan:
         venue.do(*step)
         venue.check()
@@ -95,3 +99,6 @@ def test_it_never_sells_what_it_has_not_and_ends_flat(plan):
         venue.check()
     assert venue.desk.positions == {}
     assert not venue.orders
+    # the gate holds an exit to what is held as well: it must never have had to
+    exits = [one for one in decisions(venue.desk.outputs) if one.kind == "exit"]
+    assert not [reason for one in exits for reason in one.reasons if "held" in reason and "sell " in reason]
