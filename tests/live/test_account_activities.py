@@ -45,7 +45,9 @@ class Account:
 async def settled(desk, views=2):
     """Wait until the desk and its venue agree, and agree again."""
     seen = desk.runner.reconciler.views
-    await until(lambda: desk.runner.reconciler.views >= seen + views and not desk.runner._viewing, 0.01)
+    await until(
+        lambda: desk.runner.reconciler.views >= seen + views and not desk.runner._views.is_asking, 0.01
+    )
 
 
 def lived(tmp_path, prepare, happen):

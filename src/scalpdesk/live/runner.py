@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import RetryError, ScalpdeskError, StopError
-from scalpdesk.core.events import Event, OperatorEvent, OrderDoubted, QuoteEvent
+from scalpdesk.core.errors import ScalpdeskError, StopError
+from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.core import LiveCore
@@ -21,7 +21,7 @@ from scalpdesk.live.day import TradingDay
 from scalpdesk.live.doubts import Doubts
 from scalpdesk.live.ending import HOLD_SECONDS, Ending
 from scalpdesk.live.morning import Learn, Morning
-from scalpdesk.live.opening import quotes_of_holdings
+from scalpdesk.live.opening import adoption, continuation, quotes_of_holdings
 from scalpdesk.live.parts import (
     STOPS,
     Ended,
@@ -34,8 +34,9 @@ from scalpdesk.live.parts import (
     Viewed,
 )
 from scalpdesk.live.reconciler import Reconciler, Say
-from scalpdesk.live.silence import Silence
+from scalpdesk.live.rounds import Rounds
 from scalpdesk.live.tasks import Seldom, Tasks
+from scalpdesk.live.views import Views
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.base import Gateway, Notice, NoticeKind, VenueView
 
@@ -110,10 +111,20 @@ class LiveRunner:
         self._morning = Morning(
             core.engine, self._ending, learn, self.put, self._tasks.spawn, self.say, rolls=self.options.rolls
         )
-        self._silence = Silence(gateway, self.options.silent_seconds)
-        self._viewing = False
-        self._last_view_at = 0.0
-        self._last_flush_at = 0.0
+        self._views = Views(gateway, self.reconciler, self._tasks, self.state, self.put, self.say)
+        self._rounds = Rounds(
+            core,
+            gateway,
+            self.options,
+            pulse,
+            doubts=self._doubts,
+            views=self._views,
+            tasks=self._tasks,
+            seldom=self._seldom,
+            say=self.say,
+            resolve=self._resolve,
+            wake=self._wake.set,
+        )
         self._live_told: set[str] = set()
 
     # in -------------------------------------------------------------------------------------------
@@ -172,7 +183,7 @@ class LiveRunner:
         self._doubts.may_prove_absence_at = began + self.options.absent_after_seconds
         self._tasks.spawn(self._pump())
         self.gateway.shortcut(self._take_at_once)
-        self._tasks.spawn(self._tick())
+        self._tasks.spawn(self._rounds.go())
         try:
             await self._begin(start or Start())
             await self._consume(lambda: self.reconciler.is_settled or self._is_over())
@@ -194,37 +205,27 @@ class LiveRunner:
 
     async def _begin(self, start: Start) -> None:
         """Meet the account: adopt it when the run is fresh, hold it against the journal when not."""
-        self.reconciler.fills_since_ns = self._clock.now_ns() - DAY_NS
-        since = None if start.is_fresh else max(self.core.engine.now_ns - DAY_NS, 0)
-        view = await self.gateway.snapshot(fills_since_ns=since)
-        self._last_view_at = asyncio.get_running_loop().time()
-        now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
+        engine = self.core.engine
+        since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
+        view = await self._views.first(since_ns)
+        now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
-            marks = await quotes_of_holdings(self.gateway, view)
-            for event in (*start.opening, *marks, _at(view.as_event(), now_ns)):
-                await self._send(self._feed(_at(event, now_ns)))
+            self.reconciler.fills_since_ns = view.ts_event_ns
+            told = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
             if view.open_orders:
                 names = ", ".join(f"{one.symbol} {one.client_order_id}" for one in view.open_orders)
                 self.say("alarm", f"the account has open orders that this run did not send: {names}")
-            self.reconciler.fills_since_ns = view.ts_event_ns
         else:
-            self.reconciler.fills_since_ns = since or 0
-            self.day.has_closed = self.core.engine.desk.view.session is None
-            await self._doubt_unproven(now_ns)
-            if start.lapsed_stop and self.core.engine.desk.gate.mode == "HALTED":
-                word = OperatorEvent(now_ns, now_ns, "resume", "the run goes on after its stop", start.who)
-                await self._send(self._feed(word))
+            self.reconciler.fills_since_ns = since_ns or 0
+            self.day.has_closed = engine.desk.view.session is None
+            told = continuation(engine, start, now_ns)
+            for name, order in engine.desk.orders.live.items():
+                if order.state is OrderState.PENDING_CANCEL:
+                    # on disk before the end, perhaps never sent; a second cancel does no harm
+                    self.gateway.send(CancelOrder(name))
+        for event in told:
+            await self._send(self._feed(event))
         self.put(Viewed(view, "start"))
-
-    async def _doubt_unproven(self, now_ns: int) -> None:
-        """Orders that were journaled and never acknowledged may have left or not: doubt them."""
-        for name, order in tuple(self.core.engine.desk.orders.live.items()):
-            if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
-                word = OrderDoubted(name, now_ns, now_ns, "the desk ended before the venue answered")
-                await self._send(self._feed(word))
-            elif order.state is OrderState.PENDING_CANCEL:
-                # on disk before the end, perhaps never sent; a second cancel does no harm
-                self.gateway.send(CancelOrder(name))
 
     async def _follow_market(self) -> None:
         if self._is_over():
@@ -351,38 +352,19 @@ class LiveRunner:
 
     def _ask_view(self, why: str) -> list[VenueCommand]:
         """Ask for the account; the answer comes back through the queue."""
-        if not self._viewing:
-            self._viewing = True
-            self._tasks.spawn(self._look(why, 0.0))
+        self._views.ask(why)
         return []
-
-    async def _look(self, why: str, wait_seconds: float) -> None:
-        try:
-            if wait_seconds:
-                await asyncio.sleep(wait_seconds)
-            view = await self.gateway.snapshot(fills_since_ns=self.reconciler.fills_since_ns)
-        except RetryError as error:
-            self.state.counters["no_view"] += 1
-            self.say("warning", f"the venue shows no account: {error.what}; asking again")
-            self._tasks.spawn(self._look(why, 2.0))
-            return
-        for _ in range(3):  # what the question brought to light is in the queue before the view
-            await asyncio.sleep(0)
-        self._viewing = False
-        self.put(Viewed(view, why))
 
     def _on_view(self, item: Viewed) -> list[VenueCommand]:
         view = item.view
         commands = self._fire(view.ts_recv_ns)
-        self.state.last_view = view
-        self._last_view_at = asyncio.get_running_loop().time()
+        self._views.take(view)
         answered, ask_for, again = self.reconciler.judge(view, self.state.order_events)
         commands += answered
         for name in ask_for:
             self._doubts.add(name)
-        if again and not self._viewing:
-            self._viewing = True
-            self._tasks.spawn(self._look("to make sure", self.options.confirm_seconds))
+        if again:
+            self._views.ask("to make sure", self.options.confirm_seconds)
         commands += self._note_limits(view)
         self.day.plan(view)
         self.day.plan_deadline()
@@ -393,7 +375,7 @@ class LiveRunner:
         """Tell the engine what the account may do, when that has changed."""
         known = self.core.engine.desk.gate.account
         told = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
-        if told is None or (known is not None and _at(known, told.ts_recv_ns, told.ts_event_ns) == told):
+        if told is None or (known is not None and told == _stamped_as(known, told)):
             return []
         return list(self.core.feed(told))  # no order's word: the picture of the account stays settled
 
@@ -446,36 +428,8 @@ class LiveRunner:
         finally:  # a desk without events is over, however that came about
             self.put(Ended("the venue's events ended"))
 
-    async def _tick(self) -> None:
-        """Wake the consumer for timers, doubts, the group commit and the watchdog's beat."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self.options.tick_seconds)
-            now = loop.time()
-            if self._pulse is not None:
-                self._pulse.beat()
-                if not self._pulse.is_alive:
-                    self._seldom.say("the watchdog is gone:", "nobody guards this desk", now)
-            for name in self._doubts.due(now):
-                self._tasks.spawn(self._resolve(name))
-            is_open = self.core.engine.desk.view.session is not None
-            for stream, seconds in self._silence.due(now, is_open=is_open):
-                said = f"nothing for {seconds:.0f} s in an open session; connecting anew"
-                self._seldom.say(f"{stream} silent:", said, now)
-                self._tasks.spawn(self.gateway.renew(stream))
-            if now - self._last_view_at > self.options.reconcile_seconds:
-                self._last_view_at = now
-                self._ask_view("timer")
-            if now - self._last_flush_at > self.options.flush_seconds:
-                self._last_flush_at = now
-                try:
-                    self.core.journal.flush()
-                except StopError as error:
-                    self.say("alarm", error.what)  # the next event meets the same refusal, in the consumer
-            self._wake.set()
-
     def _on_failure(self, error: BaseException) -> None:
-        self._viewing = False
+        self._views.is_asking = False
         self.state.counters["internal_fault"] += 1
         self.say("alarm", f"a task of the desk failed: {error!r}"[:300])
 
@@ -489,8 +443,5 @@ class LiveRunner:
         await asyncio.sleep(0.1)
 
 
-def _at(event: Any, now_ns: int, event_ns: int | None = None) -> Any:
-    """Return an event stamped as known now."""
-    if event_ns is None:
-        return msgspec.structs.replace(event, ts_recv_ns=now_ns)
-    return msgspec.structs.replace(event, ts_recv_ns=now_ns, ts_event_ns=event_ns)
+def _stamped_as(known: AccountLimits, told: AccountLimits) -> AccountLimits:
+    return msgspec.structs.replace(known, ts_event_ns=told.ts_event_ns, ts_recv_ns=told.ts_recv_ns)
