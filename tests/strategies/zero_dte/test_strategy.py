@@ -201,6 +201,19 @@ def test_the_rule_by_own_gamma_tightens_for_sold_options_alone():
         assert threshold == (Decimal("0.10") if tight else Decimal("0.15"))
 
 
+def test_a_rate_decision_widens_the_threshold_where_that_is_asked_for():
+    decision_day = session_on(date(2024, 3, 20))
+    for factor, clock, expected in (
+        ("1", "14:00", "0.15"),
+        ("1.25", "14:00", "0.1875"),
+        ("1.25", "13:00", "0.15"),
+    ):
+        desk = desk_of(held=straddle(), session=decision_day, macro_widening=Decimal(factor))
+        desk.go_to(clock).market(500.0)
+        threshold, _ = desk.strategy.hedger.threshold(desk.engine.desk.view, 1.0)
+        assert threshold == Decimal(expected)
+
+
 def test_hedges_at_most_once_a_minute():
     desk = desk_of(held=straddle())
     settle(desk, desk.go_to("12:00").market(500.0))
@@ -450,6 +463,7 @@ def test_another_market_is_refused():
         (ZeroDteHedge, {"threshold": Decimal(-1)}),
         (ZeroDteHedge, {"threshold_negative_gex": Decimal("0.2")}),
         (ZeroDteHedge, {"order_ttl_seconds": 0.0}),
+        (ZeroDteHedge, {"macro_widening": Decimal(0)}),
         (ZeroDteExit, {"at": "25:00"}),
         (ZeroDteExit, {"venue": "alpacca"}),
         (ZeroDteExit, {"retry_seconds": 3600.0}),

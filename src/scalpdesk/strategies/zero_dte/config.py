@@ -97,6 +97,8 @@ class ZeroDteHedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         underlying's own.
     gex_max_age_seconds
         Age at which it is not known any more.
+    macro_widening
+        Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: none.
     order_ttl_seconds
         A hedge order that has not been filled by then is cancelled and sized anew.
     """
@@ -107,11 +109,13 @@ class ZeroDteHedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     regime: Literal["dealers", "own_gamma", "standard"] = "dealers"
     gex_symbol: str = "SPX"
     gex_max_age_seconds: float = MAX_AGE_SECONDS
+    macro_widening: Decimal = Decimal(1)
     order_ttl_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         self.rules()
+        _within("hedge.macro_widening", float(self.macro_widening), 0.1, 10.0)
         _within("hedge.gex_max_age_seconds", self.gex_max_age_seconds, 0.0, 86_400.0)
         _within("hedge.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.hedging.orders_for_delta import split_at_zero
+from scalpdesk.instruments.events_calendar import fomc_blocked
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR
 from scalpdesk.signals.gamma_regime import (
@@ -100,15 +101,15 @@ class ZeroDteHedger:
             if known is not None:
                 facts[f"gex_usd_{symbol}"] = known
                 break
+        standard, tight = config.threshold, config.threshold_negative_gex
+        if config.macro_widening != 1 and fomc_blocked(view.now_ns):
+            standard, tight = standard * config.macro_widening, tight * config.macro_widening
+            facts["macro_widening"] = float(config.macro_widening)
         if config.regime == "standard":
-            return config.threshold, facts
+            return standard, facts
         if config.regime == "own_gamma":
-            return threshold_by_own_gamma(
-                gamma_shares_per_usd, standard=config.threshold, tight=config.threshold_negative_gex
-            ), facts
-        return threshold_by_dealers(
-            known, standard=config.threshold, tight=config.threshold_negative_gex
-        ), facts
+            return threshold_by_own_gamma(gamma_shares_per_usd, standard=standard, tight=tight), facts
+        return threshold_by_dealers(known, standard=standard, tight=tight), facts
 
     def judge(
         self, view: DeskView, exposure: Exposure, *, at_once: bool = False
