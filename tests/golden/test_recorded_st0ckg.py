@@ -1,0 +1,94 @@
+"""st0ckg on recorded days: what its signals found, and why nothing was bought (docs/st0ckg.md)."""
+
+from collections import deque
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.core.events import Event
+from scalpdesk.core.intents import Decision, SubmitOrder
+from scalpdesk.datasets.importers.lean import import_lean
+from scalpdesk.settings import load_settings
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+pytestmark = [
+    pytest.mark.recorded,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the recorded market data is not beside the project"),
+]
+
+
+class Seen:
+    """Takes the place of a journal."""
+
+    def __init__(self):
+        self.append = deque[Event](maxlen=0).append
+        self.outputs = []
+
+    def write_if_full(self):
+        pass
+
+    def add_event(self, event):
+        pass
+
+    def add_outputs(self, outputs):
+        self.outputs.extend(outputs)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("catalog")
+    for symbol in ("spy", "goog"):
+        import_lean(folder, DATA / "raw_lean" / "Data", name="lean", only=(symbol, "minute"))
+    return folder
+
+
+def run(catalog, underlying, start, end, *overrides):
+    settings = load_settings(
+        "st0ckg",
+        overrides=(
+            f"data.catalog={catalog}",
+            f"strategies.st0ckg.underlying={underlying}",
+            "simulation.fees=alpaca",
+            *overrides,
+        ),
+    )
+    tape = load_market(settings, "lean", underlying=underlying, start=start, end=end, seed=1)
+    header, engine = build_backtest(settings, tape, run_id="t", mode="backtest", started_ns=0, seed=None)
+    seen = Seen()
+    assemble_backtest(settings, tape, header, engine, seen).runner.run()
+    assert not [one for one in seen.outputs if isinstance(one, SubmitOrder)]
+    assert engine.desk.attribution.nav_change == 0
+    return [one for one in seen.outputs if isinstance(one, Decision)]
+
+
+def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_least_score(catalog):
+    decisions = run(catalog, "SPY", date(2013, 10, 4), date(2013, 10, 11), "volume_sessions=3")
+    reasons = [reason for one in decisions for reason in one.reasons]
+    assert sum("OPTIONS_PIN absent: no options expire today" in reason for reason in reasons) == 6
+    assert sum("OPENING_DRIVE absent: no earlier sessions" in reason for reason in reasons) == 2
+    skipped = [reason for reason in reasons if reason.startswith("skipped")]
+    assert skipped
+    assert all(", least " in reason for reason in skipped)
+    assert len(decisions) < 20
+
+
+def test_goog_on_the_day_its_options_expire_offers_no_contract_that_passes(catalog):
+    """With the quantile of the exposure set by hand: of 88 calls none is liquid enough."""
+    decisions = run(
+        catalog,
+        "GOOG",
+        date(2015, 12, 24),
+        date(2015, 12, 24),
+        "exposure_p90_usd=1e6",
+        "near_exposure_p90_usd=1e6",
+        "filters.trend_filter=false",
+        "choose=tradable",
+    )
+    refused = [one.reasons[0] for one in decisions if "of 88 contracts" in one.reasons[0]]
+    assert refused[0] == (
+        "skipped: of 88 contracts: 45 with a zero_bid quote, 28 with fewer than 500 open,"
+        " 15 with a spread above 10%"
+    )
