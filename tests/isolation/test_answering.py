@@ -106,7 +106,7 @@ def test_a_fault_costs_its_event_and_the_desk_goes_on(tmp_path, fault):
     """
     before = BEFORE + "from pathlib import Path\ndef ts_of(event): return event['ts']\n"
     made = folder(tmp_path, body + SCALPER, before=before)
-    result = run(tmp_path, made, "time_limit_seconds=0.3")
+    result = run(tmp_path, made, "time_limit_seconds=1")
     said = [one for one in decided(result.run_dir) if "failures" in one.facts]
     assert len(said) == 1
     assert result.summary["folder"]["failures"] == 1
