@@ -21,7 +21,9 @@ def exchange(socket_enabled):
 
 
 def desk_of(plan):
-    (run_dir,) = (path for path in plan.runs_dir.iterdir() if path.is_dir())
+    # a life that ended before its first event leaves a run in which nothing happened
+    begun = [path for path in plan.runs_dir.iterdir() if path.is_dir() and JournalReader(path).totals.events]
+    (run_dir,) = begun
     reader = JournalReader(run_dir)
     engine = engine_from_header(reader.header)
     rebuild(reader, engine)

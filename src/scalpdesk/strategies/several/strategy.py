@@ -29,7 +29,7 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.checks import risk_of
-from scalpdesk.strategies.base import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies.base import Action, DeskView, HearsCuts, Proposal, Strategy
 from scalpdesk.strategies.several.config import SeveralConfig, SharedConfig
 from scalpdesk.strategies.several.crossing import Crossing
 from scalpdesk.strategies.several.expiry import settle_inside
@@ -142,6 +142,14 @@ class Several:
             self._is_posted = True
             box.add(SetTimer(LETTERS, view.now_ns))
         return box.actions()
+
+    def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
+        """Tell those whose trade the risk gate made smaller."""
+        for owner in dict.fromkeys(intent.owner for intent in sent):
+            member = self.members.get(owner)
+            if member is not None and isinstance(member.strategy, HearsCuts):
+                member.look(view)
+                member.strategy.on_cut(member.view, [one for one in sent if one.owner == owner])
 
     def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
         """Decide who of the members may do what, before they are woken; side by side all may."""
