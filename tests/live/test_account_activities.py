@@ -1,5 +1,6 @@
 """What happens to an account without an order, over sockets: told by the venue's history, booked once."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from fakes.alpaca_bench import AlpacaBench
 from fakes.live import until
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.exchange.alpaca.messages import ApiError
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal
@@ -28,18 +30,21 @@ class Account:
     def give(self, instrument_id, quantity, price="1.00"):
         self.own.book(self.number(instrument_id), D(quantity), D(price), D(0))
 
+    def admin(self, name, **body):
+        status, answer = self.bench.server.admin.handle("POST", name, json.dumps(body).encode())
+        assert status == 200, answer
+
     def assign(self, instrument_id, contracts):
-        self.world.broker.last_hours.assign(self.own.name, self.number(instrument_id), D(contracts))
+        self.admin("assign", symbol=self.bench.book[instrument_id].symbol, contracts=contracts)
 
     def exercise(self, instrument_id):
         self.world.broker.last_hours.exercise(self.own.name, self.number(instrument_id))
 
     def pay(self, kind, amount):
-        self.own.cash += D(amount)
-        self.world.books.note(self.own, kind, "", D(0), D(0), D(amount))
+        self.admin("pay", kind=kind, amount=amount)
 
     def dividend(self, amount):
-        self.world.broker.last_hours.pay_dividend(self.number(SHARE), D(amount))
+        self.admin("dividend", symbol="SPY", amount=amount)
 
 
 async def settled(desk, views=2):
@@ -172,3 +177,34 @@ def test_history_from_before_the_run_explains_nothing_in_it(tmp_path):
     desk.live(meanwhile)
     assert desk.events() == []
     assert desk.desk.gate.mode == "REDUCING"
+
+
+def test_a_venue_that_will_not_tell_its_history_is_held_against_its_effects(tmp_path):
+    bench = AlpacaBench()
+    account = Account(bench)
+    account.give(CALL, -1)
+
+    def refuse(*_):
+        raise ApiError(422, 40010001, "invalid activity type")
+
+    bench.server.api._routes["GET", "/v2/account/activities"] = refuse
+    desk = VenueDesk(tmp_path, bench)
+
+    async def meanwhile(desk):
+        await until(lambda: desk.runner.reconciler.is_settled, 0.01)
+        await settled(desk)
+        account.assign(CALL, 1)
+        await settled(desk, 4)
+
+    desk.live(meanwhile)
+    agrees(desk, account)
+    assert [cause for cause, *_ in told(desk)] == ["assignment", "delivery"]
+    assert not any(one.reference.startswith("activity-") for one in desk.events())
+    assert desk.runner.state.counters["refused/requests/activities_refused"] >= 1
+
+
+def test_the_admin_says_when_there_is_nothing_to_assign(tmp_path):
+    bench = AlpacaBench()
+    symbol = bench.book[CALL].symbol
+    status, answer = bench.server.admin.handle("POST", "assign", json.dumps({"symbol": symbol}).encode())
+    assert (status, "nothing sold" in answer["message"]) == (400, True)

@@ -124,6 +124,25 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
     assert exchange.get("orders") == []
 
 
+def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
+    warm_up()
+    plan = paper_plan(exchange, tmp_path, "entry.gate=enforce")
+    seen = []
+
+    async def first_entry(desk):
+        def considered():
+            return [one for _, one in desk.runner.core.decisions if one.kind == "entry"]
+
+        await until(considered, 0.02)
+        seen.extend(considered())
+        desk.runner.stop("leave")
+
+    live(plan, exchange, first_entry)
+    facts = seen[0].facts
+    assert 0.02 < float(facts["forecast_vol"]) < 1.0
+    assert not any("no forecast" in reason for one in seen for reason in one.reasons)
+
+
 def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
     plan = paper_plan(exchange, tmp_path)
     gateway = build_gateway(plan, InstrumentBook(), SystemClock())

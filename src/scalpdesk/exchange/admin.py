@@ -65,6 +65,9 @@ class Admin:
             "bust": self.bust,
             "correct": self.correct,
             "account": self.change_account,
+            "assign": self.assign,
+            "dividend": self.dividend,
+            "pay": self.pay,
             "disconnect": self.disconnect,
         }
 
@@ -261,6 +264,32 @@ class Admin:
         self._world.broker.staged.correct(execution, Decimal(str(body["price"])))
         self._world.flush()
         return {"corrected": execution.execution_id}
+
+    def _account(self, body: dict[str, Any]) -> BrokerAccount:
+        """Return the account ``account``; without a name the first one."""
+        accounts = self._world.books.accounts
+        return accounts[str(body.get("account") or next(iter(accounts)))]
+
+    def assign(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Assign ``contracts`` (all) of the sold contract ``symbol`` of ``account`` before its end."""
+        account = self._account(body)
+        contracts = Decimal(str(body.get("contracts", 10**9)))
+        done = self._world.broker.last_hours.assign(account.name, self._number(body), contracts)
+        if not done:
+            raise ArgumentError("nothing sold of this contract", where="symbol", value=str(body["symbol"]))
+        return self.account(account)
+
+    def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Pay ``amount`` a share of ``symbol`` on every account, or charge who has sold it short."""
+        self._world.broker.last_hours.pay_dividend(self._number(body), Decimal(str(body["amount"])))
+        return {"paid": body["symbol"]}
+
+    def pay(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Credit ``amount`` (or charge it) as an activity of ``kind``: ``FEE``, ``INT``, ``CSD``."""
+        account, amount = self._account(body), Decimal(str(body["amount"]))
+        account.cash += amount
+        self._world.books.note(account, str(body["kind"]), "", Decimal(0), Decimal(0), amount)
+        return self.account(account)
 
     def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
         """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""

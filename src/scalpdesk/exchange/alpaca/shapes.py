@@ -287,6 +287,7 @@ def activity_json(activity: Activity) -> JsonObject:
         "price": price_text(activity.price),
         "status": "executed",
         "description": activity.note,
+        "per_share_amount": price_text(activity.price) if activity.kind == "DIV" else None,
     }
 
 

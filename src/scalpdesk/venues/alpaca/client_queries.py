@@ -27,6 +27,8 @@ MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
 ASSET_AGE_NS = 600 * NANOS_PER_SECOND
 """How long the word on one share stands: lists of easy borrows change from day to day."""
+REFUSED_QUESTIONS = frozenset({400, 404, 422})
+"""The venue understands the question and will not answer it, however often it is asked."""
 ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
 """What happened over a long weekend is often written down days later, under the day it happened."""
 
@@ -78,6 +80,12 @@ class Queries:
 
     async def ask(self, request: wire_requests.Request, path: HttpPath | None = None) -> Reply:
         """Ask on the query connections; waits while the host's budget is used up or kept for orders."""
+        reply, budget = await self._asked(request, path)
+        return self.checked(reply, request, budget)
+
+    async def _asked(
+        self, request: wire_requests.Request, path: HttpPath | None
+    ) -> tuple[Reply, RequestBudget]:
         # nothing but questions goes to the data host: all of its requests are theirs
         budget, urgency = (
             (self._reports.budget, Urgency.QUERY) if path is None else (self._data_budget, Urgency.CANCEL)
@@ -88,7 +96,7 @@ class Queries:
         stated = rate_limit(reply.headers)
         if stated is not None:
             budget.learn(stated.limit, stated.remaining, loop_ns())
-        return self.checked(reply, request, budget)
+        return reply, budget
 
     def checked(
         self, reply: Reply, request: wire_requests.Request, budget: RequestBudget | None = None
@@ -193,12 +201,22 @@ class Queries:
         raise RetryError("the venue's pages of contracts do not end", where=underlying, value=MOST_PAGES)
 
     async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
-        """Return the account's history without its executions, from some days before ``since_ns``."""
+        """Return the account's history without its executions, from some days before ``since_ns``.
+
+        A venue that will not have the question leaves the account to be explained by its effects alone:
+        that is said, and the account is looked at all the same.
+        """
         found: list[VenueActivity] = []
         token: str | None = None
         after = text_of_ns(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
         for _ in range(MOST_PAGES):
-            reply = await self.ask(wire_activities.activities_request(after, token))
+            request = wire_activities.activities_request(after, token)
+            reply, budget = await self._asked(request, None)
+            if reply.status in REFUSED_QUESTIONS:
+                said = f"HTTP {reply.status} {judge(reply.status, reply.body).reason}"
+                self._refuse([Refusal("activities_refused", said)], "requests")
+                return ()
+            self.checked(reply, request, budget)
             page, token = self.read(wire_activities.read_activities, reply)
             found += page
             if token is None:
