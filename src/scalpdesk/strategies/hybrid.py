@@ -301,7 +301,10 @@ class Hybrid(Several):
             return vol, f"volatility {vol:.1%}, realised in {bars} bars of five minutes"
         now = nowcast(forecast, variance, elapsed)
         assert now is not None
-        return now, f"volatility {now:.1%}: {forecast:.1%} forecast, kept up to date by {bars} bars"
+        return (
+            now,
+            f"volatility {now:.1%}: {forecast:.1%} forecast, kept up to date by the open and {bars} bars",
+        )
 
     @staticmethod
     def _realized(frames: Timeframes) -> tuple[float, int]:

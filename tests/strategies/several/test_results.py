@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from fakes.clock import ManualClock
 from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
 from scalpdesk.core.intents import Decision, Output
 from scalpdesk.core.units import to_cents
+from scalpdesk.datasets.importers.parquet import import_parquet
+from scalpdesk.datasets.importers.tabular import ImportChoices
 from scalpdesk.engine.by_strategy import by_strategy
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.runs import run_backtest
 from scalpdesk.settings import load_settings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
@@ -73,3 +78,38 @@ def test_a_half_day_is_as_the_page_says(row, tmp_path):
 @pytest.mark.parametrize("row", [row for row in ROWS if row[0] != "2017-11-24"], ids=lambda row: row[0])
 def test_a_day_is_as_the_page_says(row, tmp_path):
     assert row_of(row[0], tmp_path) == row
+
+
+SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+
+
+@pytest.mark.recorded
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded data is not here")
+def test_recorded_seconds_call_the_scalper_once(tmp_path):
+    for kind in ("quote", "trade"):
+        source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
+        import_parquet(tmp_path, source, ImportChoices("spy-second", "SPY"))
+    overrides = (
+        "simulation.fees=alpaca",
+        f"data.catalog={tmp_path}",
+        f"data.daily_history={SHARED / 'daily_history' / 'equity_daily.parquet'}",
+    )
+    settings = load_settings("hybrid", overrides=overrides, cwd=tmp_path)
+    first, last = date(2013, 10, 7), date(2013, 10, 11)
+    tape = load_market(settings, "spy-second", underlying="SPY", start=first, end=last, seed=1)
+    result = run_backtest(settings, tape, ManualClock(0), runs_dir=tmp_path / "runs")
+    assert result.summary["nav_change"] == "-3.57"
+    assert result.run_dir is not None
+    said = [
+        one.reasons[0]
+        for _, outputs in JournalReader(result.run_dir).steps()
+        for one in outputs
+        if isinstance(one, Decision) and one.kind in ("mode", "entry") and "buy" not in one.reasons[0]
+    ]
+    handovers = [words.partition(":")[0] for words in said if words.startswith("handover")]
+    assert handovers == [
+        "handover from st0cka to gamma-scalper",
+        "handover from gamma-scalper to st0cka",
+    ]
+    assert "no straddle passes the filters: the chain holds no pair of call and put" in said
