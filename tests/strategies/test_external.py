@@ -115,12 +115,12 @@ def test_quantities_in_shares():
     assert bench.picture()[0]["payload"]["quantity"] == 200.0
 
 
-@pytest.mark.parametrize(("unit", "quantity"), [("shares", -30.0), ("contracts", -0.3)])
-def test_the_shares_as_a_position_of_delta_one(unit, quantity):
+@pytest.mark.parametrize("unit", ["shares", "contracts"])
+def test_the_shares_as_a_position_of_delta_one(unit):
     bench = Bench(quantity_unit=unit, shares_as_position=True)
     bench.adopt({0: (-30, "500")})
     payload = bench.picture()[-1]["payload"]
-    assert (payload["delta"], payload["quantity"]) == (1.0, quantity)
+    assert (payload["delta"], payload["quantity"]) == (1.0, -30.0)
 
 
 def test_the_nearest_of_the_chain_with_no_quantity():

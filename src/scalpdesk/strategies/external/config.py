@@ -23,8 +23,8 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     chain_contracts
         Options not held that are shown as well: so many of the nearest expiry, nearest the money.
     shares_as_position
-        Show the shares held as a position with a delta of one (``delta`` and ``quantity`` in the
-        underlying's events): for a folder that sums delta times quantity and forgets its own hedge.
+        Show the shares, held and on their way, as a position with a delta of one (``delta`` and
+        ``quantity`` in the underlying's events): the folder's count of its hedge is then the desk's.
     price_change_usd, heartbeat_seconds
         The folder sees the market when the underlying has moved by this much, or after this silence.
     max_age_seconds

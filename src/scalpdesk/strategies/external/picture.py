@@ -79,14 +79,8 @@ class MarketPicture:
         payload["pending_shares"] = float(view.orders.pending(view.underlying))
         if self._config.shares_as_position:
             payload["delta"] = 1.0
-            payload["quantity"] = float(view.exposure(view.underlying)) / self._contract_size()
+            payload["quantity"] = float(view.exposure(view.underlying))
         return payload
-
-    def _contract_size(self) -> int:
-        """Return what shares are divided by to count beside option quantities in the folder's unit."""
-        if self._config.quantity_unit == "shares":
-            return 1
-        return next((one.multiplier for one in self._contracts.values()), 1)
 
     def _options(self, view: DeskView, spot: float) -> list[InstrumentId]:
         """Return what is held or ordered, what was held, and the nearest of the chain; in that order."""
