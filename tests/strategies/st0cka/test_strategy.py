@@ -333,6 +333,38 @@ def test_a_sale_at_the_market_that_hangs_is_sent_again(st0cka):
     assert desk.positions == {}
 
 
+def test_a_sale_that_the_venue_rejects_is_tried_again_within_half_a_minute(st0cka):
+    desk = st0cka()
+    offer = buy(desk)
+    desk.wait(3)
+    tick(desk, 499.0)
+    (sale,) = orders(desk.cancelled(offer.client_order_id))
+    for _ in range(9):
+        assert orders(desk.reject(sale)) == []
+        desk.wait(30)
+        (sale,) = orders(desk.timer())
+        assert (sale.side, sale.order_type) == (Side.SELL, OrderType.MARKET)
+    desk.fill(sale)
+    assert desk.positions == {}
+
+
+def test_a_sale_that_the_gate_refuses_is_asked_again_and_not_at_every_quote(st0cka):
+    desk = st0cka()
+    offer = buy(desk)
+    desk.wait(3)
+    tick(desk, 499.0)
+    (sale,) = orders(desk.cancelled(offer.client_order_id))
+    desk.cancelled(sale.client_order_id)  # taken off by the venue; the next is refused here
+    desk.engine.desk.gate.mode = "HALTED"
+    before = len(decisions(desk.outputs))
+    for n in range(120):
+        tick(desk.wait(1), 499.0 + n % 5)
+    assert 3 <= len(decisions(desk.outputs)) - before <= 9
+    desk.engine.desk.gate.mode = "ACTIVE"
+    found = [order for n in range(32) for order in orders(tick(desk.wait(1), 499.0 + n % 5))]
+    assert [one.side for one in found] == [Side.SELL]
+
+
 def test_flattening_sells_what_is_held(st0cka):
     desk = st0cka()
     offer = buy(desk)

@@ -31,7 +31,10 @@ from scalpdesk.strategies.st0cka.rules import (
 )
 
 ZERO = Decimal(0)
-LONGEST_BACK_OFF_SECONDS = 600.0
+LONGEST_AFTER_REJECTION_SECONDS = 30.0
+"""Of the venue: it may be a sale that has to be made."""
+LONGEST_AFTER_REFUSAL_SECONDS = 600.0
+"""Of the desk's own gate, which refuses purchases alone."""
 TOLD_AGAIN_SECONDS = 300
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
@@ -63,8 +66,8 @@ class St0cka:
         self._told_ns: dict[str, int] = {}
         """When each kind was told last in this session."""
         self._last_entry_ns: int | None = None
-        self._proposed_ns: int | None = None
-        """When an entry was proposed of which no order has been seen yet."""
+        self._is_proposed = False
+        """Whether an order was wanted of which none has been seen yet."""
         self._refusals = 0
         self._silent_until_ns = 0
 
@@ -96,10 +99,11 @@ class St0cka:
         if wake is Wake.SESSION:
             return self._on_session(view)
         own = self._note_order(view, event)
-        if view.session is None or view.mode == "HALTED" or wake is Wake.BAR:
-            return own
         held = view.positions.quantity(view.underlying)
         orders = view.orders.live_for(view.underlying)
+        self._is_proposed = self._is_proposed and not orders
+        if view.session is None or view.mode == "HALTED" or wake is Wake.BAR:
+            return own
         if held or (self._why_leaving and orders):
             return (*own, *self._manage(view, view.session, held, orders))
         if any(order.submitted.side is Side.BUY for order in orders):
@@ -117,7 +121,7 @@ class St0cka:
         if session is None or view.now_ns != session.open_ns:
             return ()
         self._told, self._told_ns = "", {}
-        self._refusals, self._silent_until_ns, self._proposed_ns = 0, 0, None
+        self._refusals, self._silent_until_ns, self._is_proposed = 0, 0, False
         sells_from, sells_until = self._selling(session)
         timers = tuple(
             SetTimer(f"st0cka: {what}", at_ns)
@@ -153,14 +157,14 @@ class St0cka:
     def _note_order(self, view: DeskView, event: Event) -> Sequence[Action]:
         """Take a fill into the round trip's account; after a rejection wait before the next try."""
         if isinstance(event, OrderRejected | OrderAbsent):
-            self._proposed_ns = None
-            return self._back_off(view, "st0cka: after a rejection")
+            self._is_proposed = False
+            return self._back_off(view, "st0cka: after a rejection", LONGEST_AFTER_REJECTION_SECONDS)
         if not isinstance(event, OrderFilled):
             return ()
         order = view.orders.order(event.client_order_id).submitted
         if order.instrument_id != view.underlying:
             return ()
-        self._refusals, self._silent_until_ns = 0, 0
+        self._refusals, self._silent_until_ns, self._is_proposed = 0, 0, False
         self._trip -= order.side.sign * event.quantity * event.price + event.fee
         if view.positions.quantity(view.underlying):
             return ()
@@ -170,15 +174,15 @@ class St0cka:
             self._why_leaving = ""
         return (Proposal("exit", (f"flat: {why}",), {"pnl_usd": float(pnl), "price": float(event.price)}),)
 
-    def _back_off(self, view: DeskView, timer: str) -> Sequence[Action]:
+    def _back_off(self, view: DeskView, timer: str, longest_s: float) -> Sequence[Action]:
+        """Order nothing for 1, 2, 4 … seconds; a fill ends it."""
         self._refusals += 1
-        wait_s = min(2.0 ** (self._refusals - 1), LONGEST_BACK_OFF_SECONDS)
+        wait_s = min(2.0 ** (self._refusals - 1), longest_s)
         self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
         return (SetTimer(timer, self._silent_until_ns),)
 
     def _watch_purchase(self, view: DeskView, orders: Sequence[Order]) -> Sequence[Action]:
         """Cancel a purchase that is too old, or that a flattening desk no longer wants."""
-        self._proposed_ns = None
         if view.mode == "FLATTENING":
             return ()  # the engine has asked for its end
         too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
@@ -202,10 +206,10 @@ class St0cka:
         begins, ends = self._buying(session)
         if view.mode != "ACTIVE" or view.now_ns < begins:
             return ()
-        if self._proposed_ns is not None:  # proposed, and no order came of it: the risk gate said no
-            self._proposed_ns = None
+        if self._is_proposed:  # and no order came of it: the risk gate said no
+            self._is_proposed = False
             self._refusals = max(self._refusals, int(self.config.entry_interval_seconds).bit_length())
-            return self._back_off(view, "st0cka: after a refusal")
+            return self._back_off(view, "st0cka: after a refusal", LONGEST_AFTER_REFUSAL_SECONDS)
         if view.now_ns > ends:
             if self._told_ns or (self._last_entry_ns or 0) >= session.open_ns:
                 return ()  # what was bought, or why nothing was, has been said
@@ -255,7 +259,8 @@ class St0cka:
             return self._skip(view, worth.in_words(), facts)
         self._told = ""
         self._target = target
-        self._last_entry_ns = self._proposed_ns = view.now_ns
+        self._last_entry_ns = view.now_ns
+        self._is_proposed = True
         due_ns = view.now_ns + int(config.order_ttl_seconds * NANOS_PER_SECOND)
         intent = OrderIntent(
             view.underlying,
@@ -325,7 +330,9 @@ class St0cka:
         self, view: DeskView, session: Session, held: Decimal, orders: list[Order]
     ) -> Sequence[Action]:
         """Offer the target, or sell at the market when there is a reason to."""
-        self._proposed_ns = None
+        if self._is_proposed:  # and no order came of it: the risk gate may say yes in a moment
+            self._is_proposed = False
+            return self._back_off(view, "st0cka: after a refusal", LONGEST_AFTER_REJECTION_SECONDS)
         begins, ends = self._selling(session)
         position = view.positions.positions[view.underlying]
         reason = self._why_leaving or self._exit_reason(view, held, position.average_price, ends)
@@ -342,6 +349,7 @@ class St0cka:
         intent = OrderIntent(
             view.underlying, Side.SELL, held, Purpose.CLOSE, "target", OrderType.LIMIT, limit
         )
+        self._is_proposed = True
         words = f"offer {held:f} at {limit:.2f}, bought at {entry_price:.4f}"
         return (Proposal("exit", (words,), {"sell_limit": float(limit)}, (intent,)),)
 
@@ -378,5 +386,6 @@ class St0cka:
         if not held or view.now_ns < self._silent_until_ns or view.market.quotes[view.underlying] is None:
             return ()
         side = Side.SELL if held > 0 else Side.BUY
+        self._is_proposed = True
         intent = OrderIntent(view.underlying, side, abs(held), Purpose.CLOSE, reason)
         return (Proposal("exit", (reason,), {"held_shares": float(held)}, (intent,)),)
