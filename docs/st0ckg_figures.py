@@ -44,8 +44,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "measured, no history of exposures": ("gex.from_chain=false",),
     "measured": (),
     "measured, choose=tradable": ("choose=tradable",),
-    "original": ("scoring=original",),
-    "original, choose=tradable": ("scoring=original", "choose=tradable"),
+    "original": ("scoring=original", "gex.from_chain=false"),
+    "original, choose=tradable": ("scoring=original", "gex.from_chain=false", "choose=tradable"),
 }
 COSTS = ("simulation.fees=alpaca", "simulation.latency_ms=50")
 EARLIER = 20
@@ -171,14 +171,13 @@ def days_table(catalog: Path) -> None:
 
 
 def months_table(catalog: Path, months: list[str]) -> None:
-    """All days of some months with options that expire, by the variants that need no chain priced."""
+    """All days of some months with options that expire, by variant."""
     days = [day for month in months for day in expiry_days(month)]
-    quick = {name: (*some, "gex.from_chain=false") for name, some in VARIANTS.items()}
-    del quick["measured"]  # without exposures it is the one above it
-    sums: dict[str, list[Result]] = {name: [] for name in quick}
+    fill_history(catalog, days)
+    sums: dict[str, list[Result]] = {name: [] for name in VARIANTS}
     for day in days:
         tape = reconstruct(day)
-        for name, overrides in quick.items():
+        for name, overrides in VARIANTS.items():
             sums[name].append(run(tape, (*overrides, f"data.catalog={catalog}")))
     say("| variant | days | traded | trades | won | entries on | costs | net | best | worst |")
     say("|---|--:|--:|--:|--:|---|--:|--:|--:|--:|")
@@ -286,7 +285,7 @@ def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--catalog", type=Path, default=Path("catalog"))
-    parser.add_argument("--months", default="2017-07,2017-08,2018-10,2018-11,2018-12")
+    parser.add_argument("--months", default="2017-08,2018-12")
     parser.add_argument("tables", nargs="*", default=["days", "months"])
     asked = parser.parse_args()
     keep_what_is_drawn()

@@ -1,14 +1,12 @@
 """st0ckg on recorded days: what its signals found, and why nothing was bought (docs/st0ckg.md)."""
 
-from collections import deque
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
-from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Decision, SubmitOrder
+from fakes.scalp_days import run_scalps
+from scalpdesk.assembly import load_market
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.settings import load_settings
 
@@ -20,23 +18,6 @@ pytestmark = [
 ]
 
 
-class Seen:
-    """Takes the place of a journal."""
-
-    def __init__(self):
-        self.append = deque[Event](maxlen=0).append
-        self.outputs = []
-
-    def write_if_full(self):
-        pass
-
-    def add_event(self, event):
-        pass
-
-    def add_outputs(self, outputs):
-        self.outputs.extend(outputs)
-
-
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):
     folder = tmp_path_factory.mktemp("catalog")
@@ -46,22 +27,14 @@ def catalog(tmp_path_factory):
 
 
 def run(catalog, underlying, start, end, *overrides):
-    settings = load_settings(
-        "st0ckg",
-        overrides=(
-            f"data.catalog={catalog}",
-            f"strategies.st0ckg.underlying={underlying}",
-            "simulation.fees=alpaca",
-            *overrides,
-        ),
-    )
+    """Run recorded days; nothing may be sent. Return the decisions."""
+    here = (f"data.catalog={catalog}", f"strategies.st0ckg.underlying={underlying}")
+    settings = load_settings("st0ckg", overrides=here)
     tape = load_market(settings, "lean", underlying=underlying, start=start, end=end, seed=1)
-    header, engine = build_backtest(settings, tape, run_id="t", mode="backtest", started_ns=0, seed=None)
-    seen = Seen()
-    assemble_backtest(settings, tape, header, engine, seen).runner.run()
-    assert not [one for one in seen.outputs if isinstance(one, SubmitOrder)]
-    assert engine.desk.attribution.nav_change == 0
-    return [one for one in seen.outputs if isinstance(one, Decision)]
+    day = run_scalps(tape, *here, *overrides)
+    assert not day.orders
+    assert day.engine.desk.attribution.nav_change == 0
+    return day.decisions
 
 
 def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_least_score(catalog):

@@ -1,0 +1,54 @@
+"""A tape through st0ckg and the simulated exchange, as a command would run it, with all that was said."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from scalpdesk.assembly import assemble_backtest, build_backtest
+from scalpdesk.core.events import Event, OrderFilled
+from scalpdesk.core.intents import Decision, Output, SubmitOrder
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.settings import load_settings
+
+
+@dataclass
+class ScalpDay:
+    """What a run left behind; takes the place of its journal."""
+
+    outputs: list[Output] = field(default_factory=list)
+    fills: list[OrderFilled] = field(default_factory=list)
+    engine: TradingEngine = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.append = deque[Event](maxlen=0).append
+
+    def write_if_full(self) -> None:
+        """There is nothing to write."""
+
+    def add_event(self, event: Event) -> None:
+        """Keep the fills."""
+        if isinstance(event, OrderFilled):
+            self.fills.append(event)
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Keep everything."""
+        self.outputs.extend(outputs)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All that was decided, taken and skipped."""
+        return [one for one in self.outputs if isinstance(one, Decision)]
+
+    @property
+    def orders(self) -> list[SubmitOrder]:
+        """All that was sent."""
+        return [one for one in self.outputs if isinstance(one, SubmitOrder)]
+
+
+def run_scalps(tape: MarketTape, *overrides: str) -> ScalpDay:
+    """Run st0ckg over a tape with these settings, fees as passed on by a broker."""
+    settings = load_settings("st0ckg", overrides=("simulation.fees=alpaca", *overrides))
+    header, engine = build_backtest(settings, tape, run_id="t", mode="backtest", started_ns=0, seed=1)
+    day = ScalpDay(engine=engine)
+    assemble_backtest(settings, tape, header, engine, day).runner.run()
+    return day
