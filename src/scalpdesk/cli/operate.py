@@ -72,7 +72,7 @@ def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
     for symbol, one in found["positions"].items():
         click.echo(f"  {one['quantity']:>8} {symbol} at {float(one['average']):.4f}")
-    for name, one in (found["strategies"] or {}).items():
+    for name, one in (found.get("strategies") or {}).items():
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in one["positions"].items()) or "flat"
         click.echo(f"  {name}: P&L {one['pnl']['total']}, {len(one['live_orders'])} orders at work, {held}")
     for order in found["orders"]:
