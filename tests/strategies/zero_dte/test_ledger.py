@@ -194,6 +194,31 @@ def test_a_delta_that_stays_away_is_kept_for_a_minute_then_not_hedged_on():
     assert told(book.apply(option("10:02:03", "0.65"))) == [("hedge", "sell", 13, "SPY")]
 
 
+def test_a_delta_that_came_again_may_be_old_without_being_stale():
+    book = ledger()
+    book.apply(option("10:00", "0.65", 10))
+    book.apply(option("10:00:30", quantity=10))
+    book.apply(option("10:00:40", "0.65"))
+    assert told(book.apply(tick("10:05"))) == [("hedge", "buy", 1, "SPY")]
+
+
+def test_events_of_one_instant_are_in_order():
+    book = ledger()
+    assert book.apply(tick("10:00")) == []
+    assert told(book.apply(option("10:00", "0.65", 10))) == [("hedge", "sell", 7, "SPY")]
+
+
+def test_what_expires_today_is_kept_from_the_night_on():
+    book = ledger()
+    book.apply(option("00:30", "0.65", 10))
+    assert told(book.apply(tick("09:30"))) == [("hedge", "sell", 7, "SPY")]
+    early = Update(CALL, at("20:00", date(2025, 12, 29)), True, D("0.65"), D(10), D("495"))
+    overnight = ledger()
+    overnight.apply(early)
+    overnight.apply(tick("00:30"))
+    assert overnight.positions() == {CALL: 10}
+
+
 def test_a_delta_that_never_came_is_not_hedged_on_but_left():
     book = ledger()
     assert book.apply(option("10:00", quantity=10)) == []

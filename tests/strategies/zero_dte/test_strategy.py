@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import DAY, straddle_book
+from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
+from scalpdesk.instruments.contract import Index, InstrumentBook
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.base import find_strategy
@@ -444,6 +445,96 @@ def test_unusual_delta_and_greeks_are_said_once():
     desk.outputs.clear()
     desk.wait(30).market(506.1)
     assert not any("unusual" in one.reasons[0] for one in decisions(desk.outputs))
+
+
+def test_a_usual_delta_is_not_said():
+    desk = desk_of(held=straddle(), watch={"min_observations": 5, "delta_multiple": 0.0})
+    desk.go_to("12:00")
+    for step in range(30):
+        settle(desk, desk.wait(30).market(500.0 + 0.02 * (step % 3)))
+    assert "alert" not in kinds(desk.outputs)
+
+
+def test_a_stale_quote_stops_the_hedge_unless_the_option_is_long_decided():
+    for spot, hedges in ((500.0, False), (540.0, True)):
+        desk = desk_of(held={CALL: (10, "2.00")})
+        settle(desk, desk.go_to("12:00").market(spot))
+        desk.go_to("12:20")  # the option was quoted twenty minutes ago
+        out = desk.quote(SHARE, spot + 1.49, spot + 1.51)
+        # by hand the net delta is put off its mark: fifty shares are gone
+        desk.engine.desk.positions.book(SHARE, Decimal(50), Decimal(500), f"odd-{spot}")
+        out += desk.wait(60).quote(SHARE, spot + 1.39, spot + 1.41)
+        assert bool(orders(out)) is hedges
+
+
+def test_a_rejected_hedge_is_not_sent_again_at_once():
+    desk = desk_of(held={CALL: (10, "2.00")})
+    (order,) = orders(desk.go_to("12:00").market(500.0))
+    desk.reject(order)
+    desk.strategy.hedger.last_hedge_ns = None  # the minute between hedges is not what holds it back
+    assert orders(desk.wait(0.5).market(500.1)) == []
+    assert len(orders(desk.wait(0.6).market(500.2))) == 1
+
+
+def test_shares_bought_by_somebody_after_the_exit_are_left_alone():
+    desk = leaving_desk()
+    settle(desk, desk.go_to("15:45").timer())
+    desk.close()
+    desk.engine.desk.positions.book(SHARE, Decimal(100), Decimal(500), "a person's")
+    desk.open(next_session(DAY))
+    for _ in range(3):
+        assert orders(desk.wait(600).market(500.0)) == []
+    assert desk.positions == {SHARE: 100}
+
+
+def test_its_own_time_counts_where_it_is_the_earliest():
+    desk = desk_of(held=straddle(), exits={"at": "15:00"}, entry={"not_after": "14:00"})
+    settle(desk, desk.go_to("14:59:59").market(501.0))
+    assert {one.purpose for one in orders(desk.go_to("15:00").timer())} == {Purpose.CLOSE}
+
+
+def test_what_resists_is_said_every_half_minute_and_not_at_every_wake():
+    desk = leaving_desk()
+    legs = orders(desk.go_to("15:45").timer())
+    for leg in legs:
+        desk.reject(leg, "closed")
+    desk.outputs.clear()
+    for _ in range(120):
+        outputs = desk.wait(1).market(501.0)
+        for order in orders(outputs):
+            if order.purpose is Purpose.CLOSE:
+                desk.reject(order, "closed")
+    alerts = [one for one in decisions(desk.outputs) if one.kind == "alert"]
+    assert 3 <= len(alerts) <= 5
+
+
+def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():
+    book = InstrumentBook([Index("SPX")])
+    for right in ("C", "P"):
+        book.add(option(right, 5000, DAY, "SPXW"))
+    config = ZeroDteConfig(
+        underlying="SPXW", triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0)
+    )
+    desk = HandDesk(ZeroDteScalper(config), book, limits=LOOSE, mark_seconds=1e6)
+    desk.adopt({CALL: (1, "20.00")})
+    desk.open()
+    settle(desk, desk.go_to("15:30").market(5002.0))
+    assert desk.positions[SHARE] < 0
+    for clock in ("15:45", "15:50", "15:58:50"):
+        for order in orders(desk.go_to(clock).market(5002.0)):
+            if order.purpose is Purpose.CLOSE:
+                desk.reject(order, "closed")
+            else:
+                desk.fill(order)
+    assert desk.positions[SHARE] < 0  # what could not be left keeps its hedge
+    last = []
+    for seconds in (20, 5, 5):
+        last += orders(desk.wait(seconds).market(5002.0))
+        for order in last:
+            if order.purpose is Purpose.UNWIND_HEDGE and desk.positions.get(SHARE):
+                desk.fill(order)
+    assert Purpose.UNWIND_HEDGE in {one.purpose for one in last}
+    assert desk.positions == {CALL: 1}
 
 
 def test_another_market_is_refused():
