@@ -185,6 +185,15 @@ def test_the_greeks_are_only_worked_out_when_a_cap_could_bind(desk, monkeypatch)
     assert asked == []
 
 
+def test_an_option_is_not_opened_on_an_old_quote_of_its_underlying_and_is_closed_on_one(desk):
+    one = desk(held={1: (1, "12")})
+    one.wait(300).quote(2, 14.0, 14.1)  # the share was quoted five minutes ago, the option just now
+    judge = one.engine._admission.judge
+    (refusal,) = judge((intent(2, 1, Purpose.OPEN),), one.now_ns, all_or_none=True).refusals
+    assert refusal == "buy 1 SPY240419P00500000: the quote of SPY is stale"
+    assert judge((intent(1, 1, Purpose.CLOSE, Side.SELL),), one.now_ns, all_or_none=True).intents
+
+
 # flow ----------------------------------------------------------------------------------------------
 
 

@@ -200,6 +200,14 @@ def test_an_account_whose_worth_is_not_known_opens_nothing(context, key):
     assert checks.losses_allow(hedge) is None
 
 
+@pytest.mark.parametrize("verdict", QuoteVerdict)
+def test_an_option_is_opened_only_on_a_good_quote_of_its_underlying(context, verdict):
+    good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
+    reason = checks.underlying_is_good(context(underlying_verdict=verdict))
+    assert reason == (None if good else f"the quote of SPY is {verdict}")
+    assert checks.underlying_is_good(context(underlying_verdict=verdict, on_share=True)) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "passes"),
     [

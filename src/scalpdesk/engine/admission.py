@@ -8,6 +8,7 @@ from scalpdesk.core.intents import OrderIntent, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract
+from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.checks import risk_of
 from scalpdesk.risk.context import EXITS, OPENING, Held, OrderContext, Working
 from scalpdesk.risk.exposure import Exposure, Line, Unknown, exposure_of, rooms
@@ -133,9 +134,13 @@ class Admission:
         gate = desk.gate
         session = desk.view.session
         nav = desk.attribution.nav
+        one = desk.instruments[number]
+        underlying = QuoteVerdict.GOOD
+        if isinstance(one, OptionContract) and intent.purpose in OPENING:
+            underlying = desk.market.verdict(desk.instruments.id_of(one.underlying), now_ns)
         return OrderContext(
             intent=intent,
-            instrument=desk.instruments[number],
+            instrument=one,
             limits=gate.limits,
             mode=gate.mode,
             quote=desk.market.quotes[number],
@@ -155,6 +160,7 @@ class Admission:
             cash_when_told=gate.cash_when_told,
             book=_Book(desk, before, now_ns),
             tallies=gate.tallies,
+            underlying_verdict=underlying,
             is_last_call=session is not None and session.close_ns - now_ns <= LAST_CALL_NS,
         )
 

@@ -71,6 +71,14 @@ def quote_is_good(context: OrderContext) -> str | None:
     return None
 
 
+def underlying_is_good(context: OrderContext) -> str | None:
+    """An option is opened only while its underlying is quoted well: its Greeks stand on that price."""
+    verdict = context.underlying_verdict
+    if verdict in FINE or not isinstance(context.instrument, OptionContract):
+        return None
+    return f"the quote of {context.instrument.underlying} is {verdict}"
+
+
 def market_order_is_covered(context: OrderContext) -> str | None:
     """No naked market order on an option: its quote must be fresh, unless everything has to go."""
     if (
@@ -172,6 +180,7 @@ CHECKS: Sequence[Check] = (
     account_checks.order_type_is_allowed,
     quantity_is_sane,
     quote_is_good,
+    underlying_is_good,
     market_order_is_covered,
     price_within_collar,
     flow_checks.throttle_has_room,
@@ -192,6 +201,7 @@ CHECKS: Sequence[Check] = (
 ASKED_OF: dict[Check, frozenset[Purpose]] = {
     **dict.fromkeys(
         (
+            underlying_is_good,
             flow_checks.refusals_are_few,
             losses_allow,
             premium_within_limit,

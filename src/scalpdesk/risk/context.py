@@ -117,6 +117,8 @@ class OrderContext(msgspec.Struct):
     book: BookView = EMPTY_BOOK
     tallies: Tallies | None = None
     """What was sent, answered and refused lately; None judges the order alone."""
+    underlying_verdict: QuoteVerdict = QuoteVerdict.GOOD
+    """On the quote of the option's underlying."""
     is_last_call: bool = False
     """The session ends so soon that an exit cannot wait for a better quote."""
 
