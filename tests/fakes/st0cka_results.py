@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 
 from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Output, SubmitOrder
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.attribution import parts_in_cents
 from scalpdesk.settings import load_settings
 
@@ -51,13 +53,20 @@ def is_flat(decision: Decision) -> bool:
     return decision.reasons[0].startswith("flat: ")
 
 
+@lru_cache(maxsize=2)
+def _tape(data: str, start: date, end: date, catalog: Path | None) -> MarketTape:
+    """Load a market once for the rows of one table; nothing in a run writes to it."""
+    settings = load_settings(overrides=() if catalog is None else (f"data.catalog={catalog}",))
+    return load_market(settings, data, underlying="SPY", start=start, end=end, seed=1)
+
+
 def trade(
     data: str, start: date, end: date, overrides: tuple[str, ...] = (), *, catalog: Path | None = None
 ) -> Sessions:
     """Run st0cka over sessions of a data set."""
     where = () if catalog is None else (f"data.catalog={catalog}",)
     settings = load_settings("st0cka", overrides=(*COSTS, *where, *overrides))
-    tape = load_market(settings, data, underlying="SPY", start=start, end=end, seed=1)
+    tape = _tape(data, start, end, catalog)
     header, engine = build_backtest(settings, tape, run_id="table", mode="backtest", started_ns=0, seed=1)
     said: list[Output] = []
     handle = engine.handle
