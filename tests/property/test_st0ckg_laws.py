@@ -21,6 +21,7 @@ steps = st.one_of(
     st.tuples(st.just("fill"), st.integers(1, 10)),
     st.tuples(st.just("reject"), st.just(0)),
     st.tuples(st.just("wait"), st.integers(1, 40)),
+    st.tuples(st.just("late"), st.integers(1, 3)),
 )
 
 
@@ -53,10 +54,20 @@ class Venue:
             self.bench.close_minute(self.cents / 100)
         elif what == "wait":
             desk.wait(amount).timer()
+        elif what == "late":
+            self.fill_late(amount)
         elif live and what == "fill":
             desk.wait(1).fill(live[0].submitted, min(amount, int(live[0].leaves)))
         elif live and what == "reject" and not live[0].filled:
             desk.wait(1).reject(live[0].submitted)
+
+    def fill_late(self, count):
+        """Fill the last cancelled purchase: it happened before the venue's last word."""
+        for order in reversed(self.desk.engine.desk.orders.orders.values()):
+            left = order.submitted.quantity - order.filled
+            if order.state is OrderState.CANCELLED and order.submitted.side is Side.BUY and left:
+                self.desk.wait(1).fill(order.submitted, min(count, int(left)))
+                return
 
     def check(self):
         book = self.desk.engine.desk

@@ -10,7 +10,7 @@ from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, SessionBarsEvent
+from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.base import find_strategy
@@ -129,6 +129,34 @@ def test_an_entry_not_filled_in_15_seconds_is_cancelled_and_what_was_filled_is_k
     assert bench.desk.positions == {order.instrument_id: 2}
     (sale,) = orders(bench.at(500.0, "15:50"))
     assert (sale.side, sale.quantity) == (Side.SELL, 2)
+
+
+def test_a_fill_after_the_cancel_is_not_forgotten():
+    bench = Bench()
+    bench.told.say(1)
+    (order,) = orders(bench.minute("10:00"))
+    bench.told.say(0, 0.0)
+    bench.desk.wait(15).timer()
+    assert any("without a fill" in reason for reason in reasons(bench.desk.cancelled(order.client_order_id)))
+    bench.desk.wait(1).fill(order, 3)
+    assert bench.desk.positions == {order.instrument_id: 3}
+    (sale,) = orders(bench.at(500.0, "15:50"))
+    assert (sale.side, sale.quantity) == (Side.SELL, 3)
+
+
+def test_a_sale_taken_back_is_sold_again():
+    bench = Bench()
+    order = bench.bought()
+    (sale,) = orders(bench.at(500.5))
+    bench.desk.fill(sale)
+    assert bench.desk.positions == {}
+    bench.desk.wait(5)
+    execution = next(iter(bench.desk.engine.desk.orders.orders[sale.client_order_id].executions))
+    now_ns = bench.desk.now_ns
+    outputs = bench.desk.handle(FillBusted(sale.client_order_id, now_ns, now_ns, execution, "erroneous"))
+    outputs += bench.at(500.5)
+    (again,) = orders(outputs)
+    assert (again.side, again.quantity) == (Side.SELL, order.quantity)
 
 
 def test_the_cooldown_starts_with_the_fill_not_with_the_signal():

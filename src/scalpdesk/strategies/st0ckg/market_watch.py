@@ -2,6 +2,7 @@
 
 from collections import deque
 from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from statistics import median, pstdev
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.chain import options_in_order
 from scalpdesk.marketdata.timeframes import Absent, Timeframes
@@ -198,6 +199,13 @@ class MarketWatch:
             if contract.expiry == view.session.day:
                 return max(expiry_instant_ns(contract) - view.now_ns, 0) / HOUR_NS
         return None
+
+
+def invalid_levels(facts: MarketFacts) -> tuple[Decimal | None, Decimal | None]:
+    """Return the prices below (above) which a bullish (bearish) reason no longer holds."""
+    lows = [low for low in (facts.prior_low, facts.overnight_low) if low is not None]
+    highs = [high for high in (facts.prior_high, facts.overnight_high) if high is not None]
+    return exact(min(lows)) if lows else None, exact(max(highs)) if highs else None
 
 
 def _known(value: T | Absent) -> T | None:

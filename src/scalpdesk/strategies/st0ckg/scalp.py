@@ -43,6 +43,8 @@ class Scalp:
         """One contract cannot be halved: it runs on."""
         self.leaving = ""
         """Why everything is being sold; empty while it is not."""
+        self.ended_ns: int | None = None
+        """When it was over; orders on the same contract after that are another scalp's."""
         self._orders: dict[str, Order] = {}
         self._tries = 0
         self._quiet_until_ns = 0
@@ -56,10 +58,15 @@ class Scalp:
             if order.created_ns >= self.ordered_ns:
                 known.setdefault(order.client_order_id, order)
 
-    def claim_order(self, order: Order) -> None:
-        """Take note of an order that an event names (it may be over before anyone looked)."""
-        if order.submitted.instrument_id == self.number and order.created_ns >= self.ordered_ns:
-            self._orders.setdefault(order.client_order_id, order)
+    def claim_order(self, order: Order) -> bool:
+        """Take note of an order that an event names, if it is this scalp's (it may be over already)."""
+        if order.client_order_id in self._orders:
+            return True
+        is_later = self.ended_ns is not None and order.created_ns > self.ended_ns
+        if is_later or order.submitted.instrument_id != self.number or order.created_ns < self.ordered_ns:
+            return False
+        self._orders[order.client_order_id] = order
+        return True
 
     @property
     def has_orders(self) -> bool:

@@ -33,7 +33,7 @@ from scalpdesk.strategies.st0ckg.exits import (
     scale_out_contracts,
 )
 from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
-from scalpdesk.strategies.st0ckg.market_watch import MarketWatch
+from scalpdesk.strategies.st0ckg.market_watch import MarketWatch, invalid_levels
 from scalpdesk.strategies.st0ckg.scalp import Scalp
 from scalpdesk.strategies.st0ckg.words import Facts, facts_of, shown_of, why_of, without_figures
 
@@ -60,6 +60,8 @@ class St0ckg:
         self._history = EntryHistory()
         self._watch: MarketWatch | None = None
         self._scalps: list[Scalp] = []
+        self._ended: list[Scalp] = []
+        """Those of this session that are over, as far as the venue has said."""
         self._said = ""
         """What was last said about the signals: the same is not said again."""
         self._absences: dict[str, str] = {}
@@ -121,6 +123,7 @@ class St0ckg:
         self._told.clear()
         self._said = ""
         self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
+        self._ended.clear()
         return ()
 
     def _note_order(self, view: DeskView, event: Event) -> None:
@@ -129,18 +132,25 @@ class St0ckg:
         order = view.orders.orders.get(client_order_id) if client_order_id else None
         if order is None:
             return
-        for scalp in self._scalps:
-            if scalp.number != order.submitted.instrument_id:
+        for scalp in (*self._scalps, *self._ended):
+            if not scalp.claim_order(order):
                 continue
-            scalp.claim_order(order)
-            if not isinstance(event, OrderFilled):
-                continue
-            if order.submitted.side is Side.SELL:
-                scalp.note_sold()
-            elif scalp.entry_spot is None:
-                spot = view.market.mark(view.underlying)
-                scalp.entry_spot = exact(spot if spot is not None else float(scalp.contract.strike))
-                self._history.note_fill(scalp.signal, view.now_ns)
+            if isinstance(event, OrderFilled):
+                self._note_fill(view, scalp, order)
+            if scalp in self._ended and scalp.held(view):
+                # a fill after the venue's last word, or one taken back: not flat after all
+                self._ended.remove(scalp)
+                self._scalps.append(scalp)
+                scalp.ended_ns = None
+            return
+
+    def _note_fill(self, view: DeskView, scalp: Scalp, order: Order) -> None:
+        if order.submitted.side is Side.SELL:
+            scalp.note_sold()
+        elif scalp.entry_spot is None:
+            spot = view.market.mark(view.underlying)
+            scalp.entry_spot = exact(spot if spot is not None else float(scalp.contract.strike))
+            self._history.note_fill(scalp.signal, view.now_ns)
 
     # entry --------------------------------------------------------------------------------------
 
@@ -208,7 +218,7 @@ class St0ckg:
         if not count:
             reason = f"skipped: one contract at {best.ask:.2f} costs more than the budget of an entry"
             return self._say(f"{chosen.name} budget", (reason, *why), shown)
-        below, above = _levels(facts)
+        below, above = invalid_levels(facts)
         if is_beyond(best.contract.right, exact(facts.price), below, above):
             edge = f"below {below:.2f}" if chosen.direction > 0 else f"above {above:.2f}"
             key = f"{chosen.name} {chosen.direction} invalid"
@@ -243,7 +253,7 @@ class St0ckg:
         buys = scalp.live(Side.BUY)
         held = scalp.held(view)
         if not buys and not held and not scalp.live(Side.SELL):
-            return self._over(scalp)
+            return self._over(view, scalp)
         ttl_ns = int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
         actions: list[Action] = []
         if buys and view.now_ns >= scalp.ordered_ns + ttl_ns:
@@ -312,8 +322,10 @@ class St0ckg:
         facts = self._exit_facts(view, scalp) | {"contracts": int(count)}
         return [Proposal("exit", (why,), facts, (intent,))]
 
-    def _over(self, scalp: Scalp) -> list[Action]:
+    def _over(self, view: DeskView, scalp: Scalp) -> list[Action]:
         self._scalps.remove(scalp)
+        self._ended.append(scalp)
+        scalp.ended_ns = view.now_ns
         name = scalp.contract.symbol
         if scalp.bought:
             facts: Facts = {"gain_before_fees_usd": float(scalp.gain_usd), "signal": scalp.signal}
@@ -381,10 +393,3 @@ def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
         if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
     )
     return [Proposal("entry", (f"entry {why}: what was filled is kept",), {}, intents)] if intents else []
-
-
-def _levels(facts: MarketFacts) -> tuple[Decimal | None, Decimal | None]:
-    """Return the prices below (above) which a bullish (bearish) reason no longer holds."""
-    lows = [low for low in (facts.prior_low, facts.overnight_low) if low is not None]
-    highs = [high for high in (facts.prior_high, facts.overnight_high) if high is not None]
-    return exact(min(lows)) if lows else None, exact(max(highs)) if highs else None
