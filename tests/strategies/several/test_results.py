@@ -19,6 +19,8 @@ from scalpdesk.settings import load_settings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
 SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")
+NAKED_SHARES = 10.0
+"""Far beyond the hedge's band of two, far below the fifty of a leg without the other or its hedge."""
 BOTH = "st0cka+gamma-scalper"
 
 
@@ -47,7 +49,14 @@ def run(strategy: str, day: str, folder: Path) -> tuple[dict[str, Decimal], list
         return outputs
 
     made.runner._handle = watch  # type: ignore[assignment]
-    made.runner.run()
+    books = engine.desk.books
+    assert books is not None
+    for now_ns in made.runner.steps():
+        scalper = books.of("gamma-scalper").positions.held()
+        if scalper:  # hedged to its band at every moment, and under hybrid alone with its straddle
+            greeks = engine.desk.delta_engine.position_greeks(scalper, now_ns)
+            assert abs(greeks.net_delta_shares) < NAKED_SHARES
+            assert strategy != "hybrid" or not books.of("st0cka").positions.held()
     rows = by_strategy(engine.desk)
     assert rows is not None
     assert not engine.desk.positions.held()
@@ -66,7 +75,7 @@ def row_of(day: str, folder: Path) -> list[str]:
 
 
 def test_the_page_has_its_rows():
-    assert len(ROWS) == 9
+    assert len(ROWS) == 11
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "2017-11-24"], ids=lambda row: row[0])
