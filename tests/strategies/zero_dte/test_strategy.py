@@ -393,6 +393,17 @@ def test_a_late_fill_after_the_exit_is_left_again():
     assert desk.positions == {}
 
 
+def test_an_entry_that_nobody_answered_is_taken_back_at_the_deadline():
+    desk = desk_of(held={SHARE: (40, "480.00")}, entry={"mode": "straddle"})
+    legs = orders(desk.go_to("09:45").market(500.0))
+    outputs = desk.go_to("15:45").timer()
+    assert cancels(outputs) == [one.client_order_id for one in legs]
+    for leg in legs:
+        desk.cancelled(leg.client_order_id)
+    assert orders(desk.wait(5).market(500.0)) == []
+    assert desk.positions == {SHARE: 40}  # somebody's shares are left alone
+
+
 def test_flattening_leaves_at_once_and_halted_does_nothing():
     desk = desk_of(held=straddle())
     settle(desk, desk.go_to("12:00").market(501.0))

@@ -78,7 +78,7 @@ class Leaving:
 
     def step(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         """Do what is next; an empty list when something is under way or all is done."""
-        actions: list[Action] = list(self._take_off(view))
+        actions: list[Action] = list(self.take_off(view))
         if legs:
             closing = self._close(view, legs)
             actions += closing
@@ -97,7 +97,7 @@ class Leaving:
 
     # what is still working --------------------------------------------------------------------------
 
-    def _take_off(self, view: DeskView) -> Sequence[Action]:
+    def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
         since_ns = self.since_ns or 0
         late_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)

@@ -364,9 +364,10 @@ class ZeroDteScalper:
             if order.submitted.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE):
                 return [Proposal("exit", (why,), {"order": event.client_order_id}), timer]
             return [timer]
-        if not self._is_mine and not legs:
-            self.phase = Phase.CLOSED
-            return []
+        if not self._is_mine and not legs:  # nothing was ever held: shares, if any, are somebody's
+            if not view.orders.live:
+                self.phase = Phase.CLOSED
+            return list(self._leaving.take_off(view))
         self.phase = Phase.LEAVING
         actions = self._leaving.step(view, legs)
         if actions or not self._leaving.is_flat(view, legs):
