@@ -1,0 +1,60 @@
+"""What the venue lets the account do reaches the engine through the journal, once for each change."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import msgspec
+
+from fakes.live import SHARE, LiveBench, follower, walk
+from scalpdesk.core.events import AccountLimits
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.simulated import SimulatedGateway
+
+D = Decimal
+
+
+def telling(monkeypatch, *, shortable):
+    """Let the simulated venue speak of what may be sold short."""
+    plain = SimulatedGateway.snapshot
+
+    async def snapshot(self, *, fills_since_ns=None):
+        view = await plain(self, fills_since_ns=fills_since_ns)
+        return msgspec.structs.replace(view, shortable=shortable)
+
+    monkeypatch.setattr(SimulatedGateway, "snapshot", snapshot)
+
+
+def told(bench):
+    steps = JournalReader(bench.run_dir).steps()
+    return [one for events, _ in steps for one in events if isinstance(one, AccountLimits)]
+
+
+def test_a_venue_that_says_nothing_tells_nothing(tmp_path):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
+    bench.live()
+    assert told(bench) == []
+    assert bench.engine.desk.gate.account is None
+
+
+def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path, monkeypatch):
+    telling(monkeypatch, shortable=(SHARE,))
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
+    bench.live()
+    words = told(bench)
+    assert words
+    last = bench.engine.desk.gate.account
+    assert last == words[-1]
+    assert last.shortable == (SHARE,)
+    figures = [msgspec.structs.replace(one, ts_event_ns=0, ts_recv_ns=0) for one in words]
+    assert all(one != another for one, another in pairwise(figures))
+    assert bench.engine.desk.positions.quantity(SHARE) == 5
+    assert bench.differences() == []
+
+
+def test_a_short_sale_that_the_venue_does_not_lend_for_never_leaves(tmp_path, monkeypatch):
+    telling(monkeypatch, shortable=())
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, -20))
+    bench.live()
+    assert all(one.side.sign > 0 or one.quantity <= D(10) for one in bench.orders)
+    assert bench.engine.desk.positions.quantity(SHARE) >= 0
+    assert bench.differences() == []
