@@ -95,7 +95,7 @@ def test_its_members_flags_and_settings_are_found_by_name():
 class HybridDesk(HandDesk):
     """A hybrid's desk; st0cka may buy all day, the gamma scalper enters whatever its gate says."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, adopts: str | None = None, **config: object) -> None:
         shared = SharedConfig(
             HybridConfig(**({"source": "forecast"} | config)),
             {
@@ -103,6 +103,7 @@ class HybridDesk(HandDesk):
                 G: GammaScalperConfig(entry=EntryConfig(gate="off")),
             },
             {},
+            adopts,
         )
         self.hybrid = Hybrid(shared)
         super().__init__(self.hybrid, limits=RiskLimits(max_daily_loss=D(90_000), max_position_fraction=1.0))
@@ -227,6 +228,22 @@ def test_a_straddle_leaves_with_its_hedge_last_and_comes_back_later():
             desk.cancelled(one)
         fill_all(desk, outputs)
     assert set(desk.held(G)) >= {1, 2}  # it was done after its exit, and has begun afresh
+
+
+def test_a_straddle_taken_over_is_the_scalpers_until_it_has_left():
+    desk = HybridDesk(adopts=G)
+    desk.now_ns = desk.session.open_ns
+    desk.adopt({1: (1, "12"), 2: (1, "12")})
+    desk.forecast(0.10)
+    desk.open()
+    assert (desk.hybrid.trading, desk.hybrid.outgoing) == (A, G)  # a calm day: it has to leave
+    assert not desk.held(A)
+    outputs = fill_all(desk, desk.at("09:40"))
+    outputs += fill_all(desk, desk.at("09:40:10"))
+    assert {one.owner for one in orders(outputs)} <= {G, A}
+    assert not desk.held(G)
+    fill_all(desk, desk.at("09:41"))
+    assert desk.held(A)
 
 
 def test_whoever_took_over_stays_for_a_while():

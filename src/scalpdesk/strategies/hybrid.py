@@ -177,7 +177,9 @@ class Hybrid(Several):
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Start both; watch the underlying's bars."""
         frames = self._frames = Timeframes(view.underlying, (BAR_SECONDS,))
-        self.members[HIGH].mode = "REDUCING"
+        if self.members[HIGH].book.positions.held():  # it took over a straddle: it trades until it is gone
+            self.trading = HIGH
+        self.members[LOW if self.trading == HIGH else HIGH].mode = "REDUCING"
         super().start(view)
         watched = self._shared.setdefault(view.underlying, SharedTrigger(view.underlying))
         others = [one for number, one in self._shared.items() if number != view.underlying]
