@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.instruments.deadlines import exit_deadline_ns
 from scalpdesk.instruments.sessions import is_session, new_york_ns, session_on, to_ns
+from scalpdesk.strategies.zero_dte import ledger as ledger_module
 from scalpdesk.strategies.zero_dte.ledger import MOST_UNDERLYINGS, Hours, Update, ZeroDteLedger
 from scalpdesk.strategies.zero_dte.rules import HedgeRules
 
@@ -272,6 +273,19 @@ def test_a_feed_that_invents_symbols_does_not_fill_the_memory():
     for number in range(MOST_UNDERLYINGS + 50):
         book.apply(tick("10:00", symbol=f"X{number}"))
     assert len(book._sides) == MOST_UNDERLYINGS
+
+
+def test_options_that_are_not_held_any_more_do_not_fill_it_either(monkeypatch):
+    monkeypatch.setattr(ledger_module, "MOST_POSITIONS", 3)
+    book = ledger()
+    for day in (WINTER, date(2025, 12, 31), date(2026, 1, 2)):
+        symbols = [f"SPY{day:%y%m%d}C00{strike}000" for strike in range(500, 504)]
+        for symbol in symbols:
+            book.apply(option("10:00", "0.5", 1, symbol=symbol, day=day))
+        assert set(book.positions()) == set(symbols[:3])
+        assert levels(book) == ["error"]
+        for symbol in symbols[:3]:
+            book.apply(option("10:01", "0.5", 0, symbol=symbol, day=day))
 
 
 moves = st.lists(

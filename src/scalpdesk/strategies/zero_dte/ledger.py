@@ -330,6 +330,8 @@ class ZeroDteLedger:
             side.is_closed = False
             self._drop_expired(side)
             self._open(side)
+        # symbols that are not held any more were yesterday's
+        self._side_of = {symbol: side for side in self._sides.values() for symbol in side.positions}
 
     def _open(self, side: _Side) -> None:
         side.hours = None if self._day is None else self._hours(side.symbol, self._day)
@@ -344,7 +346,6 @@ class ZeroDteLedger:
                 continue
             if self._day is not None and expiry < self._day:
                 del side.positions[symbol]
-                del self._side_of[symbol]
                 self.notes.append(("error", f"{symbol} expired while it was held: no event came in time"))
 
     def _exits(self, now_ns: int) -> list[LedgerOrder]:
