@@ -304,7 +304,7 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     ),
     PlantedBug("unknown_is_rejected", "a time-out counts as a refusal", 50, _unknown_is_rejected),
     PlantedBug("stale_quote_used", "the age of a quote is not looked at", 50, _stale_quote_used),
-    PlantedBug("limit_blind_to_unknown", "doubted orders are not counted", 50, _limit_blind_to_unknown),
+    PlantedBug("limit_blind_to_unknown", "doubted orders are not counted", 200, _limit_blind_to_unknown),
     PlantedBug("deadline_from_the_clock", "the exit has a fixed clock time", 50, _deadline_from_the_clock),
     PlantedBug("leg_two_after_leg_one_failed", "half a straddle is kept", 100, _leg_two_after_leg_one_failed),
 )
