@@ -85,3 +85,22 @@ def test_a_following_clock_stands_at_the_latest_instant_seen():
     assert stamper.stamp(200) == 207
     assert stamper.stamp(150) == 207
     assert clock.now_ns() == 207
+
+
+def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():
+    outbox = Outbox()
+    taken = []
+    outbox.shortcut = lambda quote: taken.append(quote) is None
+    outbox.put(quote(0, 1))
+    accepted = OrderAccepted("a", 2, 2, "v")
+    outbox.put(accepted)
+    outbox.put(quote(0, 3))
+    assert taken == [quote(0, 1)]
+    assert drain(outbox) == [accepted, quote(0, 3)]
+
+
+def test_a_quote_that_the_shortcut_refuses_waits_in_the_queue():
+    outbox = Outbox()
+    outbox.shortcut = lambda _quote: False
+    outbox.put(quote(0, 1))
+    assert drain(outbox) == [quote(0, 1)]

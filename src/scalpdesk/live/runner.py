@@ -5,8 +5,6 @@ disk before it is sent. Nothing else touches the engine.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +14,7 @@ from scalpdesk.core.errors import ScalpdeskError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.live.consumer import Consumer
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.day import TradingDay
 from scalpdesk.live.doubts import Doubts
@@ -42,8 +41,6 @@ from scalpdesk.venues.base import Gateway, Notice, NoticeKind, VenueView
 
 __all__ = ["STOPS", "LiveRunner", "Operation", "Pulse", "RunnerOptions", "RunnerState", "Start"]
 
-ITEMS_A_TURN = 64
-"""Items handled before other tasks of the process get a turn."""
 DAY_NS = 86_400 * NANOS_PER_SECOND
 
 
@@ -95,15 +92,9 @@ class LiveRunner:
         )
         self._clock = clock
         self._pulse = pulse
-        self._inbox: deque[Item] = deque()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._is_idle = False
-        """Whether the consumer waits for something to do."""
-        self._at_once = 0
-        """Quotes handled where they were read since the consumer's last turn."""
-        self._failure: Exception | None = None
+        self._consumer = Consumer(
+            self._take, self._hand_over, lambda: self._fire(clock.now_ns()), self.options.most_waiting
+        )
         self._ending = Ending(core.engine, self._ask_view)
         self._doubts = Doubts(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._tasks = Tasks(self._on_failure)
@@ -123,7 +114,7 @@ class LiveRunner:
             seldom=self._seldom,
             say=self.say,
             resolve=self._resolve,
-            wake=self._wake.set,
+            wake=self._consumer.wake,
         )
         self._live_told: set[str] = set()
 
@@ -131,30 +122,7 @@ class LiveRunner:
 
     def put(self, item: Item) -> None:
         """Add an item to the queue."""
-        self._inbox.append(item)
-        self._wake.set()
-
-    def _take_at_once(self, quote: QuoteEvent) -> bool:
-        """Handle a quote where it was read when the consumer has nothing else to do; say whether.
-
-        Three turns of the event loop lie between the socket and the consumer; an order does not wait
-        for them. All else goes through the queue, and a quote never overtakes what is in it.
-        """
-        if not self._is_idle or self._inbox:
-            return False
-        self._is_idle = False  # what follows may put something in the queue: it is not taken in here
-        try:
-            commands = self._take(quote)
-            self._hand_over(commands)
-        except Exception as error:  # noqa: BLE001 - whoever read the quote must go on reading; the consumer raises it
-            self._failure = error
-            self._wake.set()
-            return True
-        self._at_once += 1
-        self._is_idle = self._at_once < ITEMS_A_TURN
-        if commands or not self._is_idle:
-            self._wake.set()
-        return True
+        self._consumer.put(item)
 
     async def operate(self, action: str, reason: str, who: str) -> dict[str, Any]:
         """Let a person act (``halt``, ``reduce``, ``resume``, ``flatten``); return what came of it."""
@@ -181,15 +149,15 @@ class LiveRunner:
         """
         began = asyncio.get_running_loop().time()
         self._doubts.may_prove_absence_at = began + self.options.absent_after_seconds
-        self._tasks.spawn(self._pump())
-        self.gateway.shortcut(self._take_at_once)
+        self._tasks.spawn(self._consumer.follow(self.gateway.events()))
+        self.gateway.shortcut(self._consumer.take_at_once)
         self._tasks.spawn(self._rounds.go())
         try:
             await self._begin(start or Start())
-            await self._consume(lambda: self.reconciler.is_settled or self._is_over())
+            await self._consumer.consume(lambda: self.reconciler.is_settled or self._is_over())
             await self._follow_market()
             self.state.recovered_seconds = asyncio.get_running_loop().time() - began
-            await self._consume(self._is_over)
+            await self._consumer.consume(self._is_over)
         except StopError as error:
             self.say("alarm", f"the desk stops: {error.what}")
             await self._cancel_everything()
@@ -224,7 +192,7 @@ class LiveRunner:
                     # on disk before the end, perhaps never sent; a second cancel does no harm
                     self.gateway.send(CancelOrder(name))
         for event in told:
-            await self._send(self._feed(event))
+            await self._consumer.send(self._feed(event))
         self.put(Viewed(view, "start"))
 
     async def _follow_market(self) -> None:
@@ -232,42 +200,6 @@ class LiveRunner:
             return
         instruments = self.core.engine.desk.instruments
         await self.gateway.subscribe([InstrumentId(number) for number in range(len(instruments))])
-
-    async def _consume(self, until: Callable[[], bool]) -> None:
-        """Handle items until a condition holds: the one consumer."""
-        inbox = self._inbox
-        handled = 0
-        while not until():
-            if not inbox:
-                self._room.set()
-                await self._send(self._fire(self._clock.now_ns()))
-                if inbox or until():
-                    continue
-                self._wake.clear()
-                self._is_idle = True
-                await self._wake.wait()
-                self._is_idle = False
-                self._at_once = 0
-                if self._failure is not None:
-                    raise self._failure
-                handled = 0
-                continue
-            commands = self._take(inbox.popleft())
-            if commands:
-                await self._send(commands)
-                handled = 0
-            handled += 1
-            if handled >= ITEMS_A_TURN:
-                handled = 0
-                if len(inbox) < self.options.most_waiting:
-                    self._room.set()
-                await asyncio.sleep(0)
-
-    async def _send(self, commands: list[VenueCommand]) -> None:
-        """Hand journaled commands to the gateway and let it write them."""
-        if commands:
-            self._hand_over(commands)
-            await asyncio.sleep(0)
 
     def _hand_over(self, commands: list[VenueCommand]) -> None:
         for command in commands:
@@ -416,17 +348,6 @@ class LiveRunner:
         return commands
 
     # the rest of the loop ---------------------------------------------------------------------------
-
-    async def _pump(self) -> None:
-        """Move what the gateway says into the queue; wait while the consumer is behind."""
-        try:
-            async for item in self.gateway.events():
-                self.put(item)
-                if len(self._inbox) >= self.options.most_waiting:
-                    self._room.clear()
-                    await self._room.wait()
-        finally:  # a desk without events is over, however that came about
-            self.put(Ended("the venue's events ended"))
 
     def _on_failure(self, error: BaseException) -> None:
         self._views.is_asking = False

@@ -1,0 +1,154 @@
+import asyncio
+
+import pytest
+
+from scalpdesk.core.events import QuoteEvent, TimerEvent
+from scalpdesk.live.consumer import ITEMS_A_TURN, Consumer
+from scalpdesk.live.parts import Ended
+
+
+def quote(ns):
+    return QuoteEvent(0, ns, ns, 1.0, 1.1, 1, 1)
+
+
+class Handled:
+    def __init__(self, most_waiting=1_000):
+        self.items, self.left = [], []
+        self.answers = {}
+        self.consumer = Consumer(self.take, self.left.extend, list, most_waiting)
+
+    def take(self, item):
+        self.items.append(item)
+        answer = self.answers.get(item, []) if isinstance(item, QuoteEvent) else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def start(self, until=lambda: False):
+        task = asyncio.create_task(self.consumer.consume(until))
+        await asyncio.sleep(0)
+        return task
+
+
+async def ended(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def run(body):
+    return asyncio.run(body())
+
+
+def test_items_are_handled_in_order_and_what_follows_leaves_before_the_next():
+    async def body():
+        desk = Handled()
+        seen = []
+        desk.consumer = Consumer(
+            lambda i: seen.append(i) or [i], lambda c: seen.append(("left", *c)), list, 9
+        )
+        for ns in (1, 2):
+            desk.consumer.put(quote(ns))
+        task = await desk.start()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await ended(task)
+        assert seen == [quote(1), ("left", quote(1)), quote(2), ("left", quote(2))]
+
+    run(body)
+
+
+def test_a_quote_that_meets_an_idle_desk_is_handled_where_it_was_read():
+    async def body():
+        desk = Handled()
+        task = await desk.start()
+        desk.answers[quote(5)] = ["order"]
+        assert desk.consumer.take_at_once(quote(5))
+        assert desk.items == [quote(5)]
+        assert desk.left == ["order"]
+        await ended(task)
+
+    run(body)
+
+
+def test_a_quote_never_overtakes_what_is_in_the_queue():
+    async def body():
+        desk = Handled()
+        task = await desk.start()
+        timer = TimerEvent(1, 1, "first")
+        desk.consumer.put(timer)
+        assert not desk.consumer.take_at_once(quote(2))
+        desk.consumer.put(quote(2))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert desk.items == [timer, quote(2)]
+        await ended(task)
+
+    run(body)
+
+
+def test_no_quote_is_taken_at_once_before_the_consumer_runs_or_while_it_handles_one():
+    async def body():
+        desk = Handled()
+        assert not desk.consumer.take_at_once(quote(1))
+        task = await desk.start()
+        inner = []
+        handle = desk.take
+
+        def take(item):
+            inner.append(desk.consumer.take_at_once(quote(9)))
+            return handle(item)
+
+        desk.consumer._take = take
+        assert desk.consumer.take_at_once(quote(2))
+        assert inner == [False]
+        await ended(task)
+
+    run(body)
+
+
+def test_a_flood_of_quotes_lets_others_have_a_turn():
+    async def body():
+        desk = Handled()
+        task = await desk.start()
+        taken = [desk.consumer.take_at_once(quote(ns)) for ns in range(ITEMS_A_TURN + 1)]
+        assert taken == [True] * ITEMS_A_TURN + [False]
+        await asyncio.sleep(0)
+        assert desk.consumer.take_at_once(quote(ITEMS_A_TURN + 1))
+        await ended(task)
+
+    run(body)
+
+
+def test_what_handling_a_quote_raised_ends_the_consumer_and_not_whoever_read_it():
+    async def body():
+        desk = Handled()
+        task = await desk.start()
+        desk.answers[quote(1)] = ValueError("the disk refuses")
+        assert desk.consumer.take_at_once(quote(1))
+        assert not desk.consumer.take_at_once(quote(2))
+        with pytest.raises(ValueError, match="the disk refuses"):
+            await task
+
+    run(body)
+
+
+def test_the_end_of_the_events_is_an_item_and_a_full_queue_stops_the_reading():
+    async def body():
+        desk = Handled(most_waiting=2)
+        read = []
+
+        async def events():
+            for ns in range(4):
+                read.append(ns)
+                yield quote(ns)
+
+        follow = asyncio.create_task(desk.consumer.follow(events()))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert read == [0, 1]
+        task = await desk.start(until=lambda: any(isinstance(item, Ended) for item in desk.items))
+        await asyncio.gather(follow, task)
+        assert desk.items[:4] == [quote(ns) for ns in range(4)]
+        assert isinstance(desk.items[4], Ended)
+
+    run(body)
