@@ -7,14 +7,13 @@ from datetime import date
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.deadlines import VENUE_CUTOFFS
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, is_session, session_on, to_new_york
 from scalpdesk.venues.base import VenueClock
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 NEVER_NS = 2**63 - 1
-BROAD_FUNDS = frozenset({"DIA", "IWM", "QQQ", "SPY"})
-"""Funds on broad indices: the venue takes orders in their expiring options a little longer."""
-CUTOFF_MINUTES, CUTOFF_MINUTES_FUNDS = 45.0, 30.0
+CUTOFF = VENUE_CUTOFFS["alpaca"]
 """Before the end of an expiring option, from when on the venue takes no order in it."""
 
 
@@ -24,7 +23,7 @@ def deadline_ns(contract: OptionContract, margin_seconds: float) -> int:
     The venue's cut-off for the contract, counted from the close of its own last session (half days
     included), less ``margin_seconds``.
     """
-    minutes = CUTOFF_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else CUTOFF_MINUTES
+    minutes = CUTOFF.of(contract.underlying)
     return expiry_instant_ns(contract) - int(minutes * MINUTE_NS) - int(margin_seconds * NANOS_PER_SECOND)
 
 
