@@ -84,6 +84,6 @@ def test_the_next_entry_wants_the_whole_size_again():
             break
         desk.wait(1).market(500.0)
     desk.outputs.clear()
-    desk.wait(10).market(500.0)
+    desk.wait(30).market(500.0)
     found = next(one for one in decisions(desk.outputs) if one.kind == "entry" and one.taken)
     assert "buy 4 SPY240419C00500000, buy 4 SPY240419P00500000 cut to" in found.reasons[-1]

@@ -1,6 +1,7 @@
 """The gamma scalper through its phases; the test is the venue and the market."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -204,8 +205,25 @@ def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
     desk.reject(pair[0])
     desk.reject(pair[1])
     desk.wait(30).timer()
-    assert decisions(desk.outputs)[-1].reasons == ("entry abandoned: nothing was filled",)
+    assert decisions(desk.outputs)[-1].reasons == (
+        "entry abandoned: nothing was filled",
+        "looks again in 30 s",
+    )
     assert desk.strategy.phase is Phase.WAITING
+
+
+def test_an_entry_that_comes_to_nothing_is_tried_again_later_and_later(scalper):
+    desk = scalper(entry={"max_attempts": 1})
+    begun = []
+    for step in range(360):
+        pair = orders(desk.wait(10).market(500.0 + step % 2))
+        for leg in pair:
+            desk.reject(leg)
+        if pair:
+            begun.append(step * 10)
+    waits = [later - one for one, later in pairwise(begun)]
+    assert 5 < len(begun) < 25
+    assert max(waits) >= 480
 
 
 def test_a_lone_leg_is_sold_when_the_other_cannot_be_bought(scalper):

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderAbsent, OrderFilled, OrderRejected
-from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.entry.straddle_selector import Candidate, StraddleSelector
+from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.entry.straddle_selector import StraddleSelector
 from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
@@ -27,6 +27,7 @@ from scalpdesk.risk.exits import ExitRules, ExitView
 from scalpdesk.strategies.base import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
+from scalpdesk.strategies.gamma_scalper.entering import entry_facts, missing_legs, pause_seconds
 from scalpdesk.strategies.gamma_scalper.hedger import StraddleHedger, expired_orders
 
 ZERO = Decimal(0)
@@ -73,6 +74,8 @@ class GammaScalper:
         """How many the trade under way has: fewer than configured once the risk gate cut it."""
         self._sessions_held = 0
         self._attempts = 0
+        self._abandoned = 0
+        """Entries in a row of which nothing was filled."""
         self._why_leaving = ""
         self._last_refusal = ""
         self._rejections = 0
@@ -117,7 +120,7 @@ class GammaScalper:
             return self._on_session(view)
         if isinstance(event, OrderRejected | OrderAbsent):  # not taken, or never sent: not again at once
             return self._back_off(view)
-        if isinstance(event, OrderFilled):
+        if isinstance(event, OrderFilled | FillBusted):
             self._rejections, self._silent_until_ns = 0, 0
         if self.phase in (Phase.WAITING, Phase.DONE) and isinstance(event, OrderFilled | FillBusted):
             self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
@@ -195,7 +198,7 @@ class GammaScalper:
             return self._refuse_entry(selection.why_none(), dict(selection.removed))
         best = selection.best
         verdict = self._edge.judge(best, view, self._hedger.band)
-        facts = self._entry_facts(view, best, spot) | verdict.facts
+        facts = entry_facts(view, best, spot) | verdict.facts
         if not verdict.passed:
             return self._refuse_entry("; ".join(verdict.reasons), facts)
         self._pair = best.pair
@@ -206,7 +209,9 @@ class GammaScalper:
         self.phase = Phase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
-        return (Proposal("entry", (chosen, *verdict.reasons), facts, self._entry_intents(view)),)
+        legs = (best.pair.call_id, best.pair.put_id)
+        intents = missing_legs(view, legs, self._straddles)
+        return (Proposal("entry", (chosen, *verdict.reasons), facts, intents),)
 
     def _refuse_entry(self, reason: str, facts: dict[str, str | float | int]) -> Sequence[Action]:
         """Record a refusal once, not at every tick: again only when its kind changes."""
@@ -215,41 +220,6 @@ class GammaScalper:
             return ()
         self._last_refusal = kind
         return (Proposal("entry", (reason,), facts),)
-
-    def _entry_facts(self, view: DeskView, best: Candidate, spot: float) -> dict[str, str | float | int]:
-        return {
-            "spot": spot,
-            "strike": float(best.pair.strike),
-            "expiry": best.pair.expiry.isoformat(),
-            "call": view.instruments[best.pair.call_id].symbol,
-            "put": view.instruments[best.pair.put_id].symbol,
-            "implied_vol": 0.5 * (best.call.vol + best.put.vol),
-            "score": best.score.score or 0.0,
-            "legacy_score": best.score.legacy_score or 0.0,
-            "breakeven_move_usd": best.score.breakeven_move or 0.0,
-            "spread_usd_per_unit": best.spread,
-        }
-
-    def _entry_intents(self, view: DeskView) -> tuple[Intent, ...]:
-        """Buy what is missing of both legs at the ask."""
-        assert self._pair is not None
-        intents = []
-        for leg in (self._pair.call_id, self._pair.put_id):
-            missing = self._straddles - view.exposure(leg)
-            quote = view.market.quotes[leg]
-            if missing > 0 and quote is not None and quote.ask > 0:
-                intents.append(
-                    OrderIntent(
-                        leg,
-                        Side.BUY,
-                        missing,
-                        Purpose.OPEN,
-                        "straddle leg at the ask",
-                        OrderType.LIMIT,
-                        exact(quote.ask),
-                    )
-                )
-        return tuple(intents)
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
@@ -273,20 +243,32 @@ class GammaScalper:
         if self._attempts > self.config.entry.max_attempts:
             if self._held_options(view):
                 return self._start_leaving(view, "entry abandoned: one leg could not be bought")
-            self.phase = Phase.WAITING
-            self._pair = None
-            return (Proposal("entry", ("entry abandoned: nothing was filled",)),)
-        intents = self._entry_intents(view)
+            return self._pause(view)
+        intents = missing_legs(view, legs, self._straddles)
         return (
             (Proposal("entry", ("complete the straddle",), {"attempt": self._attempts}, intents),)
             if intents
             else ()
         )
 
+    def _pause(self, view: DeskView) -> Sequence[Action]:
+        """Nothing could be bought: look again later, each time later; a fill ends it."""
+        self.phase = Phase.WAITING
+        self._pair = None
+        self._abandoned += 1
+        wait_s = pause_seconds(self._abandoned)
+        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        why = "entry abandoned: nothing was filled"
+        return (
+            Proposal("entry", (why, f"looks again in {wait_s:g} s")),
+            SetTimer("gamma-scalper: after an abandoned entry", self._silent_until_ns),
+        )
+
     def _note_entered(self, view: DeskView) -> None:
         assert self._pair is not None
         assert view.session is not None
         self.phase = Phase.HOLDING
+        self._abandoned = 0
         self._entry_session = view.session.day
         self._sessions_held = 0
         self._premium = ZERO
