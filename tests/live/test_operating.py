@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from datetime import date, time
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
 from scalpdesk.live import arming
 from scalpdesk.live.account_lock import AccountLock, DeskHolder
 from scalpdesk.live.control import SOCKET_NAME, ControlServer, ask, running_desks
+from scalpdesk.live.day import TradingDay
 from scalpdesk.live.doubts import Doubts
 from scalpdesk.live.schedule import Agenda, deadline_ns, session_of
 from scalpdesk.live.status import status, why
@@ -31,11 +33,28 @@ HALF_DAY = date(2024, 7, 3)
 
 def test_deadline_follows_the_sessions_own_close_and_the_venues_rule():
     fund, stock = us_option("SPY240703C00500000"), us_option("NVDA240703C00500000")
-    assert deadline_ns(fund, 0) == new_york_ns(HALF_DAY, time(12, 30))
-    assert deadline_ns(stock, 0) == new_york_ns(HALF_DAY, time(12, 15))
-    assert deadline_ns(stock, 300) == new_york_ns(HALF_DAY, time(12, 10))
+    for venue in ("alpaca", "paper"):
+        assert deadline_ns(fund, venue, 0) == new_york_ns(HALF_DAY, time(12, 30))
+        assert deadline_ns(stock, venue, 0) == new_york_ns(HALF_DAY, time(12, 15))
+        assert deadline_ns(stock, venue, 300) == new_york_ns(HALF_DAY, time(12, 10))
     full = us_option("NVDA240705C00500000")
-    assert deadline_ns(full, 0) == new_york_ns(date(2024, 7, 5), time(15, 15))
+    assert deadline_ns(full, "alpaca", 0) == new_york_ns(date(2024, 7, 5), time(15, 15))
+    assert deadline_ns(full, "simulated", 300) == new_york_ns(date(2024, 7, 5), time(15, 55))
+    assert deadline_ns(full, "unheard-of", 300) == new_york_ns(date(2024, 7, 5), time(15, 10))
+
+
+@pytest.mark.parametrize(("venue", "minutes"), [("alpaca", 35), ("simulated", 5)])
+def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
+    option = us_option("SPY240703C00500000")
+    session = session_on(HALF_DAY)
+    view = SimpleNamespace(venue=venue, session=session)
+    positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
+    desk = SimpleNamespace(
+        view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode="ACTIVE")
+    )
+    day = TradingDay(SimpleNamespace(desk=desk), list, lambda *_: None, 300.0, list)
+    day.plan_deadline()
+    assert session.close_ns - day.due_ns == minutes * 60_000_000_000
 
 
 def test_venues_clock_leads_and_the_calendar_gives_the_bounds():

@@ -46,12 +46,13 @@ CAUTIOUS = VenueCutoff(45.0, 45.0)
 """For a venue whose rule is not known here."""
 VENUE_CUTOFFS = {
     "alpaca": VenueCutoff(45.0, 30.0),
+    "paper": VenueCutoff(45.0, 30.0),
     "ibkr": NO_CUTOFF,
     "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
 }
 """Last orders by venue. Alpaca: strategies reference E6, not confirmed by the venue; half days are
-taken to shift with the close. The others take orders until the contract's end."""
+taken to shift with the close; ``paper`` rehearses it. The others take orders until the contract's end."""
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:

@@ -141,7 +141,8 @@ class TradingDay:
 
     def plan_deadline(self) -> None:
         """Set the deadline of what is held and expires in this session."""
-        dates = [deadline_ns(one, self._margin_seconds) for one in self._expiring()]
+        venue = self._engine.desk.view.venue
+        dates = [deadline_ns(one, venue, self._margin_seconds) for one in self._expiring()]
         if dates and self._engine.desk.gate.mode in ("ACTIVE", "REDUCING"):
             self._agenda.put("deadline", min(dates))
 

@@ -7,23 +7,21 @@ from datetime import date
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import VENUE_CUTOFFS
+from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, is_session, session_on, to_new_york
 from scalpdesk.venues.base import VenueClock
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 NEVER_NS = 2**63 - 1
-CUTOFF = VENUE_CUTOFFS["alpaca"]
-"""Before the end of an expiring option, from when on the venue takes no order in it."""
 
 
-def deadline_ns(contract: OptionContract, margin_seconds: float) -> int:
+def deadline_ns(contract: OptionContract, venue: str, margin_seconds: float) -> int:
     """Return when a holding in an expiring option must begin to go, in UTC nanoseconds.
 
-    The venue's cut-off for the contract, counted from the close of its own last session (half days
-    included), less ``margin_seconds``.
+    The cut-off of ``venue`` for the contract, counted from the close of its own last session (half days
+    included), less ``margin_seconds``. A venue whose rule is not known counts as a strict one.
     """
-    minutes = CUTOFF.of(contract.underlying)
+    minutes = VENUE_CUTOFFS.get(venue, CAUTIOUS).of(contract.underlying)
     return expiry_instant_ns(contract) - int(minutes * MINUTE_NS) - int(margin_seconds * NANOS_PER_SECOND)
 
 
