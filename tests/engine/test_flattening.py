@@ -4,7 +4,7 @@ import pytest
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import straddle_book
-from scalpdesk.core.events import CancelRejected, OrderDoubted, TimerEvent
+from scalpdesk.core.events import CancelRejected, OrderDoubted, PositionChanged, TimerEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -232,3 +232,39 @@ def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
     assert (orders(outputs), cancels(outputs)) == ([], [])
     one.cancelled(order.client_order_id)
     assert wants(look(one, 2)) == [(0, "buy", 30, "unwind_hedge")]
+
+
+def test_a_fill_that_comes_late_is_flattened_too_though_nothing_was_left_before(desk):
+    one = desk(held={})
+    entry = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("12"))
+    one.strategy.think = lambda _v, _w, _e: (Proposal("entry", ("test",), {}, (entry,)),)
+    (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
+    one.strategy.think = None
+    one.operate("flatten")
+    one.cancelled(order.client_order_id)
+    assert look(one, 10) == ()  # flat, and nothing at the venue: the desk looks no more
+    assert flatten_timers(one.fill(order), one.now_ns) == [2.0]
+    assert wants(look(one, 2)) == [(1, "sell", 1, "close")]
+
+
+def test_shares_delivered_while_flattening_are_unwound(desk):
+    one = desk(held={})
+    one.operate("flatten")
+    assert look(one, 10) == ()
+    came = PositionChanged(0, one.now_ns, one.now_ns, "delivery", D(100), D("500"), D(0), "late")
+    assert flatten_timers(one.handle(came), one.now_ns) == [2.0]
+    assert wants(look(one, 2)) == [(0, "sell", 100, "unwind_hedge")]
+
+
+def test_an_operator_who_flattens_what_the_gate_flattens_already_is_not_undone_by_a_new_session():
+    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
+    one.adopt({0: (100, "500")})
+    one.open()
+    one.quote(0, 499.99, 500.01)
+    one.quote(0, 498.89, 498.91)
+    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
+    assert one.engine.desk.gate.mode == "FLATTENING"
+    one.operate("flatten")
+    one.close()
+    one.open(next_session(one.session.day))
+    assert one.engine.desk.gate.mode == "FLATTENING"

@@ -43,7 +43,7 @@ from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.engine.admission import Admission
 from scalpdesk.engine.desk import Desk
-from scalpdesk.engine.flattening import GRACE_SECONDS, Flattener
+from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.risk.context import EXITS
@@ -90,7 +90,7 @@ class TradingEngine:
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
         self._on = {
-            TradeEvent: self._on_trade,
+            TradeEvent: desk.market.apply_trade,
             BarEvent: self._on_bar,
             OpenInterestEvent: desk.market.apply_open_interest,
             RateEvent: desk.market.apply_rates,
@@ -213,9 +213,6 @@ class TradingEngine:
 
     # market -------------------------------------------------------------------------------------
 
-    def _on_trade(self, event: TradeEvent) -> None:
-        self.desk.market.apply_trade(event)
-
     def _on_bar(self, event: BarEvent) -> None:
         self.desk.market.apply_bar(event)
         if event.instrument_id in self._triggers:
@@ -285,6 +282,7 @@ class TradingEngine:
         if desk.view.session is None:  # known after the close: no later mark of this session explains it
             self._mark()
         self._think(ORDER, event)
+        self._flatten_what_came_late()
 
     def _watch_executions(self, order: SubmitOrder, held_before: Decimal) -> None:
         """Executed again and again, or in and out of flat: only reduce, until a person resumes."""
@@ -309,6 +307,7 @@ class TradingEngine:
         desk.attribution.rebase(self.now_ns)
         if not event.is_corrected:  # the execution in its place follows: half a story is no reason to trade
             self._think(ORDER, event)
+        self._flatten_what_came_late()
 
     def _on_order_event(self, event: OrderEvent) -> None:
         self.desk.orders.apply(event)
@@ -327,6 +326,7 @@ class TradingEngine:
         if event.cause not in ("exercise", "assignment") and not event.more_follow:
             # of an exercise only half is booked: the delivery that completes it follows at once
             self._think(Wake.ACCOUNT, event)
+        self._flatten_what_came_late()
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
         self.desk.adopt(event)
@@ -339,9 +339,11 @@ class TradingEngine:
     def _on_operator(self, event: OperatorEvent) -> None:
         modes = {"halt": "HALTED", "resume": "ACTIVE", "reduce": "REDUCING", "flatten": "FLATTENING"}
         mode = modes.get(event.action)
-        if mode is None or mode == self.desk.gate.mode:
+        if mode is None:
             return
-        self._latched = ""
+        self._latched = ""  # said from outside: no new session takes it back
+        if mode == self.desk.gate.mode:
+            return
         if mode == "ACTIVE":
             self.desk.gate.tallies.forgive()
         self._set_mode(mode, event.reason, event.who)
@@ -366,6 +368,11 @@ class TradingEngine:
         self._flattener.begin()
         if not self._flatten_due and self.desk.view.session is not None:
             self._look_again_in(GRACE_SECONDS)
+
+    def _flatten_what_came_late(self) -> None:
+        """Look again after a late fill, a bust or a delivery, though nothing may have been left before."""
+        if self.desk.gate.mode == "FLATTENING" and not self._flatten_due and self._view.session is not None:
+            self._look_again_in(STEP_SECONDS)
 
     def _look_again_in(self, seconds: float) -> None:
         self._flatten_due = True
