@@ -13,6 +13,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import AskFolder, Decision
 from scalpdesk.isolation.answering import FolderAnswerer
 from scalpdesk.isolation.process import FolderLimits
+from scalpdesk.isolation.run_folder import start_folder
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.runs import replay, run_backtest
 from scalpdesk.settings import load_settings
@@ -122,6 +123,23 @@ def test_a_folder_that_always_dies_leaves_a_desk_that_does_nothing(tmp_path):
     assert result.summary["orders"] == 0
     said = [reason for one in decided(result.run_dir) for reason in one.reasons]
     assert any("ended 20 times; it is given up" in reason for reason in said)
+    assert result.summary["verdict"].startswith("no trade: the strategy folder failed ")
+    assert "it is given up" in result.summary["folder"]["last_failure"]
+
+
+def test_a_folder_that_is_refused_every_time_is_no_folder_that_never_asked(tmp_path):
+    made = folder(tmp_path, "return {'type': 'order_intent'}")
+    result = run(tmp_path, made, tape=day(steps=30))
+    assert result.summary["verdict"].endswith("was refused, the last one refused: missing:protocol")
+    quiet = run(tmp_path, folder(tmp_path, "return None"), tape=day(steps=30))
+    assert quiet.summary["verdict"] == "no trade: the strategy never asked for one"
+
+
+@pytest.mark.parametrize("strategy", ["external", "st0cka+external"])
+def test_a_run_without_a_folder_is_refused_before_anything_begins(strategy):
+    with pytest.raises(ConfigError, match="no strategy folder is given"):
+        start_folder(strategy, {"external": {}})
+    assert start_folder("st0cka", {}) is None
 
 
 def test_a_folder_that_is_not_there_is_refused_before_the_run(tmp_path):

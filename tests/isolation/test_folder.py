@@ -101,6 +101,10 @@ def test_the_file_itself_may_be_named(tmp_path):
         ("raise SystemExit(2)", "SystemExit"),
         ("x = 1", "no function on_market_event"),
         ("on_market_event = 5", "no function on_market_event"),
+        (
+            "on_market_event = print\ndef reset(): raise OSError('no feed')",
+            r"reset\(\) failed: OSError: no feed",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_loaded_is_refused(tmp_path, source, said):

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -108,7 +109,10 @@ def run_summary(
     for strategy in getattr(engine.strategy, "strategies", (engine.strategy,)):
         told = getattr(strategy, "folder_summary", None)
         if told is not None:
-            summary["folder"] = told()
+            folder: dict[str, Any] = told()
+            summary["folder"] = folder
+            if summary["verdict"] == NEVER_ASKED:
+                summary["verdict"] = folder_verdict(folder)
         measured = getattr(strategy, "hedge_summary", None)
         if measured is not None:
             summary["hedge_costs"] = measured()
@@ -117,6 +121,9 @@ def run_summary(
 
 
 DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
+
+
+NEVER_ASKED = "no trade: the strategy never asked for one"
 
 
 def verdict(tally: Tally, fills: int) -> str:
@@ -129,7 +136,24 @@ def verdict(tally: Tally, fills: int) -> str:
         return "no trade: " + "; ".join(tally.refusals[-1].reasons)
     if tally.orders:
         return "no trade: orders were sent and none was filled"
-    return "no trade: the strategy never asked for one"
+    return NEVER_ASKED
+
+
+def folder_verdict(folder: Mapping[str, Any]) -> str:
+    """Say why a strategy folder brought no trade: it failed, was refused, or asked for none.
+
+    Parameters
+    ----------
+    folder
+        What the strategy says of its folder: counts, the last failure and the last refusal.
+    """
+    failures, refused = folder.get("failures", 0), folder.get("refused", 0)
+    if failures:
+        return f"no trade: the strategy folder failed {failures} times, at last {folder['last_failure']}"
+    if refused:
+        said = folder["last_refusal"]
+        return f"no trade: each of {refused} intents of the folder was refused, the last one {said}"
+    return NEVER_ASKED
 
 
 def _positions(engine: TradingEngine) -> dict[str, str]:

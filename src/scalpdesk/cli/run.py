@@ -9,6 +9,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_options
 from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
+from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ def _show(summary: dict[str, Any]) -> None:
     click.echo(f"{summary['run_id']}: {summary['ended']}")
     click.echo(f"  {summary['verdict']}")
     click.echo(f"  {summary['orders']} orders, {summary['fills']} fills, P&L {summary['pnl']['total']}")
+    if "folder" in summary:
+        click.echo(f"  {folder_line(summary['folder'])}")
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     click.echo(f"  mode {summary['mode']}; positions: {held or 'none'}")
     if summary["resumable"]:

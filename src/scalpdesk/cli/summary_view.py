@@ -101,6 +101,8 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         f" (theta {summary['theta_paid']})"
     )
     show_strategies(out, summary.get("strategies"))
+    if "folder" in summary:
+        out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     if len(spots) > 1:
@@ -111,6 +113,18 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
         f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
     )
+
+
+def folder_line(folder: dict[str, Any]) -> str:
+    """Return what a strategy folder did, in a line; its last failure with it.
+
+    >>> folder_line({"answers": 7, "intents": 2})
+    'strategy folder: 7 answers, 2 intents, 0 refused, 0 failures'
+    """
+    names = ("answers", "intents", "refused", "failures")
+    counts = ", ".join(f"{folder.get(name, 0):,} {name}" for name in names)
+    last = folder.get("last_failure")
+    return f"strategy folder: {counts}{f'; the last one: {last}' if last else ''}"
 
 
 def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> None:

@@ -104,7 +104,12 @@ class Folder:
         self._handler: Callable[[dict[str, Any]], Any] = handler
         reset = getattr(module, "reset", None)
         if callable(reset):
-            reset()
+            try:
+                reset()
+            except (Exception, SystemExit) as error:
+                raise ConfigError(
+                    f"its reset() failed: {failure_text(error)}", where=str(found), fix="run it by itself"
+                ) from error
 
     def answer(self, event: dict[str, Any]) -> list[Any]:
         """Return the folder's messages for one event, as JSON carries them.

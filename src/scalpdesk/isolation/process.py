@@ -187,7 +187,8 @@ class FolderProcess:
         return ConfigError(
             why if why.startswith("the strategy") else f"the strategy cannot be loaded: {why}",
             where=str(self._path),
-            fix="run it by itself; a folder that needs more memory: --memory-limit-mb",
+            fix="run it by itself; one that needs more memory: --memory-limit-mb with harness,"
+            " strategies.external.memory_limit_mb with backtest and run",
         )
 
     def _begin_again(self, waiting: Iterable[bytes]) -> None:

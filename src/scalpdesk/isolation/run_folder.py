@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.isolation.answering import FolderAnswerer
 from scalpdesk.isolation.folder import folder_digest
 from scalpdesk.isolation.process import FolderLimits
-from scalpdesk.strategies.external.config import ExternalConfig
+from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
 
 EXTERNAL = "external"
 
@@ -48,10 +48,12 @@ def start_folder(strategy: str, sections: Mapping[str, Any]) -> FolderAnswerer |
     Raises
     ------
     ConfigError
-        When it cannot be loaded.
+        When the strategy asks a folder and none is given, or it cannot be loaded.
     """
     chosen = external_config(strategy, sections)
     if chosen is None:
+        if EXTERNAL in strategy.split("+"):
+            raise no_folder_given()
         return None
     limits = FolderLimits(chosen.time_limit_seconds, chosen.memory_limit_mb)
     return FolderAnswerer.start(Path(chosen.folder), isolate=chosen.isolate, limits=limits)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scalpdesk.core.errors import ConfigError
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -52,3 +54,13 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     isolate: bool = True
     time_limit_seconds: Positive = 1.0
     memory_limit_mb: Count = 2_048
+
+
+def no_folder_given() -> ConfigError:
+    """Return the refusal of a run that is to ask a folder and has none."""
+    return ConfigError(
+        "no strategy folder is given",
+        where="strategies.external.folder",
+        value="",
+        fix="--set folder=DIR, or --strategy DIR with backtest and run",
+    )

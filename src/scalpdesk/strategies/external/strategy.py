@@ -24,7 +24,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.protocol.answers import IdBook, sort_answers
 from scalpdesk.strategies.base import Action, DeskView, Proposal
-from scalpdesk.strategies.external.config import ExternalConfig
+from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
 from scalpdesk.strategies.external.orders import (
     KINDS,
     Exposures,
@@ -58,6 +58,9 @@ class External:
         """Requests, events, answers, failures, restarts, intents and refused intents."""
         self.longest_answer_us = 0
         self.total_answer_us = 0
+        self.last_failure: str | None = None
+        """What went wrong with an event last: of the folder itself, not of an intent."""
+        self.last_refusal: str | None = None
         self._picture: MarketPicture | None = None
         self._request = 0
         self._open: int | None = None
@@ -76,12 +79,7 @@ class External:
             When no folder is given, or the run's underlying is not the configured one.
         """
         if not self.config.folder:
-            raise ConfigError(
-                "no strategy folder is given",
-                where="strategies.external.folder",
-                value="",
-                fix="--set folder=DIR, or --strategy DIR with backtest and run",
-            )
+            raise no_folder_given()
         symbol = view.instruments[view.underlying].symbol
         wanted = INDEX_CLASSES.get(self.config.underlying)
         if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
@@ -121,6 +119,8 @@ class External:
             **{name: self.counts[name] for name in sorted(self.counts)},
             "mean_answer_us": round(self.total_answer_us / answers) if answers else None,
             "longest_answer_us": self.longest_answer_us if answers else None,
+            "last_failure": self.last_failure,
+            "last_refusal": self.last_refusal,
         }
 
     @property
@@ -196,6 +196,8 @@ class External:
     def _note_failures(self, event: FolderAnswered) -> list[Action]:
         assert self._picture is not None
         self.counts["failures"] += len(event.failures)
+        if event.failures:
+            self.last_failure = event.failures[-1]
         if event.state_lost:
             self.counts["restarts"] += 1
             self._picture.forget()
@@ -207,6 +209,7 @@ class External:
 
     def _refused(self, message: Any, why: str) -> Proposal:
         self.counts["refused"] += 1
+        self.last_refusal = why
         facts: Facts = {}
         if isinstance(message, dict):
             for key in ("intent_id", "event_id", "symbol", "side", "qty"):
