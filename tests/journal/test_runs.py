@@ -1,9 +1,11 @@
+import os
+
 import msgspec
 import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.runs import find_run_dir, pick_run_id, run_dirs
+from scalpdesk.journal.runs import find_run_dir, pick_run_id, run_dirs, written_ns
 
 
 @pytest.fixture
@@ -11,6 +13,7 @@ def runs_dir(tmp_path, header):
     for started, name in ((3, "demo-a1"), (9, "backtest-b"), (5, "demo-a2")):
         own = msgspec.structs.replace(header, run_id=name, started_ns=started)
         JournalWriter.create(tmp_path / name, own, durability="none").close()
+        os.utime(tmp_path / name / "journal-000001.sdj", ns=(10**18, 10**18))
     (tmp_path / "not-a-run").mkdir()
     return tmp_path
 
@@ -21,6 +24,14 @@ def test_a_run_is_found_by_id_beginning_path_and_last(runs_dir):
     assert find_run_dir(runs_dir, "back").name == "backtest-b"
     assert find_run_dir(runs_dir, "last").name == "backtest-b"
     assert find_run_dir(runs_dir, str(runs_dir / "demo-a2")) == runs_dir / "demo-a2"
+
+
+def test_last_is_what_was_written_last_whatever_the_time_in_its_market(runs_dir):
+    assert written_ns(runs_dir / "not-a-run") == 0
+    late = written_ns(runs_dir / "demo-a1") + 10**12
+    os.utime(runs_dir / "demo-a1" / "journal-000001.sdj", ns=(late, late))
+    assert written_ns(runs_dir / "demo-a1") == late
+    assert find_run_dir(runs_dir, "last").name == "demo-a1"
 
 
 def test_a_run_with_a_broken_header_is_never_the_last(runs_dir):

@@ -21,7 +21,8 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
 @desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
 @settings_options
 def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
-    """List the runs on record, the newest last."""
+    """List the runs on record, the one written last at the end."""
+    from scalpdesk.journal.runs import written_ns
     from scalpdesk.records.projector import project_missing
     from scalpdesk.records.store import list_runs, open_store, store_url
 
@@ -32,7 +33,7 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
         with open_store(store_url(runs_dir)) as store:
             unreadable = project_missing(runs_dir, store)
             rows = [row.as_dict() for row in list_runs(store)]
-    rows.sort(key=lambda row: (row["started_ns"], row["run_id"]))
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
     if as_json:
         print_json({"runs_dir": str(runs_dir), "runs": rows, "unreadable": unreadable})
         return

@@ -55,7 +55,12 @@ def _ask(run_id: str | None, runs_dir: str | None, request: dict[str, Any]) -> d
 
     answer = ask(_desk(run_id, runs_dir), request)
     if "error" in answer:
-        raise ConfigError(str(answer["error"]), value=answer.get("orders"), fix=answer.get("fix"))
+        near = ", ".join(answer.get("orders") or ())
+        raise ConfigError(
+            str(answer["error"]),
+            where={"why": "ORDER|DECISION", "resume": "--reason"}.get(request["do"]),
+            fix=answer.get("fix") or (f"the newest orders: {near}" if near else None),
+        )
     return answer
 
 
@@ -68,7 +73,9 @@ def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
         print_json(found)
         return
     click.echo(f"{found['run_id']}  {found['trading']} on {found['venue']}  account {found['account']}")
-    click.echo(f"mode {found['mode']}  phase {found['phase']}  session {found['session']}  {found['now']}")
+    click.echo(
+        f"mode {found['mode']}  phase {found['phase'] or '-'}  session {found['session']}  {found['now']}"
+    )
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
     for symbol, one in found["positions"].items():
         click.echo(f"  {one['quantity']:>8} {symbol} at {float(one['average']):.4f}")

@@ -186,7 +186,11 @@ def show_runs(
     if not rows and not unreadable:
         out.print(f"no runs below {runs_dir}; scalpdesk demo makes the first")
         return
-    table = Table("run", "started (UTC)", "strategy", "market", "session", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    longest = max((len(row["run_id"]) for row in rows), default=0)  # an id is there to be copied: never cut
+    table.add_column("run", no_wrap=True, min_width=longest)
+    for heading in ("started (UTC)", "strategy", "market", "session"):
+        table.add_column(heading)
     for heading in ("hedges", "fills", "P&L USD"):
         table.add_column(heading, justify="right")
     for row in rows:

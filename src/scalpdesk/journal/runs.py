@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalpdesk.core.errors import DataError, JournalError, nearest_name
-from scalpdesk.journal.frames import segment_path
+from scalpdesk.journal.frames import segment_numbers, segment_path
 from scalpdesk.journal.reader import peek_header
 
 LAST = "last"
@@ -51,6 +51,8 @@ def run_dirs(runs_dir: Path) -> list[Path]:
 def find_run_dir(runs_dir: Path, name: str) -> Path:
     """Return the folder of the run that ``name`` means: a path, an id, its beginning, or ``last``.
 
+    ``last`` is the run whose journal was written last, whatever the time in its market.
+
     Raises
     ------
     DataError
@@ -61,12 +63,21 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
         return direct
     folders = run_dirs(runs_dir)
     if name == LAST:
-        folders = sorted(folders, key=_started)
+        folders = sorted(folders, key=_age)
     return runs_dir / pick_run_id(name, [folder.name for folder in folders], where=str(runs_dir))
 
 
-def _started(folder: Path) -> tuple[int, str]:
+def written_ns(folder: Path) -> int:
+    """Return when a run's journal was written last, UTC nanoseconds.
+
+    The start in its header will not do for "the last run": a desk in a market's own time begins in the past.
+    """
+    return max((segment_path(folder, one).stat().st_mtime_ns for one in segment_numbers(folder)), default=0)
+
+
+def _age(folder: Path) -> tuple[bool, int, int, str]:
     try:
-        return peek_header(folder).started_ns, folder.name
+        started_ns = peek_header(folder).started_ns
     except JournalError:  # a run whose very header is broken is never the last one
-        return -1, folder.name
+        return False, 0, 0, folder.name
+    return True, written_ns(folder), started_ns, folder.name
