@@ -16,7 +16,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.sub_books import NOBODY, SubBooks
 
 D = Decimal
-SHARE, CALL = InstrumentId(0), InstrumentId(1)
+SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OPEN, HEDGE, CLOSE = Purpose.OPEN, Purpose.HEDGE, Purpose.CLOSE
 
 
@@ -190,3 +190,56 @@ def test_totals_in_cents_sum_to_the_account_where_a_book_ends_on_half_a_cent():
     assert sum(row["total"] for row in explained.values()) == D("0.01")
     for row in explained.values():
         assert sum(amount for name, amount in row.items() if name != "total") == row["total"]
+
+
+def test_several_exercises_may_come_before_their_deliveries():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", PUT, 3)
+    before = cash(books)
+    for one in (
+        change("exercise", CALL, -2, reference="e1"),
+        change("exercise", PUT, -3, reference="e2"),
+        change("delivery", SHARE, 200, "-100000", "500", "d1"),
+        change("delivery", SHARE, -300, "150000", "500", "d2"),
+    ):
+        books.book_change(one)
+    assert held(books, SHARE) == {"a": 200, "b": -300, NOBODY: 0}
+    gained = {name: one - before[name] for name, one in cash(books).items()}
+    assert gained == {"a": D(-100_000), "b": D(150_000), NOBODY: D(0)}
+
+
+def test_deliveries_may_come_in_another_order_than_their_exercises():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", PUT, 3)
+    for one in (
+        change("exercise", CALL, -2, reference="e1"),
+        change("exercise", PUT, -3, reference="e2"),
+        change("delivery", SHARE, -300, "150000", "500", "d2"),
+        change("delivery", SHARE, 200, "-100000", "500", "d1"),
+    ):
+        books.book_change(one)
+    assert held(books, SHARE) == {"a": 200, "b": -300, NOBODY: 0}
+
+
+def test_a_delivery_that_fits_no_exercise_follows_the_oldest_one():
+    books = make()
+    trade(books, "a", CALL, 2)
+    trade(books, "b", PUT, 3)
+    for one in (
+        change("exercise", CALL, -2, reference="e1"),
+        change("exercise", PUT, -3, reference="e2"),
+        change("delivery", SHARE, 20, "-10000", "500", "adjusted"),
+    ):
+        books.book_change(one)
+    assert held(books, SHARE) == {"a": 20, "b": 0, NOBODY: 0}
+
+
+@pytest.mark.parametrize(("units", "left"), [(120, (200, 40)), (-60, (50, 10))])
+def test_a_split_changes_everybodys_shares_alike(units, left):
+    books = make()
+    trade(books, "a", SHARE, 100)
+    trade(books, "b", SHARE, 20)
+    books.book_change(change("corporate_action", SHARE, units))
+    assert held(books, SHARE) == {"a": left[0], "b": left[1], NOBODY: 0}

@@ -12,7 +12,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Mark, Purpose
 from scalpdesk.core.units import CENT, InstrumentId, to_cents
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import InstrumentBook, OptionContract
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.account import Account, mark_decimal, net_asset_value
 from scalpdesk.portfolio.attribution import Attribution, parts_in_cents
@@ -24,6 +24,7 @@ NOBODY = ""
 """Owner of what belongs to no strategy."""
 _FINEST = Decimal("0.000001")
 _EXERCISED = ("exercise", "assignment")
+_MOST_UNDELIVERED = 64
 Part = tuple["SubBook", Decimal]
 
 
@@ -138,8 +139,8 @@ class SubBooks:
         }
         self.most_losses_in_a_row: int | None = None
         """Losing round trips after which a strategy opens nothing more in the session; None: no limit."""
-        self._exercised: list[Part] = []
-        """Who held the options whose shares are delivered next."""
+        self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
+        """Shares and strike of deliveries still to come, and who held the options."""
         self._has_begun = False
 
     def of(self, owner: str) -> SubBook:
@@ -269,17 +270,16 @@ class SubBooks:
 
         What ends a whole holding ends each one's own; what ends part of it is taken from those who
         hold it that way, in their order; delivered shares follow the options; a dividend follows the
-        holdings. What is nobody's stays nobody's: a transfer, interest, a trade by hand.
+        holdings, and so does a split. What is nobody's stays nobody's: a transfer, interest, a trade by hand.
         """
         number, now_ns = event.instrument_id, event.ts_recv_ns
         parts = self._parts(event)
         if event.cause in _EXERCISED:
-            self._exercised = parts
+            self._note_exercised(event, parts)
         whole = event.quantity_change or sum((one for _, one in parts), ZERO)
         left = event.cash_change
-        for index, (book, quantity) in enumerate(parts):
-            is_last = index == len(parts) - 1
-            cash = left if is_last else (event.cash_change * quantity / whole).quantize(_FINEST)
+        for count, (book, quantity) in enumerate(parts, start=1):
+            cash = left if count == len(parts) else (event.cash_change * quantity / whole).quantize(_FINEST)
             left -= cash
             book.mark(now_ns)
             if event.quantity_change and quantity:
@@ -294,13 +294,12 @@ class SubBooks:
                 book.flat_cash += cash
             book.attribution.rebase(now_ns)
             book.mark(now_ns)
-            if event.quantity_change and event.cause not in _EXERCISED:  # an exercise ends with its delivery
+            if event.quantity_change and event.cause not in _EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
     def _parts(self, event: PositionChanged) -> list[Part]:
         """Return whom a change concerns and with how much of it (units; of a dividend: holdings)."""
-        number, change = event.instrument_id, event.quantity_change
-        nobody = self.books[NOBODY]
+        number, change, nobody = event.instrument_id, event.quantity_change, self.books[NOBODY]
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
         total = sum((held for _, held in holders), ZERO)
         if event.cause == "transfer":
@@ -308,15 +307,24 @@ class SubBooks:
         if not change:
             return holders if event.cause == "dividend" and total else [(nobody, Decimal(1))]
         if event.cause == "delivery" and self._exercised:
-            contracts = sum((one for _, one in self._exercised), ZERO)
-            parts = [(book, change * one / contracts) for book, one in self._exercised]
-            self._exercised = []
-            return parts
+            dues, due = [due for due, _ in self._exercised], (change, event.price)
+            place = dues.index(due) if due in dues else 0  # what fits no exercise follows the oldest one
+            return _in_proportion(change, self._exercised.pop(place)[1])
+        if event.cause == "corporate_action" and total:  # a split: everybody's shares alike
+            return _in_proportion(change, holders)
         if change == -total:
             return [(book, -held) for book, held in holders]
         if not total or (change > 0) == (total > 0):
             return [(nobody, change)]
         return _taken_from(holders, change) or [(nobody, change)]
+
+    def _note_exercised(self, event: PositionChanged, parts: list[Part]) -> None:
+        """Remember whose options they were: a venue may tell of several before the first delivery."""
+        option = self._instruments[event.instrument_id]
+        if isinstance(option, OptionContract):
+            shares = event.quantity_change * option.multiplier * (-1 if option.is_call else 1)
+            self._exercised.append(((shares, option.strike), parts))
+            del self._exercised[:-_MOST_UNDELIVERED]
 
     # reading --------------------------------------------------------------------------------------
 
@@ -337,8 +345,7 @@ class SubBooks:
 
     def nav(self, owner: str) -> Decimal:
         """Return the owner's net asset value now, in the quote currency."""
-        book = self.of(owner)
-        return net_asset_value(book.account, book.positions.held(), self._state)
+        return net_asset_value(self.of(owner).account, self.of(owner).positions.held(), self._state)
 
     def explained(self, account_change: Decimal) -> dict[str, dict[str, Decimal]]:
         """Return what each has earned, by part, in cents; the totals sum to the account's exactly.
@@ -367,6 +374,13 @@ def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:
         return held
     left = held + signed
     return left if (left > 0) == (held > 0) else ZERO
+
+
+def _in_proportion(change: Decimal, holders: Sequence[Part]) -> list[Part]:
+    """Divide ``change`` as the holdings are; the last takes what the division leaves."""
+    total = sum((held for _, held in holders), ZERO)
+    parts = [(book, change * held / total) for book, held in holders[:-1]]
+    return [*parts, (holders[-1][0], change - sum((one for _, one in parts), ZERO))]
 
 
 def _taken_from(holders: Sequence[Part], change: Decimal) -> list[Part]:
