@@ -135,6 +135,25 @@ def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, cl
     assert (account_checks.closes_what_is_held(one) is None) is passes
 
 
+@pytest.mark.parametrize(
+    ("owner_held", "quantity", "closing", "passes"),
+    [(3, 3, 0, True), (3, 4, 0, False), (3, 1, 2, True), (3, 2, 2, False), (0, 1, 0, False)],
+)
+def test_where_strategies_share_an_account_an_exit_is_held_against_its_owners_book(
+    context, book, owner_held, quantity, closing, passes
+):
+    mine = working(option("C"), Side.SELL, closing)._replace(owner="one")
+    orders = [working(option("C"), Side.SELL, 50)._replace(owner="other"), *([mine] if closing else [])]
+    one = context(
+        intent=intent(Purpose.CLOSE, quantity, Side.SELL, owner="one"),
+        held=D(0),  # the other has sold what the one holds
+        owner_held=D(owner_held),
+        live_orders=len(orders),
+        book=book(*orders),
+    )
+    assert (account_checks.closes_what_is_held(one) is None) is passes
+
+
 def test_what_is_no_exit_or_has_an_owner_is_not_held_against_the_account(context):
     assert account_checks.closes_what_is_held(context(intent=intent(Purpose.HEDGE))) is None
     assert account_checks.closes_what_is_held(context(intent=intent(Purpose.CLOSE, owner="one"))) is None

@@ -160,6 +160,7 @@ class Admission:
             cash_when_told=gate.cash_when_told,
             book=_Book(desk, before, now_ns),
             tallies=gate.tallies,
+            owner_held=None if desk.books is None else desk.books.of(intent.owner).quantity(number),
             underlying_verdict=underlying,
             is_last_call=session is not None and session.close_ns - now_ns <= LAST_CALL_NS,
         )

@@ -54,13 +54,14 @@ def options_level_allows(context: OrderContext) -> str | None:
 def closes_what_is_held(context: OrderContext) -> str | None:
     """An exit may not go through flat, whatever else is still at the venue.
 
-    Where strategies share an account (``owner`` is named) a share may belong to another one: the
-    books by owner keep that apart, and the sum over the account says nothing.
+    Where strategies share an account a share may belong to another one, and the sum over the account
+    says nothing: what the order's owner holds and has at the venue counts.
     """
     intent = context.intent
-    if intent.purpose not in EXITS or intent.owner:
+    is_shared = context.owner_held is not None
+    if intent.purpose not in EXITS or (intent.owner and not is_shared):
         return None
-    held = context.held
+    held = context.held if context.owner_held is None else context.owner_held
     if not held or (held > 0) is (intent.side is Side.BUY):
         return f"an exit to {intent.side.value} lowers nothing: {held} held"
     closing = ZERO
@@ -69,7 +70,9 @@ def closes_what_is_held(context: OrderContext) -> str | None:
             (
                 one.leaves
                 for one in context.book.working()
-                if one.instrument_id == intent.instrument_id and one.side is intent.side
+                if one.instrument_id == intent.instrument_id
+                and one.side is intent.side
+                and (not is_shared or one.owner == intent.owner)
             ),
             ZERO,
         )

@@ -117,6 +117,8 @@ class OrderContext(msgspec.Struct):
     book: BookView = EMPTY_BOOK
     tallies: Tallies | None = None
     """What was sent, answered and refused lately; None judges the order alone."""
+    owner_held: Decimal | None = None
+    """Signed units in the book of the order's owner; None where no strategies share the account."""
     underlying_verdict: QuoteVerdict = QuoteVerdict.GOOD
     """On the quote of the option's underlying."""
     is_last_call: bool = False

@@ -315,6 +315,16 @@ def test_nobody_cancels_another_ones_order(two):
     assert decisions(outputs)[0].reasons[-1] == f"{resting.client_order_id} is no live order of b"
 
 
+def test_nobody_sells_as_an_exit_what_is_not_its_own(two):
+    bought(two, "a", 10)
+    two.b.want(order(SELL, 10, purpose=CLOSE))
+    outputs = two.tick()
+    assert not orders(outputs)
+    assert decisions(outputs)[-1].reasons[-1] == "sell 10 SPY: an exit to sell lowers nothing: 0 held"
+    two.a.want(order(SELL, 10, purpose=CLOSE))
+    assert [one.quantity for one in orders(two.tick())] == [10]
+
+
 def test_legs_that_belong_together_neither_cross_nor_wait(two):
     two.desk.market(500.0)
     two.a.want(order(BUY, 1, "9.00", number=1))
