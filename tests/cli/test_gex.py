@@ -123,6 +123,21 @@ def test_the_picture_is_a_png(run, tmp_path):
     assert (tmp_path / "gex.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra plots")
+@pytest.mark.parametrize("file", ["gex.nothing", "no/such/folder/gex.png"])
+def test_a_picture_that_cannot_be_written_is_refused(run, file):
+    code, said = run(*AT, "--plot", file)
+    assert code == 2
+    assert f"value: {file!r}" in said.err
+
+
+def test_no_strikes_but_the_spots_own_and_never_fewer(run):
+    code, said = run(*AT, "--strikes", "0")
+    assert code == 0
+    assert sum(line.strip()[:3].isdigit() for line in said.out.splitlines()) == 1
+    assert run(*AT, "--strikes", "-1")[0] == 2
+
+
 @pytest.mark.enable_socket
 def test_publishing_writes_the_document_that_a_desk_reads(run, monkeypatch):
     pytest.importorskip("google.cloud.firestore")

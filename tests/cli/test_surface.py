@@ -111,6 +111,9 @@ def test_smiles_are_drawn(capsys, tmp_path):
     code, _ = run(capsys, *AT, "--plot", str(file))
     assert code == 0
     assert file.read_text(encoding="utf-8").count("<svg") == 1
+    code, said = run(capsys, *AT, "--plot", str(tmp_path / "smiles.nothing"))
+    assert code == 2
+    assert "cannot write the plot" in said.err
 
 
 def test_without_matplotlib_the_extra_is_named(capsys, monkeypatch, tmp_path):

@@ -64,6 +64,29 @@ def test_rows_that_are_no_options_are_counted(write):
     assert read_chain(write(HEADER, *ROWS, other), "SPY").rows_refused == 1
 
 
+def test_a_cell_that_is_no_number_costs_that_cell_and_not_its_column(write):
+    lines = (
+        "ts,symbol,bid,ask,open_interest,spot",
+        *(
+            f"2018-02-05T17:00:00Z,SPY180216C002{strike}000,{cells}"
+            for strike, cells in ((60, "2.1,2.2,n/a,264.8"), (65, "n/a,2.2,3,264.8"))
+        ),
+    )
+    found = read_chain(write(*lines), "SPY")
+    np.testing.assert_array_equal(found.bid, [2.1, np.nan])
+    np.testing.assert_array_equal(found.open_interest, [np.nan, 3.0])
+
+
+def test_options_on_something_else_are_not_taken_for_its_own(write):
+    plain = "ts,symbol,bid,ask,open_interest,spot"
+    index = "2018-02-05T17:00:00Z,SPXW180216C02650000,21,22,5,2648"
+    found = read_chain(write(plain, index, "2018-02-05T17:00:00Z,SPY180216C00265000,2.1,2.2,3,2648"), "SPX")
+    assert ([one.root for one in found.contracts], found.rows_refused) == (["SPXW"], 1)
+    with pytest.raises(DataError, match="no row of the file is an option on QQQ") as caught:
+        read_chain(write(plain, index), "QQQ")
+    assert caught.value.nearest == "SPX"
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [

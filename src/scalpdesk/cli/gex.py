@@ -47,7 +47,13 @@ INDEX = "SPX"
     "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
 )
 @click.option("--spot", type=float, default=None, help="Underlying, where FILE does not say.")
-@click.option("--strikes", default=STRIKES_SHOWN, show_default=True, help="Strikes shown on either side.")
+@click.option(
+    "--strikes",
+    type=click.IntRange(min=0),
+    default=STRIKES_SHOWN,
+    show_default=True,
+    help="Strikes shown on either side.",
+)
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw strikes and profile into FILE.")
 @click.option("--keep", is_flag=True, help="Keep the exposure as this session's, to compare later ones with.")
 @click.option("--days", type=click.IntRange(1, 250), default=None, help="Keep each of the last N sessions.")
@@ -164,7 +170,7 @@ def _from_file(
         gone = len(stored.contracts) - len(living)
         notes.append(f"{gone} options had expired by the time of the quotes and are left out")
     if stored.rows_refused:
-        notes.append(f"{stored.rows_refused} rows are no options")
+        notes.append(f"{stored.rows_refused} rows are no options of {symbol}")
     at_day = stored.session or to_new_york(stored.ts_ns).date()
     priced = price_chain(chain, living, held)
     return ChainAt(symbol, path.name, "recorded", at_day, stored.ts_ns, priced, tuple(notes))
@@ -255,7 +261,9 @@ def _publish(
         store.write(StoredExposure(at.symbol, shown["net_usd"], at.now_ns))
     except ExposureUnknownError as error:
         raise RetryError(
-            f"Firestore did not take the exposure: {error}", where=path, fix="check project, keys and network"
+            f"Firestore did not take the exposure: {error}",
+            where=path,
+            fix="check FIREBASE_PROJECT_ID, GOOGLE_APPLICATION_CREDENTIALS and the network",
         ) from error
     finally:
         store.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from scalpdesk.cli.output import console
+from scalpdesk.cli.output import console, save_figure
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import to_new_york
@@ -225,6 +225,8 @@ def draw(at: ChainAt, document: dict[str, Any], path: Path) -> None:
     ------
     ConfigError
         When matplotlib is not installed.
+    ArgumentError
+        When the file cannot be written.
     """
     try:
         from matplotlib.figure import Figure
@@ -239,7 +241,7 @@ def draw(at: ChainAt, document: dict[str, Any], path: Path) -> None:
     _draw_strikes(upper, document)
     _draw_profile(lower, document)
     figure.suptitle(f"{at.symbol} dealer gamma exposure, {document['time']} New York ({at.data}, {at.kind})")
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _draw_strikes(axis: "Axes", document: dict[str, Any]) -> None:

@@ -4,11 +4,12 @@ import json
 import logging
 import sys
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
+from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError, nearest_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,3 +88,22 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
     if value is None:
         return ConfigError(what, where=where, nearest=nearest, fix=fix)
     return ConfigError(what, where=where, value=value, nearest=nearest, fix=fix)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure of matplotlib into a file; the ending says in which format.
+
+    Raises
+    ------
+    ArgumentError
+        When the file cannot be written or the ending is not known.
+    """
+    try:
+        figure.savefig(path)
+    except (ValueError, OSError) as problem:
+        raise ArgumentError(
+            f"cannot write the plot: {problem}",
+            where="--plot",
+            value=str(path),
+            fix="use a name such as x.png",
+        ) from problem

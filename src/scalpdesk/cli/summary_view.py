@@ -189,8 +189,8 @@ def show_runs(
     table = Table(box=None, pad_edge=False)
     longest = max((len(row["run_id"]) for row in rows), default=0)  # an id is there to be copied: never cut
     table.add_column("run", no_wrap=True, min_width=longest)
-    for heading in ("started (UTC)", "strategy", "market", "session"):
-        table.add_column(heading)
+    for heading, width in (("started (UTC)", 10), ("strategy", 8), ("market", 8), ("session", 10)):
+        table.add_column(heading, min_width=width, overflow="fold")
     for heading in ("hedges", "fills", "P&L USD"):
         table.add_column(heading, justify="right")
     for row in rows:

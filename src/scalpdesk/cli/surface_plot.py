@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalpdesk.cli.output import save_figure
 from scalpdesk.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     ------
     ConfigError
         When matplotlib is not installed.
+    ArgumentError
+        When the file cannot be written.
     """
     import numpy as np
 
@@ -48,4 +51,4 @@ def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     figure.suptitle(title)
-    figure.savefig(path)
+    save_figure(figure, path)

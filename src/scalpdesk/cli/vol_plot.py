@@ -4,7 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.cli.output import save_figure
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.daily_history import DailyHistory
 
 DAYS_SHOWN = 252
@@ -43,15 +44,7 @@ def plot_report(document: dict[str, Any], history: DailyHistory, path: Path) -> 
     past, ahead = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
     _draw_past(past, document, history)
     _draw_forecasts(ahead, document)
-    try:
-        figure.savefig(path)
-    except (ValueError, OSError) as problem:
-        raise ArgumentError(
-            f"cannot write the plot: {problem}",
-            where="--plot",
-            value=str(path),
-            fix="use a name such as vol.png",
-        ) from problem
+    save_figure(figure, path)
 
 
 def _draw_past(axes: Any, document: dict[str, Any], history: DailyHistory) -> None:

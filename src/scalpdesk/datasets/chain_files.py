@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.datasets.store import connect, duckdb_error
-from scalpdesk.instruments.contract import OptionContract, us_option
+from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
 from scalpdesk.instruments.sessions import to_ns
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ class StoredChain:
     open_interest
         Contracts.
     rows_refused
-        Rows that could not be read as an option.
+        Rows that could not be read as an option, or are one on something else.
     """
 
     underlying: str
@@ -98,19 +98,32 @@ def read_chain(
             where=str(path),
             fix=f"add a column {SPOT_COLUMNS[1]}, or give --spot",
         )
-    price = f"coalesce({', '.join(priced)})" if priced else "NULL"
+    price = f"coalesce({', '.join(_number(name) for name in priced)})" if priced else "NULL"
     rows = _rows(path, columns, price, underlying, session)
     contracts: dict[str, tuple[OptionContract, float, float, float]] = {}
-    refused = 0
+    refused, others = 0, set[str]()
+    says_whose = "underlying" in columns
+    known = INDEX_CLASSES.get(underlying)
+    wanted = underlying if known is None else known.underlying
     for symbol, bid, ask, held, *_ in rows:
         try:
             contract = us_option(str(symbol))
         except ScalpdeskError:
             refused += 1
             continue
+        if not says_whose and contract.underlying != wanted:  # with the column, the rows are chosen by it
+            refused += 1
+            others.add(contract.underlying)
+            continue
         contracts[contract.symbol] = (contract, _side(bid), _side(ask), _count(held))
     if not contracts:
-        raise DataError("no row of the file is an option", where=str(path), value=str(rows[0][0]))
+        raise DataError(
+            f"no row of the file is an option on {underlying}",
+            where=str(path),
+            value=str(rows[0][0]),
+            nearest=", ".join(sorted(others)) or None,
+            fix="name the underlying that the file has, and the options by their OCC symbols",
+        )
     *_, stamp, at, day = rows[-1]
     level = float(at) if spot is None and at is not None else spot
     if level is None or not (math.isfinite(level) and level > 0.0):
@@ -140,6 +153,11 @@ def _columns_of(path: Path) -> list[str]:
     return [str(row[0]) for row in _asked(path, described)]
 
 
+def _number(column: str) -> str:
+    """One cell that is no number makes a text of its column: it alone is nothing, the others are read."""
+    return f"TRY_CAST({column} AS DOUBLE)"
+
+
 def _asked(path: Path, query: str, **named: object) -> list[Any]:
     try:
         with connect() as connection:
@@ -163,10 +181,11 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
     if session is not None:
         terms.append(f"{day} = $session")
         named["session"] = session
+    figures = ", ".join(_number(name) for name in ("bid", "ask", "open_interest"))
     chain = f"SELECT * FROM {_relation(path)} WHERE {' AND '.join(terms)}"  # noqa: S608 - our own words only
     query = (
         f"WITH chain AS ({chain}) "  # noqa: S608 - the same
-        f"SELECT symbol, bid, ask, open_interest, ts, {price}, {day} FROM chain "
+        f"SELECT symbol, {figures}, ts, {price}, {day} FROM chain "
         "WHERE ts = (SELECT max(ts) FROM chain) ORDER BY symbol"
     )
     rows = _asked(path, query, **named)
