@@ -8,7 +8,7 @@ from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import OrderFilled, TimerEvent
+from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.strategies.base import Proposal, find_strategy
@@ -455,3 +455,18 @@ def test_a_desk_trades_one_underlying():
     assert SharedConfig(None, {"a": Config("QQQ"), "b": object()}, {}).underlying == "QQQ"
     with pytest.raises(ConfigError, match="no strategy of this run"):
         SharedConfig(None, {"a": object()}, {}, "c")
+
+
+def test_an_order_that_its_owner_cancels_too_while_it_is_taken_back_does_not_come_back(two):
+    bought(two, "a", 10)
+    two.a.want(order(SELL, 10, "500.01", CLOSE))
+    (resting,) = orders(two.tick())
+    two.desk.accept(resting)
+    two.b.want(order(BUY, 4, purpose=HEDGE))
+    assert cancels(two.tick()) == [resting.client_order_id]
+    two.a.wants.append(Proposal("exit", ("no more",), {}, (CancelIntent(resting.client_order_id, "late"),)))
+    two.tick()
+    outputs = two.desk.cancelled(resting.client_order_id)
+    assert [(one.owner, one.side, one.quantity) for one in orders(outputs)] == [("b", BUY, 4)]
+    assert isinstance(two.a.events[-1], OrderCancelled)
+    assert two.held("a") == 10

@@ -268,6 +268,10 @@ class Crossing:
             why = f"to cross inside with {intent.side.value} {intent.quantity}"
             going.cancels.append(CancelIntent(order.client_order_id, why))
 
+    def leave_off(self, client_order_id: str) -> None:
+        """Let an order that was taken back end for good: its owner wants it no more."""
+        self._taken_back.discard(client_order_id)
+
     def note(self, view: DeskView, event: Event, box: Outbox) -> bool:
         """Follow the venue's word on an order that was taken back; return whether its owner is told.
 

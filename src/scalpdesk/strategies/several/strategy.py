@@ -245,6 +245,7 @@ class Several:
             self._crossing.drop(waiting, intent.reason)
             going.is_done_inside = True
         elif intent.client_order_id in member.orders.live:
+            self._crossing.leave_off(intent.client_order_id)
             going.cancels.append(intent)
         else:
             going.notes.append(f"{intent.client_order_id} is no live order of {member.name}")
