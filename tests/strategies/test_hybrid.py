@@ -74,10 +74,23 @@ def test_the_nowcast_goes_from_the_forecast_to_what_was_realised():
     assert nowcast(None, a_day, 0.5) is None
 
 
-@pytest.mark.parametrize("wrong", [{"hysteresis": 0.2}, {"hysteresis": -0.01}, {"dwell_minutes": -1.0}])
-def test_figures_that_mean_nothing_are_refused(wrong):
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hysteresis": 0.2},
+        {"hysteresis": -0.01},
+        {"dwell_minutes": -1.0},
+        {"dwell_minutes": math.nan},
+        {"volatility_threshold_for_gamma": -1.0},
+        {"volatility_threshold_for_gamma": math.nan},
+        {"volatility": -0.2},
+    ],
+)
+def test_figures_that_mean_nothing_are_refused_by_their_own_key(wrong):
+    with pytest.raises(ConfigError) as refused:
         HybridConfig(**wrong)
+    assert refused.value.where == next(iter(wrong))
+    assert refused.value.fix
 
 
 def test_its_members_flags_and_settings_are_found_by_name():

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent
+from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, exceeds
 from scalpdesk.instruments.sessions import Session
@@ -64,15 +64,32 @@ class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Refuse figures that mean nothing."""
-        if not 0.0 <= self.hysteresis < self.volatility_threshold_for_gamma:
+        threshold = self.volatility_threshold_for_gamma
+        if not 0.0 < threshold < math.inf:
+            raise ConfigError(
+                "a volatility above 0",
+                where="volatility_threshold_for_gamma",
+                value=threshold,
+                fix="write it as a fraction a year: 0.20",
+            )
+        if not 0.0 <= self.hysteresis < threshold:
             raise ConfigError(
                 "zero or above, and less than the threshold",
                 where="hysteresis",
                 value=self.hysteresis,
-                fix=f"set it below {self.volatility_threshold_for_gamma}",
+                fix=f"set it below {threshold}",
             )
-        if self.dwell_minutes < 0:
-            raise ConfigError("zero or above", where="dwell_minutes", value=self.dwell_minutes)
+        if not 0.0 <= self.dwell_minutes < math.inf:
+            raise ConfigError(
+                "zero or above", where="dwell_minutes", value=self.dwell_minutes, fix="set it to 0 or more"
+            )
+        if self.volatility is not None and not 0.0 < self.volatility < math.inf:
+            raise ConfigError(
+                "a volatility above 0",
+                where="volatility",
+                value=self.volatility,
+                fix="write it as a fraction a year: 0.20",
+            )
 
 
 def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis: float = 0.02) -> str:
@@ -195,7 +212,7 @@ class Hybrid(Several):
         if frames is None or watch is None:  # a word before the first session has opened
             return
         if wake is Wake.SESSION and session is not None:
-            if view.now_ns == session.close_ns:
+            if isinstance(event, SessionEvent) and event.phase == "close":
                 frames.close_session()
                 return
             frames.open_session(session)
@@ -295,7 +312,8 @@ class Hybrid(Several):
             assert event is not None
             return forecast, f"volatility {forecast:.1%} by {event.model}, bars before the session"
         variance, bars = self._realized(frames)
-        elapsed = min(bars * BAR_SECONDS * NANOS_PER_SECOND / (session.close_ns - session.open_ns), 1.0)
+        whole = frames.session() or session
+        elapsed = min(bars * BAR_SECONDS * NANOS_PER_SECOND / (whole.close_ns - whole.open_ns), 1.0)
         if self.config.source == "realized":
             if bars < LEAST_BARS:
                 return None, f"volatility not known: {bars} bars of five minutes closed, {LEAST_BARS} needed"
@@ -318,8 +336,8 @@ class Hybrid(Several):
         so_far = frames.session_range()
         if isinstance(so_far, Absent):
             return 0.0, 0
-        prior = frames.prior_session()
-        last = so_far.open if isinstance(prior, Absent) else prior.close
+        prior = frames.prior_close()
+        last = so_far.open if isinstance(prior, Absent) else prior
         variance = math.log(so_far.open / last) ** 2
         last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
         for bar in bars:

@@ -161,6 +161,22 @@ def test_budgets_sum_to_at_most_the_whole(budgets, fits):
         divided(("a", "b"), budgets)
 
 
+@pytest.mark.parametrize("share", ["1.5", "0", "-0.1", "NaN", "Infinity"])
+def test_a_share_that_is_none_is_refused_by_its_own_key(share):
+    with pytest.raises(ConfigError) as refused:
+        divided(("st0cka", "gamma-scalper"), {"st0cka": Decimal(share)})
+    assert refused.value.where == "budgets.fractions.st0cka"
+
+
+def test_a_share_goes_by_any_name_of_its_strategy_and_a_slip_of_the_pen_is_refused():
+    names = ("st0cka", "gamma-scalper")
+    half = Decimal("0.5")
+    assert divided(names, {"gamma_scalping": half, "st0ckg": half})["gamma-scalper"] == half
+    with pytest.raises(ConfigError) as refused:
+        divided(names, {"st0kca": half})
+    assert refused.value.nearest == "st0cka"
+
+
 # crossing ---------------------------------------------------------------------------------------------
 
 

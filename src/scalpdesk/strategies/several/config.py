@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.strategies.base import member_names
+from scalpdesk.strategies.base import canonical_name, member_names, strategy_names
 
 _GRAIN = Decimal("0.0001")
 
@@ -113,14 +113,31 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
     Raises
     ------
     ConfigError
-        When a share is not above zero, or they sum to more than 1.
+        When a share is not above zero, they sum to more than 1, or no strategy has that name. One that
+        is not of this run is passed over: a file may serve several runs.
 
     Examples
     --------
     >>> {k: str(v) for k, v in divided(("a", "b", "c"), {"b": Decimal("0.5")}).items()}
     {'a': '0.2500', 'b': '0.5', 'c': '0.2500'}
     """
-    given = {name.replace("_", "-"): share for name, share in budgets.items()}
+    given = {canonical_name(name): share for name, share in budgets.items()}
+    for name, share in given.items():
+        if name not in names and name not in strategy_names():
+            raise ConfigError(
+                "no strategy has this name",
+                where=f"budgets.fractions.{name}",
+                value=name,
+                nearest=nearest_name(name, names),
+                fix=f"name one of {', '.join(names)}",
+            )
+        if not (share.is_finite() and 0 < share <= 1):
+            raise ConfigError(
+                "a share of the equity is above 0 and at most 1",
+                where=f"budgets.fractions.{name}",
+                value=str(share),
+                fix="write it as a fraction: 0.25",
+            )
     known = {name: given[name] for name in names if name in given}
     others = len(names) - len(known)
     rest = 1 - sum(known.values(), Decimal(0))
