@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import (
+    Session,
     expiry_instant_ns,
     from_ns,
     is_session,
@@ -18,6 +19,7 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
     to_new_york,
     to_ns,
+    whole_session,
 )
 
 
@@ -91,3 +93,21 @@ def test_an_instant_survives_nanoseconds(moment):
 def test_wall_times_in_new_york_become_utc():
     assert new_york_ns(date(2024, 1, 16), time(9, 30)) == utc("2024-01-16T14:30")
     assert new_york_ns(date(2024, 7, 16), time(9, 30)) == utc("2024-07-16T13:30")
+
+
+def test_the_rest_of_a_session_belongs_to_the_whole_one():
+    whole = session_on(date(2024, 11, 29))  # a half day
+    rest = Session(whole.day, whole.open_ns + 1, whole.close_ns)
+    assert whole_session(rest) == whole_session(whole) == whole
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        Session(date(2024, 11, 30), 5, 9),  # a Saturday
+        Session(date(2024, 11, 29), 5, 9),  # at night
+        Session(date(2077, 3, 5), 5, 9),  # beyond the calendar
+    ],
+)
+def test_a_session_that_no_exchange_has_is_whole_as_it_is(own):
+    assert whole_session(own) is own

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, time
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
 from scalpdesk.marketdata.growing_bars import DAY_SECONDS
 from scalpdesk.marketdata.timeframes import Absent, Timeframes
 
@@ -303,3 +303,47 @@ def test_a_source_longer_than_a_length_leaves_it_empty():
 def test_counts_must_be_positive(wrong):
     with pytest.raises(ArgumentError, match="positive"):
         Timeframes(0, **wrong)
+
+
+def late(clock: time) -> tuple[Timeframes, Session]:
+    """Return frames that join the session of 2024-03-05 late, and the whole of it."""
+    whole = session_on(date(2024, 3, 5))
+    frames = Timeframes(0, (60, 300), kept_sessions=1)
+    frames.open_session(Session(whole.day, new_york_ns(whole.day, clock) + 22 * S, whole.close_ns))
+    return frames, whole
+
+
+def test_who_joins_late_has_bars_on_the_minutes_of_the_session():
+    frames, whole = late(time(10, 5))
+    for minute in range(35, 42):
+        frames.add_bar(bar(whole.open_ns + (minute + 1) * MINUTE, 100.0))
+    assert [one.ts_event_ns for one in frames.closed_in_session(60)] == [
+        whole.open_ns + (minute + 1) * MINUTE for minute in range(35, 42)
+    ]
+    assert [one.ts_event_ns for one in frames.closed_in_session(300)] == [whole.open_ns + 40 * MINUTE]
+    assert frames.session() == whole
+
+
+def test_who_joins_late_has_neither_an_opening_range_nor_the_sessions_average():
+    frames, whole = late(time(10, 5))
+    for minute in range(36, 120):
+        frames.add_bar(bar(whole.open_ns + (minute + 1) * MINUTE, 100.0))
+    assert frames.opening_range() == Absent("the session's first minutes were not watched")
+    assert frames.vwap() == Absent("watched only from minute 36 of the session, not from its open")
+
+
+def test_volume_is_compared_with_the_same_minute_of_the_day_by_who_joins_late():
+    frames = Timeframes(0, (60,), kept_sessions=1)
+    before, whole = session_on(date(2024, 3, 4)), session_on(date(2024, 3, 5))
+    fed_minutes(frames, before, [float(minute + 1) for minute in range(390)])
+    frames.open_session(Session(whole.day, whole.open_ns + 100 * MINUTE, whole.close_ns))
+    frames.add_bar(bar(whole.open_ns + 102 * MINUTE, 100.0, 204.0))
+    assert frames.volume_ratio(1) == 2.0
+
+
+def test_a_session_joined_late_is_no_prior_day_but_its_close_is_known():
+    frames, whole = late(time(15, 0))
+    frames.add_bar(bar(whole.close_ns, 100.0))
+    frames.open_session(session_on(date(2024, 3, 6)))
+    assert isinstance(frames.prior_session(), Absent)
+    assert frames.prior_close() == 100.0

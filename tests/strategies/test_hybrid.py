@@ -13,7 +13,7 @@ from fakes.desk import HandDesk, cancels, decisions, orders
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.instruments.sessions import next_session
+from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.base import find_strategy, member_names
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
@@ -303,8 +303,12 @@ def test_bars_bring_the_forecast_up_to_date():
     assert desk.hybrid.vol > 0.16
 
 
-def test_an_hour_of_bars_gives_the_realised_volatility():
-    desk = began(None, source="realized")
+@pytest.mark.parametrize("missed_minutes", [0, 195])
+def test_an_hour_of_bars_gives_the_realised_volatility(missed_minutes):
+    desk = HybridDesk(source="realized")
+    whole = desk.session
+    opens_ns = whole.open_ns + missed_minutes * 60 * 10**9  # who joins late has a session of his own
+    desk.open(Session(whole.day, opens_ns, whole.close_ns))
     for minute in range(1, 61):  # a bar of five minutes at 500.00, one at 500.50, and so on
         desk.now_ns = desk.session.open_ns + minute * 60 * 10**9
         up = 0.5 * ((minute - 1) // 5 % 2)

@@ -97,6 +97,20 @@ def session_on(day: date, calendar: str = "XNYS") -> Session:
     return Session(day, int(opens), int(closes))
 
 
+def whole_session(session: Session) -> Session:
+    """Return the session that one belongs to which may begin late: a desk that joins it has the rest alone.
+
+    It is the exchange's own of that day where both end together; where there is none, as at a simulated
+    exchange that is open at night, the session is whole as it is.
+    """
+    try:
+        known = session_on(session.day) if is_session(session.day) else None
+    except (ArgumentError, ValueError):  # the calendar does not reach so far
+        known = None
+    is_the_rest = known is not None and known.open_ns < session.open_ns and known.close_ns == session.close_ns
+    return known if known is not None and is_the_rest else session
+
+
 def sessions_between(start: date, end: date, calendar: str = "XNYS") -> tuple[Session, ...]:
     """Return all sessions from ``start`` to ``end``, both included."""
     days = _calendar(calendar).sessions_in_range(start.isoformat(), end.isoformat())

@@ -74,8 +74,10 @@ class GrowingBar:
 class WatchedSession:
     """What is remembered of a session: its range, its volume by the minute, its opening range."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, joined_late: bool = False) -> None:
         self.session = session
+        self.joined_late = joined_late
+        """Whether the desk joined after the open."""
         self.volume_of_minute: dict[int, float] = {}
         self.first_minute = 0
         """First minute after the open that was watched: earlier ones are not known to be silent."""

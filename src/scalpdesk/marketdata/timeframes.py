@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.sessions import Session, whole_session
 from scalpdesk.marketdata.growing_bars import (
     DAY_SECONDS,
     MINUTE_SECONDS,
@@ -103,11 +103,15 @@ class Timeframes:
     # feeding ------------------------------------------------------------------------------------
 
     def open_session(self, session: Session) -> tuple[BarEvent, ...]:
-        """Begin a session (the one under way is closed first); the same one again changes nothing."""
-        if self._day is not None and self._day.session == session:
+        """Begin a session (the one under way is closed first); the same one again changes nothing.
+
+        Bars are those of the whole session, even where the desk joined it late.
+        """
+        whole = whole_session(session)
+        if self._day is not None and self._day.session == whole:
             return NOTHING
         closed = self.close_session()
-        self._day = WatchedSession(session)
+        self._day = WatchedSession(whole, joined_late=whole.open_ns < session.open_ns)
         self._source_seconds = inf
         self._last_end_ns = 0
         return closed
@@ -217,7 +221,7 @@ class Timeframes:
             growing.end_ns = 0
             while growing.bars and growing.bars[-1].ts_event_ns > day.session.open_ns:
                 growing.bars.pop()
-        self._day = WatchedSession(day.session)
+        self._day = WatchedSession(day.session, joined_late=day.joined_late)
         return self._day
 
     # reading ------------------------------------------------------------------------------------
@@ -296,8 +300,19 @@ class Timeframes:
         """Return the range of the session before this one (its high and low are the prior day's)."""
         if not self._days:
             return Absent("no earlier session was watched", 0, 1)
+        if self._days[-1].joined_late:
+            return Absent("the earlier session was not watched from its open")
         found = self._days[-1].range
         return found if found is not None else Absent("no bar of the earlier session is closed")
+
+    def prior_close(self) -> float | Absent:
+        """Return the last price of the session before this one, whenever the desk joined that."""
+        found = self._days[-1].range if self._days else None
+        return found.close if found is not None else Absent("no earlier session was watched", 0, 1)
+
+    def session(self) -> Session | None:
+        """Return the session under way, from its own open; None outside one."""
+        return None if self._day is None else self._day.session
 
     def opening_range(self) -> PriceRange | Absent:
         """Return the range of the session's first minutes, once they are over."""

@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
 from scalpdesk.strategies.st0ckg.config import FilterConfig
 from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, refusal
 
@@ -42,6 +42,13 @@ def rule(moment, history=None, config=CONFIG):
 )
 def test_window_and_opening_in_new_york_time(day, clock, refused):
     assert rule(at(clock, day)) == refused
+
+
+@pytest.mark.parametrize(("clock", "refused"), [("09:59:59", "opening"), ("10:00", None)])
+def test_the_opening_is_the_sessions_even_for_a_desk_that_joins_it_late(clock, refused):
+    whole = session_on(WINTER)
+    rest = Session(WINTER, new_york_ns(WINTER, time(9, 50)), whole.close_ns)
+    assert rule(at(clock, session=rest)) == refused
 
 
 def filled(seconds_ago, signal="VWAP_RECLAIM", clock="10:20"):
@@ -101,7 +108,9 @@ def test_the_first_filter_speaks():
     assert rule(inside) == "positions"
 
 
-@pytest.mark.parametrize("bad", [{"window_from": "25:00"}, {"trend_fast": 50}, {"trend_fast": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"window_from": "25:00"}, {"window_from": "11:00"}, {"trend_fast": 50}, {"trend_fast": 0}]
+)
 def test_settings_that_are_none_are_refused(bad):
     with pytest.raises(ConfigError):
         FilterConfig(**bad)

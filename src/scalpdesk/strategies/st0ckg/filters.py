@@ -4,7 +4,7 @@ from datetime import time
 from typing import NamedTuple
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import Session, new_york_ns
+from scalpdesk.instruments.sessions import Session, new_york_ns, whole_session
 from scalpdesk.strategies.st0ckg.config import FilterConfig
 
 PIN = "OPTIONS_PIN"
@@ -69,7 +69,7 @@ def _window(now_ns: int, session: Session, config: FilterConfig) -> Refusal | No
     until_ns = new_york_ns(session.day, time.fromisoformat(config.window_until))
     if not from_ns <= now_ns <= until_ns:
         return Refusal("window", f"outside {config.window_from} to {config.window_until} New York")
-    if now_ns < session.open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):
+    if now_ns < whole_session(session).open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):
         return Refusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
     return None
 
