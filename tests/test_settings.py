@@ -269,6 +269,13 @@ def test_numbers_must_be_finite(load):
             load(f"[rates]\nflat = {text}\n")
 
 
+@pytest.mark.parametrize("text", ["inf", "nan", "-Infinity"])
+def test_exact_amounts_must_be_finite(load, text):
+    with pytest.raises(ConfigError, match="finite number") as refused:
+        load(overrides=[f"simulation.starting_cash={text}"])
+    assert refused.value.where == "simulation.starting_cash (--set)"
+
+
 def test_a_late_refusal_is_given_its_key_and_line(load):
     loaded = load("[strategies.gamma-scalper]\nhedge.band = 'fixed'\n")
     late = loaded.located(ConfigError("no", where="hedge.band.threshold", value=1, nearest="a", fix="b"))

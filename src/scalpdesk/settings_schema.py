@@ -280,7 +280,7 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
         fitted = msgspec.convert(value, kind, strict=not entry.is_text, dec_hook=_decode)
     except msgspec.ValidationError as problem:
         raise _misfit(path, kind, entry, problem) from problem
-    if isinstance(fitted, float) and not math.isfinite(fitted):
+    if isinstance(fitted, float | Decimal) and not math.isfinite(fitted):
         raise ConfigError(
             "this key takes a finite number",
             where=_where(path, entry.source),

@@ -21,7 +21,7 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
 @desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
 @settings_options
 def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
-    """List the runs on record, the one written last at the end."""
+    """List the runs on record, the newest last."""
     from scalpdesk.journal.runs import written_ns
     from scalpdesk.records.projector import project_missing
     from scalpdesk.records.store import list_runs, open_store, store_url

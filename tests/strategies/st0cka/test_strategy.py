@@ -487,6 +487,7 @@ def test_without_volume_there_is_no_vwap_and_no_entry(st0cka):
         ("profit_target", D(0)),
         ("volatility", 0.0),
         ("stop_usd", D("-0.1")),
+        ("max_spread_fraction", 20.0),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(key, value):

@@ -102,6 +102,10 @@ class St0ckaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             value = getattr(self, key)
             if value is not None and not value > 0:
                 raise _refusal("must be above zero", key, str(value))
+        if self.max_spread_fraction > 1:
+            raise _refusal(
+                "a fraction of the price, at most 1", "max_spread_fraction", self.max_spread_fraction
+            )
 
 
 _CLOCKS = ("buy_from", "buy_until", "sell_from", "sell_until")

@@ -1,8 +1,9 @@
 """Every setting of st0ckg, with its unit and default."""
 
+import math
 from datetime import time
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -66,11 +67,19 @@ class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ConfigError(
                     "not a time of day", where=f"filters.{key}", value=getattr(self, key), fix="write HH:MM"
                 ) from error
+        if time.fromisoformat(self.window_from) >= time.fromisoformat(self.window_until):
+            raise ConfigError(
+                "a window must end after it begins",
+                where="filters.window_until",
+                value=self.window_until,
+                fix=f"after filters.window_from, which is {self.window_from}",
+            )
         if not 0 < self.trend_fast < self.trend_slow:
             raise ConfigError(
                 "the fast average must be shorter than the slow one",
                 where="filters.trend_fast",
                 value=self.trend_fast,
+                fix=f"above 0 and below filters.trend_slow, which is {self.trend_slow}",
             )
 
 
@@ -131,12 +140,53 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for name in self.signals:
             find_signal(name)
         if not self.signals:
-            raise ConfigError("at least one signal", where="signals", value=[])
+            raise ConfigError(
+                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(SEVEN)}"
+            )
         if self.venue:
             venue_cutoff(self.venue)
-        if self.contract.equity_fraction <= Decimal(0) or self.contract.max_contracts < 1:
-            raise ConfigError(
-                "the budget of an entry must be above zero",
-                where="contract.equity_fraction",
-                value=str(self.contract.equity_fraction),
-            )
+        for key, (least, most) in BOUNDS.items():
+            value = self
+            for name in key.split("."):
+                value = getattr(value, name)
+            _refuse_beyond(key, value, least, most)
+        for name in ("exposure_p90_usd", "near_exposure_p90_usd"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise ConfigError("above 0", where=name, value=given, fix="leave it out to have it counted")
+
+
+ONE = Decimal(1)
+LEAST = Decimal("1e-9")
+"""What is to be above zero is at least this."""
+BOUNDS: dict[str, tuple[Decimal, Decimal | None]] = {
+    "contract.equity_fraction": (LEAST, ONE),
+    "contract.max_contracts": (ONE, None),
+    "contract.target_delta": (LEAST, ONE),
+    "contract.delta_tolerance": (Decimal(0), ONE),
+    "contract.max_spread_fraction": (LEAST, ONE),
+    "contract.limit_fraction": (Decimal(0), ONE),
+    "contract.min_volume_contracts": (Decimal(0), None),
+    "contract.min_open_interest_contracts": (Decimal(0), None),
+    "exits.stop_fraction": (Decimal(0), ONE),
+    "exits.flat_minutes_before_close": (Decimal(0), None),
+    "filters.skip_opening_minutes": (Decimal(0), None),
+    "filters.min_seconds_between_trades": (Decimal(0), None),
+    "filters.min_seconds_same_signal": (Decimal(0), None),
+    "filters.max_open_positions": (ONE, None),
+    "filters.max_trades_per_session": (ONE, None),
+    "volume_sessions": (ONE, None),
+    "exposure_sessions": (ONE, None),
+    "order_ttl_seconds": (LEAST, None),
+    "price_change_usd": (LEAST, None),
+    "heartbeat_seconds": (LEAST, None),
+}
+"""Least and most that a key takes."""
+
+
+def _refuse_beyond(key: str, value: Any, least: Decimal, most: Decimal | None) -> None:
+    if math.isfinite(value) and least <= value and (most is None or value <= most):
+        return
+    low = "above 0" if least == LEAST else f"at least {least}"
+    bounds = low if most is None else f"{low} and at most {most}"
+    raise ConfigError(f"this key takes {bounds}", where=key, value=str(value), fix=f"change {key}")
