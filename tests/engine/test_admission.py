@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
@@ -298,9 +298,97 @@ def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
         one.engine.desk.orders.submit(intent(quantity=abs(working), side=way), one.now_ns)
     wanted = intent(quantity=quantity, side=side, purpose=purpose)
     admission = one.engine._admission
-    is_free = admission._fits_as_it_is(wanted, (), one.now_ns)
+    is_free = admission._short_way.fits_caps(wanted, (), one.now_ns)
     cut = admission._cut_to_caps((wanted,), (), quantity, one.now_ns)
     assert is_free is (cut.sets == quantity)
+
+
+@settings(max_examples=400)
+@given(
+    shares=st.sampled_from([0, 0, 100, -100, 280, 300, -290, 900]),
+    calls=st.sampled_from([0, 0, 1, 5]),
+    quantity=st.sampled_from(
+        [D(n) for n in (1, 5, 20, 40, 49, 50, 51, 120, 501)] + [D("NaN"), D("Infinity"), D(0)]
+    ),
+    side=st.sampled_from(Side),
+    purpose=st.sampled_from([Purpose.HEDGE] * 8 + list(Purpose)),
+    limit=st.sampled_from([None] * 8 + ["500"]),
+    mode=st.sampled_from(["ACTIVE"] * 9 + ["REDUCING", "HALTED", "FLATTENING"]),
+    clock=st.sampled_from(["11:00"] * 8 + ["09:29", "16:01"]),
+    age_seconds=st.sampled_from([0] * 8 + [60]),
+    sent=st.sampled_from([0, 1, 3, 4, 5, 9, 17, 18]),
+    cancelled=st.sampled_from([0, 0, 2, 4, 12, 27]),
+    working=st.sampled_from([False] * 8 + [True]),
+    knows_account=st.sampled_from([False] * 8 + [True]),
+    limits=st.fixed_dictionaries(
+        {},
+        optional={
+            "max_order_shares": st.sampled_from([50, 500]),
+            "max_position_shares": st.sampled_from([300, 900]),
+            "max_orders_per_minute": st.sampled_from([5, 20]),
+            "max_window_shares": st.sampled_from([500, 2_000]),
+            "max_net_delta_fraction": st.sampled_from([0.01, 1.0]),
+            "allowed_underlyings": st.sampled_from([("SPY",), ("QQQ",)]),
+            "allowed_order_types": st.just((OrderType.LIMIT,)),
+        },
+    ),
+)
+def test_what_goes_the_short_way_would_go_the_long_way_uncut(
+    shares,
+    calls,
+    quantity,
+    side,
+    purpose,
+    limit,
+    mode,
+    clock,
+    age_seconds,
+    sent,
+    cancelled,
+    working,
+    knows_account,
+    limits,
+):
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=RiskLimits(**limits))
+    lines = {0: (shares, "500"), 1: (calls, "12")}
+    one.adopt({number: line for number, line in lines.items() if line[0]})
+    one.open()
+    one.go_to("11:00").market(500.0)
+    if clock != "09:29":
+        one.go_to(clock)
+    else:
+        one.engine.desk.view.session = None
+    one.wait(age_seconds)
+    gate = one.engine.desk.gate
+    gate.mode = mode
+    for _ in range(sent):
+        gate.tallies.note_order(one.now_ns, D(100))
+    for _ in range(cancelled):
+        gate.tallies.note_cancel(one.now_ns)
+    if working:
+        one.engine.desk.orders.submit(intent(quantity=3, side=side), one.now_ns)
+    if knows_account:
+        gate.account = AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(10), D(10), ())
+    wanted = OrderIntent(
+        0,
+        side,
+        quantity,
+        purpose,
+        "test",
+        OrderType.MARKET if limit is None else OrderType.LIMIT,
+        None if limit is None else D(limit),
+    )
+    admission = one.engine._admission
+    goes = admission._short_way.lets_go(wanted, one.now_ns)
+    event("goes" if goes else "does not know")
+    if goes:
+        assert gate.reasons_against(admission.context(wanted, (), one.now_ns)) == ()
+        assert admission._cut((wanted,), (), one.now_ns, [], []) == (wanted,)
+
+
+def test_the_plain_hedge_goes_the_short_way(desk):
+    one = desk()
+    assert one.engine._admission._short_way.lets_go(intent(), one.now_ns)
 
 
 @pytest.mark.parametrize(

@@ -157,10 +157,12 @@ class BacktestRunner:
         quotes, working = exchange.quotes, exchange.working
         yield_every_ns = 1_000_000_000
         next_yield_ns = batch[0].ts_recv_ns + yield_every_ns if batch else 0
+        due_ns = self._due_ns  # kept at hand: it changes only below
         for event in batch:
             now_ns = event.ts_recv_ns
-            if now_ns >= self._due_ns:
+            if now_ns >= due_ns:
                 self._advance(now_ns)
+                due_ns = self._due_ns
             if type(event) is QuoteEvent:
                 number = event.instrument_id
                 if number in working:
@@ -168,15 +170,18 @@ class BacktestRunner:
                     self._due_ns = min(self._due_ns, exchange.due_ns)
                     if self._due_ns <= now_ns:
                         self._advance(now_ns)
+                    due_ns = self._due_ns
                 else:
                     quotes[number] = event
             append(event)
             outputs = handle(event)
             if outputs:
                 self._carry(event, outputs)
+                due_ns = self._due_ns
             if now_ns >= next_yield_ns:
                 next_yield_ns = now_ns + yield_every_ns
                 yield now_ns
+                due_ns = self._due_ns
         self._journal.write_if_full()
         self.events += len(batch)
 

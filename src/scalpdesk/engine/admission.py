@@ -7,6 +7,7 @@ from typing import NamedTuple
 from scalpdesk.core.intents import OrderIntent, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.short_way import ShortWay
 from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.checks import risk_of
@@ -99,6 +100,7 @@ class Admission:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._short_way = ShortWay(desk)
 
     def judge(self, intents: Sequence[OrderIntent], now_ns: int, *, all_or_none: bool) -> Verdict:
         """Say what of these may go.
@@ -106,6 +108,8 @@ class Admission:
         Each order passes all checks or comes back with all reasons. What passes is cut to the caps:
         the orders of an all-or-none proposal together, others one by one.
         """
+        if len(intents) == 1 and self._short_way.lets_go(intents[0], now_ns):
+            return Verdict((intents[0],), (), ())
         wanted: list[OrderIntent] = []
         refusals: list[str] = []
         notes: list[str] = []
@@ -114,7 +118,7 @@ class Admission:
             against = self._desk.gate.reasons_against(self.context(intent, wanted, now_ns))
             if against:
                 refusals.extend(f"{self._name(intent)}: {why}" for why in against)
-            elif together or (intent.purpose in EXITS or self._fits_as_it_is(intent, wanted, now_ns)):
+            elif together or (intent.purpose in EXITS or self._short_way.fits_caps(intent, wanted, now_ns)):
                 wanted.append(intent)
             else:
                 wanted.extend(self._cut((intent,), wanted, now_ns, refusals, notes))
@@ -266,59 +270,6 @@ class Admission:
             for intent, (_, one, _) in zip(trade, orders, strict=True)
         )
         return cut_to_caps(held, added, sets, rooms(limits, equity, only_buys_options=only_buys))
-
-    def _fits_as_it_is(self, intent: OrderIntent, before: Sequence[OrderIntent], now_ns: int) -> bool:
-        """Whether nothing can cut this order: the short way of a hedge, which cannot wait.
-
-        False says nothing; the long way then decides. Only the net delta can cut an order in shares,
-        and not while all units together, each at a delta of one, stay below its cap.
-        """
-        desk = self._desk
-        limits = desk.gate.limits
-        number = intent.instrument_id
-        one = desk.instruments[number]
-        fraction = limits.max_net_delta_fraction
-        if type(one) is not Equity or before or limits.betas:
-            return False
-        if limits.target_vol is not None and intent.purpose in OPENING:
-            return False
-        if desk.gate.account is not None and intent.side is SELL:
-            return False
-        if fraction is None:
-            return True
-        price = desk.market.mark(number)
-        if price is None or not price > 0.0:
-            return False
-        room = fraction * float(desk.attribution.nav) / price
-        shares = float(intent.quantity) if intent.side is BUY else -float(intent.quantity)
-        orders = desk.orders.live
-        for order in orders.values():
-            if order.submitted.instrument_id != number:
-                return False
-        delta = float(desk.orders.pending(number)) if orders else 0.0
-        units = abs(delta) + abs(shares)
-        options = []
-        for position in desk.positions.positions.values():
-            if not position.quantity:
-                continue
-            held = float(position.quantity) * position.multiplier
-            units += abs(held)
-            if position.instrument_id == number:
-                delta += held
-                continue
-            option = desk.instruments[position.instrument_id]
-            if type(option) is not OptionContract or option.underlying != one.symbol:
-                return False
-            options.append((position.instrument_id, held))
-        if units <= room:
-            return True
-        value = desk.delta_engine.value
-        for option_id, held in options:
-            valued = value(option_id, now_ns, fresh=False)
-            if valued is None:
-                return False
-            delta += held * valued.greeks.delta
-        return abs(delta + shares) <= max(room, abs(delta))
 
     def _exposure(self, lines: Sequence[Line], now_ns: int) -> Exposure | Unknown:
         desk = self._desk

@@ -64,12 +64,21 @@ class Desk:
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
         self.session_equity = cash
+        self._loss_limit_of: Decimal | None = None
+        self._loss_limit = ZERO
         self._flat_cash = cash
         """Cash when the book was last flat: what the next round trip is measured from."""
         self.started = False
         self.books: SubBooks | None = None
         """The book divided among the strategies that share the desk; None with one strategy."""
         self._has_begun = False
+
+    def daily_loss_limit(self) -> Decimal:
+        """Return the loss of this session (currency, positive) that ends its trading; asked at every mark."""
+        if self._loss_limit_of is not self.session_equity:
+            self._loss_limit_of = self.session_equity
+            self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
+        return self._loss_limit
 
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""

@@ -6,7 +6,7 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from scalpdesk.core.errors import InvariantError
@@ -45,7 +45,7 @@ from scalpdesk.engine.admission import Admission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.context import EXITS
 from scalpdesk.strategies.base import Action, DividesTheBook, HearsCuts, Proposal, Strategy
 
@@ -53,7 +53,9 @@ ZERO = Decimal(0)
 MARK_TIMER = "mark"
 FLATTEN_TIMER = "flatten"
 NOTHING: tuple[Output, ...] = ()
-ORDER = Wake.ORDER  # looking up an enum's member costs as much as a call
+ORDER, PRICE = Wake.ORDER, Wake.PRICE  # looking up an enum's member costs as much as a call
+Check = Callable[[QuoteEvent], Wake | None]
+Done = Callable[[QuoteEvent, Wake], None]
 
 
 class TradingEngine:
@@ -77,7 +79,8 @@ class TradingEngine:
         """How often the strategy was asked."""
         self._admission = Admission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
-        self._triggers: dict[int, Trigger] = {}
+        self._triggers: dict[int, tuple[Check | None, Done | None]] = {}
+        """What each trigger is asked and told, by instrument; None where every quote is a reason to think."""
         self._out: list[Output] = []
         self._latched = ""
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
@@ -134,9 +137,13 @@ class TradingEngine:
             trigger = self._triggers.get(event.instrument_id)
             if not self._apply_quote(event) or trigger is None:
                 return NOTHING
-            wake = trigger.check(event)
-            if wake is None:
-                return NOTHING
+            check, done = trigger
+            wake = PRICE
+            if check is not None:
+                found = check(event)
+                if found is None:
+                    return NOTHING
+                wake = found
             view = self._view
             if view.session is not None:  # _think, written out: its call is a tenth of a quote's time
                 view.now_ns = now_ns
@@ -144,7 +151,8 @@ class TradingEngine:
                 actions = self._on_wake(view, wake, event)
                 if actions:
                     self._carry_out(actions)
-            trigger.done(event, wake)
+            if done is not None:
+                done(event, wake)
         else:
             self._on[type(event)](event)  # type: ignore[operator]
         if not self._out:
@@ -231,7 +239,10 @@ class TradingEngine:
             if not desk.started:
                 desk.started = True
                 for trigger in self.strategy.start(desk.view):
-                    self._triggers[trigger.instrument_id] = trigger
+                    every = type(trigger) is EveryQuote
+                    self._triggers[trigger.instrument_id] = (
+                        (None, None) if every else (trigger.check, trigger.done)
+                    )
             self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
             self._think(Wake.SESSION, event)
         else:
@@ -393,7 +404,9 @@ class TradingEngine:
         """At the session's loss limit: open nothing more, flatten, until the next session."""
         desk = self.desk
         loss = desk.attribution.nav - desk.session_equity
-        limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
+        if loss >= ZERO:
+            return
+        limit = desk.daily_loss_limit()
         if loss <= -limit and desk.gate.mode in ("ACTIVE", "REDUCING"):
             self._latched = desk.gate.mode
             self._set_mode("FLATTENING", f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")

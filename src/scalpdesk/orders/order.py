@@ -145,7 +145,10 @@ class Order(msgspec.Struct):
                 value=f"{filled} of {self.submitted.quantity}",
             )
         self.executions[execution_id] = (quantity, price)
-        self.average_price = (self.average_price * self.filled + price * quantity) / filled
+        if self.filled:
+            self.average_price = (self.average_price * self.filled + price * quantity) / filled
+        else:
+            self.average_price = price
         self.filled = filled
         if filled == self.submitted.quantity:
             self.move(OrderState.FILLED)

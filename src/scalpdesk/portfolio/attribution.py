@@ -46,6 +46,7 @@ NOTHING_EXPLAINED = dict.fromkeys(PARTS[:6], 0.0)
 ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
 """What a part of exactly nothing is written as; most parts of a book without options are."""
+NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 _STEPS = 8
 _TOLERATED_FRACTION = 0.02
 _TOLERATED_AMOUNT = 0.05
@@ -254,14 +255,17 @@ class Attribution:
             return None
         interval = self._explain(legs_now, (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR)
         change = nav - self._last_nav
-        parts = {
-            name: Decimal(f"{value:.6f}") if value else NO_AMOUNT for name, value in interval.parts.items()
-        }
+        parts = NO_PARTS.copy()
+        explained = NO_AMOUNT + costs.carry + costs.spread + costs.fees + costs.slippage
+        for name, value in interval.parts.items():
+            if value:
+                amount = parts[name] = Decimal(f"{value:.6f}")
+                explained += amount
         parts["carry"] += costs.carry
         parts["spread"] = costs.spread
         parts["fees"] = costs.fees
         parts["slippage"] = costs.slippage
-        parts["residual"] = change - sum(parts.values(), ZERO)
+        parts["residual"] = change - explained
         for name, amount in parts.items():
             if amount:
                 self.totals[name] += amount

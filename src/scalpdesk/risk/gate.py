@@ -27,6 +27,7 @@ class RiskGate:
 
     def __init__(self, limits: RiskLimits, checks: Sequence[Check] = CHECKS) -> None:
         self.limits = limits
+        self._most_repeats, self._most_flips = limits.repeats_per_minute, limits.flips_per_minute
         self.mode = "ACTIVE"
         self.consecutive_losses = 0
         self.account: AccountLimits | None = None
@@ -34,6 +35,8 @@ class RiskGate:
         self.cash_when_told = Decimal(0)
         """Cash of the desk at that moment."""
         self.tallies = self._fresh_tallies()
+        self.asks_all = checks is CHECKS
+        """Whether exactly the product's own checks are asked."""
         self._checks = {
             purpose: tuple(check for check in checks if purpose in ASKED_OF.get(check, EVERY_PURPOSE))
             for purpose in Purpose
@@ -81,14 +84,14 @@ class RiskGate:
         A program that went wrong trades the same way again and again, or in and out of flat.
         """
         repeats, flips = self.tallies.note_execution(now_ns, number, side, held_before)
-        if repeats > self.limits.repeats_per_minute:
+        if repeats > self._most_repeats:
             return (
                 f"{repeats} executions in a row to {side.value} within a minute,"
-                f" limit {self.limits.repeats_per_minute} (risk.max_repeats_per_minute)"
+                f" limit {self._most_repeats} (risk.max_repeats_per_minute)"
             )
-        if flips > self.limits.flips_per_minute:
+        if flips > self._most_flips:
             return (
                 f"{flips} departures from flat within a minute,"
-                f" limit {self.limits.flips_per_minute} (risk.max_flips_per_minute)"
+                f" limit {self._most_flips} (risk.max_flips_per_minute)"
             )
         return None

@@ -10,7 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 MINUTE_NS = 60 * NANOS_PER_SECOND
 FEWEST_ANSWERS = 10
 """A share of refusals says nothing while fewer orders were answered."""
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 
 
 class _Streak(NamedTuple):
@@ -91,11 +91,21 @@ class Tallies:
         """Contracts (or shares) ordered in the window up to now, exits aside."""
         return (self._contracts if options else self._shares).total(now_ns)
 
+    def lately(self, now_ns: int) -> tuple[int, int, Decimal]:
+        """Return orders and cancels of the last minute and shares ordered in the window, in one question."""
+        oldest_ns = now_ns - MINUTE_NS
+        orders, cancels = self._orders_ns, self._cancels_ns
+        while orders and orders[0] <= oldest_ns:
+            orders.popleft()
+        while cancels and cancels[0] <= oldest_ns:
+            cancels.popleft()
+        return len(orders), len(cancels), self._shares.total(now_ns)
+
     # answered -------------------------------------------------------------------------------------
 
     def note_answer(self, now_ns: int, *, refused: bool) -> None:
         """Count the venue's first word on an order: taken, or refused."""
-        self._answers.add(now_ns, Decimal(refused))
+        self._answers.add(now_ns, ONE if refused else ZERO)
 
     def refused_share(self, now_ns: int) -> float | None:
         """Share of refusals among the orders answered in the window; None while they are too few."""
@@ -113,7 +123,9 @@ class Tallies:
         if streak is None or streak.side is not side:
             streak = self._streaks[number] = _Streak(side, deque())
         streak.at_ns.append(now_ns)
-        departures = self._departures.setdefault(number, deque())
+        departures = self._departures.get(number)
+        if departures is None:
+            departures = self._departures[number] = deque()
         if not held_before:
             departures.append(now_ns)
         return _kept(streak.at_ns, oldest_ns), _kept(departures, oldest_ns)

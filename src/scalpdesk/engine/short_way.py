@@ -1,0 +1,138 @@
+"""The short way of a hedge through the gate: a hedge cannot wait, and most have nothing against them.
+
+It says yes only where every check and every cap would, and no where it does not know: the long way of
+:mod:`scalpdesk.engine.admission` then decides, and finds the reasons.
+"""
+
+from collections.abc import Sequence
+
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.engine.desk import Desk
+from scalpdesk.instruments.contract import Equity, OptionContract
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk.context import OPENING
+from scalpdesk.risk.limits import RiskLimits
+
+BUY, SELL = Side.BUY, Side.SELL
+HEDGE = Purpose.HEDGE
+MARKET = OrderType.MARKET
+GOOD = QuoteVerdict.GOOD
+
+
+class _Bounds:
+    """What hedges are held to, worked out once."""
+
+    __slots__ = ("limits", "most_messages", "most_orders", "position", "shares", "window")
+
+    def __init__(self, limits: RiskLimits) -> None:
+        self.limits = limits
+        kept_back = 0.5 * limits.throttle_reserve_fraction
+        orders, messages = limits.max_orders_per_minute, limits.messages_per_minute
+        self.most_orders = orders - int(orders * kept_back)
+        self.most_messages = messages - int(messages * kept_back)
+        self.shares = limits.max_order_shares
+        self.position = limits.position_shares
+        self.window = limits.window_shares
+
+
+class ShortWay:
+    """Judges single orders in shares.
+
+    Parameters
+    ----------
+    desk
+        The parts of the desk; nothing of them is changed.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._bounds = _Bounds(desk.gate.limits)
+
+    def lets_go(self, intent: OrderIntent, now_ns: int) -> bool:
+        """Say whether a hedge at the market passes the gate and all caps; False says nothing."""
+        desk = self._desk
+        gate = desk.gate
+        number = intent.instrument_id
+        session = desk.view.session
+        bounds = self._bounds
+        if bounds.limits is not gate.limits:
+            bounds = self._bounds = _Bounds(gate.limits)
+        limits = bounds.limits
+        if (
+            intent.purpose is not HEDGE
+            or intent.order_type is not MARKET
+            or gate.mode != "ACTIVE"
+            or not gate.asks_all
+            or gate.account is not None  # what the venue says of the account is asked the long way
+            or session is None
+            or not session.open_ns <= now_ns <= session.close_ns
+            or desk.orders.live  # so are duplicates and orders of the other side
+            or limits.allowed_underlyings is not None
+            or MARKET not in limits.allowed_order_types
+            or type(desk.instruments[number]) is not Equity
+            or desk.market.verdict(number, now_ns) is not GOOD
+        ):
+            return False
+        quantity = intent.quantity
+        if not quantity.is_finite() or not 0 < quantity <= bounds.shares:
+            return False
+        sent, cancelled, ordered = gate.tallies.lately(now_ns)
+        if sent >= bounds.most_orders or sent + cancelled >= bounds.most_messages:
+            return False
+        if ordered + quantity > bounds.window:
+            return False
+        worst = desk.positions.quantity(number) + intent.signed_quantity
+        return abs(worst) <= bounds.position and self.fits_caps(intent, (), now_ns)
+
+    def fits_caps(self, intent: OrderIntent, before: Sequence[OrderIntent], now_ns: int) -> bool:
+        """Say whether no cap can cut this order in shares.
+
+        Only the net delta can, and not while all units together, each at a delta of one, stay below
+        its cap.
+        """
+        desk = self._desk
+        limits = desk.gate.limits
+        number = intent.instrument_id
+        one = desk.instruments[number]
+        fraction = limits.max_net_delta_fraction
+        if type(one) is not Equity or before or limits.betas:
+            return False
+        if limits.target_vol is not None and intent.purpose in OPENING:
+            return False
+        if desk.gate.account is not None and intent.side is SELL:
+            return False
+        if fraction is None:
+            return True
+        price = desk.market.mark(number)
+        if price is None or not price > 0.0:
+            return False
+        room = fraction * float(desk.attribution.nav) / price
+        shares = float(intent.quantity) if intent.side is BUY else -float(intent.quantity)
+        orders = desk.orders.live
+        for order in orders.values():
+            if order.submitted.instrument_id != number:
+                return False
+        delta = float(desk.orders.pending(number)) if orders else 0.0
+        units = abs(delta) + abs(shares)
+        options = []
+        for position in desk.positions.positions.values():
+            if not position.quantity:
+                continue
+            held = float(position.quantity) * position.multiplier
+            units += abs(held)
+            if position.instrument_id == number:
+                delta += held
+                continue
+            option = desk.instruments[position.instrument_id]
+            if type(option) is not OptionContract or option.underlying != one.symbol:
+                return False
+            options.append((position.instrument_id, held))
+        if units <= room:
+            return True
+        value = desk.delta_engine.value
+        for option_id, held in options:
+            valued = value(option_id, now_ns, fresh=False)
+            if valued is None:
+                return False
+            delta += held * valued.greeks.delta
+        return abs(delta + shares) <= max(room, abs(delta))
