@@ -39,7 +39,14 @@ def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):
     """The runner and its engine; the account holds `held` shares of the underlying, bought at `price`."""
     book = tape.instruments
     market = MarketState(book)
-    gate = RiskGate(RiskLimits(max_orders_per_minute=1_000_000))
+    # wide enough for the work's block of shares and its hedge at every second quote; each check runs
+    limits = RiskLimits(
+        max_orders_per_minute=1_000_000,
+        max_position_shares=10_000_000,
+        max_window_shares=1_000_000_000,
+        max_net_delta_fraction=1.0,
+    )
+    gate = RiskGate(limits)
     delta_engine = DeltaEngine(book, market, ContractPricer())
     number = book.id_of(tape.underlying)
     desk = Desk(book, market, delta_engine, gate, OrderManager("bench"), number, CASH)
