@@ -319,7 +319,14 @@ def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
     sent=st.sampled_from([0, 1, 3, 4, 5, 9, 17, 18]),
     cancelled=st.sampled_from([0, 0, 2, 4, 12, 27]),
     working=st.sampled_from([False] * 8 + [True]),
-    knows_account=st.sampled_from([False] * 8 + [True]),
+    account=st.none()
+    | st.builds(
+        lambda power, lent, blocked: (power, lent, not blocked),
+        st.sampled_from([10, 2_500, 10_000, 24_999, 200_000]),
+        st.sampled_from([(0,), ()]),
+        st.sampled_from([False] * 8 + [True]),
+    ),
+    spent=st.sampled_from([0, 0, 2_500, -2_500]),
     limits=st.fixed_dictionaries(
         {},
         optional={
@@ -346,7 +353,8 @@ def test_what_goes_the_short_way_would_go_the_long_way_uncut(
     sent,
     cancelled,
     working,
-    knows_account,
+    account,
+    spent,
     limits,
 ):
     one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=RiskLimits(**limits))
@@ -367,8 +375,10 @@ def test_what_goes_the_short_way_would_go_the_long_way_uncut(
         gate.tallies.note_cancel(one.now_ns)
     if working:
         one.engine.desk.orders.submit(intent(quantity=3, side=side), one.now_ns)
-    if knows_account:
-        gate.account = AccountLimits(one.now_ns, one.now_ns, True, True, 3, D(10), D(10), ())
+    if account is not None:
+        power, lent, may_trade = account
+        gate.account = AccountLimits(one.now_ns, one.now_ns, may_trade, True, 3, D(power), D(power), lent)
+        gate.cash_when_told = one.engine.desk.account.cash + spent
     wanted = OrderIntent(
         0,
         side,

@@ -5,6 +5,7 @@ It says yes only where every check and every cap would, and no where it does not
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.engine.desk import Desk
@@ -17,6 +18,7 @@ BUY, SELL = Side.BUY, Side.SELL
 HEDGE = Purpose.HEDGE
 MARKET = OrderType.MARKET
 GOOD = QuoteVerdict.GOOD
+ZERO = Decimal(0)
 
 
 class _Bounds:
@@ -63,10 +65,9 @@ class ShortWay:
             or intent.order_type is not MARKET
             or gate.mode != "ACTIVE"
             or not gate.asks_all
-            or gate.account is not None  # what the venue says of the account is asked the long way
             or session is None
             or not session.open_ns <= now_ns <= session.close_ns
-            or desk.orders.live  # so are duplicates and orders of the other side
+            or desk.orders.live  # duplicates and orders of the other side are looked for the long way
             or limits.allowed_underlyings is not None
             or MARKET not in limits.allowed_order_types
             or type(desk.instruments[number]) is not Equity
@@ -82,7 +83,36 @@ class ShortWay:
         if ordered + quantity > bounds.window:
             return False
         worst = desk.positions.quantity(number) + intent.signed_quantity
-        return abs(worst) <= bounds.position and self.fits_caps(intent, (), now_ns)
+        if abs(worst) > bounds.position or (gate.account is not None and not self._is_paid_for(intent)):
+            return False
+        return self.fits_caps(intent, (), now_ns)
+
+    def _is_paid_for(self, intent: OrderIntent) -> bool:
+        """Say whether the account, by the venue's word, may trade and can pay with a little to spare."""
+        desk = self._desk
+        account = desk.gate.account
+        assert account is not None
+        if not account.may_trade:
+            return False
+        held = desk.positions.quantity(intent.instrument_id)
+        covered = abs(held) if (held > 0) is (intent.side is SELL) else ZERO
+        added = float(intent.quantity - covered)
+        if added <= 0.0:
+            return True
+        quote = desk.market.quotes[intent.instrument_id]
+        if quote is None:
+            return False
+        price = quote.ask if intent.side is BUY else quote.bid
+        spent = min(float(desk.account.cash - desk.gate.cash_when_told), 0.0)
+        return added * price + 1.0 <= float(account.buying_power) + spent
+
+    def _may_be_sold(self, intent: OrderIntent) -> bool:
+        """Say whether the shares of a sale are held, or lent by the venue."""
+        account = self._desk.gate.account
+        number = intent.instrument_id
+        if intent.side is BUY or account is None or (account.may_short and number in account.shortable):
+            return True
+        return not self._desk.orders.live and intent.quantity <= self._desk.positions.quantity(number)
 
     def fits_caps(self, intent: OrderIntent, before: Sequence[OrderIntent], now_ns: int) -> bool:
         """Say whether no cap can cut this order in shares.
@@ -99,7 +129,7 @@ class ShortWay:
             return False
         if limits.target_vol is not None and intent.purpose in OPENING:
             return False
-        if desk.gate.account is not None and intent.side is SELL:
+        if not self._may_be_sold(intent):
             return False
         if fraction is None:
             return True
