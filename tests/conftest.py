@@ -1,4 +1,4 @@
-"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test.
+"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test, and times no example.
 
 Only that package is added, not the folder of tests: ``tests/datasets`` or ``tests/records`` must
 never be found by the name of an installed package.
@@ -7,6 +7,12 @@ never be found by the name of an installed package.
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+from hypothesis import settings
+
+# an example that takes long says something of the machine, nothing of the law
+settings.register_profile("desk", deadline=None)
+settings.load_profile("desk")
 
 _FAKES = Path(__file__).resolve().parent / "fakes"
 
