@@ -8,7 +8,7 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.events import GammaExposureEvent, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.contract import Index, InstrumentBook
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
@@ -582,3 +582,31 @@ def test_settings_that_cannot_work_are_refused_by_name(section, wrong):
         section(**wrong)
     assert next(iter(wrong)) in refusal.value.where
     assert refusal.value.fix
+
+
+@pytest.mark.parametrize("mode", ["adopt", "straddle"])
+def test_shares_delivered_overnight_do_not_stay_naked_on_a_day_with_options_of_its_own(mode):
+    tomorrow = next_session(DAY)
+    book = InstrumentBook(
+        [*straddle_book(500, expiry=DAY), option("C", 500, tomorrow.day), option("P", 500, tomorrow.day)]
+    )
+    desk = desk_of(held={CALL: (1, "2.00")}, book=book, entry={"mode": mode})
+    desk.go_to("15:50").market(510.0)
+    desk.close()
+    for name in tuple(desk.engine.desk.orders.live):
+        desk.cancelled(name)  # what nobody took ends with the day
+    for number, cause, units, cash in ((CALL, "exercise", -1, 0), (SHARE, "delivery", 100, -50_000)):
+        price = Decimal(500 if number == SHARE else 0)
+        desk.handle(
+            PositionChanged(
+                number, desk.now_ns, desk.now_ns, cause, Decimal(units), price, Decimal(cash), cause
+            )
+        )
+    before = len(desk.outputs)
+    desk.open(tomorrow)
+    (sale,) = orders(desk.outputs[before:])
+    assert (sale.side, sale.quantity, sale.purpose) == (Side.SELL, 100, Purpose.UNWIND_HEDGE)
+    desk.fill(sale)
+    assert desk.positions == {}
+    legs = orders(desk.go_to("09:45").market(510.0))
+    assert len(legs) == (2 if mode == "straddle" else 0)  # the day itself goes on

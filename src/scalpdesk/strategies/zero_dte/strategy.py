@@ -32,6 +32,7 @@ ZERO = Decimal(0)
 DEADLINE_TIMER = "zero-dte: deadline"
 ENTRY_TIMER = "zero-dte: entry"
 LONGEST_BACK_OFF_SECONDS = 30.0
+LEFT_OVER = "shares are left over from an earlier session"
 BLIND_SECONDS = 60.0
 """Without a delta to hedge on for so long, a person should know."""
 
@@ -172,11 +173,10 @@ class ZeroDteScalper:
         self._last_words.clear()
         self._blind_since_ns = None
         self.phase = Phase.WAITING
+        if self._is_mine and not self._held(view) and view.positions.quantity(view.underlying):
+            self._begin_leaving(view, LEFT_OVER)  # delivered yesterday, or not unwound
         if not self._today:
             self.deadline_ns = None
-            leftover = self._is_mine and view.positions.quantity(view.underlying)
-            if leftover:  # delivered yesterday, or a hedge that could not be unwound
-                self._begin_leaving(view, "shares are left over from an earlier session")
             return [self._once("entry", "no option on the underlying expires today")]
         self.deadline_ns = self._deadline(view)
         timers: list[Action] = [SetTimer(DEADLINE_TIMER, self.deadline_ns)]
@@ -236,9 +236,7 @@ class ZeroDteScalper:
     def _wait(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         if legs:
             self.phase = Phase.HOLDING
-            names = ", ".join(
-                f"{view.positions.quantity(one):+f} {view.instruments[one].symbol}" for one in legs
-            )
+            names = ", ".join(f"{view.positions.quantity(n):+f} {view.instruments[n].symbol}" for n in legs)
             return [Proposal("entry", (f"adopted {names}",), {"options": len(legs)})]
         if self.config.entry.mode == "straddle" and self._today and view.mode == "ACTIVE":
             return self._look_for_entry(view)
@@ -346,9 +344,7 @@ class ZeroDteScalper:
 
     def _blind(self, view: DeskView) -> list[Action]:
         """Say once that there has been no delta to hedge on for a while."""
-        since_ns = self._blind_since_ns
-        if since_ns is None:
-            since_ns = self._blind_since_ns = view.now_ns
+        since_ns = self._blind_since_ns = self._blind_since_ns or view.now_ns
         seconds = (view.now_ns - since_ns) / NANOS_PER_SECOND
         if seconds < BLIND_SECONDS or self.hedger.unusable == self._last_words.get("alert"):
             return []
@@ -372,10 +368,13 @@ class ZeroDteScalper:
         actions = self._leaving.step(view, legs)
         if actions or not self._leaving.is_flat(view, legs):
             return actions
-        self.phase = Phase.CLOSED
-        self._is_mine = False
+        self.phase, self._is_mine, why = Phase.CLOSED, False, f"flat: {self._leaving.why}"
         facts = self.meter.totals.facts() | {"pnl_usd": float(view.nav - self._start_nav)}
-        return [Proposal("exit", (f"flat: {self._leaving.why}", "closed for the session"), facts)]
+        if self._leaving.why == LEFT_OVER and view.now_ns < (self.deadline_ns or 0):
+            self.phase = Phase.WAITING  # today's own options are still to come
+            self._leaving.forget()
+            return [Proposal("exit", (why,), facts)]
+        return [Proposal("exit", (why, "closed for the session"), facts)]
 
     # small questions --------------------------------------------------------------------------------
 
