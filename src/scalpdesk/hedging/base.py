@@ -95,6 +95,15 @@ def check_inputs(inputs: HedgeInputs) -> None:
         When a number is not finite, the spot is not positive, the cost, the time or the vol is
         negative, or there is no straddle.
     """
+    one = inputs
+    total = one.net_delta_shares + one.gamma_shares_per_usd + one.rate + one.seconds_since_hedge
+    if (  # nearly always; a sum of finite numbers and one that is not is not finite
+        math.isfinite(total + one.spot + one.years + one.vol + one.own_cost_fraction)
+        and one.spot > 0.0
+        and min(one.years, one.vol, one.own_cost_fraction) >= 0.0
+        and min(one.straddles, one.multiplier) >= 1
+    ):
+        return
     for field in (
         "net_delta_shares",
         "gamma_shares_per_usd",

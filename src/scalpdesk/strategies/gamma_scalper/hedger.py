@@ -164,7 +164,7 @@ class StraddleHedger:
     def _seconds_since_hedge(self, view: DeskView) -> float:
         """Trading seconds since the last hedge: nights and weekends do not count."""
         session = view.session
-        if session is not None and session != self._session:
+        if session is not self._session and session is not None and session != self._session:
             if self._session is not None and self._last_hedge_ns < session.open_ns:
                 self._last_hedge_ns += session.open_ns - self._session.close_ns
             self._session = session
