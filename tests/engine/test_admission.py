@@ -8,7 +8,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
-from fakes.instruments import straddle_book
+from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -428,3 +428,23 @@ def test_working_orders_in_options_are_counted_the_long_way(desk):
     assert orders(outputs) == []
     assert "net delta would be" in reasons(outputs)[0]
     assert len(orders(propose(one, intent(quantity=5, side=Side.SELL)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("expires_today", "clock", "goes"),
+    [
+        (True, "14:59", False),
+        (True, "15:09", True),  # venues take orders in it until a quarter past three at the earliest
+        (False, "15:29", False),
+        (False, "15:30", True),
+    ],
+)
+def test_an_exit_at_the_market_does_not_wait_for_a_fresh_quote_at_the_last_call(expires_today, clock, goes):
+    book = straddle_book(500, **({"expiry": DAY} if expires_today else {}))
+    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), book)
+    one.adopt({1: (1, "2")})
+    one.open()
+    one.go_to("11:00").market(500.0)
+    one.go_to(clock)
+    outputs = propose(one, intent(1, 1, Purpose.CLOSE, Side.SELL), wait=0)
+    assert bool(orders(outputs)) is goes, reasons(outputs)

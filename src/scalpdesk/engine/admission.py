@@ -1,6 +1,7 @@
 """What may go to the venue: gathers what the risk gate asks for, and cuts trades to their caps."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from scalpdesk.core.intents import OrderIntent, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.short_way import ShortWay
-from scalpdesk.instruments.contract import Equity, OptionContract
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.checks import risk_of
 from scalpdesk.risk.context import EXITS, OPENING, Held, OrderContext, Working
@@ -19,6 +20,8 @@ ZERO = Decimal(0)
 BUY, SELL = Side.BUY, Side.SELL
 LAST_CALL_NS = 30 * 60 * NANOS_PER_SECOND
 """Before the close; from then on an exit does not wait for a fresh quote."""
+LAST_CALL_EXPIRING_NS = 60 * 60 * NANOS_PER_SECOND
+"""The same for an option on its last day, in which venues take orders no longer some time before its end."""
 
 
 class Verdict(NamedTuple):
@@ -166,7 +169,7 @@ class Admission:
             tallies=gate.tallies,
             owner_held=None if desk.books is None else desk.books.of(intent.owner).quantity(number),
             underlying_verdict=underlying,
-            is_last_call=session is not None and session.close_ns - now_ns <= LAST_CALL_NS,
+            is_last_call=session is not None and session.close_ns - now_ns <= _last_call_ns(one, session.day),
         )
 
     def _risk_of(self, intents: Sequence[OrderIntent]) -> Decimal:
@@ -300,3 +303,8 @@ class Admission:
             number = order.submitted.instrument_id
             yield number, instruments[number], float(order.signed_leaves)
         yield from self._lines(before)
+
+
+def _last_call_ns(one: Instrument, today: date) -> int:
+    expires = isinstance(one, OptionContract) and one.expiry <= today
+    return LAST_CALL_EXPIRING_NS if expires else LAST_CALL_NS
