@@ -18,8 +18,8 @@ gone to sleep and its caches have gone cold.
 
 `answer` runs from the arrival of the bytes of a quote in the process to the return of the write of the order
 it caused: websocket, decoding, queue, journal, Greeks of the two legs, decision, risk gate, order, request.
-The time in which the disk made the intent durable is taken out and stands apart as `sync`. Exchange and desk
-share the machine's cores: the return of the write may wait until the exchange has taken the order in. What
+The time in which the disk made the intent durable is taken out and stands apart as `sync`. The desk
+has a core and the exchange has the others, where there is more than one. What
 the first order meets (code not yet run, connections) is left out.
 
 `stall` is how long one turn of the event loop keeps all else waiting, over all turns; `beyond_sync_p99_us` is

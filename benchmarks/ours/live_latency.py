@@ -195,6 +195,10 @@ class Exchange:
         command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
         command += ["--speed", "0", "--rate-limit", "0", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        mine, *others = sorted(os.sched_getaffinity(0))
+        if others:  # a venue does not take the desk's core to read an order
+            os.sched_setaffinity(self.process.pid, others)
+            os.sched_setaffinity(0, {mine})
         ready = json.loads(self.process.stdout.readline())
         self.url = ready["urls"]["alpaca"]
         self.key, self.secret = ready["keys"]["alpaca"]
