@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import exact, round_half_away
 from scalpdesk.hedging.orders_for_delta import (
     hedge_quantity,
     net_delta_shares,
@@ -78,3 +79,14 @@ def test_a_split_trades_the_whole_and_no_order_turns_the_sign(owned, quantity):
         assert held * (held + order) >= 0
         held += order
     assert len(orders) <= 2
+
+
+@given(
+    st.sampled_from([0.0, 0.5, 1.5, 2.5, 7.5, 100.5, 1_000_000.5]),
+    st.sampled_from([0.0, 1e-12, 4.9e-10, 1e-9, 1e-7, 9e-7, 2e-6]) | st.floats(0, 1_000),
+    st.sampled_from([1, -1]),
+    st.sampled_from([0.0, 0.25, -0.5]) | st.floats(-50, 50),
+)
+def test_the_quick_rounding_is_the_exact_one(half, off, sign, target):
+    for net in (sign * (half + off), sign * (half - off)):
+        assert quantity_to_target(net, target) == round_half_away(exact(target, 9) - exact(net, 9))
