@@ -109,6 +109,8 @@ class DeltaEngine:
         self._dividend_yield = dividend_yield
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
+        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
+        """Options that were asked for, with the number of their underlying and their expiry instant."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
 
@@ -130,7 +132,10 @@ class DeltaEngine:
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant, floored before it and 0 from it on."""
-        left_ns = expiry_instant_ns(contract) - now_ns
+        return self._years_to(expiry_instant_ns(contract), now_ns)
+
+    def _years_to(self, expires_ns: int, now_ns: int) -> float:
+        left_ns = expires_ns - now_ns
         if left_ns <= 0:
             return 0.0
         return max(left_ns / NANOS_PER_SECOND, self._floor_seconds) / SECONDS_PER_YEAR
@@ -159,19 +164,25 @@ class DeltaEngine:
             volatility of the option's last update until the option itself is quoted again: right
             for a delta between two updates, when spot has moved and the option's quote has not.
         """
-        contract = self._instruments[number]
-        quote = self._state.quotes[number]
-        if not isinstance(contract, OptionContract) or quote is None:
-            return None
-        spot_quote = self._state.quotes[self._instruments.id_of(contract.underlying)]
-        if spot_quote is None:
+        known = self._options.get(number)
+        if known is None:
+            contract = self._instruments[number]
+            if not isinstance(contract, OptionContract):
+                return None
+            underlying = self._instruments.id_of(contract.underlying)
+            known = self._options[number] = (contract, underlying, expiry_instant_ns(contract))
+        contract, underlying, expires_ns = known
+        quotes = self._state.quotes
+        quote, spot_quote = quotes[number], quotes[underlying]
+        if quote is None or spot_quote is None:
             return None
         cached = self._cache.get(number)
         if cached is not None:
             at_ns, old_quote, old_spot, was_fresh, valuation = cached
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
-        valuation = self._value(number, contract, quote, mark_price(spot_quote), now_ns, fresh)
+        years = self._years_to(expires_ns, now_ns)
+        valuation = self._value(number, contract, quote, mark_price(spot_quote), years, fresh)
         self._cache[number] = (now_ns, quote, spot_quote, fresh, valuation)
         return valuation
 
@@ -181,10 +192,9 @@ class DeltaEngine:
         contract: OptionContract,
         quote: QuoteEvent,
         spot: float,
-        now_ns: int,
+        years: float,
         fresh: bool,
     ) -> Valuation:
-        years = self.years(contract, now_ns)
         rate = self.rate(years)
         mark = mark_price(quote)
         known = self._last_vol.get(number)
