@@ -283,9 +283,10 @@ def test_parts_of_one_order_count_once(desk):
     purpose=st.sampled_from([Purpose.OPEN, Purpose.HEDGE]),
     fraction=st.sampled_from([None, 0.01, 0.2, 1.0]),
     working=st.integers(-50, 50),
+    works_for=st.sampled_from([Purpose.HEDGE, Purpose.CLOSE]),
 )
 def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
-    shares, calls, puts, quantity, side, purpose, fraction, working
+    shares, calls, puts, quantity, side, purpose, fraction, working, works_for
 ):
     limits = RiskLimits(max_net_delta_fraction=fraction, max_bought_delta_fraction=None)
     one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=limits)
@@ -295,7 +296,7 @@ def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
     one.go_to("11:00").market(500.0)
     if working:
         way = Side.BUY if working > 0 else Side.SELL
-        one.engine.desk.orders.submit(intent(quantity=abs(working), side=way), one.now_ns)
+        one.engine.desk.orders.submit(intent(0, abs(working), works_for, way), one.now_ns)
     wanted = intent(quantity=quantity, side=side, purpose=purpose)
     admission = one.engine._admission
     is_free = admission._short_way.fits_caps(wanted, (), one.now_ns)
@@ -448,3 +449,16 @@ def test_an_exit_at_the_market_does_not_wait_for_a_fresh_quote_at_the_last_call(
     one.go_to(clock)
     outputs = propose(one, intent(1, 1, Purpose.CLOSE, Side.SELL), wait=0)
     assert bool(orders(outputs)) is goes, reasons(outputs)
+
+
+def test_room_that_an_exit_may_make_is_no_room_to_open_in(desk):
+    far = {"max_daily_loss": D(90_000), "max_position_fraction": 1.0}
+    one = desk({0: (40, "500")}, D(80_000), **far)  # 20,000 of 100,000: all that the net delta may be
+    (exit_,) = orders(propose(one, intent(0, 40, Purpose.CLOSE, Side.SELL, "510")))
+    outputs = propose(one, intent(0, 30, Purpose.OPEN, Side.BUY, "499"))
+    assert not orders(outputs)
+    assert "net delta would be" in reasons(outputs)[0]
+    one.fill(exit_)
+    assert [
+        order.quantity for order in orders(propose(one, intent(0, 30, Purpose.OPEN, Side.BUY, "499")))
+    ] == [30]

@@ -260,7 +260,8 @@ class Admission:
         equity = float(desk.attribution.nav)
         orders = list(self._lines(trade))
         only_shares = not any(isinstance(one, OptionContract) for _, one, _ in orders)
-        book = list(self._book_lines(before))
+        opens = any(intent.purpose in OPENING for intent in trade)
+        book = list(self._book_lines(before, counts_exits=not opens))
         held = self._exposure(book, now_ns)
         added = self._exposure(orders, now_ns)
         for found in (held, added):
@@ -292,17 +293,18 @@ class Admission:
             number = intent.instrument_id
             yield number, instruments[number], float(intent.signed_quantity)
 
-    def _book_lines(self, before: Sequence[OrderIntent]) -> Iterator[Line]:
-        """What is held and what working orders may still add."""
+    def _book_lines(self, before: Sequence[OrderIntent], *, counts_exits: bool) -> Iterator[Line]:
+        """What is held and what working orders may still add; an exit may never be filled."""
         desk = self._desk
         instruments = desk.instruments
         for position in desk.positions.held():
             number = position.instrument_id
             yield number, instruments[number], float(position.quantity)
         for order in desk.orders.live.values():
-            number = order.submitted.instrument_id
-            yield number, instruments[number], float(order.signed_leaves)
-        yield from self._lines(before)
+            if counts_exits or order.submitted.purpose not in EXITS:
+                number = order.submitted.instrument_id
+                yield number, instruments[number], float(order.signed_leaves)
+        yield from self._lines([one for one in before if counts_exits or one.purpose not in EXITS])
 
 
 def _last_call_ns(one: Instrument, today: date) -> int:

@@ -11,7 +11,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.risk.context import OPENING
+from scalpdesk.risk.context import EXITS, OPENING
 from scalpdesk.risk.limits import RiskLimits
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -127,7 +127,8 @@ class ShortWay:
         fraction = limits.max_net_delta_fraction
         if type(one) is not Equity or before or limits.betas:
             return False
-        if limits.target_vol is not None and intent.purpose in OPENING:
+        opens = intent.purpose in OPENING
+        if limits.target_vol is not None and opens:
             return False
         if not self._may_be_sold(intent):
             return False
@@ -138,11 +139,12 @@ class ShortWay:
             return False
         room = fraction * float(desk.attribution.nav) / price
         shares = float(intent.quantity) if intent.side is BUY else -float(intent.quantity)
-        orders = desk.orders.live
-        for order in orders.values():
+        delta = 0.0
+        for order in desk.orders.live.values():
             if order.submitted.instrument_id != number:
                 return False
-        delta = float(desk.orders.pending(number)) if orders else 0.0
+            if not opens or order.submitted.purpose not in EXITS:  # an exit may never be filled
+                delta += float(order.signed_leaves)
         units = abs(delta) + abs(shares)
         options = []
         for position in desk.positions.positions.values():
