@@ -90,14 +90,23 @@ class Flattener:
         return isinstance(self._desk.instruments[number], OptionContract)
 
     def _lines(self) -> Iterator[Line]:
-        """Lines of the book, each strategy's own where several share it."""
+        """Lines of the account, each strategy's own part where several share it.
+
+        What two strategies hold against each other the venue does not know: selling the one's and buying
+        the other's would only open what is to be closed.
+        """
         desk = self._desk
-        books = {"": desk.positions}
-        if desk.books is not None:
-            books = {owner: book.positions for owner, book in desk.books.books.items()}
-        for owner, positions in books.items():
-            for one in positions.held():
-                yield Line(owner, one.instrument_id, one.quantity)
+        if desk.books is None:
+            yield from (Line("", one.instrument_id, one.quantity) for one in desk.positions.held())
+            return
+        left = {one.instrument_id: one.quantity for one in desk.positions.held()}
+        for owner, book in desk.books.books.items():
+            for one in book.positions.held():
+                at_venue = left.get(one.instrument_id, ZERO)
+                if (at_venue > 0) is (one.quantity > 0) and at_venue:
+                    part = min(one.quantity, at_venue, key=abs)
+                    left[one.instrument_id] = at_venue - part
+                    yield Line(owner, one.instrument_id, part)
 
     def _cancels(self, now_ns: int, *, has_options: bool) -> Iterator[Intent]:
         """Orders that would add to the book, and exits that nobody took."""

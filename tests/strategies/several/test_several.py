@@ -486,3 +486,21 @@ def test_an_order_that_its_owner_cancels_too_while_it_is_taken_back_does_not_com
     assert [(one.owner, one.side, one.quantity) for one in orders(outputs)] == [("b", BUY, 4)]
     assert isinstance(two.a.events[-1], OrderCancelled)
     assert two.held("a") == 10
+
+
+def test_flattening_leaves_alone_what_two_hold_against_each_other(two):
+    bought(two, "a", 10)
+    two.b.want(order(SELL, 4, purpose=HEDGE))
+    for one in orders(two.tick()):
+        two.desk.fill(one)
+    assert (two.held("a"), two.held("b"), two.desk.positions) == (10, -4, {0: 6})
+    two.desk.operate("flatten")
+    two.desk.wait(10)
+    two.desk.quote(0, 499.99, 500.01)
+    (sale,) = orders(two.desk.timer("flatten"))
+    assert (sale.owner, sale.side, sale.quantity) == ("a", SELL, 6)
+    two.desk.fill(sale)
+    two.desk.wait(10)
+    two.desk.quote(0, 499.99, 500.01)
+    assert not orders(two.desk.timer("flatten"))
+    assert two.desk.positions == {}
