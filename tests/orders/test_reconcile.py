@@ -248,3 +248,42 @@ def test_payments_are_taken_from_the_latest_back_and_only_when_they_fit(paid, ca
     found = reconcile(picture("1000", {SHARE: 3}), theirs, BOOK, changes=told, tolerance=within)
     assert [one.cause for one in found.explained] == causes
     assert len(found.unexplained) == unexplained
+
+
+def test_a_round_trip_by_hand_between_two_views_is_adopted_by_its_cash():
+    fills = tuple(
+        ForeignFill(name, SHARE, side, D(10), D(price), NOON_NS - age)
+        for name, side, price, age in (("b", Side.BUY, "500", 2), ("s", Side.SELL, "503", 1))
+    )
+    ours, theirs = picture("1000", {SHARE: 7}), picture("1030", {SHARE: 7})
+    found = reconcile(ours, theirs, BOOK, foreign_fills=fills)
+    assert [one.event.quantity_change for one in found.explained] == [10, -10]
+    assert found.unexplained == ()
+    assert reconcile(after(ours, found), theirs, BOOK, foreign_fills=fills, booked=booked(found)).is_equal
+
+
+def test_a_round_trip_that_does_not_give_the_cash_explains_nothing():
+    fills = tuple(
+        ForeignFill(name, SHARE, side, D(10), D("500"), NOON_NS)
+        for name, side in (("b", Side.BUY), ("s", Side.SELL))
+    )
+    found = reconcile(picture("1000"), picture("900"), BOOK, foreign_fills=fills)
+    assert [one.what for one in found.unexplained] == ["cash"]
+    assert found.explained == ()
+
+
+def test_deliveries_that_offset_each_other_are_booked_with_their_exercises():
+    def line(name, cause, number, units, price="0", cash="0"):
+        return AccountChange(name, cause, number, D(units), D(price), D(cash), NOON_NS, name)
+
+    changes = (
+        line("c", "exercise", CALL, -1),
+        line("p", "exercise", PUT, -1),
+        line("dc", "delivery", SHARE, 100, "490", "-49000"),
+        line("dp", "delivery", SHARE, -100, "510", "51000"),
+    )
+    ours, theirs = picture("1000", {CALL: 1, PUT: 1}), picture("3000")
+    found = reconcile(ours, theirs, BOOK, changes=changes)
+    assert sorted(one.cause for one in found.explained) == ["delivery", "delivery", "exercise", "exercise"]
+    assert found.unexplained == ()
+    assert reconcile(after(ours, found), theirs, BOOK, changes=changes, booked=booked(found)).is_equal

@@ -34,6 +34,23 @@ def that_give(bookings: Sequence[Booking], change: Decimal) -> Sequence[Booking]
     return chosen
 
 
+def that_come_round(
+    bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
+) -> Sequence[Booking]:
+    """Return the bookings that moved units there and back again, when all of them give ``cash``.
+
+    A round trip by hand, or two deliveries that offset each other, leave nothing but cash behind.
+    """
+    taken = {one.event for one in found}
+    moves = [one for one in bookings if one[1].quantity_change and one[1] not in taken]
+    sums: dict[InstrumentId, Decimal] = {}
+    for _, event in moves:
+        sums[event.instrument_id] = sums.get(event.instrument_id, ZERO) + event.quantity_change
+    round_trips = [one for one in moves if not sums[one[1].instrument_id]]
+    given = sum((event.cash_change for _, event in round_trips), ZERO)
+    return round_trips if round_trips and abs(cash - given) <= within.cash else ()
+
+
 def that_pay(bookings: Sequence[Booking], cash: Decimal, within: Tolerance) -> Sequence[Booking]:
     """Return the latest bookings of cash alone that add up to ``cash``.
 

@@ -147,6 +147,9 @@ def reconcile(
         left.cash -= cash_of_busts
         left.wanted.clear()
     if not left.wanted and abs(left.cash) > within.cash:
+        for one, _ in causes.that_come_round(told, left.found, left.cash, within):
+            left.take(one)
+    if not left.wanted and abs(left.cash) > within.cash:
         paid = [one for one in told if not one[1].quantity_change]
         for one, _ in causes.that_pay(paid, left.cash, within):
             left.take(one)
