@@ -73,9 +73,16 @@ def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(contex
     assert flow_checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
 
 
-def test_orders_at_the_venue_are_bounded(context):
-    assert flow_checks.throttle_has_room(context(live_orders=19)) is None
-    assert flow_checks.throttle_has_room(context(live_orders=20)) == "20 orders at the venue, limit 20"
+@pytest.mark.parametrize(
+    ("purpose", "most"),
+    [(Purpose.OPEN, 16), (Purpose.HEDGE, 18), (Purpose.CLOSE, 20), (Purpose.UNWIND_HEDGE, 20)],
+)
+def test_orders_at_the_venue_are_bounded_and_entries_leave_room_to_exits(context, purpose, most):
+    def reason(live_orders):
+        return flow_checks.throttle_has_room(context(intent=intent(purpose), live_orders=live_orders))
+
+    assert reason(most - 1) is None
+    assert reason(most) == f"{most} orders at the venue, limit 20"
 
 
 # duplicates ----------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ def throttle_has_room(context: OrderContext) -> str | None:
         messages, most = context.orders_last_minute + cancels, limits.messages_per_minute
         if messages >= most - int(most * kept_back):
             return f"{messages} orders and cancels in the last minute, limit {most}"
-    if context.live_orders >= limits.max_live_orders:
-        return f"{context.live_orders} orders at the venue, limit {limits.max_live_orders}"
+    most = limits.max_live_orders
+    if context.live_orders >= most - int(most * kept_back):
+        return f"{context.live_orders} orders at the venue, limit {most}"
     return None
 
 

@@ -88,7 +88,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None
         takes 1.5 times ``max_orders_per_minute``.
     throttle_reserve_fraction
-        Share of both that entries leave free; hedges leave half of it to exits.
+        Share of both, and of ``max_live_orders``, that entries leave free; hedges leave half of it to exits.
     max_live_orders
         Orders at the venue at one time.
     price_collar_fraction
