@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, ScalpdeskError, StopError
 from scalpdesk.instruments.contract import InstrumentBook
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import peek_header
@@ -60,11 +60,35 @@ def start_watchdog(orders: WatchdogOrders, log: Path) -> WatchdogLine:
     ------
     StopError
         When it does not come up.
+    ConfigError
+        When it says that keys or settings are wrong: its own words, since the desk would meet the same.
     """
     command = [sys.executable, "-m", "scalpdesk.live_watchdog"]
     line = WatchdogLine(command, msgspec.to_builtins(orders), log)
-    line.wait_until_ready()
+    try:
+        line.wait_until_ready()
+    except StopError as error:
+        line.kill()
+        raise _as_said(error) from error
     return line
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What kept a watchdog from coming up: its one line instead of ``ready``."""
+
+    what: str
+    where: str | None = None
+    fix: str | None = None
+    exit_code: int = EXIT_FAILED
+
+
+def _as_said(error: StopError) -> ScalpdeskError:
+    try:
+        said = msgspec.json.decode(str(error.value or ""), type=_Said)
+    except msgspec.DecodeError:  # it died without a word, or with another
+        return error
+    kind = ConfigError if said.exit_code == EXIT_USAGE else StopError
+    return kind(said.what, where=said.where, fix=said.fix)
 
 
 def say(text: str) -> None:
@@ -134,7 +158,8 @@ def main() -> int:
     try:
         return asyncio.run(_main())
     except ScalpdeskError as error:
-        sys.stdout.write(f"{error.what}\n")
+        said = _Said(error.what, error.where, error.fix, error.exit_code)
+        sys.stdout.write(f"{msgspec.json.encode(said).decode()}\n")
         say(error.render())
         return error.exit_code
 

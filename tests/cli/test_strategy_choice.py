@@ -165,6 +165,14 @@ def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys,
     assert "scalpdesk arm st0cka" in told.replace("STRATEGY", "st0cka")
 
 
+@pytest.mark.parametrize("given", [["--url", "http://127.0.0.1:8001"], ["--exchange-time"]])
+def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(capsys, given):
+    assert main(["run", "st0cka", *given]) == 2
+    told = capsys.readouterr().err
+    assert f"where: {given[0]}" in told
+    assert f"fix: --venue alpaca {given[0]}" in told
+
+
 def test_live_at_the_simulated_venue_is_refused(capsys):
     assert main(["run", "st0cka", "--live", "--venue", "simulated"]) == 2
     assert "--live needs a venue" in capsys.readouterr().err

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 
 import msgspec
 import pytest
 
 from fakes.killing import BUSY, Exchange, plan_for, warm_up
+from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.pulse import Told
@@ -133,3 +135,23 @@ def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
     wait_for(lambda: all(float(one["qty"]) == 0 for one in exchange.get("positions")))
     wait_for(lambda: "done after" in (tmp_path / "watchdog.log").read_text())
     assert "the account is flat" in (tmp_path / "watchdog.log").read_text()
+
+
+@pytest.mark.enable_socket
+def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    for name in ("TRADING_API_KEY", "TRADING_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    orders = WatchdogOrders(
+        "gamma-scalper", "alpaca", live=False, desk_pid=os.getpid(), url=url, state=str(tmp_path)
+    )
+    with pytest.raises(ConfigError, match="needs a key and a secret") as refused:
+        start_watchdog(orders, tmp_path / "watchdog.log")
+    assert "TRADING_API_KEY" in refused.value.fix
+    monkeypatch.setenv("TRADING_API_KEY", "PKTEST")
+    monkeypatch.setenv("TRADING_API_SECRET", "secret")
+    with pytest.raises(StopError, match="cannot be reached") as away:
+        start_watchdog(orders, tmp_path / "watchdog.log")
+    assert away.value.where == url

@@ -107,6 +107,8 @@ def run(
     venue = venue or ("alpaca" if live else "simulated")
     if live and venue != "alpaca":
         raise ConfigError("--live needs a venue", where="--venue", value=venue, fix="--venue alpaca --live")
+    if venue == "simulated":
+        _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
     settings = _settings(strategy, config_file, overrides)
     pace = _pace(speed) if speed is not None else SIMULATED_SPEED
@@ -140,6 +142,18 @@ def run(
         _show(summary)
     is_unwell = bool(summary["differences"]) or summary["ended"].startswith("not flat")
     return EXIT_FAILED if is_unwell else None
+
+
+def _refuse_elsewhere(url: str | None, exchange_time: bool | None) -> None:
+    """Refuse the address of an exchange for a market in this process: it would be passed over in silence."""
+    for name, given in (("--url", url), ("--exchange-time", exchange_time)):
+        if given:
+            raise ConfigError(
+                "the simulated venue is a market in this process and has no address",
+                where=name,
+                value=given,
+                fix=f"--venue alpaca {name}, or leave it out",
+            )
 
 
 def _say(level: str, text: str) -> None:
