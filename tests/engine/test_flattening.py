@@ -268,3 +268,26 @@ def test_an_operator_who_flattens_what_the_gate_flattens_already_is_not_undone_b
     one.close()
     one.open(next_session(one.session.day))
     assert one.engine.desk.gate.mode == "FLATTENING"
+
+
+def test_what_is_larger_than_one_order_may_be_leaves_in_parts(desk):
+    one = desk(
+        held={0: (-250, "500"), 1: (25, "12")},
+        limits=RiskLimits(max_order_contracts=10, max_order_shares=200),
+    )
+    one.operate("flatten")
+    sent, outputs = [], look(one, 10)
+    for _ in range(8):
+        for order in orders(outputs):
+            sent.append((int(order.instrument_id), int(order.quantity)))
+            one.fill(order)
+        outputs = look(one, 2)
+    assert sent == [(1, 10), (1, 10), (1, 5), (0, 200), (0, 50)]
+    assert one.positions == {}
+
+
+def test_the_next_part_does_not_wait_for_the_one_before_it(desk):
+    one = desk(held={1: (25, "12")}, limits=RiskLimits(max_order_contracts=10))
+    one.operate("flatten")
+    parts = [wants(look(one, 10)), wants(look(one, 2)), wants(look(one, 4)), wants(look(one, 4))]
+    assert parts == [[(1, "sell", n, "close")] if n else [] for n in (10, 10, 5, 0)]

@@ -132,16 +132,18 @@ class Flattener:
             if quote is None or not left or (left > 0) is not (line.quantity > 0):
                 continue
             side = Side.SELL if left > 0 else Side.BUY
-            purpose = Purpose.CLOSE if self._is_option(line.number) else Purpose.UNWIND_HEDGE
+            is_option, limits = self._is_option(line.number), desk.gate.limits
+            purpose = Purpose.CLOSE if is_option else Purpose.UNWIND_HEDGE
+            # a part at a time of what is larger than one order may be: the rest follows with the next step
+            most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
             kind, limit = OrderType.MARKET, None
-            if kind.value not in desk.gate.limits.allowed_order_types:
+            if kind.value not in limits.allowed_order_types:
                 price = quote.bid if side is Side.SELL else quote.ask
                 if not price > 0:
                     continue
                 kind, limit = OrderType.LIMIT, exact(price)
-            yield OrderIntent(
-                line.number, side, abs(left), purpose, "flattening", kind, limit, owner=line.owner
-            )
+            units = min(abs(left), most)
+            yield OrderIntent(line.number, side, units, purpose, "flattening", kind, limit, owner=line.owner)
 
     def _is_of(self, order: Order, owner: str) -> bool:
         return self._desk.books is None or order.submitted.owner == owner
