@@ -462,3 +462,17 @@ def test_room_that_an_exit_may_make_is_no_room_to_open_in(desk):
     assert [
         order.quantity for order in orders(propose(one, intent(0, 30, Purpose.OPEN, Side.BUY, "499")))
     ] == [30]
+
+
+@pytest.mark.parametrize("all_or_none", [True, False])
+def test_an_exit_larger_than_one_order_may_be_leaves_in_parts(desk, all_or_none):
+    one = desk({1: (25, "2"), 2: (25, "2")}, max_order_contracts=10)
+    legs = [intent(number, 25, Purpose.CLOSE, Side.SELL) for number in (1, 2)]
+    outputs = propose(one, *legs, all_or_none=all_or_none)
+    assert [(order.instrument_id, order.quantity) for order in orders(outputs)] == [(1, 10), (2, 10)]
+    assert reasons(outputs)[0] == (
+        "sell 25 SPY240419C00500000 cut to sell 10 SPY240419C00500000:"
+        " no order is larger (risk.max_order_contracts)"
+    )
+    outputs = propose(one, intent(1, 25, Purpose.HEDGE, Side.SELL))
+    assert "order of 25 contracts is above the limit of 10" in reasons(outputs)[0]  # an exit alone is cut

@@ -5,6 +5,8 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
 from scalpdesk.core.intents import OrderIntent, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -117,7 +119,8 @@ class Admission:
         refusals: list[str] = []
         notes: list[str] = []
         together = all_or_none and len(intents) > 1
-        for intent in intents:
+        for asked in intents:
+            intent = self._in_one_order(asked, notes) if asked.purpose in EXITS else asked
             against = self._desk.gate.reasons_against(self.context(intent, wanted, now_ns))
             if against:
                 refusals.extend(f"{self._name(intent)}: {why}" for why in against)
@@ -130,6 +133,18 @@ class Admission:
         if together:
             wanted = list(self._cut(wanted, (), now_ns, refusals, notes))
         return Verdict(tuple(wanted), tuple(refusals), tuple(notes))
+
+    def _in_one_order(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
+        """Cut an exit to what one order may be: refused it would never leave, in parts it does."""
+        limits = self._desk.gate.limits
+        is_option = isinstance(self._desk.instruments[intent.instrument_id], OptionContract)
+        most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
+        if not intent.quantity.is_finite() or intent.quantity <= most:
+            return intent
+        part = msgspec.structs.replace(intent, quantity=most)
+        key = "risk.max_order_contracts" if is_option else "risk.max_order_shares"
+        notes.append(f"{self._name(intent)} cut to {self._name(part)}: no order is larger ({key})")
+        return part
 
     def _name(self, intent: OrderIntent) -> str:
         return f"{intent.side.value} {intent.quantity} {self._desk.instruments[intent.instrument_id].symbol}"
