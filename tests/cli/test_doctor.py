@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -81,3 +82,13 @@ def test_warm_up_compiles(monkeypatch, capsys):
     assert main(["doctor", "--warm-up"]) == 0
     assert called == [True]
     assert "warm after" in capsys.readouterr().out
+
+
+def test_a_named_store_whose_package_is_missing_is_told(findings, monkeypatch):
+    monkeypatch.delenv("GEX_VALUE", raising=False)
+    monkeypatch.setenv("FIREBASE_PROJECT_ID", "a-project")
+    for name in ("google.cloud", "google.cloud.firestore"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = findings()["dealer gamma"]
+    assert found["verdict"] == "note"
+    assert 'pip install "scalpdesk[firestore]"' in found["detail"]

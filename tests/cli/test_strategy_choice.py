@@ -105,6 +105,7 @@ def test_the_command_line_wins_over_the_default_and_none_of_both_is_refused(monk
     with pytest.raises(ConfigError) as caught:
         choose_strategy(None, None)
     assert caught.value.nearest in ("st0cka", "st0ckg")
+    assert caught.value.where == "desk.strategy_mode (environment STRATEGY_MODE)"
     assert choose_strategy("st0cka", None) == "st0cka"
 
 

@@ -262,6 +262,7 @@ def _dealer_gamma(folder: Path) -> Iterator[Finding]:
         config = load_settings(environ=os.environ, cwd=folder).config
     except ConfigError:  # it has its own finding
         return
+    said: list[str] = []
     try:
         source = live_source(
             config.gex,
@@ -269,12 +270,15 @@ def _dealer_gamma(folder: Path) -> Iterator[Finding]:
             project=config.credentials.firebase_project_id,
             credentials_file=config.credentials.google_application_credentials,
             emulator_host=config.credentials.firestore_emulator_host,
+            say=lambda _level, text: said.append(text),
         )
     except ConfigError as error:
         yield Finding("dealer gamma", "note", error.what, error.fix)
         return
     word = source.look(SystemClock().now_ns())
     if word is None:
+        if said:  # a store is named, and its package or its key file is not there
+            yield Finding("dealer gamma", "note", said[0])
         return
     if word.reason:
         yield Finding("dealer gamma", "note", f"{word.reason}: the standard threshold is used")

@@ -75,6 +75,17 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
                 where="STRATEGY",
                 fix=f"name one of {', '.join(strategy_names())}, or set STRATEGY_MODE (desk.strategy_mode)",
             )
+        try:
+            find_strategy(given)
+        except ConfigError as error:
+            source = settings.sources.get("desk.strategy_mode", "default")
+            raise ConfigError(
+                error.what,
+                where=f"desk.strategy_mode ({source})",
+                value=given,
+                nearest=error.nearest,
+                fix=error.fix,
+            ) from error
     find_strategy(given)
     return canonical_name(given)
 
