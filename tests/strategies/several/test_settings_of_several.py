@@ -56,8 +56,11 @@ def test_budgets_by_name_and_who_adopts(tmp_path):
 
 
 def test_budgets_that_do_not_fit_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="shares of the equity") as caught:
+    with pytest.raises(ConfigError, match="share of the equity") as caught:
         load(tmp_path, "budgets.fractions.st0cka=1.2")
+    assert caught.value.where == "budgets.fractions.st0cka"
+    with pytest.raises(ConfigError, match="shares of the equity") as caught:
+        load(tmp_path, "budgets.fractions.st0cka=0.7", "budgets.fractions.gamma-scalper=0.7")
     assert caught.value.where == "budgets.fractions"
 
 
