@@ -56,9 +56,9 @@ class Checks:
 
     def wrong_keys(self, reason: str) -> ConfigError:
         """Return the refusal of keys that the venue does not accept; it shows none of them."""
-        here = "live" if self._endpoints.is_live else "paper" if self._endpoints.is_paper else "this"
+        here = "the live" if self._endpoints.is_live else "the paper" if self._endpoints.is_paper else "this"
         return ConfigError(
-            f"the venue does not accept the keys in the {here} environment; no order was sent",
+            f"the venue does not accept the keys in {here} environment; no order was sent",
             where="credentials.trading_api_key, credentials.trading_api_secret",
             value=reason,
             fix="copy key and secret of this environment's account again; paper and live have their own",
