@@ -7,7 +7,9 @@ import pytest
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
+from scalpdesk.drills.schedule import draw_schedule
 from scalpdesk.drills.small_desk import small_engine
+from scalpdesk.drills.trial import run_trial
 from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.messages import Request
 from scalpdesk.exchange.world import World
@@ -178,3 +180,8 @@ def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times():
     assert engine.desk.account.cash == Decimal("999998.50")
     assert not engine.desk.positions.quantity(SHARE)
     assert reconciler.adopted
+
+
+def test_a_refused_cancel_is_not_asked_again_while_time_stands_still():
+    # after a restart nothing proved whether the order lived: it was cancelled over and over at one instant
+    assert run_trial(draw_schedule(276)).violations == []

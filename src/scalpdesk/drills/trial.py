@@ -55,6 +55,8 @@ RESTART_SECONDS = 3.0
 LIVENESS_SECONDS = 60.0
 MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
+MOST_AT_ONE_INSTANT = 2_000
+"""Events without time going by; more are a desk that answers itself."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Trial:
         self._held = 0
         self.restart_seconds = RESTART_SECONDS
         self._digest = blake2b(digest_size=16)
+        self._at_one_instant = 0
         self.gateway: AlpacaGateway | None = None
         self.engine = self.fresh_engine()
         self.scene = Scene(
@@ -291,6 +294,9 @@ class Trial:
             )
         commands: tuple[VenueCommand, ...] = feed(event)  # type: ignore[operator]
         self.outcome.events += 1
+        self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
+        if self._at_one_instant > MOST_AT_ONE_INSTANT:
+            raise Stuck("the desk turns in circles while time stands still", where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
         if not is_quote:

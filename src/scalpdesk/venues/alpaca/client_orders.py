@@ -18,6 +18,8 @@ from scalpdesk.venues.budget import Urgency, urgency_of
 from scalpdesk.venues.tracker import Tracked
 
 MOST_CANCEL_TRIES = 5
+DOUBT_PAUSE_SECONDS = 1.0
+"""Before a cancel of an order that nothing proves to exist is refused: it would be asked again at once."""
 
 
 class OrderPath:
@@ -146,6 +148,9 @@ class OrderPath:
             self._reports.refused("unknown_order", f"cancel of {client_order_id}")
             return
         venue_order_id = await self._venue_id(one)
+        if venue_order_id is None:
+            await asyncio.sleep(DOUBT_PAUSE_SECONDS)
+            venue_order_id = await self._venue_id(one)
         if venue_order_id is None:
             self._reports.put(
                 self._tracker.refuse_cancel(
