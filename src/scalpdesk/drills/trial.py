@@ -296,7 +296,9 @@ class Trial:
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
         if self._at_one_instant > MOST_AT_ONE_INSTANT:
-            raise Stuck("the desk turns in circles while time stands still", where=repr(event)[:120])
+            why = "the desk turns in circles while time stands still"
+            self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
+            raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
         if not is_quote:
