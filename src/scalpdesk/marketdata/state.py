@@ -66,9 +66,10 @@ class MarketState:
         if 0.0 < quote.bid < quote.ask < 1e300 and (last is None or quote.ts_event_ns >= last.ts_event_ns):
             self.quotes[number] = quote
             return True
-        return self._apply_odd(quote, last)
+        return self.apply_odd_quote(quote, last)
 
-    def _apply_odd(self, quote: QuoteEvent, last: QuoteEvent | None) -> bool:
+    def apply_odd_quote(self, quote: QuoteEvent, last: QuoteEvent | None) -> bool:
+        """Take in a quote that is not plainly good, after ``last``; return whether it counts as good."""
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
