@@ -18,7 +18,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import INDEX_CLASSES, InstrumentBook
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -163,6 +163,38 @@ class HearsCuts(Protocol):
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Take note of what is sent in place of the latest proposal; it counts as pending already."""
         ...
+
+
+def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: bool = True) -> str:
+    """Return the symbol of the run's underlying, once it is the one a strategy is configured for.
+
+    Parameters
+    ----------
+    view
+        The desk at its start.
+    configured
+        The strategy's key ``underlying``.
+    strategy
+        Its name, for the refusal.
+    by_class
+        Whether the key may name a class of index options too (``SPXW`` on SPX).
+
+    Raises
+    ------
+    ConfigError
+        When the market of the run has another underlying.
+    """
+    symbol = view.instruments[view.underlying].symbol
+    of_class = INDEX_CLASSES.get(configured) if by_class else None
+    if symbol == configured or (of_class is not None and symbol == of_class.underlying):
+        return symbol
+    raise ConfigError(
+        "the market of this run has another underlying",
+        where=f"strategies.{strategy}.underlying",
+        value=configured,
+        nearest=symbol,
+        fix=f"--set underlying={symbol}",
+    )
 
 
 def strategy_names() -> tuple[str, ...]:

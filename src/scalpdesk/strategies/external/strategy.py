@@ -14,16 +14,15 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FolderAnswered, OrderAbsent, OrderEvent, OrderFilled, OrderRejected
 from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.chain import options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.protocol.answers import IdBook, sort_answers
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
 from scalpdesk.strategies.external.orders import (
     KINDS,
@@ -80,16 +79,7 @@ class External:
         """
         if not self.config.folder:
             raise no_folder_given()
-        symbol = view.instruments[view.underlying].symbol
-        wanted = INDEX_CLASSES.get(self.config.underlying)
-        if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
-            raise ConfigError(
-                "the market of this run has another underlying",
-                where="strategies.external.underlying",
-                value=self.config.underlying,
-                nearest=symbol,
-                fix=f"--set underlying={symbol}",
-            )
+        symbol = traded_symbol(view, self.config.underlying, self.name)
         self._picture = MarketPicture(self.config, options_in_order(view.instruments, symbol))
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 

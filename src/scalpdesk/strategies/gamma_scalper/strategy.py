@@ -12,19 +12,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderAbsent, OrderFilled, OrderRejected
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.straddle_selector import StraddleSelector
-from scalpdesk.instruments.contract import INDEX_CLASSES
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.exits import ExitRules, ExitView
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.strategies.gamma_scalper.entering import entry_facts, missing_legs, pause_seconds
@@ -91,16 +89,7 @@ class GammaScalper:
         ConfigError
             When the run's underlying is not the configured one.
         """
-        symbol = view.instruments[view.underlying].symbol
-        wanted = INDEX_CLASSES.get(self.config.underlying)
-        if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
-            raise ConfigError(
-                "the market of this run has another underlying",
-                where="strategies.gamma-scalper.underlying",
-                value=self.config.underlying,
-                nearest=symbol,
-                fix=f"--set underlying={symbol}",
-            )
+        symbol = traded_symbol(view, self.config.underlying, self.name)
         options = options_in_order(view.instruments, symbol)
         self._options = frozenset(number for number, _ in options)
         self._pairs = straddle_pairs(options)

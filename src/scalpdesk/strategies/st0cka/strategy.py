@@ -10,7 +10,6 @@ from datetime import time
 from decimal import Decimal
 from typing import ClassVar
 
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
@@ -19,7 +18,7 @@ from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.reversion_watch import Facts, ReversionWatch
 from scalpdesk.strategies.st0cka.rules import (
@@ -79,15 +78,7 @@ class St0cka:
         ConfigError
             When the run's underlying is not the configured one.
         """
-        symbol = view.instruments[view.underlying].symbol
-        if symbol != self.config.underlying:
-            raise ConfigError(
-                "the market of this run has another underlying",
-                where="strategies.st0cka.underlying",
-                value=self.config.underlying,
-                nearest=symbol,
-                fix=f"--set underlying={symbol}",
-            )
+        traded_symbol(view, self.config.underlying, self.name, by_class=False)
         if self.config.use_mean_reversion:
             self._reversion = ReversionWatch(view.underlying, self.config.mean_reversion)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import ClassVar
 
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.entry.scalp_contract import ScalpContractSelector
-from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -22,7 +21,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.exits import (
     CLOSES_ALL,
@@ -75,16 +74,7 @@ class St0ckg:
         ConfigError
             When the run's underlying is not the configured one.
         """
-        symbol = view.instruments[view.underlying].symbol
-        wanted = INDEX_CLASSES.get(self.config.underlying)
-        if symbol not in (self.config.underlying, wanted.underlying if wanted is not None else None):
-            raise ConfigError(
-                "the market of this run has another underlying",
-                where="strategies.st0ckg.underlying",
-                value=self.config.underlying,
-                nearest=symbol,
-                fix=f"--set underlying={symbol}",
-            )
+        traded_symbol(view, self.config.underlying, self.name)
         self._watch = MarketWatch(self.config, view)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 

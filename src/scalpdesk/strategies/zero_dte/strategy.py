@@ -11,17 +11,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.instruments.contract import INDEX_CLASSES, Index, OptionContract
+from scalpdesk.instruments.contract import Index, OptionContract
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns, to_new_york
 from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.gamma_scalper.hedger import expired_orders
 from scalpdesk.strategies.zero_dte.config import AUTO, ZeroDteConfig
 from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
@@ -89,15 +88,7 @@ class ZeroDteScalper:
             When the run's underlying is not the configured one.
         """
         instrument = view.instruments[view.underlying]
-        wanted = INDEX_CLASSES.get(self.config.underlying)
-        if instrument.symbol not in (self.config.underlying, wanted.underlying if wanted else None):
-            raise ConfigError(
-                "the market of this run has another underlying",
-                where="strategies.zero-dte.underlying",
-                value=self.config.underlying,
-                nearest=instrument.symbol,
-                fix=f"--set underlying={instrument.symbol}",
-            )
+        traded_symbol(view, self.config.underlying, self.name)
         self._options = dict(options_in_order(view.instruments, instrument.symbol))
         triggers = self.config.triggers
         filtered = triggers.spread_filter and not isinstance(instrument, Index)
