@@ -6,6 +6,7 @@ import pytest
 from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.instruments.contract import Index, InstrumentBook
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.strategies import base
 from scalpdesk.strategies.base import Proposal, find_strategy, strategy_names
@@ -54,3 +55,19 @@ def test_exposure_is_what_is_held_and_what_is_on_its_way():
     assert desk.engine.desk.view.exposure(0) == 23
     desk.cancelled(order.client_order_id)
     assert desk.engine.desk.view.exposure(0) == 27
+
+
+@pytest.mark.parametrize(("configured", "by_class"), [("QQQ", True), ("SPXW", True), ("QQQ", False)])
+def test_a_run_on_another_underlying_is_refused_by_the_strategys_key(configured, by_class):
+    view = HandDesk(Scripted()).engine.desk.view
+    assert base.traded_symbol(view, "SPY", "some") == "SPY"
+    with pytest.raises(ConfigError, match="another underlying") as caught:
+        base.traded_symbol(view, configured, "some", by_class=by_class)
+    assert (caught.value.where, caught.value.nearest) == ("strategies.some.underlying", "SPY")
+
+
+def test_a_class_of_index_options_stands_for_its_index_where_that_is_meant():
+    view = HandDesk(Scripted(), InstrumentBook([Index("SPX")])).engine.desk.view
+    assert base.traded_symbol(view, "SPXW", "some") == "SPX"
+    with pytest.raises(ConfigError, match="another underlying"):
+        base.traded_symbol(view, "SPXW", "some", by_class=False)

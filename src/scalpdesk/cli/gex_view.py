@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from scalpdesk.cli.output import console, save_figure
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.cli.output import console, new_figure, save_figure
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.regime.exposure_history import SessionExposure
@@ -228,15 +227,7 @@ def draw(at: ChainAt, document: dict[str, Any], path: Path) -> None:
     ArgumentError
         When the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as problem:
-        raise ConfigError(
-            "drawing needs a package that is not installed",
-            where="matplotlib",
-            fix='pip install "scalpdesk[plots]"',
-        ) from problem
-    figure = Figure(figsize=(9.0, 7.0), layout="constrained")
+    figure = new_figure(9.0, 7.0)
     upper, lower = figure.subplots(2, 1)
     _draw_strikes(upper, document)
     _draw_profile(lower, document)

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalpdesk.cli.output import save_figure
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.cli.output import new_figure, save_figure
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
@@ -24,18 +23,10 @@ def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     """
     import numpy as np
 
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as problem:
-        raise ConfigError(
-            "drawing needs a package that is not installed",
-            where="matplotlib",
-            fix='pip install "scalpdesk[plots]"',
-        ) from problem
     shown = fitted.surface.fitted
     columns = min(len(shown), 4) or 1
     rows = max(-(-len(shown) // columns), 1)
-    figure = Figure(figsize=(4.0 * columns, 3.0 * rows), layout="constrained")
+    figure = new_figure(4.0 * columns, 3.0 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
     quotes = {one.label: one for one in fitted.smile_quotes}
     for axis, expiry in zip(axes, shown, strict=False):
