@@ -17,13 +17,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.datasets.reconstructed import reconstruct
-from scalpdesk.datasets.reconstructed_statistics import (
-    MarketStatistics,
-    OptionGroup,
-    embedded_market_statistics,
-)
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded.statistics import MarketStatistics, OptionGroup, embedded_market_statistics
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 
@@ -49,7 +45,7 @@ def recorded_tape(folder: Path, symbol: str, day: date, expiry: date | None) -> 
     """Load one recorded session: the underlying's quotes and, where asked, the options of one expiry."""
     session = session_on(day)
     parts: list[tuple[int, Path, str]] = [(0, folder / "underlying_quote.parquet", "")]
-    book = InstrumentBook([Equity(symbol)])
+    book = Instruments([Equity(symbol)])
     connection = duckdb.connect()
     if expiry is not None:
         path = folder / "options_quote.parquet"

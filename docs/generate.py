@@ -29,10 +29,10 @@ from shown_outputs import refresh_shown_outputs
 import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
-from scalpdesk.protocol.schema import SCHEMAS
-from scalpdesk.settings import DeskConfig
-from scalpdesk.settings_schema import Secret
-from scalpdesk.strategies.base import NO_STRATEGIES
+from scalpdesk.config.schema import Secret
+from scalpdesk.config.settings import DeskConfig
+from scalpdesk.protocol.validation import SCHEMAS
+from scalpdesk.strategies.registry import NO_STRATEGIES
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py (make docs); edits here are lost -->\n"

@@ -17,21 +17,22 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
 from scalpdesk.core.intents import Decision, Output
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets import reconstructed_history
-from scalpdesk.datasets.reconstructed import available_sessions, reconstruct, reconstruct_bars
+from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure
+from scalpdesk.datasets.embedded import market
+from scalpdesk.datasets.embedded.market import available_sessions, reconstruct, reconstruct_bars
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.marketdata.chain_gamma import exposure_event, price_tape
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.regime.exposure_history import ExposureHistory, SessionExposure
-from scalpdesk.settings import load_settings
 from scalpdesk.signals.base import Reading, find_signal
-from scalpdesk.signals.chain_exposure import exposure_event, price_tape
 from scalpdesk.signals.composite import survey
-from scalpdesk.strategies.base import Action, DeskView
+from scalpdesk.strategies.contract import Action, DeskView
 from scalpdesk.strategies.st0ckg.config import SEVEN, St0ckgConfig
 from scalpdesk.strategies.st0ckg.market_watch import MarketWatch
 from scalpdesk.strategies.st0ckg.strategy import St0ckg
@@ -131,7 +132,7 @@ def counted(counts: Counter[str]) -> str:
 
 def keep_what_is_drawn() -> None:
     """Keep the sessions that are drawn: each is asked for by many runs."""
-    reconstructed_history.reconstruct_bars = cache(reconstruct_bars)
+    market.reconstruct_bars = cache(reconstruct_bars)
 
 
 def fill_history(catalog: Path, days: list[date]) -> None:
@@ -259,7 +260,7 @@ def signals_table(catalog: Path) -> None:
             "SPY seconds 2013-10-07 to 10-11": [(_recorded(catalog, "spy-second", date(2013, 10, 7)), few)],
             "embedded, the twelve days": [(reconstruct(date.fromisoformat(d)), chosen) for d in DAYS.split()],
         }
-        for market, runs in markets.items():
+        for name_of_market, runs in markets.items():
             rows: dict[str, list[tuple[float | None, ...]]] = {}
             for tape, overrides in runs:
                 for name, some in moves_after(listen(tape, overrides)).items():
@@ -269,7 +270,7 @@ def signals_table(catalog: Path) -> None:
                 for at in range(len(HORIZONS_MINUTES)):
                     moves = [row[at] for row in some if row[at] is not None]
                     cells.append(f"{fmean(moves):+.1f} ± {_error(moves):.1f}" if moves else "-")
-                say(f"| {market} | {scoring} | {name} | {len(some)} | " + " | ".join(cells) + " |")
+                say(f"| {name_of_market} | {scoring} | {name} | {len(some)} | " + " | ".join(cells) + " |")
 
 
 def _recorded(catalog: Path, name: str, start: date) -> MarketTape:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from scalpdesk import settings
+from scalpdesk.config import settings
+from scalpdesk.config.schema import Schema, Secret
+from scalpdesk.config.settings import ManyConfigError, load_settings
+from scalpdesk.config.sources import LEGACY_NAMES
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
-from scalpdesk.settings import ManyConfigError, load_settings
-from scalpdesk.settings_schema import Schema, Secret
-from scalpdesk.settings_sources import LEGACY_NAMES
 
 
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

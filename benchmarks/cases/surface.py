@@ -9,8 +9,8 @@ from pathlib import Path
 from measuring import ROOT, BenchmarkError, Context, Result, alone
 
 from scalpdesk.datasets.catalog import load_tape
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.reconstructed import reconstruct
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.chain_surface import ChainSurface, chain_quotes_at, fit_chain
 from scalpdesk.marketdata.tape import MarketTape

@@ -24,7 +24,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.marketdata.triggers import EveryQuote
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 BLOCK = 1_000_000
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE

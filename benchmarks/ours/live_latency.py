@@ -21,6 +21,7 @@ import numpy as np
 from aiohttp.client_proto import ResponseHandler
 
 from scalpdesk import pricing
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -28,13 +29,12 @@ from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import encode_events, encode_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, peek_header
+from scalpdesk.live.assembly import LiveDesk
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
-from scalpdesk.live_assembly import LiveDesk
-from scalpdesk.live_plan import LivePlan
-from scalpdesk.live_run import carry_out
-from scalpdesk.settings import load_settings
-from scalpdesk.venues.alpaca import client_kept, client_stream, wire
+from scalpdesk.venues.alpaca import market_data, stream, transport
 
 DAY = date(2018, 2, 5)
 BUSY = (
@@ -84,10 +84,10 @@ class Probes:
     def _watch_bytes(self) -> None:
         taken, received, read = (
             ResponseHandler.data_received,
-            client_stream.StreamConnection._receive,  # noqa: SLF001 - the edge itself
-            wire.MarketReader.read,
+            stream.StreamConnection._receive,  # noqa: SLF001 - the edge itself
+            market_data.MarketReader.read,
         )
-        carry = client_kept._Connection.carry  # noqa: SLF001 - the edge itself
+        carry = transport._Connection.carry  # noqa: SLF001 - the edge itself
 
         def data_received(handler: Any, data: bytes) -> None:
             self.received[id(handler)] = now()
@@ -121,9 +121,9 @@ class Probes:
                     self.stages_ns["write"].append(at - ended)
 
         ResponseHandler.data_received = data_received
-        client_stream.StreamConnection._receive = _receive  # noqa: SLF001 - the edge itself
-        wire.MarketReader.read = read_frame
-        client_kept._Connection.carry = carried  # noqa: SLF001 - the edge itself
+        stream.StreamConnection._receive = _receive  # noqa: SLF001 - the edge itself
+        market_data.MarketReader.read = read_frame
+        transport._Connection.carry = carried  # noqa: SLF001 - the edge itself
 
     def _watch_decisions(self) -> None:
         feed = LiveCore.feed

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from scalpdesk.pricing import greeks, implied_vol
-from scalpdesk.pricing.boundary_tables import boundary_table
+from scalpdesk.pricing.american import boundary_table
 from scalpdesk.pricing.scalar import option_greeks
 
 

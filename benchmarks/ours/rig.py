@@ -11,7 +11,7 @@ from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import AccountSnapshot, HeldPosition
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
@@ -32,7 +32,7 @@ CASH = Decimal(1_000_000_000)
 def make_tape(instruments, columns, *, sessions=(SESSION,)):
     """A tape of these columns; the first instrument is the underlying."""
     symbol = instruments[0].symbol
-    return MarketTape("benchmark", "recorded", symbol, tuple(sessions), InstrumentBook(instruments), columns)
+    return MarketTape("benchmark", "recorded", symbol, tuple(sessions), Instruments(instruments), columns)
 
 
 def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):

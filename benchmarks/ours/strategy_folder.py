@@ -9,7 +9,7 @@ from time import perf_counter
 from scalpdesk.isolation.folder import FolderInProcess
 from scalpdesk.isolation.harness import outcomes
 from scalpdesk.isolation.process import FolderProcess
-from scalpdesk.protocol.lines import read_event
+from scalpdesk.protocol.messages import read_event
 
 STRATEGY = """
 from decimal import Decimal

@@ -19,11 +19,9 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, session_on, to_ns
+from scalpdesk.live.market import ExposureWatch, live_source
+from scalpdesk.marketdata.dealer_gamma import ExposureSettings, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
-from scalpdesk.regime.exposure_settings import ExposureSettings
-from scalpdesk.regime.exposure_watch import ExposureWatch
-from scalpdesk.regime.live_source import live_source
-from scalpdesk.signals.gamma_regime import known_exposure_usd
 from scalpdesk.strategies.zero_dte.ledger import Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger
 from scalpdesk.strategies.zero_dte.rules import HedgeRules, number_in
 

@@ -14,7 +14,7 @@ from scalpdesk.core.version import VERSION
 
 if TYPE_CHECKING:
     from scalpdesk.notebook import backtest, load_data
-    from scalpdesk.strategies.base import Strategy
+    from scalpdesk.strategies.contract import Strategy
 
 
 __version__ = VERSION
@@ -23,7 +23,7 @@ __all__ = ["Strategy", "__version__", "backtest", "load_data"]
 _HOMES = {
     "backtest": "scalpdesk.notebook",
     "load_data": "scalpdesk.notebook",
-    "Strategy": "scalpdesk.strategies.base",
+    "Strategy": "scalpdesk.strategies.contract",
 }
 
 

@@ -3,37 +3,28 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from scalpdesk.backtesting.runner import BacktestRunner, Journal
-from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import DeskConfig, LoadedSettings
 from scalpdesk.core.errors import ConfigError, DataError
-from scalpdesk.core.events import AccountSnapshot, Event, ForecastEvent, GammaExposureEvent, HeldPosition
+from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import InstrumentBook
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
-from scalpdesk.isolation.answering import FolderAnswerer
-from scalpdesk.isolation.run_folder import folder_facts, start_folder
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.settings import DeskConfig, LoadedSettings
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.base import find_strategy, member_names
+from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.config import bound_config
 
 if TYPE_CHECKING:
@@ -43,18 +34,6 @@ EMBEDDED = "embedded"
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """A run, ready to start."""
-
-    header: JournalHeader
-    engine: TradingEngine
-    runner: BacktestRunner
-    tally: Tally
-    folder: FolderAnswerer | None = None
-    """What answers an external strategy; to be closed at the end."""
 
 
 def load_market(
@@ -68,7 +47,7 @@ def load_market(
         When the data set, the underlying or a session is not there; says what is.
     """
     if data == EMBEDDED:
-        from scalpdesk.datasets.reconstructed import reconstruct
+        from scalpdesk.datasets.embedded.market import reconstruct
 
         if start != end:
             raise DataError(
@@ -96,7 +75,7 @@ def build_engine(
     config: DeskConfig,
     strategy_name: str,
     strategy_config: Any,
-    instruments: InstrumentBook,
+    instruments: Instruments,
     data: dict[str, Any],
 ) -> TradingEngine:
     """Put an engine together; ``data`` is the ``data`` of the run's journal header."""
@@ -129,85 +108,6 @@ def build_engine(
     desk.view.venue = str(data.get("venue", "simulated"))
     strategy = find_strategy(strategy_name)(strategy_config)  # type: ignore[call-arg]
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
-
-
-def build_backtest(
-    settings: LoadedSettings, tape: MarketTape, *, run_id: str, mode: str, started_ns: int, seed: int | None
-) -> tuple[JournalHeader, TradingEngine]:
-    """Return a run's journal header and its engine; the header alone rebuilds the engine."""
-    assert settings.strategy is not None
-    for name in fill_models(settings.config):  # refused here, before a journal is started
-        fill_model(name)
-    tape_facts = describe(tape) | folder_facts(settings.strategy, settings.config.strategies)
-    tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
-    header = JournalHeader(
-        schema=SCHEMA,
-        run_id=run_id,
-        strategy=settings.strategy,
-        venue="simulated",
-        mode=mode,
-        config=settings.effective(),
-        config_hash=settings.config_hash,
-        build=VERSION,
-        instruments=tuple(tape.instruments),
-        sessions=tape.sessions,
-        data=tape_facts,
-        started_ns=started_ns,
-        seed=seed,
-    )
-    engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
-    )
-    return header, engine
-
-
-def assemble_backtest(
-    settings: LoadedSettings,
-    tape: MarketTape,
-    header: JournalHeader,
-    engine: TradingEngine,
-    journal: Journal | None,
-) -> Assembled:
-    """Put tape, engine, simulated exchange and journal together."""
-    config = settings.config
-    simulation = config.simulation
-    positions = {
-        tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
-    }
-    exchange = SimulatedExchange(
-        tape.instruments,
-        SimulatedAccount(simulation.starting_cash, positions),
-        *map(fill_model, fill_models(config)),
-        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
-        latency_ns=int(simulation.latency_ms * 1_000_000),
-    )
-    tally = Tally()
-    market = _with_rates(tape, settings)
-    known = (
-        *_snapshot(tape, simulation.starting_cash, positions),
-        *forecasts(tape, settings),
-        *gamma_words(tape, settings),
-        *earlier_sessions(tape, engine.strategy, header.seed),
-    )
-    if not simulation.displayed_sizes:
-        market = _without_sizes(market)
-    folder = start_folder(header.strategy, config.strategies)
-    runner = BacktestRunner(
-        market,
-        engine,
-        exchange,
-        journal,
-        watchers=(tally.see,),
-        known_at_open=known,
-        answerer=None if folder is None else folder.answer,
-    )
-    return Assembled(header, engine, runner, tally, folder)
-
-
-def fill_models(config: DeskConfig) -> tuple[str, str]:
-    """Return the names of the fill models for options and for hedges."""
-    simulation = config.simulation
-    return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
 
 
 def describe(tape: MarketTape) -> dict[str, Any]:
@@ -245,45 +145,21 @@ def _prices(tape: MarketTape) -> dict[str, str | None]:
     return {name: f"{float(value):.{decimals}f}" for name, value in zip(names, figures, strict=True)}
 
 
-def _with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
-    """A recorded market without a curve gets the configured default rate."""
+def with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
+    """Return the tape; a recorded market without a curve gets the configured default rate."""
     if tape.rate_curve is not FLAT_ZERO or tape.kind != "recorded":
         return tape
     return replace(tape, rate_curve=RateCurve((1.0,), (settings.config.rates.default,)))
 
 
-def _without_sizes(tape: MarketTape) -> MarketTape:
-    """Every displayed size unknown: a fill model then fills whole orders."""
-    unknown = np.zeros(len(tape.quotes))
-    return replace(tape, quotes=replace(tape.quotes, bid_size=unknown, ask_size=unknown))
-
-
-def _snapshot(
-    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, Decimal]
-) -> tuple[AccountSnapshot, ...]:
-    """What the account holds at the start, when it holds anything."""
-    if not positions:
-        return ()
-    at_ns = tape.sessions[0].open_ns
-    lines = []
-    for number, quantity in positions.items():
-        rows = tape.quotes.instrument_id == number
-        bids, asks = tape.quotes.bid[rows], tape.quotes.ask[rows]
-        mids = 0.5 * (bids + asks)
-        known = mids[np.isfinite(mids)]
-        price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
-        lines.append(HeldPosition(number, quantity, price))
-    return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
-
-
 def gamma_words(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
     """Return what a tape's run is told of dealer gamma, each word stamped with when it may be known."""
-    from scalpdesk.regime.tape_words import tape_words
+    from scalpdesk.datasets.dealer_gamma import tape_words
 
     assert settings.strategy is not None
     config = settings.config
     return tape_words(
-        _with_rates(tape, settings),
+        with_rates(tape, settings),
         config.gex,
         config.marketdata.gex_value,
         is_read=any(
@@ -308,7 +184,7 @@ def forecasts(
     events: list[Event] = []
     for session in tape.sessions:
         if history is None:
-            from scalpdesk.datasets.reconstructed_history import daily_bars_before
+            from scalpdesk.datasets.embedded.market import daily_bars_before
 
             bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
         else:
@@ -362,7 +238,7 @@ def earlier_sessions(tape: MarketTape, strategy: object, seed: int | None) -> tu
     wanted = int(getattr(strategy, "history_sessions", 0))
     if not wanted:
         return ()
-    from scalpdesk.datasets.reconstructed_history import minutes_before_tape
+    from scalpdesk.datasets.embedded.market import minutes_before_tape
 
     return minutes_before_tape(tape, wanted, seed=1 if seed is None else seed)
 
@@ -390,6 +266,6 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
             where=f"run {header.run_id}, build {header.build}",
             fix=f"replay it with version {header.build}",
         ) from error
-    book = InstrumentBook(header.instruments)
+    book = Instruments(header.instruments)
     strategy_config = bound_config(header.strategy, configs, config.budgets.fractions, config.budgets.adopts)
     return build_engine(config, header.strategy, strategy_config, book, header.data)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.assembly import EMBEDDED, load_market
+from scalpdesk.backtesting.runs import RunResult, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.runs import RunResult, run_backtest
-from scalpdesk.settings import load_settings
 
 
 def load_data(

@@ -8,10 +8,10 @@ import pytest
 
 from fakes.desk import run_tape
 from scalpdesk.core.intents import Decision, OrderIntent, Purpose, Side, SubmitOrder
-from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several

@@ -11,8 +11,7 @@ from scalpdesk.backtesting import feed
 from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.marketdata.tape import BarColumns, CashDividend
-from scalpdesk.marketdata.tape_bars import session_bars
+from scalpdesk.marketdata.tape import BarColumns, CashDividend, session_bars
 
 
 def quotes(tape, session=None):

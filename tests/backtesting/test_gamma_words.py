@@ -6,11 +6,12 @@ from datetime import date
 
 import pytest
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, gamma_words
+from scalpdesk.assembly import gamma_words
 from scalpdesk.backtesting.runner import NoJournal
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision
-from scalpdesk.datasets.reconstructed import reconstruct
-from scalpdesk.settings import load_settings
+from scalpdesk.datasets.embedded.market import reconstruct
 
 DAY = date(2018, 2, 5)
 

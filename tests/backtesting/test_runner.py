@@ -28,7 +28,7 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 TUESDAY = date(2024, 3, 5)

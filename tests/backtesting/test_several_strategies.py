@@ -8,10 +8,10 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.assembly import engine_from_header, load_market
+from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
-from scalpdesk.runs import replay, run_backtest
-from scalpdesk.settings import load_settings
 
 D = Decimal
 DAY = date(2018, 2, 5)

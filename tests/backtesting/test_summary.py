@@ -8,8 +8,8 @@ from scalpdesk.backtesting.summary import Tally, run_summary, verdict
 from scalpdesk.core.intents import CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
-from scalpdesk.portfolio.attribution import PARTS
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 

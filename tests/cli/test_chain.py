@@ -7,7 +7,7 @@ import pytest
 from scalpdesk.cli.chain import chain_document
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import DataError
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing import greeks
@@ -21,7 +21,7 @@ SPOT = 100.0
 @pytest.fixture
 def tape():
     """Four options at a volatility of 30 %, one without a bid, one never quoted; later rows are nonsense."""
-    book = InstrumentBook([Equity("XYZ")])
+    book = Instruments([Equity("XYZ")])
     symbols = ["XYZ180209C00100000", "XYZ180209P00100000", "XYZ180209C00105000", "XYZ180209P00105000"]
     contracts = [us_option(symbol) for symbol in symbols]
     ids = [book.add(contract) for contract in contracts]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.cli.main import main
-from scalpdesk.regime.exposure_history import FILE, ExposureHistory, SessionExposure
+from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, SessionExposure
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / ".." / "shared" / "data"

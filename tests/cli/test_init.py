@@ -4,9 +4,9 @@ import stat
 
 import pytest
 
-from scalpdesk.cli.init import toml_value
+from scalpdesk.cli.config import toml_value
 from scalpdesk.cli.main import main
-from scalpdesk.settings import load_settings
+from scalpdesk.config.settings import load_settings
 
 
 @pytest.fixture(autouse=True)

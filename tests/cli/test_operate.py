@@ -3,15 +3,15 @@ import json
 import pytest
 
 from scalpdesk.cli.main import main
-from scalpdesk.live import control
+from scalpdesk.live import status
 
 
 @pytest.fixture
 def desk(monkeypatch, tmp_path):
     """A desk that answers what is put here."""
     answer: dict[str, object] = {}
-    monkeypatch.setattr(control, "running_desks", lambda _folder: [tmp_path])
-    monkeypatch.setattr(control, "ask", lambda _folder, _request: answer)
+    monkeypatch.setattr(status, "running_desks", lambda _folder: [tmp_path])
+    monkeypatch.setattr(status, "ask", lambda _folder, _request: answer)
     return answer
 
 

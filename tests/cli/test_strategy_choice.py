@@ -6,9 +6,9 @@ import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.cli.strategy_choice import choose_strategy, flag_settings
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.settings import load_settings
-from scalpdesk.strategies.base import canonical_name, find_strategy
+from scalpdesk.strategies.registry import canonical_name, find_strategy
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from fakes.desk_of_two import BUY, DeskOfTwo, order
 from scalpdesk.cli.summary_view import show_strategies
-from scalpdesk.engine.by_strategy import REST, by_strategy
+from scalpdesk.engine.desk import REST, by_strategy
 
 
 def shown(rows):

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 from scalpdesk.core.events import (
     CancelRejected,
     Event,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderEvent,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
     QuoteEvent,
 )
 from scalpdesk.core.intents import (
@@ -34,11 +34,11 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.venues.base import Gateway, KnownOrder, Notice, NoticeKind
+from scalpdesk.venues.contract import Gateway, KnownOrder, Notice, NoticeKind
 
 PATIENCE_SECONDS = 10.0
 D = Decimal
@@ -57,7 +57,7 @@ class Truth(Protocol):
 class Bench(Protocol):
     """A venue under test with its exchange."""
 
-    book: InstrumentBook
+    book: Instruments
     share: InstrumentId
     call: InstrumentId
     put: InstrumentId
@@ -287,11 +287,11 @@ async def a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once(bench: Benc
     desk = await connected(bench)
     bench.strike("lost_answer")
     order = await desk.submit(bench.share, 10)
-    await desk.until(lambda: bool(desk.of(OrderDoubted)) or not order.is_live)
+    await desk.until(lambda: bool(desk.of(OrderStatusUnknown)) or not order.is_live)
     await desk.resolved(order)
     await desk.over(order)
     assert order.state is OrderState.FILLED
-    assert desk.of(OrderRejected, OrderAbsent) == []
+    assert desk.of(OrderRejected, OrderNotFound) == []
     desk.assert_adds_up()
     await desk.close()
 
@@ -305,7 +305,7 @@ async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench) -> None:
     assert order.state is OrderState.UNKNOWN
     await desk.resolved(order)
     await desk.over(order)
-    assert len(desk.of(OrderAbsent)) == 1
+    assert len(desk.of(OrderNotFound)) == 1
     assert bench.truth().fills == []
     await desk.close()
 
@@ -314,7 +314,7 @@ async def a_server_error_is_never_a_rejection(bench: Bench) -> None:
     desk = await connected(bench)
     bench.strike("server_error")
     order = await desk.submit(bench.share, 10)
-    await desk.until(lambda: bool(desk.of(OrderDoubted)))
+    await desk.until(lambda: bool(desk.of(OrderStatusUnknown)))
     assert desk.of(OrderRejected) == []
     await desk.resolved(order)
     await desk.over(order)
@@ -491,7 +491,7 @@ async def a_lost_answer_to_two_legs_is_resolved_for_both(bench: Bench) -> None:
     legs = [desk.new_order(number, 1, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
     bench.strike("lost_answer")
     desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
-    await desk.until(lambda: bool(desk.of(OrderDoubted)) or not legs[0].is_live)
+    await desk.until(lambda: bool(desk.of(OrderStatusUnknown)) or not legs[0].is_live)
     for leg in legs:
         await desk.resolved(leg)
     await desk.over(*legs)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.datasets.arbitrage import OptionRows, intrinsic_findings, option_rows, parity_findings
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.datasets.verify import OptionRows, intrinsic_findings, option_rows, parity_findings
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
@@ -77,7 +77,7 @@ def tape(book: list, ids: list[int], minutes: list[int], **extra) -> MarketTape:
     sizes = np.ones(len(ids))
     columns = QuoteColumns(ts, np.array(ids, np.int32), prices, prices + 0.1, sizes, sizes)
     return MarketTape(
-        "t", "recorded", "XYZ", (session,), InstrumentBook(book), columns, quote_seconds=60.0, **extra
+        "t", "recorded", "XYZ", (session,), Instruments(book), columns, quote_seconds=60.0, **extra
     )
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.datasets.catalog import find_underlying, list_data_sets, load_tape
-from scalpdesk.datasets.importers.csv import import_csv
-from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
 from scalpdesk.instruments.contract import Equity, Future, Index
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import MarketTape

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.levels import parity_level_rows, parity_levels, recorded_levels
+from scalpdesk.datasets.sides import parity_level_rows, parity_levels, recorded_levels
 from scalpdesk.datasets.store import connect
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.datasets.reconstructed import (
+from scalpdesk.datasets.embedded.days import market_day
+from scalpdesk.datasets.embedded.market import (
     SessionOhlc,
     available_sessions,
     reconstruct,
     session_cents,
     session_ohlc,
 )
-from scalpdesk.datasets.reconstructed_days import market_day
 
 CRASH = date(2018, 2, 5)
 DAYS = [CRASH, date(2015, 8, 24), date(2017, 5, 1), date(2014, 11, 28), date(2015, 12, 24), date(2018, 7, 3)]
@@ -64,7 +64,7 @@ def test_the_same_call_gives_the_same_bytes_and_another_seed_another_path():
 
 def test_another_process_gives_the_same_bytes():
     program = (
-        "import hashlib, datetime; from scalpdesk.datasets.reconstructed import reconstruct;"
+        "import hashlib, datetime; from scalpdesk.datasets.embedded.market import reconstruct;"
         "t = reconstruct(datetime.date(2014, 11, 28)); h = hashlib.sha256();"
         "[h.update(getattr(t.quotes, n).tobytes()) for n in ('ts_ns', 'instrument_id', 'bid', 'ask')];"
         "print(h.hexdigest())"
@@ -160,7 +160,7 @@ def test_a_tape_without_the_share_has_no_prices():
 
 def test_reading_the_daily_figures_imports_neither_arch_nor_pandas():
     program = (
-        "import sys; from scalpdesk.datasets.reconstructed_days import available_sessions;"
+        "import sys; from scalpdesk.datasets.embedded.days import available_sessions;"
         "available_sessions(); print(sorted({'arch', 'pandas', 'statsmodels'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

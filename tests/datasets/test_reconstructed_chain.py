@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.datasets.reconstructed import reconstruct
-from scalpdesk.datasets.reconstructed_chain import checked_expiries, listed_expiries
+from scalpdesk.datasets.embedded.chain import checked_expiries, listed_expiries
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import is_session
 

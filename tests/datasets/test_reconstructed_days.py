@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.reconstructed_days import available_sessions, is_available, market_day
+from scalpdesk.datasets.embedded.days import available_sessions, is_available, market_day
 from scalpdesk.instruments.sessions import sessions_between
 
 

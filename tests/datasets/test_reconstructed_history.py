@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.datasets.reconstructed import reconstruct, reconstruct_bars
-from scalpdesk.datasets.reconstructed_history import minute_bars_before, minutes_before_tape
+from scalpdesk.datasets.embedded.market import (
+    minute_bars_before,
+    minutes_before_tape,
+    reconstruct,
+    reconstruct_bars,
+)
 from scalpdesk.instruments.sessions import session_on
 
 DAY = date(2018, 2, 5)

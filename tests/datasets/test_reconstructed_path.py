@@ -5,10 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.reconstructed import session_cents
-from scalpdesk.datasets.reconstructed_days import market_day
-from scalpdesk.datasets.reconstructed_figures import RECORDED_HALF_HOUR_VARIANCE
-from scalpdesk.datasets.reconstructed_path import SessionCents, draw_path, expected_clock, u_shape
+from scalpdesk.datasets.embedded.days import RECORDED_HALF_HOUR_VARIANCE, market_day
+from scalpdesk.datasets.embedded.market import session_cents
+from scalpdesk.datasets.embedded.path import SessionCents, draw_path, expected_clock, u_shape
 
 FULL, HALF = 23_400, 12_600
 SHAPES = {

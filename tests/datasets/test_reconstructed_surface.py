@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.datasets.reconstructed_days import market_day
-from scalpdesk.datasets.reconstructed_path import UnderlyingPath
-from scalpdesk.datasets.reconstructed_surface import (
+from scalpdesk.datasets.embedded.days import market_day
+from scalpdesk.datasets.embedded.path import UnderlyingPath
+from scalpdesk.datasets.embedded.surface import (
     call_delta,
     money_variance_from_vix,
     option_prices,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.reconstructed_updates import (
+from scalpdesk.datasets.embedded.chain import (
     ALL_ROWS,
     MOST_QUIET_ROWS,
     MOST_ROUND_ROWS,

@@ -4,9 +4,9 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.catalog import future_contract, rate_curve_on, upcoming_dividends
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.store import connect, day_file
-from scalpdesk.datasets.terms import future_contract, rate_curve_on, upcoming_dividends
 from scalpdesk.marketdata.tape import CashDividend
 
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.importers.csv import import_csv
-from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
 from scalpdesk.datasets.verify import Check, Verdict, VerifyReport, verify_data_set, verify_tape
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
@@ -23,7 +22,7 @@ def tape_of(*rows: tuple[int, int, float, float], pace: float = 7200.0) -> Marke
     """A tape of (minute after the open, instrument, bid, ask): share, call 100, put 100."""
     session = session_on(DAY)
     minute, ids, bid, ask = (np.array(column) for column in zip(*rows, strict=True))
-    book = InstrumentBook([Equity("XYZ"), us_option("XYZ151224C00100000"), us_option("XYZ151224P00100000")])
+    book = Instruments([Equity("XYZ"), us_option("XYZ151224C00100000"), us_option("XYZ151224P00100000")])
     quotes = QuoteColumns(
         session.open_ns + minute.astype(np.int64) * MINUTE,
         ids.astype(np.int32),

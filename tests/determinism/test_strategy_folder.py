@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from fakes.folders import folder
+from scalpdesk.backtesting.runs import replay
 from scalpdesk.cli.main import main
 from scalpdesk.core.intents import Decision
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.runs import replay
 
 HEDGER = """
     payload = event["payload"]

@@ -217,7 +217,7 @@ def test_generated_pages_are_current(generate):
 
 
 def test_every_key_of_the_configuration_is_on_its_page(generate):
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     text = generate.configuration_page()
     loaded = load_settings("gamma-scalper")

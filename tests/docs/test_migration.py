@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scalpdesk import settings
+from scalpdesk.config import settings
+from scalpdesk.config.schema import Schema
+from scalpdesk.config.sources import LEGACY_NAMES, dotted
 from scalpdesk.core.errors import ScalpdeskError
-from scalpdesk.settings_schema import Schema
-from scalpdesk.settings_sources import LEGACY_NAMES, dotted
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.registry import find_strategy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 CASH = D(100_000)
@@ -393,7 +393,7 @@ def test_what_goes_the_short_way_would_go_the_long_way_uncut(
     goes = admission._short_way.lets_go(wanted, one.now_ns)
     event("goes" if goes else "does not know")
     if goes:
-        assert gate.reasons_against(admission.context(wanted, (), one.now_ns)) == ()
+        assert gate.refusals(admission.context(wanted, (), one.now_ns)) == ()
         assert admission._cut((wanted,), (), one.now_ns, [], []) == (wanted,)
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import straddle_book
-from scalpdesk.core.events import CancelRejected, OrderDoubted, PositionChanged, TimerEvent
+from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 S = 10**9
@@ -118,7 +118,7 @@ def test_an_order_in_doubt_is_waited_for(desk):
     one = desk(held={1: (2, "12")})
     one.operate("flatten")
     (order,) = orders(look(one, 10))
-    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    one.handle(OrderStatusUnknown(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
     for _ in range(20):
         outputs = look(one, 2)
         assert (orders(outputs), cancels(outputs)) == ([], [])
@@ -227,7 +227,7 @@ def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
     (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
     one.strategy.think = None
     one.operate("flatten")
-    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    one.handle(OrderStatusUnknown(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
     outputs = look(one, 10)
     assert (orders(outputs), cancels(outputs)) == ([], [])
     one.cancelled(order.client_order_id)

@@ -11,8 +11,8 @@ from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
     FillBusted,
-    OrderDoubted,
     OrderFilled,
+    OrderStatusUnknown,
     PositionChanged,
     TimerEvent,
     TradeEvent,
@@ -22,7 +22,7 @@ from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 
@@ -297,7 +297,7 @@ def test_other_words_of_the_venue_move_the_order_and_wake(desk):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]
     state = one.engine.desk.orders.order(order.client_order_id)
-    one.handle(OrderDoubted(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
+    one.handle(OrderStatusUnknown(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
     assert state.state is OrderState.UNKNOWN
     one.accept(order)
     one.handle(CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "nothing to cancel"))

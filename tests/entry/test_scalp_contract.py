@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.entry.scalp_contract import ContractConfig, buy_limit, contract_score, contracts_for
+from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit, contract_score, contracts_for
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 
 CONFIG = ContractConfig()

@@ -15,8 +15,7 @@ from scalpdesk.entry.straddle_selector import (
     straddle_score,
     strike_range,
 )
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.chain import options_in_order, straddle_pairs
+from scalpdesk.instruments.contract import OptionContract, options_in_order, straddle_pairs
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer

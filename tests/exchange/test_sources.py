@@ -10,13 +10,12 @@ from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.exchange.bars import Bar, BarBook, combine
 from scalpdesk.exchange.generated import GeneratedSource, strike_step
-from scalpdesk.exchange.launch import tape_source
-from scalpdesk.exchange.rebase import rebased
+from scalpdesk.exchange.launch import rebased, tape_source
 from scalpdesk.exchange.source import NEVER_NS, TapeSource
-from scalpdesk.exchange.world import World
+from scalpdesk.exchange.world import SimulatedMarket
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import is_session, session_on
 
@@ -102,7 +101,7 @@ def test_expiries_are_sessions_from_today_on():
 
 def test_new_expiries_are_listed_at_midnight():
     source = GeneratedSource(["SPY"], session_on(date(2026, 11, 18)).close_ns + 7 * 3_600 * 10**9, 1, 60_000)
-    world = World(source)
+    world = SimulatedMarket(source)
     before = len(source.instruments)
     world.advance_to(world.now_ns + 3 * 3_600 * 10**9)
     assert len(source.instruments) > before

@@ -6,12 +6,11 @@ from decimal import Decimal
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
-from scalpdesk.instruments.contract import Equity, InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.client import AlpacaGateway
-from scalpdesk.venues.alpaca.endpoints import Endpoints
-from scalpdesk.venues.alpaca.options import GatewayOptions
-from scalpdesk.venues.base import Gateway
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.contract import Gateway
 
 D = Decimal
 FAULTS = {
@@ -58,7 +57,7 @@ class AlpacaBench:
         near = [one for one in listed if one.expiry == expiry]
         strike = min((one.strike for one in near), key=lambda strike: abs(strike - 600))
         pair = sorted((one for one in near if one.strike == strike), key=lambda one: not one.is_call)
-        self.book = InstrumentBook([Equity("SPY"), *pair])
+        self.book = Instruments([Equity("SPY"), *pair])
         self.share, self.call, self.put = range(3)
 
     async def start(self):

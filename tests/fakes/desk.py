@@ -27,7 +27,7 @@ from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOr
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.marketdata.state import MarketState
@@ -40,13 +40,13 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.base import Action, DeskView, Strategy
+from scalpdesk.strategies.contract import Action, DeskView, Strategy
 
 CASH = Decimal(100_000)
 
 
 def build_engine(
-    strategy: Strategy, book: InstrumentBook, *, limits: RiskLimits | None = None, mark_seconds: float = 60.0
+    strategy: Strategy, book: Instruments, *, limits: RiskLimits | None = None, mark_seconds: float = 60.0
 ) -> TradingEngine:
     """Put an engine together around a strategy; number 0 of the book is the underlying."""
     market = MarketState(book, stale_seconds_underlying=120.0, stale_seconds_option=600.0)
@@ -108,7 +108,7 @@ class HandDesk:
     500.0
     """
 
-    def __init__(self, strategy: Strategy, book: InstrumentBook | None = None, **engine: Any) -> None:
+    def __init__(self, strategy: Strategy, book: Instruments | None = None, **engine: Any) -> None:
         self.book = straddle_book() if book is None else book
         self.strategy = strategy
         self.engine = build_engine(strategy, self.book, **engine)

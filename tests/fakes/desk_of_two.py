@@ -8,7 +8,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.several.strategy import Several
 
 D = Decimal

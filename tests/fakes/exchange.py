@@ -14,14 +14,13 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.clock import ManualClock
-from scalpdesk.exchange.alpaca.api import AlpacaApi, Keyring
-from scalpdesk.exchange.alpaca.hub import Hub
-from scalpdesk.exchange.alpaca.messages import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
+from scalpdesk.exchange.alpaca.app import AlpacaApi, Keyring
+from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
 from scalpdesk.exchange.source import MarketSource
-from scalpdesk.exchange.world import WorldOptions
+from scalpdesk.exchange.world import MarketOptions
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
 
@@ -41,7 +40,7 @@ class Bench:
 
     def __init__(self, source: MarketSource, **plan: Any) -> None:
         limits = {name: plan.pop(name) for name in ("trading_limit", "data_limit") if name in plan}
-        options = WorldOptions(**plan.pop("options", {}))
+        options = MarketOptions(**plan.pop("options", {}))
         self.plan = LaunchPlan(source=source, options=options, **plan)
         self.world, self.credentials = build_world(self.plan)
         self.keyring = Keyring(self.credentials)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.instruments.contract import (
     Equity,
-    InstrumentBook,
+    Instruments,
     OptionContract,
     Right,
     occ_symbol,
@@ -33,9 +33,9 @@ def option(right: str, strike: str | int = 500, expiry: date = EXPIRY, root: str
     return us_option(occ_symbol(root, expiry, Right(right), Decimal(strike)))
 
 
-def straddle_book(*strikes: int, expiry: date = EXPIRY, symbol: str = "SPY") -> InstrumentBook:
+def straddle_book(*strikes: int, expiry: date = EXPIRY, symbol: str = "SPY") -> Instruments:
     """Return a book of one share (number 0) and a call and a put per strike (1 and 2, 3 and 4, ...)."""
-    book = InstrumentBook([share(symbol)])
+    book = Instruments([share(symbol)])
     for strike in strikes or (500,):
         book.add(option("C", strike, expiry, symbol))
         book.add(option("P", strike, expiry, symbol))

@@ -23,13 +23,13 @@ import numpy as np
 
 from fakes.live import until
 from scalpdesk import pricing
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.assembly import LiveDesk, LivePlan, unfinished_run
+from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
-from scalpdesk.live_assembly import LiveDesk, LivePlan, unfinished_run
-from scalpdesk.live_run import carry_out
-from scalpdesk.settings import load_settings
 
 BUSY = (
     "entry.gate=advise",
@@ -48,7 +48,7 @@ def warm_up() -> None:
     """Import and compile once what every life needs."""
     for module in (
         "aiohttp",
-        "scalpdesk.venues.alpaca.client",
+        "scalpdesk.venues.alpaca.gateway",
         "scalpdesk.assembly",
         "scalpdesk.cli.operate",
     ):

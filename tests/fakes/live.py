@@ -25,8 +25,8 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.base import Proposal
-from scalpdesk.venues.base import FollowingClock
+from scalpdesk.strategies.contract import Proposal
+from scalpdesk.venues.contract import FollowingClock
 
 SHARE = InstrumentId(0)
 FAST = RunnerOptions(

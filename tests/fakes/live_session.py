@@ -27,13 +27,13 @@ from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Command, Decision, Output, SubmitOrder
-from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.control import ask, running_desks
+from scalpdesk.live.status import ask, running_desks
 from scalpdesk.marketdata.tape import MarketTape, RateCurve
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
@@ -260,7 +260,7 @@ def known_market(played: Played) -> MarketTape:
     """Return the exchange's market, cut to the instruments and the time that the desk saw."""
     wanted, header = played.wanted, played.header
     whole = reconstruct(wanted.day, seed=wanted.seed, underlying="SPY")
-    book = InstrumentBook(header.instruments)
+    book = Instruments(header.instruments)
     renumbered = np.full(len(whole.instruments), -1, dtype=np.int32)
     for number, instrument in enumerate(whole.instruments):
         if instrument.symbol in book:

@@ -8,7 +8,7 @@ from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
 from scalpdesk.strategies.st0ckg.strategy import St0ckg
 
 
-class Told:
+class LiveOrders:
     """A signal that says what the test says."""
 
     name = "TOLD"
@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, **settings):
         config = St0ckgConfig(**({"filters": QUIET} | settings))
         self.strategy = St0ckg(config)
-        self.told = Told()
+        self.told = LiveOrders()
         self.strategy._signals = (self.told,)
         self.desk = HandDesk(self.strategy, straddle_book(498, 499, 500, 501, 502, expiry=DAY))
         self.desk.open()

@@ -3,12 +3,12 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from scalpdesk.assembly import assemble_backtest, build_backtest
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
 from scalpdesk.core.intents import Decision, Output, SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.settings import load_settings
 
 
 @dataclass

@@ -7,12 +7,13 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Output, SubmitOrder
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.portfolio.attribution import parts_in_cents
-from scalpdesk.settings import load_settings
+from scalpdesk.portfolio.explain import parts_in_cents
 
 COSTS = ("simulation.fees=alpaca",)
 """Every row of every table is after the fees that a sale really has."""

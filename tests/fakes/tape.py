@@ -8,7 +8,7 @@ import numpy as np
 from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, new_york_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
@@ -58,7 +58,7 @@ class TapeBuilder:
     """
 
     def __init__(
-        self, book: InstrumentBook | None = None, *, days: tuple[date, ...] = (DAY,), vol: float = 0.20
+        self, book: Instruments | None = None, *, days: tuple[date, ...] = (DAY,), vol: float = 0.20
     ) -> None:
         self.book = straddle_book() if book is None else book
         self.sessions: tuple[Session, ...] = tuple(session_on(day) for day in days)

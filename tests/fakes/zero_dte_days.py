@@ -6,12 +6,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import Decision, Mark, Output, Purpose, SubmitOrder
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.settings import load_settings
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
 
 SPXW = ("underlying=SPXW", "data.index_source=parity")

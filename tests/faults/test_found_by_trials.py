@@ -10,19 +10,19 @@ from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
 from scalpdesk.drills.schedule import draw_schedule
 from scalpdesk.drills.small_desk import small_engine
 from scalpdesk.drills.trial import run_trial
-from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.messages import Request
-from scalpdesk.exchange.world import World
+from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.world import SimulatedMarket
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciler import Reconciler
+from scalpdesk.live.reconciliation import Reconciler
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
 from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.wire_activities import read_fills
-from scalpdesk.venues.base import AccountFacts, VenueClock, VenueView
+from scalpdesk.venues.alpaca.account_messages import read_fills
+from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderTracker, Report
 
 KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
@@ -30,7 +30,7 @@ KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 
 @pytest.fixture
 def world():
-    made = World(SmallMarket(1, DAYS[0]))
+    made = SimulatedMarket(SmallMarket(1, DAYS[0]))
     made.add_account(BrokerAccount("a", Decimal(100_000)))
     made.advance_to(made.source.start_ns + 1_000_000_000)
     return made

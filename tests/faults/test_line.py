@@ -9,8 +9,8 @@ from scalpdesk.drills.line_sessions import LineSessions
 from scalpdesk.drills.schedule import quiet_schedule
 from scalpdesk.drills.trial import KEY, SECRET, Trial
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.client_http import HttpPath, NoAnswer, NotSent
-from scalpdesk.venues.alpaca.wire_account import CLOCK, read_clock
+from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
+from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
 
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
 
@@ -24,7 +24,9 @@ def trial(tmp_path):
 
 
 def ask(trial, *, times=1):
-    path = HttpPath(BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, sessions=LineSessions(trial.line))
+    path = RestClient(
+        BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, sessions=LineSessions(trial.line)
+    )
 
     async def work():
         return [await path.ask(CLOCK) for _ in range(times)][-1]

@@ -7,7 +7,7 @@ from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_b
 from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
-from scalpdesk.hedging.orders_for_delta import hedge_quantity, net_delta_shares, split_at_zero
+from scalpdesk.hedging.sizing import hedge_quantity, net_delta_shares, split_at_zero
 
 REL = 1e-9
 

@@ -17,10 +17,11 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

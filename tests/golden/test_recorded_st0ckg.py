@@ -7,8 +7,8 @@ import pytest
 
 from fakes.scalp_days import run_scalps
 from scalpdesk.assembly import load_market
+from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.settings import load_settings
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

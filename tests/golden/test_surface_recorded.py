@@ -13,8 +13,8 @@ import pytest
 from scipy.special import ndtr
 
 from scalpdesk.datasets.catalog import load_tape
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.reconstructed import reconstruct
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,

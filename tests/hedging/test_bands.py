@@ -19,9 +19,7 @@ from scalpdesk.hedging.bands.leland import (
 from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
 from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, ZakamoulineConfig, zakamouline_terms
-from scalpdesk.hedging.base import HedgeInputs
-from scalpdesk.hedging.catalogue import band_names, make_band
-from scalpdesk.hedging.limits import ONE_HOUR_YEARS, WidthLimits
+from scalpdesk.hedging.base import ONE_HOUR_YEARS, HedgeInputs, WidthLimits, band_names, make_band
 
 POSITION = HedgeInputs(
     net_delta_shares=12.0,

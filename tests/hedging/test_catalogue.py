@@ -1,9 +1,9 @@
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.hedging import catalogue
+from scalpdesk.hedging import base
 from scalpdesk.hedging.bands.fixed import FixedBand
-from scalpdesk.hedging.catalogue import band_names, make_band
+from scalpdesk.hedging.base import band_names, make_band
 
 
 def test_every_band_is_made_by_its_modules_name():
@@ -48,6 +48,6 @@ def test_a_band_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return Elsewhere
 
-    monkeypatch.setattr(catalogue, "entry_points", lambda **asked: [Point()])
+    monkeypatch.setattr(base, "entry_points", lambda **asked: [Point()])
     assert "elsewhere" in band_names()
     assert isinstance(make_band("elsewhere", {"threshold": 1.0}), Elsewhere)

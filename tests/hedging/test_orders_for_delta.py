@@ -6,12 +6,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
-from scalpdesk.hedging.orders_for_delta import (
-    hedge_quantity,
-    net_delta_shares,
-    quantity_to_target,
-    split_at_zero,
-)
+from scalpdesk.hedging.sizing import hedge_quantity, net_delta_shares, quantity_to_target, split_at_zero
 
 SHARES = st.integers(-100_000, 100_000)
 

@@ -12,7 +12,7 @@ from scalpdesk.instruments.contract import (
     NICKEL_DIME,
     PENNY_NICKEL,
     Equity,
-    InstrumentBook,
+    Instruments,
     Right,
     Settlement,
     Style,
@@ -117,7 +117,7 @@ def test_ticks_change_at_three_dollars(rule, price, side, rounded):
 
 
 def test_a_book_numbers_instruments_in_order_and_once():
-    book = InstrumentBook([share("SPY"), share("QQQ")])
+    book = Instruments([share("SPY"), share("QQQ")])
     assert [book.id_of("SPY"), book.id_of("QQQ"), book.add(share("SPY"))] == [0, 1, 0]
     assert len(book) == 2
     assert [one.symbol for one in book] == ["SPY", "QQQ"]
@@ -127,7 +127,7 @@ def test_a_book_numbers_instruments_in_order_and_once():
 
 
 def test_two_instruments_cannot_share_a_symbol():
-    book = InstrumentBook([share("SPY")])
+    book = Instruments([share("SPY")])
     with pytest.raises(ArgumentError, match="share one symbol"):
         book.add(Equity("SPY", currency="EUR"))
 

@@ -2,8 +2,7 @@ from datetime import date, time
 
 import pytest
 
-from scalpdesk.instruments.events_calendar import FOMC_STATEMENT_DAYS, fomc_blocked
-from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.instruments.sessions import FOMC_STATEMENT_DAYS, fomc_blocked, new_york_ns
 
 
 @pytest.mark.parametrize(

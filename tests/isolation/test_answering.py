@@ -8,15 +8,14 @@ import pytest
 from fakes.folders import event, folder
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
+from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import AskFolder, Decision
-from scalpdesk.isolation.answering import FolderAnswerer
+from scalpdesk.isolation.answering import FolderAnswerer, start_folder
 from scalpdesk.isolation.process import FolderLimits
-from scalpdesk.isolation.run_folder import start_folder
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.runs import replay, run_backtest
-from scalpdesk.settings import load_settings
 
 SCALPER = """
     payload, ts = event["payload"], event["ts"]

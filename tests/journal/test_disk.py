@@ -4,7 +4,7 @@ import os
 import pytest
 
 from scalpdesk.core.errors import StopError
-from scalpdesk.journal.disk import SegmentFile
+from scalpdesk.journal.log import SegmentFile
 
 
 def refuse_with(number):

@@ -5,7 +5,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.runs import find_run_dir, pick_run_id, run_dirs, written_ns
+from scalpdesk.journal.reader import find_run_dir, pick_run_id, run_dirs, written_ns
 
 
 @pytest.fixture

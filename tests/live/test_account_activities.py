@@ -9,7 +9,7 @@ from fakes.alpaca_bench import AlpacaBench
 from fakes.live import until
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.alpaca.messages import ApiError
+from scalpdesk.exchange.alpaca.serializers import ApiError
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from scalpdesk.core.events import QuoteEvent, TimerEvent
-from scalpdesk.live.consumer import ITEMS_A_TURN, Consumer
-from scalpdesk.live.parts import Ended
+from scalpdesk.live.core import Ended
+from scalpdesk.live.runner import ITEMS_A_TURN, Consumer
 
 
 def quote(ns):

@@ -9,20 +9,20 @@ import pytest
 from fakes.folders import folder
 from fakes.instruments import DAY
 from fakes.tape import quote
-from scalpdesk import live_assembly
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer
-from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.log import JournalWriter
+from scalpdesk.live import assembly
+from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.folder_line import FolderLine
-from scalpdesk.live_assembly import open_desk
-from scalpdesk.live_plan import LivePlan
-from scalpdesk.settings import load_settings
+from scalpdesk.live.plan import LivePlan
 
 TICK = TimerEvent(7, 7, "tick")
 
@@ -167,7 +167,7 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
         "order_prefix": "t",
         "url": None,
     }
-    header = live_assembly.live_header(plan, InstrumentBook([Equity("SPY")]), data, 1_000)
+    header = assembly.live_header(plan, Instruments([Equity("SPY")]), data, 1_000)
     engine = engine_from_header(header)
     journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
     one = session_on(DAY)
@@ -183,8 +183,8 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
             journal.add_outputs(outputs)
     journal.flush()
     journal.abandon()
-    found = live_assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
+    found = assembly._resume(plan, ManualClock(one.close_ns), Tally(), lambda *_: None)
     found.journal.abandon()
     assert [ask.request for ask in found.asked] == [1]
-    assert live_assembly._awaited(found.engine) == [1]
+    assert assembly._awaited(found.engine) == [1]
     assert '"price":500.0' in found.asked[0].events[0]

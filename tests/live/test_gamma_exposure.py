@@ -13,8 +13,7 @@ from fakes.firestore_server import firestore_server
 from fakes.live_session import Wanted, play
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.exposure_settings import DEFAULT_DOCUMENT
-from scalpdesk.signals.gamma_regime import known_exposure_usd
+from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT, known_exposure_usd
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 

@@ -9,8 +9,7 @@ import pytest
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.live.guard import Guard
-from scalpdesk.live.pulse import Told, WatchdogLine
+from scalpdesk.live.watchdog import HeartbeatChannel, LiveOrders, WatchdogSupervisor
 
 PROGRAM = """
 import sys
@@ -35,7 +34,7 @@ class Bench:
         self.started = 0
         self.refuses = 0
         self.said = []
-        self.guard = Guard(self.start(), self.start, self.say, pause_seconds=0.01)
+        self.guard = WatchdogSupervisor(self.start(), self.start, self.say, pause_seconds=0.01)
         self.guard.begin(folder / "run")
 
     def say(self, level, text):
@@ -47,14 +46,14 @@ class Bench:
             raise StopError("the watchdog does not come up", where="here", fix="read its log")
         self.started += 1
         command = [sys.executable, "-c", PROGRAM, str(self.folder / f"told-{self.started}")]
-        line = WatchdogLine(command, {}, self.folder / "log")
+        line = HeartbeatChannel(command, {}, self.folder / "log")
         line.wait_until_ready()
         return line
 
     def told(self, number):
         path = self.folder / f"told-{number}"
         lines = path.read_bytes().splitlines()[1:] if path.exists() else []  # the first one is its settings
-        return [msgspec.json.decode(one, type=Told) for one in lines]
+        return [msgspec.json.decode(one, type=LiveOrders) for one in lines]
 
     def beat_until(self, condition):
         ends = time.monotonic() + 20.0

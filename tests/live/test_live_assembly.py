@@ -2,15 +2,15 @@
 
 from datetime import date
 
-from scalpdesk import live_assembly
 from scalpdesk.backtesting.summary import Tally
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.events import RateEvent
-from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live_plan import LivePlan
-from scalpdesk.settings import load_settings
+from scalpdesk.live import assembly
+from scalpdesk.live.plan import LivePlan
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
 
@@ -19,7 +19,7 @@ def interrupted_run(tmp_path, events):
     """A simulated run whose journal holds the header and these events, and no seal."""
     settings = load_settings("gamma-scalper", overrides=[f"desk.runs_dir={tmp_path / 'runs'}"], cwd=tmp_path)
     plan = LivePlan(settings, resume=True, session=date(2018, 2, 5), state=tmp_path)
-    header = live_assembly.live_header(plan, InstrumentBook([Equity("SPY")]), dict(DATA), 1_000)
+    header = assembly.live_header(plan, Instruments([Equity("SPY")]), dict(DATA), 1_000)
     journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
     for event in events:
         journal.add_event(event)
@@ -30,7 +30,7 @@ def interrupted_run(tmp_path, events):
 
 def resumed(plan):
     said = []
-    found = live_assembly._resume(plan, ManualClock(2_000), Tally(), lambda *words: said.append(words))
+    found = assembly._resume(plan, ManualClock(2_000), Tally(), lambda *words: said.append(words))
     return found, said
 
 
@@ -40,7 +40,7 @@ def test_a_run_that_died_before_its_first_event_is_ended_and_begun_afresh(tmp_pa
     assert found is None
     assert "had not begun" in said[0][1]
     assert JournalReader(folder).sealed
-    assert live_assembly.unfinished_run(plan) is None
+    assert assembly.unfinished_run(plan) is None
 
 
 def test_a_run_that_had_begun_is_rebuilt(tmp_path):

@@ -11,16 +11,15 @@ import pytest
 from fakes.killing import plan_for, warm_up
 from fakes.live import until
 from scalpdesk.assembly import load_market
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import ForecastEvent, RateEvent
 from scalpdesk.exchange.launch import LaunchPlan, build_server, tape_source
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.ending import Ending
-from scalpdesk.live.morning import ROLLED, Morning
-from scalpdesk.live_run import carry_out
-from scalpdesk.settings import load_settings
+from scalpdesk.live.run import carry_out
+from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop
 from scalpdesk.simulation.broker.hours import TapeHours
 
 MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
@@ -35,12 +34,12 @@ class Bench:
             orders=SimpleNamespace(live={"a": "an order"} if orders else {}),
         )
         engine = SimpleNamespace(desk=desk)
-        self.ending = Ending(engine, lambda _: None)
+        self.ending = OrderlyStop(engine, lambda _: None)
         self.answer = answer
         self.put = []
         self.said = []
         self.tasks = []
-        self.morning = Morning(
+        self.morning = DailyRollover(
             engine,
             self.ending,
             self.learn,

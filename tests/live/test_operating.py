@@ -16,14 +16,12 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
 from scalpdesk.live import arming
-from scalpdesk.live.account_lock import AccountLock, DeskHolder
-from scalpdesk.live.control import SOCKET_NAME, ControlServer, ask, running_desks
-from scalpdesk.live.day import TradingDay
-from scalpdesk.live.doubts import Doubts
-from scalpdesk.live.schedule import Agenda, deadline_ns, session_of
-from scalpdesk.live.status import status, why
-from scalpdesk.live_run import answer
-from scalpdesk.venues.base import LiveToken, VenueClock
+from scalpdesk.live.arming import AccountLock, DeskHolder
+from scalpdesk.live.reconciliation import UnknownOrders
+from scalpdesk.live.run import answer
+from scalpdesk.live.sessions import Agenda, SessionCalendar, deadline_ns, session_of
+from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
+from scalpdesk.venues.contract import LiveToken, VenueClock
 
 HALF_DAY = date(2024, 7, 3)
 
@@ -52,7 +50,7 @@ def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
     desk = SimpleNamespace(
         view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode="ACTIVE")
     )
-    day = TradingDay(SimpleNamespace(desk=desk), list, lambda *_: None, 300.0, list)
+    day = SessionCalendar(SimpleNamespace(desk=desk), list, lambda *_: None, 300.0, list)
     day.plan_deadline()
     assert session.close_ns - day.due_ns == minutes * 60_000_000_000
 
@@ -87,7 +85,7 @@ def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
         state = "unknown"
         venue_order_id = ""
 
-    doubts = Doubts({"a": Doubted()}, 1.0)
+    doubts = UnknownOrders({"a": Doubted()}, 1.0)
     doubts.may_prove_absence_at = 5.0
     doubts.add("a")
     assert list(doubts.due(4.9)) == []

@@ -8,17 +8,16 @@ import pytest
 
 from fakes.killing import BUSY, Exchange, plan_for, warm_up
 from fakes.live import until
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import OrderFilled
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.control import ask
-from scalpdesk.live_assembly import unfinished_run
-from scalpdesk.live_plan import plan_of
-from scalpdesk.live_run import carry_out
-from scalpdesk.live_venue import build_gateway
-from scalpdesk.settings import load_settings
+from scalpdesk.live.assembly import build_gateway, unfinished_run
+from scalpdesk.live.plan import plan_of
+from scalpdesk.live.run import carry_out
+from scalpdesk.live.status import ask
 
 D = Decimal
 pytestmark = pytest.mark.enable_socket
@@ -145,7 +144,7 @@ def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
 
 def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
     plan = paper_plan(exchange, tmp_path)
-    gateway = build_gateway(plan, InstrumentBook(), SystemClock())
+    gateway = build_gateway(plan, Instruments(), SystemClock())
     assert gateway._data._options.data_only
     assert not gateway._data._orders.is_open
 
@@ -153,4 +152,4 @@ def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
 def test_paper_needs_keys_for_the_data_and_cannot_be_live(tmp_path):
     settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
     with pytest.raises(ConfigError, match="needs a key and a secret"):
-        build_gateway(plan_of(settings, "paper"), InstrumentBook(), SystemClock())
+        build_gateway(plan_of(settings, "paper"), Instruments(), SystemClock())

@@ -2,12 +2,12 @@
 
 import pytest
 
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.instruments.contract import InstrumentBook
-from scalpdesk.live_plan import plan_of
-from scalpdesk.live_venue import build_gateway
-from scalpdesk.settings import load_settings
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.live.assembly import build_gateway
+from scalpdesk.live.plan import plan_of
 
 URL = "http://127.0.0.1:7"
 CANARY = "canary-secret-58d1"
@@ -62,7 +62,7 @@ def test_feeds_and_limits_reach_the_gateway(tmp_path):
     chosen = settings(
         tmp_path, "venue.stock_feed=sip", "venue.option_feed=opra", "venue.requests_per_minute=1000"
     )
-    gateway = build_gateway(plan_of(chosen, "alpaca", url=URL), InstrumentBook(), SystemClock())
+    gateway = build_gateway(plan_of(chosen, "alpaca", url=URL), Instruments(), SystemClock())
     assert gateway._endpoints.stocks_url.endswith("/v2/sip")
     assert gateway._endpoints.options_url.endswith("/v1beta1/opra")
     assert gateway._budget.per_minute == 1000
@@ -97,7 +97,7 @@ def test_contradictions_are_refused_and_no_key_is_shown(tmp_path):
     assert CANARY not in caught.value.render()
     chosen = settings(tmp_path, f"venue.url={URL}", "desk.paper=false")
     with pytest.raises(ConfigError, match="not at another address"):
-        build_gateway(plan_of(chosen, "alpaca", live=True), InstrumentBook(), SystemClock())
+        build_gateway(plan_of(chosen, "alpaca", live=True), Instruments(), SystemClock())
 
 
 def test_the_simulated_venue_has_no_address(tmp_path):

@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 
 from fakes.killing import Exchange, plan_for
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import ManualClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
 from scalpdesk.live import arming
-from scalpdesk.live.account_lock import AccountLock, DeskHolder
-from scalpdesk.live_account import live_account
-from scalpdesk.live_assembly import LivePlan, open_desk
-from scalpdesk.settings import load_settings
-from scalpdesk.venues.base import FollowingClock, LiveToken
+from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
+from scalpdesk.live.assembly import LivePlan, open_desk
+from scalpdesk.venues.contract import FollowingClock, LiveToken
 
 
 def settings_with(tmp_path, key, *, paper=True):
@@ -77,8 +76,8 @@ def test_no_keys(tmp_path):
 
 def test_truth_table_of_live_trading(tmp_path, monkeypatch):
     """Key kind, --live, arming, paper setting, account: one row of them all may trade live."""
-    from scalpdesk.instruments.contract import InstrumentBook
-    from scalpdesk.live_assembly import build_gateway
+    from scalpdesk.instruments.contract import Instruments
+    from scalpdesk.live.assembly import build_gateway
 
     passed = []
     for key in ("PKx", "AKx"):
@@ -93,7 +92,7 @@ def test_truth_table_of_live_trading(tmp_path, monkeypatch):
                         digest = plan.settings.config_hash
                         arming.arm(folder, "alpaca", token, typed_account="acc", typed_hash=digest)
                     try:
-                        gateway = asyncio.run(_built(build_gateway, plan, InstrumentBook()))
+                        gateway = asyncio.run(_built(build_gateway, plan, Instruments()))
                         gateway._endpoints.check_key(key)
                     except ConfigError:
                         continue

@@ -7,7 +7,7 @@ import pytest
 from fakes.live_session import Wanted, play
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.core.intents import SubmitOrder
-from scalpdesk.engine.by_strategy import by_strategy
+from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
 

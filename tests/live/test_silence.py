@@ -9,8 +9,8 @@ from fakes.alpaca_bench import AlpacaBench
 from fakes.live import until
 from fakes.venue_desk import BRISK, VenueDesk
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.live.silence import Silence
-from scalpdesk.venues.base import Health
+from scalpdesk.live.supervision import StaleStreamMonitor
+from scalpdesk.venues.contract import Health
 
 
 class Gateway:
@@ -24,13 +24,13 @@ class Gateway:
 
 def test_only_silent_data_streams_that_stand_are_renewed_and_only_in_a_session():
     gateway = Gateway(orders=900.0, stocks=61.0, options=3.0)
-    silence = Silence(gateway, 60.0)
+    silence = StaleStreamMonitor(gateway, 60.0)
     assert list(silence.due(10.0, is_open=False)) == []
     assert list(silence.due(10.0, is_open=True)) == [("stocks", 61.0)]
     assert list(silence.due(10.5, is_open=True)) == []  # not looked at again at once
     gateway.up["stocks"] = False
     assert list(silence.due(20.0, is_open=True)) == []  # its reconnection is under way
-    assert list(Silence(Gateway(stocks=900.0), 0.0).due(10.0, is_open=True)) == []
+    assert list(StaleStreamMonitor(Gateway(stocks=900.0), 0.0).due(10.0, is_open=True)) == []
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

@@ -13,10 +13,9 @@ from fakes.killing import BUSY, Exchange, plan_for, warm_up
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.live.pulse import Told
-from scalpdesk.live.watchdog import Watched, watch
-from scalpdesk.live_run import carry_out
-from scalpdesk.live_watchdog import WatchdogOrders, start_watchdog
+from scalpdesk.live.run import carry_out
+from scalpdesk.live.watchdog import LiveOrders, Watched, watch
+from scalpdesk.live.watchdog_program import WatchdogOrders, start_watchdog
 
 WITHIN_SECONDS = 5.0
 
@@ -33,7 +32,7 @@ def verdict(*lines, stall_seconds=0.05, ends=True):
     async def play():
         reader = asyncio.StreamReader()
         for line in lines:
-            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, Told) else line)
+            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, LiveOrders) else line)
         if ends:
             reader.feed_eof()
         watched = Watched()
@@ -43,17 +42,21 @@ def verdict(*lines, stall_seconds=0.05, ends=True):
 
 
 def test_death_stall_and_farewell_are_told_apart():
-    begin, beat = Told("begin", run_dir="r"), Told("beat")
+    begin, beat = LiveOrders("begin", run_dir="r"), LiveOrders("beat")
     assert verdict(begin, beat)[0] == "the desk died"
     assert verdict(begin, beat, ends=False)[0] == "no beat for 0.05 s: the desk hangs"
-    assert verdict(begin, Told("end", clean=True))[0] is None
-    assert verdict(begin, Told("end", clean=False))[0] == "the desk died"
-    assert verdict(begin, b"rubbish\n", Told("end", clean=True))[0] is None
+    assert verdict(begin, LiveOrders("end", clean=True))[0] is None
+    assert verdict(begin, LiveOrders("end", clean=False))[0] == "the desk died"
+    assert verdict(begin, b"rubbish\n", LiveOrders("end", clean=True))[0] is None
 
 
 def test_watchdog_knows_the_orders_that_may_be_on_their_way():
-    told = (Told("sent", order=order("a")), Told("sent", order=order("b")), Told("over", name="a"))
-    _, watched = verdict(Told("begin", run_dir="r"), *told)
+    told = (
+        LiveOrders("sent", order=order("a")),
+        LiveOrders("sent", order=order("b")),
+        LiveOrders("over", name="a"),
+    )
+    _, watched = verdict(LiveOrders("begin", run_dir="r"), *told)
     assert list(watched.live) == ["b"]
 
 

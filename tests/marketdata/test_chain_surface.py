@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.instruments.contract import Equity, InstrumentBook, Right, occ_symbol, us_option
+from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,
     ExpiryLabel,
     ExpiryQuotes,
+    ForwardStatus,
     chain_quotes_at,
     fit_chain,
 )
-from scalpdesk.marketdata.implied_forward import ForwardStatus
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.surface import Verdict
@@ -34,7 +34,7 @@ def vol_of(strike, forward):
 
 def made_tape(*, moved_to=SPOT, dividends=(), without_puts_on=None, half_spread=0.01, rows_more=()):
     """American options on one smile, quoted a second before noon; the share then moves."""
-    book = InstrumentBook([Equity("XYZ")])
+    book = Instruments([Equity("XYZ")])
     rows = [(NOON - 2 * SECOND, 0, SPOT - 0.01, SPOT + 0.01)]
     for expiry in EXPIRIES:
         for strike in STRIKES:

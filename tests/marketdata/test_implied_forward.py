@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.marketdata.implied_forward import (
+from scalpdesk.marketdata.chain_surface import (
     ForwardStatus,
     carried_forward,
     implied_forward,

@@ -8,8 +8,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
-from scalpdesk.marketdata.growing_bars import DAY_SECONDS
-from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.bars import DAY_SECONDS, Absent, Timeframes
 
 S = NANOS_PER_SECOND
 MINUTE = 60 * S

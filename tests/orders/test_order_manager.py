@@ -6,13 +6,13 @@ from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
 )
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.orders.order import OrderState
@@ -38,8 +38,8 @@ ACCEPTED = OrderAccepted(ID, 1, 1, "v-9")
 REJECTED = OrderRejected(ID, 1, 1, "no money")
 CANCELLED = OrderCancelled(ID, 1, 1, "asked")
 EXPIRED = OrderExpired(ID, 1, 1)
-DOUBTED = OrderDoubted(ID, 1, 1, "time-out")
-ABSENT = OrderAbsent(ID, 1, 1)
+DOUBTED = OrderStatusUnknown(ID, 1, 1, "time-out")
+ABSENT = OrderNotFound(ID, 1, 1)
 NOT_CANCELLED = CancelRejected(ID, 1, 1, "too late")
 
 
@@ -187,7 +187,7 @@ def test_pending_and_worst_case_count_live_orders_of_one_instrument(manager):
     assert manager.worst_case(0, D(2)) == (D(-1), D(13))
     assert [order.client_order_id for order in manager.live_for(0)] == [ID, "run-000002", "run-000003"]
     manager.apply(CANCELLED)
-    manager.apply(OrderDoubted("run-000003", 1, 1, "time-out"))
+    manager.apply(OrderStatusUnknown("run-000003", 1, 1, "time-out"))
     assert manager.pending(0) == 2  # a doubted order still counts
     assert manager.worst_case(0, D(2)) == (D(-1), D(7))
     assert manager.worst_case(2, D(4)) == (D(4), D(4))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.orders.reconcile import (
     AccountChange,
@@ -24,7 +24,7 @@ from scalpdesk.orders.reconcile import (
 )
 
 D = Decimal
-BOOK = InstrumentBook(
+BOOK = Instruments(
     [
         Equity("SPY"),
         us_option("SPY240304C00500000"),

@@ -5,8 +5,7 @@ import pytest
 from fakes.instruments import straddle_book
 from fakes.tape import quote
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.account import Account, mark_decimal, net_asset_value
-from scalpdesk.portfolio.position_manager import Position
+from scalpdesk.portfolio.positions import Account, Position, mark_decimal, net_asset_value
 
 D = Decimal
 

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from fakes.instruments import EXPIRY, option, share, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.core.units import to_cents
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.account import Account
-from scalpdesk.portfolio.attribution import PARTS, Attribution, parts_in_cents, taylor_terms
 from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.explain import PARTS, PnlExplain, parts_in_cents, taylor_terms
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import option_greeks
 
@@ -58,7 +57,7 @@ class Book:
         self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), flat_rate=rate)
         self.account = Account(D(cash))
         self.positions = PositionManager(self.instruments)
-        self.attribution = Attribution(
+        self.attribution = PnlExplain(
             self.instruments, self.state, self.engine, self.account, self.positions, 0
         )
         self.count = 0
@@ -88,7 +87,7 @@ class Book:
 
 def test_the_worked_case_through_the_whole_ledger():
     contract = option("C", 500, EXPIRY, "XSP")  # European, cash-settled
-    book = Book(InstrumentBook([share("XSP"), contract]), rate=0.04)
+    book = Book(Instruments([share("XSP"), contract]), rate=0.04)
     end = expiry_instant_ns(contract)
     start_ns, end_ns = end - 30 * 86_400 * 10**9, end - 29 * 86_400 * 10**9
 

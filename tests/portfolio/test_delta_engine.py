@@ -12,7 +12,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.portfolio.position_manager import Position
+from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 

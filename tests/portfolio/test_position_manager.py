@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.portfolio.position_manager import FifoLots, Position, PositionManager
+from scalpdesk.portfolio.positions import FifoLots, Position, PositionManager
 
 D = Decimal
 TRADES = st.lists(

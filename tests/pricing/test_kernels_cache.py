@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing.kernels import compiling
-from scalpdesk.pricing.kernels.normal import erfcx
-from scalpdesk.pricing.kernels.vector import exp_quick, sine_quick, tail_over_density
+from scalpdesk.pricing.kernels.normal import erfcx, exp_quick, sine_quick, tail_over_density
 
 CALLEE = """
 from scalpdesk.pricing.kernels.compiling import inner

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from scalpdesk.pricing.svi import SviSmile, check_arbitrage, flat_smile
-from scalpdesk.pricing.svi_fit import SmileFit, _forced
+from scalpdesk.pricing.svi import SmileFit, SviSmile, _forced, check_arbitrage, flat_smile
 
 VOGT = SviSmile(-0.0410, 0.1331, 0.3060, 0.3586, 0.4153)
 """Axel Vogt's example with a butterfly arbitrage (Gatheral and Jacquier 2014, example 3.1)."""

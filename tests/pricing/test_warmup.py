@@ -1,7 +1,7 @@
 import threading
 
 from scalpdesk.pricing import warm_up, warm_up_in_background
-from scalpdesk.pricing.boundary_tables import boundary_table
+from scalpdesk.pricing.american import boundary_table
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.warmup import build_tables
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.datasets.catalog import load_tape
-from scalpdesk.datasets.importers.csv import import_csv
-from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
 from scalpdesk.instruments.sessions import from_ns, session_on
 
 DAY = date(2015, 12, 23)

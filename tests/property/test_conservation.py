@@ -12,9 +12,9 @@ from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
-from scalpdesk.portfolio.attribution import parts_in_cents
+from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 LOOSE = RiskLimits(max_orders_per_minute=10_000, max_live_orders=1_000, price_collar_fraction=1.0)

@@ -14,7 +14,7 @@ from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
 from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
 from scalpdesk.hedging.base import HedgeInputs
-from scalpdesk.hedging.orders_for_delta import hedge_quantity, quantity_to_target
+from scalpdesk.hedging.sizing import hedge_quantity, quantity_to_target
 
 
 def _d1(spot, strike, years, rate, vol):

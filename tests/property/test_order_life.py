@@ -9,13 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
 )
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.orders.order import TERMINAL, OrderState
@@ -123,7 +123,11 @@ class OrderLife(RuleBasedStateMachine):
 
     @rule(
         word=st.sampled_from(
-            [OrderDoubted(ID, 1, 1, "time-out"), OrderAbsent(ID, 1, 1), CancelRejected(ID, 1, 1, "late")]
+            [
+                OrderStatusUnknown(ID, 1, 1, "time-out"),
+                OrderNotFound(ID, 1, 1),
+                CancelRejected(ID, 1, 1, "late"),
+            ]
         )
     )
     def say_in_passing(self, word):

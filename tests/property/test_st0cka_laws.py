@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, cancels, orders
 from scalpdesk.core.intents import CancelOrder, Decision, Purpose, Side, SubmitOrder
-from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.strategy import St0cka
@@ -31,7 +31,7 @@ class Venue:
     def __init__(self, mode="init", held=0):
         config = St0ckaConfig(volatility=0.05, mode=mode, sell_until="10:30")
         limits = RiskLimits(max_daily_loss=Decimal(90_000), max_orders_per_minute=10_000)
-        self.desk = HandDesk(St0cka(config), InstrumentBook([Equity("SPY")]), limits=limits)
+        self.desk = HandDesk(St0cka(config), Instruments([Equity("SPY")]), limits=limits)
         if held:
             self.desk.adopt({0: (held, "500.00")})
         self.cents = 50_000

@@ -13,7 +13,7 @@ from scalpdesk.core.intents import CancelIntent, Decision
 from scalpdesk.core.units import to_cents
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.orders.order import OrderState
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 NAMES = st.sampled_from(("a", "b"))
 AWAY = st.one_of(st.none(), st.integers(-3, 3))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk
 from fakes.instruments import DAY, straddle_book
-from scalpdesk.core.events import CancelRejected, OrderAbsent, OrderDoubted
+from scalpdesk.core.events import CancelRejected, OrderNotFound, OrderStatusUnknown
 from scalpdesk.core.intents import CancelOrder, Purpose, SetTimer, SubmitOrder
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -85,9 +85,9 @@ class WilfulVenue:
         elif kind == "no cancel" and name in self.cancels:
             self.take(desk.handle(CancelRejected(name, now, now, "too late")))
         elif kind == "doubt":
-            self.take(desk.handle(OrderDoubted(name, now, now, "timeout")))
+            self.take(desk.handle(OrderStatusUnknown(name, now, now, "timeout")))
         elif kind == "absent" and order.state is OrderState.UNKNOWN:
-            self.take(desk.handle(OrderAbsent(name, now, now)))
+            self.take(desk.handle(OrderNotFound(name, now, now)))
 
     def behave(self):
         """Confirm every cancel and fill everything that is left."""

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.protocol import intent_verdict, log_message, market_event, order_intent
-from scalpdesk.protocol.building import exact_qty
-from scalpdesk.protocol.lines import read_event, read_message
+from scalpdesk.protocol.messages import exact_qty, read_event, read_message
 
 EVENT = market_event("evt_12345", "2025-12-30T14:30:00Z", "SPY", "test", {"price": 495.5})
 

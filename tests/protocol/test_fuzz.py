@@ -8,7 +8,7 @@ from fakes.malformed import Wrong, malformed_lines, second_reading, second_verdi
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict
 from scalpdesk.protocol.answers import IdBook, sort_answers
-from scalpdesk.protocol.lines import read_event, read_message
+from scalpdesk.protocol.messages import read_event, read_message
 
 JUDGES = {"intent": intent_verdict, "event": event_verdict, "log": log_verdict}
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.protocol.lines import LONGEST_LINE_BYTES, read_event, read_message
+from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, read_event, read_message
 
 
 @pytest.mark.parametrize(

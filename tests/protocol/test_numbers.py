@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.protocol import decimal_text, intent_id, to_decimal
-from scalpdesk.protocol.numbers import ID
+from scalpdesk.protocol.values import ID
 
 
 @pytest.mark.parametrize(

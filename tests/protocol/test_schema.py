@@ -9,8 +9,8 @@ import pytest
 from fakes.malformed import VALID, malformed_lines
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict, shutdown_verdict
-from scalpdesk.protocol.lines import read_message
-from scalpdesk.protocol.schema import (
+from scalpdesk.protocol.messages import read_message
+from scalpdesk.protocol.validation import (
     SCHEMAS,
     log_schema,
     market_event_schema,

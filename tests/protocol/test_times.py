@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.protocol import parse_ts, ts_text
-from scalpdesk.protocol.times import FreshnessGuard, freshness_from, ts_ns
+from scalpdesk.protocol.values import FreshnessGuard, freshness_from, ts_ns
 
 NOW = ts_ns("2025-12-30T14:30:00Z")
 

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select
 
-from scalpdesk.records.projector import project_journal
+from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import alembic_config, open_store
 from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
 

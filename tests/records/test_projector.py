@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import func, select
 
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.events import FillBusted, OrderDoubted, OrderFilled, TimerEvent
+from scalpdesk.core.events import FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
 from scalpdesk.core.intents import CancelOrder
-from scalpdesk.records.projector import project_journal, project_missing
+from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import (
     load_decisions,
     load_fills,
@@ -199,7 +199,7 @@ def test_a_bust_told_twice_or_of_something_unknown_changes_nothing_more(
         FillBusted("d-2", *stamps, "x-3", "again"),
         FillBusted("d-2", *stamps, "x-77", "never was"),
         FillBusted("stranger", *stamps, "y-1", "not ours"),
-        OrderDoubted("d-2", *stamps, "late word"),
+        OrderStatusUnknown("d-2", *stamps, "late word"),
     ]
     project_journal(write(tmp_path, header, [*story, (busts, ())]), store)
     fills = load_fills(store, "demo-1")

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
 from scalpdesk.records import store as store_module
-from scalpdesk.records.projector import project_journal
+from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import HEAD_REVISION, alembic_config, list_runs, load_run, open_store, store_url
 from scalpdesk.records.tables import Base, MarkRow
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.regime.exposure_history import FILE, ExposureHistory, SessionExposure
+from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, SessionExposure
 
 FIRST = date(2018, 1, 2)
 NAN = float("nan")

@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.exposure_source import ExposureSource, by_hand
-from scalpdesk.regime.exposure_store import ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.datasets.dealer_gamma import (
+    ExposureSource,
+    ExposureUnknownError,
+    StoredExposure,
+    Unknown,
+    by_hand,
+)
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 MINUTE_NS = 60 * NANOS_PER_SECOND

@@ -8,9 +8,8 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.exposure_source import ExposureSource
-from scalpdesk.regime.exposure_store import ExposureUnknownError, StoredExposure, Unknown
-from scalpdesk.regime.exposure_watch import ExposureWatch
+from scalpdesk.datasets.dealer_gamma import ExposureSource, ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.live.market import ExposureWatch
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 MINUTE_NS = 60 * NANOS_PER_SECOND

@@ -13,9 +13,9 @@ import grpc
 from fakes.firestore_server import firestore_server
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.exposure_settings import DEFAULT_DOCUMENT
-from scalpdesk.regime.exposure_store import ExposureUnknownError, StoredExposure, Unknown
-from scalpdesk.regime.firestore_store import FirestoreExposureStore
+from scalpdesk.datasets.dealer_gamma import ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.datasets.firestore import FirestoreExposureStore
+from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT
 
 pytestmark = pytest.mark.enable_socket
 

@@ -6,11 +6,9 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.regime.exposure_history import FILE, ExposureHistory
-from scalpdesk.regime.exposure_settings import ExposureSettings
-from scalpdesk.regime.exposure_source import ExposureSource
-from scalpdesk.regime.exposure_store import StoredExposure
-from scalpdesk.regime.live_source import live_source
+from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, ExposureSource, StoredExposure
+from scalpdesk.live.market import live_source
+from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
 DAY_NS = 86_400 * NANOS_PER_SECOND

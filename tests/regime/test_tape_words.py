@@ -6,10 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from scalpdesk.regime import tape_words as words_module
-from scalpdesk.regime.exposure_history import ExposureHistory, SessionExposure
-from scalpdesk.regime.exposure_settings import ExposureSettings
-from scalpdesk.regime.tape_words import tape_words
+from scalpdesk.datasets import dealer_gamma as words_module
+from scalpdesk.datasets.dealer_gamma import ExposureHistory, SessionExposure, tape_words
+from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 
 SETTINGS = ExposureSettings()
 TAPE = SimpleNamespace(

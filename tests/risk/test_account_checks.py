@@ -9,7 +9,7 @@ from fakes.instruments import EXPIRY, option, share
 from fakes.tape import quote
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.risk import account_checks
+from scalpdesk.risk import checks
 from scalpdesk.risk.context import Held, Working
 
 D = Decimal
@@ -48,11 +48,11 @@ def working(one, side, quantity, *, number=0, limit=None, purpose=Purpose.OPEN, 
 
 
 def test_a_blocked_account_sends_nothing_at_all(context):
-    assert account_checks.account_may_trade(context()) is None
-    assert account_checks.account_may_trade(context(account=TOLD)) is None
+    assert checks.account_may_trade(context()) is None
+    assert checks.account_may_trade(context(account=TOLD)) is None
     for purpose in Purpose:
         blocked = context(account=told(may_trade=False), intent=intent(purpose))
-        assert account_checks.account_may_trade(blocked) == "the venue has blocked trading in this account"
+        assert checks.account_may_trade(blocked) == "the venue has blocked trading in this account"
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ def test_only_underlyings_on_the_list_are_traded(context, allowed, on_share, pas
     limits = {} if allowed is None else {"allowed_underlyings": allowed}
     one = context(limits=limits, on_share=on_share)
     symbol = one.instrument.symbol
-    reason = account_checks.instrument_is_allowed(one)
+    reason = checks.instrument_is_allowed(one)
     assert reason == (None if passes else f"{symbol} is not on risk.allowed_underlyings")
 
 
 def test_an_index_class_is_allowed_by_its_own_name(context):
     weekly = option("C", 4000, root="SPXW")
     one = context(limits={"allowed_underlyings": ("SPXW",)}, instrument=weekly)
-    assert account_checks.instrument_is_allowed(one) is None
+    assert checks.instrument_is_allowed(one) is None
 
 
 @pytest.mark.parametrize(("types", "limit", "passes"), [(("limit",), None, False), (("limit",), "10", True)])
 def test_only_order_types_on_the_list_are_sent(context, types, limit, passes):
     one = context(limits={"allowed_order_types": types}, intent=intent(limit=limit))
-    reason = account_checks.order_type_is_allowed(one)
+    reason = checks.order_type_is_allowed(one)
     assert reason == (None if passes else "market orders are not on risk.allowed_order_types")
 
 
@@ -93,7 +93,7 @@ def test_only_order_types_on_the_list_are_sent(context, types, limit, passes):
 )
 def test_the_options_level_covers_buying_and_writing(context, level, side, needed):
     one = context(account=told(options_level=level), intent=intent(side=side))
-    reason = account_checks.options_level_allows(one)
+    reason = checks.options_level_allows(one)
     assert reason == (
         None if needed is None else f"the account's options level is {level}, this order needs {needed}"
     )
@@ -101,9 +101,9 @@ def test_the_options_level_covers_buying_and_writing(context, level, side, neede
 
 def test_the_options_level_says_nothing_of_shares_closes_and_unknown_accounts(context):
     none = told(options_level=0)
-    assert account_checks.options_level_allows(context(account=none, on_share=True)) is None
-    assert account_checks.options_level_allows(context(account=none, intent=intent(Purpose.CLOSE))) is None
-    assert account_checks.options_level_allows(context()) is None
+    assert checks.options_level_allows(context(account=none, on_share=True)) is None
+    assert checks.options_level_allows(context(account=none, intent=intent(Purpose.CLOSE))) is None
+    assert checks.options_level_allows(context()) is None
 
 
 # exits ---------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, cl
         live_orders=len(orders),
         book=book(*orders),
     )
-    assert (account_checks.closes_what_is_held(one) is None) is passes
+    assert (checks.closes_what_is_held(one) is None) is passes
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_where_strategies_share_an_account_an_exit_is_held_against_its_owners_bo
         live_orders=len(orders),
         book=book(*orders),
     )
-    assert (account_checks.closes_what_is_held(one) is None) is passes
+    assert (checks.closes_what_is_held(one) is None) is passes
 
 
 def test_what_is_no_exit_or_has_an_owner_is_not_held_against_the_account(context):
-    assert account_checks.closes_what_is_held(context(intent=intent(Purpose.HEDGE))) is None
-    assert account_checks.closes_what_is_held(context(intent=intent(Purpose.CLOSE, owner="one"))) is None
+    assert checks.closes_what_is_held(context(intent=intent(Purpose.HEDGE))) is None
+    assert checks.closes_what_is_held(context(intent=intent(Purpose.CLOSE, owner="one"))) is None
 
 
 # positions -----------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_a_contract_a_expiry_and_an_underlying_have_a_limit_each(context, book):
             live_orders=len(orders),
             book=book(*orders, lines=lines),
         )
-        return account_checks.position_within_limits(one)
+        return checks.position_within_limits(one)
 
     assert reason(8) is None  # 10 of the contract, 13 of the expiry, 17 in all
     assert reason(9) == "position would be 11 contracts, limit 10 (risk.max_option_contracts)"
@@ -206,7 +206,7 @@ def test_working_orders_on_its_own_side_count_as_filled(context, book):
             live_orders=len(orders),
             book=book(*orders),
         )
-        return account_checks.position_within_limits(one)
+        return checks.position_within_limits(one)
 
     assert reason(3, same) is None
     assert reason(4, same) is not None
@@ -224,7 +224,7 @@ def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held
         intent=intent(quantity=quantity, side=Side.SELL),
         held=D(held),
     )
-    reason = account_checks.position_within_limits(one)
+    reason = checks.position_within_limits(one)
     assert (reason is None) is passes
     if not passes:
         short = quantity - held
@@ -251,12 +251,12 @@ def test_shares_have_a_limit_on_both_sides_and_may_always_become_fewer(context, 
         intent=intent(Purpose.HEDGE, quantity, side),
         held=D(held),
     )
-    assert (account_checks.position_within_limits(one) is None) is passes
+    assert (checks.position_within_limits(one) is None) is passes
 
 
 def test_exits_are_not_bounded_by_positions(context):
     one = context(limits={"max_option_contracts": 1}, intent=intent(Purpose.CLOSE, 50, Side.SELL), held=D(50))
-    assert account_checks.position_within_limits(one) is None
+    assert checks.position_within_limits(one) is None
 
 
 # buying power --------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_exits_are_not_bounded_by_positions(context):
 
 def cover(context, **changes):
     given = {"quote": quote(0, 0, 9.9, 10.0), "now_ns": NOW}
-    return account_checks.buying_power_covers(context(**(given | changes)))
+    return checks.buying_power_covers(context(**(given | changes)))
 
 
 def test_without_a_venues_word_what_opens_is_paid_in_cash(context):
@@ -366,7 +366,7 @@ def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, b
             live_orders=1,
             book=book(*orders, lines=lines),
         )
-        return account_checks.capital_within_threshold(one)
+        return checks.capital_within_threshold(one)
 
     assert reason(1, 33_000) is None  # 16 500
     assert reason(1, 32_999) == (
@@ -379,13 +379,13 @@ def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, b
 @pytest.mark.parametrize("mark", [None, math.nan])
 def test_a_book_without_prices_opens_nothing(context, book, mark):
     one = context(book=book(lines=[Held(1, option("P"), D(1))], mark=mark))
-    assert account_checks.capital_within_threshold(one) == (
+    assert checks.capital_within_threshold(one) == (
         "the capital at risk is not known: SPY240419P00500000 has no price"
     )
     hedge = context(book=book(lines=[Held(1, option("P"), D(1))], mark=mark), intent=intent(Purpose.HEDGE))
-    assert account_checks.capital_within_threshold(hedge) is None
+    assert checks.capital_within_threshold(hedge) is None
 
 
 def test_lines_that_worked_off_tie_nothing_up(context, book):
     gone = working(option("P"), Side.BUY, 0, number=1)
-    assert account_checks.capital_within_threshold(context(live_orders=1, book=book(gone, mark=None))) is None
+    assert checks.capital_within_threshold(context(live_orders=1, book=book(gone, mark=None))) is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from fakes.instruments import option, share
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.risk.exposure import Exposure, Unknown, exposure_of, largest_within, rooms
+from scalpdesk.risk.caps import Exposure, Unknown, exposure_of, largest_within, rooms
 from scalpdesk.risk.limits import RiskLimits
 
 CALL, PUT, SHARE = option("C"), option("P"), share()

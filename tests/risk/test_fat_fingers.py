@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.settings import load_settings
 
 STRATEGY = "gamma-scalper"
 OF_THE_STRATEGY = ("straddles", "underlying", "mode", "selection", "entry", "triggers", "hedge", "exits")

@@ -4,9 +4,9 @@ import pytest
 
 from fakes.instruments import option, share
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.risk import flow_checks
+from scalpdesk.risk import checks
 from scalpdesk.risk.context import Working
-from scalpdesk.risk.tallies import Tallies
+from scalpdesk.risk.counters import OrderCounters
 
 D = Decimal
 S = 10**9
@@ -44,7 +44,7 @@ def working(
 )
 def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(context, purpose, most):
     def reason(sent):
-        return flow_checks.throttle_has_room(context(intent=intent(purpose), orders_last_minute=sent))
+        return checks.throttle_has_room(context(intent=intent(purpose), orders_last_minute=sent))
 
     assert reason(most - 1) is None
     assert reason(most) == f"{most} orders in the last minute, limit 120"
@@ -54,10 +54,10 @@ def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(co
     ("purpose", "most"), [(Purpose.OPEN, 144), (Purpose.HEDGE, 162), (Purpose.CLOSE, 180)]
 )
 def test_cancels_count_towards_the_messages(context, purpose, most):
-    tallies = Tallies()
+    tallies = OrderCounters()
 
     def reason():
-        return flow_checks.throttle_has_room(context(intent=intent(purpose), tallies=tallies, now_ns=NOW))
+        return checks.throttle_has_room(context(intent=intent(purpose), tallies=tallies, now_ns=NOW))
 
     for _ in range(most - 1):
         tallies.note_cancel(NOW)
@@ -68,9 +68,9 @@ def test_cancels_count_towards_the_messages(context, purpose, most):
 
 def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(context):
     free = {"throttle_reserve_fraction": 0.0}
-    assert flow_checks.throttle_has_room(context(limits=free, orders_last_minute=119)) is None
-    assert flow_checks.throttle_has_room(context(limits=free, orders_last_minute=120)) is not None
-    assert flow_checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
+    assert checks.throttle_has_room(context(limits=free, orders_last_minute=119)) is None
+    assert checks.throttle_has_room(context(limits=free, orders_last_minute=120)) is not None
+    assert checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(contex
 )
 def test_orders_at_the_venue_are_bounded_and_entries_leave_room_to_exits(context, purpose, most):
     def reason(live_orders):
-        return flow_checks.throttle_has_room(context(intent=intent(purpose), live_orders=live_orders))
+        return checks.throttle_has_room(context(intent=intent(purpose), live_orders=live_orders))
 
     assert reason(most - 1) is None
     assert reason(most) == f"{most} orders at the venue, limit 20"
@@ -92,7 +92,7 @@ def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(conte
     def reason(ago):
         same = working(Side.BUY, 3, purpose=Purpose.OPEN, ago=ago)
         one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(same))
-        return flow_checks.is_no_duplicate(one)
+        return checks.is_no_duplicate(one)
 
     assert reason(0.5) == (
         "an equal order was sent less than 0.5 s ago and still works (risk.duplicate_window_seconds)"
@@ -113,13 +113,13 @@ def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(conte
 )
 def test_an_order_that_differs_is_no_duplicate(context, book, other):
     one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(other))
-    assert flow_checks.is_no_duplicate(one) is None
+    assert checks.is_no_duplicate(one) is None
 
 
 def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book):
     partly = working(Side.BUY, 3, purpose=Purpose.OPEN, leaves=1)
     one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(partly))
-    assert flow_checks.is_no_duplicate(one) is not None
+    assert checks.is_no_duplicate(one) is not None
 
 
 # self-match ----------------------------------------------------------------------------------------
@@ -142,12 +142,12 @@ def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book):
 )
 def test_no_order_meets_one_of_the_desks_own(context, book, side, limit, other, meets):
     one = context(intent=intent(side=side, limit=limit), live_orders=1, now_ns=NOW, book=book(other))
-    assert (flow_checks.meets_no_own_order(one) is not None) is meets
+    assert (checks.meets_no_own_order(one) is not None) is meets
 
 
 def test_a_self_match_says_what_it_would_meet(context, book):
     def reason(other):
-        return flow_checks.meets_no_own_order(context(live_orders=1, book=book(other)))
+        return checks.meets_no_own_order(context(live_orders=1, book=book(other)))
 
     assert reason(working(Side.SELL, 2, "10.5")) == "would trade with the desk's own order to sell 2 at 10.5"
     assert reason(working(Side.SELL, 2)) == "would trade with the desk's own order to sell 2 at the market"
@@ -157,13 +157,13 @@ def test_a_self_match_says_what_it_would_meet(context, book):
 
 
 def test_contracts_and_shares_have_a_moving_limit_each(context):
-    tallies = Tallies()
+    tallies = OrderCounters()
     tallies.note_order(NOW, D(990), is_option=True)
     tallies.note_order(NOW, D(199_990), is_option=False)
 
     def reason(quantity, **changes):
         one = context(intent=intent(quantity=quantity), tallies=tallies, now_ns=NOW, **changes)
-        return flow_checks.moving_size_has_room(one)
+        return checks.moving_size_has_room(one)
 
     assert reason(10) is None
     assert reason(11) == (
@@ -175,14 +175,12 @@ def test_contracts_and_shares_have_a_moving_limit_each(context):
 
 
 def test_size_leaves_the_window(context):
-    tallies = Tallies()
+    tallies = OrderCounters()
     tallies.note_order(NOW, D(1_000), is_option=True)
 
     def reason(seconds, purpose=Purpose.OPEN):
         later = NOW + int(seconds * S)
-        return flow_checks.moving_size_has_room(
-            context(intent=intent(purpose), tallies=tallies, now_ns=later)
-        )
+        return checks.moving_size_has_room(context(intent=intent(purpose), tallies=tallies, now_ns=later))
 
     assert reason(59.9, Purpose.CLOSE) is None
     assert reason(59.9, Purpose.HEDGE) is not None
@@ -198,31 +196,31 @@ def test_size_leaves_the_window(context):
     [(9, 0, True), (10, 0, False), (5, 5, False), (4, 6, True), (50, 51, True), (50, 50, False)],
 )
 def test_nothing_opens_while_the_venue_refuses_half_of_ten_or_more(context, refused, taken, passes):
-    tallies = Tallies()
+    tallies = OrderCounters()
     for is_refused, times in ((True, refused), (False, taken)):
         for _ in range(times):
             tallies.note_answer(NOW, refused=is_refused)
-    reason = flow_checks.refusals_are_few(context(tallies=tallies, now_ns=NOW))
+    reason = checks.refusals_are_few(context(tallies=tallies, now_ns=NOW))
     assert (reason is None) is passes
     for purpose in LOWERING:
         lowering = context(intent=intent(purpose), tallies=tallies, now_ns=NOW)
-        assert flow_checks.refusals_are_few(lowering) is None
+        assert checks.refusals_are_few(lowering) is None
 
 
 def test_refusals_are_forgotten_after_the_window(context):
-    tallies = Tallies()
+    tallies = OrderCounters()
     for _ in range(10):
         tallies.note_answer(NOW, refused=True)
     late = context(tallies=tallies, now_ns=NOW + 299 * S)
-    assert flow_checks.refusals_are_few(late) == (
+    assert checks.refusals_are_few(late) == (
         "the venue refused 100% of the last orders, limit 50% (risk.max_reject_fraction)"
     )
-    assert flow_checks.refusals_are_few(context(tallies=tallies, now_ns=NOW + 300 * S)) is None
+    assert checks.refusals_are_few(context(tallies=tallies, now_ns=NOW + 300 * S)) is None
 
 
 @pytest.mark.parametrize(
     "check",
-    [flow_checks.moving_size_has_room, flow_checks.refusals_are_few, flow_checks.is_no_duplicate],
+    [checks.moving_size_has_room, checks.refusals_are_few, checks.is_no_duplicate],
 )
 def test_without_a_memory_an_order_is_judged_alone(context, check):
     assert check(context(intent=intent(quantity=10**9))) is None

@@ -6,17 +6,17 @@ from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.risk.checks import ASKED_OF, CHECKS
+from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.risk.tallies import Tallies
 
 S = NANOS_PER_SECOND
 
 
 def test_every_reason_comes_back_in_the_order_of_the_checks(context):
     gate = RiskGate(RiskLimits())
-    assert gate.reasons_against(context()) == ()
-    assert gate.reasons_against(context(mode="HALTED", in_session=False, live_orders=99)) == (
+    assert gate.refusals(context()) == ()
+    assert gate.refusals(context(mode="HALTED", in_session=False, live_orders=99)) == (
         "the desk is halted",
         "outside the trading session",
         "99 orders at the venue, limit 20",
@@ -25,7 +25,7 @@ def test_every_reason_comes_back_in_the_order_of_the_checks(context):
 
 def test_a_gate_asks_the_checks_it_is_given(context):
     gate = RiskGate(RiskLimits(), checks=(lambda _: "one", lambda _: None, lambda _: "two"))
-    assert gate.reasons_against(context()) == ("one", "two")
+    assert gate.refusals(context()) == ("one", "two")
 
 
 def test_orders_leave_the_minute_after_sixty_seconds():
@@ -82,7 +82,7 @@ def test_an_exit_does_not_count_towards_the_moving_size():
 @pytest.mark.parametrize("purpose", Purpose)
 def test_a_check_that_is_not_asked_of_a_purpose_has_nothing_to_say_of_it(context, book, purpose):
     """Whatever is wrong: leaving the question out never loses a reason."""
-    tallies = Tallies()
+    tallies = OrderCounters()
     for _ in range(20):
         tallies.note_answer(0, refused=True)
         tallies.note_order(0, Decimal(10**9), is_option=True)
@@ -98,9 +98,9 @@ def test_a_check_that_is_not_asked_of_a_purpose_has_nothing_to_say_of_it(context
         live_orders=1,
         book=book(),
     )
-    assert len(RiskGate(RiskLimits()).reasons_against(one)) >= 2
+    assert len(RiskGate(RiskLimits()).refusals(one)) >= 2
     for check in CHECKS:
         if purpose not in ASKED_OF.get(check, frozenset(Purpose)):
             assert check(one) is None
     every = tuple(why for why in (check(one) for check in CHECKS) if why is not None)
-    assert RiskGate(RiskLimits()).reasons_against(one) == every
+    assert RiskGate(RiskLimits()).refusals(one) == every

@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.risk.exposure import Exposure, rooms
-from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.risk.sizing import (
-    Cut,
+from scalpdesk.risk.caps import (
+    Exposure,
+    SizeCut,
     cut_by_volatility,
     cut_to,
     cut_to_caps,
     cut_to_holding,
+    rooms,
     sets_of,
     volatility_factor,
 )
+from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
 
@@ -81,25 +82,27 @@ def test_the_scaled_size_is_rounded_down(sets, vol, left):
 @pytest.mark.parametrize("vol", [None, math.nan, math.inf, 0.0, -0.2])
 def test_without_a_volatility_nothing_opens(vol):
     cut = cut_by_volatility([intent()], 4, 0.15, vol)
-    assert cut == Cut(0, "risk.target_vol is set and no volatility is known")
+    assert cut == SizeCut(0, "risk.target_vol is set and no volatility is known")
 
 
 @pytest.mark.parametrize("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
 def test_volatility_scales_only_what_opens(purpose):
-    assert cut_by_volatility([intent(purpose=purpose)], 4, 0.15, 3.0) == Cut(4)
+    assert cut_by_volatility([intent(purpose=purpose)], 4, 0.15, 3.0) == SizeCut(4)
 
 
 def test_a_cut_says_every_cap_that_binds_with_its_figures():
     caps = rooms(RiskLimits(max_vega_fraction=0.002), 100_000.0, only_buys_options=False)
     trade = Exposure(delta_usd=100_000.0, vega_usd_per_point=1_000.0)
-    assert cut_to_caps(Exposure(), trade, 10, caps) == Cut(
+    assert cut_to_caps(Exposure(), trade, 10, caps) == SizeCut(
         2,
         "net delta would be 100000 (now 0), cap 20000 (risk.max_net_delta_fraction);"
         " vega per point would be 1000 (now 0), cap 200 (risk.max_vega_fraction)",
     )
-    assert cut_to_caps(Exposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) == Cut(10)
+    assert cut_to_caps(Exposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) == SizeCut(
+        10
+    )
     below = cut_to_caps(Exposure(), Exposure(theta_usd_per_day=-3_000.0), 3, caps)
-    assert below == Cut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
+    assert below == SizeCut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Side
-from scalpdesk.risk.tallies import MINUTE_NS, Tallies
+from scalpdesk.risk.counters import MINUTE_NS, OrderCounters
 
 S = 10**9
 FLAT, LONG = Decimal(0), Decimal(5)
@@ -12,7 +12,7 @@ FLAT, LONG = Decimal(0), Decimal(5)
 
 @given(st.lists(st.integers(0, 200 * S), max_size=60), st.lists(st.integers(0, 200 * S), max_size=60))
 def test_orders_and_cancels_of_a_minute_are_counted_exactly(orders, cancels):
-    tallies = Tallies()
+    tallies = OrderCounters()
     now = 200 * S
     for at in sorted(orders):
         tallies.note_order(at)
@@ -24,7 +24,7 @@ def test_orders_and_cancels_of_a_minute_are_counted_exactly(orders, cancels):
 
 
 def test_executions_in_a_row_are_counted_by_side_and_instrument():
-    tallies = Tallies()
+    tallies = OrderCounters()
     note = tallies.note_execution
     assert [note(at * S, 0, Side.BUY, LONG)[0] for at in (0, 1, 2)] == [1, 2, 3]
     assert note(3 * S, 1, Side.BUY, LONG)[0] == 1
@@ -35,7 +35,7 @@ def test_executions_in_a_row_are_counted_by_side_and_instrument():
 
 
 def test_departures_from_flat_are_counted_whatever_the_side():
-    tallies = Tallies()
+    tallies = OrderCounters()
     note = tallies.note_execution
     assert note(0, 0, Side.BUY, FLAT)[1] == 1
     assert note(1 * S, 0, Side.SELL, LONG)[1] == 1
@@ -47,7 +47,7 @@ def test_departures_from_flat_are_counted_whatever_the_side():
 
 
 def test_sizes_are_summed_by_kind_within_the_window():
-    tallies = Tallies(size_window_seconds=20.0)
+    tallies = OrderCounters(size_window_seconds=20.0)
     tallies.note_order(0, Decimal(3), is_option=True)
     tallies.note_order(10 * S, Decimal(50))
     tallies.note_order(15 * S)  # an exit: counted as an order, not as a size
@@ -59,7 +59,7 @@ def test_sizes_are_summed_by_kind_within_the_window():
 
 @given(st.lists(st.tuples(st.integers(0, 100 * S), st.integers(1, 1000)), max_size=40))
 def test_a_moving_sum_is_what_adding_up_gives(entries):
-    tallies = Tallies(size_window_seconds=30.0)
+    tallies = OrderCounters(size_window_seconds=30.0)
     for at, quantity in sorted(entries):
         tallies.note_order(at, Decimal(quantity))
     wanted = sum(quantity for at, quantity in entries if at > 70 * S)
@@ -67,7 +67,7 @@ def test_a_moving_sum_is_what_adding_up_gives(entries):
 
 
 def test_a_share_of_refusals_needs_ten_answers():
-    tallies = Tallies(reject_window_seconds=60.0)
+    tallies = OrderCounters(reject_window_seconds=60.0)
     for count in range(9):
         tallies.note_answer(count * S, refused=count < 3)
     assert tallies.refused_share(9 * S) is None

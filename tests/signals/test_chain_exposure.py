@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
-from scalpdesk.pricing import greeks
-from scalpdesk.signals import chain_exposure
-from scalpdesk.signals.chain_exposure import (
+from scalpdesk.marketdata import chain_gamma
+from scalpdesk.marketdata.chain_gamma import (
     chain_of,
     exposure_event,
     exposure_events,
     price_chain,
     price_tape,
 )
-from scalpdesk.signals.gamma_exposure import gamma_exposure, repriced_exposure
+from scalpdesk.marketdata.dealer_gamma import gamma_exposure, repriced_exposure
+from scalpdesk.pricing import greeks
 
 DAY = date(2018, 2, 5)
 SESSION = session_on(DAY)
@@ -153,13 +153,13 @@ def test_words_come_in_order_within_the_session_and_say_what_is_usual(tape):
 
 def test_that_nothing_is_known_is_said_once_and_not_asked_every_minute(tape, monkeypatch):
     asked = []
-    real = chain_exposure.price_tape
+    real = chain_gamma.price_tape
 
     def counted(tape, now_ns, *, previous=None):
         asked.append(now_ns)
         return real(tape, now_ns, previous=previous)
 
-    monkeypatch.setattr(chain_exposure, "price_tape", counted)
+    monkeypatch.setattr(chain_gamma, "price_tape", counted)
     few = dict(list(tape.open_interest.items())[:20])
     words = list(exposure_events(replace(tape, open_interest=few), every_seconds=600.0))
     assert [bool(word.reason) for word in words] == [True]

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing import greeks
-from scalpdesk.signals.gamma_exposure import (
+from scalpdesk.marketdata.dealer_gamma import (
     MIN_YEARS,
     ExposureRows,
     exposure_near,
@@ -21,6 +20,7 @@ from scalpdesk.signals.gamma_exposure import (
     reference_exposure_usd,
     repriced_exposure,
 )
+from scalpdesk.pricing import greeks
 
 NAN = float("nan")
 NEAR = date(2018, 2, 5)

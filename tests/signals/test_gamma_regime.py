@@ -7,7 +7,7 @@ import pytest
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.signals.gamma_regime import known_exposure_usd, threshold_by_dealers, threshold_by_own_gamma
+from scalpdesk.marketdata.dealer_gamma import known_exposure_usd, threshold_by_dealers, threshold_by_own_gamma
 
 NAN = float("nan")
 AT_NS = 1_700_000_000 * NANOS_PER_SECOND

@@ -6,11 +6,12 @@ import pytest
 from fakes.desk import HandDesk, Scripted, orders
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.instruments.contract import Index, InstrumentBook
+from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.marketdata.triggers import EveryQuote
-from scalpdesk.strategies import base
-from scalpdesk.strategies.base import Proposal, find_strategy, strategy_names
+from scalpdesk.strategies import contract
+from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper import PLUG
+from scalpdesk.strategies.registry import find_strategy, strategy_names
 
 
 def test_a_strategy_is_found_by_the_name_of_its_module():
@@ -20,8 +21,8 @@ def test_a_strategy_is_found_by_the_name_of_its_module():
 
 
 def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
-    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", base.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(base, "entry_points", lambda group: [plug])
+    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", contract.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(contract, "entry_points", lambda group: [plug])
     names = strategy_names()
     assert {"gamma-scalper", "my_scalper"} <= set(names)
     assert "base" not in names
@@ -60,14 +61,14 @@ def test_exposure_is_what_is_held_and_what_is_on_its_way():
 @pytest.mark.parametrize(("configured", "by_class"), [("QQQ", True), ("SPXW", True), ("QQQ", False)])
 def test_a_run_on_another_underlying_is_refused_by_the_strategys_key(configured, by_class):
     view = HandDesk(Scripted()).engine.desk.view
-    assert base.traded_symbol(view, "SPY", "some") == "SPY"
+    assert contract.traded_symbol(view, "SPY", "some") == "SPY"
     with pytest.raises(ConfigError, match="another underlying") as caught:
-        base.traded_symbol(view, configured, "some", by_class=by_class)
+        contract.traded_symbol(view, configured, "some", by_class=by_class)
     assert (caught.value.where, caught.value.nearest) == ("strategies.some.underlying", "SPY")
 
 
 def test_a_class_of_index_options_stands_for_its_index_where_that_is_meant():
-    view = HandDesk(Scripted(), InstrumentBook([Index("SPX")])).engine.desk.view
-    assert base.traded_symbol(view, "SPXW", "some") == "SPX"
+    view = HandDesk(Scripted(), Instruments([Index("SPX")])).engine.desk.view
+    assert contract.traded_symbol(view, "SPXW", "some") == "SPX"
     with pytest.raises(ConfigError, match="another underlying"):
-        base.traded_symbol(view, "SPXW", "some", by_class=False)
+        contract.traded_symbol(view, "SPXW", "some", by_class=False)

@@ -15,9 +15,9 @@ from scalpdesk.core.events import BarEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import find_strategy, member_names
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, nowcast, who_trades
+from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.config import SharedConfig
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 

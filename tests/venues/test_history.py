@@ -3,7 +3,7 @@
 from datetime import date, time
 
 from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.venues.history import MinuteBar, sessions_of
+from scalpdesk.venues.contract import MinuteBar, sessions_of
 
 FRIDAY, MONDAY = date(2024, 3, 1), date(2024, 3, 4)
 LATER_NS = session_on(date(2024, 3, 5)).open_ns

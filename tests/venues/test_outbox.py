@@ -1,8 +1,8 @@
 import asyncio
 
 from scalpdesk.core.events import OrderAccepted, QuoteEvent
-from scalpdesk.venues.base import FollowingClock, Notice, Stamper
-from scalpdesk.venues.outbox import Outbox
+from scalpdesk.venues.contract import FollowingClock, Notice, Stamper
+from scalpdesk.venues.event_queue import EventQueue
 
 
 def quote(number, at_ns, bid=1.0):
@@ -18,7 +18,7 @@ def drain(outbox):
 
 
 def test_everything_comes_out_in_its_order():
-    outbox = Outbox()
+    outbox = EventQueue()
     items = [quote(0, 1), OrderAccepted("a", 2, 2, "v"), quote(0, 3)]
     for item in items:
         outbox.put(item)
@@ -26,7 +26,7 @@ def test_everything_comes_out_in_its_order():
 
 
 def test_a_slow_reader_gets_the_latest_quote_of_each_instrument_and_every_order_event():
-    outbox = Outbox(most_waiting=3)
+    outbox = EventQueue(most_waiting=3)
     for at_ns in range(1, 11):
         outbox.put(quote(at_ns % 2, at_ns, bid=float(at_ns)))
     outbox.put(OrderAccepted("a", 11, 11, "v"))
@@ -40,7 +40,7 @@ def test_a_slow_reader_gets_the_latest_quote_of_each_instrument_and_every_order_
 
 
 def test_a_quote_that_waits_is_never_followed_by_an_older_one():
-    outbox = Outbox(most_waiting=1)
+    outbox = EventQueue(most_waiting=1)
     outbox.put(quote(0, 1, bid=1.0))
     outbox.put(quote(0, 2, bid=2.0))
     assert outbox.take().bid == 1.0
@@ -51,7 +51,7 @@ def test_a_quote_that_waits_is_never_followed_by_an_older_one():
 
 def test_a_reader_that_waits_is_woken():
     async def scenario():
-        outbox = Outbox()
+        outbox = EventQueue()
 
         async def read():
             return [item async for item in outbox.items()]
@@ -88,7 +88,7 @@ def test_a_following_clock_stands_at_the_latest_instant_seen():
 
 
 def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():
-    outbox = Outbox()
+    outbox = EventQueue()
     taken = []
     outbox.shortcut = lambda quote: taken.append(quote) is None
     outbox.put(quote(0, 1))
@@ -100,7 +100,7 @@ def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():
 
 
 def test_a_quote_that_the_shortcut_refuses_waits_in_the_queue():
-    outbox = Outbox()
+    outbox = EventQueue()
     outbox.shortcut = lambda _quote: False
     outbox.put(quote(0, 1))
     assert drain(outbox) == [quote(0, 1)]

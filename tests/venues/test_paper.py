@@ -30,7 +30,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.venues.base import Gateway, KnownOrder, VenueClock
+from scalpdesk.venues.contract import Gateway, KnownOrder, VenueClock
 from scalpdesk.venues.paper import PaperGateway, exchange_hours
 from scalpdesk.venues.paper_venue import PaperTerms, PaperVenue
 

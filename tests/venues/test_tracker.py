@@ -8,19 +8,19 @@ from fakes.instruments import straddle_book
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
 )
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.venues.base import KnownOrder
+from scalpdesk.venues.contract import KnownOrder
 from scalpdesk.venues.tracker import OrderTracker, Report
 
 BOOK = straddle_book(500)
@@ -130,7 +130,7 @@ def test_an_acknowledgement_is_given_once():
 def test_a_doubt_ends_with_an_acknowledgement_even_of_an_order_known_before():
     tracker, one = tracked()
     tracker.report(one, said("open"), 9, infer=False)
-    assert isinstance(tracker.doubt(one, "cancel: no answer", 10)[0], OrderDoubted)
+    assert isinstance(tracker.doubt(one, "cancel: no answer", 10)[0], OrderStatusUnknown)
     assert tracker.doubted() == ("sd-000001",)
     assert isinstance(tracker.report(one, said("open"), 11, infer=False)[0], OrderAccepted)
     assert tracker.doubted() == ()
@@ -138,7 +138,7 @@ def test_a_doubt_ends_with_an_acknowledgement_even_of_an_order_known_before():
 
 def test_absence_is_doubted_first_and_final():
     tracker, one = tracked()
-    assert [type(event) for event in tracker.absent(one, 9)] == [OrderDoubted, OrderAbsent]
+    assert [type(event) for event in tracker.absent(one, 9)] == [OrderStatusUnknown, OrderNotFound]
     assert tracker.absent(one, 10) == []
     assert tracker.doubt(one, "late", 11) == []
 

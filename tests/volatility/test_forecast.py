@@ -7,7 +7,7 @@ from arch.data import sp500
 from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility import forecast_vol
-from scalpdesk.volatility.fit import ratios_of
+from scalpdesk.volatility.base import ratios_of
 from scalpdesk.volatility.forecast import ewma_variance
 from scalpdesk.volatility.garch import egarch_path, garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value

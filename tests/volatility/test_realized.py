@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility import realized_vol
-from scalpdesk.volatility.realized import ESTIMATORS
+from scalpdesk.volatility.realised import ESTIMATORS
 
 ALL = sorted(ESTIMATORS)
 

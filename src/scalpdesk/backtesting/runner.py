@@ -19,8 +19,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
-from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.tape_bars import session_bars
+from scalpdesk.marketdata.tape import MarketTape, session_bars
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]

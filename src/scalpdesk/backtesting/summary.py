@@ -8,11 +8,11 @@ from typing import Any
 
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, SubmitOrder
-from scalpdesk.engine.by_strategy import by_strategy
+from scalpdesk.engine.desk import by_strategy
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
-from scalpdesk.portfolio.attribution import parts_in_cents
+from scalpdesk.portfolio.explain import parts_in_cents
 
 LOG = logging.getLogger(__name__)
 

@@ -115,7 +115,7 @@ def _load(
     overrides: tuple[str, ...],
 ) -> "MarketTape":
     from scalpdesk.assembly import load_market
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
     if data_set != EMBEDDED and seed is not None:
@@ -148,8 +148,8 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
     DataError
         When there is no option of that expiry, or the underlying was not quoted yet.
     """
+    from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
-    from scalpdesk.marketdata.chain import options_in_order
 
     today = tape.sessions[0].day
     listed = options_in_order(tape.instruments, tape.underlying)

@@ -41,7 +41,7 @@ def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None
     """Return the folder given, else the one of the configuration (``catalog`` unless it says otherwise)."""
     if value is not None:
         return value
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     return Path(load_settings(environ=os.environ).config.data.catalog)
 
@@ -112,9 +112,9 @@ def _embedded() -> Iterator[dict[str, Any]]:
     from importlib import import_module
     from importlib.util import find_spec
 
-    if find_spec("scalpdesk.datasets.reconstructed") is None:
+    if find_spec("scalpdesk.datasets.embedded.market") is None:
         return
-    days = import_module("scalpdesk.datasets.reconstructed").available_sessions()
+    days = import_module("scalpdesk.datasets.embedded.market").available_sessions()
     yield {
         "name": EMBEDDED,
         "kind": "reconstructed",
@@ -168,7 +168,7 @@ def verify(
 
 
 def _verify_embedded(day: date | None, seed: int, underlying: str | None) -> "VerifyReport":
-    from scalpdesk.datasets.reconstructed import reconstruct
+    from scalpdesk.datasets.embedded.market import reconstruct
     from scalpdesk.datasets.verify import verify_tape
 
     return verify_tape(reconstruct(day or EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
@@ -273,7 +273,7 @@ def _table_options(body: Callable[..., Any]) -> Callable[..., Any]:
 @catalog_option
 def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
     """Import a CSV file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.csv import import_csv
+    from scalpdesk.datasets.importers.tabular import import_csv
 
     _import_table(import_csv, path, catalog, choices, as_json=as_json)
 
@@ -287,7 +287,7 @@ def csv(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
 @catalog_option
 def parquet(*, as_json: bool, path: Path, catalog: Path, **choices: Any) -> None:
     """Import a Parquet file with the columns of docs/data.md."""
-    from scalpdesk.datasets.importers.parquet import import_parquet
+    from scalpdesk.datasets.importers.tabular import import_parquet
 
     _import_table(import_parquet, path, catalog, choices, as_json=as_json)
 

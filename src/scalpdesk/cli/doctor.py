@@ -28,7 +28,7 @@ FIRST_RUN_IMPORTS = (
     "rich.table",
     "scalpdesk.assembly",
     "scalpdesk.datasets.catalog",
-    "scalpdesk.datasets.reconstructed",
+    "scalpdesk.datasets.embedded.market",
 )
 """Packages are installed without byte code; importing them once during set-up writes it."""
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
@@ -175,7 +175,7 @@ def _clock() -> Iterator[Finding]:
 
 
 def _configuration(folder: Path) -> tuple[str, str, Finding]:
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     loaded = load_settings(environ=os.environ, cwd=folder)
     told = loaded.config_file.name if loaded.config_file else "no file: defaults (scalpdesk init writes one)"
@@ -255,8 +255,8 @@ def _keys(folder: Path) -> Iterator[Finding]:
 
 def _dealer_gamma(folder: Path) -> Iterator[Finding]:
     """Ask once where a live desk would ask; nothing is said where there is nothing to ask."""
-    from scalpdesk.regime.live_source import live_source
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
+    from scalpdesk.live.market import live_source
 
     try:
         config = load_settings(environ=os.environ, cwd=folder).config

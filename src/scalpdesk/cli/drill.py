@@ -36,8 +36,8 @@ def drill(
     small one, and the entry is made at once whatever its gate says. A disaster ends well when the hedge
     is right, the book is flat, or the desk states why it has stopped.
     """
+    from scalpdesk.config.settings import load_settings
     from scalpdesk.drills.rehearsal import ADAPTED, DISASTERS, rehearse
-    from scalpdesk.settings import load_settings
     from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 
     names = [one.name for one in DISASTERS]

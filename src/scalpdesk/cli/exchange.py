@@ -118,7 +118,7 @@ def exchange(
             where=missing.name,
             fix='pip install "scalpdesk[exchange]"',
         ) from missing
-    from scalpdesk.exchange.world import WorldOptions
+    from scalpdesk.exchange.world import MarketOptions
     from scalpdesk.simulation.faults import load_faults, seeded_faults
 
     source = _source(data_set, generated, session, underlying, clock, seed)
@@ -127,7 +127,7 @@ def exchange(
         rules += seeded_faults(fault_seed)
     plan = LaunchPlan(
         source=source,
-        options=WorldOptions(
+        options=MarketOptions(
             seed=seed,
             latency_ms=latency_ms,
             fill_model=fill_model,
@@ -206,7 +206,7 @@ def _source(
 
 def _tape(data_set: str, underlying: str, day: date, seed: int) -> "MarketTape":
     from scalpdesk.assembly import load_market
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     settings = load_settings(environ=os.environ, cwd=Path())
     return load_market(settings, data_set, underlying=underlying, start=day, end=day, seed=seed)

@@ -15,7 +15,7 @@ from scalpdesk.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from scalpdesk.isolation.harness import FolderBackend
-    from scalpdesk.protocol.times import FreshnessGuard
+    from scalpdesk.protocol.values import FreshnessGuard
 
 STDIN = "-"
 
@@ -61,7 +61,7 @@ def harness(
     from scalpdesk.isolation.folder import WINDOW, FolderInProcess
     from scalpdesk.isolation.harness import outcomes
     from scalpdesk.isolation.process import FolderLimits, FolderProcess
-    from scalpdesk.protocol.times import freshness_from
+    from scalpdesk.protocol.values import freshness_from
 
     if ndjson and as_json:
         raise ConfigError("one document or one line an intent", where="--json, --ndjson", fix="leave one out")
@@ -101,8 +101,7 @@ def _open(events: str) -> BinaryIO:
 def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iterator[dict[str, Any]]:
     """Yield the events up to a shutdown or the end; a bad line is a refusal that names it."""
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.protocol.building import log_message
-    from scalpdesk.protocol.lines import LONGEST_LINE_BYTES, read_event
+    from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, log_message, read_event
 
     clock = SystemClock()
     number = 0

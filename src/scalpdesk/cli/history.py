@@ -12,7 +12,7 @@ from scalpdesk.core.errors import EXIT_FAILED
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     loaded = load_settings(None, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path())
     return Path(loaded.config.desk.runs_dir)
@@ -22,8 +22,8 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
 @settings_options
 def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the runs on record, the newest last."""
-    from scalpdesk.journal.runs import written_ns
-    from scalpdesk.records.projector import project_missing
+    from scalpdesk.journal.reader import written_ns
+    from scalpdesk.records.projection import project_missing
     from scalpdesk.records.store import list_runs, open_store, store_url
 
     runs_dir = _runs_dir(config_file, overrides)
@@ -50,8 +50,8 @@ def report(
     *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
-    from scalpdesk.journal.runs import find_run_dir
-    from scalpdesk.records.projector import project_journal
+    from scalpdesk.journal.reader import find_run_dir
+    from scalpdesk.records.projection import project_journal
     from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
 
     runs_dir = _runs_dir(config_file, overrides)
@@ -119,8 +119,8 @@ def replay(
     *, as_json: bool, run: str, verify: bool, config_file: str | None, overrides: tuple[str, ...]
 ) -> int:
     """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
-    from scalpdesk.journal.runs import find_run_dir
-    from scalpdesk.runs import replay as replay_run
+    from scalpdesk.backtesting.runs import replay as replay_run
+    from scalpdesk.journal.reader import find_run_dir
 
     run_dir = find_run_dir(_runs_dir(config_file, overrides), run)
     verdict = replay_run(run_dir, verify=verify)

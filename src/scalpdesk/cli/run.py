@@ -13,10 +13,9 @@ from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
-    from scalpdesk.live.guard import Guard
-    from scalpdesk.live.pulse import WatchdogLine
-    from scalpdesk.live_assembly import LiveDesk, LivePlan
-    from scalpdesk.settings import LoadedSettings
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.live.assembly import LiveDesk, LivePlan
+    from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
 VENUES = ("simulated", "paper", "alpaca")
@@ -58,7 +57,9 @@ VENUES = ("simulated", "paper", "alpaca")
 @click.option("--sessions", type=click.IntRange(1), default=None, help="Stop after so many closes.")
 @click.option("--contracts", type=click.IntRange(2), default=None, help="Most options [venue.contracts].")
 @click.option(
-    "--watchdog/--no-watchdog", default=None, help="Guard the desk by a second process [venue.watchdog]."
+    "--watchdog/--no-watchdog",
+    default=None,
+    help="WatchdogSupervisor the desk by a second process [venue.watchdog].",
 )
 @click.option(
     "--watchdog-flatten/--watchdog-hold",
@@ -102,7 +103,7 @@ def run(
     terminal with status, why, halt, flatten and resume. Ctrl-C ends it as --on-stop says.
     """
     from scalpdesk.cli.trade import _day, _pace, folder_overrides
-    from scalpdesk.live_plan import plan_of
+    from scalpdesk.live.plan import plan_of
 
     venue = venue or ("alpaca" if live else "simulated")
     if live and venue != "alpaca":
@@ -160,10 +161,10 @@ def _say(level: str, text: str) -> None:
     click.echo(text if level == "info" else f"{level}: {text}", err=True)
 
 
-def _carry_out(plan: "LivePlan", line: "Guard | None") -> dict[str, Any]:
+def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str, Any]:
     import asyncio
 
-    from scalpdesk.live_run import carry_out
+    from scalpdesk.live.run import carry_out
 
     def ready(desk: "LiveDesk") -> None:
         facts = desk.header.data
@@ -178,15 +179,15 @@ def _carry_out(plan: "LivePlan", line: "Guard | None") -> dict[str, Any]:
 
 def _start_watchdog(
     plan: "LivePlan", config_file: str | None, overrides: tuple[str, ...], *, flatten: bool
-) -> "Guard":
+) -> "WatchdogSupervisor":
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.instruments.contract import InstrumentBook
-    from scalpdesk.live.guard import Guard
-    from scalpdesk.live_assembly import build_gateway
-    from scalpdesk.live_watchdog import WatchdogOrders, start_watchdog
+    from scalpdesk.instruments.contract import Instruments
+    from scalpdesk.live.assembly import build_gateway
+    from scalpdesk.live.watchdog import WatchdogSupervisor
+    from scalpdesk.live.watchdog_program import WatchdogOrders, start_watchdog
 
     build_gateway(
-        plan, InstrumentBook(), SystemClock()
+        plan, Instruments(), SystemClock()
     )  # refuses wrong keys and settings before a process starts
     assert plan.settings.strategy is not None
     orders = WatchdogOrders(
@@ -201,14 +202,14 @@ def _start_watchdog(
         state="" if plan.state is None else str(plan.state),
     )
 
-    def start() -> "WatchdogLine":
+    def start() -> "HeartbeatChannel":
         return start_watchdog(orders, plan.runs_dir / "watchdog.log")
 
-    return Guard(start(), start, _say)
+    return WatchdogSupervisor(start(), start, _say)
 
 
 def _settings(strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> "LoadedSettings":
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     return load_settings(
         strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()

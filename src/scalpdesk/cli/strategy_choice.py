@@ -63,8 +63,8 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
     ConfigError
         When neither names one, or the name is none.
     """
-    from scalpdesk.settings import load_settings
-    from scalpdesk.strategies.base import canonical_name, find_strategy, strategy_names
+    from scalpdesk.config.settings import load_settings
+    from scalpdesk.strategies.registry import canonical_name, find_strategy, strategy_names
 
     if given is None:
         settings = load_settings(config_file=config_file, environ=os.environ, cwd=Path())
@@ -98,7 +98,7 @@ def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
     ConfigError
         When the strategy has no such flag; names those that have.
     """
-    from scalpdesk.strategies.base import find_strategy, strategy_names
+    from scalpdesk.strategies.registry import find_strategy, strategy_names
 
     def flags_of(name: str) -> Mapping[str, tuple[str, ...]]:
         return getattr(find_strategy(name), "FLAGS", {})

@@ -1,4 +1,7 @@
-"""``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle."""
+"""``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle.
+
+The smiles of a fitted surface as a picture, through matplotlib (extra ``plots``).
+"""
 
 import os
 import re
@@ -10,7 +13,7 @@ import click
 
 from scalpdesk.cli.chain import read_date
 from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, new_figure, print_json, save_figure
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ def surface(
     if scenario:
         document["scenario"] = straddle_ladder(tape, fitted, wanted)
     if plot_file is not None:
-        from scalpdesk.cli.surface_plot import draw_smiles
+        # DROPPED
 
         draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
         document["plot"] = plot_file
@@ -122,7 +125,7 @@ def _tape(
     overrides: tuple[str, ...],
 ) -> "MarketTape":
     from scalpdesk.assembly import load_market
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     if data_set != EMBEDDED and seed is not None:
         raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
@@ -372,3 +375,41 @@ def _cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
 
 def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
+
+
+if TYPE_CHECKING:
+    from scalpdesk.marketdata.chain_surface import ChainSurface
+
+
+def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
+    """Draw every smile with its bid–ask bars into a file; the ending says in which format.
+
+    Raises
+    ------
+    ConfigError
+        When matplotlib is not installed.
+    ArgumentError
+        When the file cannot be written.
+    """
+    import numpy as np
+
+    shown = fitted.surface.fitted
+    columns = min(len(shown), 4) or 1
+    rows = max(-(-len(shown) // columns), 1)
+    figure = new_figure(4.0 * columns, 3.0 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    quotes = {one.label: one for one in fitted.smile_quotes}
+    for axis, expiry in zip(axes, shown, strict=False):
+        said = quotes[expiry.label]
+        strikes = said.strike[expiry.used]
+        low, high = 100.0 * said.bid_vol[expiry.used], 100.0 * said.ask_vol[expiry.used]
+        axis.vlines(strikes, low, high, color="0.6", linewidth=1.5, label="bid to ask")
+        line = np.linspace(strikes.min(), strikes.max(), 200)
+        axis.plot(line, 100.0 * expiry.vol(line), color="C0", linewidth=1.2, label="SVI")
+        axis.axvline(expiry.forward, color="0.8", linewidth=0.8)
+        axis.set_title(f"{expiry.label}, {expiry.years * DAYS_PER_YEAR:.1f} days", fontsize=9)
+        axis.set_ylabel("volatility %", fontsize=8)
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    figure.suptitle(title)
+    save_figure(figure, path)

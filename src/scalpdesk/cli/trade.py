@@ -17,9 +17,9 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from scalpdesk.backtesting.runs import RunResult
+    from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.runs import RunResult
-    from scalpdesk.settings import LoadedSettings
 
 EMBEDDED = "embedded"
 DEMO_SESSION = "2018-02-05"
@@ -61,7 +61,7 @@ def demo(
 
     In a terminal it shows the session live, then the summary; elsewhere it runs to the end at once.
     """
-    from scalpdesk.strategies.base import find_strategy
+    from scalpdesk.strategies.registry import find_strategy
 
     for_demo: Sequence[str] = getattr(find_strategy(strategy), "DEMO_SETTINGS", ())
     settings = _settings(strategy, config_file, (*for_demo, *overrides))
@@ -127,7 +127,7 @@ def backtest(
 
 
 def _settings(strategy: str, config_file: str | None, overrides: Sequence[str]) -> "LoadedSettings":
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     return load_settings(
         strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
@@ -195,8 +195,8 @@ def _run(
     pace: float | None,
     journal: bool = True,
 ) -> "RunResult":
-    from scalpdesk.cli.live_view import LiveView, ProgressView
-    from scalpdesk.runs import run_backtest
+    from scalpdesk.backtesting.runs import run_backtest
+    from scalpdesk.cli.summary_view import LiveView, ProgressView
 
     runs_dir = Path(settings.config.desk.runs_dir) if journal else None
     view = LiveView(tape, pace) if live else ProgressView(tape)
@@ -220,7 +220,7 @@ def _show(result: "RunResult", *, as_json: bool) -> None:
 
 def _write(result: "RunResult", folder: Path) -> None:
     """Write the summary and the marks for other programs."""
-    from scalpdesk.portfolio.attribution import PARTS
+    from scalpdesk.portfolio.explain import PARTS
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")

@@ -14,8 +14,8 @@ from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.datasets.daily_history import DailyHistory, find_history, packaged_history, vix_closes_before
 
 if TYPE_CHECKING:
+    from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.settings import LoadedSettings
 
 HISTORY_DAYS = 1_500
 """Daily bars that forecasts are fitted to: what a run of the desk uses."""
@@ -74,10 +74,10 @@ def vol(
     30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
     the forecast models are judged instead, day by day without look-ahead.
     """
-    from scalpdesk.settings import load_settings
+    from scalpdesk.config.settings import load_settings
 
     if evaluate:
-        from scalpdesk.cli.vol_evaluation import run_evaluation
+        from scalpdesk.cli.vol_view import run_evaluation
 
         run_evaluation(series, models, as_json=as_json)
         return
@@ -95,7 +95,7 @@ def vol(
         _keep(document, record_path)
     document["track_record"] = _track_record(record_path, name, history)
     if plot_file is not None:
-        from scalpdesk.cli.vol_plot import plot_report
+        from scalpdesk.cli.vol_view import plot_report
 
         plot_report(document, history, Path(plot_file))
     if as_json:
@@ -173,13 +173,13 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
 
 
 def _estimators() -> tuple[str, ...]:
-    from scalpdesk.volatility.realized import ESTIMATORS
+    from scalpdesk.volatility.realised import ESTIMATORS
 
     return tuple(ESTIMATORS)
 
 
 def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, Any]:
-    from scalpdesk.volatility.realized import realized_vol
+    from scalpdesk.volatility.realised import realized_vol
 
     got = realized_vol(history.bars, estimator, window)
     return {
@@ -214,8 +214,8 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     side the nearest stands for it. Taken five minutes after the open.
     """
     from scalpdesk.cli.chain import chain_document
+    from scalpdesk.instruments.contract import options_in_order
     from scalpdesk.instruments.sessions import expiry_instant_ns
-    from scalpdesk.marketdata.chain import options_in_order
     from scalpdesk.volatility.variance_time import CALENDAR, NS_PER_SECOND, US_SESSIONS, convert_vol
 
     now_ns = tape.sessions[0].open_ns + 300 * NS_PER_SECOND
@@ -264,7 +264,7 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     """
     import numpy as np
 
-    from scalpdesk.volatility.realized import realized_vol
+    from scalpdesk.volatility.realised import realized_vol
     from scalpdesk.volatility.variance_time import NS_PER_SECOND
 
     session = tape.sessions[0]

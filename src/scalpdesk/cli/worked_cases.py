@@ -21,15 +21,19 @@ from scalpdesk.hedging.bands.leland import leland_number, leland_vol
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
-from scalpdesk.hedging.inverse import perpetual_target_usd, perpetual_trade_usd
-from scalpdesk.hedging.orders_for_delta import hedge_quantity, net_delta_shares, split_at_zero
-from scalpdesk.instruments.events_calendar import fomc_blocked
+from scalpdesk.hedging.sizing import (
+    hedge_quantity,
+    net_delta_shares,
+    perpetual_target_usd,
+    perpetual_trade_usd,
+    split_at_zero,
+)
 from scalpdesk.instruments.fees import deribit_delivery_fee, deribit_option_fee
-from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.instruments.sessions import fomc_blocked, to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.portfolio.attribution import taylor_terms
-from scalpdesk.portfolio.position_manager import FifoLots
+from scalpdesk.portfolio.explain import taylor_terms
+from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.inverse import expiry_payoff_coin, perpetual_pnl_coin
@@ -39,7 +43,7 @@ from scalpdesk.risk.checks import count_consecutive_losses, loss_rule
 from scalpdesk.volatility.forecast import ewma_variance
 from scalpdesk.volatility.garch import garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value
-from scalpdesk.volatility.realized import realized_vol
+from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
 
 Answer = dict[str, Any]

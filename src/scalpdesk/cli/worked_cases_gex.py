@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.signals.gamma_exposure import ExposureRows, gamma_exposure, gamma_flip
+from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 
 Answer = dict[str, Any]
 

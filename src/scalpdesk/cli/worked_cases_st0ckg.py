@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.entry.scalp_contract import ContractConfig, buy_limit, contracts_for
+from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit, contracts_for
 from scalpdesk.instruments.contract import CENT_TICK, Right
 from scalpdesk.signals.base import MarketFacts, MinuteBar, Reading, StrikeInterest
 from scalpdesk.signals.composite import composite

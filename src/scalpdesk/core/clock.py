@@ -1,4 +1,7 @@
-"""Clocks. Only the edges hold one that reads the wall; below them time is the stamp on the event."""
+"""Clocks. Only the edges hold one that reads the wall; below them time is the stamp on the event.
+
+Time at the wire: what is received is stamped once, and never backwards.
+"""
 
 import time
 from typing import Protocol
@@ -47,3 +50,58 @@ class ManualClock:
     def advance(self, nanos: int) -> None:
         """Move the clock forward by ``nanos``."""
         self.move_to(self._now_ns + nanos)
+
+
+class FollowingClock:
+    """A clock that stands at the latest instant seen on the wire; for a venue with a time of its own.
+
+    A simulated exchange may live in 2015 and run at a hundred times the speed of the wall; the desk's
+    time is then the exchange's.
+
+    Parameters
+    ----------
+    start_ns
+        Time before anything was seen, UTC nanoseconds.
+    latency_ns
+        Added to what is seen: how much later than the venue the desk knows it.
+    """
+
+    def __init__(self, start_ns: int = 0, *, latency_ns: int = 0) -> None:
+        self._now_ns = start_ns
+        self._latency_ns = latency_ns
+
+    def now_ns(self) -> int:
+        """Return UTC nanoseconds since 1970."""
+        return self._now_ns
+
+    def observe(self, ts_event_ns: int) -> None:
+        """Move to the time of a message, unless that lies before the present."""
+        self._now_ns = max(self._now_ns, ts_event_ns + self._latency_ns)
+
+
+class Stamper:
+    """Stamps what is received; its stamps never run backwards, even when the machine's clock does.
+
+    Parameters
+    ----------
+    clock
+        Tells when something was received; a :class:`FollowingClock` is moved by what is received.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._follow = clock.observe if isinstance(clock, FollowingClock) else None
+        self._last_ns = 0
+
+    @property
+    def follows(self) -> bool:
+        """True when the clock's seconds are not those of the wall."""
+        return self._follow is not None
+
+    def stamp(self, ts_event_ns: int | None = None) -> int:
+        """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""
+        if self._follow is not None and ts_event_ns is not None:
+            self._follow(ts_event_ns)
+        now_ns = self._clock.now_ns()
+        self._last_ns = max(self._last_ns, now_ns)
+        return self._last_ns

@@ -15,12 +15,15 @@
 Every refusal has one shape: what, where, the value, the nearest valid name, the fix.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+Notify = Callable[[str, str], None]
+"""Takes a level (``info``, ``warning``, ``alarm``) and a sentence for the operator."""
 
 
 class ScalpdeskError(Exception):

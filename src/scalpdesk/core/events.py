@@ -224,7 +224,7 @@ class CancelRejected(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=Fa
     reason: str
 
 
-class OrderDoubted(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
+class OrderStatusUnknown(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
     """The venue's view of the order is not known (time-out, 5xx, dropped connection)."""
 
     client_order_id: str
@@ -233,7 +233,7 @@ class OrderDoubted(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=Fals
     reason: str
 
 
-class OrderAbsent(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
+class OrderNotFound(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
     """Positive proof that the venue never had this client order id."""
 
     client_order_id: str
@@ -370,8 +370,8 @@ OrderEvent = (
     | OrderCancelled
     | OrderExpired
     | CancelRejected
-    | OrderDoubted
-    | OrderAbsent
+    | OrderStatusUnknown
+    | OrderNotFound
     | FillBusted
 )
 AccountEvent = PositionChanged | AccountSnapshot | AccountLimits

@@ -10,7 +10,7 @@ from typing import NewType
 from scalpdesk.core.errors import ArgumentError
 
 InstrumentId = NewType("InstrumentId", int)
-"""Position of an instrument in the desk's :class:`~scalpdesk.instruments.contract.InstrumentBook`."""
+"""Position of an instrument in the desk's :class:`~scalpdesk.instruments.contract.Instruments`."""
 
 Quantity = int | Decimal
 """Whole contracts or shares; an exact decimal where a venue trades fractions (coins)."""

@@ -1,32 +1,256 @@
-"""Open a recorded market: which data sets there are, and their sessions as a tape."""
+"""Open a recorded market: which data sets there are, and their sessions as a tape.
 
+Rows of one data set in given sessions, as numpy columns numbered by an instrument book.
+
+The slow facts beside the quotes: dividends, splits, rates, contract months.
+"""
+
+import calendar
 from collections.abc import Collection, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
-from scalpdesk.datasets.levels import LevelRows, parity_level_rows, recorded_levels
 from scalpdesk.datasets.manifests import (
     Coverage,
     Manifest,
     data_set_names,
     read_manifest,
 )
-from scalpdesk.datasets.session_reader import SessionReader
-from scalpdesk.datasets.sides import QuoteRows, SideCounts, complete_sides
-from scalpdesk.datasets.store import connect, day_file, file_days
-from scalpdesk.datasets.terms import future_contract, rate_curve_on, upcoming_dividends
+from scalpdesk.datasets.sides import (
+    LevelRows,
+    QuoteRows,
+    SideCounts,
+    complete_sides,
+    parity_level_rows,
+    recorded_levels,
+)
+from scalpdesk.datasets.store import as_float, connect, day_file, day_files, file_days, read_columns
 from scalpdesk.instruments.contract import (
     INDEX_CLASSES,
     Equity,
+    Future,
     Index,
-    InstrumentBook,
+    Instruments,
+    OptionContract,
+    TickRule,
+    us_option,
 )
 from scalpdesk.instruments.sessions import Session, sessions_between
-from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, QuoteColumns
+from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
+
+
+class SessionReader:
+    """Reads the tables of one data set for given sessions."""
+
+    def __init__(
+        self, connection: Any, catalog: Path, name: str, sessions: tuple[Session, ...], regular_hours: bool
+    ) -> None:
+        self.connection, self.catalog, self.name = connection, catalog, name
+        self.sessions, self.regular_hours = sessions, regular_hours
+        connection.register(
+            "sessions",
+            {
+                "session": np.arange(len(sessions), dtype=np.int32),
+                "opens": np.array([s.open_ns for s in sessions], dtype=np.int64),
+                "closes": np.array([s.close_ns for s in sessions], dtype=np.int64),
+                "day": np.array([s.day.isoformat() for s in sessions], dtype=object),
+            },
+        )
+        inside = "epoch_ns(ts) > opens AND epoch_ns(ts) <= closes"
+        same_day = "strftime(ts AT TIME ZONE 'America/New_York', '%Y-%m-%d') = day"
+        self._in_session = f"JOIN sessions ON {inside if regular_hours else same_day}"
+
+    def files(self, table: str, keys: Sequence[str]) -> list[Path]:
+        """Return the files of a table that touch the sessions."""
+        days = [s.day.isoformat() for s in self.sessions] + [str(s.day.year) for s in self.sessions]
+        return [p for key in keys for p in day_files(self.catalog, self.name, table, key, days)]
+
+    def symbols(self, tables: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """Return the symbols that have rows in the tables, sorted."""
+        found: set[str] = set()
+        for table in tables:
+            files = self.files(table, keys)
+            if files:
+                found.update(
+                    read_columns(self.connection, files, "SELECT DISTINCT symbol FROM rows")["symbol"]
+                )
+        return sorted(found)
+
+    def options(
+        self, roots: Sequence[str], symbols: Collection[str] | None, expiries: Collection[date] | None
+    ) -> list[OptionContract]:
+        """Return the options with quotes, filtered, by expiry, strike, call before put."""
+        every = [us_option(symbol) for symbol in self.symbols(("option_quotes",), roots)]
+        kept = [
+            option
+            for option in every
+            if (symbols is None or option.symbol in symbols)
+            and (expiries is None or option.expiry in expiries)
+        ]
+        if every and not kept:
+            listed = sorted({str(option.expiry) for option in every})
+            raise DataError(
+                f"the filter leaves none of the {len(every)} options; expiries there: "
+                + ", ".join(listed[:12]),
+                where="symbols" if symbols is not None else "expiries",
+                value=sorted(map(str, symbols if symbols is not None else expiries or ()))[:5],
+                fix="loosen the filter, or choose an expiry that is there",
+            )
+        return sorted(kept, key=lambda o: (o.expiry, o.strike, o.right.value, o.symbol))
+
+    def _register(self, book: Instruments) -> None:
+        symbols = [instrument.symbol for instrument in book]
+        self.connection.register(
+            "book",
+            {
+                "symbol": np.array(symbols, dtype=object),
+                "id": np.array([book.id_of(symbol) for symbol in symbols], dtype=np.int32),
+            },
+        )
+
+    def quotes(self, table: str, keys: Sequence[str], book: Instruments) -> QuoteRows:
+        """Return the quote rows of a table for the instruments of the book."""
+        files = self.files(table, keys)
+        if not files:
+            nothing = np.zeros(0)
+            whole = np.zeros(0, np.int32)
+            return QuoteRows(np.zeros(0, np.int64), whole, whole, nothing, nothing, nothing, nothing)
+        self._register(book)
+        got = read_columns(
+            self.connection,
+            files,
+            "SELECT epoch_ns(ts) AS ts, id, session, bid, ask, bid_size, ask_size "  # noqa: S608 - our own join
+            f"FROM rows JOIN book USING (symbol) {self._in_session}",
+        )
+        return QuoteRows(
+            got["ts"].astype(np.int64),
+            got["id"].astype(np.int32),
+            got["session"].astype(np.int32),
+            *(as_float(got[column]) for column in ("bid", "ask", "bid_size", "ask_size")),
+        )
+
+    def bars(
+        self, tables: dict[str, tuple[str, ...]], book: Instruments, bar_seconds: int
+    ) -> BarColumns | None:
+        """Return the trade bars of the tables, sorted by time and instrument."""
+        values = ("open", "high", "low", "close", "volume")
+        same_order = f"ORDER BY ts, id, {', '.join(values)}"
+        parts: list[dict[str, NDArray[Any]]] = []
+        self._register(book)
+        for table, keys in tables.items():
+            files = self.files(table, keys)
+            if files:
+                select = (
+                    f"SELECT epoch_ns(ts) AS ts, id, {', '.join(values)} FROM rows JOIN book USING (symbol)"  # noqa: S608 - our own columns
+                )
+                parts.append(
+                    read_columns(self.connection, files, f"{select} {self._in_session} {same_order}")
+                )
+        if not sum(len(part["ts"]) for part in parts):
+            return None
+        ts = np.concatenate([part["ts"] for part in parts]).astype(np.int64)
+        ids = np.concatenate([part["id"] for part in parts]).astype(np.int32)
+        order = np.lexsort((ids, ts))
+        columns = (np.concatenate([as_float(part[value]) for part in parts])[order] for value in values)
+        return BarColumns(ts[order], ids[order], np.full(len(ts), bar_seconds, np.int32), *columns)
+
+    def open_interest(self, roots: Sequence[str], book: Instruments) -> dict[str, int]:
+        """Return what was published on the first session's day before it opened."""
+        first = self.sessions[0]
+        files = [
+            p
+            for root in roots
+            for p in day_files(self.catalog, self.name, "open_interest", root, [first.day.isoformat()])
+        ]
+        if not files:
+            return {}
+        got = read_columns(
+            self.connection,
+            files,
+            "SELECT symbol, arg_max(open_interest, ts) AS oi FROM rows WHERE epoch_ns(ts) <= ? "
+            "AND open_interest IS NOT NULL GROUP BY symbol ORDER BY symbol",
+            [first.open_ns],
+        )
+        return {s: int(n) for s, n in zip(got["symbol"], got["oi"], strict=True) if s in book}
+
+
+FUTURES: dict[str, tuple[int, Decimal]] = {
+    "ES": (50, Decimal("0.25")),
+    "MES": (5, Decimal("0.25")),
+    "NQ": (20, Decimal("0.25")),
+    "MNQ": (2, Decimal("0.25")),
+    "YM": (5, Decimal(1)),
+    "RTY": (50, Decimal("0.10")),
+}
+"""Root to (US dollars an index point, tick in points), CME contract specifications."""
+
+
+def future_contract(symbol: str) -> Future:
+    """Build a dated index future from ``ROOT_yyyymm``; it expires on the month's third Friday.
+
+    Raises
+    ------
+    DataError
+        When the root's contract terms are not known or the symbol has another form.
+    """
+    root, _, month = symbol.partition("_")
+    if root not in FUTURES or len(month) != 6 or not month.isdigit() or not 1 <= int(month[4:]) <= 12:
+        raise DataError(
+            f"a future is written ROOT_yyyymm with a root among {', '.join(FUTURES)}",
+            where="symbol",
+            value=symbol,
+            nearest=nearest_name(root, FUTURES),
+            fix="rename it in the file that is imported, e.g. ES_201312",
+        )
+    multiplier, tick = FUTURES[root]
+    year, number = int(month[:4]), int(month[4:])
+    fridays = [
+        week[calendar.FRIDAY] for week in calendar.monthcalendar(year, number) if week[calendar.FRIDAY]
+    ]
+    return Future(symbol, root, date(year, number, fridays[2]), TickRule(tick, tick), multiplier=multiplier)
+
+
+def upcoming_dividends(
+    connection: Any, catalog: Path, name: str, symbol: str, first: date, last: date
+) -> tuple[tuple[CashDividend, ...], list[str]]:
+    """Return the dividends with ex-dates from ``first`` to ``last``, and notes on splits in between."""
+    path = day_file(catalog, name, "corporate_actions", symbol, "all")
+    if not path.is_file():
+        return (), []
+    got = read_columns(
+        connection,
+        [path],
+        "SELECT strftime(ex_date, '%Y-%m-%d') AS day, action, amount::VARCHAR AS amount FROM rows "
+        "WHERE ex_date BETWEEN ? AND ? ORDER BY ex_date, action",
+        [first, last],
+    )
+    dividends: list[CashDividend] = []
+    notes: list[str] = []
+    for day, action, amount in zip(got["day"], got["action"], got["amount"], strict=True):
+        if action == "dividend":
+            dividends.append(CashDividend(symbol, date.fromisoformat(day), Decimal(amount).normalize() + 0))
+        else:
+            notes.append(
+                f"{day}: {action} of {symbol}, factor {Decimal(amount).normalize()}; prices are unadjusted"
+            )
+    return tuple(dividends), notes
+
+
+def rate_curve_on(connection: Any, path: Path, day: date) -> RateCurve | None:
+    """Return the rate in force on ``day`` as a flat curve, or None when the set has no rates."""
+    if not path.is_file():
+        return None
+    got = read_columns(
+        connection, [path], "SELECT rate FROM rows WHERE date <= ? ORDER BY date DESC LIMIT 1", [day]
+    )
+    return RateCurve((1.0,), (float(got["rate"][0]),)) if len(got["rate"]) else None
+
 
 MAX_SIDE_AGE_SECONDS = 300.0
 
@@ -212,7 +436,7 @@ def _nearest_session(day: date, sessions: Sequence[str]) -> str | None:
     return min(dated, key=lambda text: abs((date.fromisoformat(text) - day).days), default=None)
 
 
-def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tuple[InstrumentBook, str]:
+def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tuple[Instruments, str]:
     """Return a book with the underlying first, and the symbol that the tape goes by."""
     if coverage.type == "future":
         contracts = sorted(
@@ -220,9 +444,9 @@ def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tu
             key=lambda contract: contract.expiry,
         )
         live = [c for c in contracts if c.expiry >= reader.sessions[0].day] or contracts
-        return InstrumentBook([live[0], *contracts]), live[0].symbol
+        return Instruments([live[0], *contracts]), live[0].symbol
     underlying = Index(base) if coverage.type == "index" else Equity(base)
-    return InstrumentBook([underlying]), base
+    return Instruments([underlying]), base
 
 
 def _index_levels(

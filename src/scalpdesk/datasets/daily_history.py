@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
-from scalpdesk.datasets.reconstructed_days import index_rows, us_date
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
 from scalpdesk.volatility.ohlc import COLUMNS
 

@@ -13,8 +13,8 @@ from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
     FillBusted,
-    OrderDoubted,
     OrderFilled,
+    OrderStatusUnknown,
     PositionChanged,
     QuoteEvent,
 )
@@ -335,7 +335,7 @@ def terminal_is_final(scene: Scene) -> str | None:
             return f"{name} went from {before} to {order.state}"
         if before in TERMINAL and not isinstance(scene.event, OrderFilled) and not _is_bust(scene.event):
             return f"{name} left {before} for {order.state} without an execution"
-        doubted = isinstance(scene.event, OrderDoubted) and scene.event.client_order_id == name
+        doubted = isinstance(scene.event, OrderStatusUnknown) and scene.event.client_order_id == name
         if doubted and order.state is not OrderState.UNKNOWN:
             return f"{name}: a transport error made it {order.state}"
         if order.state is OrderState.REJECTED:

@@ -14,11 +14,10 @@ import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 
 from scalpdesk.drills.virtual_time import VirtualClock, VirtualLoop
-from scalpdesk.exchange.alpaca.api import UNSEEN, AlpacaApi, Keyring
-from scalpdesk.exchange.alpaca.hub import Hub
-from scalpdesk.exchange.alpaca.messages import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
-from scalpdesk.exchange.world import World
+from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
+from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
+from scalpdesk.exchange.world import SimulatedMarket
 
 HOST = "127.0.0.1"
 BASE_URL = f"http://{HOST}:1"
@@ -50,7 +49,7 @@ class Line:
         self,
         loop: VirtualLoop,
         clock: VirtualClock,
-        world: World,
+        world: SimulatedMarket,
         api: AlpacaApi,
         hub: Hub,
         keyring: Keyring,

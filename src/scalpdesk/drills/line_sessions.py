@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 
 from scalpdesk.drills.line import Line, Socket, unreachable
-from scalpdesk.exchange.alpaca.messages import Answer
+from scalpdesk.exchange.alpaca.serializers import Answer
 
 
 class _Body:
@@ -121,7 +121,7 @@ class _Connecting:
 
 
 class LineSessions:
-    """Client sessions over the line; satisfies :class:`scalpdesk.venues.alpaca.sessions.Sessions`."""
+    """Client sessions over the line; satisfies :class:`scalpdesk.venues.alpaca.transport.Sessions`."""
 
     def __init__(self, line: Line) -> None:
         self._line = line

@@ -11,7 +11,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.exchange.bars import Bar
 from scalpdesk.instruments.contract import (
     Equity,
-    InstrumentBook,
+    Instruments,
     OptionContract,
     Right,
     occ_symbol,
@@ -142,9 +142,9 @@ class SmallMarket:
         return ()
 
 
-def small_book(day: date, *, symbol: str = "SPY", expires_after_days: int = 4) -> InstrumentBook:
+def small_book(day: date, *, symbol: str = "SPY", expires_after_days: int = 4) -> Instruments:
     """Return a share (number 0), a call and a put (1 and 2) at the money."""
-    book = InstrumentBook([Equity(symbol)])
+    book = Instruments([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
     for right in (Right.CALL, Right.PUT):
         book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(START_SPOT)))))

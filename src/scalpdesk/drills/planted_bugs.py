@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.events import OrderDoubted, OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderFilled, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.drills.market import SHARE
@@ -23,11 +23,10 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.risk.exits import ExitRules, ExitView
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper import hedger
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
-from scalpdesk.venues.alpaca.client_orders import OrderPath
-from scalpdesk.venues.alpaca.client_reports import OrderReports
+from scalpdesk.venues.alpaca.orders import OrderPath, OrderReports
 
 Change = tuple[Any, str, Any]
 """An object, the name of its attribute, and what stands there while the bug is planted."""
@@ -214,7 +213,7 @@ def _unknown_is_rejected() -> list[Change]:
 
     def apply(self: OrderManager, event: Any) -> Order:
         order = self.order(event.client_order_id)
-        if isinstance(event, OrderDoubted) and order.is_live and not order.filled:
+        if isinstance(event, OrderStatusUnknown) and order.is_live and not order.filled:
             order.move(OrderState.REJECTED, "no answer")
             self.live.pop(event.client_order_id, None)
             return order

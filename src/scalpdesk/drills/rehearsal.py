@@ -20,7 +20,7 @@ from scalpdesk.live.watchdog import Watched, clear
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
-from scalpdesk.venues.base import Gateway, KnownOrder
+from scalpdesk.venues.contract import Gateway, KnownOrder
 
 SEED = 11
 STRIKES_AT = 60.0
@@ -156,7 +156,7 @@ class RehearsalTrial(Trial):
             self.did["orders sent"] += sum(isinstance(one, SubmitOrder) for one in commands)
             self.did["cancels sent"] += sum(isinstance(one, CancelOrder) for one in commands)
             kind = type(event).__name__
-            self.did["orders in doubt"] += kind == "OrderDoubted"
+            self.did["orders in doubt"] += kind == "OrderStatusUnknown"
             self.did["rejections"] += kind == "OrderRejected"
         for output in self.scene.outputs:
             judged = self.loop.time() > self._length - JUDGED_BEFORE_CLOSE

@@ -17,7 +17,7 @@ from scalpdesk.drills.schedule import Crash
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.instruments.contract import InstrumentBook, Style
+from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.marketdata.state import MarketState
@@ -27,7 +27,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.exits import ExitConfig
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import Strategy
+from scalpdesk.strategies.contract import Strategy
 from scalpdesk.strategies.gamma_scalper.config import (
     EntryConfig,
     GammaScalperConfig,
@@ -92,7 +92,7 @@ SMALL_PLAN = DeskPlan(
 )
 
 
-def small_engine(book: InstrumentBook, prefix: str, plan: DeskPlan = SMALL_PLAN) -> TradingEngine:
+def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) -> TradingEngine:
     """Return a fresh engine; ``prefix`` begins the ids of its orders."""
     market = MarketState(
         book,

@@ -1,4 +1,6 @@
-"""One seeded trial: the live desk, its Alpaca gateway and the simulated exchange, bytes between them.
+"""The end of a trial: the session is over, all is quiet, and both sides must say the same.
+
+One seeded trial: the live desk, its Alpaca gateway and the simulated exchange, bytes between them.
 
 First everything may go wrong that the schedule holds (safety), then everything is healed (liveness):
 within a minute every order must be over. All in virtual time, in one thread, from the seed alone.
@@ -16,11 +18,10 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.drills.invariants import INVARIANTS, Scene, Violation, broken
-from scalpdesk.drills.last_look import FollowedReplay, final_look
+from scalpdesk.drills.invariants import CENT, INVARIANTS, Scene, Violation, broken
 from scalpdesk.drills.line import BASE_URL, Line
 from scalpdesk.drills.line_sessions import LineSessions
-from scalpdesk.drills.market import CALL, PUT, SmallMarket
+from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk.drills.mishaps import Mishaps
 from scalpdesk.drills.outcome import Outcome
 from scalpdesk.drills.schedule import CountingPlan, Schedule
@@ -36,18 +37,65 @@ from scalpdesk.drills.small_desk import (
 )
 from scalpdesk.drills.virtual_time import Stuck, VirtualClock, VirtualLoop
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.hub import Hub
-from scalpdesk.exchange.alpaca.messages import Request
-from scalpdesk.exchange.world import World, WorldOptions
+from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.streams import Hub
+from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.recovery import known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
 from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.venues.alpaca.client import AlpacaGateway
-from scalpdesk.venues.alpaca.endpoints import Endpoints
-from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+
+
+def final_look(trial: "Trial") -> None:
+    """The session is over and all is quiet: both sides must say the same."""
+    desk = trial.engine.desk
+    for name, order in desk.orders.live.items():
+        trial.violate("L liveness", f"{name} is {order.state.value} after the close")
+    for number in (SHARE, CALL, PUT):
+        ours, theirs = desk.positions.quantity(number), trial.account.quantity(number)
+        if ours != theirs and not trial.is_stated:
+            symbol = desk.instruments[number].symbol
+            trial.violate("3 position_equals_venue", f"{symbol}: desk {ours}, venue {theirs}")
+    if abs(desk.account.cash - trial.account.cash) > CENT and not trial.is_stated:
+        trial.violate("8 cash_equals_venue", f"desk {desk.account.cash}, venue {trial.account.cash}")
+    if b"canary" in b"".join(path.read_bytes() for path in trial.journal.files()):
+        trial.violate("10 no_secrets", "a secret is in the journal")
+    _replays(trial)
+
+
+def _replays(trial: "Trial") -> None:
+    """Replaying the last life's journal gives the same desk."""
+    trial.journal.flush()
+    engine = trial.fresh_engine()
+    try:
+        rebuild(JournalReader(trial.journal.run_dir), engine)
+    except StopError as error:
+        trial.violate("9 replay_identical", error.what)
+        return
+    ours = {number: trial.engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
+    again = {number: engine.desk.positions.quantity(number) for number in (SHARE, CALL, PUT)}
+    if ours != again or engine.desk.account.cash != trial.engine.desk.account.cash:
+        trial.violate("9 replay_identical", f"positions {ours}, replayed {again}")
+
+
+class FollowedReplay:
+    """An engine under replay whose bookings the scene follows."""
+
+    def __init__(self, engine: TradingEngine, scene: Scene) -> None:
+        self._engine = engine
+        self._scene = scene
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Handle one event of the journal."""
+        outputs = self._engine.handle(event)
+        self._scene.event = event
+        self._scene.note_booked()
+        return outputs
+
 
 ACCOUNT = "drill"
 KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
@@ -119,7 +167,7 @@ class Trial:
         self.market = market or SmallMarket(schedule.seed, schedule.day)
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed)
-        self.world = World(self.market, WorldOptions(seed=schedule.seed), self.plan)
+        self.world = SimulatedMarket(self.market, MarketOptions(seed=schedule.seed), self.plan)
         self.account = self.world.add_account(BrokerAccount(ACCOUNT, CASH))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         api = AlpacaApi(self.world, keyring, trading_limit=200)

@@ -13,10 +13,21 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.short_way import ShortWay
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk.caps import (
+    Exposure,
+    Line,
+    SizeCut,
+    Unknown,
+    cut_by_volatility,
+    cut_to,
+    cut_to_caps,
+    cut_to_holding,
+    exposure_of,
+    rooms,
+    sets_of,
+)
 from scalpdesk.risk.checks import risk_of
 from scalpdesk.risk.context import EXITS, OPENING, Held, OrderContext, Working
-from scalpdesk.risk.exposure import Exposure, Line, Unknown, exposure_of, rooms
-from scalpdesk.risk.sizing import Cut, cut_by_volatility, cut_to, cut_to_caps, cut_to_holding, sets_of
 
 ZERO = Decimal(0)
 BUY, SELL = Side.BUY, Side.SELL
@@ -94,7 +105,7 @@ class _Book:
         return self._desk.market.mark(number)
 
 
-class Admission:
+class OrderAdmission:
     """Puts the gate's questions to the desk.
 
     Parameters
@@ -121,7 +132,7 @@ class Admission:
         together = all_or_none and len(intents) > 1
         for asked in intents:
             intent = self._in_one_order(asked, notes) if asked.purpose in EXITS else asked
-            against = self._desk.gate.reasons_against(self.context(intent, wanted, now_ns))
+            against = self._desk.gate.refusals(self.context(intent, wanted, now_ns))
             if against:
                 refusals.extend(f"{self._name(intent)}: {why}" for why in against)
             elif together or (intent.purpose in EXITS or self._short_way.fits_caps(intent, wanted, now_ns)):
@@ -232,19 +243,21 @@ class Admission:
             refusals.append(f"{what}: {why}")
         return left
 
-    def _cut_by_volatility(self, trade: Sequence[OrderIntent], sets: int) -> Cut:
+    def _cut_by_volatility(self, trade: Sequence[OrderIntent], sets: int) -> SizeCut:
         target = self._desk.gate.limits.target_vol
         if target is None:
-            return Cut(sets)
+            return SizeCut(sets)
         told = self._desk.market.forecasts.get(self._desk.view.underlying)
         return cut_by_volatility(trade, sets, target, None if told is None else told.vol)
 
-    def _cut_to_holding(self, trade: Sequence[OrderIntent], before: Sequence[OrderIntent], sets: int) -> Cut:
+    def _cut_to_holding(
+        self, trade: Sequence[OrderIntent], before: Sequence[OrderIntent], sets: int
+    ) -> SizeCut:
         """Shares that the venue lends to nobody are sold only as far as they are held."""
         desk = self._desk
         account = desk.gate.account
         if account is None:
-            return Cut(sets)
+            return SizeCut(sets)
         allowed, reasons = sets, []
         for intent in trade:
             number = intent.instrument_id
@@ -264,11 +277,11 @@ class Admission:
             if reason:
                 allowed = min(allowed, int(most * sets / intent.quantity))
                 reasons.append(reason)
-        return Cut(allowed, "; ".join(reasons))
+        return SizeCut(allowed, "; ".join(reasons))
 
     def _cut_to_caps(
         self, trade: Sequence[OrderIntent], before: Sequence[OrderIntent], sets: int, now_ns: int
-    ) -> Cut:
+    ) -> SizeCut:
         """Cut to the Greeks caps; the Greeks are worked out only when a cap could bind."""
         desk = self._desk
         limits = desk.gate.limits
@@ -281,7 +294,7 @@ class Admission:
         added = self._exposure(orders, now_ns)
         for found in (held, added):
             if isinstance(found, Unknown):
-                return Cut(0, f"the exposure is not known: {found.why}")
+                return SizeCut(0, f"the exposure is not known: {found.why}")
         assert isinstance(held, Exposure)
         assert isinstance(added, Exposure)
         only_buys = not only_shares and all(

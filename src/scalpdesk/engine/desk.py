@@ -1,22 +1,25 @@
-"""The parts that one engine works with, and how a fill is booked across them."""
+"""The parts that one engine works with, and how a fill is booked across them.
+
+What each strategy of a shared desk holds, has under way and has earned, in JSON types.
+"""
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.portfolio.account import Account
-from scalpdesk.portfolio.attribution import Attribution
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.position_manager import PositionManager
-from scalpdesk.portfolio.sub_books import SubBooks
+from scalpdesk.portfolio.explain import PnlExplain
+from scalpdesk.portfolio.positions import Account, PositionManager
+from scalpdesk.portfolio.sub_books import NOBODY, SubBooks
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 
 ZERO = Decimal(0)
 BUY = Side.BUY
@@ -42,7 +45,7 @@ class Desk:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         market: MarketState,
         delta_engine: DeltaEngine,
         gate: RiskGate,
@@ -57,7 +60,7 @@ class Desk:
         self.orders = orders
         self.account = Account(cash)
         self.positions = PositionManager(instruments)
-        self.attribution = Attribution(
+        self.attribution = PnlExplain(
             instruments, market, delta_engine, self.account, self.positions, underlying
         )
         self.view = DeskView(
@@ -186,3 +189,39 @@ class Desk:
         self._has_begun = True
         if self.books is not None:
             self.books.begin(now_ns, self.account.cash)
+
+
+REST = "nobody"
+"""Name of the row for what belongs to no strategy."""
+
+
+def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
+    """Return a row for each strategy, or None where one strategy has the desk to itself.
+
+    ``nav`` and the parts of ``pnl`` are in the quote currency; the totals sum to the account's change
+    of net asset value to the cent. What belongs to nobody has a row only when there is any of it.
+    """
+    books = desk.books
+    if books is None:
+        return None
+    explained = books.explained(desk.attribution.nav_change)
+    orders = desk.orders.orders.values()
+    rows: dict[str, dict[str, Any]] = {}
+    for name, book in books.books.items():
+        positions = {
+            desk.instruments[one.instrument_id].symbol: str(one.quantity) for one in book.positions.held()
+        }
+        pnl = explained[name]
+        if name == NOBODY and not positions and not pnl["total"]:
+            continue
+        own = [order for order in orders if order.submitted.owner == name]
+        rows[name or REST] = {
+            "budget": None if name == NOBODY else str(books.fractions[name]),
+            "nav": f"{book.attribution.nav:.2f}",
+            "pnl": {part: str(amount) for part, amount in pnl.items()},
+            "positions": positions,
+            "orders": len(own),
+            "live_orders": [order.client_order_id for order in own if order.is_live],
+            "fills": sum(len(order.executions) for order in own),
+        }
+    return rows

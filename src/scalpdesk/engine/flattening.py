@@ -15,7 +15,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.context import EXITS
-from scalpdesk.strategies.base import Proposal
+from scalpdesk.strategies.contract import Proposal
 
 ZERO = Decimal(0)
 GRACE_SECONDS = 10.0

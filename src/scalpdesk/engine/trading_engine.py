@@ -23,14 +23,14 @@ from scalpdesk.core.events import (
     GammaExposureEvent,
     OpenInterestEvent,
     OperatorEvent,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderEvent,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
     PositionChanged,
     QuoteEvent,
     RateEvent,
@@ -41,13 +41,13 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelIntent, Decision, OrderIntent, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.engine.admission import Admission
+from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.context import EXITS
-from scalpdesk.strategies.base import Action, DividesTheBook, HearsCuts, Proposal, Strategy
+from scalpdesk.strategies.contract import Action, OnSizeCut, Proposal, Strategy, UsesSubBooks
 
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
@@ -77,7 +77,7 @@ class TradingEngine:
         self.now_ns = 0
         self.evaluations = 0
         """How often the strategy was asked."""
-        self._admission = Admission(desk)
+        self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._triggers: dict[int, tuple[Check | None, Done | None]] = {}
         """What each trigger is asked and told, by instrument; None where every quote is a reason to think."""
@@ -86,7 +86,7 @@ class TradingEngine:
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._flattener = Flattener(desk)
         self._flatten_due = False
-        if isinstance(strategy, DividesTheBook):
+        if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
         # bound once: each of these is looked up for every quote
         self._view = desk.view
@@ -109,8 +109,8 @@ class TradingEngine:
             OrderCancelled: self._on_order_event,
             OrderExpired: self._on_order_event,
             CancelRejected: self._on_order_event,
-            OrderDoubted: self._on_order_event,
-            OrderAbsent: self._on_order_event,
+            OrderStatusUnknown: self._on_order_event,
+            OrderNotFound: self._on_order_event,
             FillBusted: self._on_bust,
             PositionChanged: self._on_position_changed,
             AccountSnapshot: self._on_snapshot,
@@ -202,7 +202,7 @@ class TradingEngine:
             orders.append(intent)
         verdict = self._admission.judge(orders, self.now_ns, all_or_none=proposal.all_or_none)
         commands = self._send(verdict.intents)
-        if verdict.notes and isinstance(self.strategy, HearsCuts):
+        if verdict.notes and isinstance(self.strategy, OnSizeCut):
             self.strategy.on_cut(self._view, verdict.intents)
         for cancel in cancels:
             command = self.desk.orders.cancel(cancel.client_order_id)

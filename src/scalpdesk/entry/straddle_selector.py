@@ -21,8 +21,8 @@ from msgspec import Meta
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.chain import StraddlePair
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, Valuation

@@ -8,8 +8,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.alpaca.hub import Hub
-from scalpdesk.exchange.alpaca.shapes import (
+from scalpdesk.exchange.alpaca.serializers import (
     account_id,
     activity_json,
     instant,
@@ -17,8 +16,9 @@ from scalpdesk.exchange.alpaca.shapes import (
     order_json,
     price_text,
 )
+from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.driver import Pace
-from scalpdesk.exchange.world import World
+from scalpdesk.exchange.world import SimulatedMarket
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Execution
 from scalpdesk.simulation.faults import PLACES, Fault
@@ -39,7 +39,7 @@ class Admin:
         Its open streams.
     """
 
-    def __init__(self, world: World, pace: Pace, hub: Hub) -> None:
+    def __init__(self, world: SimulatedMarket, pace: Pace, hub: Hub) -> None:
         self._world = world
         self._hub = hub
         self._pace = pace

@@ -23,7 +23,7 @@ from scalpdesk.exchange.bars import Bar, bar_start
 from scalpdesk.exchange.source import TapeEvent
 from scalpdesk.instruments.contract import (
     Equity,
-    InstrumentBook,
+    Instruments,
     OptionContract,
     Right,
     occ_symbol,
@@ -100,7 +100,7 @@ class GeneratedSource:
     def __init__(self, symbols: Sequence[str], start_ns: int, seed: int = 0, step_ms: int = 1_000) -> None:
         if not symbols or len(set(symbols)) != len(symbols):
             raise ArgumentError("name each underlying once", where="--generated", value=",".join(symbols))
-        self.instruments = InstrumentBook()
+        self.instruments = Instruments()
         self.hours: Hours = AlwaysOpen()
         if not 1 <= step_ms <= 60_000:
             raise ArgumentError("a step lasts 1 to 60000 ms", where="step_ms", value=step_ms)

@@ -1,15 +1,18 @@
-"""Puts an exchange together: market, accounts with their keys, faults, pace, server."""
+"""Puts an exchange together: market, accounts with their keys, faults, pace, server.
+
+A tape of another day, played now: instants move to the wall clock, expiries to the sessions ahead.
+"""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.exchange.alpaca.api import Credential
+from scalpdesk.exchange.alpaca.app import Credential
 from scalpdesk.exchange.driver import Pace
-from scalpdesk.exchange.rebase import rebased
 from scalpdesk.exchange.server import ExchangeServer, ServerOptions
 from scalpdesk.exchange.source import (
     MarketSource,
@@ -17,10 +20,69 @@ from scalpdesk.exchange.source import (
     daily_bars_of_embedded,
     minute_bars_of_embedded,
 )
-from scalpdesk.exchange.world import World, WorldOptions
+from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
+from scalpdesk.instruments.contract import (
+    Instrument,
+    Instruments,
+    OptionContract,
+    occ_symbol,
+)
+from scalpdesk.instruments.sessions import Session, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault, FaultPlan
+
+LOOK_AHEAD_DAYS = 800
+
+
+def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
+    """Return the tape as if its first session opened at ``start_ns`` (UTC nanoseconds).
+
+    A contract that ends n sessions after the tape's first day ends n sessions after the first session that
+    closes no sooner than the moved tape: what was due to expire within the tape no longer does.
+    """
+    first = tape.sessions[0]
+    shift_ns = start_ns - first.open_ns
+    end_ns = tape.sessions[-1].close_ns + shift_ns
+    today = to_new_york(start_ns).date()
+    ahead = [
+        one.day
+        for one in sessions_between(today, today + timedelta(days=LOOK_AHEAD_DAYS))
+        if one.close_ns >= end_ns
+    ]
+    behind = [one.day for one in sessions_between(first.day, first.day + timedelta(days=LOOK_AHEAD_DAYS))]
+    place = {day: index for index, day in enumerate(behind)}
+
+    def moved(one: Instrument) -> Instrument:
+        if not isinstance(one, OptionContract):
+            return one
+        index = place.get(one.expiry)
+        if index is None:  # no session (a Saturday of old): as far ahead as the session before it
+            index = sum(day <= one.expiry for day in behind) - 1
+        expiry = ahead[min(max(index, 0), len(ahead) - 1)]
+        return replace(one, expiry=expiry, symbol=occ_symbol(one.root, expiry, one.right, one.strike))
+
+    book = Instruments(moved(one) for one in tape.instruments)
+    names = {old.symbol: new.symbol for old, new in zip(tape.instruments, book, strict=True)}
+    bars = tape.bars
+    return replace(
+        tape,
+        sessions=tuple(
+            Session(
+                to_new_york(one.open_ns + shift_ns).date(), one.open_ns + shift_ns, one.close_ns + shift_ns
+            )
+            for one in tape.sessions
+        ),
+        instruments=book,
+        quotes=replace(tape.quotes, ts_ns=tape.quotes.ts_ns + shift_ns),
+        bars=None if bars is None else replace(bars, ts_ns=bars.ts_ns + shift_ns),
+        open_interest={
+            names[symbol]: count for symbol, count in tape.open_interest.items() if symbol in names
+        },
+        settlement_prices={},
+        notes=(*tape.notes, f"played on the wall clock; recorded or drawn for {first.day}"),
+    )
+
 
 EMBEDDED = "embedded"
 
@@ -50,7 +112,7 @@ class LaunchPlan:
     """
 
     source: MarketSource
-    options: WorldOptions = field(default_factory=WorldOptions)
+    options: MarketOptions = field(default_factory=MarketOptions)
     faults: tuple[Fault, ...] = ()
     speed: float = 1.0
     accounts: int = 1
@@ -80,9 +142,9 @@ def credential_of(name: str, seed: int) -> Credential:
     return Credential(f"PK{digest[:18].upper()}", digest[18:58], name)
 
 
-def build_world(plan: LaunchPlan) -> tuple[World, list[Credential]]:
+def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
     """Return the world of a plan with its accounts, and their keys."""
-    world = World(plan.source, plan.options, FaultPlan(plan.faults, plan.options.seed))
+    world = SimulatedMarket(plan.source, plan.options, FaultPlan(plan.faults, plan.options.seed))
     credentials = []
     for number in range(1, plan.accounts + 1):
         name = f"account-{number}"

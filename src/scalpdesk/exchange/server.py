@@ -14,13 +14,12 @@ from aiohttp import WSMsgType, web
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.exchange.admin import Admin
-from scalpdesk.exchange.alpaca.api import AlpacaApi, Credential, Keyring
-from scalpdesk.exchange.alpaca.hub import Hub
-from scalpdesk.exchange.alpaca.messages import Answer, Request
-from scalpdesk.exchange.alpaca.streams import DataStream, Frame, TradeStream, Wire
+from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.serializers import Answer, Request
+from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.source import NEVER_NS
-from scalpdesk.exchange.world import World
+from scalpdesk.exchange.world import SimulatedMarket
 
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
 AUTH_SECONDS = 10.0
@@ -114,7 +113,7 @@ class ExchangeServer:
 
     def __init__(
         self,
-        world: World,
+        world: SimulatedMarket,
         credentials: list[Credential],
         pace: Pace,
         options: ServerOptions | None = None,
@@ -367,7 +366,7 @@ class ExchangeServer:
             await socket.close()
 
 
-def _end_of(world: World, pace: Pace) -> int:
+def _end_of(world: SimulatedMarket, pace: Pace) -> int:
     """As fast as can be goes from one event to the next, and stands still an hour after the last quote.
 
     What a broker does in the evening still happens. A contract that expires weeks after the market's

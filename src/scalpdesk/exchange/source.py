@@ -11,7 +11,7 @@ import numpy as np
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.bars import Bar
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, RateCurve
 from scalpdesk.simulation.broker.hours import Hours, TapeHours
@@ -25,7 +25,7 @@ TapeEvent = QuoteEvent | TradeEvent | BarEvent
 class MarketSource(Protocol):
     """A market as a stream of events that never looks ahead."""
 
-    instruments: InstrumentBook
+    instruments: Instruments
     hours: Hours
     start_ns: int
     """When the market begins, UTC nanoseconds."""
@@ -184,7 +184,7 @@ class TapeSource:
 
 def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
     """Return the minutes of the embedded market's share in ``count`` sessions before ``day`` (seed 1)."""
-    from scalpdesk.datasets.reconstructed_history import minute_bars_before  # noqa: PLC0415 - reads a package
+    from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
 
     bars = []
     for one in minute_bars_before(day, count, InstrumentId(0)):
@@ -198,7 +198,7 @@ def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
 
 def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:
     """Return real daily bars of the embedded market's share (index over ten) before ``day``."""
-    from scalpdesk.datasets.reconstructed_days import index_rows, us_date  # noqa: PLC0415 - reads a package
+    from scalpdesk.datasets.embedded.days import index_rows, us_date  # noqa: PLC0415 - reads a package
 
     rows = [row for row in index_rows("sp500") if us_date(row[0]) < day][-count:]
     bars = []

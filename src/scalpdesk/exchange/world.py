@@ -24,7 +24,7 @@ from scalpdesk.simulation.fills import fill_model
 
 
 @dataclass(frozen=True, slots=True)
-class WorldOptions:
+class MarketOptions:
     """How the exchange behaves.
 
     Parameters
@@ -77,7 +77,7 @@ Watcher = Callable[[Published], None]
 UpdateWatcher = Callable[[OrderUpdate], None]
 
 
-class World:
+class SimulatedMarket:
     """One market with one broker.
 
     Parameters
@@ -91,9 +91,9 @@ class World:
     """
 
     def __init__(
-        self, source: MarketSource, options: WorldOptions | None = None, faults: FaultPlan | None = None
+        self, source: MarketSource, options: MarketOptions | None = None, faults: FaultPlan | None = None
     ) -> None:
-        chosen = options or WorldOptions()
+        chosen = options or MarketOptions()
         self.source = source
         self.options = chosen
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)

@@ -1,16 +1,32 @@
 """What every hedge band is asked and what it answers.
 
 A band decides *when* to hedge and *where to* bring the net delta. How many shares that takes is
-:mod:`scalpdesk.hedging.orders_for_delta`'s business; sending them is the strategy's.
+:mod:`scalpdesk.hedging.sizing`'s business; sending them is the strategy's.
+
+Checks shared by the hedging formulas, which take numbers or arrays alike.
+
+Floors and caps for bands that come out of a formula.
+
+An optimal-control formula knows nothing of whole shares, of a cost estimate of zero or of the last
+hour. These limits keep its answer tradable; the fixed band is the operator's own number and has none.
+
+Hedge bands by name: a band is found because its module lies in ``hedging/bands``, or by entry point.
 """
 
 import math
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.units import exceeds
+from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.units import SECONDS_PER_YEAR, exceeds
 
 RehedgeTo = Literal["edge", "zero"]
 """Where a delta outside the band is brought: to the nearer edge of the band, or to zero."""
@@ -171,3 +187,173 @@ def verdict_of_width(inputs: HedgeInputs, half_width: float, rehedge_to: Rehedge
     target = math.copysign(half_width, net) if rehedge_to == "edge" else 0.0
     reason = f"net delta {net:+.2f} shares is beyond ±{half_width:.2f} ({why}): hedge to {target:+.2f}"
     return BandVerdict(half_width, target, inside=False, reason=reason)
+
+
+Array = npt.NDArray[np.float64]
+Numbers = float | Array
+
+
+def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
+    """Refuse any argument with an element that is not finite or is below ``lowest``.
+
+    Parameters
+    ----------
+    lowest
+        The bound.
+    strict
+        Whether the bound itself is refused too.
+    **arguments
+        The values by the names that the caller's caller knows them by.
+
+    Raises
+    ------
+    ArgumentError
+        Naming the first argument that fails.
+    """
+    for name, value in arguments.items():
+        if (
+            isinstance(value, float)
+            and math.isfinite(value)
+            and (value > lowest or (value == lowest and not strict))
+        ):
+            continue  # the decision path asks for one good number at a time
+        numbers = np.asarray(value, dtype=np.float64)
+        low = numbers <= lowest if strict else numbers < lowest
+        bad = low | ~np.isfinite(numbers)
+        if bad.any():
+            bound = "above" if strict else "at least"
+            raise ArgumentError(
+                f"{name} must be finite and {bound} {lowest:g}",
+                where=name,
+                value=float(numbers[bad].flat[0]) if numbers.ndim else float(numbers),
+            )
+
+
+ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
+"""ACT/365 years in one hour; below it the formulas diverge and the fixed band takes over."""
+
+
+class WidthLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits on a computed half width; the config of every formula band begins with them.
+
+    Parameters
+    ----------
+    floor_shares_per_straddle
+        Never narrower: half a share is what rounding can still act on.
+    cap_fraction
+        Never wider than this part of ``multiplier × straddles``.
+    last_hour_shares_per_straddle
+        Fixed half width once less than one trading hour is left; beyond it the delta goes to zero.
+    """
+
+    floor_shares_per_straddle: float = 0.5
+    cap_fraction: float = 0.25
+    last_hour_shares_per_straddle: float = 2.0
+
+    def __post_init__(self) -> None:
+        positive("floor_shares_per_straddle", self.floor_shares_per_straddle, zero_allowed=True)
+        positive("cap_fraction", self.cap_fraction)
+        positive("last_hour_shares_per_straddle", self.last_hour_shares_per_straddle, zero_allowed=True)
+        if self.cap_fraction > 1.0:
+            raise ConfigError(
+                "a band wider than the whole position never hedges",
+                where="cap_fraction",
+                value=self.cap_fraction,
+                fix="use a number in (0, 1]; 0.25 is the default",
+            )
+
+
+def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
+    """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
+    floor = limits.floor_shares_per_straddle * inputs.straddles
+    cap = limits.cap_fraction * inputs.multiplier * inputs.straddles
+    if half_width > cap:
+        return cap, f", capped from {half_width:.2f}"
+    if half_width < floor:
+        return floor, f", raised from {half_width:.2f}"
+    return half_width, ""
+
+
+def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict | None:
+    """Return the fixed band's verdict when less than one trading hour is left, else None."""
+    if inputs.years >= ONE_HOUR_YEARS:
+        return None
+    seconds = inputs.years * SECONDS_PER_YEAR
+    width = limits.last_hour_shares_per_straddle * inputs.straddles
+    rehedge_to: RehedgeTo = "zero"
+    return verdict_of_width(
+        inputs, width, rehedge_to, f"fixed band of the last hour, {seconds:.0f} s to expiry"
+    )
+
+
+ENTRY_POINT_GROUP = "scalpdesk.hedge_bands"
+_BANDS = str(Path(__file__).with_name("bands"))
+
+
+def band_names() -> tuple[str, ...]:
+    """Names of the bands that can be made, the product's own and those of installed plug-ins, sorted."""
+    own = {module.name for module in iter_modules([_BANDS])}
+    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+
+
+def make_band(
+    name: str, settings: Mapping[str, object] | None = None, *, where: str = "hedge.band"
+) -> HedgeBand:
+    """Make a band from its name and the settings of its ``Config``.
+
+    Parameters
+    ----------
+    name
+        One of :func:`band_names`.
+    settings
+        Keys and values of the band's ``Config``; the rest keep their defaults.
+    where
+        Key path of the settings, for messages.
+
+    Raises
+    ------
+    ConfigError
+        When the name or a key is unknown, or a value is of the wrong kind or out of range.
+
+    Examples
+    --------
+    >>> make_band("fixed", {"threshold": 1.7}).name
+    'fixed'
+    """
+    plug = _plug(name, where)
+    given = dict(settings or {})
+    for key in given:
+        if key not in plug.Config.__struct_fields__:
+            raise ConfigError(
+                f"the band {name} has no setting of this name",
+                where=where,
+                value=key,
+                nearest=nearest_name(key, plug.Config.__struct_fields__),
+                fix=f"use one of {', '.join(plug.Config.__struct_fields__)}",
+            )
+    try:
+        config = msgspec.convert(given, type=plug.Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"a setting of the band {name} is wrong: {error}", where=where, value=given
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(
+            error.what, where=f"{where}.{error.where}", value=error.value, fix=error.fix
+        ) from error
+    return cast("HedgeBand", plug(config))
+
+
+def _plug(name: str, where: str) -> Any:
+    if name in {module.name for module in iter_modules([_BANDS])}:
+        return import_module(f"scalpdesk.hedging.bands.{name}").PLUG
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        return point.load()
+    known = band_names()
+    raise ConfigError(
+        "there is no hedge band of this name",
+        where=where,
+        value=name,
+        nearest=nearest_name(name, known),
+        fix=f"use one of {', '.join(known)}",
+    )

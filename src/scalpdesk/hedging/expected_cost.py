@@ -4,8 +4,7 @@ import math
 
 import msgspec
 
-from scalpdesk.hedging.arguments import refuse_below
-from scalpdesk.hedging.base import RehedgeTo
+from scalpdesk.hedging.base import RehedgeTo, refuse_below
 
 TRADING_DAYS_PER_YEAR = 252.0
 

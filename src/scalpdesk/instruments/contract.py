@@ -1,6 +1,8 @@
 """What is traded. One class per kind of instrument; the multiplier is on the instrument.
 
 Nothing in the desk knows a constant 100: a US equity option says 100, a Deribit option 1.
+
+The option chain of one underlying, paired: call and put of one expiry and strike.
 """
 
 import re
@@ -238,7 +240,7 @@ def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
     )
 
 
-class InstrumentBook:
+class Instruments:
     """All instruments of a run, numbered in the order in which they were added.
 
     The number is what events carry. Adding the same instrument twice gives the same number.
@@ -305,3 +307,31 @@ class InstrumentBook:
         for number, instrument in enumerate(self._instruments):
             if isinstance(instrument, OptionContract) and instrument.underlying == underlying:
                 yield InstrumentId(number), instrument
+
+
+@dataclass(frozen=True, slots=True)
+class StraddlePair:
+    """Call and put of one expiry and strike, by their instrument numbers."""
+
+    expiry: date
+    strike: Decimal
+    call_id: InstrumentId
+    put_id: InstrumentId
+
+
+def options_in_order(instruments: Instruments, underlying: str) -> list[tuple[InstrumentId, OptionContract]]:
+    """Return all options on ``underlying`` by expiry, strike and right."""
+    found = list(instruments.options(underlying))
+    return sorted(
+        found, key=lambda item: (item[1].expiry, item[1].strike, item[1].right.value, item[1].symbol)
+    )
+
+
+def straddle_pairs(options: list[tuple[InstrumentId, OptionContract]]) -> list[StraddlePair]:
+    """Pair calls with puts of equal root, expiry and strike; what has no partner is left out."""
+    calls: dict[tuple[str, date, Decimal], InstrumentId] = {}
+    puts: dict[tuple[str, date, Decimal], InstrumentId] = {}
+    for number, contract in options:
+        key = (contract.root, contract.expiry, contract.strike)
+        (calls if contract.is_call else puts)[key] = number
+    return [StraddlePair(key[1], key[2], calls[key], puts[key]) for key in sorted(calls.keys() & puts.keys())]

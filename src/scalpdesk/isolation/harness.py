@@ -8,7 +8,7 @@ import msgspec
 
 from scalpdesk.isolation.folder import WINDOW, FolderReply
 from scalpdesk.protocol.answers import IdBook, refusal_log, sort_answers
-from scalpdesk.protocol.building import log_message
+from scalpdesk.protocol.messages import log_message
 
 
 class FolderBackend(Protocol):

@@ -2,12 +2,22 @@
 
 The contract with the runner: hand in each event before the engine handles it, hand in the outputs
 after, and send nothing to a venue before :meth:`JournalWriter.add_outputs` has returned.
+
+What the journal asks of the disk, and the refusal when it does not answer.
+
+One writer for a run's folder: a lock that the operating system drops when its holder dies.
 """
 
+import errno
+import fcntl
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
 from scalpdesk.core.events import Event
@@ -22,7 +32,6 @@ from scalpdesk.journal.codec import (
     encode_outputs,
     encode_seal,
 )
-from scalpdesk.journal.disk import SegmentFile, disk_refused
 from scalpdesk.journal.frames import (
     GENESIS,
     RecordKind,
@@ -31,8 +40,211 @@ from scalpdesk.journal.frames import (
     segment_numbers,
     segment_path,
 )
-from scalpdesk.journal.lock import RunLock
 from scalpdesk.journal.reader import JournalReader, RecoveryNote
+
+
+def disk_refused(call: str, path: Path, error: OSError) -> StopError:
+    """Return the refusal for a failed system call on the journal; the value is the error number."""
+    return StopError(
+        f"the journal cannot be written: {call} failed: {error.strerror}",
+        where=str(path),
+        value=error.errno,
+        fix="make room on the disk or mend it; the run's journal is kept up to this point",
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files in ``folder`` survive a power failure.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SegmentFile:
+    """One segment that is being written: appends in order, room set aside ahead of the writing.
+
+    Setting room aside spares a sync the change of the file's length, and a full disk is met before
+    the record that would not fit. What is not used is given back on :meth:`close`; after a crash it
+    stays as zeros, which the reader knows.
+
+    Parameters
+    ----------
+    path, descriptor
+        The open file.
+    position
+        Where the next byte goes.
+    reserve_bytes
+        Room to set aside at a time; 0 sets none aside.
+    """
+
+    def __init__(self, path: Path, descriptor: int, position: int, reserve_bytes: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._position = position
+        self._reserved = position
+        self._reserve_bytes = reserve_bytes
+
+    @classmethod
+    def create(cls, path: Path, *, reserve_bytes: int, is_durable: bool) -> Self:
+        """Make a new segment.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses or the file is there already.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            if is_durable:
+                sync_folder(path.parent)
+        except OSError as error:
+            raise disk_refused("open", path, error) from error
+        return cls(path, descriptor, 0, reserve_bytes)
+
+    @classmethod
+    def reopen(cls, path: Path, position: int, *, reserve_bytes: int, is_durable: bool) -> Self:
+        """Open a segment to go on at ``position``; what lies behind is cut off.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.ftruncate(descriptor, position)
+            os.lseek(descriptor, position, os.SEEK_SET)
+            if is_durable:
+                os.fsync(descriptor)
+                sync_folder(path.parent)
+        except OSError as error:
+            raise disk_refused("reopen", path, error) from error
+        return cls(path, descriptor, position, reserve_bytes)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Hand ``data`` to the operating system, all of it.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses; a part may have been written.
+        """
+        end = self._position + len(data)
+        if self._reserve_bytes and end > self._reserved:
+            self._set_room_aside(end + self._reserve_bytes)
+        waiting = memoryview(data)
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._descriptor, waiting) :]
+        except OSError as error:
+            raise disk_refused("write", self.path, error) from error
+        self._position = end
+
+    def sync(self) -> None:
+        """Wait until everything written is on disk.
+
+        Raises
+        ------
+        StopError
+            When the disk refuses: what was written since the last sync may be lost.
+        """
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise disk_refused("fdatasync", self.path, error) from error
+
+    def close(self) -> None:
+        """Give back the room that was not used and close; a second call does nothing."""
+        if self._descriptor < 0:
+            return
+        if self._reserved > self._position:
+            with suppress(OSError):  # zeros at the end are harmless; losing the close is not
+                os.ftruncate(self._descriptor, self._position)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _set_room_aside(self, end: int) -> None:
+        try:
+            os.posix_fallocate(self._descriptor, self._reserved, end - self._reserved)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise disk_refused("fallocate", self.path, error) from error
+            self._reserve_bytes = 0  # this file system cannot; the journal works without
+            return
+        self._reserved = end
+
+
+class LockHolder(msgspec.Struct, frozen=True):
+    """Who holds a run's folder."""
+
+    pid: int
+    started_ns: int
+    """When the holder began, in UTC nanoseconds."""
+
+
+class RunLock:
+    """Hold ``journal.lock`` of a run's folder until :meth:`release` or the end of the process.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run; it must exist.
+    started_ns
+        When the holder began (UTC nanoseconds); shown to whoever comes second.
+
+    Raises
+    ------
+    JournalError
+        When another writer holds the folder; names it.
+    StopError
+        When the lock file cannot be written.
+    """
+
+    def __init__(self, run_dir: Path, started_ns: int) -> None:
+        self.path = run_dir / "journal.lock"
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._take(run_dir)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, msgspec.json.encode(LockHolder(os.getpid(), started_ns)), 0)
+        except OSError as error:
+            self._close()
+            raise disk_refused("lock", self.path, error) from error
+
+    def release(self) -> None:
+        """Let go; a second call does nothing. The file stays, because deleting it would be a race."""
+        if self._descriptor >= 0:
+            with suppress(OSError):  # the holder's name is for people; the lock itself goes with the file
+                os.ftruncate(self._descriptor, 0)
+            self._close()
+
+    def _take(self, run_dir: Path) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._descriptor, 4096, 0).decode("utf-8", "replace")
+            self._close()
+            raise JournalError(
+                "another process writes this run's journal",
+                where=str(run_dir),
+                value=holder or "not named yet",
+                fix="stop that process, or start with another run id",
+            ) from error
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
 
 BATCH_EVENTS = 4096
 """Events that are encoded in one call when none of them caused outputs."""

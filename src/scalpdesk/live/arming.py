@@ -1,14 +1,98 @@
-"""Arming live trading: a file for one account and one configuration, made by a person in two steps."""
+"""Arming live trading: a file for one account and one configuration, made by a person in two steps.
 
+One desk for one account on one machine: a lock that the operating system drops with its holder.
+
+Look at a venue's live account without being armed: for ``scalpdesk arm``. It reads and nothing else.
+"""
+
+import fcntl
 import os
+import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.live.account_lock import account_file
-from scalpdesk.venues.base import LiveToken
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.venues.contract import AccountFacts, LiveToken
+
+
+class DeskHolder(msgspec.Struct, frozen=True):
+    """Who holds an account."""
+
+    pid: int
+    run_id: str
+    run_dir: str
+    started_ns: int
+
+
+def state_dir(environ: dict[str, str] | os._Environ[str]) -> Path:
+    """Return the machine-wide folder of locks and armings (``XDG_STATE_HOME`` is respected)."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/tmp")) / ".local" / "state")  # noqa: S108 - only where there is no home
+    return Path(base) / "scalpdesk"
+
+
+def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path:
+    """Return the path of an account's file; odd letters of an id never leave the folder."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", f"{venue}-{account_id}")
+    return folder / f"{safe}{suffix}"
+
+
+class AccountLock:
+    """Hold an account until :meth:`release` or the end of the process.
+
+    Parameters
+    ----------
+    folder
+        Machine-wide folder; made when it is not there.
+    venue, account_id
+        The account.
+    holder
+        Shown to whoever comes second.
+
+    Raises
+    ------
+    StopError
+        When another desk holds the account: names its process, its run and since when.
+    """
+
+    def __init__(self, folder: Path, venue: str, account_id: str, holder: DeskHolder) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = account_file(folder, venue, account_id, ".lock")
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._taken(venue, account_id) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, msgspec.json.encode(holder), 0)
+
+    def _taken(self, venue: str, account_id: str) -> StopError:
+        text = os.pread(self._descriptor, 4096, 0)
+        self.release()
+        try:
+            holder = msgspec.json.decode(text, type=DeskHolder)
+            since = f"{from_ns(holder.started_ns):%Y-%m-%d %H:%M:%S} UTC"
+            who = f"process {holder.pid}, {holder.run_id} in {holder.run_dir}, since {since}"
+        except msgspec.MsgspecError:
+            who = "a desk that has not named itself yet"
+        return StopError(
+            "another desk trades this account; nothing was sent",
+            where=f"{venue} account {account_id}",
+            value=who,
+            fix="stop that desk first (scalpdesk status shows it), or use another account",
+        )
+
+    def release(self) -> None:
+        """Let go; a second call does nothing. The file stays, because deleting it would be a race."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = -1
+
 
 SUFFIX = ".armed.json"
 
@@ -112,3 +196,66 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
             path.unlink(missing_ok=True)
             gone.append(name)
     return gone
+
+
+async def live_account(settings: LoadedSettings, url: str | None = None) -> AccountFacts:
+    """Return the account that the configured keys open at the live host.
+
+    Parameters
+    ----------
+    settings
+        The configuration with the keys.
+    url
+        Another address (tests).
+
+    Raises
+    ------
+    ConfigError
+        Keys missing, of the paper environment, or not accepted.
+    RetryError
+        The venue does not answer.
+    """
+    from scalpdesk.venues.alpaca import account_messages  # noqa: PLC0415 - an extra
+    from scalpdesk.venues.alpaca.order_messages import Verdict, judge  # noqa: PLC0415 - an extra
+    from scalpdesk.venues.alpaca.transport import (  # noqa: PLC0415 - an extra
+        LIVE_HOST,
+        PAPER_KEY,
+        RestClient,
+    )
+
+    keys = settings.venue_keys()
+    if keys is None:
+        raise ConfigError(
+            "arming needs the live account's key and secret",
+            where="credentials.trading_api_key, credentials.trading_api_secret",
+            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
+        )
+    key, secret = (one.reveal() for one in keys)
+    if settings.config.desk.paper or key.startswith(PAPER_KEY):
+        raise ConfigError(
+            "the configuration is one for paper; the desk is not armed",
+            where="desk.paper" if settings.config.desk.paper else "credentials.trading_api_key",
+            fix="set desk.paper = false (IS_PAPER_TRADING=false) and put in the live account's key",
+        )
+    headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+    path = RestClient(url or f"https://{LIVE_HOST}", headers, connections=1, timeout_seconds=10.0)
+    try:
+        reply = await path.ask(account_messages.ACCOUNT)
+    except RetryError as error:
+        raise RetryError(
+            "the venue cannot be reached; the desk is not armed",
+            where=LIVE_HOST,
+            value=error.what,
+            fix="look at this machine's network and the venue's status page",
+        ) from None
+    finally:
+        await path.close()
+    answer = judge(reply.status, reply.body)
+    if answer.verdict is not Verdict.DONE:
+        raise ConfigError(
+            "the live environment does not accept these keys; the desk is not armed",
+            where="credentials.trading_api_key, credentials.trading_api_secret",
+            value=answer.reason,
+            fix="copy key and secret of the live account again",
+        )
+    return account_messages.read_account(reply.body)

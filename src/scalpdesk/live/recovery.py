@@ -14,7 +14,7 @@ from scalpdesk.journal.codec import same_outputs
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Timers, Watcher
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.venues.base import KnownOrder
+from scalpdesk.venues.contract import KnownOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,29 @@
 
 Venue events, timers, sessions and a person's words are journaled, handled, and what follows is on
 disk before it is sent. Nothing else touches the engine.
+
+The one queue of a live desk and its one consumer: items are handled one at a time, in order.
+
+What a desk looks after many times a second, beside the events: watchdog, doubts, silence, views, disk.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ScalpdeskError, StopError
+from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.live.consumer import Consumer
-from scalpdesk.live.core import LiveCore
-from scalpdesk.live.day import TradingDay
-from scalpdesk.live.doubts import Doubts
-from scalpdesk.live.ending import HOLD_SECONDS, Ending
-from scalpdesk.live.morning import Learn, Morning
-from scalpdesk.live.opening import adoption, continuation, quotes_of_holdings
-from scalpdesk.live.parts import (
+from scalpdesk.live.core import (
     STOPS,
     Ended,
     Item,
+    LiveCore,
     Operation,
     Pulse,
     RunnerOptions,
@@ -32,12 +32,223 @@ from scalpdesk.live.parts import (
     Start,
     Viewed,
 )
-from scalpdesk.live.reconciler import Reconciler, Say
-from scalpdesk.live.rounds import Rounds
-from scalpdesk.live.tasks import Seldom, Tasks
-from scalpdesk.live.views import Views
+from scalpdesk.live.reconciliation import (
+    AccountQueries,
+    Reconciler,
+    UnknownOrders,
+    adoption,
+    continuation,
+    quotes_of_holdings,
+)
+from scalpdesk.live.sessions import HOLD_SECONDS, DailyRollover, Learn, OrderlyStop, SessionCalendar
+from scalpdesk.live.supervision import LogThrottle, StaleStreamMonitor, Tasks
 from scalpdesk.orders.order import OrderState
-from scalpdesk.venues.base import Gateway, Notice, NoticeKind, VenueView
+from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
+
+ITEMS_A_TURN = 64
+"""Items handled before other tasks of the process get a turn."""
+
+
+class Consumer:
+    """Takes items out of the queue and lets what follows from each leave before the next.
+
+    Parameters
+    ----------
+    take
+        Handles one item; returns commands that are on disk.
+    hand_over
+        Hands commands to the gateway.
+    when_idle
+        Called when nothing waits; returns the commands of what has become due meanwhile.
+    most_waiting
+        Length of the queue from which on the gateway is not read.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[Item], list[VenueCommand]],
+        hand_over: Callable[[list[VenueCommand]], None],
+        when_idle: Callable[[], list[VenueCommand]],
+        most_waiting: int,
+    ) -> None:
+        self._take = take
+        self._hand_over = hand_over
+        self._when_idle = when_idle
+        self._most_waiting = most_waiting
+        self._items: deque[Item] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._is_idle = False
+        """Whether the consumer waits for something to do."""
+        self._at_once = 0
+        """Quotes handled where they were read since the consumer's last turn."""
+        self._failure: Exception | None = None
+
+    def put(self, item: Item) -> None:
+        """Add an item to the queue."""
+        self._items.append(item)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Let the consumer look for what has become due."""
+        self._wake.set()
+
+    def take_at_once(self, quote: QuoteEvent) -> bool:
+        """Handle a quote where it was read when there is nothing else to do; say whether.
+
+        Three turns of the event loop lie between the socket and the consumer; an order does not wait
+        for them. All else goes through the queue, and a quote never overtakes what is in it.
+        """
+        if not self._is_idle or self._items:
+            return False
+        self._is_idle = False  # what follows may put something in the queue: it is not taken in here
+        try:
+            commands = self._take(quote)
+            if commands:
+                self._hand_over(commands)
+        except Exception as error:  # noqa: BLE001 - whoever read the quote must go on reading; the consumer raises it
+            self._failure = error
+            self._wake.set()
+            return True
+        self._at_once += 1
+        self._is_idle = self._at_once < ITEMS_A_TURN
+        if commands or not self._is_idle:
+            self._wake.set()
+        return True
+
+    async def consume(self, until: Callable[[], bool]) -> None:
+        """Handle items until a condition holds.
+
+        Raises
+        ------
+        Exception
+            Whatever handling an item raised.
+        """
+        items = self._items
+        handled = 0
+        while not until():
+            if not items:
+                self._room.set()
+                await self.send(self._when_idle())
+                if items or until():
+                    continue
+                await self._wait()
+                handled = 0
+                continue
+            commands = self._take(items.popleft())
+            if commands:
+                await self.send(commands)
+                handled = 0
+            handled += 1
+            if handled >= ITEMS_A_TURN:
+                handled = 0
+                if len(items) < self._most_waiting:
+                    self._room.set()
+                await asyncio.sleep(0)
+
+    async def _wait(self) -> None:
+        self._wake.clear()
+        self._is_idle = True
+        await self._wake.wait()
+        self._is_idle = False
+        self._at_once = 0
+        if self._failure is not None:
+            raise self._failure
+
+    async def send(self, commands: list[VenueCommand]) -> None:
+        """Hand journaled commands to the gateway and let it write them."""
+        if commands:
+            self._hand_over(commands)
+            await asyncio.sleep(0)
+
+    async def follow(self, events: AsyncIterator[Event | Notice]) -> None:
+        """Move what the gateway says into the queue; wait while the consumer is behind."""
+        try:
+            async for item in events:
+                self.put(item)
+                if len(self._items) >= self._most_waiting:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:  # a desk without events is over, however that came about
+            self.put(Ended("the venue's events ended"))
+
+
+class Housekeeping:
+    """Goes round until it is cancelled.
+
+    Parameters
+    ----------
+    core, gateway, options, pulse
+        Of the runner.
+    doubts, views, tasks, seldom, say
+        Its parts.
+    resolve
+        Asks what became of an order.
+    wake
+        Lets the consumer look for timers that are due.
+    """
+
+    def __init__(
+        self,
+        core: LiveCore,
+        gateway: Gateway,
+        options: RunnerOptions,
+        pulse: Pulse | None,
+        *,
+        doubts: UnknownOrders,
+        views: AccountQueries,
+        tasks: Tasks,
+        seldom: LogThrottle,
+        say: Notify,
+        resolve: Callable[[str], Coroutine[Any, Any, None]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._gateway = gateway
+        self._options = options
+        self._pulse = pulse
+        self._doubts = doubts
+        self._views = views
+        self._tasks = tasks
+        self._seldom = seldom
+        self._say = say
+        self._resolve = resolve
+        self._wake = wake
+        self._silence = StaleStreamMonitor(gateway, options.silent_seconds)
+        self._last_flush_at = 0.0
+
+    async def go(self) -> None:
+        """Go round, some twenty times a second."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._options.tick_seconds)
+            self.once(loop.time())
+
+    def once(self, now: float) -> None:
+        """Look after everything once; ``now`` is the event loop's time."""
+        if self._pulse is not None:
+            self._pulse.beat()
+            if not self._pulse.is_alive:
+                self._seldom.say("the watchdog is gone:", "nobody guards this desk", now)
+        for name in self._doubts.due(now):
+            self._tasks.spawn(self._resolve(name))
+        is_open = self._core.engine.desk.view.session is not None
+        for stream, seconds in self._silence.due(now, is_open=is_open):
+            said = f"nothing for {seconds:.0f} s in an open session; connecting anew"
+            self._seldom.say(f"{stream} silent:", said, now)
+            self._tasks.spawn(self._gateway.renew(stream))
+        if now - self._views.last_at > self._options.reconcile_seconds:
+            self._views.last_at = now
+            self._views.ask("timer")
+        if now - self._last_flush_at > self._options.flush_seconds:
+            self._last_flush_at = now
+            try:
+                self._core.journal.flush()
+            except StopError as error:
+                self._say("alarm", error.what)  # the next event meets the same refusal, in the consumer
+        self._wake()
+
 
 __all__ = ["STOPS", "LiveRunner", "Operation", "Pulse", "RunnerOptions", "RunnerState", "Start"]
 
@@ -72,7 +283,7 @@ class LiveRunner:
         clock: Clock,
         options: RunnerOptions | None = None,
         *,
-        say: Say | None = None,
+        say: Notify | None = None,
         pulse: Pulse | None = None,
         learn: Learn | None = None,
     ) -> None:
@@ -80,9 +291,9 @@ class LiveRunner:
         self.gateway = gateway
         self.options = options or RunnerOptions()
         self.state = RunnerState()
-        self.say: Say = say or (lambda _level, _text: None)
+        self.say: Notify = say or (lambda _level, _text: None)
         self.reconciler = Reconciler(core, self.say)
-        self.day = TradingDay(
+        self.day = SessionCalendar(
             core.engine,
             self._feed,
             self.say,
@@ -95,15 +306,15 @@ class LiveRunner:
         self._consumer = Consumer(
             self._take, self._hand_over, lambda: self._fire(clock.now_ns()), self.options.most_waiting
         )
-        self._ending = Ending(core.engine, self._ask_view)
-        self._doubts = Doubts(core.engine.desk.orders.live, self.options.resolve_seconds)
+        self._ending = OrderlyStop(core.engine, self._ask_view)
+        self._doubts = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._tasks = Tasks(self._on_failure)
-        self._seldom = Seldom(self.say)
-        self._morning = Morning(
+        self._seldom = LogThrottle(self.say)
+        self._morning = DailyRollover(
             core.engine, self._ending, learn, self.put, self._tasks.spawn, self.say, rolls=self.options.rolls
         )
-        self._views = Views(gateway, self.reconciler, self._tasks, self.state, self.put, self.say)
-        self._rounds = Rounds(
+        self._views = AccountQueries(gateway, self.reconciler, self._tasks, self.state, self.put, self.say)
+        self._rounds = Housekeeping(
             core,
             gateway,
             self.options,

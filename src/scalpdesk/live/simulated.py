@@ -12,21 +12,23 @@ from decimal import Decimal
 
 from scalpdesk.core.events import (
     Event,
-    OrderAbsent,
     OrderAccepted,
-    OrderDoubted,
     OrderFilled,
+    OrderNotFound,
+    OrderStatusUnknown,
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.simulated_venue import SimulatedVenue
-from scalpdesk.venues.base import (
+from scalpdesk.venues.contract import (
     AccountFacts,
+    DailyBar,
     FollowingClock,
     Health,
     KnownOrder,
     ListedContract,
+    MinuteBar,
     Notice,
     NoticeKind,
     VenueFill,
@@ -34,7 +36,6 @@ from scalpdesk.venues.base import (
     VenuePosition,
     VenueView,
 )
-from scalpdesk.venues.history import DailyBar, MinuteBar
 
 __all__ = ["SimulatedGateway", "SimulatedVenue"]
 
@@ -155,14 +156,14 @@ class SimulatedGateway:
         now_ns = self.venue.now_ns  # the synchronous exchange has neither replace nor several legs
         legs = (command.replacement,) if hasattr(command, "replacement") else command.legs
         for leg in legs:
-            self._put(OrderDoubted(leg.client_order_id, now_ns, now_ns, "not sent: no such order here"))
-            self._put(OrderAbsent(leg.client_order_id, now_ns, now_ns))
+            self._put(OrderStatusUnknown(leg.client_order_id, now_ns, now_ns, "not sent: no such order here"))
+            self._put(OrderNotFound(leg.client_order_id, now_ns, now_ns))
 
     async def resolve(self, client_order_id: str) -> bool:
         """Say what became of an order."""
         venue = self.venue
         if client_order_id not in venue.submitted:
-            self._put(OrderAbsent(client_order_id, venue.now_ns, venue.now_ns))
+            self._put(OrderNotFound(client_order_id, venue.now_ns, venue.now_ns))
             return True
         while client_order_id not in venue.history and not venue.is_over:
             for event in venue.step():  # it is on its way: time passes while one asks

@@ -19,12 +19,9 @@ from scalpdesk.core.intents import CancelOrder, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session
-from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.tape_bars import session_bars
+from scalpdesk.marketdata.tape import MarketTape, session_bars
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
-from scalpdesk.venues.base import (
-    VenueClock,
-)
+from scalpdesk.venues.contract import VenueClock
 
 CHUNK_ROWS = 4_096
 ZERO = Decimal(0)

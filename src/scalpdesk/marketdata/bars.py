@@ -1,63 +1,470 @@
-"""Bars from quotes or smaller bars. A bar exists only once it is closed."""
+"""Closed bars of several lengths for one instrument, and what follows from them.
 
-from scalpdesk.core.events import BarEvent
+Bars are anchored at the session's open and fed by whatever arrives: quotes (their mids), bars of a
+second, bars of a minute. A bar is seen only when it is closed. What there are too few bars for is
+:class:`Absent` with its reason, never a number in its place.
+
+The pieces that timeframes are kept in: the bar under way of one length, and a session watched.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import date
+from math import gcd, inf
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.sessions import Session, whole_session
+
+MINUTE_SECONDS = 60
+DAY_SECONDS = 86_400
+"""Length that stands for a whole session, however long it was."""
 
 
-class BarBuilder:
-    """Builds bars of ``bar_seconds`` anchored at ``anchor_ns`` (the session's open) from prices.
+class PriceRange(msgspec.Struct, frozen=True):
+    """Open, high, low and close of a stretch of time (currency per unit) and its volume (units)."""
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class GrowingBar:
+    """The bar of one length under way, and the closed ones before it."""
+
+    __slots__ = ("bars", "close", "end_ns", "high", "length_ns", "low", "open", "seconds", "volume")
+
+    def __init__(self, seconds: int, kept_bars: int) -> None:
+        self.seconds = seconds
+        self.length_ns = seconds * NANOS_PER_SECOND
+        self.bars: deque[BarEvent] = deque(maxlen=kept_bars)
+        self.end_ns = 0
+        self.open = self.high = self.low = self.close = self.volume = 0.0
+
+    def end_of(self, end_ns: int, session: Session) -> int:
+        """End of the bar that a piece ending at ``end_ns`` belongs to; the last one may be short."""
+        if self.seconds == DAY_SECONDS:
+            return session.close_ns
+        steps = max(-(-(end_ns - session.open_ns) // self.length_ns), 1)
+        return min(session.open_ns + steps * self.length_ns, session.close_ns)
+
+    def add(self, piece: BarEvent, session: Session) -> list[BarEvent]:
+        """Take a smaller bar in; return the bars of this length that it closes (at most two)."""
+        closed = []
+        if self.end_ns and piece.ts_event_ns > self.end_ns:
+            closed.append(self.finish(piece.instrument_id))
+        if not self.end_ns:
+            self.end_ns = self.end_of(piece.ts_event_ns, session)
+            self.open, self.high, self.low, self.volume = piece.open, piece.high, piece.low, 0.0
+        self.high = max(self.high, piece.high)
+        self.low = min(self.low, piece.low)
+        self.close = piece.close
+        self.volume += piece.volume
+        if piece.ts_event_ns == self.end_ns and self.seconds != DAY_SECONDS:
+            closed.append(self.finish(piece.instrument_id))
+        return closed
+
+    def finish(self, number: InstrumentId) -> BarEvent:
+        """Close the bar under way."""
+        end = self.end_ns
+        bar = BarEvent(
+            number, end, end, self.seconds, self.open, self.high, self.low, self.close, self.volume
+        )
+        self.end_ns = 0
+        self.bars.append(bar)
+        return bar
+
+
+class WatchedSession:
+    """What is remembered of a session: its range, its volume by the minute, its opening range."""
+
+    def __init__(self, session: Session, *, joined_late: bool = False) -> None:
+        self.session = session
+        self.joined_late = joined_late
+        """Whether the desk joined after the open."""
+        self.volume_of_minute: dict[int, float] = {}
+        self.first_minute = 0
+        """First minute after the open that was watched: earlier ones are not known to be silent."""
+        self.last_minute = -1
+        self.range: PriceRange | None = None
+        self.opening: PriceRange | None = None
+        self.value_traded = 0.0
+        self.volume = 0.0
+
+    def minute_of(self, end_ns: int) -> int:
+        """Minute of the session (0 is the first) that a bar ending at ``end_ns`` lies in."""
+        return max((end_ns - self.session.open_ns - 1) // (MINUTE_SECONDS * NANOS_PER_SECOND), 0)
+
+    def add(self, piece: BarEvent, opening_minutes: int) -> None:
+        """Take a closed piece in."""
+        minute = self.minute_of(piece.ts_event_ns)
+        first = self.minute_of(piece.ts_event_ns - piece.bar_seconds * NANOS_PER_SECOND + 1)
+        if self.range is None:
+            self.first_minute = first
+        self.last_minute = minute
+        if first == minute:
+            self.volume_of_minute[minute] = self.volume_of_minute.get(minute, 0.0) + piece.volume
+        self.value_traded += (piece.high + piece.low + piece.close) / 3.0 * piece.volume
+        self.volume += piece.volume
+        self.range = widened(self.range, piece, self.session.day)
+        if minute < opening_minutes:
+            self.opening = widened(self.opening, piece, self.session.day)
+
+    def watched(self, minute: int) -> bool:
+        """Whether this minute was seen, be it silent."""
+        return self.range is not None and self.first_minute <= minute <= self.last_minute
+
+
+def widened(so_far: PriceRange | None, piece: BarEvent, day: date) -> PriceRange:
+    """Return a range with one more bar in it."""
+    if so_far is None:
+        return PriceRange(day, piece.open, piece.high, piece.low, piece.close, piece.volume)
+    return PriceRange(
+        day,
+        so_far.open,
+        max(so_far.high, piece.high),
+        min(so_far.low, piece.low),
+        piece.close,
+        so_far.volume + piece.volume,
+    )
+
+
+NOTHING: tuple[BarEvent, ...] = ()
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """Something that cannot be said, and why.
+
+    Parameters
+    ----------
+    reason
+        In plain words.
+    have, need
+        Bars or sessions there are, and how many it takes (0 where counting is not the matter).
+    """
+
+    reason: str
+    have: int = 0
+    need: int = 0
+
+
+class Timeframes:
+    """Closed bars of several lengths of one instrument, over this session and the ones before.
+
+    The best source of a session wins: bars over quotes (they carry volume), shorter bars over longer
+    ones. When a better one first arrives, what the session has so far is begun afresh from it, so
+    that no bar mixes two.
 
     Parameters
     ----------
     instrument_id
-        Whose prices these are.
-    bar_seconds
-        Length of a bar in seconds.
-    anchor_ns
-        Start of the first bar, UTC nanoseconds.
+        Whose bars these are; other instruments' events are refused.
+    lengths_seconds
+        Lengths wanted; a minute is always kept, 86,400 stands for a whole session.
+    kept_bars
+        Closed bars kept of each length, across sessions.
+    kept_sessions
+        Earlier sessions whose range and volumes are remembered.
+    opening_minutes
+        Length of the opening range from the session's open.
+
+    Raises
+    ------
+    ArgumentError
+        When a length or a count is not positive.
     """
 
-    def __init__(self, instrument_id: InstrumentId, bar_seconds: int, anchor_ns: int) -> None:
+    def __init__(
+        self,
+        instrument_id: InstrumentId,
+        lengths_seconds: Iterable[int] = (60, 300, 600, DAY_SECONDS),
+        *,
+        kept_bars: int = 512,
+        kept_sessions: int = 20,
+        opening_minutes: int = 30,
+    ) -> None:
+        lengths = sorted({MINUTE_SECONDS, *lengths_seconds})
+        for name, value in (
+            ("lengths_seconds", lengths[0]),
+            ("kept_bars", kept_bars),
+            ("kept_sessions", kept_sessions),
+            ("opening_minutes", opening_minutes),
+        ):
+            if value < 1:
+                raise ArgumentError("a length or a count must be positive", where=name, value=value)
         self.instrument_id = instrument_id
-        self.bar_seconds = bar_seconds
-        self._length_ns = bar_seconds * NANOS_PER_SECOND
-        self._anchor_ns = anchor_ns
-        self._end_ns = 0
-        self._open = self._high = self._low = self._close = self._volume = 0.0
+        self.late = 0
+        """Bars that came after a later one and were left out."""
+        self._opening_minutes = opening_minutes
+        self._kept_bars = kept_bars
+        self._growing = {seconds: GrowingBar(seconds, kept_bars) for seconds in lengths}
+        self._days: deque[WatchedSession] = deque(maxlen=kept_sessions)
+        self._day: WatchedSession | None = None
+        self._source_seconds = inf
+        self._last_end_ns = 0
+        # quotes grow one small bar alone; the lengths are made of it when it closes
+        self._quote_seconds = gcd(*(seconds for seconds in lengths if seconds != DAY_SECONDS))
+        self._quoted = GrowingBar(self._quote_seconds, 1)
 
-    def add(self, ts_ns: int, price: float, volume: float = 0.0) -> BarEvent | None:
-        """Take one price in; return the bar that this price closes, if it starts a new one.
+    # feeding ------------------------------------------------------------------------------------
 
-        A price stamped exactly at the end of a bar still belongs to it: it was known by then.
+    def open_session(self, session: Session) -> tuple[BarEvent, ...]:
+        """Begin a session (the one under way is closed first); the same one again changes nothing.
+
+        Bars are those of the whole session, even where the desk joined it late.
         """
-        closed = None
-        if self._end_ns and ts_ns > self._end_ns:
-            closed = self.close()
-        if not self._end_ns:
-            steps = max(-(-(ts_ns - self._anchor_ns) // self._length_ns), 1)
-            self._end_ns = self._anchor_ns + steps * self._length_ns
-            self._open = self._high = self._low = price
-            self._volume = 0.0
-        self._high = max(self._high, price)
-        self._low = min(self._low, price)
-        self._close = price
-        self._volume += volume
+        whole = whole_session(session)
+        if self._day is not None and self._day.session == whole:
+            return NOTHING
+        closed = self.close_session()
+        self._day = WatchedSession(whole, joined_late=whole.open_ns < session.open_ns)
+        self._source_seconds = inf
+        self._last_end_ns = 0
         return closed
 
-    def close(self) -> BarEvent | None:
-        """Close and return the bar under way, or None when there is none."""
-        if not self._end_ns:
-            return None
-        bar = BarEvent(
-            self.instrument_id,
-            self._end_ns,
-            self._end_ns,
-            self.bar_seconds,
-            self._open,
-            self._high,
-            self._low,
-            self._close,
-            self._volume,
+    def close_session(self) -> tuple[BarEvent, ...]:
+        """End the session; return the bars that its end closes."""
+        day = self._day
+        if day is None:
+            return NOTHING
+        closed = self._close_quoted(day)
+        for growing in self._growing.values():
+            if growing.end_ns:
+                closed.append(growing.finish(self.instrument_id))
+        if day.range is not None:
+            self._days.append(day)
+        self._day = None
+        return tuple(closed)
+
+    def add_quote(self, quote: QuoteEvent) -> tuple[BarEvent, ...]:
+        """Take a good quote's mid in; return the bars that it closes, shortest first."""
+        if self._source_seconds != inf:
+            return NOTHING  # bars arrive: a mid is no part of them
+        day = self._day
+        ts_ns = quote.ts_recv_ns
+        if day is None or not day.session.open_ns <= ts_ns <= day.session.close_ns:
+            return NOTHING
+        quoted = self._quoted
+        mid = 0.5 * (quote.bid + quote.ask)
+        closed = NOTHING
+        if ts_ns > quoted.end_ns:
+            closed = tuple(self._close_quoted(day))
+            quoted.end_ns = quoted.end_of(ts_ns, day.session)
+            quoted.open = quoted.high = quoted.low = mid
+        elif mid > quoted.high:
+            quoted.high = mid
+        elif mid < quoted.low:
+            quoted.low = mid
+        quoted.close = mid
+        return closed
+
+    def add_bar(self, bar: BarEvent) -> tuple[BarEvent, ...]:
+        """Take a closed bar in; return the bars that it closes, shortest first.
+
+        Raises
+        ------
+        ArgumentError
+            When it is another instrument's.
+        """
+        if bar.instrument_id != self.instrument_id:
+            raise ArgumentError("a bar of another instrument", where="instrument_id", value=bar.instrument_id)
+        day = self._day
+        if day is None or bar.bar_seconds > self._source_seconds:
+            return NOTHING
+        session = day.session
+        start_ns = bar.ts_event_ns - bar.bar_seconds * NANOS_PER_SECOND
+        if start_ns < session.open_ns or bar.ts_event_ns > session.close_ns:
+            return NOTHING
+        if bar.bar_seconds < self._source_seconds:
+            day = self._begin_afresh(day, bar.bar_seconds)
+        if bar.ts_event_ns <= self._last_end_ns:
+            self.late += 1
+            return NOTHING
+        return tuple(self._add(bar, day))
+
+    def advance(self, now_ns: int) -> tuple[BarEvent, ...]:
+        """Close what ended before ``now_ns`` with nothing arriving since (for a timer's call).
+
+        A bar from bars waits one source bar longer, for its last piece may be on its way.
+        """
+        day = self._day
+        if day is None:
+            return NOTHING
+        closed = []
+        wait_ns = 0
+        if self._source_seconds == inf:
+            if self._quoted.end_ns and self._quoted.end_ns < now_ns:
+                closed = self._close_quoted(day)
+        else:
+            wait_ns = int(self._source_seconds) * NANOS_PER_SECOND
+        for growing in self._growing.values():
+            is_over = growing.end_ns and growing.end_ns + wait_ns < now_ns
+            if is_over and growing.seconds != DAY_SECONDS:
+                self._last_end_ns = max(self._last_end_ns, growing.end_ns)
+                closed.append(growing.finish(self.instrument_id))
+        return tuple(closed)
+
+    def _add(self, piece: BarEvent, day: WatchedSession) -> list[BarEvent]:
+        self._last_end_ns = piece.ts_event_ns
+        day.add(piece, self._opening_minutes)
+        closed: list[BarEvent] = []
+        for growing in self._growing.values():
+            if growing.seconds % piece.bar_seconds == 0:
+                closed += growing.add(piece, day.session)
+        return closed
+
+    def _close_quoted(self, day: WatchedSession) -> list[BarEvent]:
+        if not self._quoted.end_ns:
+            return []
+        return self._add(self._quoted.finish(self.instrument_id), day)
+
+    def _begin_afresh(self, day: WatchedSession, source_seconds: int) -> WatchedSession:
+        """Forget what a lesser source has built of this session."""
+        self._source_seconds = source_seconds
+        self._quoted.end_ns = 0
+        self._last_end_ns = 0
+        for growing in self._growing.values():
+            growing.end_ns = 0
+            while growing.bars and growing.bars[-1].ts_event_ns > day.session.open_ns:
+                growing.bars.pop()
+        self._day = WatchedSession(day.session, joined_late=day.joined_late)
+        return self._day
+
+    # reading ------------------------------------------------------------------------------------
+
+    def bars(self, seconds: int, count: int, *, same_session: bool = False) -> tuple[BarEvent, ...] | Absent:
+        """Return the last ``count`` closed bars of a length, oldest first.
+
+        Parameters
+        ----------
+        seconds
+            One of the lengths kept.
+        count
+            How many.
+        same_session
+            Count only the bars of the session under way.
+
+        Raises
+        ------
+        ArgumentError
+            When the length is not kept, or more bars are asked for than are kept.
+        """
+        growing = self._growing.get(seconds)
+        if growing is None or not 1 <= count <= self._kept_bars:
+            raise ArgumentError(
+                "no such bars are kept",
+                where="seconds, count",
+                value=(seconds, count),
+                fix=f"lengths {sorted(self._growing)}, 1 to {self._kept_bars} bars",
+            )
+        found = list(growing.bars)[-count:]
+        if same_session:
+            open_ns = self._day.session.open_ns if self._day is not None else inf
+            found = [bar for bar in found if bar.ts_event_ns > open_ns]
+        if len(found) < count:
+            where = "closed in this session" if same_session else "closed"
+            return Absent(f"{len(found)} bars of {seconds} s {where}, {count} needed", len(found), count)
+        return tuple(found)
+
+    def closed_in_session(self, seconds: int) -> tuple[BarEvent, ...]:
+        """Return the bars of a length that are closed in this session and kept, oldest first; maybe none.
+
+        Raises
+        ------
+        ArgumentError
+            When the length is not kept.
+        """
+        self.bars(seconds, 1)  # refuses a length that is not kept
+        if self._day is None:
+            return NOTHING
+        open_ns = self._day.session.open_ns
+        return tuple(bar for bar in self._growing[seconds].bars if bar.ts_event_ns > open_ns)
+
+    def closes(self, seconds: int, count: int, *, same_session: bool = False) -> tuple[float, ...] | Absent:
+        """Return the last ``count`` closes (currency per unit), oldest first; as :meth:`bars`."""
+        found = self.bars(seconds, count, same_session=same_session)
+        return found if isinstance(found, Absent) else tuple(bar.close for bar in found)
+
+    def vwap(self) -> float | Absent:
+        """Return the session's Σ(typical price · volume) / Σ volume from its open, currency per unit."""
+        day = self._day
+        if day is None or day.range is None:
+            return Absent("no bar of this session is closed")
+        if day.first_minute > 0:
+            return Absent(f"watched only from minute {day.first_minute} of the session, not from its open")
+        if day.volume <= 0.0:
+            return Absent("no volume arrived in this session")
+        return day.value_traded / day.volume
+
+    def session_range(self) -> PriceRange | Absent:
+        """Return the range of the session under way, as far as its bars are closed."""
+        if self._day is None or self._day.range is None:
+            return Absent("no bar of this session is closed")
+        return self._day.range
+
+    def prior_session(self) -> PriceRange | Absent:
+        """Return the range of the session before this one (its high and low are the prior day's)."""
+        if not self._days:
+            return Absent("no earlier session was watched", 0, 1)
+        if self._days[-1].joined_late:
+            return Absent("the earlier session was not watched from its open")
+        found = self._days[-1].range
+        return found if found is not None else Absent("no bar of the earlier session is closed")
+
+    def prior_close(self) -> float | Absent:
+        """Return the last price of the session before this one, whenever the desk joined that."""
+        found = self._days[-1].range if self._days else None
+        return found.close if found is not None else Absent("no earlier session was watched", 0, 1)
+
+    def session(self) -> Session | None:
+        """Return the session under way, from its own open; None outside one."""
+        return None if self._day is None else self._day.session
+
+    def opening_range(self) -> PriceRange | Absent:
+        """Return the range of the session's first minutes, once they are over."""
+        day = self._day
+        if day is None or day.opening is None or day.first_minute > 0:
+            return Absent("the session's first minutes were not watched")
+        end_ns = day.session.open_ns + self._opening_minutes * MINUTE_SECONDS * NANOS_PER_SECOND
+        if self._last_end_ns < end_ns:
+            return Absent(f"the first {self._opening_minutes} minutes are not over")
+        return day.opening
+
+    def volume_ratio(self, sessions: int = 20) -> float | Absent:
+        """Return the last closed minute's volume over its mean in the same minute of earlier sessions.
+
+        ``sessions`` is how many earlier ones it takes, the latest of those that were watched then.
+        """
+        day = self._day
+        last = self.bars(MINUTE_SECONDS, 1, same_session=True)
+        if day is None or isinstance(last, Absent):
+            return Absent("no minute of this session is closed")
+        minute = day.minute_of(last[0].ts_event_ns)
+        past = [one.volume_of_minute.get(minute, 0.0) for one in self._days if one.watched(minute)]
+        return _ratio(last[0].volume, past, sessions, f"minute {minute}")
+
+    def opening_volume_ratio(self, sessions: int = 20) -> float | Absent:
+        """Return the opening range's volume over its mean in earlier sessions; as ``volume_ratio``."""
+        opening = self.opening_range()
+        if isinstance(opening, Absent):
+            return opening
+        whole = (one for one in self._days if one.first_minute == 0)
+        past = [one.opening.volume for one in whole if one.opening is not None]
+        return _ratio(opening.volume, past, sessions, "the opening")
+
+
+def _ratio(volume: float, past: list[float], sessions: int, what: str) -> float | Absent:
+    if len(past) < sessions:
+        return Absent(
+            f"{what} was watched in {len(past)} earlier sessions, {sessions} needed", len(past), sessions
         )
-        self._end_ns = 0
-        return bar
+    mean = sum(past[-sessions:]) / sessions
+    if mean <= 0.0:
+        return Absent(f"no volume in {what} of the earlier sessions")
+    return volume / mean

@@ -1,31 +1,299 @@
-"""From a tape's quotes at one instant to forwards, implied volatilities and the fitted surface."""
+"""From a tape's quotes at one instant to forwards, implied volatilities and the fitted surface.
+
+The forward and the cost of borrowing that one expiry's calls and puts imply, robust to bad quotes.
+
+European put-call parity reads the forward off every strike that has both; American options obey it only
+after their early-exercise premium is taken off, which needs a volatility, which needs the forward: the two
+are iterated. One stale quote among the strikes must not move the answer.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import NANOS_PER_SECOND, years_between
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
-from scalpdesk.marketdata.chain import options_in_order
-from scalpdesk.marketdata.implied_forward import (
-    ForwardStatus,
-    ImpliedForward,
-    carried_forward,
-    implied_forward,
-)
+from scalpdesk.marketdata.curves import parity_implied_forward
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
-from scalpdesk.pricing.base import Dividends
-from scalpdesk.pricing.exercise_premium import implied_vol_through_premium
+from scalpdesk.pricing.base import Dividends, dividend_schedule
+from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
 Floats = NDArray[np.float64]
+
+PAIRS_NEAR_MONEY = 9
+"""Strikes used on and around the money: further out one leg is all intrinsic value and wide."""
+MAX_ROUNDS = 12
+CONVERGED = 1e-6
+"""Relative change of the forward at which the iteration ends."""
+BELIEVABLE_BORROW = (-0.05, 1.0)
+"""Shares that are hard to borrow cost up to about their own price a year; nobody is paid much to borrow."""
+SIGNIFICANT_ERRORS = 2.0
+"""A borrow that moves the forward by less than this many of its standard errors is taken for none."""
+_NORMAL_MAD = 1.4826
+"""Standard deviation of a normal over its median absolute deviation."""
+_HUBER = 1.345
+"""Huber's constant: 95 % efficiency where the errors are normal after all."""
+
+
+class ForwardStatus(StrEnum):
+    """How the forward was come by."""
+
+    OK = "ok"
+    ASSUMED = "assumed"
+    """No strike has a usable call and put: the spot carried at the rate, the dividends and another
+    expiry's borrow."""
+    NO_PAIRS = "no_pairs"
+    """No strike has a usable call and put: there is no forward."""
+    NOT_SETTLED = "not_settled"
+    """Taking off the early-exercise premium did not settle; the last value is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpliedForward:
+    """A forward with what it rests on; currency per unit of the underlying."""
+
+    forward: float
+    uncertainty: float
+    """One standard error of the forward, from the scatter of the pairs and their spreads."""
+    borrow: float
+    """Continuous yield a year that the forward shows beyond the rate and the dividends given: the cost of
+    borrowing the share, and any dividends not given."""
+    pricing_spot: float
+    """With ``pricing_borrow`` the spot to price options with, so that they see this forward. It is the spot
+    itself unless the borrow is not to be believed."""
+    pricing_borrow: float
+    """The borrow within what shares can cost, and 0 where it is less than the forward's own error: near
+    expiry a cent between spot and forward is no borrow, but a spot of another moment."""
+    pairs_used: int
+    """Pairs that count in full; those beyond Huber's bound are weighted down and not counted."""
+    pairs_offered: int
+    status: ForwardStatus
+
+
+def implied_forward(
+    strike: ArrayLike,
+    call_bid: ArrayLike,
+    call_ask: ArrayLike,
+    put_bid: ArrayLike,
+    put_ask: ArrayLike,
+    *,
+    spot: float,
+    years: float,
+    rate: float = 0.0,
+    dividends: Dividends | None = None,
+    style: str = "american",
+    pairs_near_money: int = PAIRS_NEAR_MONEY,
+) -> ImpliedForward:
+    """Return the forward that the pairs near the money agree on.
+
+    Parameters
+    ----------
+    strike, call_bid, call_ask, put_bid, put_ask
+        Arrays of one length, one expiry; NaN where a side is missing. Pairs with a missing, zero or
+        crossed side are passed over.
+    spot
+        Price of the underlying.
+    years
+        Time to expiry, above 0.
+    rate
+        Continuously compounded, a year.
+    dividends
+        Known cash dividends as (years_to_ex_date, amount).
+    style
+        "american" or "european".
+    pairs_near_money
+        How many strikes nearest the money are used.
+
+    Returns
+    -------
+    ImpliedForward
+        NaN with ``no_pairs`` when nothing can be read.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot or the time is not above 0, the rate is not finite, or the lists differ in length.
+
+    Notes
+    -----
+    Each pair gives ``K + (C − P)/DF`` from mids, with half the two spreads as its uncertainty. The start is
+    the median weighted by one over that; Huber's M-estimate (Huber 1964) with the same weights follows. For
+    American options the early-exercise premiums of C and P are taken off first, both at the volatility of the
+    one out of the money; forward, volatility and premium settle together.
+    """
+    if not (np.isfinite(spot) and spot > 0.0):
+        raise ArgumentError("the spot must be above 0", where="spot", value=spot)
+    if not (np.isfinite(years) and years > 0.0):
+        raise ArgumentError("the time to expiry must be above 0", where="years", value=years)
+    if not np.isfinite(rate):
+        raise ArgumentError("the rate must be finite", where="rate", value=rate)
+    quoted = (call_bid, call_ask, put_bid, put_ask)
+    k, sides = np.asarray(strike, dtype=np.float64), [np.asarray(side, dtype=np.float64) for side in quoted]
+    for name, side in zip(("call_bid", "call_ask", "put_bid", "put_ask"), sides, strict=True):
+        if k.ndim != 1 or side.shape != k.shape:
+            raise ArgumentError(
+                "strike and the four sides are lists of one length",
+                where=name,
+                value=f"{side.shape} beside {k.shape} strikes",
+            )
+    whole = np.isfinite(k) & (k > 0.0)
+    for bid, ask in (sides[:2], sides[2:]):
+        whole &= np.isfinite(bid) & np.isfinite(ask) & (bid > 0.0) & (ask >= bid)
+    offered = int(np.count_nonzero(whole))
+    if offered == 0:
+        nan = float("nan")
+        return ImpliedForward(nan, nan, nan, nan, nan, 0, 0, ForwardStatus.NO_PAIRS)
+    k, sides = k[whole], [side[whole] for side in sides]
+    discount = float(np.exp(-rate * years))
+    level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
+    # where call and put cost the same the forward is: robust even when the spot is old
+    middle = k[np.argmin(np.abs(0.5 * (sides[0] + sides[1] - sides[2] - sides[3])))]
+    near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
+    k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
+    forward, error, used = _robust_level(level, width)
+    if style == "european":
+        terms = _pricing_terms(forward, error, spot, years, rate, dividends)
+        return ImpliedForward(forward, error, *terms, used, offered, ForwardStatus.OK)
+    call = 0.5 * (sides[0] + sides[1])[near]
+    put = 0.5 * (sides[2] + sides[3])[near]
+    status = ForwardStatus.NOT_SETTLED
+    premiums = np.zeros((2, len(k)))
+    for _ in range(MAX_ROUNDS):
+        _, at, borrow = _pricing_terms(forward, error, spot, years, rate, dividends)
+        premiums = _premiums(call, put, k, at, years, forward, premiums, rate, borrow, dividends)
+        excess = premiums[0] - premiums[1]
+        known = np.isfinite(excess)
+        if not bool(known.any()):
+            break
+        moved, error, used = _robust_level((level - excess / discount)[known], width[known])
+        change, forward = abs(moved / forward - 1.0), moved
+        if change < CONVERGED:
+            status = ForwardStatus.OK
+            break
+    terms = _pricing_terms(forward, error, spot, years, rate, dividends)
+    return ImpliedForward(forward, error, *terms, used, offered, status)
+
+
+def carried_forward(
+    spot: float, years: float, rate: float, dividends: Dividends | None, borrow: float
+) -> ImpliedForward:
+    """Return the forward that the spot, the rate, the dividends and an assumed borrow give."""
+    held = spot - _present_value(dividends, years, rate)
+    forward, nan = held * float(np.exp((rate - borrow) * years)), float("nan")
+    return ImpliedForward(forward, nan, borrow, spot, borrow, 0, 0, ForwardStatus.ASSUMED)
+
+
+def weighted_median(values: Floats, weights: Floats) -> float:
+    """Return the value at which half the weight is reached (the mean of two where it is reached between).
+
+    >>> weighted_median(np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.0, 1.0]))
+    2.0
+    """
+    order = np.argsort(values)
+    ranked, total = values[order], np.cumsum(weights[order])
+    half = 0.5 * total[-1]
+    low, high = (int(np.searchsorted(total, half, side=side)) for side in ("left", "right"))
+    return float(0.5 * (ranked[low] + ranked[min(high, len(ranked) - 1)]))
+
+
+def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
+    """Return Huber's estimate of a level, its standard error, and how many values count in full."""
+    weight = 1.0 / width
+    centre = weighted_median(level, weight)
+    if len(level) == 1:
+        return centre, float(width[0]), 1
+    scatter = _NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
+    # half-spreads are bounds, not standard deviations: a third of one is what mids are usually off by
+    scale = max(scatter, 1.0 / 3.0) * width
+    for _ in range(20):
+        pull = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
+        shares = pull / scale**2
+        moved = float(np.sum(shares * level) / np.sum(shares))
+        if abs(moved - centre) <= 1e-12 * abs(centre):
+            break
+        centre = moved
+    # a value beyond three times the bound is no measurement of this forward at all
+    sound = np.abs(level - centre) <= 3.0 * _HUBER * scale
+    if bool(sound.any()):
+        shares = np.where(sound, pull / scale**2, 0.0)
+        centre = float(np.sum(shares * level) / np.sum(shares))
+    return centre, float(1.0 / np.sqrt(np.sum(shares))), int(np.count_nonzero(sound & (pull >= 1.0)))
+
+
+def _present_value(dividends: Dividends | None, years: float, rate: float) -> float:
+    times, cash = dividend_schedule(dividends)
+    due = times <= years
+    return float(np.sum(cash[due] * np.exp(-rate * times[due])))
+
+
+def _pricing_terms(
+    forward: float, error: float, spot: float, years: float, rate: float, dividends: Dividends | None
+) -> tuple[float, float, float]:
+    """Return the borrow that the forward shows, and spot and borrow to price with."""
+    paid = _present_value(dividends, years, rate)
+    borrow = rate - float(np.log(forward / (spot - paid))) / years
+    believed = min(max(borrow, BELIEVABLE_BORROW[0]), BELIEVABLE_BORROW[1])
+    if abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
+        believed = 0.0
+    if believed == borrow:
+        return borrow, spot, borrow
+    return borrow, forward * float(np.exp((believed - rate) * years)) + paid, believed
+
+
+def _premiums(
+    call: Floats,
+    put: Floats,
+    strike: Floats,
+    spot: float,
+    years: float,
+    forward: float,
+    last: Floats,
+    rate: float,
+    borrow: float,
+    dividends: Dividends | None,
+) -> Floats:
+    """Early-exercise premiums of the calls and the puts, (2, strikes); NaN where no volatility is found.
+
+    Both options of a strike are priced at one volatility, that of the one out of the money: less what is
+    ``last`` known of its premium it is a European price.
+    """
+    is_call, taken = strike >= forward, np.nan_to_num(last)
+    price = np.where(is_call, call - taken[0], put - taken[1])
+    vol = implied_vol(
+        np.nan_to_num(price, nan=-1.0),
+        spot,
+        strike,
+        years,
+        is_call,
+        rate=rate,
+        dividend_yield=borrow,
+        dividends=dividends,
+        style="european",
+    ).vol
+    known = np.isfinite(vol)
+    premiums = np.full((2, len(strike)), np.nan)
+    for side, of_calls in enumerate((True, False)):
+        premiums[side, known] = exercise_premium(
+            spot,
+            strike[known],
+            years,
+            vol[known],
+            of_calls,
+            rate=rate,
+            dividend_yield=borrow,
+            dividends=dividends,
+        )
+    return premiums
+
 
 EX_DIVIDEND_TIME = time(9, 30)
 STANDING_AFTER_SECONDS = 300.0

@@ -14,7 +14,7 @@ from scalpdesk.core.events import (
     TradeEvent,
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
@@ -35,7 +35,7 @@ class MarketState:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         *,
         stale_seconds_underlying: float = 5.0,
         stale_seconds_option: float = 60.0,

@@ -1,6 +1,8 @@
 """A stretch of market as columns: what data sets hand over and backtests turn into events.
 
 Columns are sorted by the instant at which a row is known (``ts_ns``), never by the start of a bar.
+
+The bars of a tape as events.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.core.events import BarEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import Session
 
 
@@ -84,7 +88,7 @@ class MarketTape:
     kind: str
     underlying: str
     sessions: tuple[Session, ...]
-    instruments: InstrumentBook
+    instruments: Instruments
     quotes: QuoteColumns
     bars: BarColumns | None = None
     open_interest: dict[str, int] = field(default_factory=dict)
@@ -110,3 +114,25 @@ class MarketTape:
                     where=f"{self.name}: {label} row {at}",
                     fix="sort the columns by ts_ns before building the tape",
                 )
+
+
+def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:
+    """Return the session's closed bars in order."""
+    columns = tape.bars
+    if columns is None:
+        return []
+    inside = (columns.ts_ns > session.open_ns) & (columns.ts_ns <= session.close_ns)
+    return [
+        BarEvent(InstrumentId(number), ts_ns, ts_ns, seconds, o, h, low, c, volume)
+        for number, ts_ns, seconds, o, h, low, c, volume in zip(
+            columns.instrument_id[inside].tolist(),
+            columns.ts_ns[inside].tolist(),
+            columns.bar_seconds[inside].tolist(),
+            columns.open[inside].tolist(),
+            columns.high[inside].tolist(),
+            columns.low[inside].tolist(),
+            columns.close[inside].tolist(),
+            columns.volume[inside].tolist(),
+            strict=True,
+        )
+    ]

@@ -7,14 +7,14 @@ from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderEvent,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
 )
 from scalpdesk.core.intents import CancelOrder, OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -122,9 +122,9 @@ class OrderManager:
             order.move(OrderState.CANCELLED, event.reason)
         elif isinstance(event, OrderExpired):
             order.move(OrderState.EXPIRED)
-        elif isinstance(event, OrderDoubted):
+        elif isinstance(event, OrderStatusUnknown):
             order.move(OrderState.UNKNOWN, event.reason)
-        elif isinstance(event, OrderAbsent) and order.state is OrderState.UNKNOWN:
+        elif isinstance(event, OrderNotFound) and order.state is OrderState.UNKNOWN:
             order.move(
                 OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, "never reached the venue"
             )

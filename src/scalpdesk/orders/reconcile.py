@@ -5,27 +5,346 @@ manual trade, an exercise, an assignment, a worthless expiry, the venue's own li
 small interest or fees); it comes back as the events that book it, and booking them leaves nothing over:
 reconciling twice changes nothing the second time. Whatever no cause gives is **unexplained**, and is for
 a person.
+
+What may lie behind a difference between desk and venue: each cause gives the events that book it.
+
+The two sides of a reconciliation, and what may be found between them. Values only.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.events import DividendEvent, PositionChanged
+from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook
-from scalpdesk.orders import causes
-from scalpdesk.orders.pictures import (
-    AccountChange,
-    AccountPicture,
-    BookedFill,
-    Difference,
-    Explained,
-    ForeignFill,
-    OpenOrder,
-    Tolerance,
-)
+from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement
+from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
+
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """One order that is open on one side."""
+
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    filled: Decimal
+    is_doubted: bool = False
+
+
+class ForeignFill(msgspec.Struct, frozen=True):
+    """An execution at the venue that belongs to no order of the desk."""
+
+    execution_id: str
+    instrument_id: InstrumentId
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    ts_event_ns: int
+
+
+class AccountChange(msgspec.Struct, frozen=True):
+    """A line of the venue's history that is no trade: exercise, assignment, dividend, fee, transfer.
+
+    Parameters
+    ----------
+    reference
+        Unique; booked once.
+    cause
+        As in :class:`scalpdesk.core.events.PositionChanged`.
+    instrument_id
+        What it moved; None when it moved cash alone.
+    quantity_change, price, cash_change
+        Signed contracts or shares, what a unit is booked at, and signed currency.
+    ts_event_ns
+        When it happened, UTC nanoseconds.
+    detail
+        For people.
+    """
+
+    reference: str
+    cause: str
+    instrument_id: InstrumentId | None
+    quantity_change: Decimal
+    price: Decimal
+    cash_change: Decimal
+    ts_event_ns: int
+    detail: str = ""
+
+
+class BookedFill(msgspec.Struct, frozen=True):
+    """An execution that the desk has booked; ``quantity`` is signed contracts or shares."""
+
+    client_order_id: str
+    execution_id: str
+    instrument_id: InstrumentId
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal = ZERO
+
+
+class AccountPicture(msgspec.Struct, frozen=True):
+    """One side's view of the account, as of ``ts_ns``. Quantities are signed contracts or shares."""
+
+    ts_ns: int
+    cash: Decimal
+    holdings: dict[InstrumentId, Decimal]
+    open_orders: tuple[OpenOrder, ...] = ()
+    fills: tuple[BookedFill, ...] = ()
+    """Of the desk: its latest executions, oldest first; what of them is gone at the venue was busted."""
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """A difference with a name, and the event that books it."""
+
+    cause: str
+    detail: str
+    event: PositionChanged | FillBusted
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A difference without an explanation; ``what`` is a symbol, ``cash`` or ``order ID``."""
+
+    what: str
+    desk: str
+    venue: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: desk {self.desk}, venue {self.venue}"
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """What is not worth a person's time.
+
+    Parameters
+    ----------
+    cash
+        Difference of cash that is none, in currency.
+    cash_cause_fraction
+        Share of ``equity`` up to which a difference of cash alone is booked as interest or fees.
+    equity
+        Net asset value in currency.
+    """
+
+    cash: Decimal = CENT
+    cash_cause_fraction: Decimal = Decimal("0.0005")
+    equity: Decimal = ZERO
+
+
+Booking = tuple[Explained, PositionChanged]
+LIQUIDATION_WINDOW_NS = 60 * 60 * 1_000_000_000
+"""Time before the end of trading in which a sale by the venue itself is its liquidation."""
+
+
+def matching_bookings(bookings: Sequence[Booking], change: Decimal) -> Sequence[Booking]:
+    """Return the latest bookings that add up to ``change``; else those that lead towards it."""
+    if not change:
+        return ()
+    total = ZERO
+    for start in range(len(bookings) - 1, -1, -1):
+        total += bookings[start][1].quantity_change
+        if total == change:
+            return bookings[start:]
+    chosen = []
+    left = change
+    for one in bookings:
+        quantity = one[1].quantity_change
+        if left and abs(quantity) <= abs(left) and (quantity > 0) == (left > 0):
+            chosen.append(one)
+            left -= quantity
+    return chosen
+
+
+def round_trips(
+    bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
+) -> Sequence[Booking]:
+    """Return the bookings that moved units there and back again, when all of them give ``cash``.
+
+    A round trip by hand, or two deliveries that offset each other, leave nothing but cash behind.
+    """
+    taken = {one.event for one in found}
+    moves = [one for one in bookings if one[1].quantity_change and one[1] not in taken]
+    sums: dict[InstrumentId, Decimal] = {}
+    for _, event in moves:
+        sums[event.instrument_id] = sums.get(event.instrument_id, ZERO) + event.quantity_change
+    round_trips = [one for one in moves if not sums[one[1].instrument_id]]
+    given = sum((event.cash_change for _, event in round_trips), ZERO)
+    return round_trips if round_trips and abs(cash - given) <= within.cash else ()
+
+
+def cash_bookings(bookings: Sequence[Booking], cash: Decimal, within: Tolerance) -> Sequence[Booking]:
+    """Return the latest bookings of cash alone that add up to ``cash``.
+
+    When none do to the cent, those that leave least: what is left must be no more than what passes
+    for interest anyway.
+    """
+    total, best = ZERO, 0
+    left = abs(cash)
+    for count in range(1, len(bookings) + 1):
+        total += bookings[-count][1].cash_change
+        if abs(cash - total) < left:
+            best, left = count, abs(cash - total)
+    if not best or left > max(within.cash, within.cash_cause_fraction * abs(within.equity)):
+        return ()
+    return bookings[-best:]
+
+
+def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Booking:
+    """Return the booking of a line of the venue's history; cash alone is booked at ``elsewhere``."""
+    number = elsewhere if change.instrument_id is None else change.instrument_id
+    event = PositionChanged(
+        number,
+        change.ts_event_ns,
+        max(now_ns, change.ts_event_ns),
+        change.cause,
+        change.quantity_change,
+        change.price,
+        change.cash_change,
+        change.reference,
+    )
+    return Explained(change.cause, f"{change.cause}: {change.detail}", event), event
+
+
+def of_fill(fill: ForeignFill, book: Instruments, now_ns: int) -> Booking:
+    """Return the booking of an execution that belongs to no order of the desk."""
+    instrument = book[fill.instrument_id]
+    signed = fill.quantity * fill.side.sign
+    cause = "manual_trade"
+    if isinstance(instrument, OptionContract):
+        end_ns = last_trading_ns(instrument)
+        if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
+            cause = "auto_liquidation"
+    event = PositionChanged(
+        fill.instrument_id,
+        fill.ts_event_ns,
+        max(now_ns, fill.ts_event_ns),
+        cause,
+        signed,
+        fill.price,
+        -signed * fill.price * instrument.multiplier,
+        f"foreign-{fill.execution_id}",
+    )
+    detail = f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}"
+    return Explained(cause, detail, event), event
+
+
+def ended(
+    number: InstrumentId,
+    held: Decimal,
+    wanted: Mapping[InstrumentId, Decimal],
+    cash_left: Decimal,
+    book: Instruments,
+    now_ns: int,
+) -> list[Explained]:
+    """Explain an option position that shrank without a trade: exercise, assignment, expiry."""
+    contract = book[number]
+    change = wanted.get(number, ZERO)
+    if not isinstance(contract, OptionContract) or not change or not held or (change > 0) == (held > 0):
+        return []
+    if abs(change) > abs(held):
+        return []
+    ended = -change  # signed contracts that are gone
+    has_expired = now_ns >= expiry_instant_ns(contract)
+    label = f"{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{ended.normalize():f}-of-{held.normalize():f}"
+    if contract.settlement is Settlement.PHYSICAL and contract.underlying in book:
+        share_id = book.id_of(contract.underlying)
+        delivered = ended * contract.multiplier * (1 if contract.right is Right.CALL else -1)
+        share_change = wanted.get(share_id, ZERO)
+        same_way = (share_change > 0) == (delivered > 0)
+        covers = share_change and same_way and abs(delivered) <= abs(share_change)
+        if covers and (has_expired or held < 0):
+            cause = "exercise" if held > 0 else "assignment"
+            detail = f"{cause} of {ended:+f} {contract.symbol}: {delivered:+f} {contract.underlying}"
+            lapse = PositionChanged(number, now_ns, now_ns, cause, change, ZERO, ZERO, f"{cause}-{label}")
+            delivery = PositionChanged(
+                share_id,
+                now_ns,
+                now_ns,
+                "delivery",
+                delivered,
+                contract.strike,
+                -delivered * contract.strike,
+                f"delivery-{label}",
+            )
+            return [Explained(cause, detail, lapse), Explained("delivery", detail, delivery)]
+    if not has_expired:
+        return []
+    if contract.settlement is not Settlement.PHYSICAL and cash_left and (cash_left > 0) == (ended > 0):
+        price = cash_left / (ended * contract.multiplier)
+        detail = f"cash settlement of {ended:+f} {contract.symbol} at {price}"
+        event = PositionChanged(
+            number, now_ns, now_ns, "cash_settlement", change, price, cash_left, f"settled-{label}"
+        )
+        return [Explained("cash_settlement", detail, event)]
+    detail = f"{ended:+f} {contract.symbol} expired worthless"
+    event = PositionChanged(
+        number, now_ns, now_ns, "expired_worthless", change, ZERO, ZERO, f"expired-{label}"
+    )
+    return [Explained("expired_worthless", detail, event)]
+
+
+def busted(
+    desk: AccountPicture,
+    wanted: Mapping[InstrumentId, Decimal],
+    cash_left: Decimal,
+    book: Instruments,
+    within: Tolerance,
+    now_ns: int,
+) -> tuple[list[Explained], Decimal]:
+    """Explain what is missing by executions taken back, when they give all of it to the cent.
+
+    The latest execution of the very size is taken; the event names it, so that the venue's own word,
+    should it still come, changes nothing.
+    """
+    found: list[Explained] = []
+    cash = ZERO
+    for number, change in wanted.items():
+        gone = next(
+            (one for one in reversed(desk.fills) if one.instrument_id == number and one.quantity == -change),
+            None,
+        )
+        if gone is None:
+            return [], ZERO
+        cash += gone.quantity * gone.price * book[number].multiplier + gone.fee
+        detail = f"bust of {gone.quantity:+f} {book[number].symbol} at {gone.price}"
+        event = FillBusted(
+            gone.client_order_id, now_ns, now_ns, gone.execution_id, "not at the venue any more"
+        )
+        found.append(Explained("bust", detail, event))
+    if not found or abs(cash_left - cash) > within.cash:
+        return [], ZERO
+    return found, cash
+
+
+def cash_cause(
+    cash_left: Decimal,
+    desk: AccountPicture,
+    dividends: Sequence[DividendEvent],
+    booked: Collection[str],
+    within: Tolerance,
+    now_ns: int,
+) -> Explained | None:
+    """Explain a difference of cash alone: a declared dividend, or an amount that passes for interest."""
+    for dividend in dividends:
+        held = desk.holdings.get(dividend.instrument_id, ZERO)
+        reference = f"dividend-{dividend.instrument_id}-{from_ns(dividend.ts_ex_ns):%Y-%m-%d}"
+        due = held and dividend.ts_ex_ns <= now_ns and reference not in booked
+        if due and abs(held * dividend.amount - cash_left) <= within.cash:
+            event = PositionChanged(
+                dividend.instrument_id, now_ns, now_ns, "dividend", ZERO, ZERO, cash_left, reference
+            )
+            return Explained("dividend", f"dividend of {dividend.amount} on {held:f}", event)
+    if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity):
+        return None
+    number = next(iter(sorted(desk.holdings)), InstrumentId(0))
+    reference = f"cash-{now_ns}-{cash_left}"
+    event = PositionChanged(number, now_ns, now_ns, "interest", ZERO, ZERO, cash_left, reference)
+    return Explained("interest", f"interest, fees or rounding of {cash_left:+.2f}", event)
+
 
 __all__ = [
     "AccountChange",
@@ -40,8 +359,6 @@ __all__ = [
     "reconcile",
     "side_by_side",
 ]
-
-ZERO = Decimal(0)
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -98,7 +415,7 @@ class _Left:
 def reconcile(
     desk: AccountPicture,
     venue: AccountPicture,
-    book: InstrumentBook,
+    book: Instruments,
     *,
     foreign_fills: Sequence[ForeignFill] = (),
     changes: Sequence[AccountChange] = (),
@@ -135,26 +452,26 @@ def reconcile(
     told = _told(desk, book, foreign_fills, changes, booked, now_ns)
     for number in dict.fromkeys(event.instrument_id for _, event in told if event.quantity_change):
         moves = [one for one in told if one[1].instrument_id == number and one[1].quantity_change]
-        for one, _ in causes.that_give(moves, left.wanted.get(number, ZERO)):
+        for one, _ in matching_bookings(moves, left.wanted.get(number, ZERO)):
             left.take(one)
     for number in tuple(left.wanted):
         held = desk.holdings.get(number, ZERO)
-        for one in causes.ended(number, held, left.wanted, left.cash, book, now_ns):
+        for one in ended(number, held, left.wanted, left.cash, book, now_ns):
             left.take(one)
-    busts, cash_of_busts = causes.busted(desk, left.wanted, left.cash, book, within, now_ns)
+    busts, cash_of_busts = busted(desk, left.wanted, left.cash, book, within, now_ns)
     if busts:
         left.found += busts
         left.cash -= cash_of_busts
         left.wanted.clear()
     if not left.wanted and abs(left.cash) > within.cash:
-        for one, _ in causes.that_come_round(told, left.found, left.cash, within):
+        for one, _ in round_trips(told, left.found, left.cash, within):
             left.take(one)
     if not left.wanted and abs(left.cash) > within.cash:
         paid = [one for one in told if not one[1].quantity_change]
-        for one, _ in causes.that_pay(paid, left.cash, within):
+        for one, _ in cash_bookings(paid, left.cash, within):
             left.take(one)
     if not left.wanted and abs(left.cash) > within.cash:
-        one_cash = causes.cash_cause(left.cash, desk, dividends, booked, within, now_ns)
+        one_cash = cash_cause(left.cash, desk, dividends, booked, within, now_ns)
         if one_cash is not None:
             left.take(one_cash)
     unexplained = [
@@ -173,21 +490,21 @@ def reconcile(
 
 def _told(
     desk: AccountPicture,
-    book: InstrumentBook,
+    book: Instruments,
     foreign_fills: Sequence[ForeignFill],
     changes: Sequence[AccountChange],
     booked: Collection[str],
     now_ns: int,
-) -> list[causes.Booking]:
+) -> list[Booking]:
     """Return what the venue tells of and the desk has not booked, oldest first."""
     elsewhere = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    told = [causes.of_fill(fill, book, now_ns) for fill in foreign_fills]
-    told += [causes.of_change(change, elsewhere, now_ns) for change in changes]
+    told = [of_fill(fill, book, now_ns) for fill in foreign_fills]
+    told += [of_change(change, elsewhere, now_ns) for change in changes]
     fresh = [one for one in told if one[1].reference not in booked]
     return sorted(fresh, key=lambda one: one[1].ts_event_ns)
 
 
-def side_by_side(desk: AccountPicture, venue: AccountPicture, book: InstrumentBook) -> str:
+def side_by_side(desk: AccountPicture, venue: AccountPicture, book: Instruments) -> str:
     """Return both views as lines of a table, for a person."""
     rows = [("", "desk", "venue"), ("cash", f"{desk.cash:.2f}", f"{venue.cash:.2f}")]
     for number in sorted({*desk.holdings, *venue.holdings}):

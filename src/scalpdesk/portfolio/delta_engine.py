@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.position_manager import Position
+from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.base import OptionGreeks
 
 DAYS_PER_YEAR = 365.0
@@ -95,7 +95,7 @@ class DeltaEngine:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         state: MarketState,
         pricer: OptionPricer,
         *,

@@ -12,12 +12,11 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Mark, Purpose
 from scalpdesk.core.units import CENT, InstrumentId, to_cents
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.account import Account, mark_decimal, net_asset_value
-from scalpdesk.portfolio.attribution import Attribution, parts_in_cents
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
+from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal, net_asset_value
 
 ZERO = Decimal(0)
 NOBODY = ""
@@ -47,7 +46,7 @@ class SubBook:
     def __init__(
         self,
         name: str,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         state: MarketState,
         delta_engine: DeltaEngine,
         underlying: InstrumentId,
@@ -55,7 +54,7 @@ class SubBook:
         self.name = name
         self.account = Account()
         self.positions = PositionManager(instruments)
-        self.attribution = Attribution(
+        self.attribution = PnlExplain(
             instruments, state, delta_engine, self.account, self.positions, underlying
         )
         self.opened: dict[InstrumentId, Decimal] = {}
@@ -113,7 +112,7 @@ class SubBooks:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         state: MarketState,
         delta_engine: DeltaEngine,
         underlying: InstrumentId,

@@ -4,16 +4,23 @@ The exercise boundary solves the equations of Andersen, Lake and Offengenden, "H
 Option Pricing" (Journal of Computational Finance, 2016), seeded by QD+ (Li, "Analytical Approximations for
 the Critical Stock Prices of American Options", 2010), and is kept in tables. A boundary that does not settle,
 and the case of two boundaries (yield below a negative rate), go to finite differences.
+
+Exercise boundaries made once and kept: which table an American option reads its numbers from.
+
+A boundary depends on the rates, the volatility and the time to expiry, not on spot or strike, so a table made
+once serves every tick of the day. A table covers two octaves of volatility and an octave of time, all fixed
+on powers of two: which table answers, and so every digit of the answer, depends on the option alone and never
+on what was asked before or beside it.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, greeks_from_columns
-from scalpdesk.pricing.boundary_tables import tables_for
 from scalpdesk.pricing.kernels.american import GRID, fill_american, sort_by_method
 from scalpdesk.pricing.kernels.american_iv import (
     BY_GRID,
@@ -26,6 +33,50 @@ from scalpdesk.pricing.kernels.american_iv import (
 )
 from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
 from scalpdesk.pricing.kernels.search import fill_grid, fill_searched_iv
+from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_tables
+
+TABLES_KEPT = 1024  # of 2.3 kB each
+
+
+@lru_cache(maxsize=TABLES_KEPT)
+def boundary_table(
+    phi: float, rate: float, dividend_yield: float, power: int, band: int, futures: bool
+) -> Floats | None:
+    """Exercise boundaries up to 2**``power`` years, volatilities from 4**``band`` to four times that.
+
+    ``futures`` moves rate and yield together. None where a boundary did not settle.
+    """
+    table = np.empty(TABLE_SHAPE)
+    settled = fill_table(phi, 2.0**power, 4.0**band, rate, dividend_yield, futures, table)
+    return table if settled else None
+
+
+def tables_for(
+    phi: Floats,
+    years: Floats,
+    vol: Floats,
+    rate: Floats,
+    dividend_yield: Floats,
+    futures: bool,
+    slots: NDArray[np.int64],
+) -> tuple[Floats, Floats]:
+    """Tables of all elements whose slot is 0, numbered into ``slots``, with their horizons and lowest vols.
+
+    Elements whose boundary did not settle are marked for the grid.
+    """
+    keys = np.empty((phi.size, 5))
+    count = sort_into_tables(phi, years, vol, rate, dividend_yield, slots, keys)
+    tables = np.empty((count, *TABLE_SHAPE))
+    bounds = np.empty((count, 2))
+    for number, (side, r, q, power, band) in enumerate(keys[:count].tolist()):
+        table = boundary_table(side, r, q, int(power), int(band), futures)
+        bounds[number] = 2.0**power, 4.0**band
+        if table is None:
+            slots[slots == number] = GRID
+        else:
+            tables[number] = table
+    return tables, bounds
+
 
 BANDS_SEARCHED = 4
 HIGHEST_START = 15.9  # volatility to search down from where the European one does not bound it

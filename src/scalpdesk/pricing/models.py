@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.pricing.american import AmericanModel
 from scalpdesk.pricing.base import Dividends, Floats, Greeks, PricingModel, as_floats, checked_inputs, require
-from scalpdesk.pricing.dividends import CashDividendModel
+from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.european import EuropeanModel
 from scalpdesk.pricing.inverse import InverseModel
 

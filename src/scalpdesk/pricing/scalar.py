@@ -8,9 +8,8 @@ from math import frexp, isfinite, nan, sqrt
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.american import AmericanModel
+from scalpdesk.pricing.american import AmericanModel, boundary_table
 from scalpdesk.pricing.base import OptionGreeks, PricingInputs
-from scalpdesk.pricing.boundary_tables import boundary_table
 from scalpdesk.pricing.implied import STATUSES
 from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, boundless_option, table_greeks
 from scalpdesk.pricing.kernels.american_iv import (

@@ -15,8 +15,15 @@ from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.base import Floats
-from scalpdesk.pricing.svi import ArbitrageCheck, SviSmile, check_arbitrage, flat_smile, touches_arbitrage
-from scalpdesk.pricing.svi_fit import FULL_PARAMETERS, SmileFit
+from scalpdesk.pricing.svi import (
+    FULL_PARAMETERS,
+    ArbitrageCheck,
+    SmileFit,
+    SviSmile,
+    check_arbitrage,
+    flat_smile,
+    touches_arbitrage,
+)
 
 Clock = Callable[[float], float]
 """Calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""

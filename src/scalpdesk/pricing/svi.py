@@ -3,12 +3,20 @@
 Raw SVI (Gatheral, "A parsimonious arbitrage-free implied volatility parameterization", 2004) gives total
 variance w = σ²T over log-moneyness k = ln(K/F) as ``a + b(ρ(k − m) + √((k − m)² + s²))``. Conditions
 against butterflies are those of Gatheral and Jacquier, "Arbitrage-free SVI volatility surfaces" (2014).
+
+Fit one smile to bid and ask volatilities, cold or from the fit before, free or held free of arbitrage.
+
+The fit works in k/√θ and w/θ with θ the variance near the money, so that an option with minutes to live
+and one with years are the same problem. The first guess solves the linear part on a grid of (m, s)
+(De Marco and Martini, "Quasi-explicit calibration of Gatheral's SVI model", 2009);
+Levenberg–Marquardt ends it. Residuals are in half-spreads of each quote: one is the edge of its bid–ask.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from scalpdesk.pricing.base import Floats
 
@@ -205,3 +213,353 @@ def raw_slices(raw: Floats, k: Floats, theta: float) -> tuple[Floats, Floats]:
     bend = b * s**2 / root**3
     g = (1.0 - 0.5 * k * slope / w) ** 2 - 0.25 * slope**2 * (1.0 / w + 0.25 * theta) + 0.5 * bend
     return w, g
+
+
+HUBER_HALF_SPREADS = 1.0
+"""Residuals beyond this many half-spreads count linearly: a bad quote pulls, but does not rule."""
+FULL_PARAMETERS = 5
+"""Quotes from which all parameters are fitted; below, level and skew alone."""
+SMALLEST_HALF_WIDTH = 2e-4
+"""Half-spread in vol, as a share of the vol: below it a quote is no more certain than the model."""
+
+_COARSE = np.concatenate(
+    (np.linspace(-12.0, -4.5, 14), np.linspace(-4.0, 4.0, 25), np.linspace(4.5, 12.0, 14))
+)
+_LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
+_UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
+_FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
+"""Half-spreads per unit of each parameter away from 0: decides only where the quotes do not, on the wings."""
+_FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
+_COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
+_HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
+"""A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
+_IDLE_STEPS = 2
+_WALLS = (100.0, 1000.0, 5000.0, 50_000.0, 50_000.0)
+"""Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
+_GOOD_ENOUGH = 2.0
+"""A held fit is taken when its loss is below this many times the free one's and one half-spread a quote."""
+_CEILING = 3.0
+"""Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
+_STEP = 1e-6
+_G_MARGIN, _GROWTH_MARGIN = 3e-3, 3e-4
+"""What is asked beyond zero of g and of the growth of volatility: between two grid points they may dip."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmileFit:
+    """The fit of one expiry, free or held free of arbitrage: one object, so that both see the same quotes.
+
+    Parameters
+    ----------
+    k
+        ln(strike / forward), at least two values.
+    low_vol, high_vol
+        Implied volatility of bid and ask, a year; the fit aims at their middle, each quote weighted by
+        one over its half-width (what vega over spread is to first order).
+    years
+        Time that turns these volatilities into total variance.
+    """
+
+    k: Floats
+    low_vol: Floats
+    high_vol: Floats
+    years: float
+
+    @property
+    def theta(self) -> float:
+        """Total variance at the money, by a straight line through the quotes about it."""
+        order = np.argsort(self.k)
+        mid = 0.5 * (self.low_vol + self.high_vol)[order]
+        return float(max(np.interp(0.0, self.k[order], mid) ** 2 * self.years, 1e-14))
+
+    @property
+    def reach(self) -> float:
+        """Largest |k| of a quote."""
+        return float(np.max(np.abs(self.k)))
+
+    def free(self, start: SviSmile | None = None) -> SviSmile:
+        """Return the best fit, whatever arbitrage it has; from ``start``, or from a search without it."""
+        problem = self._problem(None, None)
+        first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
+        # quotes move by more in a minute than the last digits of a refit
+        enough, steps = (_COLD_ENOUGH, _COLD_STEPS) if start is None else (_HELD_ENOUGH, _HELD_STEPS)
+        vector = _levenberg_marquardt(
+            problem.residuals(0.0), first, problem.lower, problem.upper, enough, steps
+        )
+        return problem.smile(vector).scaled(problem.theta)
+
+    def without_arbitrage(
+        self, start: SviSmile, before: SviSmile | None, after: SviSmile | None = None, *, held: bool = False
+    ) -> tuple[SviSmile, ArbitrageCheck]:
+        """Return the best fit without butterflies that is not below ``before``, and what arbitrage it keeps.
+
+        Parameters
+        ----------
+        start
+            Smile to start from: the free fit, or the last one.
+        before
+            Smile of the next shorter expiry: a hard floor.
+        after
+            Free fit of the next longer expiry: a soft ceiling, so that wings that no quote holds down do
+            not push the next expiry off its own quotes.
+        held
+            ``start`` is a fit that was held already: the walls stand at once instead of rising twice.
+        """
+        theta, root = self.theta, float(np.sqrt(self.theta))
+        problem = self._problem(before, after)
+        good = _GOOD_ENOUGH * (self.loss(start) + len(self.k))
+        tries: list[tuple[SviSmile, ArbitrageCheck]] = []
+        for number in range(2 if problem.full else 1):
+            # a free fit with wild wings is a bad place to start from: then look for a better one
+            vector = problem.searched(_WALLS[0]) if number else problem.first_guess(start.scaled(1.0 / theta))
+            seen: list[float] = []
+            for weight in _WALLS[1:] if held and not number else _WALLS:
+                vector = _levenberg_marquardt(
+                    problem.residuals(weight, seen),
+                    vector,
+                    problem.lower,
+                    problem.upper,
+                    _HELD_ENOUGH,
+                    _HELD_STEPS,
+                )
+                smile = problem.smile(vector).scaled(theta)
+                left = check_arbitrage(smile, theta, before, self.reach)
+                if left.is_free:
+                    break
+                # the grid is coarse: the wall gets a stone where the fit slipped through
+                seen += [k / root for k in left.at]
+            tries.append((smile, left))
+            if left.is_free and self.loss(smile) < good:
+                return smile, left
+        for smile, left in tuple(tries):
+            if not left.is_free:
+                tries += _forced(smile, theta, before, self.reach)
+        return min(tries, key=lambda one: (one[1].butterfly + one[1].calendar, self.loss(one[0])))
+
+    def loss(self, smile: SviSmile) -> float:
+        """Return the sum over quotes of Huber's squares of the residuals in half-spreads."""
+        vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
+        half = 0.5 * (self.high_vol - self.low_vol)
+        mid = 0.5 * (self.high_vol + self.low_vol)
+        return float(np.sum(_huber((vol - mid) / np.maximum(half, SMALLEST_HALF_WIDTH * mid)) ** 2))
+
+    def _problem(self, before: SviSmile | None, after: SviSmile | None) -> "_Problem":
+        theta = self.theta
+        to_root = np.sqrt(self.years / theta)
+        root = 0.5 * (self.low_vol + self.high_vol) * to_root
+        half = np.maximum(0.5 * (self.high_vol - self.low_vol) * to_root, SMALLEST_HALF_WIDTH * root)
+        return _Problem(
+            self.k / np.sqrt(theta),
+            root,
+            half,
+            theta,
+            None if before is None else before.scaled(1.0 / theta),
+            None if after is None else after.scaled(1.0 / theta),
+            len(self.k) >= FULL_PARAMETERS,
+        )
+
+
+def _raw(vectors: Floats) -> Floats:
+    """Columns a, b, ρ, m, s of unbounded vectors (ln of the lowest variance, ln b, atanh ρ, m, ln s)."""
+    lowest, b, s = np.exp(vectors[:, 0]), np.exp(vectors[:, 1]), np.exp(vectors[:, 4])
+    rho = np.tanh(vectors[:, 2])
+    a = lowest - b * s * np.sqrt(1.0 - rho**2)
+    return np.stack((a, b, rho, vectors[:, 3], s), axis=1)
+
+
+def _natural(vectors: Floats) -> Floats:
+    """The same columns of an SSVI slice (Gatheral and Jacquier 2014) of curvature 1, from (ln θ, atanh ρ)."""
+    theta, rho = np.exp(vectors[:, 0]), np.tanh(vectors[:, 1])
+    phi = 1.0 / np.sqrt(theta)
+    left = np.sqrt(1.0 - rho**2)
+    return np.stack((0.5 * theta * left**2, 0.5 * theta * phi, rho, -rho / phi, left / phi), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """One fit in normal units; ``full`` frees five parameters, else level and skew alone."""
+
+    x: Floats
+    root: Floats
+    half: Floats
+    theta: float
+    before: SviSmile | None
+    after: SviSmile | None
+    full: bool
+
+    @property
+    def lower(self) -> Floats:
+        return _LOWER if self.full else np.array([-6.0, -2.0])
+
+    @property
+    def upper(self) -> Floats:
+        return _UPPER if self.full else np.array([6.0, 2.0])
+
+    def raw(self, vectors: Floats) -> Floats:
+        return _raw(vectors) if self.full else _natural(vectors)
+
+    def smile(self, vector: Floats) -> SviSmile:
+        return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
+
+    def residuals(self, penalty: float, seen: Sequence[float] = ()) -> Callable[[Floats], Floats]:
+        """Return the residuals of many vectors at once: half-spreads off the middle, prior, arbitrage."""
+        grid = np.concatenate((_COARSE, FAR, np.array(seen)))
+        earlier = None if self.before is None else self.before.total_variance(grid)
+        later = None if self.after is None else self.after.total_variance(grid)
+        limit = WING_SLOPE_LIMIT / np.sqrt(self.theta)
+        points = np.concatenate((self.x, grid)) if penalty > 0.0 else self.x
+        quotes, near = len(self.x), len(self.x) + len(_COARSE)
+
+        def of(vectors: Floats) -> Floats:
+            raw = self.raw(vectors)
+            w, g = raw_slices(raw, points, self.theta)
+            parts = [_huber((np.sqrt(w[:, :quotes]) - self.root) / self.half)]
+            parts.append(_FULL_PRIOR * vectors if self.full else _FEW_PRIOR * (vectors[:, 1:] - _FEW_SKEW))
+            if penalty > 0.0:
+                parts.append(penalty * np.minimum(g[:, quotes:] - _G_MARGIN, 0.0))
+                steep = raw[:, 1] * (1.0 + np.abs(raw[:, 2])) / limit
+                parts.append(penalty * np.maximum(steep - 0.999, 0.0)[:, None])
+            if penalty > 0.0 and earlier is not None:
+                growth = np.sqrt(w[:, quotes:] / earlier) - 1.0
+                parts.append(penalty * np.minimum(growth - _GROWTH_MARGIN, 0.0))
+            if penalty > 0.0 and later is not None:
+                excess = w[:, quotes:near] / later[: near - quotes] - 1.0
+                parts.append(_CEILING * np.maximum(excess, 0.0))
+            return np.concatenate(parts, axis=1)
+
+        return of
+
+    def first_guess(self, start: SviSmile | None) -> Floats:
+        if not self.full:
+            return np.array([0.0, _FEW_SKEW])
+        if start is not None:
+            lowest = start.a + start.b * start.s * np.sqrt(1.0 - start.rho**2)
+            guess = np.array(
+                [
+                    np.log(max(lowest, 1e-8)),
+                    np.log(max(start.b, 1e-6)),
+                    np.arctanh(np.clip(start.rho, -0.999, 0.999)),
+                    start.m,
+                    np.log(max(start.s, 1e-3)),
+                ]
+            )
+            return np.asarray(np.clip(guess, _LOWER, _UPPER))
+        return self.searched(0.0)
+
+    def searched(self, penalty: float) -> Floats:
+        """Solve level, skew and curvature on a grid of (m, s) and keep the best under the penalty."""
+        m, s = (
+            grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))
+        )
+        y = (self.x[None, :] - m[:, None]) / s[:, None]
+        basis = np.stack((np.ones_like(y), y, np.hypot(y, 1.0)), axis=2)
+        # variance off by dw is volatility off by dw / (2 root)
+        weight = 1.0 / (2.0 * self.root * self.half)
+        weight = np.minimum(weight, 20.0 * np.median(weight))
+        weighted = basis * weight[None, :, None]
+        target = self.root**2 * weight
+        normal = np.einsum("gni,gnj->gij", weighted, weighted) + 1e-9 * np.eye(3) * np.sum(weight**2)
+        right = np.einsum("gni,n->gi", weighted, target)
+        a, d, c = np.linalg.solve(normal, right[:, :, None])[:, :, 0].T
+        c = np.maximum(c, 1e-4)
+        d = np.clip(d, -0.99 * c, 0.99 * c)
+        rho = d / c
+        lowest = np.maximum(a + c * np.sqrt(1.0 - rho**2), 1e-3)
+        vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
+        vectors = np.clip(vectors, _LOWER, _UPPER)
+        loss = np.sum(self.residuals(penalty)(vectors) ** 2, axis=1)
+        return np.asarray(vectors[int(np.argmin(loss))])
+
+
+def _huber(r: Floats) -> Floats:
+    """Residuals whose squares are Huber's loss."""
+    size = np.abs(r)
+    far = size > HUBER_HALF_SPREADS
+    bent = np.sqrt(HUBER_HALF_SPREADS * np.maximum(2.0 * size - HUBER_HALF_SPREADS, 0.0))
+    return np.asarray(np.where(far, np.sign(r) * bent, r))
+
+
+def _levenberg_marquardt(
+    residuals: Callable[[Floats], Floats],
+    start: Floats,
+    lower: Floats,
+    upper: Floats,
+    enough: float,
+    max_steps: int,
+) -> Floats:
+    """Minimise a sum of squares within a box; one call of ``residuals`` gives value and Jacobian.
+
+    Nielsen's damping (Madsen, Nielsen and Tingleff, *Methods for non-linear least squares problems*, 2004).
+    """
+    size = len(start)
+    point = np.clip(start, lower, upper)
+    bumps = np.vstack((np.zeros(size), _STEP * np.eye(size)))
+    damping, growth, idle = 1e-3, 2.0, 0
+    values = residuals(point[None, :] + bumps)
+    loss = float(values[0] @ values[0])
+    for _ in range(max_steps):
+        jacobian: NDArray[np.float64] = (values[1:] - values[:1]).T / _STEP
+        gradient = jacobian.T @ values[0]
+        normal = jacobian.T @ jacobian
+        spread = np.maximum(np.diag(normal), 1e-9 * max(float(np.trace(normal)), 1e-30))
+        step = np.linalg.solve(normal + damping * np.diag(spread), -gradient)
+        trial = np.clip(point + np.clip(step, -2.0, 2.0), lower, upper)
+        moved = trial - point
+        if float(np.max(np.abs(moved))) < 1e-9:
+            break
+        trial_values = residuals(trial[None, :] + bumps)
+        trial_loss = float(trial_values[0] @ trial_values[0])
+        if trial_loss < loss:
+            gain = loss - trial_loss
+            promised = -float(2.0 * gradient @ moved + moved @ normal @ moved)
+            ratio = gain / promised if promised > 0.0 else 1.0
+            damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+            growth = 2.0
+            point, values, loss = trial, trial_values, trial_loss
+            idle = idle + 1 if gain < enough * loss + 1e-16 else 0
+            if idle == _IDLE_STEPS:
+                break
+        else:
+            damping *= growth
+            growth *= 2.0
+            if damping > 1e12:
+                break
+    return point
+
+
+def _forced(
+    smile: SviSmile, theta: float, before: SviSmile | None, reach: float
+) -> list[tuple[SviSmile, ArbitrageCheck]]:
+    """Return smiles near this one whose last violations were taken out by force, each with its check.
+
+    The wings are flattened towards the level at the money until no butterfly is left, and no further than the
+    wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the
+    expiry before itself, lifted to this one's level.
+    """
+    level = max(float(smile.total_variance(0.0)), 0.01 * theta)
+    made = []
+    k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
+    for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
+        left, right = (share * slope for slope in smile.wing_slopes)
+        if before is not None:
+            left, right = (
+                max(mine, least * (1.0 + 1e-9))
+                for mine, least in zip((left, right), before.wing_slopes, strict=True)
+            )
+        b = 0.5 * (left + right)
+        rho = (right - left) / (2.0 * b) if b > 0.0 else 0.0
+        bent = SviSmile(0.0, b, rho, smile.m, smile.s)
+        bent = bent.lifted(max(level - float(bent.total_variance(0.0)), 1e-6 * level - bent.lowest_variance))
+        made.append(bent if before is None else _lifted_over(bent, before, k))
+    if before is not None:
+        made.append(
+            _lifted_over(before.lifted(max(level - float(before.total_variance(0.0)), 0.0)), before, k)
+        )
+    return [(one, check_arbitrage(one, theta, before, reach)) for one in made]
+
+
+def _lifted_over(smile: SviSmile, before: SviSmile, k: Floats) -> SviSmile:
+    earlier = before.total_variance(k)
+    short = float(np.max(earlier - smile.total_variance(k)))
+    # by a hair more: what is lifted to equality may be below it in the last digit
+    return smile.lifted(short + 1e-12 * float(np.max(earlier))) if short > 0.0 else smile

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from scalpdesk.pricing.boundary_tables import boundary_table
+from scalpdesk.pricing.american import boundary_table
 from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks

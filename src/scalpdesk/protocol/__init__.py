@@ -5,9 +5,7 @@ What a strategy folder needs (see ``docs/protocol.md``)::
     from scalpdesk.protocol import intent_id, log_message, order_intent, parse_ts, to_decimal
 """
 
-from scalpdesk.protocol.building import log_message, market_event, order_intent
-from scalpdesk.protocol.numbers import decimal_text, intent_id, to_decimal
-from scalpdesk.protocol.times import parse_ts, ts_text
+from scalpdesk.protocol.messages import log_message, market_event, order_intent
 from scalpdesk.protocol.validation import (
     OK,
     event_verdict,
@@ -15,6 +13,7 @@ from scalpdesk.protocol.validation import (
     log_verdict,
     shutdown_verdict,
 )
+from scalpdesk.protocol.values import decimal_text, intent_id, parse_ts, to_decimal, ts_text
 
 __all__ = [
     "OK",

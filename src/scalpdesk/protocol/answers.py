@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.protocol.building import log_message
+from scalpdesk.protocol.messages import log_message
 from scalpdesk.protocol.validation import OK, intent_verdict, log_verdict
 
 MOST_IDS = 1_000_000

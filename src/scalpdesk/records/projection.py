@@ -1,34 +1,39 @@
-"""One walk through a journal that leaves rows behind. Used by :mod:`scalpdesk.records.projector`."""
+"""One walk through a journal that leaves rows behind. Used by :mod:`scalpdesk.records.projection`.
+
+Turn a run's journal into rows. Doing it again gives the same rows, and nothing else is needed.
+"""
 
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select, update
 
-from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.errors import InvariantError, JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderEvent,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
     PositionChanged,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
-from scalpdesk.instruments.contract import InstrumentBook
-from scalpdesk.journal.reader import JournalReader
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.journal.reader import JournalReader, run_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.records.store import Store, delete_run
 from scalpdesk.records.tables import (
     PNL_PARTS,
     Base,
@@ -37,6 +42,7 @@ from scalpdesk.records.tables import (
     MarkRow,
     OrderRow,
     PositionRow,
+    RunRow,
 )
 
 Progress = Callable[[int, int], None]
@@ -61,8 +67,8 @@ _ORDER_EVENTS = (
     OrderCancelled,
     OrderExpired,
     CancelRejected,
-    OrderDoubted,
-    OrderAbsent,
+    OrderStatusUnknown,
+    OrderNotFound,
     FillBusted,
 )
 
@@ -102,7 +108,7 @@ class Projection:
     def __init__(self, reader: JournalReader, connection: Connection) -> None:
         self._reader = reader
         self._run_id = reader.header.run_id
-        self._instruments = InstrumentBook(reader.header.instruments)
+        self._instruments = Instruments(reader.header.instruments)
         self._decisions = _Rows(connection, DecisionRow)
         self._marks = _Rows(connection, MarkRow)
         self._orders = _Rows(connection, OrderRow)
@@ -379,3 +385,56 @@ def _json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json(each) for each in value]
     return value
+
+
+def project_journal(run_dir: Path, store: Store, progress: Progress | None = None) -> str:
+    """Make a run's rows from its journal and put them in the place of the old ones; return its id.
+
+    All of it happens in one transaction: another reader sees the old rows or the new ones.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run.
+    store
+        An open store.
+    progress
+        Called now and then with events done and events in all.
+
+    Raises
+    ------
+    JournalError
+        When the journal is absent or damaged; the rows stay as they were.
+    """
+    reader = JournalReader(run_dir)
+    run_id = reader.header.run_id
+    with store.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        projection = Projection(reader, connection)
+        delete_run(connection, run_id)
+        # SQLite and PostgreSQL both want the run before the rows that name it; its figures follow.
+        connection.execute(insert(RunRow), [projection.run_row()])
+        projection.run(progress)
+        connection.execute(update(RunRow).where(RunRow.run_id == run_id).values(projection.run_row()))
+    return run_id
+
+
+def project_missing(runs_dir: Path, store: Store, progress: Progress | None = None) -> dict[str, str]:
+    """Project every journal under ``runs_dir`` that the store does not hold or holds unfinished.
+
+    Returns
+    -------
+    dict
+        What could not be read: folder name to the refusal. Damage in one run hides no other.
+    """
+    with store.session() as session:
+        rows = session.execute(select(RunRow.run_id, RunRow.sealed))
+        is_sealed = {row.run_id: row.sealed for row in rows}
+    refused: dict[str, str] = {}
+    for folder in run_dirs(runs_dir):
+        if is_sealed.get(folder.name):
+            continue
+        try:
+            project_journal(folder, store, progress)
+        except JournalError as error:
+            refused[folder.name] = error.render()
+    return refused

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError, OperationalError, S
 from sqlalchemy.orm import Session, sessionmaker
 
 from scalpdesk.core.errors import ConfigError, DataError, RetryError
-from scalpdesk.journal.runs import pick_run_id
+from scalpdesk.journal.reader import pick_run_id
 from scalpdesk.records.tables import (
     CHILD_TABLES,
     DecisionRow,

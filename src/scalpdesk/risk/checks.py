@@ -1,25 +1,370 @@
 """One function, one check: the plain ones. Each returns why the order may not go, or None.
 
-What the account may do is asked in :mod:`scalpdesk.risk.account_checks`, what the flow of orders looks
-like in :mod:`scalpdesk.risk.flow_checks`; :data:`CHECKS` holds them all, in the order in which they are
+What the account may do is asked in :mod:`scalpdesk.risk.checks`, what the flow of orders looks
+like in :mod:`scalpdesk.risk.checks`; :data:`CHECKS` holds them all, in the order in which they are
 asked.
+
+Checks of what the account may do and how much it may hold.
+
+Checks of the flow of orders: how many, how much, how alike, how often refused.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.risk import account_checks, flow_checks
-from scalpdesk.risk.context import EXITS, OPENING, Check, OrderContext
+from scalpdesk.risk.context import EXITS, OPENING, Check, OrderContext, Working
+
+ZERO = Decimal(0)
+LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
+SHARE_MARGIN = 0.5
+"""Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
+
+
+def account_may_trade(context: OrderContext) -> str | None:
+    """Nothing goes while the venue says that the account is blocked."""
+    account = context.account
+    return None if account is None or account.may_trade else "the venue has blocked trading in this account"
+
+
+def instrument_is_allowed(context: OrderContext) -> str | None:
+    """Only underlyings on the list, and their options."""
+    allowed = context.limits.allowed_underlyings
+    if allowed is None:
+        return None
+    one = context.instrument
+    names = (one.underlying, one.root) if isinstance(one, OptionContract) else (one.symbol,)
+    return (
+        None if any(name in allowed for name in names) else f"{one.symbol} is not on risk.allowed_underlyings"
+    )
+
+
+def order_type_is_allowed(context: OrderContext) -> str | None:
+    """Only order types on the list."""
+    kind = context.intent.order_type  # its members are words: no need to ask for the value of one
+    if kind in context.limits.allowed_order_types:
+        return None
+    return f"{kind.value} orders are not on risk.allowed_order_types"
+
+
+def options_level_allows(context: OrderContext) -> str | None:
+    """The account's options level must cover buying, and writing, options."""
+    account = context.account
+    if account is None or not context.opens or not isinstance(context.instrument, OptionContract):
+        return None
+    needed = LEVEL_TO_BUY if context.intent.side is Side.BUY else LEVEL_TO_WRITE
+    if account.options_level >= needed:
+        return None
+    return f"the account's options level is {account.options_level}, this order needs {needed}"
+
+
+def closes_what_is_held(context: OrderContext) -> str | None:
+    """An exit may not go through flat, whatever else is still at the venue.
+
+    Where strategies share an account a share may belong to another one, and the sum over the account
+    says nothing: what the order's owner holds and has at the venue counts.
+    """
+    intent = context.intent
+    is_shared = context.owner_held is not None
+    if intent.purpose not in EXITS or (intent.owner and not is_shared):
+        return None
+    held = context.held if context.owner_held is None else context.owner_held
+    if not held or (held > 0) is (intent.side is Side.BUY):
+        return f"an exit to {intent.side.value} lowers nothing: {held} held"
+    closing = ZERO
+    if context.live_orders:
+        closing = sum(
+            (
+                one.leaves
+                for one in context.book.working()
+                if one.instrument_id == intent.instrument_id
+                and one.side is intent.side
+                and (not is_shared or one.owner == intent.owner)
+            ),
+            ZERO,
+        )
+    if intent.quantity + closing <= abs(held):
+        return None
+    return f"an exit of {intent.quantity} beside {closing} at the venue is more than the {abs(held)} held"
+
+
+def position_within_limits(context: OrderContext) -> str | None:
+    """Positions, long and short, counted as if every working order on that side were filled."""
+    intent, limits = context.intent, context.limits
+    if intent.purpose in EXITS:
+        return None
+    if type(context.instrument) is not OptionContract:
+        worst = abs(_worst(context, intent.side))
+        most = limits.position_shares
+        if worst > most and worst > abs(context.held):
+            return f"position would be {worst} shares, limit {most} (risk.max_position_shares)"
+        return None
+    worst = _worst(context, intent.side)
+    if worst < 0 and intent.side is Side.SELL and -worst > limits.max_short_contracts:
+        return (
+            f"position would be {-worst} contracts short,"
+            f" limit {limits.max_short_contracts} (risk.max_short_contracts)"
+        )
+    if abs(worst) > limits.option_contracts:
+        return (
+            f"position would be {abs(worst)} contracts,"
+            f" limit {limits.option_contracts} (risk.max_option_contracts)"
+        )
+    return _chain_within_limits(context, context.instrument, abs(worst))
+
+
+def _worst(context: OrderContext, side: Side) -> Decimal:
+    """Signed position once this order and all others on its side are filled."""
+    worst = context.held + context.intent.signed_quantity
+    if context.live_orders:
+        for one in context.book.working():
+            if one.instrument_id == context.intent.instrument_id and one.side is side:
+                worst += one.signed_leaves
+    return worst
+
+
+def _chain_within_limits(context: OrderContext, mine: OptionContract, worst: Decimal) -> str | None:
+    """Contracts of this expiry and of this underlying together; ``worst`` are those of this contract."""
+    expiry = underlying = worst
+    seen = {context.intent.instrument_id}
+    for number, one, quantity in _worst_lines(context):
+        if number in seen or not isinstance(one, OptionContract) or one.underlying != mine.underlying:
+            continue
+        underlying += quantity
+        if one.expiry == mine.expiry:
+            expiry += quantity
+    limits = context.limits
+    if expiry > limits.expiry_contracts:
+        return (
+            f"{expiry} contracts of {mine.expiry} would be held,"
+            f" limit {limits.expiry_contracts} (risk.max_expiry_contracts)"
+        )
+    if underlying > limits.underlying_contracts:
+        return (
+            f"{underlying} contracts on {mine.underlying} would be held,"
+            f" limit {limits.underlying_contracts} (risk.max_underlying_contracts)"
+        )
+    return None
+
+
+def _worst_lines(context: OrderContext) -> Iterator[tuple[int, Instrument, Decimal]]:
+    """Each instrument with the largest quantity, unsigned, that its working orders can lead to."""
+    lines: dict[int, tuple[Instrument, Decimal, Decimal]] = {
+        one.instrument_id: (one.instrument, one.quantity, one.quantity) for one in context.book.held()
+    }
+    for order in context.book.working():
+        instrument, low, high = lines.get(order.instrument_id, (order.instrument, ZERO, ZERO))
+        if order.side is Side.BUY:
+            high += order.leaves
+        else:
+            low -= order.leaves
+        lines[order.instrument_id] = (instrument, low, high)
+    for number, (instrument, low, high) in lines.items():
+        yield number, instrument, max(abs(low), abs(high))
+
+
+def buying_power_covers(context: OrderContext) -> str | None:
+    """What an order pays must be there: by the venue's word, else in cash."""
+    intent, one = context.intent, context.instrument
+    if intent.purpose in EXITS or (context.account is None and intent.purpose is not Purpose.OPEN):
+        return None
+    added = _added_units(context)
+    if not added:
+        return None
+    price = _price(context)
+    if price is None:  # of an opening order the loss rules say it already
+        return None if context.opens else "the cost of the order is not known: no price"
+    cost = Decimal(f"{float(added) * price * one.multiplier:.2f}")
+    source = "cash"
+    available = context.cash
+    told_ns = -1
+    account = context.account
+    if account is not None:
+        is_option = isinstance(one, OptionContract)
+        source = "options buying power" if is_option else "buying power"
+        told = account.options_buying_power if is_option else account.buying_power
+        available = told + min(context.cash - context.cash_when_told, ZERO)
+        told_ns = account.ts_recv_ns
+    if not available.is_finite():
+        return f"the {source} of the account is not known"
+    if context.live_orders:
+        available -= _committed(context, told_ns)
+    return None if cost <= available else f"the order costs {cost}, {source} left {available:.2f}"
+
+
+def _added_units(context: OrderContext) -> Decimal:
+    """Units of the order that are not covered by what is held the other way round."""
+    intent, held = context.intent, context.held
+    if isinstance(context.instrument, OptionContract):
+        return intent.quantity if intent.side is Side.BUY else ZERO
+    covered = abs(held) if held and (held > 0) is (intent.side is Side.SELL) else ZERO
+    return max(intent.quantity - covered, ZERO)
+
+
+def _price(context: OrderContext) -> float | None:
+    intent, quote = context.intent, context.quote
+    if intent.limit_price is not None:
+        return float(intent.limit_price)
+    if quote is None:
+        return None
+    price = quote.ask if intent.side is Side.BUY else quote.bid
+    return price if math.isfinite(price) else None
+
+
+def _committed(context: OrderContext, told_ns: int) -> Decimal:
+    """Cost of opening and hedging orders at the venue that its last word does not know yet."""
+    total = ZERO
+    for one in context.book.working():
+        if one.created_ns <= told_ns or one.purpose in EXITS:
+            continue
+        if one.side is Side.SELL and isinstance(one.instrument, OptionContract):
+            continue
+        price = one.limit_price
+        if price is None:
+            mark = context.book.mark(one.instrument_id)
+            price = ZERO if mark is None else Decimal(f"{mark:.4f}")
+        total += one.leaves * price * one.instrument.multiplier
+    return total
+
+
+def capital_within_threshold(context: OrderContext) -> str | None:
+    """The worst case of the whole book: premium of all options, margin of all shares, once all is filled."""
+    if context.intent.purpose not in OPENING:
+        return None
+    price = _price(context)
+    if price is None:  # the loss rules say it already
+        return None
+    total = _capital(context.instrument, context.intent.quantity, price)
+    for number, one, quantity in _worst_lines(context):
+        if not quantity:
+            continue
+        mark = context.book.mark(number)  # type: ignore[arg-type]
+        if mark is None or not math.isfinite(mark):
+            return f"the capital at risk is not known: {one.symbol} has no price"
+        total += _capital(one, quantity, mark)
+    most = context.limits.max_capital_fraction * float(context.equity)
+    if total <= most:
+        return None
+    return (
+        f"{total:.2f} of capital would be tied up, limit {context.limits.max_capital_fraction:.0%}"
+        f" of {context.equity:.2f} (risk.max_capital_fraction)"
+    )
+
+
+def _capital(one: Instrument, quantity: Decimal, price: float) -> float:
+    margin = 1.0 if isinstance(one, OptionContract) else SHARE_MARGIN
+    return margin * float(quantity) * price * one.multiplier
+
+
+MARKET = OrderType.MARKET
+
+
+def throttle_has_room(context: OrderContext) -> str | None:
+    """Orders and messages of the last minute, and orders at the venue; entries leave a reserve to exits."""
+    limits, purpose = context.limits, context.intent.purpose
+    kept_back = 0.0
+    if purpose in OPENING:
+        kept_back = limits.throttle_reserve_fraction
+    elif purpose not in EXITS:
+        kept_back = 0.5 * limits.throttle_reserve_fraction
+    most = limits.max_orders_per_minute
+    if context.orders_last_minute >= most - int(most * kept_back):
+        return f"{context.orders_last_minute} orders in the last minute, limit {most}"
+    if context.tallies is not None:
+        cancels = context.tallies.cancels_last_minute(context.now_ns)
+        messages, most = context.orders_last_minute + cancels, limits.messages_per_minute
+        if messages >= most - int(most * kept_back):
+            return f"{messages} orders and cancels in the last minute, limit {most}"
+    most = limits.max_live_orders
+    if context.live_orders >= most - int(most * kept_back):
+        return f"{context.live_orders} orders at the venue, limit {most}"
+    return None
+
+
+def is_no_duplicate(context: OrderContext) -> str | None:
+    """An order equal to one that still works, so soon after it, is the same one sent twice."""
+    if not context.live_orders:
+        return None
+    intent = context.intent
+    since_ns = context.now_ns - int(context.limits.duplicate_window_seconds * NANOS_PER_SECOND)
+    for one in context.book.working():
+        if (
+            one.created_ns >= since_ns
+            and one.instrument_id == intent.instrument_id
+            and one.side is intent.side
+            and one.quantity == intent.quantity
+            and one.purpose is intent.purpose
+            and one.limit_price == intent.limit_price
+            and one.owner == intent.owner
+        ):
+            return (
+                f"an equal order was sent less than {context.limits.duplicate_window_seconds:g} s ago"
+                " and still works (risk.duplicate_window_seconds)"
+            )
+    return None
+
+
+def meets_no_own_order(context: OrderContext) -> str | None:
+    """No order that could trade with one of the desk's own."""
+    if not context.live_orders:
+        return None
+    intent = context.intent
+    for one in context.book.working():
+        if (
+            one.instrument_id == intent.instrument_id
+            and one.side is not intent.side
+            and one.leaves > 0
+            and _cross(intent.side, intent.limit_price, one)
+        ):
+            at = "the market" if one.limit_price is None else f"{one.limit_price}"
+            return f"would trade with the desk's own order to {one.side.value} {one.leaves} at {at}"
+    return None
+
+
+def _cross(side: Side, limit_price: Decimal | None, other: Working) -> bool:
+    """Whether prices of two orders on opposite sides meet; a market order meets every price."""
+    if limit_price is None or other.limit_price is None:
+        return True
+    return limit_price >= other.limit_price if side is Side.BUY else limit_price <= other.limit_price
+
+
+def moving_size_has_room(context: OrderContext) -> str | None:
+    """Quantity ordered within the moving window; exits are not held back."""
+    if context.tallies is None or context.intent.purpose in EXITS:
+        return None
+    limits = context.limits
+    is_option = isinstance(context.instrument, OptionContract)
+    most = limits.window_contracts if is_option else limits.window_shares
+    ordered = context.tallies.ordered_lately(context.now_ns, options=is_option)
+    if ordered + context.intent.quantity <= most:
+        return None
+    unit = "contracts" if is_option else "shares"
+    return (
+        f"{ordered} {unit} ordered within {limits.size_window_seconds:g} s and {context.intent.quantity} more"
+        f" are above the limit of {most} (risk.max_window_{unit})"
+    )
+
+
+def refusals_are_few(context: OrderContext) -> str | None:
+    """Nothing new is opened while the venue refuses most of what it is sent."""
+    if context.tallies is None or context.intent.purpose not in OPENING:
+        return None
+    share = context.tallies.refused_share(context.now_ns)
+    if share is None or share < context.limits.max_reject_fraction:
+        return None
+    return (
+        f"the venue refused {share:.0%} of the last orders,"
+        f" limit {context.limits.max_reject_fraction:.0%} (risk.max_reject_fraction)"
+    )
+
 
 __all__ = ["CHECKS", "OPENING", "Check", "OrderContext", "count_consecutive_losses", "loss_rule", "risk_of"]
 
-ZERO = Decimal(0)
-MARKET = OrderType.MARKET
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 """Quotes on which every order may go."""
 UNUSABLE = frozenset(
@@ -175,26 +520,26 @@ def premium_within_limit(context: OrderContext) -> str | None:
 CHECKS: Sequence[Check] = (
     mode_allows,
     session_is_open,
-    account_checks.account_may_trade,
-    account_checks.instrument_is_allowed,
-    account_checks.order_type_is_allowed,
+    account_may_trade,
+    instrument_is_allowed,
+    order_type_is_allowed,
     quantity_is_sane,
     quote_is_good,
     underlying_is_good,
     market_order_is_covered,
     price_within_collar,
-    flow_checks.throttle_has_room,
-    flow_checks.is_no_duplicate,
-    flow_checks.meets_no_own_order,
-    flow_checks.moving_size_has_room,
-    flow_checks.refusals_are_few,
+    throttle_has_room,
+    is_no_duplicate,
+    meets_no_own_order,
+    moving_size_has_room,
+    refusals_are_few,
     losses_allow,
     premium_within_limit,
-    account_checks.options_level_allows,
-    account_checks.closes_what_is_held,
-    account_checks.position_within_limits,
-    account_checks.buying_power_covers,
-    account_checks.capital_within_threshold,
+    options_level_allows,
+    closes_what_is_held,
+    position_within_limits,
+    buying_power_covers,
+    capital_within_threshold,
 )
 """All checks, in the order in which they are asked."""
 
@@ -202,23 +547,23 @@ ASKED_OF: dict[Check, frozenset[Purpose]] = {
     **dict.fromkeys(
         (
             underlying_is_good,
-            flow_checks.refusals_are_few,
+            refusals_are_few,
             losses_allow,
             premium_within_limit,
-            account_checks.options_level_allows,
-            account_checks.capital_within_threshold,
+            options_level_allows,
+            capital_within_threshold,
         ),
         OPENING,
     ),
     **dict.fromkeys(
         (
-            flow_checks.moving_size_has_room,
-            account_checks.position_within_limits,
-            account_checks.buying_power_covers,
+            moving_size_has_room,
+            position_within_limits,
+            buying_power_covers,
         ),
         frozenset(Purpose) - EXITS,
     ),
-    account_checks.closes_what_is_held: EXITS,
+    closes_what_is_held: EXITS,
 }
 """Checks that have nothing to say of other purposes; a hedge is the order that cannot wait."""
 

@@ -11,8 +11,8 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.risk.tallies import Tallies
 
 ZERO = Decimal(0)
 OPENING = frozenset({Purpose.OPEN})
@@ -115,7 +115,7 @@ class OrderContext(msgspec.Struct):
     cash_when_told: Decimal = ZERO
     """Cash of the desk when the venue said it."""
     book: BookView = EMPTY_BOOK
-    tallies: Tallies | None = None
+    tallies: OrderCounters | None = None
     """What was sent, answered and refused lately; None judges the order alone."""
     owner_held: Decimal | None = None
     """Signed units in the book of the order's owner; None where no strategies share the account."""

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
-from scalpdesk.risk.bounds import Bound, check_bounds
 
 _EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
 _EDGE_TIMES = 3

@@ -8,8 +8,8 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.risk.checks import ASKED_OF, CHECKS
 from scalpdesk.risk.context import EXITS, Check, OrderContext
+from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.risk.tallies import Tallies
 
 EVERY_PURPOSE = frozenset(Purpose)
 
@@ -42,9 +42,9 @@ class RiskGate:
             for purpose in Purpose
         }
 
-    def _fresh_tallies(self) -> Tallies:
+    def _fresh_tallies(self) -> OrderCounters:
         limits = self.limits
-        return Tallies(limits.size_window_seconds, limits.reject_window_seconds)
+        return OrderCounters(limits.size_window_seconds, limits.reject_window_seconds)
 
     def new_session(self) -> None:
         """Start the day's tallies afresh."""
@@ -62,7 +62,7 @@ class RiskGate:
         """Orders let through in the 60 seconds up to now."""
         return self.tallies.orders_last_minute(now_ns)
 
-    def reasons_against(self, context: OrderContext) -> tuple[str, ...]:
+    def refusals(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the intent may not go; empty lets it pass."""
         found = []
         for check in self._checks[context.intent.purpose]:

@@ -23,7 +23,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, Command, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId, exact
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.simulation.fills.base import FillModel, Resting
 from scalpdesk.simulation.settlement import settle_option
@@ -67,7 +67,7 @@ class SimulatedExchange:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         account: SimulatedAccount,
         option_fills: FillModel,
         hedge_fills: FillModel,

@@ -23,9 +23,10 @@ from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, Se
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, exceeds
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.strategies.base import DeskView, Proposal, find_strategy
+from scalpdesk.strategies.contract import DeskView, Proposal
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.several.config import SharedConfig
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.outbox import Outbox, Outgoing

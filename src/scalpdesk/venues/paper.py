@@ -14,25 +14,26 @@ from datetime import date
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import BarEvent, Event, OrderAbsent, OrderCancelled, QuoteEvent, TradeEvent
+from scalpdesk.core.events import BarEvent, Event, OrderCancelled, OrderNotFound, QuoteEvent, TradeEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
-from scalpdesk.venues.base import (
+from scalpdesk.venues.contract import (
     AccountFacts,
+    DailyBar,
     Gateway,
     Health,
     KnownOrder,
     ListedContract,
+    MinuteBar,
     Notice,
     NoticeKind,
     Stamper,
     VenueClock,
     VenueView,
 )
-from scalpdesk.venues.history import DailyBar, MinuteBar
-from scalpdesk.venues.outbox import Outbox
+from scalpdesk.venues.event_queue import EventQueue
 from scalpdesk.venues.paper_venue import PaperEvent, PaperTerms, PaperVenue
 
 ACCOUNT_ID = "paper"
@@ -54,7 +55,7 @@ def exchange_hours(now_ns: int) -> VenueClock:
 
 
 class PaperGateway:
-    """An account on paper at live prices; the protocol is :class:`scalpdesk.venues.base.Gateway`.
+    """An account on paper at live prices; the protocol is :class:`scalpdesk.venues.contract.Gateway`.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class PaperGateway:
     def __init__(
         self,
         data: Gateway,
-        book: InstrumentBook,
+        book: Instruments,
         terms: PaperTerms,
         clock: Clock,
         hours: Callable[[int], VenueClock] = exchange_hours,
@@ -85,7 +86,7 @@ class PaperGateway:
         self._terms = terms
         self._stamper = Stamper(clock)
         self._hours = hours
-        self._outbox = Outbox()
+        self._outbox = EventQueue()
         self._counters: Counter[str] = Counter()
         self._venue_made: PaperVenue | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +129,7 @@ class PaperGateway:
         if client_order_id in self._venue().submitted:
             self._put(self._venue().told_again(client_order_id, now_ns))
         else:
-            self._put([OrderAbsent(client_order_id, now_ns, now_ns)])
+            self._put([OrderNotFound(client_order_id, now_ns, now_ns)])
         return True
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:

@@ -17,13 +17,13 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId, exact
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.portfolio.position_manager import PositionManager
+from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.simulation.exchange import NEVER_NS, SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.venues.base import VenueFill, VenueOrder, VenuePosition
+from scalpdesk.venues.contract import VenueFill, VenueOrder, VenuePosition
 
 ZERO = Decimal(0)
 PaperEvent = OrderEvent | PositionChanged
@@ -68,7 +68,7 @@ class PaperVenue:
         nanoseconds.
     """
 
-    def __init__(self, book: InstrumentBook, terms: PaperTerms, start_ns: int) -> None:
+    def __init__(self, book: Instruments, terms: PaperTerms, start_ns: int) -> None:
         self._book = book
         self._holdings = PositionManager(book)
         held = {}

@@ -15,19 +15,19 @@ import msgspec
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
-    OrderAbsent,
     OrderAccepted,
     OrderCancelled,
-    OrderDoubted,
     OrderEvent,
     OrderExpired,
     OrderFilled,
+    OrderNotFound,
     OrderRejected,
+    OrderStatusUnknown,
 )
 from scalpdesk.core.intents import SubmitOrder
-from scalpdesk.instruments.contract import InstrumentBook
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
-from scalpdesk.venues.base import KnownOrder
+from scalpdesk.venues.contract import KnownOrder
 
 ZERO = Decimal(0)
 
@@ -149,7 +149,7 @@ class OrderTracker:
         Fee schedule, where the venue's messages state none.
     """
 
-    def __init__(self, book: InstrumentBook, fees: FeeSchedule = NO_FEES) -> None:
+    def __init__(self, book: Instruments, fees: FeeSchedule = NO_FEES) -> None:
         self._book = book
         self._fees = fees
         self.orders: dict[str, Tracked] = {}
@@ -216,7 +216,7 @@ class OrderTracker:
         if one.ended:
             return []
         one.doubted = True
-        return [OrderDoubted(one.submitted.client_order_id, now_ns, now_ns, reason)]
+        return [OrderStatusUnknown(one.submitted.client_order_id, now_ns, now_ns, reason)]
 
     def reject(self, one: Tracked, reason: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
         """The venue refused the order."""
@@ -225,7 +225,7 @@ class OrderTracker:
     def absent(self, one: Tracked, now_ns: int) -> list[OrderEvent]:
         """The venue never had the order; doubts it first when it was not in doubt."""
         doubts = [] if one.doubted else self.doubt(one, "not at the venue", now_ns)
-        return doubts + self._end(one, OrderAbsent(one.submitted.client_order_id, now_ns, now_ns))
+        return doubts + self._end(one, OrderNotFound(one.submitted.client_order_id, now_ns, now_ns))
 
     def refuse_cancel(self, one: Tracked, reason: str, now_ns: int) -> list[OrderEvent]:
         """The cancel (or replacement) did not go through; the order stands as it stood."""

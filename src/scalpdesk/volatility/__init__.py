@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalpdesk.volatility.forecast import forecast_vol
-    from scalpdesk.volatility.realized import realized_vol
+    from scalpdesk.volatility.realised import realized_vol
 
 __all__ = ["forecast_vol", "realized_vol"]
 
 _HOMES = {
     "forecast_vol": "scalpdesk.volatility.forecast",
-    "realized_vol": "scalpdesk.volatility.realized",
+    "realized_vol": "scalpdesk.volatility.realised",
 }
 
 

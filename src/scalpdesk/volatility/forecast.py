@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.volatility.fit import VarianceFit, ratios_of
+from scalpdesk.volatility.base import VarianceFit, ratios_of
 from scalpdesk.volatility.garch import fit_garch
 from scalpdesk.volatility.har import fit_har
 from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.volatility.fit import VarianceFit, ratios_of
+from scalpdesk.volatility.base import VarianceFit, ratios_of
 from scalpdesk.volatility.ohlc import Array
 
 LEAST_RETURNS = 500

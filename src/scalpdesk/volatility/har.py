@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from scalpdesk.volatility.fit import VarianceFit, ratios_of, trailing_mean
+from scalpdesk.volatility.base import VarianceFit, ratios_of, trailing_mean
 from scalpdesk.volatility.ohlc import Array, Ohlc
-from scalpdesk.volatility.realized import garman_klass_terms
+from scalpdesk.volatility.realised import garman_klass_terms
 
 LEAST_ROWS = 250
 """Regression rows below which no fit is made."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.volatility.fit import trailing_mean
+from scalpdesk.volatility.base import trailing_mean
 from scalpdesk.volatility.forecast import EWMA_DECAY, EWMA_LEAST_RETURNS, MODELS, ewma_path
 from scalpdesk.volatility.garch import GarchProcess, estimate_garch
 from scalpdesk.volatility.har import MONTH, estimate_har

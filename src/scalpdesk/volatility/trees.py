@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.volatility.fit import VarianceFit, ratios_of
+from scalpdesk.volatility.base import VarianceFit, ratios_of
 from scalpdesk.volatility.har import MONTH, har_regressors, har_sample
 from scalpdesk.volatility.ohlc import Array, Ohlc
 

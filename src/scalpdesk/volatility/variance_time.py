@@ -38,8 +38,9 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.events_calendar import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
 from scalpdesk.instruments.sessions import (
+    FOMC_STATEMENT_DAYS,
+    FOMC_STATEMENT_TIME,
     Session,
     expiry_instant_ns,
     from_ns,

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.importers.lean_chains import find_chains
+from scalpdesk.datasets.importers.lean import find_chains, import_lean
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
 from scalpdesk.datasets.verify import verify_data_set

@@ -5,9 +5,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import load_tape
-from scalpdesk.datasets.importers.csv import import_csv
-from scalpdesk.datasets.importers.parquet import import_parquet
-from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv, import_parquet
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
 

@@ -12,8 +12,8 @@ from scalpdesk.core.events import (
     FillBusted,
     ForecastEvent,
     OpenInterestEvent,
-    OrderAbsent,
-    OrderDoubted,
+    OrderNotFound,
+    OrderStatusUnknown,
     PositionChanged,
 )
 from scalpdesk.core.intents import OrderType, Purpose, Side
@@ -387,11 +387,11 @@ def test_the_forecast_volatility_can_be_hedged_at(scalper):
 def test_a_doubted_hedge_is_counted_until_the_venue_speaks(scalper):
     desk = hold(scalper())
     (sell,) = orders(desk.wait(1).market(506.0))
-    desk.handle(OrderDoubted(sell.client_order_id, desk.now_ns, desk.now_ns, "time-out"))
+    desk.handle(OrderStatusUnknown(sell.client_order_id, desk.now_ns, desk.now_ns, "time-out"))
     for _ in range(3):
         outputs = desk.wait(10).market(507.0)
         assert (orders(outputs), cancels(outputs)) == ([], [])
-    assert orders(desk.handle(OrderAbsent(sell.client_order_id, desk.now_ns, desk.now_ns))) == []
+    assert orders(desk.handle(OrderNotFound(sell.client_order_id, desk.now_ns, desk.now_ns))) == []
     (again,) = orders(desk.wait(1.1).timer())
     assert int(again.quantity) == round(option_delta(desk) + desk.positions.get(0, 0))
 
@@ -647,8 +647,8 @@ def test_order_that_was_never_sent_is_not_wanted_again_at_once(scalper):
     desk = scalper()
     legs = orders(desk.market(500.0))
     for leg in legs:
-        desk.handle(OrderDoubted(leg.client_order_id, desk.now_ns, desk.now_ns, "not sent"))
-        outputs = desk.handle(OrderAbsent(leg.client_order_id, desk.now_ns, desk.now_ns))
+        desk.handle(OrderStatusUnknown(leg.client_order_id, desk.now_ns, desk.now_ns, "not sent"))
+        outputs = desk.handle(OrderNotFound(leg.client_order_id, desk.now_ns, desk.now_ns))
         assert orders(outputs) == []
     desk.wait(2.1)
     assert len(orders(desk.timer())) == 2

@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from fakes.clock import ManualClock
-from scalpdesk.assembly import assemble_backtest, build_backtest, load_market
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Decision, Output
 from scalpdesk.core.units import to_cents
-from scalpdesk.datasets.importers.parquet import import_parquet
-from scalpdesk.datasets.importers.tabular import ImportChoices
-from scalpdesk.engine.by_strategy import by_strategy
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_parquet
+from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.runs import run_backtest
-from scalpdesk.settings import load_settings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "several-strategies.md").read_text(encoding="utf-8")
 SETTINGS = ("entry.gate=advise", "exits.flat_minutes_before_close=10", "simulation.fees=alpaca")

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.settings import load_settings
-from scalpdesk.strategies.base import member_names
+from scalpdesk.strategies.registry import member_names
 
 BOTH = "st0cka+gamma-scalper"
 D = Decimal

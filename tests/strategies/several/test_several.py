@@ -11,8 +11,9 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.strategies.base import Proposal, find_strategy
+from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.several.config import SharedConfig, divided
 
 D = Decimal

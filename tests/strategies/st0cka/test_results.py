@@ -10,14 +10,13 @@ import pytest
 
 from fakes.st0cka_results import Sessions, is_flat, trade
 from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runs import replay, run_backtest
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.datasets.importers.lean import import_lean
-from scalpdesk.datasets.importers.parquet import import_parquet
-from scalpdesk.datasets.importers.tabular import ImportChoices
+from scalpdesk.datasets.importers.tabular import ImportChoices, import_parquet
 from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.runs import replay, run_backtest
-from scalpdesk.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "st0cka.md").read_text(encoding="utf-8")

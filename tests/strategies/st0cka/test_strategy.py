@@ -10,10 +10,10 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Equity, InstrumentBook
+from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.strategy import St0cka
 
@@ -27,7 +27,7 @@ def st0cka():
     def build(*, vol=0.175, is_open=True, symbol="SPY", limits=None, **config):
         desk = HandDesk(
             St0cka(St0ckaConfig(**config)),
-            InstrumentBook([Equity(symbol)]),
+            Instruments([Equity(symbol)]),
             limits=limits or RiskLimits(max_daily_loss=D(50_000)),
         )
         if vol is not None:

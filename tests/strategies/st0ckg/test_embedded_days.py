@@ -8,7 +8,7 @@ import pytest
 
 from fakes.scalp_days import run_scalps
 from scalpdesk.core.intents import Side
-from scalpdesk.datasets.reconstructed import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 

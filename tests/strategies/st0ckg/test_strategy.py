@@ -13,9 +13,9 @@ from fakes.scalp_bench import Bench
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, FillBusted, SessionBarsEvent
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInForce
-from scalpdesk.entry.scalp_contract import ContractConfig
+from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
 from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig
 from scalpdesk.strategies.st0ckg.strategy import St0ckg

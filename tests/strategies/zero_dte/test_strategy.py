@@ -10,10 +10,10 @@ from fakes.instruments import DAY, option, straddle_book
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
-from scalpdesk.instruments.contract import Index, InstrumentBook
+from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.base import find_strategy
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.zero_dte.config import (
     ZeroDteConfig,
     ZeroDteEntry,
@@ -522,7 +522,7 @@ def test_what_resists_is_said_every_half_minute_and_not_at_every_wake():
 
 
 def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():
-    book = InstrumentBook([Index("SPX")])
+    book = Instruments([Index("SPX")])
     for right in ("C", "P"):
         book.add(option(right, 5000, DAY, "SPXW"))
     config = ZeroDteConfig(
@@ -587,7 +587,7 @@ def test_settings_that_cannot_work_are_refused_by_name(section, wrong):
 @pytest.mark.parametrize("mode", ["adopt", "straddle"])
 def test_shares_delivered_overnight_do_not_stay_naked_on_a_day_with_options_of_its_own(mode):
     tomorrow = next_session(DAY)
-    book = InstrumentBook(
+    book = Instruments(
         [*straddle_book(500, expiry=DAY), option("C", 500, tomorrow.day), option("P", 500, tomorrow.day)]
     )
     desk = desk_of(held={CALL: (1, "2.00")}, book=book, entry={"mode": mode})

@@ -9,15 +9,14 @@ from conformance.venue import Listener, connected
 from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.core.clock import ManualClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
-from scalpdesk.core.events import OrderAbsent, OrderEvent, OrderFilled, QuoteEvent
+from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.alpaca.client import AlpacaGateway
-from scalpdesk.venues.alpaca.client_stream import loop_ns
-from scalpdesk.venues.alpaca.endpoints import LIVE_HOST, Endpoints
-from scalpdesk.venues.alpaca.options import GatewayOptions
-from scalpdesk.venues.base import FollowingClock, KnownOrder, LiveToken, NoticeKind
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.stream import loop_ns
+from scalpdesk.venues.alpaca.transport import LIVE_HOST, Endpoints, GatewayOptions
+from scalpdesk.venues.contract import FollowingClock, KnownOrder, LiveToken, NoticeKind
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")
 CANARY = "canary-secret-91c4"
@@ -331,7 +330,7 @@ def test_absence_is_proof_only_after_the_horizon_counted_from_the_request(socket
                 await asyncio.sleep(0.05)
         assert asyncio.get_running_loop().time() - began > 0.5
         await gateway.close()
-        absent = [one.client_order_id async for one in gateway.events() if isinstance(one, OrderAbsent)]
+        absent = [one.client_order_id async for one in gateway.events() if isinstance(one, OrderNotFound)]
         assert absent == [one.submitted.client_order_id for one in (long_ago, fresh, some_time)]
 
     with_bench(scenario)

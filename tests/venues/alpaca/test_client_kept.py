@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from scalpdesk.venues.alpaca.client_http import NoAnswer, NotSent
-from scalpdesk.venues.alpaca.client_kept import KeptPath
-from scalpdesk.venues.alpaca.wire_requests import Request
+from scalpdesk.venues.alpaca.order_messages import Request
+from scalpdesk.venues.alpaca.transport import KeepAliveClient, NoAnswer, NotSent
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 ASK = Request("POST", "/v2/orders", b'{"a":1}')
@@ -55,7 +54,7 @@ def run(serve, ask, *, connections=1, timeout_seconds=5.0):
     async def scenario():
         server = await asyncio.start_server(serve_and_close, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        path = KeptPath(
+        path = KeepAliveClient(
             f"http://127.0.0.1:{port}",
             {"APCA-API-SECRET-KEY": SECRET},
             connections=connections,
@@ -179,7 +178,7 @@ def test_a_host_that_is_not_there_means_not_sent(socket_enabled):
         port = server.sockets[0].getsockname()[1]
         server.close()
         await server.wait_closed()
-        path = KeptPath(f"http://127.0.0.1:{port}", {"X": SECRET}, connections=2, timeout_seconds=3.0)
+        path = KeepAliveClient(f"http://127.0.0.1:{port}", {"X": SECRET}, connections=2, timeout_seconds=3.0)
         with pytest.raises(NotSent, match="cannot be reached") as caught:
             await path.ask(ASK)
         assert SECRET not in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 
 from conformance.venue import CHECKS
 from fakes.alpaca_bench import AlpacaBench
-from scalpdesk.venues.base import Gateway
+from scalpdesk.venues.contract import Gateway
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.core.errors import ArgumentError, DataError, RetryError
-from scalpdesk.venues.alpaca.download import AlpacaHistory, _bars, _dividend
+from scalpdesk.venues.alpaca.history import AlpacaHistory, _bars, _dividend
 
 pytest.importorskip("alpaca")
 BAR = {"t": "2026-11-20T14:30:00Z", "o": 1.0, "h": 2.0, "l": 0.5, "c": 1.5, "v": 10}

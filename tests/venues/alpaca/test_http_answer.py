@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.venues.alpaca.http_answer import LARGEST_HEAD_BYTES, AnswerReader, BadAnswer
+from scalpdesk.venues.alpaca.transport import LARGEST_HEAD_BYTES, AnswerReader, BadAnswer
 
 BODIES = st.binary(max_size=60)
 

@@ -7,18 +7,23 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.clock import ManualClock
-from scalpdesk.core.events import CancelRejected, OrderAbsent, OrderAccepted, OrderDoubted, OrderFilled
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderFilled,
+    OrderNotFound,
+    OrderStatusUnknown,
+)
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, InstrumentBook, us_option
-from scalpdesk.venues.alpaca.client import AlpacaGateway
-from scalpdesk.venues.alpaca.client_stream import loop_ns
-from scalpdesk.venues.alpaca.endpoints import Endpoints
-from scalpdesk.venues.alpaca.options import GatewayOptions
-from scalpdesk.venues.base import KnownOrder, Notice, NoticeKind
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.stream import loop_ns
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
 from scalpdesk.venues.budget import Urgency
+from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 
-BOOK = InstrumentBook([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
+BOOK = Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
 
 
 class Key:
@@ -152,7 +157,7 @@ def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():
 
     said = said_of(before=use_up)
     assert names(said) == ["budget"]
-    assert [type(one) for one in said[1:]] == [OrderDoubted, OrderAbsent]
+    assert [type(one) for one in said[1:]] == [OrderStatusUnknown, OrderNotFound]
 
 
 @pytest.mark.parametrize("quantity", [Decimal("1.5"), Decimal(0)])
@@ -166,4 +171,4 @@ def test_an_order_that_no_venue_takes_never_leaves(quantity):
         gateway._orders.send(MultiLegOrder("m", (order("leg", 1),), None))
 
     said = said_of(before=send)
-    assert [type(one) for one in said] == [OrderDoubted, OrderAbsent] * 2
+    assert [type(one) for one in said] == [OrderStatusUnknown, OrderNotFound] * 2

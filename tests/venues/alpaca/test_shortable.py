@@ -8,11 +8,10 @@ import pytest
 from fakes.alpaca_bench import AlpacaBench, Key
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.instruments.contract import Equity
-from scalpdesk.venues.alpaca import wire_account
-from scalpdesk.venues.alpaca.client import AlpacaGateway
-from scalpdesk.venues.alpaca.endpoints import Endpoints
+from scalpdesk.venues.alpaca import account_messages
 from scalpdesk.venues.alpaca.fields import Malformed
-from scalpdesk.venues.alpaca.options import GatewayOptions
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
 
 FINE = {"symbol": "SPY", "status": "active", "tradable": True, "shortable": True, "easy_to_borrow": True}
 
@@ -22,26 +21,26 @@ def answer(**changes):
 
 
 def test_a_share_is_sold_short_only_when_everything_speaks_for_it():
-    assert wire_account.read_may_short(answer(), "SPY") is True
+    assert account_messages.read_may_short(answer(), "SPY") is True
     for key, value in (
         ("status", "inactive"),
         ("tradable", False),
         ("shortable", False),
         ("easy_to_borrow", False),
     ):
-        assert wire_account.read_may_short(answer(**{key: value}), "SPY") is False
-    assert wire_account.read_may_short(b'{"symbol": "SPY"}', "SPY") is False
+        assert account_messages.read_may_short(answer(**{key: value}), "SPY") is False
+    assert account_messages.read_may_short(b'{"symbol": "SPY"}', "SPY") is False
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b'{"symbol": 5}', answer(shortable="yes"), answer(symbol="SPX")])
 def test_an_answer_that_cannot_be_believed_is_none(raw):
     with pytest.raises(Malformed):
-        wire_account.read_may_short(raw, "SPY")
+        account_messages.read_may_short(raw, "SPY")
 
 
 def test_a_symbol_is_escaped_on_its_way():
-    assert wire_account.asset_request("BRK.B").path == "/v2/assets/BRK.B"
-    assert wire_account.asset_request("A/B").path == "/v2/assets/A%2FB"
+    assert account_messages.asset_request("BRK.B").path == "/v2/assets/BRK.B"
+    assert account_messages.asset_request("A/B").path == "/v2/assets/A%2FB"
 
 
 def test_the_view_of_the_account_names_what_may_be_sold_short(socket_enabled):

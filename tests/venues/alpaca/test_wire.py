@@ -5,7 +5,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.venues.alpaca import wire
+from scalpdesk.venues.alpaca import market_data
 from scalpdesk.venues.alpaca.fields import Refusal
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
@@ -17,7 +17,7 @@ def stamp(_ts_event_ns):
 
 
 def read(message, *, is_msgpack=False):
-    reader = wire.MarketReader(NUMBERS.get, is_msgpack=is_msgpack)
+    reader = market_data.MarketReader(NUMBERS.get, is_msgpack=is_msgpack)
     raw = samples.as_msgpack(message) if is_msgpack else samples.as_json(message)
     return reader.read(raw, stamp)
 
@@ -49,7 +49,7 @@ def test_the_long_form_of_the_timestamp_is_read():
     packed = samples.as_msgpack([samples.option_quote(t=0)])
     at = packed.index(b"\xa1t\x00") + 2
     raw = packed[:at] + b"\xc7\x0c\xff" + data + packed[at + 1 :]
-    (quote,) = wire.MarketReader(NUMBERS.get, is_msgpack=True).read(raw, stamp)
+    (quote,) = market_data.MarketReader(NUMBERS.get, is_msgpack=True).read(raw, stamp)
     assert quote.ts_event_ns == 1_795_185_000_000_000_005
 
 
@@ -104,13 +104,13 @@ def test_kinds_that_were_not_asked_for_are_passed_over():
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{}", b"null", b'"x"'])
 def test_a_frame_that_is_no_array_is_one_refusal(raw):
-    (refused,) = wire.MarketReader(NUMBERS.get, is_msgpack=False).read(raw, stamp)
+    (refused,) = market_data.MarketReader(NUMBERS.get, is_msgpack=False).read(raw, stamp)
     assert refused.name == "malformed_frame"
 
 
 def test_a_frame_beyond_the_limit_is_not_even_decoded():
-    (refused,) = wire.MarketReader(NUMBERS.get, is_msgpack=False).read(
-        b"[" + b" " * wire.LARGEST_FRAME_BYTES, stamp
+    (refused,) = market_data.MarketReader(NUMBERS.get, is_msgpack=False).read(
+        b"[" + b" " * market_data.LARGEST_FRAME_BYTES, stamp
     )
     assert refused.name == "frame_too_large"
 
@@ -125,15 +125,15 @@ def test_control_messages():
             {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "T", "sm": "resumed"},
         ]
     )
-    assert said[0] == wire.Welcome("authenticated")
-    assert said[1] == wire.Subscribed(("NVDA",), (), ())
-    assert said[2] == wire.StreamFault(406, "connection limit exceeded")
+    assert said[0] == market_data.Welcome("authenticated")
+    assert said[1] == market_data.Subscribed(("NVDA",), (), ())
+    assert said[2] == market_data.StreamFault(406, "connection limit exceeded")
     assert not said[2].is_final
     assert (said[3].is_trading, said[4].is_trading) == (False, True)
 
 
 def test_what_the_desk_says_is_read_back_by_the_other_codec():
-    said = wire.market_subscription("subscribe", quotes=["NVDA"], is_msgpack=True)
+    said = market_data.market_subscription("subscribe", quotes=["NVDA"], is_msgpack=True)
     assert msgpack.unpackb(said) == {"action": "subscribe", "quotes": ["NVDA"]}
-    hello = wire.market_auth("K", "S", is_msgpack=False)
+    hello = market_data.market_auth("K", "S", is_msgpack=False)
     assert hello == b'{"action":"auth","key":"K","secret":"S"}'

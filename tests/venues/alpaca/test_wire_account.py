@@ -7,7 +7,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.venues.alpaca import wire_account
+from scalpdesk.venues.alpaca import account_messages
 from scalpdesk.venues.alpaca.fields import Malformed
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
@@ -50,7 +50,7 @@ def as_json(body):
 
 
 def test_the_account():
-    facts = wire_account.read_account(as_json(ACCOUNT))
+    facts = account_messages.read_account(as_json(ACCOUNT))
     assert (facts.cash, facts.options_level, facts.may_trade, facts.may_short) == (
         Decimal("100000.5"),
         2,
@@ -69,22 +69,22 @@ def test_the_account():
     ],
 )
 def test_a_blocked_account_may_not_trade(change):
-    assert not wire_account.read_account(as_json({**ACCOUNT, **change})).may_trade
+    assert not account_messages.read_account(as_json({**ACCOUNT, **change})).may_trade
 
 
 @pytest.mark.parametrize("change", [{"cash": "NaN"}, {"cash": None}, {"id": ""}, {"status": 5}])
 def test_an_account_that_cannot_be_believed_is_refused(change):
     with pytest.raises(Malformed):
-        wire_account.read_account(as_json({**ACCOUNT, **change}))
+        account_messages.read_account(as_json({**ACCOUNT, **change}))
 
 
 def test_an_account_without_levels_has_none():
     bare = {key: ACCOUNT[key] for key in ("id", "status", "cash")}
-    assert wire_account.read_account(as_json(bare)).options_level == 0
+    assert account_messages.read_account(as_json(bare)).options_level == 0
 
 
 def test_the_clock_in_eastern_time():
-    clock = wire_account.read_clock(
+    clock = account_messages.read_clock(
         as_json(
             {
                 "timestamp": "2026-11-20T09:30:00.123456789-05:00",
@@ -104,7 +104,7 @@ def test_positions_are_signed_and_a_strange_symbol_stays_visible():
         {"symbol": samples.OPTION, "qty": "2", "side": "short", "avg_entry_price": "7.3"},
         {"symbol": "GME", "qty": "1", "side": "long", "avg_entry_price": "20"},
     ]
-    held = wire_account.read_positions(as_json(lines), NUMBERS.get)
+    held = account_messages.read_positions(as_json(lines), NUMBERS.get)
     assert [(one.instrument_id, one.quantity) for one in held] == [
         (0, Decimal(-12)),
         (1, Decimal(-2)),
@@ -115,7 +115,7 @@ def test_positions_are_signed_and_a_strange_symbol_stays_visible():
 def test_one_bad_line_spoils_the_positions():
     lines = [{"symbol": samples.STOCK, "qty": "1", "avg_entry_price": "1"}, {"symbol": samples.STOCK}]
     with pytest.raises(Malformed, match="malformed_position"):
-        wire_account.read_positions(as_json(lines), NUMBERS.get)
+        account_messages.read_positions(as_json(lines), NUMBERS.get)
 
 
 def test_a_page_of_contracts():
@@ -123,7 +123,7 @@ def test_a_page_of_contracts():
     dateless = {**CONTRACT, "expiration_date": "soon"}
     unknown = {**CONTRACT, "open_interest": None, "tradable": False}
     page = {"option_contracts": [CONTRACT, strange, dateless, unknown], "next_page_token": "abc"}
-    found, token, refusals = wire_account.read_contracts(as_json(page))
+    found, token, refusals = account_messages.read_contracts(as_json(page))
     assert token == "abc"
     assert [(one.contract.symbol, one.open_interest_contracts, one.is_tradable) for one in found] == [
         (samples.OPTION, 1234, True),
@@ -135,12 +135,12 @@ def test_a_page_of_contracts():
 
 def test_an_empty_token_ends_the_pages():
     page = {"option_contracts": [], "next_page_token": ""}
-    assert wire_account.read_contracts(as_json(page)) == ([], None, [])
+    assert account_messages.read_contracts(as_json(page)) == ([], None, [])
 
 
 def test_the_question_for_contracts():
     first, last = date(2026, 12, 1), date(2026, 12, 31)
-    request = wire_account.contracts_request("NVDA", first, last, "t/k")
+    request = account_messages.contracts_request("NVDA", first, last, "t/k")
     asked = parse_qs(urlsplit(request.path).query)
     assert asked["expiration_date_gte"] == ["2026-12-01"]
     assert asked["expiration_date_lte"] == ["2026-12-31"]
@@ -156,7 +156,7 @@ def test_latest_quotes():
             samples.OPTION: {"t": None},
         }
     }
-    quotes, refusals = wire_account.read_latest_quotes(
+    quotes, refusals = account_messages.read_latest_quotes(
         as_json(body), NUMBERS.get, lambda _: samples.AT_NS + 5
     )
     assert quotes == [QuoteEvent(0, samples.AT_NS, samples.AT_NS + 5, 185.1, 185.14, 3.0, 2.0)]

@@ -8,7 +8,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
-from scalpdesk.venues.alpaca import wire_activities as wire
+from scalpdesk.venues.alpaca import account_messages as wire
 from scalpdesk.venues.alpaca.fields import Malformed
 
 D = Decimal

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.venues.alpaca.wire_answers import RateLimit, Verdict, judge, rate_limit
+from scalpdesk.venues.alpaca.order_messages import RateLimit, Verdict, judge, rate_limit
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from scalpdesk.instruments.sessions import to_ns
-from scalpdesk.venues.alpaca import wire_bars
+from scalpdesk.venues.alpaca import market_data
 from scalpdesk.venues.alpaca.fields import Malformed
-from scalpdesk.venues.history import DailyBar, MinuteBar
+from scalpdesk.venues.contract import DailyBar, MinuteBar
 
 BAR = {
     "t": "2024-03-04T05:00:00Z",
@@ -28,14 +28,14 @@ def page(*bars, token=None, symbol="SPY"):
 
 
 def test_a_bar_belongs_to_its_day_in_new_york():
-    bars, token = wire_bars.read_daily_bars(page(BAR, token="next"), "SPY")
+    bars, token = market_data.read_daily_bars(page(BAR, token="next"), "SPY")
     assert bars == [DailyBar(date(2024, 3, 4), 500.0, 505.5, 499.0, 501.25, 1000.0)]
     assert token == "next"
 
 
 def test_no_bars_are_no_bars():
     for raw in (b'{"bars": null}', b'{"bars": {}, "next_page_token": null}', page(BAR, symbol="QQQ")):
-        assert wire_bars.read_daily_bars(raw, "SPY") == ([], None)
+        assert market_data.read_daily_bars(raw, "SPY") == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_no_bars_are_no_bars():
 )
 def test_a_bar_that_cannot_be_spoils_the_page(change):
     with pytest.raises(Malformed):
-        wire_bars.read_daily_bars(page(BAR, {**BAR, **change}), "SPY")
+        market_data.read_daily_bars(page(BAR, {**BAR, **change}), "SPY")
 
 
 def test_the_request_names_span_feed_and_page():
-    asked = wire_bars.daily_bars_request("SPY", date(2023, 1, 2), date(2024, 3, 4), "sip", "p2")
+    asked = market_data.daily_bars_request("SPY", date(2023, 1, 2), date(2024, 3, 4), "sip", "p2")
     query = parse_qs(urlsplit(asked.path).query)
     assert (query["start"], query["end"]) == (["2023-01-02"], ["2024-03-04"])
     assert (query["feed"], query["timeframe"], query["page_token"]) == (["sip"], ["1Day"], ["p2"])
@@ -56,17 +56,17 @@ def test_the_request_names_span_feed_and_page():
 
 def test_a_minute_is_named_by_its_beginning():
     minute = {**BAR, "t": "2024-03-04T14:30:00Z"}
-    bars, token = wire_bars.read_minute_bars(page(minute, token="next"), "SPY")
+    bars, token = market_data.read_minute_bars(page(minute, token="next"), "SPY")
     at = to_ns(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
     assert bars == [MinuteBar(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
     assert bars[0].end_ns == at + 60 * 10**9
     assert token == "next"
     with pytest.raises(Malformed):
-        wire_bars.read_minute_bars(page({**minute, "h": 400}), "SPY")
+        market_data.read_minute_bars(page({**minute, "h": 400}), "SPY")
 
 
 def test_the_request_for_minutes_takes_the_last_day_whole():
-    asked = wire_bars.minute_bars_request("SPY", date(2024, 2, 28), date(2024, 2, 29), "iex")
+    asked = market_data.minute_bars_request("SPY", date(2024, 2, 28), date(2024, 2, 29), "iex")
     query = parse_qs(urlsplit(asked.path).query)
     assert (query["start"], query["end"]) == (["2024-02-28"], ["2024-03-01"])
     assert query["timeframe"] == ["1Min"]

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.venues.alpaca import wire, wire_account, wire_activities
+from scalpdesk.venues.alpaca import account_messages, market_data
 from scalpdesk.venues.alpaca.fields import LATEST_NS, Malformed, Refusal
-from scalpdesk.venues.alpaca.wire_orders import TradeUpdate, read_orders, read_update
+from scalpdesk.venues.alpaca.order_messages import TradeUpdate, read_orders, read_update
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
 MUTATIONS_A_SAMPLE = 17_000
 READERS = {
-    codec: wire.MarketReader(NUMBERS.get, is_msgpack=codec == "msgpack") for codec in ("json", "msgpack")
+    codec: market_data.MarketReader(NUMBERS.get, is_msgpack=codec == "msgpack")
+    for codec in ("json", "msgpack")
 }
 
 
@@ -55,10 +56,10 @@ def check_market(item):
         QuoteEvent
         | TradeEvent
         | BarEvent
-        | wire.Welcome
-        | wire.Subscribed
-        | wire.StreamFault
-        | wire.TradingStatus
+        | market_data.Welcome
+        | market_data.Subscribed
+        | market_data.StreamFault
+        | market_data.TradingStatus
         | Refusal,
     )
     if isinstance(item, QuoteEvent | TradeEvent | BarEvent):
@@ -119,12 +120,12 @@ def test_spoilt_rest_answers():
     activities = samples.as_json([paid, {**paid, "activity_type": "OPTRD", "symbol": samples.STOCK}])
     readers = (
         (orders, read_orders),
-        (contract, wire_account.read_contracts),
-        (orders, wire_account.read_account),
-        (orders, wire_account.read_clock),
-        (orders, lambda raw: wire_account.read_positions(raw, NUMBERS.get)),
-        (orders, wire_activities.read_fills),
-        (activities, wire_activities.read_activities),
+        (contract, account_messages.read_contracts),
+        (orders, account_messages.read_account),
+        (orders, account_messages.read_clock),
+        (orders, lambda raw: account_messages.read_positions(raw, NUMBERS.get)),
+        (orders, account_messages.read_fills),
+        (activities, account_messages.read_activities),
     )
     for raw, read in readers:
         for spoilt in mutations(raw, 1_000, 5):

@@ -5,7 +5,7 @@ import pytest
 from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
 from scalpdesk.venues.alpaca.fields import Malformed, Refusal
-from scalpdesk.venues.alpaca.wire_orders import (
+from scalpdesk.venues.alpaca.order_messages import (
     Authorized,
     Listening,
     TradeUpdate,

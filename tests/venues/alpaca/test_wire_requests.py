@@ -17,7 +17,7 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.venues.alpaca import wire_requests
+from scalpdesk.venues.alpaca import order_messages
 
 BOOK = straddle_book(500)
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
@@ -41,7 +41,7 @@ def body_of(request):
 
 
 def test_a_market_order_in_shares():
-    request = wire_requests.submit_request(order(), BOOK)
+    request = order_messages.submit_request(order(), BOOK)
     assert (request.method, request.path) == ("POST", "/v2/orders")
     assert body_of(request) == {
         "symbol": "SPY",
@@ -63,7 +63,7 @@ def test_a_market_order_in_shares():
     ],
 )
 def test_an_option_order_says_what_it_does_to_the_position(side, purpose, intent):
-    request = wire_requests.submit_request(order(CALL, "2", side=side, purpose=purpose, limit="7.35"), BOOK)
+    request = order_messages.submit_request(order(CALL, "2", side=side, purpose=purpose, limit="7.35"), BOOK)
     assert body_of(request)["position_intent"] == intent
     assert body_of(request)["limit_price"] == "7.35"
     assert body_of(request)["symbol"] == "SPY240419C00500000"
@@ -72,7 +72,7 @@ def test_an_option_order_says_what_it_does_to_the_position(side, purpose, intent
 @pytest.mark.parametrize(("number", "quantity"), [(CALL, "1.5"), (SHARE, "0"), (SHARE, "-1"), (SHARE, "NaN")])
 def test_a_quantity_that_no_venue_takes_never_leaves(number, quantity):
     with pytest.raises(ArgumentError, match="quantity"):
-        wire_requests.submit_request(order(number, quantity), BOOK)
+        order_messages.submit_request(order(number, quantity), BOOK)
 
 
 def test_a_limit_order_without_a_price_never_leaves():
@@ -80,12 +80,12 @@ def test_a_limit_order_without_a_price_never_leaves():
         "x", SHARE, Side.BUY, Decimal(1), OrderType.LIMIT, None, TimeInForce.DAY, Purpose.HEDGE
     )
     with pytest.raises(ArgumentError, match="price"):
-        wire_requests.submit_request(command, BOOK)
+        order_messages.submit_request(command, BOOK)
 
 
 def test_a_straddle_in_one_order_is_in_sets_and_ratios():
     legs = (order(CALL, "4", "a", purpose=Purpose.OPEN), order(PUT, "6", "b", purpose=Purpose.OPEN))
-    request = wire_requests.multi_leg_request(MultiLegOrder("m", legs, Decimal("14.70")), BOOK)
+    request = order_messages.multi_leg_request(MultiLegOrder("m", legs, Decimal("14.70")), BOOK)
     body = body_of(request)
     assert (body["order_class"], body["qty"], body["limit_price"]) == ("mleg", "2", "14.7")
     assert [(leg["ratio_qty"], leg["side"], leg["position_intent"]) for leg in body["legs"]] == [
@@ -98,12 +98,12 @@ def test_a_straddle_in_one_order_is_in_sets_and_ratios():
 def test_one_leg_or_one_contract_twice_is_no_multi_leg_order():
     for legs in ((order(CALL, "1", "a"),), (order(CALL, "1", "a"), order(CALL, "1", "b"))):
         with pytest.raises(ArgumentError, match="2 to 4 legs"):
-            wire_requests.multi_leg_request(MultiLegOrder("m", legs, None), BOOK)
+            order_messages.multi_leg_request(MultiLegOrder("m", legs, None), BOOK)
 
 
 def test_a_replacement_counts_from_the_orders_beginning():
     new = order(SHARE, "6", "sd-2", limit="500.10")
-    request = wire_requests.replace_request(ReplaceOrder("sd-1", new), "v 1/2", Decimal(4))
+    request = order_messages.replace_request(ReplaceOrder("sd-1", new), "v 1/2", Decimal(4))
     assert (request.method, request.path) == ("PATCH", "/v2/orders/v%201%2F2")
     assert body_of(request) == {
         "qty": "10",
@@ -114,7 +114,7 @@ def test_a_replacement_counts_from_the_orders_beginning():
 
 
 def test_ids_cannot_leave_their_place_in_an_address():
-    request = wire_requests.order_by_client_id_request("a&status=all#?/..")
+    request = order_messages.order_by_client_id_request("a&status=all#?/..")
     assert request.path == (
         "/v2/orders:by_client_order_id?client_order_id=a%26status%3Dall%23%3F%2F..&nested=true"
     )
@@ -122,7 +122,7 @@ def test_ids_cannot_leave_their_place_in_an_address():
 
 @given(st.decimals(min_value="-1e9", max_value="1e9", allow_nan=False, places=6))
 def test_an_amount_is_written_whole_and_without_exponent(value):
-    written = wire_requests.plain(value)
+    written = order_messages.plain(value)
     assert Decimal(written) == value
     assert "E" not in written
     assert not written.endswith(".")

@@ -16,7 +16,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 
 
 class BandTraderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,6 +3,10 @@
 The columns are those that ``docs/data.md`` lists. What the rows are (quotes, trades, open interest)
 follows from the columns; what each symbol is (the underlying, one of its options, a dated future)
 follows from its form.
+
+Import a CSV file with the catalogue's columns (docs/data.md).
+
+Import a Parquet file with the catalogue's columns (docs/data.md).
 """
 
 from collections.abc import Sequence
@@ -13,16 +17,17 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
+from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
 from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
+    connect,
     day_file,
     duckdb_error,
     sql_text,
     write_table,
 )
-from scalpdesk.datasets.terms import future_contract
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
 
 KNOWN_COLUMNS = tuple(
@@ -367,3 +372,31 @@ def _unreadable(source: TableSource, error: Exception) -> DataError:
         where=f"{source.path}:{at_line}" if at_line else str(source.path),
         fix=f"check that it is a {source.label} file with the columns of docs/data.md, and export it again",
     )
+
+
+def import_csv(
+    catalog: Path, path: Path, choices: ImportChoices, progress: Progress = no_progress
+) -> ImportReport:
+    """Read a CSV file (header, comma) into the data set ``choices.name``.
+
+    Raises
+    ------
+    DataError
+        See :func:`scalpdesk.datasets.importers.tabular.import_table`.
+    """
+    source = TableSource(path, "read_csv(?, header = true)", "CSV")
+    return import_table(connect(), catalog, source, choices, progress)
+
+
+def import_parquet(
+    catalog: Path, path: Path, choices: ImportChoices, progress: Progress = no_progress
+) -> ImportReport:
+    """Read a Parquet file into the data set ``choices.name``.
+
+    Raises
+    ------
+    DataError
+        See :func:`scalpdesk.datasets.importers.tabular.import_table`.
+    """
+    source = TableSource(path, "read_parquet(?)", "Parquet")
+    return import_table(connect(), catalog, source, choices, progress)

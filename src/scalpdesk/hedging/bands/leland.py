@@ -6,9 +6,8 @@ from typing import ClassVar
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.hedging.arguments import refuse_below
 from scalpdesk.hedging.bands.time_based import verdict_of_clock
-from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive
+from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs, positive, refuse_below
 
 TRADING_SECONDS_PER_YEAR = 252.0 * 6.5 * 3600.0
 """Leland's interval is in trading years, as the volatility is."""

@@ -4,16 +4,20 @@ from typing import ClassVar, overload
 
 import numpy as np
 
-from scalpdesk.hedging.arguments import Array, Numbers, refuse_below
 from scalpdesk.hedging.base import (
+    Array,
     BandVerdict,
     HedgeInputs,
+    Numbers,
     RehedgeTo,
+    WidthLimits,
     check_inputs,
+    last_hour_verdict,
+    limited,
     positive,
+    refuse_below,
     verdict_of_width,
 )
-from scalpdesk.hedging.limits import WidthLimits, last_hour_verdict, limited
 
 
 @overload
@@ -98,7 +102,7 @@ class WhalleyWilmottConfig(WidthLimits, frozen=True, forbid_unknown_fields=True,
     rehedge_to
         ``edge`` (the theory) or ``zero``.
     floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
-        As in :class:`scalpdesk.hedging.limits.WidthLimits`.
+        As in :class:`scalpdesk.hedging.base.WidthLimits`.
     """
 
     risk_aversion: float = 0.001

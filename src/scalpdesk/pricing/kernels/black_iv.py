@@ -6,8 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, log_ratio, mills, norm_cdf
-from scalpdesk.pricing.kernels.vector import tail_over_density
+from scalpdesk.pricing.kernels.normal import (
+    INV_SQRT_2PI,
+    Floats,
+    log_ratio,
+    mills,
+    norm_cdf,
+    tail_over_density,
+)
 
 OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
 

@@ -1,9 +1,18 @@
-"""The normal distribution, and ratios that keep their digits in its tails."""
+"""The normal distribution, and ratios that keep their digits in its tails.
+
+Exponential and normal tail without branches or calls, so that loops over them become vector code.
+
+The library's ``exp`` and ``erfc`` are exact to the last digit and take one number at a time. These two are
+good to about 1e-13 of their value, far below any quadrature they serve.
+"""
 
 import math
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels.compiling import inner
@@ -55,3 +64,103 @@ def erfcx(x: float) -> float:
 def mills(z: float) -> float:
     """N(z)/n(z) without under- or overflow for z < 37."""
     return math.sqrt(0.5 * math.pi) * erfcx(-z * SQRT_HALF)
+
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 0.693147180369123816490  # 33 bits: its product with an exponent is exact
+LN2_LOW = 1.90821492927058770002e-10
+ROUNDER = 6755399441055744.0  # 1.5·2^52: adding it leaves the nearest integer in the low bits
+ONE_BITS = 0x3FF0000000000000
+
+TAIL_CENTRE = 3.0
+TAIL_SERIES = (
+    1.074006907088339,
+    -0.8833944531684109,
+    0.5902283571039291,
+    -0.31046726198947044,
+    0.11952776130040348,
+    -0.026827233042855683,
+    -0.0012124168710017206,
+    0.0030340491310867587,
+    -0.0005483076993747797,
+    -0.0002767206219328057,
+    0.00010755277948174138,
+    3.0246739691775514e-05,
+    -1.744841964816595e-05,
+    -4.5017759475740596e-06,
+    2.7317799944476543e-06,
+    7.48710781887272e-07,
+    -3.7850220810229847e-07,
+    -8.220913035697059e-08,
+    3.321398061847216e-08,
+)
+"""Monomials in y = (t - c)/(t + c), c = 3, of erfcx(t)·(t + c) on t >= 0: a Chebyshev fit, error 1e-13."""
+
+(
+    A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16, A17, A18,
+) = TAIL_SERIES  # fmt: skip
+
+
+def _bitcast(source: Any, target: Any) -> Any:
+    """The same 64 bits read as another type."""
+
+    def typed(_context: Any, _value: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(target))
+
+        return target(source), generate
+
+    return intrinsic(typed)
+
+
+bits_of: Callable[[float], int] = _bitcast(types.float64, types.int64)
+number_of: Callable[[int], float] = _bitcast(types.int64, types.float64)
+
+
+@inner
+def exp_quick(x: float) -> float:
+    """Exponential, held at ±700: the power of two taken out, then Taylor's series."""
+    x = min(max(x, -700.0), 700.0)
+    shifted = x * LOG2_E + ROUNDER
+    n = shifted - ROUNDER
+    f = (x - n * LN2_HIGH) - n * LN2_LOW
+    f2 = f * f
+    f4 = f2 * f2
+    low = (1.0 + f) + f2 * (0.5 + f * 1.6666666666666666e-1)
+    mid = (4.1666666666666664e-2 + f * 8.3333333333333332e-3) + f2 * (
+        1.3888888888888889e-3 + f * 1.9841269841269841e-4
+    )
+    top = (2.4801587301587302e-5 + f * 2.7557319223985893e-6) + f2 * (
+        2.7557319223985888e-7 + f * 2.5052108385441720e-8
+    )
+    series = low + f4 * (mid + f4 * (top + f4 * 2.08767569878681e-9))
+    return series * number_of((bits_of(shifted) << 52) + ONE_BITS)
+
+
+@inner
+def tail_over_density(d: float) -> float:
+    """N(-|d|)/n(d): the upper tail of the normal over its density (Mills' ratio)."""
+    t = abs(d) * 0.7071067811865476
+    inverse = 1.0 / (t + TAIL_CENTRE)
+    y = 1.0 - 2.0 * TAIL_CENTRE * inverse
+    y2 = y * y
+    y4 = y2 * y2
+    y8 = y4 * y4
+    p = (A0 + y * A1) + y2 * (A2 + y * A3) + y4 * ((A4 + y * A5) + y2 * (A6 + y * A7))
+    h = (A8 + y * A9) + y2 * (A10 + y * A11) + y4 * ((A12 + y * A13) + y2 * (A14 + y * A15))
+    g = A16 + y * A17 + y2 * A18
+    return 1.2533141373155003 * inverse * (p + y8 * (h + y8 * g))
+
+
+@inner
+def sine_quick(x: float) -> float:
+    """Sine for 0 <= x <= pi/2 (Taylor's series)."""
+    s = x * x
+    s2 = s * s
+    s4 = s2 * s2
+    low = (1.0 - s * 1.6666666666666666e-1) + s2 * (8.3333333333333332e-3 - s * 1.9841269841269841e-4)
+    mid = (2.7557319223985893e-6 - s * 2.5052108385441720e-8) + s2 * (
+        1.6059043836821613e-10 - s * 7.6471637318198164e-13
+    )
+    top = 2.8114572543455206e-15 - s * 8.2206352466243295e-18
+    return x * (low + s4 * (mid + s4 * top))

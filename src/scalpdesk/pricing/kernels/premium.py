@@ -10,9 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from scalpdesk.pricing.kernels.compiling import inner
-from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats
+from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, exp_quick, sine_quick, tail_over_density
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS
-from scalpdesk.pricing.kernels.vector import exp_quick, sine_quick, tail_over_density
 
 LEGS = 32  # points of a panel
 LINE = 2 * LEGS  # room for two panels

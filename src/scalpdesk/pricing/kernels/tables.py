@@ -17,8 +17,7 @@ from scalpdesk.pricing.kernels.boundary import (
     solve_boundary,
 )
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import Floats
-from scalpdesk.pricing.kernels.vector import bits_of
+from scalpdesk.pricing.kernels.normal import Floats, bits_of
 
 TERMS = NODES + 1  # of a series in the root of the time
 ROWS = 4  # series of H, its first and second slope in the volatility, its slope in the rate

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.simulation.broker.orders import Activity, Execution, VenueOrder
 
 ZERO = Decimal(0)
@@ -132,7 +132,7 @@ class BrokerAccount:
         self.by_client_id[order.client_order_id] = order
 
 
-def money_of(account: BrokerAccount, instruments: InstrumentBook, mark_of: MarkOf) -> Money:
+def money_of(account: BrokerAccount, instruments: Instruments, mark_of: MarkOf) -> Money:
     """Value an account and say what it may still use, open orders counted at their worst."""
     long_value = short_value = share_value = option_cost = short_need = ZERO
     for number, held in account.holdings.items():
@@ -169,7 +169,7 @@ def money_of(account: BrokerAccount, instruments: InstrumentBook, mark_of: MarkO
 
 
 def _short_option_need(
-    account: BrokerAccount, instruments: InstrumentBook, number: InstrumentId, mark_of: MarkOf
+    account: BrokerAccount, instruments: Instruments, number: InstrumentId, mark_of: MarkOf
 ) -> Decimal:
     """Cash held for one sold contract: nothing when shares or a bought contract cover it."""
     contract = instruments[number]
@@ -197,9 +197,7 @@ def _short_option_need(
     return contract.strike * contract.multiplier
 
 
-def _reserved(
-    account: BrokerAccount, instruments: InstrumentBook, mark_of: MarkOf
-) -> tuple[Decimal, Decimal]:
+def _reserved(account: BrokerAccount, instruments: Instruments, mark_of: MarkOf) -> tuple[Decimal, Decimal]:
     """Currency that open orders may still use: in shares (at full value) and in options."""
     shares = options = ZERO
     for order in account.open_orders():

@@ -12,7 +12,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType as PlainType
 from scalpdesk.core.intents import Purpose, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId, exact
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.simulation.broker.accounts import BrokerAccount, Money, money_of
@@ -61,7 +61,7 @@ class Books:
 
     def __init__(
         self,
-        instruments: InstrumentBook,
+        instruments: Instruments,
         option_fills: FillModel,
         share_fills: FillModel,
         *,

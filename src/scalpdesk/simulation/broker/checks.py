@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instrument, InstrumentBook, OptionContract
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.simulation.broker.accounts import BrokerAccount, Money
 from scalpdesk.simulation.broker.expiry import order_cutoff_ns
@@ -30,7 +30,7 @@ SPREAD_LEVEL = 3
 class Ground:
     """What a check may look at."""
 
-    instruments: InstrumentBook
+    instruments: Instruments
     now_ns: int
     is_open: bool
     cutoff_enabled: bool

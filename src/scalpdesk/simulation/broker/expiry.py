@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import InstrumentBook, OptionContract, Settlement
+from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 
@@ -42,7 +42,7 @@ class Delivery:
 
 
 def delivery_of(
-    contract: OptionContract, instruments: InstrumentBook, held: Decimal, level: Decimal
+    contract: OptionContract, instruments: Instruments, held: Decimal, level: Decimal
 ) -> Delivery:
     """Return what ``held`` contracts (signed) turn into at ``level``, currency per unit.
 
@@ -59,7 +59,7 @@ def delivery_of(
 
 
 def can_take_delivery(
-    account: BrokerAccount, contract: OptionContract, instruments: InstrumentBook, power: Decimal
+    account: BrokerAccount, contract: OptionContract, instruments: Instruments, power: Decimal
 ) -> bool:
     """Return whether the account could pay for (or deliver) the shares of its expiring holding."""
     held = account.quantity(instruments.id_of(contract.symbol))

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import exact, floor_to
-from scalpdesk.portfolio.account import exact_price
+from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.broker.books import Books
 from scalpdesk.simulation.broker.orders import (
     MATCHABLE,

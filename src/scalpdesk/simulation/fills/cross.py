@@ -9,7 +9,7 @@ Conditions
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.portfolio.account import exact_price
+from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
 
 

@@ -10,9 +10,9 @@ from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.protocol.building import exact_qty
-from scalpdesk.protocol.numbers import to_decimal
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.protocol.messages import exact_qty
+from scalpdesk.protocol.values import to_decimal
+from scalpdesk.strategies.contract import DeskView
 
 ZERO = Decimal(0)
 KINDS = {

@@ -11,9 +11,9 @@ import msgspec
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.protocol.building import market_event
-from scalpdesk.protocol.times import ts_text
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.protocol.messages import market_event
+from scalpdesk.protocol.values import ts_text
+from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.external.config import ExternalConfig
 
 SOURCE = "scalpdesk"

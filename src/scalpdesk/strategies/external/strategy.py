@@ -14,15 +14,14 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from scalpdesk.core.events import Event, FolderAnswered, OrderAbsent, OrderEvent, OrderFilled, OrderRejected
+from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.marketdata.chain import options_in_order
+from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.protocol.answers import IdBook, sort_answers
-from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
 from scalpdesk.strategies.external.orders import (
     KINDS,
@@ -253,7 +252,7 @@ class External:
     def _flatten(self, view: DeskView, event: Event) -> list[Action]:
         """Close the options, then the shares: the desk's own order, whatever the folder wants."""
         self._rests.clear()
-        if isinstance(event, OrderRejected | OrderAbsent):
+        if isinstance(event, OrderRejected | OrderNotFound):
             self._silent_until_ns = view.now_ns + BACK_OFF_NS
         if view.now_ns < self._silent_until_ns:
             return []

@@ -5,9 +5,9 @@ from typing import Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.risk.bounds import Bound, check_bounds
 from scalpdesk.risk.exits import ExitConfig
 
 _SECONDS = Bound(0, 3_600, "seconds, not milliseconds")

@@ -8,9 +8,9 @@ from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
-from scalpdesk.marketdata.chain import StraddlePair
+from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.volatility.forecast import VolForecast
 

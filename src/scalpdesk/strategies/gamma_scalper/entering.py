@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.entry.straddle_selector import Candidate
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 600.0

@@ -9,13 +9,12 @@ import msgspec
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.hedging.base import HedgeBand, HedgeInputs
-from scalpdesk.hedging.catalogue import make_band
-from scalpdesk.hedging.orders_for_delta import quantity_to_target, split_at_zero
+from scalpdesk.hedging.base import HedgeBand, HedgeInputs, make_band
+from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import OrderState
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.config import HedgeConfig
 
 

@@ -12,17 +12,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from scalpdesk.core.events import Event, FillBusted, OrderAbsent, OrderFilled, OrderRejected
+from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.straddle_selector import StraddleSelector
+from scalpdesk.instruments.contract import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.exits import ExitRules, ExitView
-from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
 from scalpdesk.strategies.gamma_scalper.entering import entry_facts, missing_legs, pause_seconds
@@ -107,7 +107,7 @@ class GammaScalper:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if isinstance(event, OrderRejected | OrderAbsent):  # not taken, or never sent: not again at once
+        if isinstance(event, OrderRejected | OrderNotFound):  # not taken, or never sent: not again at once
             return self._back_off(view)
         if isinstance(event, OrderFilled | FillBusted):
             self._rejections, self._silent_until_ns = 0, 0

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.strategies.base import canonical_name, member_names, strategy_names
+from scalpdesk.strategies.registry import canonical_name, member_names, strategy_names
 
 _GRAIN = Decimal("0.0001")
 

@@ -21,7 +21,7 @@ from scalpdesk.core.units import exact
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.portfolio.sub_books import SubBooks
-from scalpdesk.strategies.base import DeskView, Proposal
+from scalpdesk.strategies.contract import DeskView, Proposal
 from scalpdesk.strategies.several.member import Member, Waiting
 from scalpdesk.strategies.several.netting import (
     can_meet,

@@ -11,7 +11,7 @@ from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.sub_books import SubBooks
-from scalpdesk.strategies.base import DeskView, Proposal
+from scalpdesk.strategies.contract import DeskView, Proposal
 
 ZERO = Decimal(0)
 

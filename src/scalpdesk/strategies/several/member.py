@@ -12,7 +12,7 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.sub_books import SubBook
-from scalpdesk.strategies.base import DeskView, Strategy
+from scalpdesk.strategies.contract import DeskView, Strategy
 
 STRICTNESS = ("ACTIVE", "REDUCING", "FLATTENING", "HALTED")
 

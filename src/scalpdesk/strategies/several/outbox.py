@@ -6,7 +6,7 @@ import msgspec
 
 from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.strategies.base import Action, Proposal
+from scalpdesk.strategies.contract import Action, Proposal
 from scalpdesk.strategies.several.member import Member
 from scalpdesk.strategies.several.netting import can_meet, wish_of
 

@@ -29,7 +29,7 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.checks import risk_of
-from scalpdesk.strategies.base import Action, DeskView, HearsCuts, Proposal, Strategy
+from scalpdesk.strategies.contract import Action, DeskView, OnSizeCut, Proposal, Strategy
 from scalpdesk.strategies.several.config import SeveralConfig, SharedConfig
 from scalpdesk.strategies.several.crossing import Crossing
 from scalpdesk.strategies.several.expiry import settle_inside
@@ -147,7 +147,7 @@ class Several:
         """Tell those whose trade the risk gate made smaller."""
         for owner in dict.fromkeys(intent.owner for intent in sent):
             member = self.members.get(owner)
-            if member is not None and isinstance(member.strategy, HearsCuts):
+            if member is not None and isinstance(member.strategy, OnSizeCut):
                 member.look(view)
                 member.strategy.on_cut(member.view, [one for one in sent if one.owner == owner])
 
@@ -306,7 +306,7 @@ def order_of(view: DeskView, event: Event) -> Order | None:
 
 def several_of(names: Sequence[str]) -> type[Several]:
     """Return the class of several strategies side by side, named after them (``a+b``)."""
-    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - it asks this module in turn
+    from scalpdesk.strategies.registry import find_strategy  # noqa: PLC0415 - it asks this module in turn
 
     def put_together(self: Several, config: SharedConfig) -> None:
         made = [find_strategy(name)(config.members[name]) for name in names]  # type: ignore[call-arg]
@@ -318,7 +318,7 @@ def several_of(names: Sequence[str]) -> type[Several]:
 
 def traits(names: Sequence[str]) -> dict[str, Any]:
     """Return what commands ask the class of several strategies about, from its members' classes."""
-    from scalpdesk.strategies.base import find_strategy  # noqa: PLC0415 - it asks this module in turn
+    from scalpdesk.strategies.registry import find_strategy  # noqa: PLC0415 - it asks this module in turn
 
     classes = {name: find_strategy(name) for name in names}
     flags: dict[str, tuple[str, ...]] = {}

@@ -2,9 +2,9 @@
 
 from scalpdesk.core.events import BarEvent, Event, QuoteEvent
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.triggers import Wake
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, read_mean_reversion
 
 MINUTE_SECONDS = 60

@@ -10,7 +10,7 @@ from datetime import time
 from decimal import Decimal
 from typing import ClassVar
 
-from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected, QuoteEvent
+from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
@@ -18,7 +18,7 @@ from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.reversion_watch import Facts, ReversionWatch
 from scalpdesk.strategies.st0cka.rules import (
@@ -147,7 +147,7 @@ class St0cka:
 
     def _note_order(self, view: DeskView, event: Event) -> Sequence[Action]:
         """Take a fill into the round trip's account; after a rejection wait before the next try."""
-        if isinstance(event, OrderRejected | OrderAbsent):
+        if isinstance(event, OrderRejected | OrderNotFound):
             self._is_proposed = False
             return self._back_off(view, "st0cka: after a rejection", LONGEST_AFTER_REJECTION_SECONDS)
         if not isinstance(event, OrderFilled):

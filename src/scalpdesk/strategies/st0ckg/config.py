@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.entry.scalp_contract import ContractConfig
+from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.deadlines import venue_cutoff
 from scalpdesk.signals.base import Scoring, find_signal
 from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig

@@ -9,10 +9,9 @@ import numpy as np
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, known_exposure_usd
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.signals.gamma_exposure import ExposureRows, gamma_exposure
-from scalpdesk.signals.gamma_regime import known_exposure_usd
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 
 NEAR_FRACTION = 0.005

@@ -11,11 +11,11 @@ import msgspec
 
 from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
-from scalpdesk.marketdata.chain import options_in_order
-from scalpdesk.marketdata.timeframes import Absent, Timeframes
+from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.signals.base import MarketFacts, MinuteBar, Scoring, StrikeInterest, sign
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.exposure_watch import ExposureWatch
 

@@ -7,7 +7,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.base import DeskView
+from scalpdesk.strategies.contract import DeskView
 
 ZERO = Decimal(0)
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0

@@ -12,7 +12,7 @@ from typing import ClassVar
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
-from scalpdesk.entry.scalp_contract import ScalpContractSelector
+from scalpdesk.entry.scalp_selector import ScalpContractSelector
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import last_trading_ns
@@ -21,7 +21,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.signals.base import MarketFacts, Reading, find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 from scalpdesk.strategies.st0ckg.exits import (
     CLOSES_ALL,

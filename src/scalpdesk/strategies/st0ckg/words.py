@@ -1,6 +1,6 @@
 """What st0ckg says of a signal and of a contract, in words and in figures."""
 
-from scalpdesk.entry.scalp_contract import ScalpCandidate
+from scalpdesk.entry.scalp_selector import ScalpCandidate
 from scalpdesk.signals.base import Reading
 from scalpdesk.signals.composite import Survey
 

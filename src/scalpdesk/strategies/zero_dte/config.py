@@ -8,7 +8,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.instruments.deadlines import BUFFER_MINUTES, EXIT_MINUTES, VENUE_CUTOFFS
-from scalpdesk.signals.gamma_regime import MAX_AGE_SECONDS, STANDARD_THRESHOLD, TIGHT_THRESHOLD
+from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS, STANDARD_THRESHOLD, TIGHT_THRESHOLD
 from scalpdesk.strategies.zero_dte.rules import HedgeRules
 
 AUTO = "auto"

@@ -6,16 +6,12 @@ from typing import NamedTuple
 
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.hedging.orders_for_delta import split_at_zero
-from scalpdesk.instruments.events_calendar import fomc_blocked
+from scalpdesk.hedging.sizing import split_at_zero
+from scalpdesk.instruments.sessions import fomc_blocked
+from scalpdesk.marketdata.dealer_gamma import known_exposure_usd, threshold_by_dealers, threshold_by_own_gamma
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR
-from scalpdesk.signals.gamma_regime import (
-    known_exposure_usd,
-    threshold_by_dealers,
-    threshold_by_own_gamma,
-)
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.hedger import expired_orders
 from scalpdesk.strategies.zero_dte.config import ZeroDteHedge
 from scalpdesk.strategies.zero_dte.rules import HedgeVerdict, hedge_shares_for, judge_hedge

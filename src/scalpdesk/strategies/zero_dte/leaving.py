@@ -13,7 +13,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.zero_dte.config import ZeroDteExit
 from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
 
@@ -28,7 +28,7 @@ DEEPEST = Decimal("0.95")
 UNDER_WAY = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
 
 
-class Leaving:
+class Liquidation:
     """One session's way out.
 
     Parameters

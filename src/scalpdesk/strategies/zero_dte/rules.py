@@ -13,8 +13,8 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.marketdata.dealer_gamma import STANDARD_THRESHOLD, TIGHT_THRESHOLD, threshold_by_dealers
 from scalpdesk.protocol import to_decimal
-from scalpdesk.signals.gamma_regime import STANDARD_THRESHOLD, TIGHT_THRESHOLD, threshold_by_dealers
 
 ZERO = Decimal(0)
 ONE = Decimal(1)

@@ -11,20 +11,25 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from scalpdesk.core.events import Event, OrderAbsent, OrderFilled, OrderRejected
+from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.instruments.contract import Index, OptionContract
+from scalpdesk.instruments.contract import (
+    Index,
+    OptionContract,
+    StraddlePair,
+    options_in_order,
+    straddle_pairs,
+)
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns, to_new_york
-from scalpdesk.marketdata.chain import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.base import Action, DeskView, Proposal, traded_symbol
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.gamma_scalper.hedger import expired_orders
 from scalpdesk.strategies.zero_dte.config import AUTO, ZeroDteConfig
 from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
-from scalpdesk.strategies.zero_dte.leaving import Leaving
+from scalpdesk.strategies.zero_dte.leaving import Liquidation
 from scalpdesk.strategies.zero_dte.watch import HedgeMeter, Watch
 
 ZERO = Decimal(0)
@@ -63,7 +68,7 @@ class ZeroDteScalper:
         self.hedger = ZeroDteHedger(self.config.hedge)
         self.meter = HedgeMeter()
         self._watch = Watch(self.config.watch)
-        self._leaving = Leaving(self.config.exit, self.hedger)
+        self._leaving = Liquidation(self.config.exit, self.hedger)
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
         self._pairs: list[StraddlePair] = []
@@ -126,7 +131,7 @@ class ZeroDteScalper:
         self._notice(view, legs)
         if self.phase is Phase.LEAVING or self.phase is Phase.CLOSED:
             return [*actions, *self._leave(view, legs, event)]
-        if isinstance(event, OrderRejected | OrderAbsent):  # not taken: not again at once
+        if isinstance(event, OrderRejected | OrderNotFound):  # not taken: not again at once
             return [*actions, *self._back_off(view)]
         if view.now_ns < self._silent_until_ns:
             return actions
@@ -344,7 +349,7 @@ class ZeroDteScalper:
     def _leave(self, view: DeskView, legs: Sequence[InstrumentId], event: Event | None) -> list[Action]:
         if self.phase is Phase.CLOSED and self._leaving.is_flat(view, legs):
             return []
-        if isinstance(event, OrderRejected | OrderAbsent):
+        if isinstance(event, OrderRejected | OrderNotFound):
             order = view.orders.orders[event.client_order_id]
             timer = self._leaving.note_refused(order.submitted.instrument_id, view.now_ns)
             why = f"exit order refused: {order.reason or 'never reached the venue'}"

@@ -9,7 +9,7 @@ import msgspec
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.strategies.base import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.zero_dte.config import ZeroDteWatch
 from scalpdesk.strategies.zero_dte.hedger import Exposure, Facts
 

@@ -1,0 +1,310 @@
+"""Carry a run out from beginning to end: journal it, seal it, replay it."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.assembly import (
+    build_engine,
+    describe,
+    earlier_sessions,
+    engine_from_header,
+    forecasts,
+    gamma_words,
+    with_rates,
+)
+from scalpdesk.backtesting.runner import BacktestRunner, Journal
+from scalpdesk.backtesting.summary import Tally, run_summary
+from scalpdesk.config.settings import DeskConfig, LoadedSettings
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.events import AccountSnapshot, HeldPosition
+from scalpdesk.core.intents import Mark, Output
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.version import VERSION
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
+from scalpdesk.journal.codec import SCHEMA, JournalHeader, same_outputs
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.fills import fill_model
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A run, ready to start."""
+
+    header: JournalHeader
+    engine: TradingEngine
+    runner: BacktestRunner
+    tally: Tally
+    folder: FolderAnswerer | None = None
+    """What answers an external strategy; to be closed at the end."""
+
+
+Observer = Callable[[Assembled, int], None]
+"""Called about once a second of market time with the run and the time (UTC nanoseconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished run.
+
+    Parameters
+    ----------
+    summary
+        The run summary, in JSON types.
+    run_dir
+        Folder of its journal; None when it kept none.
+    marks
+        State and explain of the book over time.
+    """
+
+    summary: dict[str, Any]
+    run_dir: Path | None
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVerdict:
+    """What a replay found.
+
+    Parameters
+    ----------
+    identical
+        Whether every output was the same, byte for byte.
+    events, outputs
+        How many were compared.
+    difference
+        The first difference in words, or None.
+    recovered
+        What was cut off a journal that did not end cleanly, or None.
+    summary
+        The run summary as the replay gives it.
+    """
+
+    identical: bool
+    events: int
+    outputs: int
+    difference: str | None
+    recovered: str | None
+    summary: dict[str, Any]
+
+
+def run_backtest(
+    settings: LoadedSettings,
+    tape: MarketTape,
+    clock: Clock,
+    *,
+    mode: str = "backtest",
+    seed: int | None = None,
+    runs_dir: Path | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run a tape to its end; journal it below ``runs_dir`` when that is given.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration and the market do not fit.
+    StopError
+        When the journal cannot be written; what was written before stays.
+    """
+    started_ns = clock.now_ns()
+    run_id = _free_run_id(settings, started_ns, runs_dir)
+    header, engine = build_backtest(
+        settings, tape, run_id=run_id, mode=mode, started_ns=started_ns, seed=seed
+    )
+    run_dir = None if runs_dir is None else runs_dir / run_id
+    journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
+    run: Assembled | None = None
+    try:
+        run = assemble_backtest(settings, tape, header, engine, journal)
+        began = time.perf_counter()
+        for now_ns in run.runner.steps():
+            if observer is not None:
+                observer(run, now_ns)
+        seconds = time.perf_counter() - began
+        summary = run_summary(header, engine, run.tally, run.runner.events, seconds)
+        if journal is not None:
+            journal.close(summary)
+    except BaseException:
+        if journal is not None:
+            journal.abandon()
+        raise
+    finally:
+        if run is not None and run.folder is not None:
+            run.folder.close()
+    return RunResult(summary, run_dir, tuple(run.tally.marks))
+
+
+def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
+    """Feed a journal's events to an engine rebuilt from its header.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the journal.
+    verify
+        Stop at the first output that differs from the journal.
+
+    Raises
+    ------
+    JournalError
+        When the journal is damaged.
+    ConfigError
+        When its configuration is not one of this version.
+    """
+    reader = JournalReader(run_dir)
+    engine = engine_from_header(reader.header)
+    tally = Tally()
+    events = outputs = 0
+    difference = None
+    began = time.perf_counter()
+    for step, journaled in reader.steps():
+        produced: tuple[Output, ...] = ()
+        for event in step:
+            if produced and difference is None:
+                difference = (
+                    f"event {events}: the journal has no outputs here, the replay gives {len(produced)}"
+                )
+            produced = engine.handle(event)
+            tally.see(event, produced)
+            events += 1
+        outputs += len(produced)
+        if difference is None and not same_outputs(journaled, produced):
+            difference = _first_difference(events, journaled, produced)
+        if verify and difference is not None:
+            break
+    summary = run_summary(reader.header, engine, tally, events, time.perf_counter() - began)
+    recovered = None if reader.recovered is None else str(reader.recovered)
+    return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary)
+
+
+def build_backtest(
+    settings: LoadedSettings, tape: MarketTape, *, run_id: str, mode: str, started_ns: int, seed: int | None
+) -> tuple[JournalHeader, TradingEngine]:
+    """Return a run's journal header and its engine; the header alone rebuilds the engine."""
+    assert settings.strategy is not None
+    for name in fill_models(settings.config):  # refused here, before a journal is started
+        fill_model(name)
+    tape_facts = describe(tape) | folder_facts(settings.strategy, settings.config.strategies)
+    tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
+    header = JournalHeader(
+        schema=SCHEMA,
+        run_id=run_id,
+        strategy=settings.strategy,
+        venue="simulated",
+        mode=mode,
+        config=settings.effective(),
+        config_hash=settings.config_hash,
+        build=VERSION,
+        instruments=tuple(tape.instruments),
+        sessions=tape.sessions,
+        data=tape_facts,
+        started_ns=started_ns,
+        seed=seed,
+    )
+    engine = build_engine(
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts
+    )
+    return header, engine
+
+
+def assemble_backtest(
+    settings: LoadedSettings,
+    tape: MarketTape,
+    header: JournalHeader,
+    engine: TradingEngine,
+    journal: Journal | None,
+) -> Assembled:
+    """Put tape, engine, simulated exchange and journal together."""
+    config = settings.config
+    simulation = config.simulation
+    positions = {
+        tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
+    }
+    exchange = SimulatedExchange(
+        tape.instruments,
+        SimulatedAccount(simulation.starting_cash, positions),
+        *map(fill_model, fill_models(config)),
+        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
+        latency_ns=int(simulation.latency_ms * 1_000_000),
+    )
+    tally = Tally()
+    market = with_rates(tape, settings)
+    known = (
+        *_snapshot(tape, simulation.starting_cash, positions),
+        *forecasts(tape, settings),
+        *gamma_words(tape, settings),
+        *earlier_sessions(tape, engine.strategy, header.seed),
+    )
+    if not simulation.displayed_sizes:
+        market = _without_sizes(market)
+    folder = start_folder(header.strategy, config.strategies)
+    runner = BacktestRunner(
+        market,
+        engine,
+        exchange,
+        journal,
+        watchers=(tally.see,),
+        known_at_open=known,
+        answerer=None if folder is None else folder.answer,
+    )
+    return Assembled(header, engine, runner, tally, folder)
+
+
+def fill_models(config: DeskConfig) -> tuple[str, str]:
+    """Return the names of the fill models for options and for hedges."""
+    simulation = config.simulation
+    return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
+
+
+def _without_sizes(tape: MarketTape) -> MarketTape:
+    """Every displayed size unknown: a fill model then fills whole orders."""
+    unknown = np.zeros(len(tape.quotes))
+    return replace(tape, quotes=replace(tape.quotes, bid_size=unknown, ask_size=unknown))
+
+
+def _snapshot(
+    tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, Decimal]
+) -> tuple[AccountSnapshot, ...]:
+    """What the account holds at the start, when it holds anything."""
+    if not positions:
+        return ()
+    at_ns = tape.sessions[0].open_ns
+    lines = []
+    for number, quantity in positions.items():
+        rows = tape.quotes.instrument_id == number
+        bids, asks = tape.quotes.bid[rows], tape.quotes.ask[rows]
+        mids = 0.5 * (bids + asks)
+        known = mids[np.isfinite(mids)]
+        price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
+        lines.append(HeldPosition(number, quantity, price))
+    return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
+
+
+def _first_difference(event_number: int, journaled: Iterable[Output], produced: Iterable[Output]) -> str:
+    old, new = list(journaled), list(produced)
+    for index, (one, other) in enumerate(zip(old, new, strict=False)):
+        if one != other:
+            return f"event {event_number}, output {index + 1}: journal {one!r}; replay {other!r}"
+    return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
+
+
+def _free_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:
+    """Time, strategy and configuration in the name; a count when two runs start in one second."""
+    base = f"{from_ns(started_ns):%Y%m%d-%H%M%S}-{settings.strategy}-{settings.config_hash[:6]}"
+    run_id, count = base, 1
+    while runs_dir is not None and (runs_dir / run_id).exists():
+        count += 1
+        run_id = f"{base}-{count}"
+    return run_id

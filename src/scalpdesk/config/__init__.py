@@ -1,0 +1,1 @@
+"""Settings of a desk: their schema, sources and defaults."""

@@ -1,0 +1,352 @@
+"""Where a key belongs and what may stand there: the sections' types as a tree of named keys."""
+
+import math
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from scalpdesk.config.sources import OVERRIDE, Entry, KeyPath, dotted
+from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
+
+MASK = "***"
+STRATEGIES = "strategies"
+_NONE_WORDS = {"", "none", "null"}
+_T = TypeVar("_T", bound=Struct)
+
+
+class Secret:
+    """A key that no listing, log or file of the desk shows.
+
+    Parameters
+    ----------
+    text
+        The key itself; only :meth:`reveal` gives it back.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the key, for the one call that sends it to its venue."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Secret is not written anywhere")
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON-able data: structs as dicts, exact amounts as text, secrets masked."""
+    return msgspec.to_builtins(value, enc_hook=_encode, str_keys=True)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return MASK
+    raise NotImplementedError(f"{type(value).__name__} has no plain form")
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError(f"Expected `{kind.__name__}`")
+
+
+class Schema:
+    """The keys that exist, section by section, strategies included.
+
+    Parameters
+    ----------
+    root
+        Struct of the whole configuration; its field ``strategies`` is filled by name.
+    strategy_config
+        Returns the ``Config`` type of a strategy by name; raises ConfigError with the nearest.
+    strategy
+        Strategy to which the keys of ``--set`` belong first.
+    """
+
+    def __init__(
+        self, root: type[Struct], strategy_config: Callable[[str], type[Struct]], strategy: str | None
+    ) -> None:
+        self._root = root
+        self._strategy_config = strategy_config
+        self._strategy = strategy
+        if strategy is not None:
+            strategy_config(strategy)
+
+    def place(self, entry: Entry) -> Entry | None:
+        """Return the entry at the full path of its key, its value checked; None for an empty section.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such key or the value does not fit it.
+        """
+        path = entry.path
+        if entry.source == OVERRIDE and self._strategy is not None:
+            own = (STRATEGIES, self._strategy, *path)
+            if path[0] not in struct_fields(self._root) or self.knows(replace(entry, path=own)):
+                path = own
+        path, kind = self._resolve(replace(entry, path=path))
+        if struct_types(kind):
+            if entry.value == {}:
+                return None
+            raise ConfigError(
+                "this key is a section, not a value",
+                where=_where(path, entry.source),
+                value=_shown(path, kind, entry.value),
+                fix=f"set one of its keys, as {dotted(path)}.{next(iter(_children(kind)), 'KEY')}",
+            )
+        return replace(entry, path=path, value=_fit(path, kind, entry))
+
+    def knows(self, entry: Entry) -> bool:
+        """Return whether there is a key of this full path."""
+        try:
+            self._resolve(entry)
+        except ConfigError:
+            return False
+        return True
+
+    def _resolve(self, entry: Entry) -> tuple[KeyPath, Any]:
+        """Walk down from the root; names from the environment match in any case, ``_`` for ``-``."""
+        found: KeyPath = ()
+        kind: Any = self._root
+        for word in entry.path:
+            if found == (STRATEGIES,):
+                strategy = self._strategy_name(word, entry)
+                found, kind = (STRATEGIES, strategy), self._strategy_config(strategy)
+                continue
+            value_kind = mapping_value(kind)
+            if value_kind is not None:
+                found, kind = (*found, word), value_kind
+                continue
+            children = _children(kind)
+            name = word if word in children else _folded(children).get(_fold(word)) if _loose(entry) else None
+            if name is None:
+                raise self._unknown(found, word, children, entry)
+            found, kind = (*found, name), children[name]
+        return found, kind
+
+    def _strategy_name(self, word: str, entry: Entry) -> str:
+        name = (word.lower() if _loose(entry) else word).replace("_", "-")
+        try:
+            self._strategy_config(name)
+        except ConfigError as error:
+            raise ConfigError(
+                error.what,
+                where=_where((STRATEGIES, word), entry.places.get((STRATEGIES, word), entry.source)),
+                value=word,
+                nearest=error.nearest,
+                fix=error.fix,
+            ) from error
+        return name
+
+    def _unknown(self, found: KeyPath, word: str, children: Mapping[str, Any], entry: Entry) -> ConfigError:
+        at = (*found, word)
+        near = nearest_name(word, children)
+        nearest = dotted((*found, near)) if near is not None else None
+        if nearest is None:
+            nearest = self._elsewhere(word)
+        if nearest is not None and entry.source == OVERRIDE and self._strategy is not None:
+            nearest = nearest.removeprefix(f"{STRATEGIES}.{self._strategy}.")
+        known = ", ".join(children)
+        return ConfigError(
+            "unknown configuration key",
+            where=_where(at, entry.places.get(at, entry.source)),
+            value=word,
+            nearest=nearest,
+            fix=f"use {nearest}" if nearest is not None else f"known here: {known}" if known else "remove it",
+        )
+
+    def _elsewhere(self, word: str) -> str | None:
+        """Return the path of a key of (nearly) this name in another section."""
+        by_name: dict[str, str] = {}
+        for path in self.all_paths():
+            by_name.setdefault(path[-1], dotted(path))
+        near = nearest_name(word, by_name)
+        return by_name[near] if near is not None else None
+
+    def all_paths(self) -> Iterator[KeyPath]:
+        """Yield the path of every key: the chosen strategy's first, then the sections'."""
+        if self._strategy is not None:
+            yield from _paths(self._strategy_config(self._strategy), (STRATEGIES, self._strategy))
+        yield from _paths(self._root, ())
+
+    def convert(self, kind: type[_T], tree: Any, prefix: KeyPath, values: Mapping[KeyPath, Entry]) -> _T:
+        """Return the tree of placed values as ``kind``.
+
+        Raises
+        ------
+        ConfigError
+            When values that fit one by one do not fit together, or a key without default is missing.
+        """
+        try:
+            return msgspec.convert(tree, kind, dec_hook=_decode)
+        except (msgspec.ValidationError, ScalpdeskError) as problem:
+            cause = problem.__cause__ if isinstance(problem, msgspec.ValidationError) else problem
+            what, _, at = str(problem).partition(" - at `$.")
+            path = (*prefix, *at.rstrip("`").split(".")) if at else prefix
+            source = values[path].source if path in values else ""
+            if isinstance(cause, ScalpdeskError):
+                inner = tuple(cause.where.split(".")) if cause.where else path
+                inner = inner if inner[: len(prefix)] == prefix else (*prefix, *inner)
+                source = values[inner].source if inner in values else source
+                raise ConfigError(
+                    cause.what,
+                    where=_where(inner, source),
+                    value=cause.value,
+                    nearest=cause.nearest,
+                    fix=cause.fix,
+                ) from problem
+            raise ConfigError(what, where=_where(path, source), fix="scalpdesk config show") from problem
+
+
+def struct_types(kind: Any) -> tuple[type[Struct], ...]:
+    """Return the struct types among which a value of ``kind`` may be (none for a plain value)."""
+    return tuple(k for k in _alternatives(kind) if isinstance(k, type) and issubclass(k, Struct))
+
+
+def struct_fields(kind: type[Struct]) -> dict[str, Any]:
+    """Return the keys of a struct as they are written, with their types."""
+    return {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
+
+
+def mapping_value(kind: Any) -> Any:
+    """Return the type of the values of a mapping type; None for anything else."""
+    for option in _alternatives(kind):
+        if option is dict or get_origin(option) in {dict, Mapping}:
+            return (get_args(option) or (str, Any))[1]
+    return None
+
+
+def _children(kind: Any) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for struct in struct_types(kind):
+        tag_field = struct.__struct_config__.tag_field
+        if tag_field is not None:
+            merged.setdefault(tag_field, str)
+        for name, field_kind in struct_fields(struct).items():
+            merged.setdefault(name, field_kind)
+    return merged
+
+
+def _paths(kind: Any, prefix: KeyPath) -> Iterator[KeyPath]:
+    for name, child in _children(kind).items():
+        path = (*prefix, name)
+        yield from _paths(child, path) if struct_types(child) else (path,)
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    if get_origin(kind) is Annotated:
+        return _alternatives(get_args(kind)[0])
+    if get_origin(kind) in {Union, types.UnionType}:
+        return tuple(a for option in get_args(kind) for a in _alternatives(option))
+    return (kind,)
+
+
+def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
+    """Return the value as plain data that ``kind`` accepts."""
+    options = _alternatives(kind)
+    value = entry.value
+    # TOML has no word for nothing: there, too, a key that takes no text may be switched off by one
+    may_be_none = type(None) in options and isinstance(value, str) and (entry.is_text or str not in options)
+    if may_be_none and value.strip().lower() in _NONE_WORDS:
+        return None
+    if entry.is_text:
+        others = tuple(option for option in options if option is not str)
+        if str in options and len(others) < len(options) and others:  # what reads as a number is one
+            try:
+                return plain(msgspec.convert(value, Union[others], strict=False, dec_hook=_decode))  # noqa: UP007
+            except msgspec.ValidationError:
+                return value
+        if str not in options and any((get_origin(o) or o) in {list, tuple, set, frozenset} for o in options):
+            value = [word.strip() for word in value.split(",") if word.strip()]
+    try:
+        fitted = msgspec.convert(value, kind, strict=not entry.is_text, dec_hook=_decode)
+    except msgspec.ValidationError as problem:
+        raise _misfit(path, kind, entry, problem) from problem
+    if isinstance(fitted, float | Decimal) and not math.isfinite(fitted):
+        raise ConfigError(
+            "this key takes a finite number",
+            where=_where(path, entry.source),
+            value=entry.value,
+            fix=f"change {dotted(path)}",
+        )
+    return value if Secret in options else plain(fitted)
+
+
+def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationError) -> ConfigError:
+    choices = [str(c) for option in _alternatives(kind) for c in _choices(option)]
+    expected = f"one of {', '.join(choices)}" if choices else " or ".join(map(_word, _alternatives(kind)))
+    limit = str(problem).partition(" - at ")[0].partition("` ")[2]
+    bound = f" {limit}" if limit[:1] in {"<", ">", "m", "o"} and not limit.startswith("or ") else ""
+    secret = Secret in _alternatives(kind)
+    return ConfigError(
+        f"this key takes {expected}{bound}",
+        where=_where(path, entry.source),
+        value=_shown(path, kind, entry.value),
+        nearest=nearest_name(str(entry.value), choices) if choices and not secret else None,
+        fix=f"change {dotted(path)}",
+    )
+
+
+def _shown(path: KeyPath, kind: Any, value: Any) -> Any:
+    return MASK if Secret in _alternatives(kind) or path[:1] == ("credentials",) else value
+
+
+def _choices(option: Any) -> tuple[Any, ...]:
+    if get_origin(option) is Literal:
+        return get_args(option)
+    members = getattr(option, "__members__", None)
+    return tuple(member.value for member in members.values()) if isinstance(members, Mapping) else ()
+
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Decimal: "an exact amount",
+    type(None): '"none"',
+    Secret: "text",
+}
+
+
+def _word(option: Any) -> str:
+    if option in _WORDS:
+        return _WORDS[option]
+    origin = get_origin(option) or option
+    if origin in {list, tuple, set, frozenset}:
+        return "a list"
+    return "a table of keys" if origin is dict else str(getattr(origin, "__name__", origin))
+
+
+def _where(path: KeyPath, source: str) -> str:
+    return f"{dotted(path)} ({source})" if source else dotted(path)
+
+
+def _loose(entry: Entry) -> bool:
+    return "environment" in entry.source or entry.source.startswith(".env")
+
+
+def _fold(word: str) -> str:
+    return word.lower().replace("-", "_")
+
+
+def _folded(names: Mapping[str, Any]) -> dict[str, str]:
+    return {_fold(name): name for name in names}

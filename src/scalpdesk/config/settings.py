@@ -1,0 +1,460 @@
+"""The configuration of a desk: its sections, their defaults, and how the sources are laid over them.
+
+Later sources win: defaults, ``scalpdesk.toml`` (or ``params.yaml``, or ``--config FILE``), ``.env``,
+the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
+
+Settings of the venue of a live run; the options of ``scalpdesk run`` are laid over them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, structs
+
+from scalpdesk.config.schema import Schema, Secret, plain
+from scalpdesk.config.sources import (
+    OVERRIDE,
+    Entry,
+    KeyPath,
+    dotted,
+    find_config_file,
+    read_dotenv,
+    read_environment,
+    read_file,
+    read_override,
+)
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.marketdata.dealer_gamma import ExposureSettings
+from scalpdesk.risk.limits import RiskLimits, check_account, check_simulated_account, check_sizes
+from scalpdesk.strategies.registry import SEVERAL, canonical_name, find_strategy, member_names
+from scalpdesk.strategies.several.config import bound_config
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Requests = Annotated[int, Meta(ge=10)]
+
+
+class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The venue of ``scalpdesk run``: address, feeds, limits and times."""
+
+    url: str | None = None
+    """Address of a simulated exchange that speaks the venue's protocol, instead of the venue (``--url``)."""
+    exchange_time: bool = False
+    """The desk's time is that of the exchange at ``url`` (``--exchange-time``)."""
+    stock_feed: Literal["iex", "sip"] = "iex"
+    """Stock quotes: ``iex`` is free, ``sip`` is every exchange's."""
+    option_feed: Literal["indicative", "opra"] = "indicative"
+    """Option quotes: ``indicative`` is free and not the exchanges' best, ``opra`` is."""
+    contracts: Annotated[int, Meta(ge=2)] = 200
+    """Most options that a run knows (``--contracts``); a basic data plan streams 200."""
+    on_stop: Literal["leave", "hold", "flatten"] = "hold"
+    """At the end: leave all as it is, hold positions without orders, or flatten (``--on-stop``)."""
+    roll: bool = True
+    """Begin the next day as a run of its own, with the contracts listed then, when the book is flat."""
+    forecast: bool = True
+    """Forecast volatility from the venue's own daily bars where ``data.daily_history`` names none."""
+    watchdog: bool = True
+    """Guard the desk by a second process (``--watchdog``)."""
+    watchdog_flatten: bool = False
+    """The watchdog also closes the positions (``--watchdog-flatten``)."""
+    reconcile_seconds: Positive | None = None
+    """Between two views of the account; None is 60, with ``exchange_time`` 5."""
+    confirm_seconds: NonNegative = 1.0
+    """Between the two views that must agree on a difference."""
+    resolve_seconds: Positive = 1.0
+    """Between the first two questions about an order in doubt."""
+    absent_after_seconds: Positive | None = None
+    """How long the venue may come to accept an order after its request ended; None is 10, at ``url`` 2."""
+    silent_seconds: NonNegative = 60.0
+    """A data stream without any message for so long in a session is connected anew; 0 never."""
+    heartbeat_seconds: Positive = 10.0
+    """Between pings of a stream; half of it without the pong ends the connection."""
+    timeout_seconds: Positive = 5.0
+    """Of one request of the order path; questions may take four times as long."""
+    requests_per_minute: Requests = 200
+    """Of the trading interface; the venue's own headers correct it."""
+    data_requests_per_minute: Requests = 200
+    """Of the data host (a paid plan allows 10,000); its headers correct it."""
+    deadline_margin_seconds: NonNegative = 300.0
+    """How long before the venue's cut-off expiring options begin to go."""
+    flatten_seconds: Positive = 120.0
+    """How long a stop with ``flatten`` waits for the venue to show a flat account."""
+
+
+QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
+"""Seconds, not milliseconds: an age of ten minutes is old in any market."""
+Rate = Annotated[float, Meta(ge=-0.2, le=1)]
+"""A fraction a year: 0.05 is 5 %."""
+
+
+class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the desk keeps its runs and what its account is called."""
+
+    runs_dir: str = "runs"
+    """Folder of the run journals and of their database, relative to where the command starts."""
+    account: str = "simulated"
+    """Name of the account; one desk runs on one account."""
+    currency: str = "USD"
+    """Quote currency of all amounts."""
+    paper: bool = True
+    """Trade a venue's paper account; false is only looked at once the desk is armed."""
+    strategy_mode: str | None = None
+    """Strategy to run where a command names none (STRATEGY_MODE)."""
+
+
+class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The market data catalogue."""
+
+    catalog: str = "catalog"
+    """Folder of the Parquet catalogue."""
+    max_side_age_seconds: Annotated[float, Meta(ge=0, le=604_800)] | None = None
+    """Age up to which a missing side is filled from its last quote; None keeps the data set's limit."""
+    daily_history: str | None = None
+    """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
+    index_source: Literal["recorded", "parity"] = "recorded"
+    """Where an index level comes from: recorded where there is one, or always put-call parity."""
+
+
+class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The simulated venue."""
+
+    fill_model: str = "cross"
+    """``cross``, ``mid``, ``queue``, ``adverse``, or the name of a module in ``simulation/fills``."""
+    fill_model_hedge: str | None = None
+    """Fill model of the hedges in the underlying; None is the same as ``fill_model``."""
+    displayed_sizes: bool = True
+    """Fill no more at once than a quote displays; false treats every size as unknown."""
+    latency_ms: Annotated[float, Meta(ge=0, le=60_000)] = 0.0
+    """One way, desk to exchange and back, in milliseconds."""
+    starting_cash: Decimal = Decimal(100_000)
+    """Cash at the start, in the quote currency."""
+    fees: Literal["none", "alpaca"] = "none"
+    """``alpaca``: no commission, the regulatory fees that brokers pass on."""
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
+    """Which of the possible paths of the embedded market."""
+    positions: dict[str, int | Decimal] = {}
+    """Shares or contracts held at the start, by symbol."""
+
+    def __post_init__(self) -> None:
+        """Refuse an account that no market could hold."""
+        check_simulated_account(self.starting_cash, self.positions)
+
+
+class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a quote is too old to act on."""
+
+    stale_seconds_underlying: QuoteSeconds = 5.0
+    """Age at which a quote of the underlying is stale; at least 2.5 times the pace of the data."""
+    stale_seconds_option: QuoteSeconds = 60.0
+    """Age at which an option's quote is stale; at least 5 times the pace of the data."""
+    floor_seconds: QuoteSeconds = 1.0
+    """Shortest time to expiry that options are priced with before they expire."""
+    mark_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
+    """How often the book is marked and its change explained; every fill is marked besides."""
+    gex_value: str | None = None
+    """Dealer gamma exposure given by hand, as text: what is not a number counts as unknown."""
+
+
+class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Interest rates, continuously compounded, as fractions a year."""
+
+    flat: Rate | None = None
+    """One rate for every maturity, instead of the data set's curve."""
+    default: Rate = 0.05
+    """Rate where the data set has no curve."""
+
+
+class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys of the venues and stores; best kept in ``.env``."""
+
+    trading_api_key: Secret | None = None
+    """Key id of the trading account (TRADING_API_KEY)."""
+    trading_api_secret: Secret | None = None
+    """Its secret (TRADING_API_SECRET)."""
+    st0cka_key: Secret | None = None
+    """Key id of the st0cka account (ST0CKAKEY)."""
+    st0cka_secret: Secret | None = None
+    """Its secret (ST0CKASECRET)."""
+    st0ckg_key: Secret | None = None
+    """Key id of the st0ckg account (ST0CKGKEY)."""
+    st0ckg_secret: Secret | None = None
+    """Its secret (ST0CKGSECRET)."""
+    firebase_project_id: str | None = None
+    """Project of the Firestore database (FIREBASE_PROJECT_ID)."""
+    google_application_credentials: str | None = None
+    """Path of the key file."""
+    firestore_emulator_host: str | None = None
+    """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
+
+
+class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the equity is divided where several strategies share the desk."""
+
+    fractions: dict[str, Decimal] = {}
+    """Share of the equity (0 to 1) that a strategy may open risk with, by its name; those not named
+    share the rest equally."""
+    adopts: str | None = None
+    """Strategy that takes over what the account holds at the start; none leaves it to nobody."""
+
+
+OWN_KEYS = {"st0cka": ("st0cka_key", "st0cka_secret"), "st0ckg": ("st0ckg_key", "st0ckg_secret")}
+"""Strategies that may trade an account of their own, and the credentials of it."""
+
+
+class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every section of the configuration."""
+
+    desk: DeskSection = DeskSection()
+    data: DataSection = DataSection()
+    simulation: SimulationSection = SimulationSection()
+    marketdata: MarketDataSection = MarketDataSection()
+    gex: ExposureSettings = ExposureSettings()
+    risk: RiskLimits = RiskLimits()
+    rates: RatesSection = RatesSection()
+    venue: VenueSettings = VenueSettings()
+    credentials: CredentialsSection = CredentialsSection()
+    budgets: BudgetsSection = BudgetsSection()
+    strategies: dict[str, Any] = {}
+    """Settings by strategy, each checked against the strategy's own ``Config``."""
+
+    def __post_init__(self) -> None:
+        """Refuse amounts above the whole account."""
+        check_account(self.risk, self.simulation.starting_cash)
+
+
+class ManyConfigError(ConfigError):
+    """Several keys are wrong; all of them are shown at once.
+
+    Parameters
+    ----------
+    errors
+        One refusal for each key, at least one.
+    """
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(f"{len(errors)} keys of the configuration are wrong")
+
+    def render(self) -> str:
+        """Return all refusals, one below the other."""
+        return "\n".join([self.what, *(error.render() for error in self.errors)])
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the facts of all refusals for ``--json``."""
+        return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """What the sources add up to."""
+
+    config: DeskConfig
+    strategy: str | None
+    strategy_config: Any
+    """The strategy's ``Config``; None when no strategy was asked for."""
+    sources: dict[str, str] = field(repr=False)
+    """Source of every key by its dotted path: ``default``, ``scalpdesk.toml:12``, ``--set`` …"""
+    config_file: Path | None = None
+
+    def effective(self) -> dict[str, Any]:
+        """Return every value as plain JSON-able data, secrets masked."""
+        tree: dict[str, Any] = plain(self.config)
+        return tree
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Return the refusal with the full path of its key and the place where it was set.
+
+        For what only the strategy or the venue can check once it is put together, such as the
+        settings of a hedge band: their refusals name a key relative to their own section.
+        """
+        for prefix in (f"strategies.{self.strategy}.", ""):
+            words = f"{prefix}{error.where}".split(".")
+            for length in range(len(words), prefix.count("."), -1):
+                source = self.sources.get(".".join(words[:length]))
+                if error.where is not None and source is not None:
+                    where = f"{'.'.join(words)} ({source})"
+                    return ConfigError(
+                        error.what, where=where, value=error.value, nearest=error.nearest, fix=error.fix
+                    )
+        return error
+
+    def venue_keys(self) -> tuple[Secret, Secret] | None:
+        """Return key and secret of the account to trade: the strategy's own, else the trading ones.
+
+        None when there are none.
+
+        Raises
+        ------
+        ConfigError
+            When one of a pair is there without the other.
+        """
+        pairs = [OWN_KEYS[self.strategy]] if self.strategy in OWN_KEYS else []
+        for pair in (*pairs, ("trading_api_key", "trading_api_secret")):
+            key, secret = (getattr(self.config.credentials, name) for name in pair)
+            if key is not None and secret is not None:
+                return key, secret
+            if key is not None or secret is not None:
+                missing = pair[0] if key is None else pair[1]
+                raise ConfigError(
+                    "a key needs its secret, and a secret its key; nothing was sent",
+                    where=f"credentials.{missing}",
+                    fix=f"put both of {pair[0]} and {pair[1]} into .env, or neither",
+                )
+        return None
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
+
+        Where files lie does not change what a run does: the folders are left out.
+        """
+        tree = self.effective()
+        tree.pop("credentials")
+        tree["desk"].pop("runs_dir")
+        tree["data"].pop("catalog")
+        members = member_names(self.strategy) if self.strategy is not None else ()
+        if len(members) < 2:  # one strategy alone: nothing is divided
+            tree.pop("budgets")
+        tree["strategies"] = {
+            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
+        }
+        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_settings(
+    strategy: str | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> LoadedSettings:
+    """Read all sources and lay them over one another.
+
+    Parameters
+    ----------
+    strategy
+        Strategy whose ``Config`` is wanted and to which ``--set`` keys belong first.
+    config_file
+        File to read instead of the one found in ``cwd``.
+    overrides
+        ``KEY=VALUE`` texts of the command line.
+    environ
+        The process's environment; none when None. Its names win over ``.env``.
+    cwd
+        Folder of ``scalpdesk.toml`` and ``.env``.
+
+    Returns
+    -------
+    LoadedSettings
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, a value of the wrong type, a file that does not parse: with the key's path,
+        file and line, the nearest known key and the fix. Several at once come as :class:`ManyConfigError`.
+    """
+    folder = cwd or Path()
+    strategy = canonical_name(strategy) if strategy is not None else None
+    path = find_config_file(config_file, folder)
+    entries = read_file(path) if path is not None else []
+    real = dict(environ or {})
+    from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
+    members = () if strategy is None else member_names(strategy)
+    entries += read_environment(from_dotenv, ".env", members)
+    entries += read_environment(real, members=members)
+    errors: list[ConfigError] = []
+    for text in overrides:
+        try:
+            entries.append(read_override(text))
+        except ConfigError as error:
+            errors.append(error)
+    schema = Schema(DeskConfig, _strategy_config_type, strategy)
+    values: dict[KeyPath, Entry] = {}
+    for entry in spread(entries, schema, strategy):
+        try:
+            placed = schema.place(entry)
+        except ConfigError as error:
+            if all(error.render() != known.render() for known in errors):  # an unknown section counts once
+                errors.append(error)
+        else:
+            if placed is not None:
+                values[placed.path] = placed
+    if errors:
+        raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
+    return _lay_over(strategy, schema, values, path)
+
+
+def _strategy_config_type(name: str) -> type[Struct]:
+    return find_strategy(name).Config
+
+
+def _lay_over(
+    strategy: str | None, schema: Schema, values: dict[KeyPath, Entry], path: Path | None
+) -> LoadedSettings:
+    tree = _tree(values)
+    sections = tree.pop("strategies", {})
+    config = schema.convert(DeskConfig, {**tree, "strategies": sections}, (), values)
+    configs = {
+        name: schema.convert(
+            _strategy_config_type(name), sections.get(name, {}), ("strategies", name), values
+        )
+        for name in dict.fromkeys([*sections, *([strategy, *member_names(strategy)] if strategy else [])])
+        if SEVERAL not in name
+    }
+    for name, chosen in configs.items():
+        source = values.get(("strategies", name, "straddles"))
+        check_sizes(config.risk, name, chosen, "default" if source is None else source.source)
+    config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
+    sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
+    sources |= {dotted(key): entry.source for key, entry in values.items()}
+    shares = config.budgets
+    own = None if strategy is None else bound_config(strategy, configs, shares.fractions, shares.adopts)
+    return LoadedSettings(config, strategy, own, sources, path)
+
+
+def spread(entries: Sequence[Entry], schema: Schema, strategy: str | None) -> list[Entry]:
+    """Return the entries, a ``--set`` key of several strategies once for each that knows it.
+
+    ``st0cka.profit_target=0.02`` goes to the one it names, ``underlying=QQQ`` to all that have it.
+    """
+    members = () if strategy is None else member_names(strategy)
+    if len(members) < 2:
+        return list(entries)
+    sections = tuple(dict.fromkeys((str(strategy), *members)))
+    found: list[Entry] = []
+    for entry in entries:
+        placed = [entry]
+        if entry.source == OVERRIDE:
+            named = canonical_name(entry.path[0])
+            if named in sections:
+                placed = [replace(entry, path=("strategies", named, *entry.path[1:]))]
+            else:
+                own = [replace(entry, path=("strategies", name, *entry.path)) for name in sections]
+                placed = [one for one in own if schema.knows(one)] or placed
+        found += placed
+    return found
+
+
+def _tree(values: Mapping[KeyPath, Entry]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, entry in values.items():
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = entry.value
+    return tree
+
+
+def _leaf_paths(tree: Mapping[str, Any], prefix: KeyPath) -> list[KeyPath]:
+    paths: list[KeyPath] = []
+    for key, value in tree.items():
+        path = (*prefix, key)
+        paths += _leaf_paths(value, path) if isinstance(value, dict) and value else [path]
+    return paths

@@ -1,0 +1,426 @@
+"""Where dealer gamma exposure may be kept, and in which ways it may fail to be known.
+
+Dealer gamma exposure by the order of its sources: set by hand, then the cache, then the store.
+
+The exposure of earlier sessions, one line each: what says whether today's is large.
+
+A small CSV file in the catalogue, ``gamma_exposure.csv``: data set, symbol, session, exposure of the chain
+and of its strikes near the money. One line a session: the last word on it stands.
+
+What a recorded or reconstructed market lets the desk know of dealer gamma, and when.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from scalpdesk.core.errors import DataError, Notify
+from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.marketdata.chain_gamma import exposure_events
+from scalpdesk.marketdata.dealer_gamma import (
+    BY_HAND,
+    CACHE_SECONDS,
+    MAX_AGE_SECONDS,
+    ExposureSettings,
+    reference_exposure_usd,
+)
+from scalpdesk.marketdata.tape import MarketTape
+
+
+class Unknown(StrEnum):
+    """Why an exposure is not known. A person is told of each kind once."""
+
+    MALFORMED = "the value set by hand is not a number"
+    NO_DOCUMENT = "the document is missing"
+    WRONG_TYPE = "the document does not hold what it should"
+    NOT_A_NUMBER = "the document's value is not a number"
+    STALE = "the last update is too old"
+    FUTURE = "the last update is in the future"
+    UNREACHABLE = "the store cannot be reached"
+    SLOW = "the store does not answer in time"
+    DENIED = "the store denies permission"
+    REFUSED = "the store refuses the question"
+    THIN = "too little of the chain is known"
+
+
+class ExposureUnknownError(Exception):
+    """An exposure is not known; never a reason to stop.
+
+    Parameters
+    ----------
+    kind
+        In which way.
+    detail
+        The particulars: an address, a type, an age.
+    """
+
+    def __init__(self, kind: Unknown, detail: str = "") -> None:
+        self.kind = kind
+        self.detail = detail
+        super().__init__(f"{kind.value} ({detail})" if detail else kind.value)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExposure:
+    """An exposure as it is kept.
+
+    Parameters
+    ----------
+    symbol
+        Underlying whose chain it was computed from.
+    exposure_usd
+        Change of dealers' delta in USD for a move of 1 %; finite.
+    last_update_ns
+        When it was computed, UTC nanoseconds.
+    """
+
+    symbol: str
+    exposure_usd: float
+    last_update_ns: int
+
+
+class ExposureStore(Protocol):
+    """Keeps one exposure that others update."""
+
+    name: str
+    """``firestore`` …; the source that events name."""
+
+    def read(self) -> StoredExposure:
+        """Return what is kept, within a bounded time.
+
+        Raises
+        ------
+        ExposureUnknownError
+            In every way in which it may fail.
+        """
+        ...
+
+
+FILE = "gamma_exposure.csv"
+COLUMNS = ("data", "symbol", "session", "exposure_usd", "near_usd")
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExposure:
+    """Exposure of one session, in USD of dealers' delta per move of 1 %; NaN where it is not known."""
+
+    session: date
+    exposure_usd: float
+    near_usd: float = NAN
+
+
+class ExposureHistory:
+    """Exposures of one symbol by one source, in a folder.
+
+    Parameters
+    ----------
+    folder
+        Where the file is, or will be.
+    data
+        Data set or store that the exposures come from; sources are never mixed.
+    symbol
+        Underlying.
+    """
+
+    def __init__(self, folder: Path, data: str, symbol: str) -> None:
+        self.path = folder / FILE
+        self._key = (data, symbol)
+
+    def read(self) -> tuple[SessionExposure, ...]:
+        """Return what is kept, oldest first.
+
+        Raises
+        ------
+        DataError
+            When the file is not of this form; says in which line.
+        """
+        return tuple(_of(row) for row in self._rows() if (row["data"], row["symbol"]) == self._key)
+
+    def keep(self, exposures: Iterable[SessionExposure]) -> None:
+        """Add sessions, in the place of those already there.
+
+        Raises
+        ------
+        DataError
+            When the file is not of this form, or the folder cannot be written.
+        """
+        new = {one.session.isoformat(): one for one in exposures}
+        rows = [
+            row
+            for row in self._rows()
+            if (row["data"], row["symbol"]) != self._key or row["session"] not in new
+        ]
+        rows += [
+            dict(zip(COLUMNS, (*self._key, day, repr(one.exposure_usd), repr(one.near_usd)), strict=True))
+            for day, one in new.items()
+        ]
+        rows.sort(key=lambda row: (row["data"], row["symbol"], row["session"]))
+        beside = self.path.with_suffix(".csv.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("w", newline="", encoding="utf-8") as out:
+                writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+            os.replace(beside, self.path)  # noqa: PTH105 - a reader sees the old file or the new one
+        except OSError as error:
+            raise DataError(
+                f"the history of exposures cannot be written: {error.strerror}",
+                where=str(self.path),
+                fix="make the folder writable, or choose another: --set data.catalog=DIR",
+            ) from error
+
+    def usual(self, before: date) -> tuple[float, float]:
+        """Return what counts as a large exposure, of the chain and near the money, as known before a day.
+
+        The 90 % quantile of the size over the last 60 sessions kept; NaN with fewer than 20.
+        """
+        past = [one for one in self.read() if one.session < before]
+        pair = (
+            reference_exposure_usd([one.exposure_usd for one in past]),
+            reference_exposure_usd([one.near_usd for one in past]),
+        )
+        return NAN if pair[0] is None else pair[0], NAN if pair[1] is None else pair[1]
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.path.is_file():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise self._damaged(1, ",".join(reader.fieldnames or ()))
+        for line, row in enumerate(rows, start=2):
+            try:
+                _of(row)
+            except (TypeError, ValueError) as error:
+                raise self._damaged(line, ",".join(map(str, row.values()))) from error
+        return rows
+
+    def _damaged(self, line: int, value: str) -> DataError:
+        return DataError(
+            "the history of exposures has a line that is none",
+            where=f"{self.path}:{line}",
+            value=value,
+            fix="mend the line, or delete the file and fill it again: scalpdesk gex SYMBOL --days 60",
+        )
+
+
+def _of(row: dict[str, str]) -> SessionExposure:
+    made = SessionExposure(
+        date.fromisoformat(row["session"]), float(row["exposure_usd"]), float(row["near_usd"])
+    )
+    if math.isinf(made.exposure_usd) or math.isinf(made.near_usd):
+        raise ValueError(row)
+    return made
+
+
+SKEW_SECONDS = 60.0
+"""How far ahead of the desk's clock a store's may run before its stamp is not believed."""
+
+
+def by_hand(text: str, symbol: str, now_ns: int) -> GammaExposureEvent:
+    """Return the word of a person: the number in ``text``, or that it is none.
+
+    Parameters
+    ----------
+    text
+        As it was set (GEX_VALUE), in USD of delta per move of 1 %.
+    symbol
+        Underlying that it is about.
+    now_ns
+        UTC nanoseconds.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = NAN
+    reason = "" if math.isfinite(value) else f"{Unknown.MALFORMED.value} ({text!r})"
+    return GammaExposureEvent(symbol, now_ns, now_ns, NAN if reason else value, BY_HAND, reason)
+
+
+class ExposureSource:
+    """Asks for the exposure, at most once a minute, and says once what keeps it from being known.
+
+    Parameters
+    ----------
+    symbol
+        Underlying whose exposure is asked for.
+    value_by_hand
+        Text that a person set; it wins over the store.
+    store
+        Where others keep it; None without one.
+    say
+        Told a level and a sentence: each kind of failure once, and the recovery once.
+    cache_seconds
+        How long an answer, good or bad, stands for the next question.
+    max_age_seconds
+        Age of the store's stamp at which its value is no longer believed.
+    history
+        Where one value a session is kept and what is usual comes from; None without.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        *,
+        value_by_hand: str | None = None,
+        store: ExposureStore | None = None,
+        say: Notify | None = None,
+        cache_seconds: float = CACHE_SECONDS,
+        max_age_seconds: float = MAX_AGE_SECONDS,
+        history: ExposureHistory | None = None,
+    ) -> None:
+        self.reads = 0
+        """How often the store was asked."""
+        self._symbol = symbol
+        self._value_by_hand = value_by_hand
+        self._store = store
+        self.say = say or (lambda _level, _text: None)
+        self._cache_ns = round(cache_seconds * NANOS_PER_SECOND)
+        self._max_age_ns = round(max_age_seconds * NANOS_PER_SECOND)
+        self._cached: StoredExposure | ExposureUnknownError | None = None
+        self._read_at_ns = 0
+        self._told: set[Unknown] = set()
+        self._history = history
+        self._session: date | None = None
+        self._usual = (NAN, NAN)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to ask."""
+        return self._value_by_hand is not None or self._store is not None
+
+    def look(self, now_ns: int) -> GammaExposureEvent | None:
+        """Return the latest word, known or not; None when there is no source at all.
+
+        Never raises: what is not known is an answer too.
+
+        Parameters
+        ----------
+        now_ns
+            The desk's time, UTC nanoseconds.
+        """
+        if self._value_by_hand is not None:
+            event = by_hand(self._value_by_hand, self._symbol, now_ns)
+            self._tell(Unknown.MALFORMED if event.reason else None, event)
+            return event
+        if self._store is None:
+            return None
+        name = self._store.name
+        try:
+            kept = self._kept(self._store, now_ns)
+            self._check_age(kept, now_ns)
+        except ExposureUnknownError as error:
+            event = GammaExposureEvent(self._symbol, now_ns, now_ns, NAN, name, str(error))
+            self._tell(error.kind, event)
+            return event
+        if kept.symbol != self._symbol:  # a failure to come is about the same underlying
+            what = f"{name} keeps the dealer gamma of {kept.symbol}, not of {self._symbol}"
+            self.say("warning", f"{what}: a strategy sees it where it looks for {kept.symbol}")
+            self._symbol = kept.symbol
+        # stamped no later than it arrives: the store's clock may run a little ahead
+        event_ns = min(kept.last_update_ns, now_ns)
+        usual = self._compared(kept, now_ns)
+        event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name, "", NAN, *usual)
+        self._tell(None, event)
+        return event
+
+    def _kept(self, store: ExposureStore, now_ns: int) -> StoredExposure:
+        if self._cached is None or not 0 <= now_ns - self._read_at_ns < self._cache_ns:
+            self._read_at_ns = now_ns
+            self.reads += 1
+            try:
+                self._cached = store.read()
+            except ExposureUnknownError as error:
+                self._cached = error
+        if isinstance(self._cached, ExposureUnknownError):
+            raise self._cached
+        return self._cached
+
+    def _compared(self, kept: StoredExposure, now_ns: int) -> tuple[float, float]:
+        """Keep the session's first value; return what earlier sessions say is usual."""
+        day = to_new_york(now_ns).date()
+        if self._history is not None and day != self._session:
+            self._session = day
+            try:
+                self._history.keep([SessionExposure(day, kept.exposure_usd)])
+                self._usual = self._history.usual(day)
+            except DataError as error:
+                self._usual = (NAN, NAN)
+                self.say("warning", f"{error.what}: {error.where}; dealer gamma is compared with nothing")
+        return self._usual
+
+    def _check_age(self, kept: StoredExposure, now_ns: int) -> None:
+        age_ns = now_ns - kept.last_update_ns
+        if age_ns > self._max_age_ns:
+            raise ExposureUnknownError(Unknown.STALE, f"{age_ns / NANOS_PER_SECOND / 60.0:.0f} minutes")
+        if age_ns < -SKEW_SECONDS * NANOS_PER_SECOND:
+            raise ExposureUnknownError(Unknown.FUTURE, f"{-age_ns / NANOS_PER_SECOND:.0f} s")
+
+    def _tell(self, kind: Unknown | None, event: GammaExposureEvent) -> None:
+        if kind is None:
+            if self._told:
+                self._told.clear()
+                self.say(
+                    "info", f"dealer gamma of {event.symbol} is known again: {event.exposure_usd:,.0f} USD"
+                )
+        elif kind not in self._told:
+            self._told.add(kind)
+            what = f"dealer gamma of {event.symbol} is not known: {event.reason}"
+            self.say("warning", f"{what}; the standard threshold is used")
+
+
+def tape_words(
+    tape: MarketTape,
+    settings: ExposureSettings,
+    value_by_hand: str | None,
+    *,
+    is_read: bool,
+    history_folder: Path | None = None,
+    say: Notify | None = None,
+) -> tuple[GammaExposureEvent, ...]:
+    """Return the events on dealer gamma of a run over a tape, in order.
+
+    Parameters
+    ----------
+    tape
+        The market.
+    settings
+        Where the exposure comes from.
+    value_by_hand
+        Text that a person set; it wins, and is told at the open of each session.
+    is_read
+        Whether the strategy reads the exposure; if not, none is computed from the chain.
+    history_folder
+        Folder of the exposures of earlier sessions; None without.
+    say
+        Told once when the value set by hand is not a number.
+
+    Returns
+    -------
+    tuple of GammaExposureEvent
+        Each stamped with the instant at which it may be known.
+    """
+    if value_by_hand is not None:
+        words = tuple(by_hand(value_by_hand, settings.symbol, one.open_ns) for one in tape.sessions)
+        if words and words[0].reason and say is not None:
+            what = f"dealer gamma of {settings.symbol} is not known: {words[0].reason}"
+            say("warning", f"{what}; the standard threshold is used")
+        return words
+    if not (is_read and settings.from_chain):
+        return ()
+    usual = (float("nan"), float("nan"))
+    if history_folder is not None:
+        history = ExposureHistory(history_folder, tape.name, tape.underlying)
+        usual = history.usual(tape.sessions[0].day)
+    return tuple(exposure_events(tape, every_seconds=60.0 * settings.chain_minutes, usual_usd=usual))

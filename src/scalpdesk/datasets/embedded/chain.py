@@ -1,0 +1,399 @@
+"""The listed options of an embedded session: expiries, strikes, open interest and quotes.
+
+The list of contracts is fixed from what is known at the open (opening price, VIX level then): it gives
+nothing of the day's range away.
+
+When the options of the embedded market are quoted anew.
+
+Two reasons, as on a real screen: time passes (a Poisson stream for each strike, slower away from the
+money) and the share moves (a round of quotes of all strikes near the money follows within half a second). The
+second keeps quotes near the money from standing still while the share runs away from them, so that no
+stale quote is there to be picked off beyond about its own spread.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.path import expected_clock
+from scalpdesk.datasets.embedded.surface import call_delta, option_prices, total_variance, variance_years
+from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol, us_option
+from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session
+from scalpdesk.marketdata.tape import QuoteColumns
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FULL_SESSION_SECONDS = 23_400
+NANOS = 1_000_000_000
+MILLISECOND = 1_000_000
+ALL_ROWS = 370_000
+MOST_ROUND_ROWS = 250_000
+MOST_QUIET_ROWS = 180_000
+"""Most option rows in a full session, in all and by reason; in a wild session both are thinned evenly.
+A real feed has millions; what is kept is enough to mark, trade and hedge by."""
+WIDE_ROUND = 4.0
+"""The strikes further out follow when the share has moved this many times as far."""
+
+
+def update_times(
+    generator: np.random.Generator,
+    open_ns: int,
+    close_ns: int,
+    mean_seconds: Floats,
+    strikes: Floats,
+    share_stamps_ns: Ints,
+    share_mid_usd: Floats,
+    quote_seconds: float,
+) -> tuple[Ints, Ints]:
+    """Draw the instants at which strikes are quoted, in order.
+
+    Parameters
+    ----------
+    generator
+        Source of randomness.
+    open_ns, close_ns
+        The session, UTC nanoseconds.
+    mean_seconds
+        For each strike (one row per expiry and strike): mean time between two quotes of a quiet market.
+    strikes
+        The strikes themselves, currency per share.
+    share_stamps_ns, share_mid_usd
+        The share's quotes.
+    quote_seconds
+        Thins everything by this factor.
+
+    Returns
+    -------
+    tuple
+        UTC nanoseconds on whole milliseconds, and the row of the strike quoted then. Every strike has a
+        quote in the first 20 seconds and one in the last 5: no mark is left open.
+    """
+    length = (close_ns - open_ns) / NANOS
+    scale = length / FULL_SESSION_SECONDS / quote_seconds
+    round_at, round_row = _rounds(generator, strikes, share_stamps_ns, share_mid_usd, scale * MOST_ROUND_ROWS)
+    left = max(scale * ALL_ROWS - 2.0 * len(round_row), 0.0)
+    quiet_rows = min(left, scale * MOST_QUIET_ROWS)
+    expected = length / mean_seconds
+    counts = generator.poisson(expected * min(1.0 / quote_seconds, quiet_rows / (2.0 * expected.sum())))
+    every = np.arange(len(strikes))
+    row = np.repeat(every, counts)
+    at = _active_time(generator.random(len(row))) * length
+    first = 0.5 + 19.5 * generator.random(len(strikes))
+    last = length - 0.01 - 4.9 * generator.random(len(strikes))
+    seconds = np.concatenate((at, first, last))
+    stamps = open_ns + (seconds * 1e3).astype(np.int64) * MILLISECOND
+    stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
+    keep = (stamps > open_ns + NANOS // 2) & (stamps < close_ns)
+    stamps, row = stamps[keep], row[keep]
+    # Two reasons in one millisecond are one quote.
+    order = np.lexsort((row, stamps))
+    stamps, row = stamps[order], row[order]
+    fresh = np.append(True, (np.diff(stamps) != 0) | (np.diff(row) != 0))
+    return stamps[fresh], row[fresh]
+
+
+def _rounds(
+    generator: np.random.Generator,
+    strikes: Floats,
+    share_stamps_ns: Ints,
+    share_mid_usd: Floats,
+    most_rows: float,
+) -> tuple[Ints, Ints]:
+    """One round of quotes near the money each time the share has moved far enough since the last."""
+    reach = figures.ROUND_REACH_USD
+    near = max(int(np.sum(np.abs(strikes - share_mid_usd[0]) <= reach)), 1)
+    rows_a_round = 2.0 * (near + (len(strikes) - near) / WIDE_ROUND**2)
+    most_rounds = max(most_rows / rows_a_round, 1.0)
+    threshold = figures.ROUND_LEAST_MOVE_USD
+    while len(moments := _moves(share_mid_usd, threshold)) > most_rounds:
+        threshold *= max(1.05, float(np.sqrt(len(moments) / most_rounds)))
+    wide = _moves(share_mid_usd, WIDE_ROUND * threshold)
+    close_by, close_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
+    far_off, far_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[wide][:, None]) > reach)
+    moment = np.concatenate((moments[close_by], wide[far_off]))
+    lag = generator.integers(20, 500, size=len(moment)) * MILLISECOND
+    stamps = share_stamps_ns[moment] // MILLISECOND * MILLISECOND + lag
+    return stamps, np.concatenate((close_row, far_row))
+
+
+def _moves(mid: Floats, threshold: float) -> Ints:
+    """Positions at which ``mid`` is ``threshold`` or more away from the last such position."""
+    found = []
+    last = float(mid[0])
+    for place, value in enumerate(mid.tolist()):
+        if abs(value - last) >= threshold - 1e-9:
+            found.append(place)
+            last = value
+    return np.array(found, dtype=np.int64)
+
+
+def _active_time(uniform: Floats) -> Floats:
+    """Share of the session at which the share ``uniform`` of the quiet updates is over.
+
+    Half of the activity is flat, half goes with the U shape.
+    """
+    elapsed = np.linspace(0.0, 1.0, 401)
+    return np.asarray(np.interp(uniform, 0.5 * elapsed + 0.5 * expected_clock(elapsed), elapsed))
+
+
+def quiet_means(moneyness: Floats, front: Sequence[bool]) -> Floats:
+    """Mean seconds between two quotes by moneyness in expected moves; ``front``: under 30 days to go."""
+    base = np.where(np.array(front), figures.FRONT_UPDATE_SECONDS, figures.MONTHLY_UPDATE_SECONDS)
+    slower = np.exp(np.minimum(figures.UPDATE_DECAY * moneyness**2, 9.0))
+    return np.asarray(np.minimum(base * slower, figures.UPDATE_SLOWEST_SECONDS))
+
+
+MONDAY, WEDNESDAY, FRIDAY = 0, 2, 4
+MOST_CONTRACTS = 400
+SHORTEST_MONTHLY_DAYS, LONGEST_MONTHLY_DAYS = 30, 90
+EXPECTED_MOVES = 2.5
+LEAST_HALF_WIDTH = 0.05
+DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
+FAR_STEP_USD = 5
+LEAST_OPEN_INTEREST, NEAR_THE_MONEY_USD = 110, 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class StrikePair:
+    """The call and the put of one strike and expiry: they are quoted together."""
+
+    call: OptionContract
+    put: OptionContract
+    strike: float
+    expiry: date
+
+
+def listed_expiries(session: date) -> tuple[date, ...]:
+    """Return the expiries that the embedded market lists on ``session``, nearest first.
+
+    The session itself when it is a Monday, Wednesday or Friday expiry, the next two such weeklies, and
+    every monthly (third Friday) 30 to 90 calendar days away. SPY's Wednesday weeklies began in August
+    2016 and its Monday ones in February 2018: before that they are hypothetical, and a tape says so.
+    """
+    weeklies: list[date] = []
+    ahead = session
+    while len([day for day in weeklies if day > session]) < 2:
+        found = _weekly_expiry(ahead)
+        if found is not None and found >= session and found not in weeklies:
+            weeklies.append(found)
+        ahead += timedelta(days=1)
+    monthlies = []
+    for days in range(SHORTEST_MONTHLY_DAYS - 1, LONGEST_MONTHLY_DAYS + 2):
+        day = session + timedelta(days=days)
+        if day.weekday() == FRIDAY and 15 <= day.day <= 21:
+            expiry = day if is_session(day) else previous_session(day).day
+            if SHORTEST_MONTHLY_DAYS <= (expiry - session).days <= LONGEST_MONTHLY_DAYS:
+                monthlies.append(expiry)
+    return tuple(sorted({*weeklies, *monthlies}))
+
+
+def _weekly_expiry(day: date) -> date | None:
+    """Expiry that belongs to ``day``: holidays move Mondays forward, Wednesdays and Fridays back."""
+    if day.weekday() not in {MONDAY, WEDNESDAY, FRIDAY}:
+        return None
+    if is_session(day):
+        return day
+    return next_session(day).day if day.weekday() == MONDAY else previous_session(day).day
+
+
+def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
+    """Return the caller's expiries in order, or the listed ones.
+
+    Raises
+    ------
+    ArgumentError
+        When one lies before the session, more than a year after it, or is no session.
+    """
+    if expiries is None:
+        return listed_expiries(session)
+    for day in expiries:
+        if not session <= day <= session + timedelta(days=365) or not is_session(day):
+            raise ArgumentError(
+                "an expiry must be a session from the day itself to a year later",
+                where="expiries",
+                value=day.isoformat(),
+                fix="leave expiries out for the listed ones",
+            )
+    if not expiries:
+        raise ArgumentError("a chain needs an expiry", where="expiries", value=[], fix="leave it out")
+    return tuple(sorted(set(expiries)))
+
+
+def build_pairs(
+    underlying: str, session: date, expiries: tuple[date, ...], open_usd: float, money_variance_30d: float
+) -> tuple[StrikePair, ...]:
+    """Return the strikes: $1 apart near the money, $5 beyond, out to 2.5 expected moves.
+
+    At most 400 contracts: the stretch of $1 steps shrinks before anything else does.
+    """
+    pairs: list[StrikePair] = []
+    for near in DOLLAR_STEP_HALF_WIDTHS_USD:
+        pairs = []
+        for expiry in expiries:
+            years = variance_years(session, np.zeros(1), expiry, half_day=False)
+            move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+            half_width = open_usd * max(EXPECTED_MOVES * move, LEAST_HALF_WIDTH)
+            for strike in _strikes(open_usd, half_width, near):
+                call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)
+                pairs.append(StrikePair(call, put, float(strike), expiry))
+        if 2 * len(pairs) <= MOST_CONTRACTS:
+            break
+    return tuple(pairs)
+
+
+def _strikes(centre: float, half_width: float, near: int) -> list[int]:
+    middle = round(centre)
+    reach = round(half_width)
+    close_by = set(range(middle - min(reach, near), middle + min(reach, near) + 1))
+    far = {k for k in range(middle - reach, middle + reach + 1) if k % FAR_STEP_USD == 0}
+    return sorted(k for k in close_by | far if k > 0)
+
+
+def open_interest(
+    generator: np.random.Generator,
+    pairs: Sequence[StrikePair],
+    session: date,
+    open_usd: float,
+    money_variance_30d: float,
+) -> dict[str, int]:
+    """Contracts open before the session, by symbol.
+
+    Level by days to expiry and decay by moneyness as in
+    :data:`~scalpdesk.datasets.embedded.days.OPEN_INTEREST_AT_THE_MONEY`; strikes that are multiples
+    of 5 and 10 hold more; above 100 within one expected move or three dollars of the money.
+    """
+    result: dict[str, int] = {}
+    for pair in pairs:
+        days = (pair.expiry - session).days
+        level = next(value for limit, value in figures.OPEN_INTEREST_AT_THE_MONEY if days <= limit)
+        years = variance_years(session, np.zeros(1), pair.expiry, half_day=False)
+        move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+        y = float(np.log(pair.strike / open_usd)) / move
+        near = abs(y) <= 1.0 or abs(pair.strike - open_usd) <= NEAR_THE_MONEY_USD
+        whole = round(pair.strike)
+        round_number = 3.0 if whole % 10 == 0 else 1.8 if whole % 5 == 0 else 1.0
+        for contract, out in ((pair.call, y), (pair.put, -y)):
+            width = figures.OPEN_INTEREST_OUT if out >= 0 else figures.OPEN_INTEREST_IN
+            noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * generator.standard_normal()))
+            count = level * round_number * float(np.exp(-(y**2) / width)) * noise
+            result[contract.symbol] = max(int(count), LEAST_OPEN_INTEREST if near else 0)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class SharePath:
+    """What the option quotes need to know of the share and the level of volatility, by second."""
+
+    stamps_ns: NDArray[np.int64]
+    mid_usd: Floats
+    money_variance_30d: Floats
+    vix: Floats
+
+
+def option_quotes(
+    generator: np.random.Generator,
+    session: Session,
+    pairs: Sequence[StrikePair],
+    share: SharePath,
+    first_instrument_id: int,
+    quote_seconds: float,
+) -> QuoteColumns:
+    """Quotes of all pairs; the call of pair i has number ``first_instrument_id + 2·i``, its put the next.
+
+    Call and put of a strike are quoted at the same instant from the same price of the share, so that the
+    two mids obey parity within the rounding to cents.
+    """
+    length = (session.close_ns - session.open_ns) // NANOS
+    half_day = session.is_half_day
+    strikes = np.array([pair.strike for pair in pairs])
+    means = _quiet_means(session, pairs, share)
+    stamps, row = update_times(
+        generator,
+        session.open_ns,
+        session.close_ns,
+        means,
+        strikes,
+        share.stamps_ns,
+        share.mid_usd,
+        quote_seconds,
+    )
+    at = (stamps - session.open_ns) / NANOS
+    known = np.searchsorted(share.stamps_ns, stamps, side="right") - 1
+    spot, variance, vix = share.mid_usd[known], share.money_variance_30d[known], share.vix[known]
+    theta = np.empty(len(at))
+    for expiry in sorted({pair.expiry for pair in pairs}):
+        of_expiry = np.array([pair.expiry == expiry for pair in pairs])[row]
+        years = variance_years(session.day, at[of_expiry] / length, expiry, half_day=half_day)
+        theta[of_expiry] = total_variance(variance[of_expiry], years)
+    strike = strikes[row]
+    call, put = option_prices(spot, strike, theta)
+    delta = call_delta(spot, strike, theta)
+    sides = []
+    for number, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
+        intrinsic = np.maximum((spot - strike) * (1 - 2 * number), 0.0)
+        spread = _spread_usd(generator, price, intrinsic, spot * np.sqrt(theta), vix, at, length)
+        bid, ask, bid_size, ask_size = _rounded(generator, price, spread, absolute_delta, vix)
+        ids = (first_instrument_id + 2 * row + number).astype(np.int32)
+        sides.append((stamps, ids, bid, ask, bid_size, ask_size))
+    columns = [np.concatenate(both) for both in zip(*sides, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    return QuoteColumns(*(column[order] for column in columns))
+
+
+def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
+    """Mean seconds between two quotes of each pair, by its moneyness at the open."""
+    scaled = []
+    for pair in pairs:
+        years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
+        move = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
+        scaled.append(float(np.log(pair.strike / share.mid_usd[0])) / move)
+    front = [(pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS for pair in pairs]
+    return quiet_means(np.array(scaled), front)
+
+
+def _spread_usd(
+    generator: np.random.Generator,
+    price: Floats,
+    intrinsic: Floats,
+    move_usd: Floats,
+    vix: Floats,
+    at: Floats,
+    length: float,
+) -> Floats:
+    """Full spread in currency per share, by time value, depth in the money, VIX and time of day."""
+    stress = (vix / figures.SPREAD_REFERENCE_VIX) ** figures.SPREAD_VIX_POWER
+    deep = np.maximum(intrinsic - 0.5 * move_usd, 0.0)
+    minutes = at / 60.0
+    opening = figures.SPREAD_OPEN_EXTRA * np.exp(-minutes / figures.SPREAD_OPEN_DECAY_MINUTES)
+    closing = figures.SPREAD_CLOSE_EXTRA * (minutes > length / 60.0 - figures.SPREAD_CLOSE_MINUTES)
+    wobble = np.exp(figures.SPREAD_LOG_SD * generator.standard_normal(len(price)))
+    beyond_a_cent = (
+        figures.SPREAD_PER_PREMIUM * stress * (price - intrinsic) + figures.SPREAD_PER_INTRINSIC * deep
+    )
+    return np.asarray(figures.SPREAD_TICK_USD + beyond_a_cent * (1.0 + opening + closing) * wobble)
+
+
+def _rounded(
+    generator: np.random.Generator, price: Floats, spread: Floats, absolute_delta: Floats, vix: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Bid, ask and sizes on the cent grid around ``price``; a bid of nothing is NaN with size 0."""
+    cents = price * 100.0
+    half = np.maximum(50.0 * spread - 0.5, 0.0)
+    bid_cents = np.floor(cents - half)
+    ask_cents = np.floor(cents + half) + 1.0
+    stress = vix / figures.SPREAD_REFERENCE_VIX
+    median = figures.SIZE_AT_DELTA_20 * 10.0 ** (figures.SIZE_LOG10_SLOPE * (absolute_delta - 0.2)) / stress
+    bid_size, ask_size = (
+        np.maximum(np.rint(median * np.exp(figures.SIZE_LOG_SD * generator.standard_normal(len(price)))), 1.0)
+        for _ in range(2)
+    )
+    no_bid = bid_cents < 1.0
+    bid = np.where(no_bid, np.nan, bid_cents / 100.0)
+    return bid, np.maximum(ask_cents, 1.0) / 100.0, np.where(no_bid, 0.0, bid_size), ask_size

@@ -1,0 +1,264 @@
+"""The real days under the embedded market: S&P 500 open, high, low, close and the VIX, 2014 to 2018.
+
+Both series are files inside the installed ``arch`` package. They are read as text: importing ``arch``
+costs seconds because it brings pandas and statsmodels.
+
+The measured figures on which the embedded market stands, each with the day it was measured on.
+
+Nothing here is computed at run time. The recorded days are those of LEAN's sample data (Apache-2.0):
+SPY seconds of 2013-10-07..11, GOOG options of 2015-12-23 and -24, SPXW options of 2021-01-04..08,
+SPY options of 2023-08-03; and end-of-day SPY chains of 2026-08-13..19 for open interest.
+``docs/embedded-market.md`` shows them beside what the reconstruction yields.
+"""
+
+import csv
+import gzip
+import io
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from scalpdesk.core.errors import DataError
+
+FIRST_YEAR, LAST_YEAR = 2014, 2018
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDay:
+    """One real day of the index."""
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+    """Index points."""
+    volume: float
+    """Shares traded in the index members."""
+    vix: float
+    """Closing level of the VIX in points."""
+    previous_close: float
+    previous_vix: float
+    """Levels at the close before; the day's own VIX on 2014-01-03, where the series begins."""
+
+    @property
+    def garman_klass_variance(self) -> float:
+        """Variance of the session's log return after Garman and Klass (1980), from the four prices.
+
+        ½·ln(H/L)² − (2·ln 2 − 1)·ln(C/O)²; an estimate for the open to the close, not annualised.
+        """
+        span, move = math.log(self.high / self.low), math.log(self.close / self.open)
+        return 0.5 * span**2 - (2.0 * math.log(2.0) - 1.0) * move**2
+
+
+def available_sessions() -> tuple[date, ...]:
+    """Return every session that can be reconstructed, in order (2014-01-03 to 2018-12-31)."""
+    return tuple(_days())
+
+
+def is_available(session: date) -> bool:
+    """Return whether ``session`` can be reconstructed."""
+    return session in _days()
+
+
+def market_day(session: date) -> MarketDay:
+    """Return the real figures of ``session``.
+
+    Raises
+    ------
+    DataError
+        When the embedded market does not hold that day; names its range and the nearest sessions.
+    """
+    days = _days()
+    found = days.get(session)
+    if found is not None:
+        return found
+    known = tuple(days)
+    place = bisect_left(known, session)
+    around = [known[i].isoformat() for i in (place - 1, place) if 0 <= i < len(known)]
+    raise DataError(
+        f"the embedded market holds {len(known)} sessions, {known[0]} to {known[-1]}, and not this day",
+        where="session",
+        value=session.isoformat(),
+        nearest=" or ".join(around),
+        fix=f"use --session {around[-1]}, or import recorded data for the day you want",
+    )
+
+
+@lru_cache(maxsize=1)
+def _days() -> dict[date, MarketDay]:
+    """Read both files once; about 10 ms."""
+    vix = {us_date(row[0]): float(row[1]) for row in index_rows("vix") if row[1] not in {"", "."}}
+    days: dict[date, MarketDay] = {}
+    previous_close, previous_vix = math.nan, math.nan
+    for row in index_rows("sp500"):
+        day = us_date(row[0])
+        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+            continue
+        opened, high, low, close = (float(text) for text in row[1:5])
+        level = vix.get(day)
+        if level is not None:
+            days[day] = MarketDay(
+                day, opened, high, low, close, float(row[6]), level,
+                previous_close=opened if math.isnan(previous_close) else previous_close,
+                previous_vix=level if math.isnan(previous_vix) else previous_vix,
+            )  # fmt: skip
+            previous_vix = level
+        previous_close = close
+    return days
+
+
+def us_date(text: str) -> date:
+    """Read a date written month/day/year."""
+    month, day, year = text.split("/")
+    return date(int(year), int(month), int(day))
+
+
+def index_rows(name: str) -> list[list[str]]:
+    """Rows of ``arch/data/<name>/<name>.csv.gz`` without the header."""
+    spec = find_spec("arch")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for place in places:
+        path = Path(place) / "data" / name / f"{name}.csv.gz"
+        if path.is_file():
+            text = gzip.decompress(path.read_bytes()).decode("ascii")
+            return list(csv.reader(io.StringIO(text)))[1:]
+    raise DataError(
+        "the daily figures under the embedded market are not installed",
+        where=f"arch/data/{name}/{name}.csv.gz",
+        fix="pip install 'arch>=7.0'",
+    )
+
+
+# The path -----------------------------------------------------------------------------------------
+RECORDED_HALF_HOUR_VARIANCE = (
+    0.1347, 0.1065, 0.0871, 0.0815, 0.0857, 0.0526, 0.0392, 0.0609, 0.0442, 0.0809, 0.0484, 0.0688, 0.1095,
+)  # fmt: skip
+"""Share of the session's variance in each half hour from 09:30: SPY 1-minute mid returns, mean of the
+five sessions 2013-10-07..11."""
+
+U_SHAPE_FLOOR, U_SHAPE_OPEN, U_SHAPE_OPEN_DECAY, U_SHAPE_CLOSE, U_SHAPE_CLOSE_DECAY = (
+    0.55,
+    1.35,
+    0.17,
+    0.9,
+    0.06,
+)
+"""Smoothed profile of the row above: floor + open·exp(−x/decay) + close·exp(−(1−x)/decay), x the
+elapsed share of the session."""
+
+VOLATILITY_WAVE_SD = 0.38
+VOLATILITY_WAVE_HALF_LIFE_MINUTES = 20.0
+VOLATILITY_MINUTE_SD = 0.42
+"""Log-variance of a minute: a slow wave and a shock of that minute alone. Together they give minute
+returns a kurtosis of 3·exp(0.38² + 0.42²) = 4.1 about the U shape; SPY 2013-10-07..11 shows 3.9 about it
+and 4.2 (3.6 to 4.5 by day) with it, and autocorrelation of absolute returns of 0.05 to 0.2."""
+
+QUOTE_STICKINESS_CENTS = 0.35
+"""How far the value must leave the displayed cent before the quote follows. With it the SPY mid changes
+in about 0.2 to 0.35 of all seconds, as recorded 2013-10-07..11 (0.18 to 0.34), and second-by-second
+variance is about that of minutes (recorded 1.03 to 1.19 of it), not the 1.4 times of plain rounding."""
+
+# The share's quotes and prints ----------------------------------------------------------------------
+UNDERLYING_QUOTE_PROBABILITY = 0.97
+"""Share of seconds with a quote row: 22160 to 23128 of 23400, SPY 2013-10-07..11."""
+UNDERLYING_TRADE_PROBABILITY = 0.74
+"""Share of seconds with a print: 14432 to 19516 of 23400, the same sessions."""
+UNDERLYING_SIZE_MEDIAN_SHARES = 5300.0
+UNDERLYING_SIZE_LOG_SD = 0.8
+"""Displayed size on SPY 2013-10-07..11: medians by day 4000 to 6700 shares; quartiles 3300 and 9200 on
+2013-10-07."""
+UNDERLYING_SIZE_PERSISTENCE = 0.9
+"""Autocorrelation of the log size from one second to the next: assumed."""
+UNDERLYING_VOLUME_SHARES = 76_000_000.0
+"""Median daily SPY volume 2014-2018 (LEAN daily history); scaled by the index volume of the day."""
+INDEX_VOLUME_MEDIAN = 3.45e9
+"""Median S&P 500 volume in ``arch.data.sp500`` 2014-2018 (shares)."""
+
+# Implied volatility -----------------------------------------------------------------------------------
+VIX_SPOT_BETA = 8.0
+"""Fall of log VIX per unit of log return: regression of daily changes 2014-2018 gives 8.04 with a
+correlation of -0.82 and a residual of 0.047 a day (arch.data, 1257 sessions)."""
+VIX_NOISE_SHARE = 0.6
+"""Own movement of log VIX within a session over the movement that the share explains. In the daily changes it
+is 0.70 (a correlation of -0.82); a little of that is in the day's level already."""
+OVERNIGHT_VARIANCE_SHARE = 0.30
+"""Share of a day's variance that falls outside the session: SPY open against previous close 2014-2018
+gives 0.35; the clock used for options prices a little less of it, because the first minutes digest it."""
+HALF_DAY_VARIANCE_WEIGHT = 0.6
+"""Variance of a half session against a full one: 3.5 of 6.5 hours, of which the lively open: assumed."""
+SMILE_RHO, SMILE_ETA = -0.5, 1.13
+"""SSVI smile with φ = η/√θ (Gatheral and Jacquier 2014), fitted to the SPY chains of 2026-08-12..18 with 28
+to 65 days to go: ρ −0.44 to −0.53, η 1.08 to 1.18, with an error of 0.4 volatility points (shorter expiries
+are flatter there: ρ −0.2 to −0.4). η²(1+|ρ|) = 1.9 ≤ 4: no butterfly arbitrage."""
+VARIANCE_REVERSION_PER_YEAR = 12.0
+VARIANCE_LONG_RUN, VARIANCE_LONG_RUN_CAP = 0.155**2, 1.6
+"""At-the-money variance reverts to this level, or to 1.6 times the 30-day variance where that is less: below
+a high VIX the curve falls, above a low one it rises. At VIX 14 the volatility for 7 days is 0.87 of that for
+30, and that for 60 days 1.09; the same SPY chains show 0.70 to 0.75 and 1.13 to 1.15 (calendar time)."""
+
+# Option quotes ------------------------------------------------------------------------------------------
+SPREAD_TICK_USD = 0.01
+SPREAD_PER_PREMIUM = 0.004
+SPREAD_REFERENCE_VIX = 16.0
+SPREAD_VIX_POWER = 1.7
+"""Spread = 1 cent + 0.004·(VIX/16)^1.7·time value + 0.035·intrinsic beyond half an expected move. SPY
+2023-08-03 at VIX 16: 0.01 at premium 0.66 and 1.95, 0.46 and 0.65 at intrinsic 20. SPXW 2021-01-04 at VIX
+27, divided by ten: 0.03 to 0.05 at premium 0.5 to 4.5, 0.10 to 0.25 at intrinsic 10."""
+SPREAD_PER_INTRINSIC = 0.035
+SPREAD_OPEN_EXTRA, SPREAD_OPEN_DECAY_MINUTES = 0.8, 15.0
+"""Wider at the open: first five minutes against mid-session 1.7 (SPY 2023-08-03, 430 call), 1.5 (SPXW
+2021-01, 3700), 1.9 (GOOG 2015-12-24, 2016-01-15 expiry); 1.1 to 1.3 after half an hour to an hour."""
+SPREAD_CLOSE_EXTRA, SPREAD_CLOSE_MINUTES = 0.2, 5.0
+"""And in the last five minutes: 1.2 to 1.4 on SPXW, 1.1 on SPY OTM."""
+SPREAD_LOG_SD = 0.15
+SIZE_AT_DELTA_20, SIZE_LOG10_SLOPE, SIZE_LOG_SD = 900.0, -1.4, 0.6
+"""Displayed contracts: 750 to 1150 at |delta| 0.2 and 100 to 150 at 0.85 (SPY 2023-08-03); log-linear
+between. Divided by VIX/16: SPXW at VIX 27 shows 11 to 44 at the money, GOOG 20 to 30."""
+FRONT_UPDATE_SECONDS, MONTHLY_UPDATE_SECONDS = 8.0, 12.0
+UPDATE_DECAY, UPDATE_SLOWEST_SECONDS = 0.3, 120.0
+"""Mean time between two quotes at the money, growing by exp(0.3·y²) with y the moneyness in expected
+moves. Minutes with a quote on GOOG 2015-12-24 (22 days): 0.99 at the money, 0.83 at 1.6, 0.73 at 2.0, 0.38
+at 2.3 and 0.25 beyond: a mean time of at most 14 s, 33 s, 46 s and 120 to 200 s. SPY is quicker: quotes in
+390 of 390 minutes on 2023-08-03; that it is about twice as quick as GOOG is assumed."""
+
+ROUND_REACH_USD, ROUND_LEAST_MOVE_USD = 8.0, 0.02
+"""Strikes within 8 dollars are quoted anew when the share has moved 2 cents (half a cent to a cent and a half
+of an option) or, in wild sessions, as far as the budget of rows asks: assumed."""
+
+# Open interest --------------------------------------------------------------------------------------------
+OPEN_INTEREST_AT_THE_MONEY = ((2, 5600.0), (10, 960.0), (30, 600.0), (400, 380.0))
+"""Median contracts per $1 strike at the money by calendar days up to the first figure: SPY chains of
+2026-08-13..19."""
+OPEN_INTEREST_OUT, OPEN_INTEREST_IN = 8.0, 1.0
+"""Decay exp(−y²/width): the same chains show 0.2 to 1 of it at three expected moves out of the money and
+0.01 to 0.3 at one in it."""
+OPEN_INTEREST_LOG_SD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDay:
+    """One recorded SPY session as ``embedded_market_statistics`` measures it."""
+
+    day: str
+    variance_ratio: float
+    """1-minute realised variance of the mid over the Garman-Klass estimate."""
+    first_half_hour_share: float
+    minute_kurtosis: float
+    changed_seconds_share: float
+    median_spread_usd: float
+    median_size_shares: float
+
+
+RECORDED_SPY_DAYS = (
+    RecordedDay("2013-10-07", 1.11, 0.142, 4.4, 0.22, 0.01, 5700.0),
+    RecordedDay("2013-10-08", 1.42, 0.149, 3.6, 0.31, 0.01, 4600.0),
+    RecordedDay("2013-10-09", 1.32, 0.120, 4.4, 0.34, 0.01, 4000.0),
+    RecordedDay("2013-10-10", 1.34, 0.097, 4.5, 0.24, 0.01, 6200.0),
+    RecordedDay("2013-10-11", 1.12, 0.165, 4.0, 0.18, 0.01, 6700.0),
+)
+"""SPY seconds of LEAN (``Data/equity/usa/second/spy``), 09:30 to 16:00 New York."""

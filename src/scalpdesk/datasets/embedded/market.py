@@ -1,0 +1,388 @@
+"""The embedded market: a real day of the S&P 500 and the VIX, with the minutes between filled in.
+
+What is real: open, high, low, close of the index (the share is a tenth of it) and the closing level of the
+VIX. Everything else is drawn, deterministically by session and seed, from the laws in
+``reconstructed_path``, ``reconstructed_surface`` and ``reconstructed_chain`` with the measured figures of
+``reconstructed_figures``. A tape says ``kind = "reconstructed"`` wherever its results are shown.
+
+What was before a session of the embedded market: daily bars of the index, minutes of the share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.events import SessionBarsEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.chain import (
+    SharePath,
+    build_pairs,
+    checked_expiries,
+    open_interest,
+    option_quotes,
+)
+from scalpdesk.datasets.embedded.days import (
+    MarketDay,
+    available_sessions,
+    index_rows,
+    is_available,
+    market_day,
+    us_date,
+)
+from scalpdesk.datasets.embedded.path import SessionCents, UnderlyingPath, draw_path, u_shape
+from scalpdesk.datasets.embedded.surface import money_variance_from_vix, vix_path
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.sessions import Session, session_on
+from scalpdesk.marketdata.tape import BarColumns, MarketTape, QuoteColumns
+
+__all__ = [
+    "SessionOhlc",
+    "available_sessions",
+    "is_available",
+    "reconstruct",
+    "reconstruct_bars",
+    "session_cents",
+    "session_ohlc",
+]
+
+EMBEDDED = "embedded"
+RECONSTRUCTED = "reconstructed"
+INDEX_POINTS_PER_DOLLAR = 10
+BAR_SECONDS = 60
+NANOS = 1_000_000_000
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOhlc:
+    """Open, high, low and close of one session, exact."""
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+
+def reconstruct(
+    session: date,
+    *,
+    seed: int = 1,
+    underlying: str = "SPY",
+    expiries: Sequence[date] | None = None,
+    quote_seconds: float = 1.0,
+) -> MarketTape:
+    """Build the embedded market of one session.
+
+    Parameters
+    ----------
+    session
+        A session for which the packaged daily figures exist; see :func:`available_sessions`.
+    seed
+        Which of the possible paths; the four real prices and the VIX at the close are the same for all.
+    underlying
+        Only ``SPY``.
+    expiries
+        Option expiries; by default those of
+        :func:`~scalpdesk.datasets.embedded.chain.listed_expiries`.
+    quote_seconds
+        Mean time between two quotes of the share; those of the options scale with it.
+
+    Returns
+    -------
+    MarketTape
+        One session; two calls with equal arguments give the same bytes. The quote mids of the share and
+        its 1-minute trade bars both start at the day's real open, touch its high and low and end at its
+        close, each index level over ten and rounded to the cent.
+
+    Raises
+    ------
+    DataError
+        When the session is not in the embedded market.
+    ArgumentError
+        When another argument is out of range.
+    """
+    _check(seed, underlying, quote_seconds)
+    day = market_day(session)
+    hours = session_on(session)
+    listed = checked_expiries(session, expiries)
+    seconds = (hours.close_ns - hours.open_ns) // NANOS
+    for_path, for_share, for_level, for_chain = _generators(session, seed)
+
+    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
+    stamps = _stamps(for_share, hours, seconds)
+    vix = vix_path(for_level, day, path)
+    money_variance = money_variance_from_vix(vix)
+    pairs = build_pairs(underlying, session, listed, path.mid[0], money_variance[0])
+    instruments = Instruments([Equity(underlying)])
+    for pair in pairs:
+        instruments.add(pair.call)
+        instruments.add(pair.put)
+
+    shown, share_quotes = _share_quotes(for_share, path, stamps, quote_seconds)
+    bars = _bars(for_share, path, hours, day)
+    known = SharePath(stamps[shown], path.mid[shown], money_variance[shown], vix[shown])
+    quotes = _merged(share_quotes, option_quotes(for_chain, hours, pairs, known, 1, quote_seconds))
+    return MarketTape(
+        name=EMBEDDED,
+        kind=RECONSTRUCTED,
+        underlying=underlying,
+        sessions=(hours,),
+        instruments=instruments,
+        quotes=quotes,
+        bars=bars,
+        open_interest=open_interest(for_chain, pairs, session, path.mid[0], money_variance[0]),
+        settlement_prices={(underlying, session): session_cents(day).close / 100.0},
+        quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
+        notes=_notes(day, seed),
+    )
+
+
+def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
+    """Return the 1-minute bars of the share that :func:`reconstruct` gives for a session and seed.
+
+    Without the options a session costs a tenth: enough to know what is usual.
+
+    Raises
+    ------
+    DataError
+        When the session is not in the embedded market.
+    ArgumentError
+        When the seed is out of range.
+    """
+    _check(seed, "SPY", 1.0)
+    day = market_day(session)
+    hours = session_on(session)
+    seconds = (hours.close_ns - hours.open_ns) // NANOS
+    for_path, for_share, _, _ = _generators(session, seed)
+    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
+    # the quotes come first: bars are drawn from what they leave of the generator's stream
+    _share_quotes(for_share, path, _stamps(for_share, hours, seconds), 1.0)
+    return _bars(for_share, path, hours, day)
+
+
+def _generators(session: date, seed: int) -> list[np.random.Generator]:
+    """Streams of a session: path, share, level of volatility, chain."""
+    streams = np.random.SeedSequence([session.toordinal(), seed]).spawn(4)
+    return [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
+
+
+def session_cents(day: MarketDay) -> SessionCents:
+    """Return the four real prices of the share: index levels over ten, in whole cents (half to even)."""
+    levels = (day.open, day.high, day.low, day.close)
+    return SessionCents(*(round(level * 100 / INDEX_POINTS_PER_DOLLAR) for level in levels))
+
+
+def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
+    """Return open, high, low and close of the underlying for each session of a tape.
+
+    From its trade bars where it carries any, else from the mids of its two-sided quotes.
+
+    Raises
+    ------
+    DataError
+        When a session of the tape has neither.
+    """
+    share = tape.instruments.id_of(tape.underlying)
+    return tuple(_ohlc_of(tape, share, session) for session in tape.sessions)
+
+
+def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> SessionOhlc:
+    bars, quotes = tape.bars, tape.quotes
+    if bars is not None:
+        inside = (bars.ts_ns > session.open_ns) & (bars.ts_ns <= session.close_ns)
+        mine = np.flatnonzero(inside & (bars.instrument_id == share))
+        if len(mine):
+            edges = (bars.open[mine[0]], bars.high[mine].max(), bars.low[mine].min(), bars.close[mine[-1]])
+            return SessionOhlc(*(Decimal(f"{float(edge):.2f}") for edge in edges))
+    inside = (quotes.ts_ns >= session.open_ns) & (quotes.ts_ns <= session.close_ns)
+    mine = np.flatnonzero(inside & (quotes.instrument_id == share))
+    mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
+    mids = mids[np.isfinite(mids)]
+    if not len(mids):
+        raise DataError(
+            f"{tape.underlying} has neither a trade bar nor a two-sided quote in this session",
+            where=tape.name,
+            value=session.day.isoformat(),
+        )
+    edges = (mids[0], mids.max(), mids.min(), mids[-1])
+    return SessionOhlc(*(Decimal(f"{float(edge):.4f}") for edge in edges))
+
+
+def _check(seed: int, underlying: str, quote_seconds: float) -> None:
+    if underlying != "SPY":
+        raise ArgumentError(
+            "the embedded market knows one share, a tenth of the S&P 500",
+            where="underlying",
+            value=underlying,
+            nearest="SPY",
+            fix="use SPY, or import recorded data",
+        )
+    if not 0 <= seed < 2**63:
+        raise ArgumentError("a seed is a whole number from 0 to 2^63 - 1", where="seed", value=seed)
+    if not 1.0 <= quote_seconds <= 60.0:
+        raise ArgumentError(
+            "the share is quoted every 1 to 60 seconds", where="quote_seconds", value=quote_seconds
+        )
+
+
+def _stamps(generator: np.random.Generator, hours: Session, seconds: int) -> Ints:
+    """Instant at which each second's quote is known: within the second, never after the close."""
+    offset_ms = generator.integers(1, 999, size=seconds + 1)
+    stamps = hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS + offset_ms * 1_000_000
+    stamps[0] = hours.open_ns
+    stamps[-1] = hours.close_ns - 1_000_000
+    return np.asarray(stamps, dtype=np.int64)
+
+
+def _share_quotes(
+    generator: np.random.Generator, path: UnderlyingPath, stamps: Ints, quote_seconds: float
+) -> tuple[Ints, QuoteColumns]:
+    """Seconds that carry a quote of the share, and the quotes."""
+    count = len(stamps)
+    keep = generator.random(count) < figures.UNDERLYING_QUOTE_PROBABILITY / quote_seconds
+    keep[path.anchors] = True
+    sizes = []
+    for _ in range(2):
+        memory = figures.UNDERLYING_SIZE_PERSISTENCE
+        shocks = generator.standard_normal(count) * np.sqrt(1.0 - memory**2)
+        shocks[0] /= np.sqrt(1.0 - memory**2)
+        level = 0.0
+        levels = []
+        for shock in shocks.tolist():
+            level = memory * level + shock
+            levels.append(level)
+        shares = figures.UNDERLYING_SIZE_MEDIAN_SHARES * np.exp(
+            figures.UNDERLYING_SIZE_LOG_SD * np.array(levels)
+        )
+        sizes.append(np.maximum(np.rint(shares / 100.0), 1.0) * 100.0)
+    shown = np.flatnonzero(keep)
+    columns = QuoteColumns(
+        stamps[shown],
+        np.zeros(len(shown), dtype=np.int32),
+        path.bid_cents[shown] / 100.0,
+        path.ask_cents[shown] / 100.0,
+        sizes[0][shown],
+        sizes[1][shown],
+    )
+    return shown, columns
+
+
+def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, day: MarketDay) -> BarColumns:
+    """1-minute bars of prints at bid or ask; at the four real prices the print is at the mid."""
+    count = len(path.bid_cents)
+    minutes = (count - 1) // BAR_SECONDS
+    at_ask = generator.random(count) < 0.5
+    prints = np.where(at_ask, path.ask_cents, path.bid_cents)
+    prints[path.anchors] = (path.bid_cents[path.anchors] + path.ask_cents[path.anchors]) // 2
+    traded = generator.random(count) < figures.UNDERLYING_TRADE_PROBABILITY
+    traded[path.anchors] = True
+    minute = np.minimum(np.arange(count) // BAR_SECONDS, minutes - 1)
+    traded[np.searchsorted(minute, np.arange(minutes))] = True
+    prints, minute = prints[traded], minute[traded]
+    starts = np.searchsorted(minute, np.arange(minutes))
+    ends = np.append(starts[1:], len(prints)) - 1
+    busy = np.sqrt(
+        u_shape((np.arange(minutes) + 0.5) / minutes) * np.exp(0.3 * generator.standard_normal(minutes))
+    )
+    total = figures.UNDERLYING_VOLUME_SHARES * day.volume / figures.INDEX_VOLUME_MEDIAN
+    return BarColumns(
+        ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS,
+        instrument_id=np.zeros(minutes, dtype=np.int32),
+        bar_seconds=np.full(minutes, BAR_SECONDS, dtype=np.int32),
+        open=prints[starts] / 100.0,
+        high=np.maximum.reduceat(prints, starts) / 100.0,
+        low=np.minimum.reduceat(prints, starts) / 100.0,
+        close=prints[ends] / 100.0,
+        volume=np.rint(total * busy / busy.sum()),
+    )
+
+
+def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
+    """Both sorted by time; at one instant the share comes first."""
+    stamps = np.concatenate((share.ts_ns, options.ts_ns))
+    order = np.argsort(stamps, kind="stable")
+    return QuoteColumns(
+        stamps[order],
+        np.concatenate((share.instrument_id, options.instrument_id))[order],
+        np.concatenate((share.bid, options.bid))[order],
+        np.concatenate((share.ask, options.ask))[order],
+        np.concatenate((share.bid_size, options.bid_size))[order],
+        np.concatenate((share.ask_size, options.ask_size))[order],
+    )
+
+
+def _notes(day: MarketDay, seed: int) -> tuple[str, ...]:
+    real = "open, high, low, close (S&P 500 / 10) and the closing VIX"
+    return (
+        f"reconstructed, seed {seed}: {real} of {day.vix:.2f} are real, the seconds between are drawn",
+        "rates and dividends are zero: American options cost what European ones cost",
+        "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
+    )
+
+
+def daily_bars_before(session: date, count: int) -> dict[str, NDArray[np.float64]]:
+    """Return up to ``count`` daily bars of the S&P 500 (index points) that end before ``session``.
+
+    Columns ``open``, ``high``, ``low``, ``close``, oldest first; from 1999 on.
+    """
+    rows = [row for row in index_rows("sp500") if us_date(row[0]) < session][-count:]
+    table = np.array([[float(text) for text in row[1:5]] for row in rows], dtype=np.float64).reshape(-1, 4)
+    return {name: table[:, index].copy() for index, name in enumerate(("open", "high", "low", "close"))}
+
+
+def minute_bars_before(
+    session: date, count: int, number: InstrumentId, *, seed: int = 1
+) -> tuple[SessionBarsEvent, ...]:
+    """Return the minutes of up to ``count`` sessions before ``session``, oldest first.
+
+    They are known as ``session`` opens, and are those that the sessions themselves show with this seed.
+
+    Parameters
+    ----------
+    session
+        A session of the embedded market.
+    count
+        How many before it; fewer where the embedded market begins.
+    number
+        The share's number in the run.
+    seed
+        Which of the possible paths.
+    """
+    known_ns = session_on(session).open_ns
+    events = []
+    for day in [day for day in available_sessions() if day < session][-count:] if count > 0 else []:
+        bars, hours = reconstruct_bars(day, seed=seed), session_on(day)
+        figures = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        events.append(
+            SessionBarsEvent(
+                number,
+                hours.close_ns,
+                known_ns,
+                day.isoformat(),
+                hours.open_ns,
+                hours.close_ns,
+                BAR_SECONDS,
+                tuple(bars.ts_ns.tolist()),
+                *(tuple(column.tolist()) for column in figures),
+            )
+        )
+    return tuple(events)
+
+
+def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
+    """Return the minutes of up to ``count`` sessions before a tape's first, as known when it opens.
+
+    Of recorded data nothing is read beyond the tape: what came before is not known there, and there is
+    nothing to return.
+    """
+    if tape.name != EMBEDDED:
+        return ()
+    return minute_bars_before(tape.sessions[0].day, count, tape.instruments.id_of(tape.underlying), seed=seed)

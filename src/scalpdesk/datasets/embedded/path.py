@@ -1,0 +1,201 @@
+"""The second-by-second path of the embedded market, given the day's open, high, low and close.
+
+The law is a driftless diffusion with stochastic variance whose quadratic variation over the session
+is the day's Garman-Klass estimate. It is conditioned in three steps: the close by bridging (exact), high
+and low by drawing many bridges and keeping the one whose extremes come nearest (approximate Bayesian
+computation, as good as the distance it ends with: a few hundredths of the day's deviation), and the
+remaining distance by a small piecewise linear correction on the variance clock.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalpdesk.datasets.embedded import days as figures
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+COARSE_SECONDS = 15
+CANDIDATES = 1500
+REFINED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCents:
+    """Open, high, low and close of the share in whole cents."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingPath:
+    """The share at second 0 (the open) to second n (the close)."""
+
+    bid_cents: Ints
+    ask_cents: Ints
+    anchors: Ints
+    """Seconds at which open, high, low and close are reached; the quote is two cents wide there."""
+    variance_clock: Floats
+    """Share of the session's variance spent up to each second, 0 to 1."""
+
+    @property
+    def mid(self) -> Floats:
+        """Mid in currency per share."""
+        return (self.bid_cents + self.ask_cents) / 200.0
+
+
+def u_shape(elapsed_share: Floats) -> Floats:
+    """Relative variance per unit of time at a share (0 to 1) of the session; not normalised.
+
+    Source: :data:`~scalpdesk.datasets.embedded.days.RECORDED_HALF_HOUR_VARIANCE`, smoothed.
+    """
+    opening = figures.U_SHAPE_OPEN * np.exp(-elapsed_share / figures.U_SHAPE_OPEN_DECAY)
+    closing = figures.U_SHAPE_CLOSE * np.exp(-(1.0 - elapsed_share) / figures.U_SHAPE_CLOSE_DECAY)
+    return np.asarray(figures.U_SHAPE_FLOOR + opening + closing)
+
+
+def expected_clock(elapsed_share: Floats) -> Floats:
+    """Expected share of the session's variance up to ``elapsed_share``: the integral of :func:`u_shape`."""
+
+    def integral(x: Floats) -> Floats:
+        a, b, c, d, e = (
+            figures.U_SHAPE_FLOOR,
+            figures.U_SHAPE_OPEN,
+            figures.U_SHAPE_OPEN_DECAY,
+            figures.U_SHAPE_CLOSE,
+            figures.U_SHAPE_CLOSE_DECAY,
+        )
+        return np.asarray(a * x + b * c * (1.0 - np.exp(-x / c)) + d * e * np.exp(-(1.0 - x) / e))
+
+    zero, one = integral(np.zeros(1))[0], integral(np.ones(1))[0]
+    return np.asarray((integral(elapsed_share) - zero) / (one - zero))
+
+
+def draw_path(
+    generator: np.random.Generator, seconds: int, cents: SessionCents, variance: float
+) -> UnderlyingPath:
+    """Draw one path through the four prices.
+
+    Parameters
+    ----------
+    generator
+        Source of randomness; the path is a pure function of its state and the other arguments.
+    seconds
+        Length of the session, a multiple of 60.
+    cents
+        The four prices to be met exactly.
+    variance
+        Quadratic variation of the log price over the session (a fraction squared, not annualised).
+
+    Returns
+    -------
+    UnderlyingPath
+        With ``seconds + 1`` points. The highest mid is ``cents.high``, the lowest ``cents.low``, the first
+        ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
+    """
+    high, low, close = (math.log(x / cents.open) for x in (cents.high, cents.low, cents.close))
+    weights = _variance_weights(generator, seconds // COARSE_SECONDS)
+    clock = np.concatenate(([0.0], np.cumsum(weights)))
+    coarse = _bridges(generator, weights * variance, clock, close)
+    distance = np.hypot(coarse.max(axis=1) - high, coarse.min(axis=1) - low)
+    nearest = np.argsort(distance, kind="stable")[:REFINED]
+    fine = _refine(generator, coarse[nearest], weights * variance)
+    distance = np.hypot(fine.max(axis=1) - high, fine.min(axis=1) - low)
+    log_path = fine[int(np.argmin(distance))]
+    fine_clock = np.interp(np.arange(seconds + 1) / COARSE_SECONDS, np.arange(len(clock)), clock)
+    log_path, at_high, at_low = _pin_extremes(log_path, fine_clock, high, low)
+    anchors = np.array([0, at_high, at_low, seconds], dtype=np.int64)
+    bid, ask = _quote_cents(cents.open * np.exp(log_path), anchors, cents)
+    return UnderlyingPath(bid, ask, anchors, fine_clock)
+
+
+def _variance_weights(generator: np.random.Generator, steps: int) -> Floats:
+    """Share of the day's variance in each coarse step: U shape times a stochastic multiplier."""
+    per_minute = 60 // COARSE_SECONDS
+    count = steps // per_minute
+    pull = math.exp(-math.log(2.0) / figures.VOLATILITY_WAVE_HALF_LIFE_MINUTES)
+    shocks = generator.standard_normal(count) * figures.VOLATILITY_WAVE_SD
+    wave = np.empty(count)
+    level = shocks[0]
+    for i in range(count):  # a recursion of 390 steps: not worth a filter
+        level = level if i == 0 else pull * level + math.sqrt(1.0 - pull**2) * shocks[i]
+        wave[i] = level
+    own = generator.standard_normal(count) * figures.VOLATILITY_MINUTE_SD
+    shape = u_shape((np.arange(steps) + 0.5) / steps)
+    weights = shape * np.repeat(np.exp(wave + own), per_minute)
+    return np.asarray(weights / weights.sum())
+
+
+def _bridges(generator: np.random.Generator, variances: Floats, clock: Floats, close: float) -> Floats:
+    """Many log paths from 0 to ``close`` on the coarse grid; shape (CANDIDATES, steps + 1)."""
+    steps = generator.standard_normal((CANDIDATES, len(variances))) * np.sqrt(variances)
+    paths = np.zeros((CANDIDATES, len(variances) + 1))
+    np.cumsum(steps, axis=1, out=paths[:, 1:])
+    paths += (close - paths[:, -1:]) * clock
+    paths[:, -1] = close
+    return paths
+
+
+def _refine(generator: np.random.Generator, coarse: Floats, variances: Floats) -> Floats:
+    """Fill the seconds between coarse points by Brownian bridges; shape (paths, seconds + 1)."""
+    count, steps = coarse.shape[0], coarse.shape[1] - 1
+    noise = generator.standard_normal((count, steps, COARSE_SECONDS))
+    noise *= np.sqrt(variances / COARSE_SECONDS)[None, :, None]
+    walk = np.cumsum(noise, axis=2)
+    share = np.arange(1, COARSE_SECONDS + 1) / COARSE_SECONDS
+    walk -= walk[:, :, -1:] * share
+    line = coarse[:, :-1, None] + np.diff(coarse, axis=1)[:, :, None] * share
+    fine = np.empty((count, steps * COARSE_SECONDS + 1))
+    fine[:, 0] = coarse[:, 0]
+    fine[:, 1:] = (line + walk).reshape(count, -1)
+    return fine
+
+
+def _pin_extremes(path: Floats, clock: Floats, high: float, low: float) -> tuple[Floats, int, int]:
+    """Move a path whose extremes are nearly right so that they are; ends stay where they are."""
+    last = len(path) - 1
+    ends = (0.0, float(path[last]))
+    # An extreme that is the open or the close itself is met there already.
+    free_high, free_low = high > max(ends), low < min(ends)
+    for _ in range(4):
+        nodes = {0: 0.0, last: 0.0}
+        for free, at, wanted in (
+            (free_high, 1 + int(np.argmax(path[1:-1])), high),
+            (free_low, 1 + int(np.argmin(path[1:-1])), low),
+        ):
+            if free or (path[at] > high or path[at] < low):
+                nodes[at] = wanted - float(path[at])
+        where = sorted(nodes)
+        path = path + np.interp(clock, clock[where], [nodes[at] for at in where])
+    # What still sticks out (by a hundredth of the day's deviation) is folded back, not cut flat.
+    path = np.where(path > high, 2.0 * high - path, path)
+    path = np.where(path < low, 2.0 * low - path, path)
+    path = np.clip(path, low, high)
+    top = 1 + int(np.argmax(path[1:-1])) if free_high else ends.index(high) * last
+    bottom = 1 + int(np.argmin(path[1:-1])) if free_low else ends.index(low) * last
+    path[top], path[bottom] = high, low
+    return path, top, bottom
+
+
+def _quote_cents(value_cents: Floats, anchors: Ints, cents: SessionCents) -> tuple[Ints, Ints]:
+    """Bid and ask in cents: one cent wide, moving only when the value has left the displayed cent."""
+    slack = figures.QUOTE_STICKINESS_CENTS
+    lowest, highest = cents.low, cents.high - 1
+    bid = min(max(int(value_cents[0]), lowest), highest)
+    bids = []
+    for value in value_cents.tolist():
+        if value < bid - slack or value > bid + 1 + slack:
+            bid = min(max(int(value), lowest), highest)
+        bids.append(bid)
+    bid_cents = np.array(bids, dtype=np.int64)
+    ask_cents = bid_cents + 1
+    exact = np.array([cents.open, cents.high, cents.low, cents.close], dtype=np.int64)
+    bid_cents[anchors] = exact - 1
+    ask_cents[anchors] = exact + 1
+    return bid_cents, ask_cents

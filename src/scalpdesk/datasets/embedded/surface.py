@@ -1,0 +1,128 @@
+"""Implied volatility of the embedded market: level, term structure, smile and the prices they give.
+
+Rates and dividend yield are zero: the forward is the share, put-call parity is C − P = S − K, and early
+exercise is worth nothing, so that the listed (American) options cost what European ones cost. One smile
+in moneyness over √(total variance) serves every expiry (SSVI with φ = η/√θ, Gatheral and Jacquier 2014,
+"Arbitrage-free SVI volatility surfaces"): with total variance growing in the expiry there is no calendar
+arbitrage, and with η²(1+|ρ|) ≤ 4 no butterfly arbitrage.
+"""
+
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.days import MarketDay
+from scalpdesk.datasets.embedded.path import UnderlyingPath, expected_clock
+from scalpdesk.instruments.sessions import sessions_between
+
+Floats = NDArray[np.float64]
+
+SESSIONS_PER_YEAR = 252.0
+VIX_DAYS = 30.0
+_SMALLEST_VARIANCE = 1e-10
+
+
+def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPath) -> Floats:
+    """VIX level in points at each second; against the share, and on the real level at the close.
+
+    At the open it is the level of the close before, moved by the share's overnight return times
+    :data:`~scalpdesk.datasets.embedded.days.VIX_SPOT_BETA`. Within the session log VIX is that
+    beta times the move of the share, a noise bridge, and what the two leave of the day's change, spread
+    over the variance clock.
+    """
+    beta = figures.VIX_SPOT_BETA
+    log_move = np.log(path.mid / path.mid[0])
+    log_open = np.log(day.previous_vix) - beta * np.log(day.open / day.previous_close)
+    unexplained = np.log(day.vix) - log_open + beta * log_move[-1]
+    clock = path.variance_clock
+    steps = generator.standard_normal(len(clock) - 1) * np.sqrt(np.diff(clock))
+    walk = np.concatenate(([0.0], np.cumsum(steps)))
+    noise_sd = figures.VIX_NOISE_SHARE * beta * np.sqrt(day.garman_klass_variance)
+    noise = noise_sd * (walk - walk[-1] * clock)
+    return np.asarray(np.exp(log_open - beta * log_move + unexplained * clock + noise))
+
+
+def smile_factor(scaled_moneyness: Floats) -> Floats:
+    """Total variance at ln(K/F)/√θ, over the at-the-money total variance θ."""
+    rho, eta = figures.SMILE_RHO, figures.SMILE_ETA
+    x = eta * scaled_moneyness
+    return np.asarray(0.5 * (1.0 + rho * x + np.sqrt((x + rho) ** 2 + 1.0 - rho**2)))
+
+
+def swap_over_money(theta: float) -> float:
+    """Fair variance of the whole smile over its at-the-money variance, at total variance ``theta``.
+
+    What the VIX measures is the former (Carr and Madan 1998). Evaluated as ∫ w(k) n(z) dz with
+    z = −k/√w − √w/2 (Gatheral, *The Volatility Surface*, 2006, eq. 11.5).
+    """
+    scaled = np.linspace(-12.0, 12.0, 2401)
+    total = theta * smile_factor(scaled)
+    k = scaled * np.sqrt(theta)
+    z = -k / np.sqrt(total) - 0.5 * np.sqrt(total)
+    density = np.exp(-0.5 * z**2) / np.sqrt(2.0 * np.pi)
+    integrand = total * density
+    area = -np.sum(0.5 * (integrand[1:] + integrand[:-1]) * np.diff(z))
+    return float(area / theta)
+
+
+def money_variance_from_vix(vix: Floats) -> Floats:
+    """At-the-money variance a year at 30 days whose whole smile is worth ``vix`` points."""
+    money = np.linspace(0.02, 1.5, 60)
+    years = VIX_DAYS / 365.0
+    fair = np.array([m**2 * swap_over_money(m**2 * years) for m in money])
+    return np.asarray(np.interp(vix / 100.0, np.sqrt(fair), money) ** 2)
+
+
+def variance_years(session: date, elapsed_share: Floats, expiry: date, *, half_day: bool) -> Floats:
+    """Variance time from a moment of ``session`` to the close of ``expiry``, in years of 252 days.
+
+    A day is :data:`~scalpdesk.datasets.embedded.days.OVERNIGHT_VARIANCE_SHARE` night and the rest
+    session; within the session it runs on the expected U shape. Weekends count as one night.
+    """
+    night = figures.OVERNIGHT_VARIANCE_SHARE
+    weight = figures.HALF_DAY_VARIANCE_WEIGHT if half_day else 1.0
+    days = (1.0 - night) * weight * (1.0 - expected_clock(elapsed_share))
+    if expiry > session:
+        later = sessions_between(session + timedelta(days=1), expiry)
+        halves = sum(1 for s in later if s.is_half_day)
+        whole = len(later) - halves
+        days = days + whole + halves * (night + (1.0 - night) * figures.HALF_DAY_VARIANCE_WEIGHT)
+    return np.asarray(days / SESSIONS_PER_YEAR)
+
+
+def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
+    """At-the-money total variance to an expiry ``years`` of variance time away; grows with ``years``.
+
+    Mean reversion in closed form: θ(τ) = v∞τ + (v0 − v∞)(1 − e^(−κτ))/κ with v0 such that the 30-day
+    average is ``money_variance_30d``: the short end reacts more than the 30-day point.
+    """
+    kappa = figures.VARIANCE_REVERSION_PER_YEAR
+    reference = VIX_DAYS / 365.0
+    long_run = np.minimum(figures.VARIANCE_LONG_RUN, figures.VARIANCE_LONG_RUN_CAP * money_variance_30d)
+    share = (1.0 - np.exp(-kappa * reference)) / (kappa * reference)
+    spot = long_run + (money_variance_30d - long_run) / share
+    theta = long_run * years + (spot - long_run) * (1.0 - np.exp(-kappa * years)) / kappa
+    return np.asarray(np.maximum(theta, _SMALLEST_VARIANCE))
+
+
+def option_prices(share: Floats, strike: Floats, theta: Floats) -> tuple[Floats, Floats]:
+    """Call and put in currency per share by Black (1976) at the smile's variance; parity is exact."""
+    root = np.sqrt(theta)
+    total = theta * smile_factor(np.log(strike / share) / root)
+    deviation = np.sqrt(total)
+    d1 = np.log(share / strike) / deviation + 0.5 * deviation
+    d2 = d1 - deviation
+    call = share * ndtr(d1) - strike * ndtr(d2)
+    put = strike * ndtr(-d2) - share * ndtr(-d1)
+    above = share > strike
+    # The one out of the money is computed, the other follows from it: no digits are lost.
+    return np.where(above, put + share - strike, call), np.where(above, put, call - share + strike)
+
+
+def call_delta(share: Floats, strike: Floats, theta: Floats) -> Floats:
+    """Black delta of the call at its own implied volatility (a fraction)."""
+    deviation = np.sqrt(theta * smile_factor(np.log(strike / share) / np.sqrt(theta)))
+    return np.asarray(ndtr(np.log(share / strike) / deviation + 0.5 * deviation))

@@ -1,0 +1,179 @@
+"""From a delta to whole shares to trade, and from those to orders a broker accepts.
+
+Hedging options in coin with an inverse perpetual.
+
+The holder who counts in coin is exposed by the premium-adjusted delta Δ − v; a perpetual of A USD
+carries A/S coins of delta. So the target is A* = −N·(Δ − v)·S, and the order is what is missing to it,
+in whole contracts. (Deribit, "Inverse Options"; Reiswich and Wystup, 2010.)
+"""
+
+import math
+from decimal import Decimal
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import exact, round_half_away
+
+_DECIMALS = 9
+"""Deltas are read to a billionth of a share, so that 7.000000000000001 is 7."""
+_SURELY_ROUNDED = 0.5 - 1e-6
+"""Nearer than this to a whole number, no billionth turns the rounding."""
+_LARGEST_SURE = 1_000_000
+"""Below it a double tells billionths of a share apart."""
+
+
+def net_delta_shares(option_delta_shares: float, owned: int, pending: int) -> Decimal:
+    """Net delta of a position: its options, the shares owned and the shares in flight.
+
+    Parameters
+    ----------
+    option_delta_shares
+        Delta of all options, in shares, signed.
+    owned, pending
+        Shares held and signed leaves of live orders.
+
+    Raises
+    ------
+    ArgumentError
+        When the option delta is not finite: a NaN compares false with every threshold and would
+        silently stop the hedging.
+    """
+    if not math.isfinite(option_delta_shares):
+        raise ArgumentError(
+            "an unknown delta cannot be hedged",
+            where="option_delta_shares",
+            value=option_delta_shares,
+            fix="skip the decision until both legs have Greeks",
+        )
+    return exact(option_delta_shares, _DECIMALS) + owned + pending
+
+
+def hedge_quantity(
+    option_delta_shares: float, owned: int, pending: int, straddles: int, threshold: float
+) -> int:
+    """Shares to trade under the fixed rule: back to zero when strictly beyond the threshold per straddle.
+
+    Parameters
+    ----------
+    option_delta_shares
+        Delta of all options (per-share delta × multiplier × straddles), signed.
+    owned, pending
+        Shares held and signed leaves of live hedge orders; both count.
+    straddles
+        Straddles held, 1 or more.
+    threshold
+        Shares per straddle, 0 or more.
+
+    Returns
+    -------
+    int
+        Positive buys, negative sells, 0 for nothing. Halves round away from zero.
+
+    Raises
+    ------
+    ArgumentError
+        When a number is not finite, there is no straddle or the threshold is negative.
+
+    Examples
+    --------
+    >>> hedge_quantity(2.5, owned=0, pending=0, straddles=1, threshold=2.0)
+    -3
+    >>> hedge_quantity(36.0, owned=-30, pending=-3, straddles=3, threshold=2.0)
+    0
+    """
+    if straddles < 1:
+        raise ArgumentError("a hedge needs at least one straddle", where="straddles", value=straddles)
+    if not (math.isfinite(threshold) and threshold >= 0.0):
+        raise ArgumentError("the threshold must be zero or more", where="threshold", value=threshold)
+    net = net_delta_shares(option_delta_shares, owned, pending)
+    if abs(net) <= exact(threshold, _DECIMALS) * straddles:
+        return 0
+    return -round_half_away(net)
+
+
+def quantity_to_target(net_delta: float, target_delta: float) -> int:
+    """Whole shares that bring the net delta nearest to a band's target; 0 when less than half a share.
+
+    Parameters
+    ----------
+    net_delta
+        Shares, with what is owned and in flight.
+    target_delta
+        Shares, as in :attr:`scalpdesk.hedging.base.BandVerdict.target_delta_shares`.
+
+    Raises
+    ------
+    ArgumentError
+        When either is not finite.
+
+    Examples
+    --------
+    >>> quantity_to_target(7.4, 3.1)
+    -4
+    """
+    for name, value in (("net_delta", net_delta), ("target_delta", target_delta)):
+        if not math.isfinite(value):
+            raise ArgumentError("an unknown delta cannot be hedged", where=name, value=value)
+    missing = target_delta - net_delta
+    whole = math.floor(abs(missing) + 0.5)
+    if abs(whole - abs(missing)) < _SURELY_ROUNDED and whole < _LARGEST_SURE:  # exact only where it matters
+        return whole if missing > 0.0 else -whole
+    return round_half_away(exact(target_delta, _DECIMALS) - exact(net_delta, _DECIMALS))
+
+
+def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
+    """Split a trade that would turn the holding's sign into one that flattens and one that opens.
+
+    Brokers reject a sell larger than a long holding and a buy larger than a short one. The second
+    order may go only once the first is terminal, and from a fresh delta.
+
+    Parameters
+    ----------
+    owned
+        Shares held, signed.
+    quantity
+        Shares to trade, signed.
+
+    Returns
+    -------
+    tuple of int
+        Empty when there is nothing to trade.
+
+    Examples
+    --------
+    >>> split_at_zero(10, -15), split_at_zero(-4, 9), split_at_zero(0, -5)
+    ((-10, -5), (4, 5), (-5,))
+    """
+    if quantity == 0:
+        return ()
+    if owned * quantity < 0 and abs(quantity) > abs(owned):
+        return (-owned, owned + quantity)
+    return (quantity,)
+
+
+def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: float) -> float:
+    """USD amount of the perpetual that makes the coin value of ``options`` (signed coins) flat.
+
+    Examples
+    --------
+    >>> round(perpetual_target_usd(5.0, 0.478779315628, 100_000.0), 2)
+    -239389.66
+    """
+    return -options * premium_adjusted_delta * spot
+
+
+def perpetual_trade_usd(target_usd: float, held_usd: float, contract_usd: int = 10) -> int:
+    """Signed USD amount to trade: what is missing to the target, in whole contracts, ties away from zero.
+
+    Raises
+    ------
+    ArgumentError
+        When a contract is not a positive amount.
+
+    Examples
+    --------
+    >>> perpetual_trade_usd(258_122.78, -200_000.0)
+    458120
+    """
+    if contract_usd <= 0:
+        raise ArgumentError("a contract must be above zero", where="contract_usd", value=contract_usd)
+    return contract_usd * round_half_away((target_usd - held_usd) / contract_usd)

@@ -1,0 +1,383 @@
+"""What a live run is told of its market: contracts, open interest, rates and forecast.
+
+What a live desk asks for dealer gamma, put together from its settings.
+
+Asks for dealer gamma beside the desk: a slow or dead store costs the trading loop nothing.
+"""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.assembly import (
+    FORECAST_HISTORY_DAYS,
+    daily_history,
+    describe,
+    earlier_sessions,
+    forecast_event,
+    forecasts,
+)
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ConfigError, Notify, RetryError
+from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, RateEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
+from scalpdesk.datasets.firestore import FirestoreExposureStore
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.live.plan import LivePlan, trades_options
+from scalpdesk.live.simulated import SimulatedGateway
+from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS, ExposureSettings
+from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, sessions_of
+
+HOLIDAYS = 5
+CALENDAR_DAYS_A_BAR = 1.5
+"""Days to ask for so that weekends and holidays leave enough sessions."""
+
+
+async def first_market(
+    plan: LivePlan, gateway: Gateway, book: Instruments, clock: Clock
+) -> tuple[dict[str, Any], tuple[Event, ...]]:
+    """Fill the book and return the header's data and what the engine is told first."""
+    if isinstance(gateway, SimulatedGateway):
+        return _played(plan, gateway, book)
+    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
+    number = book.add(Equity(symbol))
+    now_ns = clock.now_ns()
+    today = to_new_york(now_ns).date()
+    events, notes = await _daily(plan, gateway, number, symbol, clock)
+    minutes, more = await _earlier(plan, gateway, number, clock)
+    events += minutes
+    notes += more
+    if trades_options(plan.settings):
+        options, note = await _options(plan, gateway, symbol, number, today)
+        for one in options:
+            contract_id = book.add(one.contract)
+            if one.open_interest_contracts is not None:
+                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, one.open_interest_contracts))
+    else:
+        note = "no options: this strategy trades shares alone"
+    data = {
+        "name": plan.venue,
+        "kind": "live",
+        "session": today.isoformat(),
+        "underlying": symbol,
+        "notes": [note, *notes],
+        "quote_seconds": 1.0,
+        "dividend_yield": 0.0,
+    }
+    return data, tuple(events)
+
+
+async def learn_anew(plan: LivePlan, gateway: Gateway, book: Instruments, clock: Clock) -> tuple[Event, ...]:
+    """Return what a run that goes on into another session is told: rates and a fresh forecast.
+
+    Raises
+    ------
+    RetryError
+        When the venue does not answer.
+    """
+    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
+    events, _ = await _daily(plan, gateway, book.id_of(symbol), symbol, clock)
+    return tuple(events)
+
+
+def _played(
+    plan: LivePlan, gateway: SimulatedGateway, book: Instruments
+) -> tuple[dict[str, Any], tuple[Event, ...]]:
+    """Take over the market of a tape."""
+    tape = gateway.venue.tape
+    for instrument in tape.instruments:
+        book.add(instrument)
+    at_ns = tape.sessions[0].open_ns
+    told: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
+    told += [
+        OpenInterestEvent(book.id_of(symbol), at_ns, at_ns, contracts)
+        for symbol, contracts in sorted(tape.open_interest.items())
+        if symbol in book
+    ]
+    strategy = _strategy_of(plan.settings)
+    told += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
+    return describe(tape), (*told, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
+
+
+def _strategy_of(settings: LoadedSettings) -> object:
+    """Return the strategy as it is set, to ask what it wants to be told."""
+    assert settings.strategy is not None
+    return find_strategy(settings.strategy)(settings.strategy_config)  # type: ignore[call-arg]
+
+
+async def _daily(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, clock: Clock
+) -> tuple[list[Event], list[str]]:
+    """Return rates and forecast as events, and notes on where they are from."""
+    rates = plan.settings.config.rates
+    rate, key = (rates.default, "rates.default") if rates.flat is None else (rates.flat, "rates.flat")
+    now_ns = clock.now_ns()
+    events: list[Event] = [RateEvent(now_ns, now_ns, (1.0,), (rate,))]
+    notes = [f"one rate for every maturity, {100 * rate:g} % ({key}): the venue sends no curve"]
+    bars, note = await _bars(plan, gateway, number, symbol, to_new_york(now_ns).date())
+    if bars is not None:
+        # fitting takes a while: the beats to the watchdog go on meanwhile
+        events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
+    return events, [*notes, note]
+
+
+async def _earlier(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, clock: Clock
+) -> tuple[list[Event], list[str]]:
+    """Return the minutes of the sessions before, as many as the strategy wants, and a note on them."""
+    wanted = int(getattr(_strategy_of(plan.settings), "history_sessions", 0))
+    if not wanted:
+        return [], []
+    now_ns = clock.now_ns()
+    today = to_new_york(now_ns).date()
+    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * wanted) + HOLIDAYS)
+    try:
+        minutes = await gateway.minute_bars(number, first, today - timedelta(days=1))
+    except RetryError as error:
+        return [], [f"no earlier sessions: the venue gives no minutes ({error.what})"]
+    found = sessions_of(minutes, number, now_ns)[-wanted:]
+    return list(found), [f"minutes of {len(found)} earlier sessions of the venue"]
+
+
+async def _bars(
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, today: date
+) -> tuple[dict[str, list[float]] | None, str]:
+    """Return the daily bars before today that a forecast is fitted to, None for no forecast; and a note."""
+    if plan.settings.config.data.daily_history is not None:
+        history = daily_history(plan.settings, plan.venue, symbol).before(today, FORECAST_HISTORY_DAYS)
+        return history.bars, f"forecast from {len(history.days)} daily bars: {history.source}"
+    if not plan.settings.config.venue.forecast:
+        return None, "no forecast (venue.forecast)"
+    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * FORECAST_HISTORY_DAYS))
+    try:
+        found = await gateway.daily_bars(number, first, today - timedelta(days=1))
+    except RetryError as error:
+        return None, f"no forecast: the venue gives no daily bars ({error.what})"
+    if not found:
+        return None, f"no forecast: the venue has no daily bars of {symbol}"
+    kept = found[-FORECAST_HISTORY_DAYS:]
+    return columns_of(kept), f"forecast from {len(kept)} daily bars of the venue, to {kept[-1].day}"
+
+
+def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
+    """Return bars as columns, as forecasts take them."""
+    return {
+        "open": [one.open for one in bars],
+        "high": [one.high for one in bars],
+        "low": [one.low for one in bars],
+        "close": [one.close for one in bars],
+    }
+
+
+async def _options(
+    plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
+) -> tuple[list[ListedContract], str]:
+    """Return the contracts that the run knows, and a note on how they were chosen."""
+    near, far = expiry_window(plan.settings.strategy_config)
+    listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
+    quotes = await gateway.quotes([number])
+    spot = quotes[0].mid if quotes else None
+    chosen = choose_contracts(listed, spot, plan.contracts)
+    if not chosen:
+        raise ConfigError(
+            "the venue lists no options that this strategy could trade; nothing was sent",
+            where=f"{symbol}, {near} to {far} days to expiry",
+            fix="look at selection.min_expiration_days and max_expiration_days of the strategy",
+        )
+    return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
+
+
+def expiry_window(strategy_config: Any) -> tuple[int, int]:
+    """Return the days to expiry, nearest and farthest, that a strategy's options may have."""
+    selection = getattr(strategy_config, "selection", None)
+    near = getattr(selection, "min_expiration_days", 0)
+    far = getattr(selection, "max_expiration_days", 45)
+    return int(near), int(far)
+
+
+def choose_contracts(
+    listed: tuple[ListedContract, ...], spot: float | None, most: int
+) -> list[ListedContract]:
+    """Return the tradable contracts nearest to the money, at most ``most``, in the venue's order."""
+    tradable = [one for one in listed if one.is_tradable]
+    if len(tradable) > most and spot is not None and math.isfinite(spot):
+        near = sorted(
+            tradable, key=lambda one: (abs(float(one.contract.strike) - spot), one.contract.symbol)
+        )[:most]
+        kept = {one.contract.symbol for one in near}
+        tradable = [one for one in tradable if one.contract.symbol in kept]
+    return sorted(tradable[:most], key=lambda one: one.contract.symbol)
+
+
+def firestore_of(
+    settings: ExposureSettings,
+    *,
+    project: str | None,
+    credentials_file: str | None,
+    emulator_host: str | None,
+    document: str | None = None,
+) -> FirestoreExposureStore:
+    """Return the store that the settings name; nothing is connected yet.
+
+    Parameters
+    ----------
+    settings
+        Document and time-out.
+    project, credentials_file, emulator_host
+        Of the configuration's ``credentials``.
+    document
+        Another path than the settings'.
+
+    Raises
+    ------
+    ConfigError
+        When the document's path, the key file or the package is not there.
+    """
+    return FirestoreExposureStore(
+        project,
+        document=document or settings.document,
+        credentials_file=credentials_file,
+        emulator_host=emulator_host,
+        timeout_seconds=settings.timeout_seconds,
+    )
+
+
+def live_source(
+    settings: ExposureSettings,
+    value_by_hand: str | None,
+    *,
+    project: str | None = None,
+    credentials_file: str | None = None,
+    emulator_host: str | None = None,
+    history_folder: Path | None = None,
+    say: Notify | None = None,
+) -> ExposureSource:
+    """Return the source of a live desk: the value set by hand, else the store when there is one.
+
+    Parameters
+    ----------
+    settings
+        Where the exposure comes from.
+    value_by_hand
+        Text that a person set.
+    project, credentials_file, emulator_host
+        Of the configuration's ``credentials``.
+    history_folder
+        Folder of the exposures of earlier sessions.
+    say
+        Told what a person should know.
+
+    Raises
+    ------
+    ConfigError
+        When ``gex.store`` is ``firestore`` and its package, key file or path is not there; under ``auto``
+        that is only said.
+    """
+    named = project is not None or emulator_host is not None
+    store = history = None
+    if value_by_hand is None and (settings.store == "firestore" or (settings.store == "auto" and named)):
+        try:
+            store = firestore_of(
+                settings, project=project, credentials_file=credentials_file, emulator_host=emulator_host
+            )
+        except ConfigError as error:
+            if settings.store == "firestore":
+                raise
+            if say is not None:  # nobody asked for it in so many words: trading goes on without
+                fix = "" if error.fix is None else f" ({error.fix})"
+                say(
+                    "warning",
+                    f"dealer gamma is not asked for: {error.what}{fix}; the standard threshold is used",
+                )
+        else:
+            if history_folder is not None:
+                history = ExposureHistory(history_folder, store.name, settings.symbol)
+    return ExposureSource(
+        settings.symbol,
+        value_by_hand=value_by_hand,
+        store=store,
+        say=say,
+        cache_seconds=settings.cache_seconds,
+        max_age_seconds=settings.max_age_seconds,
+        history=history,
+    )
+
+
+Post = Callable[[GammaExposureEvent], None]
+
+
+class ExposureWatch:
+    """A thread that looks once a minute and posts what has changed.
+
+    Parameters
+    ----------
+    source
+        What to ask.
+    clock
+        The desk's.
+    post
+        Takes the event, in this thread: it hands it to the desk's queue.
+    every_seconds
+        Pause between two looks.
+    say
+        Told when the watch itself fails.
+    """
+
+    def __init__(
+        self,
+        source: ExposureSource,
+        clock: Clock,
+        post: Post,
+        *,
+        every_seconds: float = CACHE_SECONDS,
+        say: Notify | None = None,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._post = post
+        self._every_seconds = every_seconds
+        self._say = say or (lambda _level, _text: None)
+        self._over = threading.Event()
+        self._last: tuple[str, float | None, int, str] | None = None
+        # a daemon: a call that hangs must not keep the desk from ending
+        self._thread = threading.Thread(target=self._run, name="gamma-exposure", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, at once."""
+        self._thread.start()
+
+    def stop(self, wait_seconds: float = 0.5) -> None:
+        """Look no more; a call under way is waited for no longer than ``wait_seconds``."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(wait_seconds)
+
+    def look(self) -> None:
+        """Ask once and post what is new."""
+        event = self._source.look(self._clock.now_ns())
+        if event is None:
+            return
+        if event.reason or event.source == "environment":
+            said = (event.symbol, None if event.reason else event.exposure_usd, 0, event.source)
+        else:
+            said = (event.symbol, event.exposure_usd, event.ts_event_ns, event.source)
+        if said != self._last and not self._over.is_set():
+            self._last = said
+            self._post(event)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                self.look()
+                self._over.wait(self._every_seconds)
+        finally:
+            if not self._over.is_set():  # a fault of ours; what was known last goes stale by itself
+                self._say("alarm", "dealer gamma is no longer asked for: its watch failed")

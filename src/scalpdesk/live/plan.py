@@ -1,0 +1,159 @@
+"""What a live run is to be: the plan that gateway, journal and runner are built from."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.strategies.registry import find_strategy
+
+MOST_CONTRACTS = 200
+"""Options that a live run knows unless told otherwise: what a basic market data plan streams at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """What a live run is to be.
+
+    Parameters
+    ----------
+    settings
+        The configuration, with the strategy.
+    venue
+        ``simulated``, ``paper`` or ``alpaca``.
+    live
+        Real money; only when armed.
+    resume
+        Go on with the account's unfinished run.
+    set_aside
+        Begin a new run although one is unfinished.
+    url
+        Address of a simulated exchange that speaks the venue's protocol; None for the venue itself.
+    contracts
+        Most options that the run knows.
+    runner
+        Times of the loop and what is done at the end.
+    session, data, pace
+        Of the simulated venue: the day, the data set, market seconds a second (None: in step).
+    state
+        Machine-wide folder of locks and armings; None takes the user's own.
+    """
+
+    settings: LoadedSettings
+    venue: str = "simulated"
+    live: bool = False
+    resume: bool = False
+    set_aside: bool = False
+    url: str | None = None
+    contracts: int = MOST_CONTRACTS
+    runner: RunnerOptions = field(default_factory=RunnerOptions)
+    session: date | None = None
+    data: str = "embedded"
+    pace: float | None = None
+    state: Path | None = None
+    follows_venue: bool = False
+    """The desk's time is the venue's: for a simulated exchange with a time of its own."""
+
+    @property
+    def trading(self) -> str:
+        """``live``, ``paper`` or ``simulated``."""
+        if self.venue == "simulated":
+            return "simulated"
+        return "live" if self.live else "paper"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Folder of the runs."""
+        return Path(self.settings.config.desk.runs_dir)
+
+
+def plan_of(
+    settings: LoadedSettings,
+    venue: str,
+    *,
+    live: bool = False,
+    resume: bool = False,
+    new_run: bool = False,
+    url: str | None = None,
+    exchange_time: bool | None = None,
+    contracts: int | None = None,
+    on_stop: str | None = None,
+    sessions: int | None = None,
+    session: date | None = None,
+    data: str = "embedded",
+    pace: float | None = None,
+) -> LivePlan:
+    """Return the plan of a run: the section ``[venue]`` with what was asked for laid over it.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    venue, live, resume, new_run, sessions, session, data, pace
+        As in :class:`LivePlan` and :class:`scalpdesk.live.core.RunnerOptions`.
+    url, exchange_time, contracts, on_stop
+        None takes the section's.
+
+    Raises
+    ------
+    ConfigError
+        When the desk is to follow an exchange's time and there is no exchange.
+    """
+    section = settings.config.venue
+    address = section.url if url is None else url
+    follows = section.exchange_time if exchange_time is None else exchange_time
+    if venue == "simulated":
+        address, follows = None, False
+    if address is not None and urlsplit(address).username is not None:
+        raise ConfigError(
+            "an address holds no keys",
+            where="venue.url",
+            fix="put them into .env: TRADING_API_KEY, TRADING_API_SECRET",
+        )
+    if follows and address is None:
+        raise ConfigError(
+            "only a simulated exchange has a time of its own",
+            where="--exchange-time, venue.exchange_time",
+            value=True,
+            fix="name the exchange's address with --url, or leave this out",
+        )
+    in_step = venue == "simulated" and pace is None
+    absent = section.absent_after_seconds or (10.0 if address is None else 2.0)
+    # a minute of the wall may be an hour of an exchange with a time of its own
+    reconcile = section.reconcile_seconds or (5.0 if follows else 60.0)
+    runner = RunnerOptions(
+        reconcile_seconds=reconcile,
+        confirm_seconds=section.confirm_seconds,
+        resolve_seconds=section.resolve_seconds,
+        absent_after_seconds=absent,
+        silent_seconds=section.silent_seconds,
+        deadline_margin_seconds=section.deadline_margin_seconds,
+        flatten_seconds=section.flatten_seconds,
+        most_waiting=1 if in_step else 2_000,
+        sessions=sessions,
+        stop=section.on_stop if on_stop is None else on_stop,
+        rolls=section.roll and venue != "simulated",
+    )
+    return LivePlan(
+        settings,
+        venue,
+        live=live,
+        resume=resume,
+        set_aside=new_run,
+        url=address,
+        contracts=section.contracts if contracts is None else contracts,
+        runner=runner,
+        session=session,
+        data=data,
+        pace=pace,
+        follows_venue=follows,
+    )
+
+
+def trades_options(settings: LoadedSettings) -> bool:
+    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
+    assert settings.strategy is not None
+    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))

@@ -1,0 +1,265 @@
+"""Carry a live run out: open the desk, answer the operator, guard it with a watchdog, end it in order."""
+
+import asyncio
+import gc
+import getpass
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from scalpdesk.backtesting.summary import run_summary
+from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.errors import Notify, ScalpdeskError
+from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.datasets.dealer_gamma import ExposureSource
+from scalpdesk.live.assembly import LiveDesk, LivePlan, open_desk
+from scalpdesk.live.market import ExposureWatch, live_source
+from scalpdesk.live.sessions import ROLLED
+from scalpdesk.live.status import ControlServer, status, why
+from scalpdesk.live.watchdog import BEAT_SECONDS, HeartbeatChannel, WatchdogSupervisor
+from scalpdesk.venues.contract import FollowingClock, Gateway
+
+ACTIONS = ("halt", "flatten", "resume", "reduce")
+
+
+def clock_of(plan: LivePlan) -> Clock:
+    """Return the clock of a plan: a venue with a time of its own is followed, else the machine's."""
+    if plan.venue == "simulated" or plan.follows_venue:
+        return FollowingClock()
+    return SystemClock()
+
+
+async def carry_out(
+    plan: LivePlan,
+    *,
+    say: Notify,
+    clock: Clock | None = None,
+    gateway: Gateway | None = None,
+    watchdog: HeartbeatChannel | WatchdogSupervisor | None = None,
+    on_ready: Callable[[LiveDesk], None] | None = None,
+) -> dict[str, Any]:
+    """Run a desk to its end and return its summary: of the last day's run when one followed another.
+
+    Parameters
+    ----------
+    plan
+        What is wanted.
+    say
+        Told what a person should know.
+    clock, gateway
+        For tests; None takes the plan's.
+    watchdog
+        A started watchdog to be told of the run; None runs without.
+    on_ready
+        Called once the desk is connected and its socket listens.
+
+    Raises
+    ------
+    ScalpdeskError
+        What kept the desk from starting, or stopped it.
+    """
+    clock = clock or clock_of(plan)
+    while True:
+        summary = await _one_run(
+            plan, say=say, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+        )
+        if summary["ended"] != ROLLED:
+            if watchdog is not None:
+                watchdog.end(clean=True)
+            return summary
+        say("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
+        plan, gateway = _next_day(plan, summary["sessions_closed"]), None
+
+
+def _next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
+    """Return the plan of the run that follows one that rolled."""
+    left = plan.runner.sessions
+    runner = replace(plan.runner, sessions=None if left is None else left - sessions_closed)
+    return replace(plan, runner=runner, resume=False, set_aside=False)
+
+
+async def _one_run(
+    plan: LivePlan,
+    *,
+    say: Notify,
+    clock: Clock,
+    gateway: Gateway | None,
+    watchdog: HeartbeatChannel | WatchdogSupervisor | None,
+    on_ready: Callable[[LiveDesk], None] | None,
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    source = _exposure_source(plan, say)  # its settings are refused before anything is connected
+    async with _beating(watchdog):
+        desk = await open_desk(plan, clock, say=say, gateway=gateway, pulse=watchdog)
+    # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
+    gc.collect()
+    gc.freeze()
+    control = ControlServer(desk.run_dir, lambda request: answer(desk, request))
+    exposure = None
+    ended = "failed"
+    try:
+        await control.start()
+        if source is not None:
+            exposure = _watch_exposure(desk, source, clock, plan.settings.config.gex.cache_seconds)
+        _listen_to_signals(desk)
+        if watchdog is not None:
+            watchdog.begin(desk.run_dir)
+        if on_ready is not None:
+            on_ready(desk)
+        ended = await desk.runner.run(desk.start)
+        say("info", ended)
+    finally:
+        if exposure is not None:
+            exposure.stop()
+        await control.close()
+        _listen_no_more()
+        if watchdog is not None and ended == "failed":
+            watchdog.end(clean=False)
+        async with _beating(watchdog):
+            summary = await _close(desk, began)
+    return summary | {"ended": ended, "sessions_closed": desk.runner.state.closes}
+
+
+@asynccontextmanager
+async def _beating(watchdog: HeartbeatChannel | WatchdogSupervisor | None) -> AsyncIterator[None]:
+    """Let the watchdog hear of a desk that is between two runs: connecting or hanging up."""
+
+    async def beat(line: HeartbeatChannel | WatchdogSupervisor) -> None:
+        while True:
+            line.beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    beats = None if watchdog is None else asyncio.get_running_loop().create_task(beat(watchdog))
+    try:
+        yield
+    finally:
+        if beats is not None:
+            beats.cancel()
+            await asyncio.gather(beats, return_exceptions=True)
+
+
+def _exposure_source(plan: LivePlan, say: Notify) -> ExposureSource | None:
+    """Return what to ask for dealer gamma; a simulated venue tells it with its market."""
+    if plan.venue == "simulated":
+        return None
+    config = plan.settings.config
+    loop = asyncio.get_running_loop()
+
+    def tell(level: str, text: str) -> None:
+        with suppress(RuntimeError):  # the loop has ended: nobody is left to be told
+            loop.call_soon_threadsafe(say, level, text)
+
+    source = live_source(
+        config.gex,
+        config.marketdata.gex_value,
+        project=config.credentials.firebase_project_id,
+        credentials_file=config.credentials.google_application_credentials,
+        emulator_host=config.credentials.firestore_emulator_host,
+        history_folder=Path(config.data.catalog),
+        say=tell,
+    )
+    return source if source.has_any else None
+
+
+def _watch_exposure(
+    desk: LiveDesk, source: ExposureSource, clock: Clock, pause_seconds: float
+) -> ExposureWatch:
+    """Ask in a thread of its own; what it learns comes through the desk's queue."""
+    loop = asyncio.get_running_loop()
+
+    def arrive(event: GammaExposureEvent) -> None:
+        # stamped as it enters the queue: the answer may have taken seconds
+        now_ns = max(clock.now_ns(), desk.engine.now_ns)
+        desk.runner.put(structs.replace(event, ts_recv_ns=now_ns))
+
+    def post(event: GammaExposureEvent) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(arrive, event)
+
+    watch = ExposureWatch(source, clock, post, every_seconds=pause_seconds, say=source.say)
+    watch.start()
+    return watch
+
+
+async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
+    """Hang up and let go; a flat account seals the journal, anything else may be resumed."""
+    runner = desk.runner
+    with suppress(ScalpdeskError):
+        await desk.gateway.close()
+    if desk.folder is not None:
+        desk.folder.close()
+    seconds = time.perf_counter() - began
+    summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
+    summary["recovered_seconds"] = runner.state.recovered_seconds
+    summary["differences"] = [str(one) for one in runner.reconciler.unexplained]
+    engine = desk.engine
+    is_flat = not engine.desk.orders.live and not engine.desk.positions.held()
+    try:
+        if is_flat and runner.state.reason:
+            desk.journal.close(summary)
+        else:
+            desk.journal.abandon()
+    finally:
+        if desk.lock is not None:
+            desk.lock.release()
+    return summary | {"resumable": not (is_flat and bool(runner.state.reason))}
+
+
+def _listen_to_signals(desk: LiveDesk) -> None:
+    """End in order on an interrupt or a termination; a second interrupt ends at once, as ever."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        desk.runner.stop(desk.runner.options.stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
+            loop.add_signal_handler(number, stop)
+
+
+def _listen_no_more() -> None:
+    """Between two runs an interrupt ends the process, as it does before the first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(RuntimeError, ValueError):
+            loop.remove_signal_handler(number)
+
+
+async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request of the operator's socket."""
+    do = request.get("do")
+    if do == "status":
+        return status(desk.header, desk.runner)
+    if do == "why":
+        what = request.get("what")
+        return why(desk.runner, None if what is None else str(what))
+    if do in ACTIONS:
+        reason = str(request.get("reason") or "")
+        if do == "resume" and not reason:
+            return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
+        began = time.perf_counter()
+        said = await desk.runner.operate(str(do), reason or f"asked by {_who()}", _who())
+        return said | {"milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
+    if do == "stop":
+        how = str(request.get("how") or desk.runner.options.stop)
+        if how not in ("leave", "hold", "flatten"):
+            return {"error": "stop how?", "fix": "leave, hold or flatten"}
+        desk.runner.stop(how, _who())
+        return {"stopping": how}
+    return {"error": f"unknown request {do!r}"}
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,518 @@
+"""Dealer gamma exposure of an option chain: net, by strike and expiry, walls and the flip level.
+
+The exposure is ``Σ s·Γ·OI·multiplier·S²·0.01``: how many dollars of delta dealers gain when the underlying
+moves 1 %, with ``s = +1`` for calls and ``-1`` for puts. The sign says that customers sell calls and buy
+puts. It is a convention that nobody can observe; everything built on it inherits that.
+
+Which hedging threshold a regime asks for: by the dealers' gamma, or by the desk's own.
+
+Settings of dealer gamma: where it comes from and when it is too old.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.units import NANOS_PER_SECOND
+
+Floats = NDArray[np.float64]
+
+MIN_COVERAGE = 0.80
+"""Share of a chain's rows that must count before its sum means anything."""
+FLIP_SPAN = 0.15
+"""How far from the spot a flip level is looked for, as a fraction of it."""
+FLIP_STEP = 0.0025
+MIN_YEARS = 1.0 / 8_760.0
+"""An hour: on the last day gamma piles up on one strike, and a shorter time would be noise."""
+ONE_PERCENT = 0.01
+BISECTIONS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureRows:
+    """The options of one underlying as columns of equal length, one row an option.
+
+    Parameters
+    ----------
+    strike
+        Currency per unit of the underlying.
+    is_call
+        Call or put.
+    gamma
+        Of the delta per 1.00 of the underlying, for one unit; NaN where there is none.
+    open_interest
+        Contracts, at the end of the session before; NaN where it is not published.
+    multiplier
+        Units of the underlying in one contract.
+    expiry
+        Dates, one a row.
+    vol
+        Implied volatility per year, for repricing; NaN where there is none.
+    years
+        Time to expiry in years, for repricing.
+
+    Raises
+    ------
+    ArgumentError
+        When the columns differ in length.
+    """
+
+    strike: Floats
+    is_call: NDArray[np.bool_]
+    gamma: Floats
+    open_interest: Floats
+    multiplier: Floats
+    expiry: tuple[date, ...] = ()
+    vol: Floats | None = None
+    years: Floats | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length."""
+        rows = len(self.strike)
+        for name in ("is_call", "gamma", "open_interest", "multiplier", "expiry", "vol", "years"):
+            column = getattr(self, name)
+            optional = name in {"expiry", "vol", "years"}
+            if optional and (column is None or not len(column)):
+                continue
+            if len(column) != rows:
+                raise ArgumentError(
+                    f"every column has one value a row: {rows}", where=name, value=len(column)
+                )
+
+    def __len__(self) -> int:
+        return len(self.strike)
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeExposure:
+    """Exposure of all options of one strike, in USD per move of 1 %; puts are negative."""
+
+    strike: float
+    call_usd: float
+    put_usd: float
+
+    @property
+    def net_usd(self) -> float:
+        """Calls plus puts."""
+        return self.call_usd + self.put_usd
+
+
+@dataclass(frozen=True, slots=True)
+class GammaExposure:
+    """What a chain's open interest says about dealers.
+
+    Parameters
+    ----------
+    spot
+        Underlying that the gammas belong to.
+    sum_usd
+        Sum over the rows that count, in USD of delta per move of 1 %.
+    rows_listed, rows_counted
+        Rows of the chain, and those with both a gamma and an open interest.
+    by_strike
+        In order of the strike.
+    by_expiry
+        Date and sum, in order of the date.
+    call_wall
+        Strike with the largest exposure of calls; None without one.
+    put_wall
+        Strike with the most negative exposure of puts; None without one. Of equals, the lower strike.
+    min_coverage
+        Coverage below which nothing is known.
+    """
+
+    spot: float
+    sum_usd: float
+    rows_listed: int
+    rows_counted: int
+    by_strike: tuple[StrikeExposure, ...]
+    by_expiry: tuple[tuple[date, float], ...]
+    call_wall: float | None
+    put_wall: float | None
+    min_coverage: float = MIN_COVERAGE
+
+    @property
+    def coverage(self) -> float:
+        """Share of the rows that count; 0 for an empty chain."""
+        return self.rows_counted / self.rows_listed if self.rows_listed else 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why the exposure is not known; empty when it is."""
+        if not self.rows_listed:
+            return "no options"
+        if self.coverage < self.min_coverage:
+            return f"coverage {self.coverage:.0%} is below {self.min_coverage:.0%}"
+        return ""
+
+    @property
+    def net_usd(self) -> float | None:
+        """The sum where the coverage bears it, else None."""
+        return None if self.reason else self.sum_usd
+
+
+def exposures(rows: ExposureRows, spot: float) -> Floats:
+    """Return the signed exposure of every row, in USD of delta per move of 1 %.
+
+    Parameters
+    ----------
+    rows
+        The chain.
+    spot
+        Underlying, above 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        NaN where the gamma or the open interest is missing. An option that nobody holds counts as 0
+        whether or not it has a gamma.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot is not a positive number.
+    """
+    _check_spot(spot)
+    sign = np.where(rows.is_call, 1.0, -1.0)
+    made = sign * rows.gamma * rows.open_interest * rows.multiplier * spot * spot * ONE_PERCENT
+    made = np.where(rows.open_interest == 0.0, 0.0, made)
+    return np.where(np.isfinite(made), made, np.nan)
+
+
+def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN_COVERAGE) -> GammaExposure:
+    """Sum a chain's exposure, by strike, by expiry and in all.
+
+    Parameters
+    ----------
+    rows
+        The chain; rows without a gamma or an open interest are left out and lower the coverage.
+    spot
+        Underlying, above 0.
+    min_coverage
+        Share of the rows that must count, 0 to 1.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot is not a positive number, or the share is not between 0 and 1.
+    """
+    if not 0.0 <= min_coverage <= 1.0:
+        raise ArgumentError("a share is between 0 and 1", where="min_coverage", value=min_coverage)
+    made = exposures(rows, spot)
+    counts = np.isfinite(made)
+    value = made[counts]
+    strikes, place = np.unique(rows.strike[counts], return_inverse=True)
+    is_call = rows.is_call[counts]
+    calls = np.bincount(place[is_call], weights=value[is_call], minlength=len(strikes))
+    puts = np.bincount(place[~is_call], weights=value[~is_call], minlength=len(strikes))
+    by_expiry: dict[date, float] = {}
+    for row in np.flatnonzero(counts) if rows.expiry else ():
+        by_expiry[rows.expiry[row]] = by_expiry.get(rows.expiry[row], 0.0) + float(made[row])
+    # argmax and argmin give the first of equals, and the strikes rise: the lower one
+    call_wall = float(strikes[np.argmax(calls)]) if len(strikes) and calls.max() > 0.0 else None
+    put_wall = float(strikes[np.argmin(puts)]) if len(strikes) and puts.min() < 0.0 else None
+    return GammaExposure(
+        spot=spot,
+        sum_usd=float(value.sum()),
+        rows_listed=len(rows),
+        rows_counted=int(counts.sum()),
+        by_strike=tuple(
+            StrikeExposure(float(k), float(c), float(p)) for k, c, p in zip(strikes, calls, puts, strict=True)
+        ),
+        by_expiry=tuple(sorted(by_expiry.items())),
+        call_wall=call_wall,
+        put_wall=put_wall,
+        min_coverage=min_coverage,
+    )
+
+
+def exposure_near(exposure: GammaExposure, within: float) -> float:
+    """Return the net exposure of the strikes within ``within`` (a fraction) of the spot, in USD per 1 %."""
+    reach = within * exposure.spot
+    return sum(one.net_usd for one in exposure.by_strike if abs(one.strike - exposure.spot) <= reach)
+
+
+def repriced_exposure(
+    rows: ExposureRows,
+    spots: Floats,
+    *,
+    rate: float | Floats = 0.0,
+    dividend_yield: float | Floats = 0.0,
+) -> Floats:
+    """Return the net exposure that the chain would have at other levels of the underlying.
+
+    Gamma is Black–Scholes–Merton's at each option's own volatility, which stays with the strike; the time
+    to expiry is at least an hour.
+
+    Parameters
+    ----------
+    rows
+        The chain with ``vol`` and ``years``; rows without volatility or open interest are left out.
+    spots
+        Levels of the underlying, all above 0.
+    rate, dividend_yield
+        Continuously compounded, a year; one for all or one a row.
+
+    Returns
+    -------
+    numpy.ndarray
+        One sum a level, in USD of delta per move of 1 %.
+
+    Raises
+    ------
+    ArgumentError
+        When the chain has no volatilities or times.
+    """
+    if rows.vol is None or rows.years is None:
+        raise ArgumentError("repricing needs the volatility and the time of every row", where="rows")
+    weight = np.where(rows.is_call, 1.0, -1.0) * rows.open_interest * rows.multiplier
+    use = np.isfinite(rows.vol) & (rows.vol > 0.0) & np.isfinite(weight) & (weight != 0.0)
+    years = np.maximum(rows.years[use], MIN_YEARS)
+    dividend_yield = _per_row(dividend_yield, use)
+    deviation = rows.vol[use] * np.sqrt(years)
+    drift = (_per_row(rate, use) - dividend_yield) * years + 0.5 * deviation * deviation
+    # Γ = e^{-qτ}·n(d₁)/(S·σ√τ); one S of the S² cancels, the other stays
+    scale = weight[use] * np.exp(-dividend_yield * years) / (deviation * np.sqrt(2.0 * np.pi)) * ONE_PERCENT
+    log_strike = np.log(rows.strike[use])
+    sums = np.empty(len(spots))
+    for i, level in enumerate(spots):
+        d1 = (np.log(level) - log_strike + drift) / deviation
+        sums[i] = level * float(scale @ np.exp(-0.5 * d1 * d1))
+    return sums
+
+
+def gamma_flip(
+    rows: ExposureRows,
+    spot: float,
+    *,
+    rate: float | Floats = 0.0,
+    dividend_yield: float | Floats = 0.0,
+    span: float = FLIP_SPAN,
+    step: float = FLIP_STEP,
+) -> float | None:
+    """Return the level at which the repriced exposure changes its sign, nearest to the spot.
+
+    The profile is repriced on a grid around the spot, and every change of sign refined by bisection. A
+    change of sign along the strikes at today's gammas is something else and no level of the underlying.
+
+    Parameters
+    ----------
+    rows
+        The chain with ``vol`` and ``years``.
+    spot
+        Underlying, above 0.
+    rate, dividend_yield
+        Continuously compounded, a year.
+    span, step
+        Half width and pitch of the grid, as fractions of the spot.
+
+    Returns
+    -------
+    float or None
+        None where the sign does not change within the span.
+
+    Raises
+    ------
+    ArgumentError
+        When the spot is not positive, the grid is empty, or the chain has no volatilities.
+    """
+    _check_spot(spot)
+    if not 0.0 < step <= span < 1.0:
+        raise ArgumentError("the grid needs 0 < step <= span < 1", where="span, step", value=(span, step))
+    carry = {"rate": rate, "dividend_yield": dividend_yield}
+    steps = round(span / step)
+    grid = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * step)
+    profile = repriced_exposure(rows, grid, **carry)
+    # far from every strike the sum is exactly 0: a change of sign is looked for across such a stretch
+    sure = np.flatnonzero(profile != 0.0)
+    flips = []
+    for low, high in pairwise(sure.tolist()):
+        sign = np.sign(profile[low])
+        if np.sign(profile[high]) == sign:
+            continue
+        below, above = float(grid[low]), float(grid[high])
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (below + above)
+            if not below < middle < above:
+                break
+            here = float(repriced_exposure(rows, np.array([middle]), **carry)[0])
+            if here == 0.0:
+                below = above = middle
+            elif np.sign(here) == sign:
+                below = middle
+            else:
+                above = middle
+        flips.append(0.5 * (below + above))
+    return min(flips, key=lambda level: abs(level - spot), default=None)
+
+
+def reference_exposure_usd(
+    history_usd: Sequence[float], *, quantile: float = 0.90, days: int = 60, min_days: int = 20
+) -> float | None:
+    """Return what counts as a large exposure: a quantile of its size over the last days.
+
+    Parameters
+    ----------
+    history_usd
+        Net exposure of each session, oldest first; NaN for a session without one.
+    quantile
+        0 to 1.
+    days
+        Sessions looked back on.
+    min_days
+        Sessions that must be known.
+
+    Returns
+    -------
+    float or None
+        None when too few sessions are known, or nothing was ever exposed.
+    """
+    last = np.abs(np.asarray(history_usd[-days:], dtype=np.float64))
+    known = last[np.isfinite(last)]
+    if len(known) < max(min_days, 1):
+        return None
+    size = float(np.quantile(known, quantile))
+    return size if size > 0.0 else None
+
+
+def _per_row(value: float | Floats, use: NDArray[np.bool_]) -> Floats:
+    column: Floats = np.broadcast_to(np.asarray(value, dtype=np.float64), use.shape)[use]
+    return column
+
+
+def _check_spot(spot: float) -> None:
+    if not (np.isfinite(spot) and spot > 0.0):
+        raise ArgumentError("the underlying must be a positive number", where="spot", value=spot)
+
+
+STANDARD_THRESHOLD = Decimal("0.15")
+TIGHT_THRESHOLD = Decimal("0.10")
+MAX_AGE_SECONDS = 900.0
+"""A quarter of an hour: an older word on dealer gamma is none."""
+BY_HAND = "environment"
+"""Source of a value that a person set: it is meant to stand, however old."""
+
+
+def known_exposure_usd(
+    event: GammaExposureEvent | None, now_ns: int, *, max_age_seconds: float = MAX_AGE_SECONDS
+) -> float | None:
+    """Return the dealers' exposure where it is known and fresh, else None.
+
+    Parameters
+    ----------
+    event
+        The latest word; None when there was none.
+    now_ns
+        UTC nanoseconds.
+    max_age_seconds
+        Age at which it is stale, by its source's own stamp. What a person set does not age.
+
+    Returns
+    -------
+    float or None
+        USD of delta per move of 1 %.
+    """
+    # NaN is no value, and neither is an infinite one
+    if event is None or not -1e300 < event.exposure_usd < 1e300:
+        return None
+    stale = now_ns - event.ts_event_ns > max_age_seconds * NANOS_PER_SECOND
+    return None if stale and event.source != BY_HAND else event.exposure_usd
+
+
+def threshold_by_dealers(
+    exposure_usd: float | None,
+    *,
+    standard: Decimal = STANDARD_THRESHOLD,
+    tight: Decimal = TIGHT_THRESHOLD,
+) -> Decimal:
+    """Return the threshold of net delta: tight while dealers are short gamma, else standard.
+
+    Parameters
+    ----------
+    exposure_usd
+        Dealers' exposure; None when it is not known, which is the standard case.
+    standard, tight
+        In the unit of the net delta; ``tight`` is the smaller.
+
+    Raises
+    ------
+    ArgumentError
+        When a threshold is negative or the tight one is the larger.
+    """
+    _check(standard, tight)
+    return tight if exposure_usd is not None and exposure_usd < 0.0 else standard
+
+
+def threshold_by_own_gamma(
+    gamma_shares_per_usd: float | None,
+    *,
+    standard: Decimal = STANDARD_THRESHOLD,
+    tight: Decimal = TIGHT_THRESHOLD,
+) -> Decimal:
+    """Return the threshold of net delta: tight while the desk itself is short gamma, else standard.
+
+    Who is short gamma loses on every move that is not hedged, whatever dealers hold; who is long gains on
+    it and can afford to wait. A trending market (dealers short) rewards a long desk for waiting, which the
+    rule by dealers' gamma takes away.
+
+    Parameters
+    ----------
+    gamma_shares_per_usd
+        Of the whole position, signed; None when it is not known, which is the standard case.
+    standard, tight
+        In the unit of the net delta; ``tight`` is the smaller.
+
+    Raises
+    ------
+    ArgumentError
+        When a threshold is negative or the tight one is the larger.
+    """
+    _check(standard, tight)
+    return tight if gamma_shares_per_usd is not None and gamma_shares_per_usd < 0.0 else standard
+
+
+def _check(standard: Decimal, tight: Decimal) -> None:
+    if not 0 <= tight <= standard:
+        raise ArgumentError(
+            "the tight threshold lies between 0 and the standard one",
+            where="standard, tight",
+            value=(str(standard), str(tight)),
+        )
+
+
+DEFAULT_DOCUMENT = "market_regime/SPX_GEX"
+DEFAULT_SYMBOL = "SPX"
+CACHE_SECONDS = 60.0
+TIMEOUT_SECONDS = 3.0
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class ExposureSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Dealer gamma exposure: where it comes from and when it is too old."""
+
+    symbol: str = DEFAULT_SYMBOL
+    """Underlying that ``marketdata.gex_value`` and the store's document are about."""
+    store: Literal["auto", "firestore", "none"] = "auto"
+    """Where a live desk asks; ``auto`` asks Firestore when a project or a local server is named."""
+    document: str = DEFAULT_DOCUMENT
+    """Path of the Firestore document."""
+    cache_seconds: Positive = CACHE_SECONDS
+    """How long an answer stands, and the pause between two questions."""
+    max_age_seconds: Positive = MAX_AGE_SECONDS
+    """Age of the document's last update at which its value counts as unknown."""
+    timeout_seconds: Positive = TIMEOUT_SECONDS
+    """Longest wait for an answer."""
+    from_chain: bool = True
+    """Compute it from the data's open interest where nothing better is there and the strategy reads it."""
+    chain_minutes: Positive = 10.0
+    """Minutes from one computation to the next."""

@@ -1,0 +1,183 @@
+"""Fills become positions. Everything here is exact.
+
+Cash, and what the whole account is worth. Everything here is exact.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.marketdata.state import MarketState
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class Position:
+    """What is held of one instrument. ``quantity`` is signed contracts or shares."""
+
+    instrument_id: InstrumentId
+    multiplier: int
+    quantity: Decimal = ZERO
+    average_price: Decimal = ZERO
+    """Average price per unit of what is open now."""
+    realized: Decimal = ZERO
+    """Closed profit in currency, before fees, at average cost."""
+    fees: Decimal = ZERO
+
+    def apply(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
+        """Book a trade; return what it realised in currency (average cost, before fees)."""
+        held = self.quantity
+        after = held + signed_quantity
+        if not held:
+            self.average_price = price
+            self.quantity = after
+            return ZERO
+        if (held > 0) == (signed_quantity > 0):
+            self.average_price = (self.average_price * held + price * signed_quantity) / after
+            self.quantity = after
+            return ZERO
+        closed = signed_quantity if abs(signed_quantity) <= abs(held) else -held
+        gained = -closed * (price - self.average_price) * self.multiplier
+        self.realized += gained
+        self.quantity = after
+        if after == 0:
+            self.average_price = ZERO
+        elif (after > 0) != (held > 0):
+            self.average_price = price
+        return gained
+
+
+class FifoLots:
+    """First-in, first-out lots of hedge shares: what the scalps themselves have realised."""
+
+    def __init__(self) -> None:
+        self._lots: deque[tuple[Decimal, Decimal]] = deque()
+        self.realized = ZERO
+        self.position = ZERO
+
+    def add(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
+        """Book a fill; return what it realised in currency per unit multiplier.
+
+        >>> lots = FifoLots()
+        >>> [str(lots.add(Decimal(q), Decimal(p))) for q, p in ((10, 100), (5, 101), (-12, 102))]
+        ['0', '0', '22']
+        """
+        realized = ZERO
+        left = signed_quantity
+        while left and self._lots and (self._lots[0][0] > 0) != (left > 0):
+            lot_quantity, lot_price = self._lots[0]
+            matched = min(abs(left), abs(lot_quantity))
+            sign = 1 if lot_quantity > 0 else -1
+            realized += matched * (price - lot_price) * sign
+            left += matched * sign
+            rest = lot_quantity - matched * sign
+            if rest:
+                self._lots[0] = (rest, lot_price)
+            else:
+                self._lots.popleft()
+        if left:
+            self._lots.append((left, price))
+        self.position += signed_quantity
+        self.realized += realized
+        return realized
+
+
+class PositionManager:
+    """Books fills and other changes of position, once each.
+
+    Parameters
+    ----------
+    instruments
+        All instruments of the run.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self.positions: dict[InstrumentId, Position] = {}
+        self.scalps: dict[InstrumentId, FifoLots] = {}
+        self._applied: set[str] = set()
+
+    def quantity(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed contracts or shares held."""
+        position = self.positions.get(instrument_id)
+        return ZERO if position is None else position.quantity
+
+    def held(self) -> list[Position]:
+        """Return the open positions in the order in which they were first taken."""
+        return [position for position in self.positions.values() if position.quantity]
+
+    def already_applied(self, reference: str) -> bool:
+        """Return whether this execution or change was booked before."""
+        return reference in self._applied
+
+    def book(
+        self,
+        instrument_id: InstrumentId,
+        signed_quantity: Decimal,
+        price: Decimal,
+        reference: str,
+        *,
+        fee: Decimal = ZERO,
+    ) -> Decimal:
+        """Book ``signed_quantity`` at ``price``; return the profit realised in currency.
+
+        Raises
+        ------
+        InvariantError
+            When ``reference`` was booked before: the caller must ask first.
+        """
+        if reference in self._applied:
+            raise InvariantError("one execution would be booked twice", where="reference", value=reference)
+        self._applied.add(reference)
+        position = self.positions.get(instrument_id)
+        if position is None:
+            multiplier = self._instruments[instrument_id].multiplier
+            position = self.positions[instrument_id] = Position(instrument_id, multiplier)
+            if multiplier == 1:
+                self.scalps[instrument_id] = FifoLots()
+        position.fees += fee
+        lots = self.scalps.get(instrument_id)
+        if lots is not None:
+            lots.add(signed_quantity, price)
+        return position.apply(signed_quantity, price)
+
+    def note_applied(self, reference: str) -> None:
+        """Remember a change that moved cash alone (a dividend)."""
+        self._applied.add(reference)
+
+
+exact_price = lru_cache(maxsize=8_192)(exact)
+"""`exact` with a memory: quotes lie on a grid, and a day meets the same few hundred prices again."""
+
+
+class Account:
+    """Cash in the quote currency. Signed; a short sale adds to it."""
+
+    def __init__(self, cash: Decimal = ZERO) -> None:
+        self.cash = cash
+        self.fees_paid = ZERO
+
+    def pay_for(self, signed_quantity: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
+        """Move the cash of one execution: bought units cost, sold ones bring."""
+        self.cash -= signed_quantity * price * multiplier + fee
+        self.fees_paid += fee
+
+
+def mark_decimal(state: MarketState, position: Position) -> Decimal:
+    """Return the exact value of one unit: the latest mark, or the average price when never quoted."""
+    value = state.mark(position.instrument_id)
+    return position.average_price if value is None else exact_price(value)
+
+
+def net_asset_value(account: Account, held: Iterable[Position], state: MarketState) -> Decimal:
+    """Return cash plus all positions at their marks, in the quote currency."""
+    total = account.cash
+    for position in held:
+        total += position.quantity * position.multiplier * mark_decimal(state, position)
+    return total

@@ -1,0 +1,441 @@
+"""Account, clock, positions, contracts, quotes and activities of Alpaca: requests, and answers read.
+
+Pure: bytes in, values out (docs.alpaca.markets, Trading API v2).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import us_option
+from scalpdesk.venues.alpaca.fields import (
+    Malformed,
+    Refusal,
+    amount,
+    day_of,
+    decode,
+    not_negative,
+    ns_of_text,
+    positive,
+    text,
+)
+from scalpdesk.venues.alpaca.market_data import Lookup, Stamp, side
+from scalpdesk.venues.alpaca.order_messages import Request
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    ListedContract,
+    VenueActivity,
+    VenueClock,
+    VenueFill,
+    VenuePosition,
+)
+
+CONTRACTS_PER_PAGE = 10_000
+SYMBOLS_PER_QUERY = 100
+LARGEST_OPEN_INTEREST = 10**9
+LARGEST_MULTIPLIER = 100_000
+
+
+class _Account(msgspec.Struct):
+    id: str
+    status: str
+    cash: Decimal
+    currency: str = "USD"
+    equity: Decimal = Decimal(0)
+    buying_power: Decimal = Decimal(0)
+    options_buying_power: Decimal = Decimal(0)
+    options_trading_level: int | None = None
+    options_approved_level: int | None = None
+    trading_blocked: bool = False
+    account_blocked: bool = False
+    trade_suspended_by_user: bool = False
+    shorting_enabled: bool = False
+
+
+class _Clock(msgspec.Struct):
+    timestamp: str
+    is_open: bool
+    next_open: str
+    next_close: str
+
+
+class _Position(msgspec.Struct):
+    symbol: str
+    qty: Decimal
+    avg_entry_price: Decimal
+    side: str = "long"
+
+
+class _Asset(msgspec.Struct):
+    symbol: str
+    status: str = "inactive"
+    tradable: bool = False
+    shortable: bool = False
+    easy_to_borrow: bool = False
+
+
+class _Contract(msgspec.Struct):
+    symbol: str
+    expiration_date: str
+    strike_price: Decimal
+    underlying_symbol: str
+    tradable: bool = True
+    status: str = "active"
+    multiplier: Decimal | None = None
+    open_interest: Decimal | None = None
+
+
+class _ContractPage(msgspec.Struct):
+    option_contracts: list[msgspec.Raw]
+    next_page_token: str | None = None
+
+
+class _Quote(msgspec.Struct):
+    t: str
+    bp: float
+    ap: float
+    bs: float = 0.0
+    as_: float = msgspec.field(default=0.0, name="as")
+
+
+class _Quotes(msgspec.Struct):
+    quotes: dict[str, msgspec.Raw]
+
+
+_LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_ACCOUNT = msgspec.json.Decoder(_Account, strict=False).decode
+_CLOCK = msgspec.json.Decoder(_Clock).decode
+_POSITION = msgspec.json.Decoder(_Position).decode
+_ASSET = msgspec.json.Decoder(_Asset).decode
+_CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
+_CONTRACT = msgspec.json.Decoder(_Contract).decode
+_QUOTES = msgspec.json.Decoder(_Quotes).decode
+_QUOTE = msgspec.json.Decoder(_Quote).decode
+
+ACCOUNT = Request("GET", "/v2/account")
+CLOCK = Request("GET", "/v2/clock")
+POSITIONS = Request("GET", "/v2/positions")
+
+
+def read_account(raw: bytes) -> AccountFacts:
+    """Return the account.
+
+    Raises
+    ------
+    Malformed
+        When it cannot be believed.
+    """
+    one = decode(_ACCOUNT, raw, "malformed_account")
+    level = one.options_trading_level
+    blocked = one.trading_blocked or one.account_blocked or one.trade_suspended_by_user
+    return AccountFacts(
+        account_id=text(one.id, "account_id", 64),
+        status=text(one.status, "account_status", 40),
+        currency=text(one.currency, "currency", 8),
+        cash=amount(one.cash, "cash"),
+        equity=amount(one.equity, "equity"),
+        buying_power=amount(one.buying_power, "buying_power"),
+        options_buying_power=amount(one.options_buying_power, "options_buying_power"),
+        options_level=(one.options_approved_level or 0) if level is None else level,
+        may_trade=one.status == "ACTIVE" and not blocked,
+        may_short=one.shorting_enabled,
+    )
+
+
+def asset_request(symbol: str) -> Request:
+    """Return the question for one share."""
+    return Request("GET", f"/v2/assets/{quote(symbol, safe='')}")
+
+
+def read_may_short(raw: bytes, symbol: str) -> bool:
+    """Return whether a share may be sold short: tradable, shortable and easy to borrow.
+
+    Raises
+    ------
+    Malformed
+        When the answer cannot be believed, or is about another share.
+    """
+    one = decode(_ASSET, raw, "malformed_asset")
+    if one.symbol != symbol:
+        raise Malformed("wrong_symbol", one.symbol)
+    return one.status == "active" and one.tradable and one.shortable and one.easy_to_borrow
+
+
+def read_clock(raw: bytes) -> VenueClock:
+    """Return the venue's clock.
+
+    Raises
+    ------
+    Malformed
+        When it cannot be believed.
+    """
+    one = decode(_CLOCK, raw, "malformed_clock")
+    return VenueClock(
+        ns_of_text(one.timestamp), one.is_open, ns_of_text(one.next_open), ns_of_text(one.next_close)
+    )
+
+
+def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
+    """Return all holdings; one that cannot be read makes the whole list unusable.
+
+    Raises
+    ------
+    Malformed
+        When a line cannot be believed.
+    """
+    lines = []
+    for part in decode(_LIST, raw, "malformed_positions"):
+        one = decode(_POSITION, bytes(part), "malformed_position")
+        symbol = text(one.symbol, "symbol", 32)
+        quantity = amount(one.qty, "qty")
+        if one.side == "short" and quantity > 0:
+            quantity = -quantity
+        lines.append(VenuePosition(symbol, lookup(symbol), quantity, amount(one.avg_entry_price, "price")))
+    return tuple(lines)
+
+
+def contracts_request(underlying: str, first: date, last: date, page_token: str | None = None) -> Request:
+    """Return the request for one page of the options that expire from ``first`` to ``last``."""
+    query = {
+        "underlying_symbols": underlying,
+        "status": "active",
+        "expiration_date_gte": first.isoformat(),
+        "expiration_date_lte": last.isoformat(),
+        "limit": str(CONTRACTS_PER_PAGE),
+    }
+    if page_token:
+        query["page_token"] = page_token
+    return Request("GET", f"/v2/options/contracts?{urlencode(query)}")
+
+
+def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[Refusal]]:
+    """Return the contracts of a page, the token of the next one, and what was not believed.
+
+    Raises
+    ------
+    Malformed
+        When it is not a page.
+    """
+    page = decode(_CONTRACT_PAGE, raw, "malformed_contracts")
+    found, refusals = [], []
+    for part in page.option_contracts:
+        try:
+            found.append(_contract(decode(_CONTRACT, bytes(part), "malformed_contract")))
+        except Malformed as refused:
+            refusals.append(Refusal(refused.name, refused.detail))
+    return found, page.next_page_token or None, refusals
+
+
+def _contract(one: _Contract) -> ListedContract:
+    multiplier = Decimal(100) if one.multiplier is None else positive(one.multiplier, "multiplier")
+    if multiplier != int(multiplier) or multiplier > LARGEST_MULTIPLIER:
+        raise Malformed("bad_multiplier", str(multiplier))
+    try:
+        contract = us_option(text(one.symbol, "symbol", 32), multiplier=int(multiplier))
+    except ArgumentError as error:
+        raise Malformed("bad_symbol", error.what) from None
+    expiry = day_of(one.expiration_date, "expiration_date")
+    if contract.expiry != expiry or contract.strike != positive(one.strike_price, "strike_price"):
+        raise Malformed("contradictory_contract", f"{one.symbol} {one.expiration_date} {one.strike_price}")
+    interest = None if one.open_interest is None else not_negative(one.open_interest, "open_interest")
+    if interest is not None and interest > LARGEST_OPEN_INTEREST:
+        raise Malformed("bad_open_interest", str(interest))
+    return ListedContract(
+        contract, None if interest is None else int(interest), one.tradable and one.status == "active"
+    )
+
+
+def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> Request:
+    """Return the request for the latest quotes of up to 100 symbols."""
+    path = "/v1beta1/options/quotes/latest" if is_option else "/v2/stocks/quotes/latest"
+    return Request("GET", f"{path}?{urlencode({'symbols': ','.join(symbols), 'feed': feed})}")
+
+
+def read_latest_quotes(
+    raw: bytes, lookup: Callable[[str], InstrumentId | None], stamp: Stamp
+) -> tuple[list[QuoteEvent], list[Refusal]]:
+    """Return the quotes of an answer, and what was not believed.
+
+    Raises
+    ------
+    Malformed
+        When it is not an answer of this kind.
+    """
+    quotes, refusals = [], []
+    for symbol, part in decode(_QUOTES, raw, "malformed_quotes").quotes.items():
+        try:
+            one = decode(_QUOTE, bytes(part), "malformed_quote")
+            number = lookup(symbol)
+            if number is None:
+                raise Malformed("unknown_symbol", repr(symbol))  # noqa: TRY301 - joins the others below
+            at_ns = ns_of_text(one.t)
+        except Malformed as refused:
+            refusals.append(Refusal(refused.name, refused.detail))
+            continue
+        bid, bid_size = side(one.bp, one.bs)
+        ask, ask_size = side(one.ap, one.as_)
+        quotes.append(QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size))
+    return quotes, refusals
+
+
+ACTIVITIES_PER_PAGE = 100
+ZERO = Decimal(0)
+MOVES = {
+    "OPASN": "assignment",
+    "OPEXC": "exercise",
+    "OPEXP": "expired_worthless",
+    "OPCSH": "cash_settlement",
+    "OPTRD": "delivery",
+    "ACATS": "transfer",
+    "JNLS": "transfer",
+    "MA": "corporate_action",
+    "NC": "corporate_action",
+    "REORG": "corporate_action",
+    "SPIN": "corporate_action",
+    "SPLIT": "corporate_action",
+}
+"""Kinds that move units, and cash with them."""
+PAYMENTS = {
+    "CIL": "dividend",
+    "DIV": "dividend",
+    "DIVCGL": "dividend",
+    "DIVCGS": "dividend",
+    "DIVNRA": "dividend",
+    "DIVROC": "dividend",
+    "DIVTXEX": "dividend",
+    "DIVWH": "dividend",
+    "WH": "dividend",
+    "INT": "interest",
+    "INTPNL": "interest",
+    "SWP": "interest",
+    "CFEE": "fee",
+    "FEE": "fee",
+    "PTC": "fee",
+    "ACATC": "transfer",
+    "CSD": "transfer",
+    "CSW": "transfer",
+    "JNLC": "transfer",
+}
+"""Kinds that move cash alone; the quantity they name is what the payment was made on."""
+
+
+class _Fill(msgspec.Struct):
+    id: str
+    order_id: str
+    symbol: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    transaction_time: str
+    cum_qty: Decimal | None = None
+
+
+class _Other(msgspec.Struct):
+    id: str
+    activity_type: str
+    date: str
+    net_amount: Decimal = ZERO
+    symbol: str | None = None
+    qty: Decimal | None = None
+    price: Decimal | None = None
+    status: str | None = None
+    created_at: str | None = None
+
+
+_FILL = msgspec.json.Decoder(_Fill).decode
+_OTHER = msgspec.json.Decoder(_Other).decode
+
+
+def fills_request(after: str, page_token: str | None = None) -> Request:
+    """Return the request for one page of executions from ``after`` (RFC 3339) on, oldest first."""
+    return _request("/FILL", {"after": after}, page_token)
+
+
+def activities_request(after: str, page_token: str | None = None) -> Request:
+    """Return the request for one page of all other activities from ``after`` on, oldest first."""
+    return _request("", {"activity_types": ",".join([*MOVES, *PAYMENTS]), "after": after}, page_token)
+
+
+def _request(kind: str, query: dict[str, str], page_token: str | None) -> Request:
+    query |= {"direction": "asc", "page_size": str(ACTIVITIES_PER_PAGE)}
+    if page_token:
+        query["page_token"] = page_token
+    return Request("GET", f"/v2/account/activities{kind}?{urlencode(query)}")
+
+
+def read_fills(raw: bytes) -> list[VenueFill]:
+    """Return the executions of a page; one that cannot be read makes the page unusable.
+
+    Raises
+    ------
+    Malformed
+        When a line cannot be believed.
+    """
+    fills = []
+    for part in decode(_LIST, raw, "malformed_activities"):
+        one = decode(_FILL, bytes(part), "malformed_activity")
+        if one.side not in ("buy", "sell", "sell_short"):
+            raise Malformed("bad_side", repr(one.side))
+        fills.append(
+            VenueFill(
+                execution_id=text(one.id, "activity_id", 80),
+                venue_order_id=text(one.order_id, "order_id", 64),
+                symbol=text(one.symbol, "symbol", 32),
+                side=Side.BUY if one.side == "buy" else Side.SELL,
+                quantity=positive(one.qty, "qty"),
+                cumulative=None if one.cum_qty is None else positive(one.cum_qty, "cum_qty"),
+                price=not_negative(one.price, "price"),
+                ts_event_ns=ns_of_text(one.transaction_time),
+            )
+        )
+    return fills
+
+
+def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
+    """Return the activities of a page that happened, and the token of the next page (None: the last).
+
+    Kinds that this desk does not know are passed over: what they moved stays unexplained, and so comes
+    before a person.
+
+    Raises
+    ------
+    Malformed
+        When a line cannot be believed.
+    """
+    found = []
+    last = ""
+    parts = decode(_LIST, raw, "malformed_activities")
+    for part in parts:
+        one = decode(_OTHER, bytes(part), "malformed_activity")
+        last = text(one.id, "activity_id", 80)
+        cause = MOVES.get(one.activity_type, PAYMENTS.get(one.activity_type))
+        if cause is not None and one.status not in ("canceled", "rejected"):
+            found.append(_activity(one, cause))
+    return found, last if len(parts) == ACTIVITIES_PER_PAGE else None
+
+
+def _activity(one: _Other, cause: str) -> VenueActivity:
+    moves = one.activity_type in MOVES
+    quantity = amount(one.qty or ZERO, "qty") if moves else ZERO
+    if one.activity_type == "OPASN":  # whatever the sign it is written with: a sold contract is gone
+        quantity = abs(quantity)
+    elif one.activity_type == "OPEXC":
+        quantity = -abs(quantity)
+    day_of(one.date, "date")
+    return VenueActivity(
+        activity_id=one.id,
+        kind=one.activity_type,
+        cause=cause,
+        symbol=text(one.symbol, "symbol", 32) if one.symbol else "",
+        quantity_change=quantity,
+        price=not_negative(one.price, "price") if moves and one.price is not None else ZERO,
+        cash_change=amount(one.net_amount, "net_amount"),
+        ts_event_ns=ns_of_text(one.created_at or f"{one.date}T00:00:00Z"),
+    )

@@ -1,0 +1,633 @@
+"""Alpaca's market-data streams: bytes to events, and what the desk says on them. Pure: no I/O.
+
+One reader serves the stock streams (JSON or MessagePack) and the option streams (MessagePack only).
+A frame is an array of messages; one that cannot be believed is a :class:`Refusal` and does not
+harm its neighbours. Prices and sizes are passed on as they are: whether a quote is crossed, one-
+sided or negative is for :mod:`scalpdesk.marketdata.quotes` to say.
+
+Bars of the past from Alpaca's data interface. Pure: no I/O.
+
+Quotes of stocks and options, bars of stocks: two streams, opened when needed, subscribed by difference.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.venues.alpaca.fields import (
+    LONGEST_SHOWN,
+    UNREADABLE,
+    Malformed,
+    Refusal,
+    decode,
+    ns_of,
+    ns_of_text,
+    text,
+)
+from scalpdesk.venues.alpaca.order_messages import Request
+from scalpdesk.venues.alpaca.stream import Listen, Say, StreamConnection, StreamRefused
+from scalpdesk.venues.alpaca.transport import Endpoints, Sessions
+from scalpdesk.venues.contract import DailyBar, MinuteBar, Notice, NoticeKind, Revealable, Stamper
+from scalpdesk.venues.event_queue import EventQueue
+
+MINUTE_SECONDS = 60
+NAN = float("nan")
+LARGEST_FRAME_BYTES = 16 * 1024 * 1024
+Stamp = Callable[[int | None], int]
+"""Gives ``ts_recv_ns`` for a message of the given event time."""
+Lookup = Callable[[str], InstrumentId | None]
+"""Gives the desk's number of a venue symbol, None for one it does not know."""
+
+
+class StreamFault(msgspec.Struct, frozen=True):
+    """The server's error message on a data stream."""
+
+    code: int
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        """True when trying again with the same keys and symbols cannot help."""
+        return self.code in (401, 402, 405, 409, 410, 412, 413)
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """``connected`` or ``authenticated``."""
+
+    message: str
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """The whole of what the connection is subscribed to now."""
+
+    quotes: tuple[str, ...] = ()
+    trades: tuple[str, ...] = ()
+    bars: tuple[str, ...] = ()
+
+
+class TradingStatus(msgspec.Struct, frozen=True):
+    """A symbol is halted, paused or trades again."""
+
+    symbol: str
+    ts_event_ns: int
+    code: str
+    message: str
+    is_trading: bool
+
+
+MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
+MarketItem = QuoteEvent | TradeEvent | BarEvent | Welcome | Subscribed | StreamFault | TradingStatus | Refusal
+
+
+class _Quote(msgspec.Struct, tag_field="T", tag="q", gc=False):
+    S: str
+    t: str | Ext
+    bp: float
+    ap: float
+    bs: float = 0.0
+    as_: float = msgspec.field(default=0.0, name="as")
+
+
+class _Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
+    S: str
+    t: str | Ext
+    p: float
+    s: float
+
+
+class _Bar(msgspec.Struct, tag_field="T", tag="b", gc=False):
+    S: str
+    t: str | Ext
+    o: float
+    h: float
+    l: float  # noqa: E741 - the venue's own letter
+    c: float
+    v: float
+
+
+class _Status(msgspec.Struct, tag_field="T", tag="s"):
+    S: str
+    t: str | Ext
+    sc: str
+    sm: str = ""
+
+
+class _Success(msgspec.Struct, tag_field="T", tag="success"):
+    msg: str
+
+
+class _Error(msgspec.Struct, tag_field="T", tag="error"):
+    code: int
+    msg: str = ""
+
+
+class _Subscription(msgspec.Struct, tag_field="T", tag="subscription"):
+    quotes: tuple[str, ...] = ()
+    trades: tuple[str, ...] = ()
+    bars: tuple[str, ...] = ()
+
+
+class _Kind(msgspec.Struct):
+    T: str
+
+
+_Message = _Quote | _Trade | _Bar | _Status | _Success | _Error | _Subscription
+IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
+"""Kinds that the desk never asks for: amended and daily bars, bands, corrections, imbalances, news."""
+TRADING_CODES = frozenset({"T", "3", "4", "Q"})
+"""Status codes that mean trading goes on or is resuming (tapes A/B: T; tape C: T, Q, 3, 4)."""
+
+
+class MarketReader:
+    """Reads the frames of one data stream.
+
+    Parameters
+    ----------
+    lookup
+        Number of a symbol.
+    is_msgpack
+        Codec of the connection.
+    """
+
+    def __init__(self, lookup: Lookup, *, is_msgpack: bool) -> None:
+        self._lookup = lookup
+        if is_msgpack:
+            self._whole = msgspec.msgpack.Decoder(list[_Message]).decode
+            self._parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+            self._one = msgspec.msgpack.Decoder(_Message).decode
+            self._kind = msgspec.msgpack.Decoder(_Kind).decode
+        else:
+            self._whole = msgspec.json.Decoder(list[_Message]).decode
+            self._parts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+            self._one = msgspec.json.Decoder(_Message).decode
+            self._kind = msgspec.json.Decoder(_Kind).decode
+
+    def read(self, raw: bytes, stamp: Stamp) -> list[MarketItem]:
+        """Return what a frame says, in its order; refusals stand where the messages stood."""
+        if len(raw) > LARGEST_FRAME_BYTES:
+            return [Refusal("frame_too_large", f"{len(raw)} bytes")]
+        items: list[MarketItem] = []
+        try:
+            messages: Iterable[_Message | Refusal] = self._whole(raw)
+        except UNREADABLE:
+            messages = self._one_by_one(raw)
+        for message in messages:
+            if type(message) is Refusal:
+                items.append(message)
+                continue
+            try:
+                items.append(self._item(message, stamp))  # type: ignore[arg-type]  # refusals are out
+            except Malformed as refused:
+                items.append(Refusal(refused.name, refused.detail))
+        return items
+
+    def _one_by_one(self, raw: bytes) -> Iterable[_Message | Refusal]:
+        """Read what can be read of a frame that is not whole as expected."""
+        try:
+            parts = self._parts(raw)
+        except UNREADABLE as error:
+            return (_refusal("malformed_frame", f"{error} in {raw[:60]!r}"),)
+        found: list[_Message | Refusal] = []
+        for part in parts:
+            try:
+                found.append(self._one(part))
+            except UNREADABLE as error:
+                refusal = self._why_not(bytes(part), str(error))
+                if refusal is not None:
+                    found.append(refusal)
+        return found
+
+    def _why_not(self, part: bytes, error: str) -> Refusal | None:
+        try:
+            kind = self._kind(part).T
+        except UNREADABLE:
+            return _refusal("malformed_message", f"{error} in {part[:60]!r}")
+        if kind in IGNORED_KINDS:
+            return None
+        name = "malformed_message" if kind in ("q", "t", "b", "s") else "unknown_message"
+        return _refusal(name, f"{kind[:20]!r}: {error}")
+
+    def _item(self, message: _Message, stamp: Stamp) -> MarketItem:
+        if type(message) is _Quote:
+            return self._quote(message, stamp)
+        if type(message) is _Trade:
+            return self._trade(message, stamp)
+        if type(message) is _Bar:
+            return self._bar(message, stamp)
+        if type(message) is _Status:
+            at_ns = ns_of(message.t)
+            stamp(at_ns)
+            code = text(message.sc, "status_code", 8)
+            return TradingStatus(
+                text(message.S, "symbol", 32), at_ns, code, message.sm[:80], code in TRADING_CODES
+            )
+        if type(message) is _Success:
+            return Welcome(message.msg[:40])
+        if type(message) is _Error:
+            return StreamFault(message.code, message.msg[:120])
+        if type(message) is _Subscription:
+            return Subscribed(message.quotes, message.trades, message.bars)
+        raise Malformed("unknown_message", type(message).__name__)
+
+    def _number(self, symbol: str) -> InstrumentId:
+        number = self._lookup(symbol)
+        if number is None:
+            raise Malformed("unknown_symbol", repr(symbol))
+        return number
+
+    def _quote(self, message: _Quote, stamp: Stamp) -> QuoteEvent:
+        number = self._number(message.S)
+        at_ns = ns_of(message.t)
+        bid, bid_size = side(message.bp, message.bs)
+        ask, ask_size = side(message.ap, message.as_)
+        return QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size)
+
+    def _trade(self, message: _Trade, stamp: Stamp) -> TradeEvent:
+        number = self._number(message.S)
+        at_ns = ns_of(message.t)
+        if not (0 < message.p < math.inf and 0 <= message.s < math.inf):
+            raise Malformed("bad_trade", f"{message.s} at {message.p}")
+        return TradeEvent(number, at_ns, stamp(at_ns), message.p, message.s)
+
+    def _bar(self, message: _Bar, stamp: Stamp) -> BarEvent:
+        number = self._number(message.S)
+        end_ns = ns_of(message.t) + MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
+        low, high = message.l, message.h
+        sane = 0 < low <= min(message.o, message.c) and max(message.o, message.c) <= high < math.inf
+        if not (sane and 0 <= message.v < math.inf):
+            raise Malformed("bad_bar", f"{message.o} {high} {low} {message.c} {message.v}")
+        received_ns = stamp(end_ns)
+        return BarEvent(
+            number, end_ns, received_ns, MINUTE_SECONDS, message.o, high, low, message.c, message.v
+        )
+
+
+def _refusal(name: str, detail: str) -> Refusal:
+    return Refusal(name, detail[:LONGEST_SHOWN])
+
+
+def side(price: float, size: float) -> tuple[float, float]:
+    """Return one side of a quote in the desk's form: a side that is not there is NaN with size 0.
+
+    Alpaca writes 0 for a missing ask and for a missing bid; a bid of 0 means just that.
+    """
+    if price == 0 or math.isnan(price):
+        return NAN, 0.0
+    return price, size if 0 <= size < math.inf else 0.0
+
+
+# what the desk says -----------------------------------------------------------------------------
+
+
+def market_auth(key: str, secret: str, *, is_msgpack: bool) -> bytes:
+    """Return the authentication message of a data stream."""
+    return _encode({"action": "auth", "key": key, "secret": secret}, is_msgpack)
+
+
+def market_subscription(
+    action: str,
+    *,
+    quotes: Sequence[str] = (),
+    trades: Sequence[str] = (),
+    bars: Sequence[str] = (),
+    statuses: Sequence[str] = (),
+    is_msgpack: bool,
+) -> bytes:
+    """Return a ``subscribe`` or ``unsubscribe`` message; empty channels are left out."""
+    channels = {"quotes": quotes, "trades": trades, "bars": bars, "statuses": statuses}
+    said = {name: list(symbols) for name, symbols in channels.items() if symbols}
+    return _encode({"action": action, **said}, is_msgpack)
+
+
+def _encode(message: dict[str, object], is_msgpack: bool) -> bytes:
+    return msgspec.msgpack.encode(message) if is_msgpack else msgspec.json.encode(message)
+
+
+BARS_PER_PAGE = 10_000
+Figures = tuple[float, float, float, float, float]
+"""Open, high, low, close, volume."""
+
+
+class _HistoricalRow(msgspec.Struct):
+    t: str
+    o: float
+    h: float
+    l: float  # noqa: E741 - the venue's own letter
+    c: float
+    v: float = 0.0
+
+
+class _Page(msgspec.Struct):
+    bars: dict[str, list[msgspec.Raw]] | None = None
+    next_page_token: str | None = None
+
+
+_PAGE = msgspec.json.Decoder(_Page).decode
+_BAR = msgspec.json.Decoder(_HistoricalRow).decode
+
+
+def daily_bars_request(
+    symbol: str, first: date, last: date, feed: str, page_token: str | None = None
+) -> Request:
+    """Return the request for one page of the daily bars from ``first`` to ``last``, oldest first."""
+    return _request(symbol, "1Day", (first, last), feed, page_token)
+
+
+def minute_bars_request(
+    symbol: str, first: date, last: date, feed: str, page_token: str | None = None
+) -> Request:
+    """Return the request for one page of the minutes of the days ``first`` to ``last``, oldest first."""
+    return _request(symbol, "1Min", (first, last + timedelta(days=1)), feed, page_token)
+
+
+def _request(
+    symbol: str, timeframe: str, span: tuple[date, date], feed: str, page_token: str | None
+) -> Request:
+    query = {
+        "symbols": symbol,
+        "timeframe": timeframe,
+        "start": span[0].isoformat(),
+        "end": span[1].isoformat(),
+        "adjustment": "split",
+        "feed": feed,
+        "limit": str(BARS_PER_PAGE),
+        "sort": "asc",
+    }
+    if page_token:
+        query["page_token"] = page_token
+    return Request("GET", f"/v2/stocks/bars?{urlencode(query)}")
+
+
+def read_daily_bars(raw: bytes, symbol: str) -> tuple[list[DailyBar], str | None]:
+    """Return the bars of a page and the token of the next one (None: the last).
+
+    Raises
+    ------
+    Malformed
+        When a bar cannot be believed: a forecast with a hole in it is worse than none.
+    """
+    rows, token = _read(raw, symbol)
+    return [DailyBar(to_new_york(start_ns).date(), *figures) for start_ns, figures in rows], token
+
+
+def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[MinuteBar], str | None]:
+    """Return the minutes of a page and the token of the next one (None: the last).
+
+    Raises
+    ------
+    Malformed
+        When a bar cannot be believed.
+    """
+    rows, token = _read(raw, symbol)
+    return [MinuteBar(start_ns, *figures) for start_ns, figures in rows], token
+
+
+def _read(raw: bytes, symbol: str) -> tuple[list[tuple[int, Figures]], str | None]:
+    """Return beginning and figures of each bar of a page, and the token of the next one."""
+    page = decode(_PAGE, raw, "malformed_bars")
+    found: list[tuple[int, Figures]] = []
+    for part in (page.bars or {}).get(symbol, ()):
+        one = decode(_BAR, bytes(part), "malformed_bar")
+        prices = (one.o, one.h, one.l, one.c)
+        if not all(math.isfinite(price) and price > 0 for price in prices) or not (
+            one.l <= min(one.o, one.c) <= max(one.o, one.c) <= one.h
+        ):
+            raise Malformed("bad_bar", f"{one.t} {prices}")
+        found.append((ns_of_text(one.t), (*prices, max(one.v, 0.0))))
+    return found, page.next_page_token or None
+
+
+MSGPACK_HEADERS = {"Content-Type": "application/msgpack"}
+CONNECTION_LIMIT = 406
+"""Another connection of this account is still open; it may be our own, not yet noticed as dead."""
+
+
+class DataStream:
+    """One data stream and what it is subscribed to.
+
+    Parameters
+    ----------
+    name, url
+        ``stocks`` or ``options``, and the address.
+    key, secret
+        Sent in the hello.
+    reader
+        Reads the frames.
+    with_statuses
+        Also subscribe to minute bars, halts and pauses (stocks).
+    outbox, stamper, count
+        Where events go, their stamps, and named conditions.
+    heartbeat_seconds
+        Between pings.
+    sessions
+        Where connections come from; None is the network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        key: Revealable,
+        secret: Revealable,
+        reader: MarketReader,
+        outbox: EventQueue,
+        stamper: Stamper,
+        count: Callable[[str], None],
+        *,
+        with_statuses: bool,
+        heartbeat_seconds: float,
+        sessions: Sessions | None = None,
+    ) -> None:
+        self._key = key
+        self._secret = secret
+        self._reader = reader
+        self._outbox = outbox
+        self._put = outbox.put
+        self._stamp = stamper.stamp
+        self._count = count
+        self._with_statuses = with_statuses
+        self.wanted: tuple[str, ...] = ()
+        self.confirmed: frozenset[str] = frozenset()
+        """Symbols whose quotes the server says it sends."""
+        self._changed = asyncio.Event()
+        self._fault: StreamFault | None = None
+        self.connection = StreamConnection(
+            name,
+            url,
+            MSGPACK_HEADERS,
+            is_binary=True,
+            hello=self._hello,
+            on_frame=self._on_frame,
+            on_up=self._on_up,
+            on_down=self._on_down,
+            heartbeat_seconds=heartbeat_seconds,
+            sessions=sessions,
+        )
+
+    async def want(self, symbols: Sequence[str], timeout_seconds: float) -> None:
+        """Stream the quotes of exactly these symbols; return once the server confirms.
+
+        Raises
+        ------
+        ConfigError
+            The server refuses the feed, the keys or the number of symbols.
+        RetryError
+            It does not confirm in time.
+        """
+        before, self.wanted = self.wanted, tuple(symbols)
+        where = f"stream of {self.connection.name}"
+        self._fault = None
+        try:
+            if not self.connection.is_up:
+                await self.connection.start(timeout_seconds)
+            else:
+                gone = [one for one in before if one not in set(symbols)]
+                fresh = [one for one in symbols if one not in set(before)]
+                if gone:
+                    await self.connection.say(self._message("unsubscribe", gone))
+                if fresh:
+                    await self.connection.say(self._message("subscribe", fresh))
+            async with asyncio.timeout(timeout_seconds):
+                await self._confirmed()
+        except StreamRefused as refused:
+            raise ConfigError(
+                "the data stream turns this desk away",
+                where=where,
+                value=str(refused),
+                fix="check the feed against the data plan of the account",
+            ) from None
+        except TimeoutError:
+            raise RetryError(
+                "the data stream does not confirm the subscription in time", where=where
+            ) from None
+
+    async def _confirmed(self) -> None:
+        while not self.confirmed >= set(self.wanted):
+            if self._fault is not None:
+                raise StreamRefused(f"{self._fault.code} {self._fault.message}", is_final=True)
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _message(self, action: str, symbols: Sequence[str]) -> bytes:
+        # options have neither halts nor bars in their stream; a share's bars carry the volume
+        stocks = symbols if self._with_statuses else ()
+        return market_subscription(action, quotes=symbols, bars=stocks, statuses=stocks, is_msgpack=True)
+
+    async def _hello(self, say: Say, listen: Listen) -> None:
+        self.confirmed = frozenset()
+        await say(market_auth(self._key.reveal(), self._secret.reveal(), is_msgpack=True))
+        while not await self._is_authenticated(listen):
+            pass
+        if self.wanted:
+            await say(self._message("subscribe", self.wanted))
+
+    async def _is_authenticated(self, listen: Listen) -> bool:
+        for item in self._reader.read(await listen(), self._stamp):
+            if isinstance(item, StreamFault):
+                said = f"{item.code} {item.message}"
+                raise StreamRefused(said, is_final=item.is_final and item.code != CONNECTION_LIMIT)
+            if isinstance(item, Welcome) and item.message == "authenticated":
+                return True
+        return False
+
+    def _on_frame(self, raw: bytes) -> None:
+        for item in self._reader.read(raw, self._stamp):
+            if isinstance(item, MARKET_EVENTS):
+                self._put(item)
+            else:
+                self._on_other(item)
+
+    def _on_other(self, item: MarketItem) -> None:
+        name = self.connection.name
+        if isinstance(item, Subscribed):
+            self.confirmed = frozenset(item.quotes)
+            self._changed.set()
+        elif isinstance(item, StreamFault):
+            self._fault = item
+            self._changed.set()
+            self._count(f"stream_fault_{item.code}")
+            self._notice(NoticeKind.REFUSED, f"stream_fault_{item.code}", item.message)
+        elif isinstance(item, TradingStatus):
+            kind = NoticeKind.TRADING if item.is_trading else NoticeKind.HALTED
+            self._notice(kind, item.symbol, f"{item.code} {item.message}")
+        elif isinstance(item, Refusal):
+            self._count(item.name)
+            self._notice(NoticeKind.REFUSED, item.name, f"{name}: {item.detail}")
+
+    def _on_up(self, _name: str) -> None:
+        self._notice(NoticeKind.CONNECTED, "connected", "")
+
+    def _on_down(self, name: str, why: str, is_final: bool) -> None:
+        self._count(f"{self.connection.name}_{name}")
+        self._notice(NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED, name, why)
+
+    def _notice(self, kind: NoticeKind, name: str, detail: str) -> None:
+        self._put(Notice(kind, self._stamp(None), self.connection.name, name, detail))
+
+
+class DataStreams:
+    """The stock stream and the option stream of one gateway."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        key: Revealable,
+        secret: Revealable,
+        book: Instruments,
+        outbox: EventQueue,
+        stamper: Stamper,
+        count: Callable[[str], None],
+        heartbeat_seconds: float,
+        sessions: Sessions | None = None,
+    ) -> None:
+        self._book = book
+        reader = MarketReader(self._lookup, is_msgpack=True)
+
+        def stream(name: str, url: str) -> DataStream:
+            return DataStream(
+                name,
+                url,
+                key,
+                secret,
+                reader,
+                outbox,
+                stamper,
+                count,
+                with_statuses=name == "stocks",
+                heartbeat_seconds=heartbeat_seconds,
+                sessions=sessions,
+            )
+
+        self._stocks = stream("stocks", endpoints.stocks_url)
+        self._options = stream("options", endpoints.options_url)
+
+    def _lookup(self, symbol: str) -> InstrumentId | None:
+        return self._book.id_of(symbol) if symbol in self._book else None
+
+    def connections(self) -> list[StreamConnection]:
+        """Return the connections that were asked for."""
+        return [one.connection for one in (self._stocks, self._options) if one.wanted]
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId], timeout_seconds: float = 15.0) -> None:
+        """Stream quotes of exactly these instruments."""
+        instruments = [self._book[number] for number in instrument_ids]
+        stocks = [one.symbol for one in instruments if not isinstance(one, OptionContract)]
+        options = [one.symbol for one in instruments if isinstance(one, OptionContract)]
+        for stream, symbols in ((self._stocks, stocks), (self._options, options)):
+            if symbols or stream.wanted:
+                await stream.want(symbols, timeout_seconds)
+
+    async def close(self) -> None:
+        """End both streams."""
+        for stream in (self._stocks, self._options):
+            await stream.connection.close()

@@ -1,0 +1,543 @@
+"""Alpaca's orders on the wire: order objects and trade updates. Pure: no I/O.
+
+What the desk says to Alpaca: commands and questions as requests. Pure: no I/O.
+
+What an answer of Alpaca's REST interface proves, and what it leaves open. Pure: no I/O.
+
+One code of Alpaca stands for unrelated causes, so an answer is judged by its HTTP status and its
+text together. Only the venue's own refusal ends an order; everything that leaves open whether the
+order was taken is :attr:`Verdict.DOUBT`.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from math import gcd
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.venues.alpaca.fields import (
+    UNREADABLE,
+    Malformed,
+    Refusal,
+    amount,
+    decode,
+    not_negative,
+    ns_of,
+    positive,
+    text,
+)
+
+OPEN_STATUSES = frozenset(
+    {
+        "pending_new", "accepted", "new", "partially_filled", "held", "pending_cancel", "pending_replace",
+        "done_for_day", "stopped", "suspended", "calculated", "accepted_for_bidding", "pending_review",
+    }
+)  # fmt: skip
+"""The venue may still fill the order."""
+FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
+LARGEST_UPDATE_BYTES = 1024 * 1024
+LONGEST_CLIENT_ID = 128
+MOST_LEGS = 4
+
+
+class WireOrder(msgspec.Struct, frozen=True):
+    """One order object, checked."""
+
+    venue_order_id: str
+    client_order_id: str
+    symbol: str
+    """Empty on the parent of a multi-leg order."""
+    side: Side | None
+    """None on the parent of a multi-leg order."""
+    quantity: Decimal | None
+    filled: Decimal
+    average_price: Decimal | None
+    """Of what is filled, per unit; a multi-leg parent has a net price here, of either sign."""
+    status: str
+    limit_price: Decimal | None
+    submitted_ns: int
+    updated_ns: int
+    replaces: str
+    replaced_by: str
+    legs: tuple["WireOrder", ...]
+
+    @property
+    def is_open(self) -> bool:
+        """True while the venue may still fill it."""
+        return self.status in OPEN_STATUSES
+
+
+class TradeUpdate(msgspec.Struct, frozen=True):
+    """One message about an order on ``/stream``."""
+
+    event: str
+    ts_event_ns: int
+    order: WireOrder
+    execution_id: str
+    """Empty except on executions, busts and corrections."""
+    previous_execution_id: str
+    quantity: Decimal | None
+    price: Decimal | None
+    reason: str
+
+
+class Authorized(msgspec.Struct, frozen=True):
+    """The answer to the authentication on ``/stream``."""
+
+    is_authorized: bool
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """What the connection listens to now."""
+
+    streams: tuple[str, ...]
+
+
+UpdateItem = TradeUpdate | Authorized | Listening | Refusal
+
+
+class _Order(msgspec.Struct):
+    id: str
+    client_order_id: str
+    status: str
+    submitted_at: str | Ext | None = None
+    created_at: str | Ext | None = None
+    updated_at: str | Ext | None = None
+    symbol: str | None = None
+    side: str | None = None
+    qty: Decimal | None = None
+    filled_qty: Decimal | None = None
+    filled_avg_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    replaces: str | None = None
+    replaced_by: str | None = None
+    order_class: str | None = None
+    legs: "list[_Order] | None" = None
+
+
+class _Update(msgspec.Struct):
+    event: str
+    order: _Order
+    timestamp: str | Ext | None = None
+    execution_id: str | None = None
+    previous_execution_id: str | None = None
+    qty: Decimal | None = None
+    price: Decimal | None = None
+    reason: str | None = None
+
+
+class _StreamMessage(msgspec.Struct):
+    stream: str
+    data: msgspec.Raw
+
+
+class _Authorization(msgspec.Struct):
+    status: str
+
+
+class _Listening(msgspec.Struct):
+    streams: tuple[str, ...] = ()
+
+
+_ORDER_JSON = msgspec.json.Decoder(_Order).decode
+_ORDERS_JSON = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class _UpdateCodec:
+    """The decoders of ``/stream`` for one codec."""
+
+    def __init__(
+        self, codec: type[msgspec.json.Decoder[_Update]] | type[msgspec.msgpack.Decoder[_Update]]
+    ) -> None:
+        self.message = codec(_StreamMessage).decode
+        self.update = codec(_Update).decode
+        self.authorization = codec(_Authorization).decode
+        self.listening = codec(_Listening).decode
+
+
+_JSON = _UpdateCodec(msgspec.json.Decoder)
+_MSGPACK = _UpdateCodec(msgspec.msgpack.Decoder)
+
+
+def read_update(raw: bytes, *, is_msgpack: bool = False) -> UpdateItem:
+    """Return what one frame of ``/stream`` says; it holds JSON in text or binary frames, or MessagePack."""
+    if len(raw) > LARGEST_UPDATE_BYTES:
+        return Refusal("frame_too_large", f"{len(raw)} bytes")
+    codec = _MSGPACK if is_msgpack else _JSON
+    try:
+        message = decode(codec.message, raw, "malformed_frame")
+        payload = bytes(message.data)
+        if message.stream == "trade_updates":
+            return _update(decode(codec.update, payload, "malformed_update"))
+        if message.stream == "authorization":
+            answer = decode(codec.authorization, payload, "malformed_authorization")
+            return Authorized(answer.status == "authorized")
+        if message.stream == "listening":
+            return Listening(decode(codec.listening, payload, "malformed_listening").streams)
+    except Malformed as refused:
+        return Refusal(refused.name, refused.detail)
+    return Refusal("unknown_stream", repr(message.stream)[:80])
+
+
+def read_order(raw: bytes) -> WireOrder:
+    """Return the order of a REST answer.
+
+    Raises
+    ------
+    Malformed
+        When it cannot be believed.
+    """
+    return _order(decode(_ORDER_JSON, raw, "malformed_order"))
+
+
+def read_orders(raw: bytes) -> tuple[list[WireOrder], list[Refusal]]:
+    """Return the orders of a REST list, and what of it could not be believed.
+
+    Raises
+    ------
+    Malformed
+        When it is not a list at all.
+    """
+    orders: list[WireOrder] = []
+    refusals: list[Refusal] = []
+    for part in decode(_ORDERS_JSON, raw, "malformed_orders"):
+        try:
+            orders.append(_order(decode(_ORDER_JSON, bytes(part), "malformed_order")))
+        except Malformed as refused:
+            refusals.append(Refusal(refused.name, refused.detail))
+    return orders, refusals
+
+
+def _update(raw: _Update) -> TradeUpdate:
+    event = text(raw.event, "event", 40)
+    order = _order(raw.order)
+    is_execution = event in ("fill", "partial_fill", "trade_correct")
+    is_parent = bool(order.legs)
+    quantity = price = None
+    execution_id = raw.execution_id or ""
+    if is_execution and not is_parent:
+        quantity, price = positive(raw.qty, "qty"), not_negative(raw.price, "price")
+    if (is_execution and not is_parent) or event == "trade_bust":
+        execution_id = text(raw.execution_id, "execution_id", 80)
+    at_ns = order.updated_ns if raw.timestamp is None else ns_of(raw.timestamp)
+    return TradeUpdate(
+        event,
+        at_ns,
+        order,
+        execution_id,
+        raw.previous_execution_id or "",
+        quantity,
+        price,
+        (raw.reason or "")[:120],
+    )
+
+
+def _order(raw: _Order, depth: int = 0) -> WireOrder:
+    status = raw.status
+    if status not in OPEN_STATUSES and status not in FINAL_STATUSES:
+        raise Malformed("unknown_status", repr(status))
+    legs = raw.legs or []
+    if (depth and legs) or len(legs) > MOST_LEGS:
+        raise Malformed("bad_legs", f"{len(legs)} legs at depth {depth}")
+    is_parent = raw.order_class == "mleg" and depth == 0
+    submitted = raw.submitted_at if raw.submitted_at is not None else raw.created_at
+    submitted_ns = ns_of(submitted)
+    quantity = None if raw.qty is None else positive(raw.qty, "order_qty")
+    filled = Decimal(0) if raw.filled_qty is None else not_negative(raw.filled_qty, "filled_qty")
+    average = raw.filled_avg_price
+    if average is not None:
+        average = (
+            amount(average, "filled_avg_price") if is_parent else not_negative(average, "filled_avg_price")
+        )
+    if quantity is not None and filled > quantity:
+        raise Malformed("overfilled", f"{filled} of {quantity}")
+    if filled and average is None and not is_parent:
+        raise Malformed("no_filled_avg_price", f"{filled} filled")
+    return WireOrder(
+        venue_order_id=text(raw.id, "order_id", 64),
+        client_order_id=text(raw.client_order_id, "client_order_id", LONGEST_CLIENT_ID),
+        symbol="" if is_parent else text(raw.symbol, "symbol", 32),
+        side=None if is_parent and not raw.side else _side(raw.side),
+        quantity=quantity,
+        filled=filled,
+        average_price=average,
+        status=status,
+        limit_price=None if raw.limit_price is None else amount(raw.limit_price, "limit_price"),
+        submitted_ns=submitted_ns,
+        updated_ns=submitted_ns if raw.updated_at is None else ns_of(raw.updated_at),
+        replaces=raw.replaces or "",
+        replaced_by=raw.replaced_by or "",
+        legs=tuple(_order(leg, depth + 1) for leg in legs),
+    )
+
+
+def _side(value: str | None) -> Side:
+    if value == "buy":
+        return Side.BUY
+    if value in ("sell", "sell_short"):
+        return Side.SELL
+    raise Malformed("bad_side", repr(value))
+
+
+FEWEST_LEGS = 2
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One REST request: ``path`` carries its query; ``body`` is JSON or None."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+def submit_request(command: SubmitOrder, book: Instruments) -> Request:
+    """Return the request of an order.
+
+    Raises
+    ------
+    ArgumentError
+        When the venue cannot take such an order at all.
+    """
+    instrument = book[command.instrument_id]
+    body: dict[str, object] = {
+        "symbol": instrument.symbol,
+        "qty": plain(_whole(command, is_option=isinstance(instrument, OptionContract))),
+        "side": command.side.value,
+        "type": command.order_type.value,
+        "time_in_force": command.time_in_force.value,
+        "client_order_id": command.client_order_id,
+    }
+    if command.order_type is OrderType.LIMIT:
+        if command.limit_price is None:
+            raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
+        body["limit_price"] = plain(command.limit_price)
+    if isinstance(instrument, OptionContract):
+        intent = position_intent(command)
+        if intent is not None:
+            body["position_intent"] = intent
+    return Request("POST", "/v2/orders", msgspec.json.encode(body))
+
+
+def multi_leg_request(command: MultiLegOrder, book: Instruments) -> Request:
+    """Return the request of an order in several legs.
+
+    Raises
+    ------
+    ArgumentError
+        When there are not 2 to 4 legs of different options in whole ratios.
+    """
+    legs = command.legs
+    symbols = [book[leg.instrument_id].symbol for leg in legs]
+    if not FEWEST_LEGS <= len(legs) <= MOST_LEGS or len(set(symbols)) < len(symbols):
+        raise ArgumentError(
+            "a multi-leg order has 2 to 4 legs in different contracts",
+            where=f"order {command.client_order_id}",
+            value=symbols,
+        )
+    quantities = [int(_whole(leg, is_option=True)) for leg in legs]
+    sets = gcd(*quantities)
+    body: dict[str, object] = {
+        "order_class": "mleg",
+        "qty": str(sets),
+        "type": "market" if command.net_limit_price is None else "limit",
+        "time_in_force": command.time_in_force.value,
+        "client_order_id": command.client_order_id,
+        "legs": [
+            {
+                "symbol": symbol,
+                "ratio_qty": str(quantity // sets),
+                "side": leg.side.value,
+                "position_intent": position_intent(leg) or f"{leg.side.value}_to_open",
+            }
+            for symbol, quantity, leg in zip(symbols, quantities, legs, strict=True)
+        ],
+    }
+    if command.net_limit_price is not None:
+        body["limit_price"] = plain(command.net_limit_price)
+    return Request("POST", "/v2/orders", msgspec.json.encode(body))
+
+
+def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> Request:
+    """Return the request that replaces a working order.
+
+    The venue counts the new quantity from the order's beginning, so what is filled is added.
+    """
+    new = command.replacement
+    body: dict[str, object] = {
+        "qty": plain(new.quantity + already_filled),
+        "time_in_force": new.time_in_force.value,
+        "client_order_id": new.client_order_id,
+    }
+    if new.limit_price is not None:
+        body["limit_price"] = plain(new.limit_price)
+    return Request("PATCH", f"/v2/orders/{quote(venue_order_id, safe='')}", msgspec.json.encode(body))
+
+
+def cancel_request(venue_order_id: str) -> Request:
+    """Return the request that cancels an order by the venue's id."""
+    return Request("DELETE", f"/v2/orders/{quote(venue_order_id, safe='')}")
+
+
+def order_by_client_id_request(client_order_id: str) -> Request:
+    """Return the request that asks for an order by the desk's id."""
+    query = urlencode({"client_order_id": client_order_id, "nested": "true"})
+    return Request("GET", f"/v2/orders:by_client_order_id?{query}")
+
+
+def open_orders_request(after: str | None = None) -> Request:
+    """Return the request for one page of open orders, oldest first; ``after`` is a submission time."""
+    query = {"status": "open", "limit": "500", "direction": "asc", "nested": "true"}
+    if after is not None:
+        query["after"] = after
+    return Request("GET", f"/v2/orders?{urlencode(query)}")
+
+
+def position_intent(command: SubmitOrder) -> str | None:
+    """Return the venue's word for what an option order does to the position, None when open to it."""
+    if command.purpose is Purpose.OPEN:
+        return f"{command.side.value}_to_open"
+    if command.purpose is Purpose.CLOSE:
+        return f"{command.side.value}_to_close"
+    return None
+
+
+def plain(value: Decimal) -> str:
+    """Return an amount without exponent and trailing zeros.
+
+    >>> plain(Decimal("10.50")), plain(Decimal("1E+2")), plain(Decimal("0.00"))
+    ('10.5', '100', '0')
+    """
+    shown = format(value, "f")
+    if "." in shown:
+        shown = shown.rstrip("0").rstrip(".")
+    return shown
+
+
+def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:
+    quantity = command.quantity
+    if not quantity.is_finite() or quantity <= 0 or (is_option and quantity != int(quantity)):
+        raise ArgumentError(
+            "a quantity is above zero, and of options whole",
+            where=f"order {command.client_order_id}",
+            value=str(quantity),
+        )
+    return quantity
+
+
+# the stream -------------------------------------------------------------------------------------
+
+
+def stream_auth(key: str, secret: str) -> bytes:
+    """Return the authentication message of ``/stream``."""
+    return msgspec.json.encode({"action": "authenticate", "data": {"key_id": key, "secret_key": secret}})
+
+
+def stream_listen(streams: Sequence[str]) -> bytes:
+    """Return the message that sets what ``/stream`` sends."""
+    return msgspec.json.encode({"action": "listen", "data": {"streams": list(streams)}})
+
+
+class Verdict(StrEnum):
+    """What an answer means for the request that it answers."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """The venue's final word: it did not do it and will not."""
+    DUPLICATE = "duplicate"
+    """The client order id was used before: proof that the first request arrived."""
+    NOT_FOUND = "not_found"
+    """No such order, position or asset."""
+    TOO_LATE = "too_late"
+    """The order is over, or not yet at the exchange: it cannot be cancelled or replaced now."""
+    LIMITED = "limited"
+    """Too many requests; this one was not carried out."""
+    UNAUTHORIZED = "unauthorized"
+    """The keys are not accepted."""
+    DOUBT = "doubt"
+    """Nobody knows whether it was carried out."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A judged answer; ``reason`` is the venue's own text with its code, fit for a person."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """The venue's own count of requests."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+    """When the window ends, UTC seconds since 1970."""
+
+
+class _Error(msgspec.Struct):
+    code: int | str | None = None
+    message: str | None = None
+
+
+_ERROR = msgspec.json.Decoder(_Error).decode
+_LONGEST_REASON = 200
+_DUPLICATE_TEXT = "client_order_id must be unique"
+_TOO_LATE_TEXTS = ("order is already in", "isn't sent to exchange yet", "is not cancelable", "not open")
+LARGEST_RATE = 10**9
+
+
+def judge(status: int, body: bytes) -> Answer:
+    """Return what an answer proves.
+
+    Parameters
+    ----------
+    status
+        HTTP status.
+    body
+        The answer's bytes; an error's ``code`` and ``message`` are read where there are any.
+    """
+    if 200 <= status < 300:
+        return Answer(Verdict.DONE)
+    reason = _reason(status, body)
+    said = reason.lower()
+    if status == 401 or (status == 403 and ("not authorized" in said or "forbidden." in said)):
+        return Answer(Verdict.UNAUTHORIZED, reason)
+    if status == 429:
+        return Answer(Verdict.LIMITED, reason)
+    if status == 404:
+        return Answer(Verdict.NOT_FOUND, reason)
+    if status == 422 and _DUPLICATE_TEXT in said:
+        return Answer(Verdict.DUPLICATE, reason)
+    if status == 422 and any(known in said for known in _TOO_LATE_TEXTS):
+        return Answer(Verdict.TOO_LATE, reason)
+    if status in (400, 403, 405, 415, 422):
+        return Answer(Verdict.REFUSED, reason)
+    return Answer(Verdict.DOUBT, reason)  # 408, 409, 5xx, redirects and what nobody has seen yet
+
+
+def _reason(status: int, body: bytes) -> str:
+    try:
+        error = _ERROR(body)
+    except UNREADABLE:
+        return f"HTTP {status}"
+    message = "".join(one for one in (error.message or "") if one.isprintable())
+    parts = [f"HTTP {status}", "" if error.code is None else str(error.code)[:12], message]
+    return " ".join(part for part in parts if part)[:_LONGEST_REASON]
+
+
+def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Return the rate limit that headers state (names in small letters), None for none to believe."""
+    try:
+        limit, remaining, reset_s = (
+            int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")
+        )
+    except (KeyError, ValueError):
+        return None
+    if not (0 < limit < LARGEST_RATE and 0 <= remaining <= limit and 0 <= reset_s < 4_102_444_800):
+        return None
+    return RateLimit(limit, remaining, reset_s)

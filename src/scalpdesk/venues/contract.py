@@ -1,0 +1,559 @@
+"""What a venue is to the desk: a :class:`Gateway`, and the values that pass through it.
+
+A gateway turns wire messages into the desk's own events and the desk's commands into requests. It
+decides nothing. Its rules, which ``tests/conformance/venue.py`` holds every venue to:
+
+*   All that happens comes out of one stream, :meth:`Gateway.events`, in the order in which the desk
+    learned it; stamps in it never run backwards.
+*   :meth:`Gateway.send` never raises because of the network and never waits for the venue's answer.
+    A request whose outcome is not known becomes an ``OrderStatusUnknown`` event.
+*   An order leaves doubt only on proof: :meth:`Gateway.resolve` gives it as events, or gives none.
+*   Each execution comes out once, whichever way it was learned (stream, query, snapshot).
+*   A message that cannot be read is a :class:`Notice` of kind ``refused`` and a counter, never a
+    crash and never a guess.
+
+How a runner uses one::
+
+    gateway = ...                          # built by the assembly; nothing is connected yet
+    await gateway.connect(known_orders)    # checks keys, account, clock; refuses with what to do
+    found = await gateway.discover("SPY", first, last)      # then add to the book, build the engine
+    view = await gateway.snapshot(fills_since_ns=...)       # reconcile, before anything is sent
+    await gateway.subscribe(instrument_ids)
+    async for item in gateway.events():    # Event or Notice
+        ...
+        gateway.send(command)              # after the command is on disk
+    await gateway.close()
+
+What a venue's history tells beside trades: exercises, expiries, dividends, fees, transfers.
+
+What a gateway says of itself, in its place among the events.
+
+A venue's bars of the past: days for a volatility forecast, minutes for what is usual at an hour.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from itertools import groupby
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from scalpdesk.core.clock import FollowingClock, Stamper
+from scalpdesk.core.events import (
+    AccountLimits,
+    AccountSnapshot,
+    Event,
+    HeldPosition,
+    QuoteEvent,
+    SessionBarsEvent,
+)
+from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
+
+
+class VenueActivity(msgspec.Struct, frozen=True):
+    """One line of an account's history that is no trade.
+
+    Parameters
+    ----------
+    activity_id
+        The venue's id, unique in the account.
+    kind
+        In the venue's own words.
+    cause
+        In the desk's, as in :class:`scalpdesk.core.events.PositionChanged`.
+    symbol
+        What it concerns; empty for the account as a whole.
+    quantity_change
+        Signed contracts or shares that it moved; zero when it moved cash alone.
+    price
+        What a unit is booked at, in currency.
+    cash_change
+        Signed currency.
+    ts_event_ns
+        When it happened, UTC nanoseconds; the start of its day where the venue only says the day.
+    """
+
+    activity_id: str
+    kind: str
+    cause: str
+    symbol: str
+    quantity_change: Decimal
+    price: Decimal
+    cash_change: Decimal
+    ts_event_ns: int
+
+    def __str__(self) -> str:
+        units = f"{self.quantity_change:+f} " if self.quantity_change else ""
+        return f"{self.kind} {units}{self.symbol} {self.cash_change:+.2f}".replace("  ", " ")
+
+
+class NoticeKind(StrEnum):
+    """What a gateway has to say beside events."""
+
+    CONNECTED = "connected"
+    """A stream stands (again). The runner reconciles when it is the order stream."""
+    DISCONNECTED = "disconnected"
+    """A stream is gone; its reconnection is under way."""
+    GAP = "gap"
+    """Something was missed: ask for a snapshot and reconcile."""
+    REFUSED = "refused"
+    """A message could not be read, or speaks of an order or symbol that the desk does not know."""
+    LIMITED = "limited"
+    """The venue's rate limit or the desk's own budget held a request back."""
+    HALTED = "halted"
+    """The venue stopped trading in the symbol that ``name`` holds."""
+    TRADING = "trading"
+    """The symbol that ``name`` holds trades (again)."""
+    DEAD = "dead"
+    """The venue ended the session for good (keys revoked, account blocked): no reconnection."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something about the connection, in its place among the events.
+
+    Parameters
+    ----------
+    kind
+        What happened.
+    ts_recv_ns
+        When the gateway knew, UTC nanoseconds.
+    stream
+        ``orders``, ``stocks``, ``options`` or ``requests``.
+    name
+        The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …
+    detail
+        For people. Never holds a key.
+    """
+
+    kind: NoticeKind
+    ts_recv_ns: int
+    stream: str
+    name: str
+    detail: str = ""
+
+    @property
+    def asks_for_reconciliation(self) -> bool:
+        """True when fills or order states may have been missed."""
+        return self.kind is NoticeKind.GAP or (self.kind is NoticeKind.CONNECTED and self.stream == "orders")
+
+
+MINUTE_SECONDS = 60
+
+
+class DailyBar(msgspec.Struct, frozen=True):
+    """One session of one instrument; prices in the quote currency per unit, volume in units.
+
+    Prices are adjusted for splits, not for dividends.
+    """
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class MinuteBar(msgspec.Struct, frozen=True):
+    """One minute of one instrument; prices in the quote currency per unit, volume in units.
+
+    Prices are adjusted for splits, not for dividends.
+    """
+
+    start_ns: int
+    """Beginning, UTC nanoseconds."""
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    @property
+    def end_ns(self) -> int:
+        """First instant at which the bar is known."""
+        return self.start_ns + MINUTE_SECONDS * NANOS_PER_SECOND
+
+
+def sessions_of(
+    minutes: Iterable[MinuteBar], instrument_id: InstrumentId, known_ns: int
+) -> tuple[SessionBarsEvent, ...]:
+    """Return minutes by session, oldest first: those inside the sessions that were over at ``known_ns``.
+
+    Parameters
+    ----------
+    minutes
+        In order; minutes before the open and after the close are left out.
+    instrument_id
+        Whose they are.
+    known_ns
+        When the desk is told, UTC nanoseconds.
+    """
+    events = []
+    for day, group in groupby(minutes, key=lambda one: to_new_york(one.start_ns).date()):
+        if not is_session(day):
+            continue
+        hours = session_on(day)
+        inside = [one for one in group if hours.open_ns <= one.start_ns and one.end_ns <= hours.close_ns]
+        if not inside or hours.close_ns > known_ns:
+            continue
+        figures = zip(*((one.open, one.high, one.low, one.close, one.volume) for one in inside), strict=True)
+        events.append(
+            SessionBarsEvent(
+                instrument_id,
+                hours.close_ns,
+                known_ns,
+                day.isoformat(),
+                hours.open_ns,
+                hours.close_ns,
+                MINUTE_SECONDS,
+                tuple(one.end_ns for one in inside),
+                *(tuple(column) for column in figures),
+            )
+        )
+    return tuple(events)
+
+
+__all__ = [
+    "AccountFacts",
+    "FollowingClock",
+    "Gateway",
+    "Health",
+    "KnownOrder",
+    "ListedContract",
+    "LiveToken",
+    "Notice",
+    "NoticeKind",
+    "Revealable",
+    "Stamper",
+    "VenueClock",
+    "VenueFill",
+    "VenueOrder",
+    "VenuePosition",
+    "VenueView",
+]
+
+
+class Revealable(Protocol):
+    """A key that only shows itself on request; its ``repr`` must not."""
+
+    def reveal(self) -> str:
+        """Return the key, for the one call that sends it to its venue."""
+        ...
+
+
+class LiveToken(msgspec.Struct, frozen=True):
+    """Proof that a person armed live trading. Only ``live`` makes one; a live host asks for it.
+
+    Parameters
+    ----------
+    account_id
+        The venue's id of the account that was armed; a gateway that finds another one stops.
+    config_hash
+        Hash of the effective configuration that was armed.
+    armed_ns
+        When, UTC nanoseconds.
+    who
+        The person.
+    """
+
+    account_id: str
+    config_hash: str
+    armed_ns: int
+    who: str
+
+
+class KnownOrder(msgspec.Struct, frozen=True):
+    """What the journal knows of an order when a gateway connects, so that no fill counts twice.
+
+    Parameters
+    ----------
+    submitted
+        The order as it was sent (a leg of a multi-leg order is an order too).
+    filled
+        Cumulative quantity that the journal has booked.
+    value
+        Sum of quantity times price over what was booked.
+    is_live
+        True while the journal has not seen its end.
+    venue_order_id
+        The venue's id, empty when it was never learned.
+    parent_id
+        Client order id of the multi-leg order it belongs to, empty for none.
+    execution_ids
+        Executions that the journal has booked.
+    sent_ns
+        When it was handed to the gateway, UTC nanoseconds; 0 when that is not known: then a venue that
+        does not know it has the whole time from this connection on in which it may still come to.
+    """
+
+    submitted: SubmitOrder
+    filled: Decimal = Decimal(0)
+    value: Decimal = Decimal(0)
+    is_live: bool = True
+    venue_order_id: str = ""
+    parent_id: str = ""
+    execution_ids: tuple[str, ...] = ()
+    sent_ns: int = 0
+
+
+class AccountFacts(msgspec.Struct, frozen=True):
+    """The account as the venue describes it; amounts in its currency."""
+
+    account_id: str
+    status: str
+    currency: str
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    options_buying_power: Decimal
+    options_level: int
+    """0 none, 1 covered, 2 long options, 3 spreads."""
+    may_trade: bool
+    """False when trading is blocked, for whatever reason."""
+    may_short: bool
+
+
+class VenueClock(msgspec.Struct, frozen=True):
+    """The venue's own time and session; instants in UTC nanoseconds."""
+
+    now_ns: int
+    is_open: bool
+    next_open_ns: int
+    next_close_ns: int
+
+
+class VenuePosition(msgspec.Struct, frozen=True):
+    """One holding; ``quantity`` is signed contracts or shares, ``average_price`` per unit."""
+
+    symbol: str
+    instrument_id: InstrumentId | None
+    """None when the desk's book does not know the symbol."""
+    quantity: Decimal
+    average_price: Decimal
+
+
+class VenueOrder(msgspec.Struct, frozen=True):
+    """One order as the venue shows it."""
+
+    client_order_id: str
+    """The desk's id; of a leg of a multi-leg order the leg's own."""
+    venue_order_id: str
+    symbol: str
+    instrument_id: InstrumentId | None
+    side: Side
+    quantity: Decimal
+    filled: Decimal
+    average_price: Decimal | None
+    status: str
+    """In the venue's own words."""
+    is_open: bool
+    limit_price: Decimal | None
+    submitted_ns: int
+
+
+class VenueFill(msgspec.Struct, frozen=True):
+    """One execution as the venue's history shows it."""
+
+    execution_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    cumulative: Decimal | None
+    """Filled in all after it; None when the venue does not say."""
+    price: Decimal
+    ts_event_ns: int
+
+
+class VenueView(msgspec.Struct, frozen=True):
+    """The venue's side of a reconciliation, as of one query round."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    account: AccountFacts
+    clock: VenueClock
+    positions: tuple[VenuePosition, ...]
+    open_orders: tuple[VenueOrder, ...]
+    fills: tuple[VenueFill, ...]
+    """Executions since the instant that was asked for, oldest first; empty when none was asked."""
+    activities: tuple[VenueActivity, ...] = ()
+    """The rest of the account's history since some days before that instant, oldest first."""
+    shortable: tuple[InstrumentId, ...] | None = None
+    """Shares of the book that may be sold short now; None where the venue does not speak of it."""
+
+    def as_event(self) -> AccountSnapshot:
+        """Return cash and the positions that the book knows as an event for the engine."""
+        lines = tuple(
+            HeldPosition(one.instrument_id, one.quantity, one.average_price)
+            for one in self.positions
+            if one.instrument_id is not None
+        )
+        return AccountSnapshot(self.ts_event_ns, self.ts_recv_ns, self.account.cash, lines)
+
+    def limits(self, now_ns: int) -> AccountLimits | None:
+        """Return what the account may do as an event for the engine; None where the venue says nothing."""
+        if self.shortable is None:
+            return None
+        one = self.account
+        return AccountLimits(
+            self.ts_event_ns,
+            now_ns,
+            one.may_trade,
+            one.may_short,
+            one.options_level,
+            one.buying_power,
+            one.options_buying_power,
+            self.shortable,
+        )
+
+
+class ListedContract(msgspec.Struct, frozen=True):
+    """One option that the venue lists."""
+
+    contract: OptionContract
+    open_interest_contracts: int | None
+    """At the end of the previous session; None when the venue does not say."""
+    is_tradable: bool
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a gateway does."""
+
+    streams: dict[str, bool]
+    """Whether each stream stands."""
+    silent_seconds: dict[str, float]
+    """Time since each stream's last message of any kind."""
+    in_flight: int
+    """Requests of the order path without an answer."""
+    doubted: tuple[str, ...]
+    """Client order ids whose state is not known."""
+    requests_left: int
+    """Requests that the budget still allows now, the share for cancels and exits included."""
+    counters: dict[str, int]
+    """Named conditions and how often each was met."""
+
+
+@runtime_checkable
+class Gateway(Protocol):
+    """One account at one venue."""
+
+    name: str
+    """The venue, as ``--venue`` names it."""
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then open the order stream.
+
+        ``known_orders`` is what the journal remembers of this account, at least all orders that it
+        holds for live; the gateway then gives only executions that the journal has not booked.
+
+        Raises
+        ------
+        ConfigError
+            Wrong keys, a paper key on a live host or the reverse, an account that may not do what is
+            asked, a clock that is off: the message says what to do.
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        ...
+
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits; what it takes is not on the stream.
+
+        A gateway may ignore this: :meth:`events` then brings every quote.
+        """
+        ...
+
+    def send(self, command: VenueCommand) -> None:
+        """Put a command on its way; what becomes of it comes as events.
+
+        Returns without waiting for the venue. A command that cannot leave (no connection, budget
+        used up) is answered by ``OrderStatusUnknown`` and then ``OrderNotFound``, a cancel by
+        ``CancelRejected``: it never vanishes.
+        """
+        ...
+
+    async def resolve(self, client_order_id: str) -> bool:
+        """Ask the venue what became of an order; return whether it gave proof.
+
+        The proof is on the event stream: ``OrderAccepted`` and missing ``OrderFilled``, the order's
+        end if it ended, or ``OrderNotFound`` once the venue can no longer come to accept it. False
+        means that the doubt stands: ask again.
+        """
+        ...
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer; the view would not be whole.
+        """
+        ...
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections."""
+        ...
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument that has one, by query.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        ...
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[MinuteBar, ...]:
+        """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer, or not credibly.
+        """
+        ...
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
+
+        Raises
+        ------
+        RetryError
+            The venue does not answer.
+        """
+        ...
+
+    def health(self) -> Health:
+        """Return how the connections and the budget stand, without asking the venue."""
+        ...
+
+    async def renew(self, stream: str) -> None:
+        """Give up a data stream's connection, which stands and says nothing, for a new one."""
+        ...
+
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
+        ...

@@ -1,0 +1,108 @@
+"""The one stream that comes out of a gateway: everything in order, and quotes merged under load."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.venues.contract import Notice, NoticeKind
+
+BREATHE_EVERY = 64
+MOST_WAITING = 50_000
+"""Items in the queue from which on only the latest quote of each instrument is kept."""
+
+
+class EventQueue:
+    """A queue with one reader.
+
+    Quotes that the reader cannot keep up with are merged: of each instrument the latest is kept and
+    comes out once the queue is empty. Orders, fills and notices are never merged or dropped.
+
+    Parameters
+    ----------
+    most_waiting
+        Length from which on quotes are merged.
+    """
+
+    def __init__(self, most_waiting: int = MOST_WAITING) -> None:
+        self._items: deque[Event | Notice] = deque()
+        self._late: dict[InstrumentId, QuoteEvent] = {}
+        self._most_waiting = most_waiting
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._is_merging = False
+        self.merged = 0
+        """Quotes that a later one replaced before anybody saw them."""
+        self._last_ns = 0
+        self.shortcut: Callable[[QuoteEvent], bool] | None = None
+        """Offered each quote while nothing waits; what it takes does not come out of the queue."""
+
+    def put(self, item: Event | Notice) -> None:
+        """Add an item."""
+        if (
+            type(item) is QuoteEvent
+            and self.shortcut is not None
+            and not (self._items or self._late)
+            and self.shortcut(item)
+        ):
+            self._last_ns = max(self._last_ns, item.ts_recv_ns)
+            return
+        is_late = len(self._items) >= self._most_waiting or bool(self._late)
+        if is_late and type(item) is QuoteEvent:
+            self._merge(item)
+        else:
+            self._items.append(item)
+        self._wake.set()
+
+    def _merge(self, quote: QuoteEvent) -> None:
+        if not self._is_merging:
+            self._is_merging = True
+            detail = f"{len(self._items)} items wait: only the latest quote of each instrument is kept"
+            self._items.append(
+                Notice(NoticeKind.LIMITED, quote.ts_recv_ns, "events", "slow_consumer", detail)
+            )
+        if quote.instrument_id in self._late:
+            self.merged += 1
+        self._late[quote.instrument_id] = quote
+
+    def close(self) -> None:
+        """Let the reader take what is there and then end."""
+        self._closed = True
+        self._wake.set()
+
+    def take(self) -> Event | Notice | None:
+        """Return the next item, None when there is none now."""
+        if not self._items and self._late:
+            self._release()
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._last_ns = max(self._last_ns, item.ts_recv_ns)
+        return item
+
+    def _release(self) -> None:
+        # a merged quote waited while others went by: it is received now, not before them
+        for quote in self._late.values():
+            stamped = max(quote.ts_recv_ns, self._last_ns)
+            self._items.append(msgspec.structs.replace(quote, ts_recv_ns=stamped))
+        self._late.clear()
+        self._is_merging = False
+
+    async def items(self) -> AsyncIterator[Event | Notice]:
+        """Yield items as they come; ends after :meth:`close`."""
+        taken = 0
+        while True:
+            item = self.take()
+            if item is not None:
+                yield item
+                taken += 1
+                if taken % BREATHE_EVERY == 0:
+                    await asyncio.sleep(0)  # a full queue must not keep the connections from being read
+            elif self._closed:
+                return
+            else:
+                self._wake.clear()
+                await self._wake.wait()
