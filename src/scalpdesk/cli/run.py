@@ -59,7 +59,7 @@ VENUES = ("simulated", "paper", "alpaca")
 @click.option(
     "--watchdog/--no-watchdog",
     default=None,
-    help="WatchdogSupervisor the desk by a second process [venue.watchdog].",
+    help="Guard the desk by a second process [venue.watchdog].",
 )
 @click.option(
     "--watchdog-flatten/--watchdog-hold",

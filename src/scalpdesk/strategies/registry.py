@@ -8,7 +8,6 @@ from typing import cast
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.strategies.contract import Strategy
-from scalpdesk.strategies.several.strategy import several_of
 
 ENTRY_POINT_GROUP = "scalpdesk.strategies"
 SEVERAL = "+"
@@ -77,6 +76,8 @@ def canonical_name(name: str) -> str:
 
 
 def _find_several(name: str) -> type[Strategy]:
+    from scalpdesk.strategies.several.strategy import several_of  # noqa: PLC0415 - it imports this module
+
     names = name.split(SEVERAL)
     for one in names:
         if names.count(one) > 1 or getattr(find_strategy(one), "MEMBERS", None):
