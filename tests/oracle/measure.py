@@ -1,0 +1,531 @@
+"""What scalpdesk does, measured from outside, to be equal before and after a change of its inside.
+
+    python tests/oracle/measure.py --out FILE               measure and write
+    python tests/oracle/measure.py --compare FILE           measure and compare; exit 1 on a difference
+    python tests/oracle/measure.py --compare FILE --after FILE    compare two files, measure nothing
+
+Only the command line and ``from scalpdesk import backtest, load_data`` are used, so that the same script
+runs whatever the modules inside are called. Times, versions, paths and run ids are not measured.
+``decision_hash`` covers every output of a run with its reasons in words; ``marks`` covers the state of the
+book and its explain at every mark, numbers only: where the first differs and the second does not, words
+or ids have changed and no number.
+"""
+
+# ruff: noqa: T201 - a script that prints
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
+LEAN = SHARED / "data" / "raw_lean" / "Data"
+CASES = SHARED / "reference" / "worked_cases.json"
+EXAMPLES = ROOT / "examples"
+
+Record = dict[str, Any]
+Measured = Iterator[tuple[str, Record]]
+
+# tools ------------------------------------------------------------------------------------------
+
+
+class AbsentError(Exception):
+    """A part needs a file that is not beside the checkout."""
+
+
+def needs(path: Path) -> Path:
+    if not path.exists():
+        raise AbsentError(f"needs {path.relative_to(ROOT.parent)} beside the checkout")
+    return path
+
+
+def digest(value: bytes | str) -> str:
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).hexdigest()[:32]
+
+
+def cli(*words: str) -> tuple[int, str]:
+    """Run a command in this interpreter; return its exit code and what it writes to stdout."""
+    from scalpdesk.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(list(words))
+    if code not in {0, 1}:
+        raise RuntimeError(f"scalpdesk {' '.join(words)} exits {code}: {err.getvalue() or out.getvalue()}")
+    return code, out.getvalue()
+
+
+def cli_json(*words: str) -> Record:
+    document: Record = json.loads(cli(*words, "--json")[1])
+    return document
+
+
+def settings_flags(settings: Record) -> list[str]:
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def of_run(summary: Record, marks: str) -> Record:
+    """Return what is kept of a run."""
+    same = ("decision_hash", "events", "decisions", "orders", "fills", "hedges", "nav_change", "pnl")
+    return {**{name: summary[name] for name in (*same, "end_positions", "mode")}, "marks": marks}
+
+
+def backtest_cli(*words: str) -> Record:
+    with tempfile.TemporaryDirectory() as folder:
+        summary = cli_json("backtest", *words, "--no-journal", "--out", folder)
+        return of_run(summary, digest((Path(folder) / "marks.csv").read_bytes()))
+
+
+_CATALOG: list[Path] = []
+
+
+def recorded_catalog() -> Path:
+    """Return a catalogue with the recorded days, imported once per process."""
+    if not _CATALOG:
+        folder = Path(tempfile.mkdtemp(dir=Path.cwd()))
+        cli("data", "import", "lean", str(needs(LEAN)), "--name", "lean", "--catalog", str(folder))
+        _CATALOG.append(folder)
+    return _CATALOG[0]
+
+
+# parts ------------------------------------------------------------------------------------------
+
+
+def demo() -> Measured:
+    for strategy in ("gamma-scalper", "zero-dte", "st0cka", "st0ckg", "hybrid"):
+        words = ("demo", "--strategy", strategy, "--session", "2018-02-05", "--seed", "1", "--speed", "max")
+        summary = cli_json(*words, "--no-dashboard")
+        explained = cli_json("report", "last")["hedge_explain"]
+        for row in explained:
+            row.pop("reason")
+        yield strategy, of_run(summary, digest(json.dumps(explained, sort_keys=True)))
+
+
+def recorded() -> Measured:
+    """The three days of docs/validation.md."""
+    catalog = recorded_catalog()
+    for name in ("spxw-2021-01-04", "spxw-2021-01-08", "goog-2015-12-23"):
+        config = str(EXAMPLES / "validation" / f"{name}.toml")
+        where = ("--data", "lean", "--start", name[5:], "--config", config)
+        yield name, backtest_cli("gamma-scalper", *where, "--set", f"data.catalog={catalog}")
+
+
+def zero_dte_recorded() -> Measured:
+    """The recorded days of docs/zero-dte.md, and others with the desk's default costs."""
+    catalog = recorded_catalog()
+    spxw = {"underlying": "SPXW", "data.index_source": "parity"}
+    goog = {"underlying": "GOOG"}
+    base = {
+        "data.catalog": catalog,
+        "entry.mode": "straddle",
+        "simulation.fees": "alpaca",
+        "simulation.starting_cash": 1_000_000,
+    }
+    for day, market in (
+        ("2021-01-04", spxw),
+        ("2021-01-06", spxw),
+        ("2021-01-08", spxw),
+        ("2015-12-24", goog),
+    ):
+        flags = settings_flags({**base, **market})
+        yield day, backtest_cli("zero-dte", "--data", "lean", "--start", day, "--seed", "1", *flags)
+
+
+DAYS = (
+    "2014-01-23",
+    "2014-05-05",
+    "2014-08-29",
+    "2015-02-19",
+    "2015-05-20",
+    "2015-07-10",
+    "2015-08-24",
+    "2016-03-09",
+    "2016-09-22",
+    "2016-10-04",
+    "2016-11-25",
+    "2017-01-19",
+    "2017-02-06",
+    "2017-09-08",
+    "2017-10-11",
+    "2017-10-12",
+    "2018-02-05",
+    "2018-02-08",
+    "2018-07-12",
+    "2018-12-07",
+)
+"""Two wild days, the half day 2016-11-25, and ``random.Random(9).sample`` of the other sessions."""
+
+MARKETS: tuple[Record, ...] = (
+    {},
+    {"simulation.fill_model": "mid", "simulation.fees": "alpaca"},
+    {"simulation.fill_model": "queue"},
+    {"simulation.fill_model": "adverse", "simulation.seed": 3},
+    {"simulation.fill_model_hedge": "mid", "simulation.latency_ms": 250},
+    {"simulation.displayed_sizes": False, "simulation.fees": "alpaca", "simulation.latency_ms": 40},
+    {"simulation.starting_cash": 1_000_000, "simulation.fill_model": "queue", "simulation.latency_ms": 100},
+)
+"""Settings of the simulated market; the case number chooses."""
+
+BAND = "hedge.band_settings"
+STRATEGIES: dict[str, tuple[Record, ...]] = {
+    "gamma-scalper": (
+        {"entry.gate": "off"},
+        {},
+        {"entry.gate": "off", "hedge.band": "whalley_wilmott", "straddles": 2},
+        {"entry.gate": "advise", "hedge.band": "zakamouline", "hedge.delta_vol": "entry"},
+        {"entry.gate": "off", "hedge.band": "leland", "exits.close_at": "15:50"},
+        {"entry.gate": "off", "hedge.band": "time_based", f"{BAND}.interval_seconds": 900},
+        {
+            "entry.gate": "off",
+            "hedge.delta_vol": "fixed",
+            "hedge.fixed_vol": 0.15,
+            "exits.stop_fraction": 0.01,
+            "entry.again_after_exit": True,
+        },
+        {
+            "entry.gate": "off",
+            "selection.min_expiration_days": 5,
+            "exits.min_dte": 1,
+            "exits.arm_fraction": 0.005,
+            "exits.giveback_fraction": 0.2,
+            "hedge.delta_vol": "forecast",
+        },
+        {"entry.gate": "off", "exits.flat_minutes_before_close": 20, "triggers.spread_filter": False},
+    ),
+    "zero-dte": (
+        {},
+        {"hedge.regime": "own_gamma", "entry.straddles": 2},
+        {"hedge.regime": "standard", "hedge.threshold": 0.3, "exit.venue": "alpaca"},
+        {"exit.minutes_before_close": 60, "hedge.seconds_between_hedges": 5, "hedge.regime": "standard"},
+    ),
+    "st0cka": (
+        {},
+        {"sell_until": "15:30", "buy_until": "15:00", "profit_target": 0.05},
+        {"use_mean_reversion": True, "buy_until": "15:00", "sell_until": "15:45", "stop_usd": 0.3},
+        {"use_volatility_sizing": False, "position_size_max": 5, "require_viable": True},
+        {"buy_until": "12:00", "sell_until": "12:30", "stop_usd": 0.03, "entry_interval_seconds": 10},
+    ),
+    "st0ckg": (
+        {},
+        {"scoring": "original", "filters.trend_filter": False},
+        {
+            "choose": "tradable",
+            "filters.window_until": "15:30",
+            "filters.min_seconds_between_trades": 300,
+            "filters.trend_filter": False,
+            "contract.min_open_interest_contracts": 0,
+            "contract.min_volume_contracts": 0,
+            "exits.risk_unit_usd": 0.03,
+        },
+        {
+            "scoring": "original",
+            "choose": "tradable",
+            "filters.window_until": "15:30",
+            "filters.min_seconds_between_trades": 60,
+            "filters.min_seconds_same_signal": 60,
+            "filters.trend_filter": False,
+            "contract.min_open_interest_contracts": 0,
+            "contract.min_volume_contracts": 0,
+            "contract.equity_fraction": 0.05,
+        },
+    ),
+    "hybrid": (
+        {"strategies.gamma-scalper.entry.gate": "off"},
+        {"volatility_threshold_for_gamma": 0.1, "strategies.gamma-scalper.entry.gate": "off"},
+        {
+            "volatility_threshold_for_gamma": 0.12,
+            "hysteresis": 0.005,
+            "dwell_minutes": 5,
+            "strategies.gamma-scalper.entry.gate": "off",
+            "strategies.gamma-scalper.hedge.band": "whalley_wilmott",
+            "strategies.st0cka.buy_until": "15:00",
+            "strategies.st0cka.sell_until": "15:30",
+        },
+    ),
+}
+"""Settings of a strategy; the number of the day chooses."""
+
+
+def days() -> Measured:
+    """Twenty reconstructed days by five strategies, the settings varied from case to case."""
+    from scalpdesk import backtest, load_data
+
+    for number, day in enumerate(DAYS):
+        tape = load_data(start=day, seed=1 + number % 3)
+        for place, (strategy, variants) in enumerate(STRATEGIES.items()):
+            settings = {**MARKETS[(number + 2 * place) % len(MARKETS)], **variants[number % len(variants)]}
+            if strategy == "zero-dte":
+                settings["entry.mode"] = "straddle"
+            key = f"{day} {strategy}"
+            try:
+                result = backtest(strategy, tape, settings=settings)
+            except Exception as problem:  # noqa: BLE001 - a run that fails is a difference like another
+                yield key, {"error": str(problem)}
+            else:
+                yield key, of_run(result.summary, digest(json.dumps(msgspec.to_builtins(result.marks))))
+
+
+def cases() -> Measured:
+    found = cli_json("selftest", "--cases", str(needs(CASES)))["cases"]
+    by_area: dict[str, Counter[str]] = {}
+    for case in found:
+        by_area.setdefault(case["area"], Counter())[case["verdict"]] += 1
+    for area, counts in sorted(by_area.items()):
+        yield f"area {area}", {verdict: counts[verdict] for verdict in ("passed", "failed", "unbound")}
+    for verdict in ("failed", "unbound"):
+        yield verdict, {"ids": sorted(case["id"] for case in found if case["verdict"] == verdict)}
+
+
+def seeds(span: str) -> Measured:
+    """Seeded trials, in a process of their own because they start others."""
+    words = ["selftest", "--seeds", span, "--workers", "1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "scalpdesk.cli.main", *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(f"scalpdesk {' '.join(words)} exits {done.returncode}: {done.stderr}")
+    found = json.loads(done.stdout)
+    totals = {name: found[name] for name in ("seeds", "orders", "events", "faults_injected")}
+    totals["restarts"] = found["lives"] - found["seeds"]
+    totals["violations"] = len(found["violations"])
+    yield span, totals
+    yield f"{span} edges of the order machine", found["path_hits"]["edges"]
+    yield f"{span} faults by order state", found["path_hits"]["fault_states"]
+
+
+def drill() -> Measured:
+    found = cli_json("drill")["disasters"]
+    yield "together", {"ok": sum(row["ok"] for row in found), "of": len(found)}
+    for row in found:
+        yield row["name"], {key: row[key] for key in ("ok", "ending", "position", "simulated_seconds", "did")}
+
+
+def helps() -> Measured:
+    """Every command's ``--help``, byte for byte, found by walking the tables of commands."""
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        words = waiting.pop(0)
+        text = cli(*words, "--help")[1]
+        yield " ".join(("scalpdesk", *words)), {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        table = re.search(r"\nCommands:\n((?:  .*\n)+)", text)
+        if table:
+            waiting += [(*words, name) for name in re.findall(r"^  (\S+)", table[1], re.MULTILINE)]
+
+
+def key_paths(value: Any, at: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from key_paths(item, f"{at}.{key}" if at else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from key_paths(item, f"{at}[]")
+    else:
+        yield at
+
+
+def to_ten_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.9e}"
+    if isinstance(value, dict):
+        return {key: to_ten_digits(item) for key, item in value.items()}
+    return [to_ten_digits(item) for item in value] if isinstance(value, list) else value
+
+
+OPTION = ("--spot", "590", "--strike", "600", "--days", "30", "--rate", "4%")
+FIGURES: tuple[tuple[str, ...], ...] = (
+    ("price", *OPTION, "--vol", "16%"),
+    ("price", *OPTION, "--vol", "16%", "--style", "american", "--dividend", "10:1.5", "--put"),
+    ("price", *OPTION, "--vol", "16%", "--style", "european", "--model", "black76"),
+    ("iv", *OPTION, "--price", "6.5"),
+    ("iv", *OPTION, "--price", "14.2", "--put", "--style", "american"),
+    ("chain", "SPY", "--session", "2018-02-05", "--time", "15:00"),
+    ("chain", "SPY", "--session", "2015-08-24", "--time", "10:00", "--expiry", "2015-09-18"),
+    ("gex", "SPY", "--session", "2018-02-05", "--at", "15:00"),
+    ("surface", "SPY", "--session", "2018-02-05"),
+    ("surface", "SPY", "--session", "2015-08-24", "--scenario", "--clock", "us-sessions"),
+    ("vol", "SPY", "--session", "2018-02-05"),
+)
+"""Commands whose every figure depends on nothing but their arguments."""
+
+OTHERS: tuple[tuple[str, ...], ...] = (
+    ("runs",),
+    ("report", "last"),
+    ("replay", "last", "--verify"),
+    ("config", "check"),
+    ("data", "ls"),
+    ("data", "verify", "embedded", "--session", "2018-02-05"),
+    ("doctor",),
+)
+"""Commands of whose JSON only the keys are kept, after a demo in the same folder."""
+
+
+def keys() -> Measured:
+    """Sorted paths of the keys of ``--json`` output; figures to ten digits where nothing varies."""
+    yield "demo", {"keys": sorted(set(key_paths(cli_json("demo", "--speed", "max", "--no-dashboard"))))}
+    for words in (*OTHERS, *FIGURES):
+        code, text = cli(*words, "--json")
+        document = json.loads(text)
+        record: Record = {"exit": code, "keys": sorted(set(key_paths(document)))}
+        if words in FIGURES:
+            record["figures"] = digest(json.dumps(to_ten_digits(document), sort_keys=True))
+        yield " ".join(words), record
+    for strategy in (None, *STRATEGIES):
+        document = cli_json("config", "show", *([strategy] if strategy else []))
+        defaults = {row["key"]: row["value"] for row in document["values"]}
+        paths = sorted({path for path in key_paths(document) if not path.startswith("values[].value")})
+        yield f"config show {strategy or ''}".strip(), {"keys": paths, "defaults": defaults}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Measured]] = {
+    "demo": lambda _: demo(),
+    "recorded": lambda _: recorded(),
+    "zero-dte": lambda _: zero_dte_recorded(),
+    "days": lambda _: days(),
+    "cases": lambda _: cases(),
+    "drill": lambda _: drill(),
+    "help": lambda _: helps(),
+    "keys": lambda _: keys(),
+    "seeds": lambda asked: seeds(asked.seeds),
+}
+
+# measuring and comparing ------------------------------------------------------------------------
+
+
+def measure(asked: argparse.Namespace, parts: Iterable[str]) -> Record:
+    """Measure the parts in a folder of their own, whatever the caller's settings are."""
+    found: Record = {"versions": versions(), "parts": {}, "left_out": {}}
+    for name in [name for name in os.environ if name.startswith(("SCALPDESK", "ALPACA", "APCA", "IBKR"))]:
+        del os.environ[name]
+    os.environ.update(COLUMNS="80", NO_COLOR="1")
+    here = Path.cwd()
+    for part in parts:
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            try:
+                for key, record in PARTS[part](asked):
+                    found["parts"].setdefault(part, {})[key] = record
+                note = f"{len(found['parts'][part])} records"
+            except AbsentError as absent:
+                found["left_out"][part] = note = str(absent)
+            except Exception as problem:  # noqa: BLE001 - what fails is a difference, and the rest is measured
+                found["parts"].setdefault(part, {})["error"] = {"error": str(problem)}
+                note = f"failed: {problem}"
+            finally:
+                os.chdir(here)
+                _CATALOG.clear()
+        print(f"{part:<10} {time.perf_counter() - began:7.1f} s  {note}", flush=True)
+    return found
+
+
+def versions() -> Record:
+    packages = {name: version(name) for name in ("numpy", "scipy", "numba", "exchange-calendars", "click")}
+    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+
+
+def short(record: Record | None) -> str:
+    """Return a record in a few words, for the table."""
+    if record is None:
+        return "-"
+    if "decision_hash" in record:
+        counts = f"{record['orders']} orders, {record['fills']} fills"
+        return f"{record['decision_hash'][:12]} {counts}, {record['nav_change']}"
+    text = json.dumps(record, sort_keys=True)
+    return text if len(text) <= 48 else f"{digest(text)[:12]} ({len(record)} fields)"
+
+
+def differences(before: Record, after: Record) -> list[str]:
+    lines = []
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, list) and isinstance(new, list):
+            lines += [f"{name}: no longer {item}" for item in old if item not in new]
+            lines += [f"{name}: new {item}" for item in new if item not in old]
+        elif isinstance(old, dict) and isinstance(new, dict):
+            lines += [f"{name}.{text}" for text in differences(old, new)]
+        else:
+            lines.append(f"{name}: {old} -> {new}")
+    return lines
+
+
+def verdict(old: Record | None, new: Record | None) -> str:
+    if old == new:
+        return "equal"
+    if old and new and {name for name in {*old, *new} if old.get(name) != new.get(name)} == {"decision_hash"}:
+        return "DIFFERENT (words or ids; every number equal)"
+    return "DIFFERENT"
+
+
+def compare(before: Record, after: Record, parts: Iterable[str]) -> int:
+    """Print the table and return how many records differ."""
+    equal = different = 0
+    for name in (name for name, had in before["versions"].items() if after["versions"].get(name) != had):
+        print(f"note: {name} was {before['versions'][name]}, is {after['versions'].get(name)}")
+    print("| key | before | after | verdict |\n|---|---|---|---|")
+    for part in parts:
+        if part in before["left_out"] or part in after["left_out"]:
+            why = [run["left_out"].get(part, "measured") for run in (before, after)]
+            print(f"| {part} | {why[0]} | {why[1]} | LEFT OUT |")
+            continue
+        old_part, new_part = before["parts"].get(part, {}), after["parts"].get(part, {})
+        for key in dict.fromkeys([*old_part, *new_part]):
+            old, new = old_part.get(key), new_part.get(key)
+            word = verdict(old, new)
+            print(f"| {part}: {key} | {short(old)} | {short(new)} | {word} |")
+            if old == new:
+                equal += 1
+                continue
+            different += 1
+            for line in differences(old or {}, new or {})[:20]:
+                print(f"|   {line} | | | |")
+    print(f"\n{equal} equal, {different} different")
+    return different
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure what scalpdesk does, or compare with a file.")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas: %(default)s")
+    parser.add_argument("--seeds", default="0:200", help="span of the seeded trials (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="write the parts measured; others in the file stay")
+    parser.add_argument("--compare", type=Path, help="compare with this file; exit 1 on a difference")
+    parser.add_argument("--after", type=Path, help="with --compare: this file instead of measuring")
+    asked = parser.parse_args()
+    parts = asked.only.split(",")
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    after = json.loads(asked.after.read_text()) if asked.after else measure(asked, parts)
+    if asked.out:
+        kept = json.loads(asked.out.read_text()) if asked.out.is_file() else {"parts": {}, "left_out": {}}
+        left_out = {part: why for part, why in kept["left_out"].items() if part not in after["parts"]}
+        merged = {
+            "versions": after["versions"],
+            "parts": {**kept["parts"], **after["parts"]},
+            "left_out": {**left_out, **after["left_out"]},
+        }
+        asked.out.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if asked.compare:
+        return 1 if compare(json.loads(asked.compare.read_text()), after, parts) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
