@@ -74,7 +74,6 @@ def _helps(command: click.Command, name: str, parent: click.Context | None) -> I
         parent=parent,
         terminal_width=WIDTH,
         max_content_width=WIDTH,
-        help_option_names=["-h", "--help"],
     )
     lines = command.get_help(ctx).rstrip().splitlines()
     yield ctx.command_path, "\n".join(line.rstrip() for line in lines)

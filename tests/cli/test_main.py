@@ -73,6 +73,19 @@ def test_every_command_has_help_json_debug_and_an_example(words, capsys):
     assert "--debug" in shown
 
 
+def test_help_is_the_same_whoever_called_the_command_before(command, capsys):
+    def body(*, as_json: bool) -> None:
+        """Do nothing."""
+
+    command(body)
+    alone = root.get_command(click.Context(root), "probe")
+    with pytest.raises(SystemExit):
+        alone.main(["-h"], prog_name="probe")
+    assert "-h, --help" in capsys.readouterr().out
+    assert main(["probe", "-h"]) == 0
+    assert "-h, --help" in capsys.readouterr().out
+
+
 def test_an_unknown_command_names_the_nearest(capsys):
     assert main(["demoo"]) == 2
     told = capsys.readouterr()

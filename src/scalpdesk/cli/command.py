@@ -15,7 +15,19 @@ Body = Callable[..., int | None]
 EXIT_CODES = "Exit codes: 0 success; 1 a failed check or run; 2 wrong use or configuration; 130 interrupted."
 
 
-class DeskCommand(click.Command):
+class ShortHelpCommand(click.Command):
+    """A command that answers ``-h`` and ``--help``, whichever context it is called from."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the help option, less those that another option has.
+
+        Not left to the root's context: click keeps the option that the first context asked for.
+        """
+        ctx.help_option_names = ["-h", "--help"]
+        return super().get_help_option_names(ctx)
+
+
+class DeskCommand(ShortHelpCommand):
     """A command whose help ends with examples."""
 
     examples: tuple[str, ...] = ()
@@ -101,7 +113,7 @@ def settings_options(body: Body) -> Body:
     )(body)
 
 
-class DeskGroup(click.Group):
+class DeskGroup(ShortHelpCommand, click.Group):
     """A group that answers an unknown name with the nearest one, and no name with its help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

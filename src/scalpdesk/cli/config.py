@@ -22,7 +22,7 @@ from scalpdesk.strategies.registry import find_strategy
 DEFAULT_STRATEGY = "gamma-scalper"
 
 
-@click.group("config", cls=DeskGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("config", cls=DeskGroup)
 def config() -> None:
     """The effective configuration and where each value is from."""
 

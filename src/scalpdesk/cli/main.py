@@ -59,7 +59,7 @@ EXTRA_OF_MODULE = {
     "scalpdesk",
     cls=LazyGroup,
     table=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
     epilog=EXIT_CODES,
 )
 @click.version_option(VERSION, prog_name="scalpdesk")
