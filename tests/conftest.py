@@ -1,18 +1,36 @@
-"""Makes the builders under ``tests/fakes`` importable as ``fakes`` in every test, and times no example.
+"""The surroundings of every test: no settings of the user's, an empty folder, nothing left behind.
 
-Only that package is added, not the folder of tests: ``tests/datasets`` or ``tests/records`` must
-never be found by the name of an installed package.
+The environment holds what :data:`_KEPT` names and no more, so a ``SCALPDESK_`` variable, a vendor's key or a
+terminal's width changes no test; the working folder has no ``.env`` and no ``scalpdesk.toml``; armings
+and locks lie in a folder of this session. A test that leaves a variable, a folder or a file behind fails.
+
+The builders under ``tests/fakes`` are importable as ``fakes``; the folder of tests itself is not on the path:
+``tests/datasets`` or ``tests/records`` must never be found by the name of an installed package.
 """
 
+import os
 import sys
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from hypothesis import settings
+import pytest
+from hypothesis import configuration, settings
+
+_KEPT = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
+    *("PYTHON", "VIRTUAL_ENV", "PYTEST", "COV", "HYPOTHESIS", "NUMBA_", "OMP_", "MPL", "SYSTEMROOT"),
+    *("SCALPDESK_TEST_POSTGRES_URL", "DEM_GBP_RETURNS"),
+)
+"""Beginnings of the names that the environment keeps."""
+
+for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
+    del os.environ[_name]
 
 # an example that takes long says something of the machine, nothing of the law
 settings.register_profile("desk", deadline=None)
 settings.load_profile("desk")
+configuration.set_hypothesis_home_dir(Path(__file__).resolve().parents[1] / ".hypothesis")
 
 _FAKES = Path(__file__).resolve().parent / "fakes"
 
@@ -22,3 +40,28 @@ if "fakes" not in sys.modules:
     assert _spec.loader is not None
     sys.modules["fakes"] = module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["fakes"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Work in an empty folder of this session; keep armings and locks in another."""
+    folder, before = tmp_path_factory.mktemp("here"), Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        os.chdir(folder)
+        yield folder
+        os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
+    """Compare the surroundings after a test with those before it."""
+    before = _environment()
+    yield
+    assert _environment() == before
+    assert Path.cwd() == empty_folder
+    assert list(empty_folder.iterdir()) == []
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
