@@ -64,4 +64,5 @@ def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    ours = ("PYTEST_CURRENT_TEST", "KMP_")  # the latter are set where scikit-learn is first imported
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -37,7 +37,7 @@ def desk(tmp_path):
 
     def run(path, *words):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("SCALPDESK_", "PYTEST", "COV_"))}
-        env["PYTHONPATH"] = os.pathsep.join(path)
+        env["PYTHONPATH"] = os.pathsep.join([*path, env.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "scalpdesk.cli.main", *words, "--json"]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr, done.stderr
