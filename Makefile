@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-dev run test check bench bench-smoke release-check docs lock clean
+.PHONY: help setup setup-dev run test check oracle bench bench-smoke release-check docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,6 +37,9 @@ check: setup-dev  ## lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
+	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json
 
 bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py

@@ -71,6 +71,14 @@ def cli(*words: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
+def attempt(function: Callable[..., Record], *args: Any) -> Record:
+    """Return what the function gives; what fails is a difference like another, and the rest is measured."""
+    try:
+        return function(*args)
+    except Exception as problem:  # noqa: BLE001
+        return {"error": str(problem)}
+
+
 def cli_json(*words: str) -> Record:
     document: Record = json.loads(cli(*words, "--json")[1])
     return document
@@ -108,22 +116,42 @@ def recorded_catalog() -> Path:
 
 
 def demo() -> Measured:
-    for strategy in ("gamma-scalper", "zero-dte", "st0cka", "st0ckg", "hybrid"):
-        words = ("demo", "--strategy", strategy, "--session", "2018-02-05", "--seed", "1", "--speed", "max")
-        summary = cli_json(*words, "--no-dashboard")
-        explained = cli_json("report", "last")["hedge_explain"]
-        for row in explained:
-            row.pop("reason")
-        yield strategy, of_run(summary, digest(json.dumps(explained, sort_keys=True)))
+    for strategy in STRATEGIES:
+        yield strategy, attempt(demo_of, strategy)
+
+
+def demo_of(strategy: str) -> Record:
+    words = ("demo", "--strategy", strategy, "--session", "2018-02-05", "--seed", "1", "--speed", "max")
+    summary = cli_json(*words, "--no-dashboard")
+    explained = cli_json("report", "last")["hedge_explain"]
+    for row in explained:
+        row.pop("reason")
+    return of_run(summary, digest(json.dumps(explained, sort_keys=True)))
+
+
+SPANS: tuple[tuple[str, str, str, Record], ...] = (
+    ("spxw-2021-01-04", "2021-01-04", "2021-01-04", {}),
+    ("spxw-2021-01-08", "2021-01-08", "2021-01-08", {}),
+    ("goog-2015-12-23", "2015-12-23", "2015-12-23", {}),
+    ("goog-2015-12-23", "2015-12-23", "2015-12-24", {"exits.close_at": "null"}),
+    (
+        "spxw-2021-01-08",
+        "2021-01-04",
+        "2021-01-08",
+        {"straddles": 1, "hedge.threshold_shares": 2, "simulation.starting_cash": 1_000_000},
+    ),
+)
+"""Configuration of docs/validation.md, first and last session, and what is set besides. The first three
+are its runs; in the others a straddle is held overnight, American and European, until it expires."""
 
 
 def recorded() -> Measured:
-    """The three days of docs/validation.md."""
     catalog = recorded_catalog()
-    for name in ("spxw-2021-01-04", "spxw-2021-01-08", "goog-2015-12-23"):
-        config = str(EXAMPLES / "validation" / f"{name}.toml")
-        where = ("--data", "lean", "--start", name[5:], "--config", config)
-        yield name, backtest_cli("gamma-scalper", *where, "--set", f"data.catalog={catalog}")
+    for name, first, last, settings in SPANS:
+        words = ["--start", first, "--end", last, "--config", str(EXAMPLES / "validation" / f"{name}.toml")]
+        flags = settings_flags({"data.catalog": catalog, **settings})
+        key = name if first == last else f"{name}, {first} to {last}"
+        yield key, attempt(backtest_cli, "gamma-scalper", "--data", "lean", *words, *flags)
 
 
 def zero_dte_recorded() -> Measured:
@@ -144,32 +172,33 @@ def zero_dte_recorded() -> Measured:
         ("2015-12-24", goog),
     ):
         flags = settings_flags({**base, **market})
-        yield day, backtest_cli("zero-dte", "--data", "lean", "--start", day, "--seed", "1", *flags)
+        yield day, attempt(backtest_cli, "zero-dte", "--data", "lean", "--start", day, "--seed", "1", *flags)
 
 
 DAYS = (
-    "2014-01-23",
-    "2014-05-05",
-    "2014-08-29",
-    "2015-02-19",
-    "2015-05-20",
-    "2015-07-10",
+    "2014-01-17",
+    "2014-07-25",
+    "2014-12-12",
+    "2015-04-13",
     "2015-08-24",
-    "2016-03-09",
-    "2016-09-22",
-    "2016-10-04",
+    "2015-11-02",
+    "2016-04-22",
+    "2016-05-02",
+    "2016-07-29",
     "2016-11-25",
-    "2017-01-19",
-    "2017-02-06",
-    "2017-09-08",
-    "2017-10-11",
-    "2017-10-12",
+    "2017-03-15",
+    "2017-06-21",
+    "2017-10-25",
     "2018-02-05",
     "2018-02-08",
-    "2018-07-12",
-    "2018-12-07",
+    "2018-03-07",
+    "2018-03-26",
+    "2018-04-06",
+    "2018-08-31",
+    "2018-10-29",
 )
-"""Two wild days, the half day 2016-11-25, and ``random.Random(9).sample`` of the other sessions."""
+"""Three wild days, the half day 2016-11-25, and ``random.Random(9).sample`` of 16 of the other sessions on
+Monday, Wednesday and Friday: options expire then."""
 
 MARKETS: tuple[Record, ...] = (
     {},
@@ -185,14 +214,20 @@ MARKETS: tuple[Record, ...] = (
 BAND = "hedge.band_settings"
 STRATEGIES: dict[str, tuple[Record, ...]] = {
     "gamma-scalper": (
-        {"entry.gate": "off"},
-        {},
-        {"entry.gate": "off", "hedge.band": "whalley_wilmott", "straddles": 2},
+        {"entry.gate": "off", "exits.edge_gone": False},
+        {"entry.min_edge_usd": 1, "entry.min_vol_ratio": 1.01},
+        {"entry.gate": "off", "exits.edge_gone": False, "hedge.band": "whalley_wilmott", "straddles": 2},
         {"entry.gate": "advise", "hedge.band": "zakamouline", "hedge.delta_vol": "entry"},
-        {"entry.gate": "off", "hedge.band": "leland", "exits.close_at": "15:50"},
-        {"entry.gate": "off", "hedge.band": "time_based", f"{BAND}.interval_seconds": 900},
+        {"entry.gate": "off", "exits.edge_gone": False, "hedge.band": "leland", "exits.close_at": "15:50"},
         {
             "entry.gate": "off",
+            "exits.edge_gone": False,
+            "hedge.band": "time_based",
+            f"{BAND}.interval_seconds": 900,
+        },
+        {
+            "entry.gate": "off",
+            "exits.edge_gone": False,
             "hedge.delta_vol": "fixed",
             "hedge.fixed_vol": 0.15,
             "exits.stop_fraction": 0.01,
@@ -200,6 +235,7 @@ STRATEGIES: dict[str, tuple[Record, ...]] = {
         },
         {
             "entry.gate": "off",
+            "exits.edge_gone": False,
             "selection.min_expiration_days": 5,
             "exits.min_dte": 1,
             "exits.arm_fraction": 0.005,
@@ -207,6 +243,13 @@ STRATEGIES: dict[str, tuple[Record, ...]] = {
             "hedge.delta_vol": "forecast",
         },
         {"entry.gate": "off", "exits.flat_minutes_before_close": 20, "triggers.spread_filter": False},
+        {
+            "entry.gate": "off",
+            "exits.edge_gone": False,
+            "hedge.band": "zakamouline",
+            f"{BAND}.risk_aversion": 0.01,
+            "straddles": 3,
+        },
     ),
     "zero-dte": (
         {},
@@ -262,9 +305,16 @@ STRATEGIES: dict[str, tuple[Record, ...]] = {
 """Settings of a strategy; the number of the day chooses."""
 
 
+def run(strategy: str, tape: Any, settings: Record) -> Record:
+    from scalpdesk import backtest
+
+    result = backtest(strategy, tape, settings=settings)
+    return of_run(result.summary, digest(json.dumps(msgspec.to_builtins(result.marks))))
+
+
 def days() -> Measured:
     """Twenty reconstructed days by five strategies, the settings varied from case to case."""
-    from scalpdesk import backtest, load_data
+    from scalpdesk import load_data
 
     for number, day in enumerate(DAYS):
         tape = load_data(start=day, seed=1 + number % 3)
@@ -272,13 +322,79 @@ def days() -> Measured:
             settings = {**MARKETS[(number + 2 * place) % len(MARKETS)], **variants[number % len(variants)]}
             if strategy == "zero-dte":
                 settings["entry.mode"] = "straddle"
-            key = f"{day} {strategy}"
-            try:
-                result = backtest(strategy, tape, settings=settings)
-            except Exception as problem:  # noqa: BLE001 - a run that fails is a difference like another
-                yield key, {"error": str(problem)}
-            else:
-                yield key, of_run(result.summary, digest(json.dumps(msgspec.to_builtins(result.marks))))
+            yield f"{day} {strategy}", attempt(run, strategy, tape, settings)
+
+
+def held(**positions: int) -> Record:
+    return {f"simulation.positions.{symbol}": quantity for symbol, quantity in positions.items()}
+
+
+def shares_of_ten_thousand(shares: int) -> Record:
+    return {
+        "simulation.starting_cash": 10_000,
+        "use_volatility_sizing": False,
+        "position_size_min": shares,
+        "position_size_max": shares,
+        "risk.max_capital_fraction": 4,
+        "risk.max_position_fraction": 1,
+        "risk.max_net_delta_fraction": "null",
+    }
+
+
+ANY_ENTRY = {"entry.gate": "off"}
+LONG = {"buy_until": "15:00", "sell_until": "15:30"}
+SPECIAL: dict[str, tuple[str, Record]] = {
+    "options of the day expire in and out of the money": (
+        "st0cka",
+        {
+            "mode": "resume",
+            **held(SPY180205C00260000=2, SPY180205P00260000=1, SPY180205C00270000=-1, SPY=100),
+            **held(SPY180205P00270000=-2),
+        },
+    ),
+    "short straddle adopted": (
+        "zero-dte",
+        {**held(SPY180205C00274000=-1, SPY180205P00274000=-1), "simulation.starting_cash": 1_000_000},
+    ),
+    "long straddle adopted": ("zero-dte", held(SPY180205C00274000=2, SPY180205P00274000=2)),
+    "straddle resumed": (
+        "gamma-scalper",
+        {"mode": "resume", **held(SPY180316C00275000=1, SPY180316P00275000=1, SPY=10)},
+    ),
+    "holdings closed at the start": ("gamma-scalper", {**ANY_ENTRY, **held(SPY180316C00275000=1, SPY=10)}),
+    "orders a minute limited": ("st0cka", {**LONG, "risk.max_orders_per_minute": 2}),
+    "loss of a day limited": ("st0cka", {**LONG, "risk.max_daily_loss": 1}),
+    "losses in a row limited": ("st0cka", {**LONG, "risk.max_consecutive_losses": 1}),
+    "theta limited": ("gamma-scalper", {**ANY_ENTRY, "risk.max_theta_fraction": 0.00001}),
+    "account of 1,000 buys shares": ("st0cka", {"simulation.starting_cash": 1_000}),
+    "account of 1,000 buys options": ("gamma-scalper", {**ANY_ENTRY, "simulation.starting_cash": 1_000}),
+    "account of 10,000 buys 100 shares": ("st0cka", shares_of_ten_thousand(100)),
+    "account of 10,000 buys 10,000 shares": ("st0cka", shares_of_ten_thousand(10_000)),
+    "two strategies on one account": (
+        "gamma-scalper+st0cka",
+        {"strategies.gamma-scalper.entry.gate": "off"},
+    ),
+}
+"""Runs of 2018-02-05 for what the twenty days do not meet."""
+
+
+def special() -> Measured:
+    from scalpdesk import load_data
+
+    tape = load_data(start="2018-02-05")
+    for key, (strategy, settings) in SPECIAL.items():
+        yield key, attempt(run, strategy, tape, settings)
+    straddle = settings_flags(held(SPY180205C00274000=2, SPY180205P00274000=2))
+    for name, flags in (("hello", []), ("gamma_scalper_0dte", straddle)):
+        folder = EXAMPLES / name
+        words = ("external", "--strategy", str(folder), *flags)
+        yield f"folder {name}", attempt(backtest_cli, *words)
+        yield f"harness {name}", attempt(harness, folder)
+
+
+def harness(folder: Path) -> Record:
+    code, text = cli("harness", "--strategy", str(folder), "--events", str(folder / "events.ndjson"))
+    return {"exit": code, "intents": len(json.loads(text)), "stdout": digest(text)}
 
 
 def cases() -> Measured:
@@ -355,7 +471,7 @@ FIGURES: tuple[tuple[str, ...], ...] = (
     ("iv", *OPTION, "--price", "6.5"),
     ("iv", *OPTION, "--price", "14.2", "--put", "--style", "american"),
     ("chain", "SPY", "--session", "2018-02-05", "--time", "15:00"),
-    ("chain", "SPY", "--session", "2015-08-24", "--time", "10:00", "--expiry", "2015-09-18"),
+    ("chain", "SPY", "--session", "2015-08-24", "--time", "10:00", "--expiry", "2015-08-28"),
     ("gex", "SPY", "--session", "2018-02-05", "--at", "15:00"),
     ("surface", "SPY", "--session", "2018-02-05"),
     ("surface", "SPY", "--session", "2015-08-24", "--scenario", "--clock", "us-sessions"),
@@ -375,16 +491,20 @@ OTHERS: tuple[tuple[str, ...], ...] = (
 """Commands of whose JSON only the keys are kept, after a demo in the same folder."""
 
 
+def keys_of(words: tuple[str, ...]) -> Record:
+    code, text = cli(*words, "--json")
+    document = json.loads(text)
+    record: Record = {"exit": code, "keys": sorted(set(key_paths(document)))}
+    if words in FIGURES:
+        record["figures"] = digest(json.dumps(to_ten_digits(document), sort_keys=True))
+    return record
+
+
 def keys() -> Measured:
     """Sorted paths of the keys of ``--json`` output; figures to ten digits where nothing varies."""
     yield "demo", {"keys": sorted(set(key_paths(cli_json("demo", "--speed", "max", "--no-dashboard"))))}
     for words in (*OTHERS, *FIGURES):
-        code, text = cli(*words, "--json")
-        document = json.loads(text)
-        record: Record = {"exit": code, "keys": sorted(set(key_paths(document)))}
-        if words in FIGURES:
-            record["figures"] = digest(json.dumps(to_ten_digits(document), sort_keys=True))
-        yield " ".join(words), record
+        yield " ".join(words), attempt(keys_of, words)
     for strategy in (None, *STRATEGIES):
         document = cli_json("config", "show", *([strategy] if strategy else []))
         defaults = {row["key"]: row["value"] for row in document["values"]}
@@ -397,6 +517,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Measured]] = {
     "recorded": lambda _: recorded(),
     "zero-dte": lambda _: zero_dte_recorded(),
     "days": lambda _: days(),
+    "special": lambda _: special(),
     "cases": lambda _: cases(),
     "drill": lambda _: drill(),
     "help": lambda _: helps(),
