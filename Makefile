@@ -14,11 +14,11 @@ setup: $(VENV)/.run-ready  ## make .venv and install all that running needs
 
 setup-dev: $(VENV)/.dev-ready
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml testing/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
-	$(PIP) install --no-compile --no-deps -e .
+	$(PIP) install --no-compile --no-deps -e . -e testing
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/scalpdesk doctor --warm-up
 	touch $@
 

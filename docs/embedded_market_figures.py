@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.datasets.embedded.market import reconstruct
-from scalpdesk.datasets.embedded.statistics import MarketStatistics, OptionGroup, embedded_market_statistics
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+from scalpdesk_testing.market_statistics import MarketStatistics, OptionGroup, embedded_market_statistics
 
 NANOS_PER_MICROSECOND = 1_000
 SESSIONS = (

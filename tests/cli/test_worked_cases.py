@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scalpdesk.cli.selftest import judge
-from scalpdesk.cli.worked_cases import agrees
+from scalpdesk_testing.selftest import judge
+from scalpdesk_testing.worked_cases import agrees
 
 CASES = Path(__file__).resolve().parents[2] / ".." / "shared" / "reference" / "worked_cases.json"
 

@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from scipy.special import ndtr
 
 from scalpdesk.datasets.embedded import days as figures
-from scalpdesk.datasets.embedded.statistics import embedded_market_statistics
+from scalpdesk_testing.market_statistics import embedded_market_statistics
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data"

@@ -9,7 +9,7 @@ import pytest
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.chain import listed_expiries
 from scalpdesk.datasets.embedded.market import reconstruct
-from scalpdesk.datasets.embedded.statistics import embedded_market_statistics
+from scalpdesk_testing.market_statistics import embedded_market_statistics
 
 SESSIONS = [
     date(2015, 8, 24), date(2018, 2, 5), date(2014, 10, 15), date(2016, 6, 24), date(2018, 12, 26),

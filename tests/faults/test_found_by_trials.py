@@ -6,10 +6,6 @@ import pytest
 
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.drills.market import DAYS, SHARE, SmallMarket
-from scalpdesk.drills.schedule import draw_schedule
-from scalpdesk.drills.small_desk import small_engine
-from scalpdesk.drills.trial import run_trial
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.world import SimulatedMarket
@@ -24,6 +20,10 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderTracker, Report
+from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
+from scalpdesk_testing.schedule import draw_schedule
+from scalpdesk_testing.small_desk import small_engine
+from scalpdesk_testing.trial import run_trial
 
 KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 

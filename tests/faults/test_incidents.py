@@ -2,8 +2,8 @@
 
 import pytest
 
-from scalpdesk.drills.incidents import INCIDENTS, survive
-from scalpdesk.drills.schedule import quiet_schedule
+from fakes.incidents import INCIDENTS, survive
+from scalpdesk_testing.schedule import quiet_schedule
 
 
 def test_there_are_twenty_with_names_of_their_own():

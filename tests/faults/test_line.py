@@ -4,13 +4,12 @@ import asyncio
 
 import pytest
 
-from scalpdesk.drills.line import BASE_URL
-from scalpdesk.drills.line_sessions import LineSessions
-from scalpdesk.drills.schedule import quiet_schedule
-from scalpdesk.drills.trial import KEY, SECRET, Trial
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
 from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
+from scalpdesk_testing.line import BASE_URL, LineSessions
+from scalpdesk_testing.schedule import quiet_schedule
+from scalpdesk_testing.trial import KEY, SECRET, Trial
 
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
 

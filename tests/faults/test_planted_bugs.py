@@ -2,9 +2,9 @@
 
 import pytest
 
-from scalpdesk.drills.planted_bugs import PLANTED_BUGS, planted, seed_that_notices
-from scalpdesk.drills.schedule import draw_schedule
-from scalpdesk.drills.trial import run_trial
+from fakes.planted_bugs import PLANTED_BUGS, planted, seed_that_notices
+from scalpdesk_testing.schedule import draw_schedule
+from scalpdesk_testing.trial import run_trial
 
 
 @pytest.mark.parametrize("bug", PLANTED_BUGS, ids=lambda one: one.name)

@@ -6,15 +6,15 @@ import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.drills.campaign import (
+from scalpdesk_testing.campaign import (
     all_edges,
     all_pairs,
     digests_of,
     other_hash_seed,
     run_campaign,
 )
-from scalpdesk.drills.schedule import CRASHES, Crash, draw_schedule, quiet_schedule
-from scalpdesk.drills.trial import run_trial
+from scalpdesk_testing.schedule import CRASHES, Crash, draw_schedule, quiet_schedule
+from scalpdesk_testing.trial import run_trial
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from scalpdesk.drills.virtual_time import Stuck, VirtualClock, VirtualLoop, run_virtual
+from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop, run_virtual
 
 
 @pytest.fixture

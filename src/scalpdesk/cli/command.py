@@ -9,6 +9,9 @@ import click
 from scalpdesk.cli.output import log_to_stderr
 from scalpdesk.core.errors import ConfigError, nearest_name
 
+IN_TESTING_PACKAGE = "entry point"
+"""Target of a command that the package ``scalpdesk-testing`` brings, found by its entry point."""
+
 Body = Callable[..., int | None]
 """A command's function: takes ``as_json`` and its options; returns an exit code, None for success."""
 
@@ -169,7 +172,10 @@ class LazyGroup(DeskGroup):
         """Import and return the command, or None when the table does not know it."""
         if cmd_name not in self._table:
             return super().get_command(ctx, cmd_name)
-        module, _, attribute = self._table[cmd_name][0].partition(":")
+        target = self._table[cmd_name][0]
+        if target == IN_TESTING_PACKAGE:
+            return _testing_command(cmd_name)
+        module, _, attribute = target.partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -179,3 +185,19 @@ class LazyGroup(DeskGroup):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[1]) for name, entry in self._table.items()])
+
+
+def _testing_command(name: str) -> click.Command:
+    """Load a command of the testing package by its entry point."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="scalpdesk.commands", name=name):
+        command = entry.load()
+        assert isinstance(command, click.Command)
+        return command
+    raise ConfigError(
+        "this command comes with a package that is not installed",
+        where=f"scalpdesk {name}",
+        value="scalpdesk-testing",
+        fix='pip install "scalpdesk[testing]"; in a checkout: make setup',
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from scalpdesk.cli.command import EXIT_CODES, LazyGroup, start_logging
+from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, LazyGroup, start_logging
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
@@ -41,8 +41,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
     "init": ("scalpdesk.cli.config:init", "Write a commented scalpdesk.toml and .env.example."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
-    "drill": ("scalpdesk.cli.drill:drill", "Rehearse a day's disasters on your own configuration."),
-    "selftest": ("scalpdesk.cli.selftest:selftest", "Compute worked cases and compare with their answers."),
+    "drill": (IN_TESTING_PACKAGE, "Rehearse a day's disasters on your own configuration."),
+    "selftest": (IN_TESTING_PACKAGE, "Compute worked cases and compare with their answers."),
 }
 
 EXTRA_OF_MODULE = {

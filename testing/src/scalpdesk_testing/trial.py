@@ -7,6 +7,7 @@ within a minute every order must be over. All in virtual time, in one thread, fr
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -18,24 +19,6 @@ from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.drills.invariants import CENT, INVARIANTS, Scene, Violation, broken
-from scalpdesk.drills.line import BASE_URL, Line
-from scalpdesk.drills.line_sessions import LineSessions
-from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
-from scalpdesk.drills.mishaps import Mishaps
-from scalpdesk.drills.outcome import Outcome
-from scalpdesk.drills.schedule import CountingPlan, Schedule
-from scalpdesk.drills.small_desk import (
-    CASH,
-    SMALL_PLAN,
-    DeskPlan,
-    Killed,
-    MortalJournal,
-    scratch_folder,
-    small_engine,
-    small_header,
-)
-from scalpdesk.drills.virtual_time import Stuck, VirtualClock, VirtualLoop
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
@@ -48,6 +31,56 @@ from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk_testing.invariants import CENT, INVARIANTS, Scene, Violation, broken
+from scalpdesk_testing.line import BASE_URL, Line, LineSessions
+from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
+from scalpdesk_testing.mishaps import Mishaps
+from scalpdesk_testing.schedule import CountingPlan, Schedule
+from scalpdesk_testing.small_desk import (
+    CASH,
+    SMALL_PLAN,
+    DeskPlan,
+    Killed,
+    MortalJournal,
+    scratch_folder,
+    small_engine,
+    small_header,
+)
+from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop
+
+
+@dataclass
+class TrialOutcome:
+    """Result of one seeded trial.
+
+    Parameters
+    ----------
+    seed, digest
+        Which, and a hash over all events, outputs and the exchange's own books.
+    violations
+        Laws that did not hold.
+    orders, faults, events, lives
+        Orders at the venue, faults that struck, events handled, lives of the desk's process.
+    edges, pairs
+        How often each edge of the order machine and each pair of fault and state was met.
+    says
+        What the desk told a person, with its time (seconds after the beginning).
+    """
+
+    seed: int
+    digest: str = ""
+    violations: list[Violation] = field(default_factory=list)
+    orders: int = 0
+    faults: int = 0
+    events: int = 0
+    lives: int = 1
+    edges: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+    says: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def note(self, invariant: str, detail: str) -> None:
+        """Add a violation at the end."""
+        self.violations.append(Violation(self.seed, invariant, self.events, detail))
 
 
 def final_look(trial: "Trial") -> None:
@@ -158,7 +191,7 @@ class Trial:
         market: SmallMarket | None = None,
     ) -> None:
         self.schedule = schedule
-        self.outcome = Outcome(schedule.seed)
+        self.outcome = TrialOutcome(schedule.seed)
         self.is_stated = False
         """The desk reduces for a stated reason that only a person can clear."""
         self.verbose = verbose
@@ -212,7 +245,7 @@ class Trial:
 
     # run --------------------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self) -> TrialOutcome:
         """Run the trial to its end."""
         loop = self.loop
         try:
@@ -429,7 +462,7 @@ class Trial:
             if order.created_ns < limit_ns:
                 self.violate("L liveness", f"{name} is still {order.state.value}")
 
-    def _summed_up(self) -> Outcome:
+    def _summed_up(self) -> TrialOutcome:
         outcome = self.outcome
         for execution in self.account.executions:
             self._digest.update(f"{execution.execution_id}{execution.quantity}{execution.price}".encode())
@@ -441,7 +474,7 @@ class Trial:
         return outcome
 
 
-def run_trial(schedule: Schedule, *, verbose: bool = False) -> Outcome:
+def run_trial(schedule: Schedule, *, verbose: bool = False) -> TrialOutcome:
     """Run one schedule in a scratch folder of its own."""
     with scratch_folder() as folder:
         return Trial(schedule, Path(folder), verbose=verbose).run()

@@ -10,11 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.drills.invariants import Violation
-from scalpdesk.drills.outcome import Outcome
-from scalpdesk.drills.schedule import BY_RULE, MOMENTS, draw_schedule
-from scalpdesk.drills.trial import run_trial
 from scalpdesk.orders.order import ALLOWED, OrderState
+from scalpdesk_testing.invariants import Violation
+from scalpdesk_testing.schedule import BY_RULE, MOMENTS, draw_schedule
+from scalpdesk_testing.trial import TrialOutcome, run_trial
 
 CHUNK = 20
 """Seeds that a worker takes at a time."""
@@ -50,7 +49,7 @@ class Campaign:
     edges: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: TrialOutcome) -> None:
         """Count one seed in."""
         self.seeds += 1
         self.violations += outcome.violations
@@ -97,7 +96,7 @@ def all_pairs() -> list[str]:
     return [f"{fault} x {state}" for fault in faults for state in STATES]
 
 
-def run_seed_twice(seed: int) -> Outcome:
+def run_seed_twice(seed: int) -> TrialOutcome:
     """Run a seed, and again: a digest that differs is a violation."""
     first = run_trial(draw_schedule(seed))
     again = run_trial(draw_schedule(seed))
@@ -165,7 +164,7 @@ def other_hash_seed(seeds: Sequence[int]) -> list[Violation]:
     here = digests_of(seeds)
     mine = os.environ.get("PYTHONHASHSEED", "random")
     there = subprocess.run(  # noqa: S603 - this very interpreter, on a module of ours
-        [sys.executable, "-m", "scalpdesk.drills.campaign", *map(str, seeds)],
+        [sys.executable, "-m", "scalpdesk_testing.campaign", *map(str, seeds)],
         env={**os.environ, "PYTHONHASHSEED": "1" if mine != "1" else "2"},
         capture_output=True,
         text=True,

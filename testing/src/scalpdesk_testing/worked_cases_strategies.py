@@ -1,15 +1,17 @@
-"""Worked cases of area D: st0ckg's original scores, sizing, limit and exits.
+"""Worked cases of the strategies: st0ckg (area D), the 0DTE gamma scalper (area E), st0cka and hybrid.
 
-As everywhere in the worked cases an adapter only renames; what the case leaves out is given values that
-its score does not look at.
+An adapter only renames; what a case leaves out gets values that its result does not depend on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND
 from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit, contracts_for
 from scalpdesk.instruments.contract import CENT_TICK, Right
+from scalpdesk.instruments.deadlines import MINUTE_NS, exit_deadline_ns
+from scalpdesk.protocol import intent_id, intent_verdict
 from scalpdesk.signals.base import MarketFacts, MinuteBar, Reading, StrikeInterest
 from scalpdesk.signals.composite import composite
 from scalpdesk.signals.dark_pool_flow import DarkPoolFlow
@@ -19,7 +21,12 @@ from scalpdesk.signals.liquidity_vacuum import LiquidityVacuum
 from scalpdesk.signals.opening_drive import OpeningDrive
 from scalpdesk.signals.options_pin import OptionsPin
 from scalpdesk.signals.vwap_reclaim import VwapReclaim
+from scalpdesk.strategies.hybrid import HIGH, LOW, HybridConfig, who_trades
+from scalpdesk.strategies.st0cka.config import St0ckaConfig
+from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
+from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, volatility_size
 from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig, ScalpState, exit_action, gain_in_r
+from scalpdesk.strategies.zero_dte.rules import HedgeRules, judge_hedge, net_delta, threshold_for
 
 Answer = dict[str, Any]
 
@@ -116,7 +123,81 @@ def _exit(
     return {"R": gain, "action": None if action is None else action.value}
 
 
+DEFAULTS = St0ckaConfig()
+
+
+def _vol_size(v: float) -> Answer:
+    return {"result": volatility_size(v)}
+
+
+def _target(v: float, entry: float) -> Answer:
+    target = dynamic_target(v, DEFAULTS.profit_target, reference_vol=DEFAULTS.target_vol_ref)
+    return {"target_per_share": target, "limit_price": sell_limit(Decimal(str(entry)), target, CENT)}
+
+
+def _mean_rev(price: float, vwap: float, closes: Sequence[float]) -> Answer:
+    reading = read_mean_reversion(price, vwap, closes, DEFAULTS.mean_reversion)
+    return {
+        "vwap_dev": reading.vwap_deviation,
+        "bb_lower": reading.lower_band,
+        "rsi": reading.rsi,
+        "entry": reading.is_entry,
+    }
+
+
+def _hybrid(vols: Sequence[float], hyst: float) -> Answer:
+    """The case's name for the gamma scalper is the earlier program's."""
+    now, found = LOW, []
+    for vol in vols:
+        now = who_trades(now, vol, HybridConfig().volatility_threshold_for_gamma, hyst)
+        found.append("gamma_scalping" if now == HIGH else now)
+    return {"result": found}
+
+
+def _e_hedge(
+    pos: Sequence[Sequence[float]], shares: float, M: int, gex: float | None, since: float | None
+) -> Answer:
+    exactly = [(Decimal(str(delta)), Decimal(str(quantity))) for delta, quantity in pos]
+    verdict = judge_hedge(
+        net_delta(exactly, Decimal(str(shares)), M),
+        M,
+        threshold_for(None if gex is None else Decimal(str(gex)), HedgeRules()),
+        None if since is None else int(since * NANOS_PER_SECOND),
+    )
+    quantity = verdict.quantity_shares
+    order = {"side": "buy" if quantity > 0 else "sell", "qty": abs(quantity)} if quantity else None
+    return {
+        "net_delta": verdict.net_delta,
+        "threshold": verdict.threshold,
+        "order": order,
+        "reason": verdict.reason,
+    }
+
+
+def _deadline(close: str, exit_off: float, cut_off: float, buf: float) -> Answer:
+    hours, minutes = (int(part) for part in close.split(":"))
+    at_ns = exit_deadline_ns(
+        (60 * hours + minutes) * MINUTE_NS,
+        exit_minutes=exit_off,
+        cutoff_minutes=cut_off,
+        buffer_minutes=buf,
+    )
+    return {"result": "{:02d}:{:02d}".format(*divmod(at_ns // MINUTE_NS, 60))}
+
+
+def _intent_id(kind: str, symbol: str, strategy: str, event_id: str, side: str, qty: str) -> Answer:
+    return {"result": intent_id(kind, symbol, strategy=strategy, event_id=event_id, side=side, qty=qty)}
+
+
+def _validate_intent(msg: object) -> Answer:
+    return {"result": intent_verdict(msg)}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
+    "e_hedge": _e_hedge,
+    "deadline": _deadline,
+    "intent_id": _intent_id,
+    "validate_intent": _validate_intent,
     "d_gamma_squeeze": _gamma_squeeze,
     "d_vwap": _vwap,
     "d_open": _open,
@@ -127,4 +208,9 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "g_size": _size,
     "g_limit": _limit,
     "g_exit": _exit,
+    "vol_size": _vol_size,
+    "target": _target,
+    "mean_rev": _mean_rev,
+    "hybrid": _hybrid,
 }
+"""Function of the case file to the adapter that answers it."""

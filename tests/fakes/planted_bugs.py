@@ -14,9 +14,6 @@ import msgspec
 from scalpdesk.core.events import OrderFilled, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.drills.market import SHARE
-from scalpdesk.drills.schedule import draw_schedule
-from scalpdesk.drills.trial import run_trial
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
@@ -27,6 +24,9 @@ from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper import hedger
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
 from scalpdesk.venues.alpaca.orders import OrderPath, OrderReports
+from scalpdesk_testing.market import SHARE
+from scalpdesk_testing.schedule import draw_schedule
+from scalpdesk_testing.trial import run_trial
 
 Change = tuple[Any, str, Any]
 """An object, the name of its attribute, and what stands there while the bug is planted."""
@@ -124,7 +124,7 @@ def _zero_cross_double() -> list[Change]:
 
 def _retry_with_new_id() -> list[Change]:
     """An order without an answer is sent again under another name."""
-    plain = OrderPath._doubt  # noqa: SLF001 - the bug sits inside the order path
+    plain = OrderPath._doubt
 
     def doubt(self: OrderPath, orders: Any, reason: str) -> None:
         tracked = list(orders)
@@ -157,7 +157,7 @@ def _fill_applied_twice() -> list[Change]:
             event = msgspec.structs.replace(event, execution_id=f"{event.execution_id}+")
         plain(self, command, event)
 
-    from scalpdesk.venues.tracker import OrderTracker, Tracked  # noqa: PLC0415 - the bug's own
+    from scalpdesk.venues.tracker import OrderTracker, Tracked
 
     execution = OrderTracker.execution
 
@@ -251,12 +251,12 @@ def _limit_blind_to_unknown() -> list[Change]:
 
 def _deadline_from_the_clock() -> list[Change]:
     """The exit is at 15:58 New York, whatever the session's own close."""
-    plain = ExitRules._clock  # noqa: SLF001 - the bug sits inside the rules
+    plain = ExitRules._clock
 
     def clock(self: ExitRules, view: ExitView) -> str | None:
-        from datetime import time  # noqa: PLC0415 - the bug's own
+        from datetime import time
 
-        from scalpdesk.instruments.sessions import new_york_ns  # noqa: PLC0415 - the same
+        from scalpdesk.instruments.sessions import new_york_ns
 
         late = new_york_ns(view.session.day, time(15, 58))
         return plain(self, view) if view.now_ns >= late else None
@@ -266,7 +266,7 @@ def _deadline_from_the_clock() -> list[Change]:
 
 def _leg_two_after_leg_one_failed() -> list[Change]:
     """An entry whose first leg was refused goes on with the second, and holds it as if it were both."""
-    enter = GammaScalper._enter  # noqa: SLF001 - the bug sits inside the strategy
+    enter = GammaScalper._enter
 
     def go_on(self: GammaScalper, view: DeskView) -> Any:
         pair = self._pair

@@ -13,7 +13,7 @@ from scalpdesk.cli.output import console, print_json
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, nearest_name
 
 if TYPE_CHECKING:
-    from scalpdesk.drills.rehearsal import Rehearsed
+    from scalpdesk_testing.rehearsal import Rehearsed
 
 
 @desk_command(
@@ -37,8 +37,8 @@ def drill(
     is right, the book is flat, or the desk states why it has stopped.
     """
     from scalpdesk.config.settings import load_settings
-    from scalpdesk.drills.rehearsal import ADAPTED, DISASTERS, rehearse
     from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
+    from scalpdesk_testing.rehearsal import ADAPTED, DISASTERS, rehearse
 
     names = [one.name for one in DISASTERS]
     for name in only:

@@ -1,17 +1,16 @@
 """Public incidents of other trading programs, each as a trial that this desk must survive.
 
 What their reports tell is staged with the faults of a trial; the laws of
-:mod:`scalpdesk.drills.invariants` are the judge. This desk never modifies an order: it cancels and
+:mod:`scalpdesk_testing.invariants` are the judge. This desk never modifies an order: it cancels and
 sizes it anew, so incidents of a modify are staged on its cancel.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from scalpdesk.drills.outcome import Outcome
-from scalpdesk.drills.schedule import Crash, Moment, Schedule, quiet_schedule
-from scalpdesk.drills.trial import run_trial
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
+from scalpdesk_testing.trial import TrialOutcome, run_trial
 
 OFTEN = 40
 FILL = "/stream fill"
@@ -229,7 +228,7 @@ INCIDENTS: tuple[Incident, ...] = (
 )
 
 
-def survive(incident: Incident, *, verbose: bool = False) -> Outcome:
+def survive(incident: Incident, *, verbose: bool = False) -> TrialOutcome:
     """Stage an incident; what did not happen although it must is a violation too."""
     outcome = run_trial(incident.schedule, verbose=verbose)
     for name in incident.must_hit:

@@ -7,15 +7,15 @@ from typing import Any
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.drills.line import Line
-from scalpdesk.drills.market import CALL, SHARE
-from scalpdesk.drills.schedule import CountingPlan, Moment
-from scalpdesk.drills.small_desk import MortalJournal
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest
 from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
+from scalpdesk_testing.line import Line
+from scalpdesk_testing.market import CALL, SHARE
+from scalpdesk_testing.schedule import CountingPlan, Moment
+from scalpdesk_testing.small_desk import MortalJournal
 
 RESUME_AFTER_SECONDS = 12.0
 LOOK_AGAIN_SECONDS = 10.0

@@ -11,16 +11,16 @@ import msgspec
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, SubmitOrder, VenueCommand
-from scalpdesk.drills.market import CALL, PUT, SHARE, SmallMarket
-from scalpdesk.drills.schedule import Crash, Moment, Schedule, quiet_schedule
-from scalpdesk.drills.small_desk import DeskPlan, scratch_folder
-from scalpdesk.drills.trial import Trial
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.live.watchdog import Watched, clear
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.venues.contract import Gateway, KnownOrder
+from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
+from scalpdesk_testing.small_desk import DeskPlan, scratch_folder
+from scalpdesk_testing.trial import Trial
 
 SEED = 11
 STRIKES_AT = 60.0

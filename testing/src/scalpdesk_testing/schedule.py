@@ -7,8 +7,8 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from scalpdesk.drills.market import DAYS
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan
+from scalpdesk_testing.market import DAYS
 
 REJECTIONS = (
     "insufficient_buying_power", "insufficient_quantity", "options_level", "wash_trade", "account_blocked",

@@ -12,8 +12,6 @@ from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
 from scalpdesk.core.version import VERSION
-from scalpdesk.drills.market import SHARE, SmallMarket
-from scalpdesk.drills.schedule import Crash
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.entry.straddle_selector import SelectionConfig
@@ -35,6 +33,8 @@ from scalpdesk.strategies.gamma_scalper.config import (
     TriggersConfig,
 )
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk_testing.market import SHARE, SmallMarket
+from scalpdesk_testing.schedule import Crash
 
 CASH = Decimal(1_000_000)
 STRADDLES = 2

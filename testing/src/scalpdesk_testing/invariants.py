@@ -20,18 +20,18 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.drills.market import CALL, PUT, SHARE
-from scalpdesk.drills.small_desk import (
-    SMALL_PLAN,
-    DeskPlan,
-    MortalJournal,
-)
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Status, VenueOrder
+from scalpdesk_testing.market import CALL, PUT, SHARE
+from scalpdesk_testing.small_desk import (
+    SMALL_PLAN,
+    DeskPlan,
+    MortalJournal,
+)
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")

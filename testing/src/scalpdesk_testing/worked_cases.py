@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from scalpdesk.cli import worked_cases_gex, worked_cases_st0ck, worked_cases_st0ckg, worked_cases_zero_dte
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
@@ -31,6 +30,7 @@ from scalpdesk.hedging.sizing import (
 from scalpdesk.instruments.fees import deribit_delivery_fee, deribit_option_fee
 from scalpdesk.instruments.sessions import fomc_blocked, to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
+from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.portfolio.explain import taylor_terms
 from scalpdesk.portfolio.positions import FifoLots
@@ -45,6 +45,7 @@ from scalpdesk.volatility.garch import garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
+from scalpdesk_testing import worked_cases_strategies
 
 Answer = dict[str, Any]
 
@@ -342,8 +343,39 @@ def _deribit_fee(price: float, qty: float) -> Answer:
     return {"result": deribit_option_fee(Decimal(str(price)), Decimal(str(qty)))}
 
 
+def _gex(rows: Sequence[Sequence[Any]], S: float) -> Answer:
+    strike, right, gamma, held = zip(*rows, strict=True)
+    found = gamma_exposure(
+        ExposureRows(
+            strike=np.array(strike, dtype=np.float64),
+            is_call=np.array([one == "C" for one in right]),
+            gamma=np.array(gamma, dtype=np.float64),
+            open_interest=np.array(held, dtype=np.float64),
+            multiplier=np.full(len(strike), CONTRACT),
+        ),
+        S,
+    )
+    return {"net": found.net_usd, "call_wall": found.call_wall, "put_wall": found.put_wall}
+
+
+def _flip(chain: Sequence[Sequence[Any]], T: float, lo: float, hi: float) -> Answer:
+    strike, right, vol, held = zip(*chain, strict=True)
+    rows = ExposureRows(
+        strike=np.array(strike, dtype=np.float64),
+        is_call=np.array([one == "C" for one in right]),
+        gamma=np.full(len(strike), np.nan),  # a flip is found by repricing, whatever gamma is today
+        open_interest=np.array(held, dtype=np.float64),
+        multiplier=np.full(len(strike), CONTRACT),
+        vol=np.array(vol, dtype=np.float64),
+        years=np.full(len(strike), T),
+    )
+    middle = 0.5 * (lo + hi)
+    return {"result": gamma_flip(rows, middle, span=0.5 * (hi - lo) / middle)}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
-    **worked_cases_gex.BINDINGS,
+    "gex": _gex,
+    "flip": _flip,
     "pa_hedge": _pa_hedge,
     "settle": _settle,
     "inv_pnl": _inv_pnl,
@@ -374,8 +406,6 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "har": _har,
     "ivrank": _ivrank,
     "fomc_blocked": _fomc_blocked,
-    **worked_cases_zero_dte.BINDINGS,
-    **worked_cases_st0ckg.BINDINGS,
-    **worked_cases_st0ck.BINDINGS,
+    **worked_cases_strategies.BINDINGS,
 }
 """Function of the case file to the adapter that answers it."""
