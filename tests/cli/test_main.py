@@ -201,6 +201,13 @@ def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
     assert 'fix: pip install "scalpdesk[postgres]"' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["drill", "selftest"])
+def test_a_command_of_the_testing_package_says_how_to_install_it(name, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
+    assert main([name, "--help"]) == 2
+    assert 'fix: pip install "scalpdesk[testing]"' in capsys.readouterr().err
+
+
 def test_a_closed_pipe_is_quiet():
     line = f"{sys.executable} -m scalpdesk.cli.main --help | true"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
