@@ -8,19 +8,22 @@ The builders under ``tests/fakes`` are importable as ``fakes``; the folder of te
 ``tests/datasets`` or ``tests/records`` must never be found by the name of an installed package.
 """
 
+import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 from hypothesis import configuration, settings
 
+from scalpdesk.datasets.importers.lean import import_lean
+
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
     *("PYTHON", "VIRTUAL_ENV", "PYTEST", "COV", "HYPOTHESIS", "NUMBA_", "OMP_", "MPL", "SYSTEMROOT"),
-    *("SCALPDESK_TEST_POSTGRES_URL", "DEM_GBP_RETURNS"),
+    *("TEST_POSTGRES_URL", "DEM_GBP_RETURNS"),
 )
 """Beginnings of the names that the environment keeps."""
 
@@ -31,6 +34,8 @@ for _name in [name for name in os.environ if not name.startswith(_KEPT)]:
 settings.register_profile("desk", deadline=None)
 settings.load_profile("desk")
 configuration.set_hypothesis_home_dir(Path(__file__).resolve().parents[1] / ".hypothesis")
+
+LEAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "raw_lean" / "Data"
 
 _FAKES = Path(__file__).resolve().parent / "fakes"
 
@@ -66,3 +71,25 @@ def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
 def _environment() -> dict[str, str]:
     ours = ("PYTEST_CURRENT_TEST", "KMP_")  # the latter are set where scikit-learn is first imported
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+    """Build a folder for all workers of this session: the first that asks builds, the others wait."""
+    ours = factory.getbasetemp()
+    shared = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    done = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.is_dir():
+            part = factory.mktemp(name) / name
+            build(part)
+            part.rename(done)
+    return done
+
+
+@pytest.fixture(scope="session")
+def recorded_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole recorded LEAN folder, imported once; nobody writes to it."""
+    if not LEAN.is_dir():
+        pytest.skip("the recorded data is not beside the project")
+    return built_once(tmp_path_factory, "recorded", lambda folder: import_lean(folder, LEAN))

@@ -21,7 +21,6 @@ from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import Purpose
-from scalpdesk.datasets.importers.lean import import_lean
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -42,16 +41,9 @@ STATED = {
 """Entry, hedges, hedged and unhedged profit per unit of the underlying."""
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("catalog")
-    import_lean(folder, DATA / "raw_lean" / "Data", name="lean")
-    return folder
-
-
 @pytest.mark.parametrize("name", sorted(STATED))
-def test_reaches_the_stated_figures(catalog, name):
-    entry, hedges, hedged, unhedged = run_desk(catalog, name)
+def test_reaches_the_stated_figures(recorded_catalog, name):
+    entry, hedges, hedged, unhedged = run_desk(recorded_catalog, name)
     stated = STATED[name]
     assert entry == pytest.approx(stated[0], abs=0.005)
     assert abs(hedges - stated[1]) <= 1
@@ -60,8 +52,8 @@ def test_reaches_the_stated_figures(catalog, name):
 
 
 @pytest.mark.parametrize("name", sorted(STATED))
-def test_agrees_with_a_calculation_written_from_scratch(catalog, name):
-    desk = run_desk(catalog, name)
+def test_agrees_with_a_calculation_written_from_scratch(recorded_catalog, name):
+    desk = run_desk(recorded_catalog, name)
     plain = calculate(name)
     assert desk[0] == pytest.approx(plain[0], abs=1e-9)
     assert abs(desk[1] - plain[1]) <= 1
@@ -69,9 +61,9 @@ def test_agrees_with_a_calculation_written_from_scratch(catalog, name):
     assert desk[3] == pytest.approx(plain[3], abs=1e-9)
 
 
-def run_desk(catalog, name):
+def run_desk(recorded_catalog, name):
     settings = load_settings(
-        "gamma-scalper", config_file=CONFIGS / f"{name}.toml", overrides=(f"data.catalog={catalog}",)
+        "gamma-scalper", config_file=CONFIGS / f"{name}.toml", overrides=(f"data.catalog={recorded_catalog}",)
     )
     day = date.fromisoformat(name[5:])
     underlying = settings.strategy_config.underlying

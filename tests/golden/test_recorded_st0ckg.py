@@ -8,7 +8,6 @@ import pytest
 from fakes.scalp_days import run_scalps
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
-from scalpdesk.datasets.importers.lean import import_lean
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -18,17 +17,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("catalog")
-    for symbol in ("spy", "goog"):
-        import_lean(folder, DATA / "raw_lean" / "Data", name="lean", only=(symbol, "minute"))
-    return folder
-
-
-def run(catalog, underlying, start, end, *overrides):
+def run(recorded_catalog, underlying, start, end, *overrides):
     """Run recorded days; nothing may be sent. Return the decisions."""
-    here = (f"data.catalog={catalog}", f"strategies.st0ckg.underlying={underlying}")
+    here = (f"data.catalog={recorded_catalog}", f"strategies.st0ckg.underlying={underlying}")
     settings = load_settings("st0ckg", overrides=here)
     tape = load_market(settings, "lean", underlying=underlying, start=start, end=end, seed=1)
     day = run_scalps(tape, *here, *overrides)
@@ -37,8 +28,8 @@ def run(catalog, underlying, start, end, *overrides):
     return day.decisions
 
 
-def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_least_score(catalog):
-    decisions = run(catalog, "SPY", date(2013, 10, 4), date(2013, 10, 11), "volume_sessions=3")
+def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_least_score(recorded_catalog):
+    decisions = run(recorded_catalog, "SPY", date(2013, 10, 4), date(2013, 10, 11), "volume_sessions=3")
     reasons = [reason for one in decisions for reason in one.reasons]
     assert sum("OPTIONS_PIN absent: no options expire today" in reason for reason in reasons) == 6
     assert sum("OPENING_DRIVE absent: no earlier sessions" in reason for reason in reasons) == 2
@@ -48,10 +39,10 @@ def test_spy_of_october_2013_has_no_options_and_its_signals_stay_below_their_lea
     assert len(decisions) < 20
 
 
-def test_goog_on_the_day_its_options_expire_offers_no_contract_that_passes(catalog):
+def test_goog_on_the_day_its_options_expire_offers_no_contract_that_passes(recorded_catalog):
     """With the quantile of the exposure set by hand: of 88 calls none is liquid enough."""
     decisions = run(
-        catalog,
+        recorded_catalog,
         "GOOG",
         date(2015, 12, 24),
         date(2015, 12, 24),

@@ -14,7 +14,6 @@ from scipy.special import ndtr
 
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.embedded.market import reconstruct
-from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.chain_surface import (
     ChainQuotes,
@@ -106,16 +105,9 @@ def share_of_all_inside(fitted):
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("catalog")
-    import_lean(folder, DATA / "raw_lean" / "Data", name="lean")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def goog(catalog):
+def goog(recorded_catalog):
     day = date(2015, 12, 24)
-    return load_tape(catalog, "lean", underlying="GOOG", start=day, end=day)
+    return load_tape(recorded_catalog, "lean", underlying="GOOG", start=day, end=day)
 
 
 def fitted_at(tape, clock, max_age_seconds=MAX_AGE_SECONDS, **options):
@@ -140,8 +132,8 @@ def test_goog_2015_12_24(goog, clock):
 
 @recorded
 @pytest.mark.parametrize("day", [date(2021, 1, 4), date(2021, 1, 6), date(2021, 1, 8)])
-def test_spx_2021_01_of_two_strikes(catalog, day):
-    tape = load_tape(catalog, "lean", underlying="SPX", start=day, end=day)
+def test_spx_2021_01_of_two_strikes(recorded_catalog, day):
+    tape = load_tape(recorded_catalog, "lean", underlying="SPX", start=day, end=day)
     fitted = fitted_at(tape, "11:00")
     assert {expiry.verdict for expiry in fitted.surface.fitted} <= {
         Verdict.FEW_QUOTES,

@@ -7,7 +7,6 @@ import pytest
 
 from fakes.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_day
 from scalpdesk.backtesting.summary import parts_in_cents
-from scalpdesk.datasets.importers.lean import import_lean
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -19,13 +18,6 @@ recorded = pytest.mark.recorded
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the recorded market data is not beside the project"
 )
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("catalog")
-    import_lean(folder, DATA / "raw_lean" / "Data", name="lean")
-    return folder
 
 
 def stated(name: str) -> list[str]:
@@ -73,8 +65,8 @@ def assert_sound(played: PlayedDay) -> None:
     "day",
     [*(day for day in RECORDED if day != "2015-12-24"), pytest.param("2015-12-24", marks=pytest.mark.slow)],
 )
-def test_recorded_days(catalog, day):
-    played = play_day("lean", day, f"data.catalog={catalog}", *RECORDED[day])
+def test_recorded_days(recorded_catalog, day):
+    played = play_day("lean", day, f"data.catalog={recorded_catalog}", *RECORDED[day])
     assert_sound(played)
     assert figures(played) == stated(day)
 
