@@ -1,4 +1,4 @@
-"""The same store in PostgreSQL: give SCALPDESK_TEST_POSTGRES_URL, an empty database, to run this."""
+"""The same store in PostgreSQL: give TEST_POSTGRES_URL, an empty database, to run this."""
 
 import os
 
@@ -12,8 +12,8 @@ from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import alembic_config, open_store
 from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
 
-URL = os.environ.get("SCALPDESK_TEST_POSTGRES_URL")
-pytestmark = pytest.mark.skipif(URL is None, reason="SCALPDESK_TEST_POSTGRES_URL names no database")
+URL = os.environ.get("TEST_POSTGRES_URL")
+pytestmark = pytest.mark.skipif(URL is None, reason="TEST_POSTGRES_URL names no database")
 
 
 def all_rows(store):
