@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-dev run test check oracle bench bench-smoke release-check docs lock clean
+.PHONY: help setup setup-dev run test coverage check oracle bench bench-smoke release-check docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,8 +29,12 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 run: setup  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
 
+TESTS := $(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 4 --dist worksteal
 test: setup-dev  ## every test, sockets blocked
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term
+	$(TESTS)
+
+coverage: setup-dev  ## every test again, and which lines they reach
+	$(TESTS) --cov --cov-report=term
 
 check: setup-dev  ## lint, format, types, layers
 	$(BIN)/ruff check .
