@@ -11,7 +11,6 @@ from scalpdesk.core.units import (
     floor_to,
     round_half_away,
     round_to_tick,
-    shares_from,
     to_cents,
     years_between,
 )
@@ -79,11 +78,6 @@ def test_a_threshold_is_exceeded_only_strictly():
     assert not exceeds(3.0, 3.0)
     assert exceeds(3.000001, 3.0)
     assert not exceeds(1e9 + 1e-4, 1e9)
-
-
-def test_ten_contracts_of_a_hundred_are_a_thousand_shares():
-    assert shares_from(10, 100) == 1000
-    assert shares_from(Decimal("0.5"), 1) == Decimal("0.5")
 
 
 def test_years_are_act_365_and_never_negative():

@@ -110,13 +110,6 @@ def test_gross_edge_is_proportional_to_the_multiplier(scale, forecast):
     assert edge_usd(_with(multiplier=scale), forecast).gross_usd == pytest.approx(scale * one, abs=1e-9)
 
 
-def test_rank_by_premium():
-    edge = edge_usd(STRADDLE, 0.22)
-    assert edge.per_premium(1000.0) == pytest.approx(0.0593650793651)
-    with pytest.raises(ArgumentError, match="premium"):
-        edge.per_premium(0.0)
-
-
 @pytest.mark.parametrize("field", ["spot", "gamma_per_usd", "horizon_days", "spread_usd", "hedge_cost_usd"])
 def test_what_is_not_a_number_is_refused(field):
     with pytest.raises(ArgumentError) as refusal:

@@ -12,9 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated
 from fakes.tape import TapeBuilder
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.launch import LaunchPlan, build_server

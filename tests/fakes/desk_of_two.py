@@ -7,6 +7,7 @@ from fakes.desk import HandDesk, Scripted
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.several.strategy import Several
@@ -54,6 +55,11 @@ def order(
     """Return an intent, at the market without a limit."""
     kind = OrderType.MARKET if limit is None else OrderType.LIMIT
     return OrderIntent(number, side, D(quantity), purpose, "test", kind, None if limit is None else D(limit))
+
+
+def fees_of(positions: PositionManager) -> Decimal:
+    """Fees of all positions held or closed, USD."""
+    return sum((one.fees for one in positions.positions.values()), Decimal(0))
 
 
 class DeskOfTwo:
@@ -112,7 +118,7 @@ class DeskOfTwo:
         account = self.desk.engine.desk
         books = self.books.books.values()
         assert sum(book.account.cash for book in books) == account.account.cash
-        assert sum(book.account.fees_paid for book in books) == account.account.fees_paid
+        assert sum(fees_of(book.positions) for book in books) == fees_of(account.positions)
         for number in range(len(self.desk.book)):
             held = account.positions.quantity(number)
             assert sum(book.quantity(number) for book in books) == held

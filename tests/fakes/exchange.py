@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.clock import ManualClock
+from fakes.clock import ManualClock
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Keyring
 from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop, run_virtual
+from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def loop():
 
 def test_hours_pass_without_waiting(loop):
     began = time.monotonic()
-    run_virtual(loop, asyncio.sleep(36_000))
+    loop.run_until_complete(asyncio.sleep(36_000))
     assert loop.time() == pytest.approx(36_000)
     assert time.monotonic() - began < 5.0
 
@@ -32,7 +32,7 @@ def test_what_is_due_first_comes_first(loop):
     async def all_of_them():
         await asyncio.gather(note("c", 3), note("a", 0.5), note("b", 2))
 
-    run_virtual(loop, all_of_them())
+    loop.run_until_complete(all_of_them())
     assert order == [("a", 0.5), ("b", 2.0), ("c", 3.0)]
 
 
@@ -41,10 +41,10 @@ def test_wait_that_nothing_can_end_is_found(loop):
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(Stuck, match="cannot come"):
-        run_virtual(loop, for_ever())
+        loop.run_until_complete(for_ever())
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    run_virtual(loop, asyncio.sleep(0.1))
+    loop.run_until_complete(asyncio.sleep(0.1))
 
 
 def test_time_out_strikes_in_virtual_time(loop):
@@ -53,13 +53,13 @@ def test_time_out_strikes_in_virtual_time(loop):
             await asyncio.sleep(5.0)
 
     with pytest.raises(TimeoutError):
-        run_virtual(loop, late())
+        loop.run_until_complete(late())
     assert loop.time() == pytest.approx(2.0)
 
 
 def test_clock_tells_market_time_and_jumps_apart_from_it(loop):
     clock = VirtualClock(loop, 1_000_000_000)
-    run_virtual(loop, asyncio.sleep(1.5))
+    loop.run_until_complete(asyncio.sleep(1.5))
     clock.skew_ns = -7
     assert (clock.true_ns(), clock.now_ns()) == (2_500_000_000, 2_499_999_993)
     assert clock.loop_seconds(clock.true_ns()) == pytest.approx(loop.time())

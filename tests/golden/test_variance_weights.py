@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from scalpdesk.volatility.seasonality import IntradayBars, intraday_profile
+from fakes.intraday_profile import IntradayBars, intraday_profile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"

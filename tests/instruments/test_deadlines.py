@@ -6,17 +6,28 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import (
     BROAD_FUNDS,
-    contract_deadline_ns,
     exit_deadline_ns,
     venue_cutoff,
 )
-from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, session_on, to_new_york
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    last_trading_ns,
+    new_york_ns,
+    session_on,
+    to_new_york,
+)
 from scalpdesk.simulation.broker.expiry import BROAD_FUNDS as SIMULATED_FUNDS
 from scalpdesk.simulation.broker.expiry import order_cutoff_ns
 
 
+def deadline_ns(symbol, venue, **how):
+    contract = us_option(symbol)
+    cutoff_minutes = venue_cutoff(venue).of(contract.underlying)
+    return exit_deadline_ns(last_trading_ns(contract), cutoff_minutes=cutoff_minutes, **how)
+
+
 def at(symbol, venue, **how):
-    return to_new_york(contract_deadline_ns(us_option(symbol), venue, **how)).strftime("%H:%M")
+    return to_new_york(deadline_ns(symbol, venue, **how)).strftime("%H:%M")
 
 
 @pytest.mark.parametrize(
@@ -41,8 +52,7 @@ def test_an_own_exit_that_is_earlier_wins():
 
 
 def test_am_settled_options_are_out_the_session_before():
-    deadline = contract_deadline_ns(us_option("SPX210115C03700000"), "none")
-    assert deadline == new_york_ns(date(2021, 1, 14), time(15, 45))
+    assert deadline_ns("SPX210115C03700000", "none") == new_york_ns(date(2021, 1, 14), time(15, 45))
 
 
 def test_the_margin_holds_where_a_venue_takes_orders_to_the_end():

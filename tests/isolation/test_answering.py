@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.folders import event, folder
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import AskFolder, Decision
 from scalpdesk.isolation.answering import FolderAnswerer, start_folder

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.folders import folder
 from fakes.instruments import DAY
 from fakes.tape import quote
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer

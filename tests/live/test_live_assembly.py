@@ -2,9 +2,9 @@
 
 from datetime import date
 
+from fakes.clock import ManualClock
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.events import RateEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.journal.log import JournalWriter

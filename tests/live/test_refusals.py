@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.killing import Exchange, plan_for
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import ManualClock, SystemClock
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
 from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder, live_account

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.exchange import Bench
 from fakes.instruments import DAY
 from fakes.live_session import CASH, Played, Wanted, backtest, differing, known_market, play, rows
 from fakes.tape import TapeBuilder
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.server import EVENING_NS, _end_of

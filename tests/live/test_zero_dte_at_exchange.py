@@ -8,8 +8,8 @@ import pytest
 from fakes.live_session import CASH, Played, Wanted, play
 from scalpdesk.core.intents import Purpose, SubmitOrder
 from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.deadlines import contract_deadline_ns
-from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
+from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns
 from scalpdesk.simulation.broker.expiry import liquidation_ns, order_cutoff_ns
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
@@ -44,7 +44,8 @@ def test_options_are_left_by_the_deadline_before_the_venue_refuses_them(played):
     contract, day = us_option(options[0][2]), played.wanted.day
     instants = [new_york_ns(day, clock) for clock in DAYS[day]]
     deadline_ns, cutoff_ns, liquidation = instants
-    assert contract_deadline_ns(contract, "alpaca") == deadline_ns
+    cutoff_minutes = venue_cutoff("alpaca").of(contract.underlying)
+    assert exit_deadline_ns(last_trading_ns(contract), cutoff_minutes=cutoff_minutes) == deadline_ns
     assert order_cutoff_ns(contract) == cutoff_ns
     assert liquidation_ns(contract) == liquidation
     sold = [fill for fill in options if fill[3] == "sell"]

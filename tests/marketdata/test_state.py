@@ -35,7 +35,6 @@ def test_a_good_quote_is_kept_and_marks(state):
 def test_what_was_never_quoted_is_absent(state):
     assert state.mark(0) is None
     assert state.verdict(0, 10) is QuoteVerdict.ABSENT
-    assert state.age_seconds(0, 10) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,6 @@ def test_a_quote_goes_stale_by_the_kind_of_its_instrument(state, number, limit_s
     limit_ns = limit_seconds * NANOS_PER_SECOND
     assert state.verdict(number, limit_ns) is QuoteVerdict.GOOD
     assert state.verdict(number, limit_ns + 1) is QuoteVerdict.STALE
-    assert state.age_seconds(number, limit_ns) == limit_seconds
 
 
 def test_the_other_events_are_kept_where_they_are_asked_for(state):

@@ -178,16 +178,13 @@ def test_more_than_was_ordered_is_refused(manager):
         manager.apply(filled("x2", 4))
 
 
-def test_pending_and_worst_case_count_live_orders_of_one_instrument(manager):
+def test_pending_counts_live_orders_of_one_instrument(manager):
     manager.submit(OrderIntent(0, Side.SELL, D(3), Purpose.HEDGE, ""), 6)
     manager.submit(OrderIntent(0, Side.BUY, D(5), Purpose.HEDGE, ""), 6)
     manager.submit(OrderIntent(1, Side.BUY, D(50), Purpose.OPEN, ""), 6)
     manager.apply(filled())
     assert manager.pending(0) == 6 - 3 + 5
-    assert manager.worst_case(0, D(2)) == (D(-1), D(13))
     assert [order.client_order_id for order in manager.live_for(0)] == [ID, "run-000002", "run-000003"]
     manager.apply(CANCELLED)
     manager.apply(OrderStatusUnknown("run-000003", 1, 1, "time-out"))
     assert manager.pending(0) == 2  # a doubted order still counts
-    assert manager.worst_case(0, D(2)) == (D(-1), D(7))
-    assert manager.worst_case(2, D(4)) == (D(4), D(4))

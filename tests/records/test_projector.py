@@ -12,12 +12,10 @@ from scalpdesk.records.store import (
     load_decisions,
     load_fills,
     load_marks,
-    load_orders,
-    load_positions,
     load_run,
     open_store,
 )
-from scalpdesk.records.tables import CHILD_TABLES, PNL_PARTS, RunRow
+from scalpdesk.records.tables import CHILD_TABLES, PNL_PARTS, OrderRow, PositionRow, RunRow
 
 
 def all_rows(store):
@@ -28,6 +26,18 @@ def all_rows(store):
             found = session.scalars(select(table).order_by(*keys))
             rows[table.__tablename__] = [repr(sorted(row.as_dict().items())) for row in found]
     return rows
+
+
+def load_orders(store, run_id):
+    with store.session() as session:
+        return list(session.scalars(select(OrderRow).filter_by(run_id=run_id).order_by(OrderRow.number)))
+
+
+def load_positions(store, run_id):
+    with store.session() as session:
+        return list(
+            session.scalars(select(PositionRow).filter_by(run_id=run_id).order_by(PositionRow.symbol))
+        )
 
 
 @pytest.fixture

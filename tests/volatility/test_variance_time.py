@@ -6,18 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
     NS_PER_SECOND,
     US_SESSIONS,
-    ClockedVol,
     SessionWeights,
     VarianceClock,
+    clock_named,
     convert_vol,
-    seconds_to_expiry,
-    years_to_expiry,
 )
 
 WEIGHTS = US_SESSIONS.weights
@@ -97,36 +94,13 @@ def test_the_calendar_clock_is_act_365():
     assert CALENDAR.years(0, NS_PER_SECOND) == 1.0 / 31_536_000
 
 
-@pytest.mark.parametrize(
-    ("symbol", "expires"),
-    [
-        ("SPY250304C00500000", "2025-03-04 16:00"),
-        ("SPY251224C00500000", "2025-12-24 13:00"),
-        ("SPX250321C05000000", "2025-03-21 09:30"),
-        ("SPXW250321C05000000", "2025-03-21 16:00"),
-    ],
-)
-def test_seconds_run_to_the_exact_expiry_instant_and_end_at_zero(symbol, expires):
-    contract, expiry = us_option(symbol), at(*expires.split())
-    second = NS_PER_SECOND
-    assert seconds_to_expiry(contract, expiry - 61 * second) == 61.0
-    assert seconds_to_expiry(contract, expiry - 1) == 1e-9
-    assert seconds_to_expiry(contract, expiry) == seconds_to_expiry(contract, expiry + second) == 0.0
-    for clock in (CALENDAR, US_SESSIONS):
-        left = [years_to_expiry(contract, expiry - s * second, clock) for s in (3600, 60, 2, 1, 0, -1)]
-        assert left == sorted(left, reverse=True)
-        assert left[3] > 0.0 == left[4] == left[5]
-        assert left[1] == clock.years(expiry - 60 * second, expiry)
-
-
 def test_the_session_clock_makes_the_last_hour_of_the_day_dearer():
     """20 % by the session clock over the last hour is a much higher vol by the calendar clock."""
     start, end = at("2025-03-04", "15:00"), at("2025-03-04", "16:00")
-    told = ClockedVol(0.20, US_SESSIONS.name).told_by(CALENDAR, start, end)
-    assert told.clock == "calendar-365"
     expected = 0.20 * math.sqrt(WEIGHTS.profile[6] / WEIGHTS.year * 365 * 24)
-    assert told.vol == pytest.approx(expected, rel=1e-12)
-    assert told.total_variance(start, end) == pytest.approx(0.04 * WEIGHTS.profile[6] / WEIGHTS.year)
+    vol = convert_vol(0.20, US_SESSIONS, CALENDAR, start, end)
+    assert vol == pytest.approx(expected, rel=1e-12)
+    assert vol**2 * CALENDAR.years(start, end) == pytest.approx(0.04 * WEIGHTS.profile[6] / WEIGHTS.year)
 
 
 def test_years_before_and_behind_the_exchange_calendar_are_refused():
@@ -152,9 +126,9 @@ def test_weights_that_cannot_be_are_refused(weights):
 
 def test_a_vol_that_cannot_be_and_an_empty_span_are_refused():
     with pytest.raises(ArgumentError):
-        ClockedVol(-0.1, CALENDAR.name)
+        convert_vol(-0.1, CALENDAR, US_SESSIONS, 0, 5)
     with pytest.raises(ArgumentError, match="no clock"):
-        ClockedVol(0.1, "calender").total_variance(0, 1)
+        clock_named("calender")
     with pytest.raises(ArgumentError, match="span"):
         convert_vol(0.2, CALENDAR, US_SESSIONS, 5, 5)
     with pytest.raises(ArgumentError, match="finite"):

@@ -40,7 +40,6 @@ EMBEDDED = "embedded"
 DEFAULT_SESSION = "2018-02-05"
 DEFAULT_TIME = "12:00"
 STRIKES_SHOWN = 12
-INDEX = "SPX"
 
 
 @desk_command(

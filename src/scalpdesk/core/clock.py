@@ -6,8 +6,6 @@ Time at the wire: what is received is stamped once, and never backwards.
 import time
 from typing import Protocol
 
-from scalpdesk.core.errors import InvariantError
-
 
 class Clock(Protocol):
     """Tells the time in UTC nanoseconds since 1970."""
@@ -23,33 +21,6 @@ class SystemClock:
     def now_ns(self) -> int:
         """Return UTC nanoseconds since 1970."""
         return time.time_ns()  # noqa: TID251 - the one place that may read the wall
-
-
-class ManualClock:
-    """A clock that stands still until it is moved; for tests and simulations."""
-
-    def __init__(self, start_ns: int = 0) -> None:
-        self._now_ns = start_ns
-
-    def now_ns(self) -> int:
-        """Return UTC nanoseconds since 1970."""
-        return self._now_ns
-
-    def move_to(self, now_ns: int) -> None:
-        """Set the time; it never runs backwards.
-
-        Raises
-        ------
-        InvariantError
-            When ``now_ns`` lies before the present.
-        """
-        if now_ns < self._now_ns:
-            raise InvariantError("time cannot run backwards", where="now_ns", value=now_ns)
-        self._now_ns = now_ns
-
-    def advance(self, nanos: int) -> None:
-        """Move the clock forward by ``nanos``."""
-        self.move_to(self._now_ns + nanos)
 
 
 class FollowingClock:

@@ -110,15 +110,6 @@ def exceeds(value: float, threshold: float) -> bool:
     return value - threshold > 1e-12 * max(1.0, abs(threshold))
 
 
-def shares_from(contracts: Quantity, multiplier: Quantity) -> Quantity:
-    """Units of the underlying that ``contracts`` stand for.
-
-    >>> shares_from(10, 100)
-    1000
-    """
-    return contracts * multiplier
-
-
 def years_between(start_ns: int, end_ns: int) -> float:
     """ACT/365 years from ``start_ns`` to ``end_ns`` (UTC nanoseconds), never below zero."""
     return max(end_ns - start_ns, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR

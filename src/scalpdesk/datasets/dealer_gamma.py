@@ -48,7 +48,6 @@ class Unknown(StrEnum):
     SLOW = "the store does not answer in time"
     DENIED = "the store denies permission"
     REFUSED = "the store refuses the question"
-    THIN = "too little of the chain is known"
 
 
 class ExposureUnknownError(Exception):

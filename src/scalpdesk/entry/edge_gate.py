@@ -28,18 +28,6 @@ class Edge(msgspec.Struct, frozen=True):
     hedge_cost_usd: float
     net_usd: float
 
-    def per_premium(self, premium_usd: float) -> float:
-        """Net edge as a part of the premium paid, the number to rank opportunities by.
-
-        Raises
-        ------
-        ArgumentError
-            When the premium is not above zero.
-        """
-        if not premium_usd > 0.0:
-            raise ArgumentError("a premium must be above zero", where="premium_usd", value=premium_usd)
-        return self.net_usd / premium_usd
-
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What an edge is computed from, for one straddle.

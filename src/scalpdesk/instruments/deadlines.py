@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import last_trading_ns
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 EXIT_MINUTES = 15.0
@@ -103,25 +101,3 @@ def exit_deadline_ns(
     own = exit_minutes
     venue = cutoff_minutes + buffer_minutes if cutoff_minutes > 0 else buffer_minutes
     return close_ns - int(max(own, venue) * MINUTE_NS)
-
-
-def contract_deadline_ns(
-    contract: OptionContract,
-    venue: str,
-    *,
-    exit_minutes: float = EXIT_MINUTES,
-    buffer_minutes: float = BUFFER_MINUTES,
-) -> int:
-    """Return by when to be out of ``contract`` on its last trading day at ``venue``, UTC nanoseconds.
-
-    Raises
-    ------
-    ConfigError
-        When the venue is unknown.
-    """
-    return exit_deadline_ns(
-        last_trading_ns(contract),
-        exit_minutes=exit_minutes,
-        cutoff_minutes=venue_cutoff(venue).of(contract.underlying),
-        buffer_minutes=buffer_minutes,
-    )

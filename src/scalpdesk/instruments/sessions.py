@@ -21,8 +21,6 @@ from scalpdesk.instruments.contract import OptionContract, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
-LATE_CLOSE_MINUTES = 15
-"""Broad index options and ETF options with a late session trade 15 minutes past the close."""
 
 
 @dataclass(frozen=True, slots=True)

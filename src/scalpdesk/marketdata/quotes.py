@@ -44,12 +44,6 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     return QuoteVerdict.GOOD
 
 
-USABLE_FOR_MARKS = frozenset(
-    {QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.STALE}
-)
-"""Verdicts under which a quote may still value what is held. Only ``good`` may open risk."""
-
-
 def mark_price(quote: QuoteEvent) -> float:
     """Return what one unit is valued at: the mid, with a missing bid read as zero.
 

@@ -125,11 +125,6 @@ class MarketState:
             return QuoteVerdict.STALE
         return verdict
 
-    def age_seconds(self, number: InstrumentId, now_ns: int) -> float:
-        """Return the age of the latest quote in seconds; infinite when there is none."""
-        quote = self.quotes[number]
-        return float("inf") if quote is None else (now_ns - quote.ts_recv_ns) / NANOS_PER_SECOND
-
     def mark(self, number: InstrumentId) -> float | None:
         """Return what one unit is valued at (currency per unit), or None when never quoted."""
         quote = self.quotes[number]

@@ -11,7 +11,6 @@ from scalpdesk.marketdata.quotes import SpreadFilter
 class Wake(StrEnum):
     """Why a strategy is called."""
 
-    START = "start"
     PRICE = "price"
     HEARTBEAT = "heartbeat"
     TIMER = "timer"

@@ -143,17 +143,6 @@ class OrderManager:
         """Live orders on an instrument, oldest first."""
         return [order for order in self.live.values() if order.submitted.instrument_id == instrument_id]
 
-    def worst_case(self, instrument_id: InstrumentId, held: Decimal) -> tuple[Decimal, Decimal]:
-        """Return the lowest and highest position that live orders can lead to from ``held``."""
-        buys = sells = ZERO
-        for order in self.live_for(instrument_id):
-            leaves = order.signed_leaves
-            if leaves > 0:
-                buys += leaves
-            else:
-                sells += leaves
-        return held + sells, held + buys
-
     def live_ids(self) -> Iterable[str]:
         """Ids of all live orders, oldest first."""
         return tuple(self.live)

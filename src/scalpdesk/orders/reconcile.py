@@ -381,11 +381,6 @@ class Reconciliation(msgspec.Struct, frozen=True):
     missing_orders: tuple[str, ...] = ()
     shown_orders: tuple[OpenOrder, ...] = ()
 
-    @property
-    def is_equal(self) -> bool:
-        """True when both sides say the same."""
-        return not (self.explained or self.unexplained or self.missing_orders or self.shown_orders)
-
 
 class _Left:
     """What of the difference is not explained yet, and what explained the rest."""

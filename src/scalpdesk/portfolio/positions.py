@@ -161,12 +161,10 @@ class Account:
 
     def __init__(self, cash: Decimal = ZERO) -> None:
         self.cash = cash
-        self.fees_paid = ZERO
 
     def pay_for(self, signed_quantity: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
         """Move the cash of one execution: bought units cost, sold ones bring."""
         self.cash -= signed_quantity * price * multiplier + fee
-        self.fees_paid += fee
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:

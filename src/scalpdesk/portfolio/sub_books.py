@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import Mark, Purpose
+from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import CENT, InstrumentId, to_cents
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
@@ -39,8 +39,6 @@ class SubBook:
     opened
         Signed units by instrument that it opened and has not closed: what its budget counts. A hedge
         is not among them.
-    last_mark
-        Its latest mark, or None.
     """
 
     def __init__(
@@ -58,7 +56,6 @@ class SubBook:
             instruments, state, delta_engine, self.account, self.positions, underlying
         )
         self.opened: dict[InstrumentId, Decimal] = {}
-        self.last_mark: Mark | None = None
         self.flat_cash = ZERO
         """Cash when it was last flat: what its next round trip is measured from."""
         self.losses_in_a_row = 0
@@ -70,9 +67,7 @@ class SubBook:
 
     def mark(self, now_ns: int) -> None:
         """Explain what has changed since its last mark."""
-        made = self.attribution.mark(now_ns)
-        if made is not None:
-            self.last_mark = made
+        self.attribution.mark(now_ns)
 
     def note_opened(self, number: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
         """Follow what its budget counts: an opening adds, a close takes away down to nothing."""

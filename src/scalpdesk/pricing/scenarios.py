@@ -14,7 +14,6 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.models import greeks
 
 AXES = ("spot", "vol", "time")
-AXIS_UNITS = {"spot": "currency per unit", "vol": "change of volatility, 0.01 a point", "time": "days ahead"}
 VALUE_UNITS = {
     "value_usd": "currency, whole position",
     "pnl_usd": "currency, whole position, against the book as it stands",
@@ -50,14 +49,9 @@ class ScenarioGrid:
     """Values of a whole position on a grid; every array has the axes of ``axes``, in that order."""
 
     coordinates: dict[str, Floats]
-    """By axis: spots, changes of volatility, days ahead; the units are in ``axis_units``."""
+    """By axis: spots, changes of volatility, days ahead; in currency per unit, 0.01 a point, days."""
     values: dict[str, Floats]
     axes: tuple[str, ...] = AXES
-
-    @property
-    def axis_units(self) -> dict[str, str]:
-        """Unit of each axis."""
-        return dict(AXIS_UNITS)
 
     @property
     def value_units(self) -> dict[str, str]:

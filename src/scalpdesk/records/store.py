@@ -17,8 +17,6 @@ from scalpdesk.records.tables import (
     DecisionRow,
     FillRow,
     MarkRow,
-    OrderRow,
-    PositionRow,
     RunRow,
 )
 
@@ -142,11 +140,6 @@ def load_run(store: Store, name: str) -> RunRow:
         return session.get_one(RunRow, run_id)
 
 
-def load_orders(store: Store, run_id: str) -> list[OrderRow]:
-    """Return a run's orders in the order they were sent."""
-    return _rows(store, select(OrderRow).where(OrderRow.run_id == run_id).order_by(OrderRow.number))
-
-
 def load_fills(store: Store, run_id: str) -> list[FillRow]:
     """Return a run's fills in the order they came."""
     return _rows(store, select(FillRow).where(FillRow.run_id == run_id).order_by(FillRow.number))
@@ -160,11 +153,6 @@ def load_decisions(store: Store, run_id: str) -> list[DecisionRow]:
 def load_marks(store: Store, run_id: str) -> list[MarkRow]:
     """Return a run's marks in order."""
     return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
-
-
-def load_positions(store: Store, run_id: str) -> list[PositionRow]:
-    """Return what a run held at its end, by symbol."""
-    return _rows(store, select(PositionRow).where(PositionRow.run_id == run_id).order_by(PositionRow.symbol))
 
 
 def delete_run(connection: Connection, run_id: str) -> None:

@@ -37,12 +37,10 @@ from itertools import pairwise
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import (
     FOMC_STATEMENT_DAYS,
     FOMC_STATEMENT_TIME,
     Session,
-    expiry_instant_ns,
     from_ns,
     new_york_ns,
     sessions_between,
@@ -249,41 +247,6 @@ US_SESSIONS = VarianceClock(
 CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS)}
 
 
-class ClockedVol(msgspec.Struct, frozen=True):
-    """A volatility with the clock it is told by.
-
-    Parameters
-    ----------
-    vol
-        Per root year of that clock, zero or more.
-    clock
-        Name of the clock, as in :data:`CLOCKS`.
-    """
-
-    vol: float
-    clock: str
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.vol) and self.vol >= 0.0):
-            raise ArgumentError(
-                "a volatility must be a finite number, zero or more", where="vol", value=self.vol
-            )
-
-    def total_variance(self, start_ns: int, end_ns: int) -> float:
-        """Variance of the log price from one instant to another: ``vol² · years``."""
-        return self.vol**2 * clock_named(self.clock).years(start_ns, end_ns)
-
-    def told_by(self, clock: VarianceClock, start_ns: int, end_ns: int) -> "ClockedVol":
-        """Return the volatility by another clock with the same total variance over a span.
-
-        Raises
-        ------
-        ArgumentError
-            When the span is not above zero.
-        """
-        return ClockedVol(convert_vol(self.vol, clock_named(self.clock), clock, start_ns, end_ns), clock.name)
-
-
 def clock_named(name: str) -> VarianceClock:
     """Return one of the desk's clocks.
 
@@ -323,24 +286,3 @@ def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int,
             value=(start_ns, end_ns),
         )
     return vol * math.sqrt(by.years(start_ns, end_ns) / to.years(start_ns, end_ns))
-
-
-def seconds_to_expiry(contract: OptionContract, now_ns: int) -> float:
-    """Seconds until the payoff is fixed; zero at and after that instant.
-
-    The instant is that of :func:`scalpdesk.instruments.sessions.expiry_instant_ns`: the close of the
-    expiry session, 13:00 New York on a half day, the open for AM settlement.
-    """
-    return max(expiry_instant_ns(contract) - now_ns, 0) / NS_PER_SECOND
-
-
-def years_to_expiry(contract: OptionContract, now_ns: int, clock: VarianceClock = CALENDAR) -> float:
-    """Years of a clock until the payoff is fixed; zero at and after that instant.
-
-    Raises
-    ------
-    ArgumentError
-        As :meth:`VarianceClock.years`.
-    """
-    expiry_ns = expiry_instant_ns(contract)
-    return clock.years(now_ns, expiry_ns) if expiry_ns > now_ns else 0.0

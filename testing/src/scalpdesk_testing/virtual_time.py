@@ -86,8 +86,3 @@ class VirtualClock:
     def loop_seconds(self, at_ns: int) -> float:
         """Return the loop's time of a market instant."""
         return (at_ns - self.start_ns) / NANOS_PER_SECOND
-
-
-def run_virtual(loop: VirtualLoop, work: Any) -> Any:
-    """Run a coroutine on the loop to its end and return its value."""
-    return loop.run_until_complete(work)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.st0cka_results import Sessions, is_flat, trade
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import ManualClock
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_parquet

@@ -7,7 +7,8 @@ import pytest
 
 from conformance.venue import Listener, connected
 from fakes.alpaca_bench import AlpacaBench, Key
-from scalpdesk.core.clock import ManualClock, SystemClock
+from fakes.clock import ManualClock
+from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce

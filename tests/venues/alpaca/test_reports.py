@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from fakes import alpaca_wire as samples
-from scalpdesk.core.clock import ManualClock
+from fakes.clock import ManualClock
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,

@@ -406,16 +406,6 @@ def rate_slope(
 
 
 @inner
-def to_series(H: Floats, C: Floats) -> None:
-    """Chebyshev coefficients ``C`` (NODES + 1) of the boundary kept at nodes in ``H``."""
-    for k in range(NODES + 1):
-        total = 0.0
-        for i in range(NODES):
-            total += SERIES[k, i] * H[i]
-        C[k] = total
-
-
-@inner
 def exercise_kind(r: float, q: float) -> int:
     """How the put with these rates is exercised early (a call asks with ``r`` and ``q`` exchanged)."""
     if r > 0.0 or (r == 0.0 and q < 0.0):

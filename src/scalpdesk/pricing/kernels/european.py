@@ -47,20 +47,6 @@ def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float,
     return best, delta, 0.0, theta, 0.0, rho, 0.0, 0.0, q * delta
 
 
-@inner
-def european_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
-    """Black–Scholes–Merton price (Merton 1973); Black 1976 with ``q = r`` and ``S`` the forward."""
-    if T <= 0.0:
-        return max(phi * (S - K), 0.0)
-    sd = v * math.sqrt(T)
-    ds = S * math.exp(-q * T)
-    dk = K * math.exp(-r * T)
-    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
-        return max(phi * (ds - dk), 0.0)
-    d1 = (log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd
-    return max(phi * (ds * norm_cdf(phi * d1) - dk * norm_cdf(phi * (d1 - sd))), 0.0)
-
-
 @kernel
 def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> Nine:
     """Price and eight Greeks of a European option (Merton 1973; Haug 2007, chapter 2)."""

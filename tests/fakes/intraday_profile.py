@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.volatility.ohlc import Array, DroppedBar, read_ohlc
@@ -56,61 +55,6 @@ class IntradayProfile(msgspec.Struct, frozen=True):
     session_minutes: int
     sessions: int
     dropped: tuple[tuple[int, tuple[DroppedBar, ...]], ...]
-
-    def share_before(self, minute: float) -> float:
-        """Share of the session's variance that is usually over by a minute from the open.
-
-        Parameters
-        ----------
-        minute
-            From the open; clipped to the session. Within a bucket variance is even.
-        """
-        place = min(max(minute, 0.0), float(self.session_minutes)) / self.bucket_minutes
-        whole = min(int(place), len(self.shares) - 1)
-        return float(self.shares[:whole].sum() + self.shares[whole] * (place - whole))
-
-    def factors(self, minutes: npt.ArrayLike) -> Array:
-        """Variance of each minute over the session's mean; divide squared returns by it to compare them.
-
-        Raises
-        ------
-        ArgumentError
-            When a minute is outside the session; names its index.
-        """
-        at = np.asarray(minutes, dtype=np.int64)
-        outside = (at < 0) | (at >= self.session_minutes)
-        if outside.any():
-            index = int(np.flatnonzero(outside)[0])
-            raise ArgumentError(
-                f"a minute lies between 0 and {self.session_minutes - 1}",
-                where=f"minutes[{index}]",
-                value=int(at.flat[index]),
-            )
-        return np.asarray(self.shares[at // self.bucket_minutes] * len(self.shares))
-
-    def session_vol(self, variance_so_far: float, minute: float, periods_per_year: float = 252) -> float:
-        """Annualised volatility of the whole session, judged from its first minutes.
-
-        Parameters
-        ----------
-        variance_so_far
-            Sum of squared returns from the open.
-        minute
-            Minutes since the open, above 0.
-
-        Raises
-        ------
-        ArgumentError
-            When nothing of the session has passed or the variance is not a number of zero or more.
-        """
-        share = self.share_before(minute)
-        if share <= 0.0 or not (math.isfinite(variance_so_far) and variance_so_far >= 0.0):
-            raise ArgumentError(
-                "part of a session must have passed, with a variance of zero or more",
-                where="minute, variance_so_far",
-                value=(minute, variance_so_far),
-            )
-        return math.sqrt(variance_so_far / share * periods_per_year)
 
 
 def intraday_profile(
