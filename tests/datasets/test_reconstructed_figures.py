@@ -11,7 +11,11 @@ from scipy.optimize import least_squares
 from scipy.special import ndtr
 
 from scalpdesk.datasets.embedded import days as figures
-from scalpdesk_testing.market_statistics import embedded_market_statistics
+from scalpdesk_testing.market_statistics import (
+    RECORDED_HALF_HOUR_VARIANCE,
+    RECORDED_SPY_DAYS,
+    embedded_market_statistics,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".." / "shared" / "data"
@@ -36,7 +40,7 @@ def recorded(day):
     return embedded_market_statistics(page_script().recorded_tape(folder, "SPY", day, None))
 
 
-@pytest.mark.parametrize("expected", figures.RECORDED_SPY_DAYS, ids=lambda row: row.day)
+@pytest.mark.parametrize("expected", RECORDED_SPY_DAYS, ids=lambda row: row.day)
 def test_the_recorded_spy_sessions_show_what_is_written_down(expected):
     row = recorded(date.fromisoformat(expected.day))
     assert row.variance_ratio == pytest.approx(expected.variance_ratio, abs=0.006)
@@ -48,8 +52,8 @@ def test_the_recorded_spy_sessions_show_what_is_written_down(expected):
 
 
 def test_the_u_shape_is_the_mean_of_the_recorded_sessions():
-    profiles = [recorded(date.fromisoformat(row.day)).half_hour_variance for row in figures.RECORDED_SPY_DAYS]
-    assert np.mean(profiles, axis=0) == pytest.approx(figures.RECORDED_HALF_HOUR_VARIANCE, abs=0.003)
+    profiles = [recorded(date.fromisoformat(row.day)).half_hour_variance for row in RECORDED_SPY_DAYS]
+    assert np.mean(profiles, axis=0) == pytest.approx(RECORDED_HALF_HOUR_VARIANCE, abs=0.003)
 
 
 def test_the_spy_options_of_2023_lie_on_the_spread_and_size_rules():

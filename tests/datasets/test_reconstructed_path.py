@@ -5,9 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.embedded.days import RECORDED_HALF_HOUR_VARIANCE, market_day
+from scalpdesk.datasets.embedded.days import market_day
 from scalpdesk.datasets.embedded.market import session_cents
 from scalpdesk.datasets.embedded.path import SessionCents, draw_path, expected_clock, u_shape
+from scalpdesk_testing.market_statistics import RECORDED_HALF_HOUR_VARIANCE
 
 FULL, HALF = 23_400, 12_600
 SHAPES = {

@@ -12,9 +12,6 @@ from scalpdesk.core.errors import ArgumentError
 InstrumentId = NewType("InstrumentId", int)
 """Position of an instrument in the desk's :class:`~scalpdesk.instruments.contract.Instruments`."""
 
-Quantity = int | Decimal
-"""Whole contracts or shares; an exact decimal where a venue trades fractions (coins)."""
-
 NANOS_PER_SECOND = 1_000_000_000
 SECONDS_PER_YEAR = 365.0 * 86_400.0
 """ACT/365 fixed: the day count of every ``years`` argument unless it says otherwise."""

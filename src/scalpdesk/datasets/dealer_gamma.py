@@ -279,8 +279,6 @@ class ExposureSource:
         max_age_seconds: float = MAX_AGE_SECONDS,
         history: ExposureHistory | None = None,
     ) -> None:
-        self.reads = 0
-        """How often the store was asked."""
         self._symbol = symbol
         self._value_by_hand = value_by_hand
         self._store = store
@@ -337,7 +335,6 @@ class ExposureSource:
     def _kept(self, store: ExposureStore, now_ns: int) -> StoredExposure:
         if self._cached is None or not 0 <= now_ns - self._read_at_ns < self._cache_ns:
             self._read_at_ns = now_ns
-            self.reads += 1
             try:
                 self._cached = store.read()
             except ExposureUnknownError as error:

@@ -135,12 +135,6 @@ def index_rows(name: str) -> list[list[str]]:
 
 
 # The path -----------------------------------------------------------------------------------------
-RECORDED_HALF_HOUR_VARIANCE = (
-    0.1347, 0.1065, 0.0871, 0.0815, 0.0857, 0.0526, 0.0392, 0.0609, 0.0442, 0.0809, 0.0484, 0.0688, 0.1095,
-)  # fmt: skip
-"""Share of the session's variance in each half hour from 09:30: SPY 1-minute mid returns, mean of the
-five sessions 2013-10-07..11."""
-
 U_SHAPE_FLOOR, U_SHAPE_OPEN, U_SHAPE_OPEN_DECAY, U_SHAPE_CLOSE, U_SHAPE_CLOSE_DECAY = (
     0.55,
     1.35,
@@ -148,8 +142,9 @@ U_SHAPE_FLOOR, U_SHAPE_OPEN, U_SHAPE_OPEN_DECAY, U_SHAPE_CLOSE, U_SHAPE_CLOSE_DE
     0.9,
     0.06,
 )
-"""Smoothed profile of the row above: floor + open·exp(−x/decay) + close·exp(−(1−x)/decay), x the
-elapsed share of the session."""
+"""Share of the session's variance by its elapsed share x: floor + open·exp(−x/decay) +
+close·exp(−(1−x)/decay), smoothed from SPY 1-minute mid returns of the five sessions 2013-10-07..11 (by half
+hours 0.135, 0.107, 0.087, 0.082, 0.086, … 0.048, 0.069, 0.110)."""
 
 VOLATILITY_WAVE_SD = 0.38
 VOLATILITY_WAVE_HALF_LIFE_MINUTES = 20.0
@@ -238,27 +233,3 @@ OPEN_INTEREST_OUT, OPEN_INTEREST_IN = 8.0, 1.0
 """Decay exp(−y²/width): the same chains show 0.2 to 1 of it at three expected moves out of the money and
 0.01 to 0.3 at one in it."""
 OPEN_INTEREST_LOG_SD = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedDay:
-    """One recorded SPY session as ``embedded_market_statistics`` measures it."""
-
-    day: str
-    variance_ratio: float
-    """1-minute realised variance of the mid over the Garman-Klass estimate."""
-    first_half_hour_share: float
-    minute_kurtosis: float
-    changed_seconds_share: float
-    median_spread_usd: float
-    median_size_shares: float
-
-
-RECORDED_SPY_DAYS = (
-    RecordedDay("2013-10-07", 1.11, 0.142, 4.4, 0.22, 0.01, 5700.0),
-    RecordedDay("2013-10-08", 1.42, 0.149, 3.6, 0.31, 0.01, 4600.0),
-    RecordedDay("2013-10-09", 1.32, 0.120, 4.4, 0.34, 0.01, 4000.0),
-    RecordedDay("2013-10-10", 1.34, 0.097, 4.5, 0.24, 0.01, 6200.0),
-    RecordedDay("2013-10-11", 1.12, 0.165, 4.0, 0.18, 0.01, 6700.0),
-)
-"""SPY seconds of LEAN (``Data/equity/usa/second/spy``), 09:30 to 16:00 New York."""

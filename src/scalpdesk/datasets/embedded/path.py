@@ -53,7 +53,7 @@ class UnderlyingPath:
 def u_shape(elapsed_share: Floats) -> Floats:
     """Relative variance per unit of time at a share (0 to 1) of the session; not normalised.
 
-    Source: :data:`~scalpdesk.datasets.embedded.days.RECORDED_HALF_HOUR_VARIANCE`, smoothed.
+    Source: :data:`~scalpdesk.datasets.embedded.days.U_SHAPE_FLOOR` and the constants beside it.
     """
     opening = figures.U_SHAPE_OPEN * np.exp(-elapsed_share / figures.U_SHAPE_OPEN_DECAY)
     closing = figures.U_SHAPE_CLOSE * np.exp(-(1.0 - elapsed_share) / figures.U_SHAPE_CLOSE_DECAY)
