@@ -7,7 +7,7 @@ import pytest
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import CLOCK, read_clock
 from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, RestClient
-from scalpdesk_testing.line import BASE_URL, LineSessions
+from scalpdesk_testing.line import BASE_URL, LineNetwork
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.trial import KEY, SECRET, Trial
 
@@ -23,9 +23,7 @@ def trial(tmp_path):
 
 
 def ask(trial, *, times=1):
-    path = RestClient(
-        BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, sessions=LineSessions(trial.line)
-    )
+    path = RestClient(BASE_URL, HEADERS, connections=1, timeout_seconds=2.0, network=LineNetwork(trial.line))
 
     async def work():
         return [await path.ask(CLOCK) for _ in range(times)][-1]

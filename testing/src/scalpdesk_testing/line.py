@@ -1,23 +1,25 @@
 """The line between desk and exchange: requests and frames as bytes, late, torn, lost or twice.
 
-It stands where the network stands: the gateway believes that it talks through ``aiohttp``. Nothing
-is sent anywhere; what arrives is handed to the simulated exchange's own protocol code.
+It stands where the network stands: the gateway's own HTTP client writes to it, and its websockets
+look like those of ``aiohttp``. What arrives is handed to the simulated exchange's own protocol code.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
+import h11
 from aiohttp.client_reqrep import ConnectionKey
 
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
 from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.venues.alpaca.transport import P
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 HOST = "127.0.0.1"
@@ -75,6 +77,8 @@ class Line:
         self.in_flight = 0
         """Requests that were sent and have not arrived yet."""
         self.sockets: list[Socket] = []
+        self.idle_connections: set[asyncio.Transport] = set()
+        """Connections for requests that carry none."""
         self._drive_handle: asyncio.TimerHandle | None = None
         self._drive_at = float("inf")
 
@@ -106,6 +110,8 @@ class Line:
         """Break every connection that stands."""
         for socket in tuple(self.sockets):
             socket.break_off(1006)
+        for connection in tuple(self.idle_connections):
+            connection.abort()
 
     def mend(self) -> None:
         """Let connections come about again, and end those that are dead without knowing it."""
@@ -124,9 +130,15 @@ class Line:
 
     # requests ---------------------------------------------------------------------------------------
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> "asyncio.Future[Answer]":
-        """Send a request; the future holds the answer, or never gets one."""
-        answer: asyncio.Future[Answer] = self.loop.create_future()
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_answer: Callable[[Answer | None], None],
+    ) -> None:
+        """Send a request; ``on_answer`` gets the answer, or None when the connection breaks."""
         parts = urlsplit(url)
         path = unquote(parts.path)
         held = self.hold_requests(method, path)
@@ -144,15 +156,14 @@ class Line:
                 body,
                 self.clock.true_ns(),
             )
-            self._answer(self.api.handle(request), answer)
+            self._answer(self.api.handle(request), on_answer)
             for watcher in self.after_request:
                 watcher(request)
             self.loop.call_soon(self.drive)
 
         self.loop.call_at(self.loop.time() + self.latency_seconds + held, arrives)
-        return answer
 
-    def _answer(self, said: Answer, answer: "asyncio.Future[Answer]") -> None:
+    def _answer(self, said: Answer, on_answer: Callable[[Answer | None], None]) -> None:
         """Carry an answer back, or what a fault leaves of it."""
         fault = said.mishap
         name = "" if fault is None else fault.name
@@ -161,16 +172,8 @@ class Line:
         due = self.arrival()
         if fault is not None and name in ("delay", "slow_answer"):
             due += fault.seconds
-
-        def comes() -> None:
-            if answer.done():
-                return
-            if name in UNSEEN or name == "disconnect_after":
-                answer.set_exception(aiohttp.ServerDisconnectedError())
-            else:
-                answer.set_result(said)
-
-        self.loop.call_at(due, comes)
+        is_lost = name in UNSEEN or name == "disconnect_after"
+        self.loop.call_at(due, on_answer, None if is_lost else said)
 
     # websockets -------------------------------------------------------------------------------------
 
@@ -326,79 +329,77 @@ class Socket:
         await self.close()
 
 
-class _Body:
-    """The body of an answer, in chunks."""
+class LineConnection(asyncio.Transport):
+    """The desk's end of one HTTP connection; h11 parses and writes the exchange's end."""
 
-    def __init__(self, data: bytes, *, is_torn: bool) -> None:
-        self._data = data
-        self._is_torn = is_torn
+    def __init__(self, line: Line, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._line = line
+        self._protocol = protocol
+        self._http = h11.Connection(h11.SERVER)
+        self._is_closed = False
+        line.idle_connections.add(self)
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        """Yield what came; a torn body ends in an error."""
-        yield self._data
-        if self._is_torn:
-            raise aiohttp.ClientPayloadError("the body ended too soon")
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send one whole request."""
+        self._line.idle_connections.discard(self)
+        http = self._http
+        http.receive_data(bytes(data))
+        request = http.next_event()
+        assert isinstance(request, h11.Request)
+        body = b""
+        while isinstance(event := http.next_event(), h11.Data):
+            body += event.data
+        assert isinstance(event, h11.EndOfMessage)
+        headers = {name.decode(): value.decode() for name, value in request.headers}
+        self._line.ask(request.method.decode(), request.target.decode(), headers, body, self._answer)
 
+    def _answer(self, answer: Answer | None) -> None:
+        """Write an answer; None, and one that is cut short, end the connection."""
+        if self._is_closed:
+            return
+        if answer is None:
+            self._close()
+            return
+        body, fault = answer.body, answer.mishap
+        is_cut = fault is not None and fault.name == "truncated_answer"
+        part = body[: int(len(body) * fault.fraction)] if fault is not None and is_cut else body
+        # half of the answers that are cut short end in an error, half look whole and cannot be read
+        length = len(part) if len(body) % 2 else len(body)
+        http = self._http
+        headers = [*answer.headers.items(), ("Content-Length", str(length))]
+        data = http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+        data += http.send(h11.Data(data=part)) or b""
+        if length == len(part):
+            data += http.send(h11.EndOfMessage()) or b""
+            http.start_next_cycle()
+            self._line.idle_connections.add(self)
+        self._protocol.data_received(data)
+        if is_cut:
+            self._close()
 
-class Response:
-    """An answer as the gateway reads it."""
+    def is_closing(self) -> bool:
+        """Return whether the connection has ended."""
+        return self._is_closed
 
-    def __init__(self, said: Answer) -> None:
-        fault = said.mishap
-        is_torn = fault is not None and fault.name == "truncated_answer"
-        body = said.body
-        if fault is not None and is_torn:
-            body = body[: int(len(body) * fault.fraction)]
-        self.status = said.status
-        self.headers = said.headers
-        # half of the torn answers end in an error, half look whole and cannot be read
-        self.content = _Body(body, is_torn=is_torn and len(said.body) % 2 == 0)
+    def abort(self) -> None:
+        """End the connection on the next turn of the loop, as a socket does."""
+        self._line.loop.call_soon(self._close)
 
+    close = abort
 
-@dataclass
-class _Asking:
-    """A request under way, as a context."""
-
-    line: Line
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    timeout_seconds: float
-
-    async def __aenter__(self) -> Response:
-        if self.line.is_down:
-            raise unreachable()
-        answer = self.line.ask(self.method, self.url, self.headers, self.body)
-        async with asyncio.timeout(self.timeout_seconds):
-            return Response(await answer)
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
+    def _close(self) -> None:
+        self._line.idle_connections.discard(self)
+        if not self._is_closed:
+            self._is_closed = True
+            self._protocol.connection_lost(None)
 
 
 @dataclass
 class LineSession:
-    """Has what the gateway uses of a client session."""
+    """Has what the gateway uses of a client session for websockets."""
 
     line: Line
-    headers: Mapping[str, str] = field(default_factory=dict)
-    timeout_seconds: float = 10.0
-    closed: bool = False
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        allow_redirects: bool = False,
-    ) -> _Asking:
-        """Ask something."""
-        del allow_redirects
-        sent = {**self.headers, **(headers or {})}
-        return _Asking(self.line, method, url, sent, data or b"", self.timeout_seconds)
 
     def ws_connect(
         self, url: str, *, headers: Mapping[str, str], heartbeat: float, **_options: Any
@@ -408,7 +409,6 @@ class LineSession:
 
     async def close(self) -> None:
         """Hang up."""
-        self.closed = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -435,18 +435,22 @@ class _Connecting:
             await self.socket.close()
 
 
-class LineSessions:
-    """Client sessions over the line; satisfies :class:`scalpdesk.venues.alpaca.transport.Sessions`."""
+class LineNetwork:
+    """Connections over the line; satisfies :class:`scalpdesk.venues.alpaca.transport.Network`."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    def requests(self, headers: Mapping[str, str], *, connections: int, timeout_seconds: float) -> Any:
-        """Return a session for requests."""
-        del connections
-        return LineSession(self._line, dict(headers), timeout_seconds)
+    async def connect(self, make: Callable[[], P], url: str) -> P:
+        """Connect a new protocol to the exchange; an OSError while the line is down."""
+        del url
+        if self._line.is_down:
+            raise ConnectionRefusedError("the line is down")
+        protocol = make()
+        protocol.connection_made(LineConnection(self._line, protocol))
+        return protocol
 
-    def sockets(self, connect_seconds: float) -> Any:
+    def websockets(self, connect_seconds: float) -> Any:
         """Return a session for one websocket."""
         del connect_seconds
         return LineSession(self._line)

@@ -32,7 +32,7 @@ from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
 from scalpdesk_testing.invariants import CENT, INVARIANTS, Scene, Violation, broken
-from scalpdesk_testing.line import BASE_URL, Line, LineSessions
+from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
 from scalpdesk_testing.schedule import CountingPlan, Schedule
@@ -329,8 +329,8 @@ class Trial:
             _Key(SECRET),
             self.market.instruments,
             self.clock,
-            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0, order_connections=1),
-            LineSessions(self.line),
+            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0),
+            LineNetwork(self.line),
         )
 
     def fresh_engine(self) -> TradingEngine:

@@ -27,7 +27,7 @@ from scalpdesk.venues.alpaca.fields import (
     text,
 )
 from scalpdesk.venues.alpaca.market_data import Lookup, Stamp, side
-from scalpdesk.venues.alpaca.order_messages import Request
+from scalpdesk.venues.alpaca.order_messages import RestRequest
 from scalpdesk.venues.contract import (
     AccountFacts,
     ListedContract,
@@ -119,9 +119,9 @@ _CONTRACT = msgspec.json.Decoder(_Contract).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
 _QUOTE = msgspec.json.Decoder(_Quote).decode
 
-ACCOUNT = Request("GET", "/v2/account")
-CLOCK = Request("GET", "/v2/clock")
-POSITIONS = Request("GET", "/v2/positions")
+ACCOUNT = RestRequest("GET", "/v2/account")
+CLOCK = RestRequest("GET", "/v2/clock")
+POSITIONS = RestRequest("GET", "/v2/positions")
 
 
 def read_account(raw: bytes) -> AccountFacts:
@@ -149,9 +149,9 @@ def read_account(raw: bytes) -> AccountFacts:
     )
 
 
-def asset_request(symbol: str) -> Request:
+def asset_request(symbol: str) -> RestRequest:
     """Return the question for one share."""
-    return Request("GET", f"/v2/assets/{quote(symbol, safe='')}")
+    return RestRequest("GET", f"/v2/assets/{quote(symbol, safe='')}")
 
 
 def read_may_short(raw: bytes, symbol: str) -> bool:
@@ -201,7 +201,7 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
     return tuple(lines)
 
 
-def contracts_request(underlying: str, first: date, last: date, page_token: str | None = None) -> Request:
+def contracts_request(underlying: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of the options that expire from ``first`` to ``last``."""
     query = {
         "underlying_symbols": underlying,
@@ -212,7 +212,7 @@ def contracts_request(underlying: str, first: date, last: date, page_token: str 
     }
     if page_token:
         query["page_token"] = page_token
-    return Request("GET", f"/v2/options/contracts?{urlencode(query)}")
+    return RestRequest("GET", f"/v2/options/contracts?{urlencode(query)}")
 
 
 def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[Refusal]]:
@@ -252,10 +252,10 @@ def _contract(one: _Contract) -> ListedContract:
     )
 
 
-def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> Request:
+def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str) -> RestRequest:
     """Return the request for the latest quotes of up to 100 symbols."""
     path = "/v1beta1/options/quotes/latest" if is_option else "/v2/stocks/quotes/latest"
-    return Request("GET", f"{path}?{urlencode({'symbols': ','.join(symbols), 'feed': feed})}")
+    return RestRequest("GET", f"{path}?{urlencode({'symbols': ','.join(symbols), 'feed': feed})}")
 
 
 def read_latest_quotes(
@@ -353,21 +353,21 @@ _FILL = msgspec.json.Decoder(_Fill).decode
 _OTHER = msgspec.json.Decoder(_Other).decode
 
 
-def fills_request(after: str, page_token: str | None = None) -> Request:
+def fills_request(after: str, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of executions from ``after`` (RFC 3339) on, oldest first."""
     return _request("/FILL", {"after": after}, page_token)
 
 
-def activities_request(after: str, page_token: str | None = None) -> Request:
+def activities_request(after: str, page_token: str | None = None) -> RestRequest:
     """Return the request for one page of all other activities from ``after`` on, oldest first."""
     return _request("", {"activity_types": ",".join([*MOVES, *PAYMENTS]), "after": after}, page_token)
 
 
-def _request(kind: str, query: dict[str, str], page_token: str | None) -> Request:
+def _request(kind: str, query: dict[str, str], page_token: str | None) -> RestRequest:
     query |= {"direction": "asc", "page_size": str(ACTIVITIES_PER_PAGE)}
     if page_token:
         query["page_token"] = page_token
-    return Request("GET", f"/v2/account/activities{kind}?{urlencode(query)}")
+    return RestRequest("GET", f"/v2/account/activities{kind}?{urlencode(query)}")
 
 
 def read_fills(raw: bytes) -> list[VenueFill]:

@@ -22,10 +22,8 @@ from scalpdesk.venues.alpaca.stream import Listen, Say, StreamConnection, Stream
 from scalpdesk.venues.alpaca.transport import (
     Endpoints,
     GatewayOptions,
-    KeepAliveClient,
-    OrderTransport,
+    Network,
     RestClient,
-    Sessions,
 )
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import (
@@ -47,19 +45,6 @@ from scalpdesk.venues.tracker import OrderTracker
 KEEP_WARM_SECONDS = 25.0
 
 
-def order_line(
-    endpoints: Endpoints, headers: dict[str, str], options: GatewayOptions, sessions: Sessions | None
-) -> OrderTransport:
-    """Return what carries orders: on the network they go out before the call returns.
-
-    A rehearsal brings its own line in ``sessions``.
-    """
-    url, connections, timeout = endpoints.trading_url, options.order_connections, options.timeout_seconds
-    if sessions is None:
-        return KeepAliveClient(url, headers, connections=connections, timeout_seconds=timeout)
-    return RestClient(url, headers, connections=connections, timeout_seconds=timeout, sessions=sessions)
-
-
 class AlpacaGateway:
     """One account at Alpaca; the protocol is :class:`scalpdesk.venues.contract.Gateway`.
 
@@ -75,8 +60,8 @@ class AlpacaGateway:
         Stamps what is received.
     options
         Limits and times.
-    sessions
-        Where connections come from; None is the network.
+    network
+        Where connections come from; None is TCP.
     """
 
     name = "alpaca"
@@ -89,7 +74,7 @@ class AlpacaGateway:
         book: Instruments,
         clock: Clock,
         options: GatewayOptions | None = None,
-        sessions: Sessions | None = None,
+        network: Network | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._key = key
@@ -98,10 +83,16 @@ class AlpacaGateway:
         self._clock = clock
         self._options = options = options or GatewayOptions()
         headers = {"APCA-API-KEY-ID": key.reveal(), "APCA-API-SECRET-KEY": secret.reveal()}
-        self._order_http = order_line(endpoints, headers, options, sessions)
+        self._order_http = RestClient(
+            endpoints.trading_url,
+            headers,
+            connections=options.order_connections,
+            timeout_seconds=options.timeout_seconds,
+            network=network,
+        )
         patience = 4 * options.timeout_seconds
         self._query_http, self._data_http = (
-            RestClient(url, headers, connections=4, timeout_seconds=patience, sessions=sessions)
+            RestClient(url, headers, connections=4, timeout_seconds=patience, network=network)
             for url in (endpoints.trading_url, endpoints.data_url)
         )
         self._counters: Counter[str] = Counter()
@@ -141,7 +132,7 @@ class AlpacaGateway:
             on_up=self._on_up,
             on_down=self._on_down,
             heartbeat_seconds=options.heartbeat_seconds,
-            sessions=sessions,
+            network=network,
         )
         self._data = DataStreams(
             endpoints,
@@ -152,7 +143,7 @@ class AlpacaGateway:
             self._stamper,
             self._count,
             options.heartbeat_seconds,
-            sessions,
+            network,
         )
         self._warmer: asyncio.Task[None] | None = None
 

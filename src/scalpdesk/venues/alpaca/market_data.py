@@ -34,9 +34,9 @@ from scalpdesk.venues.alpaca.fields import (
     ns_of_text,
     text,
 )
-from scalpdesk.venues.alpaca.order_messages import Request
+from scalpdesk.venues.alpaca.order_messages import RestRequest
 from scalpdesk.venues.alpaca.stream import Listen, Say, StreamConnection, StreamRefused
-from scalpdesk.venues.alpaca.transport import Endpoints, Sessions
+from scalpdesk.venues.alpaca.transport import Endpoints, Network
 from scalpdesk.venues.contract import DailyBar, MinuteBar, Notice, NoticeKind, Revealable, Stamper
 from scalpdesk.venues.event_queue import EventQueue
 
@@ -338,21 +338,21 @@ _BAR = msgspec.json.Decoder(_HistoricalRow).decode
 
 def daily_bars_request(
     symbol: str, first: date, last: date, feed: str, page_token: str | None = None
-) -> Request:
+) -> RestRequest:
     """Return the request for one page of the daily bars from ``first`` to ``last``, oldest first."""
     return _request(symbol, "1Day", (first, last), feed, page_token)
 
 
 def minute_bars_request(
     symbol: str, first: date, last: date, feed: str, page_token: str | None = None
-) -> Request:
+) -> RestRequest:
     """Return the request for one page of the minutes of the days ``first`` to ``last``, oldest first."""
     return _request(symbol, "1Min", (first, last + timedelta(days=1)), feed, page_token)
 
 
 def _request(
     symbol: str, timeframe: str, span: tuple[date, date], feed: str, page_token: str | None
-) -> Request:
+) -> RestRequest:
     query = {
         "symbols": symbol,
         "timeframe": timeframe,
@@ -365,7 +365,7 @@ def _request(
     }
     if page_token:
         query["page_token"] = page_token
-    return Request("GET", f"/v2/stocks/bars?{urlencode(query)}")
+    return RestRequest("GET", f"/v2/stocks/bars?{urlencode(query)}")
 
 
 def read_daily_bars(raw: bytes, symbol: str) -> tuple[list[DailyBar], str | None]:
@@ -429,8 +429,8 @@ class DataStream:
         Where events go, their stamps, and named conditions.
     heartbeat_seconds
         Between pings.
-    sessions
-        Where connections come from; None is the network.
+    network
+        Where connections come from; None is TCP.
     """
 
     def __init__(
@@ -446,7 +446,7 @@ class DataStream:
         *,
         with_statuses: bool,
         heartbeat_seconds: float,
-        sessions: Sessions | None = None,
+        network: Network | None = None,
     ) -> None:
         self._key = key
         self._secret = secret
@@ -471,7 +471,7 @@ class DataStream:
             on_up=self._on_up,
             on_down=self._on_down,
             heartbeat_seconds=heartbeat_seconds,
-            sessions=sessions,
+            network=network,
         )
 
     async def want(self, symbols: Sequence[str], timeout_seconds: float) -> None:
@@ -588,7 +588,7 @@ class DataStreams:
         stamper: Stamper,
         count: Callable[[str], None],
         heartbeat_seconds: float,
-        sessions: Sessions | None = None,
+        network: Network | None = None,
     ) -> None:
         self._book = book
         reader = MarketReader(self._lookup, is_msgpack=True)
@@ -605,7 +605,7 @@ class DataStreams:
                 count,
                 with_statuses=name == "stocks",
                 heartbeat_seconds=heartbeat_seconds,
-                sessions=sessions,
+                network=network,
             )
 
         self._stocks = stream("stocks", endpoints.stocks_url)

@@ -288,7 +288,7 @@ def _side(value: str | None) -> Side:
 FEWEST_LEGS = 2
 
 
-class Request(msgspec.Struct, frozen=True):
+class RestRequest(msgspec.Struct, frozen=True):
     """One REST request: ``path`` carries its query; ``body`` is JSON or None."""
 
     method: str
@@ -296,7 +296,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None = None
 
 
-def submit_request(command: SubmitOrder, book: Instruments) -> Request:
+def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     """Return the request of an order.
 
     Raises
@@ -321,10 +321,10 @@ def submit_request(command: SubmitOrder, book: Instruments) -> Request:
         intent = position_intent(command)
         if intent is not None:
             body["position_intent"] = intent
-    return Request("POST", "/v2/orders", msgspec.json.encode(body))
+    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body))
 
 
-def multi_leg_request(command: MultiLegOrder, book: Instruments) -> Request:
+def multi_leg_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     """Return the request of an order in several legs.
 
     Raises
@@ -360,10 +360,10 @@ def multi_leg_request(command: MultiLegOrder, book: Instruments) -> Request:
     }
     if command.net_limit_price is not None:
         body["limit_price"] = plain(command.net_limit_price)
-    return Request("POST", "/v2/orders", msgspec.json.encode(body))
+    return RestRequest("POST", "/v2/orders", msgspec.json.encode(body))
 
 
-def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> Request:
+def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> RestRequest:
     """Return the request that replaces a working order.
 
     The venue counts the new quantity from the order's beginning, so what is filled is added.
@@ -376,26 +376,26 @@ def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: 
     }
     if new.limit_price is not None:
         body["limit_price"] = plain(new.limit_price)
-    return Request("PATCH", f"/v2/orders/{quote(venue_order_id, safe='')}", msgspec.json.encode(body))
+    return RestRequest("PATCH", f"/v2/orders/{quote(venue_order_id, safe='')}", msgspec.json.encode(body))
 
 
-def cancel_request(venue_order_id: str) -> Request:
+def cancel_request(venue_order_id: str) -> RestRequest:
     """Return the request that cancels an order by the venue's id."""
-    return Request("DELETE", f"/v2/orders/{quote(venue_order_id, safe='')}")
+    return RestRequest("DELETE", f"/v2/orders/{quote(venue_order_id, safe='')}")
 
 
-def order_by_client_id_request(client_order_id: str) -> Request:
+def order_by_client_id_request(client_order_id: str) -> RestRequest:
     """Return the request that asks for an order by the desk's id."""
     query = urlencode({"client_order_id": client_order_id, "nested": "true"})
-    return Request("GET", f"/v2/orders:by_client_order_id?{query}")
+    return RestRequest("GET", f"/v2/orders:by_client_order_id?{query}")
 
 
-def open_orders_request(after: str | None = None) -> Request:
+def open_orders_request(after: str | None = None) -> RestRequest:
     """Return the request for one page of open orders, oldest first; ``after`` is a submission time."""
     query = {"status": "open", "limit": "500", "direction": "asc", "nested": "true"}
     if after is not None:
         query["after"] = after
-    return Request("GET", f"/v2/orders?{urlencode(query)}")
+    return RestRequest("GET", f"/v2/orders?{urlencode(query)}")
 
 
 def position_intent(command: SubmitOrder) -> str | None:

@@ -27,7 +27,7 @@ from scalpdesk.venues.alpaca.order_messages import (
     read_order,
 )
 from scalpdesk.venues.alpaca.stream import loop_ns
-from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, OrderTransport, Reply, RestClient
+from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, Reply, RestClient
 from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, Stamper, VenueFill
 from scalpdesk.venues.event_queue import EventQueue
@@ -365,7 +365,7 @@ class OrderReports:
 
     # small things ---------------------------------------------------------------------------------
 
-    async def ask(self, path: OrderTransport, request: order_messages.Request) -> Reply:
+    async def ask(self, path: RestClient, request: order_messages.RestRequest) -> Reply:
         """Ask, and learn from the answer how many requests are left."""
         return self.learned(await path.ask(request))
 
@@ -427,7 +427,7 @@ class OrderPath:
         Where what the venue says becomes events.
     """
 
-    def __init__(self, http: OrderTransport, reports: OrderReports) -> None:
+    def __init__(self, http: RestClient, reports: OrderReports) -> None:
         self._http = http
         self._reports = reports
         self._tracker = reports.tracker

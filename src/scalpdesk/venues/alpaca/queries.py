@@ -107,13 +107,13 @@ class Queries:
         """Return the desk's number of a venue symbol, None when its book does not hold it."""
         return self._book.id_of(symbol) if symbol in self._book else None
 
-    async def ask(self, request: order_messages.Request, path: RestClient | None = None) -> Reply:
+    async def ask(self, request: order_messages.RestRequest, path: RestClient | None = None) -> Reply:
         """Ask on the query connections; waits while the host's budget is used up or kept for orders."""
         reply, budget = await self._asked(request, path)
         return self.checked(reply, request, budget)
 
     async def _asked(
-        self, request: order_messages.Request, path: RestClient | None
+        self, request: order_messages.RestRequest, path: RestClient | None
     ) -> tuple[Reply, RequestBudget]:
         # nothing but questions goes to the data host: all of its requests are theirs
         budget, urgency = (
@@ -128,7 +128,7 @@ class Queries:
         return reply, budget
 
     def checked(
-        self, reply: Reply, request: order_messages.Request, budget: RequestBudget | None = None
+        self, reply: Reply, request: order_messages.RestRequest, budget: RequestBudget | None = None
     ) -> Reply:
         """Return an answer that is one; anything else is a RetryError."""
         answer = judge(reply.status, reply.body)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.venues.alpaca.transport import NetworkSessions, Sessions
+from scalpdesk.venues.alpaca.transport import Network, TcpNetwork
 
 HEARTBEAT_SECONDS = 10.0
 """A ping after so long; without its pong within half of that the connection counts as dead."""
@@ -53,8 +53,8 @@ class StreamConnection:
         ``is_final`` when there will be no other.
     heartbeat_seconds
         Between pings.
-    sessions
-        Where connections come from; None is the network.
+    network
+        Where connections come from; None is TCP.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class StreamConnection:
         on_up: Callable[[str], None],
         on_down: Callable[[str, str, bool], None],
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
-        sessions: Sessions | None = None,
+        network: Network | None = None,
     ) -> None:
         self.name = name
         self._url = url
@@ -80,7 +80,7 @@ class StreamConnection:
         self._on_up = on_up
         self._on_down = on_down
         self._heartbeat_seconds = heartbeat_seconds
-        self._sessions: Sessions = sessions or NetworkSessions()
+        self._network: Network = network or TcpNetwork()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
@@ -144,7 +144,7 @@ class StreamConnection:
     async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
-        async with self._sessions.sockets(HELLO_SECONDS) as session:
+        async with self._network.websockets(HELLO_SECONDS) as session:
             while True:
                 began = loop.time()
                 name, why, is_final = await self._one_connection(session)

@@ -1,14 +1,14 @@
-"""The order path's own HTTP against servers that behave badly, on sockets of this machine."""
+"""REST over kept-alive connections against servers that behave badly, on sockets of this machine."""
 
 import asyncio
 
 import pytest
 
-from scalpdesk.venues.alpaca.order_messages import Request
-from scalpdesk.venues.alpaca.transport import KeepAliveClient, NoAnswer, NotSent
+from scalpdesk.venues.alpaca.order_messages import RestRequest
+from scalpdesk.venues.alpaca.transport import LARGEST_HEAD_BYTES, NoAnswer, NotSent, RestClient
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
-ASK = Request("POST", "/v2/orders", b'{"a":1}')
+ASK = RestRequest("POST", "/v2/orders", b'{"a":1}')
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 SECRET = "canary-5f3a"
 
@@ -54,7 +54,7 @@ def run(serve, ask, *, connections=1, timeout_seconds=5.0):
     async def scenario():
         server = await asyncio.start_server(serve_and_close, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        path = KeepAliveClient(
+        path = RestClient(
             f"http://127.0.0.1:{port}",
             {"APCA-API-SECRET-KEY": SECRET},
             connections=connections,
@@ -92,7 +92,7 @@ def test_the_request_is_written_before_the_call_returns(socket_enabled):
             writer.write(OK)
 
     async def ask(path):
-        await path.warm(Request("GET", "/v2/clock"))
+        await path.warm(RestRequest("GET", "/v2/clock"))
         (connection,) = path._idle
         spy = connection._transport = Spy(connection._transport)
         future = path.start(ASK)
@@ -172,13 +172,117 @@ def test_nonsense_is_no_answer(socket_enabled):
         run(serve, lambda path: path.ask(ASK))
 
 
+def chunked(*pieces, trailer=b""):
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailer + b"\r\n"
+
+
+def answering(*answers, pieces=1):
+    """Serve each request of a connection with the next answer, in so many pieces."""
+
+    async def serve(reader, writer):
+        for raw in answers:
+            await read_request(reader)
+            size = -(-len(raw) // pieces)
+            for start in range(0, len(raw), size):
+                writer.write(raw[start : start + size])
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    return serve
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 40])
+@pytest.mark.parametrize(
+    ("raw", "status", "body"),
+    [
+        (b"HTTP/1.1 422 Fine\r\nContent-Length: 3\r\nX-RateLimit-Limit:  200 \r\n\r\nabc", 422, b"abc"),
+        (chunked(b"ab", b"c" * 40), 200, b"ab" + b"c" * 40),
+        (chunked(b"ab", trailer=b"Digest: x\r\n"), 200, b"ab"),
+        (b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 200, b"{}"),
+    ],
+)
+def test_an_answer_in_any_form_and_any_pieces_keeps_the_connection(socket_enabled, raw, status, body, pieces):
+    async def ask(path):
+        first, second = await path.ask(ASK), await path.ask(ASK)
+        assert first.headers == second.headers
+        return first
+
+    reply = run(answering(raw, raw, pieces=pieces), ask)
+    assert (reply.status, reply.body) == (status, body)
+    assert reply.headers.get("x-ratelimit-limit", "200") == "200"
+
+
+def test_a_body_without_a_length_ends_with_the_connection(socket_enabled):
+    reply = run(answering(b"HTTP/1.0 200 OK\r\n\r\nabc"), lambda path: path.ask(ASK))
+    assert (reply.status, reply.body) == (200, b"abc")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n Folded: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+        OK[:-1],
+        chunked(b"abc")[:-3],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        chunked(b"a") + b"more",
+        b"x" * (LARGEST_HEAD_BYTES + 1),
+    ],
+)
+def test_bytes_that_are_no_whole_answer_are_no_answer(socket_enabled, raw):
+    with pytest.raises(NoAnswer):
+        run(answering(raw), lambda path: path.ask(ASK))
+
+
+def closing_after_one(seen):
+    async def serve(reader, writer):
+        await read_request(reader)
+        seen.append(1)
+        writer.write(OK)  # says nothing of closing, and hangs up when the next request comes
+        await reader.readuntil(b"\r\n\r\n")
+        seen.append(2)
+        writer.transport.abort()
+
+    return serve
+
+
+def test_a_question_on_a_connection_that_had_gone_stale_is_asked_again_once(socket_enabled):
+    seen = []
+
+    async def ask(path):
+        question = RestRequest("GET", "/v2/clock", b"")
+        await path.ask(ASK)
+        return (await path.ask(question)).status
+
+    assert run(closing_after_one(seen), ask) == 200
+    assert seen == [1, 2, 1]
+
+
+def test_an_order_on_a_connection_that_had_gone_stale_is_not_sent_again(socket_enabled):
+    seen = []
+
+    async def ask(path):
+        await path.ask(ASK)
+        with pytest.raises(NoAnswer):
+            await path.ask(ASK)
+
+    run(closing_after_one(seen), ask)
+    assert seen == [1, 2]
+
+
 def test_a_host_that_is_not_there_means_not_sent(socket_enabled):
     async def scenario():
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         server.close()
         await server.wait_closed()
-        path = KeepAliveClient(f"http://127.0.0.1:{port}", {"X": SECRET}, connections=2, timeout_seconds=3.0)
+        path = RestClient(f"http://127.0.0.1:{port}", {"X": SECRET}, connections=2, timeout_seconds=3.0)
         with pytest.raises(NotSent, match="cannot be reached") as caught:
             await path.ask(ASK)
         assert SECRET not in str(caught.value)
