@@ -50,7 +50,7 @@ class TcpNetwork:
         is_tls = parts.scheme == "https"
         _, protocol = await asyncio.get_running_loop().create_connection(
             make,
-            parts.hostname,
+            parts.hostname or "",
             parts.port or (443 if is_tls else 80),
             ssl=ssl.create_default_context() if is_tls else None,
         )
