@@ -305,8 +305,6 @@ class _Connection(asyncio.Protocol):
         self._call = call
         call.connection = self
         self._transport.write(call.data)
-        self._http.send(_ASKED)
-        self._http.send(_ALL_ASKED)
 
     def data_received(self, data: bytes) -> None:
         if self._call is None:
@@ -317,6 +315,9 @@ class _Connection(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         """Give bytes, or none at the end of the connection, to the parser and deliver a whole answer."""
         http = self._http
+        if http.our_state is h11.IDLE:
+            http.send(_ASKED)
+            http.send(_ALL_ASKED)
         try:
             http.receive_data(data)
             while True:
