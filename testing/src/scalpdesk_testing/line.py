@@ -378,10 +378,6 @@ class LineConnection(asyncio.Transport):
         if is_cut:
             self._close()
 
-    def is_closing(self) -> bool:
-        """Return whether the connection has ended."""
-        return self._is_closed
-
     def abort(self) -> None:
         """End the connection on the next turn of the loop, as a socket does."""
         self._line.loop.call_soon(self._close)
