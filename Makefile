@@ -36,12 +36,13 @@ test: setup-dev  ## every test, sockets blocked
 coverage: setup-dev  ## every test again, and which lines they reach
 	$(TESTS) --cov --cov-report=term
 
-check: setup-dev  ## lint, format, types, layers, dead code
+check: setup-dev  ## lint, format, types, layers, dead code, words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
+	$(BIN)/python tests/rules/check.py
 
 oracle: setup-dev  ## what the desk does, against tests/oracle/before.json
 	$(BIN)/python tests/oracle/measure.py --compare tests/oracle/before.json

@@ -1,0 +1,182 @@
+"""Check the words of names, docstrings, messages and pages, and count what the house rules limit.
+
+    python tests/rules/check.py            what ``make check`` runs; exit 1 on a finding
+    python tests/rules/check.py FILE ...   the findings of these files, listed in undone.txt or not
+    python tests/rules/check.py --write    take the files without findings from undone.txt
+    python tests/rules/check.py --figures  what stands behind each figure
+
+``undone.txt`` names the files whose words are still to be put right: no file may be added to it.
+"""
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).resolve().parents[2]
+UNDONE = Path(__file__).with_name("undone.txt")
+CODE = ("src", "testing", "benchmarks", "examples", "docs")
+PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md")
+
+BANNED_PARTS = {"said", "told", "farewell", "mend", "mends", "mended"}
+"""Never part of a name."""
+BANNED_NAMES = re.compile(r"one|that_\w+|\w*(lets_go|come_round|turns?_in_circles|word_of)\w*")
+BANNED_TEXT = re.compile(
+    r"\b(said|told|farewells?|mend(s|ed|ing)?|lets? go|(come|comes|coming|came) round"
+    r"|turn(s|ed|ing)? in circles|words? of|a word)\b",
+    re.IGNORECASE,
+)
+KEPT = {"told"}
+"""Strings that are names of the public interface (a key of ``selftest --seed N --json``)."""
+
+
+def findings_in(path: Path) -> list[str]:
+    """Return every banned word of a file with its line."""
+    text = path.read_text("utf-8")
+    found = set(_in_text(text)) if path.suffix == ".md" else {*_in_names(text), *_in_strings(text)}
+    return [f"{path.relative_to(ROOT)}:{line}: {what}" for line, what in sorted(found)]
+
+
+def _in_text(text: str, first_line: int = 1) -> Iterator[tuple[int, str]]:
+    for match in BANNED_TEXT.finditer(text):
+        yield first_line + text.count("\n", 0, match.start()), f"the words {match.group()!r}"
+
+
+def _in_names(text: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            name = node.id if isinstance(node, ast.Name) else node.attr
+        elif isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            name = node.name
+        else:
+            continue
+        parts = set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
+        if BANNED_NAMES.fullmatch(name) or parts & BANNED_PARTS:
+            yield node.lineno, f"the name {name!r}"
+
+
+def _in_strings(text: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.STRING, tokenize.COMMENT) and token.string.strip("\"'") not in KEPT:
+            yield from _in_text(token.string, token.start[0])
+
+
+def all_files() -> list[Path]:
+    """Return the files whose words are checked."""
+    code = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    pages = [path for pattern in PAGES for path in ROOT.glob(pattern)]
+    return sorted({*code, *pages})
+
+
+def undone_files() -> set[Path]:
+    """Return the files that undone.txt names."""
+    return {ROOT / line for line in UNDONE.read_text("utf-8").splitlines() if line and line[0] != "#"}
+
+
+def write_undone(files: set[Path]) -> None:
+    """Write undone.txt anew, with a blank line between packages."""
+    text, package = "# Files whose words are still to be put right. Only ever shorter.\n", None
+    for path in sorted(files):
+        name = path.relative_to(ROOT)
+        group = name.parts[: 3 if name.parts[0] == "src" else 1]
+        text += ("\n" if group != package else "") + f"{name}\n"
+        package = group
+    UNDONE.write_text(text, "utf-8")
+
+
+def check_words(*, write: bool) -> int:
+    """Print the findings of files that are done, and what can go from the list; return their number."""
+    undone = undone_files()
+    found = {path: findings_in(path) for path in all_files()}
+    wrong = [line for path, lines in found.items() if path not in undone for line in lines]
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    clean = {path for path in undone if not found.get(path)}
+    if write:
+        write_undone(undone - clean)
+    elif clean:
+        print(f"{len(clean)} files of undone.txt have no finding: python {sys.argv[0]} --write")
+    left = sum(len(found.get(path, ())) for path in undone - clean)
+    print(f"words: {len(wrong)} findings; {left} in {len(undone - clean)} files still to be put right")
+    return len(wrong)
+
+
+# figures --------------------------------------------------------------------------------------------
+
+
+def classes_twice() -> list[str]:
+    """Return class names that stand in several modules, but for one of each venue's protocol."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for path in (ROOT / "src").rglob("*.py"):
+        module = re.sub(r"\b(alpaca|deribit|ibkr)\b", "*", str(path.relative_to(ROOT / "src")))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].add(module)
+    return [f"{name}: {', '.join(sorted(where))}" for name, where in sorted(places.items()) if len(where) > 1]
+
+
+def lines_with(pattern: str) -> list[str]:
+    """Return the lines of the source that match."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("src", "testing")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+
+
+def imported_by_one() -> list[str]:
+    """Return modules that one other module alone imports; what is loaded by name is no import."""
+    graph = grimp.build_graph("scalpdesk")
+    found = []
+    for module in sorted(graph.modules):
+        importers = graph.find_modules_that_directly_import(module)
+        if len(importers) == 1 and not graph.find_children(module):
+            found.append(f"{module} <- {min(importers)}")
+    return found
+
+
+def source_lines() -> int:
+    """Return the lines of the product's source."""
+    return sum(len(path.read_text("utf-8").splitlines()) for path in (ROOT / "src").rglob("*.py"))
+
+
+def print_figures(*, in_full: bool) -> None:
+    """Print what the house rules limit, each beside its limit."""
+    figures = {
+        "class names that stand twice": (classes_twice(), 0),
+        "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
+        "broad excepts": (lines_with(r"except( Exception| BaseException)?( as \w+)?:"), None),
+        "modules imported by one other": (imported_by_one(), 60),
+    }
+    print(f"source lines: {source_lines()} (at most 56000)")
+    for name, (listed, most) in figures.items():
+        print(f"{name}: {len(listed)}" + ("" if most is None else f" (at most {most})"))
+        if in_full:
+            print(*(f"  {line}" for line in listed), sep="\n")
+
+
+def main(words: list[str]) -> int:
+    """Check, and return the exit code."""
+    files = [Path(word).resolve() for word in words if not word.startswith("--")]
+    if files:
+        found = [line for path in files for line in findings_in(path)]
+        print(*found, sep="\n")
+        return bool(found)
+    wrong = check_words(write="--write" in words)
+    print_figures(in_full="--figures" in words)
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

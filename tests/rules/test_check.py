@@ -1,0 +1,65 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("check.py")
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("rules_check", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "UNDONE", tmp_path / "undone.txt")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "undone.txt").touch()
+    return module
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("one = 1", "the name 'one'"),
+        ("for one in (): pass", "the name 'one'"),
+        ("f = lambda one: 0", "the name 'one'"),
+        ("class LastTold: pass", "the name 'LastTold'"),
+        ("def that_pay(): pass", "the name 'that_pay'"),
+        ("self.lets_go = 0", "the name 'lets_go'"),
+        ('"""The venue\'s word of\nit."""', "the words 'word of'"),
+        ("x = f'{x} was said'", "the words 'said'"),
+        ("x = 1  # it comes round", "the words 'comes round'"),
+    ],
+)
+def test_a_banned_word_is_found_where_it_stands(check, tmp_path, code, what):
+    path = tmp_path / "src" / "a.py"
+    path.write_text(f"x = self = 0\n{code}\n")
+    assert check.findings_in(path) == [f"src/a.py:2: {what}"]
+
+
+@pytest.mark.parametrize("code", ["once = nobody = 1", "x = 'told'", "def lone(): pass", "# one: amend"])
+def test_other_words_are_free(check, tmp_path, code):
+    path = tmp_path / "src" / "a.py"
+    path.write_text(code)
+    assert check.findings_in(path) == []
+
+
+def test_a_file_may_leave_the_list_and_none_joins_it(check, tmp_path, capsys):
+    for name, text in (("a", "one = 1"), ("b", "two = 2")):
+        (tmp_path / "src" / f"{name}.py").write_text(text)
+    check.UNDONE.write_text("src/a.py\nsrc/b.py\n")
+    assert check.check_words(write=True) == 0
+    assert check.undone_files() == {tmp_path / "src" / "a.py"}
+    (tmp_path / "src" / "b.py").write_text("one = 1")
+    assert check.check_words(write=True) == 1
+    assert "src/b.py:1: the name 'one'" in capsys.readouterr().out
+    assert check.undone_files() == {tmp_path / "src" / "a.py"}
+
+
+def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
+    for name in ("venues/alpaca/gateway", "venues/ibkr/gateway", "risk/gate", "live/gate"):
+        path = tmp_path / "src" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("class Gateway: pass" if "gateway" in name else "class Gate: pass")
+    assert check.classes_twice() == ["Gate: live/gate.py, risk/gate.py"]
