@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-dev run test coverage check oracle bench bench-smoke release-check docs lock clean
+.PHONY: help setup setup-dev run test coverage check oracle bench bench-smoke release-check mutants docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -56,6 +56,9 @@ bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their
 release-check: setup-dev  ## what a release must survive besides: 100,000 fault trials, the slow tests (hours)
 	$(BIN)/python -m pytest -q -m slow
 	$(BIN)/scalpdesk selftest --seeds 0:100000
+
+mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests notice? (an hour)
+	$(BIN)/python tests/mutants/run.py --seed $(or $(SEED),1)
 
 docs: setup-dev  ## rewrite the generated pages
 	$(BIN)/python docs/generate.py

@@ -1,0 +1,346 @@
+"""Change the source in small ways and see whether the tests of its package notice: ``make mutants``.
+
+    python tests/mutants/run.py [--seed N] [--count 300] [--workers 2] [--packages orders risk ...]
+
+A mutant changes one comparison, operator, constant, condition, return value or statement. The sample is
+drawn by the seed. Each package's tests first run unchanged, under coverage: a mutant then meets the tests
+that execute its line, the quick ones first, and dies at the first failure or at the time limit. The trees are
+copies; the checkout is never written to. Exit 1 when fewer than nine of ten die.
+
+Why not mutmut: it puts the mutants of each function behind a switch in the running process and tests them
+all; it draws no sample by seed and leaves constants of modules and classes out. Why not cosmic-ray: a session
+has one test command and all mutants, changed in place; the choice of tests by line, the sample by seed and
+the trees of the workers would all be written around it.
+"""
+
+import argparse
+import ast
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from coverage import CoverageData
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("orders", "portfolio", "risk", "simulation", "venues", "live", "engine")
+SHARED_TESTS = ("conformance",)
+"""Folders of tests that concern every package."""
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
+MOST_TEST_SECONDS = 60.0
+"""Of tests, run unchanged, that one mutant meets at most."""
+MUST_DIE = 0.9
+OUTPUT = "output.txt"
+"""What the last run of pytest printed, in its tree."""
+
+COMPARISONS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file."""
+
+    package: str
+    path: str
+    line: int
+    span: tuple[int, int]
+    """First and last byte of what is replaced."""
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a mutant ended: ``killed``, ``time limit``, ``survived`` or ``no test runs it``."""
+
+    mutant: Mutant
+    ending: str
+
+
+# mutants -------------------------------------------------------------------------------------------------
+
+
+def mutants_of(package: str, path: Path) -> Iterator[Mutant]:
+    """Yield every mutant of a file."""
+    source = path.read_bytes()
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    tree = ast.parse(source)
+    skipped = _skipped(tree)
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        for part, changed in _changes(node):
+            assert part.end_lineno is not None
+            assert part.end_col_offset is not None
+            first = starts[part.lineno - 1] + part.col_offset
+            last = starts[part.end_lineno - 1] + part.end_col_offset
+            after = ast.unparse(changed)
+            if isinstance(part, ast.expr) and not isinstance(part, ast.Constant):
+                after = f"({after})"
+            yield Mutant(
+                package, str(path.relative_to(ROOT)), part.lineno, (first, last), ast.unparse(part), after
+            )
+
+
+def _skipped(tree: ast.Module) -> set[ast.AST]:
+    """Return what is no behaviour: annotations, formatted text, ``__all__`` and ``TYPE_CHECKING``."""
+    roots: list[ast.AST] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.JoinedStr() | ast.If(test=ast.Name("TYPE_CHECKING")):
+                roots.append(node)
+            case ast.Assign(targets=[ast.Name("__all__")]):
+                roots.append(node)
+        roots += [found for name in ("annotation", "returns") if (found := getattr(node, name, None))]
+    return {inner for root in roots for inner in ast.walk(root)}
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, ast.AST]]:
+    """Yield which part of a node may be changed, and to what."""
+    match node:
+        case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
+            yield node, _with(node, ops=[COMPARISONS[type(op)]()])
+        case ast.BoolOp(op=op):
+            yield node, _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            yield node, operand
+        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in OPERATORS:
+            yield node, _with(node, op=OPERATORS[type(op)]())
+        case ast.Constant(value=bool(value)):
+            yield node, ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield node, ast.Constant(value + 1)
+        case (
+            ast.If(test=ast.Name() | ast.Attribute() | ast.Call() as test)
+            | ast.While(test=ast.Name() | ast.Attribute() | ast.Call() as test)
+            | ast.IfExp(test=ast.Name() | ast.Attribute() | ast.Call() as test)
+        ):
+            yield test, ast.UnaryOp(ast.Not(), test)
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+            yield node, ast.Return(ast.Constant(None))
+        case ast.Break():
+            yield node, ast.Continue()
+        case ast.Continue():
+            yield node, ast.Break()
+        case ast.Raise() | ast.Expr(value=ast.Call() | ast.Await()):
+            yield node, ast.Pass()
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield node, ast.Pass()
+
+
+def apply(mutant: Mutant, source: bytes) -> bytes:
+    """Return the source with the mutant in it."""
+    first, last = mutant.span
+    return source[:first] + mutant.after.encode() + source[last:]
+
+
+def _with(node: ast.AST, **fields: object) -> ast.AST:
+    changed = copy.copy(node)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+# tests ---------------------------------------------------------------------------------------------------
+
+
+def make_tree(folder: Path) -> Path:
+    """Copy the checkout, its compiled files with it, and put the data beside it where there are any."""
+    tree = folder / ROOT.name
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
+    shared = ROOT.parent / "shared"
+    if shared.exists():
+        (folder / "shared").symlink_to(shared.resolve())
+    return tree
+
+
+def run_pytest(tree: Path, arguments: list[str], seconds: float | None = None, **environ: str) -> int | None:
+    """Run tests in a tree; return the exit code, or None at the time limit."""
+    paths = [tree / "src", tree / "testing" / "src", tree / "tests" / "mutants"]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environ}
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "-m", "not slow"]
+    with (tree / OUTPUT).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *quiet, *arguments],
+            cwd=tree,
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class TestsOfPackage:
+    """Which tests of a package execute which line, and how long each takes."""
+
+    def __init__(self, package: str, tree: Path) -> None:
+        wanted = [f"tests/{name}" for name in (package, *SHARED_TESTS)]
+        data_file, times_file = tree / f".coverage.{package}", tree / f"times.{package}.json"
+        config = tree / f"coverage.{package}.ini"
+        config.write_text(f"[run]\ndata_file = {data_file}\n", "utf-8")
+        source = f"--cov={tree / 'src' / 'scalpdesk' / package}"
+        coverage = [source, "--cov-context=test", "--cov-report=", f"--cov-config={config}"]
+        code = run_pytest(
+            tree, [*wanted, *coverage, "-p", "record_times"], PYTEST_MUTANTS_TIMES=str(times_file)
+        )
+        if code != 0:
+            print((tree / OUTPUT).read_text("utf-8")[-3_000:])
+            raise SystemExit(f"the tests of {package} fail without any mutant (pytest ended with {code})")
+        self.seconds: dict[str, float] = json.loads(times_file.read_text("utf-8"))
+        self._tree = tree
+        self._data = CoverageData(str(data_file))
+        self._data.read()
+
+    def on(self, mutant: Mutant) -> list[str]:
+        """Return the tests that execute the line, quick ones first.
+
+        A line that only importing executes (a constant, a default) is met by the tests of its file.
+        """
+        by_line = self._data.contexts_by_lineno(str(self._tree / mutant.path))
+        contexts = by_line.get(mutant.line, [])
+        if contexts == [""]:
+            contexts = [context for listed in by_line.values() for context in listed]
+        found = {context.rpartition("|")[0] for context in contexts} - {""}
+        chosen, left = [], MOST_TEST_SECONDS
+        for test in sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name)):
+            left -= self.seconds.get(test, 0.0)
+            if chosen and left < 0.0:
+                break
+            chosen.append(test)
+        return chosen
+
+
+def judge(mutant: Mutant, tests: TestsOfPackage, tree: Path) -> Verdict:
+    """Run the mutant's tests in a tree of its own and put the tree right again."""
+    chosen = tests.on(mutant)
+    if not chosen:
+        return Verdict(mutant, "no test runs it")
+    target, original = tree / mutant.path, ROOT / mutant.path
+    target.write_bytes(apply(mutant, original.read_bytes()))
+    listed = tree / "chosen.txt"
+    listed.write_text("\n".join(chosen), "utf-8")
+    limit = 30.0 + 4.0 * sum(tests.seconds.get(test, 0.0) for test in chosen)
+    try:
+        code = run_pytest(tree, ["-x", f"@{listed}"], limit, PYTHONDONTWRITEBYTECODE="1")
+    finally:
+        shutil.copy2(original, target)
+    return Verdict(mutant, "time limit" if code is None else "killed" if code else "survived")
+
+
+def main() -> int:
+    """Draw the mutants, judge them and print what survived."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=list(PACKAGES))
+    options = parser.parse_args()
+    began = time.monotonic()
+    every = [
+        mutant
+        for package in options.packages
+        for path in sorted((ROOT / "src" / "scalpdesk" / package).rglob("*.py"))
+        for mutant in mutants_of(package, path)
+    ]
+    drawn = random.Random(options.seed).sample(every, min(options.count, len(every)))
+    print(f"seed {options.seed}: {len(drawn)} of {len(every)} mutants", flush=True)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(options.workers):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            trees.put(make_tree(folder))
+
+        def measured(package: str) -> TestsOfPackage:
+            tree = trees.get()
+            try:
+                return TestsOfPackage(package, tree)
+            finally:
+                trees.put(tree)
+
+        def judged(mutant: Mutant) -> Verdict:
+            tree = trees.get()
+            try:
+                return judge(mutant, tests[mutant.package], tree)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(options.workers) as pool:
+            packages = sorted({mutant.package for mutant in drawn})
+            tests = dict(zip(packages, pool.map(measured, packages), strict=True))
+            print(f"tests without a mutant: {time.monotonic() - began:.0f} s", flush=True)
+            verdicts = []
+            for verdict in pool.map(judged, drawn):
+                verdicts.append(verdict)
+                if verdict.ending not in ("killed", "time limit"):
+                    mutant = verdict.mutant
+                    print(f"{mutant.path}:{mutant.line}: {verdict.ending}: {_shown(mutant)}", flush=True)
+    return report(verdicts, time.monotonic() - began)
+
+
+def _shown(mutant: Mutant) -> str:
+    before, after = (" ".join(text.split()) for text in (mutant.before, mutant.after))
+    return f"{before}  ->  {after}"
+
+
+def report(verdicts: list[Verdict], seconds: float) -> int:
+    """Print the table by package; return the exit code."""
+    print(f"{'package':<12}{'mutants':>8}{'killed':>8}{'survived':>10}{'not run':>9}")
+    endings = {package: Counter[str]() for package in PACKAGES}
+    for verdict in verdicts:
+        endings[verdict.mutant.package][verdict.ending] += 1
+    for package, count in [*endings.items(), ("all", sum(endings.values(), Counter[str]()))]:
+        if count:
+            died = count["killed"] + count["time limit"]
+            line = f"{died:>8}{count['survived']:>10}{count['no test runs it']:>9}"
+            print(f"{package:<12}{count.total():>8}{line}")
+    died = sum(verdict.ending in ("killed", "time limit") for verdict in verdicts)
+    print(f"{died / max(len(verdicts), 1):.1%} died, in {seconds / 60:.0f} minutes")
+    return died < MUST_DIE * len(verdicts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
