@@ -174,7 +174,7 @@ class Listener:
         """Ask until the venue gives proof."""
 
         async def ask() -> None:
-            while not await self.gateway.resolve(order.client_order_id):  # noqa: ASYNC110 - it asks a venue
+            while not await self.gateway.query_order(order.client_order_id):  # noqa: ASYNC110 - it asks a venue
                 await asyncio.sleep(0.05)
 
         await asyncio.wait_for(ask(), PATIENCE_SECONDS)
@@ -301,7 +301,7 @@ async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench) -> None:
     bench.strike("lost_order")
     order = await desk.submit(bench.share, 10)
     await desk.until(lambda: order.state is OrderState.UNKNOWN)
-    assert not await desk.gateway.resolve(order.client_order_id)
+    assert not await desk.gateway.query_order(order.client_order_id)
     assert order.state is OrderState.UNKNOWN
     await desk.resolved(order)
     await desk.over(order)
@@ -350,7 +350,7 @@ async def fills_missed_while_the_stream_was_down_are_found(bench: Bench) -> None
     desk.assert_adds_up()
     await desk.gateway.snapshot(fills_since_ns=0)
     for order in orders:
-        assert await desk.gateway.resolve(order.client_order_id)
+        assert await desk.gateway.query_order(order.client_order_id)
     await desk.close()
     desk.assert_adds_up()
 
@@ -412,7 +412,7 @@ async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
     )
     one, two = third.new_order(bench.share, 10), third.new_order(bench.share, 3)
     await third.gateway.snapshot(fills_since_ns=0)
-    assert await third.gateway.resolve(one.client_order_id)
+    assert await third.gateway.query_order(one.client_order_id)
     await third.resolved(two)
     await third.over(two)
     assert [(fill.client_order_id, fill.quantity) for fill in third.of(OrderFilled)] == [
@@ -481,7 +481,7 @@ async def both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
         one[1:] for one in fills
     )
     for leg in legs:
-        assert await desk.gateway.resolve(leg.client_order_id)
+        assert await desk.gateway.query_order(leg.client_order_id)
     await desk.close()
     assert len(desk.of(OrderFilled)) == len(fills)
 
@@ -600,7 +600,7 @@ async def health_tells_of_streams_and_requests(bench: Bench) -> None:
     health = desk.gateway.health()
     assert health.streams["orders"]
     assert health.in_flight == 0
-    assert health.doubted == ()
+    assert health.unknown == ()
     assert health.requests_left > 0
     await desk.close()
     assert not desk.gateway.health().streams["orders"]

@@ -21,15 +21,15 @@ def test_everything_comes_out_in_its_order():
     outbox = EventQueue()
     items = [quote(0, 1), OrderAccepted("a", 2, 2, "v"), quote(0, 3)]
     for item in items:
-        outbox.put(item)
+        outbox.publish(item)
     assert drain(outbox) == items
 
 
 def test_a_slow_reader_gets_the_latest_quote_of_each_instrument_and_every_order_event():
     outbox = EventQueue(most_waiting=3)
     for at_ns in range(1, 11):
-        outbox.put(quote(at_ns % 2, at_ns, bid=float(at_ns)))
-    outbox.put(OrderAccepted("a", 11, 11, "v"))
+        outbox.publish(quote(at_ns % 2, at_ns, bid=float(at_ns)))
+    outbox.publish(OrderAccepted("a", 11, 11, "v"))
     out = drain(outbox)
     assert [one.ts_recv_ns for one in out] == sorted(one.ts_recv_ns for one in out)
     assert [one.bid for one in out if isinstance(one, QuoteEvent)] == [1, 2, 3, 10, 9]
@@ -41,11 +41,11 @@ def test_a_slow_reader_gets_the_latest_quote_of_each_instrument_and_every_order_
 
 def test_a_quote_that_waits_is_never_followed_by_an_older_one():
     outbox = EventQueue(most_waiting=1)
-    outbox.put(quote(0, 1, bid=1.0))
-    outbox.put(quote(0, 2, bid=2.0))
+    outbox.publish(quote(0, 1, bid=1.0))
+    outbox.publish(quote(0, 2, bid=2.0))
     assert outbox.take().bid == 1.0
     assert isinstance(outbox.take(), Notice)
-    outbox.put(quote(0, 3, bid=3.0))
+    outbox.publish(quote(0, 3, bid=3.0))
     assert [one.bid for one in drain(outbox)] == [3.0]
 
 
@@ -58,7 +58,7 @@ def test_a_reader_that_waits_is_woken():
 
         reader = asyncio.create_task(read())
         await asyncio.sleep(0)
-        outbox.put(quote(0, 1))
+        outbox.publish(quote(0, 1))
         await asyncio.sleep(0)
         outbox.close()
         return await reader
@@ -75,15 +75,15 @@ def test_stamps_never_run_backwards():
             return self.times.pop(0)
 
     stamper = Stamper(Jumping())
-    assert [stamper.stamp(), stamper.stamp(), stamper.stamp()] == [5, 5, 9]
+    assert [stamper.timestamp(), stamper.timestamp(), stamper.timestamp()] == [5, 5, 9]
 
 
 def test_a_following_clock_stands_at_the_latest_instant_seen():
     clock = FollowingClock(100, latency_ns=7)
     stamper = Stamper(clock)
-    assert stamper.stamp() == 100
-    assert stamper.stamp(200) == 207
-    assert stamper.stamp(150) == 207
+    assert stamper.timestamp() == 100
+    assert stamper.timestamp(200) == 207
+    assert stamper.timestamp(150) == 207
     assert clock.now_ns() == 207
 
 
@@ -91,10 +91,10 @@ def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():
     outbox = EventQueue()
     taken = []
     outbox.shortcut = lambda quote: taken.append(quote) is None
-    outbox.put(quote(0, 1))
+    outbox.publish(quote(0, 1))
     accepted = OrderAccepted("a", 2, 2, "v")
-    outbox.put(accepted)
-    outbox.put(quote(0, 3))
+    outbox.publish(accepted)
+    outbox.publish(quote(0, 3))
     assert taken == [quote(0, 1)]
     assert drain(outbox) == [accepted, quote(0, 3)]
 
@@ -102,5 +102,5 @@ def test_a_quote_goes_by_the_shortcut_only_while_nothing_waits():
 def test_a_quote_that_the_shortcut_refuses_waits_in_the_queue():
     outbox = EventQueue()
     outbox.shortcut = lambda _quote: False
-    outbox.put(quote(0, 1))
+    outbox.publish(quote(0, 1))
     assert drain(outbox) == [quote(0, 1)]

@@ -121,7 +121,7 @@ def test_nothing_is_ever_sent_to_the_real_venue_and_old_orders_have_ended(socket
             gateway = bench.gateway()
             await gateway.connect([KnownOrder(order("old"))])
             gateway.send(order("new"))
-            assert await gateway.resolve("new")
+            assert await gateway.query_order("new")
             await gateway.close()
             said = [item async for item in gateway.events()]
             assert bench.server.admin.orders() == []

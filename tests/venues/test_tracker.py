@@ -21,7 +21,7 @@ from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import KnownOrder
-from scalpdesk.venues.tracker import OrderTracker, Report
+from scalpdesk.venues.tracker import OrderReport, OrderTracker
 
 BOOK = straddle_book(500)
 D = Decimal
@@ -44,13 +44,15 @@ def submit(quantity=QUANTITY, name="sd-000001", side=Side.BUY):
 def tracked(quantity=QUANTITY, **known):
     tracker = OrderTracker(BOOK)
     if known:
-        tracker.know([KnownOrder(submit(quantity), **known)])
+        tracker.restore([KnownOrder(submit(quantity), **known)])
         return tracker, tracker.orders["sd-000001"]
-    return tracker, tracker.sent(submit(quantity), 0)
+    return tracker, tracker.track(submit(quantity), 0)
 
 
 def said(outcome, filled=0, average=None, reason=""):
-    return Report("sd-000001", "v1", 5, outcome, D(filled), None if average is None else D(average), reason)
+    return OrderReport(
+        "sd-000001", "v1", 5, outcome, D(filled), None if average is None else D(average), reason
+    )
 
 
 def fills(events):
@@ -79,18 +81,18 @@ def test_whatever_is_told_in_whatever_order_how_often_each_execution_counts_once
         quantity, price, cumulative = parts[index]
         if way == "report":
             value = sum(part[0] * part[1] for part in parts[: index + 1])
-            given_out += tracker.report(one, said("open", cumulative, value / cumulative), 9, infer=True)
+            given_out += tracker.apply(one, said("open", cumulative, value / cumulative), 9, infer=True)
         else:
             given_out += tracker.execution(one, f"{way}-{index}", quantity, price, cumulative, 5, 9)
         total = sum((fill.quantity for fill in fills(given_out)), D(0))
         assert total == one.covered <= QUANTITY
     value = sum(part[0] * part[1] for part in parts)
-    given_out += tracker.report(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
+    given_out += tracker.apply(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
     booked = fills(given_out)
     assert sum(fill.quantity for fill in booked) == QUANTITY
     assert abs(sum(fill.quantity * fill.price for fill in booked) - value) < D("1e-15")
     assert len({fill.execution_id for fill in booked}) == len(booked)
-    again = tracker.report(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
+    again = tracker.apply(one, said("filled", QUANTITY, value / QUANTITY), 9, infer=True)
     assert again == []
 
 
@@ -113,7 +115,7 @@ def test_what_the_journal_has_booked_is_not_given_again():
     tracker, one = tracked(filled=D(5), value=D(500), venue_order_id="v1", execution_ids=("e1", "e2"))
     assert tracker.execution(one, "other-name", D(2), D(100), D(5), 5, 9) == []
     assert tracker.execution(one, "e2", D(2), D(100), D(5), 5, 9) == []
-    events = tracker.report(one, said("open", 9, "102"), 9, infer=True)
+    events = tracker.apply(one, said("open", 9, "102"), 9, infer=True)
     (fill,) = fills(events)
     assert fill.quantity == 4
     assert fill.price == (D(9) * D(102) - D(500)) / 4
@@ -122,38 +124,38 @@ def test_what_the_journal_has_booked_is_not_given_again():
 
 def test_an_acknowledgement_is_given_once():
     tracker, one = tracked()
-    first = tracker.report(one, said("open"), 9, infer=False)
+    first = tracker.apply(one, said("open"), 9, infer=False)
     assert first == [OrderAccepted("sd-000001", 5, 9, "v1")]
-    assert tracker.report(one, said("open"), 10, infer=False) == []
+    assert tracker.apply(one, said("open"), 10, infer=False) == []
 
 
 def test_a_doubt_ends_with_an_acknowledgement_even_of_an_order_known_before():
     tracker, one = tracked()
-    tracker.report(one, said("open"), 9, infer=False)
-    assert isinstance(tracker.doubt(one, "cancel: no answer", 10)[0], OrderStatusUnknown)
-    assert tracker.doubted() == ("sd-000001",)
-    assert isinstance(tracker.report(one, said("open"), 11, infer=False)[0], OrderAccepted)
-    assert tracker.doubted() == ()
+    tracker.apply(one, said("open"), 9, infer=False)
+    assert isinstance(tracker.mark_unknown(one, "cancel: no answer", 10)[0], OrderStatusUnknown)
+    assert tracker.unknown() == ("sd-000001",)
+    assert isinstance(tracker.apply(one, said("open"), 11, infer=False)[0], OrderAccepted)
+    assert tracker.unknown() == ()
 
 
 def test_absence_is_doubted_first_and_final():
     tracker, one = tracked()
-    assert [type(event) for event in tracker.absent(one, 9)] == [OrderStatusUnknown, OrderNotFound]
-    assert tracker.absent(one, 10) == []
-    assert tracker.doubt(one, "late", 11) == []
+    assert [type(event) for event in tracker.not_found(one, 9)] == [OrderStatusUnknown, OrderNotFound]
+    assert tracker.not_found(one, 10) == []
+    assert tracker.mark_unknown(one, "late", 11) == []
 
 
 def test_a_rejection_is_the_venues_word_and_comes_once():
     tracker, one = tracked()
-    assert tracker.report(one, said("rejected", reason="no money"), 9, infer=False) == [
+    assert tracker.apply(one, said("rejected", reason="no money"), 9, infer=False) == [
         OrderRejected("sd-000001", 5, 9, "no money")
     ]
-    assert tracker.report(one, said("rejected"), 9, infer=False) == []
+    assert tracker.apply(one, said("rejected"), 9, infer=False) == []
 
 
 def test_a_rejection_after_a_part_was_filled_is_a_cancellation():
     tracker, one = tracked()
-    events = tracker.report(one, said("rejected", 3, "100"), 9, infer=True)
+    events = tracker.apply(one, said("rejected", 3, "100"), 9, infer=True)
     assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
 
 
@@ -165,16 +167,16 @@ def test_a_fill_before_its_acknowledgement_brings_it_along():
 
 def test_a_late_fill_after_the_cancellation_still_counts():
     tracker, one = tracked()
-    assert isinstance(tracker.report(one, said("cancelled"), 9, infer=False)[-1], OrderCancelled)
+    assert isinstance(tracker.apply(one, said("cancelled"), 9, infer=False)[-1], OrderCancelled)
     (fill,) = fills(tracker.execution(one, "e1", D(3), D(100), D(3), 5, 9))
     assert fill.quantity == 3
 
 
 def test_a_refused_cancel_of_an_order_that_is_over_says_nothing():
     tracker, one = tracked()
-    assert isinstance(tracker.refuse_cancel(one, "too late", 9)[0], CancelRejected)
+    assert isinstance(tracker.reject_cancel(one, "too late", 9)[0], CancelRejected)
     tracker.execution(one, "e1", D(12), D(100), D(12), 5, 9)
-    assert tracker.refuse_cancel(one, "too late", 10) == []
+    assert tracker.reject_cancel(one, "too late", 10) == []
 
 
 def test_a_bust_frees_its_quantity_and_closes_the_gap_behind_it():
@@ -194,13 +196,13 @@ def test_an_execution_beyond_the_beginning_is_not_believed():
 
 def test_an_average_of_another_count_never_makes_a_negative_price():
     tracker, one = tracked(filled=D(11), value=D(1200))
-    (fill,) = fills(tracker.report(one, said("filled", 12, "90"), 9, infer=True))
+    (fill,) = fills(tracker.apply(one, said("filled", 12, "90"), 9, infer=True))
     assert fill.price == D(90)
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 def test_fees_come_from_the_schedule(side):
     tracker = OrderTracker(BOOK, ALPACA_FEES)
-    one = tracker.sent(submit(side=side), 0)
+    one = tracker.track(submit(side=side), 0)
     (fill,) = fills(tracker.execution(one, "e1", D(12), D(500), D(12), 5, 9))
     assert fill.fee == ALPACA_FEES.fee(BOOK[InstrumentId(0)], side, D(12), D(500))

@@ -69,7 +69,7 @@ class Stamper:
         """True when the clock's seconds are not those of the wall."""
         return self._follow is not None
 
-    def stamp(self, ts_event_ns: int | None = None) -> int:
+    def timestamp(self, ts_event_ns: int | None = None) -> int:
         """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""
         if self._follow is not None and ts_event_ns is not None:
             self._follow(ts_event_ns)

@@ -237,7 +237,7 @@ class Housekeeping:
         for stream, seconds in self._silence.due(now, is_open=is_open):
             said = f"nothing for {seconds:.0f} s in an open session; connecting anew"
             self._seldom.say(f"{stream} silent:", said, now)
-            self._tasks.spawn(self._gateway.renew(stream))
+            self._tasks.spawn(self._gateway.reconnect(stream))
         if now - self._views.last_at > self._options.reconcile_seconds:
             self._views.last_at = now
             self._views.ask("timer")
@@ -523,7 +523,7 @@ class LiveRunner:
         return list(self.core.feed(told))  # no order's word: the picture of the account stays settled
 
     async def _resolve(self, client_order_id: str) -> None:
-        if await self.gateway.resolve(client_order_id):
+        if await self.gateway.query_order(client_order_id):
             self.state.counters["doubts_resolved"] += 1
             for _ in range(3):  # the proof is in the queue before the doubt is settled
                 await asyncio.sleep(0)

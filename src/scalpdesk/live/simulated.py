@@ -54,6 +54,7 @@ class SimulatedGateway:
     """
 
     name = "simulated"
+    takes_combos = False
 
     def __init__(self, venue: SimulatedVenue, clock: FollowingClock, *, pace: float | None = None) -> None:
         self.venue = venue
@@ -159,7 +160,7 @@ class SimulatedGateway:
             self._put(OrderStatusUnknown(leg.client_order_id, now_ns, now_ns, "not sent: no such order here"))
             self._put(OrderNotFound(leg.client_order_id, now_ns, now_ns))
 
-    async def resolve(self, client_order_id: str) -> bool:
+    async def query_order(self, client_order_id: str) -> bool:
         """Say what became of an order."""
         venue = self.venue
         if client_order_id not in venue.submitted:
@@ -267,7 +268,7 @@ class SimulatedGateway:
             streams, dict.fromkeys(streams, 0.0), 0, tuple(self._doubted), 1_000, dict(self._counters)
         )
 
-    async def renew(self, stream: str) -> None:
+    async def reconnect(self, stream: str) -> None:
         """There is no connection that could be silent."""
 
     async def close(self, *, graceful: bool = True) -> None:

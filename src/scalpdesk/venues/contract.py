@@ -7,7 +7,7 @@ decides nothing. Its rules, which ``tests/conformance/venue.py`` holds every ven
     learned it; stamps in it never run backwards.
 *   :meth:`Gateway.send` never raises because of the network and never waits for the venue's answer.
     A request whose outcome is not known becomes an ``OrderStatusUnknown`` event.
-*   An order leaves doubt only on proof: :meth:`Gateway.resolve` gives it as events, or gives none.
+*   An order leaves doubt only on proof: :meth:`Gateway.query_order` gives it as events, or gives none.
 *   Each execution comes out once, whichever way it was learned (stream, query, snapshot).
 *   A message that cannot be read is a :class:`Notice` of kind ``refused`` and a counter, never a
     crash and never a guess.
@@ -430,7 +430,7 @@ class Health(msgspec.Struct, frozen=True):
     """Time since each stream's last message of any kind."""
     in_flight: int
     """Requests of the order path without an answer."""
-    doubted: tuple[str, ...]
+    unknown: tuple[str, ...]
     """Client order ids whose state is not known."""
     requests_left: int
     """Requests that the budget still allows now, the share for cancels and exits included."""
@@ -444,6 +444,8 @@ class Gateway(Protocol):
 
     name: str
     """The venue, as ``--venue`` names it."""
+    takes_combos: bool
+    """Whether it takes a :class:`MultiLegOrder` of options as one order."""
 
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Check keys, account and clock, then open the order stream.
@@ -481,7 +483,7 @@ class Gateway(Protocol):
         """
         ...
 
-    async def resolve(self, client_order_id: str) -> bool:
+    async def query_order(self, client_order_id: str) -> bool:
         """Ask the venue what became of an order; return whether it gave proof.
 
         The proof is on the event stream: ``OrderAccepted`` and missing ``OrderFilled``, the order's
@@ -550,7 +552,7 @@ class Gateway(Protocol):
         """Return how the connections and the budget stand, without asking the venue."""
         ...
 
-    async def renew(self, stream: str) -> None:
+    async def reconnect(self, stream: str) -> None:
         """Give up a data stream's connection, which stands and says nothing, for a new one."""
         ...
 

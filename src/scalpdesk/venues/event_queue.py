@@ -40,7 +40,7 @@ class EventQueue:
         self.shortcut: Callable[[QuoteEvent], bool] | None = None
         """Offered each quote while nothing waits; what it takes does not come out of the queue."""
 
-    def put(self, item: Event | Notice) -> None:
+    def publish(self, item: Event | Notice) -> None:
         """Add an item."""
         if (
             type(item) is QuoteEvent

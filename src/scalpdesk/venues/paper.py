@@ -72,6 +72,7 @@ class PaperGateway:
     """
 
     name = "paper"
+    takes_combos = False
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class PaperGateway:
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Connect the data; orders that the journal holds for live ended with their process."""
         await self._data.connect()
-        now_ns = self._stamper.stamp()
+        now_ns = self._stamper.timestamp()
         self._closes_ns = self._hours(now_ns).next_close_ns
         for known in known_orders:
             if known.is_live:
@@ -120,12 +121,12 @@ class PaperGateway:
 
     def send(self, command: VenueCommand) -> None:
         """Hand a command to the paper venue."""
-        self._put(self._venue().take(command, self._stamper.stamp()))
+        self._put(self._venue().take(command, self._stamper.timestamp()))
         self._changed.set()
 
-    async def resolve(self, client_order_id: str) -> bool:
+    async def query_order(self, client_order_id: str) -> bool:
         """Say what became of an order: everything is known here."""
-        now_ns = self._stamper.stamp()
+        now_ns = self._stamper.timestamp()
         if client_order_id in self._venue().submitted:
             self._put(self._venue().told_again(client_order_id, now_ns))
         else:
@@ -134,7 +135,7 @@ class PaperGateway:
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Return the paper account."""
-        now_ns = self._stamper.stamp()
+        now_ns = self._stamper.timestamp()
         venue = self._venue()
         fills = [] if fills_since_ns is None else [f for f in venue.fills if f.ts_event_ns >= fills_since_ns]
         return VenueView(
@@ -177,14 +178,14 @@ class PaperGateway:
             health,
             streams={**health.streams, "orders": self._is_open},
             in_flight=0,
-            doubted=(),
+            unknown=(),
             requests_left=UNLIMITED_REQUESTS,
             counters={**health.counters, **self._counters},
         )
 
-    async def renew(self, stream: str) -> None:
+    async def reconnect(self, stream: str) -> None:
         """Give up a data stream's connection, which stands and says nothing, for a new one."""
-        await self._data.renew(stream)
+        await self._data.reconnect(stream)
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the data's connections and the stream."""
@@ -200,7 +201,7 @@ class PaperGateway:
     def _venue(self) -> PaperVenue:
         """Return the venue; it is made when the book is complete."""
         if self._venue_made is None:
-            self._venue_made = PaperVenue(self._book, self._terms, self._stamper.stamp())
+            self._venue_made = PaperVenue(self._book, self._terms, self._stamper.timestamp())
         return self._venue_made
 
     def _facts(self) -> AccountFacts:
@@ -236,7 +237,7 @@ class PaperGateway:
     async def _keep_time(self) -> None:
         """Let answers arrive, options expire and the session end without a quote to bring them along."""
         while True:
-            now_ns = self._stamper.stamp()
+            now_ns = self._stamper.timestamp()
             made = self._venue_made
             if made is not None:
                 self._put(made.advance(now_ns))
@@ -257,7 +258,7 @@ class PaperGateway:
             if item.ts_recv_ns < self._last_put_ns:
                 # it waited at the data's gateway while something else was said here
                 stamped = msgspec.structs.replace(item, ts_recv_ns=self._last_put_ns)
-                self._outbox.put(stamped)
+                self._outbox.publish(stamped)
             else:
                 self._last_put_ns = item.ts_recv_ns
-                self._outbox.put(item)
+                self._outbox.publish(item)

@@ -1,9 +1,9 @@
-"""Follows orders at a venue: reports become the desk's events, each execution exactly once.
+"""Order tracking at a venue: reports become the desk's events, each execution exactly once.
 
-A venue tells of the same execution in several ways: on its stream, in its history, and summed up in
+A venue reports the same execution in several ways: on its stream, in its history, and summed up in
 the order itself. What they share is the order's cumulative quantity. Each execution covers a span
-of it, from the cumulative before to the cumulative after; an execution whose span is covered is a
-repetition, whatever id it came under, and a hole in the cover is something missed. Pure: no I/O.
+of it, from the cumulative before to the cumulative after. An execution whose span is covered is a
+duplicate, whatever id it came under; a hole in the cover is an execution that was missed. No I/O.
 """
 
 from collections.abc import Callable, Iterable
@@ -39,8 +39,8 @@ class Span(NamedTuple):
     end: Decimal
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What a venue says of one order, in terms that venues share.
+class OrderReport(msgspec.Struct, frozen=True):
+    """The state of one order as a venue reports it, in terms that venues share.
 
     Parameters
     ----------
@@ -67,12 +67,21 @@ class Report(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Tracked:
+class TrackedOrder:
     """One order as the gateway knows it."""
 
     __slots__ = (
-        "accepted", "answered_ns", "cover", "doubted", "ended", "executions", "parent_id", "sent_ns",
-        "submitted", "value", "venue_order_id",
+        "accepted",
+        "answered_ns",
+        "cover",
+        "ended",
+        "executions",
+        "parent_id",
+        "sent_ns",
+        "submitted",
+        "unknown",
+        "value",
+        "venue_order_id",
     )  # fmt: skip
 
     def __init__(self, submitted: SubmitOrder, sent_ns: int, parent_id: str = "") -> None:
@@ -82,7 +91,7 @@ class Tracked:
         self.venue_order_id = ""
         self.accepted = False
         self.ended = False
-        self.doubted = False
+        self.unknown = False
         self.answered_ns: int | None = None
         """When the request that sent it ended, answered or not; None while it is under way."""
         self.cover: list[Span] = []
@@ -110,19 +119,19 @@ class Tracked:
             holes.append(Span(at, upto))
         return holes
 
-    def is_free(self, span: Span) -> bool:
+    def is_uncovered(self, span: Span) -> bool:
         """Return whether nothing of ``span`` is covered."""
-        return all(one.end <= span.start or one.start >= span.end for one in self.cover)
+        return all(known.end <= span.start or known.start >= span.end for known in self.cover)
 
-    def take(self, execution_id: str, span: Span, price: Decimal) -> None:
-        """Cover a span."""
+    def add_execution(self, execution_id: str, span: Span, price: Decimal) -> None:
+        """Cover a span by an execution."""
         self.cover.append(span)
         self.cover.sort()
         self.value += (span.end - span.start) * price
         self.executions[execution_id] = (span, price)
 
-    def give_back(self, execution_id: str) -> Span | None:
-        """Uncover the span of an execution that was busted; close the hole behind it."""
+    def remove_execution(self, execution_id: str) -> Span | None:
+        """Uncover the span of a busted execution and close the hole behind it."""
         known = self.executions.pop(execution_id, None)
         if known is None or known[0] not in self.cover:
             return None
@@ -130,121 +139,121 @@ class Tracked:
         length = span.end - span.start
         self.value -= length * price
 
-        def moved(one: Span) -> Span:
-            return one if one.end <= span.start else Span(one.start - length, one.end - length)
+        def moved(other: Span) -> Span:
+            return other if other.end <= span.start else Span(other.start - length, other.end - length)
 
-        self.cover = [moved(one) for one in self.cover if one != span]
-        self.executions = {name: (moved(one), paid) for name, (one, paid) in self.executions.items()}
+        self.cover = [moved(other) for other in self.cover if other != span]
+        self.executions = {name: (moved(other), paid) for name, (other, paid) in self.executions.items()}
         return span
 
 
 class OrderTracker:
-    """All orders that one gateway answers for.
+    """All orders of one gateway.
 
     Parameters
     ----------
-    book
+    instruments
         Instruments, for the fees.
     fees
         Fee schedule, where the venue's messages state none.
     """
 
-    def __init__(self, book: Instruments, fees: FeeSchedule = NO_FEES) -> None:
-        self._book = book
+    def __init__(self, instruments: Instruments, fees: FeeSchedule = NO_FEES) -> None:
+        self._instruments = instruments
         self._fees = fees
-        self.orders: dict[str, Tracked] = {}
+        self.orders: dict[str, TrackedOrder] = {}
         self._client_id_of: dict[str, str] = {}
 
-    def know(
+    def restore(
         self, known_orders: Iterable[KnownOrder], answered_ns: Callable[[KnownOrder], int] = lambda _: 0
     ) -> None:
-        """Take in what the journal remembers.
+        """Add the orders of the journal.
 
-        ``answered_ns`` says, in the time of :attr:`Tracked.answered_ns`, when the request that sent an order
-        had ended at the latest.
+        ``answered_ns`` gives the latest time at which the request that sent an order had ended, on the
+        clock of :attr:`TrackedOrder.answered_ns`.
         """
         for known in known_orders:
-            one = Tracked(known.submitted, 0, known.parent_id)
-            one.accepted = bool(known.venue_order_id) or known.filled > 0
-            one.ended = not known.is_live
-            one.answered_ns = answered_ns(known)
-            one.value = known.value
+            order = TrackedOrder(known.submitted, 0, known.parent_id)
+            order.accepted = bool(known.venue_order_id) or known.filled > 0
+            order.ended = not known.is_live
+            order.answered_ns = answered_ns(known)
+            order.value = known.value
             if known.filled:
-                one.cover = [Span(ZERO, known.filled)]
+                order.cover = [Span(ZERO, known.filled)]
             for execution_id in known.execution_ids:
-                one.executions[execution_id] = (Span(ZERO, ZERO), ZERO)
-            self.orders[known.submitted.client_order_id] = one
+                order.executions[execution_id] = (Span(ZERO, ZERO), ZERO)
+            self.orders[known.submitted.client_order_id] = order
             if known.venue_order_id:
                 self.bind(known.submitted.client_order_id, known.venue_order_id)
 
-    def sent(self, command: SubmitOrder, now_ns: int, parent_id: str = "") -> Tracked:
-        """Follow an order from now on."""
-        one = Tracked(command, now_ns, parent_id)
-        self.orders[command.client_order_id] = one
-        return one
+    def track(self, command: SubmitOrder, now_ns: int, parent_id: str = "") -> TrackedOrder:
+        """Track an order that is about to be sent."""
+        order = TrackedOrder(command, now_ns, parent_id)
+        self.orders[command.client_order_id] = order
+        return order
 
     def bind(self, client_order_id: str, venue_order_id: str) -> None:
-        """Learn the venue's name of an order."""
+        """Record the venue's id of an order."""
         self.orders[client_order_id].venue_order_id = venue_order_id
         self._client_id_of[venue_order_id] = client_order_id
 
-    def find(self, client_order_id: str, venue_order_id: str) -> Tracked | None:
-        """Return an order by either name, None when it is not the desk's."""
+    def find(self, client_order_id: str, venue_order_id: str) -> TrackedOrder | None:
+        """Return an order by either id, None when it is not the desk's."""
         found = self.orders.get(client_order_id)
         if found is None:
             found = self.orders.get(self._client_id_of.get(venue_order_id, ""))
         return found
 
-    def doubted(self) -> tuple[str, ...]:
-        """Client order ids in doubt."""
-        return tuple(name for name, one in self.orders.items() if one.doubted)
+    def unknown(self) -> tuple[str, ...]:
+        """Client order ids of the orders whose status is unknown."""
+        return tuple(name for name, order in self.orders.items() if order.unknown)
 
     # what becomes of an order ---------------------------------------------------------------------
 
-    def accept(self, one: Tracked, venue_order_id: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
-        """The venue has the order; says so once, and again when that ends a doubt."""
-        client_id = one.submitted.client_order_id
-        if venue_order_id and not one.venue_order_id:
+    def accept(self, order: TrackedOrder, venue_order_id: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
+        """Return the acceptance: once, and again when it ends an unknown status."""
+        client_id = order.submitted.client_order_id
+        if venue_order_id and not order.venue_order_id:
             self.bind(client_id, venue_order_id)
-        if one.accepted and not one.doubted:
+        if order.accepted and not order.unknown:
             return []
-        one.accepted, one.doubted = True, False
-        return [OrderAccepted(client_id, at_ns, now_ns, one.venue_order_id)]
+        order.accepted, order.unknown = True, False
+        return [OrderAccepted(client_id, at_ns, now_ns, order.venue_order_id)]
 
-    def doubt(self, one: Tracked, reason: str, now_ns: int) -> list[OrderEvent]:
-        """Nobody knows whether the venue has the order, or what became of its cancel."""
-        if one.ended:
+    def mark_unknown(self, order: TrackedOrder, reason: str, now_ns: int) -> list[OrderEvent]:
+        """Set the status to unknown: the venue may have the order, or its cancel, or not."""
+        if order.ended:
             return []
-        one.doubted = True
-        return [OrderStatusUnknown(one.submitted.client_order_id, now_ns, now_ns, reason)]
+        order.unknown = True
+        return [OrderStatusUnknown(order.submitted.client_order_id, now_ns, now_ns, reason)]
 
-    def reject(self, one: Tracked, reason: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
-        """The venue refused the order."""
-        return self._end(one, OrderRejected(one.submitted.client_order_id, at_ns, now_ns, reason))
+    def reject(self, order: TrackedOrder, reason: str, at_ns: int, now_ns: int) -> list[OrderEvent]:
+        """End an order that the venue refused."""
+        return self._end(order, OrderRejected(order.submitted.client_order_id, at_ns, now_ns, reason))
 
-    def absent(self, one: Tracked, now_ns: int) -> list[OrderEvent]:
-        """The venue never had the order; doubts it first when it was not in doubt."""
-        doubts = [] if one.doubted else self.doubt(one, "not at the venue", now_ns)
-        return doubts + self._end(one, OrderNotFound(one.submitted.client_order_id, now_ns, now_ns))
+    def not_found(self, order: TrackedOrder, now_ns: int) -> list[OrderEvent]:
+        """End an order that the venue never had; its status is set to unknown first."""
+        before = [] if order.unknown else self.mark_unknown(order, "not at the venue", now_ns)
+        return before + self._end(order, OrderNotFound(order.submitted.client_order_id, now_ns, now_ns))
 
-    def refuse_cancel(self, one: Tracked, reason: str, now_ns: int) -> list[OrderEvent]:
-        """The cancel (or replacement) did not go through; the order stands as it stood."""
-        if one.ended:
+    def reject_cancel(self, order: TrackedOrder, reason: str, now_ns: int) -> list[OrderEvent]:
+        """Return the refusal of a cancel or replacement; the order is as it was."""
+        if order.ended:
             return []
-        return [CancelRejected(one.submitted.client_order_id, now_ns, now_ns, reason)]
+        return [CancelRejected(order.submitted.client_order_id, now_ns, now_ns, reason)]
 
     @staticmethod
-    def _end(one: Tracked, event: OrderEvent) -> list[OrderEvent]:
-        if one.ended:
+    def _end(order: TrackedOrder, event: OrderEvent) -> list[OrderEvent]:
+        if order.ended:
             return []
-        one.ended, one.doubted = True, False
+        order.ended, order.unknown = True, False
         return [event]
 
     # executions -----------------------------------------------------------------------------------
 
     def execution(
         self,
-        one: Tracked,
+        order: TrackedOrder,
         execution_id: str,
         quantity: Decimal,
         price: Decimal,
@@ -252,22 +261,22 @@ class OrderTracker:
         at_ns: int,
         now_ns: int,
     ) -> list[OrderEvent]:
-        """One execution that took the order to ``cumulative``; nothing when it was given before."""
+        """Return the fill that took the order to ``cumulative``; nothing when it was returned before."""
         span = Span(cumulative - quantity, cumulative)
-        if execution_id in one.executions or not one.is_free(span) or span.start < 0:
+        if execution_id in order.executions or not order.is_uncovered(span) or span.start < 0:
             return []
-        one.take(execution_id, span, price)
-        accepted = self.accept(one, one.venue_order_id, at_ns, now_ns)
-        command = one.submitted
-        fee = self._fees.fee(self._book[command.instrument_id], command.side, quantity, price)
+        order.add_execution(execution_id, span, price)
+        accepted = self.accept(order, order.venue_order_id, at_ns, now_ns)
+        command = order.submitted
+        fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
-        if one.covered >= command.quantity:
-            one.ended, one.doubted = True, False
+        if order.covered >= command.quantity:
+            order.ended, order.unknown = True, False
         return [*accepted, filled]
 
     def bust(
         self,
-        one: Tracked,
+        order: TrackedOrder,
         execution_id: str,
         reason: str,
         at_ns: int,
@@ -275,61 +284,63 @@ class OrderTracker:
         *,
         is_corrected: bool = False,
     ) -> list[OrderEvent]:
-        """The venue took an execution back, or corrects it: then the one in its place follows."""
-        one.give_back(execution_id)
-        client_id = one.submitted.client_order_id
+        """Return the bust of an execution; a corrected one is followed by the execution in its place."""
+        order.remove_execution(execution_id)
+        client_id = order.submitted.client_order_id
         return [FillBusted(client_id, at_ns, now_ns, execution_id, reason, is_corrected)]
 
-    def report(self, one: Tracked, said: Report, now_ns: int, *, infer: bool) -> list[OrderEvent]:
-        """An order as the venue shows it.
+    def apply(
+        self, order: TrackedOrder, report: OrderReport, now_ns: int, *, infer: bool
+    ) -> list[OrderEvent]:
+        """Return what a report changes of an order.
 
         Parameters
         ----------
-        one, said
-            The order and what is said of it.
+        order, report
+            The order and its report.
         now_ns
-            When the desk knows.
+            When it was received, UTC nanoseconds.
         infer
-            Make up executions for what the report counts and nobody told of: their total quantity
-            and value are the venue's, their number and times are not. False where the stream is
-            about to tell.
+            Infer executions for filled quantity that no execution covers: their total quantity and
+            value are the venue's, their number and times are not. False where the stream is about to
+            report them.
         """
-        if said.outcome == "rejected" and not one.covered and not said.filled:
-            if said.venue_order_id and not one.venue_order_id:
-                self.bind(one.submitted.client_order_id, said.venue_order_id)
-            return self.reject(one, said.reason or "rejected by the venue", said.ts_event_ns, now_ns)
+        if report.outcome == "rejected" and not order.covered and not report.filled:
+            if report.venue_order_id and not order.venue_order_id:
+                self.bind(order.submitted.client_order_id, report.venue_order_id)
+            return self.reject(order, report.reason or "rejected by the venue", report.ts_event_ns, now_ns)
         events: list[OrderEvent] = []
-        if not one.ended:
-            events = self.accept(one, said.venue_order_id, said.ts_event_ns, now_ns)
+        if not order.ended:
+            events = self.accept(order, report.venue_order_id, report.ts_event_ns, now_ns)
         if infer:
-            events += self._infer(one, said, now_ns)
-        client_id = one.submitted.client_order_id
-        at_ns = said.ts_event_ns
-        if said.outcome in ("cancelled", "rejected"):
+            events += self._infer(order, report, now_ns)
+        client_id = order.submitted.client_order_id
+        at_ns = report.ts_event_ns
+        if report.outcome in ("cancelled", "rejected"):
             events += self._end(
-                one, OrderCancelled(client_id, at_ns, now_ns, said.reason or "cancelled by the venue")
+                order, OrderCancelled(client_id, at_ns, now_ns, report.reason or "cancelled by the venue")
             )
-        elif said.outcome == "expired":
-            events += self._end(one, OrderExpired(client_id, at_ns, now_ns))
-        elif said.outcome == "filled" and said.filled < one.submitted.quantity:
+        elif report.outcome == "expired":
+            events += self._end(order, OrderExpired(client_id, at_ns, now_ns))
+        elif report.outcome == "filled" and report.filled < order.submitted.quantity:
             # an execution was taken back after the end: the venue will not work the rest again
-            why = f"ended at the venue with {said.filled} of {one.submitted.quantity}"
-            events += self._end(one, OrderCancelled(client_id, at_ns, now_ns, why))
+            why = f"ended at the venue with {report.filled} of {order.submitted.quantity}"
+            events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, why))
         return events
 
-    def _infer(self, one: Tracked, said: Report, now_ns: int) -> list[OrderEvent]:
-        holes = one.holes(min(said.filled, one.submitted.quantity))
-        if not holes or said.average_price is None:
+    def _infer(self, order: TrackedOrder, report: OrderReport, now_ns: int) -> list[OrderEvent]:
+        holes = order.holes(min(report.filled, order.submitted.quantity))
+        if not holes or report.average_price is None:
             return []
-        if one.cover and one.cover[-1].end > said.filled:
+        if order.cover and order.cover[-1].end > report.filled:
             return []  # the report is older than what is known: its average says nothing of the rest
         missing = sum((hole.end - hole.start for hole in holes), ZERO)
-        price = (said.average_price * said.filled - one.value) / missing
+        price = (report.average_price * report.filled - order.value) / missing
         if price < 0:  # the average is rounded, or of another count: never a price that cannot be
-            price = said.average_price
+            price = report.average_price
         events: list[OrderEvent] = []
         for hole in holes:
-            name = f"{said.venue_order_id}/{hole.start.normalize():f}-{hole.end.normalize():f}"
+            name = f"{report.venue_order_id}/{hole.start.normalize():f}-{hole.end.normalize():f}"
             quantity = hole.end - hole.start
-            events += self.execution(one, name, quantity, price, hole.end, said.ts_event_ns, now_ns)
+            events += self.execution(order, name, quantity, price, hole.end, report.ts_event_ns, now_ns)
         return events

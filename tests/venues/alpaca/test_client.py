@@ -322,12 +322,12 @@ def test_absence_is_proof_only_after_the_horizon_counted_from_the_request(socket
         gateway = other_gateway(bench, absent_after_seconds=0.6, timeout_seconds=5.0)
         await gateway.connect([fresh, long_ago, some_time])
         began = asyncio.get_running_loop().time()
-        assert await gateway.resolve(long_ago.submitted.client_order_id)
+        assert await gateway.query_order(long_ago.submitted.client_order_id)
         for one in (fresh, some_time):
             name = one.submitted.client_order_id
             is_early = asyncio.get_running_loop().time() - began < 0.3
-            assert not await gateway.resolve(name) or not is_early
-            while not await gateway.resolve(name):  # noqa: ASYNC110 - a horizon of the wall's time
+            assert not await gateway.query_order(name) or not is_early
+            while not await gateway.query_order(name):  # noqa: ASYNC110 - a horizon of the wall's time
                 await asyncio.sleep(0.05)
         assert asyncio.get_running_loop().time() - began > 0.5
         await gateway.close()
@@ -361,7 +361,7 @@ def test_a_stream_that_is_renewed_says_why_and_brings_quotes_again(socket_enable
         gateway = other_gateway(bench)
         await gateway.connect()
         await gateway.subscribe([bench.share])
-        await gateway.renew("stocks")
+        await gateway.reconnect("stocks")
         said = []
         async for item in gateway.events():
             if getattr(item, "stream", "") == "stocks":
@@ -373,7 +373,7 @@ def test_a_stream_that_is_renewed_says_why_and_brings_quotes_again(socket_enable
             (NoticeKind.DISCONNECTED, "silent"),
             (NoticeKind.CONNECTED, "connected"),
         ]
-        await gateway.renew("orders")  # not a data stream: left as it is
+        await gateway.reconnect("orders")  # not a data stream: left as it is
         assert gateway.health().counters["reconnects"] == 1
         await gateway.close()
 

@@ -65,6 +65,7 @@ class AlpacaGateway:
     """
 
     name = "alpaca"
+    takes_combos = True
 
     def __init__(
         self,
@@ -199,15 +200,15 @@ class AlpacaGateway:
         """Put a command on its way; what becomes of it comes as events."""
         self._orders.send(command)
 
-    async def resolve(self, client_order_id: str) -> bool:
+    async def query_order(self, client_order_id: str) -> bool:
         """Ask the venue what became of an order; return whether it gave proof."""
-        return await self._reports.resolve(client_order_id)
+        return await self._reports.query_order(client_order_id)
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions it brings to light come out as events first.
 
         Orders that the desk holds for live and that the view does not show have ended:
-        :meth:`resolve` tells how.
+        :meth:`query_order` tells how.
 
         Raises
         ------
@@ -226,7 +227,7 @@ class AlpacaGateway:
         activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
         return VenueView(
             ts_event_ns=clock.now_ns,
-            ts_recv_ns=self._stamper.stamp(clock.now_ns),
+            ts_recv_ns=self._stamper.timestamp(clock.now_ns),
             account=account,
             clock=clock,
             positions=positions,
@@ -301,12 +302,12 @@ class AlpacaGateway:
             streams={one.name: one.is_up for one in streams},
             silent_seconds={one.name: one.silent_seconds(now) for one in streams},
             in_flight=self._orders.in_flight,
-            doubted=self._reports.tracker.doubted(),
+            unknown=self._reports.tracker.unknown(),
             requests_left=self._budget.left(loop_ns()),
             counters=counters,
         )
 
-    async def renew(self, stream: str) -> None:
+    async def reconnect(self, stream: str) -> None:
         """Give up a data stream's connection, which stands and says nothing, for a new one."""
         for one in self._data.connections():
             if one.name == stream:
@@ -363,17 +364,19 @@ class AlpacaGateway:
             self._refuse([item], "orders")
 
     def _on_up(self, name: str) -> None:
-        self._outbox.put(Notice(NoticeKind.CONNECTED, self._stamper.stamp(), name, "connected"))
+        self._outbox.publish(Notice(NoticeKind.CONNECTED, self._stamper.timestamp(), name, "connected"))
 
     def _on_down(self, name: str, why: str, is_final: bool) -> None:
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
         self._count(f"orders_{name}")
-        self._outbox.put(Notice(kind, self._stamper.stamp(), "orders", name, why))
+        self._outbox.publish(Notice(kind, self._stamper.timestamp(), "orders", name, why))
 
     def _refuse(self, refusals: Iterable[Refusal], stream: str) -> None:
         for one in refusals:
             self._count(one.name)
-            self._outbox.put(Notice(NoticeKind.REFUSED, self._stamper.stamp(), stream, one.name, one.detail))
+            self._outbox.publish(
+                Notice(NoticeKind.REFUSED, self._stamper.timestamp(), stream, one.name, one.detail)
+            )
 
     def _count(self, name: str) -> None:
         self._counters[name] += 1

@@ -452,8 +452,8 @@ class DataStream:
         self._secret = secret
         self._reader = reader
         self._outbox = outbox
-        self._put = outbox.put
-        self._stamp = stamper.stamp
+        self._put = outbox.publish
+        self._stamp = stamper.timestamp
         self._count = count
         self._with_statuses = with_statuses
         self.wanted: tuple[str, ...] = ()

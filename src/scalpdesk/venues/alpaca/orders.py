@@ -31,7 +31,7 @@ from scalpdesk.venues.alpaca.transport import NoAnswer, NotSent, Reply, RestClie
 from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, Stamper, VenueFill
 from scalpdesk.venues.event_queue import EventQueue
-from scalpdesk.venues.tracker import OrderTracker, Report, Tracked
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
 
 OUTCOMES = {
     "filled": "filled",
@@ -92,7 +92,7 @@ class OrderReports:
     def know(self, known_orders: Iterable[KnownOrder]) -> None:
         """Take in what the journal remembers."""
         known = tuple(known_orders)
-        self.tracker.know(known, self._ended_ns)
+        self.tracker.restore(known, self._ended_ns)
         for one in known:
             if one.parent_id:
                 mates = self.legs.get(one.parent_id, ())
@@ -112,7 +112,7 @@ class OrderReports:
 
     # proof ----------------------------------------------------------------------------------------
 
-    async def resolve(self, client_order_id: str) -> bool:
+    async def query_order(self, client_order_id: str) -> bool:
         """Ask what became of an order; True when the proof is on the event stream."""
         one = self.tracker.orders.get(client_order_id)
         if one is None or not self.budget.take(Urgency.HEDGE, loop_ns()):
@@ -131,7 +131,7 @@ class OrderReports:
         if one.answered_ns is None or loop_ns() - one.answered_ns < self._absent_after_ns:
             return False
         for mate in self.legs.get(one.parent_id, (client_order_id,)):
-            self.put(self.tracker.absent(self.tracker.orders[mate], self.stamp()))
+            self.put(self.tracker.not_found(self.tracker.orders[mate], self.stamp()))
         return True
 
     async def _prove(self, body: bytes, asked: str) -> bool:
@@ -180,7 +180,7 @@ class OrderReports:
                     fill.price,
                     fill.cumulative,
                     fill.ts_event_ns,
-                    self._stamper.stamp(fill.ts_event_ns),
+                    self._stamper.timestamp(fill.ts_event_ns),
                 )
             )
 
@@ -215,7 +215,7 @@ class OrderReports:
     def on_update(self, update: TradeUpdate) -> None:
         """Take a message of the order stream."""
         order = update.order
-        now_ns = self._stamper.stamp(update.ts_event_ns)
+        now_ns = self._stamper.timestamp(update.ts_event_ns)
         if order.client_order_id in self.legs:
             self.take_legs(order, infer=update.event in ("fill", "partial_fill"))
             return
@@ -237,14 +237,14 @@ class OrderReports:
         elif event == "trade_correct":
             self._correct(one, update, now_ns)
         elif event in ("order_cancel_rejected", "order_replace_rejected"):
-            self.put(self.tracker.refuse_cancel(one, update.reason or event, now_ns))
+            self.put(self.tracker.reject_cancel(one, update.reason or event, now_ns))
         else:
             self.take(one, order, infer=False, reason=update.reason, now_ns=now_ns)
             if one.holes(order.filled):
                 self._gap(one, order)
 
     def _execution(
-        self, one: Tracked, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
+        self, one: TrackedOrder, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
     ) -> None:
         order = update.order
         if order.venue_order_id and not one.venue_order_id:
@@ -261,7 +261,7 @@ class OrderReports:
         if one.holes(order.filled):
             self._gap(one, order)
 
-    def _correct(self, one: Tracked, update: TradeUpdate, now_ns: int) -> None:
+    def _correct(self, one: TrackedOrder, update: TradeUpdate, now_ns: int) -> None:
         """Take back the execution that is corrected and book the one in its place."""
         assert update.quantity is not None
         assert update.price is not None
@@ -284,12 +284,12 @@ class OrderReports:
         self.put(events)
 
     def take(
-        self, one: Tracked, order: WireOrder, *, infer: bool, reason: str = "", now_ns: int | None = None
+        self, one: TrackedOrder, order: WireOrder, *, infer: bool, reason: str = "", now_ns: int | None = None
     ) -> None:
-        """Take an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.report`."""
+        """Take an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`."""
         if order.status == "replaced" and not reason:
             reason = f"replaced by {order.replaced_by}"
-        said = Report(
+        said = OrderReport(
             order.client_order_id,
             order.venue_order_id,
             order.updated_ns,
@@ -298,8 +298,8 @@ class OrderReports:
             order.average_price,
             reason,
         )
-        received_ns = self._stamper.stamp(order.updated_ns) if now_ns is None else now_ns
-        self.put(self.tracker.report(one, said, received_ns, infer=infer))
+        received_ns = self._stamper.timestamp(order.updated_ns) if now_ns is None else now_ns
+        self.put(self.tracker.apply(one, said, received_ns, infer=infer))
 
     def take_legs(self, parent: WireOrder, *, infer: bool) -> None:
         """Spread what is said of a multi-leg order over its legs."""
@@ -318,7 +318,7 @@ class OrderReports:
                 whole = msgspec.structs.replace(parent, venue_order_id="", filled=Decimal(0))
                 self.take(one, whole, infer=False)
 
-    def _tracked(self, part: WireOrder, order: WireOrder) -> Tracked | None:
+    def _tracked(self, part: WireOrder, order: WireOrder) -> TrackedOrder | None:
         found = self.tracker.find(part.client_order_id, part.venue_order_id)
         if found is None and part is not order and order.client_order_id in self.legs:
             for name in self.legs[order.client_order_id]:
@@ -328,7 +328,7 @@ class OrderReports:
                     return one
         return found
 
-    def _adopt_leg(self, order: WireOrder) -> Tracked | None:
+    def _adopt_leg(self, order: WireOrder) -> TrackedOrder | None:
         """Return the leg that a message under a name of the venue's own speaks of.
 
         A leg's first message may overtake the answer that tells its name: then it is the one leg in
@@ -352,7 +352,7 @@ class OrderReports:
         self.tracker.bind(fitting[0].submitted.client_order_id, order.venue_order_id)
         return fitting[0]
 
-    def _fits(self, one: Tracked, order: WireOrder) -> bool:
+    def _fits(self, one: TrackedOrder, order: WireOrder) -> bool:
         """Return whether a message can be about the order whose name it carries."""
         command = one.submitted
         symbol = self.book[command.instrument_id].symbol
@@ -387,7 +387,7 @@ class OrderReports:
             self.count("unauthorized")
             self.notice(NoticeKind.DEAD, "unauthorized", answer.reason)
 
-    def _gap(self, one: Tracked, order: WireOrder) -> None:
+    def _gap(self, one: TrackedOrder, order: WireOrder) -> None:
         self.count("missing_execution")
         detail = f"{one.submitted.client_order_id}: {one.covered} known of {order.filled} filled"
         self.notice(NoticeKind.GAP, "missing_execution", detail)
@@ -399,16 +399,16 @@ class OrderReports:
 
     def notice(self, kind: NoticeKind, name: str, detail: str) -> None:
         """Put a notice among the events."""
-        self._outbox.put(Notice(kind, self.stamp(), "orders", name, detail))
+        self._outbox.publish(Notice(kind, self.stamp(), "orders", name, detail))
 
     def stamp(self) -> int:
         """Return ``ts_recv_ns`` of something that happens now."""
-        return self._stamper.stamp()
+        return self._stamper.timestamp()
 
     def put(self, events: Iterable[OrderEvent]) -> None:
         """Put events on the stream."""
         for event in events:
-            self._outbox.put(event)
+            self._outbox.publish(event)
 
 
 MOST_CANCEL_TRIES = 5
@@ -451,7 +451,7 @@ class OrderPath:
 
     def _start_submit(self, command: SubmitOrder) -> None:
         now_ns = loop_ns()
-        one = self._tracker.sent(command, now_ns)
+        one = self._tracker.track(command, now_ns)
         try:
             request = order_messages.submit_request(command, self._reports.book)
         except ArgumentError as error:
@@ -462,7 +462,7 @@ class OrderPath:
 
     def _start_multi_leg(self, command: MultiLegOrder) -> None:
         name = command.client_order_id
-        orders = [self._tracker.sent(leg, loop_ns(), name) for leg in command.legs]
+        orders = [self._tracker.track(leg, loop_ns(), name) for leg in command.legs]
         self._reports.legs[name] = tuple(leg.client_order_id for leg in command.legs)
         try:
             request = order_messages.multi_leg_request(command, self._reports.book)
@@ -473,7 +473,7 @@ class OrderPath:
         if self._may_send(orders, urgency, loop_ns()):
             self._spawn(self._submit(orders, self._http.start(request)))
 
-    def _may_send(self, orders: list[Tracked], urgency: Urgency, now_ns: int) -> bool:
+    def _may_send(self, orders: list[TrackedOrder], urgency: Urgency, now_ns: int) -> bool:
         if not self.is_open:
             self._not_sent(orders, "the gateway is not connected")
             return False
@@ -498,7 +498,7 @@ class OrderPath:
             self._reports.count("internal_fault")
             self._reports.notice(NoticeKind.GAP, "internal_fault", repr(task.exception())[:200])
 
-    async def _submit(self, orders: list[Tracked], answering: asyncio.Future[Reply]) -> None:
+    async def _submit(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
         try:
             reply = self._reports.learned(await answering)
         except NotSent as error:
@@ -515,7 +515,7 @@ class OrderPath:
             self._placed(orders, reply.body)
         elif answer.verdict is Verdict.DUPLICATE:
             self._doubt(orders, answer.reason)
-            await self._reports.resolve(orders[0].submitted.client_order_id)
+            await self._reports.query_order(orders[0].submitted.client_order_id)
         elif answer.verdict is Verdict.DOUBT:
             self._doubt(orders, answer.reason)
         else:
@@ -524,7 +524,7 @@ class OrderPath:
             for one in orders:
                 self._reports.put(self._tracker.reject(one, answer.reason, now_ns, now_ns))
 
-    def _placed(self, orders: list[Tracked], body: bytes) -> None:
+    def _placed(self, orders: list[TrackedOrder], body: bytes) -> None:
         try:
             order = read_order(body)
         except Malformed as refused:
@@ -547,7 +547,7 @@ class OrderPath:
             venue_order_id = await self._venue_id(one)
         if venue_order_id is None:
             self._reports.put(
-                self._tracker.refuse_cancel(
+                self._tracker.reject_cancel(
                     one, "its order is not known at the venue yet", self._reports.stamp()
                 )
             )
@@ -560,7 +560,7 @@ class OrderPath:
                 reply = await self._reports.ask(self._http, request)
             except NotSent as error:
                 self._reports.put(
-                    self._tracker.refuse_cancel(one, f"not sent: {error.what}", self._reports.stamp())
+                    self._tracker.reject_cancel(one, f"not sent: {error.what}", self._reports.stamp())
                 )
                 return
             except NoAnswer as error:
@@ -575,27 +575,27 @@ class OrderPath:
                 return
             if answer.verdict is not Verdict.LIMITED:
                 if answer.verdict is Verdict.TOO_LATE:  # it is over: ask how, or the desk cancels for ever
-                    await self._reports.resolve(client_order_id)
-                self._reports.put(self._tracker.refuse_cancel(one, answer.reason, self._reports.stamp()))
+                    await self._reports.query_order(client_order_id)
+                self._reports.put(self._tracker.reject_cancel(one, answer.reason, self._reports.stamp()))
                 return
             await asyncio.sleep(self._budget.wait_ns(Urgency.CANCEL, loop_ns()) / NANOS_PER_SECOND)
-        self._reports.put(self._tracker.refuse_cancel(one, "the venue's rate limit", self._reports.stamp()))
+        self._reports.put(self._tracker.reject_cancel(one, "the venue's rate limit", self._reports.stamp()))
 
     async def _replace(self, command: ReplaceOrder) -> None:
         old = self._tracker.orders.get(command.client_order_id)
-        new = self._tracker.sent(command.replacement, loop_ns())
+        new = self._tracker.track(command.replacement, loop_ns())
         venue_order_id = None if old is None else await self._venue_id(old)
         if old is None or venue_order_id is None:
             self._answered([new])
             self._not_sent([new], "the order to replace is not known at the venue")
             if old is not None:
                 self._reports.put(
-                    self._tracker.refuse_cancel(old, "not known at the venue yet", self._reports.stamp())
+                    self._tracker.reject_cancel(old, "not known at the venue yet", self._reports.stamp())
                 )
             return
         if not self._may_send([new], urgency_of(command.replacement.purpose), loop_ns()):
             self._reports.put(
-                self._tracker.refuse_cancel(old, "replacement held back", self._reports.stamp())
+                self._tracker.reject_cancel(old, "replacement held back", self._reports.stamp())
             )
             return
         request = order_messages.replace_request(command, venue_order_id, old.covered)
@@ -604,7 +604,7 @@ class OrderPath:
         except NotSent as error:
             self._answered([new])
             self._not_sent([new], error.what)
-            self._reports.put(self._tracker.refuse_cancel(old, error.what, self._reports.stamp()))
+            self._reports.put(self._tracker.reject_cancel(old, error.what, self._reports.stamp()))
             return
         except NoAnswer as error:
             self._answered([new])
@@ -620,33 +620,33 @@ class OrderPath:
         else:
             now_ns = self._reports.stamp()
             self._reports.put(self._tracker.reject(new, answer.reason, now_ns, now_ns))
-            self._reports.put(self._tracker.refuse_cancel(old, answer.reason, now_ns))
+            self._reports.put(self._tracker.reject_cancel(old, answer.reason, now_ns))
 
-    async def _venue_id(self, one: Tracked) -> str | None:
+    async def _venue_id(self, one: TrackedOrder) -> str | None:
         """Return the venue's id of an order, waiting for its acknowledgement or asking for it."""
         for _ in range(200):
             if one.venue_order_id or one.ended or one.answered_ns is not None:
                 break
             await asyncio.sleep(0.005)
         if not one.venue_order_id and not one.ended:
-            await self._reports.resolve(one.submitted.client_order_id)
+            await self._reports.query_order(one.submitted.client_order_id)
         if one.parent_id:
             return self._reports.parent_venue_id.get(one.parent_id)
         return one.venue_order_id or None
 
-    def _answered(self, orders: Iterable[Tracked]) -> None:
+    def _answered(self, orders: Iterable[TrackedOrder]) -> None:
         for one in orders:
             one.answered_ns = loop_ns()
 
-    def _doubt(self, orders: Iterable[Tracked], reason: str) -> None:
+    def _doubt(self, orders: Iterable[TrackedOrder], reason: str) -> None:
         for one in orders:
-            self._reports.put(self._tracker.doubt(one, reason, self._reports.stamp()))
+            self._reports.put(self._tracker.mark_unknown(one, reason, self._reports.stamp()))
 
-    def _not_sent(self, orders: Iterable[Tracked], reason: str) -> None:
+    def _not_sent(self, orders: Iterable[TrackedOrder], reason: str) -> None:
         for one in orders:
             now_ns = self._reports.stamp()
-            self._reports.put(self._tracker.doubt(one, f"not sent: {reason}", now_ns))
-            self._reports.put(self._tracker.absent(one, now_ns))
+            self._reports.put(self._tracker.mark_unknown(one, f"not sent: {reason}", now_ns))
+            self._reports.put(self._tracker.not_found(one, now_ns))
 
     async def settle(self, timeout_seconds: float) -> None:
         """Wait, not for ever, until the requests under way are answered; end the others."""

@@ -206,7 +206,7 @@ class Queries:
                 request = latest_quotes_request(batch, is_option=is_option, feed=feed)
                 reply = await self.ask(request, self._data)
                 quotes, refusals = self.read(
-                    lambda raw: read_latest_quotes(raw, self.lookup, self._stamper.stamp), reply
+                    lambda raw: read_latest_quotes(raw, self.lookup, self._stamper.timestamp), reply
                 )
                 found += quotes
                 self._refuse(refusals, "stocks")
