@@ -12,13 +12,20 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from datetime import date
+from functools import lru_cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
 
+from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.importers.lean import import_lean
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.marketdata.tape import MarketTape
 
 _KEPT = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH", "CI"),
@@ -71,6 +78,27 @@ def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
 def _environment() -> dict[str, str]:
     ours = ("PYTEST_CURRENT_TEST", "KMP_")  # the latter are set where scikit-learn is first imported
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def embedded_days_built_once() -> Iterator[None]:
+    """Keep the embedded days that commands load; their columns cannot be written to.
+
+    Tests that import ``reconstruct`` themselves reach the plain function.
+    """
+    build = lru_cache(maxsize=4)(market.reconstruct)
+
+    def reconstruct(session: date, **terms: Any) -> MarketTape:
+        tape = build(session, **terms)
+        for columns in (tape.quotes, tape.bars):
+            for column in fields(columns):
+                getattr(columns, column.name).flags.writeable = False
+        own = {"open_interest": dict(tape.open_interest), "settlement_prices": dict(tape.settlement_prices)}
+        return replace(tape, instruments=Instruments(tape.instruments), **own)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(market, "reconstruct", reconstruct)
+        yield
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:

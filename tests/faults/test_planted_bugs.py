@@ -12,6 +12,7 @@ def test_planted_bug_is_caught_and_nothing_of_it_stays(bug):
     before = [getattr(owner, name) for owner, name, _ in bug.changes()]
     found = seed_that_notices(bug)
     assert found is not None
+    assert found[0] < bug.within
     assert [getattr(owner, name) for owner, name, _ in bug.changes()] == before
     # the same seed is clean without the bug
     assert run_trial(draw_schedule(found[0])).violations == []

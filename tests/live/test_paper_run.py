@@ -66,8 +66,8 @@ def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
         await until(lambda: sum(bool(one.filled) for one in orders.values()) >= 4, 0.02)
         answers["status"] = await asked(desk, {"do": "status"})
         answers["halt"] = await asked(desk, {"do": "halt", "reason": "a look"})
-        sent = len(orders)
-        await asyncio.sleep(0.3)
+        sent, then_ns = len(orders), desk.engine.now_ns
+        await until(lambda: desk.engine.now_ns > then_ns + 15_000_000_000, 0.02)
         assert len(orders) == sent
         answers["resume"] = await asked(desk, {"do": "resume", "reason": "looked"})
         answers["flatten"] = await asked(desk, {"do": "flatten", "reason": "enough"})
