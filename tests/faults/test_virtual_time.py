@@ -15,7 +15,7 @@ def loop():
 
 
 def test_hours_pass_without_waiting(loop):
-    run_virtual(loop, asyncio.sleep(36_000))
+    loop.run_until_complete(asyncio.sleep(36_000))
     assert loop.time() == pytest.approx(36_000)
 
 
