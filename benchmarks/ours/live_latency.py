@@ -34,6 +34,7 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.venues.alpaca import market_data, stream, transport
 
 DAY = date(2018, 2, 5)
@@ -228,7 +229,7 @@ async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes
         "alpaca",
         url=exchange.url,
         contracts=12,
-        runner=RunnerOptions(absent_after_seconds=0.5, stop="leave"),
+        runner=RunnerOptions(absent_after_seconds=0.5, stop=StopMode.LEAVE),
         state=folder / "state",
         follows_venue=True,
     )
@@ -253,11 +254,11 @@ async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes
             await asyncio.sleep(0.05)
         await asyncio.to_thread(exchange.admin, "speed", speed=0)
         await asyncio.sleep(0.5)
-        desk.runner.stop("leave")
+        desk.runner.stop(StopMode.LEAVE)
 
     return await carry_out(
         plan,
-        say=lambda *_words: None,
+        notify=lambda *_words: None,
         on_ready=lambda desk: tasks.append(asyncio.get_running_loop().create_task(lead(desk))),
     )
 

@@ -124,9 +124,9 @@ class DealerGamma:
                 project=settings.project,
                 credentials_file=settings.credentials_file,
                 emulator_host=settings.firestore_host,
-                say=_say,
+                notify=_say,
             )
-            self._watch = ExposureWatch(source, SystemClock(), self._take, say=_say)
+            self._watch = ExposureWatch(source, SystemClock(), self._take, notify=_say)
             self._watch.start()
 
     def known(self, now_ns: int) -> Decimal | None:

@@ -27,9 +27,11 @@ from scalpdesk.config.settings import load_settings
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.assembly import LiveDesk, LivePlan, unfinished_run
+from scalpdesk.live.assembly import LiveDesk, unfinished_run
+from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.live.sessions import StopMode
 
 BUSY = (
     "entry.gate=advise",
@@ -99,7 +101,7 @@ def plan_for(exchange: Exchange, folder: Path, *overrides: str, **options: Any) 
         confirm_seconds=0.1,
         resolve_seconds=0.1,
         reconcile_seconds=1.0,
-        stop="leave",
+        stop=StopMode.LEAVE,
     )
     plan = LivePlan(
         settings, "alpaca", url=exchange.url, state=folder / "state", runner=runner, follows_venue=True
@@ -138,7 +140,7 @@ def fork_desk(plan: LivePlan, report: Path) -> int:
 
         if unfinished_run(plan) is not None:
             plan = replace(plan, resume=True)
-        summary = asyncio.run(carry_out(plan, say=say, on_ready=ready))
+        summary = asyncio.run(carry_out(plan, notify=say, on_ready=ready))
         report.with_suffix(".summary").write_text(json.dumps(summary, default=str))
         code = 0
     except BaseException:  # noqa: BLE001 - the child's end, in its log

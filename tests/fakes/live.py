@@ -18,8 +18,9 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore, Timers
-from scalpdesk.live.recovery import known_orders, rebuild
-from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
+from scalpdesk.live.recovery import Start, known_orders, rebuild
+from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -36,7 +37,7 @@ FAST = RunnerOptions(
     absent_after_seconds=0.0,
     tick_seconds=0.001,
     most_waiting=1,
-    stop="leave",
+    stop=StopMode.LEAVE,
 )
 
 
@@ -170,7 +171,11 @@ class LiveBench:
         core.dies_at = dies_at
         self.core = core
         self.runner = LiveRunner(
-            core, self.gateway, self.gateway._clock, self.options, say=lambda *words: self.said.append(words)
+            core,
+            self.gateway,
+            self.gateway._clock,
+            self.options,
+            notify=lambda *words: self.said.append(words),
         )
         helper = None if meanwhile is None else asyncio.get_running_loop().create_task(meanwhile(self))
         try:

@@ -13,7 +13,9 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
+from scalpdesk.live.recovery import Start
+from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.risk.limits import RiskLimits
 
 BRISK = RunnerOptions(
@@ -22,7 +24,7 @@ BRISK = RunnerOptions(
     resolve_seconds=0.05,
     absent_after_seconds=0.2,
     tick_seconds=0.01,
-    stop="leave",
+    stop=StopMode.LEAVE,
 )
 
 
@@ -75,7 +77,7 @@ class VenueDesk:
                 self.gateway,
                 SystemClock(),
                 self._options,
-                say=lambda *words: self.said.append(words),
+                notify=lambda *words: self.said.append(words),
                 **self._parts,
             )
             running = asyncio.create_task(self.runner.run(Start()))
@@ -84,7 +86,7 @@ class VenueDesk:
             if running.done():
                 watched.cancel()
             else:
-                self.runner.stop("leave")
+                self.runner.stop(StopMode.LEAVE)
             await running
             await watched
         finally:

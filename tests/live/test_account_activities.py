@@ -51,7 +51,7 @@ async def settled(desk, views=2):
     """Wait until the desk and its venue agree, and agree again."""
     seen = desk.runner.reconciler.views
     await until(
-        lambda: desk.runner.reconciler.views >= seen + views and not desk.runner._views.is_asking, 0.01
+        lambda: desk.runner.reconciler.views >= seen + views and not desk.runner.queries.is_asking, 0.01
     )
 
 

@@ -3,8 +3,7 @@ import asyncio
 import pytest
 
 from scalpdesk.core.events import QuoteEvent, TimerEvent
-from scalpdesk.live.core import Ended
-from scalpdesk.live.runner import ITEMS_A_TURN, Consumer
+from scalpdesk.live.runner import ITEMS_A_TURN, Consumer, Ended
 
 
 def quote(ns):

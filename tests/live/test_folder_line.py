@@ -18,10 +18,10 @@ from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.isolation.answering import FolderChannel
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import open_desk
-from scalpdesk.live.folder_line import FolderLine
 from scalpdesk.live.plan import LivePlan
 
 TICK = TimerEvent(7, 7, "tick")
@@ -58,7 +58,7 @@ def asks(*numbers):
 
 def test_in_step_the_answer_is_there_at_once():
     answerer, got = Answerer(), []
-    line = FolderLine(answerer, ManualClock(5), in_step=True)
+    line = FolderChannel(answerer, ManualClock(5), in_step=True)
     line.deliver_to(got.append)
     line.see(TICK, (SetTimer("x", 9), *asks(1, 2)))
     assert [(one.request, one.ts_recv_ns) for one in got] == [(1, 7), (2, 7)]
@@ -74,7 +74,7 @@ def test_a_slow_folder_holds_nothing_up_and_answers_in_order():
 
     async def live():
         got = asyncio.Queue()
-        line = FolderLine(answerer, clock, in_step=False)
+        line = FolderChannel(answerer, clock, in_step=False)
         line.deliver_to(got.put_nowait)
         line.see(TICK, asks(1))
         line.see(TICK, asks(2))
@@ -92,7 +92,7 @@ def test_a_slow_folder_holds_nothing_up_and_answers_in_order():
 def test_a_fault_on_our_side_of_the_line_is_an_answer_too():
     async def live():
         got = asyncio.Queue()
-        line = FolderLine(Answerer(OSError("no more pipes")), ManualClock(5), in_step=False)
+        line = FolderChannel(Answerer(OSError("no more pipes")), ManualClock(5), in_step=False)
         line.deliver_to(got.put_nowait)
         line.see(TICK, asks(4))
         answer = await got.get()
@@ -109,7 +109,7 @@ def test_closing_waits_for_no_answer_and_delivers_none():
     answerer.may_answer.clear()
 
     async def live():
-        line = FolderLine(answerer, ManualClock(5), in_step=False)
+        line = FolderChannel(answerer, ManualClock(5), in_step=False)
         line.deliver_to(got.append)
         line.see(TICK, asks(1, 2, 3))
         line.close()
@@ -121,7 +121,7 @@ def test_closing_waits_for_no_answer_and_delivers_none():
 
 def test_a_fresh_folder_sees_again_what_the_one_before_it_saw():
     answerer, got = Answerer(), []
-    line = FolderLine(answerer, ManualClock(5), in_step=True)
+    line = FolderChannel(answerer, ManualClock(5), in_step=True)
     line.deliver_to(got.append)
     line.recall(asks(1, 2))
     assert answerer.asked == [1, 2]
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_loaded_is_refused_before_the_venue_is_asked(tmp
     (tmp_path / "strategy.py").write_text("x = 1\n", encoding="utf-8")
     plan, gateway = replace(plan_of(tmp_path, tmp_path), resume=False), Gateway()
     with pytest.raises(ConfigError, match="no function on_market_event"):
-        asyncio.run(open_desk(plan, ManualClock(1), say=lambda *_: None, gateway=gateway))
+        asyncio.run(open_desk(plan, ManualClock(1), notify=lambda *_: None, gateway=gateway))
     assert gateway.closed
 
 

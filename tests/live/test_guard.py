@@ -76,8 +76,8 @@ def kinds(told):
 
 def test_another_one_takes_over_with_the_run_and_the_orders_that_live(bench):
     for name in ("a", "b"):
-        bench.guard.sent(order(name))
-    bench.guard.over("a")
+        bench.guard.order_sent(order(name))
+    bench.guard.order_ended("a")
     bench.guard.line._process.kill()
     bench.beat_until(lambda: bench.guard.restarts == 1)
     assert bench.guard.is_alive

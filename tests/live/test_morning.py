@@ -19,7 +19,8 @@ from scalpdesk.exchange.launch import LaunchPlan, build_server, tape_source
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.run import carry_out
-from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop
+from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop, StopMode
+from scalpdesk.live.supervision import Supervisor
 from scalpdesk.simulation.broker.hours import TapeHours
 
 MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
@@ -34,18 +35,17 @@ class Bench:
             orders=SimpleNamespace(live={"a": "an order"} if orders else {}),
         )
         engine = SimpleNamespace(desk=desk)
-        self.ending = OrderlyStop(engine, lambda _: None)
+        self.stop = OrderlyStop(engine, lambda _: None)
         self.answer = answer
         self.put = []
         self.said = []
-        self.tasks = []
-        self.morning = DailyRollover(
-            engine,
-            self.ending,
-            self.learn,
-            self.put.append,
-            self.tasks.append,
-            lambda *words: self.said.append(words),
+        self.supervisor = Supervisor(lambda *words: self.said.append(words), self.said.append)
+        self.rollover = DailyRollover(
+            engine=engine,
+            stop=self.stop,
+            supervisor=self.supervisor,
+            put=self.put.append,
+            update=self.learn,
             rolls=rolls,
         )
 
@@ -55,40 +55,42 @@ class Bench:
         return self.answer
 
     def comes(self, **how):
-        self.morning.comes(**how)
-        for task in self.tasks:
-            asyncio.run(task)
+        async def before_open():
+            self.rollover.before_open(**how)
+            await asyncio.sleep(0)
+
+        asyncio.run(before_open())
         return self
 
 
 def test_a_flat_desk_at_work_ends_for_the_next_run():
     bench = Bench().comes()
-    assert bench.ending.reason == ROLLED
+    assert bench.stop.reason == ROLLED
     assert bench.put == []
 
 
 @pytest.mark.parametrize("how", [{"holds": True}, {"orders": True}, {"mode": "REDUCING"}, {"mode": "HALTED"}])
 def test_one_that_holds_or_was_stopped_goes_on_and_learns_anew(how):
     bench = Bench(**how).comes(flattened_by_deadline=how.get("mode") == "REDUCING")
-    assert bench.ending.reason == ""
+    assert bench.stop.reason == ""
     assert bench.put == [RATE]
     assert any("knows no contracts listed since" in text for _, text in bench.said)
 
 
 def test_flattening_for_an_expiry_is_nobodys_stop_and_a_persons_is():
-    assert Bench("FLATTENING").comes(flattened_by_deadline=True).ending.reason == ROLLED
-    assert Bench("FLATTENING").comes().ending.reason == ""
+    assert Bench("FLATTENING").comes(flattened_by_deadline=True).stop.reason == ROLLED
+    assert Bench("FLATTENING").comes().stop.reason == ""
 
 
 def test_a_run_that_is_not_to_roll_learns_anew_and_says_nothing():
     bench = Bench(rolls=False).comes()
-    assert (bench.ending.reason, bench.put, bench.said) == ("", [RATE], [])
+    assert (bench.stop.reason, bench.put, bench.said) == ("", [RATE], [])
 
 
 def test_a_stop_under_way_is_not_overtaken():
     bench = Bench()
-    bench.ending.begin("flatten")
-    assert bench.comes().ending.reason == ""
+    bench.stop.mode = StopMode.FLATTEN
+    assert bench.comes().stop.reason == ""
 
 
 def test_a_venue_that_does_not_answer_leaves_yesterdays_figures():
@@ -124,18 +126,18 @@ def test_the_next_day_is_a_run_of_its_own_with_a_forecast(tmp_path, socket_enabl
         plan = plan_for(exchange, tmp_path, "entry.not_before=15:29", contracts=4)
         plan = replace(plan, runner=replace(plan.runner, rolls=True, reconcile_seconds=0.1))
         running = asyncio.create_task(
-            carry_out(plan, say=lambda *words: said.append(words), on_ready=desks.append)
+            carry_out(plan, notify=lambda *words: said.append(words), on_ready=desks.append)
         )
         await until(lambda: desks, 0.01)
         await until(lambda: desks[0].runner.state.recovered_seconds is not None, 0.01)
         server.world.advance_to(MONDAY.close_ns - 1)
         await passes(desks[0], MONDAY.close_ns + 60_000_000_000)
         await until(lambda: desks[0].runner.state.closes == 1, 0.01)
-        await until(lambda: desks[0].runner.day.session.day == TUESDAY.day, 0.01)
+        await until(lambda: desks[0].runner.calendar.session.day == TUESDAY.day, 0.01)
         await passes(desks[0], TUESDAY.open_ns - 300_000_000_000)
         await until(lambda: len(desks) == 2 or running.done(), 0.01)
         await until(lambda: desks[1].runner.state.recovered_seconds is not None, 0.01)
-        desks[1].runner.stop("leave")
+        desks[1].runner.stop(StopMode.LEAVE)
         summary = await running
         await server.stop()
         return summary

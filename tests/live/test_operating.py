@@ -50,7 +50,14 @@ def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
     desk = SimpleNamespace(
         view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode="ACTIVE")
     )
-    day = SessionCalendar(SimpleNamespace(desk=desk), list, lambda *_: None, 300.0, list)
+    day = SessionCalendar(
+        engine=SimpleNamespace(desk=desk),
+        feed=list,
+        notify=lambda *_: None,
+        on_close=list,
+        on_morning=list,
+        margin_seconds=300.0,
+    )
     day.plan_deadline()
     assert session.close_ns - day.due_ns == minutes * 60_000_000_000
 
@@ -154,7 +161,7 @@ def asked(run_dir, requests, answerer):
         thread.start()
         await until(lambda: not thread.is_alive(), 0.001)
         mode = stat.S_IMODE((run_dir / SOCKET_NAME).stat().st_mode)
-        await server.close()
+        server.close()
         return found, mode
 
     return asyncio.run(serve())
@@ -196,7 +203,7 @@ def test_rubbish_is_answered_and_does_no_harm(tmp_path):
         writer.write(b"x" * 200_000 + b"\n")
         rest = await reader.read()
         writer.close()
-        await server.close()
+        server.close()
         return lines, rest
 
     lines, rest = asyncio.run(talk())

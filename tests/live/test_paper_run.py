@@ -17,6 +17,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import build_gateway, unfinished_run
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.status import ask
 
 D = Decimal
@@ -43,7 +44,7 @@ def live(plan, exchange, meanwhile, *, speed=60):
     desks = []
 
     async def play():
-        running = asyncio.create_task(carry_out(plan, say=lambda *_: None, on_ready=desks.append))
+        running = asyncio.create_task(carry_out(plan, notify=lambda *_: None, on_ready=desks.append))
         await until(lambda: desks or running.done(), 0.02)
         if not running.done():
             exchange.speed(speed)
@@ -96,7 +97,7 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
 
     async def enter(desk):
         await until(lambda: len(desk.engine.desk.positions.held()) >= 2, 0.02)
-        desk.runner.stop("leave")
+        desk.runner.stop(StopMode.LEAVE)
 
     first, summary = live(plan, exchange, enter)
     assert summary["resumable"]
@@ -114,7 +115,7 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
             {one.instrument_id: one.quantity for one in venue.positions()},
         )
         seen["differences"] = desk.runner.reconciler.unexplained
-        desk.runner.stop("leave")
+        desk.runner.stop(StopMode.LEAVE)
 
     second, _ = live(replace(plan, resume=True), exchange, look, speed=0)
     assert second.run_dir == first.run_dir
@@ -134,7 +135,7 @@ def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
 
         await until(considered, 0.02)
         seen.extend(considered())
-        desk.runner.stop("leave")
+        desk.runner.stop(StopMode.LEAVE)
 
     live(plan, exchange, first_entry)
     facts = seen[0].facts

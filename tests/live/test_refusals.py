@@ -12,7 +12,8 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
 from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
-from scalpdesk.live.assembly import LivePlan, open_desk
+from scalpdesk.live.assembly import open_desk
+from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import FollowingClock, LiveToken
 
 
@@ -26,7 +27,7 @@ def settings_with(tmp_path, key, *, paper=True):
 def refusal(plan, clock=None):
     """Return how opening a desk is refused; sockets are forbidden in these tests."""
     with pytest.raises(ScalpdeskError) as refused:
-        asyncio.run(open_desk(plan, clock or SystemClock(), say=lambda *_: None))
+        asyncio.run(open_desk(plan, clock or SystemClock(), notify=lambda *_: None))
     text = str(refused.value)
     assert refused.value.fix
     assert "canary" not in text

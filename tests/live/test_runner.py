@@ -11,6 +11,7 @@ from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Decision, Mark, SubmitOrder
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.orders.order import OrderState
 
 D = Decimal
@@ -113,11 +114,11 @@ def test_halt_cancels_what_works_and_sends_no_more(tmp_path):
 
 
 def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
-    bench = bench_on(tmp_path, options=replace(FAST, stop="flatten"))
+    bench = bench_on(tmp_path, options=replace(FAST, stop=StopMode.FLATTEN))
 
     async def stop(bench):
         await until(lambda: bench.engine.desk.positions.quantity(SHARE))
-        bench.runner.stop("flatten", "me")
+        bench.runner.stop(StopMode.FLATTEN, "me")
 
     runner = bench.live(meanwhile=stop)
     assert runner is not None
@@ -130,7 +131,7 @@ def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):
     async def stop_with(bench, how):
         await until(lambda: bench.engine.desk.orders.live)
         await until(lambda: any(bench.venue.exchange.working.values()))
-        bench.runner.stop(how)
+        bench.runner.stop(StopMode(how))
 
     for how, left in (("hold", 0), ("leave", 1)):
         bench = bench_on(tmp_path / how, strategy=lambda: follower(10, limit="400"))

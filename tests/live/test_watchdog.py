@@ -84,7 +84,7 @@ def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten):
             state=str(folder / "state"),
         )
         line = start_watchdog(orders, folder / "watchdog.log")
-        asyncio.run(carry_out(plan, say=lambda *_: None, watchdog=line))
+        asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=line))
     finally:
         os._exit(1)
 

@@ -106,7 +106,7 @@ def test_a_store_that_hangs_keeps_nobody_from_ending_and_its_late_answer_is_not_
 def test_a_fault_of_its_own_is_said(shelf, clock, posted):
     said = queue.Queue()
     shelf.answer = RuntimeError("a fault of ours")
-    watch = watch_of(shelf, clock, posted, say=lambda level, text: said.put((level, text)))
+    watch = watch_of(shelf, clock, posted, notify=lambda level, text: said.put((level, text)))
     watch.start()
     assert said.get(timeout=PATIENCE_SECONDS)[0] == "alarm"
     watch.stop(PATIENCE_SECONDS)

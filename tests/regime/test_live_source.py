@@ -34,7 +34,7 @@ def test_a_project_or_a_server_is_enough_to_be_asked(named):
 def test_a_missing_package_stops_only_who_asked_for_the_store(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.cloud.firestore", None)
     said = []
-    source = live_source(ExposureSettings(), None, project="demo", say=lambda *words: said.append(words))
+    source = live_source(ExposureSettings(), None, project="demo", notify=lambda *words: said.append(words))
     assert not source.has_any
     assert len(said) == 1
     assert "scalpdesk[firestore]" in said[0][1]

@@ -270,7 +270,7 @@ def _dealer_gamma(folder: Path) -> Iterator[Finding]:
             project=config.credentials.firebase_project_id,
             credentials_file=config.credentials.google_application_credentials,
             emulator_host=config.credentials.firestore_emulator_host,
-            say=lambda _level, text: said.append(text),
+            notify=lambda _level, text: said.append(text),
         )
     except ConfigError as error:
         yield Finding("dealer gamma", "note", error.what, error.fix)

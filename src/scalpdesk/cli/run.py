@@ -14,7 +14,8 @@ from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
-    from scalpdesk.live.assembly import LiveDesk, LivePlan
+    from scalpdesk.live.assembly import LiveDesk
+    from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
@@ -174,7 +175,7 @@ def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str,
             err=True,
         )
 
-    return asyncio.run(carry_out(plan, say=_say, watchdog=line, on_ready=ready))
+    return asyncio.run(carry_out(plan, notify=_say, watchdog=line, on_ready=ready))
 
 
 def _start_watchdog(

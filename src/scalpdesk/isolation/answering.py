@@ -1,17 +1,17 @@
-"""The edge where a desk's requests meet its strategy folder: a request in, an event with the answer out.
+"""The strategy folder of a run: starting it, answering its requests, and its channel to a live desk."""
 
-The strategy folder of a run: whether it asks one, which code it is, and starting it.
-"""
-
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
+from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import StopError
-from scalpdesk.core.events import FolderAnswered
-from scalpdesk.core.intents import AskFolder
+from scalpdesk.core.events import Event, FolderAnswered
+from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.isolation.folder import FolderInProcess, folder_digest
 from scalpdesk.isolation.harness import FolderBackend
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
@@ -75,6 +75,81 @@ class FolderAnswerer:
     def close(self) -> None:
         """End the folder's process."""
         self._backend.close()
+
+
+class FolderChannel:
+    """Carries a live desk's requests to its strategy folder, and the answers to the desk's queue.
+
+    Whatever goes wrong while an answer is made is an answer that refuses the request.
+
+    Parameters
+    ----------
+    answerer
+        The folder.
+    clock
+        Stamps the answers.
+    in_step
+        Answer at once, before anything else happens: for a market that waits. Otherwise the folder answers
+        in a thread of its own and holds nothing up.
+    """
+
+    def __init__(self, answerer: FolderAnswerer, clock: Clock, *, in_step: bool) -> None:
+        self._answerer = answerer
+        self._clock = clock
+        self._thread = None if in_step else ThreadPoolExecutor(1, "strategy-folder")
+        self._put: Callable[[FolderAnswered], None] = lambda _answer: None
+        self._is_closed = False
+
+    def deliver_to(self, put: Callable[[FolderAnswered], None]) -> None:
+        """Set where the answers go: the queue of the live runner."""
+        self._put = put
+
+    def recall(self, asks: Iterable[AskFolder], awaited: Collection[int] = ()) -> None:
+        """Let a folder that starts afresh see what the one before it saw.
+
+        Parameters
+        ----------
+        asks
+            Every request of the run so far, in order; its answers are known already.
+        awaited
+            Requests whose answers never arrived: these are delivered.
+        """
+        for ask in asks:
+            answer = self._answer(ask, self._clock.now_ns())
+            if ask.request in awaited:
+                self._put(answer)
+
+    def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
+        """Carry the requests among the outputs of an event; a watcher of the live core."""
+        for output in outputs:
+            if type(output) is not AskFolder or self._is_closed:
+                continue
+            if self._thread is None:
+                self._put(self._answer(output, event.ts_recv_ns))
+            else:
+                loop = asyncio.get_running_loop()
+                work = loop.run_in_executor(self._thread, self._answer, output, self._clock.now_ns())
+                work.add_done_callback(self._deliver)
+
+    def close(self) -> None:
+        """End the folder's process; an answer under way is not waited for."""
+        self._is_closed = True
+        if self._thread is not None:
+            self._answerer.abort()
+            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._answerer.close()
+
+    def _answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
+        try:
+            return self._answerer.answer(ask, now_ns)
+        except Exception as error:  # noqa: BLE001 - the strategy must not wait for ever, nor the desk end
+            failure = f"request: {type(error).__name__}: {error}"[:300]
+            return FolderAnswered(now_ns, now_ns, ask.request, (), (failure,), owner=ask.owner)
+
+    def _deliver(self, work: "asyncio.Future[FolderAnswered]") -> None:
+        if not self._is_closed and not work.cancelled():
+            now_ns = self._clock.now_ns()
+            self._put(msgspec.structs.replace(work.result(), ts_event_ns=now_ns, ts_recv_ns=now_ns))
 
 
 EXTERNAL = "external"

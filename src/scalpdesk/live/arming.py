@@ -1,8 +1,6 @@
-"""Arming live trading: a file for one account and one configuration, made by a person in two steps.
+"""Who may trade an account: the machine-wide lock of one desk an account, and the arming of live trading.
 
-One desk for one account on one machine: a lock that the operating system drops with its holder.
-
-Look at a venue's live account without being armed: for ``scalpdesk arm``. It reads and nothing else.
+An arming is a file for one account and one configuration, made by an operator in two steps.
 """
 
 import fcntl
@@ -21,7 +19,7 @@ from scalpdesk.venues.contract import AccountFacts, LiveToken
 
 
 class DeskHolder(msgspec.Struct, frozen=True):
-    """Who holds an account."""
+    """The desk that holds an account."""
 
     pid: int
     run_id: str
@@ -36,13 +34,13 @@ def state_dir(environ: dict[str, str] | os._Environ[str]) -> Path:
 
 
 def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path:
-    """Return the path of an account's file; odd letters of an id never leave the folder."""
+    """Return the path of an account's file; whatever the id holds, it lies in the folder."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", f"{venue}-{account_id}")
     return folder / f"{safe}{suffix}"
 
 
 class AccountLock:
-    """Hold an account until :meth:`release` or the end of the process.
+    """Lock of an account, held until :meth:`release` or the end of the process.
 
     Parameters
     ----------
@@ -51,7 +49,7 @@ class AccountLock:
     venue, account_id
         The account.
     holder
-        Shown to whoever comes second.
+        Shown to the desk that comes second.
 
     Raises
     ------
@@ -78,7 +76,7 @@ class AccountLock:
             since = f"{from_ns(holder.started_ns):%Y-%m-%d %H:%M:%S} UTC"
             who = f"process {holder.pid}, {holder.run_id} in {holder.run_dir}, since {since}"
         except msgspec.MsgspecError:
-            who = "a desk that has not named itself yet"
+            who = "a desk that is just starting"
         return StopError(
             "another desk trades this account; nothing was sent",
             where=f"{venue} account {account_id}",
@@ -87,7 +85,7 @@ class AccountLock:
         )
 
     def release(self) -> None:
-        """Let go; a second call does nothing. The file stays, because deleting it would be a race."""
+        """Release the account; a second call does nothing. The file stays: deleting it would be a race."""
         if self._descriptor >= 0:
             with suppress(OSError):
                 os.close(self._descriptor)
@@ -98,7 +96,7 @@ SUFFIX = ".armed.json"
 
 
 def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed_hash: str) -> Path:
-    """Write the arming of an account; both names must have been typed back.
+    """Write the arming of an account, once the operator has typed back the account and the hash.
 
     Parameters
     ----------
@@ -109,7 +107,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
     token
         What is armed.
     typed_account, typed_hash
-        What the person typed: the account's id, and at least the first 8 digits of the hash.
+        As typed: the account's id, and at least the first 8 digits of the hash.
 
     Raises
     ------
@@ -136,7 +134,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
 
 
 def armed(folder: Path, venue: str) -> list[LiveToken]:
-    """Return all armings for a venue that can be read and that nobody else may write.
+    """Return all armings for a venue.
 
     Raises
     ------
@@ -156,12 +154,12 @@ def armed(folder: Path, venue: str) -> list[LiveToken]:
         try:
             tokens.append(msgspec.json.decode(path.read_bytes(), type=LiveToken))
         except msgspec.MsgspecError:
-            continue  # a torn file arms nothing
+            continue  # a partial file arms nothing
     return tokens
 
 
 def token_for(folder: Path, venue: str, config_hash: str) -> LiveToken:
-    """Return the arming that fits this configuration; the gateway holds it against the account.
+    """Return the arming of this configuration; the gateway compares it with the account.
 
     Raises
     ------
@@ -183,7 +181,7 @@ def token_for(folder: Path, venue: str, config_hash: str) -> LiveToken:
         where="configuration hash",
         value=config_hash[:8],
         nearest=", ".join(sorted(token.config_hash[:8] for token in tokens)),
-        fix="look at what changed (scalpdesk config show), then scalpdesk arm STRATEGY again",
+        fix="check what changed (scalpdesk config show), then scalpdesk arm STRATEGY again",
     )
 
 
@@ -199,7 +197,7 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
 
 
 async def live_account(settings: LoadedSettings, url: str | None = None) -> AccountFacts:
-    """Return the account that the configured keys open at the live host.
+    """Return the live account of the configured keys, for ``scalpdesk arm``: reads, and needs no arming.
 
     Parameters
     ----------
@@ -230,7 +228,7 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
             where="credentials.trading_api_key, credentials.trading_api_secret",
             fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
         )
-    key, secret = (one.reveal() for one in keys)
+    key, secret = (part.reveal() for part in keys)
     if settings.config.desk.paper or key.startswith(PAPER_KEY):
         raise ConfigError(
             "the configuration is one for paper; the desk is not armed",
@@ -246,7 +244,7 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
             "the venue cannot be reached; the desk is not armed",
             where=LIVE_HOST,
             value=error.what,
-            fix="look at this machine's network and the venue's status page",
+            fix="check this machine's network and the venue's status page",
         ) from None
     finally:
         await path.close()

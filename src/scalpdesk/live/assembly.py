@@ -1,10 +1,8 @@
-"""Put a live desk together: gateway, account, journal, engine, runner. Start and recovery are one path.
-
-The other side of a live run: its gateway.
-"""
+"""Assembly of a live desk: gateway, account, journal, engine, runner; start and recovery are one path."""
 
 import os
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -16,7 +14,7 @@ from scalpdesk.assembly import engine_from_header, gamma_words, load_market
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
-from scalpdesk.core.events import Event, OperatorEvent
+from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
@@ -24,17 +22,16 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
-from scalpdesk.isolation.answering import folder_facts, start_folder
+from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import LiveCore, Timers
-from scalpdesk.live.folder_line import FolderLine
-from scalpdesk.live.market import first_market, learn_anew
+from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import LivePlan, trades_options
-from scalpdesk.live.recovery import Rebuilt, known_orders, rebuild
-from scalpdesk.live.runner import LiveRunner, Start
+from scalpdesk.live.recovery import Start, known_orders, rebuild
+from scalpdesk.live.runner import Heartbeat, LiveRunner
 from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
@@ -47,20 +44,20 @@ if TYPE_CHECKING:
 
 
 def build_gateway(
-    plan: LivePlan, book: Instruments, clock: Clock, engine: TradingEngine | None = None
+    plan: LivePlan, instruments: Instruments, clock: Clock, engine: TradingEngine | None = None
 ) -> Gateway:
     """Return the gateway of a plan; nothing is connected yet.
 
     Parameters
     ----------
     plan
-        What is wanted.
-    book
-        Instruments of the run; it may still grow.
+        Of the run.
+    instruments
+        Of the run; more may be added.
     clock
         Stamps what is received.
     engine
-        Of the run that goes on, None of a new one: a paper account begins with what it remembers.
+        Of a run that is resumed, None of a new one: a paper account begins with its cash and positions.
 
     Raises
     ------
@@ -70,10 +67,10 @@ def build_gateway(
     if plan.venue == "simulated":
         return simulated_gateway(plan, clock)
     if plan.venue == "alpaca":
-        return alpaca_gateway(plan, book, clock)
+        return alpaca_gateway(plan, instruments, clock)
     if plan.venue == "paper":
-        data = alpaca_gateway(plan, book, clock, data_only=True)
-        return PaperGateway(data, book, paper_terms(plan, engine), clock)
+        data = alpaca_gateway(plan, instruments, clock, data_only=True)
+        return PaperGateway(data, instruments, paper_terms(plan, engine), clock)
     raise ConfigError(
         "this venue cannot be traded yet",
         where="--venue",
@@ -82,7 +79,9 @@ def build_gateway(
     )
 
 
-def alpaca_gateway(plan: LivePlan, book: Instruments, clock: Clock, *, data_only: bool = False) -> Gateway:
+def alpaca_gateway(
+    plan: LivePlan, instruments: Instruments, clock: Clock, *, data_only: bool = False
+) -> Gateway:
     """Return the gateway to Alpaca, or to a simulated exchange in its place.
 
     Raises
@@ -111,7 +110,7 @@ def alpaca_gateway(plan: LivePlan, book: Instruments, clock: Clock, *, data_only
         fees=ALPACA_FEES if plan.live else NO_FEES,
         data_only=data_only,
     )
-    return AlpacaGateway(_endpoints(plan), *keys, book, clock, options)
+    return AlpacaGateway(_endpoints(plan), *keys, instruments, clock, options)
 
 
 def _endpoints(plan: LivePlan) -> "Endpoints":
@@ -142,12 +141,15 @@ def _endpoints(plan: LivePlan) -> "Endpoints":
 
 
 def paper_terms(plan: LivePlan, engine: TradingEngine | None) -> PaperTerms:
-    """Return the paper account: as configured, or as a journal remembers it."""
+    """Return the paper account: as configured, or as a resumed journal has it."""
     simulation = plan.settings.config.simulation
     cash, held = simulation.starting_cash, {}
     if engine is not None:
         cash = engine.desk.account.cash
-        held = {one.instrument_id: (one.quantity, one.average_price) for one in engine.desk.positions.held()}
+        held = {
+            position.instrument_id: (position.quantity, position.average_price)
+            for position in engine.desk.positions.held()
+        }
     return PaperTerms(
         cash,
         held,
@@ -163,8 +165,9 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
     simulation = settings.config.simulation
     day = plan.session or date(2018, 2, 5)
     session_on(day)
-    underlying = str(getattr(settings.strategy_config, "underlying", "SPY"))
-    tape = load_market(settings, plan.data, underlying=underlying, start=day, end=day, seed=simulation.seed)
+    tape = load_market(
+        settings, plan.data, underlying=plan.underlying, start=day, end=day, seed=simulation.seed
+    )
     positions = {
         tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
     }
@@ -181,10 +184,8 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 
-__all__ = ["LiveDesk", "LivePlan", "build_gateway", "live_header", "open_desk", "unfinished_run"]
-
 IN_PROCESS = ("simulated", "paper")
-"""Venues whose account lives and ends with the desk: nobody else can hold it."""
+"""Venues whose account lives and ends with the desk: no other desk can hold it."""
 CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -201,25 +202,30 @@ class LiveDesk:
     tally: Tally
     lock: AccountLock | None
     recovered: str | None = None
-    """What was cut off the journal, in words."""
-    folder: FolderLine | None = None
-    """Line to a strategy folder; to be closed at the end."""
+    """The partial last record of the journal that was truncated, in words."""
+    folder: FolderChannel | None = None
+    """Channel to a strategy folder; to be closed at the end."""
 
     @property
     def engine(self) -> TradingEngine:
-        """What decides."""
+        """The desk's engine."""
         return self.runner.core.engine
 
 
 @dataclass(slots=True)
-class _Resumed:
+class _Run:
+    """Journal and engine of a run, new or resumed."""
+
     run_dir: Path
     header: JournalHeader
     engine: TradingEngine
-    rebuilt: Rebuilt
     journal: JournalWriter
-    asked: list[AskFolder]
-    """What a strategy folder was asked."""
+    start: Start
+    timers: Timers = field(default_factory=Timers)
+    events: int = 0
+    truncated: str | None = None
+    asked: list[AskFolder] = field(default_factory=list)
+    """Requests to a strategy folder so far."""
 
 
 def unfinished_run(plan: LivePlan) -> Path | None:
@@ -230,9 +236,13 @@ def unfinished_run(plan: LivePlan) -> Path | None:
             header = peek_header(folder)
         except JournalError:
             continue
-        mine = header.venue == plan.venue and header.mode == plan.trading
-        mine = mine and header.strategy == plan.settings.strategy and header.data.get("url") == plan.url
-        if mine and not (folder / "set-aside").exists() and (newest is None or header.started_ns > newest[0]):
+        fits = (header.venue, header.mode, header.strategy, header.data.get("url")) == (
+            plan.venue,
+            plan.trading,
+            plan.settings.strategy,
+            plan.url,
+        )
+        if fits and not (folder / "set-aside").exists() and (newest is None or header.started_ns > newest[0]):
             newest = header.started_ns, folder
     if newest is None or JournalReader(newest[1]).sealed:
         return None
@@ -240,22 +250,27 @@ def unfinished_run(plan: LivePlan) -> Path | None:
 
 
 async def open_desk(
-    plan: LivePlan, clock: Clock, *, say: Notify, gateway: Gateway | None = None, pulse: Any = None
+    plan: LivePlan,
+    clock: Clock,
+    *,
+    notify: Notify,
+    gateway: Gateway | None = None,
+    heartbeat: Heartbeat | None = None,
 ) -> LiveDesk:
-    """Connect, take the account, and rebuild or begin the run; nothing is sent.
+    """Connect, lock the account, and rebuild or begin the run; nothing is sent.
 
     Parameters
     ----------
     plan
-        What is wanted.
+        Of the run.
     clock
         The machine's, or one that follows the venue.
-    say
-        Told what a person should know.
+    notify
+        Takes messages for the operator.
     gateway
         Use this one (tests); None builds the plan's.
-    pulse
-        Line to the watchdog.
+    heartbeat
+        Channel to the watchdog.
 
     Raises
     ------
@@ -267,32 +282,49 @@ async def open_desk(
         The venue does not answer.
     """
     tally = Tally()
-    resumed = _resume(plan, clock, tally, say)
-    book = Instruments(() if resumed is None else resumed.header.instruments)
-    if gateway is None:
-        gateway = build_gateway(plan, book, clock, None if resumed is None else resumed.engine)
-    lock = folder = None
-    try:
-        folder = _folder_line(plan, clock)  # one that cannot be loaded is refused before anything is touched
-        known = () if resumed is None else known_orders(resumed.engine)
-        facts = await gateway.connect(known)
+    resumed = _resume(plan, clock, tally, notify)
+    instruments = Instruments(() if resumed is None else resumed.header.instruments)
+    async with AsyncExitStack() as undo:  # what was opened is closed again unless the desk stands
+        if resumed is not None:
+            undo.callback(resumed.journal.abandon)
+        if gateway is None:
+            gateway = build_gateway(plan, instruments, clock, None if resumed is None else resumed.engine)
+        undo.push_async_callback(gateway.close, graceful=False)
+        folder = _folder_channel(
+            plan, clock
+        )  # one that cannot be loaded is refused before the venue is asked
+        if folder is not None:
+            undo.callback(folder.close)
+        facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
+        lock = None
         if plan.venue not in IN_PROCESS:
             lock = _take_account(plan, facts, resumed)
-        desk = await _desk(plan, clock, gateway, facts, book, resumed, tally, say, pulse, folder)
-    except BaseException:
+            undo.callback(lock.release)
+        run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
+        watchers = (tally.see,) if folder is None else (tally.see, folder.see)
+        core = LiveCore(run.engine, run.journal, run.timers, watchers)
+        core.events = run.events
+        update = partial(daily_update, plan, gateway, instruments, clock)
+        runner = LiveRunner(
+            core,
+            gateway,
+            clock,
+            plan.runner,
+            notify=notify,
+            heartbeat=heartbeat,
+            daily_update=None if plan.venue == "simulated" else update,
+        )
         if folder is not None:
-            folder.close()
-        await gateway.close(graceful=False)
-        if lock is not None:
-            lock.release()
-        if resumed is not None:
-            resumed.journal.abandon()
-        raise
-    desk.lock = lock
-    return desk
+            folder.deliver_to(runner.put)
+            if resumed is not None:
+                _recall(plan, resumed, folder, notify)
+        undo.pop_all()
+    return LiveDesk(
+        run.header, run.run_dir, gateway, run.journal, runner, run.start, tally, lock, run.truncated, folder
+    )
 
 
-def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Notify) -> _Resumed | None:
+def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run | None:
     """Rebuild the unfinished run, when there is one and it is wanted."""
     found = unfinished_run(plan)
     if plan.set_aside and found is not None:
@@ -320,18 +352,16 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Notify) -> _Resumed
             value=plan.settings.config_hash[:8],
             fix="put the configuration back (scalpdesk config show), or begin another run with --new-run",
         )
-    began_ns = clock.now_ns()
-    journal = JournalWriter.reopen(found, started_ns=began_ns)
+    journal = JournalWriter.reopen(found, started_ns=clock.now_ns())
     try:
-        reader = JournalReader(found)
         engine = engine_from_header(header)
         asked: list[AskFolder] = []
 
         def watch(event: Event, outputs: tuple[Output, ...]) -> None:
             tally.see(event, outputs)
-            asked.extend(one for one in outputs if type(one) is AskFolder)
+            asked.extend(output for output in outputs if type(output) is AskFolder)
 
-        rebuilt = rebuild(reader, engine, watch=watch)
+        rebuilt = rebuild(JournalReader(found), engine, watch=watch)
         if rebuilt.unwritten:
             journal.add_outputs(rebuilt.unwritten)
     except BaseException:
@@ -340,38 +370,58 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, say: Notify) -> _Resumed
     if not rebuilt.events:
         # it died before its first event: nothing was decided, and the account has yet to be adopted
         journal.close()
-        say("info", f"{header.run_id} had not begun: a new run takes its place")
+        notify("info", f"{header.run_id} had not begun: a new run takes its place")
         return None
-    cut = "" if journal.recovered is None else f"; {journal.recovered}"
-    say("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{cut}")
-    return _Resumed(found, header, engine, rebuilt, journal, asked)
+    truncated = "" if journal.recovered is None else f"; {journal.recovered}"
+    notify("info", f"resumed {header.run_id}: {rebuilt.events} events replayed{truncated}")
+    last = rebuilt.last_operator
+    was_stopped = last is not None and last.action == "halt" and last.reason.startswith("stop: ")
+    start = Start(is_fresh=False, lapsed_stop=was_stopped)
+    return _Run(
+        found, header, engine, journal, start, rebuilt.timers, rebuilt.events, rebuilt.truncated, asked
+    )
 
 
-def _folder_line(plan: LivePlan, clock: Clock) -> FolderLine | None:
+async def _new_run(
+    plan: LivePlan, clock: Clock, gateway: Gateway, facts: AccountFacts, instruments: Instruments
+) -> _Run:
+    """Begin a run: its market, its header, an engine with the account's cash, an empty journal."""
+    data, opening = await first_market(plan, gateway, instruments, clock)
+    data["account_id"], data["url"] = facts.account_id, plan.url
+    assert plan.settings.strategy is not None
+    data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
+    header = live_header(plan, instruments, data, clock.now_ns())
+    engine = engine_from_header(header)
+    engine.desk.account.cash = facts.cash
+    run_dir = plan.runs_dir / header.run_id
+    return _Run(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
+
+
+def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
     answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
-    return None if answerer is None else FolderLine(answerer, clock, in_step=plan.venue == "simulated")
+    return None if answerer is None else FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
 
 
 def _awaited(engine: TradingEngine) -> list[int]:
     """Return the requests to a strategy folder that have no answer yet."""
     strategies = getattr(engine.strategy, "strategies", (engine.strategy,))
-    numbers = (getattr(one, "open_request", None) for one in strategies)
+    numbers = (getattr(strategy, "open_request", None) for strategy in strategies)
     return [number for number in numbers if number is not None]
 
 
-def _recall(plan: LivePlan, resumed: _Resumed, folder: FolderLine, say: Notify) -> None:
+def _recall(plan: LivePlan, resumed: _Run, folder: FolderChannel, notify: Notify) -> None:
     """Show a fresh strategy folder what the one before the interruption saw."""
     header = resumed.header
     before = header.data.get("folder_sha256")
     if folder_facts(header.strategy, plan.settings.config.strategies).get("folder_sha256") != before:
-        say("warning", "the strategy folder's code is not the one that this run began with")
+        notify("warning", "the strategy folder's code is not the one that this run began with")
     folder.recall(resumed.asked, _awaited(resumed.engine))
 
 
-def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None) -> AccountLock:
-    """Lock the account; it must be the one of the run that goes on."""
+def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Run | None) -> AccountLock:
+    """Lock the account; it must be the one of the run that is resumed."""
     if resumed is not None and resumed.header.data.get("account_id") != facts.account_id:
         raise ConfigError(
             "the keys belong to another account than the run that is to go on; nothing was sent",
@@ -385,52 +435,9 @@ def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _Resumed | None)
     return AccountLock(plan.state or state_dir(os.environ), where, facts.account_id, holder)
 
 
-async def _desk(
-    plan: LivePlan,
-    clock: Clock,
-    gateway: Gateway,
-    facts: AccountFacts,
-    book: Instruments,
-    resumed: _Resumed | None,
-    tally: Tally,
-    say: Notify,
-    pulse: Any,
-    folder: FolderLine | None,
-) -> LiveDesk:
-    if resumed is not None:
-        header, engine, journal = resumed.header, resumed.engine, resumed.journal
-        run_dir, timers = resumed.run_dir, resumed.rebuilt.timers
-        start = Start((), is_fresh=False, lapsed_stop=_was_stopped(resumed.rebuilt.last_operator))
-    else:
-        data, opening = await first_market(plan, gateway, book, clock)
-        data["account_id"], data["url"] = facts.account_id, plan.url
-        assert plan.settings.strategy is not None
-        data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
-        header = live_header(plan, book, data, clock.now_ns())
-        engine = engine_from_header(header)
-        engine.desk.account.cash = facts.cash
-        run_dir, timers = plan.runs_dir / header.run_id, Timers()
-        journal = JournalWriter.create(run_dir, header)
-        start = Start(opening)
-    core = LiveCore(
-        engine, journal, timers, watchers=(tally.see,) if folder is None else (tally.see, folder.see)
-    )
-    core.events = 0 if resumed is None else resumed.rebuilt.events
-    learn = None if plan.venue == "simulated" else partial(learn_anew, plan, gateway, book, clock)
-    runner = LiveRunner(core, gateway, clock, plan.runner, say=say, pulse=pulse, learn=learn)
-    if folder is not None:
-        folder.deliver_to(runner.put)
-        if resumed is not None:
-            _recall(plan, resumed, folder, say)
-    cut = None if resumed is None else resumed.rebuilt.cut
-    return LiveDesk(header, run_dir, gateway, journal, runner, start, tally, None, cut, folder)
-
-
-def _was_stopped(last: OperatorEvent | None) -> bool:
-    return last is not None and last.action == "halt" and last.reason.startswith("stop: ")
-
-
-def live_header(plan: LivePlan, book: Instruments, data: dict[str, Any], started_ns: int) -> JournalHeader:
+def live_header(
+    plan: LivePlan, instruments: Instruments, data: dict[str, Any], started_ns: int
+) -> JournalHeader:
     """Return the header of a new live run; it alone rebuilds the engine."""
     settings = plan.settings
     assert settings.strategy is not None
@@ -453,7 +460,7 @@ def live_header(plan: LivePlan, book: Instruments, data: dict[str, Any], started
         config=settings.effective(),
         config_hash=settings.config_hash,
         build=VERSION,
-        instruments=tuple(book),
+        instruments=tuple(instruments),
         sessions=(),
         data=data,
         started_ns=started_ns,

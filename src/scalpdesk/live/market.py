@@ -1,9 +1,4 @@
-"""What a live run is told of its market: contracts, open interest, rates and forecast.
-
-What a live desk asks for dealer gamma, put together from its settings.
-
-Asks for dealer gamma beside the desk: a slow or dead store costs the trading loop nothing.
-"""
+"""Market of a live run: contracts, open interest, rates, forecast and dealer gamma."""
 
 import asyncio
 import math
@@ -32,6 +27,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.simulated import SimulatedGateway
+from scalpdesk.live.supervision import describe as describe_error
 from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS, ExposureSettings
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, sessions_of
@@ -42,13 +38,13 @@ CALENDAR_DAYS_A_BAR = 1.5
 
 
 async def first_market(
-    plan: LivePlan, gateway: Gateway, book: Instruments, clock: Clock
+    plan: LivePlan, gateway: Gateway, instruments: Instruments, clock: Clock
 ) -> tuple[dict[str, Any], tuple[Event, ...]]:
-    """Fill the book and return the header's data and what the engine is told first."""
+    """Add the run's instruments; return the header's data and the engine's first events."""
     if isinstance(gateway, SimulatedGateway):
-        return _played(plan, gateway, book)
-    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
-    number = book.add(Equity(symbol))
+        return _played(plan, gateway, instruments)
+    symbol = plan.underlying
+    number = instruments.add(Equity(symbol))
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     events, notes = await _daily(plan, gateway, number, symbol, clock)
@@ -57,10 +53,10 @@ async def first_market(
     notes += more
     if trades_options(plan.settings):
         options, note = await _options(plan, gateway, symbol, number, today)
-        for one in options:
-            contract_id = book.add(one.contract)
-            if one.open_interest_contracts is not None:
-                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, one.open_interest_contracts))
+        for listed in options:
+            contract_id = instruments.add(listed.contract)
+            if listed.open_interest_contracts is not None:
+                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, listed.open_interest_contracts))
     else:
         note = "no options: this strategy trades shares alone"
     data = {
@@ -75,40 +71,41 @@ async def first_market(
     return data, tuple(events)
 
 
-async def learn_anew(plan: LivePlan, gateway: Gateway, book: Instruments, clock: Clock) -> tuple[Event, ...]:
-    """Return what a run that goes on into another session is told: rates and a fresh forecast.
+async def daily_update(
+    plan: LivePlan, gateway: Gateway, instruments: Instruments, clock: Clock
+) -> tuple[Event, ...]:
+    """Return the events of a later session of the same run: rates and a fresh forecast.
 
     Raises
     ------
     RetryError
         When the venue does not answer.
     """
-    symbol = str(getattr(plan.settings.strategy_config, "underlying", "SPY"))
-    events, _ = await _daily(plan, gateway, book.id_of(symbol), symbol, clock)
+    events, _ = await _daily(plan, gateway, instruments.id_of(plan.underlying), plan.underlying, clock)
     return tuple(events)
 
 
 def _played(
-    plan: LivePlan, gateway: SimulatedGateway, book: Instruments
+    plan: LivePlan, gateway: SimulatedGateway, instruments: Instruments
 ) -> tuple[dict[str, Any], tuple[Event, ...]]:
     """Take over the market of a tape."""
     tape = gateway.venue.tape
     for instrument in tape.instruments:
-        book.add(instrument)
+        instruments.add(instrument)
     at_ns = tape.sessions[0].open_ns
-    told: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
-    told += [
-        OpenInterestEvent(book.id_of(symbol), at_ns, at_ns, contracts)
+    first: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
+    first += [
+        OpenInterestEvent(instruments.id_of(symbol), at_ns, at_ns, contracts)
         for symbol, contracts in sorted(tape.open_interest.items())
-        if symbol in book
+        if symbol in instruments
     ]
     strategy = _strategy_of(plan.settings)
-    told += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
-    return describe(tape), (*told, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
+    first += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
+    return describe(tape), (*first, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
 
 
 def _strategy_of(settings: LoadedSettings) -> object:
-    """Return the strategy as it is set, to ask what it wants to be told."""
+    """Return the strategy as it is configured, for the history that it wants."""
     assert settings.strategy is not None
     return find_strategy(settings.strategy)(settings.strategy_config)  # type: ignore[call-arg]
 
@@ -116,7 +113,7 @@ def _strategy_of(settings: LoadedSettings) -> object:
 async def _daily(
     plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, clock: Clock
 ) -> tuple[list[Event], list[str]]:
-    """Return rates and forecast as events, and notes on where they are from."""
+    """Return rates and forecast as events, and notes on their sources."""
     rates = plan.settings.config.rates
     rate, key = (rates.default, "rates.default") if rates.flat is None else (rates.flat, "rates.flat")
     now_ns = clock.now_ns()
@@ -124,7 +121,7 @@ async def _daily(
     notes = [f"one rate for every maturity, {100 * rate:g} % ({key}): the venue sends no curve"]
     bars, note = await _bars(plan, gateway, number, symbol, to_new_york(now_ns).date())
     if bars is not None:
-        # fitting takes a while: the beats to the watchdog go on meanwhile
+        # fitting takes a while: the heartbeat goes on meanwhile
         events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
     return events, [*notes, note]
 
@@ -168,19 +165,19 @@ async def _bars(
 
 
 def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
-    """Return bars as columns, as forecasts take them."""
+    """Return bars as columns for a forecast."""
     return {
-        "open": [one.open for one in bars],
-        "high": [one.high for one in bars],
-        "low": [one.low for one in bars],
-        "close": [one.close for one in bars],
+        "open": [bar.open for bar in bars],
+        "high": [bar.high for bar in bars],
+        "low": [bar.low for bar in bars],
+        "close": [bar.close for bar in bars],
     }
 
 
 async def _options(
     plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
 ) -> tuple[list[ListedContract], str]:
-    """Return the contracts that the run knows, and a note on how they were chosen."""
+    """Return the run's contracts, and a note on how they were chosen."""
     near, far = expiry_window(plan.settings.strategy_config)
     listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
     quotes = await gateway.quotes([number])
@@ -190,7 +187,7 @@ async def _options(
         raise ConfigError(
             "the venue lists no options that this strategy could trade; nothing was sent",
             where=f"{symbol}, {near} to {far} days to expiry",
-            fix="look at selection.min_expiration_days and max_expiration_days of the strategy",
+            fix="check selection.min_expiration_days and max_expiration_days of the strategy",
         )
     return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
 
@@ -207,14 +204,10 @@ def choose_contracts(
     listed: tuple[ListedContract, ...], spot: float | None, most: int
 ) -> list[ListedContract]:
     """Return the tradable contracts nearest to the money, at most ``most``, in the venue's order."""
-    tradable = [one for one in listed if one.is_tradable]
+    tradable = [contract for contract in listed if contract.is_tradable]
     if len(tradable) > most and spot is not None and math.isfinite(spot):
-        near = sorted(
-            tradable, key=lambda one: (abs(float(one.contract.strike) - spot), one.contract.symbol)
-        )[:most]
-        kept = {one.contract.symbol for one in near}
-        tradable = [one for one in tradable if one.contract.symbol in kept]
-    return sorted(tradable[:most], key=lambda one: one.contract.symbol)
+        tradable.sort(key=lambda near: (abs(float(near.contract.strike) - spot), near.contract.symbol))
+    return sorted(tradable[:most], key=lambda kept: kept.contract.symbol)
 
 
 def firestore_of(
@@ -225,7 +218,7 @@ def firestore_of(
     emulator_host: str | None,
     document: str | None = None,
 ) -> FirestoreExposureStore:
-    """Return the store that the settings name; nothing is connected yet.
+    """Return the configured store; nothing is connected yet.
 
     Parameters
     ----------
@@ -258,28 +251,28 @@ def live_source(
     credentials_file: str | None = None,
     emulator_host: str | None = None,
     history_folder: Path | None = None,
-    say: Notify | None = None,
+    notify: Notify | None = None,
 ) -> ExposureSource:
-    """Return the source of a live desk: the value set by hand, else the store when there is one.
+    """Return the dealer gamma source of a live desk: the value set by hand, else the store if there is one.
 
     Parameters
     ----------
     settings
         Where the exposure comes from.
     value_by_hand
-        Text that a person set.
+        Text that an operator set.
     project, credentials_file, emulator_host
         Of the configuration's ``credentials``.
     history_folder
         Folder of the exposures of earlier sessions.
-    say
-        Told what a person should know.
+    notify
+        Takes messages for the operator.
 
     Raises
     ------
     ConfigError
         When ``gex.store`` is ``firestore`` and its package, key file or path is not there; under ``auto``
-        that is only said.
+        that is only a warning.
     """
     named = project is not None or emulator_host is not None
     store = history = None
@@ -291,9 +284,9 @@ def live_source(
         except ConfigError as error:
             if settings.store == "firestore":
                 raise
-            if say is not None:  # nobody asked for it in so many words: trading goes on without
+            if notify is not None:  # it was not asked for by name: trading goes on without
                 fix = "" if error.fix is None else f" ({error.fix})"
-                say(
+                notify(
                     "warning",
                     f"dealer gamma is not asked for: {error.what}{fix}; the standard threshold is used",
                 )
@@ -304,18 +297,15 @@ def live_source(
         settings.symbol,
         value_by_hand=value_by_hand,
         store=store,
-        say=say,
+        say=notify,
         cache_seconds=settings.cache_seconds,
         max_age_seconds=settings.max_age_seconds,
         history=history,
     )
 
 
-Post = Callable[[GammaExposureEvent], None]
-
-
 class ExposureWatch:
-    """A thread that looks once a minute and posts what has changed.
+    """A thread that polls the dealer gamma source and posts what has changed.
 
     Parameters
     ----------
@@ -326,36 +316,38 @@ class ExposureWatch:
     post
         Takes the event, in this thread: it hands it to the desk's queue.
     every_seconds
-        Pause between two looks.
-    say
-        Told when the watch itself fails.
+        Pause between two polls.
+    notify
+        Takes messages for the operator; a poll that fails unexpectedly is an alarm, and the next one is
+        made all the same.
     """
 
     def __init__(
         self,
         source: ExposureSource,
         clock: Clock,
-        post: Post,
+        post: Callable[[GammaExposureEvent], None],
         *,
         every_seconds: float = CACHE_SECONDS,
-        say: Notify | None = None,
+        notify: Notify | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._post = post
         self._every_seconds = every_seconds
-        self._say = say or (lambda _level, _text: None)
+        self._notify = notify or (lambda _level, _text: None)
         self._over = threading.Event()
         self._last: tuple[str, float | None, int, str] | None = None
+        self._failure = ""
         # a daemon: a call that hangs must not keep the desk from ending
         self._thread = threading.Thread(target=self._run, name="gamma-exposure", daemon=True)
 
     def start(self) -> None:
-        """Begin to look, at once."""
+        """Begin to poll, at once."""
         self._thread.start()
 
     def stop(self, wait_seconds: float = 0.5) -> None:
-        """Look no more; a call under way is waited for no longer than ``wait_seconds``."""
+        """End the polling; a call under way is waited for no longer than ``wait_seconds``."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join(wait_seconds)
@@ -366,18 +358,22 @@ class ExposureWatch:
         if event is None:
             return
         if event.reason or event.source == "environment":
-            said = (event.symbol, None if event.reason else event.exposure_usd, 0, event.source)
+            seen = (event.symbol, None if event.reason else event.exposure_usd, 0, event.source)
         else:
-            said = (event.symbol, event.exposure_usd, event.ts_event_ns, event.source)
-        if said != self._last and not self._over.is_set():
-            self._last = said
+            seen = (event.symbol, event.exposure_usd, event.ts_event_ns, event.source)
+        if seen != self._last and not self._over.is_set():
+            self._last = seen
             self._post(event)
 
     def _run(self) -> None:
-        try:
-            while not self._over.is_set():
+        while not self._over.is_set():
+            try:
                 self.look()
-                self._over.wait(self._every_seconds)
-        finally:
-            if not self._over.is_set():  # a fault of ours; what was known last goes stale by itself
-                self._say("alarm", "dealer gamma is no longer asked for: its watch failed")
+            except Exception as error:  # noqa: BLE001 - the thread goes on; what was known last goes stale
+                self._report(describe_error(error))
+            self._over.wait(self._every_seconds)
+
+    def _report(self, failure: str) -> None:
+        if failure != self._failure and not self._over.is_set():
+            self._failure = failure
+            self._notify("alarm", f"dealer gamma could not be read: {failure}; the last value goes stale")

@@ -1,4 +1,4 @@
-"""What a live run is to be: the plan that gateway, journal and runner are built from."""
+"""Plan of a live run: the settings and options that gateway, journal and runner are built from."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -6,17 +6,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.runner import RunnerOptions
+from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.registry import find_strategy
 
 MOST_CONTRACTS = 200
-"""Options that a live run knows unless told otherwise: what a basic market data plan streams at once."""
+"""Default for the options that a live run knows: what a basic market data plan streams at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """What a live run is to be.
+    """Settings and options of a live run.
 
     Parameters
     ----------
@@ -35,11 +37,13 @@ class LivePlan:
     contracts
         Most options that the run knows.
     runner
-        Times of the loop and what is done at the end.
+        Times of the loop and what happens at the end.
     session, data, pace
         Of the simulated venue: the day, the data set, market seconds a second (None: in step).
     state
         Machine-wide folder of locks and armings; None takes the user's own.
+    follows_venue
+        The desk's time is the venue's: for a simulated exchange with a time of its own.
     """
 
     settings: LoadedSettings
@@ -55,7 +59,6 @@ class LivePlan:
     pace: float | None = None
     state: Path | None = None
     follows_venue: bool = False
-    """The desk's time is the venue's: for a simulated exchange with a time of its own."""
 
     @property
     def trading(self) -> str:
@@ -68,6 +71,16 @@ class LivePlan:
     def runs_dir(self) -> Path:
         """Folder of the runs."""
         return Path(self.settings.config.desk.runs_dir)
+
+    @property
+    def underlying(self) -> str:
+        """Symbol that the strategy trades."""
+        return str(getattr(self.settings.strategy_config, "underlying", "SPY"))
+
+    @property
+    def clock(self) -> Clock:
+        """A new clock: one that follows a venue with a time of its own, else the machine's."""
+        return FollowingClock() if self.venue == "simulated" or self.follows_venue else SystemClock()
 
 
 def plan_of(
@@ -86,14 +99,14 @@ def plan_of(
     data: str = "embedded",
     pace: float | None = None,
 ) -> LivePlan:
-    """Return the plan of a run: the section ``[venue]`` with what was asked for laid over it.
+    """Return the plan of a run: the section ``[venue]``, overridden by what is given.
 
     Parameters
     ----------
     settings
         The configuration.
     venue, live, resume, new_run, sessions, session, data, pace
-        As in :class:`LivePlan` and :class:`scalpdesk.live.core.RunnerOptions`.
+        As in :class:`LivePlan` and :class:`scalpdesk.live.runner.RunnerOptions`.
     url, exchange_time, contracts, on_stop
         None takes the section's.
 
@@ -134,7 +147,7 @@ def plan_of(
         flatten_seconds=section.flatten_seconds,
         most_waiting=1 if in_step else 2_000,
         sessions=sessions,
-        stop=section.on_stop if on_stop is None else on_stop,
+        stop=StopMode(section.on_stop if on_stop is None else on_stop),
         rolls=section.roll and venue != "simulated",
     )
     return LivePlan(
@@ -154,6 +167,6 @@ def plan_of(
 
 
 def trades_options(settings: LoadedSettings) -> bool:
-    """Return whether the strategy needs a chain; one that does not says ``TRADES_OPTIONS = False``."""
+    """Return whether the strategy needs an option chain."""
     assert settings.strategy is not None
     return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))

@@ -1,38 +1,25 @@
-"""Holds the desk against the venue's view: at start, after a reconnection, on a timer, in doubt.
+"""Reconciliation of the desk with the venue's account: at start, after reconnects, on a timer, on unknowns.
 
 A difference is acted on only when two views in a row show the same one and no order event came
 between them: a fill may travel on the stream while the query is answered.
-
-Orders whose state is not known: whom to ask about, and when.
-
-How a run meets its account: a new one adopts it, one that goes on holds it against its journal.
-
-Questions for the account, one at a time; the answer comes back through the runner's queue.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from scalpdesk.core.errors import Notify, RetryError
-from scalpdesk.core.events import (
-    Event,
-    FillBusted,
-    OperatorEvent,
-    OrderAccepted,
-    OrderStatusUnknown,
-    PositionChanged,
-    QuoteEvent,
-)
+from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.live.core import LiveCore, RunnerState, Start, Viewed
-from scalpdesk.live.supervision import Tasks
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.reconcile import (
     AccountChange,
@@ -60,7 +47,7 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
     return AccountPicture(
         engine.now_ns,
         desk.account.cash,
-        {one.instrument_id: one.quantity for one in desk.positions.held()},
+        {position.instrument_id: position.quantity for position in desk.positions.held()},
         tuple(
             OpenOrder(
                 name,
@@ -82,43 +69,62 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
 
 
 def venue_picture(view: VenueView) -> AccountPicture:
-    """Return the venue's side; positions that the book does not know are left out."""
+    """Return the venue's side; positions in symbols that the run does not know are left out."""
     holdings: dict[InstrumentId, Decimal] = {}
-    for one in view.positions:
-        if one.instrument_id is not None:
-            holdings[one.instrument_id] = holdings.get(one.instrument_id, ZERO) + one.quantity
+    for position in view.positions:
+        number = position.instrument_id
+        if number is not None:
+            holdings[number] = holdings.get(number, ZERO) + position.quantity
     orders = tuple(
-        OpenOrder(one.client_order_id, one.venue_order_id, one.symbol, one.filled)
-        for one in view.open_orders
-        if one.is_open
+        OpenOrder(order.client_order_id, order.venue_order_id, order.symbol, order.filled)
+        for order in view.open_orders
+        if order.is_open
     )
     return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, orders)
 
 
-def _same_twice(one: Explained) -> tuple[object, ...]:
-    """What of a difference two views must agree on; its reference may hold the time of the view."""
-    event = one.event
+def _comparable(found: Explained) -> tuple[object, ...]:
+    """Return what two views of a difference must agree on; its reference may hold the time of the view."""
+    event = found.event
     if isinstance(event, FillBusted):
-        return one.cause, event.client_order_id, event.execution_id
-    return one.cause, event.instrument_id, event.quantity_change, event.price, event.cash_change
+        return found.cause, event.client_order_id, event.execution_id
+    return found.cause, event.instrument_id, event.quantity_change, event.price, event.cash_change
+
+
+class Verdict(NamedTuple):
+    """What follows from one view of the account.
+
+    Parameters
+    ----------
+    commands
+        What the engine answered to the events that were booked.
+    query
+        Orders to ask the venue about.
+    look_again
+        Whether a second view is wanted to make sure.
+    """
+
+    commands: list[VenueCommand]
+    query: tuple[str, ...]
+    look_again: bool
 
 
 class Reconciler:
-    """Compares views with the desk and says what follows.
+    """Compares the venue's views with the desk; owns the differences.
 
     Parameters
     ----------
     core
-        What events are fed to.
-    say
-        Told of what is found.
+        Events that book a difference are fed to it.
+    notify
+        Takes messages for the operator.
     """
 
-    def __init__(self, core: LiveCore, say: Notify) -> None:
+    def __init__(self, core: LiveCore, notify: Notify) -> None:
         self._core = core
-        self._say = say
+        self._notify = notify
         self.is_settled = False
-        """True once a view has been equal, or what it showed has been acted on."""
+        """True once a view was equal, or what it showed was acted on."""
         self.last_ns = 0
         """When a view was last found equal or acted on, UTC nanoseconds."""
         self.views = 0
@@ -128,13 +134,13 @@ class Reconciler:
         self.fills_since_ns = 0
         """Executions are asked for from here on."""
         self._pending: tuple[object, int] | None = None
-        self._foreign_positions: frozenset[tuple[str, Decimal]] | None = None
+        self._foreign_positions: frozenset[tuple[str, Decimal]] = frozenset()
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
 
-    def judge(self, view: VenueView, order_events: int) -> tuple[list[VenueCommand], tuple[str, ...], bool]:
-        """Take a view in.
+    def judge(self, view: VenueView, order_events: int) -> Verdict:
+        """Compare a view and book what is explained.
 
         Parameters
         ----------
@@ -143,15 +149,6 @@ class Reconciler:
         order_events
             How many order and account events the desk has handled so far: a count that moved says
             that the account was in motion.
-
-        Returns
-        -------
-        commands
-            What the engine answered to what was booked.
-        ask_for
-            Orders to ask the venue about.
-        look_again
-            Whether a second view is wanted to make sure.
         """
         self.views += 1
         core, engine = self._core, self._core.engine
@@ -165,25 +162,25 @@ class Reconciler:
                 OrderAccepted(shown.client_order_id, view.ts_event_ns, now_ns, shown.venue_order_id)
             )
         if found.missing_orders:
-            # what became of them may be the very difference: first their story, then the sums
+            # what became of them may be the very difference: first their end, then the sums
             self._pending = None
-            return commands, found.missing_orders, True
+            return Verdict(commands, found.missing_orders, look_again=True)
         if not found.explained and not found.unexplained:
             self._settle(view)
-            names = {one.activity_id for one in view.activities}
-            # one that is new may be younger than the positions of this very view
+            names = {activity.activity_id for activity in view.activities}
+            # a new one may be younger than the positions of this very view
             self._accounted |= names & self._shown
             self._shown |= names
             self.unexplained = ()
-            return commands, (), False
-        key = (tuple(_same_twice(one) for one in found.explained), found.unexplained)
+            return Verdict(commands, (), look_again=False)
+        key = (tuple(_comparable(difference) for difference in found.explained), found.unexplained)
         if self._pending != (key, order_events):
             self._pending = (key, order_events)
-            return commands, (), True
+            return Verdict(commands, (), look_again=True)
         self._pending = None
         commands += self._act(found, ours, theirs, now_ns)
         self._settle(view)
-        return commands, (), bool(found.explained)
+        return Verdict(commands, (), look_again=bool(found.explained))
 
     def _compare(self, view: VenueView, ours: AccountPicture, theirs: AccountPicture) -> Reconciliation:
         desk = self._core.engine.desk
@@ -202,20 +199,21 @@ class Reconciler:
         )
         changes = tuple(
             AccountChange(
-                f"activity-{one.activity_id}",
-                one.cause,
-                desk.instruments.id_of(one.symbol) if one.symbol in desk.instruments else None,
-                one.quantity_change,
-                one.price,
-                one.cash_change,
-                one.ts_event_ns,
-                str(one),
+                f"activity-{activity.activity_id}",
+                activity.cause,
+                desk.instruments.id_of(activity.symbol) if activity.symbol in desk.instruments else None,
+                activity.quantity_change,
+                activity.price,
+                activity.cash_change,
+                activity.ts_event_ns,
+                str(activity),
             )
-            for one in view.activities
-            if one.activity_id not in self._accounted
-            and (not one.quantity_change or one.symbol in desk.instruments)
+            for activity in view.activities
+            if activity.activity_id not in self._accounted
+            and (not activity.quantity_change or activity.symbol in desk.instruments)
         )
-        names = [f"foreign-{fill.execution_id}" for fill in foreign] + [one.reference for one in changes]
+        names = [f"foreign-{fill.execution_id}" for fill in foreign]
+        names += [change.reference for change in changes]
         booked = frozenset(name for name in names if desk.positions.already_applied(name))
         return reconcile(
             ours,
@@ -232,167 +230,141 @@ class Reconciler:
         self, found: Reconciliation, ours: AccountPicture, theirs: AccountPicture, now_ns: int
     ) -> list[VenueCommand]:
         commands: list[VenueCommand] = []
-        for one in found.explained:
-            self.adopted.append(one.detail)
-            self._say("warning", f"adopted from the venue: {one.detail}")
-            event: Event = one.event
-            if isinstance(event, PositionChanged) and one is not found.explained[-1]:
+        for difference in found.explained:
+            self.adopted.append(difference.detail)
+            self._notify("warning", f"booked from the venue's account: {difference.detail}")
+            event: Event = difference.event
+            if isinstance(event, PositionChanged) and difference is not found.explained[-1]:
                 event = msgspec.structs.replace(event, more_follow=True)
             commands += self._core.feed(event)
-        known = {one.what for one in self.unexplained}
+        known = {difference.what for difference in self.unexplained}
         self.unexplained = found.unexplained
-        if any(one.what not in known for one in found.unexplained):
+        if any(difference.what not in known for difference in found.unexplained):
             table = side_by_side(ours, theirs, self._core.engine.desk.instruments)
-            text = "; ".join(str(one) for one in found.unexplained)
-            self._say("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
+            text = "; ".join(str(difference) for difference in found.unexplained)
+            self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
             if self._core.engine.desk.gate.mode == "ACTIVE":
-                word = OperatorEvent(
-                    now_ns, now_ns, "reduce", f"unexplained difference: {text}", "reconciliation"
-                )
-                commands += self._core.feed(word)
+                reason = f"unexplained difference: {text}"
+                commands += self._core.feed(OperatorEvent(now_ns, now_ns, "reduce", reason, "reconciliation"))
         return commands
 
     def _settle(self, view: VenueView) -> None:
         self.is_settled = True
         self.last_ns = view.ts_recv_ns
-        self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - 60_000_000_000)
+        self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - 60 * NANOS_PER_SECOND)
 
     def _note_foreign_positions(self, view: VenueView) -> None:
-        """Say which holdings of the account the desk leaves alone because they are not its market."""
-        foreign = frozenset((one.symbol, one.quantity) for one in view.positions if one.instrument_id is None)
-        if foreign != (self._foreign_positions or frozenset()):
+        """Report the holdings in symbols that the run does not know; the desk leaves them alone."""
+        foreign = frozenset(
+            (position.symbol, position.quantity)
+            for position in view.positions
+            if position.instrument_id is None
+        )
+        if foreign != self._foreign_positions:
             listed = ", ".join(f"{quantity:+f} {symbol}" for symbol, quantity in sorted(foreign)) or "none"
-            self._say("warning", f"holdings outside this run's market, left alone: {listed}")
+            self._notify("warning", f"holdings outside this run's market, left alone: {listed}")
         self._foreign_positions = foreign
 
 
-SLOWEST = 10
-"""Questions about one order come at most so many times slower than the first."""
+MOST_PAUSES = 10
+"""Queries of one order come at most so many times slower than the first."""
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Queried:
     next_at: float = 0.0
     times: int = 0
 
 
 class UnknownOrders:
-    """Keeps the doubted orders and spaces the questions about each.
+    """Spaces the queries of each order whose state is not known.
 
     Parameters
     ----------
     live
         The desk's live orders by client order id.
     resolve_seconds
-        Between the first two questions about one order.
+        Between the first two queries of one order.
     """
 
-    def __init__(self, live: dict[str, Order], resolve_seconds: float) -> None:
+    def __init__(self, live: Mapping[str, Order], resolve_seconds: float) -> None:
         self._live = live
         self._resolve_seconds = resolve_seconds
-        self._asked: dict[str, _Asked] = {}
+        self._queried: dict[str, _Queried] = {}
         self.may_prove_absence_at = 0.0
-        """Before this time of the event loop, an order without the venue's name is not asked about: the
-        venue could still come to accept what the run before sent last."""
+        """Before this time of the event loop, an order without a venue id is not asked about: the venue may
+        still accept what the run before sent last."""
 
     def add(self, client_order_id: str) -> None:
-        """Ask about this order too."""
-        self._asked.setdefault(client_order_id, _Asked())
+        """Query this order too."""
+        self._queried.setdefault(client_order_id, _Queried())
 
     def settle(self, client_order_id: str) -> None:
-        """There was proof; the order is forgotten unless it is still in doubt."""
+        """Forget an order for which there was proof, unless its state is still unknown."""
         order = self._live.get(client_order_id)
         if order is None or order.state is not OrderState.UNKNOWN:
-            self._asked.pop(client_order_id, None)
+            self._queried.pop(client_order_id, None)
 
     def due(self, now: float) -> Iterator[str]:
-        """Yield the orders to ask about now; ``now`` is the event loop's time."""
+        """Yield the orders to query now; ``now`` is the event loop's time."""
         for name, order in self._live.items():
             if order.state is OrderState.UNKNOWN:
                 self.add(name)
-        for name in [name for name in self._asked if name not in self._live]:
-            del self._asked[name]
-        for name, one in self._asked.items():
-            unnamed = not self._live[name].venue_order_id
-            if now < one.next_at or (unnamed and now < self.may_prove_absence_at):
+        for name in [name for name in self._queried if name not in self._live]:
+            del self._queried[name]
+        for name, queried in self._queried.items():
+            has_no_id = not self._live[name].venue_order_id
+            if now < queried.next_at or (has_no_id and now < self.may_prove_absence_at):
                 continue
-            one.times += 1
-            one.next_at = now + self._resolve_seconds * min(one.times, SLOWEST)
+            queried.times += 1
+            queried.next_at = now + self._resolve_seconds * min(queried.times, MOST_PAUSES)
             yield name
 
 
-async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
-    """Return the latest quotes of what the account holds.
-
-    An account is adopted at market: at the prices once paid, all that was gained or lost since would
-    count as this session's, and might be taken for its daily loss. Without an answer there are none.
-    """
-    held = [one.instrument_id for one in view.positions if one.instrument_id is not None and one.quantity]
-    if not held:
-        return ()
-    try:
-        return await gateway.quotes(held)
-    except RetryError:
-        return ()
+RETRY_SECONDS = 2.0
+"""After a query without an answer."""
 
 
-def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:
-    """Yield what a new run is told: its market, the prices of what is held, and the account itself."""
-    for event in (*start.opening, *marks, view.as_event()):
-        yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
+@dataclass(slots=True)
+class Viewed:
+    """The account as the venue showed it, on its way through the runner's queue."""
 
-
-def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
-    """Yield what a run that goes on is told.
-
-    Orders that were journaled and never acknowledged may have left or not: they are doubted. A halt that
-    an orderly stop left behind is lifted.
-    """
-    for name, order in tuple(engine.desk.orders.live.items()):
-        if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
-            yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
-    if start.lapsed_stop and engine.desk.gate.mode == "HALTED":
-        yield OperatorEvent(now_ns, now_ns, "resume", "the run goes on after its stop", start.who)
-
-
-AGAIN_SECONDS = 2.0
-"""After a question without an answer."""
+    view: VenueView
 
 
 class AccountQueries:
-    """Asks the venue for the account.
+    """Asks the venue for the account, once at a time; the answer comes through the runner's queue.
 
     Parameters
     ----------
-    gateway, reconciler
-        Whom to ask, and from when on the reconciler wants the executions.
-    tasks, state
-        Where the question runs, and what counts it.
+    gateway
+        The venue.
+    reconciler
+        Says since when executions are wanted.
+    supervisor
+        Runs the queries.
     put
-        Puts the answer into the queue.
-    say
-        Told what a person should know.
+        Puts an answer into the queue.
     """
 
     def __init__(
         self,
+        *,
         gateway: Gateway,
         reconciler: Reconciler,
-        tasks: Tasks,
-        state: RunnerState,
+        supervisor: Supervisor,
         put: Callable[[Viewed], None],
-        say: Notify,
     ) -> None:
         self._gateway = gateway
         self._reconciler = reconciler
-        self._tasks = tasks
-        self._state = state
+        self._supervisor = supervisor
         self._put = put
-        self._say = say
         self.is_asking = False
-        """A question is under way: another one would bring the same."""
+        """A query is under way: another one would bring the same."""
         self.last_at = 0.0
         """When a view arrived last, or was asked for by the timer; the event loop's time."""
+        self.latest: VenueView | None = None
+        """The view that came out of the queue last."""
 
     async def first(self, since_ns: int | None) -> VenueView:
         """Ask now, and wait for it; raises RetryError when the venue does not answer."""
@@ -400,28 +372,40 @@ class AccountQueries:
         self.last_at = asyncio.get_running_loop().time()
         return view
 
-    def ask(self, why: str, wait_seconds: float = 0.0) -> None:
-        """Ask, after a while, unless a question is under way."""
+    def ask(self, wait_seconds: float = 0.0) -> None:
+        """Ask, after a while, unless a query is under way."""
         if not self.is_asking:
             self.is_asking = True
-            self._tasks.spawn(self._look(why, wait_seconds))
+            self._supervisor.spawn("the query of the account", self._query(wait_seconds))
 
     def take(self, view: VenueView) -> None:
-        """Note a view that has come out of the queue."""
-        self._state.last_view = view
+        """Keep a view that has come out of the queue."""
+        self.latest = view
         self.last_at = asyncio.get_running_loop().time()
 
-    async def _look(self, why: str, wait_seconds: float) -> None:
+    async def _query(self, wait_seconds: float) -> None:
         try:
+            view = await self._answered(wait_seconds)
+        finally:  # the timer asks again after a failure
+            self.is_asking = False
+        self._put(Viewed(view))
+
+    async def _answered(self, wait_seconds: float) -> VenueView:
+        while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            view = await self._gateway.snapshot(fills_since_ns=self._reconciler.fills_since_ns)
-        except RetryError as error:
-            self._state.counters["no_view"] += 1
-            self._say("warning", f"the venue shows no account: {error.what}; asking again")
-            self._tasks.spawn(self._look(why, AGAIN_SECONDS))
-            return
-        for _ in range(3):  # what the question brought to light is in the queue before the view
-            await asyncio.sleep(0)
-        self.is_asking = False
-        self._put(Viewed(view, why))
+            try:
+                view = await self._gateway.snapshot(fills_since_ns=self._reconciler.fills_since_ns)
+            except RetryError as error:
+                self._supervisor.counters["no_view"] += 1
+                self._supervisor.notify("warning", f"the venue shows no account: {error.what}; asking again")
+                wait_seconds = RETRY_SECONDS
+            else:
+                await settle_queue()
+                return view
+
+
+async def settle_queue() -> None:
+    """Let what a query brought to light reach the runner's queue before its answer."""
+    for _ in range(3):
+        await asyncio.sleep(0)

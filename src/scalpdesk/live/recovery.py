@@ -1,49 +1,61 @@
-"""Rebuild a desk from its journal: the engine by replaying the events, the orders for the gateway.
+"""The beginning of a run: the engine rebuilt from its journal, and the first events of either kind of run.
 
 Start and recovery are one path: a desk that starts afresh has an empty journal to replay.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from scalpdesk.core.errors import InvariantError, StopError
-from scalpdesk.core.events import OperatorEvent
+import msgspec
+
+from scalpdesk.core.errors import InvariantError, RetryError, StopError
+from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Timers, Watcher
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.venues.contract import KnownOrder
+from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
+
+
+class EventHandler(Protocol):
+    """What a replay uses of an engine."""
+
+    def handle(self, event: Event) -> tuple[Output, ...]:
+        """Handle one event."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a journal gave back.
+    """State that a journal gave back beside the engine's own.
 
     Parameters
     ----------
     timers
-        Timers asked for and not fired.
+        Timers set and not fired.
     unwritten
         Outputs of the very last event that were never written, and so never acted on; empty
         otherwise. They go into the journal first.
     events
         Events replayed.
     last_operator
-        The last word of a person or the desk on its mode, or None.
-    cut
-        What was cut off a torn tail, in words, or None.
+        The last command on the desk's mode, or None.
+    truncated
+        The partial last record that was truncated, in words, or None.
     """
 
     timers: Timers
     unwritten: tuple[Output, ...]
     events: int
     last_operator: OperatorEvent | None
-    cut: str | None
+    truncated: str | None
 
 
-def rebuild(reader: JournalReader, engine: TradingEngine, watch: Watcher | None = None) -> Rebuilt:
+def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
     """Replay a journal into a fresh engine; ``watch`` sees each event that led to outputs.
 
     Raises
@@ -75,8 +87,8 @@ def rebuild(reader: JournalReader, engine: TradingEngine, watch: Watcher | None 
             unwritten = produced
         elif not same_outputs(journaled, produced):
             raise _differs(reader.run_dir, events, "other outputs than the journal has")
-    cut = None if reader.recovered is None else str(reader.recovered)
-    return Rebuilt(timers, unwritten, events, last_operator, cut)
+    truncated = None if reader.recovered is None else str(reader.recovered)
+    return Rebuilt(timers, unwritten, events, last_operator, truncated)
 
 
 def _differs(run_dir: Path, events: int, how: str) -> StopError:
@@ -89,19 +101,79 @@ def _differs(run_dir: Path, events: int, how: str) -> StopError:
 
 
 def known_orders(engine: TradingEngine) -> tuple[KnownOrder, ...]:
-    """Return what the desk knows of its orders, for the gateway; a fill is then never given twice."""
+    """Return the desk's orders for the gateway; no fill that is booked comes again."""
     return tuple(_known(order) for order in engine.desk.orders.orders.values())
 
 
 def _known(order: Order) -> KnownOrder:
-    doubted = order.state is OrderState.UNKNOWN and not order.filled
+    is_unproven = order.state is OrderState.UNKNOWN and not order.filled
     return KnownOrder(
         order.submitted,
         order.filled,
         order.filled * order.average_price,
         order.is_live,
-        "" if doubted else order.venue_order_id,
+        "" if is_unproven else order.venue_order_id,
         "",
         (*order.executions, *order.busted),
         order.created_ns,
     )
+
+
+@dataclass(slots=True)
+class Start:
+    """How a run begins.
+
+    Parameters
+    ----------
+    opening
+        First events of a fresh run (rates, open interest, forecasts).
+    is_fresh
+        False when a journal was replayed.
+    lapsed_stop
+        True when the run before ended by an orderly stop: its halt is lifted by this start.
+    who
+        The person who starts.
+    """
+
+    opening: tuple[Event, ...] = ()
+    is_fresh: bool = True
+    lapsed_stop: bool = False
+    who: str = "operator"
+
+
+async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
+    """Return the latest quotes of what the account holds; none when the venue does not answer.
+
+    An account is adopted at market: at the prices once paid, all that was gained or lost since would
+    count as this session's, and might be taken for its daily loss.
+    """
+    held = [
+        position.instrument_id
+        for position in view.positions
+        if position.instrument_id is not None and position.quantity
+    ]
+    if not held:
+        return ()
+    try:
+        return await gateway.quotes(held)
+    except RetryError:
+        return ()
+
+
+def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:
+    """Yield the first events of a new run: its market, the prices of what is held, the account itself."""
+    for event in (*start.opening, *marks, view.as_event()):
+        yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
+
+
+def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
+    """Yield the first events of a run that is resumed.
+
+    Orders that were journaled and never acknowledged may have left or not: their status is unknown. A halt
+    that an orderly stop left behind is lifted.
+    """
+    for name, order in tuple(engine.desk.orders.live.items()):
+        if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
+            yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
+    if start.lapsed_stop and engine.desk.gate.mode == "HALTED":
+        yield OperatorEvent(now_ns, now_ns, "resume", "the run goes on after its stop", start.who)

@@ -1,4 +1,4 @@
-"""Carry a live run out: open the desk, answer the operator, guard it with a watchdog, end it in order."""
+"""A live run from start to end: open the desk, serve the operator, keep the watchdog, close in order."""
 
 import asyncio
 import gc
@@ -10,39 +10,48 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import structs
 
 from scalpdesk.backtesting.summary import run_summary
-from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import Notify, ScalpdeskError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
-from scalpdesk.live.assembly import LiveDesk, LivePlan, open_desk
+from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.market import ExposureWatch, live_source
-from scalpdesk.live.sessions import ROLLED
+from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.runner import Heartbeat
+from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
-from scalpdesk.live.watchdog import BEAT_SECONDS, HeartbeatChannel, WatchdogSupervisor
-from scalpdesk.venues.contract import FollowingClock, Gateway
+from scalpdesk.live.supervision import RESTART
+from scalpdesk.live.watchdog import BEAT_SECONDS
+from scalpdesk.venues.contract import Gateway
 
 ACTIONS = ("halt", "flatten", "resume", "reduce")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def clock_of(plan: LivePlan) -> Clock:
-    """Return the clock of a plan: a venue with a time of its own is followed, else the machine's."""
-    if plan.venue == "simulated" or plan.follows_venue:
-        return FollowingClock()
-    return SystemClock()
+class Watchdog(Heartbeat, Protocol):
+    """A started watchdog, as a run uses it."""
+
+    def begin(self, run_dir: Path) -> None:
+        """Report which run it is."""
+        ...
+
+    def end(self, *, clean: bool) -> None:
+        """Report the end of the run; after an unclean one the watchdog cancels the orders."""
+        ...
 
 
 async def carry_out(
     plan: LivePlan,
     *,
-    say: Notify,
+    notify: Notify,
     clock: Clock | None = None,
     gateway: Gateway | None = None,
-    watchdog: HeartbeatChannel | WatchdogSupervisor | None = None,
+    watchdog: Watchdog | None = None,
     on_ready: Callable[[LiveDesk], None] | None = None,
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary: of the last day's run when one followed another.
@@ -50,13 +59,13 @@ async def carry_out(
     Parameters
     ----------
     plan
-        What is wanted.
-    say
-        Told what a person should know.
+        Of the run.
+    notify
+        Takes messages for the operator.
     clock, gateway
         For tests; None takes the plan's.
     watchdog
-        A started watchdog to be told of the run; None runs without.
+        A started watchdog; None runs without.
     on_ready
         Called once the desk is connected and its socket listens.
 
@@ -65,16 +74,16 @@ async def carry_out(
     ScalpdeskError
         What kept the desk from starting, or stopped it.
     """
-    clock = clock or clock_of(plan)
+    clock = clock or plan.clock
     while True:
         summary = await _one_run(
-            plan, say=say, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+            plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
         )
         if summary["ended"] != ROLLED:
             if watchdog is not None:
                 watchdog.end(clean=True)
             return summary
-        say("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
+        notify("info", f"{summary['run_id']}: {summary['verdict']}; P&L {summary['pnl']['total']}")
         plan, gateway = _next_day(plan, summary["sessions_closed"]), None
 
 
@@ -88,24 +97,30 @@ def _next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
 async def _one_run(
     plan: LivePlan,
     *,
-    say: Notify,
+    notify: Notify,
     clock: Clock,
     gateway: Gateway | None,
-    watchdog: HeartbeatChannel | WatchdogSupervisor | None,
+    watchdog: Watchdog | None,
     on_ready: Callable[[LiveDesk], None] | None,
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    source = _exposure_source(plan, say)  # its settings are refused before anything is connected
+    source = _exposure_source(plan, notify)  # its settings are refused before anything is connected
     async with _beating(watchdog):
-        desk = await open_desk(plan, clock, say=say, gateway=gateway, pulse=watchdog)
+        desk = await open_desk(plan, clock, notify=notify, gateway=gateway, heartbeat=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
     gc.freeze()
-    control = ControlServer(desk.run_dir, lambda request: answer(desk, request))
+    runner = desk.runner
+    control = ControlServer(
+        desk.run_dir,
+        lambda request: answer(desk, request),
+        lambda error: runner.supervisor.failed("a request of the operator", error),
+    )
     exposure = None
     ended = "failed"
     try:
         await control.start()
+        runner.supervisor.start("the control server", control.serve, RESTART)
         if source is not None:
             exposure = _watch_exposure(desk, source, clock, plan.settings.config.gex.cache_seconds)
         _listen_to_signals(desk)
@@ -113,25 +128,26 @@ async def _one_run(
             watchdog.begin(desk.run_dir)
         if on_ready is not None:
             on_ready(desk)
-        ended = await desk.runner.run(desk.start)
-        say("info", ended)
+        ended = await runner.run(desk.start)
+        notify("info", ended)
     finally:
         if exposure is not None:
             exposure.stop()
-        await control.close()
-        _listen_no_more()
+        await runner.supervisor.end()
+        control.close()
+        _release_signals()
         if watchdog is not None and ended == "failed":
             watchdog.end(clean=False)
         async with _beating(watchdog):
             summary = await _close(desk, began)
-    return summary | {"ended": ended, "sessions_closed": desk.runner.state.closes}
+    return summary | {"ended": ended, "sessions_closed": runner.state.closes}
 
 
 @asynccontextmanager
-async def _beating(watchdog: HeartbeatChannel | WatchdogSupervisor | None) -> AsyncIterator[None]:
-    """Let the watchdog hear of a desk that is between two runs: connecting or hanging up."""
+async def _beating(watchdog: Watchdog | None) -> AsyncIterator[None]:
+    """Keep the heartbeat going while a desk connects or disconnects."""
 
-    async def beat(line: HeartbeatChannel | WatchdogSupervisor) -> None:
+    async def beat(line: Watchdog) -> None:
         while True:
             line.beat()
             await asyncio.sleep(BEAT_SECONDS)
@@ -145,16 +161,16 @@ async def _beating(watchdog: HeartbeatChannel | WatchdogSupervisor | None) -> As
             await asyncio.gather(beats, return_exceptions=True)
 
 
-def _exposure_source(plan: LivePlan, say: Notify) -> ExposureSource | None:
-    """Return what to ask for dealer gamma; a simulated venue tells it with its market."""
+def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:
+    """Return the source of dealer gamma; a simulated venue brings it with its market."""
     if plan.venue == "simulated":
         return None
     config = plan.settings.config
     loop = asyncio.get_running_loop()
 
-    def tell(level: str, text: str) -> None:
-        with suppress(RuntimeError):  # the loop has ended: nobody is left to be told
-            loop.call_soon_threadsafe(say, level, text)
+    def from_thread(level: str, text: str) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(notify, level, text)
 
     source = live_source(
         config.gex,
@@ -163,7 +179,7 @@ def _exposure_source(plan: LivePlan, say: Notify) -> ExposureSource | None:
         credentials_file=config.credentials.google_application_credentials,
         emulator_host=config.credentials.firestore_emulator_host,
         history_folder=Path(config.data.catalog),
-        say=tell,
+        notify=from_thread,
     )
     return source if source.has_any else None
 
@@ -171,7 +187,7 @@ def _exposure_source(plan: LivePlan, say: Notify) -> ExposureSource | None:
 def _watch_exposure(
     desk: LiveDesk, source: ExposureSource, clock: Clock, pause_seconds: float
 ) -> ExposureWatch:
-    """Ask in a thread of its own; what it learns comes through the desk's queue."""
+    """Poll in a thread of its own; what it finds comes through the desk's queue."""
     loop = asyncio.get_running_loop()
 
     def arrive(event: GammaExposureEvent) -> None:
@@ -183,13 +199,13 @@ def _watch_exposure(
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(arrive, event)
 
-    watch = ExposureWatch(source, clock, post, every_seconds=pause_seconds, say=source.say)
+    watch = ExposureWatch(source, clock, post, every_seconds=pause_seconds, notify=source.say)
     watch.start()
     return watch
 
 
 async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
-    """Hang up and let go; a flat account seals the journal, anything else may be resumed."""
+    """Disconnect and release the account; a flat account seals the journal, anything else may be resumed."""
     runner = desk.runner
     with suppress(ScalpdeskError):
         await desk.gateway.close()
@@ -198,44 +214,44 @@ async def _close(desk: LiveDesk, began: float) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     summary = run_summary(desk.header, desk.engine, desk.tally, runner.core.events, seconds)
     summary["recovered_seconds"] = runner.state.recovered_seconds
-    summary["differences"] = [str(one) for one in runner.reconciler.unexplained]
+    summary["differences"] = [str(difference) for difference in runner.reconciler.unexplained]
     engine = desk.engine
-    is_flat = not engine.desk.orders.live and not engine.desk.positions.held()
+    is_over = not engine.desk.orders.live and not engine.desk.positions.held() and bool(runner.state.reason)
     try:
-        if is_flat and runner.state.reason:
+        if is_over:
             desk.journal.close(summary)
         else:
             desk.journal.abandon()
     finally:
         if desk.lock is not None:
             desk.lock.release()
-    return summary | {"resumable": not (is_flat and bool(runner.state.reason))}
+    return summary | {"resumable": not is_over}
 
 
 def _listen_to_signals(desk: LiveDesk) -> None:
-    """End in order on an interrupt or a termination; a second interrupt ends at once, as ever."""
+    """End in order on an interrupt or a termination; a second interrupt ends at once."""
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
         desk.runner.stop(desk.runner.options.stop)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         with suppress(RuntimeError, ValueError):  # not the main thread: whoever runs the loop stops it
             loop.add_signal_handler(number, stop)
 
 
-def _listen_no_more() -> None:
+def _release_signals() -> None:
     """Between two runs an interrupt ends the process, as it does before the first."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         with suppress(RuntimeError, ValueError):
             loop.remove_signal_handler(number)
 
 
 async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request of the operator's socket."""
+    """Answer one request of the control socket."""
     do = request.get("do")
     if do == "status":
         return status(desk.header, desk.runner)
@@ -247,13 +263,13 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         if do == "resume" and not reason:
             return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
         began = time.perf_counter()
-        said = await desk.runner.operate(str(do), reason or f"asked by {_who()}", _who())
-        return said | {"milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
+        result = await desk.runner.operate(str(do), reason or f"asked by {_who()}", _who())
+        return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
-        if how not in ("leave", "hold", "flatten"):
+        if how not in tuple(StopMode):
             return {"error": "stop how?", "fix": "leave, hold or flatten"}
-        desk.runner.stop(how, _who())
+        desk.runner.stop(StopMode(how), _who())
         return {"stopping": how}
     return {"error": f"unknown request {do!r}"}
 

@@ -1,56 +1,169 @@
-"""The live loop: one queue, one consumer. Everything that happens goes through it, in order.
+"""The live loop: one queue, one consumer; everything that happens goes through it, in order.
 
-Venue events, timers, sessions and a person's words are journaled, handled, and what follows is on
-disk before it is sent. Nothing else touches the engine.
-
-The one queue of a live desk and its one consumer: items are handled one at a time, in order.
-
-What a desk looks after many times a second, beside the events: watchdog, doubts, silence, views, disk.
+Venue events, timers, sessions and operator commands are journaled and handled one at a time, and what
+follows from each is on disk before it is sent. Nothing else touches the engine.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypedDict
 
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
+from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.live.core import (
-    STOPS,
-    Ended,
-    Item,
-    LiveCore,
-    Operation,
-    Pulse,
-    RunnerOptions,
-    RunnerState,
-    Start,
-    Viewed,
+from scalpdesk.live.core import LiveCore
+from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
+from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
+from scalpdesk.live.sessions import (
+    HOLD_SECONDS,
+    DailyRollover,
+    DailyUpdate,
+    OrderlyStop,
+    SessionCalendar,
+    StopMode,
 )
-from scalpdesk.live.reconciliation import (
-    AccountQueries,
-    Reconciler,
-    UnknownOrders,
-    adoption,
-    continuation,
-    quotes_of_holdings,
+from scalpdesk.live.supervision import (
+    RESTART_ONCE,
+    RESTART_TWICE,
+    LogThrottle,
+    StaleStreamMonitor,
+    Supervisor,
+    describe,
 )
-from scalpdesk.live.sessions import HOLD_SECONDS, DailyRollover, Learn, OrderlyStop, SessionCalendar
-from scalpdesk.live.supervision import LogThrottle, StaleStreamMonitor, Tasks
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
+DAY_NS = 86_400 * NANOS_PER_SECOND
+
+
+class Heartbeat(Protocol):
+    """The desk's side of the channel to the watchdog."""
+
+    @property
+    def is_alive(self) -> bool:
+        """False while no watchdog runs."""
+        ...
+
+    def beat(self) -> None:
+        """Heartbeat: the loop is running."""
+        ...
+
+    def order_sent(self, command: SubmitOrder) -> None:
+        """Report an order that is about to leave."""
+        ...
+
+    def order_ended(self, client_order_id: str) -> None:
+        """Report the end of an order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """Settings of a runner; times in seconds.
+
+    Parameters
+    ----------
+    reconcile_seconds
+        Between two views of the account.
+    confirm_seconds
+        Between the two views that must agree on a difference.
+    resolve_seconds
+        Between two queries of one unknown order (grows to ten times as much).
+    absent_after_seconds
+        How long after a start the venue may still accept an order of the run before: earlier, its absence
+        proves nothing.
+    silent_seconds
+        Without a message from a data stream in an open session, it is reconnected; 0 never.
+    flush_seconds
+        Between two group commits of events that led to nothing.
+    tick_seconds
+        Longest time in which a due timer is not looked at.
+    deadline_margin_seconds
+        How long before the venue's cut-off the closing of expiring options begins.
+    flatten_seconds
+        How long a stop waits for the venue to show a flat account.
+    most_waiting
+        Items in the queue from which on the venue's stream waits; 1 keeps a simulated market in step.
+    rolls
+        End before a later session when the desk holds nothing, for a run of its own to follow.
+    sessions
+        Stop after so many closes; None goes on until asked.
+    stop
+        What happens to positions and orders at the end.
+    """
+
+    reconcile_seconds: float = 60.0
+    confirm_seconds: float = 1.0
+    resolve_seconds: float = 1.0
+    absent_after_seconds: float = 10.0
+    silent_seconds: float = 60.0
+    flush_seconds: float = 1.0
+    tick_seconds: float = 0.05
+    deadline_margin_seconds: float = 300.0
+    flatten_seconds: float = 120.0
+    most_waiting: int = 2_000
+    rolls: bool = False
+    sessions: int | None = None
+    stop: StopMode = StopMode.HOLD
+
+
+class OperationResult(TypedDict):
+    """Outcome of an operator command: the mode before and after it, and how many cancels left."""
+
+    was: str
+    mode: str
+    cancels: int
+
+
+@dataclass(slots=True)
+class Operation:
+    """An operator command; ``answer`` is done once it is handled.
+
+    ``stop`` is set for the end of the run; otherwise ``action`` is ``halt``, ``reduce``, ``resume`` or
+    ``flatten``.
+    """
+
+    action: str
+    reason: str
+    who: str
+    stop: StopMode | None = None
+    answer: "asyncio.Future[OperationResult] | None" = None
+
+
+@dataclass(slots=True)
+class Ended:
+    """The run is to end."""
+
+    why: str
+
+
+Item = Event | Notice | Operation | Viewed | Ended
+"""What goes through the queue."""
+
+
+@dataclass(slots=True)
+class RunnerState:
+    """A runner's figures for ``status``."""
+
+    reason: str = ""
+    """Why the run ended; empty while it runs."""
+    closes: int = 0
+    order_events: int = 0
+    counters: Counter[str] = field(default_factory=Counter)
+    notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
+    recovered_seconds: float | None = None
 
 
 class Consumer:
-    """Takes items out of the queue and lets what follows from each leave before the next.
+    """Takes items out of the queue and hands over the commands of each before it handles the next.
 
     Parameters
     ----------
@@ -83,7 +196,7 @@ class Consumer:
         """Whether the consumer waits for something to do."""
         self._at_once = 0
         """Quotes handled where they were read since the consumer's last turn."""
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     def put(self, item: Item) -> None:
         """Add an item to the queue."""
@@ -94,8 +207,13 @@ class Consumer:
         """Let the consumer look for what has become due."""
         self._wake.set()
 
+    def fail(self, error: BaseException) -> None:
+        """Let the consumer raise an error of work that runs beside it; the first one stands."""
+        self._failure = self._failure or error
+        self._wake.set()
+
     def take_at_once(self, quote: QuoteEvent) -> bool:
-        """Handle a quote where it was read when there is nothing else to do; say whether.
+        """Handle a quote where it was read when there is nothing else to do; return whether it was.
 
         Three turns of the event loop lie between the socket and the consumer; an order does not wait
         for them. All else goes through the queue, and a quote never overtakes what is in it.
@@ -107,9 +225,8 @@ class Consumer:
             commands = self._take(quote)
             if commands:
                 self._hand_over(commands)
-        except Exception as error:  # noqa: BLE001 - whoever read the quote must go on reading; the consumer raises it
-            self._failure = error
-            self._wake.set()
+        except BaseException as error:  # noqa: BLE001 - whoever read the quote reads on; the consumer raises it
+            self.fail(error)
             return True
         self._at_once += 1
         self._is_idle = self._at_once < ITEMS_A_TURN
@@ -123,11 +240,13 @@ class Consumer:
         Raises
         ------
         Exception
-            Whatever handling an item raised.
+            Whatever handling an item raised, or :meth:`fail` was given.
         """
         items = self._items
         handled = 0
         while not until():
+            if self._failure is not None:
+                raise self._failure
             if not items:
                 self._room.set()
                 await self.send(self._when_idle())
@@ -153,8 +272,6 @@ class Consumer:
         await self._wake.wait()
         self._is_idle = False
         self._at_once = 0
-        if self._failure is not None:
-            raise self._failure
 
     async def send(self, commands: list[VenueCommand]) -> None:
         """Hand journaled commands to the gateway and let it write them."""
@@ -163,100 +280,17 @@ class Consumer:
             await asyncio.sleep(0)
 
     async def follow(self, events: AsyncIterator[Event | Notice]) -> None:
-        """Move what the gateway says into the queue; wait while the consumer is behind."""
-        try:
-            async for item in events:
-                self.put(item)
-                if len(self._items) >= self._most_waiting:
-                    self._room.clear()
-                    await self._room.wait()
-        finally:  # a desk without events is over, however that came about
-            self.put(Ended("the venue's events ended"))
-
-
-class Housekeeping:
-    """Goes round until it is cancelled.
-
-    Parameters
-    ----------
-    core, gateway, options, pulse
-        Of the runner.
-    doubts, views, tasks, seldom, say
-        Its parts.
-    resolve
-        Asks what became of an order.
-    wake
-        Lets the consumer look for timers that are due.
-    """
-
-    def __init__(
-        self,
-        core: LiveCore,
-        gateway: Gateway,
-        options: RunnerOptions,
-        pulse: Pulse | None,
-        *,
-        doubts: UnknownOrders,
-        views: AccountQueries,
-        tasks: Tasks,
-        seldom: LogThrottle,
-        say: Notify,
-        resolve: Callable[[str], Coroutine[Any, Any, None]],
-        wake: Callable[[], None],
-    ) -> None:
-        self._core = core
-        self._gateway = gateway
-        self._options = options
-        self._pulse = pulse
-        self._doubts = doubts
-        self._views = views
-        self._tasks = tasks
-        self._seldom = seldom
-        self._say = say
-        self._resolve = resolve
-        self._wake = wake
-        self._silence = StaleStreamMonitor(gateway, options.silent_seconds)
-        self._last_flush_at = 0.0
-
-    async def go(self) -> None:
-        """Go round, some twenty times a second."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._options.tick_seconds)
-            self.once(loop.time())
-
-    def once(self, now: float) -> None:
-        """Look after everything once; ``now`` is the event loop's time."""
-        if self._pulse is not None:
-            self._pulse.beat()
-            if not self._pulse.is_alive:
-                self._seldom.say("the watchdog is gone:", "nobody guards this desk", now)
-        for name in self._doubts.due(now):
-            self._tasks.spawn(self._resolve(name))
-        is_open = self._core.engine.desk.view.session is not None
-        for stream, seconds in self._silence.due(now, is_open=is_open):
-            said = f"nothing for {seconds:.0f} s in an open session; connecting anew"
-            self._seldom.say(f"{stream} silent:", said, now)
-            self._tasks.spawn(self._gateway.reconnect(stream))
-        if now - self._views.last_at > self._options.reconcile_seconds:
-            self._views.last_at = now
-            self._views.ask("timer")
-        if now - self._last_flush_at > self._options.flush_seconds:
-            self._last_flush_at = now
-            try:
-                self._core.journal.flush()
-            except StopError as error:
-                self._say("alarm", error.what)  # the next event meets the same refusal, in the consumer
-        self._wake()
-
-
-__all__ = ["STOPS", "LiveRunner", "Operation", "Pulse", "RunnerOptions", "RunnerState", "Start"]
-
-DAY_NS = 86_400 * NANOS_PER_SECOND
+        """Move the gateway's events into the queue; wait while the consumer is behind."""
+        async for item in events:
+            self.put(item)
+            if len(self._items) >= self._most_waiting:
+                self._room.clear()
+                await self._room.wait()
+        self.put(Ended("the venue's events ended"))
 
 
 class LiveRunner:
-    """Runs one desk on one gateway that is connected already.
+    """Runs one desk on a gateway that is connected already.
 
     Parameters
     ----------
@@ -265,15 +299,15 @@ class LiveRunner:
     gateway
         The venue.
     clock
-        Tells the desk's time when nothing arrives.
+        The desk's time when nothing arrives.
     options
         Times and the end.
-    say
-        Told what a person should know: a level and a sentence.
-    pulse
-        The line to the watchdog.
-    learn
-        What a run of several days is told before each further session.
+    notify
+        Takes messages for the operator.
+    heartbeat
+        Channel to the watchdog.
+    daily_update
+        Gives a run of several days the events of each later session.
     """
 
     def __init__(
@@ -283,51 +317,48 @@ class LiveRunner:
         clock: Clock,
         options: RunnerOptions | None = None,
         *,
-        say: Notify | None = None,
-        pulse: Pulse | None = None,
-        learn: Learn | None = None,
+        notify: Notify | None = None,
+        heartbeat: Heartbeat | None = None,
+        daily_update: DailyUpdate | None = None,
     ) -> None:
         self.core = core
         self.gateway = gateway
         self.options = options or RunnerOptions()
         self.state = RunnerState()
-        self.say: Notify = say or (lambda _level, _text: None)
-        self.reconciler = Reconciler(core, self.say)
-        self.day = SessionCalendar(
-            core.engine,
-            self._feed,
-            self.say,
-            self.options.deadline_margin_seconds,
-            self._on_close,
-            self._on_morning,
-        )
         self._clock = clock
-        self._pulse = pulse
+        self._heartbeat = heartbeat
+        self._notify: Notify = notify or (lambda _level, _text: None)
+        self._throttle = LogThrottle(self._notify)
         self._consumer = Consumer(
             self._take, self._hand_over, lambda: self._fire(clock.now_ns()), self.options.most_waiting
         )
-        self._ending = OrderlyStop(core.engine, self._ask_view)
-        self._doubts = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
-        self._tasks = Tasks(self._on_failure)
-        self._seldom = LogThrottle(self.say)
-        self._morning = DailyRollover(
-            core.engine, self._ending, learn, self.put, self._tasks.spawn, self.say, rolls=self.options.rolls
+        self.supervisor = Supervisor(self._notify, self._consumer.fail, self.state.counters)
+        self.reconciler = Reconciler(core, self._notify)
+        self.queries = AccountQueries(
+            gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
         )
-        self._views = AccountQueries(gateway, self.reconciler, self._tasks, self.state, self.put, self.say)
-        self._rounds = Housekeeping(
-            core,
-            gateway,
-            self.options,
-            pulse,
-            doubts=self._doubts,
-            views=self._views,
-            tasks=self._tasks,
-            seldom=self._seldom,
-            say=self.say,
-            resolve=self._resolve,
-            wake=self._consumer.wake,
+        self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
+        self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
+        self._stop = OrderlyStop(core.engine, self._ask_view)
+        self._rollover = DailyRollover(
+            engine=core.engine,
+            stop=self._stop,
+            supervisor=self.supervisor,
+            put=self.put,
+            update=daily_update,
+            rolls=self.options.rolls,
         )
-        self._live_told: set[str] = set()
+        self.calendar = SessionCalendar(
+            engine=core.engine,
+            feed=self._feed,
+            notify=self._notify,
+            on_close=self._on_close,
+            on_morning=self._on_morning,
+            margin_seconds=self.options.deadline_margin_seconds,
+        )
+        self._reported_orders: set[str] = set()
+        """Orders that the watchdog counts as live."""
+        self._last_flush_at = 0.0
 
     # in -------------------------------------------------------------------------------------------
 
@@ -335,15 +366,15 @@ class LiveRunner:
         """Add an item to the queue."""
         self._consumer.put(item)
 
-    async def operate(self, action: str, reason: str, who: str) -> dict[str, Any]:
-        """Let a person act (``halt``, ``reduce``, ``resume``, ``flatten``); return what came of it."""
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self.put(Operation(action, reason, who, answer))
+    async def operate(self, action: str, reason: str, who: str) -> OperationResult:
+        """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``)."""
+        answer: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
+        self.put(Operation(action, reason, who, answer=answer))
         return await answer
 
-    def stop(self, how: str, who: str = "operator") -> None:
-        """End the run in order: ``leave`` all as it is, ``hold`` positions but no orders, ``flatten``."""
-        self.put(Operation(f"stop-{how}", f"stop: {how}", who))
+    def stop(self, mode: StopMode, who: str = "operator") -> None:
+        """End the run in order."""
+        self.put(Operation(mode.action, f"stop: {mode}", who, mode))
 
     # the run --------------------------------------------------------------------------------------
 
@@ -353,58 +384,68 @@ class LiveRunner:
         Raises
         ------
         StopError
-            When going on would do harm (the disk refuses, the ledger contradicts itself); working
-            orders were cancelled first.
+            When going on would do harm (the disk refuses, the ledger contradicts itself, supervised work
+            fails for good).
         RetryError
             When the venue does not answer at the start.
+        Exception
+            Whatever else handling an event raised. Working orders are cancelled before any error but
+            a RetryError leaves.
         """
         began = asyncio.get_running_loop().time()
-        self._doubts.may_prove_absence_at = began + self.options.absent_after_seconds
-        self._tasks.spawn(self._consumer.follow(self.gateway.events()))
+        self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
+        self.supervisor.start(
+            "the venue's event stream",
+            lambda: self._consumer.follow(self.gateway.events()),
+            RESTART_TWICE,
+            on_restart=self._stream_restarts,
+        )
         self.gateway.shortcut(self._consumer.take_at_once)
-        self._tasks.spawn(self._rounds.go())
+        self.supervisor.start("housekeeping", self._housekeeping, RESTART_ONCE)
         try:
             await self._begin(start or Start())
             await self._consumer.consume(lambda: self.reconciler.is_settled or self._is_over())
             await self._follow_market()
             self.state.recovered_seconds = asyncio.get_running_loop().time() - began
             await self._consumer.consume(self._is_over)
-        except StopError as error:
-            self.say("alarm", f"the desk stops: {error.what}")
+        except (FixError, RetryError):
+            raise
+        except Exception as error:
+            self._notify("alarm", f"the desk stops: {describe(error)}")
             await self._cancel_everything()
             raise
         finally:
-            self.state.reason = self._ending.reason
-            self.core.inform()
-            await self._tasks.end()
+            self.state.reason = self._stop.reason
+            self.core.inform_watchers()
+            await self.supervisor.end()
         return self.state.reason
 
     def _is_over(self) -> bool:
-        return bool(self._ending.reason)
+        return bool(self._stop.reason)
 
     async def _begin(self, start: Start) -> None:
-        """Meet the account: adopt it when the run is fresh, hold it against the journal when not."""
+        """Adopt the account when the run is fresh; compare it with the journal when it is resumed."""
         engine = self.core.engine
         since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
-        view = await self._views.first(since_ns)
+        view = await self.queries.first(since_ns)
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
             self.reconciler.fills_since_ns = view.ts_event_ns
-            told = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
+            first = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
             if view.open_orders:
-                names = ", ".join(f"{one.symbol} {one.client_order_id}" for one in view.open_orders)
-                self.say("alarm", f"the account has open orders that this run did not send: {names}")
+                names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
+                self._notify("alarm", f"the account has open orders that this run did not send: {names}")
         else:
             self.reconciler.fills_since_ns = since_ns or 0
-            self.day.has_closed = engine.desk.view.session is None
-            told = continuation(engine, start, now_ns)
+            self.calendar.has_closed = engine.desk.view.session is None
+            first = continuation(engine, start, now_ns)
             for name, order in engine.desk.orders.live.items():
                 if order.state is OrderState.PENDING_CANCEL:
                     # on disk before the end, perhaps never sent; a second cancel does no harm
                     self.gateway.send(CancelOrder(name))
-        for event in told:
+        for event in first:
             await self._consumer.send(self._feed(event))
-        self.put(Viewed(view, "start"))
+        self.put(Viewed(view))
 
     async def _follow_market(self) -> None:
         if self._is_over():
@@ -412,18 +453,25 @@ class LiveRunner:
         instruments = self.core.engine.desk.instruments
         await self.gateway.subscribe([InstrumentId(number) for number in range(len(instruments))])
 
+    def _stream_restarts(self, error: BaseException) -> None:
+        """Treat a failed event stream as a lost order stream: something may have been missed."""
+        now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
+        detail = describe(error)
+        self.put(Notice(NoticeKind.DISCONNECTED, now_ns, "orders", "internal_fault", detail))
+        self.put(Notice(NoticeKind.GAP, now_ns, "orders", "internal_fault", detail))
+
     def _hand_over(self, commands: list[VenueCommand]) -> None:
         for command in commands:
-            if self._pulse is not None and isinstance(command, SubmitOrder):
-                self._pulse.sent(command)
-                self._live_told.add(command.client_order_id)
+            if self._heartbeat is not None and isinstance(command, SubmitOrder):
+                self._heartbeat.order_sent(command)
+                self._reported_orders.add(command.client_order_id)
             self.gateway.send(command)
-        self.core.inform()
+        self.core.inform_watchers()
 
     def _take(self, item: Item) -> list[VenueCommand]:
         if type(item) is QuoteEvent:
             now_ns = item.ts_recv_ns
-            if now_ns >= self.core.timers.due_ns or now_ns >= self.day.due_ns:
+            if now_ns >= self.core.timers.due_ns or now_ns >= self.calendar.due_ns:
                 return [*self._fire(now_ns), *self.core.feed(item)]
             return list(self.core.feed(item))
         if isinstance(item, Notice):
@@ -431,9 +479,9 @@ class LiveRunner:
         if isinstance(item, Operation):
             return self._on_operation(item)
         if isinstance(item, Viewed):
-            return self._on_view(item)
+            return self._on_view(item.view)
         if isinstance(item, Ended):
-            self._ending.finish(item.why)
+            self._stop.finish(item.why)
             return []
         fired = self._fire(item.ts_recv_ns)
         return [*fired, *self._feed(item)]
@@ -442,24 +490,24 @@ class LiveRunner:
         """Feed anything but a quote: it may have moved the account."""
         self.state.order_events += 1
         commands = list(self.core.feed(event))
-        if self._pulse is not None and self._live_told:
+        if self._heartbeat is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
-            for name in [name for name in self._live_told if name not in live]:
-                self._live_told.discard(name)
-                self._pulse.over(name)
-        self._ending.look(self.state.last_view)
+            for name in [name for name in self._reported_orders if name not in live]:
+                self._reported_orders.discard(name)
+                self._heartbeat.order_ended(name)
+        self._stop.check(self.queries.latest)
         return commands
 
     def _fire(self, now_ns: int) -> list[VenueCommand]:
-        """Let everything happen that is due by ``now_ns``, each at its own time."""
+        """Carry out everything that is due by ``now_ns``, each at its own time."""
         commands: list[VenueCommand] = []
-        core, day = self.core, self.day
+        core, calendar = self.core, self.calendar
         while True:
-            due_ns = min(core.timers.due_ns, day.due_ns)
+            due_ns = min(core.timers.due_ns, calendar.due_ns)
             if due_ns > now_ns:
                 return commands
-            if day.due_ns <= core.timers.due_ns:
-                commands += day.fire(now_ns)
+            if calendar.due_ns <= core.timers.due_ns:
+                commands += calendar.fire(now_ns)
             else:
                 timer = core.next_timer(now_ns)
                 if timer is not None:
@@ -472,9 +520,9 @@ class LiveRunner:
         return self._ask_view("session closed")
 
     def _on_morning(self) -> None:
-        self._morning.comes(flattened_by_deadline=self.day.flattened_by_deadline)
+        self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
 
-    # what the gateway says of itself ------------------------------------------------------------------
+    # notices and views of the venue ---------------------------------------------------------------
 
     def _on_notice(self, notice: Notice) -> list[VenueCommand]:
         self.state.counters[f"{notice.kind}/{notice.stream}/{notice.name}"] += 1
@@ -482,98 +530,122 @@ class LiveRunner:
         commands = self._fire(notice.ts_recv_ns)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
             now = asyncio.get_running_loop().time()
-            self._seldom.say(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
+            self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
         if notice.asks_for_reconciliation and self.reconciler.is_settled:
-            commands += self._ask_view(f"{notice.stream} {notice.kind}")
+            self.queries.ask()
         if notice.kind is NoticeKind.DEAD:
-            self.say("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
+            self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
-            commands += self._feed(
-                OperatorEvent(now_ns, now_ns, "halt", f"the venue ended the session: {notice.name}", "venue")
-            )
+            reason = f"the venue ended the session: {notice.name}"
+            commands += self._feed(OperatorEvent(now_ns, now_ns, "halt", reason, "venue"))
         return commands
 
-    def _ask_view(self, why: str) -> list[VenueCommand]:
+    def _ask_view(self, _why: str) -> list[VenueCommand]:
         """Ask for the account; the answer comes back through the queue."""
-        self._views.ask(why)
+        self.queries.ask()
         return []
 
-    def _on_view(self, item: Viewed) -> list[VenueCommand]:
-        view = item.view
+    def _on_view(self, view: VenueView) -> list[VenueCommand]:
         commands = self._fire(view.ts_recv_ns)
-        self._views.take(view)
-        answered, ask_for, again = self.reconciler.judge(view, self.state.order_events)
-        commands += answered
-        for name in ask_for:
-            self._doubts.add(name)
-        if again:
-            self._views.ask("to make sure", self.options.confirm_seconds)
+        self.queries.take(view)
+        verdict = self.reconciler.judge(view, self.state.order_events)
+        commands += verdict.commands
+        for name in verdict.query:
+            self._unknown.add(name)
+        if verdict.look_again:
+            self.queries.ask(self.options.confirm_seconds)
         commands += self._note_limits(view)
-        self.day.plan(view)
-        self.day.plan_deadline()
-        self._ending.look(self.state.last_view)
+        self.calendar.plan(view)
+        self._stop.check(view)
         return commands
 
     def _note_limits(self, view: VenueView) -> list[VenueCommand]:
-        """Tell the engine what the account may do, when that has changed."""
+        """Feed the account's limits to the engine when they have changed."""
         known = self.core.engine.desk.gate.account
-        told = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
-        if told is None or (known is not None and told == _stamped_as(known, told)):
+        limits = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
+        if limits is None or (known is not None and limits == _stamped_as(known, limits)):
             return []
-        return list(self.core.feed(told))  # no order's word: the picture of the account stays settled
+        return list(self.core.feed(limits))  # not an order's event: the picture of the account stays settled
 
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.query_order(client_order_id):
             self.state.counters["doubts_resolved"] += 1
-            for _ in range(3):  # the proof is in the queue before the doubt is settled
-                await asyncio.sleep(0)
-            self._doubts.settle(client_order_id)
+            await settle_queue()
+            self._unknown.settle(client_order_id)
             if client_order_id in self.core.engine.desk.orders.live:
-                self._ask_view("doubt")
+                self.queries.ask()
 
-    # people -----------------------------------------------------------------------------------------
+    # operator commands ----------------------------------------------------------------------------
 
     def _on_operation(self, item: Operation) -> list[VenueCommand]:
         now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
         commands = self._fire(now_ns)
-        action = item.action
-        self.day.flattened_by_deadline = False
-        if action.startswith("stop-"):
-            action = self._ending.begin(action.removeprefix("stop-"))
-            loop = asyncio.get_running_loop()
-            if action == "flatten":
-                loop.call_later(self.options.flatten_seconds, self.put, Ended("not flat in time"))
-            elif action:
-                left = Ended("stopped; the venue has not confirmed every cancel")
-                loop.call_later(HOLD_SECONDS, self.put, left)
+        self.calendar.flattened_by_deadline = False
+        if item.stop is not None:
+            self._stop.mode = item.stop
+            self._bound_stop(item.stop)
         was = self.core.engine.desk.gate.mode
-        if action:
-            commands += self._feed(OperatorEvent(now_ns, now_ns, action, item.reason, item.who))
+        if item.action:
+            commands += self._feed(OperatorEvent(now_ns, now_ns, item.action, item.reason, item.who))
         mode = self.core.engine.desk.gate.mode
         if mode != was:
-            self.say("warning", f"{was} to {mode}: {item.reason} ({item.who})")
+            self._notify("warning", f"{was} to {mode}: {item.reason} ({item.who})")
         if item.answer is not None and not item.answer.done():
-            cancels = sum(isinstance(one, CancelOrder) for one in commands)
+            cancels = sum(isinstance(command, CancelOrder) for command in commands)
             item.answer.set_result({"was": was, "mode": mode, "cancels": cancels})
-        self._ending.look(self.state.last_view)
+        self._stop.check(self.queries.latest)
         return commands
 
-    # the rest of the loop ---------------------------------------------------------------------------
+    def _bound_stop(self, mode: StopMode) -> None:
+        """End the run when a stop is not complete in time."""
+        loop = asyncio.get_running_loop()
+        if mode is StopMode.FLATTEN:
+            loop.call_later(self.options.flatten_seconds, self.put, Ended("not flat in time"))
+        elif mode is StopMode.HOLD:
+            late = Ended("stopped; the venue has not confirmed every cancel")
+            loop.call_later(HOLD_SECONDS, self.put, late)
 
-    def _on_failure(self, error: BaseException) -> None:
-        self._views.is_asking = False
-        self.state.counters["internal_fault"] += 1
-        self.say("alarm", f"a task of the desk failed: {error!r}"[:300])
+    # housekeeping ---------------------------------------------------------------------------------
+
+    async def _housekeeping(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.options.tick_seconds)
+            self._keep_house(loop.time())
+
+    def _keep_house(self, now: float) -> None:
+        """Heartbeat, unknown orders, silent streams, the account on a timer, group commit, due timers."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
+            if not self._heartbeat.is_alive:
+                self._throttle.warn("no watchdog runs:", "nothing cancels orders if this desk fails", now)
+        for name in self._unknown.due(now):
+            self.supervisor.spawn(f"the query of order {name}", self._resolve(name))
+        is_open = self.core.engine.desk.view.session is not None
+        for stream, seconds in self._stale_streams.due(now, is_open=is_open):
+            detail = f"no message for {seconds:.0f} s in an open session; reconnecting"
+            self._throttle.warn(f"{stream} silent:", detail, now)
+            self.supervisor.spawn(f"the reconnection of {stream}", self.gateway.reconnect(stream))
+        if now - self.queries.last_at > self.options.reconcile_seconds:
+            self.queries.last_at = now
+            self.queries.ask()
+        if now - self._last_flush_at > self.options.flush_seconds:
+            self._last_flush_at = now
+            try:
+                self.core.journal.flush()
+            except StopError as error:
+                self._notify("alarm", error.what)  # the next event meets the same refusal, in the consumer
+        self._consumer.wake()
 
     async def _cancel_everything(self) -> None:
-        """The journal can no longer be trusted: take all orders off the book and send nothing new."""
+        """Cancel all live orders, past a journal that can no longer be trusted, and send nothing new."""
         for name in tuple(self.core.engine.desk.orders.live):
             try:
                 self.gateway.send(CancelOrder(name))
-            except ScalpdeskError as error:
-                self.say("alarm", f"cancel of {name} failed: {error.what}")
+            except Exception as error:  # noqa: BLE001 - the other orders are cancelled whatever this one meets
+                self._notify("alarm", f"the cancel of {name} failed: {describe(error)}")
         await asyncio.sleep(0.1)
 
 
-def _stamped_as(known: AccountLimits, told: AccountLimits) -> AccountLimits:
-    return msgspec.structs.replace(known, ts_event_ns=told.ts_event_ns, ts_recv_ns=told.ts_recv_ns)
+def _stamped_as(known: AccountLimits, limits: AccountLimits) -> AccountLimits:
+    return msgspec.structs.replace(known, ts_event_ns=limits.ts_event_ns, ts_recv_ns=limits.ts_recv_ns)

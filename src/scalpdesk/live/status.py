@@ -1,14 +1,15 @@
-"""What a running desk says of itself: ``status`` and ``why``, in JSON types.
+"""``status`` and ``why`` of a running desk in JSON types, and the control socket that serves them.
 
-Operate a running desk from another terminal: an owner-only Unix socket, one JSON line each way.
+The socket is an owner-only Unix socket, one JSON object on one line each way.
 """
 
 import asyncio
 import os
 import socket
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scalpdesk.engine.desk import by_strategy
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
+from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
 
 NEWEST = 5
@@ -29,7 +31,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
     """Return the state of the desk."""
     core = runner.core
     engine, desk = core.engine, core.engine.desk
-    book = desk.instruments
+    instruments = desk.instruments
     session = desk.view.session
     reconciler, state = runner.reconciler, runner.state
     health = runner.gateway.health()
@@ -48,30 +50,35 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "cash": str(desk.account.cash),
         "session_pnl": str(desk.attribution.nav - desk.session_equity),
         "positions": {
-            book[one.instrument_id].symbol: {"quantity": str(one.quantity), "average": str(one.average_price)}
-            for one in desk.positions.held()
+            instruments[position.instrument_id].symbol: {
+                "quantity": str(position.quantity),
+                "average": str(position.average_price),
+            }
+            for position in desk.positions.held()
         },
         "orders": [
-            _order(order, book[order.submitted.instrument_id].symbol) for order in desk.orders.live.values()
+            _order(order, instruments[order.submitted.instrument_id].symbol)
+            for order in desk.orders.live.values()
         ],
         "strategies": by_strategy(desk),
         "events": core.events,
-        "decisions": [_decision(number, one) for number, one in list(core.decisions)[-NEWEST:]],
+        "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),
-        "differences": [str(one) for one in reconciler.unexplained],
+        "differences": [str(difference) for difference in reconciler.unexplained],
         "adopted": reconciler.adopted[-NEWEST:],
-        "quarantine": [one.why for one in core.quarantine[-NEWEST:]],
+        "quarantine": [unmatched.why for unmatched in core.quarantine[-NEWEST:]],
         "connection": msgspec.to_builtins(health),
         "counters": dict(state.counters | core.counters),
-        "notices": [f"{one.kind} {one.stream} {one.name} {one.detail}".rstrip() for one in state.notices][
-            -NEWEST:
+        "notices": [
+            f"{notice.kind} {notice.stream} {notice.name} {notice.detail}".rstrip()
+            for notice in list(state.notices)[-NEWEST:]
         ],
         "recovered_seconds": state.recovered_seconds,
     }
 
 
 def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
-    """Return the decision that ``what`` names (its number or an order's id), the latest for None.
+    """Return the decision with this number or of this order, the latest for None.
 
     The answer has ``error`` when there is none.
     """
@@ -82,9 +89,9 @@ def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
     if what is None:
         return _decision(*known[-1])
     if what.isdigit() and not what.startswith("0"):  # the tail of an order's id begins with zeros
-        for number, one in known:
+        for number, decision in known:
             if number == int(what):
-                return _decision(number, one)
+                return _decision(number, decision)
         return {"error": f"decision {what} is not among the latest {len(known)}", "nearest": known[-1][0]}
     orders = core.engine.desk.orders.orders
     fitting = [name for name in orders if name == what] or [name for name in orders if name.endswith(what)]
@@ -93,21 +100,21 @@ def why(runner: LiveRunner, what: str | None) -> dict[str, Any]:
     order = orders[fitting[0]]
     symbol = core.engine.desk.instruments[order.submitted.instrument_id].symbol
     answer: dict[str, Any] = {"order": _order(order, symbol)}
-    for number, one in reversed(known):
-        if fitting[0] in one.client_order_ids:
-            return answer | {"decision": _decision(number, one)}
+    for number, decision in reversed(known):
+        if fitting[0] in decision.client_order_ids:
+            return answer | {"decision": _decision(number, decision)}
     return answer
 
 
-def _decision(number: int, one: Decision) -> dict[str, Any]:
+def _decision(number: int, decision: Decision) -> dict[str, Any]:
     return {
         "number": number,
-        "time": from_ns(one.ts_ns).isoformat(),
-        "kind": one.kind,
-        "taken": one.taken,
-        "reasons": list(one.reasons),
-        "facts": one.facts,
-        "orders": list(one.client_order_ids),
+        "time": from_ns(decision.ts_ns).isoformat(),
+        "kind": decision.kind,
+        "taken": decision.taken,
+        "reasons": list(decision.reasons),
+        "facts": decision.facts,
+        "orders": list(decision.client_order_ids),
     }
 
 
@@ -132,11 +139,12 @@ def _order(order: Order, symbol: str) -> dict[str, Any]:
 SOCKET_NAME = "control.sock"
 MOST_BYTES = 64 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
+CHECK_SECONDS = 5.0
 Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class ControlServer:
-    """Answers the owner of the process, and nobody else.
+    """Answers requests of the process's owner, and of nobody else.
 
     Parameters
     ----------
@@ -144,11 +152,19 @@ class ControlServer:
         Folder of the run; the socket lies in it with mode 0600.
     answer
         Turns a request into an answer.
+    on_failure
+        Called with what an answer raised; the request is answered with it, too.
     """
 
-    def __init__(self, run_dir: Path, answer: Answerer) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        answer: Answerer,
+        on_failure: Callable[[Exception], None] = lambda _error: None,
+    ) -> None:
         self.path = run_dir / SOCKET_NAME
         self._answer = answer
+        self._on_failure = on_failure
         self._server: asyncio.Server | None = None
         self._folder = -1
 
@@ -173,21 +189,29 @@ class ControlServer:
             raise StopError(f"the control socket cannot be made: {error}", where=str(self.path)) from error
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MOST_BYTES)
 
+    async def serve(self) -> None:
+        """Listen until cancelled.
+
+        Raises
+        ------
+        StopError
+            When the socket cannot be made, or has disappeared; called again, it is made anew.
+        """
+        if self._server is None:
+            await self.start()
+        try:
+            while self._server is not None and self._server.is_serving() and self.path.exists():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(CHECK_SECONDS)
+            raise StopError("the control socket has disappeared", where=str(self.path))
+        finally:
+            self.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if not _is_owner(writer.get_extra_info("socket")):
                 return
-            while True:
-                line = await reader.readline()
-                if not line:
-                    return
-                try:
-                    request = msgspec.json.decode(line, type=dict[str, Any])
-                except msgspec.MsgspecError:
-                    answer: dict[str, Any] = {"error": "a request is one JSON object on one line"}
-                else:
-                    answer = await self._answer(request)
-                writer.write(msgspec.json.encode(answer, enc_hook=str) + b"\n")
+            while line := await reader.readline():
+                writer.write(msgspec.json.encode(await self._answered(line), enc_hook=str) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):  # gone, or a line longer than the limit
             return
@@ -196,7 +220,18 @@ class ControlServer:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def close(self) -> None:
+    async def _answered(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            return {"error": "a request is one JSON object on one line"}
+        try:
+            return await self._answer(request)
+        except Exception as error:  # noqa: BLE001 - a request that fails is answered, the server goes on
+            self._on_failure(error)
+            return {"error": f"the request failed: {describe(error)}"}
+
+    def close(self) -> None:
         """Stop listening and remove the socket."""
         if self._server is not None:
             self._server.close()
@@ -215,12 +250,9 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
     RetryError
         When no desk listens there, or it does not answer in time.
     """
-    folder = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + timeout_seconds
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(timeout_seconds)
-            line.connect(_short(folder, run_dir / SOCKET_NAME))
+        with _connected(run_dir, timeout_seconds) as line:
             line.sendall(msgspec.json.encode(request) + b"\n")
             received = bytearray()
             while not received.endswith(b"\n") and time.monotonic() < deadline:
@@ -236,25 +268,27 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
             value=str(error),
             fix="scalpdesk status lists the desks that run; the watchdog cancels orders of one that hangs",
         ) from error
-    finally:
-        os.close(folder)
 
 
 def running_desks(runs_dir: Path) -> list[Path]:
-    """Return the run folders in which a desk listens, newest last; a dead desk's socket is passed over."""
+    """Return the run folders in which a desk listens, newest last; a dead desk's socket does not count."""
     found = []
     for path in sorted(runs_dir.glob(f"*/{SOCKET_NAME}")):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-                line.settimeout(1.0)
-                line.connect(_short(folder, path))
+        with suppress(OSError), _connected(path.parent, 1.0):
             found.append(path.parent)
-        except OSError:
-            continue
-        finally:
-            os.close(folder)
     return found
+
+
+@contextmanager
+def _connected(run_dir: Path, timeout_seconds: float) -> Iterator[socket.socket]:
+    folder = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.settimeout(timeout_seconds)
+            line.connect(_short(folder, run_dir / SOCKET_NAME))
+            yield line
+    finally:
+        os.close(folder)
 
 
 def _short(folder: int, path: Path) -> str:
@@ -264,11 +298,10 @@ def _short(folder: int, path: Path) -> str:
     return f"/proc/self/fd/{folder}/{path.name}"
 
 
-def _is_owner(line: Any) -> bool:
-    """Return whether the other side is this user; where the system cannot say, the mode must do."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
+def _is_owner(line: socket.socket) -> bool:
+    """Return whether the other side is this user; elsewhere than on Linux the socket's mode must do."""
+    if sys.platform != "linux":
         return True
-    credentials = line.getsockopt(socket.SOL_SOCKET, option, 12)
+    credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     uid = int.from_bytes(credentials[4:8], "little")
     return uid in (os.getuid(), 0)

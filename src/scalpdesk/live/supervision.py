@@ -1,88 +1,204 @@
-"""Work beside the consumer: questions to the venue that must not hold up the queue; and what is said.
+"""Supervision of what runs beside the consumer: tasks, silent data streams, repeated messages.
 
-Data streams whose connection stands while nothing comes: found in an open session, and renewed.
+What follows an unexpected exception, by the work that raised it:
+
+======================  =====================================================================
+consumer                orderly halt: working orders are cancelled, the run ends with the error
+venue events            restart, reported as a lost order stream, so that the desk reconciles;
+                        orderly halt after the third failure in a row
+housekeeping            restart once, then orderly halt
+control server          restart; a request that fails is answered with the error
+queries and the like    alarm; the next round asks again
+dealer gamma poll       alarm; the last value goes stale by itself
+strategy folder         the request is refused
+watchdog process        another one is started
+======================  =====================================================================
 """
 
 import asyncio
+import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
 from scalpdesk.venues.contract import Gateway
 
-SAY_AGAIN_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+"""Work that ran for so long before it failed counts as failing for the first time."""
 
 
-class Tasks:
-    """Starts tasks, keeps hold of them, and tells of one that failed.
+class Policy(NamedTuple):
+    """What follows when supervised work raises an unexpected exception.
 
     Parameters
     ----------
-    on_failure
-        Called with the exception of a task that failed.
+    restarts
+        How often in a row the work is started again; None without limit.
+    halts
+        Whether the desk halts once no restart is left; otherwise it goes on without this work.
     """
 
-    def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._on_failure = on_failure
+    restarts: int | None = 0
+    halts: bool = False
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Start a task."""
-        task = asyncio.get_running_loop().create_task(work)
+
+NOTICE = Policy()
+RESTART = Policy(restarts=None)
+RESTART_ONCE = Policy(restarts=1, halts=True)
+RESTART_TWICE = Policy(restarts=2, halts=True)
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line, with the place that raised it when it is not a refusal."""
+    if isinstance(error, ScalpdeskError):
+        return error.what
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('scalpdesk/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {error}"[:300] + place
+
+
+class Supervisor:
+    """Runs tasks and applies their policy when they fail.
+
+    Parameters
+    ----------
+    notify
+        Takes messages for the operator.
+    halt
+        Ends the run in order, with the error that it is given.
+    counters
+        Counts ``internal_fault``.
+    """
+
+    def __init__(
+        self, notify: Notify, halt: Callable[[StopError], None], counters: Counter[str] | None = None
+    ) -> None:
+        self.notify = notify
+        self._halt = halt
+        self.counters: Counter[str] = Counter() if counters is None else counters
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        policy: Policy,
+        *,
+        on_restart: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        """Run ``work`` until it returns or :meth:`end`; ``on_restart`` is called before each restart."""
+        self._keep(
+            asyncio.get_running_loop().create_task(self._run(name, work, policy, on_restart), name=name)
+        )
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that is done once; a failure is an alarm."""
+        self._keep(asyncio.get_running_loop().create_task(work, name=name))
+
+    def failed(self, name: str, error: BaseException, outcome: str = "the desk goes on without it") -> None:
+        """Report a failure; for work that is not a task, too."""
+        self.counters["internal_fault"] += 1
+        self.notify("alarm", f"{name} failed: {describe(error)}; {outcome}")
+
+    async def end(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        running = tuple(self._tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._finished)
-        return task
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._on_failure(error)
+            self.failed(task.get_name(), error)
 
-    async def end(self) -> None:
-        """Cancel all and wait for their end."""
-        left = tuple(self._tasks)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    async def _run(
+        self,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        policy: Policy,
+        on_restart: Callable[[BaseException], None] | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        failures, pause = 0, FIRST_PAUSE_SECONDS
+        while True:
+            began = loop.time()
+            error = await _failure_of(work)
+            if error is None:
+                return
+            if loop.time() - began > STEADY_SECONDS:
+                failures, pause = 0, FIRST_PAUSE_SECONDS
+            failures += 1
+            if policy.restarts is not None and failures > policy.restarts:
+                break
+            self.failed(name, error, f"it is started again in {pause:g} s")
+            await asyncio.sleep(pause)
+            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
+            if on_restart is not None:
+                on_restart(error)
+        if policy.halts:
+            self.failed(name, error, "the desk halts")
+            self._halt(StopError(f"{name} failed: {describe(error)}", where=name))
+        else:
+            self.failed(name, error)
+
+
+async def _failure_of(work: Callable[[], Coroutine[Any, Any, None]]) -> Exception | None:
+    try:
+        await work()
+    except Exception as error:  # noqa: BLE001 - the policy says what follows, whatever it is
+        return error
+    return None
+
+
+REPEAT_SECONDS = 10.0
 
 
 class LogThrottle:
-    """Says something that may come in floods: again only after a while, with how often it came.
+    """Logs a repeated message at most every 10 s, with the suppressed count.
 
     Parameters
     ----------
-    say
-        Takes a level and a sentence.
+    notify
+        Takes messages for the operator.
     """
 
-    def __init__(self, say: Callable[[str, str], None]) -> None:
-        self._say = say
-        self._said: dict[str, tuple[float, int]] = {}
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self._logged: dict[str, tuple[float, int]] = {}
 
-    def say(self, what: str, detail: str, now: float) -> None:
-        """Say ``what`` with its detail unless it was said lately; ``now`` is the event loop's time."""
-        since, times = self._said.get(what, (now - SAY_AGAIN_SECONDS, 0))
-        if now - since < SAY_AGAIN_SECONDS:
-            self._said[what] = since, times + 1
+    def warn(self, what: str, detail: str, now: float) -> None:
+        """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
+        since, suppressed = self._logged.get(what, (now - REPEAT_SECONDS, 0))
+        if now - since < REPEAT_SECONDS:
+            self._logged[what] = since, suppressed + 1
             return
-        self._said[what] = now, 0
-        again = f" ({times} times more since)" if times else ""
-        self._say("warning", f"{what} {detail}{again}".rstrip())
+        self._logged[what] = now, 0
+        again = f" ({suppressed} times more since)" if suppressed else ""
+        self._notify("warning", f"{what} {detail}{again}".rstrip())
 
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 class StaleStreamMonitor:
-    """Looks for silent data streams now and then.
+    """Finds data streams that deliver nothing during an open session.
 
-    The order stream is left out: an account without orders is silent, and what it should have said is
+    The order stream is left out: an account without orders is silent, and what its stream missed is
     found by reconciliation.
 
     Parameters
     ----------
     gateway
-        Whose streams they are.
+        Has the streams.
     silent_seconds
         Of the wall, without any message; 0 never looks.
     """
@@ -93,7 +209,7 @@ class StaleStreamMonitor:
         self._next_at = 0.0
 
     def due(self, now: float, *, is_open: bool) -> Iterator[tuple[str, float]]:
-        """Yield the streams to renew and for how long each has been silent.
+        """Yield the streams to reconnect and for how many seconds each has been silent.
 
         Parameters
         ----------
@@ -104,7 +220,7 @@ class StaleStreamMonitor:
         """
         if not self._silent_seconds or now < self._next_at or not is_open:
             return
-        self._next_at = now + LOOK_SECONDS
+        self._next_at = now + CHECK_SECONDS
         health = self._gateway.health()
         for stream, seconds in health.silent_seconds.items():
             if stream != "orders" and health.streams.get(stream) and seconds > self._silent_seconds:

@@ -122,11 +122,11 @@ class HeartbeatChannel:
             self._next_beat = now + BEAT_SECONDS
             self._tell(LiveOrders("beat"))
 
-    def sent(self, command: SubmitOrder) -> None:
+    def order_sent(self, command: SubmitOrder) -> None:
         """Say that an order is about to leave."""
         self._tell(LiveOrders("sent", order=command))
 
-    def over(self, client_order_id: str) -> None:
+    def order_ended(self, client_order_id: str) -> None:
         """Say that an order has ended."""
         self._tell(LiveOrders("over", name=client_order_id))
 
@@ -420,15 +420,15 @@ class WatchdogSupervisor:
         elif not self._has_ended:
             self._replace()
 
-    def sent(self, command: SubmitOrder) -> None:
+    def order_sent(self, command: SubmitOrder) -> None:
         """Say that an order is about to leave."""
         self._live[command.client_order_id] = command
-        self.line.sent(command)
+        self.line.order_sent(command)
 
-    def over(self, client_order_id: str) -> None:
+    def order_ended(self, client_order_id: str) -> None:
         """Say that an order has ended."""
         self._live.pop(client_order_id, None)
-        self.line.over(client_order_id)
+        self.line.order_ended(client_order_id)
 
     def end(self, *, clean: bool) -> None:
         """Say that the run has ended; the first word stands."""
@@ -475,5 +475,5 @@ class WatchdogSupervisor:
         if self._run_dir is not None:
             line.begin(self._run_dir)
         for command in self._live.values():
-            line.sent(command)
+            line.order_sent(command)
         self._say("warning", "the watchdog had died; another one guards this desk now")

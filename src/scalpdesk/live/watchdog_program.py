@@ -13,7 +13,8 @@ from scalpdesk.core.errors import EXIT_FAILED, EXIT_USAGE, ConfigError, Scalpdes
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import peek_header
-from scalpdesk.live.assembly import LivePlan, build_gateway
+from scalpdesk.live.assembly import build_gateway
+from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.watchdog import HeartbeatChannel, Watched, clear, fence, pipe_of_stdin, watch
 from scalpdesk.venues.contract import FollowingClock, Gateway, KnownOrder

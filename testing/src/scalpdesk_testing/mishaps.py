@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.live.runner import LiveRunner
+from scalpdesk.live.runner import LiveRunner, OperationResult
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.broker.orders import Kind, OrderRequest
 from scalpdesk.simulation.broker.refusals import Refused
@@ -55,7 +54,7 @@ class Mishaps:
         self.disk_full_until = 0.0
         self.may_resume: Callable[[], bool] = lambda: True
         self.ends_at = 0.0
-        self._acts: list[asyncio.Task[dict[str, Any]]] = []
+        self._acts: list[asyncio.Task[OperationResult]] = []
 
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""

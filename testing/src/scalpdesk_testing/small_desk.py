@@ -124,7 +124,7 @@ def small_header(market: SmallMarket, seed: int) -> JournalHeader:
     )
 
 
-class Killed(Exception):  # noqa: N818 - what happened
+class Killed(BaseException):
     """The desk's process died here."""
 
 

@@ -26,8 +26,8 @@ from scalpdesk.exchange.alpaca.streams import Hub
 from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore, Timers
-from scalpdesk.live.recovery import known_orders, rebuild
-from scalpdesk.live.runner import LiveRunner, RunnerOptions, Start
+from scalpdesk.live.recovery import Start, known_orders, rebuild
+from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
@@ -295,7 +295,7 @@ class Trial:
             options = RunnerOptions(
                 reconcile_seconds=30.0, tick_seconds=0.5, sessions=1, resolve_seconds=1.0, flush_seconds=2.0
             )
-            self.mishaps.runner = LiveRunner(core, gateway, self.clock, options, say=self._say)
+            self.mishaps.runner = LiveRunner(core, gateway, self.clock, options, notify=self._say)
             self.mishaps.running = self.loop.create_task(
                 self.mishaps.runner.run(Start(self._opening(), is_fresh=is_fresh))
             )
@@ -352,7 +352,7 @@ class Trial:
         self.scene.outside_since_ns = self.scene.uneven_since_ns = None
         self.scene.engine = self.engine
         replay = FollowedReplay(self.engine, self.scene)
-        rebuilt = rebuild(reader, replay)  # type: ignore[arg-type]  # it has what a replay uses of an engine
+        rebuilt = rebuild(reader, replay)
         if rebuilt.unwritten:
             self.journal.finish(rebuilt.unwritten)
         return rebuilt.timers, not rebuilt.events
