@@ -49,10 +49,11 @@ class Account:
 
 async def settled(desk, views=2):
     """Wait until the desk and its venue agree, and agree again."""
-    seen = desk.runner.reconciler.views
-    await until(
-        lambda: desk.runner.reconciler.views >= seen + views and not desk.runner.queries.is_asking, 0.01
-    )
+    queries = desk.runner.queries
+    for _ in range(views):
+        seen = queries.latest
+        await until(lambda seen=seen: queries.latest is not seen, 0.01)
+    await until(lambda: not queries.is_asking, 0.01)
 
 
 def lived(tmp_path, prepare, happen):

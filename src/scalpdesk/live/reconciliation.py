@@ -127,7 +127,6 @@ class Reconciler:
         """True once a view was equal, or what it showed was acted on."""
         self.last_ns = 0
         """When a view was last found equal or acted on, UTC nanoseconds."""
-        self.views = 0
         self.unexplained: tuple[Difference, ...] = ()
         self.adopted: list[str] = []
         """Differences that were booked, in words."""
@@ -150,7 +149,6 @@ class Reconciler:
             How many order and account events the desk has handled so far: a count that moved says
             that the account was in motion.
         """
-        self.views += 1
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view)
         self._note_foreign_positions(view)

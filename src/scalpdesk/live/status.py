@@ -139,7 +139,7 @@ def _order(order: Order, symbol: str) -> dict[str, Any]:
 SOCKET_NAME = "control.sock"
 MOST_BYTES = 64 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 1.0
 Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 

@@ -45,7 +45,6 @@ class Policy(NamedTuple):
     halts: bool = False
 
 
-NOTICE = Policy()
 RESTART = Policy(restarts=None)
 RESTART_ONCE = Policy(restarts=1, halts=True)
 RESTART_TWICE = Policy(restarts=2, halts=True)

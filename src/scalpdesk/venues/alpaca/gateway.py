@@ -336,8 +336,10 @@ class AlpacaGateway:
             if self._orders.in_flight == 0 and self._budget.take(Urgency.QUERY, loop_ns()):
                 try:
                     await self._order_http.warm(CLOCK)
-                except RetryError:
+                except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
                     self._count("keep_warm_failed")
+                    if not isinstance(error, RetryError):
+                        self._refuse([Refusal("keep_warm_failed", repr(error)[:200])], "requests")
 
     # the order stream -------------------------------------------------------------------------------
 

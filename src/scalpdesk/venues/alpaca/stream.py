@@ -200,6 +200,8 @@ class StreamConnection:
             return "handshake", f"HTTP {error.status}", error.status in (401, 403)
         except (aiohttp.ClientError, OSError) as error:
             return "connection_lost", type(error).__name__, False
+        except Exception as error:  # noqa: BLE001 - a fault of our own: said, and the connection comes back
+            return "internal_fault", f"{type(error).__name__}: {error}"[:200], False
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes:
         message = await socket.receive()

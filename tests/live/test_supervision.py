@@ -1,0 +1,299 @@
+"""Nothing that runs beside the consumer fails in silence: each kind of work has its policy."""
+
+import asyncio
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from fakes.alpaca_bench import AlpacaBench
+from fakes.live import FAST, LiveBench, follower, until, walk
+from fakes.venue_desk import VenueDesk
+from scalpdesk.core.errors import StopError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import CancelOrder
+from scalpdesk.live import status as control
+from scalpdesk.live.runner import LiveRunner
+from scalpdesk.live.supervision import RESTART, RESTART_ONCE, RESTART_TWICE, Policy, Supervisor
+from scalpdesk.venues.contract import NoticeKind
+from scalpdesk_testing.virtual_time import VirtualLoop
+
+
+class Watched:
+    """A supervisor whose messages and halts are kept, on a loop in virtual time."""
+
+    def __init__(self):
+        self.loop = VirtualLoop()
+        self.messages = []
+        self.halts = []
+        self.supervisor = Supervisor(lambda *message: self.messages.append(message), self.halts.append)
+
+    def run(self, seconds, *starts):
+        """Start work and let time pass; return when each piece of work began."""
+
+        async def play():
+            for start in starts:
+                start()
+            await asyncio.sleep(seconds)
+            await self.supervisor.end()
+
+        self.loop.run_until_complete(play())
+        self.loop.close()
+
+
+def failing(began, error, *, lives_seconds=0.0, times=None):
+    """Return work that fails after a while, each time or so many times, and then runs on."""
+
+    async def work():
+        loop = asyncio.get_running_loop()
+        began.append(round(loop.time(), 3))
+        await asyncio.sleep(lives_seconds)
+        if times is None or len(began) <= times:
+            raise error
+        await asyncio.sleep(1e6)
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("policy", "starts", "halts"),
+    [(Policy(), 1, 0), (RESTART_ONCE, 2, 1), (RESTART_TWICE, 3, 1), (RESTART, None, 0)],
+)
+def test_work_that_fails_is_restarted_as_its_policy_says_then_reported_or_halts_the_desk(
+    policy, starts, halts
+):
+    watched, began = Watched(), []
+    work = failing(began, ValueError("broken"))
+    watched.run(100.0, lambda: watched.supervisor.start("the pump", work, policy))
+    assert len(watched.halts) == halts
+    assert all(
+        level == "alarm" and "the pump failed: ValueError: broken" in text for level, text in watched.messages
+    )
+    if starts is None:  # without limit, at growing intervals, half a minute apart at most
+        assert began[:4] == [0.0, 0.1, 0.3, 0.7]
+        assert len(watched.messages) == watched.supervisor.counters["internal_fault"] == len(began)
+        assert max(after - before for before, after in itertools.pairwise(began)) <= 30.0
+    else:
+        assert len(began) == len(watched.messages) == starts
+        assert ("the desk halts" in watched.messages[-1][1]) == bool(halts)
+
+
+def test_work_that_ran_for_long_counts_as_failing_for_the_first_time():
+    watched, began = Watched(), []
+    work = failing(began, ValueError("broken"), lives_seconds=61.0)
+    watched.run(600.0, lambda: watched.supervisor.start("the pump", work, RESTART_ONCE))
+    assert len(began) >= 9
+    assert watched.halts == []
+
+
+def test_a_failure_names_the_place_that_raised_it_and_a_refusal_its_sentence():
+    async def divide():
+        _ = 1 / 0
+
+    async def refuse():
+        raise StopError("the disk refuses", where="disk")
+
+    watched = Watched()
+    watched.run(
+        1.0,
+        lambda: watched.supervisor.spawn("a query", divide()),
+        lambda: watched.supervisor.spawn("a flush", refuse()),
+    )
+    texts = [text for _, text in watched.messages]
+    assert "a query failed: ZeroDivisionError: division by zero at " in texts[0]
+    assert "test_supervision.py:" in texts[0]
+    assert texts[1] == "a flush failed: the disk refuses; the desk goes on without it"
+
+
+def bench_on(tmp_path, *, limit=None, **how):
+    return LiveBench(tmp_path, walk(), lambda: follower(10, limit=limit), **how)
+
+
+def alarms(bench):
+    return [text for level, text in bench.said if level == "alarm"]
+
+
+def through(bench, look):
+    """Let each event of the venue's stream pass ``look``, which may raise or wait."""
+    play = bench.gateway.events
+
+    async def events():
+        async for item in play():
+            await look(item)
+            yield item
+
+    bench.gateway.events = events
+
+
+def sent_by(bench):
+    """Return the list of what the desk sends from now on."""
+    sent, send = [], bench.gateway.send
+
+    def keep(command):
+        sent.append(command)
+        send(command)
+
+    bench.gateway.send = keep
+    return sent
+
+
+def test_a_failed_event_stream_is_followed_again_and_the_account_is_reconciled(tmp_path):
+    bench = bench_on(tmp_path)
+    views = []
+
+    async def breaks_once(bench):
+        async def look(item):
+            if bench.engine.desk.orders.live and not views:
+                views.append(bench.runner.queries.latest)
+                raise ValueError("a frame that nobody expected")
+
+        through(bench, look)
+        await until(lambda: views)
+        await until(lambda: bench.runner.queries.latest is not views[0])
+        views.append(bench.runner.queries.latest)
+
+    assert bench.live(meanwhile=breaks_once) is not None
+    assert len(views) == 2
+    counters = bench.runner.state.counters
+    assert counters[f"{NoticeKind.DISCONNECTED}/orders/internal_fault"] == 1
+    assert counters[f"{NoticeKind.GAP}/orders/internal_fault"] == 1
+    assert any("the venue's event stream failed: ValueError: a frame" in text for text in alarms(bench))
+    assert bench.runner.state.reason == "the venue's events ended"
+    assert bench.differences() == []
+
+
+def test_an_event_stream_that_keeps_failing_halts_the_desk_and_takes_its_orders_back(tmp_path):
+    bench = bench_on(tmp_path, limit="400")
+    sent = []
+
+    async def breaks(bench):
+        async def look(item):
+            if bench.engine.desk.orders.live:
+                raise ValueError("broken for good")
+
+        through(bench, look)
+        sent.append(sent_by(bench))
+
+    with pytest.raises(StopError, match="the venue's event stream failed"):
+        bench.live(meanwhile=breaks)
+    assert any("the desk stops: the venue's event stream failed" in text for text in alarms(bench))
+    assert sent[0] == [sent[0][0], CancelOrder(sent[0][0].client_order_id)]
+
+
+def test_housekeeping_is_restarted_once_and_then_halts_the_desk(tmp_path, monkeypatch):
+    bench = bench_on(tmp_path)
+
+    def broken(self, now):
+        raise KeyError("a stream without a name")
+
+    monkeypatch.setattr(LiveRunner, "_keep_house", broken)
+
+    async def stands_still(bench):
+        async def look(item):
+            if type(item) is QuoteEvent:
+                await asyncio.Event().wait()
+
+        through(bench, look)
+
+    with pytest.raises(StopError, match="housekeeping failed: KeyError"):
+        bench.live(meanwhile=stands_still)
+    outcomes = [text.rpartition("; ")[2] for text in alarms(bench)]
+    assert outcomes[:2] == ["it is started again in 0.1 s", "the desk halts"]
+
+
+def test_an_unexpected_exception_of_the_engine_takes_the_orders_back_and_ends_the_run_with_it(tmp_path):
+    bench = bench_on(tmp_path, limit="400")
+    sent = []
+
+    async def breaks(bench):
+        await until(lambda: bench.engine.desk.orders.live)
+        sent.append(sent_by(bench))
+
+        def handle(event):
+            raise ArithmeticError("a ledger that does not add up")
+
+        bench.engine.handle = handle
+
+    with pytest.raises(ArithmeticError):
+        bench.live(meanwhile=breaks)
+    assert any("the desk stops: ArithmeticError" in text for text in alarms(bench))
+    assert [type(command) for command in sent[0]] == [CancelOrder]
+
+
+def test_a_query_that_fails_is_an_alarm_and_the_next_round_asks_again(tmp_path):
+    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
+    asked = Counter()
+
+    async def breaks(bench):
+        snapshot = bench.gateway.snapshot
+
+        async def broken(**how):
+            asked["n"] += 1
+            if asked["n"] == 1:
+                raise RuntimeError("an answer of another shape")
+            return await snapshot(**how)
+
+        bench.gateway.snapshot = broken
+        await until(lambda: asked["n"] >= 2)
+
+    assert bench.live(meanwhile=breaks) is not None
+    assert any("the query of the account failed: RuntimeError" in text for text in alarms(bench))
+    assert bench.differences() == []
+
+
+def test_a_control_socket_that_disappears_is_made_again_and_a_failing_request_is_answered(
+    tmp_path, socket_enabled
+):
+    failures = []
+
+    async def answer(request):
+        if request.get("do") == "break":
+            raise RuntimeError("a request that nobody expected")
+        return {"ok": True}
+
+    async def play():
+        loop = asyncio.get_running_loop()
+        messages = []
+        supervisor = Supervisor(lambda *message: messages.append(message), messages.append)
+        server = control.ControlServer(tmp_path, answer, failures.append)
+        await server.start()
+        supervisor.start("the control server", server.serve, RESTART)
+        broken = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "break"})
+        fine = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "status"})
+        server.path.unlink()
+        await until(server.path.exists, 0.01)
+        again = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "status"})
+        await supervisor.end()
+        assert not server.path.exists()
+        return broken, fine, again, messages
+
+    broken, fine, again, messages = asyncio.run(play())
+    assert "RuntimeError: a request that nobody expected" in broken["error"]
+    assert fine == again == {"ok": True}
+    assert [str(error) for error in failures] == ["a request that nobody expected"]
+    assert "the control socket has disappeared" in messages[0][1]
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_data_stream_whose_reader_fails_is_reconnected_and_reported(tmp_path, socket_enabled):
+    bench = AlpacaBench()
+    desk = VenueDesk(tmp_path, bench)
+
+    async def meanwhile(desk):
+        await until(lambda: desk.engine.desk.market.quotes[0] is not None, 0.01)
+        (stocks,) = [one for one in desk.gateway._data.connections() if one.name == "stocks"]
+        read = stocks._on_frame
+
+        def fails_once(frame):
+            stocks._on_frame = read
+            raise KeyError("a field that was never missing")
+
+        stocks._on_frame = fails_once
+        await until(lambda: stocks.reconnects == 1 and stocks.is_up, 0.01)
+        seen = desk.engine.desk.market.quotes[0].ts_event_ns
+        await until(lambda: desk.engine.desk.market.quotes[0].ts_event_ns > seen, 0.01)
+
+    desk.live(meanwhile)
+    assert desk.runner.state.counters["disconnected/stocks/internal_fault"] == 1
+    assert any("stocks disconnected: internal_fault KeyError" in text for _, text in desk.said)
