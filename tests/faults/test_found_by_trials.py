@@ -19,7 +19,7 @@ from scalpdesk.simulation.broker.refusals import Refused
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
-from scalpdesk.venues.tracker import OrderTracker, Report
+from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import draw_schedule
 from scalpdesk_testing.small_desk import small_engine
@@ -101,7 +101,7 @@ def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
         "t-1", SHARE, Side.BUY, Decimal(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
     )
     one = tracker.sent(order, 0)
-    said = Report("t-1", "v", 1, "filled", Decimal(9), Decimal(500))
+    said = OrderReport("t-1", "v", 1, "filled", Decimal(9), Decimal(500))
     events = tracker.report(one, said, 2, infer=True)
     assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
     assert one.ended

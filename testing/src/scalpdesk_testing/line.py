@@ -77,7 +77,7 @@ class Line:
         self.in_flight = 0
         """Requests that were sent and have not arrived yet."""
         self.sockets: list[Socket] = []
-        self.idle_connections: set[asyncio.Transport] = set()
+        self.idle_connections: dict[asyncio.Transport, None] = {}
         """Connections for requests that carry none."""
         self._drive_handle: asyncio.TimerHandle | None = None
         self._drive_at = float("inf")
@@ -338,11 +338,11 @@ class LineConnection(asyncio.Transport):
         self._protocol = protocol
         self._http = h11.Connection(h11.SERVER)
         self._is_closed = False
-        line.idle_connections.add(self)
+        line.idle_connections[self] = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send one whole request."""
-        self._line.idle_connections.discard(self)
+        self._line.idle_connections.pop(self, None)
         http = self._http
         http.receive_data(bytes(data))
         request = http.next_event()
@@ -373,7 +373,7 @@ class LineConnection(asyncio.Transport):
         if length == len(part):
             data += http.send(h11.EndOfMessage()) or b""
             http.start_next_cycle()
-            self._line.idle_connections.add(self)
+            self._line.idle_connections[self] = None
         self._protocol.data_received(data)
         if is_cut:
             self._close()
@@ -385,7 +385,7 @@ class LineConnection(asyncio.Transport):
     close = abort
 
     def _close(self) -> None:
-        self._line.idle_connections.discard(self)
+        self._line.idle_connections.pop(self, None)
         if not self._is_closed:
             self._is_closed = True
             self._protocol.connection_lost(None)

@@ -115,9 +115,9 @@ class RestClient:
         self._timeout_seconds = timeout_seconds
         self._network: Network = network or TcpNetwork()
         self._idle: deque[_Connection] = deque()
-        self._open: set[_Connection] = set()
+        self._open: dict[_Connection, None] = {}
         self._waiting: deque[_Call] = deque()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], None] = {}
         self._is_warm = False
         self._is_closed = False
 
@@ -197,8 +197,8 @@ class RestClient:
         wanted = free if self._is_warm else min(free, len(self._waiting) - len(self._opening))
         for _ in range(wanted):
             task = asyncio.get_running_loop().create_task(self._connect())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening[task] = None
+            task.add_done_callback(lambda done: self._opening.pop(done, None))
 
     async def _connect(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -213,7 +213,7 @@ class RestClient:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
-            self._open.add(connection)
+            self._open[connection] = None
             self.free(connection)
             return
 
@@ -233,7 +233,7 @@ class RestClient:
 
     def lost(self, connection: "_Connection") -> None:
         """Forget a connection and open another where one is needed."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
         if connection.answers or self._waiting:
