@@ -159,17 +159,17 @@ def _fill_applied_twice() -> list[Change]:
             event = msgspec.structs.replace(event, execution_id=f"{event.execution_id}+")
         plain(self, command, event)
 
-    from scalpdesk.venues.tracker import OrderTracker, Tracked
+    from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
 
     execution = OrderTracker.execution
 
-    def again(self: OrderTracker, one: Tracked, execution_id: str, *rest: Any) -> Any:
+    def again(self: OrderTracker, one: TrackedOrder, execution_id: str, *rest: Any) -> Any:
         one.executions.pop(execution_id, None)
         return execution(self, one, execution_id, *rest)
 
     return [
         (Order, "has_seen", has_seen),
-        (Tracked, "is_free", is_free),
+        (TrackedOrder, "is_free", is_free),
         (Desk, "book_fill", book_fill),
         (OrderTracker, "execution", again),
     ]
