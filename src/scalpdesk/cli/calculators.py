@@ -5,14 +5,15 @@ vega per 1.00 of volatility) and says so.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.market import DAYS_PER_YEAR
+from scalpdesk.cli.output import console, new_table, print_json
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
-DAYS_PER_YEAR = 365.0
 RAW_UNITS = {
     "price": "currency per unit of the underlying",
     "delta": "units of the underlying per option unit",
@@ -78,6 +79,7 @@ def dividend(text: str) -> tuple[float, float]:
         raise click.BadParameter(f"'{text}' is not DAYS:AMOUNT, such as 12:0.75") from problem
 
 
+TERMS = ("rate", "dividend_yield", "dividends", "style", "model")
 RATE = fraction(largest=1.0)
 VOL = fraction(largest=5.0)
 
@@ -115,6 +117,10 @@ def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None
     return body
 
 
+def _for_pricing(terms: dict[str, Any]) -> dict[str, Any]:
+    return terms | {"dividends": terms["dividends"] or None}
+
+
 def _years(days: float | None, years: float | None) -> float:
     if (days is None) == (years is None):
         raise ConfigError("give the time to expiry once", where="--days, --years", fix="--days 30")
@@ -138,13 +144,9 @@ def price(
     strike: float,
     days: float | None,
     years: float | None,
-    rate: float,
-    dividend_yield: float,
-    dividends: tuple[tuple[float, float], ...],
-    style: str,
-    model: str,
     vol: float,
     is_call: bool | None,
+    **terms: Any,
 ) -> None:
     """Price and Greeks of an option, per one unit of the underlying."""
     from scalpdesk.pricing import greeks
@@ -152,47 +154,29 @@ def price(
     t = _years(days, years)
     wanted = (True, False) if is_call is None else (is_call,)
     answers = {
-        "call" if right else "put": greeks(
-            spot,
-            strike,
-            t,
-            vol,
-            right,
-            rate=rate,
-            dividend_yield=dividend_yield,
-            dividends=dividends or None,
-            style=style,
-            model=model,
-        )
+        "call" if right else "put": greeks(spot, strike, t, vol, right, **_for_pricing(terms))
         for right in wanted
     }
     numbers = {
         right: {name: float(getattr(answer, name)) for name in RAW_UNITS} for right, answer in answers.items()
     }
-    inputs = {
-        "spot": spot,
-        "strike": strike,
-        "years": t,
-        "vol": vol,
-        "rate": rate,
-        "dividend_yield": dividend_yield,
-        "dividends": [list(paid) for paid in dividends],
-        "style": style,
-        "model": model,
-    }
     if as_json:
+        inputs = {
+            "spot": spot,
+            "strike": strike,
+            "years": t,
+            "vol": vol,
+            **{name: terms[name] for name in TERMS},
+        }
         print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
         return
-    from rich.table import Table
-
-    table = Table("", box=None, pad_edge=False, header_style="bold")
-    for right in numbers:
-        table.add_column(right, justify="right")
+    table = new_table("", *numbers)
     table.add_column("unit", style="dim")
     for name, unit, factor in TRADER_UNITS:
         table.add_row(name, *(f"{n[name] * factor:.6f}" for n in numbers.values()), unit)
     click.echo(
-        f"{style} {model}, spot {spot:g}, strike {strike:g}, {t * DAYS_PER_YEAR:g} days, vol {vol:.2%}"
+        f"{terms['style']} {terms['model']}, spot {spot:g}, strike {strike:g}, {t * DAYS_PER_YEAR:g} days,"
+        f" vol {vol:.2%}"
     )
     console().print(table)
 
@@ -215,34 +199,20 @@ def iv(
     strike: float,
     days: float | None,
     years: float | None,
-    rate: float,
-    dividend_yield: float,
-    dividends: tuple[tuple[float, float], ...],
-    style: str,
-    model: str,
     is_call: bool,
+    **terms: Any,
 ) -> int:
     """Implied volatility of an option price; exit 1 with the reason where none exists."""
     from scalpdesk.pricing import implied_vol
 
-    answer = implied_vol(
-        quoted,
-        spot,
-        strike,
-        _years(days, years),
-        is_call,
-        rate=rate,
-        dividend_yield=dividend_yield,
-        dividends=dividends or None,
-        style=style,
-        model=model,
-    )
+    answer = implied_vol(quoted, spot, strike, _years(days, years), is_call, **_for_pricing(terms))
     vol, status = float(answer.vol), str(answer.status)
     good = status == "ok"
     if as_json:
         print_json({"vol": vol if good else None, "status": status})
     elif good:
-        click.echo(f"implied volatility {vol:.4%} a year ({'call' if is_call else 'put'}, {style} {model})")
+        kind = f"{'call' if is_call else 'put'}, {terms['style']} {terms['model']}"
+        click.echo(f"implied volatility {vol:.4%} a year ({kind})")
     else:
         click.echo(f"no implied volatility ({status}): {BETWEEN.get(status, status)}")
     return EXIT_OK if good else EXIT_FAILED

@@ -1,25 +1,38 @@
 """``scalpdesk chain``: one option chain of a data set, with implied volatilities and Greeks."""
 
-import os
-import re
 from datetime import date, datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, print_json
-from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import (
+    DAYS_PER_YEAR,
+    data_option,
+    instant_ns,
+    load_tape,
+    read_date,
+    seed_option,
+    session_option,
+    time_option,
+)
+from scalpdesk.cli.output import (
+    around,
+    cell,
+    console,
+    finite,
+    new_table,
+    print_hidden,
+    print_json,
+    print_notes,
+)
+from scalpdesk.core.errors import DataError
 
 if TYPE_CHECKING:
     from scalpdesk.instruments.contract import OptionContract
     from scalpdesk.marketdata.tape import MarketTape
 
-EMBEDDED = "embedded"
-DEFAULT_SESSION = "2018-02-05"
 STRIKES_SHOWN = 10
-DAYS_PER_YEAR = 365.0
 GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 
 
@@ -31,14 +44,12 @@ GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
     ),
 )
 @click.argument("symbol")
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
-@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
-@click.option("--time", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
+@data_option
+@session_option
+@time_option("--time")
 @click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
 @click.option("--strikes", default=STRIKES_SHOWN, show_default=True, help="Strikes shown on either side.")
-@click.option(
-    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
-)
+@seed_option
 @settings_options
 def chain(
     *,
@@ -58,70 +69,15 @@ def chain(
     The table is around the money and in traders' units (theta a day, vega a point). With --json every
     strike is given, theta a year and vega per 1.00 of volatility.
     """
-    from scalpdesk.instruments.sessions import new_york_ns
-
-    day = read_date(session, "--session")
-    now_ns = new_york_ns(day, _read_time(clock))
-    tape = _load(symbol.upper(), data_set, day, seed, config_file, overrides)
-    held = tape.sessions[0]
-    if not held.open_ns <= now_ns <= held.close_ns:
-        raise ArgumentError(
-            "the exchange is closed at this time",
-            where="--time",
-            value=clock,
-            fix=f"use a time between {_hhmm(held.open_ns)} and {_hhmm(held.close_ns)}",
-        )
+    settings = settings_from(config_file, overrides)
+    tape = load_tape(settings, data_set, symbol.upper(), read_date(session, "--session"), seed=seed)
+    now_ns = instant_ns(tape, clock)
     wanted = read_date(expiry, "--expiry") if expiry is not None else None
     document = chain_document(tape, now_ns, wanted)
     if as_json:
         print_json(document)
     else:
         _print_chain(document, strikes)
-
-
-def read_date(text: str, where: str) -> date:
-    """Read an ISO date.
-
-    Raises
-    ------
-    ArgumentError
-        When the text is no date.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
-
-
-def _read_time(text: str) -> time:
-    if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", text):
-        raise ArgumentError("not a time of day", where="--time", value=text, fix="write it as 15:00")
-    hour, minute = map(int, text.split(":"))
-    return time(hour, minute)
-
-
-def _hhmm(ts_ns: int) -> str:
-    from scalpdesk.instruments.sessions import to_new_york
-
-    return f"{to_new_york(ts_ns):%H:%M}"
-
-
-def _load(
-    symbol: str,
-    data_set: str,
-    day: date,
-    seed: int | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-) -> "MarketTape":
-    from scalpdesk.assembly import load_market
-    from scalpdesk.config.settings import load_settings
-
-    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
-    if data_set != EMBEDDED and seed is not None:
-        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
-    path_seed = settings.config.simulation.seed if seed is None else seed
-    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
 
 
 def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict[str, Any]:
@@ -244,21 +200,17 @@ def _valued(
                 "symbol": contract.symbol,
                 "strike": str(contract.strike),
                 "right": "call" if contract.is_call else "put",
-                "bid": _or_none(bid[i]),
-                "ask": _or_none(ask[i]),
-                "mid": _or_none(mid[i]),
+                "bid": finite(bid[i]),
+                "ask": finite(ask[i]),
+                "mid": finite(mid[i]),
                 "quote": "absent" if rows[i] is None else str(judge_quote(float(bid[i]), float(ask[i]))),
                 "open_interest": tape.open_interest.get(contract.symbol),
-                "iv": _or_none(vol[i]),
+                "iv": finite(vol[i]),
                 "iv_status": str(implied.status[i]) if known[i] else "no_mid",
                 **{name: float(getattr(answer, name)[i]) if ok else None for name in GREEKS},
             }
         )
     return options
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if value == value else None  # noqa: PLR0124 - NaN alone differs from itself
 
 
 def _dividends_before(
@@ -278,28 +230,21 @@ def _dividends_before(
 
 
 def _print_chain(document: dict[str, Any], strikes: int) -> None:
-    from rich.table import Table
-
     by_strike: dict[float, dict[str, dict[str, Any]]] = {}
     for option in document["options"]:
         by_strike.setdefault(float(option["strike"]), {})[option["right"]] = option
     order = sorted(by_strike)
-    middle = min(range(len(order)), key=lambda i: abs(order[i] - document["spot"]))
-    shown = order[max(middle - strikes, 0) : middle + strikes + 1]
+    shown = around(order, float, document["spot"], strikes)
     side = ("bid", "ask", "iv %", "delta", "theta/d")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in (*side, "gamma", "vega/pt"):
-        table.add_column(name, justify="right")
-    table.add_column("strike", justify="right", style="bold")
-    for name in reversed(side):
-        table.add_column(name, justify="right")
+    table = new_table(*side, "gamma", "vega/pt", "strike", *reversed(side), left=0)
+    table.columns[len(side) + 2].style = "bold"
     for strike in shown:
         call, put = (by_strike[strike].get(right, {}) for right in ("call", "put"))
         either = call if call.get("gamma") is not None else put
         table.add_row(
             *_side_cells(call),
-            _cell(either.get("gamma"), 4),
-            _cell(either.get("vega"), 3, 0.01),
+            cell(either.get("gamma"), 4),
+            cell(either.get("vega"), 3, 0.01),
             f"{strike:g}",
             *reversed(_side_cells(put)),
         )
@@ -311,23 +256,16 @@ def _print_chain(document: dict[str, Any], strikes: int) -> None:
     )
     click.echo(f"{'calls':<40}{'':14}{'puts':>50}")
     console().print(table)
-    hidden = len(order) - len(shown)
-    if hidden:
-        click.echo(f"{hidden} more strikes: --strikes {len(order)} or --json")
+    print_hidden(order, shown)
     click.echo(f"expiries: {', '.join(document['expiries'])}")
-    for note in document["notes"]:
-        click.echo(f"note: {note}")
+    print_notes(document["notes"])
 
 
 def _side_cells(option: dict[str, Any]) -> list[str]:
     return [
-        _cell(option.get("bid"), 2),
-        _cell(option.get("ask"), 2),
-        _cell(option.get("iv"), 1, 100.0),
-        _cell(option.get("delta"), 3),
-        _cell(option.get("theta"), 3, 1.0 / DAYS_PER_YEAR),
+        cell(option.get("bid"), 2),
+        cell(option.get("ask"), 2),
+        cell(option.get("iv"), 1, 100.0),
+        cell(option.get("delta"), 3),
+        cell(option.get("theta"), 3, 1.0 / DAYS_PER_YEAR),
     ]
-
-
-def _cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
-    return "-" if value is None else f"{value * factor:.{decimals}f}"

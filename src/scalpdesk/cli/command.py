@@ -1,13 +1,18 @@
 """How a command is declared: every one has ``--json``, ``--debug`` and an example in its help."""
 
+import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.output import log_to_stderr
 from scalpdesk.core.errors import ConfigError, nearest_name
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import LoadedSettings
 
 IN_TESTING_PACKAGE = "entry point"
 """Target of a command that the package ``scalpdesk-testing`` brings, found by its entry point."""
@@ -96,6 +101,17 @@ def desk_command(
         return command
 
     return declare
+
+
+def settings_from(
+    config_file: str | None = None, overrides: Sequence[str] = (), strategy: str | None = None
+) -> "LoadedSettings":
+    """Load the configuration of a command called in this folder, with this environment."""
+    from scalpdesk.config.settings import load_settings
+
+    return load_settings(
+        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
+    )
 
 
 def settings_options(body: Body) -> Body:

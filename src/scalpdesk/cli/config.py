@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import DeskGroup, desk_command, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
+from scalpdesk.cli.output import console, new_table, print_json
 from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.simulation.fills import fill_model
@@ -42,7 +41,7 @@ def show(
     *, as_json: bool, strategy: str, changed: bool, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Show every value with its source; keys are masked."""
-    loaded = _load(strategy, config_file, overrides)
+    loaded = settings_from(config_file, overrides, strategy)
     rows = [
         {"key": key, "value": value, "source": loaded.sources[key]}
         for key, value in flat(loaded.effective())
@@ -58,9 +57,7 @@ def show(
             }
         )
         return
-    from rich.table import Table
-
-    table = Table("key", "value", "source", box=None, pad_edge=False, header_style="bold")
+    table = new_table("key", "value", "source", left=3)
     for row in rows:
         table.add_row(str(row["key"]), shown(row["value"]), str(row["source"]))
     console().print(table)
@@ -74,7 +71,7 @@ def show(
 @settings_options
 def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """Check every key and value; exit 2 names all that are wrong."""
-    loaded = _load(strategy, config_file, overrides)
+    loaded = settings_from(config_file, overrides, strategy)
     try:  # what only the parts themselves can check: a band's own settings, the name of a fill model
         build: Callable[[Any], object] = find_strategy(strategy)
         build(loaded.strategy_config)
@@ -95,12 +92,6 @@ def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: t
         )
         return
     click.echo(f"ok: {_described(loaded)}, {len(changed)} keys set")
-
-
-def _load(strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> LoadedSettings:
-    return load_settings(
-        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd()
-    )
 
 
 def _described(loaded: LoadedSettings) -> str:

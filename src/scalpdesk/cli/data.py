@@ -1,6 +1,5 @@
 """``scalpdesk data``: list, verify and fill the catalogue of recorded markets."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import DeskGroup, desk_command
+from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
+from scalpdesk.cli.market import EMBEDDED
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.verify import VerifyReport
 
-EMBEDDED = "embedded"
 EMBEDDED_SESSION = date(2018, 2, 5)
 """Session of the embedded market that is checked when none is named."""
 PROGRESS_AFTER_SECONDS = 2.0
@@ -41,9 +40,7 @@ def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None
     """Return the folder given, else the one of the configuration (``catalog`` unless it says otherwise)."""
     if value is not None:
         return value
-    from scalpdesk.config.settings import load_settings
-
-    return Path(load_settings(environ=os.environ).config.data.catalog)
+    return Path(settings_from().config.data.catalog)
 
 
 def catalog_option(body: Callable[..., Any]) -> Callable[..., Any]:

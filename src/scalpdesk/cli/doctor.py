@@ -35,7 +35,7 @@ MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One answer of the doctor. ``verdict`` is ok, note (works without) or fail."""
 
     name: str
@@ -59,11 +59,12 @@ def doctor(*, as_json: bool, warm_up: bool) -> int:
             click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
             if finding.fix is not None:
                 click.echo(f"{'':28} fix: {finding.fix}")
-        click.echo(f"\n{'all is well' if not failed else f'{failed} checks failed'}")
+        checks = "1 check" if failed == 1 else f"{failed} checks"
+        click.echo(f"\n{f'{checks} failed' if failed else 'all checks passed'}")
     return EXIT_FAILED if failed else EXIT_OK
 
 
-def examine(folder: Path, *, warm_up: bool) -> Iterator[Finding]:
+def examine(folder: Path, *, warm_up: bool) -> Iterator[Diagnosis]:
     """Yield what is found, one check after another.
 
     Parameters
@@ -82,7 +83,7 @@ def examine(folder: Path, *, warm_up: bool) -> Iterator[Finding]:
         runs_dir, catalog, finding = _configuration(folder)
     except ConfigError as error:
         lines = error.render().splitlines()
-        finding = Finding(
+        finding = Diagnosis(
             "configuration", "fail", "; ".join(line.strip() for line in lines), "scalpdesk config check"
         )
     yield finding
@@ -93,11 +94,11 @@ def examine(folder: Path, *, warm_up: bool) -> Iterator[Finding]:
     yield from _dealer_gamma(folder)
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     have = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        return Finding("python", "fail", have, "install Python 3.11 or newer and run make setup")
-    return Finding("python", "ok", f"{have} at {sys.executable}")
+        return Diagnosis("python", "fail", have, "install Python 3.11 or newer and run make setup")
+    return Diagnosis("python", "ok", f"{have} at {sys.executable}")
 
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?\s*(?:>=\s*([0-9.]+))?")
@@ -126,7 +127,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _core_packages() -> Iterator[Finding]:
+def _core_packages() -> Iterator[Diagnosis]:
     versions, wrong = [], []
     for package, lowest, extra in _requirements():
         if extra is not None:
@@ -137,12 +138,12 @@ def _core_packages() -> Iterator[Finding]:
         else:
             versions.append(f"{package} {have}")
     if wrong:
-        yield Finding("packages", "fail", f"missing or too old: {', '.join(wrong)}", "make setup")
+        yield Diagnosis("packages", "fail", f"missing or too old: {', '.join(wrong)}", "make setup")
     else:
-        yield Finding("packages", "ok", ", ".join(versions))
+        yield Diagnosis("packages", "ok", ", ".join(versions))
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Diagnosis]:
     needed: dict[str, list[str]] = {}
     for package, _lowest, extra in _requirements():
         if extra is not None and extra != "all":
@@ -150,61 +151,63 @@ def _extras() -> Iterator[Finding]:
     for extra, packages in sorted(needed.items()):
         missing = [package for package in packages if _installed(package) is None]
         if missing:
-            yield Finding(
+            yield Diagnosis(
                 f"extra {extra}",
                 "note",
                 f"not installed ({', '.join(missing)})",
                 f'pip install "scalpdesk[{extra}]"',
             )
         else:
-            yield Finding(f"extra {extra}", "ok", ", ".join(f"{p} {_installed(p)}" for p in packages))
+            yield Diagnosis(f"extra {extra}", "ok", ", ".join(f"{p} {_installed(p)}" for p in packages))
 
 
-def _clock() -> Iterator[Finding]:
+def _clock() -> Iterator[Diagnosis]:
     try:
         ZoneInfo("America/New_York")
     except ZoneInfoNotFoundError:
-        yield Finding("time zones", "fail", "no data for America/New_York", "pip install tzdata")
+        yield Diagnosis("time zones", "fail", "no data for America/New_York", "pip install tzdata")
     else:
-        yield Finding("time zones", "ok", "America/New_York known")
+        yield Diagnosis("time zones", "ok", "America/New_York known")
     now_ns = SystemClock().now_ns()
     if now_ns < EARLIEST_PLAUSIBLE_NS:
-        yield Finding("clock", "fail", "the machine's clock is years behind", "set the clock (NTP)")
+        yield Diagnosis("clock", "fail", "the machine's clock is years behind", "set the clock (NTP)")
     else:
-        yield Finding("clock", "ok", "plausible")
+        yield Diagnosis("clock", "ok", "plausible")
 
 
-def _configuration(folder: Path) -> tuple[str, str, Finding]:
+def _configuration(folder: Path) -> tuple[str, str, Diagnosis]:
     from scalpdesk.config.settings import load_settings
 
     loaded = load_settings(environ=os.environ, cwd=folder)
-    told = loaded.config_file.name if loaded.config_file else "no file: defaults (scalpdesk init writes one)"
-    return loaded.config.desk.runs_dir, loaded.config.data.catalog, Finding("configuration", "ok", told)
+    detail = (
+        loaded.config_file.name if loaded.config_file else "no file: defaults (scalpdesk init writes one)"
+    )
+    return loaded.config.desk.runs_dir, loaded.config.data.catalog, Diagnosis("configuration", "ok", detail)
 
 
-def _runs_folder(folder: Path) -> Finding:
+def _runs_folder(folder: Path) -> Diagnosis:
     nearest = folder
     while not nearest.exists():
         nearest = nearest.parent
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(
+        return Diagnosis(
             "runs folder",
             "fail",
             f"{folder.name}: cannot write in {nearest}",
             "set desk.runs_dir to a folder you can write",
         )
-    return Finding(
+    return Diagnosis(
         "runs folder",
         "ok",
         f"{folder.name}: writable" if folder.exists() else f"{folder.name}: made when needed",
     )
 
 
-def _catalog(folder: Path) -> Finding:
+def _catalog(folder: Path) -> Diagnosis:
     files = sum(1 for _ in folder.rglob("*.parquet")) if folder.is_dir() else 0
     if files:
-        return Finding("data catalogue", "ok", f"{folder.name}: {files} Parquet files")
-    return Finding(
+        return Diagnosis("data catalogue", "ok", f"{folder.name}: {files} Parquet files")
+    return Diagnosis(
         "data catalogue",
         "note",
         f"{folder.name}: nothing recorded yet; the embedded market works without",
@@ -212,17 +215,17 @@ def _catalog(folder: Path) -> Finding:
     )
 
 
-def _kernels(*, warm_up: bool) -> Finding:
+def _kernels(*, warm_up: bool) -> Diagnosis:
     if warm_up:
         started = time.perf_counter()
         _warm_up()
-        return Finding("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
+        return Diagnosis("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
     places = [Path(__file__).parents[1] / "pricing" / "__pycache__"]
     if "NUMBA_CACHE_DIR" in os.environ:
         places.append(Path(os.environ["NUMBA_CACHE_DIR"]))
     if any(next(place.rglob("*.nbi"), None) for place in places if place.is_dir()):
-        return Finding("pricing kernels", "ok", "compiled")
-    return Finding(
+        return Diagnosis("pricing kernels", "ok", "compiled")
+    return Diagnosis(
         "pricing kernels",
         "note",
         "not compiled yet: the first run will be slower",
@@ -241,20 +244,20 @@ def _warm_up() -> None:
     pricing.warm_up()
 
 
-def _keys(folder: Path) -> Iterator[Finding]:
+def _keys(folder: Path) -> Iterator[Diagnosis]:
     path = folder / ".env"
     if not path.exists():
-        yield Finding("keys", "note", "no .env: simulated and embedded markets need none")
+        yield Diagnosis("keys", "note", "no .env: simulated and embedded markets need none")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        yield Finding("keys", "fail", f".env can be read by others (mode {mode:o})", "chmod 600 .env")
+        yield Diagnosis("keys", "fail", f".env can be read by others (mode {mode:o})", "chmod 600 .env")
     else:
-        yield Finding("keys", "ok", f".env is readable by you alone (mode {mode:o})")
+        yield Diagnosis("keys", "ok", f".env is readable by you alone (mode {mode:o})")
 
 
-def _dealer_gamma(folder: Path) -> Iterator[Finding]:
-    """Ask once where a live desk would ask; nothing is said where there is nothing to ask."""
+def _dealer_gamma(folder: Path) -> Iterator[Diagnosis]:
+    """Ask once where a live desk would ask; yield nothing where no source is named."""
     from scalpdesk.config.settings import load_settings
     from scalpdesk.live.market import live_source
 
@@ -262,7 +265,7 @@ def _dealer_gamma(folder: Path) -> Iterator[Finding]:
         config = load_settings(environ=os.environ, cwd=folder).config
     except ConfigError:  # it has its own finding
         return
-    said: list[str] = []
+    notices: list[str] = []
     try:
         source = live_source(
             config.gex,
@@ -270,17 +273,19 @@ def _dealer_gamma(folder: Path) -> Iterator[Finding]:
             project=config.credentials.firebase_project_id,
             credentials_file=config.credentials.google_application_credentials,
             emulator_host=config.credentials.firestore_emulator_host,
-            notify=lambda _level, text: said.append(text),
+            notify=lambda _level, text: notices.append(text),
         )
     except ConfigError as error:
-        yield Finding("dealer gamma", "note", error.what, error.fix)
+        yield Diagnosis("dealer gamma", "note", error.what, error.fix)
         return
-    word = source.look(SystemClock().now_ns())
-    if word is None:
-        if said:  # a store is named, and its package or its key file is not there
-            yield Finding("dealer gamma", "note", said[0])
+    found = source.look(SystemClock().now_ns())
+    if found is None:
+        if notices:  # a store is named, and its package or its key file is not there
+            yield Diagnosis("dealer gamma", "note", notices[0])
         return
-    if word.reason:
-        yield Finding("dealer gamma", "note", f"{word.reason}: the standard threshold is used")
+    if found.reason:
+        yield Diagnosis("dealer gamma", "note", f"{found.reason}: the standard threshold is used")
     else:
-        yield Finding("dealer gamma", "ok", f"{word.symbol} {word.exposure_usd:,.0f} USD ({word.source})")
+        yield Diagnosis(
+            "dealer gamma", "ok", f"{found.symbol} {found.exposure_usd:,.0f} USD ({found.source})"
+        )

@@ -1,25 +1,20 @@
 """``scalpdesk exchange``: a venue on this machine that official clients can talk to."""
 
 import json
-import os
 import sys
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from scalpdesk.cli.command import desk_command
+from scalpdesk.cli.command import desk_command, settings_from
+from scalpdesk.cli.market import DEFAULT_SESSION, EMBEDDED, read_date
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from scalpdesk.exchange.server import ExchangeServer
     from scalpdesk.exchange.source import MarketSource
-    from scalpdesk.marketdata.tape import MarketTape
-
-EMBEDDED = "embedded"
-DEFAULT_SESSION = "2018-02-05"
 
 
 @desk_command(
@@ -192,21 +187,14 @@ def _source(
             raise ConfigError("a market is either played or made up", where="--data, --generated")
         from scalpdesk.exchange.generated import GeneratedSource
 
-        symbols = [one.strip().upper() for one in generated.split(",") if one.strip()]
+        symbols = [name.strip().upper() for name in generated.split(",") if name.strip()]
         return GeneratedSource(symbols, SystemClock().now_ns(), seed)
+    from scalpdesk.assembly import load_market
     from scalpdesk.exchange.launch import tape_source
 
-    try:
-        day = date.fromisoformat(session or DEFAULT_SESSION)
-    except ValueError as error:
-        raise ConfigError("not a date", where="--session", value=session, fix="write YYYY-MM-DD") from error
+    day = read_date(session or DEFAULT_SESSION, "--session")
+    tape = load_market(
+        settings_from(), data_set or EMBEDDED, underlying=underlying, start=day, end=day, seed=seed
+    )
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
-    return tape_source(_tape(data_set or EMBEDDED, underlying, day, seed), wall_start_ns=wall_start_ns)
-
-
-def _tape(data_set: str, underlying: str, day: date, seed: int) -> "MarketTape":
-    from scalpdesk.assembly import load_market
-    from scalpdesk.config.settings import load_settings
-
-    settings = load_settings(environ=os.environ, cwd=Path())
-    return load_market(settings, data_set, underlying=underlying, start=day, end=day, seed=seed)
+    return tape_source(tape, wall_start_ns=wall_start_ns)

@@ -1,13 +1,9 @@
-"""``scalpdesk gex``: dealer gamma exposure of a chain; computed, shown, kept, published.
-
-How ``scalpdesk gex`` shows an exposure: a JSON document, a table with bars, a picture.
-"""
+"""``scalpdesk gex``: dealer gamma exposure of a chain; computed, shown, kept, published."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +11,27 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from scalpdesk.cli.chain import read_date
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, new_figure, print_json, save_figure
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import (
+    DEFAULT_SESSION,
+    EMBEDDED,
+    data_option,
+    instant_ns,
+    load_tape,
+    read_date,
+    seed_option,
+    time_option,
+)
+from scalpdesk.cli.output import (
+    around,
+    console,
+    new_figure,
+    new_table,
+    print_hidden,
+    print_json,
+    print_notes,
+    save_figure,
+)
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import SessionExposure
@@ -33,12 +47,10 @@ from scalpdesk.marketdata.dealer_gamma import (
 )
 
 if TYPE_CHECKING:
-    # DROPPED
+    from matplotlib.axes import Axes
+
     from scalpdesk.config.settings import LoadedSettings
 
-EMBEDDED = "embedded"
-DEFAULT_SESSION = "2018-02-05"
-DEFAULT_TIME = "12:00"
 STRIKES_SHOWN = 12
 
 
@@ -52,16 +64,14 @@ STRIKES_SHOWN = 12
     ),
 )
 @click.argument("symbol")
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@data_option
 @click.option(
     "--session",
     default=None,
     metavar="DATE",
     help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
 )
-@click.option(
-    "--at", "clock", default=DEFAULT_TIME, metavar="HH:MM", show_default=True, help="New York time."
-)
+@time_option("--at")
 @click.option(
     "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
 )
@@ -78,9 +88,7 @@ STRIKES_SHOWN = 12
 @click.option("--days", type=click.IntRange(1, 250), default=None, help="Keep each of the last N sessions.")
 @click.option("--publish", is_flag=True, help="Write the exposure to Firestore.")
 @click.option("--document", default=None, metavar="PATH", help="Document of --publish [default: by SYMBOL].")
-@click.option(
-    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
-)
+@seed_option
 @settings_options
 def gex(
     *,
@@ -107,11 +115,8 @@ def gex(
     That is a convention and not an observation. Open interest is the evening's before: what was traded
     today is not in it.
     """
-    # DROPPED
-    from scalpdesk.config.settings import load_settings
-
     symbol = symbol.upper()
-    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    settings = settings_from(config_file, overrides)
     day = None if session is None else read_date(session, "--session")
     if chain_file is not None:
         _refuse_with_file(data_set, seed, days)
@@ -143,32 +148,24 @@ def _refuse_with_file(data_set: str, seed: int | None, days: int | None) -> None
 def _from_market(
     settings: "LoadedSettings", symbol: str, data_set: str, day: date, clock: str, seed: int | None
 ) -> "ChainAt":
-    from scalpdesk.assembly import load_market
-
-    # DROPPED
     from scalpdesk.marketdata.chain_gamma import price_tape
 
-    if data_set != EMBEDDED and seed is not None:
-        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
-    path_seed = settings.config.simulation.seed if seed is None else seed
-    tape = load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
+    tape = load_tape(settings, data_set, symbol, day, seed=seed)
     if not tape.open_interest:
         raise DataError(
             f"this data set has no open interest of {symbol}",
             where=f"{tape.name}, {day}",
             fix="choose a session that has (scalpdesk data ls), or a chain file with --chain",
         )
-    held = tape.sessions[0]
-    now_ns = _instant(day, clock, held.open_ns, held.close_ns)
+    now_ns = instant_ns(tape, clock, "--at")
     return ChainAt(symbol, tape.name, tape.kind, day, now_ns, price_tape(tape, now_ns), tape.notes)
 
 
 def _from_file(
     path: Path, symbol: str, day: date | None, spot: float | None, settings: "LoadedSettings"
 ) -> "ChainAt":
-    # DROPPED
     from scalpdesk.datasets.chain_files import read_chain
-    from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+    from scalpdesk.instruments.sessions import expiry_instant_ns
     from scalpdesk.marketdata.chain_gamma import chain_of, price_chain
 
     stored = read_chain(path, symbol, session=day, spot=spot)
@@ -181,10 +178,9 @@ def _from_file(
         ts_ns=stored.ts_ns,
         rate=settings.config.rates.default if rate is None else rate,
     )
-    living = [one for one in stored.contracts if expiry_instant_ns(one) > stored.ts_ns]
-    held = {
-        one.symbol: float(count) for one, count in zip(stored.contracts, stored.open_interest, strict=True)
-    }
+    living = [contract for contract in stored.contracts if expiry_instant_ns(contract) > stored.ts_ns]
+    counts = zip(stored.contracts, stored.open_interest, strict=True)
+    held = {contract.symbol: float(count) for contract, count in counts}
     notes = []
     if len(living) < len(stored.contracts):
         gone = len(stored.contracts) - len(living)
@@ -194,26 +190,6 @@ def _from_file(
     at_day = stored.session or to_new_york(stored.ts_ns).date()
     priced = price_chain(chain, living, held)
     return ChainAt(symbol, path.name, "recorded", at_day, stored.ts_ns, priced, tuple(notes))
-
-
-def _instant(day: date, clock: str, open_ns: int, close_ns: int) -> int:
-    from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-
-    try:
-        now_ns = new_york_ns(day, time.fromisoformat(clock))
-    except ValueError as problem:
-        raise ArgumentError(
-            "not a time of day", where="--at", value=clock, fix="write it as 15:00"
-        ) from problem
-    if not open_ns <= now_ns <= close_ns:
-        opens, closes = (f"{to_new_york(ns):%H:%M}" for ns in (open_ns, close_ns))
-        raise ArgumentError(
-            "the exchange is closed at this time",
-            where="--at",
-            value=clock,
-            fix=f"use a time between {opens} and {closes}",
-        )
-    return now_ns
 
 
 def _history(settings: "LoadedSettings", at: "ChainAt") -> Any:
@@ -290,9 +266,6 @@ def _publish(
     return {"document": path, "gex_value": shown["net_usd"], "symbol": at.symbol, "last_update": shown["at"]}
 
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 CONVENTION = "calls +, puts -: customers are taken to sell calls and buy puts; nobody can observe it"
 BAR_CELLS = 24
 PROFILE_SHOWN = (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
@@ -338,7 +311,7 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
     levels = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * FLIP_STEP)
     profile = repriced_exposure(rows, levels, rate=priced.rate, dividend_yield=priced.borrow)
     flip = gamma_flip(rows, spot, rate=priced.rate, dividend_yield=priced.borrow)
-    usual, near_usual = (None if math.isnan(one) else one for one in usual_usd)
+    usual, near_usual = (None if math.isnan(usd) else usd for usd in usual_usd)
     net = found.net_usd
     return {
         "symbol": at.symbol,
@@ -366,19 +339,19 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
         },
         "expiries": [{"expiry": str(day), "net_usd": usd} for day, usd in found.by_expiry],
         "strikes": [
-            {"strike": one.strike, "call_usd": one.call_usd, "put_usd": one.put_usd, "net_usd": one.net_usd}
-            for one in found.by_strike
+            {"strike": row.strike, "call_usd": row.call_usd, "put_usd": row.put_usd, "net_usd": row.net_usd}
+            for row in found.by_strike
         ],
         "profile": [
             {"spot": float(level), "net_usd": float(usd)} for level, usd in zip(levels, profile, strict=True)
         ],
         "convention": CONVENTION,
-        "notes": [*_sampled([one.strike for one in found.by_strike], spot), *at.notes],
+        "notes": [*_sampled([row.strike for row in found.by_strike], spot), *at.notes],
     }
 
 
 def _sampled(strikes: Sequence[float], spot: float) -> list[str]:
-    """Say so when the strikes are too few to be a chain: coverage knows only of options that are listed."""
+    """Remark on too few strikes to be a chain: coverage knows only of options that are listed."""
     near = sum(abs(strike / spot - 1.0) <= NEAR_CHAIN for strike in strikes)
     if near >= FEWEST_STRIKES:
         return []
@@ -422,54 +395,43 @@ def print_exposure(document: dict[str, Any], strikes: int) -> None:
     _print_expiries(document)
     _print_profile(document)
     click.echo(f"note: {document['convention']}")
-    for note in document["notes"]:
-        click.echo(f"note: {note}")
+    print_notes(document["notes"])
     if "published" in document:
         click.echo(f"published to {document['published']['document']}")
 
 
 def _print_strikes(document: dict[str, Any], shown: int) -> None:
-    from rich.table import Table
-
     spot, every = document["spot"], document["strikes"]
     if not every:
         return
-    middle = min(range(len(every)), key=lambda i: abs(every[i]["strike"] - spot))
-    near = every[max(middle - shown, 0) : middle + shown + 1]
-    top = max(max(abs(one["call_usd"]), abs(one["put_usd"])) for one in near) or 1.0
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    for name, side in (
-        ("strike", "right"),
-        ("puts", "right"),
-        ("", "right"),
-        (" ", "left"),
-        ("calls", "right"),
-    ):
-        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("net M", justify="right", no_wrap=True)
+    near = around(every, lambda row: float(row["strike"]), spot, shown)
+    at_spot = around(every, lambda row: float(row["strike"]), spot, 0)[0]
+    top = max(max(abs(row["call_usd"]), abs(row["put_usd"])) for row in near) or 1.0
+    table = new_table("strike", "puts", "", left=0, is_tight=True)
+    table.add_column(" ", no_wrap=True)
+    for name in ("calls", "net M"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for one in reversed(near):
+    for row in reversed(near):
         marks = [
-            name.replace("_", " ") for name in ("call_wall", "put_wall") if document[name] == one["strike"]
+            name.replace("_", " ") for name in ("call_wall", "put_wall") if document[name] == row["strike"]
         ]
-        marks += ["spot"] if one is every[middle] else []
+        marks += ["spot"] if row is at_spot else []
         table.add_row(
-            f"{one['strike']:g}",
-            _cell(one["put_usd"]),
-            "▒" * round(BAR_CELLS * abs(one["put_usd"]) / top),
-            "█" * round(BAR_CELLS * one["call_usd"] / top),
-            _cell(one["call_usd"]),
-            _cell(one["net_usd"]),
+            f"{row['strike']:g}",
+            _cell(row["put_usd"]),
+            "▒" * round(BAR_CELLS * abs(row["put_usd"]) / top),
+            "█" * round(BAR_CELLS * row["call_usd"] / top),
+            _cell(row["call_usd"]),
+            _cell(row["net_usd"]),
             ", ".join(marks),
         )
     console().print(table)
-    hidden = len(every) - len(near)
-    if hidden:
-        click.echo(f"{hidden} more strikes: --strikes {len(every)} or --json")
+    print_hidden(every, near)
 
 
 def _print_expiries(document: dict[str, Any]) -> None:
-    parts = [f"{one['expiry']} {_cell(one['net_usd'])}" for one in document["expiries"]]
+    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
     click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
 
 
@@ -477,7 +439,7 @@ def _print_profile(document: dict[str, Any]) -> None:
     spot, profile = document["spot"], document["profile"]
     parts = []
     for move in PROFILE_SHOWN:
-        level = min(profile, key=lambda one: abs(one["spot"] - spot * (1.0 + move)))
+        level = min(profile, key=lambda row: abs(row["spot"] - spot * (1.0 + move)))
         parts.append(f"{move:+.0%} {_cell(level['net_usd'])}")
     click.echo(f"repriced, M   {'; '.join(parts)}")
 
@@ -502,11 +464,11 @@ def draw(at: ChainAt, document: dict[str, Any], path: Path) -> None:
 
 def _draw_strikes(axis: "Axes", document: dict[str, Any]) -> None:
     spot = document["spot"]
-    near = [one for one in document["strikes"] if abs(one["strike"] / spot - 1.0) <= FLIP_SPAN / 2]
-    strike = [one["strike"] for one in near]
+    near = [row for row in document["strikes"] if abs(row["strike"] / spot - 1.0) <= FLIP_SPAN / 2]
+    strike = [row["strike"] for row in near]
     width = 0.8 * min((b - a for a, b in pairwise(strike)), default=1.0)
-    axis.bar(strike, [one["call_usd"] / MILLION for one in near], width, color="C0", label="calls")
-    axis.bar(strike, [one["put_usd"] / MILLION for one in near], width, color="C1", label="puts")
+    axis.bar(strike, [row["call_usd"] / MILLION for row in near], width, color="C0", label="calls")
+    axis.bar(strike, [row["put_usd"] / MILLION for row in near], width, color="C1", label="puts")
     axis.axvline(spot, color="0.3", linewidth=0.8, label="spot")
     axis.set_xlabel("strike")
     axis.set_ylabel("USD million per 1 %")
@@ -514,8 +476,8 @@ def _draw_strikes(axis: "Axes", document: dict[str, Any]) -> None:
 
 
 def _draw_profile(axis: "Axes", document: dict[str, Any]) -> None:
-    levels = [one["spot"] for one in document["profile"]]
-    axis.plot(levels, [one["net_usd"] / MILLION for one in document["profile"]], color="C0")
+    levels = [row["spot"] for row in document["profile"]]
+    axis.plot(levels, [row["net_usd"] / MILLION for row in document["profile"]], color="C0")
     axis.axhline(0.0, color="0.8", linewidth=0.8)
     axis.axvline(document["spot"], color="0.3", linewidth=0.8, label="spot")
     if document["flip"] is not None:

@@ -76,8 +76,8 @@ def harness(
             backend = FolderInProcess(Path(strategy))
         stack.callback(backend.close)
         for outcome in outcomes(backend, _events(source, events, guard), window=window):
-            for said in outcome.logs:
-                click.echo(json.dumps(said, sort_keys=True), err=True)
+            for record in outcome.logs:
+                click.echo(json.dumps(record, sort_keys=True), err=True)
             for intent in outcome.intents:
                 if ndjson:
                     click.echo(json.dumps(intent, sort_keys=True))
@@ -118,8 +118,8 @@ def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iter
         if guard is not None:
             verdict = guard.verdict(event["ts"], clock.now_ns())
             if verdict != "ok":
-                said = log_message(event["ts"], "warn", f"event {event['event_id']} refused: {verdict}")
-                click.echo(json.dumps(said, sort_keys=True), err=True)
+                record = log_message(event["ts"], "warn", f"event {event['event_id']} refused: {verdict}")
+                click.echo(json.dumps(record, sort_keys=True), err=True)
                 continue
         yield event
 
@@ -127,6 +127,7 @@ def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iter
 def _at_line(error: DataError, name: str, number: int) -> DataError:
     what = f"line {number} is no market event: {error.what}"
     where = f"{name}:{number}" + (f", {error.where}" if error.where and error.where != "message" else "")
+    fix = "correct or delete the line"
     if error.has_value:
-        return DataError(what, where=where, value=error.value, fix="mend or delete the line")
-    return DataError(what, where=where, fix="mend or delete the line")
+        return DataError(what, where=where, value=error.value, fix=fix)
+    return DataError(what, where=where, fix=fix)

@@ -1,21 +1,17 @@
 """``scalpdesk runs``, ``report`` and ``replay``: what was run, what came of it, and whether it still does."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.core.errors import EXIT_FAILED
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
-    from scalpdesk.config.settings import load_settings
-
-    loaded = load_settings(None, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path())
-    return Path(loaded.config.desk.runs_dir)
+    return Path(settings_from(config_file, overrides).config.desk.runs_dir)
 
 
 @desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
@@ -97,7 +93,7 @@ def hedge_explain(
             for name, amount in marks[index]["parts"].items():
                 parts[name] = parts.get(name, Decimal(0)) + Decimal(amount)
             index += 1
-        fill = next((by_order[one] for one in decision["client_order_ids"] if one in by_order), None)
+        fill = next((by_order[name] for name in decision["client_order_ids"] if name in by_order), None)
         explained.append(
             {
                 "ts_ns": decision["ts_ns"],

@@ -10,18 +10,14 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.errors import ConfigError, RetryError
 
 
 def _runs_dir(runs_dir: str | None) -> Path:
-    from scalpdesk.config.settings import load_settings
-
-    if runs_dir is not None:
-        return Path(runs_dir)
-    return Path(load_settings(environ=os.environ, cwd=Path()).config.desk.runs_dir)
+    return Path(settings_from().config.desk.runs_dir if runs_dir is None else runs_dir)
 
 
 def _desk(run_id: str | None, runs_dir: str | None) -> Path:
@@ -82,11 +78,12 @@ def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
         f"mode {found['mode']}  phase {found['phase'] or '-'}  session {found['session']}  {found['now']}"
     )
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
-    for symbol, one in found["positions"].items():
-        click.echo(f"  {one['quantity']:>8} {symbol} at {float(one['average']):.4f}")
-    for name, one in (found.get("strategies") or {}).items():
-        held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in one["positions"].items()) or "flat"
-        click.echo(f"  {name}: P&L {one['pnl']['total']}, {len(one['live_orders'])} orders at work, {held}")
+    for symbol, position in found["positions"].items():
+        click.echo(f"  {position['quantity']:>8} {symbol} at {float(position['average']):.4f}")
+    for name, member in (found.get("strategies") or {}).items():
+        held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in member["positions"].items()) or "flat"
+        working = len(member["live_orders"])
+        click.echo(f"  {name}: P&L {member['pnl']['total']}, {working} orders at work, {held}")
     for order in found["orders"]:
         click.echo(
             f"  order {order['id']} {order['side']} {order['filled']}/{order['quantity']}"
@@ -132,13 +129,13 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     @click.option("--reason", required=needs_reason, default=None, help="Kept in the journal.")
     @_which
     def body(*, as_json: bool, reason: str | None, run_id: str | None, runs_dir: str | None) -> None:
-        said = _ask(run_id, runs_dir, {"do": name, "reason": reason})
+        answer = _ask(run_id, runs_dir, {"do": name, "reason": reason})
         if as_json:
-            print_json(said)
+            print_json(answer)
         else:
             click.echo(
-                f"{said['was']} to {said['mode']}; {said['cancels']} cancels sent"
-                f" within {said['milliseconds']:.1f} ms"
+                f"{answer['was']} to {answer['mode']}; {answer['cancels']} cancels sent"
+                f" within {answer['milliseconds']:.1f} ms"
             )
 
     body.__doc__ = text
@@ -177,16 +174,12 @@ def arm(
     import asyncio
 
     from scalpdesk.cli.output import console
-    from scalpdesk.config.settings import load_settings
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.live import arming
-    from scalpdesk.live.arming import live_account, state_dir
     from scalpdesk.venues.contract import LiveToken
 
-    settings = load_settings(
-        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
-    )
-    facts = asyncio.run(live_account(settings))
+    settings = settings_from(config_file, overrides, strategy)
+    facts = asyncio.run(arming.live_account(settings))
     digest = settings.config_hash
     if account is None or typed_hash is None:
         out = console()
@@ -205,8 +198,7 @@ def arm(
     assert account is not None
     assert typed_hash is not None
     token = LiveToken(facts.account_id, digest, SystemClock().now_ns(), _user())
-    folder = state_dir(os.environ)
-    arming.arm(folder, venue, token, typed_account=account, typed_hash=typed_hash)
+    arming.arm(arming.state_dir(os.environ), venue, token, typed_account=account, typed_hash=typed_hash)
     if as_json:
         print_json({"armed": facts.account_id, "config_hash": digest})
     else:
@@ -219,9 +211,8 @@ def arm(
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""
     from scalpdesk.live import arming
-    from scalpdesk.live.arming import state_dir
 
-    gone = arming.disarm(state_dir(os.environ), venue, account)
+    gone = arming.disarm(arming.state_dir(os.environ), venue, account)
     if as_json:
         print_json({"disarmed": gone})
     else:

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError, ne
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 EXIT_INTERRUPTED = 130
 
@@ -44,6 +46,51 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+
+def new_table(*columns: str, left: int = 1, is_tight: bool = False) -> "Table":
+    """Return a table without a frame, its first ``left`` columns set to the left, the others to the right.
+
+    Parameters
+    ----------
+    is_tight
+        For many columns: one blank between them, and nothing is ever broken into lines.
+    """
+    from rich.table import Table
+
+    padding = (0, 1, 0, 0) if is_tight else (0, 1)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=padding)
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < left else "right", no_wrap=is_tight)
+    return table
+
+
+def cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
+    """Return a figure as a table shows it, ``-`` where it is not known."""
+    return "-" if value is None else f"{value * factor:.{decimals}f}"
+
+
+def finite(value: float) -> float | None:
+    """Return the value, or None where JSON has no number for it."""
+    return float(value) if abs(value) < float("inf") else None
+
+
+def around(rows: Sequence[Any], at: Callable[[Any], float], middle: float, each_side: int) -> Sequence[Any]:
+    """Return the row nearest to ``middle`` and so many on each side; the rows are sorted."""
+    nearest = min(range(len(rows)), key=lambda place: abs(at(rows[place]) - middle))
+    return rows[max(nearest - each_side, 0) : nearest + each_side + 1]
+
+
+def print_hidden(every: Sequence[Any], shown: Sequence[Any]) -> None:
+    """Tell how many strikes are not in the table."""
+    if len(every) > len(shown):
+        click.echo(f"{len(every) - len(shown)} more strikes: --strikes {len(every)} or --json")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Write remarks, one a line."""
+    for note in notes:
+        click.echo(f"note: {note}")
 
 
 def log_to_stderr(*, debug: bool) -> None:

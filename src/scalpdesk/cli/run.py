@@ -1,19 +1,18 @@
 """``scalpdesk run``: one desk on one account, simulated, on paper or live."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import read_date
 from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
-    from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.live.assembly import LiveDesk
     from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
@@ -103,7 +102,7 @@ def run(
     not given here comes from the section [venue] of the configuration. Operate it from any other
     terminal with status, why, halt, flatten and resume. Ctrl-C ends it as --on-stop says.
     """
-    from scalpdesk.cli.trade import _day, _pace, folder_overrides
+    from scalpdesk.cli.trade import folder_overrides, pace_of
     from scalpdesk.live.plan import plan_of
 
     venue = venue or ("alpaca" if live else "simulated")
@@ -112,8 +111,8 @@ def run(
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
-    settings = _settings(strategy, config_file, overrides)
-    pace = _pace(speed) if speed is not None else SIMULATED_SPEED
+    settings = settings_from(config_file, overrides, strategy)
+    pace = pace_of(speed) if speed is not None else SIMULATED_SPEED
     plan = plan_of(
         settings,
         venue,
@@ -125,7 +124,7 @@ def run(
         contracts=contracts,
         on_stop=on_stop,
         sessions=sessions,
-        session=None if session is None else _day("--session", session),
+        session=None if session is None else read_date(session, "--session"),
         data=data_set,
         pace=pace,
     )
@@ -207,14 +206,6 @@ def _start_watchdog(
         return start_watchdog(orders, plan.runs_dir / "watchdog.log")
 
     return WatchdogSupervisor(start(), start, _say)
-
-
-def _settings(strategy: str, config_file: str | None, overrides: tuple[str, ...]) -> "LoadedSettings":
-    from scalpdesk.config.settings import load_settings
-
-    return load_settings(
-        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
-    )
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -4,15 +4,13 @@
 settings that the strategy itself names in its ``FLAGS``.
 """
 
-import os
 from collections.abc import Mapping
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
-from scalpdesk.cli.command import Body
+from scalpdesk.cli.command import Body, settings_from
 from scalpdesk.core.errors import ConfigError
 
 FLAGS = {
@@ -63,11 +61,10 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
     ConfigError
         When neither names one, or the name is none.
     """
-    from scalpdesk.config.settings import load_settings
     from scalpdesk.strategies.registry import canonical_name, find_strategy, strategy_names
 
     if given is None:
-        settings = load_settings(config_file=config_file, environ=os.environ, cwd=Path())
+        settings = settings_from(config_file)
         given = settings.config.desk.strategy_mode
         if given is None:
             raise ConfigError(

@@ -1,31 +1,41 @@
-"""``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle.
+"""``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle."""
 
-The smiles of a fitted surface as a picture, through matplotlib (extra ``plots``).
-"""
-
-import os
-import re
-from datetime import date, time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.chain import read_date
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, new_figure, print_json, save_figure
-from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import (
+    DAYS_PER_YEAR,
+    data_option,
+    instant_ns,
+    load_tape,
+    read_date,
+    seed_option,
+    session_option,
+    time_option,
+)
+from scalpdesk.cli.output import (
+    cell,
+    console,
+    finite,
+    new_figure,
+    new_table,
+    print_json,
+    print_notes,
+    save_figure,
+)
+from scalpdesk.core.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 
-EMBEDDED = "embedded"
-DEFAULT_SESSION = "2018-02-05"
 AGE_IN_QUOTE_INTERVALS = 2.5
 """Quotes older than this many of the data's own intervals are left out of the fit."""
-DAYS_PER_YEAR = 365.0
 TRADING_DAYS_PER_YEAR = 252.0
 LADDER_STEPS = 6
 
@@ -39,9 +49,9 @@ LADDER_STEPS = 6
     ),
 )
 @click.argument("symbol")
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
-@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
-@click.option("--time", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
+@data_option
+@session_option
+@time_option("--time")
 @click.option(
     "--clock",
     "clock_name",
@@ -60,9 +70,7 @@ LADDER_STEPS = 6
     help="Leave older quotes out [default: 2.5 quote intervals of the data].",
 )
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
-@click.option(
-    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
-)
+@seed_option
 @settings_options
 def surface(
     *,
@@ -91,8 +99,8 @@ def surface(
     day, wanted = read_date(session, "--session"), None if expiry is None else read_date(expiry, "--expiry")
     if max_age is not None and not max_age > 0.0:
         raise ArgumentError("an age is above 0 seconds", where="--max-age", value=max_age)
-    tape = _tape(symbol.upper(), data_set, day, seed, config_file, overrides)
-    now_ns = _instant(tape, day, clock)
+    tape = load_tape(settings_from(config_file, overrides), data_set, symbol.upper(), day, seed=seed)
+    now_ns = instant_ns(tape, clock)
     age = AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
     chain = chain_quotes_at(tape, now_ns, max_age_seconds=age)
     if not chain.expiries:
@@ -106,32 +114,12 @@ def surface(
     if scenario:
         document["scenario"] = straddle_ladder(tape, fitted, wanted)
     if plot_file is not None:
-        # DROPPED
-
         draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
         document["plot"] = plot_file
     if as_json:
         print_json(document)
     else:
         _print(document)
-
-
-def _tape(
-    symbol: str,
-    data_set: str,
-    day: date,
-    seed: int | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-) -> "MarketTape":
-    from scalpdesk.assembly import load_market
-    from scalpdesk.config.settings import load_settings
-
-    if data_set != EMBEDDED and seed is not None:
-        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
-    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
-    path_seed = settings.config.simulation.seed if seed is None else seed
-    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=path_seed)
 
 
 def _clock_from(name: str, now_ns: int) -> "Clock":
@@ -141,24 +129,6 @@ def _clock_from(name: str, now_ns: int) -> "Clock":
 
     clock = clock_named(name)
     return lambda years: clock.years(now_ns, now_ns + round(years * SECONDS_PER_YEAR * NANOS_PER_SECOND))
-
-
-def _instant(tape: "MarketTape", day: date, clock: str) -> int:
-    from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-
-    if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", clock):
-        raise ArgumentError("not a time of day", where="--time", value=clock, fix="write it as 15:00")
-    hour, minute = map(int, clock.split(":"))
-    now_ns, held = new_york_ns(day, time(hour, minute)), tape.sessions[0]
-    if not held.open_ns <= now_ns <= held.close_ns:
-        opens, closes = (f"{to_new_york(ns):%H:%M}" for ns in (held.open_ns, held.close_ns))
-        raise ArgumentError(
-            "the exchange is closed at this time",
-            where="--time",
-            value=clock,
-            fix=f"use a time between {opens} and {closes}",
-        )
-    return now_ns
 
 
 def surface_document(
@@ -176,7 +146,7 @@ def surface_document(
         "spot": fit.spot,
         "clock": fit.clock_name,
         "max_age_seconds": max_age_seconds,
-        "share_inside": _finite(fit.share_inside),
+        "share_inside": finite(fit.share_inside),
         "expiries": [
             {**_expiry_document(fitted, expiry), "forward_vol": vol}
             for expiry, vol in zip(fit.expiries, _forward_vols(fit.expiries), strict=True)
@@ -214,17 +184,17 @@ def _expiry_document(fitted: "ChainSurface", expiry: "SurfaceExpiry") -> dict[st
         "days": expiry.years * DAYS_PER_YEAR,
         "years": expiry.years,
         "clock_years": expiry.clock_years,
-        "forward": _finite(forward.forward),
-        "forward_uncertainty": _finite(forward.uncertainty),
+        "forward": finite(forward.forward),
+        "forward_uncertainty": finite(forward.uncertainty),
         "forward_status": str(forward.status),
         "pairs_used": forward.pairs_used,
         "rate": fitted.rates[label],
-        "borrow": _finite(forward.borrow),
-        "atm_vol": _finite(expiry.atm_vol),
-        "risk_reversal": _finite(expiry.risk_reversal),
-        "butterfly": _finite(expiry.butterfly),
-        "rms_residual": _finite(expiry.rms_residual),
-        "share_inside": _finite(expiry.share_inside),
+        "borrow": finite(forward.borrow),
+        "atm_vol": finite(expiry.atm_vol),
+        "risk_reversal": finite(expiry.risk_reversal),
+        "butterfly": finite(expiry.butterfly),
+        "rms_residual": finite(expiry.rms_residual),
+        "share_inside": finite(expiry.share_inside),
         "quotes": expiry.quotes_used,
         "verdict": str(expiry.verdict),
         "arbitrage_found": {"butterfly": expiry.found.butterfly, "calendar": expiry.found.calendar},
@@ -250,7 +220,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
     from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 
     fit = fitted.surface
-    there = [(one.label, one) for one in fit.fitted if isinstance(one.label, ExpiryLabel)]
+    there = [(expiry.label, expiry) for expiry in fit.fitted if isinstance(expiry.label, ExpiryLabel)]
     pair = next((pair for pair in there if wanted is None or pair[0].expiry == wanted), None)
     if pair is None:
         raise DataError(
@@ -260,10 +230,11 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
             nearest=", ".join(str(label.expiry) for label, _ in there) or None,
         )
     label, found = pair
-    entry = next(one for one in fitted.chain.expiries if one.label == label)
+    entry = next(quotes for quotes in fitted.chain.expiries if quotes.label == label)
     strike = float(entry.strike[np.argmin(np.abs(entry.strike - found.forward))])
     vol = float(found.vol(strike))
-    contract = next(one for _, one in tape.instruments.options(tape.underlying) if one.expiry == label.expiry)
+    listed = (contract for _, contract in tape.instruments.options(tape.underlying))
+    contract = next(contract for contract in listed if contract.expiry == label.expiry)
     lines = [
         OptionLine(
             strike,
@@ -303,31 +274,27 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.table import Table
-
     data = document["data"]
     click.echo(
         f"{document['symbol']} {document['spot']:.2f} at {document['session']} {document['time']} New York "
         f"({data['name']}, {data['kind']}); quotes up to {document['max_age_seconds']:g} s old"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     roots = {row["root"] for row in document["expiries"]}
-    table.add_column("expiry", no_wrap=True)
-    for name in ("days", "forward", "±", "borrow%", "ATM", "fwd", "RR25", "BF25", "rms", "n", "inside"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = ("days", "forward", "±", "borrow%", "ATM", "fwd", "RR25", "BF25", "rms", "n", "inside")
+    table = new_table("expiry", *figures, is_tight=True)
     table.add_column("verdict", no_wrap=True)
     for row in document["expiries"]:
         table.add_row(
             row["expiry"] if len(roots) == 1 else f"{row['expiry']} {row['root']}",
             f"{row['days']:.2f}",
-            _cell(row["forward"], 2),
-            _cell(row["forward_uncertainty"], 3),
-            _cell(row["borrow"], 2, 100.0),
-            _cell(row["atm_vol"], 2, 100.0),
-            _cell(row["forward_vol"], 2, 100.0),
-            _cell(row["risk_reversal"], 2, 100.0),
-            _cell(row["butterfly"], 2, 100.0),
-            _cell(row["rms_residual"], 2, 100.0),
+            cell(row["forward"], 2),
+            cell(row["forward_uncertainty"], 3),
+            cell(row["borrow"], 2, 100.0),
+            cell(row["atm_vol"], 2, 100.0),
+            cell(row["forward_vol"], 2, 100.0),
+            cell(row["risk_reversal"], 2, 100.0),
+            cell(row["butterfly"], 2, 100.0),
+            cell(row["rms_residual"], 2, 100.0),
             str(row["quotes"]),
             "-" if row["share_inside"] is None else f"{row['share_inside']:.0%}",
             row["verdict"],
@@ -341,18 +308,14 @@ def _print(document: dict[str, Any]) -> None:
     )
     if "scenario" in document:
         _print_ladder(document["scenario"])
-    for note in document["notes"]:
-        click.echo(f"note: {note}")
+    print_notes(document["notes"])
 
 
 def _print_ladder(ladder: dict[str, Any]) -> None:
-    from rich.table import Table
-
     click.echo(
         f"\n{ladder['position']} at {ladder['vol']:.2%}, premium {ladder['premium_usd']:.2f} USD; "
         f"the volatility stays with the strike; {24 * ladder['days_to_close']:.2f} h to the close"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = {
         "spot": ("spot", 2),
         "pnl_usd": ("P&L now $", 2),
@@ -362,23 +325,10 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
         "theta_usd_per_day": ("theta $/d", 2),
         "vega_usd_per_point": ("vega $/pt", 2),
     }
-    for heading, _ in columns.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(*(heading for heading, _ in columns.values()), left=0)
     for row in ladder["ladder"]:
-        table.add_row(*(_cell(row[name], decimals) for name, (_, decimals) in columns.items()))
+        table.add_row(*(cell(row[name], decimals) for name, (_, decimals) in columns.items()))
     console().print(table)
-
-
-def _cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
-    return "-" if value is None else f"{value * factor:.{decimals}f}"
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
-
-
-if TYPE_CHECKING:
-    from scalpdesk.marketdata.chain_surface import ChainSurface
 
 
 def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
@@ -398,11 +348,11 @@ def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     rows = max(-(-len(shown) // columns), 1)
     figure = new_figure(4.0 * columns, 3.0 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
-    quotes = {one.label: one for one in fitted.smile_quotes}
+    quotes_of = {quotes.label: quotes for quotes in fitted.smile_quotes}
     for axis, expiry in zip(axes, shown, strict=False):
-        said = quotes[expiry.label]
-        strikes = said.strike[expiry.used]
-        low, high = 100.0 * said.bid_vol[expiry.used], 100.0 * said.ask_vol[expiry.used]
+        quotes = quotes_of[expiry.label]
+        strikes = quotes.strike[expiry.used]
+        low, high = 100.0 * quotes.bid_vol[expiry.used], 100.0 * quotes.ask_vol[expiry.used]
         axis.vlines(strikes, low, high, color="0.6", linewidth=1.5, label="bid to ask")
         line = np.linspace(strikes.min(), strikes.max(), 200)
         axis.plot(line, 100.0 * expiry.vol(line), color="C0", linewidth=1.2, label="SVI")

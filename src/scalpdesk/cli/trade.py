@@ -1,7 +1,6 @@
 """``scalpdesk demo`` and ``scalpdesk backtest``: run a strategy through a market and show what came of it."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import (
+    DEFAULT_SESSION,
+    EMBEDDED,
+    data_option,
+    read_date,
+    session_option,
+)
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
@@ -21,8 +27,6 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
-EMBEDDED = "embedded"
-DEMO_SESSION = "2018-02-05"
 DEMO_SPEED = 400.0
 """Market seconds a second: a session of six and a half hours in about a minute."""
 
@@ -36,8 +40,8 @@ DEMO_SPEED = 400.0
     ),
 )
 @click.option("--strategy", default="gamma-scalper", show_default=True, help="Strategy to run.")
-@click.option("--session", default=DEMO_SESSION, metavar="DATE", show_default=True, help="Trading day.")
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
+@session_option
+@data_option
 @click.option(
     "--speed", default=None, metavar="X|max", help=f"Market seconds a second [default: {DEMO_SPEED:g}]."
 )
@@ -64,10 +68,10 @@ def demo(
     from scalpdesk.strategies.registry import find_strategy
 
     for_demo: Sequence[str] = getattr(find_strategy(strategy), "DEMO_SETTINGS", ())
-    settings = _settings(strategy, config_file, (*for_demo, *overrides))
-    day = _day("--session", session)
+    settings = settings_from(config_file, (*for_demo, *overrides), strategy)
+    day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
-    pace = _pace(speed)
+    pace = pace_of(speed)
     tape = _tape(settings, data_set, day, day, path_seed)
     live = not (no_dashboard or as_json) and sys.stdout.isatty()
     result = _run(settings, tape, mode="demo", seed=path_seed, live=live, pace=pace if live else None)
@@ -83,8 +87,8 @@ def demo(
     ),
 )
 @click.argument("strategy", required=False)
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
-@click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEMO_SESSION}].")
+@data_option
+@click.option("--start", default=None, metavar="DATE", help=f"First session [default: {DEFAULT_SESSION}].")
 @click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
 @click.option("--fill-model", default=None, help="cross, mid, queue or adverse [default: cross].")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
@@ -112,9 +116,9 @@ def backtest(
     overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
-    settings = _settings(strategy, config_file, overrides)
-    first = _day("--start", start or DEMO_SESSION)
-    last = _day("--end", end) if end is not None else first
+    settings = settings_from(config_file, overrides, strategy)
+    first = read_date(start or DEFAULT_SESSION, "--start")
+    last = read_date(end, "--end") if end is not None else first
     if last < first:
         raise ConfigError("the last session lies before the first", where="--end", value=end)
     path_seed = settings.config.simulation.seed if seed is None else seed
@@ -124,14 +128,6 @@ def backtest(
     if out is not None:
         _write(result, Path(out))
     _show(result, as_json=as_json)
-
-
-def _settings(strategy: str, config_file: str | None, overrides: Sequence[str]) -> "LoadedSettings":
-    from scalpdesk.config.settings import load_settings
-
-    return load_settings(
-        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
-    )
 
 
 def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,14 +150,7 @@ def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ..
     return (*overrides, f"strategies.external.folder={folder}")
 
 
-def _day(option: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError("not a date", where=option, value=text, fix="write YYYY-MM-DD") from error
-
-
-def _pace(speed: str | None) -> float | None:
+def pace_of(speed: str | None) -> float | None:
     """Market seconds a second; None is as fast as it goes."""
     if speed is None:
         return DEMO_SPEED

@@ -1,15 +1,14 @@
 """``scalpdesk vol``: how much an underlying moved, how much it will, and what options charge for it."""
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.chain import DEFAULT_SESSION, EMBEDDED, read_date
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.market import DAYS_PER_YEAR, EMBEDDED, data_option, load_tape, read_date, session_option
+from scalpdesk.cli.output import console, finite, print_json
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.datasets.daily_history import DailyHistory, find_history, packaged_history, vix_closes_before
 
@@ -34,8 +33,8 @@ IMPLIED_DAYS = 30.0
     ),
 )
 @click.argument("symbol", required=False)
-@click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set.")
-@click.option("--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day.")
+@data_option
+@session_option
 @click.option("--horizon", type=click.IntRange(1, 252), default=5, show_default=True, help="Days ahead.")
 @click.option("--window", type=click.IntRange(2, 252), default=20, show_default=True, help="Days back.")
 @click.option(
@@ -74,8 +73,6 @@ def vol(
     30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
     the forecast models are judged instead, day by day without look-ahead.
     """
-    from scalpdesk.config.settings import load_settings
-
     if evaluate:
         from scalpdesk.cli.vol_view import run_evaluation
 
@@ -85,10 +82,10 @@ def vol(
         raise ConfigError("which underlying?", where="scalpdesk vol SYMBOL", fix="scalpdesk vol SPY")
     if models:
         raise ConfigError("--model goes with --evaluate", where="--model", value=models[0])
-    settings = load_settings(config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path.cwd())
+    settings = settings_from(config_file, overrides)
     day, name = read_date(session, "--session"), symbol.upper()
     history = _history(settings, data_set, name, history_name).before(day, HISTORY_DAYS)
-    tape = _market(settings, data_set, name, session)
+    tape = load_tape(settings, data_set, name, day)
     document = report(tape, history, horizon=horizon, window=window)
     record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
     if keep:
@@ -108,14 +105,6 @@ def _history(settings: "LoadedSettings", data_set: str, symbol: str, given: str 
     if data_set == EMBEDDED and given is None:
         return packaged_history("sp500")
     return find_history(Path(settings.config.data.catalog), data_set, symbol, given)
-
-
-def _market(settings: "LoadedSettings", data_set: str, symbol: str, session: str) -> "MarketTape":
-    from scalpdesk.assembly import load_market
-
-    day = read_date(session, "--session")
-    seed = settings.config.simulation.seed
-    return load_market(settings, data_set, underlying=symbol, start=day, end=day, seed=seed)
 
 
 def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: int) -> dict[str, Any]:
@@ -142,7 +131,7 @@ def report(tape: "MarketTape", history: DailyHistory, *, horizon: int, window: i
 
     day = tape.sessions[0].day
     forecasts = [_forecast(history, model, horizon) for model in REPORTED_MODELS]
-    expected = next(one["vol"] for one in forecasts if one["model"] == DESK_DEFAULT)
+    expected = next(made["vol"] for made in forecasts if made["model"] == DESK_DEFAULT)
     implied = implied_at_the_money(tape)
     premium = None
     if expected is not None and implied["vol"] is not None:
@@ -184,7 +173,7 @@ def _realised(history: DailyHistory, estimator: str, window: int) -> dict[str, A
     got = realized_vol(history.bars, estimator, window)
     return {
         "estimator": estimator,
-        "vol": _or_none(got.vol),
+        "vol": finite(got.vol),
         "reason": got.reason,
         "dropped": [{"day": str(history.days[bar.position]), "reason": bar.reason} for bar in got.dropped],
     }
@@ -198,10 +187,10 @@ def _forecast(history: DailyHistory, model: str, horizon: int) -> dict[str, Any]
         "model": model,
         "made_by": got.model,
         "horizon_days": horizon,
-        "vol": _or_none(got.vol),
-        "low": _or_none(got.low),
-        "high": _or_none(got.high),
-        "stderr": _or_none(got.stderr),
+        "vol": finite(got.vol),
+        "low": finite(got.low),
+        "high": finite(got.high),
+        "stderr": finite(got.stderr),
         "confidence": got.confidence,
         "reason": got.reason,
     }
@@ -240,17 +229,17 @@ def implied_at_the_money(tape: "MarketTape") -> dict[str, Any]:
     if not points:
         reason = "no option with more than a day to run had a two-sided quote five minutes after the open"
         return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
-    years = min(max(IMPLIED_DAYS / 365.0, points[0][0]), points[-1][0])
+    years = min(max(IMPLIED_DAYS / DAYS_PER_YEAR, points[0][0]), points[-1][0])
     first, last = points[0], points[-1]
     share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
     total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
     vol = math.sqrt(total / years)
-    end_ns = now_ns + round(years * 365.0 * 86_400) * NS_PER_SECOND
+    end_ns = now_ns + round(years * DAYS_PER_YEAR * 86_400) * NS_PER_SECOND
     return {
         "vol": vol,
         "reason": None,
         "expiries": [expiry for _, _, expiry in points],
-        "days": years * 365.0,
+        "days": years * DAYS_PER_YEAR,
         "clock": CALENDAR.name,
         "vol_by_session_clock": convert_vol(vol, CALENDAR, US_SESSIONS, now_ns, end_ns),
     }
@@ -285,7 +274,7 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
             estimator = {"five_minutes": "close_to_close", "kernel": "realized_kernel"}.get(name, name)
             zero_mean = estimator == "close_to_close"
             got = realized_vol(closes, estimator, None, per_year, zero_mean=zero_mean)
-            found[name] = _or_none(got.vol)
+            found[name] = finite(got.vol)
     return found | {"reason": None}
 
 
@@ -326,10 +315,6 @@ def _implied_history(tape: "MarketTape") -> dict[str, Any]:
     }
 
 
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _keep(document: dict[str, Any], path: Path) -> None:
     from datetime import date
 
@@ -337,16 +322,16 @@ def _keep(document: dict[str, Any], path: Path) -> None:
 
     made = [
         KeptForecast(
-            document["symbol"], date.fromisoformat(document["session"]), one["model"], one["horizon_days"],
-            one["vol"], one["low"], one["high"], one["confidence"],
+            document["symbol"], date.fromisoformat(document["session"]), row["model"], row["horizon_days"],
+            row["vol"], row["low"], row["high"], row["confidence"],
         )
-        for one in document["forecasts"]
-        if one["vol"] is not None and one["made_by"] == one["model"]
+        for row in document["forecasts"]
+        if row["vol"] is not None and row["made_by"] == row["model"]
     ]  # fmt: skip
     there = set(read_lines(_lines(path), str(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="ascii") as out:
-        out.writelines(f"{to_line(one)}\n" for one in made if one not in there)
+        out.writelines(f"{to_line(forecast)}\n" for forecast in made if forecast not in there)
 
 
 def _lines(path: Path) -> list[str]:
@@ -358,9 +343,9 @@ def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[s
 
     from scalpdesk.volatility.track_record import read_lines, score_record
 
-    kept = [one for one in read_lines(_lines(path), str(path)) if one.symbol == symbol]
+    kept = [forecast for forecast in read_lines(_lines(path), str(path)) if forecast.symbol == symbol]
     closes = dict(zip(history.days, history.bars["close"], strict=True))
-    return [msgspec.to_builtins(one) for one in score_record(kept, closes)]
+    return [msgspec.to_builtins(score) for score in score_record(kept, closes)]
 
 
 def _print_report(document: dict[str, Any]) -> None:

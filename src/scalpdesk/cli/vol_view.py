@@ -1,23 +1,19 @@
-"""The volatility report as a trader reads it: percent a year, every figure with its name.
-
-The volatility report as a picture, through matplotlib (extra ``plots``).
-
-``scalpdesk vol --evaluate``: the forecast models judged on a packaged series, in one table.
-"""
+"""The volatility report as text and as a picture, and ``scalpdesk vol --evaluate``."""
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.cli.output import console, print_json, save_figure
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.cli.output import cell, console, new_figure, new_table, print_json, save_figure
 from scalpdesk.datasets.daily_history import PACKAGED, DailyHistory, packaged_history
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from scalpdesk.volatility.evaluation import ModelScore
+    from scalpdesk.volatility.ohlc import Ohlc
 
 
 def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
@@ -44,30 +40,21 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
         yield f"note: {line}"
 
 
-def _table(*columns: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place == 0 else "right")
-    return table
-
-
 def _realised(document: dict[str, Any]) -> "Table":
-    table = _table("estimator", "vol %")
-    for one in document["realised"]:
-        table.add_row(one["estimator"].replace("_", " "), _percent(one["vol"]))
+    table = new_table("estimator", "vol %")
+    for row in document["realised"]:
+        table.add_row(row["estimator"].replace("_", " "), _percent(row["vol"]))
     return table
 
 
 def _forecasts(document: dict[str, Any]) -> "Table":
-    table = _table("model", "vol %", "90 % from", "to", "std. error", "")
-    for one in document["forecasts"]:
-        remark = "desk default" if one["model"] == document["desk_default"] else ""
-        if one["made_by"] != one["model"]:
-            remark = f"by {one['made_by']}"
-        cells = (_percent(one[name]) for name in ("vol", "low", "high", "stderr"))
-        table.add_row(one["model"], *cells, remark)
+    table = new_table("model", "vol %", "90 % from", "to", "std. error", "")
+    for row in document["forecasts"]:
+        remark = "desk default" if row["model"] == document["desk_default"] else ""
+        if row["made_by"] != row["model"]:
+            remark = f"by {row['made_by']}"
+        cells = (_percent(row[name]) for name in ("vol", "low", "high", "stderr"))
+        table.add_row(row["model"], *cells, remark)
     return table
 
 
@@ -88,7 +75,7 @@ def _implied(document: dict[str, Any]) -> Iterator[str]:
             f"IV percentile {past['percentile']:.0%} of its {past['observations']} closes were lower"
         )
     if premium is not None:
-        word = "options are dear" if premium["variance"] > 0.0 else "options are cheap"
+        word = "options are rich" if premium["variance"] > 0.0 else "options are cheap"
         yield (
             f"variance premium: {premium['variance']:+.4f} a year, implied / forecast {premium['ratio']:.2f} "
             f"({word}; a gamma scalper wants it below zero)"
@@ -121,8 +108,8 @@ def _record_line(record: dict[str, Any]) -> str:
 
 def _reasons(document: dict[str, Any]) -> list[str]:
     with_history = (*document["realised"], *document["forecasts"]) if document["history"]["days"] else ()
-    found = [one["reason"] for one in with_history if one["reason"]]
-    dropped = {(bar["day"], bar["reason"]) for one in document["realised"] for bar in one["dropped"]}
+    found = [row["reason"] for row in with_history if row["reason"]]
+    dropped = {(bar["day"], bar["reason"]) for row in document["realised"] for bar in row["dropped"]}
     bad = [f"bar of {day} left out: {reason}" for day, reason in sorted(dropped)]
     return [*dict.fromkeys(found), *bad, *document["notes"]]
 
@@ -132,7 +119,7 @@ def _days(days: float) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100.0 * value:.1f}"
+    return cell(value, 1, 100.0)
 
 
 DAYS_SHOWN = 252
@@ -158,16 +145,7 @@ def plot_report(document: dict[str, Any], history: DailyHistory, path: Path) -> 
     ArgumentError
         When the format is unknown or the file cannot be written.
     """
-    try:
-        figure_module = import_module("matplotlib.figure")
-    except ImportError as missing:
-        raise ConfigError(
-            "plots need matplotlib, which is not installed",
-            where="--plot",
-            value=str(path),
-            fix='pip install "scalpdesk[plots]"',
-        ) from missing
-    figure = figure_module.Figure(figsize=_SIZE_INCHES, layout="constrained")
+    figure = new_figure(*_SIZE_INCHES)
     past, ahead = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
     _draw_past(past, document, history)
     _draw_forecasts(ahead, document)
@@ -192,17 +170,13 @@ def _draw_past(axes: Any, document: dict[str, Any], history: DailyHistory) -> No
 
 
 def _draw_forecasts(axes: Any, document: dict[str, Any]) -> None:
-    made = [one for one in document["forecasts"] if one["vol"] is not None]
-    for place, one in enumerate(made):
-        axes.plot([place, place], [100.0 * one["low"], 100.0 * one["high"]], color="grey")
-        axes.plot(place, 100.0 * one["vol"], "o", color="C3")
-    axes.set_xticks(range(len(made)), [one["model"] for one in made], rotation=60)
+    made = [row for row in document["forecasts"] if row["vol"] is not None]
+    for place, row in enumerate(made):
+        axes.plot([place, place], [100.0 * row["low"], 100.0 * row["high"]], color="grey")
+        axes.plot(place, 100.0 * row["vol"], "o", color="C3")
+    axes.set_xticks(range(len(made)), [row["model"] for row in made], rotation=60)
     axes.set_title(f"next {document['horizon_days']} days, 90 % interval")
 
-
-if TYPE_CHECKING:
-    from scalpdesk.volatility.evaluation import ModelScore
-    from scalpdesk.volatility.ohlc import Ohlc
 
 EVALUATED = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 
@@ -235,7 +209,7 @@ def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None
         "returns_before_first": FIRST_ORIGIN,
         "refit_every": REFIT_EVERY,
         "loss": "mean(r²/f + ln f), r in percent",
-        "scores": [_as_dict(one) for one in scores],
+        "scores": [_as_dict(row) for row in scores],
     }
     if as_json:
         print_json(document)
@@ -256,25 +230,23 @@ def _roll(bars: "Ohlc", models: tuple[str, ...]) -> Any:
         )
 
 
-def _as_dict(one: "ModelScore") -> dict[str, Any]:
-    test = one.against_garch
+def _as_dict(row: "ModelScore") -> dict[str, Any]:
+    test = row.against_garch
     return {
-        "model": one.model,
-        "horizon_days": one.horizon_days,
-        "qlike": one.qlike,
+        "model": row.model,
+        "horizon_days": row.horizon_days,
+        "qlike": row.qlike,
         "dm_t_against_garch": None if test is None else test.t,
         "dm_p_value": None if test is None else test.p_value,
         "dm_lags": None if test is None else test.lags,
-        "mcs_p_value": one.mcs_p,
-        "bias": one.bias,
+        "mcs_p_value": row.mcs_p,
+        "bias": row.bias,
     }
 
 
 def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> None:
-    from rich.table import Table
-
-    horizons = sorted({one.horizon_days for one in scores})
-    by_place = {(one.model, one.horizon_days): one for one in scores}
+    horizons = sorted({row.horizon_days for row in scores})
+    by_place = {(row.model, row.horizon_days): row for row in scores}
     click.echo(
         f"{PACKAGED[document['series']]}, {document['days']:,} days {document['first_day']} to "
         f"{document['last_day']}; parameters from past days only, refit every {document['refit_every']}"
@@ -282,12 +254,9 @@ def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> 
     click.echo(
         "loss mean(r²/f + ln f), r in percent, lower is better; DM t against GARCH(1,1), below -2 better"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("forecast")
-    for days in horizons:
-        for name in (f"{days} d", "DM t", "MCS p", "bias"):
-            table.add_column(name, justify="right")
-    for model in dict.fromkeys(one.model for one in scores):
+    figures = [name for days in horizons for name in (f"{days} d", "DM t", "MCS p", "bias")]
+    table = new_table("forecast", *figures)
+    for model in dict.fromkeys(row.model for row in scores):
         cells = [_cells(by_place[model, days]) for days in horizons]
         table.add_row(model, *(cell for row in cells for cell in row))
     console().print(table)
@@ -296,11 +265,11 @@ def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> 
     )
 
 
-def _cells(one: "ModelScore") -> tuple[str, str, str, str]:
-    test = one.against_garch
+def _cells(row: "ModelScore") -> tuple[str, str, str, str]:
+    test = row.against_garch
     return (
-        f"{one.qlike:.3f}",
+        f"{row.qlike:.3f}",
         "-" if test is None else f"{test.t:+.2f}",
-        "-" if one.mcs_p is None else f"{one.mcs_p:.2f}",
-        f"{one.bias:.2f}",
+        "-" if row.mcs_p is None else f"{row.mcs_p:.2f}",
+        f"{row.bias:.2f}",
     )

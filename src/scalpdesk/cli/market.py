@@ -1,0 +1,110 @@
+"""The market that a command is about: the options that choose it, and its tape at an instant."""
+
+from collections.abc import Callable
+from datetime import date, time
+from typing import TYPE_CHECKING
+
+import click
+
+from scalpdesk.cli.command import Body
+from scalpdesk.core.errors import ArgumentError, ConfigError
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import LoadedSettings
+    from scalpdesk.marketdata.tape import MarketTape
+
+EMBEDDED = "embedded"
+DEFAULT_SESSION = "2018-02-05"
+DAYS_PER_YEAR = 365.0
+
+data_option = click.option(
+    "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
+)
+session_option = click.option(
+    "--session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
+)
+seed_option = click.option(
+    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
+)
+
+
+def time_option(name: str) -> Callable[[Body], Body]:
+    """Return the option (``clock: str``) for a New York time of day, 12:00 without it."""
+    return click.option(
+        name, "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time."
+    )
+
+
+def read_date(text: str, where: str) -> date:
+    """Read an ISO date.
+
+    Raises
+    ------
+    ArgumentError
+        When the text is no date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
+
+
+def load_tape(
+    settings: "LoadedSettings",
+    data_set: str,
+    symbol: str,
+    first: date,
+    *,
+    last: date | None = None,
+    seed: int | None = None,
+) -> "MarketTape":
+    """Load the sessions from ``first`` to ``last`` of a data set or of the embedded market.
+
+    Parameters
+    ----------
+    settings
+        Catalogue, rates and the seed that is taken when none is given.
+    last
+        Last session; the first one when None.
+    seed
+        Path of the embedded market.
+
+    Raises
+    ------
+    ConfigError
+        When recorded data is given a seed.
+    """
+    from scalpdesk.assembly import load_market
+
+    if data_set != EMBEDDED and seed is not None:
+        raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
+    path_seed = settings.config.simulation.seed if seed is None else seed
+    return load_market(settings, data_set, underlying=symbol, start=first, end=last or first, seed=path_seed)
+
+
+def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
+    """Return the UTC nanoseconds of a New York time of day in the tape's first session.
+
+    Raises
+    ------
+    ArgumentError
+        When the text is no time of day, or the exchange is closed then.
+    """
+    from scalpdesk.instruments.sessions import new_york_ns, to_new_york
+
+    session = tape.sessions[0]
+    try:
+        now_ns = new_york_ns(session.day, time.fromisoformat(clock.zfill(5)))
+    except ValueError as problem:
+        raise ArgumentError(
+            "not a time of day", where=where, value=clock, fix="write it as 15:00"
+        ) from problem
+    if not session.open_ns <= now_ns <= session.close_ns:
+        opens, closes = (f"{to_new_york(ns):%H:%M}" for ns in (session.open_ns, session.close_ns))
+        raise ArgumentError(
+            "the exchange is closed at this time",
+            where=where,
+            value=clock,
+            fix=f"use a time between {opens} and {closes}",
+        )
+    return now_ns
