@@ -147,7 +147,7 @@ def _fill_applied_twice() -> list[Change]:
         del self, execution_id
         return False
 
-    def is_free(self: Any, span: Any) -> bool:
+    def is_uncovered(self: Any, span: Any) -> bool:
         del self, span
         return True
 
@@ -169,7 +169,7 @@ def _fill_applied_twice() -> list[Change]:
 
     return [
         (Order, "has_seen", has_seen),
-        (TrackedOrder, "is_free", is_free),
+        (TrackedOrder, "is_uncovered", is_uncovered),
         (Desk, "book_fill", book_fill),
         (OrderTracker, "execution", again),
     ]

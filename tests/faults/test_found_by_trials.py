@@ -100,9 +100,9 @@ def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
     order = SubmitOrder(
         "t-1", SHARE, Side.BUY, Decimal(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
     )
-    one = tracker.sent(order, 0)
+    one = tracker.track(order, 0)
     said = OrderReport("t-1", "v", 1, "filled", Decimal(9), Decimal(500))
-    events = tracker.report(one, said, 2, infer=True)
+    events = tracker.apply(one, said, 2, infer=True)
     assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
     assert one.ended
 
