@@ -9,6 +9,7 @@ The builders under ``tests/fakes`` are importable as ``fakes``; the folder of te
 """
 
 import fcntl
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -68,9 +69,10 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
     """Compare the surroundings after a test with those before it."""
-    before = _environment()
+    before, frozen = _environment(), gc.get_freeze_count()
     yield
     assert _environment() == before
+    assert gc.get_freeze_count() == frozen
     assert Path.cwd() == empty_folder
     assert list(empty_folder.iterdir()) == []
 

@@ -131,6 +131,7 @@ async def _one_run(
         ended = await runner.run(desk.start)
         notify("info", ended)
     finally:
+        gc.unfreeze()  # the process may outlive the desk; what is frozen is not freed even at its end
         if exposure is not None:
             exposure.stop()
         await runner.supervisor.end()
