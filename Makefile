@@ -29,7 +29,9 @@ $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 run: setup  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
 
-TESTS := $(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 4 --dist worksteal
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 5) + 1)')  # some tests wait
+TESTS = $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal
+
 test: setup-dev  ## every test, sockets blocked
 	$(TESTS)
 

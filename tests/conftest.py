@@ -10,6 +10,7 @@ The builders under ``tests/fakes`` are importable as ``fakes``; the folder of te
 
 import fcntl
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -68,9 +69,12 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(empty_folder: Path) -> Iterator[None]:
-    """Compare the surroundings after a test with those before it."""
+    """Compare the surroundings after a test with those before it; take back where a command logged to."""
     before, frozen = _environment(), gc.get_freeze_count()
     yield
+    logging.getLogger("scalpdesk").setLevel(logging.NOTSET)
+    for handler in [one for one in logging.root.handlers if type(one) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
     assert _environment() == before
     assert gc.get_freeze_count() == frozen
     assert Path.cwd() == empty_folder
