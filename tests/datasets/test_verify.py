@@ -8,7 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv
-from scalpdesk.datasets.verify import Check, Verdict, VerifyReport, verify_data_set, verify_tape
+from scalpdesk.datasets.verify import Check, CheckVerdict, VerifyReport, verify_data_set, verify_tape
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
@@ -44,7 +44,7 @@ def check(report: VerifyReport, name: str) -> Check:
 def test_a_sound_tape_passes_every_check():
     report = verify_tape(tape_of(*GOOD))
     assert report.ok
-    assert [each.name for each in report.checks if each.verdict is not Verdict.OK] == []
+    assert [each.name for each in report.checks if each.verdict is not CheckVerdict.OK] == []
     assert check(report, "put-call parity").checked == 1
     assert check(report, "asks not below intrinsic value").checked == 2
 
@@ -53,7 +53,7 @@ def test_crossed_quotes_fail_and_are_named():
     report = verify_tape(tape_of(*GOOD, (3, 1, 1.2, 1.1)))
     assert not report.ok
     crossed = check(report, "quotes not crossed")
-    assert (crossed.found, crossed.checked, crossed.verdict) == (1, 5, Verdict.FAILED)
+    assert (crossed.found, crossed.checked, crossed.verdict) == (1, 5, CheckVerdict.FAILED)
     assert "XYZ151224C00100000 2015-12-23 14:33:00Z bid 1.2 ask 1.1" in crossed.detail
 
 
@@ -76,7 +76,7 @@ def test_impossible_prices_and_unknown_instruments_fail():
 )
 def test_lesser_faults_warn_with_their_count(row, name):
     found = check(verify_tape(tape_of(*GOOD, row)), name)
-    assert (found.found, found.verdict) == (1, Verdict.WARNING)
+    assert (found.found, found.verdict) == (1, CheckVerdict.WARNING)
     assert verify_tape(tape_of(*GOOD, row)).ok
 
 
@@ -127,7 +127,7 @@ def test_a_plain_crossed_quote_in_a_file_fails_the_set(tmp_path):
     report = verify_data_set(catalog, "mine", "XYZ")
     assert not report.ok
     stored = check(report, "stored rows not crossed")
-    assert (stored.found, stored.verdict) == (1, Verdict.FAILED)
+    assert (stored.found, stored.verdict) == (1, CheckVerdict.FAILED)
     assert "XYZ 2015-12-23 14:32:00Z" in stored.detail
 
 
@@ -138,7 +138,7 @@ def test_a_crossed_bar_of_two_moments_warns_and_is_withheld_from_the_desk(tmp_pa
     )
     report = verify_data_set(catalog, "mine", "XYZ")
     assert report.ok
-    assert check(report, "stored rows not crossed").verdict is Verdict.WARNING
+    assert check(report, "stored rows not crossed").verdict is CheckVerdict.WARNING
     assert check(report, "quotes not crossed").found == 0
 
 
@@ -186,7 +186,7 @@ def test_crossed_bars_of_the_recorded_week_are_counted_not_hidden(recorded_catal
         verify_data_set(recorded_catalog, "lean", "SPXW", session=date(2021, 1, 8)), "stored rows not crossed"
     )
     # SPXW minute rows of 2021-01-04..08 with bid above ask: 7, 1 and 48 on the 6th, 7th and 8th.
-    assert (found.found, found.verdict) == (56, Verdict.WARNING)
+    assert (found.found, found.verdict) == (56, CheckVerdict.WARNING)
 
 
 def test_a_late_row_is_outside_the_session():
@@ -206,5 +206,5 @@ def test_rows_outside_regular_hours_are_counted_and_do_not_reach_the_tape(tmp_pa
     )
     report = verify_data_set(import_rows(tmp_path, body), "mine", "XYZ")
     hours = check(report, "stored rows inside regular hours")
-    assert (hours.checked, hours.found, hours.verdict) == (5, 3, Verdict.OK)
+    assert (hours.checked, hours.found, hours.verdict) == (5, 3, CheckVerdict.OK)
     assert check(report, "quotes not crossed").checked == 2

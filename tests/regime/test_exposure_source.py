@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import (
+    ExposureGap,
     ExposureSource,
     ExposureUnknownError,
     StoredExposure,
-    Unknown,
     by_hand,
 )
 
@@ -71,7 +71,7 @@ def test_an_answer_stands_for_a_minute(source, shelf):
 
 
 def test_a_refusal_stands_for_a_minute_too(source, shelf):
-    shelf.answer = ExposureUnknownError(Unknown.UNREACHABLE)
+    shelf.answer = ExposureUnknownError(ExposureGap.UNREACHABLE)
     for second in range(60):
         assert math.isnan(source.look(AT_NS + second * NANOS_PER_SECOND).exposure_usd)
     assert shelf.reads == 1
@@ -140,7 +140,7 @@ def test_a_stamp_a_little_ahead_is_taken_for_now_and_one_far_ahead_for_none(sour
 
 def test_a_failure_is_said_once_and_the_recovery_once(source, shelf, said):
     good = shelf.answer
-    shelf.answer = ExposureUnknownError(Unknown.UNREACHABLE, "port closed")
+    shelf.answer = ExposureUnknownError(ExposureGap.UNREACHABLE, "port closed")
     now_ns = AT_NS
     for _ in range(3):
         source.look(now_ns)
@@ -152,14 +152,14 @@ def test_a_failure_is_said_once_and_the_recovery_once(source, shelf, said):
         source.look(now_ns)
         now_ns += MINUTE_NS
     assert said[1:] == [("info", "dealer gamma of SPX is known again: -15,000 USD")]
-    shelf.answer = ExposureUnknownError(Unknown.UNREACHABLE)
+    shelf.answer = ExposureUnknownError(ExposureGap.UNREACHABLE)
     source.look(now_ns)
     assert len(said) == 3
 
 
 def test_failures_that_take_turns_are_each_said_once(source, shelf, said):
     for minute in range(6):
-        shelf.answer = ExposureUnknownError(Unknown.SLOW if minute % 2 else Unknown.UNREACHABLE)
+        shelf.answer = ExposureUnknownError(ExposureGap.SLOW if minute % 2 else ExposureGap.UNREACHABLE)
         source.look(AT_NS + minute * MINUTE_NS)
     assert len(said) == 2
 
@@ -175,5 +175,5 @@ def test_another_underlying_than_the_settings_is_said_once(source, shelf, said):
 def test_a_failure_is_about_the_underlying_that_was_read_before(source, shelf):
     shelf.answer = StoredExposure("SPY", 1.0, AT_NS)
     assert source.look(AT_NS).symbol == "SPY"
-    shelf.answer = ExposureUnknownError(Unknown.NO_DOCUMENT)
+    shelf.answer = ExposureUnknownError(ExposureGap.NO_DOCUMENT)
     assert source.look(AT_NS + MINUTE_NS).symbol == "SPY"

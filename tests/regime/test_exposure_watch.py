@@ -8,7 +8,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.dealer_gamma import ExposureSource, ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureSource, ExposureUnknownError, StoredExposure
 from scalpdesk.live.market import ExposureWatch
 
 AT_NS = 1_787_000_000 * NANOS_PER_SECOND
@@ -71,7 +71,12 @@ def test_only_what_has_changed_is_posted(shelf, clock, posted):
 def test_a_failure_is_posted_once_and_so_is_its_end(shelf, clock, posted):
     watch = watch_of(shelf, clock, posted)
     good = shelf.answer
-    for answer in (ExposureUnknownError(Unknown.SLOW), ExposureUnknownError(Unknown.UNREACHABLE), good, good):
+    for answer in (
+        ExposureUnknownError(ExposureGap.SLOW),
+        ExposureUnknownError(ExposureGap.UNREACHABLE),
+        good,
+        good,
+    ):
         shelf.answer = answer
         watch.look()
         clock.advance(MINUTE_NS)

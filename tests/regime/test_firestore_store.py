@@ -13,7 +13,7 @@ import grpc
 from fakes.firestore_server import firestore_server
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.dealer_gamma import ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureUnknownError, StoredExposure
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT
 
@@ -84,21 +84,21 @@ def test_what_is_written_is_what_is_read(server, open_store):
 def test_a_missing_document_is_said_to_be_missing(server, open_store):
     server.documents.clear()
     error = refused_as(open_store(server.host))
-    assert error.kind is Unknown.NO_DOCUMENT
+    assert error.kind is ExposureGap.NO_DOCUMENT
     assert DEFAULT_DOCUMENT in str(error)
 
 
 @pytest.mark.parametrize(
     ("changed", "kind", "detail"),
     [
-        ({"gex_value": "-15000"}, Unknown.WRONG_TYPE, "gex_value is a str"),
-        ({"gex_value": True}, Unknown.WRONG_TYPE, "gex_value is a bool"),
-        ({"gex_value": None}, Unknown.WRONG_TYPE, "gex_value is a NoneType"),
-        ({"gex_value": {"net": 1.0}}, Unknown.WRONG_TYPE, "gex_value is a dict"),
-        ({"gex_value": float("nan")}, Unknown.NOT_A_NUMBER, "gex_value is nan"),
-        ({"gex_value": float("-inf")}, Unknown.NOT_A_NUMBER, "gex_value is -inf"),
-        ({"last_update": "2026-08-19"}, Unknown.WRONG_TYPE, "last_update is a str"),
-        ({"last_update": 1_787_000_000}, Unknown.WRONG_TYPE, "last_update is a int"),
+        ({"gex_value": "-15000"}, ExposureGap.WRONG_TYPE, "gex_value is a str"),
+        ({"gex_value": True}, ExposureGap.WRONG_TYPE, "gex_value is a bool"),
+        ({"gex_value": None}, ExposureGap.WRONG_TYPE, "gex_value is a NoneType"),
+        ({"gex_value": {"net": 1.0}}, ExposureGap.WRONG_TYPE, "gex_value is a dict"),
+        ({"gex_value": float("nan")}, ExposureGap.NOT_A_NUMBER, "gex_value is nan"),
+        ({"gex_value": float("-inf")}, ExposureGap.NOT_A_NUMBER, "gex_value is -inf"),
+        ({"last_update": "2026-08-19"}, ExposureGap.WRONG_TYPE, "last_update is a str"),
+        ({"last_update": 1_787_000_000}, ExposureGap.WRONG_TYPE, "last_update is a int"),
     ],
 )
 def test_what_is_no_exposure_is_named(server, open_store, changed, kind, detail):
@@ -111,19 +111,19 @@ def test_what_is_no_exposure_is_named(server, open_store, changed, kind, detail)
 def test_a_missing_field_is_named(server, open_store, field):
     del server.documents[DEFAULT_DOCUMENT][field]
     error = refused_as(open_store(server.host))
-    assert (error.kind, error.detail) == (Unknown.WRONG_TYPE, f"{field} is missing")
+    assert (error.kind, error.detail) == (ExposureGap.WRONG_TYPE, f"{field} is missing")
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (grpc.StatusCode.PERMISSION_DENIED, Unknown.DENIED),
-        (grpc.StatusCode.UNAUTHENTICATED, Unknown.DENIED),
-        (grpc.StatusCode.UNAVAILABLE, Unknown.UNREACHABLE),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, Unknown.SLOW),
-        (grpc.StatusCode.NOT_FOUND, Unknown.NO_DOCUMENT),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, Unknown.REFUSED),
-        (grpc.StatusCode.INTERNAL, Unknown.REFUSED),
+        (grpc.StatusCode.PERMISSION_DENIED, ExposureGap.DENIED),
+        (grpc.StatusCode.UNAUTHENTICATED, ExposureGap.DENIED),
+        (grpc.StatusCode.UNAVAILABLE, ExposureGap.UNREACHABLE),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, ExposureGap.SLOW),
+        (grpc.StatusCode.NOT_FOUND, ExposureGap.NO_DOCUMENT),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ExposureGap.REFUSED),
+        (grpc.StatusCode.INTERNAL, ExposureGap.REFUSED),
     ],
 )
 def test_every_refusal_has_a_kind_and_is_not_tried_again(server, open_store, status, kind):
@@ -139,13 +139,13 @@ def test_every_refusal_has_a_kind_and_is_not_tried_again(server, open_store, sta
 def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_told(server, open_store):
     server.answers.clear()
     error = refused_as(open_store(server.host, timeout_seconds=0.2))
-    assert (error.kind, error.detail) == (Unknown.SLOW, "0.2 s")
+    assert (error.kind, error.detail) == (ExposureGap.SLOW, "0.2 s")
 
 
 def test_a_server_that_is_gone_is_unreachable(server, open_store):
     store = open_store(server.host)
     server.stop()
-    assert refused_as(store).kind is Unknown.UNREACHABLE
+    assert refused_as(store).kind is ExposureGap.UNREACHABLE
 
 
 def test_the_environment_is_as_it_was(server, open_store, monkeypatch):
@@ -169,8 +169,8 @@ def test_a_key_file_that_is_none_is_a_refusal_and_no_crash(tmp_path):
     file = tmp_path / "keys.json"
     file.write_text('{"type": "nothing"}')
     assert refused_as(FirestoreExposureStore("demo", credentials_file=str(file))).kind in {
-        Unknown.DENIED,
-        Unknown.REFUSED,
+        ExposureGap.DENIED,
+        ExposureGap.REFUSED,
     }
 
 

@@ -1,9 +1,4 @@
-"""Open a recorded market: which data sets there are, and their sessions as a tape.
-
-Rows of one data set in given sessions, as numpy columns numbered by an instrument book.
-
-The slow facts beside the quotes: dividends, splits, rates, contract months.
-"""
+"""A recorded market: which data sets there are, and their sessions as a tape with its slow facts."""
 
 import calendar
 from collections.abc import Collection, Sequence
@@ -230,8 +225,7 @@ def upcoming_dividends(
         "WHERE ex_date BETWEEN ? AND ? ORDER BY ex_date, action",
         [first, last],
     )
-    dividends: list[CashDividend] = []
-    notes: list[str] = []
+    dividends, notes = list[CashDividend](), list[str]()
     for day, action, amount in zip(got["day"], got["action"], got["amount"], strict=True):
         if action == "dividend":
             dividends.append(CashDividend(symbol, date.fromisoformat(day), Decimal(amount).normalize() + 0))
@@ -375,7 +369,7 @@ def load_tape(
                 value=f"{start} to {end}",
                 fix="import the quotes of the underlying into the same data set",
             )
-    rows, counts = complete_sides(_joined(parts), max_side_age_seconds)
+    rows, counts = complete_sides(QuoteRows.joined(parts), max_side_age_seconds)
     notes.extend(_side_notes(counts, max_side_age_seconds))
     main_bars = "index_levels" if coverage.type == "index" else "trades"
     bar_tables: dict[str, tuple[str, ...]] = {main_bars: (base,)}
@@ -485,11 +479,6 @@ def _index_levels(
     return QuoteRows(ts, ids, numbers, level, level.copy(), none, none.copy()), settlements
 
 
-def _joined(parts: Sequence[QuoteRows]) -> QuoteRows:
-    names = ("ts_ns", "instrument_id", "session", "bid", "ask", "bid_size", "ask_size")
-    return QuoteRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
 def _side_notes(counts: SideCounts, max_age: float | None) -> list[str]:
     limit = "within the session" if max_age is None else f"for at most {max_age:g} s"
     notes = []
@@ -501,6 +490,6 @@ def _side_notes(counts: SideCounts, max_age: float | None) -> list[str]:
     if counts.crossed_as_stored:
         notes.append(
             f"{counts.crossed_as_stored} rows are stored crossed (two closes of different moments): "
-            f"the older side is withheld, both where that cannot be told"
+            f"the older side is withheld, both sides where neither is known to be older"
         )
     return notes

@@ -128,18 +128,9 @@ def read_chain(
     level = float(at) if spot is None and at is not None else spot
     if level is None or not (math.isfinite(level) and level > 0.0):
         raise DataError("the underlying has no price", where=str(path), value=level, fix="give --spot")
-    listed = list(contracts.values())
-    return StoredChain(
-        underlying,
-        day,
-        _stamp_ns(path, stamp),
-        level,
-        tuple(one[0] for one in listed),
-        np.array([one[1] for one in listed]),
-        np.array([one[2] for one in listed]),
-        np.array([one[3] for one in listed]),
-        refused,
-    )
+    listed, bid, ask, held_open = zip(*contracts.values(), strict=True)
+    figures = (np.array(bid), np.array(ask), np.array(held_open))
+    return StoredChain(underlying, day, _stamp_ns(path, stamp), level, listed, *figures, refused)
 
 
 def _relation(path: Path) -> str:
@@ -154,7 +145,7 @@ def _columns_of(path: Path) -> list[str]:
 
 
 def _number(column: str) -> str:
-    """One cell that is no number makes a text of its column: it alone is nothing, the others are read."""
+    """Return SQL that reads a column as numbers; a cell that is no number becomes null."""
     return f"TRY_CAST({column} AS DOUBLE)"
 
 
@@ -193,11 +184,11 @@ def _rows(path: Path, columns: Sequence[str], price: str, underlying: str, sessi
         return rows
     of = "underlying" if "underlying" in columns else "NULL"
     held = f"SELECT DISTINCT {of}, {day} FROM {_relation(path)} ORDER BY ALL DESC LIMIT 8"  # noqa: S608 - the same
-    has = [" ".join(str(one) for one in row if one is not None) for row in _asked(path, held)]
+    has = [" ".join(str(value) for value in row if value is not None) for row in _asked(path, held)]
     raise DataError(
         f"the file has no chain of {underlying}" + (f" on {session}" if session else ""),
         where=str(path),
-        nearest=", ".join(one for one in has if one) or None,
+        nearest=", ".join(filter(None, has)) or None,
         fix="choose another --session, or another symbol",
     )
 

@@ -1,13 +1,8 @@
-"""Where dealer gamma exposure may be kept, and in which ways it may fail to be known.
+"""Dealer gamma exposure as data: kept by others, set by hand, of earlier sessions, of a tape.
 
-Dealer gamma exposure by the order of its sources: set by hand, then the cache, then the store.
-
-The exposure of earlier sessions, one line each: what says whether today's is large.
-
-A small CSV file in the catalogue, ``gamma_exposure.csv``: data set, symbol, session, exposure of the chain
-and of its strikes near the money. One line a session: the last word on it stands.
-
-What a recorded or reconstructed market lets the desk know of dealer gamma, and when.
+:class:`ExposureSource` asks in this order: the value set by hand, its cache, the store. The exposures of
+earlier sessions are a small CSV file in the catalogue, ``gamma_exposure.csv``, one line a session: data set,
+symbol, session, exposure of the chain and of its strikes near the money; the last line of a session counts.
 """
 
 import csv
@@ -35,8 +30,8 @@ from scalpdesk.marketdata.dealer_gamma import (
 from scalpdesk.marketdata.tape import MarketTape
 
 
-class Unknown(StrEnum):
-    """Why an exposure is not known. A person is told of each kind once."""
+class ExposureGap(StrEnum):
+    """Why an exposure is not known; each kind is reported once."""
 
     MALFORMED = "the value set by hand is not a number"
     NO_DOCUMENT = "the document is missing"
@@ -61,7 +56,7 @@ class ExposureUnknownError(Exception):
         The particulars: an address, a type, an age.
     """
 
-    def __init__(self, kind: Unknown, detail: str = "") -> None:
+    def __init__(self, kind: ExposureGap, detail: str = "") -> None:
         self.kind = kind
         self.detail = detail
         super().__init__(f"{kind.value} ({detail})" if detail else kind.value)
@@ -152,15 +147,21 @@ class ExposureHistory:
         DataError
             When the file is not of this form, or the folder cannot be written.
         """
-        new = {one.session.isoformat(): one for one in exposures}
+        new = {exposure.session.isoformat(): exposure for exposure in exposures}
         rows = [
             row
             for row in self._rows()
             if (row["data"], row["symbol"]) != self._key or row["session"] not in new
         ]
         rows += [
-            dict(zip(COLUMNS, (*self._key, day, repr(one.exposure_usd), repr(one.near_usd)), strict=True))
-            for day, one in new.items()
+            dict(
+                zip(
+                    COLUMNS,
+                    (*self._key, day, repr(exposure.exposure_usd), repr(exposure.near_usd)),
+                    strict=True,
+                )
+            )
+            for day, exposure in new.items()
         ]
         rows.sort(key=lambda row: (row["data"], row["symbol"], row["session"]))
         beside = self.path.with_suffix(".csv.new")
@@ -183,12 +184,10 @@ class ExposureHistory:
 
         The 90 % quantile of the size over the last 60 sessions kept; NaN with fewer than 20.
         """
-        past = [one for one in self.read() if one.session < before]
-        pair = (
-            reference_exposure_usd([one.exposure_usd for one in past]),
-            reference_exposure_usd([one.near_usd for one in past]),
-        )
-        return NAN if pair[0] is None else pair[0], NAN if pair[1] is None else pair[1]
+        past = [exposure for exposure in self.read() if exposure.session < before]
+        whole = reference_exposure_usd([exposure.exposure_usd for exposure in past])
+        near = reference_exposure_usd([exposure.near_usd for exposure in past])
+        return NAN if whole is None else whole, NAN if near is None else near
 
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.is_file():
@@ -210,7 +209,7 @@ class ExposureHistory:
             "the history of exposures has a line that is none",
             where=f"{self.path}:{line}",
             value=value,
-            fix="mend the line, or delete the file and fill it again: scalpdesk gex SYMBOL --days 60",
+            fix="correct the line, or delete the file and fill it again: scalpdesk gex SYMBOL --days 60",
         )
 
 
@@ -228,7 +227,7 @@ SKEW_SECONDS = 60.0
 
 
 def by_hand(text: str, symbol: str, now_ns: int) -> GammaExposureEvent:
-    """Return the word of a person: the number in ``text``, or that it is none.
+    """Return the exposure set by hand as an event; with a reason where the text is no number.
 
     Parameters
     ----------
@@ -243,12 +242,12 @@ def by_hand(text: str, symbol: str, now_ns: int) -> GammaExposureEvent:
         value = float(text)
     except ValueError:
         value = NAN
-    reason = "" if math.isfinite(value) else f"{Unknown.MALFORMED.value} ({text!r})"
+    reason = "" if math.isfinite(value) else f"{ExposureGap.MALFORMED.value} ({text!r})"
     return GammaExposureEvent(symbol, now_ns, now_ns, NAN if reason else value, BY_HAND, reason)
 
 
 class ExposureSource:
-    """Asks for the exposure, at most once a minute, and says once what keeps it from being known.
+    """The latest exposure, asked for at most once a minute; each failure and the recovery are reported once.
 
     Parameters
     ----------
@@ -259,7 +258,7 @@ class ExposureSource:
     store
         Where others keep it; None without one.
     say
-        Told a level and a sentence: each kind of failure once, and the recovery once.
+        Receives a level and a sentence: each kind of failure once, and the recovery once.
     cache_seconds
         How long an answer, good or bad, stands for the next question.
     max_age_seconds
@@ -287,7 +286,7 @@ class ExposureSource:
         self._max_age_ns = round(max_age_seconds * NANOS_PER_SECOND)
         self._cached: StoredExposure | ExposureUnknownError | None = None
         self._read_at_ns = 0
-        self._told: set[Unknown] = set()
+        self._reported: set[ExposureGap] = set()
         self._history = history
         self._session: date | None = None
         self._usual = (NAN, NAN)
@@ -298,7 +297,7 @@ class ExposureSource:
         return self._value_by_hand is not None or self._store is not None
 
     def look(self, now_ns: int) -> GammaExposureEvent | None:
-        """Return the latest word, known or not; None when there is no source at all.
+        """Return the latest exposure, known or not; None when there is no source at all.
 
         Never raises: what is not known is an answer too.
 
@@ -309,7 +308,7 @@ class ExposureSource:
         """
         if self._value_by_hand is not None:
             event = by_hand(self._value_by_hand, self._symbol, now_ns)
-            self._tell(Unknown.MALFORMED if event.reason else None, event)
+            self._tell(ExposureGap.MALFORMED if event.reason else None, event)
             return event
         if self._store is None:
             return None
@@ -359,19 +358,19 @@ class ExposureSource:
     def _check_age(self, kept: StoredExposure, now_ns: int) -> None:
         age_ns = now_ns - kept.last_update_ns
         if age_ns > self._max_age_ns:
-            raise ExposureUnknownError(Unknown.STALE, f"{age_ns / NANOS_PER_SECOND / 60.0:.0f} minutes")
+            raise ExposureUnknownError(ExposureGap.STALE, f"{age_ns / NANOS_PER_SECOND / 60.0:.0f} minutes")
         if age_ns < -SKEW_SECONDS * NANOS_PER_SECOND:
-            raise ExposureUnknownError(Unknown.FUTURE, f"{-age_ns / NANOS_PER_SECOND:.0f} s")
+            raise ExposureUnknownError(ExposureGap.FUTURE, f"{-age_ns / NANOS_PER_SECOND:.0f} s")
 
-    def _tell(self, kind: Unknown | None, event: GammaExposureEvent) -> None:
+    def _tell(self, kind: ExposureGap | None, event: GammaExposureEvent) -> None:
         if kind is None:
-            if self._told:
-                self._told.clear()
+            if self._reported:
+                self._reported.clear()
                 self.say(
                     "info", f"dealer gamma of {event.symbol} is known again: {event.exposure_usd:,.0f} USD"
                 )
-        elif kind not in self._told:
-            self._told.add(kind)
+        elif kind not in self._reported:
+            self._reported.add(kind)
             what = f"dealer gamma of {event.symbol} is not known: {event.reason}"
             self.say("warning", f"{what}; the standard threshold is used")
 
@@ -394,13 +393,13 @@ def tape_words(
     settings
         Where the exposure comes from.
     value_by_hand
-        Text that a person set; it wins, and is told at the open of each session.
+        Text that a person set; it wins, and is stated at the open of each session.
     is_read
         Whether the strategy reads the exposure; if not, none is computed from the chain.
     history_folder
         Folder of the exposures of earlier sessions; None without.
     say
-        Told once when the value set by hand is not a number.
+        Called once when the value set by hand is not a number.
 
     Returns
     -------
@@ -408,14 +407,14 @@ def tape_words(
         Each stamped with the instant at which it may be known.
     """
     if value_by_hand is not None:
-        words = tuple(by_hand(value_by_hand, settings.symbol, one.open_ns) for one in tape.sessions)
-        if words and words[0].reason and say is not None:
-            what = f"dealer gamma of {settings.symbol} is not known: {words[0].reason}"
+        events = tuple(by_hand(value_by_hand, settings.symbol, session.open_ns) for session in tape.sessions)
+        if events and events[0].reason and say is not None:
+            what = f"dealer gamma of {settings.symbol} is not known: {events[0].reason}"
             say("warning", f"{what}; the standard threshold is used")
-        return words
+        return events
     if not (is_read and settings.from_chain):
         return ()
-    usual = (float("nan"), float("nan"))
+    usual = (NAN, NAN)
     if history_folder is not None:
         history = ExposureHistory(history_folder, tape.name, tape.underlying)
         usual = history.usual(tape.sessions[0].day)

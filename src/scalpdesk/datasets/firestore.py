@@ -1,4 +1,4 @@
-"""Dealer gamma exposure in a Firestore document: ``market_regime/SPX_GEX`` unless told otherwise.
+"""Dealer gamma exposure in a Firestore document: ``market_regime/SPX_GEX`` by default.
 
 Fields: ``gex_value`` (a number), ``last_update`` (a timestamp), ``symbol`` (a string). Reading is one
 ``BatchGetDocuments`` call, writing one ``Commit``; neither is tried twice, so that an answer is bounded
@@ -16,7 +16,7 @@ from typing import Any
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.datasets.dealer_gamma import ExposureUnknownError, StoredExposure, Unknown
+from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureUnknownError, StoredExposure
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT, DEFAULT_SYMBOL, TIMEOUT_SECONDS
 
 EMULATOR = "FIRESTORE_EMULATOR_HOST"
@@ -92,7 +92,7 @@ class FirestoreExposureStore:
         with _failures_named(self._document, self._timeout_seconds):
             found = self._reference().get(timeout=self._timeout_seconds, retry=None)
         if not found.exists:
-            raise ExposureUnknownError(Unknown.NO_DOCUMENT, self._document)
+            raise ExposureUnknownError(ExposureGap.NO_DOCUMENT, self._document)
         fields = found.to_dict() or {}
         symbol = fields.get("symbol")
         return StoredExposure(
@@ -171,21 +171,21 @@ def _failures_named(document: str, timeout_seconds: float) -> Iterator[None]:
     try:
         yield
     except calls.DeadlineExceeded as error:
-        raise ExposureUnknownError(Unknown.SLOW, f"{timeout_seconds:g} s") from error
+        raise ExposureUnknownError(ExposureGap.SLOW, f"{timeout_seconds:g} s") from error
     except (calls.Forbidden, calls.Unauthorized) as error:
-        raise ExposureUnknownError(Unknown.DENIED, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.DENIED, _brief(error)) from error
     except calls.NotFound as error:
-        raise ExposureUnknownError(Unknown.NO_DOCUMENT, f"{document}: {_brief(error)}") from error
+        raise ExposureUnknownError(ExposureGap.NO_DOCUMENT, f"{document}: {_brief(error)}") from error
     except calls.ServiceUnavailable as error:
-        raise ExposureUnknownError(Unknown.UNREACHABLE, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.UNREACHABLE, _brief(error)) from error
     except (calls.GoogleAPIError, import_module("grpc").RpcError) as error:
-        raise ExposureUnknownError(Unknown.REFUSED, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.REFUSED, _brief(error)) from error
     except auth.TransportError as error:
-        raise ExposureUnknownError(Unknown.UNREACHABLE, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.UNREACHABLE, _brief(error)) from error
     except auth.GoogleAuthError as error:
-        raise ExposureUnknownError(Unknown.DENIED, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.DENIED, _brief(error)) from error
     except (OSError, ValueError) as error:  # a key file that cannot be read or is none, no project
-        raise ExposureUnknownError(Unknown.REFUSED, _brief(error)) from error
+        raise ExposureUnknownError(ExposureGap.REFUSED, _brief(error)) from error
 
 
 def _brief(error: BaseException) -> str:
@@ -197,16 +197,16 @@ def _number(fields: dict[str, Any]) -> float:
     value = fields.get("gex_value")
     # a bool is an int to Python and no exposure; a text is what somebody forgot to convert
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ExposureUnknownError(Unknown.WRONG_TYPE, f"gex_value is {_kind(fields, 'gex_value')}")
+        raise ExposureUnknownError(ExposureGap.WRONG_TYPE, f"gex_value is {_kind(fields, 'gex_value')}")
     if not math.isfinite(value):
-        raise ExposureUnknownError(Unknown.NOT_A_NUMBER, f"gex_value is {value}")
+        raise ExposureUnknownError(ExposureGap.NOT_A_NUMBER, f"gex_value is {value}")
     return float(value)
 
 
 def _instant_ns(fields: dict[str, Any]) -> int:
     value = fields.get("last_update")
     if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ExposureUnknownError(Unknown.WRONG_TYPE, f"last_update is {_kind(fields, 'last_update')}")
+        raise ExposureUnknownError(ExposureGap.WRONG_TYPE, f"last_update is {_kind(fields, 'last_update')}")
     return round(value.timestamp() * 1_000_000) * 1_000
 
 

@@ -1,18 +1,16 @@
-"""From bar rows to quotes: carry a missing side forward for a while, withhold a side that lapsed.
+"""Quotes from stored bar rows, and the level of an index.
 
-A bar row says nothing of a side that did not move in it (its bid or ask is null), so the last word
-on that side holds, up to an age. And a bar's two closes may be of different moments: where they
-cross, the side that did not move is the older one and is not shown to the desk.
+A null side of a bar row did not move in that bar: its last value is carried forward, up to an age. A
+bar's two closes may be of different moments: where they cross, the side that did not move is the older one
+and is withheld.
 
-The level of an index: recorded where there is a recording, else derived from its options.
-
-Nobody trades an index and nobody quotes it; a tape carries its level as a quote whose bid and ask
-are both the level and whose sizes are 0 (not displayed).
+An index is neither traded nor quoted: a tape carries its level, recorded or derived from its options, as a
+quote whose bid and ask are both the level and whose sizes are 0 (not displayed).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -47,15 +45,13 @@ class QuoteRows:
 
     def take(self, order: NDArray[np.int64] | NDArray[np.bool_]) -> "QuoteRows":
         """Return the rows picked by ``order``, as copies."""
-        return QuoteRows(
-            self.ts_ns[order],
-            self.instrument_id[order],
-            self.session[order],
-            self.bid[order],
-            self.ask[order],
-            self.bid_size[order],
-            self.ask_size[order],
-        )
+        return QuoteRows(*(getattr(self, column.name)[order] for column in fields(self)))
+
+    @staticmethod
+    def joined(parts: "Sequence[QuoteRows]") -> "QuoteRows":
+        """Return the rows of all parts, one part after another."""
+        names = [column.name for column in fields(QuoteRows)]
+        return QuoteRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +64,9 @@ class SideCounts:
     sides_withheld: int
     """Sides removed because they crossed a newer one, stored or carried."""
     sides_carried: int
-    """Null sides filled with the last word on that side."""
+    """Null sides filled with the last value of that side."""
     sides_missing: int
-    """Null sides with no word young enough."""
+    """Null sides whose last value is too old, or that have none."""
 
 
 def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[QuoteRows, SideCounts]:
@@ -94,11 +90,9 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
     crossed = sorted_rows.bid > sorted_rows.ask
     withheld = _withhold_crossed(sorted_rows, crossed, new_group)
     bid_null, ask_null = np.isnan(sorted_rows.bid), np.isnan(sorted_rows.ask)
-    bid, bid_size, bid_ts = _carry(
-        sorted_rows, sorted_rows.bid, sorted_rows.bid_size, new_group, max_age_seconds
-    )
-    ask, ask_size, ask_ts = _carry(
-        sorted_rows, sorted_rows.ask, sorted_rows.ask_size, new_group, max_age_seconds
+    sides = ((sorted_rows.bid, sorted_rows.bid_size), (sorted_rows.ask, sorted_rows.ask_size))
+    (bid, bid_size, bid_ts), (ask, ask_size, ask_ts) = (
+        _carry(sorted_rows, *side, new_group, max_age_seconds) for side in sides
     )
     # What was withheld stays away in its own row.
     bid[crossed & bid_null], ask[crossed & ask_null] = np.nan, np.nan
@@ -113,15 +107,7 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
         sides_carried=int((bid_null & ~np.isnan(bid)).sum() + (ask_null & ~np.isnan(ask)).sum()),
         sides_missing=int(np.isnan(bid).sum() + np.isnan(ask).sum()),
     )
-    completed = QuoteRows(
-        sorted_rows.ts_ns,
-        sorted_rows.instrument_id,
-        sorted_rows.session,
-        bid,
-        ask,
-        bid_size,
-        ask_size,
-    )
+    completed = replace(sorted_rows, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size)
     return completed.take(np.lexsort((completed.instrument_id, completed.ts_ns))), counts
 
 
@@ -150,9 +136,9 @@ def _withhold_crossed(rows: QuoteRows, crossed: NDArray[np.bool_], new_group: ND
     has_before = ~new_group[at]
     bid_moved = (rows.bid[at] != rows.bid[before]) | (rows.bid_size[at] != rows.bid_size[before])
     ask_moved = (rows.ask[at] != rows.ask[before]) | (rows.ask_size[at] != rows.ask_size[before])
-    one_moved = has_before & (bid_moved != ask_moved)
-    drop_bid = ~(one_moved & bid_moved)
-    drop_ask = ~(one_moved & ask_moved)
+    single_moved = has_before & (bid_moved != ask_moved)
+    drop_bid = ~(single_moved & bid_moved)
+    drop_ask = ~(single_moved & ask_moved)
     rows.bid[at[drop_bid]] = np.nan
     rows.ask[at[drop_ask]] = np.nan
     return int(drop_bid.sum() + drop_ask.sum())
@@ -161,18 +147,18 @@ def _withhold_crossed(rows: QuoteRows, crossed: NDArray[np.bool_], new_group: ND
 def _carry(
     rows: QuoteRows, price: Floats, size: Floats, new_group: NDArray[np.bool_], max_age_seconds: float | None
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """Return price, size and time of the last word on one side, as known at each row."""
+    """Return price, size and time of the last value of a side, as known at each row."""
     position = np.arange(len(price), dtype=np.int64)
     start = np.maximum.accumulate(np.where(new_group, position, 0)) if len(price) else position
     last = np.maximum.accumulate(np.where(np.isnan(price), -1, position)) if len(price) else position
     known = last >= start
     source = np.where(known, last, 0)
-    word_ts = rows.ts_ns[source]
+    value_ts = rows.ts_ns[source]
     if max_age_seconds is not None and math.isfinite(max_age_seconds):
-        known &= rows.ts_ns - word_ts <= round(max_age_seconds * NANOS_PER_SECOND)
+        known &= rows.ts_ns - value_ts <= round(max_age_seconds * NANOS_PER_SECOND)
     filled = np.where(known, price[source], np.nan) if len(price) else price.copy()
     sizes = np.where(known, size[source], 0.0) if len(price) else size.copy()
-    return filled, np.nan_to_num(sizes), word_ts
+    return filled, np.nan_to_num(sizes), value_ts
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +197,7 @@ def parity_levels(
 ) -> tuple[ParityLevels, date] | None:
     """Derive the level of one day from the nearest expiry, by put-call parity without discounting.
 
-    At every instant the strike whose call and put leave the smallest combined half-spread speaks;
+    Each instant takes the strike whose call and put leave the smallest combined half-spread;
     only rows with all four sides stored in that very bar count, nothing is carried forward.
 
     Returns
@@ -255,7 +241,7 @@ def parity_level_rows(
     *,
     regular_hours: bool,
 ) -> LevelRows | None:
-    """Derive the level of a session (see :func:`parity_levels`) with a note that says so."""
+    """Derive the level of a session (see :func:`parity_levels`) with a note about it."""
     afternoon = [root for root in roots if _settles_pm(root)]
     found = parity_levels(connection, catalog, name, afternoon or roots, session.day)
     if found is None:

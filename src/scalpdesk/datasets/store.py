@@ -24,10 +24,14 @@ from scalpdesk.core.errors import DataError
 
 _TIME = {"ts": "TIMESTAMPTZ", "bar_start": "TIMESTAMPTZ", "symbol": "VARCHAR"}
 _OPTION = {"root": "VARCHAR", "expiry": "DATE", "strike": "DOUBLE", "right": "VARCHAR", "style": "VARCHAR"}
-_QUOTE = {
-    f"{side}{part}": "DOUBLE" for side in ("bid", "ask") for part in ("_open", "_high", "_low", "", "_size")
-}
-_TRADE = dict.fromkeys(("open", "high", "low", "close", "volume"), "DOUBLE")
+_PARTS = ("_open", "_high", "_low", "", "_size")
+QUOTE_COLUMNS = tuple(f"{side}{part}" for side in ("bid", "ask") for part in _PARTS)
+TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
+_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+CHAIN_COLUMNS = (*TRADE_COLUMNS, "open_interest", "implied_volatility", *_GREEKS)
+_QUOTE, _TRADE, _CHAIN = (
+    dict.fromkeys(columns, "DOUBLE") for columns in (QUOTE_COLUMNS, TRADE_COLUMNS, CHAIN_COLUMNS)
+)
 
 SCHEMAS: dict[str, dict[str, str]] = {
     "quotes": _TIME | _QUOTE,
@@ -36,13 +40,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "option_quotes": _TIME | _OPTION | _QUOTE,
     "option_trades": _TIME | _OPTION | _TRADE,
     "open_interest": _TIME | _OPTION | {"open_interest": "BIGINT"},
-    "chains": _TIME
-    | _OPTION
-    | {"underlying_close": "DOUBLE"}
-    | _TRADE
-    | dict.fromkeys(
-        ("open_interest", "implied_volatility", "delta", "gamma", "vega", "theta", "rho"), "DOUBLE"
-    ),
+    "chains": _TIME | _OPTION | {"underlying_close": "DOUBLE"} | _CHAIN,
     "corporate_actions": {
         "symbol": "VARCHAR",
         "ex_date": "DATE",
@@ -172,7 +170,7 @@ def read_columns(
 
 
 def _damage(connection: Any, files: Sequence[Path], error: Exception) -> DataError | None:
-    """Find the file that made DuckDB refuse and say how to mend it; None when no file is to blame."""
+    """Return which file is damaged and how to write it again; None when none is."""
     for path in files:
         fix = f"delete it and import that day again: rm '{path}' && scalpdesk data import ..."
         if not is_readable(connection, path):

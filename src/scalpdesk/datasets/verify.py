@@ -1,20 +1,14 @@
-"""Is this market fit to trade on? What was checked, how much of it, and what was found.
+"""Checks of market data: a tape as the desk would see it, and the files of a data set.
 
-:func:`verify_tape` looks at a market as the desk would see it, recorded or reconstructed;
-:func:`verify_data_set` first looks at the files of a data set, then at the tapes made from them.
-A hard finding means that results on this data would be wrong; a warning is a figure to know.
+A failed check means that results on this data would be wrong; a warning is a figure to know.
 
-Bounds that no sane set of quotes breaks: intrinsic value and put-call parity, on columns.
-
-Both are tested against the weakest form of the bound, so that a finding is a finding whatever the
-rate between zero and the tape's own, for American and European options alike (Merton 1973, "Theory
-of rational option pricing", Bell Journal of Economics 4).
-
-What the files of a data set say by themselves, before anything is carried or withheld.
+Intrinsic value and put-call parity are tested against the weakest form of the bound, whatever the rate
+between zero and the tape's own, for American and European options alike (Merton 1973, "Theory of rational
+option pricing", Bell Journal of Economics 4).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -70,7 +64,7 @@ class OptionRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class BoundBreaks:
     """How many rows were tested, how many broke the bound, and by how much at worst."""
 
     checked: int
@@ -105,20 +99,20 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     if not len(rows):
         return None
     ids, ts = quotes.instrument_id[rows], quotes.ts_ns[rows]
-    per = _per_instrument(tape, options)
-    years = np.maximum(per.expiry_ns[ids] - ts, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR
+    terms = _terms(tape, options)[ids]
+    years = np.maximum(terms["expiry_ns"] - ts, 0) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     spot_bid, spot_ask = quotes.bid[spot_rows][spot_at], quotes.ask[spot_rows][spot_at]
     rate = np.array([tape.rate_curve.rate_at(days) for days in range(int(years.max() * 365) + 2)])
     discount = np.exp(-rate[(years * 365).astype(np.int64)] * years)
-    payouts = per.dividends[ids] + spot_ask * -np.expm1(-tape.dividend_yield * years)
+    payouts = terms["dividends"] + spot_ask * -np.expm1(-tape.dividend_yield * years)
     bid = quotes.bid[rows]
-    tick = np.where(np.nan_to_num(bid) < per.tick_threshold[ids], per.tick_below[ids], per.tick_above[ids])
+    tick = np.where(np.nan_to_num(bid) < terms["tick_threshold"], terms["tick_below"], terms["tick_above"])
     return OptionRows(
         ts,
-        per.pair[ids],
-        per.is_call[ids],
-        per.is_american[ids],
-        per.strike[ids],
+        terms["pair"],
+        terms["is_call"],
+        terms["is_american"],
+        terms["strike"],
         discount,
         payouts,
         bid,
@@ -129,7 +123,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     )
 
 
-def intrinsic_findings(rows: OptionRows) -> Finding:
+def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
     """Count asks below what the option is worth at once (or at expiry, for a European one)."""
     paid_out = np.where(rows.is_american, 0.0, rows.payouts)
     paid_in = np.where(rows.is_american, 1.0, rows.discount)
@@ -141,7 +135,7 @@ def intrinsic_findings(rows: OptionRows) -> Finding:
     return _finding(short, rows.tolerance[quoted])
 
 
-def parity_findings(rows: OptionRows) -> Finding:
+def parity_findings(rows: OptionRows) -> BoundBreaks:
     """Count pairs whose quotes break ``S - D - K <= C - P <= S - K DF`` even at their best sides."""
     whole = np.isfinite(rows.bid) & np.isfinite(rows.ask)
     calls, puts = np.flatnonzero(whole & rows.is_call), np.flatnonzero(whole & ~rows.is_call)
@@ -156,9 +150,9 @@ def parity_findings(rows: OptionRows) -> Finding:
     return _finding(broken_by, rows.tolerance[c])
 
 
-def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> Finding:
+def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> BoundBreaks:
     bad = excess > 0.0
-    return Finding(
+    return BoundBreaks(
         checked=len(excess),
         found=int(bad.sum()),
         worst=float(excess[bad].max()) if bool(bad.any()) else 0.0,
@@ -166,54 +160,43 @@ def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> Fin
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _PerInstrument:
-    """The contracts' terms by instrument number; zeros for what is no option."""
-
-    pair: NDArray[np.int64]
-    is_call: NDArray[np.bool_]
-    is_american: NDArray[np.bool_]
-    strike: NDArray[np.float64]
-    expiry_ns: NDArray[np.int64]
-    dividends: NDArray[np.float64]
-    tick_below: NDArray[np.float64]
-    tick_above: NDArray[np.float64]
-    tick_threshold: NDArray[np.float64]
+_TERMS = np.dtype(
+    [
+        *((name, np.int64) for name in ("pair", "expiry_ns")),
+        *((name, np.bool_) for name in ("is_call", "is_american")),
+        *(
+            (name, np.float64)
+            for name in ("strike", "dividends", "tick_below", "tick_above", "tick_threshold")
+        ),
+    ]
+)
+"""A contract's terms by instrument number; zeros for what is no option."""
 
 
-def _per_instrument(tape: MarketTape, options: list[OptionContract | None]) -> _PerInstrument:
+def _terms(tape: MarketTape, options: list[OptionContract | None]) -> NDArray[np.void]:
     first_day = from_ns(tape.sessions[0].open_ns).date()
     pairs: dict[tuple[str, date, Decimal], int] = {}
     paid: dict[date, float] = {}
-    count = len(options)
-    floats = {name: np.zeros(count) for name in ("strike", "dividends", "below", "above", "threshold")}
-    pair, expiry_ns = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    is_call, is_american = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    terms = np.zeros(len(options), _TERMS)
     for number, option in enumerate(options):
         if option is None:
             continue
-        pair[number] = pairs.setdefault((option.root, option.expiry, option.strike), len(pairs))
-        expiry_ns[number] = expiry_instant_ns(option)
-        is_call[number], is_american[number] = option.is_call, option.style is Style.AMERICAN
         if option.expiry not in paid:
-            paid[option.expiry] = float(
-                sum((d.amount for d in tape.dividends if first_day < d.ex_date <= option.expiry), Decimal(0))
-            )
+            ahead = (d.amount for d in tape.dividends if first_day < d.ex_date <= option.expiry)
+            paid[option.expiry] = float(sum(ahead, Decimal(0)))
         rule = option.tick_rule
-        floats["strike"][number], floats["dividends"][number] = float(option.strike), paid[option.expiry]
-        floats["below"][number], floats["above"][number] = float(rule.below), float(rule.above)
-        floats["threshold"][number] = float(rule.threshold)
-    return _PerInstrument(
-        pair,
-        is_call,
-        is_american,
-        floats["strike"],
-        expiry_ns,
-        floats["dividends"],
-        floats["below"],
-        floats["above"],
-        floats["threshold"],
-    )
+        terms[number] = (
+            pairs.setdefault((option.root, option.expiry, option.strike), len(pairs)),
+            expiry_instant_ns(option),
+            option.is_call,
+            option.style is Style.AMERICAN,
+            option.strike,
+            paid[option.expiry],
+            rule.below,
+            rule.above,
+            rule.threshold,
+        )
+    return terms
 
 
 _QUOTE_TABLES = ("quotes", "option_quotes")
@@ -264,14 +247,12 @@ def inspect_files(catalog: Path, name: str, keys: Sequence[str], bar_seconds: in
         for key in keys:
             for path in day_files(catalog, name, table, key):
                 found.files += 1
-                if not is_readable(connection, path):
-                    found.unreadable.append(f"{path}: not readable as Parquet; delete it and import it again")
-                    continue
-                missing = missing_columns(connection, path)
-                if missing:
-                    found.unreadable.append(
-                        f"{path}: lacks {', '.join(missing)}; delete it and import it again"
-                    )
+                trouble = "not readable as Parquet"
+                if is_readable(connection, path):
+                    missing = missing_columns(connection, path)
+                    trouble = f"lacks {', '.join(missing)}" if missing else ""
+                if trouble:
+                    found.unreadable.append(f"{path}: {trouble}; delete it and import it again")
                     continue
                 _inspect(connection, path, bar_seconds, found)
                 if table in _QUOTE_TABLES:
@@ -330,7 +311,7 @@ DAY_SECONDS = 86_400
 """Bars of a day make no tape: they are known only when the session is over."""
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -345,18 +326,8 @@ class Check:
     name: str
     checked: int
     found: int
-    verdict: Verdict
+    verdict: CheckVerdict
     detail: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the check as plain values."""
-        return {
-            "name": self.name,
-            "checked": self.checked,
-            "found": self.found,
-            "verdict": self.verdict.value,
-            "detail": self.detail,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +342,7 @@ class VerifyReport:
     @property
     def ok(self) -> bool:
         """True when no check failed; warnings are allowed."""
-        return all(check.verdict is not Verdict.FAILED for check in self.checks)
+        return all(check.verdict is not CheckVerdict.FAILED for check in self.checks)
 
     def as_dict(self) -> dict[str, object]:
         """Return the report as plain values."""
@@ -380,7 +351,7 @@ class VerifyReport:
             "underlying": self.underlying,
             "sessions": [day.isoformat() for day in self.sessions],
             "ok": self.ok,
-            "checks": [check.as_dict() for check in self.checks],
+            "checks": [asdict(check) for check in self.checks],
         }
 
 
@@ -394,6 +365,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     quotes, total = tape.quotes, len(tape.quotes)
     backward = int((np.diff(quotes.ts_ns) < 0).sum())
     unknown = (quotes.instrument_id < 0) | (quotes.instrument_id >= len(tape.instruments))
+    days = tuple(session.day for session in tape.sessions)
     checks = [
         _hard("time never runs backward", total, backward),
         _hard("instruments are in the book", total, int(unknown.sum())),
@@ -401,7 +373,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         _hard("quotes not crossed", *_crossed(tape)),
     ]
     if bool(unknown.any()):
-        return VerifyReport(tape.name, tape.underlying, tuple(s.day for s in tape.sessions), tuple(checks))
+        return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
     checks.extend(
         (
             _soft("quotes not locked", *_locked(tape)),
@@ -416,7 +388,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         assumed = "; no rates known, zero assumed" if tape.rate_curve == FLAT_ZERO else ""
         checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed))
         checks.append(_bound("put-call parity", parity_findings(rows), assumed))
-    return VerifyReport(tape.name, tape.underlying, tuple(s.day for s in tape.sessions), tuple(checks))
+    return VerifyReport(tape.name, tape.underlying, days, tuple(checks))
 
 
 def verify_data_set(
@@ -468,25 +440,21 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
     if stored.crossed_unexplained:
         worst = replace(
             worst,
-            verdict=Verdict.FAILED,
+            verdict=CheckVerdict.FAILED,
             detail=f"{stored.crossed_unexplained} cannot be two moments of one bar; "
             f"first: {stored.first_crossed}",
         )
+    unsorted = "; ".join(stored.unsorted[:3])
     return [
         _hard("files can be read", stored.files, len(stored.unreadable), "; ".join(stored.unreadable[:3])),
-        _hard(
-            "files are sorted by time known",
-            stored.files,
-            len(stored.unsorted),
-            "; ".join(stored.unsorted[:3]),
-        ),
+        _hard("files are sorted by time known", stored.files, len(stored.unsorted), unsorted),
         _hard("rows are known when their bar ends", stored.rows, stored.wrong_bar_length),
         _soft("stored rows are unique", stored.rows, stored.duplicates),
         Check(
             "stored rows inside regular hours",
             stored.rows,
             stored.outside_hours,
-            Verdict.OK,
+            CheckVerdict.OK,
             "the others are kept out of the tape" if stored.outside_hours else "",
         ),
         worst,
@@ -494,14 +462,14 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
 
 
 def _hard(name: str, checked: int, found: int, detail: str = "") -> Check:
-    return Check(name, checked, found, Verdict.FAILED if found else Verdict.OK, detail)
+    return Check(name, checked, found, CheckVerdict.FAILED if found else CheckVerdict.OK, detail)
 
 
 def _soft(name: str, checked: int, found: int, detail: str = "") -> Check:
-    return Check(name, checked, found, Verdict.WARNING if found else Verdict.OK, detail)
+    return Check(name, checked, found, CheckVerdict.WARNING if found else CheckVerdict.OK, detail)
 
 
-def _bound(name: str, finding: Finding, assumed: str) -> Check:
+def _bound(name: str, finding: BoundBreaks, assumed: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
@@ -510,7 +478,7 @@ def _bound(name: str, finding: Finding, assumed: str) -> Check:
 
 def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
     """Add up the checks of several sessions by name; the detail is that of the worst session."""
-    severity = list(Verdict)
+    severity = list(CheckVerdict)
     total: dict[str, Check] = {}
     worst: dict[str, int] = {}
     for day, check in checks:

@@ -1,11 +1,9 @@
 """The embedded market: a real day of the S&P 500 and the VIX, with the minutes between filled in.
 
 What is real: open, high, low, close of the index (the share is a tenth of it) and the closing level of the
-VIX. Everything else is drawn, deterministically by session and seed, from the laws in
-``reconstructed_path``, ``reconstructed_surface`` and ``reconstructed_chain`` with the measured figures of
-``reconstructed_figures``. A tape says ``kind = "reconstructed"`` wherever its results are shown.
-
-What was before a session of the embedded market: daily bars of the index, minutes of the share.
+VIX. Everything else is drawn, deterministically by session and seed, from the laws in ``path``, ``surface``
+and ``chain`` with the measured figures of ``days``. A tape says ``kind = "reconstructed"`` wherever its
+results are shown.
 """
 
 from collections.abc import Sequence

@@ -73,8 +73,8 @@ def expected_clock(elapsed_share: Floats) -> Floats:
         )
         return np.asarray(a * x + b * c * (1.0 - np.exp(-x / c)) + d * e * np.exp(-(1.0 - x) / e))
 
-    zero, one = integral(np.zeros(1))[0], integral(np.ones(1))[0]
-    return np.asarray((integral(elapsed_share) - zero) / (one - zero))
+    start, end = integral(np.zeros(1))[0], integral(np.ones(1))[0]
+    return np.asarray((integral(elapsed_share) - start) / (end - start))
 
 
 def draw_path(

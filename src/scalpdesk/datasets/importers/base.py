@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from scalpdesk.core.errors import DataError
 
+FETCH_AGAIN = "fetch the file again, or move it out of the folder to import the rest"
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_ARCHIVE_BYTES = 4 * 2**30
@@ -18,7 +19,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def no_progress(_done: int, _total: int, _label: str) -> None:
-    """Say nothing."""
+    """Show nothing."""
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         raise DataError(
             f"not a readable zip: {error}",
             where=str(path),
-            fix="fetch the file again, or move it out of the folder to import the rest",
+            fix=FETCH_AGAIN,
         ) from error
     infos = archive.infolist()
     trouble = None
@@ -103,13 +104,13 @@ def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
             raise DataError(
                 f"a member of this zip cannot be read: {error}",
                 where=f"{archive.filename}:{info.filename}",
-                fix="fetch the file again, or move it out of the folder to import the rest",
+                fix=FETCH_AGAIN,
             ) from error
         if len(content) > info.file_size:
             raise DataError(
                 "a member of this zip is longer than it claims",
                 where=f"{archive.filename}:{info.filename}",
-                fix="fetch the file again, or move it out of the folder to import the rest",
+                fix=FETCH_AGAIN,
             )
         yield info.filename, content
 

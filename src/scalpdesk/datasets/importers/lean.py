@@ -27,6 +27,7 @@ import numpy as np
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import (
+    FETCH_AGAIN,
     ImportReport,
     Progress,
     no_progress,
@@ -39,6 +40,7 @@ from scalpdesk.datasets.importers.lean_files import (
     DataZones,
     LeanFile,
     LeanMember,
+    day_of,
     find_files,
     is_wanted,
     lean_root,
@@ -46,8 +48,11 @@ from scalpdesk.datasets.importers.lean_files import (
 )
 from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
+    CHAIN_COLUMNS,
     OPTION_TABLES,
+    QUOTE_COLUMNS,
     SCHEMAS,
+    TRADE_COLUMNS,
     connect,
     day_file,
     duckdb_error,
@@ -59,22 +64,8 @@ from scalpdesk.instruments.sessions import next_session
 
 CHAIN_SECONDS = 86_400
 
-_FIGURES = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "open_interest",
-    "implied_volatility",
-    "delta",
-    "gamma",
-    "vega",
-    "theta",
-    "rho",
-)
-_CHAIN_COLUMNS = {"expiry": "VARCHAR", "strike": "DOUBLE", "right": "VARCHAR"} | dict.fromkeys(
-    _FIGURES, "VARCHAR"
+_FILE_COLUMNS = {"expiry": "VARCHAR", "strike": "DOUBLE", "right": "VARCHAR"} | dict.fromkeys(
+    CHAIN_COLUMNS, "VARCHAR"
 )
 
 
@@ -95,14 +86,8 @@ def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
     found = []
     for path in sorted(root.glob("*option/*/universes/*/*.csv")):
         security, market, _, symbol, _ = path.relative_to(root).parts
-        text = path.stem
-        if security not in ("option", "indexoption") or len(text) != 8 or not text.isdigit():
-            continue
-        try:
-            day = date(int(text[:4]), int(text[4:6]), int(text[6:]))
-        except ValueError:
-            continue
-        if is_wanted({security, symbol.lower(), "daily", day.isoformat()}, wanted):
+        day = day_of(path.stem) if security in ("option", "indexoption") else None
+        if day is not None and is_wanted({security, symbol.lower(), "daily", day.isoformat()}, wanted):
             found.append(ChainFile(path, security, market, symbol.upper(), day))
     return found
 
@@ -122,12 +107,13 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
         spoilt = connection.execute(
             "SELECT "  # noqa: S608 - our own columns
             + " + ".join(
-                f'count(*) FILTER ("{c}" IS NOT NULL AND try_cast("{c}" AS DOUBLE) IS NULL)' for c in _FIGURES
+                f'count(*) FILTER ("{c}" IS NOT NULL AND try_cast("{c}" AS DOUBLE) IS NULL)'
+                for c in CHAIN_COLUMNS
             )
             + " FROM chain"
         ).fetchall()[0][0]
         columns = ", ".join(
-            f'{"try_cast" if c in _FIGURES else "cast"}("{c}" AS {kind}) AS "{c}"'
+            f'{"try_cast" if c in CHAIN_COLUMNS else "cast"}("{c}" AS {kind}) AS "{c}"'
             for c, kind in SCHEMAS["chains"].items()
         )
         rows = write_table(
@@ -139,7 +125,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
         raise DataError(
             f"a row of this universe is not what LEAN writes: {str(error).splitlines()[0]}",
             where=str(chain.path),
-            fix="fetch the file again, or move it out of the folder to import the rest",
+            fix=FETCH_AGAIN,
         ) from error
     if spoilt:
         report.note(f"{spoilt} figures that are no numbers left out of the {chain.root} chain of {chain.day}")
@@ -149,7 +135,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
 
 def _load(connection: Any, chain: ChainFile, zone: str) -> None:
     """Read the file into the temporary table ``chain``, figures as text."""
-    spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in _CHAIN_COLUMNS.items())
+    spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in _FILE_COLUMNS.items())
     known = INDEX_CLASSES.get(chain.root)
     style = (known.style if known is not None else Style.AMERICAN).value
     thousandths = "lpad(cast(round(strike * 1000) AS BIGINT)::VARCHAR, 8, '0')"
@@ -176,9 +162,7 @@ def _load(connection: Any, chain: ChainFile, zone: str) -> None:
 
 NAME = "lean"
 
-_QUOTE_COLUMNS = tuple(f"{s}{p}" for s in ("bid", "ask") for p in ("_open", "_high", "_low", "", "_size"))
-_TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
-_COLUMNS = {"quote": _QUOTE_COLUMNS, "trade": _TRADE_COLUMNS, "openinterest": ("open_interest",)}
+_COLUMNS = {"quote": QUOTE_COLUMNS, "trade": TRADE_COLUMNS, "openinterest": ("open_interest",)}
 _UNSCALED = frozenset({"bid_size", "ask_size", "volume", "open_interest"})
 
 _TYPE_OF_SECURITY = {
@@ -296,7 +280,7 @@ def _import_file(connection: Any, catalog: Path, report: ImportReport, file: Lea
             raise DataError(
                 f"a row of this archive is not what LEAN writes: {_first_line(error)}",
                 where=str(file.path),
-                fix="fetch the file again, or move it out of the folder to import the rest",
+                fix=FETCH_AGAIN,
             ) from error
     columns = ", ".join(f'"{column}"::{kind} AS "{column}"' for column, kind in SCHEMAS[file.table].items())
     days = (

@@ -174,7 +174,7 @@ def parse_path(path: Path, root: Path) -> LeanFile | None:
         match = _DAY_FILE.match(path.name)
         if match is None or len(parts) != 5:
             return None
-        day = _day(match["day"])
+        day = day_of(match["day"])
         if day is None:
             return None
         return LeanFile(path, security, market, resolution, parts[3].upper(), match["rows"], day)
@@ -204,7 +204,7 @@ def parse_member(file: LeanFile, member: str) -> LeanMember | None:
     root = match["root"].upper()
     if file.security == "future":
         return LeanMember(f"{root}_{match['month']}", root)
-    expiry = _day(match["expiry"])
+    expiry = day_of(match["expiry"])
     if expiry is None:
         return None
     strike = Decimal(int(match["strike"])) / 10_000
@@ -265,8 +265,9 @@ def is_wanted(words: set[str], wanted: list[str]) -> bool:
     return all(not group or words & set(group) for group in (types, resolutions, days, symbols))
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
+    """Return the date that ``yyyymmdd`` is, None when it is none."""
     try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])) if re.fullmatch(r"\d{8}", text) else None
     except ValueError:
         return None

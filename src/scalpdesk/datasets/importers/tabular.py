@@ -215,7 +215,7 @@ def _stage(
 
 
 def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -> int:
-    """Return the length of the bars: as said, as stored, or the commonest gap of a symbol's rows."""
+    """Return the length of the bars: as given, as stored, or the commonest gap of a symbol's rows."""
     stored = [
         int(row[0])
         for row in connection.execute(
