@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from rig import CASH, make_journal, make_runner, make_tape, rss_mb, sizes
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Equity
@@ -64,7 +65,9 @@ class DeadBand:
         intent = OrderIntent(
             self.number, side, Decimal((abs(tenths) + 5) // 10), HEDGE, "net delta left the band"
         )
-        return Proposal("hedge", ("net delta left the band",), {"net_delta_tenths": tenths}, (intent,))
+        return Proposal(
+            DecisionKind.HEDGE, ("net delta left the band",), {"net_delta_tenths": tenths}, (intent,)
+        )
 
 
 def main():

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.desk import run_tape
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, OrderIntent, Purpose, Side, SubmitOrder
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.marketdata.triggers import PriceMove, Wake
@@ -44,7 +45,14 @@ class Follower:
             return ()
         side, purpose = (Side.BUY, Purpose.OPEN) if missing > 0 else (Side.SELL, Purpose.CLOSE)
         intent = OrderIntent(view.underlying, side, abs(missing), purpose, "follows the price")
-        return (Proposal("entry" if missing > 0 else "exit", ("follows the price",), {}, (intent,)),)
+        return (
+            Proposal(
+                DecisionKind.ENTRY if missing > 0 else DecisionKind.EXIT,
+                ("follows the price",),
+                {},
+                (intent,),
+            ),
+        )
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runner import BacktestRunner
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
@@ -44,7 +45,7 @@ def buying(*clock_times, number=0, quantity=10, side=Side.BUY, limit=None):
             kind = OrderType.MARKET if limit is None else OrderType.LIMIT
             price = None if limit is None else D(limit)
             intent = OrderIntent(number, side, D(quantity), Purpose.HEDGE, "", kind, price)
-            return (Proposal("hedge", ("because",), {}, (intent,)),)
+            return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
         return ()
 
     return Scripted(think, [EveryQuote(0)])

@@ -5,6 +5,7 @@ import pytest
 from fakes.desk import Scripted, run_tape
 from fakes.tape import TapeBuilder
 from scalpdesk.backtesting.summary import Tally, run_summary, verdict
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -41,7 +42,7 @@ def hedging(*quantities):
         quantity = left.pop(0)
         side = Side.BUY if quantity > 0 else Side.SELL
         intent = OrderIntent(0, side, D(abs(quantity)), Purpose.HEDGE, "")
-        return (Proposal("hedge", ("because",), {}, (intent,)),)
+        return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
 
     return Scripted(think, [EveryQuote(0)])
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
 from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
@@ -42,7 +43,7 @@ def desk():
 def propose(one, *intents, all_or_none=True, wait=1):
     """Let the strategy want these once; return what follows."""
     one.strategy.think = lambda _v, wake, _e: (
-        (Proposal("entry", ("want",), {}, intents, all_or_none),) if wake is Wake.PRICE else ()
+        (Proposal(DecisionKind.ENTRY, ("want",), {}, intents, all_or_none),) if wake is Wake.PRICE else ()
     )
     outputs = one.wait(wait).quote(0, 499.99, 500.01)
     one.strategy.think = None

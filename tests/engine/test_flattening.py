@@ -4,6 +4,7 @@ import pytest
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import straddle_book
+from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.instruments.sessions import next_session
@@ -89,7 +90,7 @@ def test_the_desk_waits_while_the_strategys_own_exit_works(desk):
         if wake is not Wake.OPERATOR:
             return ()
         leaves = [OrderIntent(n, Side.SELL, D(2), Purpose.CLOSE, "mine") for n in (1, 2)]
-        return (Proposal("exit", ("mine",), {}, tuple(leaves), all_or_none=False),)
+        return (Proposal(DecisionKind.EXIT, ("mine",), {}, tuple(leaves), all_or_none=False),)
 
     one = desk(Scripted(think, [EveryQuote(0)]))
     mine = orders(one.operate("flatten"))
@@ -143,7 +144,7 @@ def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(d
     def think(view, wake, event):
         opening = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("1"))
         hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
-        return (Proposal("entry", ("both",), {}, (opening, hedge)),)
+        return (Proposal(DecisionKind.ENTRY, ("both",), {}, (opening, hedge)),)
 
     one.strategy.think = think
     opening, hedge = orders(one.wait(1).quote(0, 499.99, 500.01))
@@ -223,7 +224,7 @@ def test_a_line_that_was_never_quoted_or_that_nobody_bids_for_waits(desk):
 def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
     one = desk(held={0: (-30, "500")})
     hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
-    one.strategy.think = lambda _v, _w, _e: (Proposal("hedge", ("test",), {}, (hedge,)),)
+    one.strategy.think = lambda _v, _w, _e: (Proposal(DecisionKind.HEDGE, ("test",), {}, (hedge,)),)
     (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
     one.strategy.think = None
     one.operate("flatten")
@@ -237,7 +238,7 @@ def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
 def test_a_fill_that_comes_late_is_flattened_too_though_nothing_was_left_before(desk):
     one = desk(held={})
     entry = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("12"))
-    one.strategy.think = lambda _v, _w, _e: (Proposal("entry", ("test",), {}, (entry,)),)
+    one.strategy.think = lambda _v, _w, _e: (Proposal(DecisionKind.ENTRY, ("test",), {}, (entry,)),)
     (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
     one.strategy.think = None
     one.operate("flatten")
@@ -251,7 +252,7 @@ def test_shares_delivered_while_flattening_are_unwound(desk):
     one = desk(held={})
     one.operate("flatten")
     assert look(one, 10) == ()
-    came = PositionChanged(0, one.now_ns, one.now_ns, "delivery", D(100), D("500"), D(0), "late")
+    came = PositionChanged(0, one.now_ns, one.now_ns, ChangeCause.DELIVERY, D(100), D("500"), D(0), "late")
     assert flatten_timers(one.handle(came), one.now_ns) == [2.0]
     assert wants(look(one, 2)) == [(0, "sell", 100, "unwind_hedge")]
 

@@ -9,6 +9,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.backtesting.summary import Tally
+from scalpdesk.core.enums import OperatorAction, SessionPhase
 from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
@@ -154,7 +155,9 @@ class HandDesk:
 
     def _session_event(self, phase: str) -> SessionEvent:
         one = self.session
-        return SessionEvent(self.now_ns, self.now_ns, one.day.isoformat(), phase, one.open_ns, one.close_ns)
+        return SessionEvent(
+            self.now_ns, self.now_ns, one.day.isoformat(), SessionPhase(phase), one.open_ns, one.close_ns
+        )
 
     def adopt(self, positions: dict[int, tuple[int, str]], cash: Decimal = CASH) -> None:
         """Tell the desk what the account holds: quantity and average price by number."""
@@ -219,7 +222,9 @@ class HandDesk:
 
     def operate(self, action: str, reason: str = "test") -> tuple[Output, ...]:
         """Say something as the operator: ``halt``, ``resume``, ``reduce``, ``flatten``."""
-        return self.handle(OperatorEvent(self.now_ns, self.now_ns, action, reason, "operator"))
+        return self.handle(
+            OperatorEvent(self.now_ns, self.now_ns, OperatorAction(action), reason, "operator")
+        )
 
     # what came of it --------------------------------------------------------------------------------
 

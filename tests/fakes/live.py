@@ -10,6 +10,7 @@ from typing import Any
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -67,7 +68,7 @@ def follower(*targets: int, limit: str | None = None) -> Scripted:
         price = None if limit is None else Decimal(limit)
         side = Side.BUY if missing > 0 else Side.SELL
         intent = OrderIntent(SHARE, side, abs(missing), Purpose.HEDGE, "follow", kind, price)
-        return (Proposal("hedge", (f"want {target}",), {}, (intent,)),)
+        return (Proposal(DecisionKind.HEDGE, (f"want {target}",), {}, (intent,)),)
 
     return Scripted(think, [EveryQuote(SHARE)])
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
@@ -115,7 +116,9 @@ def test_changes_of_one_story_are_booked_before_the_desk_thinks():
 
     def change(number, reference, **more):
         zero = Decimal(0)
-        return PositionChanged(number, 5, 5, "manual_trade", Decimal(-2), zero, zero, reference, **more)
+        return PositionChanged(
+            number, 5, 5, ChangeCause.MANUAL_TRADE, Decimal(-2), zero, zero, reference, **more
+        )
 
     engine.handle(change(1, "first", more_follow=True))
     engine.handle(change(2, "last"))

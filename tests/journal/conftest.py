@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Decision, Output, Purpose, SetTimer, Side, SubmitOrder
 from scalpdesk.core.intents import OrderType as Pricing
@@ -55,7 +56,7 @@ def script(quote: Callable[[int], QuoteEvent]) -> list[tuple[list[Event], tuple[
     order = SubmitOrder(
         "d-1", InstrumentId(4), Side.BUY, Decimal(2), Pricing.LIMIT, Decimal("3.50"), Life.DAY, Purpose.OPEN
     )
-    taken = Decision(2, "entry", True, ("edge above cost",), {"edge_usd": 12.5, "n": 3}, ("d-1",))
+    taken = Decision(2, DecisionKind.ENTRY, True, ("edge above cost",), {"edge_usd": 12.5, "n": 3}, ("d-1",))
     filled = OrderFilled("d-1", 3, 4, "x-1", Decimal(2), Decimal("3.45"), Decimal("0.06"))
     return [
         ([quote(1), quote(2)], (taken, order)),

@@ -1,9 +1,11 @@
+import json
 from decimal import Decimal
 
 import msgspec
 import numpy as np
 import pytest
 
+from scalpdesk.core.enums import ChangeCause, DecisionKind, Mode, OperatorAction, SessionPhase
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent, RateEvent, TimerEvent
 from scalpdesk.core.intents import Decision, Mark
@@ -54,7 +56,9 @@ def test_events_keep_nan_exact_decimals_and_nested_rows():
 
 
 def test_outputs_take_numpy_scalars_and_keep_nan():
-    decision = Decision(1, "hedge", False, ("inside the band",), {"delta": np.float64(1.5), "n": np.int64(3)})
+    decision = Decision(
+        1, DecisionKind.HEDGE, False, ("inside the band",), {"delta": np.float64(1.5), "n": np.int64(3)}
+    )
     mark = Mark(
         1, Decimal("1.10"), Decimal(0), {"fees": Decimal("-0.10")}, 1.0, 0, 0, 0, 0, float("nan"), 0, 0
     )
@@ -66,7 +70,7 @@ def test_outputs_take_numpy_scalars_and_keep_nan():
 
 def test_a_value_the_journal_cannot_hold_is_refused_by_name():
     with pytest.raises(InvariantError, match="cannot hold outputs: a ndarray"):
-        encode_outputs((Decision(1, "hedge", True, (), {"deltas": np.zeros(3)}),))
+        encode_outputs((Decision(1, DecisionKind.HEDGE, True, (), {"deltas": np.zeros(3)}),))
 
 
 def test_bytes_of_another_form_are_refused():
@@ -75,7 +79,17 @@ def test_bytes_of_another_form_are_refused():
 
 
 def test_the_same_outputs_are_the_same_bytes():
-    decision = Decision(1, "hedge", True, (), {"price": 1.0})
-    assert same_outputs((decision,), (Decision(1, "hedge", True, (), {"price": 1.0}),))
-    assert not same_outputs((decision,), (Decision(1, "hedge", True, (), {"price": 1.0000001}),))
+    decision = Decision(1, DecisionKind.HEDGE, True, (), {"price": 1.0})
+    assert same_outputs((decision,), (Decision(1, DecisionKind.HEDGE, True, (), {"price": 1.0}),))
+    assert not same_outputs((decision,), (Decision(1, DecisionKind.HEDGE, True, (), {"price": 1.0000001}),))
     assert not same_outputs((decision,), ())
+
+
+@pytest.mark.parametrize("kind", [Mode, OperatorAction, SessionPhase, ChangeCause, DecisionKind])
+def test_an_enum_is_journaled_as_the_text_of_its_value(kind):
+    for member in kind:
+        assert msgspec.msgpack.encode(member) == msgspec.msgpack.encode(member.value)
+        assert (
+            msgspec.json.encode({"it": member}) == json.dumps({"it": member}, separators=(",", ":")).encode()
+        )
+        assert f"{member}" == member.value

@@ -13,6 +13,7 @@ from fakes.tape import quote
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import FolderAnswered, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, SetTimer
@@ -171,7 +172,9 @@ def test_what_a_folder_was_asked_is_found_in_the_journal_of_an_interrupted_run(t
     engine = engine_from_header(header)
     journal = JournalWriter.create(plan.runs_dir / header.run_id, header)
     one = session_on(DAY)
-    opening = SessionEvent(one.open_ns, one.open_ns, DAY.isoformat(), "open", one.open_ns, one.close_ns)
+    opening = SessionEvent(
+        one.open_ns, one.open_ns, DAY.isoformat(), SessionPhase.OPEN, one.open_ns, one.close_ns
+    )
     for event in (
         opening,
         quote(0, one.open_ns + 1, 499.99, 500.01),

@@ -13,6 +13,7 @@ from fakes.live import until
 from scalpdesk.assembly import load_market
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import ForecastEvent, RateEvent
 from scalpdesk.exchange.launch import LaunchPlan, build_server, tape_source
@@ -28,7 +29,7 @@ RATE = RateEvent(1, 1, (1.0,), (0.03,))
 
 
 class Bench:
-    def __init__(self, mode="ACTIVE", *, holds=False, orders=False, rolls=True, answer=(RATE,)):
+    def __init__(self, mode=Mode.ACTIVE, *, holds=False, orders=False, rolls=True, answer=(RATE,)):
         desk = SimpleNamespace(
             gate=SimpleNamespace(mode=mode),
             positions=SimpleNamespace(held=lambda: ["a position"] if holds else []),
@@ -69,7 +70,9 @@ def test_a_flat_desk_at_work_ends_for_the_next_run():
     assert bench.put == []
 
 
-@pytest.mark.parametrize("how", [{"holds": True}, {"orders": True}, {"mode": "REDUCING"}, {"mode": "HALTED"}])
+@pytest.mark.parametrize(
+    "how", [{"holds": True}, {"orders": True}, {"mode": Mode.REDUCING}, {"mode": Mode.HALTED}]
+)
 def test_one_that_holds_or_was_stopped_goes_on_and_learns_anew(how):
     bench = Bench(**how).comes(flattened_by_deadline=how.get("mode") == "REDUCING")
     assert bench.stop.reason == ""

@@ -12,6 +12,7 @@ import pytest
 
 from fakes.instruments import DAY
 from fakes.live import LiveBench, follower, until, walk
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.sessions import new_york_ns, next_session, session_on
@@ -48,7 +49,7 @@ def test_desk_plans_the_deadline_of_the_venue_it_trades_at(venue, minutes):
     view = SimpleNamespace(venue=venue, session=session)
     positions = SimpleNamespace(held=lambda: [SimpleNamespace(instrument_id=1)])
     desk = SimpleNamespace(
-        view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode="ACTIVE")
+        view=view, positions=positions, instruments={1: option}, gate=SimpleNamespace(mode=Mode.ACTIVE)
     )
     day = SessionCalendar(
         engine=SimpleNamespace(desk=desk),

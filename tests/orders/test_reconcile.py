@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
@@ -198,7 +199,7 @@ def test_what_is_explained_leaves_nothing_over_and_is_never_explained_again(
 
 
 def change(cause, quantity=0, number=SHARE, *, price="0", cash="0", name="a1", ts_ns=NOON_NS):
-    return AccountChange(name, cause, number, D(quantity), D(price), D(cash), ts_ns, "as told")
+    return AccountChange(name, ChangeCause(cause), number, D(quantity), D(price), D(cash), ts_ns, "as told")
 
 
 def test_an_early_exercise_that_the_history_tells_is_booked_as_told():
@@ -281,7 +282,7 @@ def test_a_round_trip_that_does_not_give_the_cash_explains_nothing():
 
 def test_deliveries_that_offset_each_other_are_booked_with_their_exercises():
     def line(name, cause, number, units, price="0", cash="0"):
-        return AccountChange(name, cause, number, D(units), D(price), D(cash), NOON_NS, name)
+        return AccountChange(name, ChangeCause(cause), number, D(units), D(price), D(cash), NOON_NS, name)
 
     changes = (
         line("c", "exercise", CALL, -1),

@@ -6,6 +6,7 @@ import pytest
 
 from fakes.instruments import straddle_book
 from fakes.tape import quote
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
@@ -43,7 +44,9 @@ def change(
     cause: str, number: int, units: int, cash: str = "0", price: str = "0", reference: str = ""
 ) -> PositionChanged:
     """Return a change of the account that no order caused."""
-    return PositionChanged(InstrumentId(number), 3, 3, cause, D(units), D(price), D(cash), reference or cause)
+    return PositionChanged(
+        InstrumentId(number), 3, 3, ChangeCause(cause), D(units), D(price), D(cash), reference or cause
+    )
 
 
 def held(books: SubBooks, number: int) -> dict[str, int]:

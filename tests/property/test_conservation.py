@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fakes.desk import Scripted, marks, run_tape
 from fakes.instruments import DAY, EXPIRY, straddle_book
 from fakes.tape import TapeBuilder
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
@@ -40,7 +41,10 @@ class Restless:
             limit = max(D(f"{quote.mid:.2f}") + D(ticks) / 100, D("0.01"))
         kind = OrderType.MARKET if limit is None else OrderType.LIMIT
         intents.append(OrderIntent(number, side, D(abs(signed)), Purpose.HEDGE, "", kind, limit, tif))
-        return (Proposal("hedge", ("drawn",), {}, tuple(intents)), SetTimer("drawn", view.now_ns + 10**9))
+        return (
+            Proposal(DecisionKind.HEDGE, ("drawn",), {}, tuple(intents)),
+            SetTimer("drawn", view.now_ns + 10**9),
+        )
 
 
 ORDERS = st.tuples(

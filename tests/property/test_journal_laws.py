@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
@@ -151,7 +152,7 @@ def test_a_flipped_byte_never_changes_what_is_read(stream, data):
 @given(amount=exacts, values=facts)
 def test_exact_amounts_and_facts_keep_their_digits(amount, values):
     filled = OrderFilled("a", 1, 1, "x", Decimal(1), amount, Decimal(0))
-    decision = Decision(1, "entry", True, (), values)
+    decision = Decision(1, DecisionKind.ENTRY, True, (), values)
     with tempfile.TemporaryDirectory() as folder:
         record(Path(folder), [(filled, (decision,))])
         ((happened, caused),) = JournalReader(Path(folder)).steps()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, OPEN, SELL, DeskOfTwo, order
+from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import CancelIntent, Decision
 from scalpdesk.core.units import to_cents
@@ -69,7 +70,7 @@ class DividedDesk(RuleBasedStateMachine):
         live = list(self.two.several.members[name].orders.live)
         if live:
             intent = CancelIntent(live[pick % len(live)], "test")
-            getattr(self.two, name).wants.append(Proposal("exit", ("back",), {}, (intent,)))
+            getattr(self.two, name).wants.append(Proposal(DecisionKind.EXIT, ("back",), {}, (intent,)))
 
     @rule(cents=st.integers(-3, 3), half_spread=st.sampled_from((0.0, 0.01, 0.02)))
     def tick(self, cents, half_spread):
@@ -109,7 +110,14 @@ class DividedDesk(RuleBasedStateMachine):
             cash = held * Decimal("0.37")
             self.two.desk.handle(
                 PositionChanged(
-                    0, now_ns, now_ns, "dividend", Decimal(0), Decimal(0), cash, f"d{self.dividends}"
+                    0,
+                    now_ns,
+                    now_ns,
+                    ChangeCause.DIVIDEND,
+                    Decimal(0),
+                    Decimal(0),
+                    cash,
+                    f"d{self.dividends}",
                 )
             )
             self.two.letters()

@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import (
     AccountSnapshot,
     CancelRejected,
@@ -90,9 +91,11 @@ def story():
 
     buy = order("d-1", CALL, Side.BUY, 3, Purpose.OPEN, Decimal("3.50"))
     sell = order("d-2", SPY, Side.SELL, 150, Purpose.HEDGE)
-    entry = Decision(START_NS + 1, "entry", True, ("edge",), {"edge": 1.5, "vol": float("nan")}, ("d-1",))
-    skipped = Decision(START_NS + 4, "hedge", False, ("inside the band",), {"delta": 0.5})
-    hedge = Decision(START_NS + 6, "hedge", True, ("delta above band",), {"delta": 150}, ("d-2",))
+    entry = Decision(
+        START_NS + 1, DecisionKind.ENTRY, True, ("edge",), {"edge": 1.5, "vol": float("nan")}, ("d-1",)
+    )
+    skipped = Decision(START_NS + 4, DecisionKind.HEDGE, False, ("inside the band",), {"delta": 0.5})
+    hedge = Decision(START_NS + 6, DecisionKind.HEDGE, True, ("delta above band",), {"delta": 150}, ("d-2",))
     return [
         ([AccountSnapshot(*stamps(0), Decimal(100000), (HeldPosition(SPY, Decimal(10), Decimal(270)),))], ()),
         ([QuoteEvent(CALL, *stamps(1), 3.4, 3.5, 5.0, 5.0)], (entry, buy)),
@@ -110,7 +113,13 @@ def story():
         (
             [
                 PositionChanged(
-                    CALL, *stamps(12), "expired_worthless", Decimal(-3), Decimal(0), Decimal(0), "exp-1"
+                    CALL,
+                    *stamps(12),
+                    ChangeCause.EXPIRED_WORTHLESS,
+                    Decimal(-3),
+                    Decimal(0),
+                    Decimal(0),
+                    "exp-1",
                 )
             ],
             (),

@@ -4,6 +4,7 @@ import pytest
 
 from fakes.instruments import option, share
 from fakes.tape import quote
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.checks import OrderContext
@@ -49,7 +50,7 @@ def context():
             else intent,
             "instrument": instrument,
             "limits": RiskLimits(**(limits or {})),
-            "mode": "ACTIVE",
+            "mode": Mode.ACTIVE,
             "quote": quote(0, 0, 9.9, 10.1),
             "verdict": QuoteVerdict.GOOD,
             "held": Decimal(0),

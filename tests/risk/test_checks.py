@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from fakes.tape import quote
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
@@ -28,11 +29,11 @@ def test_a_plain_order_passes_every_check(context):
 @pytest.mark.parametrize(
     ("mode", "purpose", "reason"),
     [
-        ("ACTIVE", Purpose.OPEN, None),
-        ("REDUCING", Purpose.OPEN, "the desk is reducing: nothing new is opened"),
-        ("FLATTENING", Purpose.OPEN, "the desk is flattening: nothing new is opened"),
-        *((mode, purpose, None) for mode in ("REDUCING", "FLATTENING") for purpose in LOWERING),
-        *(("HALTED", purpose, "the desk is halted") for purpose in Purpose),
+        (Mode.ACTIVE, Purpose.OPEN, None),
+        (Mode.REDUCING, Purpose.OPEN, "the desk is reducing: nothing new is opened"),
+        (Mode.FLATTENING, Purpose.OPEN, "the desk is flattening: nothing new is opened"),
+        *((mode, purpose, None) for mode in (Mode.REDUCING, Mode.FLATTENING) for purpose in LOWERING),
+        *((Mode.HALTED, purpose, "the desk is halted") for purpose in Purpose),
     ],
 )
 def test_the_mode_says_what_may_go(context, mode, purpose, reason):
@@ -214,7 +215,7 @@ def test_an_option_is_opened_only_on_a_good_quote_of_its_underlying(context, ver
         ({}, False),
         ({"intent": intent(Purpose.CLOSE, limit="9")}, True),
         ({"on_share": True}, True),
-        ({"mode": "FLATTENING"}, True),
+        ({"mode": Mode.FLATTENING}, True),
         ({"is_last_call": True}, True),
         ({"verdict": QuoteVerdict.GOOD}, True),
         ({"verdict": QuoteVerdict.ZERO_BID}, True),

@@ -5,6 +5,7 @@ import pytest
 
 from fakes.instruments import DAY
 from fakes.tape import at
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import session_on
@@ -18,7 +19,7 @@ def view(now="12:00", **changes):
     given = {
         "now_ns": at(now),
         "session": session_on(DAY),
-        "mode": "ACTIVE",
+        "mode": Mode.ACTIVE,
         "expiry": DAY + timedelta(days=46),
         "premium_paid": D(1000),
         "pnl": D(0),
@@ -37,8 +38,8 @@ def test_nothing_says_to_leave_a_position_that_goes_well():
 
 
 def test_a_flattening_desk_leaves_first():
-    assert rules().reason(view(mode="FLATTENING")) == "risk halt: the desk is flattening"
-    assert rules().reason(view(mode="REDUCING")) is None
+    assert rules().reason(view(mode=Mode.FLATTENING)) == "risk halt: the desk is flattening"
+    assert rules().reason(view(mode=Mode.REDUCING)) is None
 
 
 @pytest.mark.parametrize(("days", "leaves"), [(8, False), (7, True), (0, True)])

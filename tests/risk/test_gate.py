@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -16,7 +17,7 @@ S = NANOS_PER_SECOND
 def test_every_reason_comes_back_in_the_order_of_the_checks(context):
     gate = RiskGate(RiskLimits())
     assert gate.refusals(context()) == ()
-    assert gate.refusals(context(mode="HALTED", in_session=False, live_orders=99)) == (
+    assert gate.refusals(context(mode=Mode.HALTED, in_session=False, live_orders=99)) == (
         "the desk is halted",
         "outside the trading session",
         "99 orders at the venue, limit 20",

@@ -3,6 +3,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.tape import quote
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -211,7 +212,7 @@ def test_a_cancel_still_on_its_way_at_the_close_has_nothing_left_to_say(exchange
 def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
     long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
     assert long.pay_dividend(0, D("1.57"), T, "2024-03-15") == [
-        PositionChanged(0, T, T, "dividend", D(0), D(0), D(157), "dividend-0-2024-03-15")
+        PositionChanged(0, T, T, ChangeCause.DIVIDEND, D(0), D(0), D(157), "dividend-0-2024-03-15")
     ]
     assert short.pay_dividend(0, D("1.57"), T, "d")[0].cash_change == D("-78.50")
     assert flat.pay_dividend(0, D("1.57"), T, "d") == []

@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from fakes.desk import HandDesk, Scripted, orders
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Index, Instruments
@@ -43,7 +44,7 @@ def test_exposure_is_what_is_held_and_what_is_on_its_way():
         if view.orders.live:
             return ()
         intent = OrderIntent(0, Side.SELL, Decimal(7), Purpose.HEDGE, "")
-        return (Proposal("hedge", ("because",), {}, (intent,)),)
+        return (Proposal(DecisionKind.HEDGE, ("because",), {}, (intent,)),)
 
     desk = HandDesk(Scripted(think, [EveryQuote(0)]))
     desk.open()

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
+from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, CancelOrder, Output, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -127,7 +128,7 @@ class BacktestRunner:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._pay_dividends(session)
-        self._feed(_session_event(session, "open"))
+        self._feed(_session_event(session, SessionPhase.OPEN))
         bars: list[Event] = [*session_bars(self._tape, session), *self._told_within(session)]
         bars.sort(key=attrgetter("ts_recv_ns"))
         next_bar = 0
@@ -198,7 +199,7 @@ class BacktestRunner:
         for change in self._exchange.settle_expired(close_ns, self._expiring(session)):
             self._feed(change)
         self._advance(close_ns)
-        self._feed(_session_event(session, "close"))
+        self._feed(_session_event(session, SessionPhase.CLOSE))
         self._timers.clear()
         # the strategy sleeps now: what the exchange still has to say is booked and provokes no order
         self._exchange.end_session(close_ns)
@@ -285,6 +286,6 @@ class BacktestRunner:
                 self._feed(TimerEvent(due_ns, due_ns, name))
 
 
-def _session_event(session: Session, phase: str) -> SessionEvent:
-    at_ns = session.open_ns if phase == "open" else session.close_ns
+def _session_event(session: Session, phase: SessionPhase) -> SessionEvent:
+    at_ns = session.open_ns if phase is SessionPhase.OPEN else session.close_ns
     return SessionEvent(at_ns, at_ns, session.day.isoformat(), phase, session.open_ns, session.close_ns)

@@ -93,7 +93,7 @@ def run_summary(
         "theta_paid": f"{desk.attribution.theta_paid:.2f}",
         "scalp_realized": str(_scalps(engine)),
         "end_positions": _positions(engine),
-        "mode": desk.gate.mode,
+        "mode": desk.gate.mode.value,
         "seed": header.seed,
         "config_hash": header.config_hash,
         "decision_hash": tally.hash.hex(),

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
 from scalpdesk.core.units import InstrumentId
 
 
@@ -75,8 +76,7 @@ class SessionEvent(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False
     ts_event_ns: int
     ts_recv_ns: int
     session: str
-    phase: str
-    """``open`` or ``close``."""
+    phase: SessionPhase
     open_ns: int
     close_ns: int
     """Bounds of the session, UTC nanoseconds."""
@@ -262,10 +262,7 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     instrument_id: InstrumentId
     ts_event_ns: int
     ts_recv_ns: int
-    cause: str
-    """``exercise``, ``assignment``, ``expired_worthless``, ``cash_settlement``, ``delivery``,
-    ``dividend``, ``interest``, ``fee``, ``corporate_action``, ``manual_trade``, ``auto_liquidation``, or
-    ``transfer``: moved in or out by the account's owner, neither gain nor loss."""
+    cause: ChangeCause
     quantity_change: Decimal
     price: Decimal
     """What a unit is booked at: the strike for a delivery, the settlement value for an option."""
@@ -323,7 +320,7 @@ class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=Fal
 
     ts_event_ns: int
     ts_recv_ns: int
-    action: str
+    action: OperatorAction
     reason: str
     who: str
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.units import InstrumentId
 
 
@@ -102,8 +103,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """One thing decided, taken or skipped, with its reasons and the numbers behind it."""
 
     ts_ns: int
-    kind: str
-    """``entry``, ``hedge``, ``exit``, ``risk`` or ``mode``."""
+    kind: DecisionKind
     taken: bool
     reasons: tuple[str, ...]
     facts: dict[str, str | float | int]

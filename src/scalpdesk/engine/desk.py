@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from scalpdesk.core.enums import CARRY, ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -149,9 +150,9 @@ class Desk:
         else:
             self.positions.note_applied(event.reference)
         self.account.cash += event.cash_change
-        if event.cause in ("dividend", "interest", "fee"):
+        if event.cause in CARRY:
             self.attribution.note_carry(event.cash_change)
-        elif event.cause == "transfer":
+        elif event.cause is ChangeCause.TRANSFER:
             self._note_transfer(event)
         if self.books is not None:
             self.books.book_change(event)

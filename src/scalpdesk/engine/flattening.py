@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.engine.desk import Desk
@@ -83,7 +84,7 @@ class Flattener:
         )
         what = "take orders off the book" if cancels else "sell the options" if options else "unwind the rest"
         reason = f"flattening: still held: {names or 'nothing'}"
-        proposal = Proposal("exit", (reason, what), {}, cancels or intents, all_or_none=False)
+        proposal = Proposal(DecisionKind.EXIT, (reason, what), {}, cancels or intents, all_or_none=False)
         return Step(proposal, min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS))
 
     def _is_option(self, number: InstrumentId) -> bool:

@@ -7,6 +7,7 @@ It says yes only where every check and every cap would, and no where it does not
 from collections.abc import Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract
@@ -63,7 +64,7 @@ class ShortWay:
         if (
             intent.purpose is not HEDGE
             or intent.order_type is not MARKET
-            or gate.mode != "ACTIVE"
+            or gate.mode is not Mode.ACTIVE
             or not gate.asks_all
             or session is None
             or not session.open_ns <= now_ns <= session.close_ns

@@ -9,6 +9,7 @@ in who feeds it and who carries its commands away.
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import EXERCISED, DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     AccountLimits,
@@ -82,7 +83,7 @@ class TradingEngine:
         self._triggers: dict[int, tuple[Check | None, Done | None]] = {}
         """What each trigger is asked and told, by instrument; None where every quote is a reason to think."""
         self._out: list[Output] = []
-        self._latched = ""
+        self._latched: Mode | None = None
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._flattener = Flattener(desk)
         self._flatten_due = False
@@ -238,13 +239,13 @@ class TradingEngine:
 
     def _on_session(self, event: SessionEvent) -> None:
         desk = self.desk
-        if event.phase == "open":
+        if event.phase is SessionPhase.OPEN:
             desk.open_session(event)
-            if self._latched:
-                mode, self._latched = self._latched, ""
+            if self._latched is not None:
+                mode, self._latched = self._latched, None
                 self._set_mode(mode, "a new session", "risk gate")
             self._flatten_due = False  # timers end with the session
-            if desk.gate.mode == "FLATTENING":
+            if desk.gate.mode is Mode.FLATTENING:
                 self._begin_flattening()
             if not desk.started:
                 desk.started = True
@@ -311,9 +312,9 @@ class TradingEngine:
         if order.purpose in EXITS:
             return
         why = gate.why_disable(self.now_ns, order.instrument_id, order.side, held_before)
-        if why is not None and gate.mode == "ACTIVE":
+        if why is not None and gate.mode is Mode.ACTIVE:
             symbol = self.desk.instruments[order.instrument_id].symbol
-            self._set_mode("REDUCING", f"{symbol}: {why}", "risk gate")
+            self._set_mode(Mode.REDUCING, f"{symbol}: {why}", "risk gate")
 
     def _on_bust(self, event: FillBusted) -> None:
         desk = self.desk
@@ -344,7 +345,7 @@ class TradingEngine:
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns)
         self._mark()
-        if event.cause not in ("exercise", "assignment") and not event.more_follow:
+        if event.cause not in EXERCISED and not event.more_follow:
             # of an exercise only half is booked: the delivery that completes it follows at once
             self._think(Wake.ACCOUNT, event)
         self._flatten_what_came_late()
@@ -358,30 +359,29 @@ class TradingEngine:
         self.desk.gate.cash_when_told = self.desk.account.cash
 
     def _on_operator(self, event: OperatorEvent) -> None:
-        modes = {"halt": "HALTED", "resume": "ACTIVE", "reduce": "REDUCING", "flatten": "FLATTENING"}
-        mode = modes.get(event.action)
-        if mode is None:
-            return
-        self._latched = ""  # said from outside: no new session takes it back
+        mode = event.action.mode
+        self._latched = None  # said from outside: no new session takes it back
         if mode == self.desk.gate.mode:
             return
-        if mode == "ACTIVE":
+        if mode is Mode.ACTIVE:
             self.desk.gate.tallies.forgive()
         self._set_mode(mode, event.reason, event.who)
         self._think(Wake.OPERATOR, event)
 
-    def _set_mode(self, mode: str, reason: str, who: str) -> None:
+    def _set_mode(self, mode: Mode, reason: str, who: str) -> None:
         """Change the desk's mode, say so, and take back what still works at the venue."""
         desk = self.desk
         was, desk.gate.mode, desk.view.mode = desk.gate.mode, mode, mode
-        self._out.append(Decision(self.now_ns, "mode", True, (f"{was} to {mode}: {reason}",), {"who": who}))
-        if mode in ("HALTED", "FLATTENING"):
+        self._out.append(
+            Decision(self.now_ns, DecisionKind.MODE, True, (f"{was} to {mode}: {reason}",), {"who": who})
+        )
+        if mode in (Mode.HALTED, Mode.FLATTENING):
             for client_order_id in desk.orders.live_ids():
                 command = desk.orders.cancel(client_order_id)
                 if command is not None:
                     desk.gate.tallies.note_cancel(self.now_ns)
                     self._out.append(command)
-        if mode == "FLATTENING":
+        if mode is Mode.FLATTENING:
             self._begin_flattening()
 
     def _begin_flattening(self) -> None:
@@ -392,7 +392,11 @@ class TradingEngine:
 
     def _flatten_what_came_late(self) -> None:
         """Look again after a late fill, a bust or a delivery, though nothing may have been left before."""
-        if self.desk.gate.mode == "FLATTENING" and not self._flatten_due and self._view.session is not None:
+        if (
+            self.desk.gate.mode is Mode.FLATTENING
+            and not self._flatten_due
+            and self._view.session is not None
+        ):
             self._look_again_in(STEP_SECONDS)
 
     def _look_again_in(self, seconds: float) -> None:
@@ -402,7 +406,7 @@ class TradingEngine:
     def _flatten(self) -> None:
         """Close what the strategy left, a step at a time, while the desk is flattening."""
         self._flatten_due = False
-        if self.desk.gate.mode != "FLATTENING" or self.desk.view.session is None:
+        if self.desk.gate.mode is not Mode.FLATTENING or self.desk.view.session is None:
             return
         step = self._flattener.step(self.now_ns)
         if step.proposal is not None:
@@ -417,6 +421,8 @@ class TradingEngine:
         if loss >= ZERO:
             return
         limit = desk.daily_loss_limit()
-        if loss <= -limit and desk.gate.mode in ("ACTIVE", "REDUCING"):
+        if loss <= -limit and desk.gate.mode in (Mode.ACTIVE, Mode.REDUCING):
             self._latched = desk.gate.mode
-            self._set_mode("FLATTENING", f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")
+            self._set_mode(
+                Mode.FLATTENING, f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate"
+            )

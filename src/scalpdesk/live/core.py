@@ -11,6 +11,7 @@ from typing import Protocol, get_args
 
 import msgspec
 
+from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, OrderEvent, OrderFilled, SessionEvent, TimerEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Output, SetTimer, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NEVER_NS
@@ -72,7 +73,7 @@ class Timers:
             if type(output) is SetTimer:
                 self._count += 1
                 heapq.heappush(self._heap, (output.due_ns, self._count, output.name))
-        if type(event) is SessionEvent and event.phase == "close":
+        if type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
             self._heap.clear()
 
     def _remove(self, due_ns: int, name: str) -> None:

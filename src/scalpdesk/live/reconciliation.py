@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
 from scalpdesk.core.intents import VenueCommand
@@ -243,7 +244,9 @@ class Reconciler:
             self._notify("alarm", f"the venue's account differs and nothing explains it: {text}\n{table}")
             if self._core.engine.desk.gate.mode == "ACTIVE":
                 reason = f"unexplained difference: {text}"
-                commands += self._core.feed(OperatorEvent(now_ns, now_ns, "reduce", reason, "reconciliation"))
+                commands += self._core.feed(
+                    OperatorEvent(now_ns, now_ns, OperatorAction.REDUCE, reason, "reconciliation")
+                )
         return commands
 
     def _settle(self, view: VenueView) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
@@ -176,4 +177,6 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
         if order.state is OrderState.PENDING_NEW and not order.venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
     if start.lapsed_stop and engine.desk.gate.mode == "HALTED":
-        yield OperatorEvent(now_ns, now_ns, "resume", "the run goes on after its stop", start.who)
+        yield OperatorEvent(
+            now_ns, now_ns, OperatorAction.RESUME, "the run goes on after its stop", start.who
+        )

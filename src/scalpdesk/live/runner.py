@@ -13,6 +13,7 @@ from typing import Protocol, TypedDict
 import msgspec
 
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
@@ -537,7 +538,7 @@ class LiveRunner:
             self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
             reason = f"the venue ended the session: {notice.name}"
-            commands += self._feed(OperatorEvent(now_ns, now_ns, "halt", reason, "venue"))
+            commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, "venue"))
         return commands
 
     def _ask_view(self, _why: str) -> list[VenueCommand]:
@@ -586,13 +587,15 @@ class LiveRunner:
             self._bound_stop(item.stop)
         was = self.core.engine.desk.gate.mode
         if item.action:
-            commands += self._feed(OperatorEvent(now_ns, now_ns, item.action, item.reason, item.who))
+            commands += self._feed(
+                OperatorEvent(now_ns, now_ns, OperatorAction(item.action), item.reason, item.who)
+            )
         mode = self.core.engine.desk.gate.mode
         if mode != was:
             self._notify("warning", f"{was} to {mode}: {item.reason} ({item.who})")
         if item.answer is not None and not item.answer.done():
             cancels = sum(isinstance(command, CancelOrder) for command in commands)
-            item.answer.set_result({"was": was, "mode": mode, "cancels": cancels})
+            item.answer.set_result({"was": was.value, "mode": mode.value, "cancels": cancels})
         self._stop.check(self.queries.latest)
         return commands
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import date
 from enum import StrEnum
 
+from scalpdesk.core.enums import OperatorAction, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
 from scalpdesk.core.events import Event, OperatorEvent, SessionEvent
 from scalpdesk.core.intents import VenueCommand
@@ -177,7 +178,9 @@ class SessionCalendar:
         self._agenda.put("close", session.close_ns + 1)  # after what happens at the close itself
         self._notify("info", f"session {session.day} opens")
         commands = self._feed(
-            SessionEvent(opens_ns, opens_ns, session.day.isoformat(), "open", opens_ns, session.close_ns)
+            SessionEvent(
+                opens_ns, opens_ns, session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
+            )
         )
         self.plan_deadline()
         return commands
@@ -191,7 +194,12 @@ class SessionCalendar:
         self._notify("info", f"session {session.day} closes")
         commands = self._feed(
             SessionEvent(
-                session.close_ns, at_ns, session.day.isoformat(), "close", session.open_ns, session.close_ns
+                session.close_ns,
+                at_ns,
+                session.day.isoformat(),
+                SessionPhase.CLOSE,
+                session.open_ns,
+                session.close_ns,
             )
         )
         return [*commands, *self._on_close()]
@@ -225,7 +233,7 @@ class SessionCalendar:
         self._notify("alarm", f"deadline: {reason}")
         self.flattened_by_deadline = True
         at_ns = max(due_ns, self._engine.now_ns)
-        return self._feed(OperatorEvent(due_ns, at_ns, "flatten", reason, "deadline"))
+        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, "deadline"))
 
 
 HOLD_SECONDS = 5.0

@@ -42,7 +42,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "trading": header.mode,
         "account": header.data.get("account_id", ""),
         "config_hash": header.config_hash,
-        "mode": desk.gate.mode,
+        "mode": desk.gate.mode.value,
         "phase": str(getattr(engine.strategy, "phase", "")),
         "now": from_ns(engine.now_ns).isoformat(),
         "session": None if session is None else session.day.isoformat(),

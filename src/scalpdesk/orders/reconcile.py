@@ -16,6 +16,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
@@ -67,7 +68,7 @@ class AccountChange(msgspec.Struct, frozen=True):
     """
 
     reference: str
-    cause: str
+    cause: ChangeCause
     instrument_id: InstrumentId | None
     quantity_change: Decimal
     price: Decimal
@@ -101,7 +102,7 @@ class AccountPicture(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """A difference with a name, and the event that books it."""
 
-    cause: str
+    cause: ChangeCause
     detail: str
     event: PositionChanged | FillBusted
 
@@ -213,11 +214,11 @@ def of_fill(fill: ForeignFill, book: Instruments, now_ns: int) -> Booking:
     """Return the booking of an execution that belongs to no order of the desk."""
     instrument = book[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
-    cause = "manual_trade"
+    cause = ChangeCause.MANUAL_TRADE
     if isinstance(instrument, OptionContract):
         end_ns = last_trading_ns(instrument)
         if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
-            cause = "auto_liquidation"
+            cause = ChangeCause.AUTO_LIQUIDATION
     event = PositionChanged(
         fill.instrument_id,
         fill.ts_event_ns,
@@ -257,34 +258,34 @@ def ended(
         same_way = (share_change > 0) == (delivered > 0)
         covers = share_change and same_way and abs(delivered) <= abs(share_change)
         if covers and (has_expired or held < 0):
-            cause = "exercise" if held > 0 else "assignment"
+            cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
             detail = f"{cause} of {ended:+f} {contract.symbol}: {delivered:+f} {contract.underlying}"
             lapse = PositionChanged(number, now_ns, now_ns, cause, change, ZERO, ZERO, f"{cause}-{label}")
             delivery = PositionChanged(
                 share_id,
                 now_ns,
                 now_ns,
-                "delivery",
+                ChangeCause.DELIVERY,
                 delivered,
                 contract.strike,
                 -delivered * contract.strike,
                 f"delivery-{label}",
             )
-            return [Explained(cause, detail, lapse), Explained("delivery", detail, delivery)]
+            return [Explained(cause, detail, lapse), Explained(ChangeCause.DELIVERY, detail, delivery)]
     if not has_expired:
         return []
     if contract.settlement is not Settlement.PHYSICAL and cash_left and (cash_left > 0) == (ended > 0):
         price = cash_left / (ended * contract.multiplier)
         detail = f"cash settlement of {ended:+f} {contract.symbol} at {price}"
         event = PositionChanged(
-            number, now_ns, now_ns, "cash_settlement", change, price, cash_left, f"settled-{label}"
+            number, now_ns, now_ns, ChangeCause.CASH_SETTLEMENT, change, price, cash_left, f"settled-{label}"
         )
-        return [Explained("cash_settlement", detail, event)]
+        return [Explained(ChangeCause.CASH_SETTLEMENT, detail, event)]
     detail = f"{ended:+f} {contract.symbol} expired worthless"
     event = PositionChanged(
-        number, now_ns, now_ns, "expired_worthless", change, ZERO, ZERO, f"expired-{label}"
+        number, now_ns, now_ns, ChangeCause.EXPIRED_WORTHLESS, change, ZERO, ZERO, f"expired-{label}"
     )
-    return [Explained("expired_worthless", detail, event)]
+    return [Explained(ChangeCause.EXPIRED_WORTHLESS, detail, event)]
 
 
 def busted(
@@ -314,7 +315,7 @@ def busted(
         event = FillBusted(
             gone.client_order_id, now_ns, now_ns, gone.execution_id, "not at the venue any more"
         )
-        found.append(Explained("bust", detail, event))
+        found.append(Explained(ChangeCause.BUST, detail, event))
     if not found or abs(cash_left - cash) > within.cash:
         return [], ZERO
     return found, cash
@@ -335,15 +336,15 @@ def cash_cause(
         due = held and dividend.ts_ex_ns <= now_ns and reference not in booked
         if due and abs(held * dividend.amount - cash_left) <= within.cash:
             event = PositionChanged(
-                dividend.instrument_id, now_ns, now_ns, "dividend", ZERO, ZERO, cash_left, reference
+                dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash_left, reference
             )
-            return Explained("dividend", f"dividend of {dividend.amount} on {held:f}", event)
+            return Explained(ChangeCause.DIVIDEND, f"dividend of {dividend.amount} on {held:f}", event)
     if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity):
         return None
     number = next(iter(sorted(desk.holdings)), InstrumentId(0))
     reference = f"cash-{now_ns}-{cash_left}"
-    event = PositionChanged(number, now_ns, now_ns, "interest", ZERO, ZERO, cash_left, reference)
-    return Explained("interest", f"interest, fees or rounding of {cash_left:+.2f}", event)
+    event = PositionChanged(number, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference)
+    return Explained(ChangeCause.INTEREST, f"interest, fees or rounding of {cash_left:+.2f}", event)
 
 
 __all__ = [

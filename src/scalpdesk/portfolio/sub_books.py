@@ -8,6 +8,7 @@ the account's owner moves). They sum to the account after every event.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import CARRY, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
@@ -22,7 +23,6 @@ ZERO = Decimal(0)
 NOBODY = ""
 """Owner of what belongs to no strategy."""
 _FINEST = Decimal("0.000001")
-_EXERCISED = ("exercise", "assignment")
 _MOST_UNDELIVERED = 64
 Part = tuple["SubBook", Decimal]
 
@@ -268,7 +268,7 @@ class SubBooks:
         """
         number, now_ns = event.instrument_id, event.ts_recv_ns
         parts = self._parts(event)
-        if event.cause in _EXERCISED:
+        if event.cause in EXERCISED:
             self._note_exercised(event, parts)
         whole = event.quantity_change or sum((one for _, one in parts), ZERO)
         left = event.cash_change
@@ -280,15 +280,15 @@ class SubBooks:
                 book.positions.book(number, quantity, event.price, event.reference)
                 book.opened[number] = _towards_zero(book.opened.get(number, ZERO), quantity)
             book.account.cash += cash
-            if event.cause in ("dividend", "interest", "fee"):
+            if event.cause in CARRY:
                 book.attribution.note_carry(cash)
-            elif event.cause == "transfer":
+            elif event.cause is ChangeCause.TRANSFER:
                 multiplier = self._instruments[number].multiplier
                 book.attribution.note_transfer(cash + event.quantity_change * event.price * multiplier)
                 book.flat_cash += cash
             book.attribution.rebase(now_ns)
             book.mark(now_ns)
-            if event.quantity_change and event.cause not in _EXERCISED:  # those end with their delivery
+            if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
     def _parts(self, event: PositionChanged) -> list[Part]:
@@ -296,15 +296,15 @@ class SubBooks:
         number, change, nobody = event.instrument_id, event.quantity_change, self.books[NOBODY]
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
         total = sum((held for _, held in holders), ZERO)
-        if event.cause == "transfer":
+        if event.cause is ChangeCause.TRANSFER:
             return [(nobody, change)]
         if not change:
-            return holders if event.cause == "dividend" and total else [(nobody, Decimal(1))]
-        if event.cause == "delivery" and self._exercised:
+            return holders if event.cause is ChangeCause.DIVIDEND and total else [(nobody, Decimal(1))]
+        if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # what fits no exercise follows the oldest one
             return _in_proportion(change, self._exercised.pop(place)[1])
-        if event.cause == "corporate_action" and total:  # a split: everybody's shares alike
+        if event.cause is ChangeCause.CORPORATE_ACTION and total:  # a split: everybody's shares alike
             return _in_proportion(change, holders)
         if change == -total:
             return [(book, -held) for book, held in holders]

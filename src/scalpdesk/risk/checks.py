@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -378,9 +379,9 @@ LOWERING_MODES = frozenset({"REDUCING", "FLATTENING"})
 def mode_allows(context: OrderContext) -> str | None:
     """ACTIVE lets all through, REDUCING and FLATTENING what lowers risk, HALTED nothing."""
     mode = context.mode
-    if mode == "ACTIVE":
+    if mode is Mode.ACTIVE:
         return None
-    if mode == "HALTED":
+    if mode is Mode.HALTED:
         return "the desk is halted"
     if mode not in LOWERING_MODES:
         return f"the mode {mode!r} is not known"
@@ -429,7 +430,7 @@ def market_order_is_covered(context: OrderContext) -> str | None:
     if (
         context.verdict is STALE
         and context.intent.order_type is MARKET
-        and context.mode != "FLATTENING"
+        and context.mode is not Mode.FLATTENING
         and not context.is_last_call
         and isinstance(context.instrument, OptionContract)
     ):

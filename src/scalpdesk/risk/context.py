@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import InstrumentId
@@ -93,7 +94,7 @@ class OrderContext(msgspec.Struct):
     intent: OrderIntent
     instrument: Instrument
     limits: RiskLimits
-    mode: str
+    mode: Mode
     quote: QuoteEvent | None
     verdict: QuoteVerdict
     held: Decimal

@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
@@ -83,7 +84,7 @@ class ExitView(msgspec.Struct, frozen=True):
 
     now_ns: int
     session: Session
-    mode: str
+    mode: Mode
     expiry: date
     premium_paid: Decimal
     """Currency, whole position."""
@@ -121,7 +122,7 @@ class ExitRules:
         return None
 
     def _risk_halt(self, view: ExitView) -> str | None:
-        return f"risk halt: the desk is {view.mode.lower()}" if view.mode == "FLATTENING" else None
+        return f"risk halt: the desk is {view.mode.lower()}" if view.mode is Mode.FLATTENING else None
 
     def _expiry(self, view: ExitView) -> str | None:
         least = self.config.min_dte

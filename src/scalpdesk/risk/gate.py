@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
@@ -28,7 +29,7 @@ class RiskGate:
     def __init__(self, limits: RiskLimits, checks: Sequence[Check] = CHECKS) -> None:
         self.limits = limits
         self._most_repeats, self._most_flips = limits.repeats_per_minute, limits.flips_per_minute
-        self.mode = "ACTIVE"
+        self.mode: Mode = Mode.ACTIVE
         self.consecutive_losses = 0
         self.account: AccountLimits | None = None
         """What the venue said last of what the account may do."""

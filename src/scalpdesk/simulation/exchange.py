@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -270,6 +271,6 @@ class SimulatedExchange:
         cash = held * amount
         self.account.cash += cash
         change = PositionChanged(
-            number, now_ns, now_ns, "dividend", ZERO, ZERO, cash, f"dividend-{number}-{label}"
+            number, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash, f"dividend-{number}-{label}"
         )
         return [change]

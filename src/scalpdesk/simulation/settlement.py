@@ -6,6 +6,7 @@ exception). Physical: shares change hands at the strike. Cash: the intrinsic val
 
 from decimal import Decimal
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import CENT, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Settlement
@@ -37,19 +38,27 @@ def settle_option(
     intrinsic = level - contract.strike if contract.is_call else contract.strike - level
     label = f"expiry-{contract.symbol}"
     if intrinsic < CENT:
-        return [PositionChanged(option_id, now_ns, now_ns, "expired_worthless", -held, ZERO, ZERO, label)]
+        return [
+            PositionChanged(
+                option_id, now_ns, now_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
+            )
+        ]
     if contract.settlement is not Settlement.PHYSICAL:
         cash = held * contract.multiplier * intrinsic
-        return [PositionChanged(option_id, now_ns, now_ns, "cash_settlement", -held, intrinsic, cash, label)]
+        return [
+            PositionChanged(
+                option_id, now_ns, now_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
+            )
+        ]
     shares = held * contract.multiplier * (1 if contract.is_call else -1)
-    cause = "exercise" if held > 0 else "assignment"
+    cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
     return [
         PositionChanged(option_id, now_ns, now_ns, cause, -held, ZERO, ZERO, label),
         PositionChanged(
             share_id,
             now_ns,
             now_ns,
-            "delivery",
+            ChangeCause.DELIVERY,
             shares,
             contract.strike,
             -shares * contract.strike,

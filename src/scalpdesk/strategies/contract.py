@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
@@ -30,7 +31,7 @@ class Proposal(msgspec.Struct, frozen=True):
     Parameters
     ----------
     kind
-        ``entry``, ``hedge`` or ``exit``.
+        What it is about; of a strategy of your own ``ENTRY``, ``HEDGE`` or ``EXIT``.
     reasons
         In plain words, with the numbers.
     facts
@@ -43,7 +44,7 @@ class Proposal(msgspec.Struct, frozen=True):
         Something of it was done inside the desk already, without an order.
     """
 
-    kind: str
+    kind: DecisionKind
     reasons: tuple[str, ...]
     facts: dict[str, str | float | int] = msgspec.field(default_factory=dict)
     intents: tuple[Intent, ...] = ()
@@ -110,7 +111,7 @@ class DeskView:
         self.account = account
         self.underlying = underlying
         self.nav = account.cash
-        self.mode = "ACTIVE"
+        self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:

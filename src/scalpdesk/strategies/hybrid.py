@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
@@ -197,7 +198,7 @@ class Hybrid(Several):
         frames = self._frames = Timeframes(view.underlying, (BAR_SECONDS,))
         if self.members[HIGH].book.positions.held():  # it took over a straddle: it trades until it is gone
             self.trading = HIGH
-        self.members[LOW if self.trading == HIGH else HIGH].mode = "REDUCING"
+        self.members[LOW if self.trading == HIGH else HIGH].mode = Mode.REDUCING
         super().start(view)
         watched = self._shared.setdefault(view.underlying, SharedTrigger(view.underlying))
         others = [one for number, one in self._shared.items() if number != view.underlying]
@@ -213,7 +214,7 @@ class Hybrid(Several):
         if frames is None or watch is None:  # a word before the first session has opened
             return
         if wake is Wake.SESSION and session is not None:
-            if isinstance(event, SessionEvent) and event.phase == "close":
+            if isinstance(event, SessionEvent) and event.phase is SessionPhase.CLOSE:
                 frames.close_session()
                 return
             frames.open_session(session)
@@ -244,11 +245,11 @@ class Hybrid(Several):
         """Let the one that trades leave: its orders are taken back, it flattens; the other waits."""
         self.outgoing, self.trading = self.trading, to
         leaving = self.members[self.outgoing]
-        leaving.mode = "FLATTENING"
+        leaving.mode = Mode.FLATTENING
         leaving.look(view)
         cancels = [CancelIntent(name, f"handover to {to}") for name in leaving.orders.live]
         words = f"handover from {leaving.name} to {to}: {self._vol_words}"
-        going = Outgoing(leaving, Proposal("mode", (words,), self._facts()), is_done_inside=True)
+        going = Outgoing(leaving, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True)
         box.add(going)
         for cancel in cancels:
             self._take_cancel(leaving, cancel, going)
@@ -261,13 +262,13 @@ class Hybrid(Several):
         leaving.look(view)
         if not leaving.is_flat:
             return
-        leaving.mode, entering.mode = "REDUCING", "ACTIVE"
+        leaving.mode, entering.mode = Mode.REDUCING, Mode.ACTIVE
         self.outgoing, self._since_ns = None, view.now_ns
         if getattr(entering.strategy, "phase", "") == "done":
             again = find_strategy(entering.name)(self.shared.members[entering.name])  # type: ignore[call-arg]
             self._begin_afresh(view, entering, again)
         words = f"{leaving.name} is flat: {entering.name} trades"
-        box.add(Outgoing(entering, Proposal("mode", (words,), self._facts()), is_done_inside=True))
+        box.add(Outgoing(entering, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True))
 
     def _facts(self) -> dict[str, str | float | int]:
         facts: dict[str, str | float | int] = {

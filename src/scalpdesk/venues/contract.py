@@ -41,6 +41,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from scalpdesk.core.clock import FollowingClock, Stamper
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     AccountLimits,
     AccountSnapshot,
@@ -80,7 +81,7 @@ class VenueActivity(msgspec.Struct, frozen=True):
 
     activity_id: str
     kind: str
-    cause: str
+    cause: ChangeCause
     symbol: str
     quantity_change: Decimal
     price: Decimal

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
     FillBusted,
@@ -497,7 +498,7 @@ def test_options_that_expire_leave_only_the_hedge_to_unwind(scalper):
 
     def change(number, cause, quantity, price, cash, reference):
         return PositionChanged(
-            number, desk.now_ns, desk.now_ns, cause, D(quantity), D(price), D(cash), reference
+            number, desk.now_ns, desk.now_ns, ChangeCause(cause), D(quantity), D(price), D(cash), reference
         )
 
     assert orders(desk.handle(change(CALL, "exercise", -1, 0, 0, "c"))) == []

@@ -7,6 +7,7 @@ import pytest
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.desk_of_two import BUY, CLOSE, HEDGE, SELL, DeskOfTwo, order
 from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
@@ -311,7 +312,9 @@ def test_what_waits_can_be_cancelled_by_its_owner_and_ends_with_the_session(two)
     two.b.want(order(BUY, 4))
     two.tick()
     (waiting,) = two.several.members["b"].orders.waiting.values()
-    two.b.wants.append(Proposal("exit", ("no more",), {}, (CancelIntent(waiting.client_order_id, "late"),)))
+    two.b.wants.append(
+        Proposal(DecisionKind.EXIT, ("no more",), {}, (CancelIntent(waiting.client_order_id, "late"),))
+    )
     outputs = two.tick()
     assert [one.taken for one in decisions(outputs)] == [True]
     assert not cancels(outputs)
@@ -326,7 +329,9 @@ def test_what_waits_can_be_cancelled_by_its_owner_and_ends_with_the_session(two)
 def test_nobody_cancels_another_ones_order(two):
     two.a.want(order(BUY, 10, "499.00"))
     (resting,) = orders(two.tick())
-    two.b.wants.append(Proposal("exit", ("mine",), {}, (CancelIntent(resting.client_order_id, "?"),)))
+    two.b.wants.append(
+        Proposal(DecisionKind.EXIT, ("mine",), {}, (CancelIntent(resting.client_order_id, "?"),))
+    )
     outputs = two.tick()
     assert not cancels(outputs)
     assert decisions(outputs)[0].reasons[-1] == f"{resting.client_order_id} is no live order of b"
@@ -481,7 +486,9 @@ def test_an_order_that_its_owner_cancels_too_while_it_is_taken_back_does_not_com
     two.desk.accept(resting)
     two.b.want(order(BUY, 4, purpose=HEDGE))
     assert cancels(two.tick()) == [resting.client_order_id]
-    two.a.wants.append(Proposal("exit", ("no more",), {}, (CancelIntent(resting.client_order_id, "late"),)))
+    two.a.wants.append(
+        Proposal(DecisionKind.EXIT, ("no more",), {}, (CancelIntent(resting.client_order_id, "late"),))
+    )
     two.tick()
     outputs = two.desk.cancelled(resting.client_order_id)
     assert [(one.owner, one.side, one.quantity) for one in orders(outputs)] == [("b", BUY, 4)]

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, option, straddle_book
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import GammaExposureEvent, PositionChanged
 from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side
@@ -599,7 +600,14 @@ def test_shares_delivered_overnight_do_not_stay_naked_on_a_day_with_options_of_i
         price = Decimal(500 if number == SHARE else 0)
         desk.handle(
             PositionChanged(
-                number, desk.now_ns, desk.now_ns, cause, Decimal(units), price, Decimal(cash), cause
+                number,
+                desk.now_ns,
+                desk.now_ns,
+                ChangeCause(cause),
+                Decimal(units),
+                price,
+                Decimal(cash),
+                cause,
             )
         )
     before = len(desk.outputs)

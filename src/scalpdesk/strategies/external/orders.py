@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId
@@ -16,10 +17,10 @@ from scalpdesk.strategies.contract import DeskView
 
 ZERO = Decimal(0)
 KINDS = {
-    Purpose.OPEN: "entry",
-    Purpose.HEDGE: "hedge",
-    Purpose.CLOSE: "exit",
-    Purpose.UNWIND_HEDGE: "exit",
+    Purpose.OPEN: DecisionKind.ENTRY,
+    Purpose.HEDGE: DecisionKind.HEDGE,
+    Purpose.CLOSE: DecisionKind.EXIT,
+    Purpose.UNWIND_HEDGE: DecisionKind.EXIT,
 }
 SENDABLE = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
 MOST_FACTS = 32

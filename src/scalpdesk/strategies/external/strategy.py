@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -35,7 +36,6 @@ from scalpdesk.strategies.external.orders import (
 from scalpdesk.strategies.external.picture import MarketPicture
 
 ZERO = Decimal(0)
-KIND_REFUSED = "risk"
 MOST_TOLD = 20
 """Refused intents of one answer that are decisions of their own."""
 MOST_INTENTS = 100
@@ -90,7 +90,7 @@ class External:
             return ()
         if type(event) is FolderAnswered:
             return self._on_answer(view, event)
-        if view.mode == "FLATTENING":
+        if view.mode is Mode.FLATTENING:
             return self._flatten(view, event)
         actions: list[Action] = []
         if wake is Wake.ORDER:
@@ -135,7 +135,7 @@ class External:
                 return actions
             self.counts["unanswered"] += 1
             said = f"request {self._open} had no answer for {waited_s:.0f} s: given up"
-            actions.append(Proposal(KIND_REFUSED, (said,), {"request": self._open}))
+            actions.append(Proposal(DecisionKind.RISK, (said,), {"request": self._open}))
         events = self._picture.events(view, self._request + 1)
         if not events:
             return actions
@@ -164,7 +164,9 @@ class External:
         untold = len(answers.refusals) - MOST_TOLD
         if untold > 0:
             self.counts["refused"] += untold
-            actions.append(Proposal(KIND_REFUSED, (f"{untold} more intents of this answer are refused",)))
+            actions.append(
+                Proposal(DecisionKind.RISK, (f"{untold} more intents of this answer are refused",))
+            )
         exposures = Exposures(view)
         for index, message in enumerate(answers.intents):
             self.counts["intents"] += 1
@@ -172,11 +174,11 @@ class External:
                 more = len(answers.intents) - index
                 self.counts["refused"] += more
                 said = f"{more} intents beyond the {MOST_INTENTS} that one answer may hold are refused"
-                actions.append(Proposal(KIND_REFUSED, (said,)))
+                actions.append(Proposal(DecisionKind.RISK, (said,)))
                 break
             if is_late:
                 actions.append(self._refused(message, "refused: stale_ts, the answer came too late"))
-            elif view.mode == "FLATTENING":
+            elif view.mode is Mode.FLATTENING:
                 actions.append(self._refused(message, "refused: the desk is flattening"))
             else:
                 actions.append(self._carry(view, message, exposures))
@@ -194,7 +196,7 @@ class External:
         if not kinds or kinds in self._said:
             return []  # said once a session; the counts go on
         self._said.add(kinds)
-        return [Proposal(KIND_REFUSED, event.failures, {"failures": self.counts["failures"]})]
+        return [Proposal(DecisionKind.RISK, event.failures, {"failures": self.counts["failures"]})]
 
     def _refused(self, message: Any, why: str) -> Proposal:
         self.counts["refused"] += 1
@@ -207,7 +209,7 @@ class External:
                     facts[key] = value[:128]
                 elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15:
                     facts[key] = value
-        return Proposal(KIND_REFUSED, (f"intent of the folder {why}",), facts)
+        return Proposal(DecisionKind.RISK, (f"intent of the folder {why}",), facts)
 
     def _carry(self, view: DeskView, message: dict[str, Any], exposures: Exposures) -> Proposal:
         wanted = read_intent(message, view, exposures, self.config.quantity_unit)
@@ -231,7 +233,7 @@ class External:
         signed, reason, facts = self._rests.pop(number)
         if order.state is not OrderState.FILLED:
             said = f"the second order is not sent: the first one is {order.state}"
-            return [Proposal(KIND_REFUSED, (said,), facts)]
+            return [Proposal(DecisionKind.RISK, (said,), facts)]
         purpose = purpose_of(number, signed, view, Exposures(view))
         said = f"{reason} (second order)"
         intent = OrderIntent(number, Side.BUY if signed > 0 else Side.SELL, abs(signed), purpose, said)
@@ -247,7 +249,7 @@ class External:
             if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
             and view.now_ns - order.created_ns > ttl * NANOS_PER_SECOND
         )
-        return [Proposal("exit", (f"not filled within {ttl:g} s",), {}, old)] if old else []
+        return [Proposal(DecisionKind.EXIT, (f"not filled within {ttl:g} s",), {}, old)] if old else []
 
     def _flatten(self, view: DeskView, event: Event) -> list[Action]:
         """Close the options, then the shares: the desk's own order, whatever the folder wants."""
@@ -268,4 +270,8 @@ class External:
         if not intents:
             return []
         step = "close the options" if options else "unwind the shares"
-        return [Proposal("exit", ("the desk is flattening", step), {}, tuple(intents), all_or_none=False)]
+        return [
+            Proposal(
+                DecisionKind.EXIT, ("the desk is flattening", step), {}, tuple(intents), all_or_none=False
+            )
+        ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -81,7 +82,9 @@ class StraddleHedger:
         if view.orders.live:
             cancels = expired_orders(view, (number,), self._config.order_ttl_seconds)
             if cancels:
-                return (Proposal("hedge", ("hedge not filled in time: size it again",), {}, cancels),)
+                return (
+                    Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, cancels),
+                )
         quote = view.market.quotes[number]
         verdict = view.market.verdict(number, view.now_ns)
         if quote is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
@@ -124,9 +127,9 @@ class StraddleHedger:
         side = Side.BUY if first > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(first)), Purpose.HEDGE, judged.reason)
         if unfinished is None:
-            return (Proposal("hedge", (judged.reason,), facts, (intent,)),)
+            return (Proposal(DecisionKind.HEDGE, (judged.reason,), facts, (intent,)),)
         why = f"second order of the hedge: the holding crosses zero, {first:+d} shares to {target:+.2f}"
-        return (Proposal("hedge_second_order", (why,), facts, (intent,)),)
+        return (Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why,), facts, (intent,)),)
 
     def _inputs(
         self, view: DeskView, legs: Sequence[InstrumentId], quote: QuoteEvent, shares: float

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -113,7 +114,7 @@ class GammaScalper:
             self._rejections, self._silent_until_ns = 0, 0
         if self.phase in (Phase.WAITING, Phase.DONE) and isinstance(event, OrderFilled | FillBusted):
             self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
-        if wake is Wake.BAR or view.mode == "HALTED" or view.now_ns < self._silent_until_ns:
+        if wake is Wake.BAR or view.mode is Mode.HALTED or view.now_ns < self._silent_until_ns:
             return ()
         if self._rests_as is self.phase:
             return self._clear_up(view)
@@ -165,17 +166,23 @@ class GammaScalper:
             names = ", ".join(
                 f"{view.positions.quantity(leg):+f} {view.instruments[leg].symbol}" for leg in held
             )
-            return (Proposal("entry", (f"resume refused: {wrong}: {names}; use mode=init to start flat",)),)
+            return (
+                Proposal(
+                    DecisionKind.ENTRY, (f"resume refused: {wrong}: {names}; use mode=init to start flat",)
+                ),
+            )
         self._pair = pair
         self._entry_nav = view.nav
         self._note_entered(view)
-        return (Proposal("entry", (f"resumed {view.instruments[pair.call_id].symbol} and its put",)),)
+        return (
+            Proposal(DecisionKind.ENTRY, (f"resumed {view.instruments[pair.call_id].symbol} and its put",)),
+        )
 
     # entry ------------------------------------------------------------------------------------------
 
     def _look_for_entry(self, view: DeskView) -> Sequence[Action]:
         session = view.session
-        if session is None or view.mode != "ACTIVE":
+        if session is None or view.mode is not Mode.ACTIVE:
             return ()
         opens_ns = new_york_ns(session.day, time.fromisoformat(self.config.entry.not_before))
         closes_ns = new_york_ns(session.day, time.fromisoformat(self.config.entry.not_after))
@@ -200,7 +207,7 @@ class GammaScalper:
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
         legs = (best.pair.call_id, best.pair.put_id)
         intents = missing_legs(view, legs, self._straddles)
-        return (Proposal("entry", (chosen, *verdict.reasons), facts, intents),)
+        return (Proposal(DecisionKind.ENTRY, (chosen, *verdict.reasons), facts, intents),)
 
     def _refuse_entry(self, reason: str, facts: dict[str, str | float | int]) -> Sequence[Action]:
         """Record a refusal once, not at every tick: again only when its kind changes."""
@@ -208,7 +215,7 @@ class GammaScalper:
         if kind == self._last_refusal:
             return ()
         self._last_refusal = kind
-        return (Proposal("entry", (reason,), facts),)
+        return (Proposal(DecisionKind.ENTRY, (reason,), facts),)
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
@@ -225,7 +232,7 @@ class GammaScalper:
             return self._hold(view)
         cancels = expired_orders(view, legs, self.config.entry.order_ttl_seconds)
         if cancels:
-            return (Proposal("entry", ("leg not filled in time: price it again",), {}, cancels),)
+            return (Proposal(DecisionKind.ENTRY, ("leg not filled in time: price it again",), {}, cancels),)
         if any(view.orders.pending(leg) for leg in legs):
             return ()
         self._attempts += 1
@@ -235,7 +242,7 @@ class GammaScalper:
             return self._pause(view)
         intents = missing_legs(view, legs, self._straddles)
         return (
-            (Proposal("entry", ("complete the straddle",), {"attempt": self._attempts}, intents),)
+            (Proposal(DecisionKind.ENTRY, ("complete the straddle",), {"attempt": self._attempts}, intents),)
             if intents
             else ()
         )
@@ -249,7 +256,7 @@ class GammaScalper:
         self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
         why = "entry abandoned: nothing was filled"
         return (
-            Proposal("entry", (why, f"looks again in {wait_s:g} s")),
+            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s")),
             SetTimer("gamma-scalper: after an abandoned entry", self._silent_until_ns),
         )
 
@@ -329,7 +336,9 @@ class GammaScalper:
         ttl = self.config.entry.order_ttl_seconds
         cancels = expired_orders(view, (*legs, view.underlying), ttl)
         if cancels:
-            return (Proposal("exit", ("exit order not filled in time: send it again",), {}, cancels),)
+            return (
+                Proposal(DecisionKind.EXIT, ("exit order not filled in time: send it again",), {}, cancels),
+            )
         if not targets:
             return self._finish(view)
         in_the_way = [
@@ -355,7 +364,9 @@ class GammaScalper:
             return ()
         facts: dict[str, str | float | int] = {"pnl_usd": float(view.nav - self._entry_nav)}
         step = "sell the options" if legs else "unwind the hedge"
-        return (Proposal("exit", (self._why_leaving, step), facts, tuple(intents), all_or_none=False),)
+        return (
+            Proposal(DecisionKind.EXIT, (self._why_leaving, step), facts, tuple(intents), all_or_none=False),
+        )
 
     def _finish(self, view: DeskView) -> Sequence[Action]:
         """Flat: wait for the next entry when one is allowed, else stop."""
@@ -363,14 +374,18 @@ class GammaScalper:
             return ()
         started_flat = self._entry_session is None
         again = started_flat or self.config.entry.again_after_exit
-        self.phase = Phase.WAITING if again and view.mode == "ACTIVE" else Phase.DONE
+        self.phase = Phase.WAITING if again and view.mode is Mode.ACTIVE else Phase.DONE
         if self._rests_as is not None:
             self.phase, self._rests_as = self._rests_as, None
         self._pair = None
         self._entry_vols = {}
         self._entry_session = None
         return (
-            Proposal("exit", (f"flat: {self._why_leaving}",), {"pnl_usd": float(view.nav - self._entry_nav)}),
+            Proposal(
+                DecisionKind.EXIT,
+                (f"flat: {self._why_leaving}",),
+                {"pnl_usd": float(view.nav - self._entry_nav)},
+            ),
         )
 
     # small questions --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderCancelled, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import exact
@@ -82,7 +83,7 @@ class Crossing:
     ) -> None:
         """Let one order go out, cross, or wait; in parts where it must."""
         since_ns = view.now_ns if created_ns is None else created_ns
-        if view.mode == "HALTED":  # the risk gate refuses it, with its reason
+        if view.mode is Mode.HALTED:  # the risk gate refuses it, with its reason
             going.pieces.append(Piece(member, intent, intent.quantity))
             return
         quote = _good_quote(view, intent)
@@ -234,7 +235,7 @@ class Crossing:
             "ask": quote.ask,
             "reference": reference,
         }
-        return Proposal("cross", (reason,), facts, carried_out=True)
+        return Proposal(DecisionKind.CROSS, (reason,), facts, carried_out=True)
 
     # waiting ----------------------------------------------------------------------------------------
 
@@ -300,7 +301,7 @@ class Crossing:
             submitted.time_in_force,
         )
         reason = f"{name} is off the book: what is left of it crosses, or goes out again"
-        going = Outgoing(member, Proposal("netting", (reason,), {"left": float(left)}))
+        going = Outgoing(member, Proposal(DecisionKind.NETTING, (reason,), {"left": float(left)}))
         box.add(going)
         member.look(view)
         self.place(view, member, intent, going, box)
@@ -310,8 +311,10 @@ class Crossing:
         """Try again, in order, what waits; it may wait on."""
         if not self.waiting:
             return
-        if view.mode in ("HALTED", "FLATTENING"):
-            self.end_waiting(box, f"the desk is {view.mode.lower()}", opening_only=view.mode != "HALTED")
+        if view.mode in (Mode.HALTED, Mode.FLATTENING):
+            self.end_waiting(
+                box, f"the desk is {view.mode.lower()}", opening_only=view.mode is not Mode.HALTED
+            )
         for one in tuple(self.waiting):
             if one not in self.waiting or self._is_blocked(view, one, box):
                 continue
@@ -319,7 +322,7 @@ class Crossing:
             member = one.member
             units = one.left
             member.orders.stop_waiting(one.order, "tried again")
-            going = Outgoing(member, Proposal("netting", (f"waited: {one.intent.reason}",)))
+            going = Outgoing(member, Proposal(DecisionKind.NETTING, (f"waited: {one.intent.reason}",)))
             box.add(going)
             intent = msgspec.structs.replace(one.intent, quantity=units)
             self.place(view, member, intent, going, box, one.order.created_ns)
@@ -351,7 +354,7 @@ class Crossing:
                 continue
             self.drop(one.order, why)
             reason = f"{one.intent.side.value} {one.left or one.intent.quantity} no longer waits: {why}"
-            box.add(Outgoing(one.member, Proposal("netting", (reason,))))
+            box.add(Outgoing(one.member, Proposal(DecisionKind.NETTING, (reason,))))
 
 
 def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:

@@ -6,6 +6,7 @@ nothing. They settle between themselves, at the intrinsic value by the underlyin
 
 from decimal import Decimal
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract
@@ -53,5 +54,5 @@ def _settle(
                 f" settled inside at {price}"
             )
             facts: dict[str, str | float | int] = {"symbol": contract.symbol, "price": float(price)}
-            found.append(Proposal("cross", (words,), facts, carried_out=True))
+            found.append(Proposal(DecisionKind.CROSS, (words,), facts, carried_out=True))
     return found

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -14,7 +15,7 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.sub_books import SubBook
 from scalpdesk.strategies.contract import DeskView, Strategy
 
-STRICTNESS = ("ACTIVE", "REDUCING", "FLATTENING", "HALTED")
+STRICTNESS = tuple(Mode)
 
 
 class OwnOrders(OrderManager):
@@ -120,7 +121,7 @@ class Member:
             book.account,
             view.underlying,
         )
-        self.mode = "ACTIVE"
+        self.mode: Mode = Mode.ACTIVE
         """Its own mode; the stricter of this and the desk's counts."""
         self.letters: list[OrderFilled] = []
         """Words about crosses inside the desk that it has yet to be woken by."""

@@ -10,6 +10,7 @@ from datetime import time
 from decimal import Decimal
 from typing import ClassVar
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
@@ -93,7 +94,7 @@ class St0cka:
         held = view.positions.quantity(view.underlying)
         orders = view.orders.live_for(view.underlying)
         self._is_proposed = self._is_proposed and not orders
-        if view.session is None or view.mode == "HALTED" or wake is Wake.BAR:
+        if view.session is None or view.mode is Mode.HALTED or wake is Wake.BAR:
             return own
         if held or (self._why_leaving and orders):
             return (*own, *self._manage(view, view.session, held, orders))
@@ -128,7 +129,7 @@ class St0cka:
         if self.config.mode == "init":
             return (*timers, *self._leave(view, held, [], "init: start flat"))
         words = f"resume: {held:f} shares held at the start are the open lot"
-        return (*timers, Proposal("entry", (words,), {"held_shares": float(held)}))
+        return (*timers, Proposal(DecisionKind.ENTRY, (words,), {"held_shares": float(held)}))
 
     def _buying(self, session: Session) -> tuple[int, int]:
         """First and last instant of buying; nothing is bought once all must be sold."""
@@ -163,7 +164,11 @@ class St0cka:
         why = self._why_leaving or "target filled"
         if not view.orders.live_for(view.underlying):
             self._why_leaving = ""
-        return (Proposal("exit", (f"flat: {why}",), {"pnl_usd": float(pnl), "price": float(event.price)}),)
+        return (
+            Proposal(
+                DecisionKind.EXIT, (f"flat: {why}",), {"pnl_usd": float(pnl), "price": float(event.price)}
+            ),
+        )
 
     def _back_off(self, view: DeskView, timer: str, longest_s: float) -> Sequence[Action]:
         """Order nothing for 1, 2, 4 … seconds; a fill ends it."""
@@ -174,15 +179,15 @@ class St0cka:
 
     def _watch_purchase(self, view: DeskView, orders: Sequence[Order]) -> Sequence[Action]:
         """Cancel a purchase that is too old, or that a flattening desk no longer wants."""
-        if view.mode == "FLATTENING":
+        if view.mode is Mode.FLATTENING:
             return ()  # the engine has asked for its end
         too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
         late = [one for one in orders if one.created_ns <= too_old]
         words = f"not filled within {self.config.order_ttl_seconds:g} s: taken back"
-        return self._cancel(late, "entry", words)
+        return self._cancel(late, DecisionKind.ENTRY, words)
 
     @staticmethod
-    def _cancel(orders: Sequence[Order], kind: str, words: str) -> Sequence[Action]:
+    def _cancel(orders: Sequence[Order], kind: DecisionKind, words: str) -> Sequence[Action]:
         intents: tuple[Intent, ...] = tuple(
             CancelIntent(order.client_order_id, words)
             for order in orders
@@ -195,7 +200,7 @@ class St0cka:
     def _look_for_entry(self, view: DeskView, session: Session) -> Sequence[Action]:
         self._why_leaving = ""
         begins, ends = self._buying(session)
-        if view.mode != "ACTIVE" or view.now_ns < begins:
+        if view.mode is not Mode.ACTIVE or view.now_ns < begins:
             return ()
         if self._is_proposed:  # and no order came of it: the risk gate said no
             self._is_proposed = False
@@ -268,7 +273,10 @@ class St0cka:
             f"size and target: {where}",
             worth.in_words(),
         )
-        return (Proposal("entry", words, facts, (intent,)), SetTimer("st0cka: age of a purchase", due_ns))
+        return (
+            Proposal(DecisionKind.ENTRY, words, facts, (intent,)),
+            SetTimer("st0cka: age of a purchase", due_ns),
+        )
 
     def _volatility(self, view: DeskView) -> tuple[float | None, str]:
         """Return the annualised daily volatility (fraction), None when unknown, and where it is from."""
@@ -313,7 +321,7 @@ class St0cka:
         if kind == was or recently:
             return ()
         self._told_ns[kind] = view.now_ns
-        return (Proposal("entry", (reason,), facts),)
+        return (Proposal(DecisionKind.ENTRY, (reason,), facts),)
 
     # holding and leaving ----------------------------------------------------------------------------
 
@@ -342,11 +350,11 @@ class St0cka:
         )
         self._is_proposed = True
         words = f"offer {held:f} at {limit:.2f}, bought at {entry_price:.4f}"
-        return (Proposal("exit", (words,), {"sell_limit": float(limit)}, (intent,)),)
+        return (Proposal(DecisionKind.EXIT, (words,), {"sell_limit": float(limit)}, (intent,)),)
 
     def _exit_reason(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> str:
         """Return the first reason to sell at the market, in words; empty for none."""
-        if view.mode == "FLATTENING":
+        if view.mode is Mode.FLATTENING:
             return "risk halt: the desk is flattening"
         if held < 0:
             return "short, which this strategy never is: bought back"
@@ -369,14 +377,16 @@ class St0cka:
         market = [one for one in orders if one.submitted.order_type is OrderType.MARKET]
         others = [one for one in orders if one.submitted.order_type is not OrderType.MARKET]
         if others:
-            return self._cancel(others, "exit", f"{reason}: take back what is open")
+            return self._cancel(others, DecisionKind.EXIT, f"{reason}: take back what is open")
         if market:
             too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
             late = [one for one in market if one.created_ns <= too_old]
-            return self._cancel(late, "exit", "sale at the market not filled in time: send it again")
+            return self._cancel(
+                late, DecisionKind.EXIT, "sale at the market not filled in time: send it again"
+            )
         if not held or view.now_ns < self._silent_until_ns or view.market.quotes[view.underlying] is None:
             return ()
         side = Side.SELL if held > 0 else Side.BUY
         self._is_proposed = True
         intent = OrderIntent(view.underlying, side, abs(held), Purpose.CLOSE, reason)
-        return (Proposal("exit", (reason,), {"held_shares": float(held)}, (intent,)),)
+        return (Proposal(DecisionKind.EXIT, (reason,), {"held_shares": float(held)}, (intent,)),)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import ClassVar
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
@@ -89,7 +90,7 @@ class St0ckg:
         is_new_minute = False
         if isinstance(event, BarEvent | QuoteEvent) and event.instrument_id == view.underlying:
             is_new_minute = watch.add(view, event)
-        if view.mode == "HALTED":
+        if view.mode is Mode.HALTED:
             return ()
         actions: list[Action] = []
         if self._scalps:
@@ -180,7 +181,7 @@ class St0ckg:
             if against.rule in OUT_OF_HOURS:
                 return actions + self._say_once(f"{chosen.name} {against.rule}", why, shown)
             return actions + self._say(f"{chosen.name} {chosen.direction} {against.rule}", why, shown)
-        if view.mode != "ACTIVE":
+        if view.mode is not Mode.ACTIVE:
             return actions + self._say(view.mode, (f"skipped: the desk is {view.mode.lower()}",), shown)
         return actions + self._enter(view, watch, chosen, facts, shown)
 
@@ -231,7 +232,7 @@ class St0ckg:
         )
         shown = shown | {"contracts": count, "limit": str(limit)}
         due_ns = view.now_ns + int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-        return [Proposal("entry", why, shown, (intent,)), SetTimer(ENTRY_TIMER, due_ns)]
+        return [Proposal(DecisionKind.ENTRY, why, shown, (intent,)), SetTimer(ENTRY_TIMER, due_ns)]
 
     # open scalps --------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class St0ckg:
     def _ask_exits(self, view: DeskView, scalp: Scalp) -> list[Action]:
         """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
         actions: list[Action] = []
-        if view.mode == "FLATTENING":
+        if view.mode is Mode.FLATTENING:
             scalp.leaving = "risk halt: the desk is flattening"
             return self._sell_all(view, scalp)
         while True:
@@ -270,14 +271,14 @@ class St0ckg:
             if action is ExitAction.SET_BREAKEVEN:
                 scalp.is_breakeven_armed = True
                 words = f"set_breakeven: the entry price {scalp.entry_price:.2f} is the stop from here"
-                actions.append(Proposal("exit", (words,), self._exit_facts(view, scalp)))
+                actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
                 continue
             count = scale_out_contracts(scalp.held(view))
             if count:
                 return actions + self._sell(view, scalp, Decimal(count), action.value)
             scalp.is_scale_skipped = True
             words = "scale_out: one contract cannot be halved, it runs on"
-            actions.append(Proposal("exit", (words,), self._exit_facts(view, scalp)))
+            actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
 
     def _state(self, view: DeskView, scalp: Scalp) -> ScalpState:
         spot = view.market.mark(view.underlying)
@@ -310,7 +311,7 @@ class St0ckg:
         scalp.note_sale(view.now_ns)
         intent = OrderIntent(scalp.number, Side.SELL, count, Purpose.CLOSE, why)
         facts = self._exit_facts(view, scalp) | {"contracts": int(count)}
-        return [Proposal("exit", (why,), facts, (intent,))]
+        return [Proposal(DecisionKind.EXIT, (why,), facts, (intent,))]
 
     def _over(self, view: DeskView, scalp: Scalp) -> list[Action]:
         self._scalps.remove(scalp)
@@ -320,9 +321,13 @@ class St0ckg:
         if scalp.bought:
             facts: Facts = {"gain_before_fees_usd": float(scalp.gain_usd), "signal": scalp.signal}
             why = scalp.leaving or "expired or taken away"
-            return [Proposal("exit", (f"flat in {name}: {why}",), facts)]
+            return [Proposal(DecisionKind.EXIT, (f"flat in {name}: {why}",), facts)]
         if scalp.has_orders:
-            return [Proposal("entry", (f"entry in {name} ended without a fill",), {"signal": scalp.signal})]
+            return [
+                Proposal(
+                    DecisionKind.ENTRY, (f"entry in {name} ended without a fill",), {"signal": scalp.signal}
+                )
+            ]
         return []  # the gate refused it, and said so
 
     def _exit_facts(self, view: DeskView, scalp: Scalp) -> Facts:
@@ -352,14 +357,14 @@ class St0ckg:
         if key == self._said:
             return []
         self._said = key
-        return [Proposal("entry", reasons, facts)]
+        return [Proposal(DecisionKind.ENTRY, reasons, facts)]
 
     def _say_once(self, key: str, reasons: tuple[str, ...], facts: Facts) -> list[Action]:
         """Say once a session what could not have been traded: it comes and goes all day."""
         if key in self._told:
             return []
         self._told.add(key)
-        return [Proposal("entry", reasons, facts)]
+        return [Proposal(DecisionKind.ENTRY, reasons, facts)]
 
     def _say_absences(self, found: Survey) -> list[Action]:
         """Say of each absent signal why, once a session and reason."""
@@ -373,7 +378,7 @@ class St0ckg:
                 self._absences[reading.name] = reading.reasons[0]
             else:
                 self._absences.pop(reading.name, None)
-        return [Proposal("entry", tuple(news))] if news else []
+        return [Proposal(DecisionKind.ENTRY, tuple(news))] if news else []
 
 
 def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
@@ -382,4 +387,8 @@ def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
         for order in orders
         if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
     )
-    return [Proposal("entry", (f"entry {why}: what was filled is kept",), {}, intents)] if intents else []
+    return (
+        [Proposal(DecisionKind.ENTRY, (f"entry {why}: what was filled is kept",), {}, intents)]
+        if intents
+        else []
+    )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.hedging.sizing import split_at_zero
@@ -130,7 +131,7 @@ class ZeroDteHedger:
         number = view.underlying
         cancels = expired_orders(view, (number,), self.config.order_ttl_seconds)
         if cancels:
-            return (Proposal("hedge", ("hedge not filled in time: size it again",), {}, cancels),)
+            return (Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, cancels),)
         quote = view.market.quotes[number]
         if quote is None or view.market.verdict(number, view.now_ns) not in FINE:
             return ()
@@ -168,7 +169,11 @@ class ZeroDteHedger:
         purpose = Purpose.UNWIND_HEDGE if reduces else Purpose.HEDGE
         side = Side.BUY if parts[0] > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(parts[0])), purpose, why)
-        return (Proposal("hedge_second_order" if is_second else "hedge", (why,), facts, (intent,)),)
+        return (
+            Proposal(
+                DecisionKind.HEDGE_SECOND_ORDER if is_second else DecisionKind.HEDGE, (why,), facts, (intent,)
+            ),
+        )
 
 
 def _can_be_hedged(delta: float, verdict: QuoteVerdict) -> bool:

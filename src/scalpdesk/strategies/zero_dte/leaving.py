@@ -8,6 +8,7 @@ not before. While options that could not be left are still held, their hedge is 
 from collections.abc import Sequence
 from decimal import Decimal
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
@@ -116,7 +117,9 @@ class Liquidation:
                 cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
         if not cancels:
             return ()
-        return (Proposal("exit", ("take back what is in the way of the exit",), {}, tuple(cancels)),)
+        return (
+            Proposal(DecisionKind.EXIT, ("take back what is in the way of the exit",), {}, tuple(cancels)),
+        )
 
     def _rests_rightly(self, view: DeskView, order: Order) -> bool:
         """A worthless option without a bid is offered at the smallest price and left to rest there."""
@@ -162,7 +165,7 @@ class Liquidation:
         actions: list[Action] = []
         if intents:
             reasons = (self.why, "leave the options, then their hedge")
-            actions.append(Proposal("exit", reasons, facts, tuple(intents), all_or_none=False))
+            actions.append(Proposal(DecisionKind.EXIT, reasons, facts, tuple(intents), all_or_none=False))
         if waits:
             actions.append(SetTimer(RETRY_TIMER, min(waits)))
         return actions
@@ -246,7 +249,7 @@ class Liquidation:
         facts: Facts = {"owned_shares": int(left)}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
-            Proposal("exit", (self.why, "unwind the hedge"), facts, (intent,)),
+            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, (intent,)),
             SetTimer(RETRY_TIMER, pause_ns),
         )
 
@@ -260,7 +263,7 @@ class Liquidation:
         if news:
             names = ", ".join(view.instruments[leg].symbol for leg in sorted(news))
             reason = f"no bid for {names}: offered at the smallest price, else it expires"
-            return (Proposal("exit", (reason,)),)
+            return (Proposal(DecisionKind.EXIT, (reason,)),)
         legs = [leg for leg in legs if leg not in resting]
         if not legs and not view.positions.quantity(view.underlying):
             return ()
@@ -274,4 +277,4 @@ class Liquidation:
         held = [*legs, *([view.underlying] if view.positions.quantity(view.underlying) else [])]
         names = ", ".join(f"{view.positions.quantity(one):+f} {view.instruments[one].symbol}" for one in held)
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
-        return (Proposal("alert", (reason,), {"tries": worst, "seconds": seconds}),)
+        return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)

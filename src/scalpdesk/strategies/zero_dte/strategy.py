@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
@@ -125,7 +126,7 @@ class ZeroDteScalper:
         if isinstance(event, OrderFilled):
             self._rejections, self._silent_until_ns = 0, 0
             actions += self._report(view, event)
-        if wake is Wake.BAR or view.mode == "HALTED":
+        if wake is Wake.BAR or view.mode is Mode.HALTED:
             return actions
         legs = self._held(view)
         self._notice(view, legs)
@@ -173,7 +174,7 @@ class ZeroDteScalper:
             self._begin_leaving(view, LEFT_OVER)  # delivered yesterday, or not unwound
         if not self._today:
             self.deadline_ns = None
-            return [self._once("entry", "no option on the underlying expires today")]
+            return [self._once(DecisionKind.ENTRY, "no option on the underlying expires today")]
         self.deadline_ns = self._deadline(view)
         timers: list[Action] = [SetTimer(DEADLINE_TIMER, self.deadline_ns)]
         if self.config.entry.mode == "straddle":
@@ -182,9 +183,9 @@ class ZeroDteScalper:
         if not self._held(view) and self.config.entry.mode == "adopt":
             reason = "nothing that expires today is held, and entry.mode=adopt buys nothing"
             fix = "set entry.mode=straddle to buy"
-            return [*timers, self._once("entry", f"{reason}; {fix}")]
+            return [*timers, self._once(DecisionKind.ENTRY, f"{reason}; {fix}")]
         facts: Facts = {"options": len(self._today), "deadline": f"{by:%H:%M:%S} New York"}
-        return [*timers, Proposal("session", (f"out by {by:%H:%M:%S} New York",), facts)]
+        return [*timers, Proposal(DecisionKind.SESSION, (f"out by {by:%H:%M:%S} New York",), facts)]
 
     def _deadline(self, view: DeskView) -> int:
         """Return by when to be out: one's own time, the close's, the venue's; the earliest counts."""
@@ -213,7 +214,7 @@ class ZeroDteScalper:
             return
         if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
             self._begin_leaving(view, f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York")
-        elif view.mode == "FLATTENING":
+        elif view.mode is Mode.FLATTENING:
             self._begin_leaving(view, "risk halt: the desk is flattening")
 
     def _begin_leaving(self, view: DeskView, why: str) -> None:
@@ -225,7 +226,7 @@ class ZeroDteScalper:
         facts = self.meter.totals.facts() | {"pnl_usd": float(view.nav - self._start_nav)}
         if not self.meter.totals.fills:
             return ()
-        return (Proposal("summary", ("hedges of the session",), facts),)
+        return (Proposal(DecisionKind.SUMMARY, ("hedges of the session",), facts),)
 
     # entry ------------------------------------------------------------------------------------------
 
@@ -233,8 +234,8 @@ class ZeroDteScalper:
         if legs:
             self.phase = Phase.HOLDING
             names = ", ".join(f"{view.positions.quantity(n):+f} {view.instruments[n].symbol}" for n in legs)
-            return [Proposal("entry", (f"adopted {names}",), {"options": len(legs)})]
-        if self.config.entry.mode == "straddle" and self._today and view.mode == "ACTIVE":
+            return [Proposal(DecisionKind.ENTRY, (f"adopted {names}",), {"options": len(legs)})]
+        if self.config.entry.mode == "straddle" and self._today and view.mode is Mode.ACTIVE:
             return self._look_for_entry(view)
         return []
 
@@ -252,7 +253,7 @@ class ZeroDteScalper:
             if all(view.market.verdict(leg, view.now_ns) in FINE for leg in (pair.call_id, pair.put_id))
         ]
         if not good:
-            return [self._once("entry", "no straddle that expires today has two good quotes")]
+            return [self._once(DecisionKind.ENTRY, "no straddle that expires today has two good quotes")]
         self._pair = min(good, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
         self.phase = Phase.ENTERING
         self._attempts = 1
@@ -263,7 +264,7 @@ class ZeroDteScalper:
             "put": view.instruments[self._pair.put_id].symbol,
         }
         chosen = f"straddle {self._pair.strike.normalize():f}, at the money of {len(good)}"
-        return [Proposal("entry", (chosen,), facts, self._entry_intents(view)), self._pause(view)]
+        return [Proposal(DecisionKind.ENTRY, (chosen,), facts, self._entry_intents(view)), self._pause(view)]
 
     def _entry_intents(self, view: DeskView) -> tuple[Intent, ...]:
         assert self._pair is not None
@@ -286,7 +287,7 @@ class ZeroDteScalper:
             return self._hold(view, legs)
         cancels = expired_orders(view, wanted, self.config.entry.order_ttl_seconds)
         if cancels:
-            return [Proposal("entry", ("leg not filled in time: price it again",), {}, cancels)]
+            return [Proposal(DecisionKind.ENTRY, ("leg not filled in time: price it again",), {}, cancels)]
         if any(view.orders.live_for(leg) for leg in wanted) or view.now_ns < self._next_attempt_ns:
             return []
         if self._attempts >= self.config.entry.max_attempts:
@@ -296,7 +297,7 @@ class ZeroDteScalper:
         if not intents:
             return []
         facts: Facts = {"attempt": self._attempts}
-        return [Proposal("entry", ("complete the straddle",), facts, intents), self._pause(view)]
+        return [Proposal(DecisionKind.ENTRY, ("complete the straddle",), facts, intents), self._pause(view)]
 
     def _make_do(
         self, view: DeskView, legs: Sequence[InstrumentId], wanted: tuple[InstrumentId, InstrumentId]
@@ -308,7 +309,7 @@ class ZeroDteScalper:
             return self._leave(view, legs, None)
         self.phase = Phase.HOLDING
         reason = f"{call} of {self.config.entry.straddles} straddles could be bought"
-        return [Proposal("entry", (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
+        return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
 
     def _pause(self, view: DeskView) -> SetTimer:
         """Give the attempt just made its time: what refused it may pass, and not with the next quote."""
@@ -344,7 +345,7 @@ class ZeroDteScalper:
         seconds = (view.now_ns - since_ns) / NANOS_PER_SECOND
         if seconds < BLIND_SECONDS or self.hedger.unusable == self._last_words.get("alert"):
             return []
-        return [self._once("alert", self.hedger.unusable)]
+        return [self._once(DecisionKind.ALERT, self.hedger.unusable)]
 
     def _leave(self, view: DeskView, legs: Sequence[InstrumentId], event: Event | None) -> list[Action]:
         if self.phase is Phase.CLOSED and self._leaving.is_flat(view, legs):
@@ -354,7 +355,7 @@ class ZeroDteScalper:
             timer = self._leaving.note_refused(order.submitted.instrument_id, view.now_ns)
             why = f"exit order refused: {order.reason or 'never reached the venue'}"
             if order.submitted.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE):
-                return [Proposal("exit", (why,), {"order": event.client_order_id}), timer]
+                return [Proposal(DecisionKind.EXIT, (why,), {"order": event.client_order_id}), timer]
             return [timer]
         if not self._is_mine and not legs:  # nothing was ever held: shares, if any, are somebody's
             if not view.orders.live:
@@ -369,8 +370,8 @@ class ZeroDteScalper:
         if self._leaving.why == LEFT_OVER and view.now_ns < (self.deadline_ns or 0):
             self.phase = Phase.WAITING  # today's own options are still to come
             self._leaving.forget()
-            return [Proposal("exit", (why,), facts)]
-        return [Proposal("exit", (why, "closed for the session"), facts)]
+            return [Proposal(DecisionKind.EXIT, (why,), facts)]
+        return [Proposal(DecisionKind.EXIT, (why, "closed for the session"), facts)]
 
     # small questions --------------------------------------------------------------------------------
 
@@ -386,8 +387,8 @@ class ZeroDteScalper:
         if facts is None or not self.config.watch.report_hedges:
             return ()
         reason = f"{facts['what']} filled: {facts['quantity_shares']:+d} at {facts['price']:.2f}"
-        return (Proposal("hedge_fill", (reason,), facts),)
+        return (Proposal(DecisionKind.HEDGE_FILL, (reason,), facts),)
 
-    def _once(self, kind: str, reason: str) -> Proposal:
+    def _once(self, kind: DecisionKind, reason: str) -> Proposal:
         self._last_words[kind] = reason
         return Proposal(kind, (reason,))

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -172,7 +173,7 @@ class Watch:
             last_ns = self._said_ns.get(name)
             if last_ns is None or view.now_ns - last_ns >= pause_ns:
                 self._said_ns[name] = view.now_ns
-                said.append(Proposal("alert", (f"unusual {name}: {reason}",), facts))
+                said.append(Proposal(DecisionKind.ALERT, (f"unusual {name}: {reason}",), facts))
         return said
 
     def _score(self, net: float) -> float | None:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side
@@ -288,40 +289,40 @@ def read_latest_quotes(
 ACTIVITIES_PER_PAGE = 100
 ZERO = Decimal(0)
 MOVES = {
-    "OPASN": "assignment",
-    "OPEXC": "exercise",
-    "OPEXP": "expired_worthless",
-    "OPCSH": "cash_settlement",
-    "OPTRD": "delivery",
-    "ACATS": "transfer",
-    "JNLS": "transfer",
-    "MA": "corporate_action",
-    "NC": "corporate_action",
-    "REORG": "corporate_action",
-    "SPIN": "corporate_action",
-    "SPLIT": "corporate_action",
+    "OPASN": ChangeCause.ASSIGNMENT,
+    "OPEXC": ChangeCause.EXERCISE,
+    "OPEXP": ChangeCause.EXPIRED_WORTHLESS,
+    "OPCSH": ChangeCause.CASH_SETTLEMENT,
+    "OPTRD": ChangeCause.DELIVERY,
+    "ACATS": ChangeCause.TRANSFER,
+    "JNLS": ChangeCause.TRANSFER,
+    "MA": ChangeCause.CORPORATE_ACTION,
+    "NC": ChangeCause.CORPORATE_ACTION,
+    "REORG": ChangeCause.CORPORATE_ACTION,
+    "SPIN": ChangeCause.CORPORATE_ACTION,
+    "SPLIT": ChangeCause.CORPORATE_ACTION,
 }
 """Kinds that move units, and cash with them."""
 PAYMENTS = {
-    "CIL": "dividend",
-    "DIV": "dividend",
-    "DIVCGL": "dividend",
-    "DIVCGS": "dividend",
-    "DIVNRA": "dividend",
-    "DIVROC": "dividend",
-    "DIVTXEX": "dividend",
-    "DIVWH": "dividend",
-    "WH": "dividend",
-    "INT": "interest",
-    "INTPNL": "interest",
-    "SWP": "interest",
-    "CFEE": "fee",
-    "FEE": "fee",
-    "PTC": "fee",
-    "ACATC": "transfer",
-    "CSD": "transfer",
-    "CSW": "transfer",
-    "JNLC": "transfer",
+    "CIL": ChangeCause.DIVIDEND,
+    "DIV": ChangeCause.DIVIDEND,
+    "DIVCGL": ChangeCause.DIVIDEND,
+    "DIVCGS": ChangeCause.DIVIDEND,
+    "DIVNRA": ChangeCause.DIVIDEND,
+    "DIVROC": ChangeCause.DIVIDEND,
+    "DIVTXEX": ChangeCause.DIVIDEND,
+    "DIVWH": ChangeCause.DIVIDEND,
+    "WH": ChangeCause.DIVIDEND,
+    "INT": ChangeCause.INTEREST,
+    "INTPNL": ChangeCause.INTEREST,
+    "SWP": ChangeCause.INTEREST,
+    "CFEE": ChangeCause.FEE,
+    "FEE": ChangeCause.FEE,
+    "PTC": ChangeCause.FEE,
+    "ACATC": ChangeCause.TRANSFER,
+    "CSD": ChangeCause.TRANSFER,
+    "CSW": ChangeCause.TRANSFER,
+    "JNLC": ChangeCause.TRANSFER,
 }
 """Kinds that move cash alone; the quantity they name is what the payment was made on."""
 
@@ -421,7 +422,7 @@ def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
     return found, last if len(parts) == ACTIVITIES_PER_PAGE else None
 
 
-def _activity(one: _Other, cause: str) -> VenueActivity:
+def _activity(one: _Other, cause: ChangeCause) -> VenueActivity:
     moves = one.activity_type in MOVES
     quantity = amount(one.qty or ZERO, "qty") if moves else ZERO
     if one.activity_type == "OPASN":  # whatever the sign it is written with: a sold contract is gone

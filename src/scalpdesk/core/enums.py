@@ -1,0 +1,92 @@
+"""Fixed sets of values that events, decisions and the risk gate share; journals hold their values as text."""
+
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """What the desk may do now."""
+
+    ACTIVE = "ACTIVE"
+    """Everything that passes the risk checks."""
+    REDUCING = "REDUCING"
+    """Only orders that lower risk."""
+    FLATTENING = "FLATTENING"
+    """Closing everything that is held."""
+    HALTED = "HALTED"
+    """No orders at all."""
+
+
+class OperatorAction(StrEnum):
+    """An operator command that changes the desk's mode."""
+
+    HALT = "halt"
+    RESUME = "resume"
+    REDUCE = "reduce"
+    FLATTEN = "flatten"
+
+    @property
+    def mode(self) -> Mode:
+        """Mode of the desk after the command."""
+        return _MODE_AFTER[self]
+
+
+_MODE_AFTER = {
+    OperatorAction.HALT: Mode.HALTED,
+    OperatorAction.RESUME: Mode.ACTIVE,
+    OperatorAction.REDUCE: Mode.REDUCING,
+    OperatorAction.FLATTEN: Mode.FLATTENING,
+}
+
+
+class SessionPhase(StrEnum):
+    """Which end of a trading session an event marks."""
+
+    OPEN = "open"
+    CLOSE = "close"
+
+
+class ChangeCause(StrEnum):
+    """Why units or cash of the account moved without an order of the desk."""
+
+    EXERCISE = "exercise"
+    ASSIGNMENT = "assignment"
+    EXPIRED_WORTHLESS = "expired_worthless"
+    CASH_SETTLEMENT = "cash_settlement"
+    DELIVERY = "delivery"
+    DIVIDEND = "dividend"
+    INTEREST = "interest"
+    FEE = "fee"
+    CORPORATE_ACTION = "corporate_action"
+    MANUAL_TRADE = "manual_trade"
+    AUTO_LIQUIDATION = "auto_liquidation"
+    """The venue closed the position itself."""
+    TRANSFER = "transfer"
+    """Moved in or out by the account's owner: neither gain nor loss."""
+    BUST = "bust"
+    """The venue cancelled an execution; found by reconciliation only."""
+
+
+CARRY = frozenset({ChangeCause.DIVIDEND, ChangeCause.INTEREST, ChangeCause.FEE})
+"""Causes whose cash is booked as carry."""
+EXERCISED = frozenset({ChangeCause.EXERCISE, ChangeCause.ASSIGNMENT})
+"""Causes that end an option and are followed by the delivery of its underlying."""
+
+
+class DecisionKind(StrEnum):
+    """What a decision is about."""
+
+    ENTRY = "entry"
+    HEDGE = "hedge"
+    HEDGE_SECOND_ORDER = "hedge_second_order"
+    """The second of two orders of a hedge that turns a holding from long to short, or back."""
+    HEDGE_FILL = "hedge_fill"
+    EXIT = "exit"
+    RISK = "risk"
+    MODE = "mode"
+    SESSION = "session"
+    SUMMARY = "summary"
+    ALERT = "alert"
+    CROSS = "cross"
+    """A trade between two strategies of one desk, without the venue."""
+    NETTING = "netting"
+    """An order that waits because another strategy's order offsets it."""
