@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, decisions, orders
@@ -272,7 +272,7 @@ def test_parts_of_one_order_count_once(desk):
     assert one.engine.desk.gate.mode == "ACTIVE"
 
 
-# the short way -------------------------------------------------------------------------------------
+# what binds ----------------------------------------------------------------------------------------
 
 
 @given(
@@ -286,7 +286,7 @@ def test_parts_of_one_order_count_once(desk):
     working=st.integers(-50, 50),
     works_for=st.sampled_from([Purpose.HEDGE, Purpose.CLOSE]),
 )
-def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
+def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     shares, calls, puts, quantity, side, purpose, fraction, working, works_for
 ):
     limits = RiskLimits(max_net_delta_fraction=fraction, max_bought_delta_fraction=None)
@@ -295,118 +295,27 @@ def test_the_short_way_lets_nothing_through_that_the_long_way_cuts(
     one.adopt({number: line for number, line in lines.items() if line[0]})
     one.open()
     one.go_to("11:00").market(500.0)
+    inner = one.engine.desk
     if working:
         way = Side.BUY if working > 0 else Side.SELL
-        one.engine.desk.orders.submit(intent(0, abs(working), works_for, way), one.now_ns)
+        inner.orders.submit(intent(0, abs(working), works_for, way), one.now_ns)
     wanted = intent(quantity=quantity, side=side, purpose=purpose)
-    admission = one.engine._admission
-    is_free = admission._short_way.fits_caps(wanted, (), one.now_ns)
-    cut = admission._cut_to_caps((wanted,), (), quantity, one.now_ns)
-    assert is_free is (cut.sets == quantity)
-
-
-@settings(max_examples=400)
-@given(
-    shares=st.sampled_from([0, 0, 100, -100, 280, 300, -290, 900]),
-    calls=st.sampled_from([0, 0, 1, 5]),
-    quantity=st.sampled_from(
-        [D(n) for n in (1, 5, 20, 40, 49, 50, 51, 120, 501)] + [D("NaN"), D("Infinity"), D(0)]
-    ),
-    side=st.sampled_from(Side),
-    purpose=st.sampled_from([Purpose.HEDGE] * 8 + list(Purpose)),
-    limit=st.sampled_from([None] * 8 + ["500"]),
-    mode=st.sampled_from(["ACTIVE"] * 9 + ["REDUCING", "HALTED", "FLATTENING"]),
-    clock=st.sampled_from(["11:00"] * 8 + ["09:29", "16:01"]),
-    age_seconds=st.sampled_from([0] * 8 + [60]),
-    sent=st.sampled_from([0, 1, 3, 4, 5, 9, 17, 18]),
-    cancelled=st.sampled_from([0, 0, 2, 4, 12, 27]),
-    working=st.sampled_from([False] * 8 + [True]),
-    account=st.none()
-    | st.builds(
-        lambda power, lent, blocked: (power, lent, not blocked),
-        st.sampled_from([10, 2_500, 10_000, 24_999, 200_000]),
-        st.sampled_from([(0,), ()]),
-        st.sampled_from([False] * 8 + [True]),
-    ),
-    spent=st.sampled_from([0, 0, 2_500, -2_500]),
-    limits=st.fixed_dictionaries(
-        {},
-        optional={
-            "max_order_shares": st.sampled_from([50, 500]),
-            "max_position_shares": st.sampled_from([300, 900]),
-            "max_orders_per_minute": st.sampled_from([5, 20]),
-            "max_window_shares": st.sampled_from([500, 2_000]),
-            "max_net_delta_fraction": st.sampled_from([0.01, 1.0]),
-            "allowed_underlyings": st.sampled_from([("SPY",), ("QQQ",)]),
-            "allowed_order_types": st.just((OrderType.LIMIT,)),
-        },
-    ),
-)
-def test_what_goes_the_short_way_would_go_the_long_way_uncut(
-    shares,
-    calls,
-    quantity,
-    side,
-    purpose,
-    limit,
-    mode,
-    clock,
-    age_seconds,
-    sent,
-    cancelled,
-    working,
-    account,
-    spent,
-    limits,
-):
-    one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500), limits=RiskLimits(**limits))
-    lines = {0: (shares, "500"), 1: (calls, "12")}
-    one.adopt({number: line for number, line in lines.items() if line[0]})
-    one.open()
-    one.go_to("11:00").market(500.0)
-    if clock != "09:29":
-        one.go_to(clock)
-    else:
-        one.engine.desk.view.session = None
-    one.wait(age_seconds)
-    gate = one.engine.desk.gate
-    gate.mode = mode
-    for _ in range(sent):
-        gate.tallies.note_order(one.now_ns, D(100))
-    for _ in range(cancelled):
-        gate.tallies.note_cancel(one.now_ns)
-    if working:
-        one.engine.desk.orders.submit(intent(quantity=3, side=side), one.now_ns)
-    if account is not None:
-        power, lent, may_trade = account
-        gate.account = AccountLimits(one.now_ns, one.now_ns, may_trade, True, 3, D(power), D(power), lent)
-        gate.cash_when_told = one.engine.desk.account.cash + spent
-    wanted = OrderIntent(
-        0,
-        side,
-        quantity,
-        purpose,
-        "test",
-        OrderType.MARKET if limit is None else OrderType.LIMIT,
-        None if limit is None else D(limit),
-    )
-    admission = one.engine._admission
-    goes = admission._short_way.lets_go(wanted, one.now_ns)
-    event("goes" if goes else "does not know")
-    if goes:
-        assert gate.refusals(admission.context(wanted, (), one.now_ns)) == ()
-        assert admission._cut((wanted,), (), one.now_ns, [], []) == (wanted,)
-
-
-def test_the_plain_hedge_goes_the_short_way(desk):
-    one = desk()
-    assert one.engine._admission._short_way.lets_go(intent(), one.now_ns)
+    admitted = one.engine._admission._cut((wanted,), (), one.now_ns, [], [])
+    delta = float(shares)
+    for number, contracts in ((1, calls), (2, puts)):
+        delta += 100 * contracts * inner.delta_engine.value(number, one.now_ns, fresh=False).greeks.delta
+    if works_for is Purpose.HEDGE or purpose is Purpose.HEDGE:
+        delta += working
+    cap = float("inf") if fraction is None else fraction * float(inner.attribution.nav) / 500.0
+    sign = 1 if side is Side.BUY else -1
+    fits = [n for n in range(quantity + 1) if abs(delta + sign * n) <= max(cap, abs(delta)) + 1e-9]
+    assert sum(int(order.quantity) for order in admitted) == max(fits)
 
 
 @pytest.mark.parametrize(
     "limits", [{"betas": {"SPY": 2.0}}, {"target_vol": 0.15}, {"max_net_delta_fraction": 0.02}]
 )
-def test_what_the_short_way_does_not_know_goes_the_long_way(desk, limits):
+def test_betas_the_target_volatility_and_the_net_delta_each_cut(desk, limits):
     one = desk(**limits)
     entry = next(iter(limits)) == "target_vol"  # it scales entries alone
     outputs = propose(one, intent(quantity=25, purpose=Purpose.OPEN if entry else Purpose.HEDGE))
@@ -423,7 +332,7 @@ def test_a_share_that_was_never_quoted_is_not_traded_at_all():
     assert verdict.refusals[0] == "buy 10 SPY: the quote of SPY is absent"
 
 
-def test_working_orders_in_options_are_counted_the_long_way(desk):
+def test_working_orders_in_options_are_counted(desk):
     one = desk()
     propose(one, intent(1, 1, Purpose.OPEN, limit="14"))  # about 53 shares' worth of delta, when it is filled
     outputs = propose(one, intent(quantity=5))

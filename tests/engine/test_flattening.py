@@ -1,19 +1,25 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.desk import HandDesk, Scripted, cancels, decisions, orders
 from fakes.instruments import straddle_book
+from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, SubmitOrder, TimeInForce
+from scalpdesk.engine.flattening import ClosingLine, Flattener
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
 S = 10**9
+NOW = 1_000 * S
 
 
 @pytest.fixture
@@ -125,7 +131,7 @@ def test_an_order_in_doubt_is_waited_for(desk):
         assert (orders(outputs), cancels(outputs)) == ([], [])
 
 
-def test_refused_orders_are_sent_again_at_growing_intervals(desk):
+def test_refused_at_venueare_sent_again_at_growing_intervals(desk):
     one = desk(held={1: (2, "12")})
     one.operate("flatten")
     waits = []
@@ -157,7 +163,7 @@ def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(d
     assert cancels(outputs) == [opening.client_order_id]
 
 
-def test_without_market_orders_the_desk_leaves_at_the_far_side(desk):
+def test_without_market_at_venuethe_desk_leaves_at_the_far_side(desk):
     one = desk(held={1: (2, "12")}, limits=RiskLimits(allowed_order_types=("limit",)))
     one.operate("flatten")
     (order,) = orders(look(one, 10))
@@ -292,3 +298,53 @@ def test_the_next_part_does_not_wait_for_the_one_before_it(desk):
     one.operate("flatten")
     parts = [wants(look(one, 10)), wants(look(one, 2)), wants(look(one, 4)), wants(look(one, 4))]
     assert parts == [[(1, "sell", n, "close")] if n else [] for n in (10, 10, 5, 0)]
+
+
+def test_orders_of_a_caller_without_an_order_manager_are_named_by_run_instrument_and_attempt():
+    """A program that starts again gives the same ids, and the venue refuses the second of two."""
+    book = straddle_book()
+    close = OrderIntent(0, Side.SELL, D(100), Purpose.UNWIND_HEDGE, "flattening")
+    option = OrderIntent(1, Side.SELL, D(2), Purpose.CLOSE, "flattening")
+    flattener = Flattener(book, "run-7")
+    first, second = flattener.name_orders((close, option)), flattener.name_orders((close,))
+    assert [order.client_order_id for order in (*first, *second)] == [
+        "run-7-flat-SPY-1",
+        f"run-7-flat-{book[1].symbol}-1",
+        "run-7-flat-SPY-2",
+    ]
+    assert Flattener(book, "run-7").name_orders((close,)) == first[:1]
+
+
+@given(
+    held=st.integers(-300, 300).filter(bool),
+    working=st.lists(
+        st.tuples(
+            st.integers(1, 200),
+            st.sampled_from([OrderState.PENDING_NEW, OrderState.UNKNOWN, OrderState.WORKING]),
+        )
+    ),
+)
+def test_a_step_sends_what_is_held_less_what_works_and_never_more(held, working):
+    """However often it is asked: an order on its way, or of unknown state, is not sent again."""
+    side = Side.SELL if held > 0 else Side.BUY
+    at_venue = [
+        Order(
+            SubmitOrder(
+                f"o{n}", 0, side, D(size), OrderType.MARKET, None, TimeInForce.DAY, Purpose.UNWIND_HEDGE
+            ),
+            NOW,
+            state,
+        )
+        for n, (size, state) in enumerate(working)
+    ]
+    flattener = Flattener(straddle_book(), "run")
+    line = ClosingLine("", 0, D(held))
+    quotes = [quote(0, NOW, 499.99, 500.01)]
+    for _ in range(3):
+        step = flattener.step(NOW, [line], at_venue, quotes, RiskLimits())
+        assert step.cancels == ()
+        left = abs(held) - sum(size for size, _ in working)
+        assert [(order.side, order.quantity) for order in step.orders] == ([(side, left)] if left > 0 else [])
+        for order in flattener.name_orders(step.orders):
+            at_venue.append(Order(order, NOW))
+            working = [*working, (int(order.quantity), OrderState.PENDING_NEW)]

@@ -518,3 +518,18 @@ def test_a_closed_trade_is_the_book_from_flat_to_flat():
         desk.strategy.think = lambda _view, _wake, _event: ()
         desk.fill(order, price=price)
     assert gate.consecutive_losses == 2
+
+
+def test_what_a_failed_event_had_led_to_does_not_come_out_with_the_next(desk):
+    one = desk(wanting(buy(0, 10, Purpose.HEDGE), times=1))
+    (order,) = orders(one.quote(0, 499.99, 500.01))
+
+    def fail(view, wake, event):
+        raise RuntimeError("a strategy's own fault")
+
+    one.strategy.think = fail
+    with pytest.raises(RuntimeError):
+        one.fill(order)  # marked and booked before the strategy is woken
+    one.strategy.think = None
+    assert one.engine.desk.positions.quantity(0) == 10
+    assert one.quote(0, 499.98, 500.02) == ()

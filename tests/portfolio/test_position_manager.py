@@ -72,19 +72,30 @@ def test_lots_first_in_first_out_conserve_cash_exactly(trades, mark_cents):
     for quantity, price in trades:
         lots.add(quantity, price)
         cash -= quantity * price
+    realized, position = lots.realized, sum((quantity for quantity, _ in trades), D(0))
     open_value = sum((quantity * (mark - price) for quantity, price in lots._lots), D(0))
-    assert lots.realized + open_value == cash + lots.position * mark
-    assert lots.position == sum((quantity for quantity, _ in lots._lots), D(0))
+    assert realized + open_value == cash + position * mark
+    assert position == sum((quantity for quantity, _ in lots._lots), D(0))
     assert len({quantity > 0 for quantity, _ in lots._lots}) <= 1  # never long and short at once
 
 
 def test_lots_are_closed_in_the_order_in_which_they_came():
     lots = FifoLots()
-    assert [lots.add(D(q), D(p)) for q, p in ((10, 100), (5, 101), (-12, 102))] == [D(0), D(0), D(22)]
-    assert lots.position == 3
-    assert lots.add(D(-5), D(100)) == -3  # 3 left of the lot at 101; then 2 short at 100
-    assert lots.add(D(2), D(90)) == 20
-    assert (lots.position, lots.realized) == (D(0), D(39))
+    totals = []
+    for quantity, price in ((10, 100), (5, 101), (-12, 102), (-5, 100), (2, 90)):
+        lots.add(D(quantity), D(price))
+        totals.append(lots.realized)
+    assert totals == [0, 0, 22, 19, 39]  # of the -5 3 close the lot at 101, 2 are short at 100
+
+
+@given(TRADES)
+def test_lots_give_the_same_sum_however_often_it_is_read(trades):
+    once, often = FifoLots(), FifoLots()
+    for quantity, price in trades:
+        once.add(quantity, price)
+        often.add(quantity, price)
+        assert often.realized == often.realized
+    assert once.realized == often.realized
 
 
 @pytest.fixture
@@ -93,8 +104,8 @@ def manager():
 
 
 def test_a_fill_is_booked_with_the_instruments_multiplier(manager):
-    assert manager.book(1, D(2), D("5.00"), "a/x1", fee=D("0.10")) == 0
-    assert manager.book(1, D(-2), D("5.50"), "a/x2", fee=D("0.20")) == 100
+    assert manager.book(1, D(2), D("5.00"), "a/x1", fee=D("0.10")).realized == 0
+    assert manager.book(1, D(-2), D("5.50"), "a/x2", fee=D("0.20")).realized == 100
     position = manager.positions[1]
     assert (position.realized, position.fees, position.multiplier) == (D(100), D("0.30"), 100)
 

@@ -11,6 +11,7 @@ from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.risk import checks
 from scalpdesk.risk.context import Held, Working
+from scalpdesk.risk.gate import RiskGate
 
 D = Decimal
 S = 10**9
@@ -47,12 +48,12 @@ def working(one, side, quantity, *, number=0, limit=None, purpose=Purpose.OPEN, 
 # what the account may do ---------------------------------------------------------------------------
 
 
-def test_a_blocked_account_sends_nothing_at_all(context):
-    assert checks.account_may_trade(context()) is None
-    assert checks.account_may_trade(context(account=TOLD)) is None
+def test_a_blocked_account_sends_nothing_at_all(context, ask):
+    assert ask(checks.account_may_trade, context()) is None
+    assert ask(checks.account_may_trade, context(venue_limits=TOLD)) is None
     for purpose in Purpose:
-        blocked = context(account=told(may_trade=False), intent=intent(purpose))
-        assert checks.account_may_trade(blocked) == "the venue has blocked trading in this account"
+        blocked = context(venue_limits=told(may_trade=False), intent=intent(purpose))
+        assert ask(checks.account_may_trade, blocked) == "the venue has blocked trading in this account"
 
 
 @pytest.mark.parametrize(
@@ -66,24 +67,24 @@ def test_a_blocked_account_sends_nothing_at_all(context):
         (("QQQ", "SPY"), True, True),
     ],
 )
-def test_only_underlyings_on_the_list_are_traded(context, allowed, on_share, passes):
+def test_only_underlyings_on_the_list_are_traded(context, allowed, on_share, passes, ask):
     limits = {} if allowed is None else {"allowed_underlyings": allowed}
     one = context(limits=limits, on_share=on_share)
     symbol = one.instrument.symbol
-    reason = checks.instrument_is_allowed(one)
+    reason = ask(checks.instrument_is_allowed, one)
     assert reason == (None if passes else f"{symbol} is not on risk.allowed_underlyings")
 
 
-def test_an_index_class_is_allowed_by_its_own_name(context):
+def test_an_index_class_is_allowed_by_its_own_name(context, ask):
     weekly = option("C", 4000, root="SPXW")
     one = context(limits={"allowed_underlyings": ("SPXW",)}, instrument=weekly)
-    assert checks.instrument_is_allowed(one) is None
+    assert ask(checks.instrument_is_allowed, one) is None
 
 
 @pytest.mark.parametrize(("types", "limit", "passes"), [(("limit",), None, False), (("limit",), "10", True)])
-def test_only_order_types_on_the_list_are_sent(context, types, limit, passes):
+def test_only_order_types_on_the_list_are_sent(context, types, limit, passes, ask):
     one = context(limits={"allowed_order_types": types}, intent=intent(limit=limit))
-    reason = checks.order_type_is_allowed(one)
+    reason = ask(checks.order_type_is_allowed, one)
     assert reason == (None if passes else "market orders are not on risk.allowed_order_types")
 
 
@@ -91,19 +92,19 @@ def test_only_order_types_on_the_list_are_sent(context, types, limit, passes):
     ("level", "side", "needed"),
     [(1, Side.BUY, 2), (2, Side.BUY, None), (2, Side.SELL, 3), (3, Side.SELL, None), (0, Side.BUY, 2)],
 )
-def test_the_options_level_covers_buying_and_writing(context, level, side, needed):
-    one = context(account=told(options_level=level), intent=intent(side=side))
-    reason = checks.options_level_allows(one)
+def test_the_options_level_covers_buying_and_writing(context, level, side, needed, ask):
+    one = context(venue_limits=told(options_level=level), intent=intent(side=side))
+    reason = ask(checks.options_level_allows, one)
     assert reason == (
         None if needed is None else f"the account's options level is {level}, this order needs {needed}"
     )
 
 
-def test_the_options_level_says_nothing_of_shares_closes_and_unknown_accounts(context):
+def test_the_options_level_says_nothing_of_shares_closes_and_unknown_accounts(context, ask):
     none = told(options_level=0)
-    assert checks.options_level_allows(context(account=none, on_share=True)) is None
-    assert checks.options_level_allows(context(account=none, intent=intent(Purpose.CLOSE))) is None
-    assert checks.options_level_allows(context()) is None
+    assert ask(checks.options_level_allows, context(venue_limits=none, on_share=True)) is None
+    assert ask(checks.options_level_allows, context(venue_limits=none, intent=intent(Purpose.CLOSE))) is None
+    assert ask(checks.options_level_allows, context()) is None
 
 
 # exits ---------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def test_the_options_level_says_nothing_of_shares_closes_and_unknown_accounts(co
     ],
 )
 @pytest.mark.parametrize("purpose", [Purpose.CLOSE, Purpose.UNWIND_HEDGE])
-def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, closing, passes, purpose):
+def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, closing, passes, purpose, ask):
     orders = [working(option("C"), side, closing)] if closing else []
     one = context(
         intent=intent(purpose, quantity, side),
@@ -132,7 +133,7 @@ def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, cl
         live_orders=len(orders),
         book=book(*orders),
     )
-    assert (checks.closes_what_is_held(one) is None) is passes
+    assert (ask(checks.closes_what_is_held, one) is None) is passes
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_an_exit_never_goes_through_flat(context, book, held, side, quantity, cl
     [(3, 3, 0, True), (3, 4, 0, False), (3, 1, 2, True), (3, 2, 2, False), (0, 1, 0, False)],
 )
 def test_where_strategies_share_an_account_an_exit_is_held_against_its_owners_book(
-    context, book, owner_held, quantity, closing, passes
+    context, book, owner_held, quantity, closing, passes, ask
 ):
     mine = working(option("C"), Side.SELL, closing)._replace(owner="one")
     orders = [working(option("C"), Side.SELL, 50)._replace(owner="other"), *([mine] if closing else [])]
@@ -151,18 +152,18 @@ def test_where_strategies_share_an_account_an_exit_is_held_against_its_owners_bo
         live_orders=len(orders),
         book=book(*orders),
     )
-    assert (checks.closes_what_is_held(one) is None) is passes
+    assert (ask(checks.closes_what_is_held, one) is None) is passes
 
 
-def test_what_is_no_exit_or_has_an_owner_is_not_held_against_the_account(context):
-    assert checks.closes_what_is_held(context(intent=intent(Purpose.HEDGE))) is None
-    assert checks.closes_what_is_held(context(intent=intent(Purpose.CLOSE, owner="one"))) is None
+def test_what_is_no_exit_or_has_an_owner_is_not_held_against_the_account(context, ask):
+    assert ask(checks.closes_what_is_held, context(intent=intent(Purpose.HEDGE))) is None
+    assert ask(checks.closes_what_is_held, context(intent=intent(Purpose.CLOSE, owner="one"))) is None
 
 
 # positions -----------------------------------------------------------------------------------------
 
 
-def test_a_contract_a_expiry_and_an_underlying_have_a_limit_each(context, book):
+def test_a_contract_a_expiry_and_an_underlying_have_a_limit_each(context, book, ask):
     limits = {"max_option_contracts": 10, "max_expiry_contracts": 15, "max_underlying_contracts": 20}
     lines = [
         Held(0, option("C"), D(2)),
@@ -179,7 +180,7 @@ def test_a_contract_a_expiry_and_an_underlying_have_a_limit_each(context, book):
             live_orders=len(orders),
             book=book(*orders, lines=lines),
         )
-        return checks.position_within_limits(one)
+        return ask(checks.position_within_limits, one)
 
     assert reason(8) is None  # 10 of the contract, 13 of the expiry, 17 in all
     assert reason(9) == "position would be 11 contracts, limit 10 (risk.max_option_contracts)"
@@ -194,7 +195,7 @@ def test_a_contract_a_expiry_and_an_underlying_have_a_limit_each(context, book):
     assert reason(8, 2, far) == "21 contracts on SPY would be held, limit 20 (risk.max_underlying_contracts)"
 
 
-def test_working_orders_on_its_own_side_count_as_filled(context, book):
+def test_working_orders_on_its_own_side_count_as_filled(context, book, ask):
     same = working(option("C"), Side.BUY, 4)
     other = working(option("C"), Side.SELL, 4)
 
@@ -206,7 +207,7 @@ def test_working_orders_on_its_own_side_count_as_filled(context, book):
             live_orders=len(orders),
             book=book(*orders),
         )
-        return checks.position_within_limits(one)
+        return ask(checks.position_within_limits, one)
 
     assert reason(3, same) is None
     assert reason(4, same) is not None
@@ -218,13 +219,13 @@ def test_working_orders_on_its_own_side_count_as_filled(context, book):
     ("most", "held", "quantity", "passes"),
     [(0, 5, 5, True), (0, 5, 6, False), (0, 0, 1, False), (2, 0, 2, True), (2, 0, 3, False)],
 )
-def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held, quantity, passes):
+def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held, quantity, passes, ask):
     one = context(
         limits={"max_short_contracts": most},
         intent=intent(quantity=quantity, side=Side.SELL),
         held=D(held),
     )
-    reason = checks.position_within_limits(one)
+    reason = ask(checks.position_within_limits, one)
     assert (reason is None) is passes
     if not passes:
         short = quantity - held
@@ -244,19 +245,21 @@ def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held
         (150, Side.SELL, 301, False),
     ],
 )
-def test_shares_have_a_limit_on_both_sides_and_may_always_become_fewer(context, held, side, quantity, passes):
+def test_shares_have_a_limit_on_both_sides_and_may_always_become_fewer(
+    context, held, side, quantity, passes, ask
+):
     one = context(
         on_share=True,
         limits={"max_position_shares": 100},
         intent=intent(Purpose.HEDGE, quantity, side),
         held=D(held),
     )
-    assert (checks.position_within_limits(one) is None) is passes
+    assert (ask(checks.position_within_limits, one) is None) is passes
 
 
-def test_exits_are_not_bounded_by_positions(context):
+def test_exits_are_not_bounded_by_positions(context, ask):
     one = context(limits={"max_option_contracts": 1}, intent=intent(Purpose.CLOSE, 50, Side.SELL), held=D(50))
-    assert checks.position_within_limits(one) is None
+    assert ask(checks.position_within_limits, one) is None
 
 
 # buying power --------------------------------------------------------------------------------------
@@ -264,7 +267,9 @@ def test_exits_are_not_bounded_by_positions(context):
 
 def cover(context, **changes):
     given = {"quote": quote(0, 0, 9.9, 10.0), "now_ns": NOW}
-    return checks.buying_power_covers(context(**(given | changes)))
+    one = context(**(given | changes))
+    gate = RiskGate(one.limits, (checks.cash_covers, checks.buying_power_covers))
+    return next(iter(gate.refusals(one)), None)
 
 
 def test_without_a_venues_word_what_opens_is_paid_in_cash(context):
@@ -276,24 +281,25 @@ def test_without_a_venues_word_what_opens_is_paid_in_cash(context):
 
 def test_the_venues_word_counts_for_hedges_too(context):
     hedge = {"on_share": True, "cash": D(0), "intent": intent(Purpose.HEDGE, 20)}
-    assert cover(context, account=told(buying_power=D(200)), **hedge) is None
-    assert cover(context, account=told(buying_power=D("199.99")), **hedge) == (
+    assert cover(context, venue_limits=told(buying_power=D(200)), **hedge) is None
+    assert cover(context, venue_limits=told(buying_power=D("199.99")), **hedge) == (
         "the order costs 200.00, buying power left 199.99"
     )
     exact = told(options_buying_power=D(1_000))
-    assert cover(context, account=exact, cash=D(0)) is None
+    assert cover(context, venue_limits=exact, cash=D(0)) is None
     short = told(options_buying_power=D(999))
-    assert cover(context, account=short) == "the order costs 1000.00, options buying power left 999.00"
+    assert cover(context, venue_limits=short) == "the order costs 1000.00, options buying power left 999.00"
 
 
 def test_what_was_paid_since_the_venues_word_is_gone_and_what_came_in_does_not_count(context):
     account = told(options_buying_power=D(1_500))
-    spent = {"cash": D(9_000), "cash_when_told": D(9_500)}
-    assert cover(context, account=account, **spent) is None
+    spent = {"cash": D(9_000), "cash_at_report": D(9_500)}
+    assert cover(context, venue_limits=account, **spent) is None
     spent["cash"] = D("8999.99")
-    assert cover(context, account=account, **spent) is not None
+    assert cover(context, venue_limits=account, **spent) is not None
     assert (
-        cover(context, account=told(options_buying_power=D(999)), cash=D(99), cash_when_told=D(0)) is not None
+        cover(context, venue_limits=told(options_buying_power=D(999)), cash=D(99), cash_at_report=D(0))
+        is not None
     )
 
 
@@ -308,8 +314,8 @@ def test_working_orders_that_the_venue_did_not_know_are_set_aside(context, book)
     assert reason(working(call, Side.SELL, 9, limit="5")) is None  # a sale of an option pays in
     assert reason(working(call, Side.BUY, 9, limit="5", purpose=Purpose.CLOSE)) is None
     account = told(options_buying_power=D(1_500))
-    assert reason(working(call, Side.BUY, 9, limit="5", ago=6), account=account) is None
-    assert reason(working(call, Side.BUY, 9, limit="5", ago=4), account=account) is not None
+    assert reason(working(call, Side.BUY, 9, limit="5", ago=6), venue_limits=account) is None
+    assert reason(working(call, Side.BUY, 9, limit="5", ago=4), venue_limits=account) is not None
 
 
 @pytest.mark.parametrize(
@@ -329,7 +335,7 @@ def test_only_shares_beyond_what_is_held_the_other_way_need_buying_power(
     reason = cover(
         context,
         on_share=True,
-        account=told(buying_power=D("105")),
+        venue_limits=told(buying_power=D("105")),
         held=D(held),
         intent=intent(Purpose.HEDGE, quantity, side),
     )
@@ -343,8 +349,8 @@ def test_selling_an_option_needs_no_buying_power_here(context):
 def test_unknown_amounts_cover_nothing(context):
     assert cover(context, cash=D("NaN")) == "the cash of the account is not known"
     broken = told(options_buying_power=D("NaN"))
-    assert cover(context, account=broken) == "the options buying power of the account is not known"
-    hedge = {"on_share": True, "account": TOLD, "intent": intent(Purpose.HEDGE)}
+    assert cover(context, venue_limits=broken) == "the options buying power of the account is not known"
+    hedge = {"on_share": True, "venue_limits": TOLD, "intent": intent(Purpose.HEDGE)}
     assert cover(context, quote=None, **hedge) == "the cost of the order is not known: no price"
     unknown = quote(0, 0, 9.9, math.nan)
     assert cover(context, quote=unknown, **hedge) == "the cost of the order is not known: no price"
@@ -353,7 +359,7 @@ def test_unknown_amounts_cover_nothing(context):
 # capital -------------------------------------------------------------------------------------------
 
 
-def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, book):
+def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, book, ask):
     lines = [Held(1, option("P"), D(10)), Held(2, share(), D(-100))]  # 10 000 and half of 1 000
     orders = [working(option("P"), Side.BUY, 5, number=1)]  # 5 000
 
@@ -366,7 +372,7 @@ def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, b
             live_orders=1,
             book=book(*orders, lines=lines),
         )
-        return checks.capital_within_threshold(one)
+        return ask(checks.capital_within_threshold, one)
 
     assert reason(1, 33_000) is None  # 16 500
     assert reason(1, 32_999) == (
@@ -377,15 +383,15 @@ def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, b
 
 
 @pytest.mark.parametrize("mark", [None, math.nan])
-def test_a_book_without_prices_opens_nothing(context, book, mark):
+def test_a_book_without_prices_opens_nothing(context, book, mark, ask):
     one = context(book=book(lines=[Held(1, option("P"), D(1))], mark=mark))
-    assert checks.capital_within_threshold(one) == (
+    assert ask(checks.capital_within_threshold, one) == (
         "the capital at risk is not known: SPY240419P00500000 has no price"
     )
     hedge = context(book=book(lines=[Held(1, option("P"), D(1))], mark=mark), intent=intent(Purpose.HEDGE))
-    assert checks.capital_within_threshold(hedge) is None
+    assert ask(checks.capital_within_threshold, hedge) is None
 
 
-def test_lines_that_worked_off_tie_nothing_up(context, book):
+def test_lines_that_worked_off_tie_nothing_up(context, book, ask):
     gone = working(option("P"), Side.BUY, 0, number=1)
-    assert checks.capital_within_threshold(context(live_orders=1, book=book(gone, mark=None))) is None
+    assert ask(checks.capital_within_threshold, context(live_orders=1, book=book(gone, mark=None))) is None

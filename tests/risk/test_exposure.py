@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from fakes.instruments import option, share
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.risk.caps import Exposure, Unknown, exposure_of, largest_within, rooms
+from scalpdesk.risk.caps import GreekExposure, Marks, UnknownExposure, exposure_of, largest_within, rooms
 from scalpdesk.risk.limits import RiskLimits
 
 CALL, PUT, SHARE = option("C"), option("P"), share()
 FIGURES = st.floats(-1e7, 1e7, allow_nan=False)
-EXPOSURES = st.builds(Exposure, FIGURES, FIGURES, FIGURES, FIGURES)
+EXPOSURES = st.builds(GreekExposure, FIGURES, FIGURES, FIGURES, FIGURES)
 FRACTIONS = st.none() | st.floats(0.001, 1.0)
 LIMITS = st.builds(
     lambda delta, gamma, vega, theta: RiskLimits(
@@ -35,7 +35,7 @@ def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500
 
 
 def exposure(lines, valuation=None, mark=500.0, betas=None):
-    return exposure_of(lines, lambda _: valuation, lambda _: mark, betas or {})
+    return exposure_of(lines, Marks(lambda _: valuation, lambda _: mark), betas or {})
 
 
 # what is counted -----------------------------------------------------------------------------------
@@ -67,12 +67,12 @@ def test_no_more_than_the_time_value_decays_in_a_day(one, mark, spot, most):
 
 
 def test_what_has_no_greeks_or_price_is_unknown_and_named():
-    assert exposure([(1, CALL, 1.0)]) == Unknown(f"the Greeks of {CALL.symbol} are not known")
-    assert exposure([(0, SHARE, 1.0)], mark=None) == Unknown("SPY was never quoted")
-    assert exposure([(1, CALL, 1.0)], valued(gamma=math.nan)) == Unknown(
+    assert exposure([(1, CALL, 1.0)]) == UnknownExposure(f"the Greeks of {CALL.symbol} are not known")
+    assert exposure([(0, SHARE, 1.0)], mark=None) == UnknownExposure("SPY was never quoted")
+    assert exposure([(1, CALL, 1.0)], valued(gamma=math.nan)) == UnknownExposure(
         "the Greeks of the book are not numbers"
     )
-    assert exposure([]) == Exposure()
+    assert exposure([]) == GreekExposure()
 
 
 # caps ----------------------------------------------------------------------------------------------
@@ -107,9 +107,9 @@ def test_each_greek_is_cut_at_its_cap_and_passes_just_inside(index, sign):
         edge = 1e12
     step = [0.0] * 4
     step[index] = sign * edge / 10
-    per_set = Exposure(*step)
-    assert largest_within(Exposure(), per_set, 10, caps()) == (10, ())
-    allowed, binding = largest_within(Exposure(), per_set, 11, caps())
+    per_set = GreekExposure(*step)
+    assert largest_within(GreekExposure(), per_set, 10, caps()) == (10, ())
+    allowed, binding = largest_within(GreekExposure(), per_set, 11, caps())
     if math.isinf(room.high if sign > 0 else room.low):
         assert (allowed, binding) == (11, ())
     else:
@@ -117,7 +117,7 @@ def test_each_greek_is_cut_at_its_cap_and_passes_just_inside(index, sign):
 
 
 def test_the_tightest_cap_is_the_one_that_is_named():
-    found = largest_within(Exposure(), Exposure(1_000.0, 0.0, 500.0, 0.0), 50, caps())
+    found = largest_within(GreekExposure(), GreekExposure(1_000.0, 0.0, 500.0, 0.0), 50, caps())
     assert (found[0], [one.key for one in found[1]]) == (2, ["risk.max_vega_fraction"])
 
 
@@ -127,7 +127,7 @@ FOLDS = st.floats(-2.0, 0.0)
 @given(EXPOSURES, st.tuples(FOLDS, FOLDS, FOLDS, FOLDS), st.integers(1, 500), LIMITS, st.floats(0.0, 1e6))
 def test_a_trade_that_raises_no_greek_always_passes(before, folds, sets, limits, equity):
     """From nothing at all up to turning the exposure round: no Greek is larger afterwards."""
-    per_set = Exposure(*(start * fold / sets for start, fold in zip(before, folds, strict=True)))
+    per_set = GreekExposure(*(start * fold / sets for start, fold in zip(before, folds, strict=True)))
     assert largest_within(before, per_set, sets, rooms(limits, equity, only_buys_options=False)) == (sets, ())
 
 
@@ -141,7 +141,7 @@ def fits(before, per_set, sets, limit_rooms):
 
 
 WHOLE = st.integers(-100_000, 100_000).map(float)
-WHOLE_EXPOSURES = st.builds(Exposure, WHOLE, WHOLE, WHOLE, WHOLE)
+WHOLE_EXPOSURES = st.builds(GreekExposure, WHOLE, WHOLE, WHOLE, WHOLE)
 
 
 @given(WHOLE_EXPOSURES, WHOLE_EXPOSURES, st.integers(1, 60), LIMITS)
@@ -157,8 +157,3 @@ def test_a_wider_cap_never_allows_less(before, per_set, sets, limits):
     narrow = rooms(limits, 50_000.0, only_buys_options=False)
     wide = rooms(limits, 100_000.0, only_buys_options=False)
     assert largest_within(before, per_set, sets, narrow)[0] <= largest_within(before, per_set, sets, wide)[0]
-
-
-def test_an_exposure_that_is_not_a_number_is_not_known():
-    assert not Exposure(delta_usd=math.inf).is_known
-    assert Exposure(1.0, 2.0).plus(Exposure(1.0), 3.0) == Exposure(4.0, 2.0)

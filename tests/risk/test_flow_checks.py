@@ -42,9 +42,9 @@ def working(
         (Purpose.UNWIND_HEDGE, 120),
     ],
 )
-def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(context, purpose, most):
+def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(context, purpose, most, ask):
     def reason(sent):
-        return checks.throttle_has_room(context(intent=intent(purpose), orders_last_minute=sent))
+        return ask(checks.throttle_has_room, context(intent=intent(purpose), orders_last_minute=sent))
 
     assert reason(most - 1) is None
     assert reason(most) == f"{most} orders in the last minute, limit 120"
@@ -53,11 +53,11 @@ def test_entries_leave_a_fifth_of_the_throttle_and_hedges_half_of_it_to_exits(co
 @pytest.mark.parametrize(
     ("purpose", "most"), [(Purpose.OPEN, 144), (Purpose.HEDGE, 162), (Purpose.CLOSE, 180)]
 )
-def test_cancels_count_towards_the_messages(context, purpose, most):
+def test_cancels_count_towards_the_messages(context, purpose, most, ask):
     tallies = OrderCounters()
 
     def reason():
-        return checks.throttle_has_room(context(intent=intent(purpose), tallies=tallies, now_ns=NOW))
+        return ask(checks.throttle_has_room, context(intent=intent(purpose), counters=tallies, now_ns=NOW))
 
     for _ in range(most - 1):
         tallies.note_cancel(NOW)
@@ -66,20 +66,20 @@ def test_cancels_count_towards_the_messages(context, purpose, most):
     assert reason() == f"{most} orders and cancels in the last minute, limit 180"
 
 
-def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(context):
+def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(context, ask):
     free = {"throttle_reserve_fraction": 0.0}
-    assert checks.throttle_has_room(context(limits=free, orders_last_minute=119)) is None
-    assert checks.throttle_has_room(context(limits=free, orders_last_minute=120)) is not None
-    assert checks.throttle_has_room(context(limits={"max_orders_per_minute": 4})) is None
+    assert ask(checks.throttle_has_room, context(limits=free, orders_last_minute=119)) is None
+    assert ask(checks.throttle_has_room, context(limits=free, orders_last_minute=120)) is not None
+    assert ask(checks.throttle_has_room, context(limits={"max_orders_per_minute": 4})) is None
 
 
 @pytest.mark.parametrize(
     ("purpose", "most"),
     [(Purpose.OPEN, 16), (Purpose.HEDGE, 18), (Purpose.CLOSE, 20), (Purpose.UNWIND_HEDGE, 20)],
 )
-def test_orders_at_the_venue_are_bounded_and_entries_leave_room_to_exits(context, purpose, most):
+def test_orders_at_the_venue_are_bounded_and_entries_leave_room_to_exits(context, purpose, most, ask):
     def reason(live_orders):
-        return checks.throttle_has_room(context(intent=intent(purpose), live_orders=live_orders))
+        return ask(checks.throttle_has_room, context(intent=intent(purpose), live_orders=live_orders))
 
     assert reason(most - 1) is None
     assert reason(most) == f"{most} orders at the venue, limit 20"
@@ -88,11 +88,11 @@ def test_orders_at_the_venue_are_bounded_and_entries_leave_room_to_exits(context
 # duplicates ----------------------------------------------------------------------------------------
 
 
-def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(context, book):
+def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(context, book, ask):
     def reason(ago):
         same = working(Side.BUY, 3, purpose=Purpose.OPEN, ago=ago)
         one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(same))
-        return checks.is_no_duplicate(one)
+        return ask(checks.is_no_duplicate, one)
 
     assert reason(0.5) == (
         "an equal order was sent less than 0.5 s ago and still works (risk.duplicate_window_seconds)"
@@ -111,15 +111,15 @@ def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(conte
         working(Side.BUY, 3, purpose=Purpose.OPEN, owner="other"),
     ],
 )
-def test_an_order_that_differs_is_no_duplicate(context, book, other):
+def test_an_order_that_differs_is_no_duplicate(context, book, other, ask):
     one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(other))
-    assert checks.is_no_duplicate(one) is None
+    assert ask(checks.is_no_duplicate, one) is None
 
 
-def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book):
+def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book, ask):
     partly = working(Side.BUY, 3, purpose=Purpose.OPEN, leaves=1)
     one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(partly))
-    assert checks.is_no_duplicate(one) is not None
+    assert ask(checks.is_no_duplicate, one) is not None
 
 
 # self-match ----------------------------------------------------------------------------------------
@@ -140,14 +140,14 @@ def test_a_partly_filled_order_is_compared_by_what_was_ordered(context, book):
         (Side.BUY, "10", working(Side.SELL, 2, "9", leaves=0), False),
     ],
 )
-def test_no_order_meets_one_of_the_desks_own(context, book, side, limit, other, meets):
+def test_no_order_meets_one_of_the_desks_own(context, book, side, limit, other, meets, ask):
     one = context(intent=intent(side=side, limit=limit), live_orders=1, now_ns=NOW, book=book(other))
-    assert (checks.meets_no_own_order(one) is not None) is meets
+    assert (ask(checks.meets_no_own_order, one) is not None) is meets
 
 
-def test_a_self_match_says_what_it_would_meet(context, book):
+def test_a_self_match_says_what_it_would_meet(context, book, ask):
     def reason(other):
-        return checks.meets_no_own_order(context(live_orders=1, book=book(other)))
+        return ask(checks.meets_no_own_order, context(live_orders=1, book=book(other)))
 
     assert reason(working(Side.SELL, 2, "10.5")) == "would trade with the desk's own order to sell 2 at 10.5"
     assert reason(working(Side.SELL, 2)) == "would trade with the desk's own order to sell 2 at the market"
@@ -156,14 +156,14 @@ def test_a_self_match_says_what_it_would_meet(context, book):
 # moving size ---------------------------------------------------------------------------------------
 
 
-def test_contracts_and_shares_have_a_moving_limit_each(context):
+def test_contracts_and_shares_have_a_moving_limit_each(context, ask):
     tallies = OrderCounters()
     tallies.note_order(NOW, D(990), is_option=True)
     tallies.note_order(NOW, D(199_990), is_option=False)
 
     def reason(quantity, **changes):
-        one = context(intent=intent(quantity=quantity), tallies=tallies, now_ns=NOW, **changes)
-        return checks.moving_size_has_room(one)
+        one = context(intent=intent(quantity=quantity), counters=tallies, now_ns=NOW, **changes)
+        return ask(checks.moving_size_has_room, one)
 
     assert reason(10) is None
     assert reason(11) == (
@@ -174,13 +174,15 @@ def test_contracts_and_shares_have_a_moving_limit_each(context):
     assert "limit of 200000 (risk.max_window_shares)" in reason(11, on_share=True)
 
 
-def test_size_leaves_the_window(context):
+def test_size_leaves_the_window(context, ask):
     tallies = OrderCounters()
     tallies.note_order(NOW, D(1_000), is_option=True)
 
     def reason(seconds, purpose=Purpose.OPEN):
         later = NOW + int(seconds * S)
-        return checks.moving_size_has_room(context(intent=intent(purpose), tallies=tallies, now_ns=later))
+        return ask(
+            checks.moving_size_has_room, context(intent=intent(purpose), counters=tallies, now_ns=later)
+        )
 
     assert reason(59.9, Purpose.CLOSE) is None
     assert reason(59.9, Purpose.HEDGE) is not None
@@ -195,32 +197,24 @@ def test_size_leaves_the_window(context):
     ("refused", "taken", "passes"),
     [(9, 0, True), (10, 0, False), (5, 5, False), (4, 6, True), (50, 51, True), (50, 50, False)],
 )
-def test_nothing_opens_while_the_venue_refuses_half_of_ten_or_more(context, refused, taken, passes):
+def test_nothing_opens_while_the_venue_refuses_half_of_ten_or_more(context, refused, taken, passes, ask):
     tallies = OrderCounters()
     for is_refused, times in ((True, refused), (False, taken)):
         for _ in range(times):
-            tallies.note_answer(NOW, refused=is_refused)
-    reason = checks.refusals_are_few(context(tallies=tallies, now_ns=NOW))
+            tallies.note_answer(NOW, rejected=is_refused)
+    reason = ask(checks.rejections_are_few, context(counters=tallies, now_ns=NOW))
     assert (reason is None) is passes
     for purpose in LOWERING:
-        lowering = context(intent=intent(purpose), tallies=tallies, now_ns=NOW)
-        assert checks.refusals_are_few(lowering) is None
+        lowering = context(intent=intent(purpose), counters=tallies, now_ns=NOW)
+        assert ask(checks.rejections_are_few, lowering) is None
 
 
-def test_refusals_are_forgotten_after_the_window(context):
+def test_refusals_are_forgotten_after_the_window(context, ask):
     tallies = OrderCounters()
     for _ in range(10):
-        tallies.note_answer(NOW, refused=True)
-    late = context(tallies=tallies, now_ns=NOW + 299 * S)
-    assert checks.refusals_are_few(late) == (
+        tallies.note_answer(NOW, rejected=True)
+    late = context(counters=tallies, now_ns=NOW + 299 * S)
+    assert ask(checks.rejections_are_few, late) == (
         "the venue refused 100% of the last orders, limit 50% (risk.max_reject_fraction)"
     )
-    assert checks.refusals_are_few(context(tallies=tallies, now_ns=NOW + 300 * S)) is None
-
-
-@pytest.mark.parametrize(
-    "check",
-    [checks.moving_size_has_room, checks.refusals_are_few, checks.is_no_duplicate],
-)
-def test_without_a_memory_an_order_is_judged_alone(context, check):
-    assert check(context(intent=intent(quantity=10**9))) is None
+    assert ask(checks.rejections_are_few, context(counters=tallies, now_ns=NOW + 300 * S)) is None

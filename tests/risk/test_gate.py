@@ -1,12 +1,16 @@
 from decimal import Decimal
 
-import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fakes.instruments import option, share
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.risk.checks import ASKED_OF, CHECKS
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.risk.checks import CHECKS
+from scalpdesk.risk.context import EVERY_ORDER, SCOPES, OrderKey, Working
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
@@ -29,16 +33,6 @@ def test_a_gate_asks_the_checks_it_is_given(context):
     assert gate.refusals(context()) == ("one", "two")
 
 
-def test_orders_leave_the_minute_after_sixty_seconds():
-    gate = RiskGate(RiskLimits())
-    for second in (0, 10, 20):
-        gate.note_sent(second * S)
-    assert gate.orders_last_minute(59 * S) == 3
-    assert gate.orders_last_minute(60 * S) == 2
-    assert gate.orders_last_minute(79 * S + S - 1) == 1
-    assert gate.orders_last_minute(200 * S) == 0
-
-
 def test_closed_trades_are_counted_and_a_session_starts_afresh():
     gate = RiskGate(RiskLimits())
     for pnl in ("-1", "0", "-2"):
@@ -47,9 +41,9 @@ def test_closed_trades_are_counted_and_a_session_starts_afresh():
     gate.note_closed_trade(Decimal("0.01"))
     assert gate.consecutive_losses == 0
     gate.note_closed_trade(Decimal(-1))
-    gate.note_sent(0)
+    gate.counters.note_order(0)
     gate.new_session()
-    assert (gate.consecutive_losses, gate.orders_last_minute(0)) == (0, 0)
+    assert (gate.consecutive_losses, len(gate.counters.orders_ns)) == (0, 0)
 
 
 def test_a_desk_starts_active():
@@ -72,36 +66,92 @@ def test_executions_beyond_the_limit_disable_the_strategy():
     ]
 
 
-def test_an_exit_does_not_count_towards_the_moving_size():
+def test_other_limits_choose_the_checks_anew(context):
     gate = RiskGate(RiskLimits())
+    assert gate.refusals(context(on_share=True)) == ()
+    gate.set_limits(RiskLimits(allowed_underlyings=("QQQ",)))
+    named = context(on_share=True, limits={"allowed_underlyings": ("QQQ",)})
+    assert gate.refusals(named) == ("SPY is not on risk.allowed_underlyings",)
+    gate.set_limits(RiskLimits())
+    assert gate.refusals(context(on_share=True)) == ()
+
+
+def test_a_size_that_is_no_number_is_refused_and_nothing_is_worked_out_from_it(context):
     for purpose in Purpose:
-        gate.note_sent(0, OrderIntent(1, Side.BUY, Decimal(2), purpose, ""), is_option=True)
-    assert gate.tallies.ordered_lately(0, options=True) == 4  # open and hedge
-    assert gate.orders_last_minute(0) == 4
+        nan = context(intent=OrderIntent(0, Side.BUY, Decimal("NaN"), purpose, ""))
+        assert RiskGate(RiskLimits()).refusals(nan) == ("order size NaN is not above zero",)
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-def test_a_check_that_is_not_asked_of_a_purpose_has_nothing_to_say_of_it(context, book, purpose):
-    """Whatever is wrong: leaving the question out never loses a reason."""
-    tallies = OrderCounters()
-    for _ in range(20):
-        tallies.note_answer(0, refused=True)
-        tallies.note_order(0, Decimal(10**9), is_option=True)
+ANYTHING = st.fixed_dictionaries(
+    {
+        "purpose": st.sampled_from(Purpose),
+        "side": st.sampled_from(Side),
+        "quantity": st.sampled_from([1, 3, 150, 30_000]),
+        "limit": st.sampled_from([None, "0.01", "10", "99"]),
+        "mode": st.sampled_from(Mode),
+        "on_share": st.booleans(),
+        "verdict": st.sampled_from(QuoteVerdict),
+        "held": st.sampled_from([-5, 0, 5]),
+        "orders": st.sampled_from([(), ("buy",), ("sell", "buy")]),
+        "reported": st.booleans(),
+        "rejected": st.booleans(),
+        "is_late": st.booleans(),
+    }
+)
+
+
+LIMITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "allowed_underlyings": st.sampled_from([("SPY",), ("QQQ",)]),
+        "allowed_order_types": st.sampled_from([("limit",), ("market",)]),
+        "max_order_premium": st.just(Decimal(1)),
+        "max_capital_fraction": st.just(1e-9),
+        "max_position_fraction": st.just(1e-9),
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.lists(ANYTHING, min_size=1, max_size=4), LIMITS)
+def test_what_was_asked_before_changes_no_answer_of_the_gate(context, book, several, limits):
+    """The checks chosen for one kind of order are asked of no other kind."""
+    gate = RiskGate(RiskLimits(**limits))
+    for drawn in several:
+        one, key = drawn_context(context, book, drawn, limits)
+        concerned = [c for c in CHECKS if SCOPES.get(c, EVERY_ORDER).contains(key, one.limits)]
+        objections = [check(one) for check in concerned]
+        assert gate.refusals(one) == tuple(why for why in objections if why is not None)
+
+
+def drawn_context(context, book, drawn, limits):
+    kind = OrderType.MARKET if drawn["limit"] is None else OrderType.LIMIT
+    price = None if drawn["limit"] is None else Decimal(drawn["limit"])
+    counters = OrderCounters()
+    for _ in range(20 * drawn["rejected"]):
+        counters.note_answer(0, rejected=True)
+        counters.note_order(0, Decimal(10**9), is_option=True)
+    instrument = share() if drawn["on_share"] else option("C")
+    orders = [
+        Working(0, instrument, Side(side), Decimal(3), kind, price, Purpose.OPEN, 0, Decimal(3))
+        for side in drawn["orders"]
+    ]
     blocked = AccountLimits(0, 0, False, False, 0, Decimal(0), Decimal(0))
+    wanted = OrderIntent(0, drawn["side"], Decimal(drawn["quantity"]), drawn["purpose"], "", kind, price)
     one = context(
-        limits={"max_order_premium": Decimal(1), "max_capital_fraction": 1e-9, "max_position_fraction": 1e-9},
-        intent=OrderIntent(0, Side.SELL, Decimal(3), purpose, ""),
-        held=Decimal(-5),
+        limits=limits,
+        instrument=instrument,
+        intent=wanted,
+        mode=drawn["mode"],
+        verdict=drawn["verdict"],
+        underlying_verdict=drawn["verdict"],
+        is_last_call=drawn["is_late"],
+        held=Decimal(drawn["held"]),
         cash=Decimal(0),
         daily_pnl=Decimal(-99_999),
-        account=blocked,
-        tallies=tallies,
-        live_orders=1,
-        book=book(),
+        venue_limits=blocked if drawn["reported"] else None,
+        counters=counters,
+        live_orders=len(orders),
+        book=book(*orders),
     )
-    assert len(RiskGate(RiskLimits()).refusals(one)) >= 2
-    for check in CHECKS:
-        if purpose not in ASKED_OF.get(check, frozenset(Purpose)):
-            assert check(one) is None
-    every = tuple(why for why in (check(one) for check in CHECKS) if why is not None)
-    assert RiskGate(RiskLimits()).refusals(one) == every
+    return one, OrderKey(wanted.purpose, kind, drawn["mode"], one.is_option, drawn["reported"], bool(orders))

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.risk.caps import (
-    Exposure,
+    GreekExposure,
     SizeCut,
     cut_by_volatility,
+    cut_exposure,
     cut_to,
-    cut_to_caps,
     cut_to_holding,
     rooms,
     sets_of,
@@ -73,35 +73,32 @@ def test_size_follows_the_target_over_the_volatility_between_a_quarter_and_one(v
     [(4, 0.30, 2), (5, 0.30, 2), (1, 0.1501, 0), (1, 0.15, 1), (4, 0.60, 1), (3, 0.60, 0)],
 )
 def test_the_scaled_size_is_rounded_down(sets, vol, left):
-    cut = cut_by_volatility([intent(sets)], sets, 0.15, vol)
-    assert cut.sets == left
+    cut = cut_by_volatility([intent(sets)], 0.15, vol)
     reason = f"volatility {vol:.1%} is above the target 15.0% (risk.target_vol)"
-    assert cut.reason == ("" if left == sets else reason)
+    assert cut == (None if left == sets else SizeCut(left, reason))
 
 
 @pytest.mark.parametrize("vol", [None, math.nan, math.inf, 0.0, -0.2])
 def test_without_a_volatility_nothing_opens(vol):
-    cut = cut_by_volatility([intent()], 4, 0.15, vol)
+    cut = cut_by_volatility([intent()], 0.15, vol)
     assert cut == SizeCut(0, "risk.target_vol is set and no volatility is known")
 
 
 @pytest.mark.parametrize("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
 def test_volatility_scales_only_what_opens(purpose):
-    assert cut_by_volatility([intent(purpose=purpose)], 4, 0.15, 3.0) == SizeCut(4)
+    assert cut_by_volatility([intent(purpose=purpose)], 0.15, 3.0) is None
 
 
 def test_a_cut_says_every_cap_that_binds_with_its_figures():
     caps = rooms(RiskLimits(max_vega_fraction=0.002), 100_000.0, only_buys_options=False)
-    trade = Exposure(delta_usd=100_000.0, vega_usd_per_point=1_000.0)
-    assert cut_to_caps(Exposure(), trade, 10, caps) == SizeCut(
+    trade = GreekExposure(delta_usd=100_000.0, vega_usd_per_point=1_000.0)
+    assert cut_exposure(GreekExposure(), trade, 10, caps) == SizeCut(
         2,
         "net delta would be 100000 (now 0), cap 20000 (risk.max_net_delta_fraction);"
         " vega per point would be 1000 (now 0), cap 200 (risk.max_vega_fraction)",
     )
-    assert cut_to_caps(Exposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) == SizeCut(
-        10
-    )
-    below = cut_to_caps(Exposure(), Exposure(theta_usd_per_day=-3_000.0), 3, caps)
+    assert cut_exposure(GreekExposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) is None
+    below = cut_exposure(GreekExposure(), GreekExposure(theta_usd_per_day=-3_000.0), 3, caps)
     assert below == SizeCut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
 
 

@@ -13,6 +13,7 @@ dataclass, and the journal stores them as they are.
 """
 
 from decimal import Decimal
+from typing import final
 
 import msgspec
 
@@ -20,6 +21,7 @@ from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
 from scalpdesk.core.units import InstrumentId
 
 
+@final
 class QuoteEvent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Best bid and ask of one instrument. A side that is not there is NaN with size 0."""
 
@@ -37,6 +39,7 @@ class QuoteEvent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
         return 0.5 * (self.bid + self.ask)
 
 
+@final
 class TradeEvent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """A print on the tape."""
 
@@ -47,6 +50,7 @@ class TradeEvent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     size: float
 
 
+@final
 class BarEvent(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """A closed bar; ``ts_event_ns`` is its end, the first instant at which it may be seen."""
 
@@ -61,6 +65,7 @@ class BarEvent(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     volume: float
 
 
+@final
 class OpenInterestEvent(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """Open contracts at the end of the previous session."""
 
@@ -70,6 +75,7 @@ class OpenInterestEvent(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=
     open_interest_contracts: int
 
 
+@final
 class SessionEvent(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """A trading session opens or closes; ``session`` is its date as ``YYYY-MM-DD``."""
 
@@ -82,6 +88,7 @@ class SessionEvent(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False
     """Bounds of the session, UTC nanoseconds."""
 
 
+@final
 class RateEvent(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     """A rate curve as of now: days to maturity and continuously compounded rates (fractions)."""
 
@@ -91,6 +98,7 @@ class RateEvent(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     rates: tuple[float, ...]
 
 
+@final
 class DividendEvent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """A cash dividend of ``amount`` a share is declared; it goes ex at ``ts_ex_ns``."""
 
@@ -101,6 +109,7 @@ class DividendEvent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=Fals
     amount: Decimal
 
 
+@final
 class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """A volatility forecast for ``instrument_id`` over ``horizon_days`` trading days.
 
@@ -119,6 +128,7 @@ class ForecastEvent(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
     reason: str
 
 
+@final
 class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
     """Dealer gamma exposure of ``symbol``: what its source says, or that it is not known.
 
@@ -144,6 +154,7 @@ class GammaExposureEvent(msgspec.Struct, frozen=True, array_like=True, tag=9, gc
     """The same of ``near_usd``."""
 
 
+@final
 class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
     """Closed bars of a whole earlier session of one instrument, handed over before the first one opens.
 
@@ -167,6 +178,7 @@ class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=
     volume: tuple[float, ...]
 
 
+@final
 class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """The venue has the order."""
 
@@ -176,6 +188,7 @@ class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=Fal
     venue_order_id: str
 
 
+@final
 class OrderRejected(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     """The venue itself refused the order; a transport error is never this."""
 
@@ -185,6 +198,7 @@ class OrderRejected(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=Fal
     reason: str
 
 
+@final
 class OrderFilled(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     """One execution of ``quantity`` (unsigned contracts or shares) at ``price`` per unit."""
 
@@ -198,6 +212,7 @@ class OrderFilled(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False
     """Paid by the desk, in the quote currency; a rebate is negative."""
 
 
+@final
 class OrderCancelled(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
     """The venue took the rest of the order off the book."""
 
@@ -207,6 +222,7 @@ class OrderCancelled(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=Fa
     reason: str
 
 
+@final
 class OrderExpired(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
     """The order's time in force ended."""
 
@@ -215,6 +231,7 @@ class OrderExpired(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=Fals
     ts_recv_ns: int
 
 
+@final
 class CancelRejected(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
     """The venue would not cancel: the order is filled, gone or unknown there."""
 
@@ -224,6 +241,7 @@ class CancelRejected(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=Fa
     reason: str
 
 
+@final
 class OrderStatusUnknown(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
     """The venue's view of the order is not known (time-out, 5xx, dropped connection)."""
 
@@ -233,6 +251,7 @@ class OrderStatusUnknown(msgspec.Struct, frozen=True, array_like=True, tag=26, g
     reason: str
 
 
+@final
 class OrderNotFound(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
     """Positive proof that the venue never had this client order id."""
 
@@ -241,6 +260,7 @@ class OrderNotFound(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=Fal
     ts_recv_ns: int
 
 
+@final
 class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False):
     """The venue took back the execution it names."""
 
@@ -253,6 +273,7 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     """The execution in its place comes next: its quantity is not gone from the order."""
 
 
+@final
 class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
     """Units and cash move without an order: exercise, assignment, settlement, dividend, interest.
 
@@ -281,6 +302,7 @@ class HeldPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
     average_price: Decimal
 
 
+@final
 class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
     """What the venue says the account holds."""
 
@@ -290,6 +312,7 @@ class AccountSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=F
     positions: tuple[HeldPosition, ...]
 
 
+@final
 class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
     """What the venue says the account may do now; amounts in its currency."""
 
@@ -307,6 +330,7 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
     """Shares that are easy to borrow; what is not named may not be sold short."""
 
 
+@final
 class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
     """A timer that the engine asked for is due."""
 
@@ -315,6 +339,7 @@ class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False)
     name: str
 
 
+@final
 class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=False):
     """A person (or the watchdog) said something: halt, resume, flatten."""
 
@@ -325,6 +350,7 @@ class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=Fal
     who: str
 
 
+@final
 class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=False):
     """A strategy folder answered a request of the engine.
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import final
 
 import msgspec
 
@@ -46,7 +47,14 @@ class Purpose(StrEnum):
     UNWIND_HEDGE = "unwind_hedge"
 
 
-class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+OPENING = frozenset({Purpose.OPEN})
+"""Purposes that add risk. A hedge, a close and an unwind lower it and pass most risk checks."""
+EXITS = frozenset({Purpose.CLOSE, Purpose.UNWIND_HEDGE})
+"""Purposes that reduce what is held."""
+
+
+@final
+class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """A strategy wants ``quantity`` (unsigned contracts or shares) of an instrument."""
 
     instrument_id: InstrumentId
@@ -68,7 +76,8 @@ class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=1):
         return self.quantity if self.side is Side.BUY else -self.quantity
 
 
-class CancelIntent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+@final
+class CancelIntent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """A strategy wants an order of its own off the book."""
 
     client_order_id: str
@@ -78,7 +87,8 @@ class CancelIntent(msgspec.Struct, frozen=True, array_like=True, tag=2):
 Intent = OrderIntent | CancelIntent
 
 
-class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1):
+@final
+class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """An order for the venue; its id is derived from the intent, so a replay names it the same."""
 
     client_order_id: str
@@ -93,13 +103,15 @@ class SubmitOrder(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Strategy that its fills belong to, where several share a desk."""
 
 
-class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2):
+@final
+class CancelOrder(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """A cancel for the venue."""
 
     client_order_id: str
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3):
+@final
+class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """One thing decided, taken or skipped, with its reasons and the numbers behind it."""
 
     ts_ns: int
@@ -110,7 +122,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3):
     client_order_ids: tuple[str, ...] = ()
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4):
+@final
+class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """State of the book at an instant and what moved its value since the mark before.
 
     Amounts of money are exact strings in the quote currency; the parts sum to ``nav_change``.
@@ -131,14 +144,16 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Gamma rent meter over the interval, in USD: ½Γ(dS² − S²σ²dt), and the theta beside it."""
 
 
-class SetTimer(msgspec.Struct, frozen=True, array_like=True, tag=5):
+@final
+class SetTimer(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """The engine asks to be called at ``due_ns`` with a :class:`TimerEvent` of this name."""
 
     name: str
     due_ns: int
 
 
-class ReplaceOrder(msgspec.Struct, frozen=True, array_like=True, tag=6):
+@final
+class ReplaceOrder(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     """Another quantity or limit for a working order, in one step at the venue.
 
     The venue ends the order ``client_order_id`` and opens ``replacement``, whose id is its own; what
@@ -150,7 +165,8 @@ class ReplaceOrder(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """The new order; ``quantity`` is what it may still fill."""
 
 
-class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7):
+@final
+class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """Several option orders that the venue fills together or not at all.
 
     Each leg is an order of its own to the desk, with its own id, fills and state.
@@ -165,7 +181,8 @@ class MultiLegOrder(msgspec.Struct, frozen=True, array_like=True, tag=7):
     time_in_force: TimeInForce = TimeInForce.DAY
 
 
-class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8):
+@final
+class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """A strategy wants its folder's answer; it comes as :class:`scalpdesk.core.events.FolderAnswered`."""
 
     request: int

@@ -1,7 +1,4 @@
-"""The parts that one engine works with, and how a fill is booked across them.
-
-What each strategy of a shared desk holds, has under way and has earned, in JSON types.
-"""
+"""The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
 from datetime import date
 from decimal import Decimal
@@ -90,7 +87,7 @@ class Desk:
         books.most_losses_in_a_row = self.gate.limits.max_consecutive_losses
 
     def open_session(self, event: SessionEvent) -> None:
-        """Start a session's tallies."""
+        """Start the session's counts and its equity."""
         if not self._has_begun:  # an adopted account has begun already; what came since is explained
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
@@ -101,27 +98,21 @@ class Desk:
         self.view.nav = self.session_equity
 
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
-        """Book one execution: position, cash, its cost, and the tally of closed trades."""
-        number = command.instrument_id
+        """Book one execution: position, cash, its cost, and the count of closed trades."""
+        instrument_id, price, fee = command.instrument_id, event.price, event.fee
         signed = event.quantity if command.side is BUY else -event.quantity
-        multiplier = self.instruments[number].multiplier
         # ids of executions are the venue's; the order's id keeps those of two venues apart
         reference = f"{event.client_order_id}/{event.execution_id}"
-        self.positions.book(number, signed, event.price, reference, fee=event.fee)
-        self.account.pay_for(signed, event.price, multiplier, event.fee)
-        self.attribution.note_trade(self.market.quotes[number], signed, multiplier, event.price, event.fee)
+        position = self.positions.book(instrument_id, signed, price, reference, fee=fee)
+        self.account.pay_for(signed, price, position.multiplier, fee)
+        quote = self.market.quotes[instrument_id]
+        self.attribution.note_trade(quote, signed, position.multiplier, price, fee)
         if self.books is not None:
             self.books.book_fill(
-                command.owner,
-                number,
-                signed,
-                event.price,
-                event.fee,
-                reference,
-                command.purpose,
-                event.ts_recv_ns,
+                command.owner, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
             )
-        self._note_round_trip()
+        elif not position.quantity:
+            self._note_round_trip()
 
     def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:
         """Reverse exactly the execution that the venue took back."""
@@ -156,7 +147,8 @@ class Desk:
             self._note_transfer(event)
         if self.books is not None:
             self.books.book_change(event)
-        self._note_round_trip()
+        if self.books is None:
+            self._note_round_trip()
 
     def _note_transfer(self, event: PositionChanged) -> None:
         """Move every starting point along: money brought or taken away is neither gained nor lost."""
@@ -167,14 +159,17 @@ class Desk:
         self._flat_cash += event.cash_change
 
     def _note_round_trip(self) -> None:
-        """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""
-        if self.positions.held() or self.books is not None:  # divided books count each strategy's own
+        """Count a closed trade when the book is flat: options, hedge and costs from flat to flat.
+
+        Where strategies share the account each one's book counts its own.
+        """
+        if self.positions.held():
             return
         self.gate.note_closed_trade(self.account.cash - self._flat_cash)
         self._flat_cash = self.account.cash
 
     def adopt(self, snapshot: AccountSnapshot) -> None:
-        """Take what the venue says the account holds as the desk's own start."""
+        """Take what the venue reports that the account holds as the desk's own start."""
         self.account.cash = snapshot.cash
         for line in snapshot.positions:
             reference = f"snapshot-{line.instrument_id}"
@@ -210,7 +205,8 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
     rows: dict[str, dict[str, Any]] = {}
     for name, book in books.books.items():
         positions = {
-            desk.instruments[one.instrument_id].symbol: str(one.quantity) for one in book.positions.held()
+            desk.instruments[position.instrument_id].symbol: str(position.quantity)
+            for position in book.positions.held()
         }
         pnl = explained[name]
         if name == NOBODY and not positions and not pnl["total"]:

@@ -1,22 +1,22 @@
-"""Getting rid of everything: what the strategy leaves behind, the desk closes itself.
+"""Closing everything that is held, step by step, from positions and working orders alone.
 
-A strategy's own exit comes first, for it knows its legs; while its exit orders work, the desk waits.
-What then is still held is closed here, options before their hedge, again and again until nothing is
-left: the way of last resort asks no strategy.
+A strategy's own exit comes first, for it knows its legs; while its exit orders work, they are waited
+for. What then is still held is closed here, options before their hedge, again and again until nothing
+is left. A step asks no strategy and keeps no orders: the same positions and working orders give the
+same step, and what works already is never sent a second time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
-from scalpdesk.engine.desk import Desk
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.risk.context import EXITS
-from scalpdesk.strategies.contract import Proposal
+from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.risk.limits import RiskLimits
 
 ZERO = Decimal(0)
 GRACE_SECONDS = 10.0
@@ -24,127 +24,202 @@ GRACE_SECONDS = 10.0
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
 PATIENCE_NS = 15 * NANOS_PER_SECOND
-"""An exit order that has not been filled by then is taken back and sent anew."""
-_ON_THE_WAY_OUT = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+"""An exit order that has not been filled by then is cancelled and sent anew."""
+_ENDING = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
 
 
-class Line(NamedTuple):
-    """What is to go: whose, which, how much (signed)."""
+class ClosingLine(NamedTuple):
+    """A position to be closed: its owner, the instrument and the signed quantity held."""
 
     owner: str
-    number: InstrumentId
+    instrument_id: InstrumentId
     quantity: Decimal
 
 
-class Step(NamedTuple):
-    """What to do now and when to look again; None once nothing is left."""
+class FlattenStep(NamedTuple):
+    """What to do now, and when to look again; None once nothing is left."""
 
-    proposal: Proposal | None
+    cancels: tuple[CancelIntent, ...]
+    orders: tuple[OrderIntent, ...]
+    reasons: tuple[str, ...]
     again_in_seconds: float | None
 
 
 class Flattener:
-    """Works out the next step towards a flat book.
+    """Works out the next step towards a flat account.
 
     Parameters
     ----------
-    desk
-        The parts of the desk; nothing of them is changed.
+    instruments
+        All that can be held.
+    run_prefix
+        Begins the ids of :meth:`name_orders`; unique to the account and the run.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._tried: tuple[Line, ...] = ()
+    def __init__(self, instruments: Instruments, run_prefix: str = "") -> None:
+        self._instruments = instruments
+        self._prefix = run_prefix
+        self._attempts: dict[InstrumentId, int] = {}
+        self._tried: Sequence[ClosingLine] = ()
         self._times = 0
 
     def begin(self) -> None:
-        """Start anew: the desk has just begun to flatten."""
+        """Start anew, without a memory of earlier steps."""
         self._tried, self._times = (), 0
 
-    def step(self, now_ns: int) -> Step:
+    def step(
+        self,
+        now_ns: int,
+        lines: Sequence[ClosingLine],
+        working: Sequence[Order],
+        quotes: Mapping[InstrumentId, QuoteEvent | None] | Sequence[QuoteEvent | None],
+        limits: RiskLimits,
+    ) -> FlattenStep:
         """Return what to do now.
 
-        Orders that open go first, then options, then shares with the hedges that still work; an
-        order on its way is waited for. The same order is sent again at growing intervals.
+        Orders that open are cancelled first, then options are sold, then shares with the hedges that
+        still work. The same orders are sent again at growing intervals.
+
+        Parameters
+        ----------
+        now_ns
+            UTC nanoseconds.
+        lines
+            What is held, read after the last execution of ``working`` and of every order before them.
+        working
+            Each order that is not proven to be over, those of unknown state included: the size of a
+            closing order is the position less what works.
+        quotes
+            Latest quote by instrument; without one nothing is sent.
+        limits
+            Largest orders and allowed order types.
         """
-        lines = tuple(self._lines())
-        live = self._desk.orders.live
-        if not lines and not live:
-            return Step(None, None)
-        options = [line for line in lines if self._is_option(line.number)]
-        cancels = tuple(self._cancels(now_ns, has_options=bool(options)))
-        intents = () if cancels else tuple(self._orders(options or list(lines)))
-        if not (cancels or intents):
-            return Step(None, STEP_SECONDS)
-        if intents:
+        if not lines and not working:
+            return FlattenStep((), (), (), None)
+        options = [line for line in lines if self._is_option(line.instrument_id)]
+        cancels = _cancels(now_ns, working, has_options=bool(options))
+        orders = () if cancels else self._orders(options or lines, working, quotes, limits)
+        if not (cancels or orders):
+            return FlattenStep((), (), (), STEP_SECONDS)
+        if orders:
             self._times = self._times + 1 if lines == self._tried else 0
             self._tried = lines
-        names = ", ".join(
-            f"{line.quantity:+f} {self._desk.instruments[line.number].symbol}" for line in lines
+        held = ", ".join(
+            [f"{line.quantity:+f} {self._instruments[line.instrument_id].symbol}" for line in lines]
         )
         what = "take orders off the book" if cancels else "sell the options" if options else "unwind the rest"
-        reason = f"flattening: still held: {names or 'nothing'}"
-        proposal = Proposal(DecisionKind.EXIT, (reason, what), {}, cancels or intents, all_or_none=False)
-        return Step(proposal, min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS))
+        reasons = (f"flattening: still held: {held or 'nothing'}", what)
+        again = min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS)
+        return FlattenStep(cancels, orders, reasons, again)
 
-    def _is_option(self, number: InstrumentId) -> bool:
-        return isinstance(self._desk.instruments[number], OptionContract)
+    def name_orders(self, orders: Sequence[OrderIntent]) -> tuple[SubmitOrder, ...]:
+        """Return commands whose ids name the run, the instrument and the attempt.
 
-    def _lines(self) -> Iterator[Line]:
-        """Lines of the account, each strategy's own part where several share it.
-
-        What two strategies hold against each other the venue does not know: selling the one's and buying
-        the other's would only open what is to be closed.
+        For a caller without an order manager: when it starts again and counts its attempts from the
+        same orders, it gives the same ids, and the venue refuses the second of two.
         """
-        desk = self._desk
-        if desk.books is None:
-            yield from (Line("", one.instrument_id, one.quantity) for one in desk.positions.held())
-            return
-        left = {one.instrument_id: one.quantity for one in desk.positions.held()}
-        for owner, book in desk.books.books.items():
-            for one in book.positions.held():
-                at_venue = left.get(one.instrument_id, ZERO)
-                if (at_venue > 0) is (one.quantity > 0) and at_venue:
-                    part = min(one.quantity, at_venue, key=abs)
-                    left[one.instrument_id] = at_venue - part
-                    yield Line(owner, one.instrument_id, part)
+        commands = []
+        for order in orders:
+            attempt = self._attempts[order.instrument_id] = self._attempts.get(order.instrument_id, 0) + 1
+            symbol = self._instruments[order.instrument_id].symbol
+            commands.append(
+                SubmitOrder(
+                    client_order_id=f"{self._prefix}-flat-{symbol}-{attempt}",
+                    instrument_id=order.instrument_id,
+                    side=order.side,
+                    quantity=order.quantity,
+                    order_type=order.order_type,
+                    limit_price=order.limit_price,
+                    time_in_force=order.time_in_force,
+                    purpose=order.purpose,
+                    owner=order.owner,
+                )
+            )
+        return tuple(commands)
 
-    def _cancels(self, now_ns: int, *, has_options: bool) -> Iterator[Intent]:
-        """Orders that would add to the book, and exits that nobody took."""
-        for order in self._desk.orders.live.values():
-            if order.state in _ON_THE_WAY_OUT:
-                continue
-            purpose = order.submitted.purpose
-            if purpose in EXITS:
-                is_due = order.created_ns <= now_ns - PATIENCE_NS
-            else:  # a hedge is right for as long as there are options to hedge
-                is_due = purpose is Purpose.OPEN or not has_options
-            if is_due:
-                yield CancelIntent(order.client_order_id, "flattening")
+    def _is_option(self, instrument_id: InstrumentId) -> bool:
+        return isinstance(self._instruments[instrument_id], OptionContract)
 
-    def _orders(self, lines: list[Line]) -> Iterator[Intent]:
-        desk = self._desk
+    def _orders(
+        self,
+        lines: Sequence[ClosingLine],
+        working: Sequence[Order],
+        quotes: Mapping[InstrumentId, QuoteEvent | None] | Sequence[QuoteEvent | None],
+        limits: RiskLimits,
+    ) -> tuple[OrderIntent, ...]:
+        orders = []
         for line in lines:
-            working = [order for order in desk.orders.live_for(line.number) if self._is_of(order, line.owner)]
-            if any(order.submitted.purpose not in EXITS for order in working):
+            own = [
+                order
+                for order in working
+                if order.submitted.instrument_id == line.instrument_id and order.submitted.owner == line.owner
+            ]
+            if any(order.submitted.purpose not in EXITS for order in own):
                 continue
-            left = line.quantity + sum((order.signed_leaves for order in working), ZERO)
-            quote = desk.market.quotes[line.number]
+            left = line.quantity + sum((order.signed_leaves for order in own), ZERO)
+            quote = quotes[line.instrument_id]
             if quote is None or not left or (left > 0) is not (line.quantity > 0):
                 continue
             side = Side.SELL if left > 0 else Side.BUY
-            is_option, limits = self._is_option(line.number), desk.gate.limits
+            is_option = self._is_option(line.instrument_id)
             purpose = Purpose.CLOSE if is_option else Purpose.UNWIND_HEDGE
             # a part at a time of what is larger than one order may be: the rest follows with the next step
             most = Decimal(limits.max_order_contracts if is_option else limits.max_order_shares)
-            kind, limit = OrderType.MARKET, None
-            if kind.value not in limits.allowed_order_types:
+            order_type, limit = OrderType.MARKET, None
+            if order_type not in limits.allowed_order_types:
                 price = quote.bid if side is Side.SELL else quote.ask
                 if not price > 0:
                     continue
-                kind, limit = OrderType.LIMIT, exact(price)
-            units = min(abs(left), most)
-            yield OrderIntent(line.number, side, units, purpose, "flattening", kind, limit, owner=line.owner)
+                order_type, limit = OrderType.LIMIT, exact(price)
+            orders.append(
+                OrderIntent(
+                    line.instrument_id,
+                    side,
+                    min(abs(left), most),
+                    purpose,
+                    "flattening",
+                    order_type,
+                    limit,
+                    owner=line.owner,
+                )
+            )
+        return tuple(orders)
 
-    def _is_of(self, order: Order, owner: str) -> bool:
-        return self._desk.books is None or order.submitted.owner == owner
+
+def _cancels(now_ns: int, working: Sequence[Order], *, has_options: bool) -> tuple[CancelIntent, ...]:
+    """Cancel orders that would add to the book, and exits that were not filled in time."""
+    cancels = []
+    for order in working:
+        if order.state in _ENDING:
+            continue
+        purpose = order.submitted.purpose
+        if purpose in EXITS:
+            is_due = order.created_ns <= now_ns - PATIENCE_NS
+        else:  # a hedge is right for as long as there are options to hedge
+            is_due = purpose is Purpose.OPEN or not has_options
+        if is_due:
+            cancels.append(CancelIntent(order.client_order_id, "flattening"))
+    return tuple(cancels)
+
+
+def closing_lines(
+    positions: PositionManager, books: Mapping[str, PositionManager] | None
+) -> list[ClosingLine]:
+    """Return what is to be closed: the account's positions, by strategy where several share it.
+
+    What two strategies hold against each other is not at the venue: selling it for one and buying it
+    for the other would only open what is to be closed.
+    """
+    held = positions.held()
+    if books is None:
+        return [ClosingLine("", position.instrument_id, position.quantity) for position in held]
+    left = {position.instrument_id: position.quantity for position in held}
+    lines = []
+    for owner, book in books.items():
+        for position in book.held():
+            at_venue = left.get(position.instrument_id, ZERO)
+            if at_venue and (at_venue > 0) is (position.quantity > 0):
+                part = min(position.quantity, at_venue, key=abs)
+                left[position.instrument_id] = at_venue - part
+                lines.append(ClosingLine(owner, position.instrument_id, part))
+    return lines

@@ -247,7 +247,8 @@ class Instruments:
     """
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
-        self._instruments: list[Instrument] = []
+        self.by_id: list[Instrument] = []
+        """For hot paths: reading it costs no call."""
         self._id_by_symbol: dict[str, InstrumentId] = {}
         for instrument in instruments:
             self.add(instrument)
@@ -262,13 +263,13 @@ class Instruments:
         """
         known = self._id_by_symbol.get(instrument.symbol)
         if known is not None:
-            if self._instruments[known] != instrument:
+            if self.by_id[known] != instrument:
                 raise ArgumentError(
                     "two different instruments share one symbol", where="instrument", value=instrument.symbol
                 )
             return known
-        number = InstrumentId(len(self._instruments))
-        self._instruments.append(instrument)
+        number = InstrumentId(len(self.by_id))
+        self.by_id.append(instrument)
         self._id_by_symbol[instrument.symbol] = number
         return number
 
@@ -291,20 +292,20 @@ class Instruments:
         return found
 
     def __getitem__(self, instrument_id: InstrumentId) -> Instrument:
-        return self._instruments[instrument_id]
+        return self.by_id[instrument_id]
 
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._id_by_symbol
 
     def __len__(self) -> int:
-        return len(self._instruments)
+        return len(self.by_id)
 
     def __iter__(self) -> Iterator[Instrument]:
-        return iter(self._instruments)
+        return iter(self.by_id)
 
     def options(self, underlying: str) -> Iterator[tuple[InstrumentId, OptionContract]]:
         """Yield the options on ``underlying`` with their numbers, in the order they were added."""
-        for number, instrument in enumerate(self._instruments):
+        for number, instrument in enumerate(self.by_id):
             if isinstance(instrument, OptionContract) and instrument.underlying == underlying:
                 yield InstrumentId(number), instrument
 

@@ -562,7 +562,7 @@ class LiveRunner:
 
     def _note_limits(self, view: VenueView) -> list[VenueCommand]:
         """Feed the account's limits to the engine when they have changed."""
-        known = self.core.engine.desk.gate.account
+        known = self.core.engine.desk.gate.venue_limits
         limits = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
         if limits is None or (known is not None and limits == _stamped_as(known, limits)):
             return []

@@ -50,10 +50,8 @@ def mark_price(quote: QuoteEvent) -> float:
     An option that nobody bids for is worth something between nothing and its ask; NaN must never
     travel from a quote into the value of the book. Without an ask the bid alone is the mark.
     """
-    bid = 0.0 if math.isnan(quote.bid) else quote.bid
-    if math.isnan(quote.ask):
-        return bid
-    return 0.5 * (bid + quote.ask)
+    bid = quote.bid if quote.bid == quote.bid else 0.0  # NaN equals nothing
+    return 0.5 * (bid + quote.ask) if quote.ask == quote.ask else bid
 
 
 class SpreadFilter:

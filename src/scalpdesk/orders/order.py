@@ -1,7 +1,9 @@
-"""One order's life as a state machine. The venue's word moves it; a transport error only doubts it."""
+"""One order's life as a state machine: the venue's answers move it, a transport error makes it unknown."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -45,7 +47,11 @@ ALLOWED: dict[OrderState, frozenset[OrderState]] = {
 """Edges of the state machine. From a terminal state only an execution (or its bust) leads on."""
 
 
-class Order(msgspec.Struct):
+NO_EXECUTIONS: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
+NOTHING_BUSTED: Mapping[str, Decimal] = MappingProxyType({})
+
+
+class Order(msgspec.Struct, gc=False):
     """An order as the desk knows it. Quantities are unsigned contracts or shares."""
 
     submitted: SubmitOrder
@@ -55,10 +61,10 @@ class Order(msgspec.Struct):
     average_price: Decimal = ZERO
     venue_order_id: str = ""
     reason: str = ""
-    """Why it was rejected, cancelled or doubted."""
-    executions: dict[str, tuple[Decimal, Decimal]] = msgspec.field(default_factory=dict)
+    """Why it was rejected or cancelled, or why its state is unknown."""
+    executions: Mapping[str, tuple[Decimal, Decimal]] = NO_EXECUTIONS
     """Quantity and price by execution id."""
-    busted: dict[str, Decimal] = msgspec.field(default_factory=dict)
+    busted: Mapping[str, Decimal] = NOTHING_BUSTED
     """Quantity by id of the executions taken back; zero while the execution itself was never seen."""
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""
@@ -134,7 +140,7 @@ class Order(msgspec.Struct):
                 "an execution must be above zero", where=f"order {self.client_order_id}", value=str(quantity)
             )
         if execution_id in self.busted:
-            self.busted[execution_id] = quantity
+            self.busted = {**self.busted, execution_id: quantity}
             self._end_when_used_up()
             return False
         filled = self.filled + quantity
@@ -144,7 +150,7 @@ class Order(msgspec.Struct):
                 where=f"order {self.client_order_id}",
                 value=f"{filled} of {self.submitted.quantity}",
             )
-        self.executions[execution_id] = (quantity, price)
+        self.executions = {**self.executions, execution_id: (quantity, price)}
         if self.filled:
             self.average_price = (self.average_price * self.filled + price * quantity) / filled
         else:
@@ -159,7 +165,8 @@ class Order(msgspec.Struct):
         elif self.state is OrderState.REJECTED:
             # What was rejected after filling part was in truth cancelled, whichever word came first.
             self.move(OrderState.CANCELLED)
-        self._end_when_used_up()
+        if self.busted:
+            self._end_when_used_up()
         return True
 
     def bust(self, execution_id: str, *, is_corrected: bool = False) -> tuple[Decimal, Decimal] | None:
@@ -168,11 +175,12 @@ class Order(msgspec.Struct):
         A bust that comes before its execution is remembered: the execution then changes nothing. The
         quantity of one that is corrected is not gone: another execution takes its place.
         """
-        gone = self.executions.pop(execution_id, None)
+        gone = self.executions.get(execution_id)
         if gone is None:
-            self.busted.setdefault(execution_id, ZERO)
+            self.busted = {execution_id: ZERO, **self.busted}
             return None
-        self.busted[execution_id] = ZERO if is_corrected else gone[0]
+        self.executions = {key: value for key, value in self.executions.items() if key != execution_id}
+        self.busted = {**self.busted, execution_id: ZERO if is_corrected else gone[0]}
         self.filled -= gone[0]
         total = sum((quantity * price for quantity, price in self.executions.values()), ZERO)
         self.average_price = total / self.filled if self.filled else ZERO

@@ -1,7 +1,8 @@
-"""Intents become commands, the venue's events become states. One place knows all orders."""
+"""All orders of the desk: intents become commands, and the venue's events move their states."""
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import assert_never
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
@@ -21,6 +22,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
 ZERO = Decimal(0)
+# looking up an enum's member costs as much as a call
+PENDING_NEW, WORKING = OrderState.PENDING_NEW, OrderState.WORKING
+PENDING_CANCEL, UNKNOWN = OrderState.PENDING_CANCEL, OrderState.UNKNOWN
 
 
 class OrderManager:
@@ -75,7 +79,7 @@ class OrderManager:
         Raises
         ------
         InvariantError
-            When the desk never sent it: the event belongs in quarantine.
+            When the desk never sent it.
         """
         found = self.orders.get(client_order_id)
         if found is None:
@@ -88,7 +92,7 @@ class OrderManager:
         return found
 
     def apply(self, event: OrderEvent) -> Order:
-        """Move the order that the event names; a late or repeated word never moves it back.
+        """Move the order that the event names; a late or repeated event never moves it back.
 
         Raises
         ------
@@ -96,43 +100,49 @@ class OrderManager:
             When the order is unknown, or filled beyond its quantity.
         """
         order = self.order(event.client_order_id)
-        # isinstance costs ten times as much on these structs, and no event class has a subclass
+        # isinstance costs ten times as much on these structs, and the event classes are final
         if type(event) is OrderFilled:
             order.fill(event.execution_id, event.quantity, event.price)
         elif type(event) is OrderAccepted:
             order.venue_order_id = order.venue_order_id or event.venue_order_id
-            if order.state is OrderState.PENDING_NEW or order.state is OrderState.UNKNOWN:
-                order.move(OrderState.PARTIALLY_FILLED if order.filled else OrderState.WORKING)
-            elif order.state is OrderState.PENDING_CANCEL and order.resumes_as is OrderState.PENDING_NEW:
-                order.resumes_as = OrderState.WORKING
+            if order.state is PENDING_NEW or order.state is UNKNOWN:
+                order.move(OrderState.PARTIALLY_FILLED if order.filled else WORKING)
+            elif order.state is PENDING_CANCEL and order.resumes_as is PENDING_NEW:
+                order.resumes_as = WORKING
         elif type(event) is FillBusted:
             order.bust(event.execution_id, is_corrected=event.is_corrected)
-        elif order.state not in TERMINAL:
-            self._apply_to_live(order, event)
+        elif order.state in TERMINAL:
+            return order
+        elif type(event) is OrderRejected:
+            # a venue that rejects after filling part has in truth cancelled the rest
+            order.move(OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, event.reason)
+        elif type(event) is OrderCancelled:
+            order.move(OrderState.CANCELLED, event.reason)
+        elif type(event) is OrderExpired:
+            order.move(OrderState.EXPIRED)
+        elif type(event) is OrderStatusUnknown:
+            order.move(UNKNOWN, event.reason)
+        elif type(event) is OrderNotFound:
+            if order.state is UNKNOWN:
+                ended = OrderState.CANCELLED if order.was_filled else OrderState.REJECTED
+                order.move(ended, "never reached the venue")
+        elif type(event) is CancelRejected:
+            if order.state is PENDING_CANCEL:
+                order.move(order.resumes_as, event.reason)
+        else:
+            assert_never(event)
         if order.state in TERMINAL:
             self.live.pop(event.client_order_id, None)
         return order
 
-    @staticmethod
-    def _apply_to_live(order: Order, event: OrderEvent) -> None:
-        if isinstance(event, OrderRejected):
-            # A venue that rejects after filling part has in truth cancelled the rest.
-            order.move(OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, event.reason)
-        elif isinstance(event, OrderCancelled):
-            order.move(OrderState.CANCELLED, event.reason)
-        elif isinstance(event, OrderExpired):
-            order.move(OrderState.EXPIRED)
-        elif isinstance(event, OrderStatusUnknown):
-            order.move(OrderState.UNKNOWN, event.reason)
-        elif isinstance(event, OrderNotFound) and order.state is OrderState.UNKNOWN:
-            order.move(
-                OrderState.CANCELLED if order.was_filled else OrderState.REJECTED, "never reached the venue"
-            )
-        elif isinstance(event, CancelRejected) and order.state is OrderState.PENDING_CANCEL:
-            order.move(order.resumes_as, event.reason)
+    def fill(self, order: Order, event: OrderFilled) -> None:
+        """Apply an execution to the order that it names."""
+        order.fill(event.execution_id, event.quantity, event.price)
+        if order.state in TERMINAL:
+            self.live.pop(event.client_order_id, None)
 
     def pending(self, instrument_id: InstrumentId) -> Decimal:
-        """Signed quantity of an instrument that live orders may still fill, doubted ones included."""
+        """Signed quantity of an instrument that live orders may still fill, unknown ones included."""
         total = ZERO
         for order in self.live.values():
             if order.submitted.instrument_id == instrument_id:

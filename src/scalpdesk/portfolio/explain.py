@@ -40,19 +40,16 @@ PARTS = (
     "slippage",
     "residual",
 )
-NOTHING_EXPLAINED = dict.fromkeys(PARTS[:6], 0.0)
-"""The parts that the market moves; the others come from trades, or are what is left."""
 ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
 """What a part of exactly nothing is written as; most parts of a book without options are."""
-NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
 _STEPS = 8
 _TOLERATED_FRACTION = 0.02
 _TOLERATED_AMOUNT = 0.05
 """A leg's unexplained part, as a fraction of its terms and in currency, up to which one step is enough."""
 
 
-class TaylorTerms(msgspec.Struct, frozen=True):
+class TaylorTerms(msgspec.Struct, frozen=True, gc=False):
     """The terms of one leg over one interval, in currency (units of the position included)."""
 
     delta: float
@@ -101,7 +98,7 @@ def taylor_terms(
     )
 
 
-class _Leg(msgspec.Struct):
+class _Leg(msgspec.Struct, gc=False):
     """One position as it stood at the last mark."""
 
     number: InstrumentId
@@ -110,23 +107,6 @@ class _Leg(msgspec.Struct):
     is_quoted: bool
     """False while the mark is the average price for want of any quote."""
     valuation: Valuation | None
-
-
-class _Costs(msgspec.Struct):
-    """What the trades since the last mark have cost, exact and negative."""
-
-    spread: Decimal = ZERO
-    fees: Decimal = ZERO
-    slippage: Decimal = ZERO
-    carry: Decimal = ZERO
-
-
-class _Interval(msgspec.Struct):
-    """Sums over all legs for one interval."""
-
-    parts: dict[str, float]
-    gamma_rent: float = 0.0
-    theta_paid: float = 0.0
 
 
 class PnlExplain:
@@ -156,24 +136,21 @@ class PnlExplain:
         self._account = account
         self._positions = positions
         self._last_ns = 0
-        self._last_nav = account.cash
+        self.nav = account.cash
+        """Net asset value at the last mark."""
         self._start_nav = account.cash
-        self._legs: list[_Leg] = []
-        self._costs = _Costs()
+        self._legs: dict[InstrumentId, _Leg] = {}
+        self._spread = self._fees = self._slippage = self._carry = ZERO
+        """What the trades since the last mark have cost, exact and negative, and the carry since."""
         self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.high_water = account.cash
         self.gamma_rent = 0.0
         self.theta_paid = 0.0
 
     @property
-    def nav(self) -> Decimal:
-        """Net asset value at the last mark."""
-        return self._last_nav
-
-    @property
     def nav_change(self) -> Decimal:
         """Change of net asset value since the run began, at the last mark."""
-        return self._last_nav - self._start_nav
+        return self.nav - self._start_nav
 
     def current_nav(self) -> Decimal:
         """Net asset value now."""
@@ -182,7 +159,7 @@ class PnlExplain:
     def begin(self, now_ns: int) -> None:
         """Take what is held now as the start: nothing before it is explained."""
         self._last_ns = now_ns
-        self._last_nav = self._start_nav = self.high_water = self.current_nav()
+        self.nav = self._start_nav = self.high_water = self.current_nav()
         self.rebase(now_ns)
 
     def note_trade(
@@ -210,101 +187,143 @@ class PnlExplain:
         if paid_over_mark < spread:
             # a fill inside the quote (at mid, or resting) costs only the part that was paid
             spread = max(paid_over_mark, ZERO)
-        self._costs.spread -= spread
-        self._costs.slippage -= paid_over_mark - spread
-        self._costs.fees -= fee
+        self._spread -= spread
+        self._slippage -= paid_over_mark - spread
+        self._fees -= fee
 
     def note_carry(self, amount: Decimal) -> None:
         """Book a dividend or interest received (negative when paid)."""
-        self._costs.carry += amount
+        self._carry += amount
 
     def note_transfer(self, worth: Decimal) -> None:
         """Raise (or lower) every level that gains are counted from by what the owner moved in or out."""
-        self._last_nav += worth
+        self.nav += worth
         self._start_nav += worth
         self.high_water += worth
 
-    def rebase(self, now_ns: int) -> None:
-        """Take the positions as they stand now as the start of the next interval."""
-        self._legs = [self._leg(position, now_ns) for position in self._positions.held()]
+    def rebase(self, now_ns: int, instrument_id: InstrumentId | None = None) -> None:
+        """Start the next interval from the positions as they stand now.
+
+        Parameters
+        ----------
+        now_ns
+            UTC nanoseconds; when it is the last mark's, other positions than the changed one stay.
+        instrument_id
+            The one whose position has changed since the last mark; None for any.
+        """
+        positions = self._positions.positions
+        if instrument_id is not None and instrument_id in self._legs and now_ns == self._last_ns:
+            position = positions[instrument_id]
+            if position.quantity:
+                self._legs[instrument_id] = self._leg(position, now_ns)
+            else:
+                del self._legs[instrument_id]
+            return
+        self._legs = {
+            number: self._leg(position, now_ns) for number, position in positions.items() if position.quantity
+        }
 
     def _leg(self, position: Position, now_ns: int) -> _Leg:
         number = position.instrument_id
         units = float(position.quantity) * position.multiplier
         mark = self._state.mark(number)
         valuation = None
-        if isinstance(self._instruments[number], OptionContract):
+        if type(self._instruments.by_id[number]) is OptionContract:
             valuation = self._delta_engine.value(number, now_ns)
         if mark is None:
             return _Leg(number, units, float(position.average_price), False, valuation)
         return _Leg(number, units, mark, True, valuation)
 
-    def mark(self, now_ns: int) -> Mark | None:
+    def mark(self, now_ns: int) -> Mark | None:  # noqa: PLR0915 - sums in locals: a fifth of an order's time
         """Explain the interval since the last mark; None when nothing at all has changed."""
-        legs_now: list[_Leg] = []
+        before, legs = self._legs, dict[InstrumentId, _Leg]()
         nav = self._account.cash
-        for position in self._positions.held():
-            leg = self._leg(position, now_ns)
-            legs_now.append(leg)
+        net_delta = net_gamma = net_theta = net_vega = vol_sum = vol_weight = 0.0
+        for number, position in self._positions.positions.items():
+            if not position.quantity:
+                continue
+            leg = legs[number] = self._leg(position, now_ns)
             price = exact_price(leg.mark) if leg.is_quoted else position.average_price
             nav += position.quantity * position.multiplier * price
-        costs = self._costs
-        if now_ns == self._last_ns and nav == self._last_nav and not (costs.spread or costs.fees):
-            self._legs = legs_now
+            valuation, units = leg.valuation, leg.units
+            if valuation is None:
+                net_delta += units
+                continue
+            greeks = valuation.greeks
+            net_delta += units * greeks.delta
+            net_gamma += units * greeks.gamma
+            net_theta += units * greeks.theta
+            net_vega += units * greeks.vega
+            vol_sum += abs(units) * valuation.vol
+            vol_weight += abs(units)
+        self._legs = legs
+        spread, fees, change = self._spread, self._fees, nav - self.nav
+        if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        interval = self._explain(legs_now, (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR)
-        change = nav - self._last_nav
-        parts = NO_PARTS.copy()
-        explained = NO_AMOUNT + costs.carry + costs.spread + costs.fees + costs.slippage
-        for name, value in interval.parts.items():
-            if value:
-                amount = parts[name] = Decimal(f"{value:.6f}")
-                explained += amount
-        parts["carry"] += costs.carry
-        parts["spread"] = costs.spread
-        parts["fees"] = costs.fees
-        parts["slippage"] = costs.slippage
-        parts["residual"] = change - explained
-        for name, amount in parts.items():
-            if amount:
-                self.totals[name] += amount
-        self.gamma_rent += interval.gamma_rent
-        self.theta_paid += interval.theta_paid
-        self.high_water = max(self.high_water, nav)
-        self._last_ns, self._last_nav = now_ns, nav
-        self._legs = legs_now
-        self._costs = _Costs()
-        return self._as_mark(now_ns, nav, change, parts, interval)
-
-    def _explain(self, legs_now: list[_Leg], d_years: float) -> _Interval:
-        """Sum the Taylor terms of the legs that were held over the interval."""
-        now_by_number = {leg.number: leg for leg in legs_now}
-        interval = _Interval(NOTHING_EXPLAINED.copy())
-        parts = interval.parts
-        for leg in self._legs:
-            after = now_by_number.get(leg.number)
-            mark_now = after.mark if after is not None else self._state.mark(leg.number)
+        d_years = (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
+        delta = gamma = theta = vega = higher_order = carry = gamma_rent = 0.0
+        for number, leg in before.items():
+            after = legs.get(number)
+            mark_now = self._state.mark(number) if after is None else after.mark
             if mark_now is None:
                 continue
             start = leg.valuation
             if start is None:
-                parts["delta"] += leg.units * (mark_now - leg.mark)
+                delta += leg.units * (mark_now - leg.mark)
                 continue
-            end = after.valuation if after is not None else None
-            if end is None:
-                end = start
+            end = start if after is None or after.valuation is None else after.valuation
             terms = self._leg_terms(leg, start, end, d_years, leg.units * (mark_now - leg.mark))
-            parts["delta"] += terms.delta
-            parts["gamma"] += terms.gamma
-            parts["theta"] += terms.theta
-            parts["vega"] += terms.vega
-            parts["higher_order"] += terms.vanna + terms.volga + terms.charm
-            parts["carry"] += terms.rho
+            delta += terms.delta
+            gamma += terms.gamma
+            theta += terms.theta
+            vega += terms.vega
+            higher_order += terms.vanna + terms.volga + terms.charm
+            carry += terms.rho
             d_spot = end.spot - start.spot
             expected = start.spot * start.spot * start.vol * start.vol * d_years
-            interval.gamma_rent += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
-            interval.theta_paid += terms.theta
-        return interval
+            gamma_rent += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
+        parts: dict[str, Decimal] = {}
+        explained = NO_AMOUNT + self._carry + spread + fees + self._slippage
+        for name, value in (
+            ("delta", delta),
+            ("gamma", gamma),
+            ("theta", theta),
+            ("vega", vega),
+            ("higher_order", higher_order),
+            ("carry", carry),
+        ):
+            parts[name] = NO_AMOUNT
+            if value:
+                amount = parts[name] = Decimal(f"{value:.6f}")
+                explained += amount
+        parts["carry"] += self._carry
+        parts["spread"] = spread
+        parts["fees"] = fees
+        parts["slippage"] = self._slippage
+        parts["residual"] = change - explained
+        totals = self.totals
+        for name, amount in parts.items():
+            if amount:
+                totals[name] += amount
+        self.gamma_rent += gamma_rent
+        self.theta_paid += theta
+        self.high_water = max(self.high_water, nav)
+        self._last_ns, self.nav = now_ns, nav
+        self._spread = self._fees = self._slippage = self._carry = ZERO
+        return Mark(
+            ts_ns=now_ns,
+            nav=nav,
+            nav_change=change,
+            parts=parts,
+            spot=self._state.mark(self._underlying) or 0.0,
+            net_delta_shares=net_delta,
+            gamma_shares_per_usd=net_gamma,
+            theta_usd_per_day=net_theta / DAYS_PER_YEAR,
+            vega_usd_per_point=net_vega / 100.0,
+            implied_vol=vol_sum / vol_weight if vol_weight else 0.0,
+            gamma_rent=gamma_rent,
+            theta_paid=theta,
+        )
 
     def _leg_terms(
         self, leg: _Leg, start: Valuation, end: Valuation, d_years: float, change: float
@@ -316,7 +335,16 @@ class PnlExplain:
             start.greeks, leg.units, d_spot=d_spot, d_vol=d_vol, d_years=d_years, d_rate=d_rate
         )
         unexplained = abs(change - terms.total)
-        size = sum(abs(getattr(terms, name)) for name in TERM_NAMES)
+        size = (
+            abs(terms.delta)
+            + abs(terms.gamma)
+            + abs(terms.theta)
+            + abs(terms.vega)
+            + abs(terms.vanna)
+            + abs(terms.volga)
+            + abs(terms.charm)
+            + abs(terms.rho)
+        )
         if unexplained <= max(_TOLERATED_AMOUNT, _TOLERATED_FRACTION * size) or start.years <= 0.0:
             return terms
         sums = dict.fromkeys(TERM_NAMES, 0.0)
@@ -341,38 +369,6 @@ class PnlExplain:
                 sums[name] += getattr(small, name)
         finer = TaylorTerms(**sums)
         return finer if abs(change - finer.total) < unexplained else terms
-
-    def _as_mark(
-        self, now_ns: int, nav: Decimal, change: Decimal, parts: dict[str, Decimal], interval: _Interval
-    ) -> Mark:
-        delta = gamma = theta = vega = 0.0
-        vol_weight = vol_sum = 0.0
-        for leg in self._legs:
-            valuation = leg.valuation
-            if valuation is None:
-                delta += leg.units
-                continue
-            greeks = valuation.greeks
-            delta += leg.units * greeks.delta
-            gamma += leg.units * greeks.gamma
-            theta += leg.units * greeks.theta
-            vega += leg.units * greeks.vega
-            vol_sum += abs(leg.units) * valuation.vol
-            vol_weight += abs(leg.units)
-        return Mark(
-            ts_ns=now_ns,
-            nav=nav,
-            nav_change=change,
-            parts=parts,
-            spot=self._state.mark(self._underlying) or 0.0,
-            net_delta_shares=delta,
-            gamma_shares_per_usd=gamma,
-            theta_usd_per_day=theta / DAYS_PER_YEAR,
-            vega_usd_per_point=vega / 100.0,
-            implied_vol=vol_sum / vol_weight if vol_weight else 0.0,
-            gamma_rent=interval.gamma_rent,
-            theta_paid=interval.theta_paid,
-        )
 
 
 def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str, Decimal]:

@@ -1,7 +1,4 @@
-"""Fills become positions. Everything here is exact.
-
-Cash, and what the whole account is worth. Everything here is exact.
-"""
+"""Positions and cash of an account, booked from fills, and its net asset value. Everything here is exact."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -42,7 +39,8 @@ class Position:
             self.average_price = (self.average_price * held + price * signed_quantity) / after
             self.quantity = after
             return ZERO
-        closed = signed_quantity if abs(signed_quantity) <= abs(held) else -held
+        closes_all = after == 0 or (after > 0) != (held > 0)
+        closed = -held if closes_all else signed_quantity
         gained = -closed * (price - self.average_price) * self.multiplier
         self.realized += gained
         self.quantity = after
@@ -54,38 +52,45 @@ class Position:
 
 
 class FifoLots:
-    """First-in, first-out lots of hedge shares: what the scalps themselves have realised."""
+    """First-in, first-out lots of hedge shares: what the scalps themselves have realised.
+
+    >>> lots = FifoLots()
+    >>> for quantity, price in ((10, 100), (5, 101), (-12, 102)):
+    ...     lots.add(Decimal(quantity), Decimal(price))
+    >>> lots.realized
+    Decimal('22')
+    """
 
     def __init__(self) -> None:
         self._lots: deque[tuple[Decimal, Decimal]] = deque()
-        self.realized = ZERO
-        self.position = ZERO
+        self._unmatched: list[tuple[Decimal, Decimal]] = []
+        self._realized = ZERO
 
-    def add(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
-        """Book a fill; return what it realised in currency per unit multiplier.
+    def add(self, signed_quantity: Decimal, price: Decimal) -> None:
+        """Note a fill; lots are matched when the sum is asked for."""
+        self._unmatched.append((signed_quantity, price))
 
-        >>> lots = FifoLots()
-        >>> [str(lots.add(Decimal(q), Decimal(p))) for q, p in ((10, 100), (5, 101), (-12, 102))]
-        ['0', '0', '22']
-        """
-        realized = ZERO
-        left = signed_quantity
-        while left and self._lots and (self._lots[0][0] > 0) != (left > 0):
-            lot_quantity, lot_price = self._lots[0]
-            matched = min(abs(left), abs(lot_quantity))
-            sign = 1 if lot_quantity > 0 else -1
-            realized += matched * (price - lot_price) * sign
-            left += matched * sign
-            rest = lot_quantity - matched * sign
-            if rest:
-                self._lots[0] = (rest, lot_price)
-            else:
-                self._lots.popleft()
-        if left:
-            self._lots.append((left, price))
-        self.position += signed_quantity
-        self.realized += realized
-        return realized
+    @property
+    def realized(self) -> Decimal:
+        """Profit of the matched lots, in currency per unit multiplier."""
+        lots = self._lots
+        for quantity, price in self._unmatched:
+            left = quantity
+            while left and lots and (lots[0][0] > 0) != (left > 0):
+                lot_quantity, lot_price = lots[0]
+                matched = min(abs(left), abs(lot_quantity))
+                sign = 1 if lot_quantity > 0 else -1
+                self._realized += matched * (price - lot_price) * sign
+                left += matched * sign
+                rest = lot_quantity - matched * sign
+                if rest:
+                    lots[0] = (rest, lot_price)
+                else:
+                    lots.popleft()
+            if left:
+                lots.append((left, price))
+        self._unmatched.clear()
+        return self._realized
 
 
 class PositionManager:
@@ -124,8 +129,8 @@ class PositionManager:
         reference: str,
         *,
         fee: Decimal = ZERO,
-    ) -> Decimal:
-        """Book ``signed_quantity`` at ``price``; return the profit realised in currency.
+    ) -> Position:
+        """Book ``signed_quantity`` at ``price``; return the position as it stands now.
 
         Raises
         ------
@@ -145,7 +150,8 @@ class PositionManager:
         lots = self.scalps.get(instrument_id)
         if lots is not None:
             lots.add(signed_quantity, price)
-        return position.apply(signed_quantity, price)
+        position.apply(signed_quantity, price)
+        return position
 
     def note_applied(self, reference: str) -> None:
         """Remember a change that moved cash alone (a dividend)."""

@@ -1,6 +1,4 @@
-"""What the book is exposed to, in currency, and the largest trade that keeps it within its caps.
-
-How much of a trade may go: its size cut to the caps, to the volatility, to what may be sold.
+"""Caps on the exposure of the book, and the largest part of a trade that keeps within them.
 
 The legs of one trade are cut together, so that their ratio holds: a trade is a whole number of sets,
 and the largest number within every cap is what goes.
@@ -13,19 +11,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.core.intents import OrderIntent, Side
+from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instrument, OptionContract, Perpetual
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual
 from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, Valuation
-from scalpdesk.risk.context import OPENING
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01
 SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
+LEAST_FACTOR = 0.25
+ZERO = Decimal(0)
 
 
-class Exposure(NamedTuple):
+class GreekExposure(NamedTuple):
     """Greeks of a book or a trade in the account's currency, signed."""
 
     delta_usd: float = 0.0
@@ -36,18 +35,9 @@ class Exposure(NamedTuple):
     theta_usd_per_day: float = 0.0
     """Of a calendar day; what decays is at most the time value that is left."""
 
-    def plus(self, other: "Exposure", times: float = 1.0) -> "Exposure":
-        """Return the sum with ``times`` the other."""
-        return Exposure(*(a + times * b for a, b in zip(self, other, strict=True)))
-
-    @property
-    def is_known(self) -> bool:
-        """Whether every figure is a number."""
-        return all(math.isfinite(figure) for figure in self)
-
 
 class Room(NamedTuple):
-    """Lowest and highest value that one Greek may have after a trade, and the key that says so."""
+    """Lowest and highest value that one Greek may have after a trade, and the key that sets them."""
 
     low: float
     high: float
@@ -55,73 +45,140 @@ class Room(NamedTuple):
     key: str
 
 
-Line = tuple[InstrumentId, Instrument, float]
-"""Number, instrument and signed contracts or shares."""
+BookLine = tuple[InstrumentId, Instrument, float]
+"""Instrument id, instrument and signed contracts or shares."""
 
 
-class Unknown(NamedTuple):
+class UnknownExposure(NamedTuple):
     """An exposure that cannot be worked out, and why."""
 
     why: str
 
 
-def exposure_of(
-    lines: Iterable[Line],
-    value: Callable[[InstrumentId], Valuation | None],
-    mark: Callable[[InstrumentId], float | None],
-    betas: Mapping[str, float],
-) -> Exposure | Unknown:
-    """Add up what these lines are exposed to.
+class Marks(NamedTuple):
+    """Where exposures take their values from."""
+
+    value: Callable[[InstrumentId], Valuation | None]
+    """Values an option as of now; None when it cannot."""
+    mark: Callable[[InstrumentId], float | None]
+    """Value of one share in currency; None when it was never quoted."""
+
+
+class SizeCut(NamedTuple):
+    """How many sets of a trade may go, and why not all."""
+
+    sets: int
+    reason: str
+
+
+# the Greeks caps ----------------------------------------------------------------------------------
+
+
+def cut_to_caps(
+    book: Sequence[BookLine],
+    trade: Sequence[tuple[OrderIntent, Instrument]],
+    limits: RiskLimits,
+    equity: float,
+    marks: Marks,
+) -> SizeCut | None:
+    """Cut a trade to the Greeks caps; None when all of it may go.
 
     Parameters
     ----------
-    lines
-        Number, instrument, signed contracts or shares.
-    value
-        Values an option as of now; None when it cannot.
-    mark
-        Value of one share in currency; None when it was never quoted.
-    betas
-        Beta by symbol of the underlying; 1 where it is not named.
+    book
+        What is held, and what works at the venue.
+    trade
+        The orders, each with its instrument.
+    limits
+        Caps and betas.
+    equity
+        Net asset value of the account, in currency.
+    marks
+        Where values come from.
+    """
+    intent, share = trade[0]
+    if len(trade) == 1 and type(share) is Equity and not limits.betas:
+        # Shares have no other Greek than delta. Most hedges end here, with every unit of the book taken
+        # at a delta of one: no option is priced.
+        fraction = limits.max_net_delta_fraction
+        if fraction is None:
+            return None
+        price = marks.mark(intent.instrument_id)
+        units = float(intent.quantity)
+        for instrument_id, held, quantity in book:
+            if instrument_id != intent.instrument_id and (
+                type(held) is not OptionContract or held.underlying != share.symbol
+            ):
+                break
+            units += abs(quantity) * held.multiplier
+        else:
+            if price is not None and units * price <= fraction * equity:
+                return None
+    before = exposure_of(book, marks, limits.betas)
+    lines = [(order.instrument_id, share, float(order.signed_quantity)) for order, share in trade]
+    added = exposure_of(lines, marks, limits.betas)
+    for found in (before, added):
+        if isinstance(found, UnknownExposure):
+            return SizeCut(0, f"the exposure is not known: {found.why}")
+    assert isinstance(before, GreekExposure)
+    assert isinstance(added, GreekExposure)
+    only_buys = all(
+        intent.side is Side.BUY and isinstance(instrument, OptionContract) for intent, instrument in trade
+    )
+    caps = rooms(limits, equity, only_buys_options=only_buys)
+    for start, step, room in zip(before, added, caps, strict=True):
+        if step and not min(room.low, -abs(start)) <= start + step <= max(room.high, abs(start)):
+            sets = sets_of([intent.quantity for intent, _ in trade])
+            return cut_exposure(before, added, sets, caps)
+    return None
 
-    Returns
-    -------
-    Exposure or Unknown
-        The sum, or which line has no Greeks.
+
+def exposure_of(
+    lines: Iterable[BookLine], marks: Marks, betas: Mapping[str, float]
+) -> GreekExposure | UnknownExposure:
+    """Return the summed exposure of these lines, or which line has no Greeks.
+
+    ``betas`` gives the beta of an underlying by symbol; 1 where it is not named.
     """
     delta = gamma = vega = theta = 0.0
-    for number, one, quantity in lines:
-        if not isinstance(one, OptionContract):
-            price = mark(number)
+    for instrument_id, instrument, quantity in lines:
+        if not isinstance(instrument, OptionContract):
+            price = marks.mark(instrument_id)
             if price is None:
-                return Unknown(f"{one.symbol} was never quoted")
-            notional = quantity * (one.contract_usd if isinstance(one, Perpetual) else price * one.multiplier)
-            delta += notional * betas.get(one.symbol, 1.0)
+                return UnknownExposure(f"{instrument.symbol} was never quoted")
+            unit = (
+                instrument.contract_usd
+                if isinstance(instrument, Perpetual)
+                else price * instrument.multiplier
+            )
+            delta += quantity * unit * betas.get(instrument.symbol, 1.0)
             continue
-        valued = value(number)
+        valued = marks.value(instrument_id)
         if valued is None:
-            return Unknown(f"the Greeks of {one.symbol} are not known")
+            return UnknownExposure(f"the Greeks of {instrument.symbol} are not known")
         greeks, spot = valued.greeks, valued.spot
-        units = quantity * one.multiplier
-        beta = betas.get(one.underlying, 1.0)
+        units = quantity * instrument.multiplier
+        beta = betas.get(instrument.underlying, 1.0)
         delta += units * greeks.delta * spot * beta
         # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
         gamma += units * greeks.gamma * spot * spot * ONE_PERCENT * beta * beta
         vega += units * greeks.vega / 100.0
-        theta += units * _decay(one, valued)
-    found = Exposure(delta, gamma, vega, theta)
-    return found if found.is_known else Unknown("the Greeks of the book are not numbers")
+        theta += units * _decay(instrument, valued)
+    found = GreekExposure(delta, gamma, vega, theta)
+    if math.isfinite(delta + gamma + vega + theta):
+        return found
+    return UnknownExposure("the Greeks of the book are not numbers")
 
 
-def _decay(one: OptionContract, valued: Valuation) -> float:
+def _decay(option: OptionContract, valued: Valuation) -> float:
     """Theta of one unit over a day: near expiry a rate per day promises more than there is to lose."""
-    strike = float(one.strike)
-    intrinsic = max(valued.spot - strike if one.is_call else strike - valued.spot, 0.0)
+    strike = float(option.strike)
+    intrinsic = max(valued.spot - strike if option.is_call else strike - valued.spot, 0.0)
     return max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
 
 
 def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[Room, ...]:
-    """Return the caps as one room per Greek, in the order of :class:`Exposure`.
+    """Return the caps as one room per Greek, in the order of :class:`GreekExposure`.
 
     Parameters
     ----------
@@ -156,7 +213,7 @@ def _amount(fraction: float | None, equity: float) -> float:
 
 
 def largest_within(
-    before: Exposure, per_set: Exposure, sets: int, caps: tuple[Room, ...]
+    before: GreekExposure, per_set: GreekExposure, sets: int, caps: tuple[Room, ...]
 ) -> tuple[int, tuple[Room, ...]]:
     """Return how many of ``sets`` may be traded, and the caps that allow no more.
 
@@ -171,7 +228,7 @@ def largest_within(
     sets
         How many are wanted.
     caps
-        Rooms in the order of :class:`Exposure`.
+        Rooms in the order of :class:`GreekExposure`.
     """
     allowed, binding = sets, []
     for start, step, room in zip(before, per_set, caps, strict=True):
@@ -192,15 +249,24 @@ def _most(start: float, step: float, room: Room, sets: int) -> int:
     return sets if left >= sets else max(math.floor(left * (1.0 + SLACK) + SLACK), 0)
 
 
-LEAST_FACTOR = 0.25
-ZERO = Decimal(0)
+def cut_exposure(
+    before: GreekExposure, added: GreekExposure, sets: int, caps: tuple[Room, ...]
+) -> SizeCut | None:
+    """Cut a trade that adds ``added`` in so many ``sets`` to the caps; None when all of it may go."""
+    per_set = GreekExposure(*[figure / sets for figure in added])
+    allowed, binding = largest_within(before, per_set, sets, caps)
+    if allowed == sets:
+        return None
+    reasons = []
+    for start, step, room in zip(before, added, caps, strict=True):
+        if room in binding:
+            end = start + step
+            cap = room.high if end > 0 else -room.low
+            reasons.append(f"{room.name} would be {end:.0f} (now {start:.0f}), cap {cap:.0f} ({room.key})")
+    return SizeCut(allowed, "; ".join(reasons))
 
 
-class SizeCut(NamedTuple):
-    """How many sets of a trade may go, and why not all."""
-
-    sets: int
-    reason: str = ""
+# sets, volatility, shares that cannot be borrowed -------------------------------------------------
 
 
 def sets_of(quantities: Sequence[Decimal]) -> int:
@@ -220,7 +286,9 @@ def cut_to(intents: Sequence[OrderIntent], sets: int, of: int) -> tuple[OrderInt
         return tuple(intents)
     if not sets:
         return ()
-    return tuple(msgspec.structs.replace(one, quantity=_plain(one.quantity / of * sets)) for one in intents)
+    return tuple(
+        msgspec.structs.replace(intent, quantity=_plain(intent.quantity / of * sets)) for intent in intents
+    )
 
 
 def _plain(quantity: Decimal) -> Decimal:
@@ -237,53 +305,25 @@ def volatility_factor(target_vol: float, vol: float) -> float:
     return min(max(target_vol / vol, LEAST_FACTOR), 1.0)
 
 
-def cut_by_volatility(
-    intents: Sequence[OrderIntent], sets: int, target_vol: float, vol: float | None
-) -> SizeCut:
+def cut_by_volatility(intents: Sequence[OrderIntent], target_vol: float, vol: float | None) -> SizeCut | None:
     """Cut an opening trade to the volatility; nothing opens while that is not known.
 
     Parameters
     ----------
     intents
         The trade's orders.
-    sets
-        How many sets it has.
     target_vol, vol
         Fractions a year; ``vol`` is the forecast, None when there is none.
     """
-    if not any(one.purpose in OPENING for one in intents):
-        return SizeCut(sets)
+    if not any(intent.purpose in OPENING for intent in intents):
+        return None
     if vol is None or not math.isfinite(vol) or vol <= 0.0:
         return SizeCut(0, "risk.target_vol is set and no volatility is known")
+    sets = sets_of([intent.quantity for intent in intents])
     allowed = math.floor(sets * volatility_factor(target_vol, vol) + 1e-12)
     if allowed == sets:
-        return SizeCut(sets)
+        return None
     return SizeCut(allowed, f"volatility {vol:.1%} is above the target {target_vol:.1%} (risk.target_vol)")
-
-
-def cut_to_caps(before: Exposure, trade: Exposure, sets: int, caps: tuple[Room, ...]) -> SizeCut:
-    """Cut a trade to the Greeks caps.
-
-    Parameters
-    ----------
-    before, trade
-        Exposure of the book and of the whole trade.
-    sets
-        How many sets the trade has.
-    caps
-        From :func:`scalpdesk.risk.caps.rooms`.
-    """
-    per_set = Exposure(*(figure / sets for figure in trade))
-    allowed, binding = largest_within(before, per_set, sets, caps)
-    if allowed == sets:
-        return SizeCut(sets)
-    after = before.plus(trade)
-    reasons = []
-    for start, end, room in zip(before, after, caps, strict=True):
-        if room in binding:
-            cap = room.high if end > 0 else -room.low
-            reasons.append(f"{room.name} would be {end:.0f} (now {start:.0f}), cap {cap:.0f} ({room.key})")
-    return SizeCut(allowed, "; ".join(reasons))
 
 
 def cut_to_holding(intent: OrderIntent, held: Decimal, selling: Decimal, why: str) -> tuple[Decimal, str]:

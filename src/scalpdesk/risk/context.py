@@ -1,4 +1,4 @@
-"""What the checks see of one intent, at one instant."""
+"""What a risk check sees of one order, and which orders it is asked about."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -13,17 +13,11 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.counters import OrderCounters
-from scalpdesk.risk.limits import RiskLimits
-
-ZERO = Decimal(0)
-OPENING = frozenset({Purpose.OPEN})
-"""Purposes that add risk. A hedge, a close and an unwind lower it and pass most checks."""
-EXITS = frozenset({Purpose.CLOSE, Purpose.UNWIND_HEDGE})
-"""Purposes that get rid of what is held."""
+from scalpdesk.risk.limits import ResolvedLimits, RiskLimits
 
 
 class Working(NamedTuple):
-    """An order that may still be filled: one at the venue, or one judged before in the same proposal."""
+    """An order that may still be filled: at the venue, or admitted before in the same proposal."""
 
     instrument_id: InstrumentId
     instrument: Instrument
@@ -45,90 +39,148 @@ class Working(NamedTuple):
 
 
 class Held(NamedTuple):
-    """One line of the book; ``quantity`` is signed contracts or shares."""
+    """One open position; ``quantity`` is signed contracts or shares."""
 
     instrument_id: InstrumentId
     instrument: Instrument
     quantity: Decimal
 
 
-class BookView(Protocol):
-    """The book as the checks ask for it; each answer is worked out only when asked."""
+class DeskFacts(Protocol):
+    """Facts about the account that only some checks need; each is worked out when it is asked for."""
+
+    @property
+    def equity(self) -> Decimal:
+        """Net asset value at the last mark, in the account's currency."""
+        ...
+
+    @property
+    def session_equity(self) -> Decimal:
+        """Equity at the session's open."""
+        ...
+
+    @property
+    def cash(self) -> Decimal:
+        """Cash in the account's currency."""
+        ...
+
+    @property
+    def cash_at_report(self) -> Decimal:
+        """Cash when the venue last reported its limits of the account."""
+        ...
+
+    @property
+    def consecutive_losses(self) -> int:
+        """Losing closed trades in a row."""
+        ...
+
+    @property
+    def risk_before(self) -> Decimal:
+        """Currency put at risk by the orders admitted before in the same proposal."""
+        ...
+
+    @property
+    def is_last_call(self) -> bool:
+        """Whether the session ends so soon that an exit cannot wait for a better quote."""
+        ...
 
     def working(self) -> Sequence[Working]:
-        """Orders that may still be filled, oldest first."""
+        """Return the orders that may still be filled, oldest first."""
         ...
 
     def held(self) -> Sequence[Held]:
-        """Lines that are not flat."""
+        """Return the open positions."""
         ...
 
-    def mark(self, number: InstrumentId) -> float | None:
-        """Return what one unit is valued at (currency per unit), or None when it is not known."""
+    def held_by(self, owner: str, instrument_id: InstrumentId) -> Decimal | None:
+        """Return the owner's signed units of an instrument; None where no strategies share the account."""
+        ...
+
+    def mark(self, instrument_id: InstrumentId) -> float | None:
+        """Return the value of one unit (currency per unit), or None when it is not known."""
+        ...
+
+    def verdict_on(self, symbol: str) -> QuoteVerdict:
+        """Return the verdict on the latest quote of an underlying."""
         ...
 
 
-class EmptyBook:
-    """A book without lines and orders."""
-
-    def working(self) -> Sequence[Working]:
-        """Return no orders."""
-        return ()
-
-    def held(self) -> Sequence[Held]:
-        """Return no lines."""
-        return ()
-
-    def mark(self, number: InstrumentId) -> float | None:
-        """Return None: nothing is known."""
-        del number
-        return None
-
-
-EMPTY_BOOK = EmptyBook()
-
-
-class OrderContext(msgspec.Struct):
-    """What the checks see of one intent, at one instant."""
+class OrderContext(msgspec.Struct, gc=False):
+    """What the checks see of one order, at one instant: what most of them need, and the rest on request."""
 
     intent: OrderIntent
     instrument: Instrument
+    is_option: bool
     limits: RiskLimits
+    resolved: ResolvedLimits
     mode: Mode
     quote: QuoteEvent | None
     verdict: QuoteVerdict
     held: Decimal
     """Signed contracts or shares held of the instrument."""
-    equity: Decimal
-    session_equity: Decimal
-    """Equity at the session's open."""
-    daily_pnl: Decimal
-    consecutive_losses: int
     live_orders: int
-    orders_last_minute: int
+    """At the venue, those of the same proposal included."""
+    orders_before: int
+    """Orders admitted before in the same proposal."""
     in_session: bool
-    risk_before: Decimal = ZERO
-    """Currency put at risk by the intents of the same proposal that were judged before."""
-    now_ns: int = 0
-    cash: Decimal = ZERO
-    account: AccountLimits | None = None
-    """What the venue says the account may do; None where no venue said anything."""
-    cash_when_told: Decimal = ZERO
-    """Cash of the desk when the venue said it."""
-    book: BookView = EMPTY_BOOK
-    tallies: OrderCounters | None = None
-    """What was sent, answered and refused lately; None judges the order alone."""
-    owner_held: Decimal | None = None
-    """Signed units in the book of the order's owner; None where no strategies share the account."""
-    underlying_verdict: QuoteVerdict = QuoteVerdict.GOOD
-    """On the quote of the option's underlying."""
-    is_last_call: bool = False
-    """The session ends so soon that an exit cannot wait for a better quote."""
-
-    @property
-    def opens(self) -> bool:
-        """True when the order adds risk."""
-        return self.intent.purpose in OPENING
+    now_ns: int
+    counters: OrderCounters
+    """As of ``now_ns``."""
+    venue_limits: AccountLimits | None
+    """What the venue reported last that the account may do; None where it reported nothing."""
+    facts: DeskFacts
 
 
 Check = Callable[[OrderContext], str | None]
+"""Returns why the order may not go, or None."""
+
+
+class OrderKey(NamedTuple):
+    """What decides which checks an order is asked."""
+
+    purpose: Purpose
+    order_type: OrderType
+    mode: Mode
+    is_option: bool
+    has_venue_limits: bool
+    has_live_orders: bool
+
+
+class Scope(NamedTuple):
+    """Which orders a check concerns; it must have no objection to any other. None means either."""
+
+    purposes: frozenset[Purpose] = frozenset(Purpose)
+    order_types: frozenset[OrderType] = frozenset(OrderType)
+    modes: frozenset[Mode] = frozenset(Mode)
+    on_options: bool | None = None
+    venue_limits: bool | None = None
+    needs_live_orders: bool = False
+    is_set: Callable[[RiskLimits], bool] | None = None
+    """Whether the limits switch the check on; None for always."""
+
+    def contains(self, key: OrderKey, limits: RiskLimits) -> bool:
+        """Return whether the check is to be asked of such an order."""
+        return (
+            key.purpose in self.purposes
+            and key.order_type in self.order_types
+            and key.mode in self.modes
+            and self.on_options in (None, key.is_option)
+            and self.venue_limits in (None, key.has_venue_limits)
+            and (key.has_live_orders or not self.needs_live_orders)
+            and (self.is_set is None or self.is_set(limits))
+        )
+
+
+SCOPES: dict[Check, Scope] = {}
+"""Scope of each check that does not concern every order."""
+EVERY_ORDER = Scope()
+
+
+def concerns(scope: Scope) -> Callable[[Check], Check]:
+    """Declare which orders the decorated check concerns; the risk gate asks it of no other."""
+
+    def declare(check: Check) -> Check:
+        SCOPES[check] = scope
+        return check
+
+    return declare

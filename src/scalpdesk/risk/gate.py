@@ -1,22 +1,20 @@
-"""The one way to any venue: every intent passes all checks or comes back with all its reasons."""
+"""The one way to any venue: an order passes every risk check that concerns it, or is refused."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.risk.checks import ASKED_OF, CHECKS
-from scalpdesk.risk.context import EXITS, Check, OrderContext
+from scalpdesk.risk.checks import CHECKS
+from scalpdesk.risk.context import EVERY_ORDER, SCOPES, Check, OrderContext, OrderKey
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.limits import RiskLimits
 
-EVERY_PURPOSE = frozenset(Purpose)
-
 
 class RiskGate:
-    """Judges intents and keeps the tallies that the checks need.
+    """Asks the risk checks about orders and keeps the counts that they need.
 
     Parameters
     ----------
@@ -27,72 +25,88 @@ class RiskGate:
     """
 
     def __init__(self, limits: RiskLimits, checks: Sequence[Check] = CHECKS) -> None:
-        self.limits = limits
-        self._most_repeats, self._most_flips = limits.repeats_per_minute, limits.flips_per_minute
+        self._all_checks = tuple(checks)
+        self._checks: dict[tuple[object, ...], tuple[Check, ...]] = {}
         self.mode: Mode = Mode.ACTIVE
         self.consecutive_losses = 0
-        self.account: AccountLimits | None = None
-        """What the venue said last of what the account may do."""
-        self.cash_when_told = Decimal(0)
+        self.venue_limits: AccountLimits | None = None
+        """What the venue reported last that the account may do."""
+        self.cash_at_report = Decimal(0)
         """Cash of the desk at that moment."""
-        self.tallies = self._fresh_tallies()
-        self.asks_all = checks is CHECKS
-        """Whether exactly the product's own checks are asked."""
-        self._checks = {
-            purpose: tuple(check for check in checks if purpose in ASKED_OF.get(check, EVERY_PURPOSE))
-            for purpose in Purpose
-        }
+        self.set_limits(limits)
+        self.counters = self._new_counters()
 
-    def _fresh_tallies(self) -> OrderCounters:
-        limits = self.limits
-        return OrderCounters(limits.size_window_seconds, limits.reject_window_seconds)
+    def set_limits(self, limits: RiskLimits) -> None:
+        """Hold orders to other limits from now on."""
+        self.limits = limits
+        self.resolved = limits.resolve()
+        self._checks.clear()
+
+    def _new_counters(self) -> OrderCounters:
+        return OrderCounters(self.limits.size_window_seconds, self.limits.reject_window_seconds)
 
     def new_session(self) -> None:
-        """Start the day's tallies afresh."""
+        """Start the session's counts at zero."""
         self.consecutive_losses = 0
-        self.tallies = self._fresh_tallies()
+        self.counters = self._new_counters()
 
     def note_closed_trade(self, pnl: Decimal) -> None:
-        """Count a closed trade; exactly zero neither counts nor resets."""
+        """Count a closed trade; a P&L of exactly zero neither counts nor resets."""
         if pnl < 0:
             self.consecutive_losses += 1
         elif pnl > 0:
             self.consecutive_losses = 0
 
-    def orders_last_minute(self, now_ns: int) -> int:
-        """Orders let through in the 60 seconds up to now."""
-        return self.tallies.orders_last_minute(now_ns)
-
     def refusals(self, context: OrderContext) -> tuple[str, ...]:
-        """Return every reason why the intent may not go; empty lets it pass."""
-        found = []
-        for check in self._checks[context.intent.purpose]:
-            reason = check(context)
-            if reason is not None:
-                found.append(reason)
-        return tuple(found)
+        """Return every reason why the order may not go; empty lets it pass."""
+        intent = context.intent
+        key = (
+            intent.purpose,
+            intent.order_type,
+            context.mode,
+            context.is_option,
+            context.venue_limits is not None,
+            context.live_orders > 0,
+        )
+        checks = self._checks.get(key)
+        if checks is None:
+            checks = self._checks[key] = self._compile(OrderKey(*key))
+        for check in checks:
+            if check(context) is not None:
+                return _all_reasons(checks, context)
+        return ()
 
-    def note_sent(self, now_ns: int, intent: OrderIntent | None = None, *, is_option: bool = False) -> None:
-        """Count an order that goes out; an exit does not count towards the moving size."""
-        if intent is None or intent.purpose in EXITS:
-            self.tallies.note_order(now_ns)
-        else:
-            self.tallies.note_order(now_ns, intent.quantity, is_option=is_option)
+    def _compile(self, key: OrderKey) -> tuple[Check, ...]:
+        """Choose the checks that concern orders of one kind, in the order in which they are asked."""
+        limits = self.limits
+        return tuple(c for c in self._all_checks if SCOPES.get(c, EVERY_ORDER).contains(key, limits))
 
-    def why_disable(self, now_ns: int, number: InstrumentId, side: Side, held_before: Decimal) -> str | None:
+    def why_disable(
+        self, now_ns: int, instrument_id: InstrumentId, side: Side, held_before: Decimal
+    ) -> str | None:
         """Count an order's first execution; return why the desk should only reduce from now on, or None.
 
         A program that went wrong trades the same way again and again, or in and out of flat.
         """
-        repeats, flips = self.tallies.note_execution(now_ns, number, side, held_before)
-        if repeats > self._most_repeats:
+        repeats, flips = self.counters.note_execution(now_ns, instrument_id, side, held_before)
+        most = self.resolved.repeats_per_minute
+        if repeats > most:
             return (
                 f"{repeats} executions in a row to {side.value} within a minute,"
-                f" limit {self._most_repeats} (risk.max_repeats_per_minute)"
+                f" limit {most} (risk.max_repeats_per_minute)"
             )
-        if flips > self._most_flips:
-            return (
-                f"{flips} departures from flat within a minute,"
-                f" limit {self._most_flips} (risk.max_flips_per_minute)"
-            )
+        most = self.resolved.flips_per_minute
+        if flips > most:
+            return f"{flips} departures from flat within a minute, limit {most} (risk.max_flips_per_minute)"
         return None
+
+
+def _all_reasons(checks: Sequence[Check], context: OrderContext) -> tuple[str, ...]:
+    reasons = []
+    for check in checks:
+        reason = check(context)
+        if reason is not None:
+            reasons.append(reason)
+            if not context.intent.quantity.is_finite():  # nothing further can be worked out from such a size
+                break
+    return tuple(reasons)

@@ -201,56 +201,40 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                     fix=f"set risk.{larger} to at least {low}, or lower risk.{smaller}",
                 )
 
-    @property
-    def option_contracts(self) -> int:
-        """Largest position in one contract."""
-        return self.max_option_contracts or 5 * self.max_order_contracts
-
-    @property
-    def expiry_contracts(self) -> int:
-        """Largest position in all contracts of one expiry."""
-        return self.max_expiry_contracts or 10 * self.max_order_contracts
-
-    @property
-    def underlying_contracts(self) -> int:
-        """Largest position in all contracts of one underlying."""
-        return self.max_underlying_contracts or 20 * self.max_order_contracts
-
-    @property
-    def position_shares(self) -> int:
-        """Largest position in shares."""
-        return self.max_position_shares or 5 * self.max_order_shares
-
-    @property
-    def messages_per_minute(self) -> int:
-        """Orders and cancels in any 60 seconds."""
-        return self.max_messages_per_minute or self.max_orders_per_minute * 3 // 2
-
-    @property
-    def window_contracts(self) -> int:
-        """Contracts ordered in any window."""
-        return self.max_window_contracts or 10 * self.max_order_contracts
-
-    @property
-    def window_shares(self) -> int:
-        """Shares ordered in any window."""
-        return self.max_window_shares or 10 * self.max_order_shares
-
-    @property
-    def repeats_per_minute(self) -> int:
-        """Executions on one side in a row, in any 60 seconds."""
-        return self.max_repeats_per_minute or max(self.max_orders_per_minute // 2, 1)
-
-    @property
-    def flips_per_minute(self) -> int:
-        """Departures from flat in any 60 seconds."""
-        return self.max_flips_per_minute or max(self.max_orders_per_minute // 6, 1)
+    def resolve(self) -> "ResolvedLimits":
+        """Return the limits of which None stands for a multiple of another one."""
+        orders = self.max_orders_per_minute
+        return ResolvedLimits(
+            option_contracts=self.max_option_contracts or 5 * self.max_order_contracts,
+            expiry_contracts=self.max_expiry_contracts or 10 * self.max_order_contracts,
+            underlying_contracts=self.max_underlying_contracts or 20 * self.max_order_contracts,
+            position_shares=self.max_position_shares or 5 * self.max_order_shares,
+            messages_per_minute=self.max_messages_per_minute or orders * 3 // 2,
+            window_contracts=self.max_window_contracts or 10 * self.max_order_contracts,
+            window_shares=self.max_window_shares or 10 * self.max_order_shares,
+            repeats_per_minute=self.max_repeats_per_minute or max(orders // 2, 1),
+            flips_per_minute=self.max_flips_per_minute or max(orders // 6, 1),
+        )
 
     def daily_loss_limit(self, session_equity: Decimal) -> Decimal:
         """Return the loss of a session (currency, positive) at which nothing new is opened."""
         if self.max_daily_loss is not None:
             return self.max_daily_loss
         return session_equity * Decimal(f"{self.max_daily_loss_fraction:.6f}")
+
+
+class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits with their defaults worked out, see :class:`RiskLimits` for each; sizes are unsigned."""
+
+    option_contracts: int
+    expiry_contracts: int
+    underlying_contracts: int
+    position_shares: int
+    messages_per_minute: int
+    window_contracts: int
+    window_shares: int
+    repeats_per_minute: int
+    flips_per_minute: int
 
 
 _ORDERED = (

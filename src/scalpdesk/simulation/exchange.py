@@ -114,7 +114,7 @@ class SimulatedExchange:
             elif type(message) is CancelOrder:
                 self._cancel(message, at_ns)
             else:
-                arrived.append(message)  # type: ignore[arg-type]  # the commands are sorted out above
+                arrived.append(message)
         self.due_ns = mail[0][0] if mail else NEVER_NS
         return arrived
 

@@ -6,7 +6,7 @@ and the risk gate and the order manager do the rest. The same class runs in ever
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 import msgspec
 
@@ -25,7 +25,8 @@ from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.portfolio.sub_books import SubBooks
 
 
-class Proposal(msgspec.Struct, frozen=True):
+@final
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """Something a strategy decided, with its reasons; ``intents`` empty means it decided not to act.
 
     Parameters

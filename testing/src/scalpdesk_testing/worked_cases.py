@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.inverse import expiry_payoff_coin, perpetual_pnl_coin
 from scalpdesk.pricing.kernels.grid import dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
-from scalpdesk.risk.checks import count_consecutive_losses, loss_rule
+from scalpdesk.risk.checks import loss_rule
+from scalpdesk.risk.gate import RiskGate
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.volatility.forecast import ewma_variance
 from scalpdesk.volatility.garch import garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value
@@ -207,17 +210,22 @@ def _leland(lam: float, sig: float, dt: float) -> Answer:
 
 
 def _fifo(fills: Sequence[Sequence[Any]]) -> Answer:
-    lots = FifoLots()
-    realized = [
-        lots.add(Decimal(quantity) * (1 if side == "buy" else -1), Decimal(str(price)))
-        for side, quantity, price in fills
-    ]
-    return {"realized": realized, "total": lots.realized, "position": lots.position}
+    lots, position, totals = FifoLots(), Decimal(0), [Decimal(0)]
+    for side, quantity, price in fills:
+        signed = Decimal(quantity) * (1 if side == "buy" else -1)
+        lots.add(signed, Decimal(str(price)))
+        position += signed
+        totals.append(lots.realized)
+    realized = [after - before for before, after in pairwise(totals)]
+    return {"realized": realized, "total": totals[-1], "position": position}
 
 
 def _risk_gate(pnls: Sequence[float], proposed_risk: float = 0, equity: float | None = None) -> Answer:
     daily = sum((Decimal(str(pnl)) for pnl in pnls), Decimal(0))
-    losses = count_consecutive_losses(pnls)
+    gate = RiskGate(RiskLimits())
+    for pnl in pnls:
+        gate.note_closed_trade(Decimal(str(pnl)))
+    losses = gate.consecutive_losses
     reason = loss_rule(
         Decimal(500),
         3,
