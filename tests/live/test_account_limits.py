@@ -4,11 +4,15 @@ from decimal import Decimal
 from itertools import pairwise
 
 import msgspec
+import pytest
 
+from fakes import live
 from fakes.live import SHARE, LiveBench, follower, walk
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.simulated import SimulatedGateway
+from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
 
@@ -33,7 +37,7 @@ def test_a_venue_that_says_nothing_tells_nothing(tmp_path):
     bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
     bench.live()
     assert told(bench) == []
-    assert bench.engine.desk.gate.account is None
+    assert bench.engine.desk.gate.venue_limits is None
 
 
 def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path, monkeypatch):
@@ -42,7 +46,7 @@ def test_each_change_is_told_once_and_a_replay_knows_it(tmp_path, monkeypatch):
     bench.live()
     words = told(bench)
     assert words
-    last = bench.engine.desk.gate.account
+    last = bench.engine.desk.gate.venue_limits
     assert last == words[-1]
     assert last.shortable == (SHARE,)
     figures = [msgspec.structs.replace(one, ts_event_ns=0, ts_recv_ns=0) for one in words]
@@ -58,3 +62,16 @@ def test_a_short_sale_that_the_venue_does_not_lend_for_never_leaves(tmp_path, mo
     assert all(one.side.sign > 0 or one.quantity <= D(10) for one in bench.orders)
     assert bench.engine.desk.positions.quantity(SHARE) >= 0
     assert bench.differences() == []
+
+
+def test_a_loss_limit_above_the_account_at_the_venue_ends_the_run_before_its_first_order(
+    tmp_path, monkeypatch
+):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
+    build = live.build_engine
+    limits = RiskLimits(max_daily_loss=D(100_001))
+    monkeypatch.setattr(live, "build_engine", lambda *given, **more: build(*given, limits=limits, **more))
+    with pytest.raises(ConfigError, match="the account's equity at the venue is 100000") as caught:
+        bench.live()
+    assert caught.value.where == "risk.max_daily_loss"
+    assert not bench.engine.desk.orders.orders

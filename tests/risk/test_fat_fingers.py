@@ -1,11 +1,13 @@
 """Slips of the finger in a configuration: each is refused when it is read, and the refusal names the key."""
 
 import re
+from decimal import Decimal
 
 import pytest
 
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.risk.limits import check_account
 
 STRATEGY = "gamma-scalper"
 OF_THE_STRATEGY = ("straddles", "underlying", "mode", "selection", "entry", "triggers", "hedge", "exits")
@@ -191,3 +193,12 @@ def test_two_keys_that_contradict_are_refused_and_the_sentence_names_both(pair, 
 )
 def test_what_a_trader_would_set_is_accepted(overrides):
     assert load_settings(STRATEGY, overrides=overrides).strategy_config is not None
+
+
+def test_limits_of_a_venues_account_are_not_held_against_the_simulated_one():
+    overrides = ("simulation.starting_cash=400", "risk.max_daily_loss=500")
+    loaded = load_settings(STRATEGY, overrides=overrides, simulated_account=False)
+    assert loaded.config.risk.max_daily_loss == 500
+    check_account(loaded.config.risk, Decimal(500), "the account's equity at the venue")
+    with pytest.raises(ConfigError, match=r"the account's equity at the venue is 499\.99"):
+        check_account(loaded.config.risk, Decimal("499.99"), "the account's equity at the venue")

@@ -104,13 +104,22 @@ def desk_command(
 
 
 def settings_from(
-    config_file: str | None = None, overrides: Sequence[str] = (), strategy: str | None = None
+    config_file: str | None = None,
+    overrides: Sequence[str] = (),
+    strategy: str | None = None,
+    *,
+    simulated_account: bool = True,
 ) -> "LoadedSettings":
     """Load the configuration of a command called in this folder, with this environment."""
     from scalpdesk.config.settings import load_settings
 
     return load_settings(
-        strategy, config_file=config_file, overrides=overrides, environ=os.environ, cwd=Path()
+        strategy,
+        config_file=config_file,
+        overrides=overrides,
+        environ=os.environ,
+        cwd=Path(),
+        simulated_account=simulated_account,
     )
 
 

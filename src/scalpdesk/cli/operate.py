@@ -176,10 +176,12 @@ def arm(
     from scalpdesk.cli.output import console
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.live import arming
+    from scalpdesk.risk.limits import check_account
     from scalpdesk.venues.contract import LiveToken
 
-    settings = settings_from(config_file, overrides, strategy)
+    settings = settings_from(config_file, overrides, strategy, simulated_account=False)
     facts = asyncio.run(arming.live_account(settings))
+    check_account(settings.config.risk, facts.equity, "the account's equity at the venue")
     digest = settings.config_hash
     if account is None or typed_hash is None:
         out = console()

@@ -111,7 +111,7 @@ def run(
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
-    settings = settings_from(config_file, overrides, strategy)
+    settings = settings_from(config_file, overrides, strategy, simulated_account=venue != "alpaca")
     pace = pace_of(speed) if speed is not None else SIMULATED_SPEED
     plan = plan_of(
         settings,

@@ -205,15 +205,22 @@ class Schema:
             if isinstance(cause, ScalpdeskError):
                 inner = tuple(cause.where.split(".")) if cause.where else path
                 inner = inner if inner[: len(prefix)] == prefix else (*prefix, *inner)
-                source = values[inner].source if inner in values else source
-                raise ConfigError(
-                    cause.what,
-                    where=_where(inner, source),
-                    value=cause.value,
-                    nearest=cause.nearest,
-                    fix=cause.fix,
-                ) from problem
+                raise located(cause, inner, values, source) from problem
             raise ConfigError(what, where=_where(path, source), fix="scalpdesk config show") from problem
+
+
+def located(
+    cause: ScalpdeskError, path: KeyPath, values: Mapping[KeyPath, Entry], otherwise: str = ""
+) -> ConfigError:
+    """Return the refusal of the value at ``path`` with where that value was set."""
+    source = values[path].source if path in values else otherwise
+    return ConfigError(
+        cause.what,
+        where=_where(path, source),
+        value=cause.value,
+        nearest=cause.nearest,
+        fix=cause.fix,
+    )
 
 
 def struct_types(kind: Any) -> tuple[type[Struct], ...]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
 
-from scalpdesk.config.schema import Schema, Secret, plain
+from scalpdesk.config.schema import Schema, Secret, located, plain
 from scalpdesk.config.sources import (
     OVERRIDE,
     Entry,
@@ -222,10 +222,6 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
 
-    def __post_init__(self) -> None:
-        """Refuse amounts above the whole account."""
-        check_account(self.risk, self.simulation.starting_cash)
-
 
 class ManyConfigError(ConfigError):
     """Several keys are wrong; all of them are shown at once.
@@ -334,6 +330,7 @@ def load_settings(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    simulated_account: bool = True,
 ) -> LoadedSettings:
     """Read all sources and lay them over one another.
 
@@ -349,6 +346,9 @@ def load_settings(
         The process's environment; none when None. Its names win over ``.env``.
     cwd
         Folder of ``scalpdesk.toml`` and ``.env``.
+    simulated_account
+        Whether ``simulation`` describes the account that will be traded, and limits are held against it;
+        those of a venue's account are held against its equity as the run begins.
 
     Returns
     -------
@@ -388,7 +388,7 @@ def load_settings(
                 values[placed.path] = placed
     if errors:
         raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
-    return _lay_over(strategy, schema, values, path)
+    return _lay_over(strategy, schema, values, path, simulated_account=simulated_account)
 
 
 def _strategy_config_type(name: str) -> type[Struct]:
@@ -396,7 +396,12 @@ def _strategy_config_type(name: str) -> type[Struct]:
 
 
 def _lay_over(
-    strategy: str | None, schema: Schema, values: dict[KeyPath, Entry], path: Path | None
+    strategy: str | None,
+    schema: Schema,
+    values: dict[KeyPath, Entry],
+    path: Path | None,
+    *,
+    simulated_account: bool,
 ) -> LoadedSettings:
     tree = _tree(values)
     sections = tree.pop("strategies", {})
@@ -411,6 +416,11 @@ def _lay_over(
     for name, chosen in configs.items():
         source = values.get(("strategies", name, "straddles"))
         check_sizes(config.risk, name, chosen, "default" if source is None else source.source)
+    if simulated_account:
+        try:
+            check_account(config.risk, config.simulation.starting_cash, "simulation.starting_cash")
+        except ConfigError as error:
+            raise located(error, tuple(str(error.where).split(".")), values) from error
     config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
     sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
     sources |= {dotted(key): entry.source for key, entry in values.items()}

@@ -38,6 +38,7 @@ from scalpdesk.live.supervision import (
     describe,
 )
 from scalpdesk.orders.order import OrderState
+from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 
 ITEMS_A_TURN = 64
@@ -431,6 +432,7 @@ class LiveRunner:
         view = await self.queries.first(since_ns)
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
+            check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
             self.reconciler.fills_since_ns = view.ts_event_ns
             first = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
             if view.open_orders:

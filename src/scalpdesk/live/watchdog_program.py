@@ -106,6 +106,7 @@ async def guard(orders: WatchdogOrders, reader: asyncio.StreamReader) -> int:
         overrides=orders.overrides,
         environ=os.environ,
         cwd=Path(),
+        simulated_account=False,  # the run that it guards has been checked
     )
     state = Path(orders.state) if orders.state else None
     runner = RunnerOptions(absent_after_seconds=1.0)

@@ -285,15 +285,17 @@ def check_simulated_account(starting_cash: Decimal, positions: Mapping[str, int 
             )
 
 
-def check_account(limits: RiskLimits, starting_cash: Decimal) -> None:
-    """Refuse amounts that the account of a simulated run does not have.
+def check_account(limits: RiskLimits, equity: Decimal, what: str) -> None:
+    """Refuse amounts that the account in use does not have.
 
     Parameters
     ----------
     limits
         Of the account.
-    starting_cash
-        ``simulation.starting_cash``, in currency.
+    equity
+        What the account is worth, in currency.
+    what
+        Name of that amount: ``simulation.starting_cash``, or the account's equity at the venue.
 
     Raises
     ------
@@ -302,12 +304,13 @@ def check_account(limits: RiskLimits, starting_cash: Decimal) -> None:
     """
     for name in ("max_daily_loss", "max_order_premium"):
         amount = getattr(limits, name)
-        if amount is not None and amount > starting_cash:
+        if amount is not None and amount > equity:
+            more = f", or raise {what}" if what.startswith("simulation.") else ""
             raise ConfigError(
-                f"more than the whole account: simulation.starting_cash is {starting_cash}",
+                f"more than the whole account: {what} is {equity}",
                 where=f"risk.{name}",
                 value=str(amount),
-                fix=f"set risk.{name} to at most {starting_cash}, or raise simulation.starting_cash",
+                fix=f"set risk.{name} to at most {equity}{more}",
             )
 
 

@@ -155,13 +155,13 @@ def test_fewer_straddles_than_wanted_are_held_once_no_more_can_be_had():
 
 def test_attempts_are_spaced_so_that_a_refusal_may_pass():
     desk = desk_of(entry={"mode": "straddle", "order_ttl_seconds": 15.0, "max_attempts": 2})
-    desk.engine.desk.gate.limits = RiskLimits(max_order_contracts=0.5)  # the gate refuses every option
+    desk.engine.desk.gate.set_limits(RiskLimits(max_order_contracts=0.5))  # the gate refuses every option
     desk.go_to("09:45")
     for _ in range(10):
         desk.wait(1).market(500.0)
     refused = [one for one in decisions(desk.outputs) if one.kind == "entry" and one.facts]
     assert [one.taken for one in refused] == [False]
-    desk.engine.desk.gate.limits = LOOSE
+    desk.engine.desk.gate.set_limits(LOOSE)
     assert len(orders(desk.go_to("09:46").market(500.0))) == 2
 
 
