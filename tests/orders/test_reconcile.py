@@ -141,7 +141,7 @@ def test_dividend_has_its_name_and_small_change_is_interest():
 
 def test_orders_are_missing_shown_or_foreign():
     lost = OpenOrder("lost", "", "SPY", D(0))
-    doubted = OpenOrder("doubted", "", "SPY", D(0), is_doubted=True)
+    doubted = OpenOrder("doubted", "", "SPY", D(0), is_unknown=True)
     shown = OpenOrder("doubted", "v2", "SPY", D(0))
     stranger = OpenOrder("", "v9", "SPY", D(0))
     found = reconcile(picture("1", {}, lost, doubted), picture("1", {}, shown, stranger), BOOK)

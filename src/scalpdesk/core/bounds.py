@@ -18,7 +18,7 @@ class Bound(NamedTuple):
     low, high
         The ends; ``high`` itself is allowed.
     unit
-        What the number is, in words, for the one who has to mend it.
+        What the number is, in words, for the refusal.
     may_equal_low
         Whether ``low`` itself is allowed.
     """

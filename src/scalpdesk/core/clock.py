@@ -70,7 +70,7 @@ class Stamper:
         return self._follow is not None
 
     def timestamp(self, ts_event_ns: int | None = None) -> int:
-        """Return ``ts_recv_ns`` for a message that happened at ``ts_event_ns`` (None: not said)."""
+        """Return ``ts_recv_ns`` for a message of ``ts_event_ns`` (None where it carries no time)."""
         if self._follow is not None and ts_event_ns is not None:
             self._follow(ts_event_ns)
         now_ns = self._clock.now_ns()

@@ -40,7 +40,7 @@ class ScalpdeskError(Exception):
     nearest
         The nearest valid name, when the value looks like a slip of the pen.
     fix
-        The command or the edit that mends it.
+        The command or the edit that corrects it.
     """
 
     exit_code = EXIT_FAILED

@@ -341,7 +341,7 @@ class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False)
 
 @final
 class OperatorEvent(msgspec.Struct, frozen=True, array_like=True, tag=51, gc=False):
-    """A person (or the watchdog) said something: halt, resume, flatten."""
+    """A command of an operator, the watchdog or the desk itself that changes its mode."""
 
     ts_event_ns: int
     ts_recv_ns: int

@@ -251,7 +251,7 @@ class OrderAdmission:
         cut = cut_to_caps(lines, orders, limits, float(desk.attribution.nav), self._marks)
         if cut is None and not cuts:
             return trade
-        found = [one for one in (*cuts, cut) if one is not None]
+        found = [made for made in (*cuts, cut) if made is not None]
         if not found:
             return trade
         left = cut_to(trade, min(cut.sets for cut in found), sets_of([intent.quantity for intent in trade]))

@@ -1,14 +1,10 @@
-"""Compare what the desk believes with what the venue shows, and name every difference. Pure.
+"""Reconciliation of the desk's account with the venue's: every difference gets a cause, or is unexplained.
 
 A difference is **explained** when the venue's own history, or a known cause, gives exactly its size (a
 manual trade, an exercise, an assignment, a worthless expiry, the venue's own liquidation, a dividend,
 small interest or fees); it comes back as the events that book it, and booking them leaves nothing over:
 reconciling twice changes nothing the second time. Whatever no cause gives is **unexplained**, and is for
-a person.
-
-What may lie behind a difference between desk and venue: each cause gives the events that book it.
-
-The two sides of a reconciliation, and what may be found between them. Values only.
+the operator.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -34,7 +30,7 @@ class OpenOrder(msgspec.Struct, frozen=True):
     venue_order_id: str
     symbol: str
     filled: Decimal
-    is_doubted: bool = False
+    is_unknown: bool = False
 
 
 class ForeignFill(msgspec.Struct, frozen=True):
@@ -119,7 +115,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True):
-    """What is not worth a person's time.
+    """Differences too small to report.
 
     Parameters
     ----------
@@ -152,10 +148,10 @@ def matching_bookings(bookings: Sequence[Booking], change: Decimal) -> Sequence[
             return bookings[start:]
     chosen = []
     left = change
-    for one in bookings:
-        quantity = one[1].quantity_change
+    for booking in bookings:
+        quantity = booking[1].quantity_change
         if left and abs(quantity) <= abs(left) and (quantity > 0) == (left > 0):
-            chosen.append(one)
+            chosen.append(booking)
             left -= quantity
     return chosen
 
@@ -167,12 +163,12 @@ def round_trips(
 
     A round trip by hand, or two deliveries that offset each other, leave nothing but cash behind.
     """
-    taken = {one.event for one in found}
-    moves = [one for one in bookings if one[1].quantity_change and one[1] not in taken]
+    taken = {explained.event for explained in found}
+    moves = [(why, event) for why, event in bookings if event.quantity_change and event not in taken]
     sums: dict[InstrumentId, Decimal] = {}
     for _, event in moves:
         sums[event.instrument_id] = sums.get(event.instrument_id, ZERO) + event.quantity_change
-    round_trips = [one for one in moves if not sums[one[1].instrument_id]]
+    round_trips = [(why, event) for why, event in moves if not sums[event.instrument_id]]
     given = sum((event.cash_change for _, event in round_trips), ZERO)
     return round_trips if round_trips and abs(cash - given) <= within.cash else ()
 
@@ -196,9 +192,9 @@ def cash_bookings(bookings: Sequence[Booking], cash: Decimal, within: Tolerance)
 
 def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Booking:
     """Return the booking of a line of the venue's history; cash alone is booked at ``elsewhere``."""
-    number = elsewhere if change.instrument_id is None else change.instrument_id
+    instrument_id = elsewhere if change.instrument_id is None else change.instrument_id
     event = PositionChanged(
-        number,
+        instrument_id,
         change.ts_event_ns,
         max(now_ns, change.ts_event_ns),
         change.cause,
@@ -210,9 +206,9 @@ def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Bo
     return Explained(change.cause, f"{change.cause}: {change.detail}", event), event
 
 
-def of_fill(fill: ForeignFill, book: Instruments, now_ns: int) -> Booking:
+def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Booking:
     """Return the booking of an execution that belongs to no order of the desk."""
-    instrument = book[fill.instrument_id]
+    instrument = instruments[fill.instrument_id]
     signed = fill.quantity * fill.side.sign
     cause = ChangeCause.MANUAL_TRADE
     if isinstance(instrument, OptionContract):
@@ -234,16 +230,16 @@ def of_fill(fill: ForeignFill, book: Instruments, now_ns: int) -> Booking:
 
 
 def ended(
-    number: InstrumentId,
+    instrument_id: InstrumentId,
     held: Decimal,
     wanted: Mapping[InstrumentId, Decimal],
     cash_left: Decimal,
-    book: Instruments,
+    instruments: Instruments,
     now_ns: int,
 ) -> list[Explained]:
     """Explain an option position that shrank without a trade: exercise, assignment, expiry."""
-    contract = book[number]
-    change = wanted.get(number, ZERO)
+    contract = instruments[instrument_id]
+    change = wanted.get(instrument_id, ZERO)
     if not isinstance(contract, OptionContract) or not change or not held or (change > 0) == (held > 0):
         return []
     if abs(change) > abs(held):
@@ -251,8 +247,8 @@ def ended(
     ended = -change  # signed contracts that are gone
     has_expired = now_ns >= expiry_instant_ns(contract)
     label = f"{contract.symbol}-{from_ns(now_ns):%Y%m%d}-{ended.normalize():f}-of-{held.normalize():f}"
-    if contract.settlement is Settlement.PHYSICAL and contract.underlying in book:
-        share_id = book.id_of(contract.underlying)
+    if contract.settlement is Settlement.PHYSICAL and contract.underlying in instruments:
+        share_id = instruments.id_of(contract.underlying)
         delivered = ended * contract.multiplier * (1 if contract.right is Right.CALL else -1)
         share_change = wanted.get(share_id, ZERO)
         same_way = (share_change > 0) == (delivered > 0)
@@ -260,7 +256,9 @@ def ended(
         if covers and (has_expired or held < 0):
             cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
             detail = f"{cause} of {ended:+f} {contract.symbol}: {delivered:+f} {contract.underlying}"
-            lapse = PositionChanged(number, now_ns, now_ns, cause, change, ZERO, ZERO, f"{cause}-{label}")
+            lapse = PositionChanged(
+                instrument_id, now_ns, now_ns, cause, change, ZERO, ZERO, f"{cause}-{label}"
+            )
             delivery = PositionChanged(
                 share_id,
                 now_ns,
@@ -278,12 +276,19 @@ def ended(
         price = cash_left / (ended * contract.multiplier)
         detail = f"cash settlement of {ended:+f} {contract.symbol} at {price}"
         event = PositionChanged(
-            number, now_ns, now_ns, ChangeCause.CASH_SETTLEMENT, change, price, cash_left, f"settled-{label}"
+            instrument_id,
+            now_ns,
+            now_ns,
+            ChangeCause.CASH_SETTLEMENT,
+            change,
+            price,
+            cash_left,
+            f"settled-{label}",
         )
         return [Explained(ChangeCause.CASH_SETTLEMENT, detail, event)]
     detail = f"{ended:+f} {contract.symbol} expired worthless"
     event = PositionChanged(
-        number, now_ns, now_ns, ChangeCause.EXPIRED_WORTHLESS, change, ZERO, ZERO, f"expired-{label}"
+        instrument_id, now_ns, now_ns, ChangeCause.EXPIRED_WORTHLESS, change, ZERO, ZERO, f"expired-{label}"
     )
     return [Explained(ChangeCause.EXPIRED_WORTHLESS, detail, event)]
 
@@ -292,26 +297,30 @@ def busted(
     desk: AccountPicture,
     wanted: Mapping[InstrumentId, Decimal],
     cash_left: Decimal,
-    book: Instruments,
+    instruments: Instruments,
     within: Tolerance,
     now_ns: int,
 ) -> tuple[list[Explained], Decimal]:
     """Explain what is missing by executions taken back, when they give all of it to the cent.
 
-    The latest execution of the very size is taken; the event names it, so that the venue's own word,
+    The latest execution of the very size is taken; the event names it, so that the venue's own report,
     should it still come, changes nothing.
     """
     found: list[Explained] = []
     cash = ZERO
-    for number, change in wanted.items():
+    for instrument_id, change in wanted.items():
         gone = next(
-            (one for one in reversed(desk.fills) if one.instrument_id == number and one.quantity == -change),
+            (
+                fill
+                for fill in reversed(desk.fills)
+                if fill.instrument_id == instrument_id and fill.quantity == -change
+            ),
             None,
         )
         if gone is None:
             return [], ZERO
-        cash += gone.quantity * gone.price * book[number].multiplier + gone.fee
-        detail = f"bust of {gone.quantity:+f} {book[number].symbol} at {gone.price}"
+        cash += gone.quantity * gone.price * instruments[instrument_id].multiplier + gone.fee
+        detail = f"bust of {gone.quantity:+f} {instruments[instrument_id].symbol} at {gone.price}"
         event = FillBusted(
             gone.client_order_id, now_ns, now_ns, gone.execution_id, "not at the venue any more"
         )
@@ -341,25 +350,12 @@ def cash_cause(
             return Explained(ChangeCause.DIVIDEND, f"dividend of {dividend.amount} on {held:f}", event)
     if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity):
         return None
-    number = next(iter(sorted(desk.holdings)), InstrumentId(0))
+    instrument_id = next(iter(sorted(desk.holdings)), InstrumentId(0))
     reference = f"cash-{now_ns}-{cash_left}"
-    event = PositionChanged(number, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference)
+    event = PositionChanged(
+        instrument_id, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference
+    )
     return Explained(ChangeCause.INTEREST, f"interest, fees or rounding of {cash_left:+.2f}", event)
-
-
-__all__ = [
-    "AccountChange",
-    "AccountPicture",
-    "BookedFill",
-    "Difference",
-    "Explained",
-    "ForeignFill",
-    "OpenOrder",
-    "Reconciliation",
-    "Tolerance",
-    "reconcile",
-    "side_by_side",
-]
 
 
 class Reconciliation(msgspec.Struct, frozen=True):
@@ -370,11 +366,11 @@ class Reconciliation(msgspec.Struct, frozen=True):
     explained
         Differences with a cause, in the order in which they are to be booked.
     unexplained
-        Differences for a person.
+        Differences for the operator.
     missing_orders
         Orders that the desk holds for live and the venue does not show: ask for each.
     shown_orders
-        Orders that the desk doubts and the venue shows as open: proof that it has them.
+        Orders of unknown state that the venue shows as open: proof that it has them.
     """
 
     explained: tuple[Explained, ...] = ()
@@ -383,23 +379,23 @@ class Reconciliation(msgspec.Struct, frozen=True):
     shown_orders: tuple[OpenOrder, ...] = ()
 
 
-class _Left:
-    """What of the difference is not explained yet, and what explained the rest."""
+class _Remainder:
+    """The part of the difference that is not explained yet, and what explained the rest."""
 
     def __init__(self, desk: AccountPicture, venue: AccountPicture) -> None:
         changes = {
-            number: venue.holdings.get(number, ZERO) - desk.holdings.get(number, ZERO)
-            for number in sorted({*desk.holdings, *venue.holdings})
+            instrument_id: venue.holdings.get(instrument_id, ZERO) - desk.holdings.get(instrument_id, ZERO)
+            for instrument_id in sorted({*desk.holdings, *venue.holdings})
         }
-        self.wanted = {number: change for number, change in changes.items() if change}
+        self.wanted = {instrument_id: change for instrument_id, change in changes.items() if change}
         self.cash = venue.cash - desk.cash
         self.found: list[Explained] = []
 
-    def take(self, one: Explained) -> None:
-        """Count a cause in."""
-        event = one.event
+    def take(self, explained: Explained) -> None:
+        """Take a cause off the difference."""
+        event = explained.event
         assert isinstance(event, PositionChanged)
-        self.found.append(one)
+        self.found.append(explained)
         self.cash -= event.cash_change
         left = self.wanted.get(event.instrument_id, ZERO) - event.quantity_change
         if left:
@@ -411,7 +407,7 @@ class _Left:
 def reconcile(
     desk: AccountPicture,
     venue: AccountPicture,
-    book: Instruments,
+    instruments: Instruments,
     *,
     foreign_fills: Sequence[ForeignFill] = (),
     changes: Sequence[AccountChange] = (),
@@ -424,8 +420,8 @@ def reconcile(
     Parameters
     ----------
     desk, venue
-        The two views, both after every execution that the venue has told of.
-    book
+        The two views, both after every execution that the venue has reported.
+    instruments
         All instruments of the run.
     foreign_fills
         Executions of the account that belong to no order of the desk, oldest first.
@@ -444,39 +440,42 @@ def reconcile(
     """
     within = tolerance or Tolerance()
     now_ns = venue.ts_ns
-    left = _Left(desk, venue)
-    told = _told(desk, book, foreign_fills, changes, booked, now_ns)
-    for number in dict.fromkeys(event.instrument_id for _, event in told if event.quantity_change):
-        moves = [one for one in told if one[1].instrument_id == number and one[1].quantity_change]
-        for one, _ in matching_bookings(moves, left.wanted.get(number, ZERO)):
-            left.take(one)
-    for number in tuple(left.wanted):
-        held = desk.holdings.get(number, ZERO)
-        for one in ended(number, held, left.wanted, left.cash, book, now_ns):
-            left.take(one)
-    busts, cash_of_busts = busted(desk, left.wanted, left.cash, book, within, now_ns)
+    left = _Remainder(desk, venue)
+    history = _bookings(desk, instruments, foreign_fills, changes, booked, now_ns)
+    moves: dict[InstrumentId, list[Booking]] = {}
+    for why, event in history:
+        if event.quantity_change:
+            moves.setdefault(event.instrument_id, []).append((why, event))
+    for instrument_id, bookings in moves.items():
+        for explained, _ in matching_bookings(bookings, left.wanted.get(instrument_id, ZERO)):
+            left.take(explained)
+    for instrument_id in tuple(left.wanted):
+        held = desk.holdings.get(instrument_id, ZERO)
+        for explained in ended(instrument_id, held, left.wanted, left.cash, instruments, now_ns):
+            left.take(explained)
+    busts, cash_of_busts = busted(desk, left.wanted, left.cash, instruments, within, now_ns)
     if busts:
         left.found += busts
         left.cash -= cash_of_busts
         left.wanted.clear()
     if not left.wanted and abs(left.cash) > within.cash:
-        for one, _ in round_trips(told, left.found, left.cash, within):
-            left.take(one)
+        for explained, _ in round_trips(history, left.found, left.cash, within):
+            left.take(explained)
     if not left.wanted and abs(left.cash) > within.cash:
-        paid = [one for one in told if not one[1].quantity_change]
-        for one, _ in cash_bookings(paid, left.cash, within):
-            left.take(one)
+        paid = [(why, event) for why, event in history if not event.quantity_change]
+        for explained, _ in cash_bookings(paid, left.cash, within):
+            left.take(explained)
     if not left.wanted and abs(left.cash) > within.cash:
-        one_cash = cash_cause(left.cash, desk, dividends, booked, within, now_ns)
-        if one_cash is not None:
-            left.take(one_cash)
+        cash = cash_cause(left.cash, desk, dividends, booked, within, now_ns)
+        if cash is not None:
+            left.take(cash)
     unexplained = [
         Difference(
-            book[number].symbol,
-            f"{desk.holdings.get(number, ZERO).normalize():f}",
-            f"{venue.holdings.get(number, ZERO).normalize():f}",
+            instruments[instrument_id].symbol,
+            f"{desk.holdings.get(instrument_id, ZERO).normalize():f}",
+            f"{venue.holdings.get(instrument_id, ZERO).normalize():f}",
         )
-        for number in left.wanted
+        for instrument_id in left.wanted
     ]
     if abs(left.cash) > within.cash:
         unexplained.append(Difference("cash", f"{desk.cash:.2f}", f"{venue.cash:.2f}"))
@@ -484,31 +483,33 @@ def reconcile(
     return Reconciliation(tuple(left.found), (*unexplained, *foreign), missing, shown)
 
 
-def _told(
+def _bookings(
     desk: AccountPicture,
-    book: Instruments,
+    instruments: Instruments,
     foreign_fills: Sequence[ForeignFill],
     changes: Sequence[AccountChange],
     booked: Collection[str],
     now_ns: int,
 ) -> list[Booking]:
-    """Return what the venue tells of and the desk has not booked, oldest first."""
+    """Return what the venue reports and the desk has not booked, oldest first."""
     elsewhere = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    told = [of_fill(fill, book, now_ns) for fill in foreign_fills]
-    told += [of_change(change, elsewhere, now_ns) for change in changes]
-    fresh = [one for one in told if one[1].reference not in booked]
-    return sorted(fresh, key=lambda one: one[1].ts_event_ns)
+    reported = [of_fill(fill, instruments, now_ns) for fill in foreign_fills]
+    reported += [of_change(change, elsewhere, now_ns) for change in changes]
+    fresh = [(why, event) for why, event in reported if event.reference not in booked]
+    return sorted(fresh, key=lambda booking: booking[1].ts_event_ns)
 
 
-def side_by_side(desk: AccountPicture, venue: AccountPicture, book: Instruments) -> str:
-    """Return both views as lines of a table, for a person."""
+def side_by_side(desk: AccountPicture, venue: AccountPicture, instruments: Instruments) -> str:
+    """Return both views as lines of a table, for the operator."""
     rows = [("", "desk", "venue"), ("cash", f"{desk.cash:.2f}", f"{venue.cash:.2f}")]
-    for number in sorted({*desk.holdings, *venue.holdings}):
-        ours, theirs = desk.holdings.get(number, ZERO), venue.holdings.get(number, ZERO)
+    for instrument_id in sorted({*desk.holdings, *venue.holdings}):
+        ours, theirs = desk.holdings.get(instrument_id, ZERO), venue.holdings.get(instrument_id, ZERO)
         if ours or theirs:
-            rows.append((book[number].symbol, f"{ours.normalize():f}", f"{theirs.normalize():f}"))
-    ours_open = {one.client_order_id: one for one in desk.open_orders}
-    theirs_open = {one.client_order_id: one for one in venue.open_orders}
+            rows.append(
+                (instruments[instrument_id].symbol, f"{ours.normalize():f}", f"{theirs.normalize():f}")
+            )
+    ours_open = {order.client_order_id: order for order in desk.open_orders}
+    theirs_open = {order.client_order_id: order for order in venue.open_orders}
     rows += [
         (f"order {name}", _shown(ours_open.get(name)), _shown(theirs_open.get(name)))
         for name in sorted({*ours_open, *theirs_open})
@@ -524,13 +525,15 @@ def _shown(order: OpenOrder | None) -> str:
 def _orders(
     desk: AccountPicture, venue: AccountPicture
 ) -> tuple[tuple[str, ...], tuple[OpenOrder, ...], tuple[Difference, ...]]:
-    ours = {one.client_order_id: one for one in desk.open_orders}
-    theirs = {one.client_order_id: one for one in venue.open_orders}
+    ours = {order.client_order_id: order for order in desk.open_orders}
+    theirs = {order.client_order_id: order for order in venue.open_orders}
     missing = tuple(name for name in ours if name not in theirs)
-    shown = tuple(theirs[name] for name, one in ours.items() if one.is_doubted and name in theirs)
+    shown = tuple(theirs[name] for name, order in ours.items() if order.is_unknown and name in theirs)
     foreign = tuple(
-        Difference(f"order {name or one.venue_order_id}", "never sent by this desk", f"open, {one.symbol}")
-        for name, one in theirs.items()
+        Difference(
+            f"order {name or order.venue_order_id}", "never sent by this desk", f"open, {order.symbol}"
+        )
+        for name, order in theirs.items()
         if name not in ours
     )
     return missing, shown, foreign

@@ -275,9 +275,9 @@ def sets_of(quantities: Sequence[Decimal]) -> int:
     >>> sets_of([Decimal(4), Decimal(6)])
     2
     """
-    finest = max((-int(one.as_tuple().exponent) for one in quantities), default=0)
+    finest = max((-int(quantity.as_tuple().exponent) for quantity in quantities), default=0)
     scale = 10 ** max(finest, 0)
-    return math.gcd(*(int(one * scale) for one in quantities)) if quantities else 0
+    return math.gcd(*(int(quantity * scale) for quantity in quantities)) if quantities else 0
 
 
 def cut_to(intents: Sequence[OrderIntent], sets: int, of: int) -> tuple[OrderIntent, ...]:
