@@ -8,7 +8,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.risk.context import OrderContext
+from scalpdesk.risk.context import OrderContext, RiskFigures
 from scalpdesk.risk.counters import OrderCounters
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
@@ -23,12 +23,25 @@ class Facts:
     cash_at_report = Decimal(0)
     consecutive_losses = 0
     risk_before = Decimal(0)
-    is_last_call = False
+    is_late = False
     owner_held = None
     underlying_verdict = QuoteVerdict.GOOD
 
     def __init__(self, orders=(), lines=(), mark=10.0):
         self._orders, self._lines, self._mark = orders, lines, mark
+
+    def figures(self):
+        return RiskFigures(
+            self.equity,
+            self.session_equity,
+            self.risk_before,
+            self.consecutive_losses,
+            self.cash,
+            self.cash_at_report,
+        )
+
+    def is_last_call(self):
+        return self.is_late
 
     def working(self):
         return self._orders

@@ -209,7 +209,7 @@ def test_an_option_is_opened_only_on_a_good_quote_of_its_underlying(context, ver
         ({"intent": intent(Purpose.CLOSE, limit="9")}, True),
         ({"on_share": True}, True),
         ({"mode": Mode.FLATTENING}, True),
-        ({"is_last_call": True}, True),
+        ({"is_late": True}, True),
         ({"verdict": QuoteVerdict.GOOD}, True),
         ({"verdict": QuoteVerdict.ZERO_BID}, True),
     ],

@@ -145,7 +145,7 @@ def drawn_context(context, book, drawn, limits):
         mode=drawn["mode"],
         verdict=drawn["verdict"],
         underlying_verdict=drawn["verdict"],
-        is_last_call=drawn["is_late"],
+        is_late=drawn["is_late"],
         held=Decimal(drawn["held"]),
         cash=Decimal(0),
         daily_pnl=Decimal(-99_999),

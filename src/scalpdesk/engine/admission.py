@@ -22,7 +22,7 @@ from scalpdesk.risk.caps import (
     sets_of,
 )
 from scalpdesk.risk.checks import risk_of
-from scalpdesk.risk.context import Held, OrderContext, Working
+from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
 
 ZERO = Decimal(0)
 LAST_CALL_NS = 30 * 60 * NANOS_PER_SECOND
@@ -48,45 +48,24 @@ class ProposalFacts:
         self.before: Sequence[OrderIntent] = ()
         self.instrument_id = InstrumentId(0)
 
-    @property
-    def equity(self) -> Decimal:
-        """Net asset value at the last mark."""
-        return self._desk.attribution.nav
-
-    @property
-    def session_equity(self) -> Decimal:
-        """Equity at the session's open."""
-        return self._desk.session_equity
-
-    @property
-    def cash(self) -> Decimal:
-        """Cash of the desk."""
-        return self._desk.account.cash
-
-    @property
-    def cash_at_report(self) -> Decimal:
-        """Cash when the venue last reported its limits of the account."""
-        return self._desk.gate.cash_at_report
-
-    @property
-    def consecutive_losses(self) -> int:
-        """Losing closed trades in a row."""
-        return self._desk.gate.consecutive_losses
-
-    @property
-    def risk_before(self) -> Decimal:
-        """Currency put at risk by the opening orders admitted before."""
-        desk = self._desk
-        risks = (
-            risk_of(intent, desk.instruments[intent.instrument_id], desk.market.quotes[intent.instrument_id])
-            for intent in self.before
-            if intent.purpose in OPENING
+    def figures(self) -> RiskFigures:
+        """Return the account's amounts, and what the opening orders admitted before put at risk."""
+        desk, before = self._desk, ZERO
+        for intent in self.before:
+            if intent.purpose in OPENING:
+                number = intent.instrument_id
+                before += risk_of(intent, desk.instruments[number], desk.market.quotes[number]) or ZERO
+        return RiskFigures(
+            equity=desk.attribution.nav,
+            session_equity=desk.session_equity,
+            risk_before=before,
+            consecutive_losses=desk.gate.consecutive_losses,
+            cash=desk.account.cash,
+            cash_at_report=desk.gate.cash_at_report,
         )
-        return sum((risk for risk in risks if risk is not None), ZERO)
 
-    @property
     def is_last_call(self) -> bool:
-        """Whether the session ends so soon that an exit cannot wait for a better quote."""
+        """Return whether the session ends so soon that an exit cannot wait for a better quote."""
         session = self._desk.view.session
         if session is None:
             return False

@@ -123,7 +123,7 @@ def underlying_is_good(context: OrderContext) -> str | None:
 )
 def market_order_is_covered(context: OrderContext) -> str | None:
     """No market order on an option without a fresh quote, unless the desk flattens or the close is near."""
-    if context.verdict is not QuoteVerdict.STALE or context.facts.is_last_call:
+    if context.verdict is not QuoteVerdict.STALE or context.facts.is_last_call():
         return None
     symbol = context.instrument.symbol
     return f"a market order on an option needs a fresh quote; that of {symbol} is stale"
@@ -256,15 +256,14 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
 @concerns(Scope(purposes=OPENING))
 def losses_allow(context: OrderContext) -> str | None:
     """The loss rules, for what opens risk."""
-    facts, limits = context.facts, context.limits
-    equity, session_equity = facts.equity, facts.session_equity
+    limits = context.limits
+    equity, session_equity, before, losses, *_ = context.facts.figures()
     if not (equity.is_finite() and session_equity.is_finite()):
         return "the equity of the account is not known"
     risk = risk_of(context.intent, context.instrument, context.quote)
     if risk is None:
         return "the risk of the order is not known: no ask"
-    daily_pnl, losses, before = equity - session_equity, facts.consecutive_losses, facts.risk_before
-    at_risk = risk + before
+    daily_pnl, at_risk = equity - session_equity, risk + before
     stopped = context.intent.loss_at_stop
     if stopped is None or not stopped.is_finite() or stopped < 0:  # no stop, or no credible one
         stopped = risk
@@ -446,17 +445,17 @@ def _largest_positions(context: OrderContext) -> Iterator[tuple[InstrumentId, In
 @concerns(Scope(purposes=OPENING, venue_limits=False))
 def cash_covers(context: OrderContext) -> str | None:
     """What an opening order pays must be there in cash, where the venue reports no buying power."""
-    return _is_covered(context, "cash", context.facts.cash, known_ns=-1)
+    return _is_covered(context, "cash", context.facts.figures().cash, known_ns=-1)
 
 
 @concerns(Scope(purposes=NO_EXITS, venue_limits=True))
 def buying_power_covers(context: OrderContext) -> str | None:
     """What an order pays must be there in buying power, less the cash that was spent since its report."""
-    limits, facts = context.venue_limits, context.facts
+    limits, figures = context.venue_limits, context.facts.figures()
     assert limits is not None
     source = "options buying power" if context.is_option else "buying power"
     reported = limits.options_buying_power if context.is_option else limits.buying_power
-    available = reported + min(facts.cash - facts.cash_at_report, ZERO)
+    available = reported + min(figures.cash - figures.cash_at_report, ZERO)
     return _is_covered(context, source, available, known_ns=limits.ts_recv_ns)
 
 
@@ -526,7 +525,7 @@ def capital_within_threshold(context: OrderContext) -> str | None:
         if mark is None or not math.isfinite(mark):
             return f"the capital at risk is not known: {instrument.symbol} has no price"
         total += _capital(instrument, quantity, mark)
-    fraction, equity = context.limits.max_capital_fraction, facts.equity
+    fraction, equity = context.limits.max_capital_fraction, facts.figures().equity
     if total <= fraction * float(equity):
         return None
     return (

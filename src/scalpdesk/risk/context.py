@@ -46,42 +46,30 @@ class Held(NamedTuple):
     quantity: Decimal
 
 
+class RiskFigures(NamedTuple):
+    """Amounts of the account in its currency, and its losing trades."""
+
+    equity: Decimal
+    """Net asset value at the last mark."""
+    session_equity: Decimal
+    """The same at the session's open."""
+    risk_before: Decimal
+    """Put at risk by the orders admitted before in the same proposal."""
+    consecutive_losses: int
+    cash: Decimal
+    cash_at_report: Decimal
+    """Cash when the venue last reported its limits of the account."""
+
+
 class DeskFacts(Protocol):
-    """Facts about the account that only some checks need; each is worked out when it is asked for."""
+    """Facts about the desk that only some checks need; each is worked out when it is asked for."""
 
-    @property
-    def equity(self) -> Decimal:
-        """Net asset value at the last mark, in the account's currency."""
+    def figures(self) -> RiskFigures:
+        """Return the amounts that orders are held against."""
         ...
 
-    @property
-    def session_equity(self) -> Decimal:
-        """Equity at the session's open."""
-        ...
-
-    @property
-    def cash(self) -> Decimal:
-        """Cash in the account's currency."""
-        ...
-
-    @property
-    def cash_at_report(self) -> Decimal:
-        """Cash when the venue last reported its limits of the account."""
-        ...
-
-    @property
-    def consecutive_losses(self) -> int:
-        """Losing closed trades in a row."""
-        ...
-
-    @property
-    def risk_before(self) -> Decimal:
-        """Currency put at risk by the orders admitted before in the same proposal."""
-        ...
-
-    @property
     def is_last_call(self) -> bool:
-        """Whether the session ends so soon that an exit cannot wait for a better quote."""
+        """Return whether the session ends so soon that an exit cannot wait for a better quote."""
         ...
 
     def working(self) -> Sequence[Working]:
