@@ -257,7 +257,8 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
 def losses_allow(context: OrderContext) -> str | None:
     """The loss rules, for what opens risk."""
     limits = context.limits
-    equity, session_equity, before, losses, *_ = context.facts.figures()
+    account = context.facts.figures()
+    equity, session_equity, before = account.equity, account.session_equity, account.risk_before
     if not (equity.is_finite() and session_equity.is_finite()):
         return "the equity of the account is not known"
     risk = risk_of(context.intent, context.instrument, context.quote)
@@ -274,7 +275,7 @@ def losses_allow(context: OrderContext) -> str | None:
         limits.max_consecutive_losses,
         limits.max_position_fraction,
         daily_pnl=daily_pnl,
-        consecutive_losses=losses,
+        consecutive_losses=account.consecutive_losses,
         proposed_risk=at_risk,
         proposed_loss=may_lose,
         equity=equity,
@@ -283,7 +284,7 @@ def losses_allow(context: OrderContext) -> str | None:
         return None
     figures = {
         "daily_loss": f"P&L of the day {daily_pnl:.2f}, limit {-limit:.2f}",
-        "consecutive_losses": f"{losses} losing trades in a row",
+        "consecutive_losses": f"{account.consecutive_losses} losing trades in a row",
         "would_breach_daily_loss": f"{may_lose} at risk, P&L of the day {daily_pnl:.2f},"
         f" limit {-limit:.2f} (risk.max_daily_loss)",
         "position_size": f"{at_risk} at risk is more than {limits.max_position_fraction:.0%}"
