@@ -163,7 +163,7 @@ def test_what_cannot_be_is_refused(arguments, where, bars):
 
 def test_har_needs_ranges_and_the_others_closes(bars):
     assert forecast_vol(bars["close"].tolist(), "ewma").known
-    with pytest.raises(ArgumentError, match="do not carry ranges"):
+    with pytest.raises(ArgumentError, match="have no ranges"):
         forecast_vol(bars["close"].tolist(), "har")
 
 

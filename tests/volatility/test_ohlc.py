@@ -63,7 +63,7 @@ def test_bad_bars_are_dropped_and_named():
 def test_closes_alone_will_do_for_closes_only():
     assert read_ohlc([1, 2.5, 3], closes_only=True).close.tolist() == [1.0, 2.5, 3.0]
     assert read_ohlc({"close": [1, 2]}, closes_only=True).close.tolist() == [1.0, 2.0]
-    with pytest.raises(ArgumentError, match="do not carry ranges"):
+    with pytest.raises(ArgumentError, match="have no ranges"):
         read_ohlc([1, 2, 3])
 
 
@@ -72,7 +72,7 @@ def test_closes_alone_will_do_for_closes_only():
     [
         ({"open": [1.0], "high": [1.0], "low": [1.0]}, "no column close"),
         ({"open": [1.0], "high": [1.0], "low": [1.0], "close": [1.0, 2.0]}, "differ in length"),
-        ({"open": ["a"], "high": [1.0], "low": [1.0], "close": [1.0]}, "not made of numbers"),
+        ({"open": ["a"], "high": [1.0], "low": [1.0], "close": [1.0]}, "not numbers"),
         ([{"open": 1.0, "high": 1.0, "low": 1.0}], "has no close"),
     ],
 )

@@ -127,7 +127,7 @@ def test_weights_that_cannot_be_are_refused(weights):
 def test_a_vol_that_cannot_be_and_an_empty_span_are_refused():
     with pytest.raises(ArgumentError):
         convert_vol(-0.1, CALENDAR, US_SESSIONS, 0, 5)
-    with pytest.raises(ArgumentError, match="no clock"):
+    with pytest.raises(ArgumentError, match="unknown variance clock"):
         clock_named("calender")
     with pytest.raises(ArgumentError, match="span"):
         convert_vol(0.2, CALENDAR, US_SESSIONS, 5, 5)

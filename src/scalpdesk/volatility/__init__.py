@@ -1,4 +1,4 @@
-"""How much it moves: realised volatility, forecasts, regimes.
+"""Realised volatility, volatility forecasts, variance clocks and regimes.
 
 The two public names load on first use, so that ``import scalpdesk.volatility`` stays light.
 """

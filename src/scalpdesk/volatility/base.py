@@ -1,4 +1,4 @@
-"""What a variance model hands to the forecast: a variance, how sure it is, and what was fitted."""
+"""Result of fitting a variance model, and the two sums that every model uses."""
 
 import msgspec
 import numpy as np
@@ -16,8 +16,8 @@ class VarianceFit(msgspec.Struct, frozen=True):
     log_error
         Standard error of the log of ``variance``, from estimating it.
     past_ratios
-        For every past day whose horizon has passed: the mean squared return that came over what the
-        model, with today's parameters, had expected. Their spread is the luck of the days.
+        For every past day whose horizon has passed: the realised mean squared return over what the
+        model, with today's parameters, expected. Their spread is the noise of single days.
     observations
         Periods that went into the fit.
     parameters
@@ -32,7 +32,7 @@ class VarianceFit(msgspec.Struct, frozen=True):
 
 
 def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:
-    """Mean squared return over the next ``horizon`` periods over its expectation.
+    """Ratio of the realised mean squared return over the next ``horizon`` periods to its expectation.
 
     Parameters
     ----------

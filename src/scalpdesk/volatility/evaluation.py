@@ -1,4 +1,4 @@
-"""How good forecasts were: QLIKE, Diebold-Mariano, the model confidence set.
+"""Forecast evaluation: QLIKE loss, the Diebold-Mariano test, the model confidence set.
 
 The loss is taken on squared returns. They are noisy but unbiased, and QLIKE ranks rightly under an
 unbiased proxy (Patton 2011); a range variance is biased low and would flatter the models built on it.
@@ -29,7 +29,7 @@ _SEED = 20_111_001
 
 
 class DieboldMariano(msgspec.Struct, frozen=True):
-    """Test that two forecasts lose the same on average.
+    """Result of the Diebold-Mariano test of equal mean loss.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class DieboldMariano(msgspec.Struct, frozen=True):
 
 
 class ModelScore(msgspec.Struct, frozen=True):
-    """One model at one horizon.
+    """Score of one model at one horizon.
 
     Parameters
     ----------
     model, horizon_days, days
-        What was scored, over how many forecasts.
+        The model, its horizon in trading days, and the number of forecasts scored.
     qlike
         Mean of ``r²/f + ln f``, r in percent.
     against_garch
@@ -106,16 +106,16 @@ def qlike(realised: Array, forecast: Array) -> Array:
     >>> qlike(np.array([1e-4]), np.array([1e-4])).round(12).tolist()
     [1.0]
     """
-    came, said = np.asarray(realised, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
-    if came.shape != said.shape:
+    actual, expected = np.asarray(realised, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
+    if actual.shape != expected.shape:
         raise ArgumentError(
             "each forecast needs one realised variance",
             where="realised, forecast",
-            value=(came.shape, said.shape),
+            value=(actual.shape, expected.shape),
         )
     for name, values, wrong in (
-        ("realised", came, ~(np.isfinite(came) & (came >= 0.0))),
-        ("forecast", said, ~(np.isfinite(said) & (said > 0.0))),
+        ("realised", actual, ~(np.isfinite(actual) & (actual >= 0.0))),
+        ("forecast", expected, ~(np.isfinite(expected) & (expected > 0.0))),
     ):
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
@@ -124,12 +124,12 @@ def qlike(realised: Array, forecast: Array) -> Array:
                 where=f"{name}[{at}]",
                 value=float(values.flat[at]),
             )
-    said = said * _PERCENT_SQUARED
-    return np.asarray(came * _PERCENT_SQUARED / said + np.log(said))
+    expected = expected * _PERCENT_SQUARED
+    return np.asarray(actual * _PERCENT_SQUARED / expected + np.log(expected))
 
 
 def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> DieboldMariano:
-    """Test the mean difference of two loss series, allowing for overlap and slow swings.
+    """Test the mean difference of two loss series, with Newey-West standard errors.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> DieboldMaria
 
 
 def confidence_set(losses: dict[str, Array], horizon: int = 1, *, seed: int = _SEED) -> dict[str, float]:
-    """P-values of the model confidence set; those above a level make the set at that level.
+    """P-values of the model confidence set; a model above a level belongs to the set at that level.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""How much it will move: volatility over the next days, with how sure that is.
+"""Volatility forecast over the next trading days, with its interval and standard error.
 
-Every model sees only the bars handed in; what is forecast begins after the last of them.
+Every model sees only the given bars; the forecast horizon begins after the last of them.
 """
 
 import math
@@ -21,14 +21,14 @@ from scalpdesk.volatility.trees import fit_trees
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined", "trees")
 DESK_DEFAULT = "har"
-"""What the desk itself uses: no model loses less over its five days, on either series (docs/forecasts.md)."""
+"""The desk's own model: none has a lower loss over five days, on either series (docs/forecasts.md)."""
 
 _PARTS_OF_COMBINED = ("gjr", "har")
 _NEEDS_RANGES = {"har", "combined", "trees"}
 _LEAST_RATIOS = 60
 EWMA_DECAY = 0.94
 EWMA_LEAST_RETURNS = 20
-"""RiskMetrics' daily decay, and the returns that seed the average."""
+"""Returns that seed the average. The decay is RiskMetrics' for daily returns."""
 
 
 class VolForecast(msgspec.Struct, frozen=True):
@@ -40,11 +40,11 @@ class VolForecast(msgspec.Struct, frozen=True):
         Square root of the expected mean variance over the horizon; NaN when there is no forecast.
     low, high
         Central interval for the volatility that will realise, measured as the root mean square of
-        the daily returns. From how the model's past forecasts came out, or from normal returns where
+        the daily returns. From the errors of the model's past forecasts, or from normal returns where
         there are fewer than 60 of them. Wide at one day: it is the spread of one absolute return.
     stderr
-        Standard error of ``vol`` as an estimate of that expectation (what :class:`EdgeGate` weighs);
-        much smaller than the interval, which also holds the luck of the days.
+        Standard error of ``vol`` as an estimate of that expectation (used by :class:`EdgeGate`);
+        much smaller than the interval, which also covers the noise of single days.
     confidence
         Of the interval.
     horizon_days
@@ -52,9 +52,9 @@ class VolForecast(msgspec.Struct, frozen=True):
     model
         The model that made it.
     requested
-        The model that was asked for; differs from ``model`` when that had too little to go on.
+        The requested model; differs from ``model`` when it had too little data.
     reason
-        Why another model was taken, or why there is no forecast; None when all is as asked.
+        Why another model was used, or why there is no forecast; None when the request was met.
     fit
         The fitted parameters by name.
     observations
@@ -106,7 +106,7 @@ def forecast_vol(
         ``garch``, ``gjr``, ``egarch``: fitted by ``arch``; 500 returns.
         ``combined``: the mean of the variances of ``gjr`` and ``har``.
         ``trees``: boosted trees on the regressors of ``har``; needs the extra ``ml``.
-        ``ewma``: decay 0.94; 20 returns. It stands in, with its reason, where another model cannot be
+        ``ewma``: decay 0.94; 20 returns. The fallback, with a reason, where another model cannot be
         fitted.
     horizon_days
         Trading days, 1 or more.
@@ -121,11 +121,11 @@ def forecast_vol(
         When the model is unknown, the horizon is below 1, the confidence is not in (0, 1) or the bars
         lack a column.
     ConfigError
-        When ``trees`` is asked for and scikit-learn is not installed.
+        When ``trees`` is requested and scikit-learn is not installed.
 
     Notes
     -----
-    Nothing is drawn at random and nothing beyond the last bar is seen; equal bars give equal numbers.
+    Deterministic and without look-ahead: equal bars give equal numbers.
     """
     if model not in MODELS:
         raise ArgumentError(
@@ -173,7 +173,7 @@ def forecast_vol(
 
 
 def _interval(fit: VarianceFit, horizon: int, confidence: float) -> tuple[float, float]:
-    """Factors on the forecast vol between which the realised one lies with the stated confidence."""
+    """Factors on the forecast vol that bound the realised one with the given confidence."""
     tail = 0.5 * (1.0 - confidence)
     if len(fit.past_ratios) >= _LEAST_RATIOS:
         low, high = np.sqrt(np.quantile(fit.past_ratios, (tail, 1.0 - tail))).tolist()
@@ -197,31 +197,31 @@ def _fit(bars: Ohlc, model: str, horizon: int) -> VarianceFit | str:
 
 
 def _combine(bars: Ohlc, horizon: int) -> VarianceFit | str:
-    """Mean of the two variances; errors as if they erred together, which they nearly do."""
+    """Mean of the two variances; its error assumes fully correlated errors, which is nearly so."""
     parts: dict[str, VarianceFit] = {}
     for name in _PARTS_OF_COMBINED:
         part = _fit(bars, name, horizon)
         if isinstance(part, str):
             return part
         parts[name] = part
-    one, other = parts.values()
-    variance = 0.5 * (one.variance + other.variance)
-    error = (one.variance * one.log_error + other.variance * other.log_error) / (2.0 * variance)
-    # A gap in the bars shifts the days of one part's past against the other's: only what came after counts.
+    gjr, har = parts.values()
+    variance = 0.5 * (gjr.variance + har.variance)
+    error = (gjr.variance * gjr.log_error + har.variance * har.log_error) / (2.0 * variance)
+    # A gap in the bars shifts one model's past days against the other's: only days after the gap count.
     gaps = np.flatnonzero(~bars.follows)
     whole = len(bars.close) - int(gaps[-1]) - horizon
-    count = max(min(len(one.past_ratios), len(other.past_ratios), whole), 0)
+    count = max(min(len(gjr.past_ratios), len(har.past_ratios), whole), 0)
     first, second = (
-        one.past_ratios[len(one.past_ratios) - count :],
-        other.past_ratios[len(other.past_ratios) - count :],
+        gjr.past_ratios[len(gjr.past_ratios) - count :],
+        har.past_ratios[len(har.past_ratios) - count :],
     )
-    # Each is what came over its own forecast; over the mean of both forecasts it is their harmonic mean.
+    # Each ratio is realised over its own forecast; over the mean of both forecasts: their harmonic mean.
     total = first + second
     ratios = np.divide(2.0 * first * second, total, out=np.zeros(count), where=total > 0.0)
     fitted = {
         f"{name}.{key}": value for name, part in parts.items() for key, value in part.parameters.items()
     }
-    return VarianceFit(variance, error, ratios, other.observations, fitted)
+    return VarianceFit(variance, error, ratios, har.observations, fitted)
 
 
 def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> float:
@@ -256,7 +256,7 @@ def ewma_variance(returns: Array, start_variance: float, decay: float = EWMA_DEC
 
 
 def ewma_path(returns: Array, start_variance: float, decay: float = EWMA_DECAY) -> list[float]:
-    """Variance before each return, and after the last; arguments as for :func:`ewma_variance`."""
+    """Return the variance before each return and after the last; arguments as for :func:`ewma_variance`."""
     squares = np.square(returns).tolist()
     return list(accumulate(squares, lambda v, r2: decay * v + (1.0 - decay) * r2, initial=start_variance))
 

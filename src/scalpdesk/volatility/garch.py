@@ -1,7 +1,7 @@
 """GARCH, GJR and EGARCH: fitted by quasi-maximum likelihood, forecast in closed form.
 
-``arch`` does the fitting and is imported inside, because it takes a second to load. The forecasts
-are recursions of our own, exact for every horizon, so no simulation and no random number is needed.
+``arch`` does the fitting and is imported late, because it takes a second to load. The forecasts are
+closed-form recursions of this module, exact for every horizon, without simulation.
 """
 
 import math
@@ -20,7 +20,7 @@ LEAST_RETURNS = 500
 Numbers = float | Array
 
 _PERCENT = 100.0
-"""The optimiser is well scaled in percent returns."""
+"""Returns are fitted in percent: the optimiser is then well scaled."""
 
 _STEP = 1e-4
 _MEAN_ABS_NORMAL = math.sqrt(2.0 / math.pi)
@@ -75,7 +75,7 @@ def garch_path(omega: float, persistence: float, next_variance: Numbers, horizon
 
 
 def garch_long_run(omega: float, persistence: float) -> float:
-    """Variance per period to which the process returns: ``ω / (1 − p)``.
+    """Long-run variance per period: ``ω / (1 − p)``.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def garch_long_run(omega: float, persistence: float) -> float:
 def egarch_path(
     omega: float, alpha: float, gamma: float, beta: float, next_variance: Numbers, horizon: int
 ) -> Array:
-    """Expected variances of the next periods under EGARCH(1,1) with normal shocks, the first being known.
+    """Expected variances of the next periods under EGARCH(1,1) with normal shocks; the first is known.
 
     ``ln v(k+1) = ω + α(|z| − √(2/π)) + γ·z + β·ln v(k)``. The log is a sum of independent shocks with
     weights β^j, so the expectation is a product of ``E[exp(w(α|z| + γz))]``, each in closed form.
@@ -155,7 +155,7 @@ def _egarch_mean(p: Array, next_variance: Numbers, horizon: int) -> Array:
 
 
 class _Recipe(msgspec.Struct, frozen=True):
-    """How to set a model up, step its variance by one period, and average it over a horizon."""
+    """Settings of a model for ``arch``, its one-period step, and its mean over a horizon."""
 
     settings: dict[str, Any]
     step: Callable[[Array, float, float], float]
@@ -173,7 +173,7 @@ _RECIPES = {
 
 
 class GarchProcess(msgspec.Struct, frozen=True):
-    """A fitted process: what it takes to forecast from any later day without fitting again.
+    """Fitted GARCH process, which forecasts from any later day without refitting.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class GarchProcess(msgspec.Struct, frozen=True):
     parameters
         In the order of ``names``, for percent returns.
     names
-        As ``arch`` calls them.
+        Names of the parameters in ``arch``.
     """
 
     model: str
@@ -229,7 +229,7 @@ def _process(returns: Array, model: str) -> Any:
 def _estimate(
     returns: Array, model: str, start: Array | None = None, presample_variance: float | None = None
 ) -> Any:
-    """Arch's own result, or the reason why there is none."""
+    """Return the result of ``arch``, or the reason why there is none."""
     if len(returns) < LEAST_RETURNS:
         return f"{model} needs {LEAST_RETURNS} returns, has {len(returns)}"
     if float(returns.std()) <= 0.0:
@@ -255,7 +255,7 @@ def estimate_garch(
     model
         Name of the model.
     start
-        Parameters from which the optimiser sets out (an earlier fit's); its own guess when None.
+        Starting parameters of the optimiser (an earlier fit's); its own guess when None.
     presample_variance
         Variance before the first return (decimal); an average of the first 75 squares when None.
         Published benchmarks take the mean squared residual.
@@ -318,7 +318,7 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
 
 
 def _in_decimals(fitted: dict[str, float], model: str) -> dict[str, float]:
-    """Parameters by plain names, for decimal returns instead of percent."""
+    """Rescale parameters from percent to decimal returns, by plain names."""
     named = {name.removesuffix("[1]"): value for name, value in fitted.items()}
     named["mu"] /= _PERCENT
     if model == "egarch":

@@ -1,7 +1,7 @@
-"""Heterogeneous autoregression on log range variances, with the leverage of bad days.
+"""Heterogeneous autoregression (HAR) on log range variances, with a leverage term for falls.
 
-Each regression row looks back from its own day (variance of that day, mean of 5 and of 22 days) and
-forward over the horizon; the last row used is the last whose horizon has fully passed.
+Each regression row holds past variances (of its day, mean of 5 and of 22 days) and the variance over the
+horizon after it; the last row used is the last whose horizon has fully passed.
 """
 
 import math
@@ -40,7 +40,7 @@ def har_value(coefficients: Sequence[float], regressors: Sequence[float]) -> flo
 
 
 class HarRegression(msgspec.Struct, frozen=True):
-    """A fitted regression: what it takes to forecast from any later day without fitting again.
+    """Fitted HAR regression, which forecasts from any later day without refitting.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class HarRegression(msgspec.Struct, frozen=True):
     residual_variance
         Of the log variance ahead.
     range_to_return_scale
-        Mean squared return over mean range variance, of the past it was fitted to.
+        Mean squared return over mean range variance, in the fitted sample.
     floor, daily_vol
-        Smallest range variance and root of the mean one in that past: the units of the regressors.
+        Smallest range variance and root of the mean one in that sample: the units of the regressors.
     """
 
     horizon: int
@@ -71,7 +71,7 @@ class HarRegression(msgspec.Struct, frozen=True):
 
 
 class _Sample(msgspec.Struct, frozen=True):
-    """Regression rows of the past: regressors, and the log variance that came."""
+    """Regression sample: regressors, and the log variance realised over the horizon."""
 
     past: Array
     ahead: Array
@@ -81,7 +81,7 @@ class _Sample(msgspec.Struct, frozen=True):
 
 
 def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
-    """Regressors and log mean range variance ahead, for every day whose horizon has passed.
+    """Build the regression sample: one row for every day whose horizon has passed.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
     moved = variances > 0.0
     if not moved.any():
         return "no bar has a range"
-    # A bar without range has no log; the smallest real one stands in for it.
+    # A bar without range has no log: it gets the smallest positive one.
     floor = float(variances[moved].min())
     variances = np.maximum(variances, floor)
     squares = np.square(np.diff(np.log(bars.close)))
@@ -109,7 +109,7 @@ def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
 
 
 def estimate_har(bars: Ohlc, horizon: int) -> HarRegression | str:
-    """Fit by least squares on logs, for the mean variance of the next ``horizon`` periods.
+    """Fit the HAR regression for the mean variance of the next ``horizon`` periods by least squares.
 
     The range variance is scaled to squared close-to-close returns with past data only, because a
     range misses the night and is biased low. The expectation of a log-normal adds half the residual
@@ -152,7 +152,7 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
     error = math.sqrt(max(float(today @ covariance @ today), 0.0))
     expected = fit.expected(bars)
     returns = np.diff(np.log(bars.close))
-    # The regressors of the first 21 days are missing, and the 22nd day's forecast is of the next.
+    # There are no regressors for the first 21 days; the 22nd day's forecast is for the next day.
     ratios = ratios_of(returns[MONTH - 1 :], expected, horizon)
     parameters = dict(zip(_NAMES, fit.coefficients.tolist(), strict=True))
     parameters |= {
@@ -163,7 +163,7 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 
 
 def har_regressors(bars: Ohlc, floor: float, daily_vol: float) -> Array:
-    """One row per bar from the 22nd on: constant, log day, week and month variances, falls.
+    """Regressors, one row per bar from the 22nd on: constant, log day, week and month variances, falls.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def har_regressors(bars: Ohlc, floor: float, daily_vol: float) -> Array:
     floor
         Least range variance of a bar; one without a range gets it.
     daily_vol
-        What falls are measured in.
+        Unit of the falls.
     """
     variances = np.maximum(garman_klass_terms(bars), floor)
     days = len(variances) - (MONTH - 1)

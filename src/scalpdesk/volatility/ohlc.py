@@ -1,4 +1,4 @@
-"""Open, high, low and close out of whatever a caller holds, with the bad bars named."""
+"""OHLC columns from mappings, tables, arrays or rows, with bad bars dropped and named."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,23 +14,23 @@ COLUMNS = ("open", "high", "low", "close")
 
 
 class DroppedBar(msgspec.Struct, frozen=True):
-    """A bar that was left out, by its position in what was handed in, and why."""
+    """A bar that was left out: its position in the input, and the reason."""
 
     position: int
     reason: str
 
 
 class Ohlc(msgspec.Struct, frozen=True):
-    """Checked columns of equal length.
+    """Validated OHLC columns of equal length.
 
     Parameters
     ----------
     open, high, low, close
-        Prices per unit, float64; of closes alone, all four are the close.
+        Prices per unit, float64; from closes alone, all four are the close.
     follows
         Whether the bar before a bar was good too: a return across a dropped bar spans two periods.
     positions
-        Each bar's position in what was handed in.
+        Each bar's position in the input.
     dropped
         The bars left out.
     """
@@ -45,7 +45,7 @@ class Ohlc(msgspec.Struct, frozen=True):
 
 
 def read_ohlc(bars: Any, *, closes_only: bool = False) -> Ohlc:
-    """Take the columns of bars and drop those that cannot be.
+    """Read OHLC columns from bars and drop impossible bars.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def read_ohlc(bars: Any, *, closes_only: bool = False) -> Ohlc:
         (any case), or a sequence of mappings or of objects with those names. Oldest first. With
         ``closes_only`` also a plain sequence of closes.
     closes_only
-        Need no more than the closes, and check no more.
+        Read and check the closes alone.
 
     Raises
     ------
@@ -106,17 +106,17 @@ def _columns(bars: Any, names: Sequence[str]) -> dict[str, Array]:
                 f"the bars have no column {missing[0]}",
                 where="bars",
                 value=list(found),
-                fix=f"hand in the columns {', '.join(names)}",
+                fix=f"give the columns {', '.join(names)}",
             )
         return {name: _numbers(bars[lowered[name]], name) for name in names}
     rows = list(bars)
     if rows and _is_number(rows[0]):
         if len(names) > 1:
             raise ArgumentError(
-                "closes alone do not carry ranges",
+                "closes alone have no ranges",
                 where="bars",
                 value=f"{len(rows)} numbers",
-                fix="hand in open, high, low and close, or use close_to_close",
+                fix="give open, high, low and close, or use close_to_close",
             )
         return {"close": _numbers(rows, "close")}
     return {name: _numbers([_of_row(row, name) for row in rows], name) for name in names}
@@ -139,7 +139,7 @@ def _of_row(row: Any, name: str) -> Any:
     elif hasattr(row, name):
         return getattr(row, name)
     raise ArgumentError(
-        f"a bar has no {name}", where="bars", value=row, fix=f"hand in bars with {', '.join(COLUMNS)}"
+        f"a bar has no {name}", where="bars", value=row, fix=f"give bars with {', '.join(COLUMNS)}"
     )
 
 
@@ -152,5 +152,5 @@ def _numbers(values: Any, name: str) -> Array:
         return np.asarray(values, dtype=np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
-            f"the column {name} is not made of numbers", where=f"bars.{name}", value=values
+            f"the column {name} holds values that are not numbers", where=f"bars.{name}", value=values
         ) from error

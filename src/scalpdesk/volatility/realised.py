@@ -1,8 +1,8 @@
-"""How much it moved: realised volatility from bars, by seven estimators.
+"""Realised volatility from bars, by seven estimators.
 
-Every estimator is a mean over periods (two, for Yang-Zhang, of several means), so each is computed
-here as terms per period and a rolling window over them. A period needs its previous close where the
-estimator uses it; after a dropped bar there is none, and that period is left out.
+Every estimator is a mean over periods (Yang-Zhang: a weighted sum of three), so each is computed as terms
+per period and a rolling window over them. A period whose estimator needs the previous close is left out
+after a dropped bar.
 """
 
 import math
@@ -27,11 +27,11 @@ class RealizedVol(msgspec.Struct, frozen=True):
     Parameters
     ----------
     vol
-        Of the last window; NaN when there is no whole window, and ``reason`` says so.
+        Of the last window; NaN with a ``reason`` when there is no complete window.
     series
-        One value per bar handed in: of the window that ends with it, NaN where there is none.
+        One value per input bar: of the window that ends with it, NaN where there is none.
     estimator, window, periods_per_year
-        What was computed; ``window`` is the number of periods.
+        The arguments of the estimate; ``window`` is the number of periods.
     dropped
         Bars that were left out, with the reason for each.
     reason
@@ -121,7 +121,7 @@ def realized_vol(
     series = np.full(len(ohlc.positions) + len(ohlc.dropped), np.nan)
     reason = None
     if terms.shape[0] < periods:
-        reason = f"{estimator} over {periods} periods: only {terms.shape[0]} are there"
+        reason = f"{estimator} over {periods} periods: only {terms.shape[0]} are available"
     else:
         windows = sliding_window_view(terms, periods, axis=0)
         series[ohlc.positions[ends[periods - 1 :]]] = np.sqrt(estimate(windows) * periods_per_year)
@@ -198,7 +198,7 @@ def _bipower(windows: Array) -> Array:
 
 
 def _realized_kernel(windows: Array) -> Array:
-    return np.asarray([_parzen_kernel(one) / len(one) for one in windows[:, 0]])
+    return np.asarray([_parzen_kernel(returns) / len(returns) for returns in windows[:, 0]])
 
 
 def _parzen_kernel(returns: Array) -> float:

@@ -1,4 +1,4 @@
-"""Where volatility stands: against its own past, against what is paid for it, and by name."""
+"""Volatility regime, variance risk premium, IV rank and IV percentile."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from scalpdesk.core.errors import ArgumentError
 
 HALF_A_YEAR = 126
-"""Observations below which a rank among a year's 252 closes is not given."""
+"""Fewest observations for a rank among a year's 252 closes."""
 
 LOW_BELOW = 0.10
 HIGH_ABOVE = 0.25
 
 
 class Regime(StrEnum):
-    """A volatility's name."""
+    """Volatility regime."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -26,12 +26,12 @@ class Regime(StrEnum):
 
 
 class VariancePremium(msgspec.Struct, frozen=True):
-    """What options cost over what is expected.
+    """Variance risk premium: implied over forecast variance.
 
     Parameters
     ----------
     variance
-        ``implied² − forecast²``, per year. Positive: options are dear; a gamma scalper wants negative.
+        ``implied² − forecast²``, per year. Positive: options are rich; a gamma scalper wants negative.
     ratio
         ``implied / forecast``.
     """
@@ -41,7 +41,7 @@ class VariancePremium(msgspec.Struct, frozen=True):
 
 
 def regime_of(vol: float) -> Regime:
-    """Name a volatility: below 10 % low, 10 % to 25 % (both included) normal, above high.
+    """Return the regime of a volatility: below 10 % low, 10 % to 25 % (both included) normal, above high.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def regime_of(vol: float) -> Regime:
     >>> str(regime_of(0.25))
     'normal'
     """
-    _refuse_no_vol("vol", vol)
+    _check_vol("vol", vol)
     if vol < LOW_BELOW:
         return Regime.LOW
     return Regime.HIGH if vol > HIGH_ABOVE else Regime.NORMAL
@@ -67,11 +67,11 @@ def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium
     ArgumentError
         When one is not finite, is negative, or the forecast is zero.
     """
-    _refuse_no_vol("implied_vol", implied_vol)
-    _refuse_no_vol("forecast_vol", forecast_vol)
+    _check_vol("implied_vol", implied_vol)
+    _check_vol("forecast_vol", forecast_vol)
     if forecast_vol == 0.0:
         raise ArgumentError(
-            "a forecast of zero has no ratio to anything", where="forecast_vol", value=forecast_vol
+            "the ratio to a forecast of zero is undefined", where="forecast_vol", value=forecast_vol
         )
     return VariancePremium(implied_vol**2 - forecast_vol**2, implied_vol / forecast_vol)
 
@@ -79,7 +79,7 @@ def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium
 def iv_rank(
     implied_vol: float, history: Sequence[float], *, min_observations: int = HALF_A_YEAR
 ) -> float | None:
-    """Place of an implied volatility between the lowest and the highest of its history, 0 to 1.
+    """Rank of an implied volatility between the lowest and the highest of its history, 0 to 1.
 
     Parameters
     ----------
@@ -88,12 +88,12 @@ def iv_rank(
     history
         Past daily closes of the same measure, today's not among them; NaN is left out.
     min_observations
-        Below this many there is no rank.
+        Fewer give no rank.
 
     Returns
     -------
     float or None
-        Clipped to [0, 1]; None with too little history or when it never moved.
+        Clipped to [0, 1]; None with too few observations or a constant history.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def iv_percentile(
 ) -> float | None:
     """Share of past days on which the implied volatility was strictly below today's, 0 to 1.
 
-    Not the same as :func:`iv_rank`, and never a stand-in for it. Arguments and errors as there.
+    Not the same as :func:`iv_rank`. Arguments and errors as there.
 
     Examples
     --------
@@ -133,11 +133,11 @@ def iv_percentile(
 
 
 def _known(implied_vol: float, history: Sequence[float]) -> npt.NDArray[np.float64]:
-    _refuse_no_vol("implied_vol", implied_vol)
+    _check_vol("implied_vol", implied_vol)
     past = np.asarray(history, dtype=np.float64)
     return past[np.isfinite(past)]
 
 
-def _refuse_no_vol(name: str, value: float) -> None:
+def _check_vol(name: str, value: float) -> None:
     if not (math.isfinite(value) and value >= 0.0):
         raise ArgumentError("a volatility must be a finite number, zero or more", where=name, value=value)

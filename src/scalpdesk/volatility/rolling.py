@@ -1,7 +1,7 @@
-"""Forecasts as they would have been made, day after day, with parameters from the past alone.
+"""Rolling out-of-sample forecasts: one a day, with parameters from the past alone.
 
 At every refit a model sees the bars up to its origin and nothing later. Until the next refit the
-parameters stay; each day's bar is filtered as it comes.
+parameters stay fixed and each day's bar updates the filter.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from scalpdesk.volatility.ohlc import Array, Ohlc
 from scalpdesk.volatility.trees import estimate_trees
 
 FIRST_ORIGIN = 1500
-"""Returns known before the first forecast of the reference's protocol."""
+"""Returns known before the first forecast, in the reference's protocol."""
 
 REFIT_EVERY = 21
 HORIZONS = (1, 5, 22)
@@ -29,18 +29,18 @@ PARTS_OF_COMBINED = ("gjr", "har")
 
 Fit = TypeVar("Fit")
 Progress = Callable[[int, int], None]
-"""Called with origins done and origins in all."""
+"""Called with the number of origins done and of all origins."""
 
 
 class _Regression(Protocol):
-    """What ``har`` and ``trees`` have in common once fitted."""
+    """Interface of a fitted ``har`` or ``trees`` regression."""
 
     def expected(self, bars: Ohlc) -> Array:
         """Expected mean variance over the horizon after each bar from the 22nd on."""
 
 
 class RollingForecasts(msgspec.Struct, frozen=True):
-    """Forecasts and what came.
+    """Rolling forecasts and the realised variances.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class RollingForecasts(msgspec.Struct, frozen=True):
     variances
         Model -> horizon -> forecast of the mean variance per day (decimal), one per origin.
     realised
-        Horizon -> mean squared return that came, one per origin.
+        Horizon -> realised mean squared return, one per origin.
     """
 
     origins: npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ def rolling_forecasts(
     refit_every: int = REFIT_EVERY,
     progress: Progress | None = None,
 ) -> RollingForecasts:
-    """Forecast from every day on which the longest horizon has passed since.
+    """Forecast from every day whose longest horizon lies within the bars.
 
     Parameters
     ----------
@@ -81,16 +81,16 @@ def rolling_forecasts(
     refit_every
         Days between refits.
     progress
-        Told after every block.
+        Called after every block.
 
     Raises
     ------
     ArgumentError
         When a model is unknown, a bar was dropped, or a model cannot be fitted where it must be.
     """
-    _refuse(bars, models, horizons, first, refit_every)
+    _check_arguments(bars, models, horizons, first, refit_every)
     returns = np.diff(np.log(bars.close))
-    # The protocol's last day is the one before the longest horizon would end with the last bar.
+    # The reference's protocol stops one day before the longest horizon would end with the last bar.
     last = len(returns) - max(horizons) - 1
     wanted = set(models)
     parts = wanted - {"combined"} | (set(PARTS_OF_COMBINED) if "combined" in wanted else set())
@@ -106,8 +106,8 @@ def rolling_forecasts(
             progress(end - first, last + 1 - first)
     variances = {name: {h: np.concatenate(its) for h, its in by.items()} for name, by in rolled.items()}
     if "combined" in wanted:
-        one, other = (variances[name] for name in PARTS_OF_COMBINED)
-        variances["combined"] = {h: 0.5 * (one[h] + other[h]) for h in horizons}
+        gjr, har = (variances[name] for name in PARTS_OF_COMBINED)
+        variances["combined"] = {h: 0.5 * (gjr[h] + har[h]) for h in horizons}
     squares = np.square(returns)
     realised = {h: trailing_mean(squares, h)[first : last + 1] for h in horizons}
     return RollingForecasts(
@@ -115,7 +115,9 @@ def rolling_forecasts(
     )
 
 
-def _refuse(bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: int, refit_every: int) -> None:
+def _check_arguments(
+    bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: int, refit_every: int
+) -> None:
     for name in models:
         if name not in MODELS:
             raise ArgumentError(
@@ -138,7 +140,7 @@ def _refuse(bars: Ohlc, models: Sequence[str], horizons: Sequence[int], first: i
     returns = len(bars.close) - 1
     if not MONTH <= first < returns - max(horizons):
         raise ArgumentError(
-            f"{returns} returns leave no day to forecast from after the first {first}",
+            f"no day to forecast from: {returns} returns, of which the first {first} are the sample",
             where="first",
             value=first,
         )
@@ -155,7 +157,7 @@ def _first_bars(bars: Ohlc, count: int) -> Ohlc:
 def _block(
     name: str, known: Ohlc, seen: Ohlc, horizons: Sequence[int], previous: dict[str, Array]
 ) -> list[Array]:
-    """Forecasts for each horizon from the last bar of ``known``, and from every later one of ``seen``."""
+    """Forecast each horizon from the last bar of ``known`` and from every later bar of ``seen``."""
     count = len(seen.close) - len(known.close) + 1
     if name in {"har", "trees"}:
         return [_fitted(_regress(name, known, h)).expected(seen)[-count:] for h in horizons]
@@ -179,5 +181,5 @@ def _regress(name: str, known: Ohlc, horizon: int) -> _Regression | str:
 
 def _fitted(fitted: Fit | str) -> Fit:
     if isinstance(fitted, str):
-        raise ArgumentError(fitted, where="first", fix="begin later, or leave the model out")
+        raise ArgumentError(fitted, where="first", fix="start later, or leave the model out")
     return fitted

@@ -1,6 +1,6 @@
-"""What the desk forecast, what came, and so how good its forecasts have been.
+"""Track record of the desk's forecasts: stored lines, and their scores against later closes.
 
-Pure: forecasts become lines and lines forecasts here; who calls keeps the file.
+No I/O: the caller keeps the file.
 """
 
 import math
@@ -20,9 +20,9 @@ class KeptForecast(msgspec.Struct, frozen=True):
     Parameters
     ----------
     symbol
-        Of what was forecast.
+        Of the underlying.
     made_for
-        First day that it is about; only what was known before that day's open went in.
+        First day of the horizon; only data known before that day's open was used.
     model
         The model that made it.
     horizon_days
@@ -47,29 +47,29 @@ class KeptForecast(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, date, str, int]:
-        """What two forecasts must differ in to be two."""
+        """Key of the forecast: a later forecast with the same key replaces it."""
         return self.symbol, self.made_for, self.model, self.horizon_days
 
 
 class TrackRecord(msgspec.Struct, frozen=True):
-    """How one model's forecasts of one horizon came out.
+    """Score of one model's forecasts at one horizon.
 
     Parameters
     ----------
     symbol, model, horizon_days
-        Whose.
+        The scored group.
     forecasts
-        Whose horizon has passed.
+        Number whose horizon has passed.
     pending
-        Whose horizon has not.
+        Number whose horizon has not.
     qlike
-        Mean loss, percent squared; None without any that passed.
+        Mean loss, percent squared; None while none has passed.
     bias
         Mean forecast variance over mean realised variance; above 1 they were too high.
     inside
         Share of realised volatilities inside the interval.
     confidence
-        What that share should be.
+        Nominal value of that share.
     """
 
     symbol: str
@@ -84,19 +84,19 @@ class TrackRecord(msgspec.Struct, frozen=True):
 
 
 def to_line(forecast: KeptForecast) -> str:
-    """One JSON object, without the line's end."""
+    """Encode a forecast as one JSON object, without a newline."""
     return msgspec.json.encode(forecast).decode("ascii")
 
 
 def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
-    """Read what :func:`to_line` wrote; of forecasts with one key the last counts.
+    """Read lines of :func:`to_line`; of forecasts with equal keys the last counts.
 
     Parameters
     ----------
     lines
         One forecast each; empty ones are skipped.
     where
-        Named in a refusal.
+        Name of the source, for error messages.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
 
 
 def score_record(forecasts: Iterable[KeptForecast], closes: Mapping[date, float]) -> tuple[TrackRecord, ...]:
-    """Hold forecasts against the closes that came.
+    """Score forecasts against the closes that followed.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def score_record(forecasts: Iterable[KeptForecast], closes: Mapping[date, float]
 
 
 def _score(group: list[KeptForecast], place: dict[date, int], squares: np.ndarray) -> TrackRecord:
-    said, came, inside, pending = [], [], 0, 0
+    expected, actual, inside, pending = [], [], 0, 0
     for forecast in group:
         index = place.get(forecast.made_for)
         horizon = forecast.horizon_days
@@ -166,13 +166,13 @@ def _score(group: list[KeptForecast], place: dict[date, int], squares: np.ndarra
             pending += 1
             continue
         realised = float(squares[index - 1 : index - 1 + horizon].mean())
-        said.append(forecast.vol**2 / forecast.periods_per_year)
-        came.append(realised)
+        expected.append(forecast.vol**2 / forecast.periods_per_year)
+        actual.append(realised)
         vol = math.sqrt(realised * forecast.periods_per_year)
         inside += forecast.low <= vol <= forecast.high
-    first, passed = group[0], len(said)
-    loss = float(qlike(np.array(came), np.array(said)).mean()) if passed else None
-    total = math.fsum(came)
+    first, passed = group[0], len(expected)
+    loss = float(qlike(np.array(actual), np.array(expected)).mean()) if passed else None
+    total = math.fsum(actual)
     return TrackRecord(
         first.symbol,
         first.model,
@@ -180,7 +180,7 @@ def _score(group: list[KeptForecast], place: dict[date, int], squares: np.ndarra
         passed,
         pending,
         loss,
-        math.fsum(said) / total if total > 0.0 else None,
+        math.fsum(expected) / total if total > 0.0 else None,
         inside / passed if passed else None,
         first.confidence,
     )

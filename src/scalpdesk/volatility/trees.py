@@ -1,7 +1,7 @@
-"""Gradient-boosted trees on the regressors of HAR: an extra model, to see whether it helps.
+"""Gradient-boosted trees on the HAR regressors.
 
-The loss is the gamma deviance, which is QLIKE up to a constant, so the trees learn what the forecasts
-are judged by. scikit-learn does the fitting; it comes with the extra ``ml`` and is imported inside.
+The loss is the gamma deviance, which is QLIKE up to a constant: the trees minimise the loss that the
+evaluation uses. scikit-learn does the fitting; it comes with the extra ``ml`` and is imported late.
 """
 
 from importlib import import_module
@@ -25,11 +25,11 @@ SETTINGS: dict[str, Any] = {
     "early_stopping": False,
     "random_state": 0,
 }
-"""Small trees, many days in a leaf: set once from the size of the sample, not searched for."""
+"""Small trees with many days in a leaf: chosen once for the size of the sample, not tuned."""
 
 
 class TreeEnsemble(msgspec.Struct, frozen=True):
-    """Fitted trees: what it takes to forecast from any later day without fitting again."""
+    """Fitted trees, which forecast from any later day without refitting."""
 
     trees: Any
     scale: float
@@ -73,7 +73,7 @@ def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
             fix='pip install "scalpdesk[ml]"',
         ) from missing
     ahead = np.exp(sample.ahead)
-    # Variances near 1e-4 are far from 1, where the boosting starts; the mean is taken out and put back.
+    # The boosting starts at 1 and variances are near 1e-4: divide by the mean, multiply it back later.
     unit = float(ahead.mean())
     trees = ensemble.HistGradientBoostingRegressor(**SETTINGS).fit(sample.past[:, 1:], ahead / unit)
     return TreeEnsemble(trees, sample.scale * unit, sample.floor, sample.daily_vol)
@@ -82,8 +82,8 @@ def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
 def fit_trees(bars: Ohlc, horizon: int) -> VarianceFit | str:
     """Fit as :func:`estimate_trees` and forecast the mean variance of the next ``horizon`` periods.
 
-    Trees have no covariance of their own: the error of the estimate is the spread of the residuals over
-    the root of the number of months seen, neighbouring days being nearly the same observation.
+    Trees have no parameter covariance: the standard error is the spread of the residuals over the root of
+    the number of months in the sample, since neighbouring days are nearly the same observation.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""Time to expiry, exact to the second, and the clock it is told by.
+"""Variance clocks: years of variance between two instants, by calendar or by session weights.
 
-A volatility means nothing without its clock. By the calendar clock (ACT/365) a second is a second; by
-the session clock a second of the first half hour weighs twenty times a second of the night, because
-prices move that much more in it. Short-dated implied volatilities differ widely between the two, so the
-clock is stored beside the vol (:class:`ClockedVol`) and conversions name both.
+A volatility is defined per year of some clock. By the calendar clock (ACT/365) all seconds count the same;
+by the session clock a second of the first half hour weighs twenty times a second of the night, because
+prices move that much more in it. Short-dated implied volatilities differ widely between the two, so
+conversions name both clocks.
 
 Weights of the session clock, in variances of one regular session (open to close)
 ----------------------------------------------------------------------------------
@@ -59,12 +59,12 @@ _BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
 
 
 class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
-    """Variance of each part of the week, in variances of one regular session.
+    """Variance weight of each part of the week, in variances of one regular session.
 
     Parameters
     ----------
     night, weekend, holiday
-        From a close to the next open: on neighbouring days, from Friday to Monday, over anything else.
+        From a close to the next open: on consecutive days, from Friday to Monday, over any other break.
     half_day
         A session that ends early.
     profile
@@ -72,7 +72,7 @@ class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
     announcement
         Added in the first and in the second hour after each announcement.
     year
-        In an average year; what makes one year of the clock.
+        Sum over an average year: one year of the clock.
     """
 
     night: float = 0.46
@@ -100,12 +100,12 @@ class SessionWeights(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
-    """How a span between two instants becomes years of variance.
+    """Converts the span between two instants to years of variance.
 
     Parameters
     ----------
     name
-        What is stored beside a volatility.
+        Name of the clock.
     weights
         Of the US session; None for the calendar clock.
     announcements_ns
@@ -131,35 +131,35 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
         Raises
         ------
         ArgumentError
-            When the session clock is asked about years its exchange calendar does not hold.
+            When the exchange calendar of the session clock does not cover the years.
         """
         if self.weights is None:
             return (end_ns - start_ns) / NS_PER_SECOND / SECONDS_PER_YEAR
         if end_ns < start_ns:
             return -self.years(end_ns, start_ns)
         first, last = _year_of(start_ns), _year_of(end_ns)
-        one, other = _weigh_year(self, first), _weigh_year(self, last)
-        here, there = one.place(start_ns), other.place(end_ns)
-        if first == last and here == there:
-            return one.rates[here] * (end_ns - start_ns) / self.weights.year
-        rest = one.rates[here] * (one.breaks[here + 1] - start_ns)
-        head = other.rates[there] * (end_ns - other.breaks[there])
+        start, end = _weigh_year(self, first), _weigh_year(self, last)
+        i, j = start.index(start_ns), end.index(end_ns)
+        if first == last and i == j:
+            return start.rates[i] * (end_ns - start_ns) / self.weights.year
+        head = start.rates[i] * (start.breaks[i + 1] - start_ns)
+        tail = end.rates[j] * (end_ns - end.breaks[j])
         if first == last:
-            between = one.sums[there] - one.sums[here + 1]
+            between = start.sums[j] - start.sums[i + 1]
         else:
             whole = (_weigh_year(self, year).sums[-1] for year in range(first + 1, last))
-            between = one.sums[-1] - one.sums[here + 1] + math.fsum(whole) + other.sums[there]
-        return (rest + between + head) / self.weights.year
+            between = start.sums[-1] - start.sums[i + 1] + math.fsum(whole) + end.sums[j]
+        return (head + between + tail) / self.weights.year
 
 
 class _YearTable(msgspec.Struct, frozen=True):
-    """A year cut into spans of constant rate, in session variances per nanosecond."""
+    """One year as spans of constant rate, in session variances per nanosecond."""
 
     breaks: tuple[int, ...]
     rates: tuple[float, ...]
     sums: tuple[float, ...]
 
-    def place(self, ts_ns: int) -> int:
+    def index(self, ts_ns: int) -> int:
         return min(bisect_right(self.breaks, ts_ns) - 1, len(self.rates) - 1)
 
 
@@ -167,7 +167,7 @@ def _year_of(ts_ns: int) -> int:
     year = from_ns(ts_ns).year
     if not FIRST_YEAR <= year <= LAST_YEAR:
         raise ArgumentError(
-            f"the session clock knows the years {FIRST_YEAR} to {LAST_YEAR}",
+            f"the session clock covers the years {FIRST_YEAR} to {LAST_YEAR}",
             where="ts_ns",
             value=from_ns(ts_ns).isoformat(),
             fix="use the calendar clock",
@@ -206,7 +206,7 @@ def _new_year_ns(year: int) -> int:
 
 
 def _spans(weights: SessionWeights, sessions: tuple[Session, ...]) -> Iterator[tuple[int, int, float]]:
-    """Start, end and rate of every part of every session and of every break between two."""
+    """Yield start, end and rate of every part of the sessions and of the breaks between them."""
     for session, following in pairwise(sessions):
         yield from _session_spans(weights, session)
         gap = following.open_ns - session.close_ns
@@ -235,14 +235,14 @@ def _break_weight(weights: SessionWeights, session: Session, following: Session)
 
 
 CALENDAR = VarianceClock("calendar-365")
-"""Every second weighs the same; a year is 365 days. What quoted implied volatilities mean here."""
+"""ACT/365: every second weighs the same. The clock of quoted implied volatilities."""
 
 US_SESSIONS = VarianceClock(
     "us-sessions",
     SessionWeights(),
     tuple(sorted(new_york_ns(day, FOMC_STATEMENT_TIME) for day in FOMC_STATEMENT_DAYS)),
 )
-"""Sessions, nights, weekends, holidays and the FOMC statements that the events calendar knows (2024 on)."""
+"""Sessions, nights, weekends, holidays and the FOMC statements of the events calendar (2024 on)."""
 
 CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS)}
 
@@ -257,13 +257,13 @@ def clock_named(name: str) -> VarianceClock:
     """
     if name not in CLOCKS:
         raise ArgumentError(
-            "there is no clock of this name", where="clock", value=name, fix=f"use {' or '.join(CLOCKS)}"
+            "unknown variance clock", where="clock", value=name, fix=f"use {' or '.join(CLOCKS)}"
         )
     return CLOCKS[name]
 
 
 def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int, end_ns: int) -> float:
-    """Volatility by the clock ``to`` that has the same total variance over a span as ``vol`` by ``by``.
+    """Convert a volatility from the clock ``by`` to the clock ``to``: equal total variance over the span.
 
     Parameters
     ----------
