@@ -252,8 +252,7 @@ def _markdown(text: str) -> str:
 def protocol_page() -> str:
     """Return the page of the messages of protocol v1 as JSON Schema."""
     parts = [NOTE, PROTOCOL_HEAD]
-    for make in SCHEMAS:
-        schema = make()
+    for schema in SCHEMAS:
         parts += [f"## {schema['title']}\n", f"```json\n{json.dumps(schema, indent=2)}\n```\n"]
     return "\n".join(parts)
 

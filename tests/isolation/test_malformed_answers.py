@@ -5,7 +5,7 @@ from collections import Counter
 from fakes.folders import event, folder
 from fakes.malformed import malformed_lines, second_verdict
 from scalpdesk.isolation.process import FolderProcess
-from scalpdesk.protocol.answers import IdBook, sort_answers
+from scalpdesk.protocol.answers import SeenIds, sort_answers
 
 ECHO = """
     try:
@@ -28,7 +28,7 @@ def test_two_thousand_malformed_answers(tmp_path):
     with FolderProcess(folder(tmp_path, ECHO, before=BEFORE)) as process:
         for reply in process.ask_all(events):
             seen["failure" if reply.failure else "reply"] += 1
-            answers = sort_answers(reply.messages, IdBook())
+            answers = sort_answers(reply.messages, SeenIds())
             for message in reply.messages:
                 is_valid = isinstance(message, dict) and second_verdict("intent", message) == "ok"
                 is_log = isinstance(message, dict) and message.get("type") == "log"

@@ -7,7 +7,7 @@ import pytest
 from fakes.malformed import Wrong, malformed_lines, second_reading, second_verdict
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict
-from scalpdesk.protocol.answers import IdBook, sort_answers
+from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.protocol.messages import read_event, read_message
 
 JUDGES = {"intent": intent_verdict, "event": event_verdict, "log": log_verdict}
@@ -39,7 +39,7 @@ def try_lines(seed, count):
             verdict = judge(message)
             assert verdict == second_verdict(name, message), line[:500]
             seen[f"{name} {verdict}"] += 1
-        passed = sort_answers([message], IdBook())
+        passed = sort_answers([message], SeenIds())
         is_intent = second_verdict("intent", message) == "ok"
         assert passed.intents == ((expected,) if is_intent else ())
     return seen

@@ -99,7 +99,7 @@ def test_other_questions_get_other_ids(one, other):
     ("kind", "symbol"), [("", "SPY"), ("-x", "SPY"), ("hedge", "S" * 200), ("he dge", "SPY")]
 )
 def test_what_gives_no_valid_id_is_refused(kind, symbol):
-    with pytest.raises(ArgumentError, match="no valid intent id"):
+    with pytest.raises(ArgumentError, match="not a valid intent id"):
         intent_id(kind, symbol, strategy="s", event_id="e", side="buy", qty=1)
 
 

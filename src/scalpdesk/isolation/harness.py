@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from scalpdesk.isolation.folder import WINDOW, FolderReply
-from scalpdesk.protocol.answers import IdBook, refusal_log, sort_answers
+from scalpdesk.protocol.answers import SeenIds, refusal_log, sort_answers
 from scalpdesk.protocol.messages import log_message
 
 
@@ -54,12 +54,12 @@ def outcomes(
     window
         Most events under way at once; 1 where the next one may be long in coming.
     """
-    seen_events, seen_intents = IdBook(), IdBook()
+    seen_events, seen_intents = SeenIds(), SeenIds()
     order: deque[tuple[dict[str, Any], bool]] = deque()
 
     def fresh() -> Iterator[dict[str, Any]]:
         for event in events:
-            is_new = seen_events.is_new(event["event_id"])
+            is_new = seen_events.add(event["event_id"])
             order.append((event, is_new))
             if is_new:
                 yield event
@@ -80,7 +80,7 @@ def _repeated(order: deque[tuple[dict[str, Any], bool]]) -> Iterator[Outcome]:
         yield Outcome(event, logs=(said,))
 
 
-def _outcome(event: dict[str, Any], reply: FolderReply, seen_intents: IdBook) -> Outcome:
+def _outcome(event: dict[str, Any], reply: FolderReply, seen_intents: SeenIds) -> Outcome:
     if reply.failure is not None:
         said = log_message(event["ts"], "error", f"event {event['event_id']}: {reply.failure}")
         return Outcome(event, logs=(said,), took_us=reply.took_us)

@@ -1,4 +1,4 @@
-"""What a strategy answered, sorted: valid new intents, log messages, and refusals with their verdicts."""
+"""Sorting of a strategy's answers: valid new intents, log messages, refusals with their verdicts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,59 +8,45 @@ import msgspec
 from scalpdesk.protocol.messages import log_message
 from scalpdesk.protocol.validation import OK, intent_verdict, log_verdict
 
-MOST_IDS = 1_000_000
-"""Ids that are remembered; the oldest go first."""
-
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A message that is not passed on."""
+    """A refused message and its verdict."""
 
     verdict: str
-    """As the validation names it, or ``duplicate:intent_id``."""
+    """Verdict of the validation, or ``duplicate:intent_id``."""
     message: Any
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """The answers to one event."""
+    """Answers of a strategy to one event."""
 
     intents: tuple[dict[str, Any], ...] = ()
     logs: tuple[dict[str, Any], ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 
-class IdBook:
-    """Remembers which ids have been seen.
+class SeenIds:
+    """The last ``capacity`` ids; the oldest are forgotten first."""
 
-    Parameters
-    ----------
-    most
-        How many are remembered.
-    """
-
-    def __init__(self, most: int = MOST_IDS) -> None:
+    def __init__(self, capacity: int = 1_000_000) -> None:
         self._seen: dict[str, None] = {}
-        self._most = most
+        self._capacity = capacity
 
-    def is_new(self, name: str) -> bool:
-        """Return whether an id is seen for the first time, and remember it."""
+    def add(self, key: str) -> bool:
+        """Add an id; return whether it is new."""
         seen = self._seen
-        if name in seen:
+        if key in seen:
             return False
-        seen[name] = None
-        if len(seen) > self._most:
+        seen[key] = None
+        if len(seen) > self._capacity:
             del seen[next(iter(seen))]
         return True
 
 
-def sort_answers(messages: Sequence[Any], known: IdBook) -> Answers:
-    """Judge what a strategy returned for one event.
+def sort_answers(messages: Sequence[Any], seen: SeenIds) -> Answers:
+    """Validate the decoded messages that a strategy returned for one event.
 
-    Parameters
-    ----------
-    messages
-        What it returned, decoded.
-    known
-        Intent ids so far; those passed on are added.
+    Intent ids that are passed on are added to ``seen``.
     """
     intents: list[dict[str, Any]] = []
     logs: list[dict[str, Any]] = []
@@ -74,7 +60,7 @@ def sort_answers(messages: Sequence[Any], known: IdBook) -> Answers:
         else:
             verdict = intent_verdict(message)
             if verdict == OK:
-                if known.is_new(message["intent_id"]):
+                if seen.add(message["intent_id"]):
                     intents.append(message)
                     continue
                 verdict = "duplicate:intent_id"
@@ -83,10 +69,10 @@ def sort_answers(messages: Sequence[Any], known: IdBook) -> Answers:
 
 
 def refusal_log(event: Mapping[str, Any], refusal: Refusal) -> dict[str, Any]:
-    """Return the log message that says a strategy's answer was refused."""
+    """Return the log message for a refused answer."""
     message = refusal.message
     name = message.get("intent_id") if isinstance(message, dict) else None
-    which = f" {name!r}"[:140] if name is not None else ""
+    intent = "intent" if name is None else f"intent {name!r}"[:146]
     return log_message(
-        event["ts"], "error", f"event {event['event_id']}: intent{which} refused: {refusal.verdict}"
+        event["ts"], "error", f"event {event['event_id']}: {intent} refused: {refusal.verdict}"
     )

@@ -1,13 +1,11 @@
-"""Make messages of protocol v1. What is made here is valid, or refused with the field's verdict.
+"""Messages of protocol v1: building valid ones, and reading them from lines of NDJSON.
 
-A line of NDJSON becomes a message, or is refused for what is wrong with it.
-
-Stricter than most readers, for a line may become an order: UTF-8 only, no NaN or infinity, no number
-that a double or 64 bits cannot hold, no name twice in one object.
+The reader is strict, because a line may become an order: UTF-8 only, no NaN or infinity, no number
+beyond a double or 64 bits, no duplicate name in an object.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -22,23 +20,15 @@ from scalpdesk.protocol.values import PROTOCOL, decimal_text, intent_id, to_deci
 def market_event(
     event_id: str, ts: str, symbol: str, source: str, payload: Mapping[str, object]
 ) -> dict[str, Any]:
-    """Return a market event.
+    """Build a market event.
 
     Raises
     ------
     ArgumentError
         When a field is not valid; ``value`` is the verdict.
     """
-    message = {
-        "protocol": PROTOCOL,
-        "type": "market_event",
-        "event_id": event_id,
-        "ts": ts,
-        "symbol": symbol,
-        "source": source,
-        "payload": dict(payload),
-    }
-    return _checked(message, event_verdict(message))
+    fields = {"event_id": event_id, "ts": ts, "symbol": symbol, "source": source, "payload": dict(payload)}
+    return _validated({"protocol": PROTOCOL, "type": "market_event", **fields}, event_verdict)
 
 
 def order_intent(
@@ -56,7 +46,7 @@ def order_intent(
     metadata: Mapping[str, object] | None = None,
     seq: int = 0,
 ) -> dict[str, Any]:
-    """Return the intent that answers ``event``, with an id that a replay repeats.
+    """Build the intent that answers ``event``, with a deterministic id.
 
     Parameters
     ----------
@@ -65,9 +55,9 @@ def order_intent(
     kind, strategy, seq
         See :func:`scalpdesk.protocol.intent_id`.
     symbol, side, qty, order_type, limit_price, time_in_force, client_tag
-        Of the order; what is None is left out.
+        Fields of the order; None is left out.
     metadata
-        Facts behind it; exact numbers become text, everything else stays.
+        Facts behind it; ``Decimal`` becomes text.
 
     Raises
     ------
@@ -87,32 +77,32 @@ def order_intent(
         "qty": float(to_decimal(qty)),
         "order_type": order_type,
     }
-    if limit_price is not None:
-        message["limit_price"] = float(to_decimal(limit_price))
-    if time_in_force is not None:
-        message["time_in_force"] = time_in_force
-    if client_tag is not None:
-        message["client_tag"] = client_tag
-    if metadata is not None:
-        message["metadata"] = {
-            key: str(value) if isinstance(value, Decimal) else value for key, value in metadata.items()
-        }
-    return _checked(message, intent_verdict(message))
+    optional: dict[str, Any] = {
+        "limit_price": None if limit_price is None else float(to_decimal(limit_price)),
+        "time_in_force": time_in_force,
+        "client_tag": client_tag,
+        "metadata": None
+        if metadata is None
+        else {key: str(value) if isinstance(value, Decimal) else value for key, value in metadata.items()},
+    }
+    message |= {name: value for name, value in optional.items() if value is not None}
+    return _validated(message, intent_verdict)
 
 
 def log_message(ts: str, level: str, message: str) -> dict[str, Any]:
-    """Return a log message; ``level`` is ``debug``, ``info``, ``warn`` or ``error``.
+    """Build a log message; ``level`` is ``debug``, ``info``, ``warn`` or ``error``.
 
     Raises
     ------
     ArgumentError
         When a field is not valid; ``value`` is the verdict.
     """
-    made = {"protocol": PROTOCOL, "type": "log", "ts": ts, "level": level, "message": message}
-    return _checked(made, log_verdict(made))
+    fields = {"protocol": PROTOCOL, "type": "log", "ts": ts, "level": level, "message": message}
+    return _validated(fields, log_verdict)
 
 
-def _checked(message: dict[str, Any], verdict: str) -> dict[str, Any]:
+def _validated(message: dict[str, Any], judge: Callable[[object], str]) -> dict[str, Any]:
+    verdict = judge(message)
     if verdict != OK:
         raise ArgumentError("not a valid message", where=str(message["type"]), value=verdict)
     return message
@@ -124,24 +114,18 @@ def exact_qty(message: Mapping[str, Any]) -> Decimal:
 
 
 LONGEST_LINE_BYTES = 1 << 20
-_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
 
 def read_message(line: bytes) -> dict[str, Any]:
-    """Return the JSON object that a line holds.
-
-    Parameters
-    ----------
-    line
-        Bytes of one line, with or without its end.
+    """Decode the JSON object of a line, with or without its newline.
 
     Raises
     ------
     DataError
-        When it is no such object; says why.
+        When the line is no JSON object of the protocol.
     """
     if len(line) > LONGEST_LINE_BYTES:
-        raise DataError("a line longer than a mebibyte", where="message", value=len(line))
+        raise DataError("the line is longer than 1 MiB", where="message", value=len(line))
     try:
         message = _DECODER.decode(line.decode("utf-8").strip(" \t\r\n"))
     except UnicodeDecodeError as error:
@@ -149,31 +133,26 @@ def read_message(line: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg}", where=f"column {error.colno}") from error
     except ValueError as error:
-        raise DataError(f"not JSON that can be taken over: {error}", where="message") from error
+        raise DataError(f"JSON that is not accepted: {error}", where="message") from error
     except RecursionError as error:
-        raise DataError("not JSON that can be taken over: nested too deep", where="message") from error
+        raise DataError("JSON that is not accepted: nested too deep", where="message") from error
     if not isinstance(message, dict):
         raise DataError("not a JSON object", where="message", value=type(message).__name__)
     if b"\\u" in line:
-        _refuse_half_characters(message)
+        try:
+            msgspec.json.encode(message)
+        except UnicodeEncodeError as error:
+            raise DataError("an escape of a lone surrogate", where="message") from error
     return message
 
 
-def _refuse_half_characters(message: dict[str, Any]) -> None:
-    """Refuse an escape that names half of a character: no UTF-8 can carry it on."""
-    try:
-        msgspec.json.encode(message)
-    except UnicodeEncodeError as error:
-        raise DataError("an escape that names half of a character", where="message") from error
-
-
 def read_event(line: bytes) -> dict[str, Any] | None:
-    """Return the valid market event that a line holds; None for a shutdown.
+    """Decode and validate the market event of a line; None for a shutdown.
 
     Raises
     ------
     DataError
-        When it is neither; ``value`` is the verdict where the fields were judged.
+        When it is neither; ``value`` is the verdict of an invalid event.
     """
     message = read_message(line)
     if message.get("type") == "shutdown" and shutdown_verdict(message) == OK:
@@ -185,10 +164,10 @@ def read_event(line: bytes) -> dict[str, Any] | None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("one name twice in an object")
-    return made
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("duplicate name in an object")
+    return fields
 
 
 def _constant(name: str) -> Any:
@@ -198,13 +177,13 @@ def _constant(name: str) -> Any:
 def _float(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise ValueError("a number beyond what a double holds")
+        raise ValueError("number beyond the range of a double")
     return number
 
 
 def _int(text: str) -> int:
-    if len(text) > 20 or not _LEAST <= (number := int(text)) <= _MOST:
-        raise ValueError("a whole number beyond 64 bits")
+    if len(text) > 20 or not -(1 << 63) <= (number := int(text)) < 1 << 64:
+        raise ValueError("integer beyond 64 bits")
     return number
 
 

@@ -1,7 +1,4 @@
-"""Exact numbers and deterministic ids of protocol v1.
-
-Times of protocol v1: ISO-8601 with an offset, and how fresh an event must be.
-"""
+"""Values of protocol v1: exact numbers, deterministic ids, instants, and the freshness of events."""
 
 import re
 from collections.abc import Mapping
@@ -17,15 +14,16 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 
 PROTOCOL = "v1"
 ID_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}$"
-"""Of ``event_id`` and ``intent_id``; matched to the very end, so that no newline follows."""
+"""Pattern of ``event_id`` and ``intent_id`` in the schema."""
 ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}\Z")
+"""The same, with ``\\Z`` for ``$``: no newline may follow."""
 LONGEST_DECIMAL = 400
-"""Characters of a number's text: what a double can hold written out, and no more."""
+"""Longest text of a number: enough for any double written out."""
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def to_decimal(value: object) -> Decimal:
-    """Read a number of a message as the exact decimal it is written as.
+    """Convert a number of a message to the exact decimal of its text.
 
     Parameters
     ----------
@@ -43,7 +41,7 @@ def to_decimal(value: object) -> Decimal:
     Decimal('6.50')
     """
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise ArgumentError("not a number", where="value", value=value, fix="hand in a number or its text")
+        raise ArgumentError("not a number", where="value", value=value, fix="give a number or its text")
     try:
         number = value if isinstance(value, Decimal) else Decimal(_text(value))
     except (InvalidOperation, ValueError) as error:
@@ -55,7 +53,7 @@ def to_decimal(value: object) -> Decimal:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return float.__repr__(value)  # of a subclass too, whatever its own repr looks like
+        return float.__repr__(value)  # a subclass may have a repr of its own
     if isinstance(value, int):
         return str(int(value))
     text = str(value)
@@ -70,7 +68,7 @@ def decimal_text(value: object) -> str:
     Raises
     ------
     ArgumentError
-        When it is no finite number, or would fill more than 400 characters.
+        When it is no finite number, or longer than 400 characters.
 
     Examples
     --------
@@ -79,7 +77,7 @@ def decimal_text(value: object) -> str:
     """
     number = to_decimal(value)
     if abs(number.adjusted()) > LONGEST_DECIMAL:
-        raise ArgumentError("a number too large or too small to be written out", where="value", value=value)
+        raise ArgumentError("number too large or too small for decimal text", where="value", value=value)
     text = format(number, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -96,24 +94,23 @@ def intent_id(
     qty: object,
     seq: int = 0,
 ) -> str:
-    """Return the id of an intent: the same question always gets the same id.
+    """Return the deterministic id of an intent, so that a replay gives every intent the same id.
 
-    ``kind_symbol_hex12`` where ``hex12`` begins the SHA-256 of
-    ``v1|strategy|kind|event_id|symbol|side|qty|seq``. A replay names every intent the same, and a
-    repeated one can be told from a new one.
+    ``kind_symbol_hex12``, where ``hex12`` are the first digits of the SHA-256 of
+    ``v1|strategy|kind|event_id|symbol|side|qty|seq``.
 
     Parameters
     ----------
     kind
-        What the intent is for: ``hedge``, ``exit``; letters, digits, ``_`` and ``-``.
+        Purpose: ``hedge``, ``exit``; letters, digits, ``_`` and ``-``.
     symbol
-        Instrument; in the id other characters than those become ``_``.
+        Instrument; other characters than these become ``_``.
     strategy, event_id, side
-        Who asks, in answer to which event, ``buy`` or ``sell``.
+        Name of the strategy, the event that it answers, ``buy`` or ``sell``.
     qty
-        Quantity; counts without trailing zeros (7.0 is 7).
+        Quantity, hashed without trailing zeros (7.0 is 7).
     seq
-        Tells apart equal intents that answer one event.
+        Distinguishes equal intents that answer one event.
 
     Raises
     ------
@@ -129,16 +126,14 @@ def intent_id(
     try:
         digest = sha256(text.encode()).hexdigest()[:12]
     except UnicodeEncodeError as error:
-        raise ArgumentError(
-            "not text that UTF-8 can carry", where="symbol", value=ascii(text)[:80]
-        ) from error
+        raise ArgumentError("not valid UTF-8 text", where="symbol", value=ascii(text)[:80]) from error
     name = f"{kind}_{_FOREIGN.sub('_', symbol)}_{digest}"
     if not ID.match(name):
         raise ArgumentError(
-            "no valid intent id comes of this",
+            "not a valid intent id",
             where="kind, symbol",
             value=name[:160],
-            fix="a kind of letters and digits, and at most 128 characters in all",
+            fix="use letters and digits in the kind, and at most 128 characters in all",
         )
     return name
 
@@ -146,58 +141,43 @@ def intent_id(
 MAX_AGE_KEY = "STRATEGY_EVENT_MAX_AGE_SECONDS"
 MAX_FUTURE_KEY = "STRATEGY_EVENT_MAX_FUTURE_SKEW_SECONDS"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_ts(text: object) -> datetime:
-    """Return the instant that a message's ``ts`` names, in UTC.
-
-    Parameters
-    ----------
-    text
-        ISO-8601 with ``Z`` or an offset. Digits beyond microseconds are cut off.
+    """Parse the ``ts`` of a message: ISO-8601 with ``Z`` or an offset, truncated to microseconds, in UTC.
 
     Raises
     ------
     ArgumentError
-        When it is no such text, or names no offset: a time without one is no instant.
+        When it is no such text, or has no offset.
 
     Examples
     --------
     >>> parse_ts("2025-12-30T09:30:00-05:00").isoformat()
     '2025-12-30T14:30:00+00:00'
     """
+    problem: Exception | None = None
     try:
-        instant = datetime.fromisoformat(text)  # type: ignore[arg-type]  # anything but text is refused below
-        if instant.tzinfo is not None:
+        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if instant is not None and instant.tzinfo is not None:
             return instant.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _no_time(text) from error
-    raise _no_time(text)
-
-
-def _no_time(text: object) -> ArgumentError:
-    return ArgumentError(
+    except (ValueError, OverflowError) as error:
+        problem = error
+    raise ArgumentError(
         "not an instant",
         where="ts",
         value=str(text)[:80],
         fix='write ISO-8601 in UTC: "2025-12-30T14:30:00Z"',
-    )
+    ) from problem
 
 
 def ts_ns(text: object) -> int:
-    """Return the instant of a ``ts`` in UTC nanoseconds since 1970.
-
-    Raises
-    ------
-    ArgumentError
-        As :func:`parse_ts`.
-    """
-    return (parse_ts(text) - _EPOCH) // _MICROSECOND * 1000
+    """Parse a ``ts`` to UTC nanoseconds since 1970; raises as :func:`parse_ts`."""
+    return (parse_ts(text) - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def ts_text(at_ns: int) -> str:
-    """Return UTC nanoseconds since 1970 as the protocol writes them, to the microsecond.
+    """Format UTC nanoseconds since 1970 as a ``ts``, to the microsecond.
 
     >>> ts_text(1_767_105_000_250_000_000)
     '2025-12-30T14:30:00.250000Z'
@@ -207,24 +187,21 @@ def ts_text(at_ns: int) -> str:
 
 
 class FreshnessGuard(msgspec.Struct, frozen=True):
-    """Refuses events too old to act on, or from the future. Off in a replay.
+    """Age limits of events; not used in a replay.
 
     Parameters
     ----------
     max_age_seconds
-        Oldest event that is fresh.
+        Greatest age of an event.
     max_future_seconds
-        Furthest ahead of the clock that a source's clock may be.
+        Greatest lead of the source's clock.
     """
 
     max_age_seconds: float = 30.0
     max_future_seconds: float = 5.0
 
     def verdict(self, ts: object, now_ns: int) -> str:
-        """Return ``ok``, ``invalid_ts``, ``stale_ts`` or ``future_ts`` for an event's ``ts`` at ``now_ns``.
-
-        A text that is no instant is ``invalid_ts``; it is never taken for now.
-        """
+        """Return ``ok``, ``invalid_ts``, ``stale_ts`` or ``future_ts`` for a ``ts`` at ``now_ns``."""
         try:
             age_ns = now_ns - ts_ns(ts)
         except ArgumentError:
@@ -237,12 +214,12 @@ class FreshnessGuard(msgspec.Struct, frozen=True):
 
 
 def freshness_from(environ: Mapping[str, str]) -> FreshnessGuard:
-    """Return the guard that the environment asks for.
+    """Read the age limits from the environment.
 
     Raises
     ------
     ConfigError
-        When a limit is no number of zero or more.
+        When a limit is not a number of zero or more.
     """
     guard = FreshnessGuard()
     age = _limit(environ, MAX_AGE_KEY, guard.max_age_seconds)

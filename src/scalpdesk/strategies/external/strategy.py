@@ -21,7 +21,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
-from scalpdesk.protocol.answers import IdBook, sort_answers
+from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
 from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
 from scalpdesk.strategies.external.orders import (
@@ -63,7 +63,7 @@ class External:
         self._request = 0
         self._open: int | None = None
         self._asked_ns = 0
-        self._known = IdBook()
+        self._known = SeenIds()
         self._rests: dict[InstrumentId, tuple[Decimal, str, Facts]] = {}
         self._said: set[str] = set()
         self._silent_until_ns = 0
