@@ -182,7 +182,7 @@ class LiveBench:
         try:
             await self.runner.run(Start(is_fresh=is_fresh))
         except Died:
-            journal._let_go()  # what was not written is lost, as with the process
+            journal._release()  # what was not written is lost, as with the process
             return None
         finally:
             if helper is not None:

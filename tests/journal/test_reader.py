@@ -48,7 +48,7 @@ def test_a_cut_at_every_byte_gives_the_longest_true_prefix(run_dir):
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         if cut < header_end:
-            with pytest.raises(JournalError, match="before its header is whole"):
+            with pytest.raises(JournalError, match="before its header is complete"):
                 JournalReader(run_dir)
             continue
         reader = JournalReader(run_dir)
@@ -143,7 +143,7 @@ def test_a_sector_lost_after_it_was_known_to_be_on_disk_is_damage(two_records_in
     with JournalWriter.reopen(run_dir, started_ns=1) as writer:
         writer.add_event(quote(1))
     lose_a_sector(run_dir, events.position)
-    with pytest.raises(JournalError, match=f"a good one follows at byte {outputs.position}") as refused:
+    with pytest.raises(JournalError, match=f"a valid one follows at byte {outputs.position}") as refused:
         JournalReader(run_dir)
     assert f"byte {events.position}" in refused.value.where
 
@@ -270,7 +270,7 @@ def test_the_header_alone_can_be_read_of_a_run_that_is_damaged_later(run_dir, he
     with pytest.raises(JournalError, match="another form"):
         peek_header(run_dir)
     path.write_bytes(spoiled[:SEGMENT_BYTES])
-    with pytest.raises(JournalError, match="whole header"):
+    with pytest.raises(JournalError, match="complete header"):
         peek_header(run_dir)
     with pytest.raises(JournalError, match="cannot be read"):
         peek_header(run_dir / "absent")

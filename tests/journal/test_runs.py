@@ -40,12 +40,12 @@ def test_a_run_with_a_broken_header_is_never_the_last(runs_dir):
 
 
 def test_no_run_several_runs_and_a_slip_of_the_pen_are_named(runs_dir, tmp_path):
-    with pytest.raises(DataError, match="2 runs begin so: demo-a1, demo-a2"):
+    with pytest.raises(DataError, match="2 runs begin with this: demo-a1, demo-a2"):
         find_run_dir(runs_dir, "demo")
     with pytest.raises(DataError) as refused:
         find_run_dir(runs_dir, "backtets-b")
     assert refused.value.nearest == "backtest-b"
     with pytest.raises(DataError, match="no run yet"):
         find_run_dir(tmp_path / "absent", "last")
-    with pytest.raises(DataError, match=r"7 runs begin so.*and more"):
+    with pytest.raises(DataError, match=r"7 runs begin with this.*and more"):
         pick_run_id("r", [f"r{n}" for n in range(7)], where="store")

@@ -81,7 +81,7 @@ def test_runs_are_listed_and_found_by_what_a_person_types(store, tmp_path, heade
     assert load_run(store, "last").run_id == "backtest-c"
     assert load_run(store, "back").run_id == "backtest-c"
     assert load_run(store, "demo-a").as_dict()["strategy"] == "gamma_scalper"
-    with pytest.raises(DataError, match="2 runs begin so"):
+    with pytest.raises(DataError, match="2 runs begin with this"):
         load_run(store, "demo")
     with pytest.raises(DataError) as refused:
         load_run(store, "demo_a")

@@ -1,1 +1,1 @@
-"""What happened, once and in order."""
+"""Journal of a run: append-only, hash-chained, replayable."""

@@ -1,14 +1,13 @@
-"""What the journal's records hold: events, outputs, the run's header and its seal, as MessagePack.
+"""Payloads of the journal's records as MessagePack: events, outputs, the run's header and its seal.
 
-Events and outputs are tagged arrays (see :mod:`scalpdesk.core.events`) and go in and out whole, a
-batch in one call. Exact amounts travel as text, so ``Decimal("1.50")`` comes back with its two
-decimals. Instruments are dataclasses of several classes; each is stored as a map with the name of
-its class under ``class``.
+Events and outputs are tagged arrays (see :mod:`scalpdesk.core.events`), encoded a batch at a time. Exact
+amounts are stored as text, so ``Decimal("1.50")`` keeps its two decimals. An instrument is stored as a map
+with the name of its class under ``class``.
 """
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -27,7 +26,7 @@ INSTRUMENT_CLASSES: dict[str, type[Equity | Index | Future | Perpetual | OptionC
 
 
 class JournalHeader(msgspec.Struct, frozen=True):
-    """What a run is: enough to rebuild its engine and to replay it.
+    """Description of a run: enough to rebuild its engine and to replay it.
 
     Parameters
     ----------
@@ -38,18 +37,18 @@ class JournalHeader(msgspec.Struct, frozen=True):
     config
         The effective configuration, in JSON types (lists, no tuples; amounts as text).
     config_hash, build
-        Hash of the configuration and the version of the program that ran.
+        Hash of the configuration and version of the program.
     instruments
-        All instruments, in the order of their numbers.
+        All instruments, in the order of their ids.
     sessions
         The exchange sessions that the run covers.
     data
         ``name``, ``kind``, ``session``, ``underlying``, ``open``, ``high``, ``low``, ``close`` and
         ``notes`` of the data set, in JSON types.
     started_ns
-        When the run began, in UTC nanoseconds.
+        Start of the run, UTC nanoseconds.
     seed
-        Seed of the run's random generator, or None when it draws nothing.
+        Seed of the run's random generator, or None without one.
     """
 
     schema: int
@@ -67,49 +66,30 @@ class JournalHeader(msgspec.Struct, frozen=True):
     seed: int | None = None
 
 
-class _StoredHeader(msgspec.Struct, frozen=True):
-    """The header as it lies in the file: instruments as maps."""
-
-    schema: int
-    run_id: str
-    strategy: str
-    venue: str
-    mode: str
-    config: dict[str, Any]
-    config_hash: str
-    build: str
-    instruments: tuple[dict[str, Any], ...]
-    sessions: tuple[Session, ...]
-    data: dict[str, Any]
-    started_ns: int
-    seed: int | None = None
-
-
 class JournalTotals(msgspec.Struct, frozen=True):
-    """What a journal holds in all."""
+    """Number of events, outputs and output records in a journal."""
 
     events: int = 0
     outputs: int = 0
     output_records: int = 0
 
+    def plus(self, *, events: int = 0, outputs: int = 0) -> "JournalTotals":
+        """Add the items of one record."""
+        return JournalTotals(
+            self.events + events, self.outputs + outputs, self.output_records + bool(outputs)
+        )
+
 
 class JournalSeal(msgspec.Struct, frozen=True):
-    """The last record of a run that ended cleanly.
-
-    Parameters
-    ----------
-    totals
-        What the journal holds.
-    summary
-        The run summary as it was shown, in JSON types; empty when the runner gave none.
-    """
+    """Last record of a run that ended cleanly."""
 
     totals: JournalTotals
     summary: dict[str, Any] = {}
+    """The run summary in JSON types; empty when the runner gave none."""
 
 
 class DecisionHash:
-    """BLAKE2b-128 over all outputs of a run, in order: equal when every decision is equal."""
+    """BLAKE2b-128 over all outputs of a run in order; equal hashes mean equal decisions."""
 
     def __init__(self) -> None:
         self._hasher = blake2b(digest_size=16)
@@ -120,7 +100,7 @@ class DecisionHash:
             self._hasher.update(encode_outputs(outputs))
 
     def add_encoded(self, payload: bytes) -> None:
-        """Add outputs that :func:`encode_outputs` has turned into bytes."""
+        """Add outputs encoded by :func:`encode_outputs`."""
         self._hasher.update(payload)
 
     def hex(self) -> str:
@@ -129,7 +109,7 @@ class DecisionHash:
 
 
 def plain_scalar(value: Any) -> Any:
-    """Turn a NumPy scalar into the Python number it holds; MessagePack knows no other."""
+    """Convert a NumPy scalar to a Python number, which MessagePack needs."""
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
         return item()
@@ -137,10 +117,19 @@ def plain_scalar(value: Any) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=plain_scalar)
-_EVENTS = msgspec.msgpack.Decoder(list[Event])
-_OUTPUTS = msgspec.msgpack.Decoder(tuple[Output, ...])
-_SEAL = msgspec.msgpack.Decoder(JournalSeal)
-_HEADER = msgspec.msgpack.Decoder(_StoredHeader)
+_STORED_HEADER = get_type_hints(JournalHeader) | {"instruments": tuple[dict[str, Any], ...]}
+_HEADER = msgspec.msgpack.Decoder(
+    msgspec.defstruct(
+        "StoredHeader",
+        [(name, kind, None) if name == "seed" else (name, kind) for name, kind in _STORED_HEADER.items()],
+    )
+)
+decode_events = msgspec.msgpack.Decoder(list[Event]).decode
+"""Decode a batch of events; raises ``msgspec.MsgspecError`` for other bytes, as the two below."""
+decode_outputs = msgspec.msgpack.Decoder(tuple[Output, ...]).decode
+"""Decode the outputs of one event."""
+decode_seal = msgspec.msgpack.Decoder(JournalSeal).decode
+"""Decode the seal."""
 
 
 def _encode(value: Any, what: str) -> bytes:
@@ -150,7 +139,7 @@ def _encode(value: Any, what: str) -> bytes:
         raise InvariantError(
             f"the journal cannot hold {what}: {error}",
             where=what,
-            fix="events, outputs and headers carry text, numbers, Decimal, dates, lists and maps only",
+            fix="use text, numbers, Decimal, dates, lists and maps only",
         ) from error
 
 
@@ -159,38 +148,16 @@ def encode_events(events: Sequence[Event]) -> bytes:
     return _encode(events, "events")
 
 
-def decode_events(payload: bytes) -> list[Event]:
-    """Decode a batch of events.
-
-    Raises
-    ------
-    msgspec.MsgspecError
-        When the bytes are no batch of events.
-    """
-    return _EVENTS.decode(payload)
-
-
 def encode_outputs(outputs: Sequence[Output]) -> bytes:
     """Encode the outputs of one event."""
     return _encode(outputs, "outputs")
 
 
-def decode_outputs(payload: bytes) -> tuple[Output, ...]:
-    """Decode the outputs of one event.
-
-    Raises
-    ------
-    msgspec.MsgspecError
-        When the bytes are no outputs.
-    """
-    return _OUTPUTS.decode(payload)
-
-
 def same_outputs(journaled: Sequence[Output], produced: Sequence[Output]) -> bool:
     """Return whether a replay produced, byte for byte, the outputs that were read from a journal.
 
-    ``==`` is not the test: a NaN in a mark differs from itself, and ``Decimal("1.0")`` equals
-    ``Decimal("1.00")``. A whole number in a float field is the float it is read back as.
+    ``==`` does not do: NaN differs from itself, and ``Decimal("1.0")`` equals ``Decimal("1.00")``. An
+    integer in a float field counts as the float that it is decoded to.
     """
     expected = encode_outputs(journaled)
     got = encode_outputs(produced)
@@ -202,30 +169,19 @@ def encode_seal(seal: JournalSeal) -> bytes:
     return _encode(seal, "summary")
 
 
-def decode_seal(payload: bytes) -> JournalSeal:
-    """Decode the seal.
-
-    Raises
-    ------
-    msgspec.MsgspecError
-        When the bytes are no seal.
-    """
-    return _SEAL.decode(payload)
-
-
 def instrument_to_map(instrument: Instrument) -> dict[str, Any]:
-    """Turn an instrument into plain JSON types with the name of its class."""
+    """Convert an instrument to JSON types with the name of its class."""
     fields: dict[str, Any] = msgspec.to_builtins(instrument)
     return {"class": type(instrument).__name__, **fields}
 
 
 def instrument_from_map(fields: dict[str, Any]) -> Instrument:
-    """Build the instrument that :func:`instrument_to_map` described.
+    """Convert a map of :func:`instrument_to_map` to the instrument.
 
     Raises
     ------
     msgspec.ValidationError
-        When the class is unknown or a field does not fit.
+        When the class is unknown or a field is not valid.
     """
     rest = dict(fields)
     name = rest.pop("class", None)
@@ -238,19 +194,12 @@ def instrument_from_map(fields: dict[str, Any]) -> Instrument:
 
 def encode_header(header: JournalHeader) -> bytes:
     """Encode the run's header."""
-    described = [instrument_to_map(instrument) for instrument in header.instruments]
-    return _encode({**msgspec.structs.asdict(header), "instruments": described}, "header")
+    instruments = [instrument_to_map(instrument) for instrument in header.instruments]
+    return _encode({**msgspec.structs.asdict(header), "instruments": instruments}, "header")
 
 
 def decode_header(payload: bytes) -> JournalHeader:
-    """Decode the run's header.
-
-    Raises
-    ------
-    msgspec.MsgspecError
-        When the bytes are no header.
-    """
-    stored = _HEADER.decode(payload)
-    fields = msgspec.structs.asdict(stored)
-    fields["instruments"] = tuple(instrument_from_map(each) for each in stored.instruments)
-    return JournalHeader(**fields)
+    """Decode the run's header; raises ``msgspec.MsgspecError`` for other bytes."""
+    fields = msgspec.structs.asdict(_HEADER.decode(payload))
+    instruments = tuple(instrument_from_map(stored) for stored in fields.pop("instruments"))
+    return JournalHeader(**fields, instruments=instruments)

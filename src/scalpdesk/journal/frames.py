@@ -1,18 +1,18 @@
-"""The journal's bytes: segment headers, record frames, and where a damaged file stops being true.
+"""Byte format of the journal: segment headers, record frames, torn writes and damage.
 
 A segment starts with 44 bytes: magic, schema, number of the segment, sequence number of its first
 record, digest of the last record before it, CRC-32 of all that. Records follow, each a frame of 64
 bytes and its payload::
 
-    4  marker            finds the next record after a damaged one
-    4  CRC-32            of the rest of the frame: a length is believed only when this agrees
+    4  marker            to find the next record after a damaged one
+    4  CRC-32            of the rest of the frame: a length is used only when this agrees
     4  payload bytes     4  items in the payload      8  sequence number
-    4  records directly before this one that were not known to be on disk when it was made
+    4  records directly before this one that were not yet synced to disk when it was written
     2  payload schema    1  kind                      1  reserved, zero
     16 digest of the record before (the chain)
     16 BLAKE2b-128 of the frame's fields, the digest before and the payload
 
-One pass of BLAKE2b is both the checksum and the link of the chain; the CRC guards the frame alone.
+The digest is both the checksum and the link of the chain; the CRC covers the frame alone.
 All numbers are little-endian.
 """
 
@@ -34,7 +34,7 @@ MAGIC = b"\x89SDJ\r\n\x1a\n"
 MARKER = b"\xa7\x51rd"
 DIGEST_BYTES = 16
 GENESIS = bytes(DIGEST_BYTES)
-"""The digest that stands before the first record."""
+"""Digest before the first record."""
 
 _SEGMENT = struct.Struct("<8sHHIQ16s")
 _SEGMENT_CRC = struct.Struct("<I")
@@ -44,11 +44,11 @@ _LEAD = struct.Struct("<4sI")
 FRAME_BYTES = _LEAD.size + _FIELDS.size + DIGEST_BYTES
 _MOST_UNSYNCED = 2**32 - 1
 _SECTOR = 512
-"""Bytes that a disk writes whole: a write cut by a power failure leaves zeros by this measure."""
+"""Bytes that a disk writes atomically: a write cut by a power failure leaves whole sectors of zeros."""
 
 
 class RecordKind(IntEnum):
-    """What a record's payload is."""
+    """Kind of a record's payload."""
 
     HEADER = 1
     EVENTS = 2
@@ -57,7 +57,7 @@ class RecordKind(IntEnum):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """A record that was read and found true."""
+    """A valid record that was read."""
 
     position: int
     """Byte position of the frame in its file."""
@@ -73,8 +73,8 @@ class Frame(msgspec.Struct, frozen=True):
         return self.position + FRAME_BYTES + len(self.payload)
 
 
-class Tear(msgspec.Struct, frozen=True):
-    """Where a segment's last write stopped half-way."""
+class TornWrite(msgspec.Struct, frozen=True):
+    """An incomplete last write of a segment."""
 
     position: int
     dropped_bytes: int
@@ -93,13 +93,13 @@ def segment_numbers(run_dir: Path) -> list[int]:
 
 
 def pack_segment_header(number: int, first_sequence: int, previous: bytes) -> bytes:
-    """Return the bytes a segment starts with."""
+    """Return the first bytes of a segment."""
     head = _SEGMENT.pack(MAGIC, SCHEMA, 0, number, first_sequence, previous)
     return head + _SEGMENT_CRC.pack(zlib.crc32(head))
 
 
 def check_segment_header(path: Path, head: bytes, number: int, first_sequence: int, previous: bytes) -> None:
-    """Refuse a segment that is not ours, is newer than us, or does not follow the one before.
+    """Check that a segment is a journal of a known schema and continues the previous segment.
 
     Raises
     ------
@@ -113,16 +113,20 @@ def check_segment_header(path: Path, head: bytes, number: int, first_sequence: i
     (crc,) = _SEGMENT_CRC.unpack_from(head, _SEGMENT.size)
     if crc != zlib.crc32(head[: _SEGMENT.size]):
         raise damage(path, 0, "the segment's header does not match its checksum")
-    _, schema, _, its_number, its_first, its_previous = _SEGMENT.unpack_from(head)
+    _, schema, _, *position_in_chain = _SEGMENT.unpack_from(head)
+    _check_schema("the journal", schema, f"{path}, byte {len(MAGIC)}")
+    if position_in_chain != [number, first_sequence, previous]:
+        raise damage(path, 0, "the segment does not continue the one before it")
+
+
+def _check_schema(what: str, schema: int, where: str) -> None:
     if schema > SCHEMA:
         raise JournalError(
-            f"the journal has schema {schema}, this program reads up to {SCHEMA}",
-            where=f"{path}, byte {len(MAGIC)}",
+            f"{what} has schema {schema}, this program reads up to {SCHEMA}",
+            where=where,
             value=schema,
             fix="read it with the version of scalpdesk that wrote it, or a newer one",
         )
-    if (its_number, its_first, its_previous) != (number, first_sequence, previous):
-        raise damage(path, 0, "the segment does not continue the one before it")
 
 
 def pack_record(
@@ -130,7 +134,7 @@ def pack_record(
 ) -> tuple[bytes, bytes]:
     """Return a record's frame and its digest; the payload follows the frame in the file.
 
-    ``unsynced`` is how many records directly before this one are not known to be on disk.
+    ``unsynced`` is the number of records directly before this one that are not yet synced to disk.
     """
     unsynced = min(unsynced, _MOST_UNSYNCED)
     fields = _FIELDS.pack(len(payload), items, sequence, unsynced, SCHEMA, kind, 0, previous)
@@ -141,10 +145,10 @@ def pack_record(
     return _LEAD.pack(MARKER, crc) + fields + digest, digest
 
 
-def damage(path: Path, position: int, why: str) -> JournalError:
-    """Return the refusal of a file that is not what was written."""
+def damage(path: Path, position: int, reason: str) -> JournalError:
+    """Return the error for a damaged file."""
     return JournalError(
-        f"the journal is damaged: {why}",
+        f"the journal is damaged: {reason}",
         where=f"{path}, byte {position}",
         fix="restore the run's folder from a copy; nothing after this byte can be trusted",
     )
@@ -162,7 +166,7 @@ class _FrameHead(msgspec.Struct, frozen=True):
 
 
 def _unpack_frame(frame: bytes) -> _FrameHead | None:
-    """Return the frame's fields, or None when marker or checksum do not agree."""
+    """Return the frame's fields, or None when marker or checksum do not match."""
     if len(frame) < FRAME_BYTES or frame[:4] != MARKER:
         return None
     (_, crc) = _LEAD.unpack_from(frame)
@@ -175,12 +179,12 @@ def _unpack_frame(frame: bytes) -> _FrameHead | None:
 
 
 def kind_and_size(frame: bytes) -> tuple[int, int]:
-    """Return kind and payload bytes of a frame that was checked before."""
+    """Return kind and payload bytes of a frame that is known to be valid."""
     payload_bytes, _, _, _, _, kind, _, _ = _FIELDS.unpack_from(frame, _LEAD.size)
     return kind, payload_bytes
 
 
-def _is_true(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
+def _is_valid(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
     hasher = blake2b(frame[_LEAD.size : _LEAD.size + _FIELDS.size], digest_size=DIGEST_BYTES)
     hasher.update(payload)
     return hasher.digest() == head.digest
@@ -188,58 +192,51 @@ def _is_true(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
 
 def read_frames(
     path: Path, file: BinaryIO, first_sequence: int, previous: bytes, *, is_last_segment: bool
-) -> Iterator[Frame | Tear]:
-    """Yield the true records after a segment's header; at the end perhaps one :class:`Tear`.
+) -> Iterator[Frame | TornWrite]:
+    """Yield the valid records after a segment's header; at the end perhaps one :class:`TornWrite`.
 
     Parameters
     ----------
-    path
-        Names the file in refusals.
-    file
-        Open at the first record.
+    path, file
+        The segment, open at its first record.
     first_sequence, previous
-        What the chain demands of the first record.
+        Sequence number of the first record and digest before it.
     is_last_segment
         Only the last segment may end in a torn write.
 
     Raises
     ------
     JournalError
-        When a record is damaged and the damage is not a torn tail.
+        When a record is damaged and the damage is no torn write.
     """
     position = SEGMENT_BYTES
     sequence = first_sequence
     while frame := file.read(FRAME_BYTES):
         head = _unpack_frame(frame)
         payload = file.read(head.payload_bytes) if head is not None else b""
-        if head is None or len(payload) < head.payload_bytes or not _is_true(frame, payload, head):
+        if head is None or len(payload) < head.payload_bytes or not _is_valid(frame, payload, head):
             file.seek(position)
-            tear = _judge(path, position, file.read(), sequence, is_last_segment=is_last_segment)
-            if tear is not None:
-                yield tear
+            torn = _torn_write(path, position, file.read(), sequence, is_last_segment=is_last_segment)
+            if torn is not None:
+                yield torn
             return
         if (head.sequence, head.previous) != (sequence, previous):
-            raise damage(path, position, "the record is whole but does not follow the one before it")
-        if head.schema > SCHEMA:
-            raise JournalError(
-                f"the record has schema {head.schema}, this program reads up to {SCHEMA}",
-                where=f"{path}, byte {position}",
-                value=head.schema,
-                fix="read it with the version of scalpdesk that wrote it, or a newer one",
-            )
+            raise damage(path, position, "the record is complete but does not follow the one before it")
+        _check_schema("the record", head.schema, f"{path}, byte {position}")
         yield Frame(position, payload, head.items, sequence, head.kind, head.digest)
         position += FRAME_BYTES + head.payload_bytes
         sequence += 1
         previous = head.digest
 
 
-def _judge(path: Path, position: int, rest: bytes, sequence: int, *, is_last_segment: bool) -> Tear | None:
-    """Say whether the bytes from a bad record on are a torn write (or unused space), or damage.
+def _torn_write(
+    path: Path, position: int, rest: bytes, sequence: int, *, is_last_segment: bool
+) -> TornWrite | None:
+    """Classify the bytes from an invalid record on: a torn write, None for unused space, else damage.
 
-    A write that was cut leaves a prefix of what was to be written, or zeros where the disk had
-    room set aside; a disk may also have stored a later sector of that write and not an earlier one.
-    Damage is everything else: a bad record that a later one knows to have been on disk, one with
-    nothing missing, one with another segment behind it.
+    A cut write leaves a prefix of its data, or zeros in preallocated space; a disk may also have stored a
+    later sector of that write and not an earlier one. Everything else is damage: an invalid record that a
+    later one proves to have been synced, one with nothing missing, one before another segment.
     """
     if not is_last_segment:
         raise damage(path, position, "a record is broken and another segment follows")
@@ -253,15 +250,15 @@ def _judge(path: Path, position: int, rest: bytes, sequence: int, *, is_last_seg
     is_cut = not later and (len(rest) < end or written < end < len(rest))
     was_on_disk = any(each.sequence - each.unsynced > sequence for _, each in later)
     if is_cut or (lost_a_sector and not was_on_disk):
-        return Tear(position, len(rest), "the last write did not reach the disk whole")
+        return TornWrite(position, len(rest), "the last write did not reach the disk completely")
     if later:
         behind = position + later[0][0]
-        raise damage(path, position, f"a record is broken and a good one follows at byte {behind}")
+        raise damage(path, position, f"a record is broken and a valid one follows at byte {behind}")
     raise damage(path, position, "the last record does not match its checksum and was not cut short")
 
 
 def _later_records(rest: bytes, sequence: int) -> Iterator[tuple[int, _FrameHead]]:
-    """Yield offset and frame of each true record behind a broken one."""
+    """Yield offset and frame of each valid record after an invalid one."""
     offset = rest.find(MARKER, 1)
     while offset >= 0:
         frame = rest[offset : offset + FRAME_BYTES]
@@ -270,16 +267,16 @@ def _later_records(rest: bytes, sequence: int) -> Iterator[tuple[int, _FrameHead
         if head is not None and head.sequence > sequence:
             end = offset + FRAME_BYTES + head.payload_bytes
             payload = rest[offset + FRAME_BYTES : end]
-            if len(payload) == head.payload_bytes and _is_true(frame, payload, head):
+            if len(payload) == head.payload_bytes and _is_valid(frame, payload, head):
                 yield offset, head
                 search_from = end
         offset = rest.find(MARKER, search_from)
 
 
 def _has_empty_sector(record: bytes, position: int) -> bool:
-    """Return whether the record's part of some disk sector holds nothing but zeros.
+    """Return whether the record's part of some disk sector is all zeros.
 
-    Fewer than 16 bytes prove nothing: a price of 0.0 is eight zeros.
+    Parts of fewer than 16 bytes are ignored: a price of 0.0 is eight zeros.
     """
     cuts = [0, *range(-position % _SECTOR or _SECTOR, len(record), _SECTOR), len(record)]
     return any(stop - start >= 16 and not record[start:stop].strip(b"\0") for start, stop in pairwise(cuts))

@@ -1,11 +1,8 @@
-"""Write a run's journal: append, hash-chain, and on disk before a command is released.
+"""Writing a run's journal: appended, hash-chained, and on disk before a command is sent.
 
-The contract with the runner: hand in each event before the engine handles it, hand in the outputs
-after, and send nothing to a venue before :meth:`JournalWriter.add_outputs` has returned.
-
-What the journal asks of the disk, and the refusal when it does not answer.
-
-One writer for a run's folder: a lock that the operating system drops when its holder dies.
+The contract with the runner: add each event before the engine handles it and its outputs after, and send
+nothing to a venue before :meth:`JournalWriter.add_outputs` has returned. A folder has one writer, by a
+file lock that ends with its process.
 """
 
 import errno
@@ -44,23 +41,17 @@ from scalpdesk.journal.reader import JournalReader, RecoveryNote
 
 
 def disk_refused(call: str, path: Path, error: OSError) -> StopError:
-    """Return the refusal for a failed system call on the journal; the value is the error number."""
+    """Return the error for a failed system call on the journal; the value is the error number."""
     return StopError(
         f"the journal cannot be written: {call} failed: {error.strerror}",
         where=str(path),
         value=error.errno,
-        fix="make room on the disk or mend it; the run's journal is kept up to this point",
+        fix="free disk space or correct the path; the journal is complete up to this point",
     )
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names of new files in ``folder`` survive a power failure.
-
-    Raises
-    ------
-    OSError
-        When the disk refuses.
-    """
+def _sync_folder(folder: Path) -> None:
+    """Sync a folder to disk, so that the names of new files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -69,20 +60,18 @@ def sync_folder(folder: Path) -> None:
 
 
 class SegmentFile:
-    """One segment that is being written: appends in order, room set aside ahead of the writing.
+    """Segment open for appending, with space preallocated ahead of the writes.
 
-    Setting room aside spares a sync the change of the file's length, and a full disk is met before
-    the record that would not fit. What is not used is given back on :meth:`close`; after a crash it
-    stays as zeros, which the reader knows.
+    Preallocation keeps the file's length out of each sync, and a full disk is found before the record that
+    would not fit. Unused space is released on :meth:`close`; after a crash it stays as zeros, which the
+    reader ignores. Every method raises :class:`StopError` when the disk refuses.
 
     Parameters
     ----------
-    path, descriptor
-        The open file.
-    position
-        Where the next byte goes.
+    path, descriptor, position
+        The open file and the position of the next byte.
     reserve_bytes
-        Room to set aside at a time; 0 sets none aside.
+        Bytes to preallocate at a time; 0 for none.
     """
 
     def __init__(self, path: Path, descriptor: int, position: int, reserve_bytes: int) -> None:
@@ -94,52 +83,34 @@ class SegmentFile:
 
     @classmethod
     def create(cls, path: Path, *, reserve_bytes: int, is_durable: bool) -> Self:
-        """Make a new segment.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses or the file is there already.
-        """
+        """Create a new segment; an existing file is refused."""
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             if is_durable:
-                sync_folder(path.parent)
+                _sync_folder(path.parent)
         except OSError as error:
             raise disk_refused("open", path, error) from error
         return cls(path, descriptor, 0, reserve_bytes)
 
     @classmethod
     def reopen(cls, path: Path, position: int, *, reserve_bytes: int, is_durable: bool) -> Self:
-        """Open a segment to go on at ``position``; what lies behind is cut off.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses.
-        """
+        """Open a segment, truncated at ``position``."""
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             os.ftruncate(descriptor, position)
             os.lseek(descriptor, position, os.SEEK_SET)
             if is_durable:
                 os.fsync(descriptor)
-                sync_folder(path.parent)
+                _sync_folder(path.parent)
         except OSError as error:
             raise disk_refused("reopen", path, error) from error
         return cls(path, descriptor, position, reserve_bytes)
 
     def write(self, data: bytes | bytearray) -> None:
-        """Hand ``data`` to the operating system, all of it.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses; a part may have been written.
-        """
+        """Write all of ``data`` to the file; after a refusal a part may have been written."""
         end = self._position + len(data)
         if self._reserve_bytes and end > self._reserved:
-            self._set_room_aside(end + self._reserve_bytes)
+            self._reserve(end + self._reserve_bytes)
         waiting = memoryview(data)
         try:
             while waiting:
@@ -149,56 +120,37 @@ class SegmentFile:
         self._position = end
 
     def sync(self) -> None:
-        """Wait until everything written is on disk.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses: what was written since the last sync may be lost.
-        """
+        """Wait until everything written is on disk; after a refusal, unsynced writes may be lost."""
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise disk_refused("fdatasync", self.path, error) from error
 
     def close(self) -> None:
-        """Give back the room that was not used and close; a second call does nothing."""
+        """Release the unused space and close; a second call does nothing."""
         if self._descriptor < 0:
             return
         if self._reserved > self._position:
-            with suppress(OSError):  # zeros at the end are harmless; losing the close is not
+            with suppress(OSError):  # zeros at the end are harmless, a file left open is not
                 os.ftruncate(self._descriptor, self._position)
         os.close(self._descriptor)
         self._descriptor = -1
 
-    def _set_room_aside(self, end: int) -> None:
+    def _reserve(self, end: int) -> None:
         try:
             os.posix_fallocate(self._descriptor, self._reserved, end - self._reserved)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise disk_refused("fallocate", self.path, error) from error
-            self._reserve_bytes = 0  # this file system cannot; the journal works without
+            self._reserve_bytes = 0  # not supported by this file system: write without
             return
         self._reserved = end
 
 
-class LockHolder(msgspec.Struct, frozen=True):
-    """Who holds a run's folder."""
-
-    pid: int
-    started_ns: int
-    """When the holder began, in UTC nanoseconds."""
-
-
 class RunLock:
-    """Hold ``journal.lock`` of a run's folder until :meth:`release` or the end of the process.
+    """Lock on ``journal.lock`` of an existing run folder, until :meth:`release` or the process ends.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run; it must exist.
-    started_ns
-        When the holder began (UTC nanoseconds); shown to whoever comes second.
+    The file holds the process id and ``started_ns`` (UTC nanoseconds), for the message to a second writer.
 
     Raises
     ------
@@ -209,25 +161,26 @@ class RunLock:
     """
 
     def __init__(self, run_dir: Path, started_ns: int) -> None:
-        self.path = run_dir / "journal.lock"
+        path = run_dir / "journal.lock"
         self._descriptor = -1
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._take(run_dir)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._acquire(run_dir)
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, msgspec.json.encode(LockHolder(os.getpid(), started_ns)), 0)
+            holder = msgspec.json.encode({"pid": os.getpid(), "started_ns": started_ns})
+            os.pwrite(self._descriptor, holder, 0)
         except OSError as error:
             self._close()
-            raise disk_refused("lock", self.path, error) from error
+            raise disk_refused("lock", path, error) from error
 
     def release(self) -> None:
-        """Let go; a second call does nothing. The file stays, because deleting it would be a race."""
+        """Release the lock; a second call does nothing. The file stays: deleting it would be a race."""
         if self._descriptor >= 0:
-            with suppress(OSError):  # the holder's name is for people; the lock itself goes with the file
+            with suppress(OSError):  # the text is for people; closing the file releases the lock
                 os.ftruncate(self._descriptor, 0)
             self._close()
 
-    def _take(self, run_dir: Path) -> None:
+    def _acquire(self, run_dir: Path) -> None:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -247,23 +200,23 @@ class RunLock:
 
 
 BATCH_EVENTS = 4096
-"""Events that are encoded in one call when none of them caused outputs."""
+"""Greatest number of events without outputs in one record."""
 SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 8 * 1024 * 1024
-"""Room that a durable journal sets aside ahead of its writing."""
+"""Bytes that a durable journal preallocates at a time."""
 _BUFFER_BYTES = 1 << 20
 DURABILITIES = ("commands", "none")
 
 
 class JournalWriter:
-    """Appends to one run's journal. Made by :meth:`create` or :meth:`reopen`.
+    """Writer of one run's journal, made by :meth:`create` or :meth:`reopen`.
 
-    ``durability="commands"``: outputs go to the operating system at once, with the events before
-    them, and are on disk (``fdatasync``) before :meth:`add_outputs` returns when a command is among
-    them. Events that cause nothing wait for the next outputs, a full batch or :meth:`flush`.
-    ``durability="none"``: for backtests; bytes are handed over a mebibyte at a time and at the end.
+    ``durability="commands"``: outputs are written at once, with the events before them, and synced to disk
+    (``fdatasync``) before :meth:`add_outputs` returns when a command is among them. Events without outputs
+    wait for the next outputs, a full batch or :meth:`flush`.
+    ``durability="none"``: for backtests; bytes are written 1 MiB at a time and at the end.
 
-    Once a write or a sync has failed, every later call refuses: nothing runs on unjournaled.
+    After a failed write or sync every later call raises :class:`StopError`: nothing continues unjournaled.
 
     Attributes
     ----------
@@ -273,7 +226,7 @@ class JournalWriter:
     decisions
         Hash over all outputs so far (``decisions.hex()`` is the run's decision hash).
     recovered
-        What :meth:`reopen` cut off the file, or None.
+        The incomplete last write that :meth:`reopen` truncated, or None.
     """
 
     append: Callable[[Event], None]
@@ -294,7 +247,7 @@ class JournalWriter:
         self._segment_bytes = 0
         self._sequence = 0
         self._on_disk = 0
-        """Records known to be on disk."""
+        """Number of records synced to disk."""
         self._previous = GENESIS
         self._totals = JournalTotals()
         self._awaits_outputs = False
@@ -310,7 +263,7 @@ class JournalWriter:
         durability: str = "commands",
         segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
     ) -> Self:
-        """Start the journal of a new run; the folder is made when it is not there.
+        """Start the journal of a new run; a missing folder is created.
 
         Raises
         ------
@@ -329,12 +282,9 @@ class JournalWriter:
             raise disk_refused("create", run_dir, error) from error
         writer = cls(run_dir, RunLock(run_dir, header.started_ns), durability, segment_limit_bytes)
         try:
-            _refuse_used_folder(run_dir)
-            writer._open_segment()
-            writer._add_record(RecordKind.HEADER, payload, 1)
-            writer.flush()
+            writer._start(payload)
         except BaseException:
-            writer._let_go()
+            writer._release()
             raise
         return writer
 
@@ -347,11 +297,11 @@ class JournalWriter:
         durability: str = "commands",
         segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
     ) -> Self:
-        """Go on with a run that did not end cleanly; a torn tail is cut off the file.
+        """Continue a run that did not end cleanly; an incomplete last write is truncated (``recovered``).
 
-        ``started_ns`` is now, in UTC nanoseconds: a second writer is shown it. What was cut is in
-        ``recovered``. When the last event's outputs were never written (they were never acted on
-        either), replaying it gives them again: hand them to :meth:`add_outputs` first.
+        ``started_ns`` is now, in UTC nanoseconds, for the message to a second writer. When the outputs of
+        the last event were never written (and so never acted on), a replay gives them again: pass them to
+        :meth:`add_outputs` first.
 
         Raises
         ------
@@ -367,43 +317,37 @@ class JournalWriter:
             raise JournalError("there is no such run", where=str(run_dir))
         writer = cls(run_dir, RunLock(run_dir, started_ns), durability, segment_limit_bytes)
         try:
-            writer._continue_after(_read_unsealed(run_dir))
+            writer._continue_after(JournalReader(run_dir))
         except BaseException:
-            writer._let_go()
+            writer._release()
             raise
         return writer
 
     @property
     def totals(self) -> JournalTotals:
-        """What has been handed in so far, pending events not counted."""
+        """Totals so far, without pending events."""
         return self._totals
 
     def add_event(self, event: Event) -> None:
-        """Add one event, before the engine handles it.
-
-        Raises
-        ------
-        StopError
-            When a full batch cannot be written.
-        """
+        """Add one event, before the engine handles it."""
         self.append(event)
         if len(self._pending) >= BATCH_EVENTS:
             self._write_batch()
 
     def write_if_full(self) -> None:
-        """Write the pending batch when it has grown to :data:`BATCH_EVENTS`."""
+        """Write the pending batch once it has :data:`BATCH_EVENTS` events."""
         if len(self._pending) >= BATCH_EVENTS:
             self._write_batch()
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        """Add what the engine gave for the last event; on return a command in it may be sent.
+        """Add the engine's outputs for the last event; after the return their commands may be sent.
 
         Raises
         ------
         InvariantError
             When no event was added since the outputs before.
         StopError
-            When the disk refuses: nothing of ``outputs`` may be released.
+            When the disk refuses: none of ``outputs`` may be sent.
         """
         if not outputs:
             return
@@ -418,25 +362,14 @@ class JournalWriter:
             self._write_out(is_synced=has_command)
 
     def flush(self) -> None:
-        """Write everything pending; with ``durability="commands"`` it is on disk on return.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses.
-        """
+        """Write everything pending; with ``durability="commands"`` it is on disk after the return."""
         self._write_batch()
         self._write_out(is_synced=self._is_durable)
 
     def close(self, summary: dict[str, Any] | None = None) -> None:
-        """Seal the journal and let go of the folder; a second call does nothing.
+        """Seal the journal with the run's summary (JSON types) and release the folder, even on an error.
 
-        ``summary`` (JSON types) is kept in the seal: what the run showed at its end.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses; the folder is let go all the same.
+        A second call does nothing.
         """
         if self._is_closed:
             return
@@ -445,17 +378,17 @@ class JournalWriter:
             self._add_record(RecordKind.SEAL, encode_seal(JournalSeal(self._totals, summary or {})), 1)
             self.flush()
         finally:
-            self._let_go()
+            self._release()
 
     def abandon(self) -> None:
-        """Write what is pending, without a seal, and let go of the folder: the run did not end well."""
+        """Write everything pending and release the folder without a seal, after a failed run."""
         if self._is_closed:
             return
         try:
             if self._failure is None:
                 self.flush()
         finally:
-            self._let_go()
+            self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -491,16 +424,12 @@ class JournalWriter:
         self._sequence += 1
         self._previous = digest
         self._awaits_outputs = kind is RecordKind.EVENTS
-        self._count(kind, items)
+        if kind is RecordKind.EVENTS:
+            self._totals = self._totals.plus(events=items)
+        elif kind is RecordKind.OUTPUTS:
+            self._totals = self._totals.plus(outputs=items)
         if len(self._buffer) >= _BUFFER_BYTES:
             self._write_out(is_synced=False)
-
-    def _count(self, kind: RecordKind, items: int) -> None:
-        was = self._totals
-        if kind is RecordKind.EVENTS:
-            self._totals = JournalTotals(was.events + items, was.outputs, was.output_records)
-        elif kind is RecordKind.OUTPUTS:
-            self._totals = JournalTotals(was.events, was.outputs + items, was.output_records + 1)
 
     def _roll(self) -> None:
         self._write_out(is_synced=self._is_durable)
@@ -515,7 +444,22 @@ class JournalWriter:
         self._buffer += head
         self._segment_bytes = len(head)
 
+    def _start(self, header: bytes) -> None:
+        if segment_numbers(self.run_dir):
+            raise JournalError(
+                "this folder already holds a journal",
+                where=str(self.run_dir),
+                fix="start with another run id, or resume this run",
+            )
+        self._open_segment()
+        self._add_record(RecordKind.HEADER, header, 1)
+        self.flush()
+
     def _continue_after(self, reader: JournalReader) -> None:
+        if reader.sealed:
+            raise JournalError(
+                "this run ended and its journal is sealed", where=str(self.run_dir), fix="start a new run"
+            )
         self.recovered = reader.recovered
         end = reader.end
         self._segment = end.segment
@@ -527,7 +471,7 @@ class JournalWriter:
         self._totals = reader.totals
         self.decisions = reader.decisions
         for number in segment_numbers(self.run_dir):
-            if number > end.segment:  # begun, but without a whole header
+            if number > end.segment:  # created, but without a complete header
                 segment_path(self.run_dir, number).unlink()
         self._file = SegmentFile.reopen(
             segment_path(self.run_dir, end.segment),
@@ -537,7 +481,7 @@ class JournalWriter:
         )
 
     def _write_out(self, *, is_synced: bool) -> None:
-        """Hand the buffer to the operating system; after a failure nothing is ever written again."""
+        """Write the buffer to the file; after a failure nothing is ever written again."""
         if self._failure is not None:
             raise self._failure
         data, self._buffer = self._buffer, bytearray()
@@ -550,7 +494,7 @@ class JournalWriter:
             self._failure = refused
             raise
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._is_closed = True
         self._file.close()
         self._lock.release()
@@ -565,21 +509,3 @@ def _check_durability(durability: str) -> None:
             nearest=nearest_name(durability, DURABILITIES),
             fix="use commands or none",
         )
-
-
-def _refuse_used_folder(run_dir: Path) -> None:
-    if segment_numbers(run_dir):
-        raise JournalError(
-            "this folder already holds a journal",
-            where=str(run_dir),
-            fix="start with another run id, or resume this run",
-        )
-
-
-def _read_unsealed(run_dir: Path) -> JournalReader:
-    reader = JournalReader(run_dir)
-    if reader.sealed:
-        raise JournalError(
-            "this run ended and its journal is sealed", where=str(run_dir), fix="start a new run"
-        )
-    return reader

@@ -1,7 +1,4 @@
-"""Read a run's journal. All of it is checked before any of it is handed out.
-
-Find a run by what a person types: its id, the beginning of its id, or ``last``.
-"""
+"""Reading a run's journal, which is validated completely first, and finding a run by id or prefix."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +24,7 @@ from scalpdesk.journal.frames import (
     SEGMENT_BYTES,
     Frame,
     RecordKind,
-    Tear,
+    TornWrite,
     check_segment_header,
     damage,
     kind_and_size,
@@ -40,7 +37,7 @@ Step = tuple[list[Event], tuple[Output, ...]]
 
 
 class RecoveryNote(msgspec.Struct, frozen=True):
-    """What was cut off a journal whose last write did not finish."""
+    """The incomplete last write that was truncated from a journal."""
 
     file: str
     position: int
@@ -49,11 +46,11 @@ class RecoveryNote(msgspec.Struct, frozen=True):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.dropped_bytes} bytes cut from {self.file} at byte {self.position}"
+        return f"{self.reason}: {self.file} truncated by {self.dropped_bytes} bytes at byte {self.position}"
 
 
 class JournalEnd(msgspec.Struct, frozen=True):
-    """Where the next record goes."""
+    """Position of the next record, and the chain before it."""
 
     segment: int
     position: int
@@ -63,35 +60,26 @@ class JournalEnd(msgspec.Struct, frozen=True):
 
 
 class JournalReader:
-    """A run's journal, checked from the first byte to the last when this object is made.
-
-    Parameters
-    ----------
-    run_dir
-        Folder of the run.
+    """A run's journal, validated from the first byte to the last on construction.
 
     Attributes
     ----------
-    header
-        What the run is.
     totals
-        What the journal holds: events, outputs, records of outputs.
-    sealed
-        Whether the run was closed cleanly.
-    summary
-        The run summary that the seal carries; empty when there is none.
+        Number of events, outputs and output records.
+    sealed, summary
+        Whether the run was closed cleanly, and the run summary in the seal.
     decisions
         Hash over all outputs (``decisions.hex()`` is the run's decision hash).
     recovered
-        What was cut off, when the last write did not finish; None otherwise.
+        The incomplete last write that is ignored, or None.
     end
-        Where the next record goes.
+        Position of the next record.
 
     Raises
     ------
     JournalError
-        When there is no journal, it is damaged anywhere but in an unfinished last write, or a newer
-        program wrote it. Names the file and the byte.
+        When there is no journal, it is damaged other than by an incomplete last write, or it has a newer
+        schema. Names the file and the byte.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -113,31 +101,36 @@ class JournalReader:
         for expected, number in enumerate(numbers, start=1):
             if number != expected:
                 raise JournalError("a segment of the journal is missing", where=str(self._path(expected)))
-        self._check_all(numbers)
+        for number in numbers:
+            path, is_last = self._path(number), number == numbers[-1]
+            try:
+                with path.open("rb") as file:
+                    self._check_segment(path, file, number, is_last=is_last)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+        _ = self.header
 
     @property
     def header(self) -> JournalHeader:
-        """What the run is."""
+        """Description of the run."""
         if self._header is None:
             raise JournalError(
-                "the journal ends before its header is whole: nothing of this run was recorded",
+                "the journal ends before its header is complete: nothing of this run was recorded",
                 where=f"{self._path(1)}, byte {self.end.position}",
                 fix="remove the folder and start the run again",
             )
         return self._header
 
     def steps(self) -> Iterator[Step]:
-        """Yield what went into the engine and what came out, in order.
+        """Yield the engine's inputs and outputs in order.
 
-        The outputs of a step are those of the last event in it; the other events caused none. A
-        step without outputs says that none of its events caused any. Only in a journal that is not
-        sealed may the very last event have caused outputs which were not written any more (and so
-        were not acted on).
+        The outputs of a step belong to the last event in it; the other events caused none. In a journal
+        that is not sealed, outputs of the very last event may be missing (they were not acted on either).
 
         Raises
         ------
         JournalError
-            When a payload is not what its kind says, or the seal's totals do not agree.
+            When a payload does not match the kind of its record.
         """
         waiting: list[Event] | None = None
         for kind, payload, path, position in self._payloads():
@@ -154,67 +147,50 @@ class JournalReader:
                     yield waiting, decode_outputs(payload)
                     waiting = None
             except msgspec.MsgspecError as error:
-                raise damage(
-                    path, position, f"a true record has a payload of another form ({error})"
-                ) from error
+                raise damage(path, position, f"a payload has another form ({error})") from error
         if waiting is not None:
             yield waiting, ()
 
     def _path(self, number: int) -> Path:
         return segment_path(self.run_dir, number)
 
-    def _check_all(self, numbers: list[int]) -> None:
-        for number in numbers:
-            path = self._path(number)
-            is_last = number == numbers[-1]
-            try:
-                with path.open("rb") as file:
-                    self._check_segment(path, file, number, is_last=is_last)
-            except OSError as error:
-                raise JournalError(
-                    f"the journal cannot be read: {error.strerror}", where=str(path), value=error.errno
-                ) from error
-        _ = self.header
-
     def _check_segment(self, path: Path, file: BinaryIO, number: int, *, is_last: bool) -> None:
         head = file.read(SEGMENT_BYTES)
         if is_last and (len(head) < SEGMENT_BYTES or not head.strip(b"\0")):
             rest = len(head) + len(file.read())
-            self._note(Tear(0, rest, "the last segment has no whole header"), path)
+            self.recovered = RecoveryNote(path.name, 0, rest, "the last segment has no complete header")
             return
         check_segment_header(path, head, number, self.end.sequence, self.end.digest)
         self.end = JournalEnd(number, SEGMENT_BYTES, self.end.sequence, self.end.digest, self.end.last_kind)
         for found in read_frames(path, file, self.end.sequence, self.end.digest, is_last_segment=is_last):
-            if isinstance(found, Tear):
-                self._note(found, path)
+            if isinstance(found, TornWrite):
+                self.recovered = RecoveryNote(path.name, found.position, found.dropped_bytes, found.reason)
                 return
-            self._take(path, found)
+            self._add(path, found)
 
-    def _take(self, path: Path, frame: Frame) -> None:
+    def _add(self, path: Path, frame: Frame) -> None:
         if self.sealed:
             raise damage(path, frame.position, "a record follows the seal")
         if (frame.kind == RecordKind.HEADER) != (frame.sequence == 0):
             raise damage(path, frame.position, "the header must be the first record and no other")
-        was = self.totals
-        if frame.kind == RecordKind.EVENTS:
-            self.totals = JournalTotals(was.events + frame.items, was.outputs, was.output_records)
-        elif frame.kind == RecordKind.OUTPUTS:
-            self.totals = JournalTotals(was.events, was.outputs + frame.items, was.output_records + 1)
-            self.decisions.add_encoded(frame.payload)
-        elif frame.kind in {RecordKind.HEADER, RecordKind.SEAL}:
-            self._take_ends(path, frame)
-        else:
-            raise damage(path, frame.position, f"unknown kind of record {frame.kind}")
-        self.end = JournalEnd(self.end.segment, frame.end, frame.sequence + 1, frame.digest, frame.kind)
-
-    def _take_ends(self, path: Path, frame: Frame) -> None:
         try:
-            if frame.kind == RecordKind.HEADER:
+            if frame.kind == RecordKind.EVENTS:
+                self.totals = self.totals.plus(events=frame.items)
+            elif frame.kind == RecordKind.OUTPUTS:
+                self.totals = self.totals.plus(outputs=frame.items)
+                self.decisions.add_encoded(frame.payload)
+            elif frame.kind == RecordKind.HEADER:
                 self._header = decode_header(frame.payload)
-                return
-            seal = decode_seal(frame.payload)
+            elif frame.kind == RecordKind.SEAL:
+                self._add_seal(path, frame)
+            else:
+                raise damage(path, frame.position, f"unknown kind of record {frame.kind}")
         except msgspec.MsgspecError as error:
             raise damage(path, frame.position, f"a payload has another form ({error})") from error
+        self.end = JournalEnd(self.end.segment, frame.end, frame.sequence + 1, frame.digest, frame.kind)
+
+    def _add_seal(self, path: Path, frame: Frame) -> None:
+        seal = decode_seal(frame.payload)
         if seal.totals != self.totals:
             raise damage(
                 path, frame.position, f"the seal counts {seal.totals}, the journal holds {self.totals}"
@@ -222,11 +198,8 @@ class JournalReader:
         self.sealed = True
         self.summary = seal.summary
 
-    def _note(self, tear: Tear, path: Path) -> None:
-        self.recovered = RecoveryNote(path.name, tear.position, tear.dropped_bytes, tear.reason)
-
     def _payloads(self) -> Iterator[tuple[int, bytes, Path, int]]:
-        """Walk the records again; what was checked is not hashed a second time."""
+        """Yield kind, payload, file and position of the validated records, without hashing them again."""
         for number in range(1, self.end.segment + 1):
             path = self._path(number)
             with path.open("rb") as file:
@@ -239,8 +212,12 @@ class JournalReader:
                     position += FRAME_BYTES + payload_bytes
 
 
+def _unreadable(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"the journal cannot be read: {error.strerror}", where=str(path), value=error.errno)
+
+
 def peek_header(run_dir: Path) -> JournalHeader:
-    """Return a run's header without checking what follows it: for listings.
+    """Read a run's header alone, for listings.
 
     Raises
     ------
@@ -253,11 +230,9 @@ def peek_header(run_dir: Path) -> JournalHeader:
             check_segment_header(path, file.read(SEGMENT_BYTES), 1, 0, GENESIS)
             first = next(read_frames(path, file, 0, GENESIS, is_last_segment=True), None)
     except OSError as error:
-        raise JournalError(
-            f"the journal cannot be read: {error.strerror}", where=str(path), value=error.errno
-        ) from error
+        raise _unreadable(path, error) from error
     if not isinstance(first, Frame) or first.kind != RecordKind.HEADER:
-        raise damage(path, SEGMENT_BYTES, "it does not begin with a whole header")
+        raise damage(path, SEGMENT_BYTES, "it does not begin with a complete header")
     try:
         return decode_header(first.payload)
     except msgspec.MsgspecError as error:
@@ -268,12 +243,12 @@ LAST = "last"
 
 
 def pick_run_id(name: str, run_ids: Sequence[str], *, where: str) -> str:
-    """Return the run that ``name`` means among ``run_ids`` (oldest first).
+    """Return the run id for ``name``: an id, a unique prefix, or ``last``. ``run_ids`` are oldest first.
 
     Raises
     ------
     DataError
-        When no run or more than one fits; names the nearest, or those that fit.
+        When no run or more than one matches; names the nearest, or the matches.
     """
     if not run_ids:
         raise DataError("there is no run yet", where=where, fix="scalpdesk demo makes one")
@@ -281,14 +256,13 @@ def pick_run_id(name: str, run_ids: Sequence[str], *, where: str) -> str:
         return run_ids[-1]
     if name in run_ids:
         return name
-    fitting = [run_id for run_id in run_ids if name and run_id.startswith(name)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        shown = ", ".join(fitting[:5]) + (" and more" if len(fitting) > 5 else "")
-        raise DataError(
-            f"{len(fitting)} runs begin so: {shown}", where=where, value=name, fix="type more of it"
-        )
+    matches = [run_id for run_id in run_ids if name and run_id.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        shown = ", ".join(matches[:5]) + (" and more" if len(matches) > 5 else "")
+        what = f"{len(matches)} runs begin with this: {shown}"
+        raise DataError(what, where=where, value=name, fix="give more of the id")
     raise DataError(
         "no such run",
         where=where,
@@ -306,14 +280,14 @@ def run_dirs(runs_dir: Path) -> list[Path]:
 
 
 def find_run_dir(runs_dir: Path, name: str) -> Path:
-    """Return the folder of the run that ``name`` means: a path, an id, its beginning, or ``last``.
+    """Return the folder of a run by path, id, prefix of the id, or ``last``.
 
     ``last`` is the run whose journal was written last, whatever the time in its market.
 
     Raises
     ------
     DataError
-        When no run or more than one fits.
+        When no run or more than one matches.
     """
     direct = Path(name)
     if segment_path(direct, 1).is_file():
@@ -327,14 +301,15 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
 def written_ns(folder: Path) -> int:
     """Return when a run's journal was written last, UTC nanoseconds.
 
-    The start in its header will not do for "the last run": a desk in a market's own time begins in the past.
+    The start in the header does not tell the last run: a backtest starts in the past of its market.
     """
-    return max((segment_path(folder, one).stat().st_mtime_ns for one in segment_numbers(folder)), default=0)
+    numbers = segment_numbers(folder)
+    return max((segment_path(folder, number).stat().st_mtime_ns for number in numbers), default=0)
 
 
 def _age(folder: Path) -> tuple[bool, int, int, str]:
     try:
         started_ns = peek_header(folder).started_ns
-    except JournalError:  # a run whose very header is broken is never the last one
+    except JournalError:  # a run with a damaged header is never the last one
         return False, 0, 0, folder.name
     return True, written_ns(folder), started_ns, folder.name
