@@ -1,1 +1,1 @@
-"""What is traded: contracts, sessions, fees, scheduled announcements."""
+"""Instruments: contracts and symbols, sessions, venue deadlines, fees, scheduled announcements."""

@@ -1,8 +1,6 @@
-"""What is traded. One class per kind of instrument; the multiplier is on the instrument.
+"""Instruments: one class per kind, OCC symbols, the instruments of a run, and straddle pairs of a chain.
 
-Nothing in the desk knows a constant 100: a US equity option says 100, a Deribit option 1.
-
-The option chain of one underlying, paired: call and put of one expiry and strike.
+The multiplier is on the instrument: 100 for a US equity option, 1 for a Deribit option.
 """
 
 import re
@@ -31,25 +29,25 @@ class Right(StrEnum):
 
 
 class Style(StrEnum):
-    """When an option may be exercised."""
+    """Exercise style."""
 
     AMERICAN = "american"
     EUROPEAN = "european"
 
 
 class Settlement(StrEnum):
-    """What an expiring option turns into, and at which price."""
+    """Settlement of an expiring option."""
 
     PHYSICAL = "physical"
     CASH_PM = "cash_pm"
-    """Cash on the session's closing value of the underlying."""
+    """Cash, at the session's closing value of the underlying."""
     CASH_AM = "cash_am"
-    """Cash on the opening value of the expiry morning; trading ends the session before."""
+    """Cash, at the opening value of the expiry morning; trading ends the session before."""
 
 
 @dataclass(frozen=True, slots=True)
 class TickRule:
-    """Smallest price step: ``below`` under ``threshold``, ``above`` from it on (currency per unit)."""
+    """Minimum price increment: ``below`` under ``threshold``, ``above`` from it on (currency per unit)."""
 
     below: Decimal
     above: Decimal
@@ -83,7 +81,7 @@ class Equity:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index level. Nobody trades it; a backtest that hedges with it says so."""
+    """An index level, not tradable; a backtest that hedges with it notes this."""
 
     symbol: str
     tick_rule: TickRule = CENT_TICK
@@ -116,7 +114,7 @@ class Perpetual:
 
 @dataclass(frozen=True, slots=True)
 class OptionContract:
-    """One listed option. ``multiplier`` is units of the underlying in one contract."""
+    """A listed option; ``multiplier`` is units of the underlying per contract."""
 
     symbol: str
     root: str
@@ -140,12 +138,12 @@ Instrument = Equity | Index | Future | Perpetual | OptionContract
 
 
 def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
-    """Return the compact OCC symbol: root, yymmdd, C or P, strike in thousandths over 8 digits.
+    """Return the compact OCC symbol: root, yymmdd, C or P, strike in thousandths with 8 digits.
 
     Raises
     ------
     ArgumentError
-        When the root is not 1 to 6 characters or the strike does not fit.
+        When the root is not 1 to 6 characters, or the strike has no such form.
 
     Examples
     --------
@@ -195,7 +193,7 @@ def parse_occ(symbol: str) -> tuple[str, date, Right, Decimal]:
 
 @dataclass(frozen=True, slots=True)
 class OptionClass:
-    """What all options of one root have in common."""
+    """Terms shared by all options of one root."""
 
     underlying: str
     style: Style
@@ -217,49 +215,46 @@ INDEX_CLASSES = {
 
 
 def us_option(symbol: str, *, multiplier: int | None = None) -> OptionContract:
-    """Build a US listed option from its OCC symbol, with the rules of its class.
+    """Build a US listed option from its OCC symbol, with the terms of its class.
 
     >>> us_option("SPXW210104C03700000").settlement
     <Settlement.CASH_PM: 'cash_pm'>
     """
     root, expiry, right, strike = parse_occ(symbol)
-    known = INDEX_CLASSES.get(root)
-    kind = known or OptionClass(root, Style.AMERICAN, Settlement.PHYSICAL)
-    single_name = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
+    index_class = INDEX_CLASSES.get(root)
+    terms = index_class or OptionClass(root, Style.AMERICAN, Settlement.PHYSICAL)
+    equity_tick = CENT_TICK if root in PENNY_ALL_ROOTS else PENNY_NICKEL
     return OptionContract(
         symbol=occ_symbol(root, expiry, right, strike),
         root=root,
-        underlying=kind.underlying,
+        underlying=terms.underlying,
         expiry=expiry,
         strike=strike,
         right=right,
-        style=kind.style,
-        settlement=kind.settlement,
-        tick_rule=single_name if known is None else NICKEL_DIME,
-        multiplier=kind.multiplier if multiplier is None else multiplier,
+        style=terms.style,
+        settlement=terms.settlement,
+        tick_rule=equity_tick if index_class is None else NICKEL_DIME,
+        multiplier=terms.multiplier if multiplier is None else multiplier,
     )
 
 
 class Instruments:
-    """All instruments of a run, numbered in the order in which they were added.
-
-    The number is what events carry. Adding the same instrument twice gives the same number.
-    """
+    """Instruments of a run; ids, which events refer to, count up from 0 in the order of adding."""
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
         self.by_id: list[Instrument] = []
-        """For hot paths: reading it costs no call."""
+        """All instruments by id; an attribute, because hot paths read it without a call."""
         self._id_by_symbol: dict[str, InstrumentId] = {}
         for instrument in instruments:
             self.add(instrument)
 
     def add(self, instrument: Instrument) -> InstrumentId:
-        """Number an instrument.
+        """Add an instrument and return its id; adding an equal one again returns the same id.
 
         Raises
         ------
         ArgumentError
-            When another instrument already goes by this symbol.
+            When a different instrument has this symbol.
         """
         known = self._id_by_symbol.get(instrument.symbol)
         if known is not None:
@@ -268,18 +263,18 @@ class Instruments:
                     "two different instruments share one symbol", where="instrument", value=instrument.symbol
                 )
             return known
-        number = InstrumentId(len(self.by_id))
+        instrument_id = InstrumentId(len(self.by_id))
         self.by_id.append(instrument)
-        self._id_by_symbol[instrument.symbol] = number
-        return number
+        self._id_by_symbol[instrument.symbol] = instrument_id
+        return instrument_id
 
     def id_of(self, symbol: str) -> InstrumentId:
-        """Return the number of ``symbol``.
+        """Return the id of ``symbol``.
 
         Raises
         ------
         ArgumentError
-            When the book does not hold it.
+            When the run has no such instrument.
         """
         found = self._id_by_symbol.get(symbol)
         if found is None:
@@ -304,15 +299,15 @@ class Instruments:
         return iter(self.by_id)
 
     def options(self, underlying: str) -> Iterator[tuple[InstrumentId, OptionContract]]:
-        """Yield the options on ``underlying`` with their numbers, in the order they were added."""
-        for number, instrument in enumerate(self.by_id):
+        """Yield the options on ``underlying`` with their ids, in the order of adding."""
+        for index, instrument in enumerate(self.by_id):
             if isinstance(instrument, OptionContract) and instrument.underlying == underlying:
-                yield InstrumentId(number), instrument
+                yield InstrumentId(index), instrument
 
 
 @dataclass(frozen=True, slots=True)
 class StraddlePair:
-    """Call and put of one expiry and strike, by their instrument numbers."""
+    """Ids of the call and the put of one expiry and strike."""
 
     expiry: date
     strike: Decimal
@@ -321,18 +316,18 @@ class StraddlePair:
 
 
 def options_in_order(instruments: Instruments, underlying: str) -> list[tuple[InstrumentId, OptionContract]]:
-    """Return all options on ``underlying`` by expiry, strike and right."""
-    found = list(instruments.options(underlying))
+    """Return all options on ``underlying``, sorted by expiry, strike and right."""
     return sorted(
-        found, key=lambda item: (item[1].expiry, item[1].strike, item[1].right.value, item[1].symbol)
+        instruments.options(underlying),
+        key=lambda item: (item[1].expiry, item[1].strike, item[1].right.value, item[1].symbol),
     )
 
 
 def straddle_pairs(options: list[tuple[InstrumentId, OptionContract]]) -> list[StraddlePair]:
-    """Pair calls with puts of equal root, expiry and strike; what has no partner is left out."""
+    """Pair calls with puts of equal root, expiry and strike; options without a partner are left out."""
     calls: dict[tuple[str, date, Decimal], InstrumentId] = {}
     puts: dict[tuple[str, date, Decimal], InstrumentId] = {}
-    for number, contract in options:
+    for instrument_id, contract in options:
         key = (contract.root, contract.expiry, contract.strike)
-        (calls if contract.is_call else puts)[key] = number
+        (calls if contract.is_call else puts)[key] = instrument_id
     return [StraddlePair(key[1], key[2], calls[key], puts[key]) for key in sorted(calls.keys() & puts.keys())]

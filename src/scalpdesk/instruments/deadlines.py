@@ -1,8 +1,7 @@
-"""By when a position in an expiring option must be out: the strategy's wish and the venue's last order.
+"""Exit deadlines of expiring options: the earlier of the strategy's exit and the venue's order cut-off.
 
-A venue stops taking orders in contracts that expire today some time before their end, and may close
-what is left by itself soon after. An exit planned for later than that is refused, so the deadline is
-the earlier of the two, with a margin.
+A venue stops accepting orders in contracts that expire today some time before they end, and may liquidate
+the rest soon after. An exit planned later would be refused, so a margin before the cut-off is kept.
 """
 
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 EXIT_MINUTES = 15.0
-"""Minutes before the close at which a 0DTE position is left where no venue asks for more: 15:45."""
+"""Default exit of a 0DTE position, minutes before the close: 15:45."""
 BUFFER_MINUTES = 5.0
-"""Margin kept before a venue's last order."""
+"""Margin before a venue's order cut-off."""
 BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
-"""Funds on broad indices, whose expiring contracts some venues let trade a little longer."""
+"""Funds on broad indices, whose expiring contracts some venues accept orders in a little longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class VenueCutoff:
-    """Minutes before a contract's end at which a venue stops taking orders in it on its last day.
+    """Order cut-off of a venue on a contract's last day, in minutes before the contract's end.
 
     Parameters
     ----------
@@ -35,13 +34,13 @@ class VenueCutoff:
     minutes_broad_funds: float
 
     def of(self, underlying: str) -> float:
-        """Return the minutes that apply to options on ``underlying``."""
+        """Return the minutes for options on ``underlying``."""
         return self.minutes_broad_funds if underlying in BROAD_FUNDS else self.minutes
 
 
 NO_CUTOFF = VenueCutoff(0.0, 0.0)
 CAUTIOUS = VenueCutoff(45.0, 45.0)
-"""For a venue whose rule is not known here."""
+"""For a venue without a known rule."""
 VENUE_CUTOFFS = {
     "alpaca": VenueCutoff(45.0, 30.0),
     "paper": VenueCutoff(45.0, 30.0),
@@ -49,12 +48,12 @@ VENUE_CUTOFFS = {
     "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
 }
-"""Last orders by venue. Alpaca: strategies reference E6, not confirmed by the venue; half days are
-taken to shift with the close; ``paper`` rehearses it. The others take orders until the contract's end."""
+"""Order cut-offs by venue. Alpaca: strategies reference E6, not confirmed by the venue, assumed to shift
+with the close on half days; ``paper`` has the same. The others accept orders until the contract's end."""
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:
-    """Return a venue's last-order rule by name.
+    """Return the order cut-off of a venue.
 
     Raises
     ------
@@ -64,7 +63,7 @@ def venue_cutoff(venue: str) -> VenueCutoff:
     found = VENUE_CUTOFFS.get(venue)
     if found is None:
         raise ConfigError(
-            "no last-order rule is known for this venue",
+            "no order cut-off is known for this venue",
             where="venue",
             value=venue,
             nearest=nearest_name(venue, VENUE_CUTOFFS),
@@ -80,24 +79,22 @@ def exit_deadline_ns(
     cutoff_minutes: float = 0.0,
     buffer_minutes: float = BUFFER_MINUTES,
 ) -> int:
-    """Return by when to be out, UTC nanoseconds: the earlier of one's own exit and the venue's.
+    """Return the exit deadline, UTC nanoseconds: the earlier of the strategy's exit and the venue's.
 
     Parameters
     ----------
     close_ns
         Close of the contract's last session, half days included, UTC nanoseconds.
     exit_minutes
-        The strategy's own exit, minutes before the close.
+        The strategy's exit, minutes before the close.
     cutoff_minutes
-        The venue's last order, minutes before the close; 0 where it takes orders to the end.
+        The venue's order cut-off, minutes before the close; 0 without one.
     buffer_minutes
-        Margin before the venue's last order.
+        Margin before the venue's cut-off.
 
     Examples
     --------
     >>> (60 * 60 * 10**9 - exit_deadline_ns(60 * 60 * 10**9, cutoff_minutes=30)) // MINUTE_NS
     35
     """
-    own = exit_minutes
-    venue = cutoff_minutes + buffer_minutes if cutoff_minutes > 0 else buffer_minutes
-    return close_ns - int(max(own, venue) * MINUTE_NS)
+    return close_ns - int(max(exit_minutes, max(cutoff_minutes, 0.0) + buffer_minutes) * MINUTE_NS)

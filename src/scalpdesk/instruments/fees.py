@@ -1,4 +1,4 @@
-"""What a trade costs beside its price. Amounts are exact, in the quote currency."""
+"""Commissions and regulatory fees, as exact amounts in the quote currency."""
 
 from decimal import ROUND_UP, Decimal
 
@@ -38,7 +38,7 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orf_per_contract: Decimal = Decimal(0)
 
     def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
-        """Return the fee of one execution in USD, regulatory parts rounded up to the cent.
+        """Return the fee of one execution in USD, with the regulatory part rounded up to the cent.
 
         ``quantity`` is unsigned contracts or shares, ``price`` per unit of the underlying.
         """
@@ -67,7 +67,7 @@ ALPACA_FEES = FeeSchedule(
 
 
 def deribit_option_fee(price: Decimal, quantity: Decimal) -> Decimal:
-    """Fee of an option trade on Deribit in coin: 0.0003 a coin of size, at most 12.5 % of the premium.
+    """Return Deribit's fee of an option trade in coin: 0.0003 a coin of size, at most 12.5 % of the premium.
 
     ``price`` is in coin an option, ``quantity`` in coins. Source: Deribit, "Fees".
     """
@@ -75,7 +75,7 @@ def deribit_option_fee(price: Decimal, quantity: Decimal) -> Decimal:
 
 
 def deribit_delivery_fee(payoff: Decimal) -> Decimal:
-    """Fee of an option's delivery on Deribit in coin: 0.00015, at most 12.5 % of its value.
+    """Return Deribit's delivery fee of an option in coin: 0.00015, at most 12.5 % of its value.
 
     ``payoff`` is in coin an option. Daily options are exempt. Source: Deribit, "Fees".
     """

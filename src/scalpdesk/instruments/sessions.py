@@ -1,11 +1,7 @@
-"""Trading sessions, half days, expiry instants and the venues' cut-offs.
+"""Trading sessions, half days, expiry instants, and scheduled FOMC statements.
 
-The exchange calendar is ``exchange_calendars`` (imported late: it brings pandas); what it says is
-turned into plain values here, and nothing else in the product asks it.
-
-Scheduled announcements that a short-dated option trader plans around.
-
-FOMC statement dates: Federal Reserve releases of 9 August 2024 (2025, 2026) and 5 September 2025
+The exchange calendar is ``exchange_calendars``, which only this module uses (imported late: it brings
+pandas). FOMC statement dates: Federal Reserve releases of 9 August 2024 (2025, 2026) and 5 September 2025
 (2027, tentative); 2024 as published by the Board. Unscheduled meetings are not covered.
 """
 
@@ -25,7 +21,7 @@ REGULAR_CLOSE = time(16, 0)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of an exchange; instants in UTC nanoseconds."""
+    """Trading session of an exchange; instants in UTC nanoseconds."""
 
     day: date
     open_ns: int
@@ -65,7 +61,7 @@ def _calendar(name: str) -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
 
     with warnings.catch_warnings():
-        # the calendar package's own talk with pandas, not our caller's concern
+        # internal to the calendar package and pandas, nothing that a caller could change
         warnings.simplefilter("ignore", DeprecationWarning)
         return exchange_calendars.get_calendar(name, start="1995-01-01", end="2030-12-31")
 
@@ -84,34 +80,32 @@ def session_on(day: date, calendar: str = "XNYS") -> Session:
     ArgumentError
         When the exchange does not trade on that day; names the session before and after.
     """
-    book = _calendar(calendar)
+    exchange = _calendar(calendar)
     label = day.isoformat()
-    if not book.is_session(label):
-        before = book.date_to_session(label, direction="previous").date()
-        after = book.date_to_session(label, direction="next").date()
+    if not exchange.is_session(label):
+        before = exchange.date_to_session(label, direction="previous").date()
+        after = exchange.date_to_session(label, direction="next").date()
         raise ArgumentError(
             f"{calendar} does not trade on this day",
             where="session",
             value=label,
             fix=f"use {before} or {after}",
         )
-    opens = book.session_open(label).value
-    closes = book.session_close(label).value
-    return Session(day, int(opens), int(closes))
+    return Session(day, int(exchange.session_open(label).value), int(exchange.session_close(label).value))
 
 
 def whole_session(session: Session) -> Session:
-    """Return the session that one belongs to which may begin late: a desk that joins it has the rest alone.
+    """Return the exchange's full session for one that a desk joined late (same close, later open).
 
-    It is the exchange's own of that day where both end together; where there is none, as at a simulated
-    exchange that is open at night, the session is whole as it is.
+    Any other session, as of a simulated exchange that is open at night, is returned unchanged.
     """
     try:
         known = session_on(session.day) if is_session(session.day) else None
-    except (ArgumentError, ValueError):  # the calendar does not reach so far
+    except (ArgumentError, ValueError):  # beyond the calendar
         known = None
-    is_the_rest = known is not None and known.open_ns < session.open_ns and known.close_ns == session.close_ns
-    return known if known is not None and is_the_rest else session
+    if known is not None and known.open_ns < session.open_ns and known.close_ns == session.close_ns:
+        return known
+    return session
 
 
 def sessions_between(start: date, end: date, calendar: str = "XNYS") -> tuple[Session, ...]:
@@ -134,11 +128,10 @@ def next_session(day: date, calendar: str = "XNYS") -> Session:
 
 @lru_cache(maxsize=8192)
 def expiry_instant_ns(contract: OptionContract) -> int:
-    """Return when the option's payoff is fixed, in UTC nanoseconds.
+    """Return the instant at which the option's payoff is fixed, in UTC nanoseconds.
 
-    Physical and PM-settled: the close of the expiry session (13:00 New York on a half day).
-    AM-settled: its open. A date that is no session (a Saturday expiry of old) moves back to the
-    last session before it.
+    Physical and PM-settled: the close of the expiry session (13:00 New York on a half day). AM-settled: its
+    open. For an expiry that is no session (formerly Saturdays) the last session before it counts.
     """
     day = contract.expiry
     session = session_on(day) if is_session(day) else previous_session(day)
@@ -147,7 +140,7 @@ def expiry_instant_ns(contract: OptionContract) -> int:
 
 @lru_cache(maxsize=8192)
 def last_trading_ns(contract: OptionContract) -> int:
-    """Return when trading in the option ends, in UTC nanoseconds."""
+    """Return the end of trading in the option, in UTC nanoseconds."""
     if contract.settlement is Settlement.CASH_AM:
         return previous_session(contract.expiry).close_ns
     return expiry_instant_ns(contract)
