@@ -1,1 +1,1 @@
-"""What the market says now: quotes and their verdicts, bars, chains, triggers, tapes."""
+"""Market data: quotes and verdicts, bars, chains, dealer gamma, triggers, tapes."""

@@ -1,10 +1,8 @@
-"""Closed bars of several lengths for one instrument, and what follows from them.
+"""Closed bars of several lengths for one instrument, with session range, VWAP, opening range and volumes.
 
-Bars are anchored at the session's open and fed by whatever arrives: quotes (their mids), bars of a
-second, bars of a minute. A bar is seen only when it is closed. What there are too few bars for is
-:class:`Absent` with its reason, never a number in its place.
-
-The pieces that timeframes are kept in: the bar under way of one length, and a session watched.
+Bars are anchored at the session's open and built from quotes (their mids), one-second or one-minute bars.
+Only closed bars are visible. A figure with too little data is :class:`Absent` with its reason, never a
+number.
 """
 
 from collections import deque
@@ -21,11 +19,11 @@ from scalpdesk.instruments.sessions import Session, whole_session
 
 MINUTE_SECONDS = 60
 DAY_SECONDS = 86_400
-"""Length that stands for a whole session, however long it was."""
+"""Length of the bar of a whole session, half days included."""
 
 
 class PriceRange(msgspec.Struct, frozen=True):
-    """Open, high, low and close of a stretch of time (currency per unit) and its volume (units)."""
+    """Open, high, low, close (currency per unit) and volume (units) of a period."""
 
     day: date
     open: float
@@ -36,7 +34,7 @@ class PriceRange(msgspec.Struct, frozen=True):
 
 
 class GrowingBar:
-    """The bar of one length under way, and the closed ones before it."""
+    """The open bar of one length, and the closed ones before it."""
 
     __slots__ = ("bars", "close", "end_ns", "high", "length_ns", "low", "open", "seconds", "volume")
 
@@ -48,14 +46,14 @@ class GrowingBar:
         self.open = self.high = self.low = self.close = self.volume = 0.0
 
     def end_of(self, end_ns: int, session: Session) -> int:
-        """End of the bar that a piece ending at ``end_ns`` belongs to; the last one may be short."""
+        """Return the end of the bar that contains ``end_ns``; the last bar of a session may be short."""
         if self.seconds == DAY_SECONDS:
             return session.close_ns
         steps = max(-(-(end_ns - session.open_ns) // self.length_ns), 1)
         return min(session.open_ns + steps * self.length_ns, session.close_ns)
 
     def add(self, piece: BarEvent, session: Session) -> list[BarEvent]:
-        """Take a smaller bar in; return the bars of this length that it closes (at most two)."""
+        """Add a shorter bar; return the bars of this length that it closes (at most two)."""
         closed = []
         if self.end_ns and piece.ts_event_ns > self.end_ns:
             closed.append(self.finish(piece.instrument_id))
@@ -70,27 +68,26 @@ class GrowingBar:
             closed.append(self.finish(piece.instrument_id))
         return closed
 
-    def finish(self, number: InstrumentId) -> BarEvent:
-        """Close the bar under way."""
+    def finish(self, instrument_id: InstrumentId) -> BarEvent:
+        """Close the open bar."""
         end = self.end_ns
-        bar = BarEvent(
-            number, end, end, self.seconds, self.open, self.high, self.low, self.close, self.volume
-        )
+        prices = self.open, self.high, self.low, self.close
+        bar = BarEvent(instrument_id, end, end, self.seconds, *prices, self.volume)
         self.end_ns = 0
         self.bars.append(bar)
         return bar
 
 
-class WatchedSession:
-    """What is remembered of a session: its range, its volume by the minute, its opening range."""
+class SessionStatistics:
+    """Range, opening range, VWAP sums and volume by minute of one session."""
 
     def __init__(self, session: Session, *, joined_late: bool = False) -> None:
         self.session = session
         self.joined_late = joined_late
-        """Whether the desk joined after the open."""
+        """Whether the data starts after the open."""
         self.volume_of_minute: dict[int, float] = {}
         self.first_minute = 0
-        """First minute after the open that was watched: earlier ones are not known to be silent."""
+        """First observed minute after the open."""
         self.last_minute = -1
         self.range: PriceRange | None = None
         self.opening: PriceRange | None = None
@@ -98,11 +95,11 @@ class WatchedSession:
         self.volume = 0.0
 
     def minute_of(self, end_ns: int) -> int:
-        """Minute of the session (0 is the first) that a bar ending at ``end_ns`` lies in."""
+        """Return the minute of the session (0 is the first) of a bar that ends at ``end_ns``."""
         return max((end_ns - self.session.open_ns - 1) // (MINUTE_SECONDS * NANOS_PER_SECOND), 0)
 
     def add(self, piece: BarEvent, opening_minutes: int) -> None:
-        """Take a closed piece in."""
+        """Add a closed bar."""
         minute = self.minute_of(piece.ts_event_ns)
         first = self.minute_of(piece.ts_event_ns - piece.bar_seconds * NANOS_PER_SECOND + 1)
         if self.range is None:
@@ -112,41 +109,34 @@ class WatchedSession:
             self.volume_of_minute[minute] = self.volume_of_minute.get(minute, 0.0) + piece.volume
         self.value_traded += (piece.high + piece.low + piece.close) / 3.0 * piece.volume
         self.volume += piece.volume
-        self.range = widened(self.range, piece, self.session.day)
+        self.range = _widened(self.range, piece, self.session.day)
         if minute < opening_minutes:
-            self.opening = widened(self.opening, piece, self.session.day)
+            self.opening = _widened(self.opening, piece, self.session.day)
 
-    def watched(self, minute: int) -> bool:
-        """Whether this minute was seen, be it silent."""
+    def observed(self, minute: int) -> bool:
+        """Whether this minute was observed, with or without trades."""
         return self.range is not None and self.first_minute <= minute <= self.last_minute
 
 
-def widened(so_far: PriceRange | None, piece: BarEvent, day: date) -> PriceRange:
-    """Return a range with one more bar in it."""
+def _widened(so_far: PriceRange | None, bar: BarEvent, day: date) -> PriceRange:
     if so_far is None:
-        return PriceRange(day, piece.open, piece.high, piece.low, piece.close, piece.volume)
-    return PriceRange(
-        day,
-        so_far.open,
-        max(so_far.high, piece.high),
-        min(so_far.low, piece.low),
-        piece.close,
-        so_far.volume + piece.volume,
-    )
+        return PriceRange(day, bar.open, bar.high, bar.low, bar.close, bar.volume)
+    high, low = max(so_far.high, bar.high), min(so_far.low, bar.low)
+    return PriceRange(day, so_far.open, high, low, bar.close, so_far.volume + bar.volume)
 
 
 NOTHING: tuple[BarEvent, ...] = ()
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """Something that cannot be said, and why.
+    """A figure that is not available, and the reason.
 
     Parameters
     ----------
     reason
-        In plain words.
+        Why, for the user.
     have, need
-        Bars or sessions there are, and how many it takes (0 where counting is not the matter).
+        Bars or sessions available and needed; 0 where the reason is no count.
     """
 
     reason: str
@@ -155,22 +145,21 @@ class Absent(msgspec.Struct, frozen=True):
 
 
 class Timeframes:
-    """Closed bars of several lengths of one instrument, over this session and the ones before.
+    """Closed bars of several lengths of one instrument, over this session and earlier ones.
 
-    The best source of a session wins: bars over quotes (they carry volume), shorter bars over longer
-    ones. When a better one first arrives, what the session has so far is begun afresh from it, so
-    that no bar mixes two.
+    The best source of a session wins: bars over quotes (they have volume), shorter bars over longer ones.
+    When a better source first arrives, the session is rebuilt from it alone, so that no bar mixes two.
 
     Parameters
     ----------
     instrument_id
-        Whose bars these are; other instruments' events are refused.
+        The instrument; bars of others are refused.
     lengths_seconds
-        Lengths wanted; a minute is always kept, 86,400 stands for a whole session.
+        Bar lengths; a minute is always included, 86,400 is a whole session.
     kept_bars
         Closed bars kept of each length, across sessions.
     kept_sessions
-        Earlier sessions whose range and volumes are remembered.
+        Earlier sessions whose range and volumes are kept.
     opening_minutes
         Length of the opening range from the session's open.
 
@@ -200,36 +189,36 @@ class Timeframes:
                 raise ArgumentError("a length or a count must be positive", where=name, value=value)
         self.instrument_id = instrument_id
         self.late = 0
-        """Bars that came after a later one and were left out."""
+        """Number of bars dropped because a later one had arrived."""
         self._opening_minutes = opening_minutes
         self._kept_bars = kept_bars
         self._growing = {seconds: GrowingBar(seconds, kept_bars) for seconds in lengths}
-        self._days: deque[WatchedSession] = deque(maxlen=kept_sessions)
-        self._day: WatchedSession | None = None
+        self._days: deque[SessionStatistics] = deque(maxlen=kept_sessions)
+        self._day: SessionStatistics | None = None
         self._source_seconds = inf
         self._last_end_ns = 0
-        # quotes grow one small bar alone; the lengths are made of it when it closes
+        # quotes build one short bar, of which the other lengths are made when it closes
         self._quote_seconds = gcd(*(seconds for seconds in lengths if seconds != DAY_SECONDS))
         self._quoted = GrowingBar(self._quote_seconds, 1)
 
     # feeding ------------------------------------------------------------------------------------
 
     def open_session(self, session: Session) -> tuple[BarEvent, ...]:
-        """Begin a session (the one under way is closed first); the same one again changes nothing.
+        """Open a session, closing the current one first; a second call for the same session does nothing.
 
-        Bars are those of the whole session, even where the desk joined it late.
+        Bars are aligned to the whole session, even where the desk joined it late.
         """
         whole = whole_session(session)
         if self._day is not None and self._day.session == whole:
             return NOTHING
         closed = self.close_session()
-        self._day = WatchedSession(whole, joined_late=whole.open_ns < session.open_ns)
+        self._day = SessionStatistics(whole, joined_late=whole.open_ns < session.open_ns)
         self._source_seconds = inf
         self._last_end_ns = 0
         return closed
 
     def close_session(self) -> tuple[BarEvent, ...]:
-        """End the session; return the bars that its end closes."""
+        """Close the session; return the bars that this closes."""
         day = self._day
         if day is None:
             return NOTHING
@@ -243,9 +232,9 @@ class Timeframes:
         return tuple(closed)
 
     def add_quote(self, quote: QuoteEvent) -> tuple[BarEvent, ...]:
-        """Take a good quote's mid in; return the bars that it closes, shortest first."""
+        """Add a good quote's mid; return the bars that it closes, shortest first."""
         if self._source_seconds != inf:
-            return NOTHING  # bars arrive: a mid is no part of them
+            return NOTHING  # the session is built from bars
         day = self._day
         ts_ns = quote.ts_recv_ns
         if day is None or not day.session.open_ns <= ts_ns <= day.session.close_ns:
@@ -265,12 +254,12 @@ class Timeframes:
         return closed
 
     def add_bar(self, bar: BarEvent) -> tuple[BarEvent, ...]:
-        """Take a closed bar in; return the bars that it closes, shortest first.
+        """Add a closed bar; return the bars that it closes, shortest first.
 
         Raises
         ------
         ArgumentError
-            When it is another instrument's.
+            When the bar is another instrument's.
         """
         if bar.instrument_id != self.instrument_id:
             raise ArgumentError("a bar of another instrument", where="instrument_id", value=bar.instrument_id)
@@ -282,16 +271,16 @@ class Timeframes:
         if start_ns < session.open_ns or bar.ts_event_ns > session.close_ns:
             return NOTHING
         if bar.bar_seconds < self._source_seconds:
-            day = self._begin_afresh(day, bar.bar_seconds)
+            day = self._rebuild_from(day, bar.bar_seconds)
         if bar.ts_event_ns <= self._last_end_ns:
             self.late += 1
             return NOTHING
         return tuple(self._add(bar, day))
 
     def advance(self, now_ns: int) -> tuple[BarEvent, ...]:
-        """Close what ended before ``now_ns`` with nothing arriving since (for a timer's call).
+        """Close bars that ended before ``now_ns`` without later data; called by a timer.
 
-        A bar from bars waits one source bar longer, for its last piece may be on its way.
+        A bar built from bars waits one source bar longer, because its last piece may arrive late.
         """
         day = self._day
         if day is None:
@@ -310,7 +299,7 @@ class Timeframes:
                 closed.append(growing.finish(self.instrument_id))
         return tuple(closed)
 
-    def _add(self, piece: BarEvent, day: WatchedSession) -> list[BarEvent]:
+    def _add(self, piece: BarEvent, day: SessionStatistics) -> list[BarEvent]:
         self._last_end_ns = piece.ts_event_ns
         day.add(piece, self._opening_minutes)
         closed: list[BarEvent] = []
@@ -319,13 +308,13 @@ class Timeframes:
                 closed += growing.add(piece, day.session)
         return closed
 
-    def _close_quoted(self, day: WatchedSession) -> list[BarEvent]:
+    def _close_quoted(self, day: SessionStatistics) -> list[BarEvent]:
         if not self._quoted.end_ns:
             return []
         return self._add(self._quoted.finish(self.instrument_id), day)
 
-    def _begin_afresh(self, day: WatchedSession, source_seconds: int) -> WatchedSession:
-        """Forget what a lesser source has built of this session."""
+    def _rebuild_from(self, day: SessionStatistics, source_seconds: int) -> SessionStatistics:
+        """Discard the session's bars from a lesser source."""
         self._source_seconds = source_seconds
         self._quoted.end_ns = 0
         self._last_end_ns = 0
@@ -333,7 +322,7 @@ class Timeframes:
             growing.end_ns = 0
             while growing.bars and growing.bars[-1].ts_event_ns > day.session.open_ns:
                 growing.bars.pop()
-        self._day = WatchedSession(day.session, joined_late=day.joined_late)
+        self._day = SessionStatistics(day.session, joined_late=day.joined_late)
         return self._day
 
     # reading ------------------------------------------------------------------------------------
@@ -341,19 +330,12 @@ class Timeframes:
     def bars(self, seconds: int, count: int, *, same_session: bool = False) -> tuple[BarEvent, ...] | Absent:
         """Return the last ``count`` closed bars of a length, oldest first.
 
-        Parameters
-        ----------
-        seconds
-            One of the lengths kept.
-        count
-            How many.
-        same_session
-            Count only the bars of the session under way.
+        With ``same_session``, only bars of the current session count.
 
         Raises
         ------
         ArgumentError
-            When the length is not kept, or more bars are asked for than are kept.
+            When the length is not kept, or ``count`` exceeds the kept bars.
         """
         growing = self._growing.get(seconds)
         if growing is None or not 1 <= count <= self._kept_bars:
@@ -373,14 +355,14 @@ class Timeframes:
         return tuple(found)
 
     def closed_in_session(self, seconds: int) -> tuple[BarEvent, ...]:
-        """Return the bars of a length that are closed in this session and kept, oldest first; maybe none.
+        """Return the kept closed bars of a length in this session, oldest first.
 
         Raises
         ------
         ArgumentError
             When the length is not kept.
         """
-        self.bars(seconds, 1)  # refuses a length that is not kept
+        self.bars(seconds, 1)  # raises for a length that is not kept
         if self._day is None:
             return NOTHING
         open_ns = self._day.session.open_ns
@@ -403,13 +385,13 @@ class Timeframes:
         return day.value_traded / day.volume
 
     def session_range(self) -> PriceRange | Absent:
-        """Return the range of the session under way, as far as its bars are closed."""
+        """Return the range of the current session's closed bars."""
         if self._day is None or self._day.range is None:
             return Absent("no bar of this session is closed")
         return self._day.range
 
     def prior_session(self) -> PriceRange | Absent:
-        """Return the range of the session before this one (its high and low are the prior day's)."""
+        """Return the range of the previous session."""
         if not self._days:
             return Absent("no earlier session was watched", 0, 1)
         if self._days[-1].joined_late:
@@ -418,12 +400,12 @@ class Timeframes:
         return found if found is not None else Absent("no bar of the earlier session is closed")
 
     def prior_close(self) -> float | Absent:
-        """Return the last price of the session before this one, whenever the desk joined that."""
+        """Return the last price of the previous session, observed from its open or not."""
         found = self._days[-1].range if self._days else None
         return found.close if found is not None else Absent("no earlier session was watched", 0, 1)
 
     def session(self) -> Session | None:
-        """Return the session under way, from its own open; None outside one."""
+        """Return the current session with its own open; None outside a session."""
         return None if self._day is None else self._day.session
 
     def opening_range(self) -> PriceRange | Absent:
@@ -437,16 +419,18 @@ class Timeframes:
         return day.opening
 
     def volume_ratio(self, sessions: int = 20) -> float | Absent:
-        """Return the last closed minute's volume over its mean in the same minute of earlier sessions.
+        """Return the last closed minute's volume over the mean of that minute in earlier sessions.
 
-        ``sessions`` is how many earlier ones it takes, the latest of those that were watched then.
+        The mean is over the last ``sessions`` ones in which the minute was observed.
         """
         day = self._day
         last = self.bars(MINUTE_SECONDS, 1, same_session=True)
         if day is None or isinstance(last, Absent):
             return Absent("no minute of this session is closed")
         minute = day.minute_of(last[0].ts_event_ns)
-        past = [one.volume_of_minute.get(minute, 0.0) for one in self._days if one.watched(minute)]
+        past = [
+            earlier.volume_of_minute.get(minute, 0.0) for earlier in self._days if earlier.observed(minute)
+        ]
         return _ratio(last[0].volume, past, sessions, f"minute {minute}")
 
     def opening_volume_ratio(self, sessions: int = 20) -> float | Absent:
@@ -454,8 +438,8 @@ class Timeframes:
         opening = self.opening_range()
         if isinstance(opening, Absent):
             return opening
-        whole = (one for one in self._days if one.first_minute == 0)
-        past = [one.opening.volume for one in whole if one.opening is not None]
+        complete = (earlier for earlier in self._days if earlier.first_minute == 0)
+        past = [earlier.opening.volume for earlier in complete if earlier.opening is not None]
         return _ratio(opening.volume, past, sessions, "the opening")
 
 

@@ -1,8 +1,8 @@
-"""From a chain's quotes to the gammas that its exposure is summed from.
+"""Gammas of an option chain from its quotes, and the dealer gamma events of a tape.
 
-A volatility belongs to a strike: it is read from the option out of the money there, which carries the least
-intrinsic value, and used for the call and the put. Where no option of a strike is quoted on both sides the
-fitted smile of its expiry stands in. Forwards come from put-call parity.
+The volatility of a strike is that of its out-of-the-money option, used for both the call and the put. Where
+no option of a strike is quoted on both sides, the fitted smile of the expiry gives it. Forwards come from
+put-call parity.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, years_between
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import (
@@ -22,6 +22,7 @@ from scalpdesk.marketdata.chain_surface import (
     ExpiryLabel,
     ExpiryQuotes,
     chain_quotes_at,
+    expiry_quotes,
     fit_chain,
 )
 from scalpdesk.marketdata.dealer_gamma import MIN_COVERAGE, ExposureRows, exposure_near, gamma_exposure
@@ -32,7 +33,7 @@ Floats = NDArray[np.float64]
 
 SOURCE = "chain"
 EARLY_NS = 60 * NANOS_PER_SECOND
-"""Pause between two looks while a session's first quotes are still coming in."""
+"""Time between two computations while a session's first quotes arrive."""
 NEAR_MONEY = 0.005
 """Strikes this close to the underlying, as a fraction of it, are near the money."""
 NAN = float("nan")
@@ -40,7 +41,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class PricedChain:
-    """A chain with the gamma of every option that one could be found for.
+    """Option chain with gammas.
 
     Parameters
     ----------
@@ -51,9 +52,9 @@ class PricedChain:
     rate, borrow
         Continuously compounded, a year, one value a row.
     from_quotes, from_smile
-        Rows whose volatility is a quoted one, and those whose volatility is the fitted smile's.
+        Number of rows with a quoted volatility, and with one of the fitted smile.
     surface
-        What was fitted; None when nothing was quoted.
+        The fitted surface; None when nothing was quoted.
     """
 
     rows: ExposureRows
@@ -72,36 +73,32 @@ def price_chain(
     *,
     previous: ChainSurface | None = None,
 ) -> PricedChain:
-    """Find volatility and gamma of every listed option.
+    """Compute volatility and gamma of every listed option.
 
     Parameters
     ----------
     chain
         Quotes at one instant.
     contracts
-        Every listed option that has not expired, quoted or not: what is missing lowers the coverage.
+        Every listed option that has not expired, quoted or not: missing ones lower the coverage.
     open_interest
-        Contracts by option symbol; what is not named is not known.
+        Contracts by option symbol; unknown where absent.
     previous
-        The last fit, from whose smiles this one starts.
+        The last fit, whose smiles start this one.
     """
     fitted = fit_chain(chain, previous=previous) if chain.expiries else None
     quoted = {entry.label: entry for entry in chain.expiries}
     size = len(contracts)
     vol, gamma, years = np.full(size, NAN), np.full(size, NAN), np.full(size, NAN)
     rate, borrow, is_quoted = np.zeros(size), np.zeros(size), np.zeros(size, dtype=np.bool_)
-    strike = np.array([float(one.strike) for one in contracts])
-    is_call = np.array([one.is_call for one in contracts], dtype=np.bool_)
-    places: dict[ExpiryLabel, list[int]] = {}
-    for place, one in enumerate(contracts):
-        places.setdefault(ExpiryLabel(one.expiry, one.root), []).append(place)
-    for label, listed in places.items():
+    strike = np.array([float(contract.strike) for contract in contracts])
+    is_call = np.array([contract.is_call for contract in contracts], dtype=np.bool_)
+    for label, rows_of_expiry in _rows_by_expiry(contracts).items():
         if fitted is None or label not in quoted:
             continue
-        at = np.array(listed)
+        at = np.array(rows_of_expiry)
         entry = quoted[label]
-        found = _vols(fitted, entry, strike[at])
-        vol[at], is_quoted[at] = found
+        vol[at], is_quoted[at] = _vols(fitted, entry, strike[at])
         years[at], rate[at] = entry.years, fitted.rates[label]
         borrow[at] = fitted.forwards[label].pricing_borrow
         gamma[at] = _gammas(fitted, entry, strike[at], is_call[at], vol[at])
@@ -110,14 +107,23 @@ def price_chain(
         strike=strike,
         is_call=is_call,
         gamma=gamma,
-        open_interest=np.array([open_interest.get(one.symbol, NAN) for one in contracts], dtype=np.float64),
-        multiplier=np.array([float(one.multiplier) for one in contracts]),
-        expiry=tuple(one.expiry for one in contracts),
+        open_interest=np.array(
+            [open_interest.get(contract.symbol, NAN) for contract in contracts], dtype=np.float64
+        ),
+        multiplier=np.array([float(contract.multiplier) for contract in contracts]),
+        expiry=tuple(contract.expiry for contract in contracts),
         vol=vol,
         years=years,
     )
     from_quotes = int(is_quoted.sum())
     return PricedChain(rows, chain.spot, rate, borrow, from_quotes, int(known.sum()) - from_quotes, fitted)
+
+
+def _rows_by_expiry(contracts: Sequence[OptionContract]) -> dict[ExpiryLabel, list[int]]:
+    rows: dict[ExpiryLabel, list[int]] = {}
+    for row, contract in enumerate(contracts):
+        rows.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append(row)
+    return rows
 
 
 def chain_of(
@@ -129,7 +135,7 @@ def chain_of(
     ts_ns: int,
     rate: float,
 ) -> ChainQuotes:
-    """Return quotes made at one instant as a chain, without those that have expired by then.
+    """Return simultaneous quotes as a chain, without expired options.
 
     Parameters
     ----------
@@ -144,24 +150,14 @@ def chain_of(
     rate
         Continuously compounded, a year.
     """
-    groups: dict[ExpiryLabel, list[int]] = {}
-    for place, one in enumerate(contracts):
-        if expiry_instant_ns(one) > ts_ns:
-            groups.setdefault(ExpiryLabel(one.expiry, one.root), []).append(place)
     expiries = []
-    for label, listed in groups.items():
-        members = sorted(listed, key=lambda place: (contracts[place].strike, not contracts[place].is_call))
-        first, at = contracts[members[0]], np.array(members)
+    for label, listed in _rows_by_expiry(contracts).items():
+        if expiry_instant_ns(contracts[listed[0]]) <= ts_ns:
+            continue
+        at = sorted(listed, key=lambda row: (contracts[row].strike, not contracts[row].is_call))
         expiries.append(
-            ExpiryQuotes(
-                label,
-                years_between(ts_ns, expiry_instant_ns(first)),
-                first.style.value,
-                np.array([float(contracts[place].strike) for place in members]),
-                np.array([contracts[place].is_call for place in members]),
-                bid[at],
-                ask[at],
-                np.full(len(at), spot),
+            expiry_quotes(
+                label, [contracts[row] for row in at], ts_ns, bid[at], ask[at], np.full(len(at), spot)
             )
         )
     expiries.sort(key=lambda entry: entry.years)
@@ -169,7 +165,7 @@ def chain_of(
 
 
 def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None = None) -> PricedChain:
-    """Price the chain of a tape's underlying as it stood at one instant.
+    """Price the chain of a tape's underlying at one instant.
 
     Parameters
     ----------
@@ -178,7 +174,7 @@ def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None =
     now_ns
         UTC nanoseconds.
     previous
-        The last fit, from whose smiles this one starts.
+        The last fit, whose smiles start this one.
 
     Raises
     ------
@@ -186,15 +182,14 @@ def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None =
         When the underlying was not quoted yet.
     """
     chain = chain_quotes_at(tape, now_ns)
-    on = {one.underlying for one in tape.instruments if isinstance(one, OptionContract)}
+    options = (instrument for instrument in tape.instruments if isinstance(instrument, OptionContract))
     contracts = [
         contract
-        for underlying in sorted(on)
+        for underlying in sorted({option.underlying for option in options})
         for _, contract in options_in_order(tape.instruments, underlying)
         if expiry_instant_ns(contract) > now_ns
     ]
-    held = {symbol: float(contracts_open) for symbol, contracts_open in tape.open_interest.items()}
-    return price_chain(chain, contracts, held, previous=previous)
+    return price_chain(chain, contracts, tape.open_interest, previous=previous)
 
 
 def exposure_event(
@@ -205,44 +200,39 @@ def exposure_event(
     usual_usd: tuple[float, float] = (NAN, NAN),
     min_coverage: float = MIN_COVERAGE,
 ) -> GammaExposureEvent:
-    """Return what a priced chain says, as the desk is told it.
+    """Return the dealer gamma exposure of a priced chain as an event.
 
     Parameters
     ----------
-    priced
-        The chain.
-    symbol
-        Its underlying.
-    now_ns
-        UTC nanoseconds of its quotes.
+    priced, symbol, now_ns
+        The chain, its underlying, and the UTC nanoseconds of its quotes.
     usual_usd
-        What counts as large, of the whole chain and near the money; NaN without a history.
+        Size of a large exposure of the whole chain and near the money; NaN without a history.
     min_coverage
-        Share of the rows that must count.
+        Smallest share of counted rows.
     """
-    found = gamma_exposure(priced.rows, priced.spot, min_coverage=min_coverage)
-    usd = NAN if found.net_usd is None else found.net_usd
-    near = NAN if found.net_usd is None else exposure_near(found, NEAR_MONEY)
-    return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, found.reason, near, *usual_usd)
+    exposure = gamma_exposure(priced.rows, priced.spot, min_coverage=min_coverage)
+    usd = NAN if exposure.net_usd is None else exposure.net_usd
+    near = NAN if exposure.net_usd is None else exposure_near(exposure, NEAR_MONEY)
+    return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, exposure.reason, near, *usual_usd)
 
 
 def exposure_events(
     tape: MarketTape, *, every_seconds: float, usual_usd: tuple[float, float] = (NAN, NAN)
 ) -> Iterator[GammaExposureEvent]:
-    """Yield what a tape's chain says over its first session, from the open on.
+    """Yield the dealer gamma exposure of a tape's chain over its first session, from the open on.
 
-    Open interest is that of the evening before the first session; of later ones a tape knows none, and
-    nothing is said of them.
+    The tape's open interest is that of the evening before the first session; it has none for later ones.
 
     Parameters
     ----------
     tape
         Market with quotes and open interest; without open interest nothing is yielded.
     every_seconds
-        Time from one word to the next, above 0; each uses the quotes known by then. At the open, where not
-        enough is quoted yet, the next look is a minute later. That nothing is known is said once.
+        Time between events, above 0; each uses the quotes known by then. At the open, while too little is
+        quoted, the next computation is a minute later. An unknown exposure is reported once.
     usual_usd
-        What counts as large, of the whole chain and near the money.
+        Size of a large exposure of the whole chain and near the money.
     """
     if not tape.open_interest:
         return
@@ -250,33 +240,32 @@ def exposure_events(
     step_ns = max(round(every_seconds * NANOS_PER_SECOND), 1)
     now_ns, fitted, is_unknown = session.open_ns, None, False
     while now_ns < session.close_ns:
-        word = None
+        event = None
         try:
             priced = price_tape(tape, now_ns, previous=fitted)
         except DataError:  # the underlying was not quoted yet
             pass
         else:
             fitted = priced.surface
-            word = exposure_event(priced, tape.underlying, now_ns, usual_usd=usual_usd)
-        if word is not None and not (word.reason and is_unknown):
-            is_unknown = bool(word.reason)
-            yield word
-        # the first quotes of a session come one by one: look again soon rather than wait a whole step
-        is_early = now_ns < session.open_ns + step_ns and (word is None or word.reason)
+            event = exposure_event(priced, tape.underlying, now_ns, usual_usd=usual_usd)
+        if event is not None and not (event.reason and is_unknown):
+            is_unknown = bool(event.reason)
+            yield event
+        # the first quotes of a session arrive one by one: compute again soon rather than after a whole step
+        is_early = now_ns < session.open_ns + step_ns and (event is None or event.reason)
         now_ns += min(step_ns, EARLY_NS) if is_early else step_ns
 
 
 def _vols(fitted: ChainSurface, entry: ExpiryQuotes, strike: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the volatility of each strike, and whether it is a quoted one."""
-    vols = np.full(len(strike), NAN)
-    said = next(one for one in fitted.smile_quotes if one.label == entry.label)
-    middle = 0.5 * (said.bid_vol + said.ask_vol)
-    by_strike = dict(zip(said.strike.tolist(), middle.tolist(), strict=True))
-    vols[:] = [by_strike.get(float(one), NAN) for one in strike]
+    """Return the volatility of each strike, and whether it is quoted."""
+    quotes = next(quotes for quotes in fitted.smile_quotes if quotes.label == entry.label)
+    middle = 0.5 * (quotes.bid_vol + quotes.ask_vol)
+    by_strike = dict(zip(quotes.strike.tolist(), middle.tolist(), strict=True))
+    vols = np.array([by_strike.get(price, NAN) for price in strike.tolist()], dtype=np.float64)
     is_quoted = np.isfinite(vols)
-    smile = next(one for one in fitted.surface.expiries if one.label == entry.label)
-    if smile.smile is not None and not is_quoted.all():
-        vols[~is_quoted] = smile.vol(strike[~is_quoted])
+    expiry = next(expiry for expiry in fitted.surface.expiries if expiry.label == entry.label)
+    if expiry.smile is not None and not is_quoted.all():
+        vols[~is_quoted] = expiry.vol(strike[~is_quoted])
     return vols, is_quoted
 
 

@@ -1,13 +1,11 @@
-"""From a tape's quotes at one instant to forwards, implied volatilities and the fitted surface.
+"""Volatility surface of an option chain at one instant: implied forwards, implied volatilities, the fit.
 
-The forward and the cost of borrowing that one expiry's calls and puts imply, robust to bad quotes.
-
-European put-call parity reads the forward off every strike that has both; American options obey it only
-after their early-exercise premium is taken off, which needs a volatility, which needs the forward: the two
-are iterated. One stale quote among the strikes must not move the answer.
+European put-call parity gives the forward at every strike with a call and a put. American options satisfy it
+only without their early-exercise premium, which needs a volatility, which needs the forward: these are
+iterated. The estimate is robust: one stale quote among the strikes does not move it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -30,22 +28,22 @@ from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_c
 Floats = NDArray[np.float64]
 
 PAIRS_NEAR_MONEY = 9
-"""Strikes used on and around the money: further out one leg is all intrinsic value and wide."""
+"""Strikes used around the money: further out one leg is all intrinsic value, with wide quotes."""
 MAX_ROUNDS = 12
 CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
-BELIEVABLE_BORROW = (-0.05, 1.0)
-"""Shares that are hard to borrow cost up to about their own price a year; nobody is paid much to borrow."""
+PLAUSIBLE_BORROW = (-0.05, 1.0)
+"""Range of borrow costs a year: hard-to-borrow shares cost up to about their price, few pay to be lent."""
 SIGNIFICANT_ERRORS = 2.0
-"""A borrow that moves the forward by less than this many of its standard errors is taken for none."""
+"""A borrow that moves the forward by fewer standard errors than this counts as zero."""
 _NORMAL_MAD = 1.4826
 """Standard deviation of a normal over its median absolute deviation."""
 _HUBER = 1.345
-"""Huber's constant: 95 % efficiency where the errors are normal after all."""
+"""Huber's constant: 95 % efficiency under normal errors."""
 
 
 class ForwardStatus(StrEnum):
-    """How the forward was come by."""
+    """Origin of a forward."""
 
     OK = "ok"
     ASSUMED = "assumed"
@@ -54,27 +52,27 @@ class ForwardStatus(StrEnum):
     NO_PAIRS = "no_pairs"
     """No strike has a usable call and put: there is no forward."""
     NOT_SETTLED = "not_settled"
-    """Taking off the early-exercise premium did not settle; the last value is given."""
+    """The iteration over the early-exercise premium did not converge; the last value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImpliedForward:
-    """A forward with what it rests on; currency per unit of the underlying."""
+    """Forward implied by put-call parity, with its accuracy; currency per unit of the underlying."""
 
     forward: float
     uncertainty: float
     """One standard error of the forward, from the scatter of the pairs and their spreads."""
     borrow: float
-    """Continuous yield a year that the forward shows beyond the rate and the dividends given: the cost of
-    borrowing the share, and any dividends not given."""
+    """Continuous yield a year in the forward beyond the rate and the given dividends: the cost of borrowing
+    the share, and any other dividends."""
     pricing_spot: float
-    """With ``pricing_borrow`` the spot to price options with, so that they see this forward. It is the spot
-    itself unless the borrow is not to be believed."""
+    """Spot that with ``pricing_borrow`` gives this forward, to price options with. It differs from the spot
+    only where the borrow is implausible."""
     pricing_borrow: float
-    """The borrow within what shares can cost, and 0 where it is less than the forward's own error: near
+    """The borrow, limited to the plausible range, and 0 where it is below the forward's own error: near
     expiry a cent between spot and forward is no borrow, but a spot of another moment."""
     pairs_used: int
-    """Pairs that count in full; those beyond Huber's bound are weighted down and not counted."""
+    """Pairs with full weight; those beyond Huber's bound are weighted down and not counted."""
     pairs_offered: int
     status: ForwardStatus
 
@@ -93,13 +91,13 @@ def implied_forward(
     style: str = "american",
     pairs_near_money: int = PAIRS_NEAR_MONEY,
 ) -> ImpliedForward:
-    """Return the forward that the pairs near the money agree on.
+    """Estimate the forward of one expiry from the call-put pairs near the money.
 
     Parameters
     ----------
     strike, call_bid, call_ask, put_bid, put_ask
         Arrays of one length, one expiry; NaN where a side is missing. Pairs with a missing, zero or
-        crossed side are passed over.
+        crossed side are ignored.
     spot
         Price of the underlying.
     years
@@ -111,12 +109,12 @@ def implied_forward(
     style
         "american" or "european".
     pairs_near_money
-        How many strikes nearest the money are used.
+        Number of strikes nearest the money to use.
 
     Returns
     -------
     ImpliedForward
-        NaN with ``no_pairs`` when nothing can be read.
+        NaN with ``no_pairs`` without a usable pair.
 
     Raises
     ------
@@ -126,9 +124,9 @@ def implied_forward(
     Notes
     -----
     Each pair gives ``K + (C − P)/DF`` from mids, with half the two spreads as its uncertainty. The start is
-    the median weighted by one over that; Huber's M-estimate (Huber 1964) with the same weights follows. For
-    American options the early-exercise premiums of C and P are taken off first, both at the volatility of the
-    one out of the money; forward, volatility and premium settle together.
+    the median weighted by the inverse uncertainty; Huber's M-estimate (Huber 1964) with the same weights
+    follows. For American options the early-exercise premiums of C and P, both at the volatility of the
+    out-of-the-money one, are subtracted first; forward, volatility and premium are iterated.
     """
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
@@ -155,7 +153,7 @@ def implied_forward(
     k, sides = k[whole], [side[whole] for side in sides]
     discount = float(np.exp(-rate * years))
     level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
-    # where call and put cost the same the forward is: robust even when the spot is old
+    # the forward is where call and put cost the same: robust even when the spot is old
     middle = k[np.argmin(np.abs(0.5 * (sides[0] + sides[1] - sides[2] - sides[3])))]
     near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
@@ -186,14 +184,14 @@ def implied_forward(
 def carried_forward(
     spot: float, years: float, rate: float, dividends: Dividends | None, borrow: float
 ) -> ImpliedForward:
-    """Return the forward that the spot, the rate, the dividends and an assumed borrow give."""
+    """Return the forward from the spot, the rate, the dividends and an assumed borrow."""
     held = spot - _present_value(dividends, years, rate)
     forward, nan = held * float(np.exp((rate - borrow) * years)), float("nan")
     return ImpliedForward(forward, nan, borrow, spot, borrow, 0, 0, ForwardStatus.ASSUMED)
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:
-    """Return the value at which half the weight is reached (the mean of two where it is reached between).
+    """Return the weighted median; the mean of two values where half the weight lies between them.
 
     >>> weighted_median(np.array([1.0, 2.0, 9.0]), np.array([1.0, 1.0, 1.0]))
     2.0
@@ -206,13 +204,13 @@ def weighted_median(values: Floats, weights: Floats) -> float:
 
 
 def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
-    """Return Huber's estimate of a level, its standard error, and how many values count in full."""
+    """Return Huber's estimate of a level, its standard error, and the number of values with full weight."""
     weight = 1.0 / width
     centre = weighted_median(level, weight)
     if len(level) == 1:
         return centre, float(width[0]), 1
     scatter = _NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
-    # half-spreads are bounds, not standard deviations: a third of one is what mids are usually off by
+    # half-spreads are bounds, not standard deviations: a typical error of a mid is a third of one
     scale = max(scatter, 1.0 / 3.0) * width
     for _ in range(20):
         pull = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
@@ -221,7 +219,7 @@ def _robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
         if abs(moved - centre) <= 1e-12 * abs(centre):
             break
         centre = moved
-    # a value beyond three times the bound is no measurement of this forward at all
+    # a value beyond three times the bound is an outlier: excluded
     sound = np.abs(level - centre) <= 3.0 * _HUBER * scale
     if bool(sound.any()):
         shares = np.where(sound, pull / scale**2, 0.0)
@@ -238,15 +236,15 @@ def _present_value(dividends: Dividends | None, years: float, rate: float) -> fl
 def _pricing_terms(
     forward: float, error: float, spot: float, years: float, rate: float, dividends: Dividends | None
 ) -> tuple[float, float, float]:
-    """Return the borrow that the forward shows, and spot and borrow to price with."""
+    """Return the borrow implied by the forward, and the spot and borrow to price with."""
     paid = _present_value(dividends, years, rate)
     borrow = rate - float(np.log(forward / (spot - paid))) / years
-    believed = min(max(borrow, BELIEVABLE_BORROW[0]), BELIEVABLE_BORROW[1])
+    plausible = min(max(borrow, PLAUSIBLE_BORROW[0]), PLAUSIBLE_BORROW[1])
     if abs(borrow) * years * spot < SIGNIFICANT_ERRORS * error:
-        believed = 0.0
-    if believed == borrow:
+        plausible = 0.0
+    if plausible == borrow:
         return borrow, spot, borrow
-    return borrow, forward * float(np.exp((believed - rate) * years)) + paid, believed
+    return borrow, forward * float(np.exp((plausible - rate) * years)) + paid, plausible
 
 
 def _premiums(
@@ -263,11 +261,11 @@ def _premiums(
 ) -> Floats:
     """Early-exercise premiums of the calls and the puts, (2, strikes); NaN where no volatility is found.
 
-    Both options of a strike are priced at one volatility, that of the one out of the money: less what is
-    ``last`` known of its premium it is a European price.
+    Both options of a strike are priced at the volatility of the out-of-the-money one, whose European price is
+    its mid less the ``last`` estimate of its premium.
     """
-    is_call, taken = strike >= forward, np.nan_to_num(last)
-    price = np.where(is_call, call - taken[0], put - taken[1])
+    is_call, premium = strike >= forward, np.nan_to_num(last)
+    price = np.where(is_call, call - premium[0], put - premium[1])
     vol = implied_vol(
         np.nan_to_num(price, nan=-1.0),
         spot,
@@ -297,12 +295,12 @@ def _premiums(
 
 EX_DIVIDEND_TIME = time(9, 30)
 STANDING_AFTER_SECONDS = 300.0
-"""A quote that has stood longer than this is taken to stand by choice, at today's share price."""
+"""A quote unchanged for longer than this is taken as valid at the current share price."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryLabel:
-    """What sets one smile apart: the date, and the root where morning and evening expiries share it."""
+    """Key of a smile: the date, and the root, since AM and PM expiries may share a date."""
 
     expiry: date
     root: str
@@ -323,12 +321,12 @@ class ExpiryQuotes:
     bid: Floats
     ask: Floats
     spot: Floats
-    """Underlying when each quote was made: a quote of a moment ago answers to the share of a moment ago."""
+    """Underlying at the time of each quote."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainQuotes:
-    """The chain of one underlying as it stood at ``ts_ns``."""
+    """Option chain of one underlying at ``ts_ns``."""
 
     ts_ns: int
     spot: float
@@ -341,7 +339,7 @@ class ChainQuotes:
 
 @dataclass(frozen=True, slots=True)
 class ChainSurface:
-    """A fitted surface with the forwards it stands on."""
+    """Fitted volatility surface of a chain, with its forwards."""
 
     chain: ChainQuotes
     forwards: Mapping[ExpiryLabel, ImpliedForward]
@@ -352,7 +350,7 @@ class ChainSurface:
 
 
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
-    """Return every live option's last quote known by ``now_ns``, by expiry.
+    """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
     Parameters
     ----------
@@ -361,7 +359,7 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     now_ns
         UTC nanoseconds.
     max_age_seconds
-        Leave older quotes out; None keeps all.
+        Greatest age of a quote; None keeps all.
 
     Raises
     ------
@@ -369,8 +367,8 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
         When the underlying was not quoted yet.
     """
     until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
-    numbers, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
-    row_of = dict(zip(numbers.tolist(), (until - 1 - from_end).tolist(), strict=True))
+    ids, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
+    row_of = dict(zip(ids.tolist(), (until - 1 - from_end).tolist(), strict=True))
     spot_rows = np.flatnonzero(
         (tape.quotes.instrument_id[:until] == tape.instruments.id_of(tape.underlying))
         & np.isfinite(tape.quotes.bid[:until] + tape.quotes.ask[:until])
@@ -386,31 +384,43 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     spot = float(spots[-1])
     groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
     oldest_ns = 0 if max_age_seconds is None else now_ns - round(max_age_seconds * NANOS_PER_SECOND)
-    for number, contract in options_in_order(tape.instruments, _option_underlying(tape)):
-        row = row_of.get(number)
+    options = (instrument for instrument in tape.instruments if isinstance(instrument, OptionContract))
+    underlying = next((option.underlying for option in options), tape.underlying)
+    for instrument_id, contract in options_in_order(tape.instruments, underlying):
+        row = row_of.get(instrument_id)
         if row is not None and tape.quotes.ts_ns[row] >= oldest_ns and expiry_instant_ns(contract) > now_ns:
             groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append((contract, row))
     expiries = []
     for label, members in groups.items():
-        rows = np.array([row for _, row in members])
-        first = members[0][0]
-        made_ns = tape.quotes.ts_ns[rows]
-        then = spots[np.maximum(np.searchsorted(spot_ts, made_ns, side="right") - 1, 0)]
-        recent = now_ns - made_ns <= round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
-        expiries.append(
-            ExpiryQuotes(
-                label,
-                years_between(now_ns, expiry_instant_ns(first)),
-                first.style.value,
-                np.array([float(contract.strike) for contract, _ in members]),
-                np.array([contract.is_call for contract, _ in members]),
-                tape.quotes.bid[rows],
-                tape.quotes.ask[rows],
-                np.where(recent, then, spot),
-            )
-        )
+        contracts, rows = [contract for contract, _ in members], np.array([row for _, row in members])
+        quoted_ns = tape.quotes.ts_ns[rows]
+        then = spots[np.maximum(np.searchsorted(spot_ts, quoted_ns, side="right") - 1, 0)]
+        recent = now_ns - quoted_ns <= round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
+        bid, ask = tape.quotes.bid[rows], tape.quotes.ask[rows]
+        expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.where(recent, then, spot)))
     expiries.sort(key=lambda entry: entry.years)
     return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))
+
+
+def expiry_quotes(
+    label: ExpiryLabel,
+    contracts: Sequence[OptionContract],
+    now_ns: int,
+    bid: Floats,
+    ask: Floats,
+    spot: Floats,
+) -> ExpiryQuotes:
+    """Return the quotes of one expiry's contracts, which are in order of strike and right."""
+    return ExpiryQuotes(
+        label,
+        years_between(now_ns, expiry_instant_ns(contracts[0])),
+        contracts[0].style.value,
+        np.array([float(contract.strike) for contract in contracts]),
+        np.array([contract.is_call for contract in contracts]),
+        bid,
+        ask,
+        spot,
+    )
 
 
 def fit_chain(
@@ -420,22 +430,22 @@ def fit_chain(
     clock: Clock = calendar_clock,
     clock_name: str = "calendar-365",
 ) -> ChainSurface:
-    """Read the forward of every expiry, invert its quotes and fit the surface.
+    """Fit the volatility surface: forwards of all expiries, implied volatilities of their quotes, the smiles.
 
     Parameters
     ----------
     chain
         Quotes at one instant.
     previous
-        The last fit, from whose smiles this one starts.
+        The last fit, whose smiles start this one.
     clock, clock_name
-        In which time variance is linear between expiries.
+        Clock in which variance is linear between expiries.
 
     Notes
     -----
-    A strike is represented by its option out of the money: it carries the least intrinsic value and early
-    exercise. Where that one is not quoted on both sides the other takes its place. Bid and ask are inverted
-    apart, American ones as American options on the implied forward's own yield.
+    A strike is represented by its out-of-the-money option, which has the least intrinsic value and early
+    exercise; where it is not quoted on both sides, by the other. Bid and ask are inverted separately,
+    American ones as American options with the implied forward's yield.
     """
     forwards: dict[ExpiryLabel, ImpliedForward] = {}
     rates: dict[ExpiryLabel, float] = {}
@@ -461,12 +471,6 @@ def fit_chain(
     return ChainSurface(chain, forwards, rates, tuple(quotes), surface)
 
 
-def _option_underlying(tape: MarketTape) -> str:
-    return next(
-        (one.underlying for one in tape.instruments if isinstance(one, OptionContract)), tape.underlying
-    )
-
-
 def _dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
     ahead = []
     for dividend in tape.dividends:
@@ -480,7 +484,7 @@ def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Divide
     calls, puts = np.flatnonzero(entry.is_call), np.flatnonzero(~entry.is_call)
     strikes, at_call, at_put = np.intersect1d(entry.strike[calls], entry.strike[puts], return_indices=True)
     c, p = calls[at_call], puts[at_put]
-    # both legs of a pair are carried to this moment's spot at their deltas, from the cheapest straddle
+    # both legs of a pair are moved to the current spot by their deltas, estimated from the cheapest straddle
     straddle = 0.5 * (entry.bid[c] + entry.ask[c] + entry.bid[p] + entry.ask[p])
     deviation = 1.25 * float(np.nanmin(straddle, initial=np.inf))
     delta = ndtr((spot - strikes) / max(deviation, 1e-6 * spot))
@@ -500,7 +504,7 @@ def _forward_of(entry: ExpiryQuotes, spot: float, rate: float, dividends: Divide
 
 
 def _shared_borrow(chain: ChainQuotes, forwards: Mapping[ExpiryLabel, ImpliedForward]) -> float:
-    """Borrow of the expiry whose forward fixes it best: a cent of forward is a lot of yield for one day."""
+    """Borrow of the expiry that determines it best: a cent of forward is a large yield over one day."""
     known = [
         (forwards[entry.label].uncertainty / entry.years, forwards[entry.label].borrow)
         for entry in chain.expiries
@@ -512,7 +516,7 @@ def _shared_borrow(chain: ChainQuotes, forwards: Mapping[ExpiryLabel, ImpliedFor
 def _smile_quotes(
     entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends, found: ImpliedForward
 ) -> SmileQuotes:
-    """Invert bid and ask of one option a strike, the one out of the money where it is quoted."""
+    """Invert bid and ask of one option a strike: the out-of-the-money one where it is quoted."""
     whole = (entry.bid > 0.0) & (entry.ask >= entry.bid)
     out = entry.is_call == (entry.strike >= found.forward)
     out_strikes = entry.strike[whole & out]
@@ -527,7 +531,7 @@ def _smile_quotes(
             here = np.flatnonzero(is_call == calls)
             if not len(here):
                 continue
-            # carried to this moment's spot: price and strike of an option grow with it
+            # moved to the current spot: price and strike of an option scale with it
             vols[:, here] = implied_vol_through_premium(
                 sides[:, here] / then[here],
                 found.pricing_spot,

@@ -1,4 +1,4 @@
-"""Par yields between their points, and the forward that put-call parity reads off option prices."""
+"""Interpolated par yields, and forwards implied by put-call parity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scalpdesk.core.errors import ArgumentError
 
 
 def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
-    """Return the par yield for ``days`` to maturity: linear between the points, flat outside, not rounded.
+    """Interpolate the par yield for ``days`` to maturity: linear between points, flat outside, not rounded.
 
     Parameters
     ----------
@@ -34,20 +34,15 @@ def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
     >>> round(interpolate_par_yields({30: 0.0530, 60: 0.0525, 90: 0.0520}, 45), 6)
     0.05275
     """
-    points = _checked_points(yields, "yields")
-    return float(np.interp(days, [day for day, _ in points], [rate for _, rate in points]))
-
-
-def _checked_points(values: Mapping[float, float], where: str) -> list[tuple[float, float]]:
-    points = sorted((float(day), float(rate)) for day, rate in values.items())
+    points = sorted((float(day), float(rate)) for day, rate in yields.items())
     if not points:
-        raise ArgumentError("a curve needs at least one point", where=where, value=dict(values))
+        raise ArgumentError("a curve needs at least one point", where="yields", value=dict(yields))
     for day, rate in points:
         if not (np.isfinite(day) and np.isfinite(rate) and day > 0.0):
             raise ArgumentError(
-                "a point of a curve is a finite rate at a day above 0", where=f"{where}[{day:g}]", value=rate
+                "a point of a curve is a finite rate at a day above 0", where=f"yields[{day:g}]", value=rate
             )
-    return points
+    return float(np.interp(days, [day for day, _ in points], [rate for _, rate in points]))
 
 
 def parity_implied_forward(
@@ -58,7 +53,7 @@ def parity_implied_forward(
     put_ask: ArrayLike,
     discount_factor: ArrayLike = 1.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the forward that a call and a put of one strike and expiry imply, and how exact it is.
+    """Return the forward implied by a call and a put of one strike and expiry, and its uncertainty.
 
     Parameters
     ----------
@@ -104,15 +99,15 @@ def parity_implied_forward(
 
 @dataclass(frozen=True, slots=True)
 class ParityLevels:
-    """A level derived from option pairs, one row an instant, sorted by ``ts_ns``."""
+    """Underlying levels implied by option pairs, one row an instant, sorted by ``ts_ns``."""
 
     ts_ns: NDArray[np.int64]
     """UTC nanoseconds."""
     strike: NDArray[np.float64]
-    """The strike whose pair was tightest at that instant."""
+    """Strike of the pair with the tightest spreads at that instant."""
     level: NDArray[np.float64]
     uncertainty: NDArray[np.float64]
-    """Half-width that the pair's spreads leave around ``level``, in the same unit."""
+    """Half-width of the band around ``level`` from the pair's spreads, in the same unit."""
 
     def __len__(self) -> int:
         return len(self.ts_ns)
@@ -124,10 +119,9 @@ def tightest_parity_levels(
     forward: NDArray[np.float64],
     uncertainty: NDArray[np.float64],
 ) -> ParityLevels:
-    """Keep, for every instant, the pair with the smallest combined half-spread.
+    """Select, for every instant, the pair with the smallest combined half-spread.
 
-    Rows whose forward is NaN are left out: an instant without one complete pair has no level. A tie
-    goes to the lower strike.
+    Ties go to the lower strike. An instant without a complete pair (its forward is NaN) has no level.
     """
     whole = np.isfinite(forward) & np.isfinite(uncertainty)
     ts, strikes, levels, widths = ts_ns[whole], strike[whole], forward[whole], uncertainty[whole]

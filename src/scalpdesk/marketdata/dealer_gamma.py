@@ -1,12 +1,8 @@
-"""Dealer gamma exposure of an option chain: net, by strike and expiry, walls and the flip level.
+"""Dealer gamma exposure of an option chain, the hedging thresholds that depend on it, and its settings.
 
-The exposure is ``Σ s·Γ·OI·multiplier·S²·0.01``: how many dollars of delta dealers gain when the underlying
-moves 1 %, with ``s = +1`` for calls and ``-1`` for puts. The sign says that customers sell calls and buy
-puts. It is a convention that nobody can observe; everything built on it inherits that.
-
-Which hedging threshold a regime asks for: by the dealers' gamma, or by the desk's own.
-
-Settings of dealer gamma: where it comes from and when it is too old.
+The exposure is ``Σ s·Γ·OI·multiplier·S²·0.01``: the dollars of delta that dealers gain when the underlying
+moves 1 %, with ``s = +1`` for calls and ``-1`` for puts. The sign assumes that customers sell calls and buy
+puts: a convention that cannot be observed, for everything built on it as well.
 """
 
 from collections.abc import Sequence
@@ -27,30 +23,28 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 Floats = NDArray[np.float64]
 
 MIN_COVERAGE = 0.80
-"""Share of a chain's rows that must count before its sum means anything."""
+"""Smallest share of a chain's rows with a gamma and an open interest for a meaningful sum."""
 FLIP_SPAN = 0.15
-"""How far from the spot a flip level is looked for, as a fraction of it."""
+"""Half width of the search for a flip level, as a fraction of the spot."""
 FLIP_STEP = 0.0025
 MIN_YEARS = 1.0 / 8_760.0
-"""An hour: on the last day gamma piles up on one strike, and a shorter time would be noise."""
+"""One hour: on the last day gamma concentrates on one strike, and a shorter time would be noise."""
 ONE_PERCENT = 0.01
 BISECTIONS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class ExposureRows:
-    """The options of one underlying as columns of equal length, one row an option.
+    """Options of one underlying as columns of equal length, one row an option.
 
     Parameters
     ----------
-    strike
-        Currency per unit of the underlying.
-    is_call
-        Call or put.
+    strike, is_call
+        Strike in currency per unit of the underlying, and the right.
     gamma
-        Of the delta per 1.00 of the underlying, for one unit; NaN where there is none.
+        Change of delta per 1.00 of the underlying, for one unit; NaN where unknown.
     open_interest
-        Contracts, at the end of the session before; NaN where it is not published.
+        Contracts at the end of the previous session; NaN where not published.
     multiplier
         Units of the underlying in one contract.
     expiry
@@ -108,14 +102,14 @@ class StrikeExposure:
 
 @dataclass(frozen=True, slots=True)
 class GammaExposure:
-    """What a chain's open interest says about dealers.
+    """Dealer gamma exposure of a chain.
 
     Parameters
     ----------
     spot
-        Underlying that the gammas belong to.
+        Underlying at which the gammas were computed.
     sum_usd
-        Sum over the rows that count, in USD of delta per move of 1 %.
+        Sum over the counted rows, in USD of delta per move of 1 %.
     rows_listed, rows_counted
         Rows of the chain, and those with both a gamma and an open interest.
     by_strike
@@ -127,7 +121,7 @@ class GammaExposure:
     put_wall
         Strike with the most negative exposure of puts; None without one. Of equals, the lower strike.
     min_coverage
-        Coverage below which nothing is known.
+        Coverage below which the exposure is unknown.
     """
 
     spot: float
@@ -142,12 +136,12 @@ class GammaExposure:
 
     @property
     def coverage(self) -> float:
-        """Share of the rows that count; 0 for an empty chain."""
+        """Share of counted rows; 0 for an empty chain."""
         return self.rows_counted / self.rows_listed if self.rows_listed else 0.0
 
     @property
     def reason(self) -> str:
-        """Why the exposure is not known; empty when it is."""
+        """Why the exposure is unknown; empty when it is known."""
         if not self.rows_listed:
             return "no options"
         if self.coverage < self.min_coverage:
@@ -156,7 +150,7 @@ class GammaExposure:
 
     @property
     def net_usd(self) -> float | None:
-        """The sum where the coverage bears it, else None."""
+        """The sum, or None when the coverage is too small."""
         return None if self.reason else self.sum_usd
 
 
@@ -173,8 +167,8 @@ def exposures(rows: ExposureRows, spot: float) -> Floats:
     Returns
     -------
     numpy.ndarray
-        NaN where the gamma or the open interest is missing. An option that nobody holds counts as 0
-        whether or not it has a gamma.
+        NaN where the gamma or the open interest is missing. An option without open interest counts as 0
+        with or without a gamma.
 
     Raises
     ------
@@ -183,13 +177,13 @@ def exposures(rows: ExposureRows, spot: float) -> Floats:
     """
     _check_spot(spot)
     sign = np.where(rows.is_call, 1.0, -1.0)
-    made = sign * rows.gamma * rows.open_interest * rows.multiplier * spot * spot * ONE_PERCENT
-    made = np.where(rows.open_interest == 0.0, 0.0, made)
-    return np.where(np.isfinite(made), made, np.nan)
+    values = sign * rows.gamma * rows.open_interest * rows.multiplier * spot * spot * ONE_PERCENT
+    values = np.where(rows.open_interest == 0.0, 0.0, values)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN_COVERAGE) -> GammaExposure:
-    """Sum a chain's exposure, by strike, by expiry and in all.
+    """Sum a chain's exposure by strike, by expiry and in total.
 
     Parameters
     ----------
@@ -198,7 +192,7 @@ def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN
     spot
         Underlying, above 0.
     min_coverage
-        Share of the rows that must count, 0 to 1.
+        Smallest share of counted rows, 0 to 1.
 
     Raises
     ------
@@ -207,17 +201,17 @@ def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN
     """
     if not 0.0 <= min_coverage <= 1.0:
         raise ArgumentError("a share is between 0 and 1", where="min_coverage", value=min_coverage)
-    made = exposures(rows, spot)
-    counts = np.isfinite(made)
-    value = made[counts]
+    by_row = exposures(rows, spot)
+    counts = np.isfinite(by_row)
+    value = by_row[counts]
     strikes, place = np.unique(rows.strike[counts], return_inverse=True)
     is_call = rows.is_call[counts]
     calls = np.bincount(place[is_call], weights=value[is_call], minlength=len(strikes))
     puts = np.bincount(place[~is_call], weights=value[~is_call], minlength=len(strikes))
     by_expiry: dict[date, float] = {}
     for row in np.flatnonzero(counts) if rows.expiry else ():
-        by_expiry[rows.expiry[row]] = by_expiry.get(rows.expiry[row], 0.0) + float(made[row])
-    # argmax and argmin give the first of equals, and the strikes rise: the lower one
+        by_expiry[rows.expiry[row]] = by_expiry.get(rows.expiry[row], 0.0) + float(by_row[row])
+    # argmax and argmin give the first of equals: the lower strike
     call_wall = float(strikes[np.argmax(calls)]) if len(strikes) and calls.max() > 0.0 else None
     put_wall = float(strikes[np.argmin(puts)]) if len(strikes) and puts.min() < 0.0 else None
     return GammaExposure(
@@ -238,7 +232,7 @@ def gamma_exposure(rows: ExposureRows, spot: float, *, min_coverage: float = MIN
 def exposure_near(exposure: GammaExposure, within: float) -> float:
     """Return the net exposure of the strikes within ``within`` (a fraction) of the spot, in USD per 1 %."""
     reach = within * exposure.spot
-    return sum(one.net_usd for one in exposure.by_strike if abs(one.strike - exposure.spot) <= reach)
+    return sum(row.net_usd for row in exposure.by_strike if abs(row.strike - exposure.spot) <= reach)
 
 
 def repriced_exposure(
@@ -248,10 +242,10 @@ def repriced_exposure(
     rate: float | Floats = 0.0,
     dividend_yield: float | Floats = 0.0,
 ) -> Floats:
-    """Return the net exposure that the chain would have at other levels of the underlying.
+    """Return the net exposure of the chain at other levels of the underlying.
 
-    Gamma is Black–Scholes–Merton's at each option's own volatility, which stays with the strike; the time
-    to expiry is at least an hour.
+    Gamma is Black–Scholes–Merton's at each option's own volatility (sticky strike); the time to expiry is at
+    least an hour.
 
     Parameters
     ----------
@@ -260,7 +254,7 @@ def repriced_exposure(
     spots
         Levels of the underlying, all above 0.
     rate, dividend_yield
-        Continuously compounded, a year; one for all or one a row.
+        Continuously compounded, a year; a scalar or one value a row.
 
     Returns
     -------
@@ -280,7 +274,7 @@ def repriced_exposure(
     dividend_yield = _per_row(dividend_yield, use)
     deviation = rows.vol[use] * np.sqrt(years)
     drift = (_per_row(rate, use) - dividend_yield) * years + 0.5 * deviation * deviation
-    # Γ = e^{-qτ}·n(d₁)/(S·σ√τ); one S of the S² cancels, the other stays
+    # Γ = e^{-qτ}·n(d₁)/(S·σ√τ); one S of the S² cancels
     scale = weight[use] * np.exp(-dividend_yield * years) / (deviation * np.sqrt(2.0 * np.pi)) * ONE_PERCENT
     log_strike = np.log(rows.strike[use])
     sums = np.empty(len(spots))
@@ -299,10 +293,10 @@ def gamma_flip(
     span: float = FLIP_SPAN,
     step: float = FLIP_STEP,
 ) -> float | None:
-    """Return the level at which the repriced exposure changes its sign, nearest to the spot.
+    """Return the level nearest to the spot at which the repriced exposure changes its sign.
 
-    The profile is repriced on a grid around the spot, and every change of sign refined by bisection. A
-    change of sign along the strikes at today's gammas is something else and no level of the underlying.
+    The profile is repriced on a grid around the spot, and every change of sign refined by bisection. (A
+    change of sign along the strikes at today's gammas is no level of the underlying.)
 
     Parameters
     ----------
@@ -332,10 +326,9 @@ def gamma_flip(
     steps = round(span / step)
     grid = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * step)
     profile = repriced_exposure(rows, grid, **carry)
-    # far from every strike the sum is exactly 0: a change of sign is looked for across such a stretch
-    sure = np.flatnonzero(profile != 0.0)
+    # far from every strike the sum is exactly 0: search for a change of sign across such a gap
     flips = []
-    for low, high in pairwise(sure.tolist()):
+    for low, high in pairwise(np.flatnonzero(profile != 0.0).tolist()):
         sign = np.sign(profile[low])
         if np.sign(profile[high]) == sign:
             continue
@@ -344,10 +337,10 @@ def gamma_flip(
             middle = 0.5 * (below + above)
             if not below < middle < above:
                 break
-            here = float(repriced_exposure(rows, np.array([middle]), **carry)[0])
-            if here == 0.0:
+            value = float(repriced_exposure(rows, np.array([middle]), **carry)[0])
+            if value == 0.0:
                 below = above = middle
-            elif np.sign(here) == sign:
+            elif np.sign(value) == sign:
                 below = middle
             else:
                 above = middle
@@ -358,7 +351,7 @@ def gamma_flip(
 def reference_exposure_usd(
     history_usd: Sequence[float], *, quantile: float = 0.90, days: int = 60, min_days: int = 20
 ) -> float | None:
-    """Return what counts as a large exposure: a quantile of its size over the last days.
+    """Return the size of a large exposure: a quantile of its absolute value over the last sessions.
 
     Parameters
     ----------
@@ -366,15 +359,13 @@ def reference_exposure_usd(
         Net exposure of each session, oldest first; NaN for a session without one.
     quantile
         0 to 1.
-    days
-        Sessions looked back on.
-    min_days
-        Sessions that must be known.
+    days, min_days
+        Sessions of the window, and known sessions needed in it.
 
     Returns
     -------
     float or None
-        None when too few sessions are known, or nothing was ever exposed.
+        None when too few sessions are known, or all exposures are zero.
     """
     last = np.abs(np.asarray(history_usd[-days:], dtype=np.float64))
     known = last[np.isfinite(last)]
@@ -397,32 +388,26 @@ def _check_spot(spot: float) -> None:
 STANDARD_THRESHOLD = Decimal("0.15")
 TIGHT_THRESHOLD = Decimal("0.10")
 MAX_AGE_SECONDS = 900.0
-"""A quarter of an hour: an older word on dealer gamma is none."""
+"""Age above which a dealer gamma exposure counts as unknown."""
 BY_HAND = "environment"
-"""Source of a value that a person set: it is meant to stand, however old."""
+"""Source of a value set by the operator, which does not age."""
 
 
 def known_exposure_usd(
     event: GammaExposureEvent | None, now_ns: int, *, max_age_seconds: float = MAX_AGE_SECONDS
 ) -> float | None:
-    """Return the dealers' exposure where it is known and fresh, else None.
+    """Return the exposure (USD of delta per move of 1 %) if it is known and fresh, else None.
 
     Parameters
     ----------
     event
-        The latest word; None when there was none.
+        The latest event, or None.
     now_ns
         UTC nanoseconds.
     max_age_seconds
-        Age at which it is stale, by its source's own stamp. What a person set does not age.
-
-    Returns
-    -------
-    float or None
-        USD of delta per move of 1 %.
+        Greatest age by the source's timestamp. A value set by the operator does not age.
     """
-    # NaN is no value, and neither is an infinite one
-    if event is None or not -1e300 < event.exposure_usd < 1e300:
+    if event is None or not -1e300 < event.exposure_usd < 1e300:  # NaN and infinities too
         return None
     stale = now_ns - event.ts_event_ns > max_age_seconds * NANOS_PER_SECOND
     return None if stale and event.source != BY_HAND else event.exposure_usd
@@ -434,21 +419,21 @@ def threshold_by_dealers(
     standard: Decimal = STANDARD_THRESHOLD,
     tight: Decimal = TIGHT_THRESHOLD,
 ) -> Decimal:
-    """Return the threshold of net delta: tight while dealers are short gamma, else standard.
+    """Return the net delta threshold: tight while dealers are short gamma, else (or unknown) standard.
 
-    Parameters
-    ----------
-    exposure_usd
-        Dealers' exposure; None when it is not known, which is the standard case.
-    standard, tight
-        In the unit of the net delta; ``tight`` is the smaller.
+    ``standard`` and ``tight`` are in the unit of the net delta.
 
     Raises
     ------
     ArgumentError
-        When a threshold is negative or the tight one is the larger.
+        When a threshold is negative or ``tight`` exceeds ``standard``.
     """
-    _check(standard, tight)
+    if not 0 <= tight <= standard:
+        raise ArgumentError(
+            "the tight threshold lies between 0 and the standard one",
+            where="standard, tight",
+            value=(str(standard), str(tight)),
+        )
     return tight if exposure_usd is not None and exposure_usd < 0.0 else standard
 
 
@@ -458,35 +443,13 @@ def threshold_by_own_gamma(
     standard: Decimal = STANDARD_THRESHOLD,
     tight: Decimal = TIGHT_THRESHOLD,
 ) -> Decimal:
-    """Return the threshold of net delta: tight while the desk itself is short gamma, else standard.
+    """Return the net delta threshold: tight while the desk's position is short gamma, else standard.
 
-    Who is short gamma loses on every move that is not hedged, whatever dealers hold; who is long gains on
-    it and can afford to wait. A trending market (dealers short) rewards a long desk for waiting, which the
-    rule by dealers' gamma takes away.
-
-    Parameters
-    ----------
-    gamma_shares_per_usd
-        Of the whole position, signed; None when it is not known, which is the standard case.
-    standard, tight
-        In the unit of the net delta; ``tight`` is the smaller.
-
-    Raises
-    ------
-    ArgumentError
-        When a threshold is negative or the tight one is the larger.
+    A short position loses on every unhedged move, whatever dealers hold; a long one gains and can wait. A
+    trending market (dealers short) rewards a long desk for waiting, unlike :func:`threshold_by_dealers`,
+    whose arguments and errors apply here.
     """
-    _check(standard, tight)
-    return tight if gamma_shares_per_usd is not None and gamma_shares_per_usd < 0.0 else standard
-
-
-def _check(standard: Decimal, tight: Decimal) -> None:
-    if not 0 <= tight <= standard:
-        raise ArgumentError(
-            "the tight threshold lies between 0 and the standard one",
-            where="standard, tight",
-            value=(str(standard), str(tight)),
-        )
+    return threshold_by_dealers(gamma_shares_per_usd, standard=standard, tight=tight)
 
 
 DEFAULT_DOCUMENT = "market_regime/SPX_GEX"

@@ -1,4 +1,4 @@
-"""What a quote is worth: its verdict, and the filter that keeps odd spreads out of the spot price."""
+"""Quality of quotes: verdicts, mark prices, and a filter of abnormal spreads."""
 
 import math
 from enum import StrEnum
@@ -7,7 +7,7 @@ from scalpdesk.core.events import QuoteEvent
 
 
 class QuoteVerdict(StrEnum):
-    """The one thing that is wrong with a quote, or ``good``."""
+    """Fault of a quote, or ``good``."""
 
     GOOD = "good"
     ABSENT = "absent"
@@ -22,9 +22,9 @@ class QuoteVerdict(StrEnum):
 
 
 def judge_quote(bid: float, ask: float) -> QuoteVerdict:
-    """Return what is wrong with a pair of prices, worst first.
+    """Return the verdict on a pair of prices, the worst fault first.
 
-    A side that is NaN is missing; a bid of zero is a venue's way to say that nobody bids.
+    A NaN side is missing; a bid of zero means that there is no bid.
 
     >>> judge_quote(1.2, 1.1).value, judge_quote(0.0, 0.05).value
     ('crossed', 'zero_bid')
@@ -45,29 +45,28 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
 
 
 def mark_price(quote: QuoteEvent) -> float:
-    """Return what one unit is valued at: the mid, with a missing bid read as zero.
+    """Return the mark of one unit: the mid, with a missing bid as zero; without an ask, the bid.
 
-    An option that nobody bids for is worth something between nothing and its ask; NaN must never
-    travel from a quote into the value of the book. Without an ask the bid alone is the mark.
+    An option without a bid is worth between zero and its ask. NaN never enters the value of a position.
     """
     bid = quote.bid if quote.bid == quote.bid else 0.0  # NaN equals nothing
     return 0.5 * (bid + quote.ask) if quote.ask == quote.ask else bid
 
 
 class SpreadFilter:
-    """Accepts an underlying's quote only when its spread is near what it usually is.
+    """Accepts an underlying's quote only when its spread is near the average spread.
 
-    The exponential average of the spread starts with the first quote, which is never a price
-    itself. A quote passes when its spread is at most ``tolerance`` times the average; every spread
-    below ``learn_below`` moves the average, a rejected one too. The average never shrinks under one
-    tick: a run of zero spreads would otherwise reject every quote that follows.
+    The exponential average starts with the first quote, which is not accepted itself. A quote passes when
+    its spread is at most ``tolerance`` times the average; every spread below ``learn_below``, accepted or
+    not, updates the average. The average is at least one tick: a run of zero spreads would otherwise reject
+    every later quote.
 
     Parameters
     ----------
     tolerance
         Largest accepted multiple of the average spread.
     learn_below
-        Spreads of this size (currency) and above teach nothing.
+        Spreads of this size (currency) and above do not update the average.
     weight
         Weight of the newest spread.
     tick
@@ -84,7 +83,7 @@ class SpreadFilter:
         self.average: float | None = None
 
     def accepts(self, spread: float) -> bool:
-        """Judge one spread (currency) and learn from it."""
+        """Return whether a spread (currency) is accepted, and update the average."""
         average = self.average
         if average is None:
             if spread < self.learn_below:

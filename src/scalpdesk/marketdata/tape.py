@@ -1,8 +1,6 @@
-"""A stretch of market as columns: what data sets hand over and backtests turn into events.
+"""Market tape: quotes and bars of one or more sessions as columns, from data sets to backtests.
 
 Columns are sorted by the instant at which a row is known (``ts_ns``), never by the start of a bar.
-
-The bars of a tape as events.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from scalpdesk.instruments.sessions import Session
 
 @dataclass(frozen=True, slots=True)
 class QuoteColumns:
-    """Quotes, one row each. A side that is not there is NaN with size 0."""
+    """Quotes, one row each. A missing side is NaN with size 0."""
 
     ts_ns: NDArray[np.int64]
     """UTC nanoseconds at which the row is known."""
@@ -102,10 +100,10 @@ class MarketTape:
     quote_seconds: float = 1.0
     """Typical time between two updates of a live instrument; staleness limits scale with it."""
     notes: tuple[str, ...] = ()
-    """What a reader of results must know about this data (derived index, missing sides ...)."""
+    """Caveats that are shown with results (derived index, missing sides ...)."""
 
     def __post_init__(self) -> None:
-        """Refuse columns out of order: they would let the desk see the future."""
+        """Refuse unsorted columns: they would give look-ahead."""
         for label, columns in (("quotes", self.quotes), ("bars", self.bars)):
             if columns is not None and len(columns) > 1 and bool(np.any(np.diff(columns.ts_ns) < 0)):
                 at = int(np.argmax(np.diff(columns.ts_ns) < 0)) + 1

@@ -1,4 +1,4 @@
-"""When to think. A trigger looks at each quote of one instrument and says whether it is time."""
+"""Triggers: decide at each quote of an instrument whether to call the strategy."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -26,39 +26,39 @@ _PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees e
 
 
 class Trigger(Protocol):
-    """Decides on each good quote of ``instrument_id`` whether the strategy should think."""
+    """Decides on each good quote of ``instrument_id`` whether to call the strategy."""
 
     instrument_id: InstrumentId
 
     def check(self, quote: QuoteEvent) -> Wake | None:
-        """Return the reason to think now, or None. Must be cheap: it sees every quote."""
+        """Return the reason to call the strategy now, or None. Must be cheap: it sees every quote."""
         ...
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """The strategy has thought; only now may the trigger move its reference."""
+        """Move the reference after the strategy was called; not before."""
         ...
 
 
 class EveryQuote:
-    """Think on every quote of the instrument."""
+    """Trigger on every quote of the instrument."""
 
     def __init__(self, instrument_id: InstrumentId) -> None:
         self.instrument_id = instrument_id
 
     def check(self, quote: QuoteEvent) -> Wake | None:  # noqa: ARG002 - the contract's argument
-        """Always a reason to think."""
+        """Return ``price``."""
         return _PRICE
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """Nothing to remember."""
+        """Do nothing: there is no reference."""
 
 
 class PriceMove:
-    """Think when the mid moved by ``price_change`` or when ``heartbeat_seconds`` have passed.
+    """Trigger when the mid has moved by ``price_change`` or ``heartbeat_seconds`` have passed.
 
-    A price move sets the reference price; a heartbeat does not, so that a slow drift still adds up
-    to a move. Neither reference is advanced before the strategy could really think: a trigger that
-    met incomplete data is not lost, it comes again with the next quote.
+    A price move resets the reference price; a heartbeat does not, so that a slow drift still adds up to a
+    move. The references move only after the strategy was called: a trigger that met incomplete data fires
+    again at the next quote.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class PriceMove:
     price_change
         Smallest move of the mid in currency (reached counts).
     heartbeat_seconds
-        Longest silence in seconds (must be passed).
+        Longest time between two calls in seconds (must be exceeded).
     spread_filter
-        Which quotes may be a price at all; None takes every good one.
+        Filter of the quotes; None uses every good one.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PriceMove:
         return _PRICE if self._low > self._high else None
 
     def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """Remember when, and for a price move also where, the strategy last thought."""
+        """Set the reference time, and for a price move also the reference price."""
         self._last_ns = quote.ts_recv_ns
         if wake is _PRICE:
             mid = 0.5 * (quote.bid + quote.ask)
