@@ -89,6 +89,6 @@ def test_a_bad_entry_of_the_schedule_is_named(bad):
 
 
 def test_dividends_worth_the_whole_spot_are_refused():
-    with pytest.raises(ArgumentError, match="do not fit under the spot") as refusal:
+    with pytest.raises(ArgumentError, match="reach the spot") as refusal:
         greeks([100.0, 3.0], 100.0, 0.5, 0.2, True, dividends=[(0.1, 4.0)])
     assert refusal.value.value == 3.0

@@ -7,7 +7,7 @@ import pytest
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.american import AmericanModel
-from scalpdesk.pricing.models import MODELS, chosen_model, decay
+from scalpdesk.pricing.models import MODELS, chosen_model
 
 NAMES = ("price", "delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 
@@ -124,19 +124,3 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="prices"):
         _ = scalpdesk.pricing.prices
-
-
-def test_decay_stops_at_expiry_and_is_theta_for_a_short_while():
-    hour = 1.0 / 8760.0
-    price = float(greeks(100.0, 100.0, hour, 0.2, True).price)
-    assert float(decay(100.0, 100.0, hour, 0.2, True)) == price
-    assert float(decay(100.0, 100.0, hour, 0.2, True, days=0.0)) == 0.0
-    theta = float(greeks(100.0, 100.0, 0.5, 0.2, False, rate=0.04).theta)
-    lost = decay(100.0, 100.0, 0.5, 0.2, False, days=[0.1, 0.2], rate=0.04)
-    assert lost == pytest.approx([-theta * 0.1 / 365.0, -theta * 0.2 / 365.0], rel=1e-3)
-
-
-@pytest.mark.parametrize("days", [-1.0, float("nan")])
-def test_decay_refuses_time_running_backward(days):
-    with pytest.raises(ArgumentError, match="days"):
-        decay(100.0, 100.0, 0.5, 0.2, True, days=days)

@@ -58,28 +58,6 @@ def test_after_expiry_what_is_left_is_intrinsic(grid):
         assert not grid["gamma_shares_per_usd"][:, :, n].any()
 
 
-def test_a_surface_moves_the_smile_with_the_spot():
-    def vol_of(strike, years, spot):
-        return 0.2 + 0.5 * max(np.log(spot / strike), 0.0) + 0.0 * years
-
-    held = scenario_grid([CALL], 100.0, spots=[110.0], vol_of=vol_of)
-    direct = greeks(110.0, 100.0, 30 / 365, 0.2 + 0.5 * np.log(1.1), True, rate=0.03)
-    assert held["value_usd"][0, 0, 0] == pytest.approx(200.0 * float(direct.price))
-    base = greeks(100.0, 100.0, 30 / 365, 0.2, True, rate=0.03)
-    assert held["pnl_usd"][0, 0, 0] == pytest.approx(200.0 * float(direct.price - base.price))
-    gone = scenario_grid([CALL], 100.0, spots=[110.0], days_ahead=[31.0], vol_of=vol_of)
-    assert gone["value_usd"][0, 0, 0] == pytest.approx(2000.0)
-
-
-def test_rows_are_flat_and_complete(grid):
-    rows = grid.rows()
-    assert len(rows) == 30
-    assert rows[7]["spot"] == 90.0
-    assert rows[7]["vol"] == 0.0
-    assert rows[7]["time"] == 29.0 or rows[7]["time"] == 1.0 or rows[7]["time"] in DAYS
-    assert rows[-1]["value_usd"] == grid["value_usd"][2, 1, 4]
-
-
 def test_a_volatility_does_not_fall_below_zero():
     crushed = scenario_grid([CALL], 100.0, spots=[100.0], vol_changes=[-1.0])
     assert crushed["value_usd"][0, 0, 0] == pytest.approx(200.0 * 100.0 * (1 - np.exp(-0.03 * 30 / 365)))

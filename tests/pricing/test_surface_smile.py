@@ -26,6 +26,13 @@ def quoted(smile, theta, years, half_width=1e-3, count=31):
     return SmileFit(k, vol * (1 - half_width), vol * (1 + half_width), years), vol
 
 
+def density(smile, k):
+    """Risk-neutral density of ln(S_T/F); Gatheral and Jacquier (2014), equation 2.2."""
+    root = np.sqrt(smile.total_variance(k))
+    d2 = -k / root - 0.5 * root
+    return smile.butterfly(k) * np.exp(-0.5 * d2**2) / (root * np.sqrt(2.0 * np.pi))
+
+
 def test_total_variance_is_gatheral_s_formula():
     smile = SviSmile(0.04, 0.4, -0.4, 0.1, 0.2)
     assert float(smile.total_variance(0.3)) == pytest.approx(
@@ -49,7 +56,7 @@ def test_vogt_s_smile_is_caught_and_a_flat_one_is_not():
     assert check_arbitrage(VOGT, float(VOGT.total_variance(0.0)), None).butterfly > 0.0
     flat = flat_smile(0.2, 0.25)
     assert check_arbitrage(flat, 0.01, None).is_free
-    assert flat.density(0.01) == pytest.approx(
+    assert density(flat, 0.01) == pytest.approx(
         np.exp(-((0.01 + 0.005) ** 2) / 0.02) / np.sqrt(2 * np.pi * 0.01), rel=1e-12
     )
 
@@ -78,9 +85,9 @@ def test_a_crossing_is_found_however_far_out(early, late, growth):
 def test_the_density_integrates_to_one_and_to_the_forward():
     smile = SviSmile(0.4, 0.45, -0.4, 0.1, 0.7).scaled(0.02)
     k = np.linspace(-2.5, 2.5, 100_001)
-    density = smile.density(k)
-    assert np.trapezoid(density, k) == pytest.approx(1.0, abs=1e-6)
-    assert np.trapezoid(density * np.exp(k), k) == pytest.approx(1.0, abs=1e-6)
+    mass = density(smile, k)
+    assert np.trapezoid(mass, k) == pytest.approx(1.0, abs=1e-6)
+    assert np.trapezoid(mass * np.exp(k), k) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_density_prices_calls_as_black_does():
@@ -90,7 +97,7 @@ def test_the_density_prices_calls_as_black_does():
         root = float(np.sqrt(smile.total_variance(at)))
         black = ndtr(-at / root + root / 2) - np.exp(at) * ndtr(-at / root - root / 2)
         payoff = np.maximum(np.exp(k) - np.exp(at), 0.0)
-        assert np.trapezoid(smile.density(k) * payoff, k) == pytest.approx(black, abs=1e-6)
+        assert np.trapezoid(density(smile, k) * payoff, k) == pytest.approx(black, abs=1e-6)
 
 
 def test_recovers_the_parameters_it_was_made_from():
@@ -120,7 +127,7 @@ def test_held_fits_of_noisy_quotes_have_a_density(smile, seed, noise):
     assert left.is_free
     k = np.linspace(-12.0, 12.0, 4001) * np.sqrt(theta)
     assert np.min(held.total_variance(k)) > 0.0
-    assert np.min(held.density(k)) >= -1e-6
+    assert np.min(density(held, k)) >= -1e-6
 
 
 def test_a_refit_from_the_last_fit_ends_where_a_cold_one_does():

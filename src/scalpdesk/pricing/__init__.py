@@ -1,7 +1,7 @@
-"""Prices, Greeks and implied volatilities: numbers in, numbers out; no market, no clock.
+"""Option prices, Greeks and implied volatilities of plain numbers and arrays.
 
 ``greeks`` and ``implied_vol`` are the public calls. The compiled modules behind them load on first use, so
-that importing a neighbour of this package costs nothing.
+that importing this package is cheap.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalpdesk.pricing.implied import implied_vol
     from scalpdesk.pricing.models import greeks
-    from scalpdesk.pricing.warmup import warm_up, warm_up_in_background
+    from scalpdesk.pricing.warmup import warm_up
 
-__all__ = ["greeks", "implied_vol", "warm_up", "warm_up_in_background"]
+__all__ = ["greeks", "implied_vol", "warm_up"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +21,6 @@ def __getattr__(name: str) -> Any:
         "greeks": "scalpdesk.pricing.models",
         "implied_vol": "scalpdesk.pricing.implied",
         "warm_up": "scalpdesk.pricing.warmup",
-        "warm_up_in_background": "scalpdesk.pricing.warmup",
     }
     if name not in homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

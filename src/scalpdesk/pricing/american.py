@@ -1,26 +1,23 @@
-"""American exercise with a continuous yield.
+"""American exercise with a continuous yield, from cached tables of exercise boundaries.
 
 The exercise boundary solves the equations of Andersen, Lake and Offengenden, "High Performance American
 Option Pricing" (Journal of Computational Finance, 2016), seeded by QD+ (Li, "Analytical Approximations for
-the Critical Stock Prices of American Options", 2010), and is kept in tables. A boundary that does not settle,
-and the case of two boundaries (yield below a negative rate), go to finite differences.
+the Critical Stock Prices of American Options", 2010). A boundary that does not converge, and the case of two
+boundaries (yield below a negative rate), are priced by finite differences.
 
-Exercise boundaries made once and kept: which table an American option reads its numbers from.
-
-A boundary depends on the rates, the volatility and the time to expiry, not on spot or strike, so a table made
-once serves every tick of the day. A table covers two octaves of volatility and an octave of time, all fixed
-on powers of two: which table answers, and so every digit of the answer, depends on the option alone and never
-on what was asked before or beside it.
+A boundary depends on the rates, the volatility and the time to expiry, not on spot or strike, so a table
+serves every tick of the day. It covers two octaves of volatility and one of time, both on fixed powers of
+two: the table of an option, and so every digit of its price, depends on the option alone, not on earlier or
+neighbouring calls.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, greeks_from_columns
+from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, Seven, greeks_from_columns
 from scalpdesk.pricing.kernels.american import GRID, fill_american, sort_by_method
 from scalpdesk.pricing.kernels.american_iv import (
     BY_GRID,
@@ -42,13 +39,13 @@ TABLES_KEPT = 1024  # of 2.3 kB each
 def boundary_table(
     phi: float, rate: float, dividend_yield: float, power: int, band: int, futures: bool
 ) -> Floats | None:
-    """Exercise boundaries up to 2**``power`` years, volatilities from 4**``band`` to four times that.
+    """Return the exercise boundaries up to 2**``power`` years, volatilities 4**``band`` to four times that.
 
-    ``futures`` moves rate and yield together. None where a boundary did not settle.
+    ``futures`` moves rate and yield together. None where a boundary did not converge.
     """
     table = np.empty(TABLE_SHAPE)
-    settled = fill_table(phi, 2.0**power, 4.0**band, rate, dividend_yield, futures, table)
-    return table if settled else None
+    has_converged = fill_table(phi, 2.0**power, 4.0**band, rate, dividend_yield, futures, table)
+    return table if has_converged else None
 
 
 def tables_for(
@@ -60,28 +57,27 @@ def tables_for(
     futures: bool,
     slots: NDArray[np.int64],
 ) -> tuple[Floats, Floats]:
-    """Tables of all elements whose slot is 0, numbered into ``slots``, with their horizons and lowest vols.
+    """Return the tables of all elements whose slot is 0, with their horizons and lowest volatilities.
 
-    Elements whose boundary did not settle are marked for the grid.
+    The index of its table goes into each element's slot, the mark for the grid where the boundary did not
+    converge.
     """
     keys = np.empty((phi.size, 5))
     count = sort_into_tables(phi, years, vol, rate, dividend_yield, slots, keys)
     tables = np.empty((count, *TABLE_SHAPE))
     bounds = np.empty((count, 2))
-    for number, (side, r, q, power, band) in enumerate(keys[:count].tolist()):
+    for index, (side, r, q, power, band) in enumerate(keys[:count].tolist()):
         table = boundary_table(side, r, q, int(power), int(band), futures)
-        bounds[number] = 2.0**power, 4.0**band
+        bounds[index] = 2.0**power, 4.0**band
         if table is None:
-            slots[slots == number] = GRID
+            slots[slots == index] = GRID
         else:
-            tables[number] = table
+            tables[index] = table
     return tables, bounds
 
 
 BANDS_SEARCHED = 4
-HIGHEST_START = 15.9  # volatility to search down from where the European one does not bound it
-
-Seven: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]
+HIGHEST_START = 15.9  # upper end of the search where the European volatility is no bound
 
 
 def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seven:
@@ -102,14 +98,13 @@ class AmericanModel:
     futures: bool = False
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
-        """Price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.
+        """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.
 
         Where immediate exercise is optimal the price is the intrinsic value, delta is 1 or -1 and every
         other Greek is 0; gamma jumps to 0 at the boundary.
         """
-        phi, years, vol, rate = inputs.phi, inputs.years, inputs.vol, inputs.rate
-        dividend_yield = rate if self.futures else inputs.dividend_yield
-        terms = (phi, inputs.spot, inputs.strike, years, vol, rate, dividend_yield)
+        terms = inputs.terms(futures=self.futures)
+        phi, _, _, years, vol, rate, dividend_yield = terms
         columns = np.empty((9, phi.size))
         slots = np.empty(phi.size, dtype=np.int64)
         sort_by_method(*terms, slots)
@@ -123,12 +118,11 @@ class AmericanModel:
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility and status code per element: Newton's method on the American price, residual 1e-11 S.
+        """Return volatility and status code: Newton's method on the American price, residual 1e-11 S.
 
-        The European answer starts the search: it bounds the American one from above.
+        The search starts at the European volatility, which bounds the American one from above.
         """
-        dividend_yield = inputs.rate if self.futures else inputs.dividend_yield
-        terms = (price, inputs.phi, inputs.spot, inputs.strike, inputs.years, inputs.rate, dividend_yield)
+        terms = inputs.quoted(price, futures=self.futures)
         vol = np.empty(price.size)
         status = np.empty(price.size, dtype=np.int64)
         verdict = np.empty(price.size, dtype=np.int64)
@@ -153,10 +147,10 @@ class AmericanModel:
         return vol, status
 
     def _search_tables(self, terms: Seven, vol: Floats) -> NDArray[np.int64]:
-        """Replace upper bounds in ``vol`` by volatilities; return the indices of those no table has."""
+        """Replace upper bounds in ``vol`` by volatilities; return the indices of those in no table."""
         _, phi, _, _, years, rate, dividend_yield = terms
         verdict = np.full(vol.size, LOWER, dtype=np.int64)
-        inside = vol.copy()  # a volatility inside the band to look in
+        inside = vol.copy()  # a volatility inside the band to search
         for _ in range(BANDS_SEARCHED):
             slots = np.where((verdict == LOWER) & (inside * np.sqrt(years) >= LEAST_SEARCHED), 0, -1)
             if not (slots == 0).any():

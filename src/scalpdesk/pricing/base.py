@@ -1,7 +1,7 @@
-"""What a pricing model takes and gives: validated inputs, Greeks, and the protocol between them."""
+"""Pricing models: their validated inputs, Greeks, and the interface of a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, prod
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -25,7 +25,7 @@ class Greeks:
     price
         Option price in the quote currency (in coin for the inverse model).
     delta
-        Units of the underlying per option unit.
+        Change of price per 1.00 of the underlying's price.
     gamma
         Change of delta per 1.00 of the underlying's price.
     theta
@@ -41,7 +41,7 @@ class Greeks:
     charm
         Change of delta per YEAR of calendar time.
     usd_greeks
-        For the inverse model the same option in USD; None for every other model. Read it as ``usd``.
+        For the inverse model the same option in USD, else None; read it as ``usd``.
     """
 
     price: Floats
@@ -57,7 +57,7 @@ class Greeks:
 
     @property
     def usd(self) -> "Greeks":
-        """The Greeks in USD; only the inverse model, which quotes in coin, has them apart.
+        """The Greeks in USD of the inverse model, which quotes in coin.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Greeks:
         """
         if self.usd_greeks is None:
             raise ArgumentError(
-                "only the inverse model has Greeks in USD beside those in coin",
+                "only the inverse model has separate Greeks in USD",
                 where="Greeks.usd",
                 fix='price with model="inverse", or read the Greeks directly: they are in the quote currency',
             )
@@ -74,7 +74,7 @@ class Greeks:
 
 
 class OptionGreeks(NamedTuple):
-    """The nine numbers of one option held long, per ONE unit of the underlying, in the units of `Greeks`."""
+    """Price and Greeks of one long option, per ONE unit of the underlying, in the units of `Greeks`."""
 
     price: float
     delta: float
@@ -87,12 +87,15 @@ class OptionGreeks(NamedTuple):
     charm: float
 
 
+Seven: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]
+
+
 @dataclass(frozen=True, slots=True)
 class PricingInputs:
-    """Checked inputs, broadcast to one shape and flattened for the kernels.
+    """Validated inputs, broadcast to one shape and flattened for the kernels.
 
     ``phi`` is +1.0 for calls and -1.0 for puts; ``years`` may be zero or negative (expired); dividends are
-    in ascending order of time, those at or before now left out.
+    in ascending order of time, without those at or before now.
     """
 
     shape: tuple[int, ...]
@@ -111,36 +114,37 @@ class PricingInputs:
         """Whether any cash dividend lies ahead."""
         return self.dividend_years.size > 0
 
+    def terms(self, *, futures: bool = False) -> Seven:
+        """Arguments of a Greeks kernel; with ``futures`` the yield is the rate."""
+        dividend_yield = self.rate if futures else self.dividend_yield
+        return self.phi, self.spot, self.strike, self.years, self.vol, self.rate, dividend_yield
+
+    def quoted(self, price: Floats, *, futures: bool = False) -> Seven:
+        """Arguments of an implied volatility kernel; with ``futures`` the yield is the rate."""
+        dividend_yield = self.rate if futures else self.dividend_yield
+        return price, self.phi, self.spot, self.strike, self.years, self.rate, dividend_yield
+
     def at(self, chosen: NDArray[np.bool_]) -> "PricingInputs":
-        """The elements that ``chosen`` marks, flat, with the same dividends."""
-        return PricingInputs(
-            shape=(int(chosen.sum()),),
-            spot=self.spot[chosen],
-            strike=self.strike[chosen],
-            years=self.years[chosen],
-            vol=self.vol[chosen],
-            phi=self.phi[chosen],
-            rate=self.rate[chosen],
-            dividend_yield=self.dividend_yield[chosen],
-            dividend_years=self.dividend_years,
-            dividend_cash=self.dividend_cash,
-        )
+        """The chosen elements, flat, with the same dividends."""
+        columns = ("spot", "strike", "years", "vol", "phi", "rate", "dividend_yield")
+        picked = {name: getattr(self, name)[chosen] for name in columns}
+        return replace(self, shape=(int(chosen.sum()),), **picked)
 
 
 class PricingModel(Protocol):
-    """One model: prices, Greeks and implied volatilities from checked inputs."""
+    """Interface of a pricing model."""
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
-        """Price and eight Greeks, each of shape ``inputs.shape``."""
+        """Return price and eight Greeks, each of shape ``inputs.shape``."""
         ...
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility (NaN where none exists) and status code per element, flat; ``inputs.vol`` is unused."""
+        """Return volatility (NaN where none exists) and status code, flat; ``inputs.vol`` is unused."""
         ...
 
 
 def as_floats(name: str, value: ArrayLike) -> Floats:
-    """Turn one argument into a float64 array.
+    """Convert an argument to a float64 array.
 
     Raises
     ------
@@ -156,12 +160,12 @@ def as_floats(name: str, value: ArrayLike) -> Floats:
 
 
 def as_phi(is_call: ArrayLike) -> Floats:
-    """Turn ``is_call`` into +1.0 for calls and -1.0 for puts.
+    """Convert ``is_call`` to +1.0 for calls and -1.0 for puts.
 
     Raises
     ------
     ArgumentError
-        When it holds anything but true/false or 1/0; a text such as "put" would else count as true.
+        When it holds anything but true/false or 1/0 (a text such as "put" would count as true).
     """
     flags = np.asarray(is_call)
     if flags.dtype != np.bool_:
@@ -189,7 +193,7 @@ def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> No
 
 
 def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
-    """Times and amounts of the cash dividends still ahead, ascending.
+    """Return times and amounts of the cash dividends after now, in ascending order of time.
 
     A dividend at time 0 or before is already in the spot and is left out.
 
@@ -225,7 +229,7 @@ def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
 
 
 def _all_within(values: Floats, least: float) -> bool:
-    """Whether all are finite and at least ``least``: the quick question, before which one is not."""
+    """Whether all are finite and at least ``least``: the fast check before the search for the culprit."""
     if values.size == 0:
         return True
     low, high = float(values.min()), float(values.max())  # NaN if one is
@@ -238,7 +242,7 @@ def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]
     Raises
     ------
     ArgumentError
-        When the shapes do not fit together; it lists them.
+        When the shapes do not broadcast; lists them.
     """
     shapes_in = {array.shape for array in arrays.values()} - {()}
     try:
@@ -270,13 +274,13 @@ def checked_inputs(
     dividend_yield: ArrayLike = 0.0,
     dividends: Dividends | None = None,
 ) -> PricingInputs:
-    """Check and broadcast the arguments of a pricing call.
+    """Validate and broadcast the arguments of a pricing call.
 
     Raises
     ------
     ArgumentError
-        For NaN, infinities, a negative spot, strike or volatility, or shapes that do not fit, naming the
-        argument and the index.
+        For NaN, infinities, a negative spot, strike or volatility, or shapes that do not broadcast; names
+        the argument and the index.
     """
     numbers = {
         "spot": as_floats("spot", spot),
@@ -298,5 +302,5 @@ def checked_inputs(
 
 
 def greeks_from_columns(columns: Floats, shape: tuple[int, ...]) -> Greeks:
-    """Name the nine columns that a kernel filled."""
+    """Return the nine columns of a kernel as Greeks."""
     return Greeks(*(column.reshape(shape) for column in columns))

@@ -1,4 +1,4 @@
-"""Discrete cash dividends, in two models that do not agree; each is named where it is used.
+"""Discrete cash dividends in two models.
 
 ``escrowed``
     The spot less the present value of its coming dividends is lognormal (Roll 1977, Geske 1979, Whaley
@@ -22,12 +22,12 @@ from scalpdesk.pricing.kernels.search import fill_dividend, fill_searched_iv
 
 
 def require_spot_above_dividends(inputs: PricingInputs) -> None:
-    """Refuse a schedule that is worth as much as the spot.
+    """Refuse a dividend schedule whose present value reaches the spot.
 
     Raises
     ------
     ArgumentError
-        Naming the first element whose dividends up to its expiry are worth its spot or more.
+        Names the first element whose dividends up to its expiry are worth its spot or more.
     """
     due = (inputs.dividend_years[None, :] <= inputs.years[:, None]) * inputs.dividend_cash[None, :]
     worth = (due * np.exp(-inputs.rate[:, None] * inputs.dividend_years[None, :])).sum(axis=1)
@@ -35,7 +35,7 @@ def require_spot_above_dividends(inputs: PricingInputs) -> None:
     if short.size:
         index = int(short[0])
         raise ArgumentError(
-            f"dividends worth {worth[index]:.6g} by expiry do not fit under the spot",
+            f"dividends worth {worth[index]:.6g} by expiry reach the spot",
             where=f"spot[{index}] (of the flattened arguments)",
             value=float(inputs.spot[index]),
         )
@@ -57,7 +57,7 @@ class CashDividendModel:
     spot_model: bool = False
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
-        """Price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.
+        """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.
 
         Raises
         ------
@@ -70,20 +70,8 @@ class CashDividendModel:
         due, clear = inputs.at(paying), inputs.at(~paying)
         if due.spot.size:
             found = np.empty((9, due.spot.size))
-            fill_dividend(
-                due.phi,
-                due.spot,
-                due.strike,
-                due.years,
-                due.vol,
-                due.rate,
-                due.dividend_yield,
-                due.dividend_years,
-                due.dividend_cash,
-                self.spot_model,
-                self.american,
-                found,
-            )
+            schedule = due.dividend_years, due.dividend_cash
+            fill_dividend(*due.terms(), *schedule, self.spot_model, self.american, found)
             columns[:, paying] = found
         if clear.spot.size:
             g = AmericanModel().greeks(clear)
@@ -91,35 +79,23 @@ class CashDividendModel:
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility and status code per element."""
+        """Return volatility and status code per element."""
         vol = np.empty(inputs.spot.size)
         status = np.empty(inputs.spot.size, dtype=np.int64)
         paying = self._paying(inputs)
         due, clear = inputs.at(paying), inputs.at(~paying)
         if due.spot.size:
             found, verdict = np.empty(due.spot.size), np.empty(due.spot.size, dtype=np.int64)
-            fill_searched_iv(
-                np.ascontiguousarray(price[paying]),
-                due.phi,
-                due.spot,
-                due.strike,
-                due.years,
-                due.rate,
-                due.dividend_yield,
-                due.dividend_years,
-                due.dividend_cash,
-                self.spot_model,
-                self.american,
-                found,
-                verdict,
-            )
+            terms = due.quoted(np.ascontiguousarray(price[paying]))
+            schedule = due.dividend_years, due.dividend_cash
+            fill_searched_iv(*terms, *schedule, self.spot_model, self.american, found, verdict)
             vol[paying], status[paying] = found, verdict
         if clear.spot.size:
             vol[~paying], status[~paying] = AmericanModel().implied_vol(price[~paying], clear)
         return vol, status
 
     def _paying(self, inputs: PricingInputs) -> NDArray[np.bool_]:
-        """Which elements this model prices itself: American ones that see no dividend have a quicker way."""
+        """Elements that this model prices: European ones, and American ones with a dividend by expiry."""
         if not self.american:
             return np.ones(inputs.spot.size, dtype=np.bool_)
         due: NDArray[np.bool_] = inputs.years >= inputs.dividend_years[0]

@@ -27,34 +27,14 @@ class EuropeanModel:
     futures: bool = False
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
-        """Price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units."""
+        """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units."""
         columns = np.empty((9, inputs.spot.size))
-        fill_european(
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.vol,
-            inputs.rate,
-            inputs.rate if self.futures else inputs.dividend_yield,
-            self.futures,
-            columns,
-        )
+        fill_european(*inputs.terms(futures=self.futures), self.futures, columns)
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility and status code per element, to machine precision (Jäckel 2015's normalised Black)."""
+        """Return volatility and status code, to machine precision (Jäckel 2015's normalised Black)."""
         vol = np.empty(inputs.spot.size)
         status = np.empty(inputs.spot.size, dtype=np.int64)
-        fill_european_iv(
-            price,
-            inputs.phi,
-            inputs.spot,
-            inputs.strike,
-            inputs.years,
-            inputs.rate,
-            inputs.rate if self.futures else inputs.dividend_yield,
-            vol,
-            status,
-        )
+        fill_european_iv(*inputs.quoted(price, futures=self.futures), vol, status)
         return vol, status

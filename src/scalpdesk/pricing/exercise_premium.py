@@ -1,7 +1,7 @@
-"""What the right to exercise early is worth, priced alone: no Greeks, and few strikes stand for many.
+"""Early-exercise premium of a chain: priced at a few strikes, interpolated between them.
 
-With cash dividends an American price is a march of finite differences. A chain needs the premium, not the
-price, and the premium is smooth in the strike: it is priced at a few strikes and read between them.
+With cash dividends an American price takes a solution by finite differences. A chain needs only the premium,
+which is smooth in the strike.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from scalpdesk.pricing.kernels.grid import lattice_value
 from scalpdesk.pricing.models import greeks
 
 NODES = 7
-"""Strikes at which a side of a chain is priced; the premium between them is off by less than a tick."""
+"""Strikes at which a side of a chain is priced; the interpolation error is less than a tick."""
 _ROUNDS = 2
 
 
@@ -33,11 +33,11 @@ def exercise_premium(
     Parameters
     ----------
     spot, years
-        Of one moment and one expiry, above 0.
+        Scalars above 0.
     strike, vol
         Arrays of one length.
     is_call
-        Side of all of them.
+        Right of all options.
     rate, dividend_yield, dividends
         As in :func:`scalpdesk.pricing.greeks`.
 
@@ -46,22 +46,17 @@ def exercise_premium(
     ndarray
         At least 0, currency per unit of the underlying.
     """
-    european = greeks(
-        spot,
-        strike,
-        years,
-        vol,
-        is_call,
-        rate=rate,
-        dividend_yield=dividend_yield,
-        dividends=dividends,
-        style="european",
-    ).price
+
+    def price(style: str, dividends: Dividends | None) -> Floats:
+        terms = (spot, strike, years, vol, is_call)
+        return greeks(
+            *terms, rate=rate, dividend_yield=dividend_yield, dividends=dividends, style=style
+        ).price
+
+    european = price("european", dividends)
     times, cash = dividend_schedule(dividends)
     if not bool(np.any(times <= years)):
-        american = greeks(
-            spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, style="american"
-        ).price
+        american = price("american", None)
     else:
         phi = 1.0 if is_call else -1.0
         american = np.array(
@@ -86,12 +81,12 @@ def implied_vol_through_premium(
     dividend_yield: float,
     dividends: Dividends,
 ) -> Floats:
-    """Return implied volatilities of American quotes of one side, with cash dividends, by their premium.
+    """Return implied volatilities of American calls or puts with cash dividends, by way of their premium.
 
     Parameters
     ----------
     sides
-        Bid and ask, shape (2, strikes); NaN where there is none.
+        Bid and ask, shape (2, strikes); NaN where missing.
     spot, strike, years, is_call, rate, dividend_yield, dividends
         As in :func:`exercise_premium`; strikes ascend.
 
@@ -102,9 +97,9 @@ def implied_vol_through_premium(
 
     Notes
     -----
-    The premium of the middle is taken off both sides, and what is left is inverted as a European price. That
-    is exact in the middle and off by the change of the premium over half a spread at its ends: options out
-    of the money, for which it is meant, have little premium to change.
+    The premium of the mid is subtracted from both sides, and the rest is inverted as a European price. That
+    is exact at the mid and off by the change of the premium over half a spread at bid and ask: small for
+    out-of-the-money options, for which it is meant.
     """
 
     def inverted(prices: Floats) -> Floats:
@@ -144,7 +139,7 @@ def implied_vol_through_premium(
 
 
 def _between(nodes: Floats, values: Floats, strike: Floats) -> Floats:
-    """Read values between nodes without overshooting (Fritsch and Carlson 1980); flat beyond the ends."""
+    """Interpolate between nodes without overshooting (Fritsch and Carlson 1980); flat beyond the ends."""
     if len(nodes) == 1:
         return np.full(len(strike), values[0])
     return np.asarray(PchipInterpolator(nodes, values)(np.clip(strike, nodes[0], nodes[-1])))

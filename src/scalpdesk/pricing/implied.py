@@ -1,4 +1,4 @@
-"""Implied volatility, with a named verdict where there is none.
+"""Implied volatility, with a status where there is none.
 
 European prices are inverted to machine precision on the normalised Black function (Jäckel, "Let's Be
 Rational", Wilmott 2015); American ones by a bracketed secant search seeded with the European answer.
@@ -21,12 +21,12 @@ from scalpdesk.pricing.base import (
 from scalpdesk.pricing.models import chosen_model
 
 STATUSES = ("ok", "below_intrinsic", "above_maximum", "expired", "bad_input")
-"""Verdicts, in the order of the kernels' codes."""
+"""Statuses, in the order of the kernels' codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImpliedVol:
-    """Implied volatilities with their verdicts, two arrays of one shape.
+    """Implied volatilities with their statuses, two arrays of one shape.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ def implied_vol(
     style: str = "american",
     model: str = "bsm",
 ) -> ImpliedVol:
-    """Volatility at which the model gives ``price``, element by element.
+    """Return the volatility at which the model gives ``price``, element by element.
 
     Arguments are those of :func:`scalpdesk.pricing.greeks`, ``price`` in the quote currency per unit of the
     underlying (in coin for "inverse").
@@ -63,8 +63,8 @@ def implied_vol(
     Returns
     -------
     ImpliedVol
-        ``vol`` (NaN where none exists) and ``status`` of the broadcast shape. A bad number is a verdict of
-        its own element, never an exception: one dead quote does not stop a chain.
+        ``vol`` (NaN where none exists) and ``status`` of the broadcast shape. A bad number gives a status for
+        its element, not an exception: one bad quote does not stop a chain.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Inverse options, as Deribit lists them: quoted, margined and settled in the coin.
+"""Inverse options as listed by Deribit: quoted, margined and settled in the coin.
 
 The premium in coin is v = V/F, with V the undiscounted Black 1976 price in USD and F the forward of the
 expiry. A holder who counts in coin is exposed to F by dv/d(ln F) = Δ - v, the premium-adjusted delta
@@ -22,7 +22,7 @@ class InverseModel:
     """European option in coin on a forward in USD; the coin's rate is zero and there is no discounting."""
 
     def greeks(self, inputs: PricingInputs) -> Greeks:
-        """Price and Greeks in coin, with the USD ones under ``usd``.
+        """Return price and Greeks in coin, with those in USD under ``usd``.
 
         In coin: ``price`` is V/F; ``delta`` is Δ - V/F in coins; ``gamma`` and ``vanna`` and ``charm`` are
         its derivatives by F (in USD), volatility and year; ``theta``, ``vega``, ``volga`` and ``rho`` are
@@ -51,7 +51,7 @@ class InverseModel:
         )
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
-        """Volatility of premiums in coin, and status code per element."""
+        """Return volatility of premiums in coin, and status code per element."""
         return _IN_USD.implied_vol(price * inputs.spot, replace(inputs))
 
     @staticmethod
@@ -62,7 +62,7 @@ class InverseModel:
             or inputs.has_dividends
         ):
             raise ArgumentError(
-                "the inverse model takes the forward and knows no rate, yield or dividends",
+                "the inverse model takes the forward, without rate, yield and dividends",
                 where="rate, dividend_yield, dividends",
                 fix="pass the forward of the expiry as spot and leave the three at their defaults",
             )
@@ -72,7 +72,7 @@ class InverseModel:
 
 
 def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
-    """Payoff of one option in coin at the delivery price ``spot`` (USD): (S − K)⁺/S or (K − S)⁺/S.
+    """Return the payoff of one option in coin at the delivery price ``spot`` (USD): (S − K)⁺/S, (K − S)⁺/S.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
 
 
 def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> float:
-    """Profit in coin of an inverse perpetual of ``amount_usd`` (signed): A·(1/entry − 1/exit).
+    """Return the profit in coin of an inverse perpetual of ``amount_usd`` (signed): A·(1/entry − 1/exit).
 
     Raises
     ------

@@ -1,11 +1,10 @@
-"""From the names a user writes to the model that prices, and the one call for prices and Greeks."""
+"""Choice of the pricing model by name, and the call for prices and Greeks."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.pricing.american import AmericanModel
-from scalpdesk.pricing.base import Dividends, Floats, Greeks, PricingModel, as_floats, checked_inputs, require
+from scalpdesk.pricing.base import Dividends, Greeks, PricingModel, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.european import EuropeanModel
 from scalpdesk.pricing.inverse import InverseModel
@@ -17,8 +16,8 @@ MODELS = ("bsm", "black76", "inverse", "escrowed", "spot")
 def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel:
     """Return the model for a style and a name.
 
-    ``bsm`` with cash dividends is the ``escrowed`` model; ``spot`` names the other one. ``inverse`` options
-    are European whatever the style says, as the venue lists no others.
+    ``bsm`` with cash dividends is the ``escrowed`` model; ``spot`` is the other dividend model. ``inverse``
+    options are always European, as the venue lists no others.
 
     Raises
     ------
@@ -62,7 +61,7 @@ def greeks(
     style: str = "american",
     model: str = "bsm",
 ) -> Greeks:
-    """Price options and give their Greeks, per ONE unit of the underlying.
+    """Return prices and Greeks of options, per ONE unit of the underlying.
 
     Arrays broadcast by NumPy's rules; every field of the answer has the broadcast shape.
 
@@ -110,62 +109,3 @@ def greeks(
         spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
     )
     return chosen_model(style, model, has_dividends=inputs.has_dividends).greeks(inputs)
-
-
-def decay(
-    spot: ArrayLike,
-    strike: ArrayLike,
-    years: ArrayLike,
-    vol: ArrayLike,
-    is_call: ArrayLike,
-    *,
-    days: ArrayLike = 1.0,
-    rate: ArrayLike = 0.0,
-    dividend_yield: ArrayLike = 0.0,
-    style: str = "american",
-    model: str = "bsm",
-) -> Floats:
-    """What an option loses while ``days`` calendar days pass and nothing else moves.
-
-    Theta is a rate; with an hour to live at the money it stands for twelve times the option a day. This is
-    the loss that can happen: the time left stops at expiry.
-
-    Parameters
-    ----------
-    days
-        Calendar days of 1/365 year, at least 0. The others as in :func:`greeks`.
-
-    Returns
-    -------
-    ndarray
-        V(years) - V(max(years - days/365, 0)), in the unit of the price; positive for a loss.
-
-    Raises
-    ------
-    ArgumentError
-        As :func:`greeks`, and for a negative number of days.
-
-    Examples
-    --------
-    >>> hour = 1 / 8760
-    >>> round(float(decay(100.0, 100.0, hour, 0.2, True)), 4)  # all of it, and no more
-    0.0852
-    """
-    passing = as_floats("days", days)
-    require("days", passing, np.isfinite(passing) & (passing >= 0.0), "finite and at least 0")
-    left = np.maximum(as_floats("years", years) - passing / 365.0, 0.0)
-
-    def worth(remaining: ArrayLike) -> Floats:
-        return greeks(
-            spot,
-            strike,
-            remaining,
-            vol,
-            is_call,
-            rate=rate,
-            dividend_yield=dividend_yield,
-            style=style,
-            model=model,
-        ).price
-
-    return np.subtract(worth(years), worth(left))

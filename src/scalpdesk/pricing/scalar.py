@@ -1,6 +1,6 @@
-"""One option at a time, without the cost of arrays: what the engine asks on a trigger.
+"""Greeks and implied volatility of a single option, without the overhead of arrays, for the trading engine.
 
-American options are read off the same tables of exercise boundaries as whole arrays, to the same digits.
+American options use the same tables of exercise boundaries as arrays, and give the same digits.
 """
 
 from math import frexp, isfinite, nan, sqrt
@@ -24,11 +24,11 @@ from scalpdesk.pricing.kernels.american_iv import (
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
 
-ONE = AmericanModel()
+_AMERICAN = AmericanModel()
 
 
-def has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
-    """Whether early exercise happens beyond one boundary, the case the tables are for."""
+def _has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
+    """Whether there is exactly one exercise boundary, the case that the tables cover."""
     gain, cost = (rate, dividend_yield) if phi < 0.0 else (dividend_yield, rate)
     return gain > 0.0 or (gain == 0.0 and cost < 0.0)
 
@@ -44,10 +44,9 @@ def option_greeks(
     *,
     american: bool = True,
 ) -> OptionGreeks:
-    """Price and Greeks of one option with a continuous yield.
+    """Return price and Greeks of one option with a continuous yield.
 
-    Parameters and units are those of :func:`scalpdesk.pricing.greeks`, and so are the numbers, to the last
-    digit.
+    Parameters, units and results, to the last digit, are those of :func:`scalpdesk.pricing.greeks`.
 
     Raises
     ------
@@ -65,15 +64,15 @@ def option_greeks(
     if not american:
         return OptionGreeks._make(european_greeks(*terms))
     random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0
-    if random and has_one_boundary(phi, rate, dividend_yield):
+    if random and _has_one_boundary(phi, rate, dividend_yield):
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
         table = boundary_table(phi, terms[5], terms[6], power, band, False)
         if table is not None:
             return OptionGreeks._make(table_greeks(*terms, table, 2.0**power, 4.0**band))
     is_boundless, nine = boundless_option(*terms)
-    if is_boundless:  # without rates and yields, say: the European option
+    if is_boundless:  # for example without rate and yield: the European option
         return OptionGreeks._make(nine)
-    g = ONE.greeks(_inputs(*terms))
+    g = _AMERICAN.greeks(_inputs(*terms))
     return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
 
 
@@ -94,7 +93,7 @@ def implied_vol_scalar(
     *,
     american: bool = True,
 ) -> tuple[float, str]:
-    """One implied volatility; arguments as :func:`scalpdesk.pricing.implied_vol`.
+    """Return one implied volatility; arguments as :func:`scalpdesk.pricing.implied_vol`.
 
     Returns
     -------
@@ -108,10 +107,10 @@ def implied_vol_scalar(
     if not american:
         return vol, STATUSES[code]
     status, left = american_verdict(*terms)
-    if left == SETTLED:  # bounds decide it, or it is never exercised early
+    if left == SETTLED:  # decided by bounds, or never exercised early
         return (vol, STATUSES[code]) if status == OK else (nan, STATUSES[status])
     if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
-        # the European answer bounds the American one from above; two bands down is as far as it gets
+        # the European volatility bounds the American one from above: at most two bands to search
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
         for lower in range(2):
             table = boundary_table(phi, terms[5], terms[6], power, band - lower, False)
@@ -122,5 +121,5 @@ def implied_vol_scalar(
                 return found, STATUSES[OK]
             if verdict != LOWER:
                 break
-    vols, codes = ONE.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
+    vols, codes = _AMERICAN.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
     return float(vols[0]), STATUSES[int(codes[0])]

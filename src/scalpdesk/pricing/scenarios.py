@@ -1,9 +1,9 @@
-"""What a book is worth elsewhere: grids of spot, volatility and time, in labelled arrays.
+"""Scenario grids: value, P&L and Greeks of a position over spots, volatility changes and times.
 
-A ladder is a grid with one volatility and one moment; a stress table one with a few of each.
+A ladder is a grid with one volatility and one time; a stress table has a few of each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,10 @@ VALUE_UNITS = {
 DAYS_PER_YEAR = 365.0
 _PER_POINT = 0.01
 
-VolOf = Callable[[float, float, float], float]
-"""(strike, years left, spot) to the volatility a year there, before the grid's own change of volatility."""
-
 
 @dataclass(frozen=True, slots=True)
 class OptionLine:
-    """Options of one kind in a book; ``contracts`` is signed."""
+    """Position in one option; ``contracts`` is signed."""
 
     strike: float
     years: float
@@ -46,7 +43,7 @@ class OptionLine:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioGrid:
-    """Values of a whole position on a grid; every array has the axes of ``axes``, in that order."""
+    """Values of a whole position on a grid; the axes of every array are ``axes``."""
 
     coordinates: dict[str, Floats]
     """By axis: spots, changes of volatility, days ahead; in currency per unit, 0.01 a point, days."""
@@ -72,21 +69,6 @@ class ScenarioGrid:
             )
         return self.values[name]
 
-    def rows(self) -> list[dict[str, float]]:
-        """Return the grid as one flat record a point: coordinates first, then values."""
-        spots, vols, days = (self.coordinates[axis] for axis in self.axes)
-        return [
-            {
-                "spot": float(spot),
-                "vol": float(vol),
-                "time": float(day),
-                **{name: float(value[i, j, n]) for name, value in self.values.items()},
-            }
-            for i, spot in enumerate(spots)
-            for j, vol in enumerate(vols)
-            for n, day in enumerate(days)
-        ]
-
 
 def scenario_grid(
     lines: Sequence[OptionLine],
@@ -96,17 +78,15 @@ def scenario_grid(
     vol_changes: ArrayLike = (0.0,),
     days_ahead: ArrayLike = (0.0,),
     shares: float = 0.0,
-    vol_of: VolOf | None = None,
 ) -> ScenarioGrid:
-    """Price a book at every spot, change of volatility and time.
+    """Price a position at every spot, change of volatility and time.
 
     Parameters
     ----------
     lines
-        The options held. Their own volatility stays with the strike as the spot moves, unless ``vol_of``
-        says otherwise.
+        The options held; their volatilities stay with the strike as the spot moves.
     spot
-        Where the underlying stands; profits are against the book here, unchanged and now.
+        Current price of the underlying; P&L is against the value here and now.
     spots
         Spots of the grid, above 0; 90 % to 110 % of ``spot`` in steps of 1 % when None.
     vol_changes
@@ -114,10 +94,7 @@ def scenario_grid(
     days_ahead
         Calendar days from now, at least 0. An option past its expiry is worth its intrinsic value.
     shares
-        Units of the underlying held, signed; they count in value, profit and delta.
-    vol_of
-        A surface's view of the volatility at a strike, time left and spot: its smile then moves with the
-        spot.
+        Units of the underlying held, signed; part of value, P&L and delta.
 
     Returns
     -------
@@ -138,8 +115,8 @@ def scenario_grid(
         raise ArgumentError("days ahead are at least 0", where="days_ahead", value=float(axis["time"].min()))
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
-    totals = _totals(lines, axis["spot"], axis["vol"], axis["time"], shares, vol_of)
-    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares, vol_of)
+    totals = _totals(lines, axis["spot"], axis["vol"], axis["time"], shares)
+    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares)
     pnl = totals["value_usd"] - now["value_usd"]
     return ScenarioGrid(axis, {"value_usd": totals.pop("value_usd"), "pnl_usd": pnl, **totals})
 
@@ -158,33 +135,18 @@ def _axis(where: str, values: ArrayLike, *, above_zero: bool = False) -> Floats:
 
 
 def _totals(
-    lines: Sequence[OptionLine],
-    spots: Floats,
-    vol_changes: Floats,
-    days: Floats,
-    shares: float,
-    vol_of: VolOf | None,
+    lines: Sequence[OptionLine], spots: Floats, vol_changes: Floats, days: Floats, shares: float
 ) -> dict[str, Floats]:
     """Sum the position's value and Greeks over its lines on the grid, one pricing call a line."""
     shape = (len(spots), len(vol_changes), len(days))
     total = {name: np.zeros(shape) for name in VALUE_UNITS if name != "pnl_usd"}
     for line in lines:
         years = line.years - days / DAYS_PER_YEAR
-        if vol_of is None:
-            base = np.full((len(spots), 1, len(days)), line.vol)
-        else:
-            # an expired option has no volatility, and needs none
-            base = np.array(
-                [
-                    [[vol_of(line.strike, float(left), float(at)) if left > 0.0 else 0.0 for left in years]]
-                    for at in spots
-                ]
-            )
         per_unit = greeks(
             spots[:, None, None],
             line.strike,
             years[None, None, :],
-            np.maximum(base + vol_changes[None, :, None], 0.0),
+            np.maximum(line.vol + vol_changes[None, :, None], 0.0),
             line.is_call,
             rate=line.rate,
             dividend_yield=line.dividend_yield,

@@ -1,8 +1,8 @@
-"""The volatility surface of one underlying: a smile for every expiry, and time between them.
+"""Volatility surface of one underlying: a smile for every expiry, and interpolation in time.
 
-Volatilities are a year of calendar time (ACT/365): σ²·years is the total variance. Between expiries total
-variance is linear at constant ln(K/F) in a clock of the caller's choice: calendar time, or variance time
-with its own weights for sessions, nights and announcements. The clock's name is stored with the surface.
+Volatilities are per year of calendar time (ACT/365): σ²·years is the total variance. Between expiries total
+variance is linear at constant ln(K/F) in a given clock: calendar time, or variance time with weights for
+sessions, nights and announcements. The clock's name is stored with the surface.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -26,46 +26,46 @@ from scalpdesk.pricing.svi import (
 )
 
 Clock = Callable[[float], float]
-"""Calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
+"""Converts calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
 
 NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
 _NEAR_ENOUGH = 1.0
-"""Mean loss, in squares of half-spreads, up to which the last smile is a place to start from."""
+"""Mean loss, in squares of half-spreads, up to which the last held smile is a good start."""
 _DELTA_GRID = np.linspace(-6.0, 6.0, 961)
 
 
 class Verdict(StrEnum):
-    """What came of one expiry."""
+    """Result of the fit of one expiry."""
 
     OK = "ok"
     FEW_QUOTES = "few_quotes"
     """Two to four quotes: level and skew were fitted, the curvature is assumed; one quote: a flat smile."""
     TOO_FEW_QUOTES = "too_few_quotes"
-    """No usable quote: the expiry has no smile of its own."""
+    """No usable quote: the expiry has no smile."""
     ARBITRAGE_REPAIRED = "arbitrage_repaired"
-    """The quotes themselves, as a smooth smile, show an arbitrage; the smile is held at the edge of it."""
+    """The free fit has an arbitrage within the quotes; the smile is held at the bound."""
     ARBITRAGE_LEFT = "arbitrage_left"
-    """No smile near these quotes is free of arbitrage; how much is left is stated."""
+    """No smile near these quotes is free of arbitrage; ``left`` is the rest."""
     NO_FORWARD = "no_forward"
-    """No forward could be read from the quotes."""
+    """The quotes give no forward."""
     EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
 class SmileQuotes:
-    """What the market says of one expiry; arrays of one length, NaN where a side has no volatility."""
+    """Implied volatilities of one expiry's quotes; arrays of one length, NaN where a side has none."""
 
     label: Hashable
-    """What the expiry is called; a refit finds its last smile by it."""
+    """Key of the expiry, by which a refit finds its last smile."""
     years: float
     """Calendar years (ACT/365 by seconds) to the expiry instant."""
     forward: float
-    """Currency per unit; NaN when it is not known."""
+    """Currency per unit; NaN when unknown."""
     strike: Floats
     bid_vol: Floats
     ask_vol: Floats
     log_moneyness: Floats | None = None
-    """ln(K/F) with the forward as it stood when each quote was made; None where all are of this moment."""
+    """ln(K/F) with the forward at the time of each quote; None where all quotes are simultaneous."""
 
     @property
     def k(self) -> Floats:
@@ -75,7 +75,7 @@ class SmileQuotes:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceExpiry:
-    """One expiry of a surface: its smile, how it was come by, and how well it fits."""
+    """Fitted smile of one expiry, with its verdict and residuals."""
 
     label: Hashable
     years: float
@@ -85,24 +85,24 @@ class SurfaceExpiry:
     verdict: Verdict
     strike: Floats
     residual: Floats
-    """Fitted less middle volatility per quote, a year (0.01 is a point); NaN where a quote was not used."""
+    """Fitted less mid volatility per quote, a year (0.01 is a point); NaN where a quote was not used."""
     inside: NDArray[np.bool_]
     """Whether the fitted volatility lies between those of bid and ask, per quote."""
     used: NDArray[np.bool_]
     found: ArbitrageCheck = NO_ARBITRAGE
-    """Arbitrage of the free fit, wings beyond the last strike included, before any repair; for a refit from
-    a held smile that of the fit before."""
+    """Arbitrage of the free fit, including wings beyond the last strike; of the previous free fit for a refit
+    from a held smile."""
     left: ArbitrageCheck = NO_ARBITRAGE
-    """Arbitrage of the smile as it stands."""
+    """Remaining arbitrage of the smile."""
 
     @property
     def quotes_used(self) -> int:
-        """How many quotes the smile was fitted to."""
+        """Number of quotes in the fit."""
         return int(np.count_nonzero(self.used))
 
     @property
     def share_inside(self) -> float:
-        """Share of the used quotes whose bid–ask holds the fitted volatility; NaN without quotes."""
+        """Share of the used quotes whose bid–ask contains the fitted volatility; NaN without quotes."""
         return float(np.mean(self.inside[self.used])) if self.quotes_used else float("nan")
 
     @property
@@ -144,17 +144,17 @@ class SurfaceExpiry:
 
 
 def calendar_clock(years: float) -> float:
-    """The clock on which every second weighs the same."""
+    """Calendar time: every second weighs the same."""
     return years
 
 
 @dataclass(frozen=True, slots=True)
 class VolSurface:
-    """Smiles by expiry, and the volatility of any strike and time between and beyond them."""
+    """Volatility surface: smiles by expiry, interpolated and extrapolated in time."""
 
     spot: float
     expiries: tuple[SurfaceExpiry, ...]
-    """In order of time; those without a smile are passed over when volatilities are read."""
+    """In order of time; those without a smile are skipped by the interpolation."""
     clock: Clock = field(default=calendar_clock, compare=False)
     clock_name: str = "calendar-365"
 
@@ -165,13 +165,13 @@ class VolSurface:
 
     @property
     def share_inside(self) -> float:
-        """Share of all used quotes whose bid–ask holds the fitted volatility."""
+        """Share of all used quotes whose bid–ask contains the fitted volatility."""
         used = sum(expiry.quotes_used for expiry in self.expiries)
         inside = sum(int(np.count_nonzero(expiry.inside & expiry.used)) for expiry in self.expiries)
         return inside / used if used else float("nan")
 
     def forward(self, years: float) -> float:
-        """Forward for a time, ln F linear between spot and the expiries, the last slope beyond."""
+        """Return the forward for a time: ln F linear between spot and the expiries, the last slope beyond."""
         nodes = self.fitted
         if not nodes:
             return self.spot
@@ -183,11 +183,11 @@ class VolSurface:
         return float(np.exp(logs[-1] + slope * (years - times[-1])))
 
     def total_variance(self, log_moneyness: ArrayLike, years: float) -> Floats:
-        """Total variance at ln(K/F) for a time to expiry in calendar years.
+        """Return total variance at ln(K/F) for a time to expiry in calendar years.
 
-        Before the first expiry variance runs from 0 at an even pace of the clock; past the last one it grows
-        at every strike by the variance at the money that the last stretch shows. Neither can open a calendar
-        arbitrage.
+        Before the first expiry variance is proportional to the clock; beyond the last one it grows at every
+        strike at the rate of the at-the-money variance between the last two expiries. Neither opens a
+        calendar arbitrage.
 
         Raises
         ------
@@ -206,18 +206,18 @@ class VolSurface:
         if after == 0:
             return np.asarray(smiles[0].total_variance(log_moneyness) * (now / clocks[0]))
         if after == len(nodes):
-            last, pace = smiles[-1].total_variance(log_moneyness), self._last_pace()
-            return np.asarray(last + pace * (now - clocks[-1]))
+            last, rate = smiles[-1].total_variance(log_moneyness), self._last_rate()
+            return np.asarray(last + rate * (now - clocks[-1]))
         share = (now - clocks[after - 1]) / (clocks[after] - clocks[after - 1])
         early = smiles[after - 1].total_variance(log_moneyness)
         late = smiles[after].total_variance(log_moneyness)
         return np.asarray((1.0 - share) * early + share * late)
 
-    def _last_pace(self) -> float:
-        """Variance at the money per year of the clock between the last two expiries."""
+    def _last_rate(self) -> float:
+        """At-the-money variance per year of the clock between the last two expiries."""
         ends = [(node.clock_years, node.smile) for node in self.fitted if node.smile is not None]
         late_clock, late = ends[-1]
-        # two roots may share an expiry instant: the stretch begins at the last one truly before
+        # two roots may share an expiry instant: take the last expiry strictly before
         earlier = [end for end in ends if end[0] < late_clock]
         if not earlier:
             return float(late.total_variance(0.0)) / late_clock
@@ -226,7 +226,7 @@ class VolSurface:
         return max(grown, 0.0) / (late_clock - early_clock)
 
     def vol(self, strike: ArrayLike, years: float) -> Floats:
-        """Volatility a year at strikes and a time to expiry above 0 in calendar years.
+        """Return volatility a year at strikes, for a time to expiry above 0 in calendar years.
 
         Raises
         ------
@@ -247,7 +247,7 @@ def fit_surface(
     clock: Clock = calendar_clock,
     clock_name: str = "calendar-365",
 ) -> VolSurface:
-    """Fit every expiry, the nearest first, each not below the one before.
+    """Fit every expiry, the nearest first, each not below the previous one.
 
     Parameters
     ----------
@@ -259,12 +259,12 @@ def fit_surface(
     previous
         The last surface: expiries of the same label start from its smiles.
     clock, clock_name
-        In which time variance is linear between expiries.
+        Clock in which variance is linear between expiries.
 
     Returns
     -------
     VolSurface
-        Every expiry has a verdict; none is refused for its quotes.
+        Every expiry has a verdict; bad quotes raise no error.
 
     Raises
     ------
@@ -276,12 +276,12 @@ def fit_surface(
     known = {} if previous is None else {expiry.label: expiry for expiry in previous.fitted}
     if len({entry.label for entry in quotes}) != len(quotes):
         raise ArgumentError("two expiries share a label", where="quotes")
-    ordered = sorted(quotes, key=lambda one: one.years)
+    ordered = sorted(quotes, key=lambda entry: entry.years)
     drafts = [_draft(entry, known.get(entry.label)) for entry in ordered]
     fitted: list[SurfaceExpiry] = []
     before: SviSmile | None = None
-    for number, draft in enumerate(drafts):
-        after = next((later.smile for later in drafts[number + 1 :] if later.smile is not None), None)
+    for index, draft in enumerate(drafts):
+        after = next((later.smile for later in drafts[index + 1 :] if later.smile is not None), None)
         expiry = _finished(draft, before, after, clock)
         before = expiry.smile or before
         fitted.append(expiry)
@@ -290,14 +290,14 @@ def fit_surface(
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """An expiry fitted by itself: the free smile, or why there is none."""
+    """Free fit of an expiry, or the verdict without one."""
 
     quotes: SmileQuotes
     used: NDArray[np.bool_]
     smile: SviSmile | None
     verdict: Verdict
     held: ArbitrageCheck | None = None
-    """Where the smile is the last one, held free of arbitrage: what the free fit before it had."""
+    """Where the smile is the last held one: the arbitrage of the free fit before it."""
 
     @property
     def fit(self) -> SmileFit:
@@ -313,7 +313,7 @@ def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
             where=f"quotes of {quotes.label}",
             value=(strike.shape, low.shape, high.shape, quotes.k.shape),
         )
-    # a quote that says nothing of the volatility (comparison with NaN is false) drops out here
+    # NaN compares false: a quote without a volatility is not used
     used = (low > 0.0) & (high >= low) & np.isfinite(high) & np.isfinite(quotes.k)
     count = int(np.count_nonzero(used))
     if not quotes.years > 0.0 or not quotes.forward > 0.0 or count == 0:
@@ -332,7 +332,7 @@ def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
         and not last.found.is_free
         and fit.loss(start) < _NEAR_ENOUGH * count
     ):
-        # the repaired smile of a moment ago is nearer to the next repaired one than any free fit
+        # the last held smile is nearer to the next one than any free fit
         return replace(draft, smile=start, held=last.found)
     return replace(draft, smile=fit.free(start))
 

@@ -1,15 +1,14 @@
-"""One smile: raw SVI, its density, and what in it would be an arbitrage.
+"""Raw SVI smile of one expiry: arbitrage checks, and the fit to bid and ask volatilities.
 
 Raw SVI (Gatheral, "A parsimonious arbitrage-free implied volatility parameterization", 2004) gives total
 variance w = σ²T over log-moneyness k = ln(K/F) as ``a + b(ρ(k − m) + √((k − m)² + s²))``. Conditions
 against butterflies are those of Gatheral and Jacquier, "Arbitrage-free SVI volatility surfaces" (2014).
 
-Fit one smile to bid and ask volatilities, cold or from the fit before, free or held free of arbitrage.
-
-The fit works in k/√θ and w/θ with θ the variance near the money, so that an option with minutes to live
-and one with years are the same problem. The first guess solves the linear part on a grid of (m, s)
-(De Marco and Martini, "Quasi-explicit calibration of Gatheral's SVI model", 2009);
-Levenberg–Marquardt ends it. Residuals are in half-spreads of each quote: one is the edge of its bid–ask.
+The fit works in k/√θ and w/θ with θ the variance near the money, so that options with minutes and with
+years to expiry are the same problem. The first guess solves the linear part on a grid of (m, s)
+(De Marco and Martini, "Quasi-explicit calibration of Gatheral's SVI model", 2009); Levenberg–Marquardt
+refines it. Residuals are in half-spreads of each quote: 1 is the edge of its bid–ask. A fit is free, or held
+free of arbitrage by penalties, here called walls.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,17 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 from scalpdesk.pricing.base import Floats
 
 WING_SLOPE_LIMIT = 2.0
-"""Total variance may not grow faster than 2|k| (Lee, "The moment formula", 2004)."""
+"""Largest slope of total variance in |k| (Lee, "The moment formula", 2004)."""
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
 )
 AT_WALL = 5e-3
-"""g(k), or relative growth of volatility times root of time, below which a bound is what holds the smile."""
+"""g(k), or relative growth of volatility times root of time, below which an arbitrage bound is active."""
 FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
 FAR = np.concatenate((-FAR[::-1], FAR))
-"""Multiples of √θ far beyond any strike: what holds there holds on the way out."""
+"""Multiples of √θ far beyond any strike, to check the wings."""
 _ROUNDING = 1e-9
-"""A fall of volatility smaller than this, relative, is the last digits of two equal numbers."""
+"""Relative fall of volatility below which it is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +50,14 @@ class SviSmile:
         return np.asarray(variance)
 
     def butterfly(self, log_moneyness: ArrayLike) -> Floats:
-        """Return Gatheral and Jacquier's g(k); a butterfly costs nothing or less where it is below 0."""
+        """Return Gatheral and Jacquier's g(k); below 0 there is a butterfly arbitrage."""
         k = np.asarray(log_moneyness, dtype=np.float64)
         raw = np.array([[self.a, self.b, self.rho, self.m, self.s]])
         return np.asarray(raw_slices(raw, np.atleast_1d(k), 1.0)[1][0].reshape(k.shape))
 
-    def density(self, log_moneyness: ArrayLike) -> Floats:
-        """Return the risk-neutral density of ln(S_T/F); Gatheral and Jacquier (2014), equation 2.2."""
-        k = np.asarray(log_moneyness, dtype=np.float64)
-        root = np.sqrt(self.total_variance(k))
-        d2 = -k / root - 0.5 * root
-        return np.asarray(self.butterfly(k) * np.exp(-0.5 * d2**2) / (root * np.sqrt(2.0 * np.pi)))
-
     @property
     def wing_slopes(self) -> tuple[float, float]:
-        """Growth of total variance per unit of k far to the left and far to the right, both positive."""
+        """Slopes of total variance in |k| far to the left and far to the right."""
         return self.b * (1.0 - self.rho), self.b * (1.0 + self.rho)
 
     @property
@@ -85,34 +77,34 @@ class SviSmile:
 
 @dataclass(frozen=True, slots=True)
 class ArbitrageCheck:
-    """Worst violations found on a grid; both are 0 where there is none."""
+    """Largest arbitrage violations of a smile on a grid; 0 without any."""
 
     butterfly: float
-    """How far g(k), or the limit on the wings' slopes, is below 0."""
+    """Largest violation of g(k) ≥ 0 or of the wings' slope limit."""
     calendar: float
-    """How far total variance falls below the expiry before, in volatility relative to it."""
+    """Largest fall of total variance below the previous expiry, in volatility relative to it."""
     at: tuple[float, ...] = ()
-    """The ln(K/F) of the worst of either kind."""
+    """ln(K/F) of the largest violation of each kind."""
 
     @property
     def is_free(self) -> bool:
-        """Whether neither kind was found."""
+        """Whether the smile is free of arbitrage."""
         return self.butterfly == 0.0 and self.calendar == 0.0
 
 
 def check_arbitrage(
     smile: SviSmile, theta: float, before: SviSmile | None, reach: float = 0.0
 ) -> ArbitrageCheck:
-    """Look for butterflies in a smile and for calendar spreads against the smile of the expiry before.
+    """Check a smile for butterfly arbitrage, and for calendar arbitrage against the previous expiry.
 
     Parameters
     ----------
     smile, before
-        The smile and the one of the next shorter expiry (None for the first).
+        The smile and that of the next shorter expiry (None for the first).
     theta
         Total variance near the money: the grid spans 12 √θ on either side, with points out to 200 √θ.
     reach
-        Widen the grid to this |k| where quotes lie further out.
+        Largest |k| of the quotes, to which the grid is widened.
     """
     k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
     g = smile.butterfly(k)
@@ -133,12 +125,12 @@ def check_arbitrage(
 
 
 def _between_crossings(one: SviSmile, other: SviSmile) -> Floats:
-    """Return a ln(K/F) in every stretch between two crossings of the smiles, and beyond the outermost.
+    """Return a ln(K/F) in every interval between two crossings of the smiles, and beyond the outermost.
 
-    The difference of two raw SVI smiles is zero at roots of a quartic (Gatheral and Jacquier 2014, 3.1):
-    between them it keeps its sign, so that these few points miss no crossing however narrow or far out.
+    The difference of two raw SVI smiles is zero at roots of a quartic (Gatheral and Jacquier 2014, 3.1) and
+    keeps its sign between them: these points miss no crossing, however narrow or far out.
     """
-    # in units of the widths, or the quartic's coefficients are many magnitudes apart
+    # scaled by the widths: otherwise the quartic's coefficients are many magnitudes apart
     unit = max(one.s, other.s)
 
     def square(smile: SviSmile) -> Floats:
@@ -164,9 +156,9 @@ def _between_crossings(one: SviSmile, other: SviSmile) -> Floats:
 
 
 def touches_arbitrage(smile: SviSmile, before: SviSmile | None, low: float, high: float) -> bool:
-    """Return whether a bound against arbitrage holds the smile between two ln(K/F): it is at the wall.
+    """Return whether an arbitrage bound is active between two ln(K/F).
 
-    A fit that was held free of arbitrage differs from the free one there; elsewhere only its wings do.
+    There a fit that was held free of arbitrage differs from the free one; elsewhere only its wings do.
     """
     k = np.linspace(low, high, 101)
     if float(np.min(smile.butterfly(k))) < AT_WALL:
@@ -178,12 +170,12 @@ def touches_arbitrage(smile: SviSmile, before: SviSmile | None, low: float, high
 
 
 def flat_smile(vol: float, years: float) -> SviSmile:
-    """Return the smile of one volatility for every strike."""
+    """Return the flat smile of a volatility."""
     return SviSmile(vol**2 * years, 0.0, 0.0, 0.0, max(vol * float(np.sqrt(years)), 1e-8))
 
 
 def check_grid(theta: float, reach: float) -> Floats:
-    """Return the ln(K/F) at which arbitrage is looked for: 12 √θ to either side, and out to ``reach``."""
+    """Return the ln(K/F) of the arbitrage check: 12 √θ to either side, and out to ``reach``."""
     stretch = max(np.sqrt(theta), reach * 1.1 / _GRID[-1])
     return np.concatenate((_GRID * np.sqrt(theta), _GRID * stretch))
 
@@ -198,7 +190,7 @@ def raw_slices(raw: Floats, k: Floats, theta: float) -> tuple[Floats, Floats]:
     k
         ln(K/F), in the units of ``raw``.
     theta
-        1 for plain units; the variance that was divided out of ``raw`` (and its root out of ``k``) else.
+        Variance by which ``raw`` was divided (and ``k`` by its root); 1 without scaling.
 
     Returns
     -------
@@ -216,11 +208,11 @@ def raw_slices(raw: Floats, k: Floats, theta: float) -> tuple[Floats, Floats]:
 
 
 HUBER_HALF_SPREADS = 1.0
-"""Residuals beyond this many half-spreads count linearly: a bad quote pulls, but does not rule."""
+"""Residuals beyond this many half-spreads count linearly, to limit the weight of a bad quote."""
 FULL_PARAMETERS = 5
-"""Quotes from which all parameters are fitted; below, level and skew alone."""
+"""Fewest quotes for a fit of all parameters; with fewer, level and skew alone."""
 SMALLEST_HALF_WIDTH = 2e-4
-"""Half-spread in vol, as a share of the vol: below it a quote is no more certain than the model."""
+"""Smallest half-spread in vol, as a share of the vol: the model is no more accurate."""
 
 _COARSE = np.concatenate(
     (np.linspace(-12.0, -4.5, 14), np.linspace(-4.0, 4.0, 25), np.linspace(4.5, 12.0, 14))
@@ -228,36 +220,36 @@ _COARSE = np.concatenate(
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
-"""Half-spreads per unit of each parameter away from 0: decides only where the quotes do not, on the wings."""
+"""Half-spreads per unit of each parameter away from 0: matters only where quotes do not, on the wings."""
 _FEW_PRIOR, _FEW_SKEW = 0.05, -0.4
 _COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
-"""A fit along a kinked wall creeps: it ends when a step gains less than this share, or after so many."""
+"""Smallest relative gain of a step, and most steps: along a kinked wall the fit converges slowly."""
 _IDLE_STEPS = 2
 _WALLS = (100.0, 1000.0, 5000.0, 50_000.0, 50_000.0)
-"""Half-spreads per unit of arbitrage: first a slope to find the way by, then a wall."""
+"""Half-spreads per unit of arbitrage, rising: first a gradient, then a wall."""
 _GOOD_ENOUGH = 2.0
-"""A held fit is taken when its loss is below this many times the free one's and one half-spread a quote."""
+"""A held fit is accepted below this multiple of the free fit's loss plus one half-spread a quote."""
 _CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 _STEP = 1e-6
 _G_MARGIN, _GROWTH_MARGIN = 3e-3, 3e-4
-"""What is asked beyond zero of g and of the growth of volatility: between two grid points they may dip."""
+"""Margins of g and of the growth of volatility above zero: they may dip between grid points."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmileFit:
-    """The fit of one expiry, free or held free of arbitrage: one object, so that both see the same quotes.
+    """Fit of a smile to the quotes of one expiry, free or held free of arbitrage.
 
     Parameters
     ----------
     k
         ln(strike / forward), at least two values.
     low_vol, high_vol
-        Implied volatility of bid and ask, a year; the fit aims at their middle, each quote weighted by
-        one over its half-width (what vega over spread is to first order).
+        Implied volatility of bid and ask, a year; the fit targets their mean, each quote weighted by the
+        inverse of its half-width (vega over spread, to first order).
     years
-        Time that turns these volatilities into total variance.
+        Time to expiry.
     """
 
     k: Floats
@@ -267,7 +259,7 @@ class SmileFit:
 
     @property
     def theta(self) -> float:
-        """Total variance at the money, by a straight line through the quotes about it."""
+        """Total variance at the money, interpolated linearly between quotes."""
         order = np.argsort(self.k)
         mid = 0.5 * (self.low_vol + self.high_vol)[order]
         return float(max(np.interp(0.0, self.k[order], mid) ** 2 * self.years, 1e-14))
@@ -278,10 +270,10 @@ class SmileFit:
         return float(np.max(np.abs(self.k)))
 
     def free(self, start: SviSmile | None = None) -> SviSmile:
-        """Return the best fit, whatever arbitrage it has; from ``start``, or from a search without it."""
+        """Return the best fit regardless of arbitrage; from ``start``, or from a grid search."""
         problem = self._problem(None, None)
         first = problem.first_guess(None if start is None else start.scaled(1.0 / problem.theta))
-        # quotes move by more in a minute than the last digits of a refit
+        # a refit need not be exact: quotes move by more in a minute
         enough, steps = (_COLD_ENOUGH, _COLD_STEPS) if start is None else (_HELD_ENOUGH, _HELD_STEPS)
         vector = _levenberg_marquardt(
             problem.residuals(0.0), first, problem.lower, problem.upper, enough, steps
@@ -291,7 +283,7 @@ class SmileFit:
     def without_arbitrage(
         self, start: SviSmile, before: SviSmile | None, after: SviSmile | None = None, *, held: bool = False
     ) -> tuple[SviSmile, ArbitrageCheck]:
-        """Return the best fit without butterflies that is not below ``before``, and what arbitrage it keeps.
+        """Return the best fit without butterflies and not below ``before``, and its remaining arbitrage.
 
         Parameters
         ----------
@@ -300,20 +292,22 @@ class SmileFit:
         before
             Smile of the next shorter expiry: a hard floor.
         after
-            Free fit of the next longer expiry: a soft ceiling, so that wings that no quote holds down do
-            not push the next expiry off its own quotes.
+            Free fit of the next longer expiry: a soft ceiling, so that wings without quotes do not push the
+            next expiry off its own quotes.
         held
-            ``start`` is a fit that was held already: the walls stand at once instead of rising twice.
+            ``start`` was held free of arbitrage already: the lowest wall is skipped.
         """
         theta, root = self.theta, float(np.sqrt(self.theta))
         problem = self._problem(before, after)
         good = _GOOD_ENOUGH * (self.loss(start) + len(self.k))
         tries: list[tuple[SviSmile, ArbitrageCheck]] = []
-        for number in range(2 if problem.full else 1):
-            # a free fit with wild wings is a bad place to start from: then look for a better one
-            vector = problem.searched(_WALLS[0]) if number else problem.first_guess(start.scaled(1.0 / theta))
+        for attempt in range(2 if problem.full else 1):
+            # a free fit with extreme wings is a bad start: then search for a better one
+            vector = (
+                problem.searched(_WALLS[0]) if attempt else problem.first_guess(start.scaled(1.0 / theta))
+            )
             seen: list[float] = []
-            for weight in _WALLS[1:] if held and not number else _WALLS:
+            for weight in _WALLS[1:] if held and not attempt else _WALLS:
                 vector = _levenberg_marquardt(
                     problem.residuals(weight, seen),
                     vector,
@@ -326,7 +320,7 @@ class SmileFit:
                 left = check_arbitrage(smile, theta, before, self.reach)
                 if left.is_free:
                     break
-                # the grid is coarse: the wall gets a stone where the fit slipped through
+                # the grid is coarse: add the points of the largest violations
                 seen += [k / root for k in left.at]
             tries.append((smile, left))
             if left.is_free and self.loss(smile) < good:
@@ -334,10 +328,10 @@ class SmileFit:
         for smile, left in tuple(tries):
             if not left.is_free:
                 tries += _forced(smile, theta, before, self.reach)
-        return min(tries, key=lambda one: (one[1].butterfly + one[1].calendar, self.loss(one[0])))
+        return min(tries, key=lambda fit: (fit[1].butterfly + fit[1].calendar, self.loss(fit[0])))
 
     def loss(self, smile: SviSmile) -> float:
-        """Return the sum over quotes of Huber's squares of the residuals in half-spreads."""
+        """Return Huber's loss of the residuals in half-spreads, summed over quotes."""
         vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
         half = 0.5 * (self.high_vol - self.low_vol)
         mid = 0.5 * (self.high_vol + self.low_vol)
@@ -368,7 +362,7 @@ def _raw(vectors: Floats) -> Floats:
 
 
 def _natural(vectors: Floats) -> Floats:
-    """The same columns of an SSVI slice (Gatheral and Jacquier 2014) of curvature 1, from (ln θ, atanh ρ)."""
+    """The same columns of an SSVI slice (Gatheral and Jacquier 2014) of curvature 1: (ln θ, atanh ρ)."""
     theta, rho = np.exp(vectors[:, 0]), np.tanh(vectors[:, 1])
     phi = 1.0 / np.sqrt(theta)
     left = np.sqrt(1.0 - rho**2)
@@ -377,7 +371,7 @@ def _natural(vectors: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One fit in normal units; ``full`` frees five parameters, else level and skew alone."""
+    """Fit in scaled units; ``full`` frees five parameters, else level and skew alone."""
 
     x: Floats
     root: Floats
@@ -402,7 +396,7 @@ class _Problem:
         return SviSmile(*(float(value) for value in self.raw(vector[None, :])[0]))
 
     def residuals(self, penalty: float, seen: Sequence[float] = ()) -> Callable[[Floats], Floats]:
-        """Return the residuals of many vectors at once: half-spreads off the middle, prior, arbitrage."""
+        """Return the residuals of many vectors at once: quotes in half-spreads, prior, arbitrage."""
         grid = np.concatenate((_COARSE, FAR, np.array(seen)))
         earlier = None if self.before is None else self.before.total_variance(grid)
         later = None if self.after is None else self.after.total_variance(grid)
@@ -447,13 +441,13 @@ class _Problem:
         return self.searched(0.0)
 
     def searched(self, penalty: float) -> Floats:
-        """Solve level, skew and curvature on a grid of (m, s) and keep the best under the penalty."""
+        """Solve level, skew and curvature on a grid of (m, s); return the best under the penalty."""
         m, s = (
             grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))
         )
         y = (self.x[None, :] - m[:, None]) / s[:, None]
         basis = np.stack((np.ones_like(y), y, np.hypot(y, 1.0)), axis=2)
-        # variance off by dw is volatility off by dw / (2 root)
+        # an error dw of the variance is an error dw / (2 root) of the volatility
         weight = 1.0 / (2.0 * self.root * self.half)
         weight = np.minimum(weight, 20.0 * np.median(weight))
         weighted = basis * weight[None, :, None]
@@ -472,7 +466,7 @@ class _Problem:
 
 
 def _huber(r: Floats) -> Floats:
-    """Residuals whose squares are Huber's loss."""
+    """Return residuals whose squares are Huber's loss."""
     size = np.abs(r)
     far = size > HUBER_HALF_SPREADS
     bent = np.sqrt(HUBER_HALF_SPREADS * np.maximum(2.0 * size - HUBER_HALF_SPREADS, 0.0))
@@ -487,7 +481,7 @@ def _levenberg_marquardt(
     enough: float,
     max_steps: int,
 ) -> Floats:
-    """Minimise a sum of squares within a box; one call of ``residuals`` gives value and Jacobian.
+    """Minimise a sum of squares within bounds; one call of ``residuals`` gives value and Jacobian.
 
     Nielsen's damping (Madsen, Nielsen and Tingleff, *Methods for non-linear least squares problems*, 2004).
     """
@@ -530,36 +524,35 @@ def _levenberg_marquardt(
 def _forced(
     smile: SviSmile, theta: float, before: SviSmile | None, reach: float
 ) -> list[tuple[SviSmile, ArbitrageCheck]]:
-    """Return smiles near this one whose last violations were taken out by force, each with its check.
+    """Return nearby smiles with the remaining violations removed by construction, each with its check.
 
-    The wings are flattened towards the level at the money until no butterfly is left, and no further than the
-    wings of the expiry before; what is then below that expiry is lifted over it. Last in the list is the
-    expiry before itself, lifted to this one's level.
+    The wings are flattened towards the level at the money, but not below the wings of the expiry before, and
+    the smile is lifted above that expiry. The last one in the list is the expiry before, lifted to the level
+    of ``smile``.
     """
     level = max(float(smile.total_variance(0.0)), 0.01 * theta)
-    made = []
+    candidates = []
     k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
     for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
         left, right = (share * slope for slope in smile.wing_slopes)
         if before is not None:
             left, right = (
-                max(mine, least * (1.0 + 1e-9))
-                for mine, least in zip((left, right), before.wing_slopes, strict=True)
+                max(slope, least * (1.0 + 1e-9))
+                for slope, least in zip((left, right), before.wing_slopes, strict=True)
             )
         b = 0.5 * (left + right)
         rho = (right - left) / (2.0 * b) if b > 0.0 else 0.0
         bent = SviSmile(0.0, b, rho, smile.m, smile.s)
         bent = bent.lifted(max(level - float(bent.total_variance(0.0)), 1e-6 * level - bent.lowest_variance))
-        made.append(bent if before is None else _lifted_over(bent, before, k))
+        candidates.append(bent if before is None else _lifted_over(bent, before, k))
     if before is not None:
-        made.append(
-            _lifted_over(before.lifted(max(level - float(before.total_variance(0.0)), 0.0)), before, k)
-        )
-    return [(one, check_arbitrage(one, theta, before, reach)) for one in made]
+        lifted = before.lifted(max(level - float(before.total_variance(0.0)), 0.0))
+        candidates.append(_lifted_over(lifted, before, k))
+    return [(fit, check_arbitrage(fit, theta, before, reach)) for fit in candidates]
 
 
 def _lifted_over(smile: SviSmile, before: SviSmile, k: Floats) -> SviSmile:
     earlier = before.total_variance(k)
     short = float(np.max(earlier - smile.total_variance(k)))
-    # by a hair more: what is lifted to equality may be below it in the last digit
+    # slightly more: after a lift to equality rounding may leave it below
     return smile.lifted(short + 1e-12 * float(np.max(earlier))) if short > 0.0 else smile

@@ -13,8 +13,8 @@ from scalpdesk.pricing.kernels.normal import Floats, Nine
 from scalpdesk.pricing.kernels.premium import premium_terms
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS, rows_from_table
 
-ROUNDING = 1e-9  # of the strike: short of the best fixed exercise by this, the slopes still hold
-LEAST_DEVIATION = 1e-6  # v·sqrt(T) below which the best fixed time of exercise is the answer
+ROUNDING = 1e-9  # of the strike: within this of the best fixed exercise the slopes are still valid
+LEAST_DEVIATION = 1e-6  # v·sqrt(T) below which the option is worth its best fixed time of exercise
 SCRATCH = premium.ROOM
 TABLE, BOUNDLESS, GRID = 0, -1, -2  # how an element is priced
 
@@ -33,7 +33,7 @@ def greeks_over_boundary(
     stretch: float,
     w: Floats,
 ) -> Nine:
-    """American Greeks over the boundary whose four series stand in ``rows``.
+    """American Greeks for the boundary with the four series in ``rows``.
 
     Theta and charm follow from the pricing equation and its spot derivative, the rest from the premium
     integral and the European option.
@@ -79,7 +79,7 @@ def table_greeks(
     horizon: float,
     vol_low: float,
 ) -> Nine:
-    """American Greeks of one option from the table that its time and volatility fall into."""
+    """American Greeks of one option from the table of its time and volatility."""
     rows = np.empty(ROWS * TERMS)
     w = np.empty(SCRATCH)
     rows_from_table(table, vol_low, v, rows)
@@ -90,10 +90,10 @@ def table_greeks(
 def boundless_greeks(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
 ) -> Nine:
-    """American Greeks where no boundary is asked: expired, next to no randomness, never exercised early."""
+    """American Greeks where no boundary is needed: expired, almost certain, or never exercised early."""
     if T <= 0.0:
         return expired_greeks(phi, S, K)
-    # next to no randomness: a fixed time of exercise is a lower bound, and all there is
+    # almost certain: the best fixed time of exercise is a lower bound and the value
     certain = certain_greeks(phi, S, K, T, r, q, True)
     price, delta, gamma, theta, vega, rho, vanna, volga, charm = european_greeks(phi, S, K, T, v, r, q)
     kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
@@ -108,7 +108,7 @@ def boundless_greeks(
 def boundless_option(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float
 ) -> tuple[bool, Nine]:
-    """American Greeks of one option where no boundary is asked, and whether that is so."""
+    """Whether an option needs no boundary, and if so its American Greeks."""
     kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
     if kind == NEVER or T <= 0.0 or S <= 0.0 or K <= 0.0 or v * math.sqrt(T) < LEAST_DEVIATION:
         return True, boundless_greeks(phi, S, K, T, v, r, q, False)
@@ -148,10 +148,10 @@ def fill_american(
     bounds: Floats,
     out: Floats,
 ) -> None:
-    """American Greeks of each element into the columns of ``out`` (9, n); GRID elements are left alone.
+    """American Greeks of each element into the columns of ``out`` (9, n); GRID elements are skipped.
 
-    ``slots`` is the number of each element's table or its mark; ``bounds`` holds horizon and lowest
-    volatility of each table.
+    ``slots`` holds the index of each element's table or its mark; ``bounds`` horizon and lowest volatility of
+    each table.
     """
     rows = np.empty(ROWS * TERMS)
     w = np.empty(SCRATCH)

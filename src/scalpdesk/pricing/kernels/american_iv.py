@@ -1,4 +1,4 @@
-"""American implied volatility on tables of boundaries."""
+"""American implied volatility from tables of boundaries."""
 
 import math
 
@@ -14,9 +14,9 @@ from scalpdesk.pricing.kernels.normal import Floats, log_ratio, norm_cdf, norm_p
 from scalpdesk.pricing.kernels.premium import premium_and_vega
 from scalpdesk.pricing.kernels.tables import TERMS, VOL_OCTAVES, two_rows_from_table
 
-FOUND, LOWER, NOT_FOUND = 0, 1, 2  # what a table says to a price
-SETTLED, SEARCH, BY_GRID = 0, 1, 2  # what is left to do for a price
-LEAST_SEARCHED = 1e-6  # v·sqrt(T) of the European answer below which tables are not asked
+FOUND, LOWER, NOT_FOUND = 0, 1, 2  # result of a search in a table
+SETTLED, SEARCH, BY_GRID = 0, 1, 2  # method for a price
+LEAST_SEARCHED = 1e-6  # European v·sqrt(T) below which tables are not used
 TURNS = 60
 
 
@@ -24,7 +24,7 @@ TURNS = 60
 def bounds_verdict(
     price: float, phi: float, S: float, K: float, T: float, r: float, q: float, american: bool
 ) -> int:
-    """Whether a price can have a volatility at all, by bounds that hold with or without dividends."""
+    """Status of a price by the bounds that are valid with and without dividends."""
     if not (math.isfinite(price + S + K + T + r + q) and price >= 0.0 and S > 0.0 and K > 0.0):
         return BAD
     if T <= 0.0:
@@ -41,9 +41,9 @@ def bounds_verdict(
 def american_verdict(
     price: float, phi: float, S: float, K: float, T: float, r: float, q: float
 ) -> tuple[int, int]:
-    """Status of an American price as far as bounds decide it, and what is left to do.
+    """Status of an American price by bounds, and the method that remains.
 
-    A price that is never exercised early has its European volatility, whatever the status.
+    An option that is never exercised early has its European volatility, whatever the status.
     """
     verdict = bounds_verdict(price, phi, S, K, T, r, q, True)
     if verdict != OK:

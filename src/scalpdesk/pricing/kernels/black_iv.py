@@ -75,9 +75,9 @@ def householder_step(gap: float, second: float, third: float) -> float:
 
 @inner
 def low_start(x: float, s: float, goal: float) -> float:
-    """A few percent from where the logarithm of the price is ``goal``, below ``s``; ``x`` = |ln(F/K)|.
+    """Total deviation at which the log price is ``goal``, within a few percent; ``s`` is an upper bound.
 
-    By the price's leading term in s, whose logarithm is nearly linear in 1/s².
+    From the price's leading term in s, whose logarithm is nearly linear in 1/s²; ``x`` = |ln(F/K)|.
     """
     for _ in range(12):
         h = x / s
@@ -96,9 +96,9 @@ def low_start(x: float, s: float, goal: float) -> float:
 def normalised_iv(x: float, beta: float) -> float:
     """Total deviation s with ``normalised_black(x, s) = beta``; needs 0 < beta < exp(x/2).
 
-    Of the price's second and third derivatives only quotients to the first are needed, and those are simple
-    (Jäckel 2015). The search is for the price, its logarithm where it is small, or the logarithm of what it
-    lacks of its maximum.
+    Only the ratios of the second and third derivatives to the first are needed, which are simple (Jäckel
+    2015). The objective is the price, its logarithm where it is small, or the logarithm of its distance from
+    the maximum.
     """
     top = math.exp(0.5 * x)
     if x > -1e-300:
@@ -118,7 +118,7 @@ def normalised_iv(x: float, beta: float) -> float:
     elif high:
         goal = math.log(top - beta)
         s = max(s, 1.0)
-    elif s < 2.0 * math.sqrt(0.5 * math.pi) * beta:  # beside the money: what it would be on it
+    elif s < 2.0 * math.sqrt(0.5 * math.pi) * beta:  # near the money: the at-the-money value
         s = 2.0 * math.sqrt(0.5 * math.pi) * beta
         b = normalised_black(x, s)
     for turn in range(60):
@@ -151,7 +151,7 @@ def normalised_iv(x: float, beta: float) -> float:
         fresh = min(fresh, 2.0 * s)
         moved = abs(fresh - s)
         s = fresh
-        if moved <= 2e-4 * s:  # the next would be its fourth power
+        if moved <= 2e-4 * s:  # the error is about its fourth power
             break
     return s
 

@@ -1,17 +1,15 @@
-"""The exercise boundary of an American put: the equations of Andersen, Lake and Offengenden (2016).
+"""Exercise boundary of an American put: the equations of Andersen, Lake and Offengenden (2016).
 
-All of it is for the put with strike 1; a call with (r, q) is the put with (q, r) mirrored (McDonald and
-Schroder 1998), and its boundary is the reciprocal. The boundary B(tau) is kept as H = ln(B/X)^2 at Chebyshev
-nodes of sqrt(tau), with X = min(1, r/q) its limit at expiry. QD+ (Li 2010) seeds it.
+Everything is for the put with strike 1; a call with (r, q) is the put with (q, r) mirrored (McDonald and
+Schroder 1998), and its boundary is the reciprocal. The boundary B(tau) is stored as H = ln(B/X)^2 at
+Chebyshev nodes of sqrt(tau), with X = min(1, r/q) its limit at expiry. QD+ (Li 2010) gives the start.
 
-The paper iterates its two fixed-point systems. System A contracts by a third a round and loses that for low
+The paper iterates two fixed-point systems. System A contracts by a third a round, and less for low
 volatilities against high rates; Newton's method on the same equations needs three rounds from a neighbour's
 solution, and its matrix gives the boundary's slope in the rate for one more solve.
 
-All points of all integrals stand in one flat buffer ``w``, row after row, the node running fastest: so the
-compiler sees that rows do not overlap, and every loop becomes vector code.
-
-Where the search for an exercise boundary starts: QD+ (Li 2010), one point at a time.
+All points of all integrals are in one flat buffer ``w``, row after row, the node index running fastest: the
+compiler then knows that rows do not overlap, and vectorises every loop.
 """
 
 import math
@@ -76,7 +74,7 @@ def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q:
             break
         mid = (lo * f_hi - hi * f_lo) / (f_hi - f_lo)
         if turn % 3 == 2 or not lo < mid < hi:
-            mid = 0.5 * (lo + hi)  # the equation is flat on one side, where secants alone would creep
+            mid = 0.5 * (lo + hi)  # the equation is flat on one side, where secants alone converge slowly
         f_mid = seed_equation(mid, tau, v, r, q)
         if f_mid > 0.0:
             hi = mid
@@ -90,12 +88,12 @@ def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q:
 NODES = 16
 STEPS = 12
 POINTS = NODES * STEPS
-NODE_ROWS = 10 * POINTS  # where the rows of one number a node begin
+NODE_ROWS = 10 * POINTS  # start of the rows with one value a node
 ROOM = NODE_ROWS + 8 * NODES  # size of ``w``
 MAX_ROUNDS = 25
 RATE_BUMP = 1e-5
 HEIGHT_FLOOR = 1e-5  # of a node's H: between nodes its polynomial may dip below 0 near expiry
-STEP_GOAL = 3e-5  # of ln B: the next step is a hundredth of it or less
+STEP_GOAL = 3e-5  # of ln B: the next step is at most a hundredth of it
 SINGLE, NEVER, DOUBLE = 0, 1, 2  # early exercise: one boundary, no boundary, two of them
 
 
@@ -115,7 +113,7 @@ def _lagrange_rows(points: Floats, nodes: Floats) -> Floats:
 
 
 def _scheme() -> tuple[Floats, ...]:
-    """Nodes, quadratures and the interpolation between them: constants of the method."""
+    """Constants of the method: nodes, quadratures and the interpolation between them."""
     n = NODES
     z = np.cos(np.arange(n + 1) * np.pi / n)  # Chebyshev extrema, from the horizon down to expiry
     root = 0.5 * (1.0 + z[:n])
@@ -223,10 +221,10 @@ def terms_by_value(sd_T: float, drift_T: float, w: Floats) -> None:
 def equations(
     by_value: bool, T: float, v: float, r: float, q: float, log_limit: float, H: Floats, w: Floats
 ) -> None:
-    """What each node's ln B still owes, into node row 0.
+    """Residual of each node's equation in ln B, into node row 0.
 
-    Node row 1 gets the slope of that in the node's own ln B alone, node rows 2 and 3 the factors that turn
-    rows 5 and 6 into slopes.
+    Node row 1 gets its slope in the node's own ln B, node rows 2 and 3 the factors that turn rows 5 and 6
+    into slopes.
     """
     spread(T, r, q, H, w)
     drift = r - q - 0.5 * v * v
@@ -310,7 +308,7 @@ def factor_slopes(w: Floats, J: Floats) -> None:
 
 @inner
 def solve_factored(J: Floats, x: Floats) -> None:
-    """Replace the right-hand side in ``x`` by the solution of the system that ``factor_slopes`` left."""
+    """Replace the right-hand side in ``x`` by the solution of the system factored by ``factor_slopes``."""
     for c in range(NODES):
         x[c] /= J[c * NODES + c]
         for i in range(c + 1, NODES):
@@ -324,7 +322,7 @@ def solve_factored(J: Floats, x: Floats) -> None:
 def newton(
     by_value: bool, T: float, v: float, r: float, q: float, H: Floats, w: Floats, J: Floats, x: Floats
 ) -> bool:
-    """Improve ``H`` in place until the next step would not show; False when it does not get there."""
+    """Improve ``H`` in place until the next step would be negligible; False without convergence."""
     log_limit = limit_at_expiry(r, q)
     for _ in range(MAX_ROUNDS):
         equations(by_value, T, v, r, q, log_limit, H, w)
@@ -335,7 +333,7 @@ def newton(
         largest = 0.0
         for i in range(NODES):
             root = w[POINTS + i]
-            if not abs(x[i]) <= largest:  # so written that NaN counts as a step
+            if not abs(x[i]) <= largest:  # true for NaN too
                 largest = abs(x[i])
             # nodes move at most to twice or a third of their distance from the limit
             H[i] = min(max(root + x[i], 0.33 * root), 2.0 * root) ** 2
@@ -356,10 +354,10 @@ def limit_at_expiry(r: float, q: float) -> float:
 def solve_boundary(
     T: float, v: float, r: float, q: float, H: Floats, warm: bool, w: Floats, J: Floats, x: Floats
 ) -> bool:
-    """Put boundary for strike 1 into ``H``, from the one that stands there if ``warm``; False if unsettled.
+    """Put boundary for strike 1 into ``H``, starting from its content if ``warm``; False without convergence.
 
-    System A holds little but a vanishing density where there is no rate and the yield is negative; system B,
-    which is worse conditioned elsewhere, takes over there.
+    System A is degenerate (little but a vanishing density) without a rate and with a negative yield; system
+    B, which is worse conditioned elsewhere, is used there.
     """
     by_value = r < -q
     if warm and newton(by_value, T, v, r, q, H, w, J, x):
@@ -386,7 +384,7 @@ def rate_slope(
 ) -> None:
     """Slope of ``H`` in the rates, which move by ``by_rate`` and ``by_yield`` together, into ``slope``.
 
-    By the implicit function theorem, with the matrix that Newton's method left in ``J``.
+    By the implicit function theorem, with the matrix of Newton's method in ``J``.
     """
     by_value = r < -q
     for i in range(NODES):
@@ -395,7 +393,7 @@ def rate_slope(
         h = RATE_BUMP if side == 0 else -RATE_BUMP
         up_r = r + h * by_rate
         up_q = q + h * by_yield
-        # on the side of its kink where the rates stand
+        # on the side of the kink on which the rates are
         log_limit = 0.0 if q <= r else math.log(up_r / up_q)
         equations(by_value, T, v, up_r, up_q, log_limit, H, w)
         for i in range(NODES):
@@ -407,7 +405,7 @@ def rate_slope(
 
 @inner
 def exercise_kind(r: float, q: float) -> int:
-    """How the put with these rates is exercised early (a call asks with ``r`` and ``q`` exchanged)."""
+    """Kind of early exercise of the put with these rates (for a call, with ``r`` and ``q`` exchanged)."""
     if r > 0.0 or (r == 0.0 and q < 0.0):
         return SINGLE
     return DOUBLE if q < r else NEVER

@@ -1,8 +1,8 @@
-"""How kernels are compiled, and when their machine code on disk is stale.
+"""Compilation of kernels, and invalidation of their machine code on disk.
 
-numba looks at one file to tell whether cached machine code is stale: the one the cached function stands in.
-A function calls functions of other modules and takes in their constants, so here the stamp is a digest of
-every source of this package: an edit anywhere compiles anew whatever was cached.
+numba invalidates cached machine code by the one source file of the cached function. A kernel also depends on
+functions and constants of other modules, so here the stamp is a digest of every source of this package: any
+edit recompiles everything.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ def digest_of(folder: Path) -> str:
 
 @cache
 def source_digest() -> str:
-    """Digest of this package as it stood when the first kernel was declared."""
+    """Digest of this package at the declaration of the first kernel."""
     return digest_of(Path(__file__).parent)
 
 
 class _StampedByPackage:
-    """Replaces the stamp of one file by that of the package, and line numbers in file names by nothing.
+    """Stamps cache files by the package, and leaves line numbers out of their names.
 
-    A file name that stays the same is overwritten when the stamp changes; one with a line number would be
-    left behind at every edit.
+    A file of the same name is overwritten when the stamp changes; one with a line number would be left behind
+    at every edit.
     """
 
     def get_source_stamp(self) -> str:
@@ -47,11 +47,11 @@ class _StampedByPackage:
 
 
 class ChosenFolder(_StampedByPackage, caching.UserProvidedCacheLocator):
-    """The folder that ``NUMBA_CACHE_DIR`` names."""
+    """The folder in ``NUMBA_CACHE_DIR``."""
 
 
 class BesideSource(_StampedByPackage, caching.InTreeCacheLocator):
-    """``__pycache__`` of the pricing package, where it can be written."""
+    """``__pycache__`` of the pricing package, where it is writable."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         super().__init__(py_func, py_file)  # type: ignore[no-untyped-call]
@@ -59,20 +59,20 @@ class BesideSource(_StampedByPackage, caching.InTreeCacheLocator):
 
 
 class UserFolder(_StampedByPackage, caching.UserWideCacheLocator):
-    """The user's cache folder, for an installation that is read-only."""
+    """The user's cache folder, for a read-only installation."""
 
 
 LOCATORS = ",".join(f"{each.__module__}.{each.__name__}" for each in (ChosenFolder, BesideSource, UserFolder))
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function for other kernels: it goes into their machine code and is not kept by itself."""
+    """Compile a function for use in other kernels; its machine code is not cached by itself."""
     decorated: Callable[P, R] = njit(error_model="numpy")(function)
     return decorated
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that Python calls; its machine code is kept on disk."""
+    """Compile a function to be called from Python; its machine code is cached on disk."""
     settings: Any = config
     before = settings.CACHE_LOCATOR_CLASSES
     settings.CACHE_LOCATOR_CLASSES = LOCATORS

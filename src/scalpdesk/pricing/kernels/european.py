@@ -1,11 +1,11 @@
-"""European exercise, and options whose future is certain."""
+"""European exercise, and options without randomness."""
 
 import math
 
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, norm_cdf, norm_pdf
 
-TINY_DEVIATION = 1e-12  # below this v·sqrt(T) the future is certain to double precision
+TINY_DEVIATION = 1e-12  # v·sqrt(T) below which the payoff is certain to double precision
 
 
 @inner
@@ -18,10 +18,10 @@ def expired_greeks(phi: float, S: float, K: float) -> Nine:
 
 @inner
 def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float, american: bool) -> Nine:
-    """Value when nothing is random: zero volatility, zero spot or zero strike.
+    """Greeks without randomness: zero volatility, zero spot or zero strike.
 
-    The holder takes the best of exercise at expiry and, if American, of exercise now or at the one
-    stationary time of the discounted intrinsic value. Delta follows by the envelope theorem.
+    The value is the best of exercise at expiry and, if American, of exercise now or at the stationary time of
+    the discounted intrinsic value. Delta follows by the envelope theorem.
     """
     best = phi * (S * math.exp(-q * T) - K * math.exp(-r * T))
     when = T
@@ -78,7 +78,7 @@ def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float
 def european_dividend_greeks(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float, times: Floats, amounts: Floats
 ) -> Nine:
-    """European option in the escrowed model: Black–Scholes on the spot less its dividends' value."""
+    """European Greeks in the escrowed model: Black–Scholes on the spot less its dividends' value."""
     if T <= 0.0:
         return expired_greeks(phi, S, K)
     ahead = 0.0

@@ -1,7 +1,7 @@
-"""Finite differences: cash dividends, and the continuous-yield cases the boundary method declines.
+"""Finite differences: cash dividends, and the continuous-yield cases outside the boundary method.
 
-Crank–Nicolson in the logarithm of the state, four implicit half steps after every kink (Rannacher 1984),
-each step's exercise set found by policy iteration, so it need not be connected.
+Crank–Nicolson in the logarithm of the state, four implicit half steps after every kink (Rannacher 1984). Each
+step's exercise set is found by policy iteration and need not be connected.
 """
 
 import math
@@ -17,14 +17,14 @@ from scalpdesk.pricing.kernels.european import (
 )
 from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio
 
-GRID_HALF = 400  # nodes on each side of the spot; half as many again for calls, exercised at isolated dates
+GRID_HALF = 400  # nodes on each side of the spot; 1.5 times as many for calls, exercised at isolated dates
 GRID_STEPS = 240
 VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
 
 
 @inner
 def dividends_ahead(now: float, T: float, r: float, times: Floats, amounts: Floats, including: bool) -> float:
-    """Value at ``now`` of the dividends still to come by ``T`` (``including`` one going ex at ``now``)."""
+    """Value at ``now`` of the later dividends up to ``T`` (``including`` one that is ex at ``now``)."""
     total = 0.0
     for k in range(times.size):
         if 0.0 < times[k] <= T and (times[k] > now or (including and times[k] == now)):
@@ -44,7 +44,7 @@ def implicit_step(
     american: bool,
     work: Floats,
 ) -> None:
-    """Solve one tridiagonal step for ``V`` with ``V >= floor`` where ``american`` (ends are given in rhs)."""
+    """Solve one tridiagonal step for ``V``, with ``V >= floor`` if ``american`` (boundary values in rhs)."""
     n = V.size
     for _ in range(12):
         work[0] = 0.0
@@ -79,7 +79,7 @@ def implicit_step(
 
 @inner
 def interpolate_cubic(V: Floats, at: float) -> float:
-    """Four-point Lagrange value of ``V`` at fractional index ``at``, held at the ends."""
+    """Four-point Lagrange interpolation of ``V`` at fractional index ``at``, constant beyond the ends."""
     n = V.size
     if at <= 0.0:
         return float(V[0])
@@ -97,7 +97,7 @@ def interpolate_cubic(V: Floats, at: float) -> float:
 
 @inner
 def exercise_on_grid(V: Floats, phi: float, X: Floats, K: float) -> None:
-    """Raise ``V`` to the exercise value; nodes beside a crossing get the mean over their cell."""
+    """Raise ``V`` to the exercise value; nodes next to a crossing get the mean over their cell."""
     n = V.size
     before = phi * (X[0] - K) - V[0]
     for i in range(n):
@@ -117,7 +117,7 @@ def exercise_on_grid(V: Floats, phi: float, X: Floats, K: float) -> None:
 
 @inner
 def payoff_on_grid(V: Floats, phi: float, X: Floats, K: float, dx: float) -> None:
-    """Fill ``V`` with the payoff averaged over each cell: the kink's place between nodes stops mattering."""
+    """Fill ``V`` with the payoff averaged over each cell, so that the kink may lie between nodes."""
     half_cell = math.exp(0.5 * dx)
     for i in range(V.size):
         a = X[i] / half_cell
@@ -131,7 +131,7 @@ def payoff_on_grid(V: Floats, phi: float, X: Floats, K: float, dx: float) -> Non
 
 @inner
 def drop_on_grid(V: Floats, phi: float, X: Floats, dx: float, cash: float, discount: float) -> None:
-    """Value just before a dividend of ``cash`` in the spot model: the value after it, at the spot less it."""
+    """Value just before a dividend of ``cash`` in the spot model: the value after it at the reduced spot."""
     after = V.copy()
     lowest = math.log(X[0])
     for i in range(V.size):
@@ -162,7 +162,7 @@ def march(
     until: float,
     dx: float,
 ) -> None:
-    """Carry ``V`` back from ``start`` to ``until``, an interval without an ex-date inside."""
+    """Step ``V`` back from ``start`` to ``until``, an interval without an ex-date inside."""
     n = V.size
     floor = np.empty(n)
     rhs = np.empty(n)
@@ -176,8 +176,8 @@ def march(
     count = max(math.ceil(GRID_STEPS * math.sqrt((start - until) / T)), 8)
     t = start
     for step in range(count + 2):
-        # steps grow from the start, where a kink smooths and the exercise boundary runs like a square root;
-        # the first two are halved and implicit
+        # steps grow from the start, where a kink smooths and the exercise boundary behaves like a square
+        # root; the first two are halved and implicit
         reached = 0.5 * (step + 1) if step < 4 else step - 1.0
         if step < 4 and step % 2 == 0:
             reached = math.sqrt(0.5 * (0.25 * step * step + (0.5 * step + 1.0) ** 2))
@@ -239,8 +239,8 @@ def marched_value(
     V = np.empty(X.size)
     payoff_on_grid(V, phi, X, K, dx)
     E = V.copy()
-    between = american and not (q <= 0.0 <= r and phi > 0.0)  # else a call waits for the next ex-date
-    twin = american and not spot_model  # the European twin is known exactly: its error is taken off
+    between = american and not (q <= 0.0 <= r and phi > 0.0)  # else a call is exercised at ex-dates only
+    twin = american and not spot_model  # control variate: the European twin has a closed form
     now = T
     event = times.size - 1
     while event >= 0 and times[event] > T:
@@ -292,7 +292,7 @@ def lattice_value(
     """Price and three derivatives in the spot, arguments as in ``marched_value``.
 
     American calls without dividends are the mirrored puts (McDonald and Schroder 1998): a put is bounded, so
-    the edge of its grid is quiet even at volatilities where a call's is not.
+    its grid boundary is harmless even at volatilities where a call's is not.
     """
     if not (american and phi > 0.0 and times.size == 0):
         return marched_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)
@@ -360,7 +360,7 @@ def lattice_greeks(
 def american_by_lattice(
     phi: float, S: float, K: float, T: float, v: float, r: float, q: float, futures: bool
 ) -> Nine:
-    """American Greeks by finite differences, or of the best fixed time of exercise where it is worth more."""
+    """American Greeks by finite differences, or those of the best fixed time of exercise if worth more."""
     certain = certain_greeks(phi, S, K, T, r, q, True)
     none = np.empty(0)
     found = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)

@@ -1,9 +1,8 @@
-"""The normal distribution, and ratios that keep their digits in its tails.
+"""Normal distribution: precise tail ratios, and a fast exponential and tail for vectorised loops.
 
-Exponential and normal tail without branches or calls, so that loops over them become vector code.
-
-The library's ``exp`` and ``erfc`` are exact to the last digit and take one number at a time. These two are
-good to about 1e-13 of their value, far below any quadrature they serve.
+The library's ``exp`` and ``erfc`` are exact to the last digit but scalar. ``exp_quick`` and
+``tail_over_density`` have no branches or calls, so that loops vectorise; their relative error is about 1e-13,
+far below that of the quadratures that use them.
 """
 
 import math
@@ -38,7 +37,7 @@ def norm_pdf(x: float) -> float:
 
 @inner
 def log_ratio(S: float, K: float) -> float:
-    """ln(S/K), exact to the last digit near the money, where the quotient would round the answer away."""
+    """ln(S/K), exact to the last digit near the money, where the logarithm of the quotient is not."""
     if 0.5 * K < S < 2.0 * K:
         return math.log1p((S - K) / K)
     return math.log(S) - math.log(K)
@@ -102,7 +101,7 @@ TAIL_SERIES = (
 
 
 def _bitcast(source: Any, target: Any) -> Any:
-    """The same 64 bits read as another type."""
+    """Reinterpret 64 bits as another type."""
 
     def typed(_context: Any, _value: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -119,7 +118,7 @@ number_of: Callable[[int], float] = _bitcast(types.int64, types.float64)
 
 @inner
 def exp_quick(x: float) -> float:
-    """Exponential, held at ±700: the power of two taken out, then Taylor's series."""
+    """Exponential, clipped at ±700: a power of two times a Taylor series."""
     x = min(max(x, -700.0), 700.0)
     shifted = x * LOG2_E + ROUNDER
     n = shifted - ROUNDER

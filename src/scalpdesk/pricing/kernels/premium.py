@@ -1,7 +1,8 @@
-"""The early-exercise premium over a known boundary, and every derivative the desk uses, in one pass.
+"""Early-exercise premium for a known boundary, and its derivatives, in one pass.
 
-Kim (1990): the premium is an integral over the exercise region of what exercise earns. Each Greek is that
-integrand differentiated, the boundary's own slopes included; spot slopes hold the boundary still.
+Kim (1990): the premium is an integral over the exercise region of the gain from exercise. Each Greek is the
+integral of the integrand's derivative, including the boundary's own slopes; for spot slopes the boundary is
+fixed.
 """
 
 import math
@@ -14,11 +15,11 @@ from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, exp_quick, si
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS
 
 LEGS = 32  # points of a panel
-LINE = 2 * LEGS  # room for two panels
+LINE = 2 * LEGS  # space for two panels
 ROOM = 13 * LINE
-NOISE = 1e-7  # of H at the horizon: what its series may be off by
-NEAREST = 1e-8  # deviations: closer to the boundary rounding would decide gamma
-BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals take two panels
+NOISE = 1e-7  # of H at the horizon: error of its series
+NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
+BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
 
 Premium: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
 """Value, three spot slopes; slopes in volatility, volatility twice, spot and volatility, rate; depth."""
@@ -56,8 +57,8 @@ def outward(rows: Floats, z: float) -> float:
 def place_points(gap: float, sd_T: float, stretch: float, w: Floats) -> int:
     """Sines of the time ahead's angle into line 0 of ``w``, weights into 1, series arguments into 2.
 
-    Beside the boundary (``gap`` in ln S) the slopes' integrands change over decades of the time ahead: two
-    panels, a short even one and a long logarithmic one. Returns how many points there are.
+    Near the boundary (``gap`` in ln S) the slopes' integrands change over decades of the time ahead: two
+    panels, a short linear one and a long logarithmic one. Returns the number of points.
     """
     if gap >= BESIDE * sd_T:
         for p in range(LEGS):
@@ -85,7 +86,7 @@ def place_points(gap: float, sd_T: float, stretch: float, w: Floats) -> int:
 
 @inner
 def sum_series(rows: Floats, count: int, n: int, w: Floats) -> None:
-    """The first ``count`` series in ``rows`` at the arguments in line 2 of ``w``, into lines 5 and up."""
+    """Sum the first ``count`` series of ``rows`` at the arguments in line 2 of ``w``, into lines 5 and up."""
     for p in range(n):
         w[3 * LINE + p] = 1.0
         w[4 * LINE + p] = w[2 * LINE + p]
@@ -123,7 +124,7 @@ def all_terms(
 ) -> None:
     """Integrands times weights into lines 5 to 12 of ``w``, from the points and the series there.
 
-    ``least`` holds H, which vanishes at expiry, above the noise of its series.
+    ``least`` keeps H, which vanishes at expiry, above the error of its series.
     """
     root_T = math.sqrt(T)
     drift = r - q - 0.5 * v * v
@@ -187,8 +188,8 @@ def premium_terms(
 ) -> Premium:
     """Early-exercise premium and its slopes, strike 1, for the four series in ``rows``.
 
-    They are series over a horizon of which ``T`` is the part ``stretch`` squared. Last comes how far ln S
-    lies inside the exercise region (negative outside). ``w`` is scratch of size ROOM.
+    They are series over a horizon of which ``T`` is the fraction ``stretch`` squared. The last value is the
+    depth of ln S inside the exercise region (negative outside). ``w`` is scratch of size ROOM.
     """
     limit = log_limit_of(phi, r, q)
     reach = outward(rows, 2.0 * stretch - 1.0)
@@ -219,7 +220,7 @@ def premium_terms(
 def premium_and_vega(
     phi: float, S: float, T: float, v: float, r: float, q: float, rows: Floats, stretch: float, w: Floats
 ) -> tuple[float, float, float]:
-    """Value, slope in the volatility and depth of ``premium_terms`` alone, for a search."""
+    """Value, slope in the volatility and depth of ``premium_terms`` alone, for the implied volatility."""
     limit = log_limit_of(phi, r, q)
     log_S = math.log(S)
     reach = outward(rows, 2.0 * stretch - 1.0)

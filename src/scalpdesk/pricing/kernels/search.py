@@ -1,6 +1,6 @@
-"""Whole arrays by finite differences: cash dividends, two boundaries, and the volatilities of such prices.
+"""Arrays by finite differences: cash dividends, two boundaries, and implied volatilities of such prices.
 
-Seldom asked and slow to compile, so nothing quick depends on it.
+Rarely used and slow to compile, so no fast path depends on it.
 """
 
 import math
@@ -52,7 +52,7 @@ def bracket_top(
     spot_model: bool,
     american: bool,
 ) -> tuple[float, float]:
-    """A volatility whose price is too high, from ``first`` upward, and by how much it is (-1.0: none is)."""
+    """Volatility from ``first`` upward whose price is too high, and by how much (-1.0: none found)."""
     top = first
     for _ in range(40):
         found = grid_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american)
@@ -76,9 +76,9 @@ def searched_iv(
     spot_model: bool,
     american: bool,
 ) -> tuple[float, int]:
-    """Volatility by bracketed secant search on any price that rises with it; status as ``european_iv``.
+    """Volatility by bracketed secant search on any price that increases with it; status as ``european_iv``.
 
-    The European answer seeds the search: it bounds the American one from above.
+    The search starts at the European volatility, which bounds the American one from above.
     """
     verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
     state = S if spot_model or verdict == BAD else S - dividends_ahead(0.0, T, r, times, amounts, False)

@@ -1,7 +1,7 @@
 """Tables of exercise boundaries over the volatility and the time to expiry.
 
-A boundary as a function of the time to expiry does not know the expiry, nor, over the strike, the strike: one
-table serves all strikes of a side while the clock runs down.
+A boundary as a function of the time to expiry does not depend on the expiry, nor, relative to the strike, on
+the strike: a table serves all strikes of calls or puts as time passes.
 """
 
 import math
@@ -47,8 +47,8 @@ def fill_table(
     """Boundaries for every time to expiry up to ``horizon`` and volatility from ``vol_low`` up two octaves.
 
     Coefficients of the double Chebyshev series of H over the squared volatility, and of its slope in the rate
-    (for ``futures`` in rate and yield together). False when a boundary does not settle, or its series does
-    not: over a long horizon at a low volatility it is all but a step.
+    (for ``futures`` in rate and yield together). False when a boundary or its series does not converge: over
+    a long horizon at a low volatility it is nearly a step.
     """
     H = np.empty(NODES)
     slope = np.empty(NODES)
@@ -61,7 +61,7 @@ def fill_table(
     by_yield = 1.0 if phi > 0.0 or futures else 0.0
     for m in range(VOL_NODES):
         v = vol_low * 2.0 ** VOL_AT[m]
-        for i in range(NODES):  # ln B over the volatility goes on almost straight from the last two
+        for i in range(NODES):  # ln B over the volatility is extrapolated linearly from the last two
             root = math.sqrt(values[0, m - 1, i]) if m > 0 else 0.0
             if m > 1:
                 reach = (VOL_AT[m] - VOL_AT[m - 1]) / (VOL_AT[m - 1] - VOL_AT[m - 2])
@@ -142,13 +142,13 @@ def two_rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -
 
 @inner
 def horizon_power(T: float) -> int:
-    """The least power of two above ``T``: which horizon's table it belongs to."""
+    """Smallest power of two above ``T``: the horizon of its table."""
     return math.frexp(T)[1]
 
 
 @inner
 def vol_band(v: float) -> int:
-    """The two octaves that ``v`` lies in: from 4**band up to four times that."""
+    """Band of two octaves of ``v``: from 4**band up to four times that."""
     return (math.frexp(v)[1] - 1) // 2
 
 
@@ -156,9 +156,9 @@ def vol_band(v: float) -> int:
 def sort_into_tables(
     phi: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64], keys: Floats
 ) -> int:
-    """Number the tables that elements with ``slots`` 0 need, and return how many there are.
+    """Assign tables to the elements with ``slots`` 0, and return the number of tables.
 
-    The number goes into ``slots``; side, rate, yield, power of the horizon and band of the volatility into
+    The index goes into ``slots``; side, rate, yield, power of the horizon and band of the volatility go into
     the table's row of ``keys``.
     """
     count = 0
