@@ -1,1 +1,1 @@
-"""What the desk holds, what it is worth and why that changed."""
+"""Positions, cash, Greeks and P&L explain of an account."""

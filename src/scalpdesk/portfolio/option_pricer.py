@@ -1,4 +1,4 @@
-"""The desk's pricer: each contract by its own style, one option at a time."""
+"""Pricer of single contracts, each by its own exercise style."""
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.pricing.base import OptionGreeks
@@ -11,7 +11,7 @@ class ContractPricer:
     Parameters
     ----------
     style
-        Price every contract in this style; None takes each contract's own.
+        Style for every contract; None uses each contract's own.
     """
 
     def __init__(self, style: Style | None = None) -> None:
@@ -47,7 +47,7 @@ class ContractPricer:
         rate: float,
         dividend_yield: float,
     ) -> float | None:
-        """Return the volatility (fraction a year) that gives ``price``, or None when none does."""
+        """Return the volatility (fraction a year) of ``price``, or None when there is none."""
         vol, status = implied_vol_scalar(
             price,
             spot,

@@ -1,8 +1,8 @@
-"""One account, several books: who of the strategies that share it holds what, and earned what.
+"""Sub-books: positions, cash and P&L of each strategy that shares one account.
 
-The account's own book stays the truth; these books divide it. Every share, contract and cent of the
-account is in exactly one of them: a strategy's, or the one of nobody (what was there before and what
-the account's owner moves). They sum to the account after every event.
+The account's own book is authoritative; the sub-books divide it. Every share, contract and cent of the
+account is in exactly one of them: a strategy's, or the unassigned one (earlier holdings and transfers of the
+account's owner). They sum to the account after every event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,24 +21,24 @@ from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal
 
 ZERO = Decimal(0)
 NOBODY = ""
-"""Owner of what belongs to no strategy."""
+"""Owner of the unassigned book."""
 _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
 Part = tuple["SubBook", Decimal]
 
 
 class SubBook:
-    """What one strategy holds, has paid and has earned.
+    """Positions, cash and P&L of one strategy.
 
     Attributes
     ----------
     name
-        The strategy's; empty for the book of nobody.
+        The strategy's name; empty for the unassigned book.
     account, positions, attribution
-        As an account of its own would have them.
+        As those of a separate account.
     opened
-        Signed units by instrument that it opened and has not closed: what its budget counts. A hedge
-        is not among them.
+        Signed units by instrument that the strategy opened and has not closed, without hedges: its use of the
+        budget.
     """
 
     def __init__(
@@ -57,52 +57,52 @@ class SubBook:
         )
         self.opened: dict[InstrumentId, Decimal] = {}
         self.flat_cash = ZERO
-        """Cash when it was last flat: what its next round trip is measured from."""
+        """Cash when the book was last flat: start of the current round trip."""
         self.losses_in_a_row = 0
-        """Losing round trips of this session without a winning one since; one of zero is neither."""
+        """Losing round trips of this session since the last winning one; a flat one is neither."""
 
-    def quantity(self, number: InstrumentId) -> Decimal:
+    def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
-        return self.positions.quantity(number)
+        return self.positions.quantity(instrument_id)
 
     def mark(self, now_ns: int) -> None:
-        """Explain what has changed since its last mark."""
+        """Explain the P&L since the last mark."""
         self.attribution.mark(now_ns)
 
-    def note_opened(self, number: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
-        """Follow what its budget counts: an opening adds, a close takes away down to nothing."""
-        opened = self.opened.get(number, ZERO)
+    def note_opened(self, instrument_id: InstrumentId, signed: Decimal, purpose: Purpose) -> None:
+        """Update the budget's use: an opening adds, a close subtracts down to zero."""
+        opened = self.opened.get(instrument_id, ZERO)
         if purpose is Purpose.OPEN:
-            self.opened[number] = opened + signed
+            self.opened[instrument_id] = opened + signed
         elif purpose is Purpose.CLOSE and opened:
-            self.opened[number] = _towards_zero(opened, signed)
+            self.opened[instrument_id] = _towards_zero(opened, signed)
 
     def note_round_trip(self) -> None:
-        """Count a round trip when it has just ended flat."""
+        """Count a round trip if the book is flat."""
         if self.positions.held():
             return
-        gained = self.account.cash - self.flat_cash
+        gain = self.account.cash - self.flat_cash
         self.flat_cash = self.account.cash
-        if gained:
-            self.losses_in_a_row = self.losses_in_a_row + 1 if gained < 0 else 0
+        if gain:
+            self.losses_in_a_row = self.losses_in_a_row + 1 if gain < 0 else 0
 
 
 class SubBooks:
-    """Divides one account among the strategies that share it.
+    """Division of one account among the strategies that share it.
 
     Parameters
     ----------
     instruments, state, delta_engine, underlying
-        The desk's own parts; the books read them and change none.
+        The desk's parts, which the books only read.
     fractions
         Share of the account's equity by strategy, each above 0, together at most 1.
     adopts
-        Strategy that what the account holds at the start belongs to; None: nobody.
+        Strategy that gets the account's holdings at the start; None: they are unassigned.
 
     Raises
     ------
     ArgumentError
-        When the fractions are not such, or ``adopts`` is none of the strategies.
+        When the fractions are not valid, or ``adopts`` is none of the strategies.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class SubBooks:
             raise ArgumentError(
                 "budgets are fractions above 0 that sum to at most 1",
                 where="fractions",
-                value={name: str(one) for name, one in fractions.items()},
+                value={name: str(fraction) for name, fraction in fractions.items()},
             )
         if adopts is not None and adopts not in fractions:
             raise ArgumentError("no such strategy here", where="adopts", value=adopts)
@@ -132,30 +132,32 @@ class SubBooks:
             name: SubBook(name, instruments, state, delta_engine, underlying) for name in (*fractions, NOBODY)
         }
         self.most_losses_in_a_row: int | None = None
-        """Losing round trips after which a strategy opens nothing more in the session; None: no limit."""
+        """Losing round trips in a row after which a strategy opens nothing more in the session, or None."""
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
-        """Shares and strike of deliveries still to come, and who held the options."""
+        """Shares and strike of pending deliveries, and the holders of the exercised options."""
         self._has_begun = False
 
     def of(self, owner: str) -> SubBook:
-        """Return the book of an owner; what no strategy here owns is nobody's."""
+        """Return the book of an owner; the unassigned one for any other name."""
         return self.books.get(owner) or self.books[NOBODY]
 
-    # beginning ------------------------------------------------------------------------------------
+    # start ----------------------------------------------------------------------------------------
 
-    def adopt(self, number: InstrumentId, quantity: Decimal, average_price: Decimal, reference: str) -> None:
-        """Take over a line that the account holds at the start."""
-        self.of(self._adopter).positions.book(number, quantity, average_price, reference)
+    def adopt(
+        self, instrument_id: InstrumentId, quantity: Decimal, average_price: Decimal, reference: str
+    ) -> None:
+        """Book a position that the account holds at the start."""
+        self.of(self._adopter).positions.book(instrument_id, quantity, average_price, reference)
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
-        """Give each strategy its share of the equity; again later, nobody takes what has changed.
+        """Give each strategy its share of the equity; a later call books a difference as unassigned.
 
         Parameters
         ----------
         now_ns
             UTC nanoseconds.
         cash
-            The account's, in the quote currency.
+            Cash of the account, in the quote currency.
         """
         if not self._has_begun:
             self._has_begun = True
@@ -170,13 +172,14 @@ class SubBooks:
             book.flat_cash = book.attribution.nav
 
     def _worth(self, book: SubBook) -> Decimal:
-        return sum(
-            (one.quantity * one.multiplier * mark_decimal(self._state, one) for one in book.positions.held()),
-            ZERO,
+        values = (
+            position.quantity * position.multiplier * mark_decimal(self._state, position)
+            for position in book.positions.held()
         )
+        return sum(values, ZERO)
 
     def new_session(self) -> None:
-        """Start the session's tallies."""
+        """Reset the session's counters."""
         for book in self.books.values():
             book.losses_in_a_row = 0
 
@@ -185,7 +188,7 @@ class SubBooks:
     def book_fill(
         self,
         owner: str,
-        number: InstrumentId,
+        instrument_id: InstrumentId,
         signed: Decimal,
         price: Decimal,
         fee: Decimal,
@@ -193,48 +196,48 @@ class SubBooks:
         purpose: Purpose,
         now_ns: int,
     ) -> None:
-        """Book one execution in its owner's book."""
+        """Book an execution in its owner's book."""
         book = self.of(owner)
         book.mark(now_ns)
-        self._trade(book, number, signed, price, fee, reference)
-        book.note_opened(number, signed, purpose)
+        self._trade(book, instrument_id, signed, price, fee, reference)
+        book.note_opened(instrument_id, signed, purpose)
         book.attribution.rebase(now_ns)
         book.note_round_trip()
 
     def book_bust(
         self,
         owner: str,
-        number: InstrumentId,
+        instrument_id: InstrumentId,
         signed: Decimal,
         price: Decimal,
         reference: str,
         purpose: Purpose,
         now_ns: int,
     ) -> None:
-        """Reverse one execution; ``signed`` is what is taken back, with the sign of the reversal."""
+        """Reverse an execution; ``signed`` is the quantity with the sign of the reversal."""
         book = self.of(owner)
         book.mark(now_ns)
-        self._trade(book, number, signed, price, ZERO, reference)
+        self._trade(book, instrument_id, signed, price, ZERO, reference)
         if purpose in (Purpose.OPEN, Purpose.CLOSE):
-            book.opened[number] = book.opened.get(number, ZERO) + signed
+            book.opened[instrument_id] = book.opened.get(instrument_id, ZERO) + signed
         book.attribution.rebase(now_ns)
 
     def cross(
         self,
         buyer: tuple[str, Purpose],
         seller: tuple[str, Purpose],
-        number: InstrumentId,
+        instrument_id: InstrumentId,
         quantity: Decimal,
         price: Decimal,
         reference: str,
         now_ns: int,
     ) -> None:
-        """Move units from one strategy to another without the venue.
+        """Book a trade between two strategies, without the venue.
 
         Raises
         ------
         ArgumentError
-            When nothing or less is moved, or a strategy would trade with itself.
+            When the quantity is not above zero, or buyer and seller are the same.
         """
         if quantity <= 0 or buyer[0] == seller[0]:
             raise ArgumentError(
@@ -243,47 +246,47 @@ class SubBooks:
                 value=f"{quantity} from {seller[0]!r} to {buyer[0]!r}",
             )
         for (owner, purpose), signed in ((buyer, quantity), (seller, -quantity)):
-            self.book_fill(owner, number, signed, price, ZERO, f"{reference}/{owner}", purpose, now_ns)
+            self.book_fill(owner, instrument_id, signed, price, ZERO, f"{reference}/{owner}", purpose, now_ns)
 
     def _trade(
         self,
         book: SubBook,
-        number: InstrumentId,
+        instrument_id: InstrumentId,
         signed: Decimal,
         price: Decimal,
         fee: Decimal,
         reference: str,
     ) -> None:
-        multiplier = self._instruments[number].multiplier
-        book.positions.book(number, signed, price, reference, fee=fee)
+        multiplier = self._instruments[instrument_id].multiplier
+        book.positions.book(instrument_id, signed, price, reference, fee=fee)
         book.account.pay_for(signed, price, multiplier, fee)
-        book.attribution.note_trade(self._state.quotes[number], signed, multiplier, price, fee)
+        book.attribution.note_trade(self._state.quotes[instrument_id], signed, multiplier, price, fee)
 
     def book_change(self, event: PositionChanged) -> None:
-        """Divide an exercise, settlement, dividend or other change among those whom it concerns.
+        """Divide an exercise, settlement, dividend or other change of the account among the books.
 
-        What ends a whole holding ends each one's own; what ends part of it is taken from those who
-        hold it that way, in their order; delivered shares follow the options; a dividend follows the
-        holdings, and so does a split. What is nobody's stays nobody's: a transfer, interest, a trade by hand.
+        The end of a whole holding ends each book's part; a partial one is taken from the books on that side,
+        in their order. Delivered shares follow the options; dividends and splits follow the holdings.
+        Transfers, interest and manual trades are unassigned.
         """
-        number, now_ns = event.instrument_id, event.ts_recv_ns
+        instrument_id, now_ns = event.instrument_id, event.ts_recv_ns
         parts = self._parts(event)
         if event.cause in EXERCISED:
             self._note_exercised(event, parts)
-        whole = event.quantity_change or sum((one for _, one in parts), ZERO)
+        whole = event.quantity_change or sum((quantity for _, quantity in parts), ZERO)
         left = event.cash_change
         for count, (book, quantity) in enumerate(parts, start=1):
             cash = left if count == len(parts) else (event.cash_change * quantity / whole).quantize(_FINEST)
             left -= cash
             book.mark(now_ns)
             if event.quantity_change and quantity:
-                book.positions.book(number, quantity, event.price, event.reference)
-                book.opened[number] = _towards_zero(book.opened.get(number, ZERO), quantity)
+                book.positions.book(instrument_id, quantity, event.price, event.reference)
+                book.opened[instrument_id] = _towards_zero(book.opened.get(instrument_id, ZERO), quantity)
             book.account.cash += cash
             if event.cause in CARRY:
                 book.attribution.note_carry(cash)
             elif event.cause is ChangeCause.TRANSFER:
-                multiplier = self._instruments[number].multiplier
+                multiplier = self._instruments[instrument_id].multiplier
                 book.attribution.note_transfer(cash + event.quantity_change * event.price * multiplier)
                 book.flat_cash += cash
             book.attribution.rebase(now_ns)
@@ -292,9 +295,9 @@ class SubBooks:
                 book.note_round_trip()
 
     def _parts(self, event: PositionChanged) -> list[Part]:
-        """Return whom a change concerns and with how much of it (units; of a dividend: holdings)."""
-        number, change, nobody = event.instrument_id, event.quantity_change, self.books[NOBODY]
-        holders = [(book, held) for book in self.books.values() if (held := book.quantity(number))]
+        """Return the books that a change concerns, each with its units (for a dividend: its holding)."""
+        instrument_id, change, nobody = event.instrument_id, event.quantity_change, self.books[NOBODY]
+        holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
         total = sum((held for _, held in holders), ZERO)
         if event.cause is ChangeCause.TRANSFER:
             return [(nobody, change)]
@@ -302,9 +305,9 @@ class SubBooks:
             return holders if event.cause is ChangeCause.DIVIDEND and total else [(nobody, Decimal(1))]
         if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
-            place = dues.index(due) if due in dues else 0  # what fits no exercise follows the oldest one
+            place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
             return _in_proportion(change, self._exercised.pop(place)[1])
-        if event.cause is ChangeCause.CORPORATE_ACTION and total:  # a split: everybody's shares alike
+        if event.cause is ChangeCause.CORPORATE_ACTION and total:  # a split: all holdings alike
             return _in_proportion(change, holders)
         if change == -total:
             return [(book, -held) for book, held in holders]
@@ -313,7 +316,7 @@ class SubBooks:
         return _taken_from(holders, change) or [(nobody, change)]
 
     def _note_exercised(self, event: PositionChanged, parts: list[Part]) -> None:
-        """Remember whose options they were: a venue may tell of several before the first delivery."""
+        """Remember the options' holders: a venue may report several exercises before the first delivery."""
         option = self._instruments[event.instrument_id]
         if isinstance(option, OptionContract):
             shares = event.quantity_change * option.multiplier * (-1 if option.is_call else 1)
@@ -323,26 +326,26 @@ class SubBooks:
     # reading --------------------------------------------------------------------------------------
 
     def mark(self, now_ns: int) -> None:
-        """Mark every book, as the account is marked."""
+        """Mark every book."""
         for book in self.books.values():
             book.mark(now_ns)
 
     def opened_value(self, owner: str) -> Decimal:
-        """Return what the owner's open risk is worth: its opened units at their marks, currency."""
+        """Return the value of the owner's opened units at their marks, in currency."""
         book = self.of(owner)
         value = ZERO
-        for number, opened in book.opened.items():
-            position = book.positions.positions.get(number)
+        for instrument_id, opened in book.opened.items():
+            position = book.positions.positions.get(instrument_id)
             if opened and position is not None:
                 value += abs(opened) * position.multiplier * mark_decimal(self._state, position)
         return value
 
     def nav(self, owner: str) -> Decimal:
-        """Return the owner's net asset value now, in the quote currency."""
+        """Return the owner's current net asset value, in the quote currency."""
         return net_asset_value(self.of(owner).account, self.of(owner).positions.held(), self._state)
 
     def explained(self, account_change: Decimal) -> dict[str, dict[str, Decimal]]:
-        """Return what each has earned, by part, in cents; the totals sum to the account's exactly.
+        """Return the explained P&L of each book in cents; the totals sum to the account's exactly.
 
         Parameters
         ----------
@@ -353,9 +356,9 @@ class SubBooks:
             name: parts_in_cents(book.attribution.totals, book.attribution.nav_change)
             for name, book in self.books.items()
         }
-        nobody = self.books[NOBODY].attribution.nav_change
-        # a book may end on half a cent: who moved most takes the rounding, nobody only when it moved itself
-        taker = NOBODY if nobody else max(self.fractions, key=lambda name: abs(rows[name]["total"]))
+        # half cents: the rounding goes to the unassigned book if that changed, else to the largest change
+        unassigned = self.books[NOBODY].attribution.nav_change
+        taker = NOBODY if unassigned else max(self.fractions, key=lambda name: abs(rows[name]["total"]))
         rest = to_cents(account_change) - sum((row["total"] for row in rows.values()), ZERO)
         rows[taker]["total"] += rest
         rows[taker]["residual"] += rest
@@ -363,7 +366,7 @@ class SubBooks:
 
 
 def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:
-    """Return what is left of ``held`` after ``signed``, which may end it but not turn it."""
+    """Return ``held`` after ``signed``, which may reduce it to zero but not reverse it."""
     if not held or (held > 0) == (signed > 0):
         return held
     left = held + signed
@@ -371,14 +374,14 @@ def _towards_zero(held: Decimal, signed: Decimal) -> Decimal:
 
 
 def _in_proportion(change: Decimal, holders: Sequence[Part]) -> list[Part]:
-    """Divide ``change`` as the holdings are; the last takes what the division leaves."""
+    """Divide ``change`` in proportion to the holdings; the last gets the rest."""
     total = sum((held for _, held in holders), ZERO)
     parts = [(book, change * held / total) for book, held in holders[:-1]]
-    return [*parts, (holders[-1][0], change - sum((one for _, one in parts), ZERO))]
+    return [*parts, (holders[-1][0], change - sum((part for _, part in parts), ZERO))]
 
 
 def _taken_from(holders: Sequence[Part], change: Decimal) -> list[Part]:
-    """Divide ``change`` among those who hold the other way, in their order."""
+    """Divide ``change`` among the holders of the opposite sign, in their order."""
     parts: list[Part] = []
     left = change
     for book, held in holders:
