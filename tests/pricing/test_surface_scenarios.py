@@ -16,11 +16,9 @@ def grid():
 
 
 def test_every_value_has_the_axes_and_a_unit(grid):
-    assert grid.axes == ("spot", "vol", "time")
-    assert set(grid.values) == set(VALUE_UNITS) == set(grid.value_units)
-    for value in grid.values.values():
+    assert set(grid) == set(VALUE_UNITS)
+    for value in grid.values():
         assert value.shape == (3, 2, 5)
-    assert grid.coordinates["spot"].tolist() == list(SPOTS)
 
 
 @pytest.mark.parametrize("at", [(0, 0, 0), (2, 1, 1), (1, 0, 2)])
@@ -58,6 +56,19 @@ def test_after_expiry_what_is_left_is_intrinsic(grid):
         assert not grid["gamma_shares_per_usd"][:, :, n].any()
 
 
+def test_a_surface_moves_the_smile_with_the_spot():
+    def vol_of(strike, years, spot):
+        return 0.2 + 0.5 * max(np.log(spot / strike), 0.0) + 0.0 * years
+
+    held = scenario_grid([CALL], 100.0, spots=[110.0], vol_of=vol_of)
+    direct = greeks(110.0, 100.0, 30 / 365, 0.2 + 0.5 * np.log(1.1), True, rate=0.03)
+    assert held["value_usd"][0, 0, 0] == pytest.approx(200.0 * float(direct.price))
+    base = greeks(100.0, 100.0, 30 / 365, 0.2, True, rate=0.03)
+    assert held["pnl_usd"][0, 0, 0] == pytest.approx(200.0 * float(direct.price - base.price))
+    gone = scenario_grid([CALL], 100.0, spots=[110.0], days_ahead=[31.0], vol_of=vol_of)
+    assert gone["value_usd"][0, 0, 0] == pytest.approx(2000.0)
+
+
 def test_a_volatility_does_not_fall_below_zero():
     crushed = scenario_grid([CALL], 100.0, spots=[100.0], vol_changes=[-1.0])
     assert crushed["value_usd"][0, 0, 0] == pytest.approx(200.0 * 100.0 * (1 - np.exp(-0.03 * 30 / 365)))
@@ -83,9 +94,3 @@ def test_an_empty_book_holds_its_shares():
 def test_a_bad_axis_is_refused_by_name(changed, where):
     with pytest.raises(ArgumentError, match=where):
         scenario_grid([CALL], 100.0, **changed)
-
-
-def test_an_unknown_value_names_the_nearest(grid):
-    with pytest.raises(ArgumentError) as caught:
-        grid["delta_share"]
-    assert caught.value.nearest == "delta_shares"

@@ -217,7 +217,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
     import numpy as np
 
     from scalpdesk.marketdata.chain_surface import ExpiryLabel
-    from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
+    from scalpdesk.pricing.scenarios import VALUE_UNITS, OptionLine, scenario_grid
 
     fit = fitted.surface
     there = [(expiry.label, expiry) for expiry in fit.fitted if isinstance(expiry.label, ExpiryLabel)]
@@ -261,7 +261,7 @@ def straddle_ladder(tape: "MarketTape", fitted: "ChainSurface", wanted: date | N
         "vol": vol,
         "premium_usd": float(scenario_grid(lines, fit.spot, spots=[fit.spot])["value_usd"][0, 0, 0]),
         "days_to_close": left_days,
-        "units": {name: grid.value_units[name] for name in names},
+        "units": {name: VALUE_UNITS[name] for name in names},
         "ladder": [
             {
                 "spot": float(spot),

@@ -3,17 +3,16 @@
 A ladder is a grid with one volatility and one time; a stress table has a few of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.models import greeks
 
-AXES = ("spot", "vol", "time")
 VALUE_UNITS = {
     "value_usd": "currency, whole position",
     "pnl_usd": "currency, whole position, against the book as it stands",
@@ -22,8 +21,13 @@ VALUE_UNITS = {
     "theta_usd_per_day": "currency a calendar day, whole position",
     "vega_usd_per_point": "currency per 0.01 of volatility, whole position",
 }
+"""Unit of each value of a scenario grid."""
 DAYS_PER_YEAR = 365.0
 _PER_POINT = 0.01
+
+
+VolOf = Callable[[float, float, float], float]
+"""Volatility a year at (strike, years left, spot), before the grid's change of volatility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +45,6 @@ class OptionLine:
     style: str = "american"
 
 
-@dataclass(frozen=True, slots=True)
-class ScenarioGrid:
-    """Values of a whole position on a grid; the axes of every array are ``axes``."""
-
-    coordinates: dict[str, Floats]
-    """By axis: spots, changes of volatility, days ahead; in currency per unit, 0.01 a point, days."""
-    values: dict[str, Floats]
-    axes: tuple[str, ...] = AXES
-
-    @property
-    def value_units(self) -> dict[str, str]:
-        """Unit of each value."""
-        return dict(VALUE_UNITS)
-
-    def __getitem__(self, name: str) -> Floats:
-        """Return one value on the whole grid.
-
-        Raises
-        ------
-        ArgumentError
-            When there is no value of that name.
-        """
-        if name not in self.values:
-            raise ArgumentError(
-                "no such value on the grid", where="name", value=name, nearest=nearest_name(name, self.values)
-            )
-        return self.values[name]
-
-
 def scenario_grid(
     lines: Sequence[OptionLine],
     spot: float,
@@ -78,13 +53,14 @@ def scenario_grid(
     vol_changes: ArrayLike = (0.0,),
     days_ahead: ArrayLike = (0.0,),
     shares: float = 0.0,
-) -> ScenarioGrid:
+    vol_of: VolOf | None = None,
+) -> dict[str, Floats]:
     """Price a position at every spot, change of volatility and time.
 
     Parameters
     ----------
     lines
-        The options held; their volatilities stay with the strike as the spot moves.
+        The options held; their volatilities stay with the strike, unless ``vol_of`` is given.
     spot
         Current price of the underlying; P&L is against the value here and now.
     spots
@@ -95,30 +71,29 @@ def scenario_grid(
         Calendar days from now, at least 0. An option past its expiry is worth its intrinsic value.
     shares
         Units of the underlying held, signed; part of value, P&L and delta.
+    vol_of
+        Volatility at a strike, time left and spot, so that the smile moves with the spot.
 
     Returns
     -------
-    ScenarioGrid
-        Arrays of shape (spots, vol_changes, days_ahead).
+    dict
+        Every value of :data:`VALUE_UNITS`, of shape (spots, vol_changes, days_ahead).
 
     Raises
     ------
     ArgumentError
         When a coordinate is not finite or out of its range, or an option's terms are bad.
     """
-    axis = {
-        "spot": _axis("spots", spot * np.linspace(0.9, 1.1, 21) if spots is None else spots, above_zero=True),
-        "vol": _axis("vol_changes", vol_changes),
-        "time": _axis("days_ahead", days_ahead),
-    }
-    if bool(np.any(axis["time"] < 0.0)):
-        raise ArgumentError("days ahead are at least 0", where="days_ahead", value=float(axis["time"].min()))
+    all_spots = _axis("spots", spot * np.linspace(0.9, 1.1, 21) if spots is None else spots, above_zero=True)
+    changes, days = _axis("vol_changes", vol_changes), _axis("days_ahead", days_ahead)
+    if bool(np.any(days < 0.0)):
+        raise ArgumentError("days ahead are at least 0", where="days_ahead", value=float(days.min()))
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
-    totals = _totals(lines, axis["spot"], axis["vol"], axis["time"], shares)
-    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares)
+    totals = _totals(lines, all_spots, changes, days, shares, vol_of)
+    now = _totals(lines, np.array([spot]), np.zeros(1), np.zeros(1), shares, vol_of)
     pnl = totals["value_usd"] - now["value_usd"]
-    return ScenarioGrid(axis, {"value_usd": totals.pop("value_usd"), "pnl_usd": pnl, **totals})
+    return {"value_usd": totals.pop("value_usd"), "pnl_usd": pnl, **totals}
 
 
 def _axis(where: str, values: ArrayLike, *, above_zero: bool = False) -> Floats:
@@ -135,18 +110,31 @@ def _axis(where: str, values: ArrayLike, *, above_zero: bool = False) -> Floats:
 
 
 def _totals(
-    lines: Sequence[OptionLine], spots: Floats, vol_changes: Floats, days: Floats, shares: float
+    lines: Sequence[OptionLine],
+    spots: Floats,
+    vol_changes: Floats,
+    days: Floats,
+    shares: float,
+    vol_of: VolOf | None,
 ) -> dict[str, Floats]:
     """Sum the position's value and Greeks over its lines on the grid, one pricing call a line."""
     shape = (len(spots), len(vol_changes), len(days))
     total = {name: np.zeros(shape) for name in VALUE_UNITS if name != "pnl_usd"}
     for line in lines:
         years = line.years - days / DAYS_PER_YEAR
+        vol = np.full((len(spots), 1, len(days)), line.vol)
+        if vol_of is not None:
+            for i, j in np.ndindex(
+                len(spots), len(days)
+            ):  # an expired option has no volatility, and needs none
+                vol[i, 0, j] = (
+                    vol_of(line.strike, float(years[j]), float(spots[i])) if years[j] > 0.0 else 0.0
+                )
         per_unit = greeks(
             spots[:, None, None],
             line.strike,
             years[None, None, :],
-            np.maximum(line.vol + vol_changes[None, :, None], 0.0),
+            np.maximum(vol + vol_changes[None, :, None], 0.0),
             line.is_call,
             rate=line.rate,
             dividend_yield=line.dividend_yield,

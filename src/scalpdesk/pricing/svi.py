@@ -124,26 +124,26 @@ def check_arbitrage(
     return ArbitrageCheck(butterfly, fall, (*dips, float(at[np.argmax(falls)])))
 
 
-def _between_crossings(one: SviSmile, other: SviSmile) -> Floats:
+def _between_crossings(early: SviSmile, late: SviSmile) -> Floats:
     """Return a ln(K/F) in every interval between two crossings of the smiles, and beyond the outermost.
 
     The difference of two raw SVI smiles is zero at roots of a quartic (Gatheral and Jacquier 2014, 3.1) and
     keeps its sign between them: these points miss no crossing, however narrow or far out.
     """
     # scaled by the widths: otherwise the quartic's coefficients are many magnitudes apart
-    unit = max(one.s, other.s)
+    unit = max(early.s, late.s)
 
     def square(smile: SviSmile) -> Floats:
         """Coefficients of b²((k − m)² + s²), falling powers."""
         m, s = smile.m / unit, smile.s / unit
         return (smile.b * unit) ** 2 * np.array([1.0, -2.0 * m, m * m + s * s])
 
-    slope = (other.b * other.rho - one.b * one.rho) * unit
-    level = other.a - other.b * other.rho * other.m - one.a + one.b * one.rho * one.m
+    slope = (late.b * late.rho - early.b * early.rho) * unit
+    level = late.a - late.b * late.rho * late.m - early.a + early.b * early.rho * early.m
     line = np.array([slope, level])
     line_squared = np.convolve(line, line)
-    rest = square(one) - square(other) - line_squared
-    quartic = np.convolve(rest, rest) - 4.0 * np.convolve(line_squared, square(other))
+    rest = square(early) - square(late) - line_squared
+    quartic = np.convolve(rest, rest) - 4.0 * np.convolve(line_squared, square(late))
     size = float(np.max(np.abs(quartic)))
     if not size > 0.0:
         return np.zeros(1)
