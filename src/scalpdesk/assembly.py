@@ -152,13 +152,13 @@ def with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
     return replace(tape, rate_curve=RateCurve((1.0,), (settings.config.rates.default,)))
 
 
-def gamma_words(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
-    """Return what a tape's run is told of dealer gamma, each word stamped with when it may be known."""
-    from scalpdesk.datasets.dealer_gamma import tape_words
+def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
+    """Return the events on dealer gamma of a tape's run, each stamped with when it may be known."""
+    from scalpdesk.datasets.dealer_gamma import tape_gamma_events
 
     assert settings.strategy is not None
     config = settings.config
-    return tape_words(
+    return tape_gamma_events(
         with_rates(tape, settings),
         config.gex,
         config.marketdata.gex_value,
@@ -215,7 +215,7 @@ def forecast_event(
     model: str | None = None,
     horizon_days: int = 5,
 ) -> ForecastEvent:
-    """Fit a forecast to daily bars and return it as what the desk is told at ``at_ns``."""
+    """Fit a forecast to daily bars and return it as the event that the desk receives at ``at_ns``."""
     from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
 
     made = forecast_vol(bars, model=model or DESK_DEFAULT, horizon_days=horizon_days)

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from scalpdesk.core.errors import JournalError
 from scalpdesk.core.events import FillBusted, OrderFilled, OrderStatusUnknown, TimerEvent
 from scalpdesk.core.intents import CancelOrder
+from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import (
     load_decisions,
@@ -15,7 +16,7 @@ from scalpdesk.records.store import (
     load_run,
     open_store,
 )
-from scalpdesk.records.tables import CHILD_TABLES, PNL_PARTS, OrderRow, PositionRow, RunRow
+from scalpdesk.records.tables import CHILD_TABLES, OrderRow, PositionRow, RunRow
 
 
 def all_rows(store):
@@ -53,7 +54,7 @@ def test_the_run_has_its_summary(projected, header):
     assert (run.open, run.high, run.low, run.close) == (Decimal("273.45"), Decimal("275.85"), None, None)
     assert (run.events, run.decisions, run.orders, run.fills, run.hedges) == (15, 3, 2, 3, 1)
     assert str(run.nav_change) == "9.70"
-    assert sum(getattr(run, f"pnl_{name}") for name in PNL_PARTS) == run.nav_change
+    assert sum(getattr(run, f"pnl_{name}") for name in PARTS) == run.nav_change
     assert run.pnl_gamma == Decimal("10.20")
     assert run.end_positions == {"SPY": "-90"}
     assert run.last_event_ns == header.started_ns + 112

@@ -15,7 +15,7 @@ from scalpdesk.assembly import (
     earlier_sessions,
     engine_from_header,
     forecasts,
-    gamma_words,
+    gamma_events,
     with_rates,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
@@ -244,7 +244,7 @@ def assemble_backtest(
     known = (
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
-        *gamma_words(tape, settings),
+        *gamma_events(tape, settings),
         *earlier_sessions(tape, engine.strategy, header.seed),
     )
     if not simulation.displayed_sizes:

@@ -2,8 +2,6 @@
 
 Later sources win: defaults, ``scalpdesk.toml`` (or ``params.yaml``, or ``--config FILE``), ``.env``,
 the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
-
-Settings of the venue of a live run; the options of ``scalpdesk run`` are laid over them.
 """
 
 import hashlib
@@ -447,7 +445,7 @@ def spread(entries: Sequence[Entry], schema: Schema, strategy: str | None) -> li
                 placed = [replace(entry, path=("strategies", named, *entry.path[1:]))]
             else:
                 own = [replace(entry, path=("strategies", name, *entry.path)) for name in sections]
-                placed = [one for one in own if schema.knows(one)] or placed
+                placed = [known for known in own if schema.knows(known)] or placed
         found += placed
     return found
 

@@ -375,7 +375,7 @@ class ExposureSource:
             self.say("warning", f"{what}; the standard threshold is used")
 
 
-def tape_words(
+def tape_gamma_events(
     tape: MarketTape,
     settings: ExposureSettings,
     value_by_hand: str | None,

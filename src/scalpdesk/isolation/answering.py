@@ -184,7 +184,7 @@ def folder_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
 
 
 def start_folder(strategy: str, sections: Mapping[str, Any]) -> FolderAnswerer | None:
-    """Load the strategy folder of a run, in a process of its own unless told otherwise.
+    """Load the strategy folder of a run, in a process of its own unless configured otherwise.
 
     Raises
     ------

@@ -25,7 +25,7 @@ WINDOW = 256
 
 
 class FolderReply(msgspec.Struct, frozen=True):
-    """What came of one event."""
+    """A folder's reply to one event."""
 
     messages: list[Any] = []
     """What the folder returned, as JSON carries it; not judged yet."""
@@ -70,9 +70,9 @@ def folder_digest(path: Path) -> str:
     """
     found = strategy_file(path)
     hasher = sha256()
-    for one in sorted(found.parent.rglob("*.py")):
-        content = one.read_bytes()
-        hasher.update(f"{one.relative_to(found.parent).as_posix()}\n{len(content)}\n".encode())
+    for file in sorted(found.parent.rglob("*.py")):
+        content = file.read_bytes()
+        hasher.update(f"{file.relative_to(found.parent).as_posix()}\n{len(content)}\n".encode())
         hasher.update(content)
     return hasher.hexdigest()
 
@@ -164,10 +164,10 @@ def failure_text(error: BaseException) -> str:
             line = f" ({STRATEGY_FILE}:{trace.tb_lineno})"
         trace = trace.tb_next
     try:
-        said = str(error)
+        text = str(error)
     except Exception:  # noqa: BLE001 - the error is the folder's own class, and its text may raise in turn
-        said = ""
-    first = said.partition("\n")[0][:300]
+        text = ""
+    first = text.partition("\n")[0][:300]
     return f"{type(error).__name__}{': ' if first else ''}{first}{line}".encode(errors="replace").decode()
 
 
@@ -186,7 +186,7 @@ class FolderInProcess:
         self.restarts = 0
 
     def ask(self, event: dict[str, Any]) -> FolderReply:
-        """Return what the folder says to one event."""
+        """Return the folder's reply to one event."""
         began = perf_counter_ns()
         with redirect_stdout(sys.stderr):
             try:

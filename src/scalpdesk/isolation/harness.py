@@ -1,4 +1,4 @@
-"""Run events through a strategy folder: valid new intents come out, everything else is said in the log."""
+"""Run events through a strategy folder: valid new intents come out, everything else goes to the log."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class FolderBackend(Protocol):
         ...
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class FolderOutcome(msgspec.Struct, frozen=True):
     """What came of one event."""
 
     event: dict[str, Any]
@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def outcomes(
     backend: FolderBackend, events: Iterable[dict[str, Any]], *, window: int = WINDOW
-) -> Iterator[Outcome]:
+) -> Iterator[FolderOutcome]:
     """Yield what came of each event, in order.
 
     An event whose ``event_id`` was seen before is not handed to the folder again.
@@ -71,21 +71,19 @@ def outcomes(
     yield from _repeated(order)
 
 
-def _repeated(order: deque[tuple[dict[str, Any], bool]]) -> Iterator[Outcome]:
+def _repeated(order: deque[tuple[dict[str, Any], bool]]) -> Iterator[FolderOutcome]:
     while order and not order[0][1]:
         event, _ = order.popleft()
-        said = log_message(
-            event["ts"], "warn", f"event {event['event_id']}: seen before, not handed on again"
-        )
-        yield Outcome(event, logs=(said,))
+        text = f"event {event['event_id']}: seen before, not handed on again"
+        yield FolderOutcome(event, logs=(log_message(event["ts"], "warn", text),))
 
 
-def _outcome(event: dict[str, Any], reply: FolderReply, seen_intents: SeenIds) -> Outcome:
+def _outcome(event: dict[str, Any], reply: FolderReply, seen_intents: SeenIds) -> FolderOutcome:
     if reply.failure is not None:
-        said = log_message(event["ts"], "error", f"event {event['event_id']}: {reply.failure}")
-        return Outcome(event, logs=(said,), took_us=reply.took_us)
+        log = log_message(event["ts"], "error", f"event {event['event_id']}: {reply.failure}")
+        return FolderOutcome(event, logs=(log,), took_us=reply.took_us)
     if not reply.messages:
-        return Outcome(event, took_us=reply.took_us)
+        return FolderOutcome(event, took_us=reply.took_us)
     answers = sort_answers(reply.messages, seen_intents)
     refused = tuple(refusal_log(event, refusal) for refusal in answers.refusals)
-    return Outcome(event, answers.intents, answers.logs + refused, reply.took_us)
+    return FolderOutcome(event, answers.intents, answers.logs + refused, reply.took_us)

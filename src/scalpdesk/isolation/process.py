@@ -1,7 +1,8 @@
 """A strategy folder in a process of its own: its exception, endless loop or hunger for memory ends one event.
 
 Two limits of time: the process interrupts an event itself after ``time_limit_seconds`` (the folder keeps
-its state), and the desk ends the whole process when that did not help (the state is lost, and said to be).
+its state), and the desk ends the whole process when that did not help (the state is lost, and the reply
+says so).
 """
 
 import os
@@ -98,7 +99,7 @@ class FolderProcess:
         self.close()
 
     def ask(self, event: dict[str, Any]) -> FolderReply:
-        """Return what the folder says to one event.
+        """Return the folder's reply to one event.
 
         Raises
         ------
@@ -199,7 +200,7 @@ class FolderProcess:
             raise StopError(
                 f"the strategy's process was ended {self._limits.max_restarts} times; it is given up",
                 where=str(self._path),
-                fix="mend the strategy, or raise its limits of time and memory",
+                fix="correct the strategy, or raise its limits of time and memory",
             )
         self._out.clear()
         try:

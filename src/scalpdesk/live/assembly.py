@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scalpdesk.assembly import engine_from_header, gamma_words, load_market
+from scalpdesk.assembly import engine_from_header, gamma_events, load_market
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
@@ -180,7 +180,7 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
         latency_ns=int(simulation.latency_ms * 1_000_000),
     )
     assert isinstance(clock, FollowingClock)
-    venue = SimulatedVenue(tape, exchange, words=gamma_words(tape, settings))
+    venue = SimulatedVenue(tape, exchange, words=gamma_events(tape, settings))
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 

@@ -1,30 +1,20 @@
-"""One walk through a journal that leaves rows behind. Used by :mod:`scalpdesk.records.projection`.
-
-Turn a run's journal into rows. Doing it again gives the same rows, and nothing else is needed.
-"""
+"""The rows of a run from its journal; making them again gives the same rows, and nothing else is needed."""
 
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
 from scalpdesk.core.errors import InvariantError, JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
-    CancelRejected,
     FillBusted,
-    OrderAccepted,
-    OrderCancelled,
     OrderEvent,
-    OrderExpired,
     OrderFilled,
-    OrderNotFound,
-    OrderRejected,
-    OrderStatusUnknown,
     PositionChanged,
 )
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
@@ -32,10 +22,10 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader, run_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.records.store import Store, delete_run
 from scalpdesk.records.tables import (
-    PNL_PARTS,
     Base,
     DecisionRow,
     FillRow,
@@ -59,17 +49,6 @@ _FLOAT_MARKS = (
     "implied_vol",
     "gamma_rent",
     "theta_paid",
-)
-_ORDER_EVENTS = (
-    OrderAccepted,
-    OrderRejected,
-    OrderFilled,
-    OrderCancelled,
-    OrderExpired,
-    CancelRejected,
-    OrderStatusUnknown,
-    OrderNotFound,
-    FillBusted,
 )
 
 
@@ -95,7 +74,7 @@ class _Rows:
 
 
 class Projection:
-    """Walks one journal and keeps what is not yet a row.
+    """Reads a journal from beginning to end and writes its rows.
 
     Parameters
     ----------
@@ -122,14 +101,14 @@ class Projection:
         self._events = 0
         self._span_ns: tuple[int | None, int | None] = (None, None)
         self._kinds: Counter[str] = Counter()
-        self._parts: dict[str, Decimal] = dict.fromkeys(PNL_PARTS, ZERO)
+        self._parts: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self._nav_change = ZERO
 
     def run(self, progress: Progress | None) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards."""
         total = self._reader.totals.events
         take_event: dict[type, Callable[[Any], None]] = {
-            **dict.fromkeys(_ORDER_EVENTS, self._on_order_event),
+            **dict.fromkeys(get_args(OrderEvent), self._on_order_event),
             PositionChanged: self._on_position_changed,
             AccountSnapshot: self._on_snapshot,
         }
@@ -183,7 +162,7 @@ class Projection:
             "fills": sum(len(order.executions) for order in self._manager.orders.values()),
             "hedges": self._kinds["hedge"],
             "nav_change": self._nav_change,
-            **{f"pnl_{name}": self._parts[name] for name in PNL_PARTS},
+            **{f"pnl_{name}": self._parts[name] for name in PARTS},
             "end_positions": held,
             "decision_hash": self._reader.decisions.hex(),
             "sealed": self._reader.sealed,
@@ -303,11 +282,11 @@ class Projection:
             if not self._book.already_applied(reference):
                 self._book.book(line.instrument_id, line.quantity, line.average_price, reference)
 
-    def _note(self, order: Order, now_ns: int, word: str) -> None:
+    def _note(self, order: Order, now_ns: int, reason: str) -> None:
         self._updated_ns[order.client_order_id] = now_ns
         history = self._history.setdefault(order.client_order_id, [])
         if not history or history[-1][1] != order.state.value:
-            history.append([now_ns, order.state.value, word])
+            history.append([now_ns, order.state.value, reason])
 
     def _add_orders(self) -> None:
         for number, order in enumerate(self._manager.orders.values(), start=1):
@@ -377,7 +356,7 @@ def _amount(value: Any) -> Decimal | None:
 
 
 def _json(value: Any) -> Any:
-    """Make a document that every database's JSON takes: numbers that are not finite become words."""
+    """Return a document that every database's JSON takes: numbers that are not finite become text."""
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 Amounts and quantities are exact: text in SQLite (``CAST(x AS REAL)`` to compute with them there),
 ``NUMERIC`` in PostgreSQL. Instants are UTC nanoseconds in ``BIGINT``. A number that is not finite
-is NULL in a column and a word (``nan``, ``inf``, ``-inf``) inside a JSON document.
+is NULL in a column and text (``nan``, ``inf``, ``-inf``) inside a JSON document.
 """
 
 from decimal import Decimal
@@ -11,20 +11,6 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, Index, Numeric, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
-
-PNL_PARTS = (
-    "delta",
-    "gamma",
-    "theta",
-    "vega",
-    "higher_order",
-    "carry",
-    "spread",
-    "fees",
-    "slippage",
-    "residual",
-)
-"""Parts of the P&L explain; each is a column ``pnl_<part>`` of a run."""
 
 
 class ExactAmount(TypeDecorator[Decimal]):
@@ -92,7 +78,7 @@ class RunRow(Base):
     decisions: Mapped[int]
     orders: Mapped[int]
     fills: Mapped[int]
-    """Executions of the desk's own orders that stand: not busted, none told twice."""
+    """Executions of the desk's own orders that stand: not busted, none counted twice."""
     hedges: Mapped[int]
     """Hedge decisions that were taken."""
     nav_change: Mapped[Decimal]
@@ -152,11 +138,11 @@ class OrderRow(Base):
     """Per unit, to ten decimals; NULL while nothing is filled."""
     reason: Mapped[str | None]
     history: Mapped[list[Any]]
-    """``[instant in UTC nanoseconds, state, word]`` of each change, oldest first."""
+    """``[instant in UTC nanoseconds, state, reason]`` of each change, oldest first."""
 
 
 class FillRow(Base):
-    """One execution, once, however often the venue told of it."""
+    """One execution, once, however often the venue reported it."""
 
     __tablename__ = "fills"
 

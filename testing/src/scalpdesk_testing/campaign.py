@@ -21,7 +21,7 @@ OTHER_HASH_SAMPLE = 5
 """Seeds of a campaign that are run once more by an interpreter with another hash seed."""
 STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
 Progress = Callable[[int, int], None]
-"""Told how many seeds are done, of how many."""
+"""Called with the seeds done and the seeds in all."""
 
 
 @dataclass
@@ -144,7 +144,7 @@ def run_campaign(
             for done in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
                 _took(total, done.result(), last - first, progress)
     total.violations += other_hash_seed(range(first, last, max((last - first) // OTHER_HASH_SAMPLE, 1)))
-    total.violations.sort(key=lambda one: (one.seed, one.step))
+    total.violations.sort(key=lambda violation: (violation.seed, violation.step))
     return total
 
 
@@ -171,9 +171,9 @@ def other_hash_seed(seeds: Sequence[int]) -> list[Violation]:
         check=True,
     ).stdout.split()
     return [
-        Violation(seed, "9 same_in_another_process", 0, f"digests {one} and {other}")
-        for seed, one, other in zip(seeds, here, there, strict=True)
-        if one != other
+        Violation(seed, "9 same_in_another_process", 0, f"digests {ours} and {other}")
+        for seed, ours, other in zip(seeds, here, there, strict=True)
+        if ours != other
     ]
 
 

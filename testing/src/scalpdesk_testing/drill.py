@@ -40,7 +40,7 @@ def drill(
     from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
     from scalpdesk_testing.rehearsal import ADAPTED, DISASTERS, rehearse
 
-    names = [one.name for one in DISASTERS]
+    names = [disaster.name for disaster in DISASTERS]
     for name in only:
         if name not in names:
             raise ConfigError(
@@ -55,14 +55,14 @@ def drill(
     )
     config = settings.strategy_config
     assert isinstance(config, GammaScalperConfig)
-    chosen = [one for one in DISASTERS if not only or one.name in only]
+    chosen = [disaster for disaster in DISASTERS if not only or disaster.name in only]
     began = time.perf_counter()
     found: list[Rehearsed] = []
     with progress_bar(as_json=as_json) as report:
-        for one in chosen:
-            found.append(rehearse(config, settings.config.risk, one))
-            report(len(found), len(chosen), one.name)
-    failed = [one for one in found if not one.ok]
+        for disaster in chosen:
+            found.append(rehearse(config, settings.config.risk, disaster))
+            report(len(found), len(chosen), disaster.name)
+    failed = [row for row in found if not row.ok]
     if as_json:
         print_json(
             {
@@ -71,15 +71,15 @@ def drill(
                 "adapted": list(ADAPTED),
                 "disasters": [
                     {
-                        "name": one.name,
-                        "happened": one.happened,
-                        "did": one.did,
-                        "simulated_seconds": one.seconds,
-                        "position": one.position,
-                        "ending": one.ending,
-                        "ok": one.ok,
+                        "name": row.name,
+                        "happened": row.happened,
+                        "did": row.did,
+                        "simulated_seconds": row.seconds,
+                        "position": row.position,
+                        "ending": row.ending,
+                        "ok": row.ok,
                     }
-                    for one in found
+                    for row in found
                 ],
                 "passed": len(found) - len(failed),
                 "failed": len(failed),
@@ -97,9 +97,9 @@ def _print_table(found: "list[Rehearsed]", adapted: tuple[str, ...]) -> None:
     table = Table(box=None, pad_edge=False, show_lines=False, padding=(0, 2, 1, 0))
     for name in ("disaster", "what happened", "what the desk did", "took", "position after", "ending"):
         table.add_column(name, justify="right" if name == "took" else "left", overflow="fold")
-    for one in found:
-        ending = one.ending if one.ok else f"[bold red]{one.ending}[/]"
-        table.add_row(one.name, one.happened, one.did, f"{one.seconds:g} s", one.position, ending)
+    for row in found:
+        ending = row.ending if row.ok else f"[bold red]{row.ending}[/]"
+        table.add_row(row.name, row.happened, row.did, f"{row.seconds:g} s", row.position, ending)
     console().print(table)
-    good = sum(one.ok for one in found)
+    good = sum(row.ok for row in found)
     click.echo(f"{good} of {len(found)} ended well. Replaced for the rehearsal: {', '.join(adapted)}.")

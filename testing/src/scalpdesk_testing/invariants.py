@@ -117,7 +117,7 @@ class Scene:
     @property
     def submitted(self) -> list[SubmitOrder]:
         """Orders among the outputs."""
-        return [one for one in self.outputs if isinstance(one, SubmitOrder)]
+        return [output for output in self.outputs if isinstance(output, SubmitOrder)]
 
 
 Law = Callable[[Scene], str | None]
@@ -151,10 +151,10 @@ def one_live_order_per_intent(scene: Scene) -> str | None:
     seen: set[tuple[InstrumentId | None, str]] = set()
     live = scene.engine.desk.orders.live
     # those that the desk counts as live are part of its exposure: the next one asks for the rest only
-    hidden = [one for one in scene.open_at_venue if one.client_order_id not in live]
-    for order in (*hidden, *(one for one in scene.open_at_venue if one not in hidden)):
+    hidden = [order for order in scene.open_at_venue if order.client_order_id not in live]
+    for order in (*hidden, *(order for order in scene.open_at_venue if order not in hidden)):
         key = (order.instrument_id, order.side.value)
-        if not hidden or key not in {(one.instrument_id, one.side.value) for one in hidden}:
+        if not hidden or key not in {(order.instrument_id, order.side.value) for order in hidden}:
             continue
         if key in seen:
             return f"two live orders: {order.side.value} {order.request.symbol}"
@@ -242,7 +242,7 @@ def hedge_is_alive(scene: Scene) -> str | None:
         return None
     desk, strategy = scene.engine.desk, scene.engine.strategy
     number = scene.now_ns
-    fresh = all(desk.market.verdict(one, number).value == "good" for one in (SHARE, CALL, PUT))
+    fresh = all(desk.market.verdict(instrument, number).value == "good" for instrument in (SHARE, CALL, PUT))
     holding = getattr(strategy, "phase", "") == "holding"
     if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
         scene.outside_since_ns = None

@@ -113,7 +113,7 @@ class Line:
         for connection in tuple(self.idle_connections):
             connection.abort()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let connections come about again, and end those that are dead without knowing it."""
         self.is_down = False
         for socket in tuple(self.sockets):
@@ -163,9 +163,9 @@ class Line:
 
         self.loop.call_at(self.loop.time() + self.latency_seconds + held, arrives)
 
-    def _answer(self, said: Answer, on_answer: Callable[[Answer | None], None]) -> None:
+    def _answer(self, reply: Answer, on_answer: Callable[[Answer | None], None]) -> None:
         """Carry an answer back, or what a fault leaves of it."""
-        fault = said.mishap
+        fault = reply.mishap
         name = "" if fault is None else fault.name
         if name in SILENT_FAULTS:
             return
@@ -173,7 +173,7 @@ class Line:
         if fault is not None and name in ("delay", "slow_answer"):
             due += fault.seconds
         is_lost = name in UNSEEN or name == "disconnect_after"
-        self.loop.call_at(due, on_answer, None if is_lost else said)
+        self.loop.call_at(due, on_answer, None if is_lost else reply)
 
     # websockets -------------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Socket:
 
     @property
     def is_mute(self) -> bool:
-        """True when the exchange's end is gone without a word."""
+        """True when the exchange's end is gone without a close."""
         return self.wire is not None and self.wire.is_mute
 
     def _look_later(self) -> None:

@@ -72,7 +72,7 @@ class SmallMarket:
         self._is_deep = is_deep
         self.hours: Hours = TapeHours((self.session,))
         self.start_ns = self.session.open_ns
-        self.open_interest = {one.symbol: 5_000 for one in self.instruments}
+        self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
         self.barred: frozenset[InstrumentId] = frozenset()
         self.dividends: tuple[CashDividend, ...] = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))

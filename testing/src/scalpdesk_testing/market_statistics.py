@@ -117,11 +117,11 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
     )
 
 
-def _correlation(one: Floats, two: Floats) -> float:
+def _correlation(left: Floats, right: Floats) -> float:
     """Pearson's; NaN when one of them never moves."""
-    if float(np.std(one)) == 0.0 or float(np.std(two)) == 0.0:
+    if float(np.std(left)) == 0.0 or float(np.std(right)) == 0.0:
         return math.nan
-    return float(np.corrcoef(one, two)[0, 1])
+    return float(np.corrcoef(left, right)[0, 1])
 
 
 def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> tuple[Ints, Floats]:

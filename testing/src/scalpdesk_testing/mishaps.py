@@ -30,7 +30,7 @@ class Mishaps:
     account
         The account at the exchange.
     say
-        Told what happens.
+        Called with what happens.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Mishaps:
         elif kind == "outage":
             self.line.is_down = True
             self.line.cut()
-            self.loop.call_later(moment.seconds, self.line.mend)
+            self.loop.call_later(moment.seconds, self.line.restore)
         elif kind == "cut":
             self.line.cut()
         elif kind == "freeze":
@@ -124,7 +124,7 @@ class Mishaps:
         """Everything works from here on; a person looks at a desk that is not active."""
         self._say("healed", "all faults end")
         self.plan.heal()
-        self.line.mend()
+        self.line.restore()
         self.clock.skew_ns = 0
         self.disk_full_until = 0.0
         for number in tuple(self.world.books.halted):

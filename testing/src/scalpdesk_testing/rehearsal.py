@@ -153,8 +153,8 @@ class RehearsalTrial(Trial):
         if self.struck_at is None and self._has_struck():
             self.struck_at = self.loop.time()
         if self.struck_at is not None and self.loop.time() < self._length - JUDGED_BEFORE_CLOSE:
-            self.did["orders sent"] += sum(isinstance(one, SubmitOrder) for one in commands)
-            self.did["cancels sent"] += sum(isinstance(one, CancelOrder) for one in commands)
+            self.did["orders sent"] += sum(isinstance(command, SubmitOrder) for command in commands)
+            self.did["cancels sent"] += sum(isinstance(command, CancelOrder) for command in commands)
             kind = type(event).__name__
             self.did["orders in doubt"] += kind == "OrderStatusUnknown"
             self.did["rejections"] += kind == "OrderRejected"
@@ -189,7 +189,8 @@ class RehearsalTrial(Trial):
             return "the line is down", False
         if self.world.books.halted:
             return "the exchange does not trade", False
-        if any(desk.market.verdict(one, self.clock.now_ns()).value == "stale" for one in (SHARE, CALL, PUT)):
+        now_ns, traded = self.clock.now_ns(), (SHARE, CALL, PUT)
+        if any(desk.market.verdict(instrument, now_ns).value == "stale" for instrument in traded):
             return "the quotes are stale", False
         if any(order.state.value in ("unknown", "pending_cancel") for order in desk.orders.live.values()):
             return "an order is in doubt", False
@@ -216,7 +217,7 @@ class RehearsalTrial(Trial):
         held = self.account.holdings.items()
         book = self.market.instruments
         self.position = (
-            ", ".join(f"{one.quantity:+f} {book[number].symbol}" for number, one in held) or "flat"
+            ", ".join(f"{position.quantity:+f} {book[number].symbol}" for number, position in held) or "flat"
         )
 
     # striking ---------------------------------------------------------------------------------------
@@ -307,7 +308,7 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
             fix="loosen selection and risk limits, or rehearse another configuration",
         )
     ending, ok = trial.ending
-    laws = [one.invariant for one in outcome.violations]
+    laws = [violation.invariant for violation in outcome.violations]
     if laws:
         ending, ok = f"broken: {', '.join(sorted(set(laws)))}", False
     if trial.struck_at is None:
@@ -316,7 +317,7 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
     return Rehearsed(
         disaster.name,
         disaster.happens,
-        _told(trial, outcome.lives),
+        _deeds(trial, outcome.lives),
         round(took, 1),
         trial.position,
         ending,
@@ -339,7 +340,7 @@ def _adapted(config: GammaScalperConfig, disaster: Disaster) -> tuple[GammaScalp
     return adapted, least + (4 if config.selection.max_expiration_days >= least + 4 else 0)
 
 
-def _told(trial: RehearsalTrial, lives: int) -> str:
+def _deeds(trial: RehearsalTrial, lives: int) -> str:
     parts = [f"{count} {what}" for what, count in trial.did.items() if count and what != "struck"]
     if lives > 1:
         parts.append(f"{lives - 1} restart{'s' if lives > 2 else ''}")

@@ -121,7 +121,7 @@ def draw_schedule(seed: int) -> Schedule:
         DAYS[int(dice.integers(0, len(DAYS)))],
         heal_at,
         tuple(_rule(name, dice) for name in names),
-        tuple(sorted(moments, key=lambda one: one.at)),
+        tuple(sorted(moments, key=lambda moment: moment.at)),
         tuple(crashes),
         held_fraction=float(dice.choice([0.0, 0.0, 0.02, 0.1])),
         held_seconds=round(float(dice.uniform(0.5, 8.0)), 3),

@@ -27,7 +27,7 @@ NEEDED = ("id", "area", "function", "inputs", "expected")
 )
 @click.option("--cases", "cases_file", metavar="FILE", default=None, help="JSON list of worked cases.")
 @click.option("--seeds", metavar="A:B", default=None, help="Seeded trials from A to B (not included).")
-@click.option("--seed", type=click.IntRange(min=0), default=None, help="One seeded trial, told in full.")
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="One seeded trial, in full.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -47,7 +47,7 @@ def selftest(
     line, venue, data, process, people. At every event its invariants must hold. Each seed runs twice
     and must give the same both times.
     """
-    asked = [one for one in (cases_file, seeds, seed) if one is not None]
+    asked = [given for given in (cases_file, seeds, seed) if given is not None]
     if len(asked) != 1:
         raise ConfigError(
             "say what to test: cases, seeds or one seed",
@@ -148,10 +148,10 @@ def _print_summary(results: list[dict[str, Any]], counts: Counter[str]) -> None:
     for result in results:
         areas.setdefault(result["area"], Counter())[result["verdict"]] += 1
     for area, tally in sorted(areas.items()):
-        told = ", ".join(
+        verdicts = ", ".join(
             f"{tally[verdict]} {verdict}" for verdict in ("passed", "failed", "unbound") if tally[verdict]
         )
-        click.echo(f"area {area}: {told}")
+        click.echo(f"area {area}: {verdicts}")
     for result in results:
         if result["verdict"] == "failed":
             click.echo(
@@ -186,7 +186,7 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool) -> int:
     wall = time.perf_counter() - began
     document: dict[str, Any] = {
         "seeds": found.seeds,
-        "violations": [one.as_dict() for one in found.violations],
+        "violations": [violation.as_dict() for violation in found.violations],
         "faults_injected": found.faults_injected,
         "orders": found.orders,
         "wall_seconds": round(wall, 3),
@@ -227,11 +227,12 @@ def _print_campaign(document: dict[str, Any]) -> None:
     )
     click.echo(f"pairs of fault and order state met: {met}, never: {len(hits['unhit_fault_states'])}")
     violations = document["violations"]
-    for one in violations[:MOST_SHOWN]:
+    for violation in violations[:MOST_SHOWN]:
         click.echo(
-            f"VIOLATED {one['invariant']} in seed {one['seed']} at step {one['step']}: {one['detail']}"
+            f"VIOLATED {violation['invariant']} in seed {violation['seed']} at step {violation['step']}:"
+            f" {violation['detail']}"
         )
-    seeds = sorted({one["seed"] for one in violations})
+    seeds = sorted({violation["seed"] for violation in violations})
     if seeds:
         click.echo(f"{len(violations)} violations; tell one in full: scalpdesk selftest --seed {seeds[0]}")
     else:
@@ -254,11 +255,11 @@ def show_seed(seed: int, *, as_json: bool) -> int:
         "session": schedule.day.isoformat(),
         "heal_at_seconds": schedule.heal_at,
         "faults": {
-            "rules": [f"{one.name} p={one.probability:g} x{one.times}" for one in schedule.rules],
-            "moments": [f"{one.kind} at {one.at:g} s" for one in schedule.moments],
-            "crashes": [f"{one.how} write {one.write}" for one in schedule.crashes],
+            "rules": [f"{rule.name} p={rule.probability:g} x{rule.times}" for rule in schedule.rules],
+            "moments": [f"{moment.kind} at {moment.at:g} s" for moment in schedule.moments],
+            "crashes": [f"{crash.how} write {crash.write}" for crash in schedule.crashes],
         },
-        "violations": [one.as_dict() for one in outcome.violations],
+        "violations": [violation.as_dict() for violation in outcome.violations],
         "faults_injected": outcome.faults,
         "orders": outcome.orders,
         "events": outcome.events,
@@ -273,7 +274,7 @@ def show_seed(seed: int, *, as_json: bool) -> int:
             click.echo(f"{name}: {'; '.join(listed) or 'none'}")
         for at, kind, text in outcome.says:
             click.echo(f"{at:9.3f} {kind:<8} {text[:TEXT_COLUMNS]}")
-        for one in outcome.violations:
-            click.echo(f"VIOLATED {one.invariant} at step {one.step}: {one.detail}")
+        for violation in outcome.violations:
+            click.echo(f"VIOLATED {violation.invariant} at step {violation.step}: {violation.detail}")
         click.echo(f"digest {outcome.digest}, {outcome.orders} orders, {outcome.faults} faults")
     return EXIT_FAILED if outcome.violations else EXIT_OK

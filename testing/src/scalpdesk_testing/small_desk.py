@@ -169,7 +169,7 @@ class MortalJournal:
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Add what the engine gave; on return a command in it is on disk."""
-        commands = [one for one in outputs if isinstance(one, SubmitOrder | CancelOrder)]
+        commands = [output for output in outputs if isinstance(output, SubmitOrder | CancelOrder)]
         if self.fails_until():
             raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
         crash = self._due_crash() if commands else None
@@ -182,8 +182,8 @@ class MortalJournal:
         if crash is not None and crash.how == "torn":
             after = self._size()
             self._die(crash, before + int((after - before) * crash.fraction))
-        for one in commands:
-            (self.durable if isinstance(one, SubmitOrder) else self.cancels).add(one.client_order_id)
+        for command in commands:
+            (self.durable if isinstance(command, SubmitOrder) else self.cancels).add(command.client_order_id)
         if crash is not None:
             self._die(crash, self._size())
 
@@ -191,7 +191,7 @@ class MortalJournal:
         """Write the outputs of the last event, which a death left out: they were never acted on."""
         self._writer.add_outputs(outputs)
         self._writer.flush()
-        self.durable |= {one.client_order_id for one in outputs if isinstance(one, SubmitOrder)}
+        self.durable |= {output.client_order_id for output in outputs if isinstance(output, SubmitOrder)}
 
     def flush(self) -> None:
         """Write everything pending."""
@@ -201,7 +201,7 @@ class MortalJournal:
 
     def _due_crash(self) -> Crash | None:
         self._writes += 1
-        due = next((one for one in self._crashes if one.write == self._writes), None)
+        due = next((crash for crash in self._crashes if crash.write == self._writes), None)
         if due is not None:
             self._crashes.remove(due)
         return due
@@ -237,7 +237,7 @@ class MortalJournal:
         self._writer = JournalWriter.reopen(self.run_dir, started_ns=now_ns, durability="none")
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self._writer.abandon()
 
 

@@ -64,7 +64,7 @@ class TrialOutcome:
     edges, pairs
         How often each edge of the order machine and each pair of fault and state was met.
     says
-        What the desk told a person, with its time (seconds after the beginning).
+        Notices of the desk to a person, with their time (seconds after the beginning).
     """
 
     seed: int
@@ -176,7 +176,7 @@ class Trial:
     folder
         Scratch space.
     verbose
-        Keep each order event and command among what was said.
+        Keep each order event and command among the notices.
     plan, market
         How the desk is set and what it trades; a small market drawn from the seed unless given.
     """
@@ -236,10 +236,10 @@ class Trial:
             connected=self._is_connected,
         )
         self.scene.plan = plan
-        if any(one.name == "late_fill_after_cancel" for one in schedule.rules):
+        if any(rule.name == "late_fill_after_cancel" for rule in schedule.rules):
             self.scene.excused.add(4)  # what the venue fills after it confirmed a cancel is beyond any limit
-        if any(one.kind == "bust" for one in schedule.moments) or any(
-            one.name == "bust" for one in schedule.rules
+        if any(moment.kind == "bust" for moment in schedule.moments) or any(
+            rule.name == "bust" for rule in schedule.rules
         ):
             self.scene.excused.add(11)
 
@@ -338,7 +338,7 @@ class Trial:
         return small_engine(self.market.instruments, f"t{self.schedule.seed}", self.desk_plan)
 
     def _opening(self) -> tuple[Event, ...]:
-        """What a fresh desk is told first: open interest, so that it may choose."""
+        """Events that a fresh desk receives first: open interest, so that it may choose."""
         at_ns = self.clock.now_ns()
         return tuple(OpenInterestEvent(number, at_ns, at_ns, 5_000) for number in (CALL, PUT))
 
@@ -367,7 +367,7 @@ class Trial:
         scene.outputs = ()
         scene.states_before = {}
         if not is_quote:
-            scene.states_before = {name: one.state for name, one in orders.orders.items()}
+            scene.states_before = {name: order.state for name, order in orders.orders.items()}
             scene.filled_before = (
                 {event.client_order_id: orders.orders[event.client_order_id].filled}
                 if type(event) is OrderFilled and event.client_order_id in orders.orders
@@ -377,7 +377,7 @@ class Trial:
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
         if self._at_one_instant > MOST_AT_ONE_INSTANT:
-            why = "the desk turns in circles while time stands still"
+            why = "livelock: the desk goes on while time stands still"
             self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
             raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
@@ -400,7 +400,7 @@ class Trial:
 
     def _look(self) -> None:
         scene = self.scene
-        scene.open_at_venue = tuple(one for one in self.account.open_orders())
+        scene.open_at_venue = tuple(self.account.open_orders())
         if len(self.outcome.violations) < MOST_VIOLATIONS:
             self.outcome.violations += broken(scene, self.schedule.seed, self.outcome.events)
 
@@ -409,7 +409,7 @@ class Trial:
         if request.method == "GET" or len(self.outcome.violations) >= MOST_VIOLATIONS:
             return
         scene = self.scene
-        scene.open_at_venue = tuple(one for one in self.account.open_orders())
+        scene.open_at_venue = tuple(self.account.open_orders())
         for invariant in INVARIANTS:
             if invariant.at_venue:
                 why = invariant.law(scene)
@@ -428,7 +428,7 @@ class Trial:
     def _note_unexplained(self, text: str) -> None:
         """Only others' trades, and trades taken back, may leave a difference without a cause."""
         schedule = self.schedule
-        strange = {one.name for one in schedule.rules} | {one.kind for one in schedule.moments}
+        strange = {rule.name for rule in schedule.rules} | {moment.kind for moment in schedule.moments}
         if strange & {"bust", "correct", "auto_liquidation", "manual_trade"}:
             self.is_stated = True
             self.scene.excused |= {3, 7, 8}
@@ -436,7 +436,7 @@ class Trial:
             self.violate("14 every_difference_has_a_cause", text.partition("\n")[0])
 
     def _live_states(self) -> list[str]:
-        return [one.state.value for one in self.engine.desk.orders.live.values()]
+        return [order.state.value for order in self.engine.desk.orders.live.values()]
 
     def _is_connected(self) -> bool:
         return self.gateway is not None and not self.line.is_down and len(self.line.sockets) == 3

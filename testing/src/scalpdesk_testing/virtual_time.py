@@ -63,7 +63,7 @@ class VirtualClock:
     Parameters
     ----------
     loop
-        Whose time is told.
+        The loop whose time it shows.
     start_ns
         UTC nanoseconds at the loop's beginning.
     """

@@ -356,7 +356,7 @@ def _gex(rows: Sequence[Sequence[Any]], S: float) -> Answer:
     found = gamma_exposure(
         ExposureRows(
             strike=np.array(strike, dtype=np.float64),
-            is_call=np.array([one == "C" for one in right]),
+            is_call=np.array([side == "C" for side in right]),
             gamma=np.array(gamma, dtype=np.float64),
             open_interest=np.array(held, dtype=np.float64),
             multiplier=np.full(len(strike), CONTRACT),
@@ -370,7 +370,7 @@ def _flip(chain: Sequence[Sequence[Any]], T: float, lo: float, hi: float) -> Ans
     strike, right, vol, held = zip(*chain, strict=True)
     rows = ExposureRows(
         strike=np.array(strike, dtype=np.float64),
-        is_call=np.array([one == "C" for one in right]),
+        is_call=np.array([side == "C" for side in right]),
         gamma=np.full(len(strike), np.nan),  # a flip is found by repricing, whatever gamma is today
         open_interest=np.array(held, dtype=np.float64),
         multiplier=np.full(len(strike), CONTRACT),

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from scalpdesk.assembly import gamma_words
+from scalpdesk.assembly import gamma_events
 from scalpdesk.backtesting.runner import NoJournal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
@@ -28,19 +28,19 @@ def settings_of(strategy, *overrides, **environ):
 @pytest.mark.parametrize(("strategy", "told"), [("gamma-scalper", 0), ("zero-dte", 40), ("st0ckg", 40)])
 def test_the_chain_is_priced_for_those_who_read_it(tape, tmp_path, monkeypatch, strategy, told):
     monkeypatch.chdir(tmp_path)
-    words = gamma_words(tape, settings_of(strategy))
+    words = gamma_events(tape, settings_of(strategy))
     assert len(words) == told
     assert {one.source for one in words} <= {"chain"}
 
 
 def test_a_value_in_the_environment_wins(tape):
-    (word,) = gamma_words(tape, settings_of("zero-dte", GEX_VALUE="-15000.0"))
+    (word,) = gamma_events(tape, settings_of("zero-dte", GEX_VALUE="-15000.0"))
     assert (word.symbol, word.exposure_usd, word.ts_recv_ns) == ("SPX", -15_000.0, tape.sessions[0].open_ns)
 
 
 def test_a_value_that_is_none_is_logged_once_and_no_crash(tape, caplog):
     with caplog.at_level(logging.WARNING):
-        (word,) = gamma_words(tape, settings_of("zero-dte", GEX_VALUE="-15k"))
+        (word,) = gamma_events(tape, settings_of("zero-dte", GEX_VALUE="-15k"))
     assert math.isnan(word.exposure_usd)
     assert len(caplog.records) == 1
     assert "'-15k'" in caplog.text
