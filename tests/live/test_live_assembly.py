@@ -11,6 +11,7 @@ from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.watchdog import ACTED_FILE
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
 
@@ -50,3 +51,16 @@ def test_a_run_that_had_begun_is_rebuilt(tmp_path):
     assert found.run_dir == folder
     assert "1 events replayed" in said[0][1]
     found.journal.abandon()
+
+
+def test_what_the_watchdog_did_is_reported_by_the_next_start_and_once(tmp_path):
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    (folder / ACTED_FILE).write_text("ALARM: the desk died\n2 orders\ndone after 0.31 s\n", encoding="utf-8")
+    for times in (1, 0):
+        found, said = resumed(plan)
+        found.journal.abandon()
+        told = [text for level, text in said if level == "warning"]
+        assert (
+            told
+            == ["the watchdog ended this run's last life: ALARM: the desk died; done after 0.31 s"] * times
+        )

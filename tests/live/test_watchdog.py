@@ -14,8 +14,8 @@ from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.run import carry_out
-from scalpdesk.live.watchdog import LiveOrders, Watched, watch
-from scalpdesk.live.watchdog_program import WatchdogOrders, start_watchdog
+from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage
+from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
 
 
 def order(name):
@@ -24,37 +24,39 @@ def order(name):
     )
 
 
-def verdict(*lines, stall_seconds=0.05, ends=True):
+def verdict(*lines, stall_seconds=0.05, ends=True, start_stall_seconds=0.2):
     """Feed lines to a watch; return its verdict and what it knows."""
 
     async def play():
         reader = asyncio.StreamReader()
         for line in lines:
-            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, LiveOrders) else line)
+            reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, DeskMessage) else line)
         if ends:
             reader.feed_eof()
         watched = Watched()
-        return await watch(reader, stall_seconds, watched), watched
+        verdict = await watch(reader, stall_seconds, watched, start_stall_seconds=start_stall_seconds)
+        return verdict, watched
 
     return asyncio.run(play())
 
 
 def test_death_stall_and_farewell_are_told_apart():
-    begin, beat = LiveOrders("begin", run_dir="r"), LiveOrders("beat")
+    begin, started, beat = DeskMessage("begin", run_dir="r"), DeskMessage("started"), DeskMessage("beat")
     assert verdict(begin, beat)[0] == "the desk died"
-    assert verdict(begin, beat, ends=False)[0] == "no beat for 0.05 s: the desk hangs"
-    assert verdict(begin, LiveOrders("end", clean=True))[0] is None
-    assert verdict(begin, LiveOrders("end", clean=False))[0] == "the desk died"
-    assert verdict(begin, b"rubbish\n", LiveOrders("end", clean=True))[0] is None
+    assert verdict(begin, started, beat, ends=False)[0] == "no heartbeat for 0.05 s: the desk hangs"
+    assert verdict(begin, beat, ends=False)[0] == "no heartbeat for 0.2 s: the desk hangs"
+    assert verdict(begin, DeskMessage("end", clean=True))[0] is None
+    assert verdict(begin, DeskMessage("end", clean=False))[0] == "the desk died"
+    assert verdict(begin, b"rubbish\n", DeskMessage("end", clean=True))[0] is None
 
 
 def test_watchdog_knows_the_orders_that_may_be_on_their_way():
     told = (
-        LiveOrders("sent", order=order("a")),
-        LiveOrders("sent", order=order("b")),
-        LiveOrders("over", name="a"),
+        DeskMessage("sent", order=order("a")),
+        DeskMessage("sent", order=order("b")),
+        DeskMessage("over", name="a"),
     )
-    _, watched = verdict(LiveOrders("begin", run_dir="r"), *told)
+    _, watched = verdict(DeskMessage("begin", run_dir="r"), *told)
     assert list(watched.live) == ["b"]
 
 
@@ -72,7 +74,7 @@ def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten):
         return pid
     try:
         os.environ |= {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
-        orders = WatchdogOrders(
+        orders = WatchdogSettings(
             "gamma-scalper",
             "alpaca",
             live=False,
@@ -118,8 +120,9 @@ def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how)
     wait_for(lambda: not open_orders(exchange))  # of themselves they rest for an hour of the market
     _, status = os.waitpid(pid, 0)  # the watchdog ends a desk that hangs
     assert os.WTERMSIG(status) == signal.SIGKILL
-    log = (tmp_path / "watchdog.log").read_text()
-    assert "ALARM" in log
+    assert "ALARM" in (tmp_path / "watchdog.log").read_text()
+    (acted,) = (tmp_path / "runs").glob(f"*/{ACTED_FILE}")
+    assert acted.read_text().startswith("ALARM")
 
 
 @pytest.mark.enable_socket
@@ -143,7 +146,7 @@ def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeyp
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     for name in ("TRADING_API_KEY", "TRADING_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    orders = WatchdogOrders(
+    orders = WatchdogSettings(
         "gamma-scalper", "alpaca", live=False, desk_pid=os.getpid(), url=url, state=str(tmp_path)
     )
     with pytest.raises(ConfigError, match="needs a key and a secret") as refused:

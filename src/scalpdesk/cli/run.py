@@ -184,13 +184,13 @@ def _start_watchdog(
     from scalpdesk.instruments.contract import Instruments
     from scalpdesk.live.assembly import build_gateway
     from scalpdesk.live.watchdog import WatchdogSupervisor
-    from scalpdesk.live.watchdog_program import WatchdogOrders, start_watchdog
+    from scalpdesk.live.watchdog_program import WatchdogSettings, start_watchdog
 
     build_gateway(
         plan, Instruments(), SystemClock()
     )  # refuses wrong keys and settings before a process starts
     assert plan.settings.strategy is not None
-    orders = WatchdogOrders(
+    orders = WatchdogSettings(
         plan.settings.strategy,
         plan.venue,
         plan.live,

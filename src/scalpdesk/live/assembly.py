@@ -33,6 +33,7 @@ from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import Heartbeat, LiveRunner
 from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
+from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.venues.contract import AccountFacts, FollowingClock, Gateway
@@ -40,6 +41,7 @@ from scalpdesk.venues.paper import PaperGateway
 from scalpdesk.venues.paper_venue import PaperTerms
 
 if TYPE_CHECKING:
+    from scalpdesk.venues.alpaca.gateway import AlpacaGateway
     from scalpdesk.venues.alpaca.transport import Endpoints
 
 
@@ -81,7 +83,7 @@ def build_gateway(
 
 def alpaca_gateway(
     plan: LivePlan, instruments: Instruments, clock: Clock, *, data_only: bool = False
-) -> Gateway:
+) -> "AlpacaGateway":
     """Return the gateway to Alpaca, or to a simulated exchange in its place.
 
     Raises
@@ -352,6 +354,11 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
             value=plan.settings.config_hash[:8],
             fix="put the configuration back (scalpdesk config show), or begin another run with --new-run",
         )
+    acted = found / ACTED_FILE
+    if acted.exists():
+        lines = acted.read_text(encoding="utf-8").splitlines()
+        notify("warning", f"the watchdog ended this run's last life: {'; '.join(lines[:1] + lines[-1:])}")
+        acted.replace(acted.with_suffix(".reported"))
     journal = JournalWriter.reopen(found, started_ns=clock.now_ns())
     try:
         engine = engine_from_header(header)

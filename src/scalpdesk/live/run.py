@@ -6,8 +6,8 @@ import getpass
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,8 @@ from scalpdesk.live.runner import Heartbeat
 from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART
-from scalpdesk.live.watchdog import BEAT_SECONDS
+from scalpdesk.live.watchdog import startup_heartbeat
+from scalpdesk.pricing import warm_up
 from scalpdesk.venues.contract import Gateway
 
 ACTIONS = ("halt", "flatten", "resume", "reduce")
@@ -104,8 +105,11 @@ async def _one_run(
     on_ready: Callable[[LiveDesk], None] | None,
 ) -> dict[str, Any]:
     began = time.perf_counter()
+    beat = None if watchdog is None else watchdog.beat
     source = _exposure_source(plan, notify)  # its settings are refused before anything is connected
-    async with _beating(watchdog):
+    with startup_heartbeat(beat, notify):
+        if watchdog is not None:  # compiled now, under a heartbeat that it cannot hold up
+            await asyncio.to_thread(warm_up)
         desk = await open_desk(plan, clock, notify=notify, gateway=gateway, heartbeat=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
@@ -139,27 +143,9 @@ async def _one_run(
         _release_signals()
         if watchdog is not None and ended == "failed":
             watchdog.end(clean=False)
-        async with _beating(watchdog):
+        with startup_heartbeat(beat, notify):
             summary = await _close(desk, began)
     return summary | {"ended": ended, "sessions_closed": runner.state.closes}
-
-
-@asynccontextmanager
-async def _beating(watchdog: Watchdog | None) -> AsyncIterator[None]:
-    """Keep the heartbeat going while a desk connects or disconnects."""
-
-    async def beat(line: Watchdog) -> None:
-        while True:
-            line.beat()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    beats = None if watchdog is None else asyncio.get_running_loop().create_task(beat(watchdog))
-    try:
-        yield
-    finally:
-        if beats is not None:
-            beats.cancel()
-            await asyncio.gather(beats, return_exceptions=True)
 
 
 def _exposure_source(plan: LivePlan, notify: Notify) -> ExposureSource | None:

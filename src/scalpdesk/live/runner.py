@@ -54,6 +54,10 @@ class Heartbeat(Protocol):
         """False while no watchdog runs."""
         ...
 
+    def started(self) -> None:
+        """Report that the desk has met its account and follows its market."""
+        ...
+
     def beat(self) -> None:
         """Heartbeat: the loop is running."""
         ...
@@ -409,6 +413,8 @@ class LiveRunner:
             await self._consumer.consume(lambda: self.reconciler.is_settled or self._is_over())
             await self._follow_market()
             self.state.recovered_seconds = asyncio.get_running_loop().time() - began
+            if self._heartbeat is not None:
+                self._heartbeat.started()
             await self._consumer.consume(self._is_over)
         except (FixError, RetryError):
             raise

@@ -560,3 +560,18 @@ class Gateway(Protocol):
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay as they are."""
         ...
+
+
+class EmergencyGateway(Gateway, Protocol):
+    """A gateway that can take over an account from a desk that died."""
+
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent, as if they had been known at :meth:`connect`."""
+        ...
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel.
+
+        True as well when the order is over. The order's end shows in :meth:`snapshot`.
+        """
+        ...

@@ -11,12 +11,12 @@ import msgspec
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, SubmitOrder, VenueCommand
+from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instrument, OptionContract
-from scalpdesk.live.watchdog import Watched, clear
+from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
-from scalpdesk.venues.contract import Gateway, KnownOrder
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
 from scalpdesk_testing.small_desk import DeskPlan, scratch_folder
@@ -240,20 +240,18 @@ class RehearsalTrial(Trial):
         self._helpers.append(self.loop.create_task(self._watchdog()))
 
     async def _watchdog(self) -> None:
-        """Do what the watchdog's process does, on connections of its own."""
+        """Act as the watchdog's process does, on a connection of its own."""
         line = self.make_gateway()
         await line.connect()
-
-        async def connect(known: tuple[KnownOrder, ...]) -> Gateway:
-            hand = self.make_gateway()
-            await hand.connect(known)
-            return hand
-
+        trader = EmergencyTrader(
+            gateway=line,
+            instruments=self.market.instruments,
+            flattener=Flattener(self.market.instruments, f"w{self.schedule.seed}"),
+            limits=self.desk_plan.limits,
+            log=self._say_watchdog,
+        )
         try:
-            cleared = await clear(
-                line, connect, Watched(), self.market.instruments, self._say_watchdog, flatten=False
-            )
-            self.did["orders taken off by the watchdog"] += cleared
+            self.did["orders taken off by the watchdog"] += await trader.clear((), flatten=False)
         finally:
             await line.close(graceful=False)
 

@@ -200,6 +200,14 @@ class AlpacaGateway:
         """Put a command on its way; what becomes of it comes as events."""
         self._orders.send(command)
 
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent."""
+        self._reports.know(orders)
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
+        return await self._orders.cancel_at_venue(venue_order_id)
+
     async def query_order(self, client_order_id: str) -> bool:
         """Ask the venue what became of an order; return whether it gave proof."""
         return await self._reports.query_order(client_order_id)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError, RetryError
-from scalpdesk.core.events import OrderEvent
+from scalpdesk.core.events import CancelRejected, OrderEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
@@ -540,6 +540,9 @@ class OrderPath:
         one = self._tracker.orders.get(client_order_id)
         if one is None:
             self._reports.refused("unknown_order", f"cancel of {client_order_id}")
+            now_ns = self._reports.stamp()
+            reason = "no order of this id was sent or adopted here"
+            self._reports.put([CancelRejected(client_order_id, now_ns, now_ns, reason)])
             return
         venue_order_id = await self._venue_id(one)
         if venue_order_id is None:
@@ -580,6 +583,18 @@ class OrderPath:
                 return
             await asyncio.sleep(self._budget.wait_ns(Urgency.CANCEL, loop_ns()) / NANOS_PER_SECOND)
         self._reports.put(self._tracker.reject_cancel(one, "the venue's rate limit", self._reports.stamp()))
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order by the venue's id; return whether the venue took it, or the order is over."""
+        if not self._budget.take(Urgency.CANCEL, loop_ns()):
+            return False
+        try:
+            reply = await self._reports.ask(self._http, order_messages.cancel_request(venue_order_id))
+        except RetryError:
+            return False
+        answer = judge(reply.status, reply.body)
+        self._reports.note_verdict(answer)
+        return answer.verdict in (Verdict.DONE, Verdict.NOT_FOUND, Verdict.TOO_LATE)
 
     async def _replace(self, command: ReplaceOrder) -> None:
         old = self._tracker.orders.get(command.client_order_id)

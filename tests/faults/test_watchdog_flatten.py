@@ -1,0 +1,423 @@
+"""The watchdog's flatten at the simulated exchange: slow, lost, doubled, refused requests, foreign orders.
+
+Judged by the exchange's own ledger: no execution of the watchdog ever takes a position across zero, and
+an account that it calls flat is flat and stays flat. All in virtual time.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.events import CancelRejected
+from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.engine.flattening import Flattener
+from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
+from scalpdesk.exchange.alpaca.serializers import Request
+from scalpdesk.exchange.alpaca.streams import Hub
+from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.live.watchdog_program import EmergencyTrader
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.faults import Fault, FaultPlan
+from scalpdesk.venues.alpaca.gateway import AlpacaGateway
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
+from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
+from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
+
+D = Decimal
+KEY, SECRET, ACCOUNT = "PKWATCHDOG000000000", "watchdog-secret", "watchdog"
+OWN, DESK = "wd", "desk"
+ABSENT_AFTER_SECONDS = 10.0
+
+
+class FaultsLater(FaultPlan):
+    """A plan of faults that strike once it is armed: the positions are there first."""
+
+    is_armed = False
+
+    def take(self, place, about=""):
+        return super().take(place, about) if self.is_armed else None
+
+
+@dataclass
+class Key:
+    text: str = field(repr=False)
+
+    def reveal(self):
+        return self.text
+
+
+class Account:
+    """One account at the exchange with positions and open orders, and a watchdog's gateway to it."""
+
+    def __init__(self, seed, rules=(), *, instruments=None, latency_seconds=0.02):
+        self.loop = VirtualLoop()
+        self.market = SmallMarket(seed, DAYS[seed % len(DAYS)], seconds=1_200, is_deep=True)
+        self.clock = VirtualClock(self.loop, self.market.start_ns)
+        self.faults = FaultsLater(rules, seed)
+        self.world = SimulatedMarket(self.market, MarketOptions(seed=seed), self.faults)
+        self.account = self.world.add_account(BrokerAccount(ACCOUNT, D(1_000_000)))
+        keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
+        self.api = AlpacaApi(self.world, keyring, trading_limit=200)
+        self.line = Line(
+            self.loop,
+            self.clock,
+            self.world,
+            self.api,
+            Hub(self.world),
+            keyring,
+            latency_seconds=latency_seconds,
+        )
+        self.doubled_every = 0
+        self._posts = 0
+        self._ask = self.line.ask
+        self.line.ask = self.ask
+        self.instruments = instruments or self.market.instruments
+        self.messages = []
+        self.trader = None
+
+    def symbol(self, number):
+        return self.market.instruments[number].symbol
+
+    def ask(self, method, url, headers, body, on_answer):
+        """Carry a request, some orders twice: as a proxy does that repeats what it got no answer to."""
+        self._ask(method, url, headers, body, on_answer)
+        if method == "POST" and self.doubled_every:
+            self._posts += 1
+            if self._posts % self.doubled_every == 0:
+                self._ask(method, url, headers, body, lambda _answer: None)
+
+    def place(self, name, number, side, quantity, limit=None):
+        """Place an order past the network, as a person or the desk did; return whether it was taken."""
+        self.world.advance_to(self.clock.true_ns())
+        body = {
+            "symbol": self.symbol(number),
+            "side": side,
+            "qty": str(quantity),
+            "type": "market" if limit is None else "limit",
+            "time_in_force": "day",
+            "client_order_id": name,
+        } | ({} if limit is None else {"limit_price": str(limit)})
+        headers = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
+        request = Request("POST", "/v2/orders", {}, headers, json.dumps(body).encode(), self.clock.true_ns())
+        armed, self.faults.is_armed = self.faults.is_armed, False
+        answer = self.api.handle(request)
+        self.faults.is_armed = armed
+        self.line.drive()
+        return answer.status == 200
+
+    def gateway(self):
+        options = GatewayOptions(timeout_seconds=2.0, absent_after_seconds=ABSENT_AFTER_SECONDS)
+        return AlpacaGateway(
+            Endpoints.at(BASE_URL), Key(KEY), Key(SECRET), self.instruments, self.clock, options,
+            LineNetwork(self.line),
+        )  # fmt: skip
+
+    def run(self, play):
+        try:
+            return self.loop.run_until_complete(asyncio.wait_for(play, 900.0))
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0.001))
+            self.loop.close()
+
+    async def clear(self, *, flatten=True, desk_orders=()):
+        """Let a watchdog act once the faults are armed."""
+        gateway = self.gateway()
+        await gateway.connect()
+        self.trader = EmergencyTrader(
+            gateway=gateway,
+            instruments=self.instruments,
+            flattener=Flattener(self.instruments, OWN),
+            limits=RiskLimits(),
+            log=lambda text: self.messages.append((round(self.loop.time(), 2), text)),
+        )
+        self.faults.is_armed = True
+        try:
+            return await self.trader.clear(desk_orders, flatten=flatten)
+        finally:
+            await gateway.close(graceful=False)
+
+    # the exchange's ledger ------------------------------------------------------------------------
+
+    def holdings(self):
+        return {number: held.quantity for number, held in self.account.holdings.items() if held.quantity}
+
+    def open_orders(self):
+        headers = {"apca-api-key-id": KEY, "apca-api-secret-key": SECRET}
+        armed, self.faults.is_armed = self.faults.is_armed, False
+        answer = self.api.handle(
+            Request("GET", "/v2/orders", {"status": "open"}, headers, b"", self.clock.true_ns())
+        )
+        self.faults.is_armed = armed
+        return [order["client_order_id"] for order in json.loads(answer.body)]
+
+    def reversals(self):
+        """Return the watchdog's executions that did not bring a position closer to zero."""
+        held, found = {}, []
+        for execution in self.account.executions:
+            number = execution.instrument_id
+            before = held.get(number, D(0))
+            after = held[number] = before + execution.side.sign * execution.quantity
+            if execution.client_order_id.startswith(OWN) and (
+                abs(after) >= abs(before) or before * after < 0
+            ):
+                found.append((execution.client_order_id, before, after))
+        return found
+
+
+def desk_order(name, number, side, quantity, purpose=Purpose.HEDGE, limit=None):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    price = None if limit is None else D(limit)
+    return SubmitOrder(name, number, side, D(quantity), kind, price, TimeInForce.DAY, purpose)
+
+
+async def hold(account, **quantities):
+    """Buy or sell at the market before anything goes wrong."""
+    for name, quantity in quantities.items():
+        number = {"shares": SHARE, "calls": CALL, "puts": PUT}[name]
+        if quantity:
+            side = "buy" if quantity > 0 else "sell"
+            assert account.place(f"before-{name}", number, side, abs(quantity))
+    await asyncio.sleep(2.0)
+
+
+REQUEST_FAULTS = (
+    "delay", "slow_answer", "drop_request", "half_open", "disconnect_before", "disconnect_after",
+    "truncated_answer", "too_many_requests", "server_error", "unavailable", "gateway_timeout",
+)  # fmt: skip
+ORDER_FAULTS = ("reject", "late_reject", "late_ack", "fill_before_ack", "partial_fill", "cancel_too_late")
+STREAM_FAULTS = ("stream_drop", "stream_delay", "stream_duplicate", "stream_reorder", "stream_disconnect")
+
+
+def rules_of(dice):
+    """Draw what goes wrong: most of it hits the orders and the cancels."""
+    rules = []
+    for name in dice.choice(REQUEST_FAULTS, 3, replace=False):
+        match = str(dice.choice(["POST /v2/orders", "POST /v2/orders", "DELETE /v2/orders", ""]))
+        rules.append(
+            Fault(
+                str(name),
+                probability=float(dice.uniform(0.3, 1.0)),
+                times=int(dice.integers(1, 6)),
+                match=match,
+                seconds=round(float(dice.uniform(0.3, 6.0)), 3),
+            )
+        )
+    rules.extend(
+        Fault(
+            str(name),
+            probability=float(dice.uniform(0.3, 1.0)),
+            times=int(dice.integers(1, 4)),
+            seconds=round(float(dice.uniform(0.2, 8.0)), 3),
+            fraction=round(float(dice.uniform(0.1, 0.9)), 3),
+        )
+        for name in (*dice.choice(ORDER_FAULTS, 2, replace=False), *dice.choice(STREAM_FAULTS, 1))
+    )
+    return tuple(rules)
+
+
+def trial(seed):
+    """Play one seed; return the account, what the watchdog returned, and the ledger after it."""
+    dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 7])))
+    known = None
+    account = Account(seed, rules_of(dice), latency_seconds=float(dice.choice([0.001, 0.02, 0.15])))
+    if dice.random() < 0.5:  # the run knew the share and the call; the account holds puts beside them
+        known = Instruments([account.market.instruments[SHARE], account.market.instruments[CALL]])
+        account.instruments = known
+    account.doubled_every = int(dice.choice([0, 1, 2, 3]))
+    held_share = float(dice.choice([0.0, 0.3, 0.7]))
+    held_for = float(dice.uniform(0.5, 7.0))
+    account.line.hold_requests = lambda method, _path: (
+        held_for if account.faults.is_armed and method != "GET" and dice.random() < held_share else 0.0
+    )
+    shares, calls, puts = (
+        int(dice.choice([-300, -80, 100, 450])),
+        int(dice.integers(0, 9)),
+        int(dice.integers(0, 9)),
+    )
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=shares, calls=calls, puts=puts)
+        # orders by hand: one far away on either side, one in an option, one while the watchdog acts
+        account.place("by-hand-buy", SHARE, "buy", 40, limit="450")
+        account.place("by-hand-sell", SHARE, "sell", 30, limit="550")
+        account.place("by-hand-put", PUT, "buy", 2, limit="0.05")
+        account.place(f"{DESK}-open", CALL, "buy", 3, limit="0.05")
+        late = asyncio.get_running_loop()
+        late.call_later(float(dice.uniform(0.5, 6.0)), account.place, "by-hand-late", SHARE, "buy", 25, "440")
+        # the desk's last orders: open, never sent, and one that is still on its way
+        arrives = float(dice.uniform(0.1, 5.0))
+        side = "sell" if shares > 0 else "buy"
+        late.call_later(arrives, account.place, f"{DESK}-late", SHARE, side, min(abs(shares), 60))
+        orders = (
+            desk_order(f"{DESK}-open", CALL, Side.BUY, 3, Purpose.OPEN, "0.05"),
+            desk_order(f"{DESK}-absent", SHARE, Side.BUY, 15),
+            desk_order(f"{DESK}-late", SHARE, Side(side), min(abs(shares), 60)),
+        )
+        done = await account.clear(desk_orders=orders)
+        said_at = account.holdings(), account.open_orders()
+        account.faults.is_armed = False
+        account.line.hold_requests = lambda *_: 0.0
+        await asyncio.sleep(30.0)
+        return done, said_at
+
+    done, ledger = account.run(play())
+    return account, done, ledger
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_position_is_ever_reversed_and_none_is_falsely_called_flat(seed):
+    account, done, (held, open_orders) = trial(seed)
+    assert account.reversals() == [], account.messages
+    assert done, account.messages
+    assert held == {}, account.messages
+    assert open_orders == []
+    assert account.holdings() == {}, "something arrived after the account was called flat"
+    assert account.open_orders() == []
+
+
+@pytest.mark.parametrize("delay_seconds", [0.6, 1.5, 5.0])
+def test_a_slow_answer_to_a_closing_order_is_waited_for_and_one_order_closes_the_position(delay_seconds):
+    account = Account(1)
+    account.line.hold_requests = lambda method, _: (
+        delay_seconds if method == "POST" and account.faults.is_armed else 0.0
+    )
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100)
+        return await account.clear()
+
+    assert account.run(play())
+    own = [execution for execution in account.account.executions if execution.client_order_id.startswith(OWN)]
+    assert [(execution.side, execution.quantity) for execution in own] == [(Side.SELL, 100)]
+    assert account.holdings() == {}
+
+
+@pytest.mark.parametrize("lag_seconds", [0.5, 3.0, 8.0])
+def test_positions_that_lag_behind_the_executions_are_not_closed_twice(lag_seconds):
+    account = Account(6)
+    handle, shown = account.api.handle, []
+
+    def lagging(request):
+        answer = handle(request)
+        if request.path != "/v2/positions":
+            return answer
+        shown.append((account.loop.time(), answer))
+        return [late for at, late in shown if at <= max(account.loop.time() - lag_seconds, shown[0][0])][-1]
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100, calls=2)
+        account.api.handle = lagging
+        return await account.clear()
+
+    assert account.run(play())
+    own = [execution for execution in account.account.executions if execution.client_order_id.startswith(OWN)]
+    assert [(execution.instrument_id, execution.quantity) for execution in own] == [(CALL, 2), (SHARE, 100)]
+
+
+def test_an_order_of_the_desk_that_arrives_late_is_waited_for_before_the_account_is_called_flat():
+    account = Account(7)
+
+    async def play():
+        account.line.drive()
+        await hold(account, calls=2)
+        asyncio.get_running_loop().call_later(6.0, account.place, f"{DESK}-late", SHARE, "buy", 40)
+        done = await account.clear(desk_orders=[desk_order(f"{DESK}-late", SHARE, Side.BUY, 40)])
+        held = account.holdings()
+        await asyncio.sleep(20.0)
+        return done, held
+
+    assert account.run(play()) == (True, {})
+    assert account.holdings() == {}
+    assert account.reversals() == []
+
+
+def test_foreign_orders_are_cancelled_by_the_venues_id_and_do_not_stop_the_flatten():
+    account = Account(2)
+    account.instruments = Instruments([account.market.instruments[SHARE]])
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100)
+        assert account.place("by-hand", SHARE, "sell", 60, limit="550")
+        assert account.place("unknown-symbol", CALL, "buy", 1, limit="0.05")
+        return await account.clear()
+
+    assert account.run(play())
+    assert (account.holdings(), account.open_orders(), account.reversals()) == ({}, [], [])
+    assert any("cancelling sell 60 SPY by-hand" in text for _, text in account.messages)
+
+
+def test_options_beside_the_runs_own_are_closed_with_their_hedge_and_before_it():
+    account = Account(3)
+    account.instruments = Instruments([account.market.instruments[SHARE]])
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=-15, calls=1, puts=1)
+        return await account.clear()
+
+    assert account.run(play())
+    own = [run.instrument_id for run in account.account.executions if run.client_order_id.startswith(OWN)]
+    assert set(own[:2]) == {CALL, PUT}
+    assert own[2:] == [SHARE]
+
+
+def test_without_flatten_orders_are_cancelled_and_positions_stay():
+    account = Account(4)
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100, calls=2)
+        account.place("by-hand", SHARE, "buy", 10, limit="400")
+        account.place(f"{DESK}-1", CALL, "sell", 1, limit="90")
+        return await account.clear(flatten=False, desk_orders=[desk_order(f"{DESK}-1", CALL, Side.SELL, 1)])
+
+    assert account.run(play())
+    assert account.open_orders() == []
+    assert account.holdings() == {SHARE: 100, CALL: 2}
+
+
+def test_a_second_life_names_its_orders_apart_and_a_repetition_alike():
+    instruments = SmallMarket(5, DAYS[0]).instruments
+    orders = [desk_order("x", SHARE, Side.SELL, 1)]
+
+    def names(flattener):
+        return [order.client_order_id for order in flattener.name_orders(orders)]
+
+    flattener = Flattener(instruments, "run-77")
+    assert names(flattener) == names(Flattener(instruments, "run-77")) == ["run-77-flat-SPY-1"]
+    assert names(Flattener(instruments, "run-78")) == ["run-78-flat-SPY-1"]
+    assert names(flattener) == ["run-77-flat-SPY-2"]
+
+
+def test_a_cancel_of_an_order_that_the_gateway_does_not_know_is_answered():
+    account = Account(8)
+
+    async def play():
+        account.line.drive()
+        gateway = account.gateway()
+        await gateway.connect()
+        gateway.send(CancelOrder("never-sent"))
+        async for item in gateway.events():
+            if isinstance(item, CancelRejected):
+                await gateway.close(graceful=False)
+                return item
+        return None
+
+    answer = account.run(play())
+    assert (answer.client_order_id, answer.reason) == (
+        "never-sent",
+        "no order of this id was sent or adopted here",
+    )
