@@ -158,7 +158,7 @@ def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
         100 * 0.5 * value.greeks.gamma * (16.0 - 500.0**2 * value.vol**2 * years) for value in start
     )
     assert mark.gamma_rent == pytest.approx(expected, rel=1e-12)
-    assert book.attribution.gamma_rent == mark.gamma_rent
+    assert book.attribution.realised_vs_implied == mark.gamma_rent
     assert float(mark.parts["gamma"]) == pytest.approx(gamma * 0.5 * 16.0, abs=1e-5)
     assert mark.theta_paid == pytest.approx(100 * sum(v.greeks.theta for v in start) * years, rel=1e-12)
     assert float(mark.parts["theta"]) == pytest.approx(mark.theta_paid, abs=1e-6)

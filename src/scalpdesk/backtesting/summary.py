@@ -89,7 +89,7 @@ def run_summary(
         "hedges": tally.taken["hedge"],
         "nav_change": str(pnl["total"]),
         "pnl": {name: str(amount) for name, amount in pnl.items()},
-        "gamma_rent": f"{desk.attribution.gamma_rent:.2f}",
+        "gamma_rent": f"{desk.attribution.realised_vs_implied:.2f}",
         "theta_paid": f"{desk.attribution.theta_paid:.2f}",
         "scalp_realized": str(_scalps(engine)),
         "end_positions": _positions(engine),

@@ -1,7 +1,6 @@
-"""Positions, market and model become Greeks.
+"""Valuation of options and sum of Greeks, from positions, market and pricing model.
 
-The engine is called, it does not run: a strategy or the attribution asks, and equal questions at
-one instant are answered once.
+Values are computed on request and cached: equal requests at one instant are computed once.
 """
 
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ DAYS_PER_YEAR = 365.0
 
 
 class OptionPricer(Protocol):
-    """Prices one contract; the scalar face of :mod:`scalpdesk.pricing`."""
+    """Interface of a pricer of single contracts."""
 
     def greeks(
         self,
@@ -44,19 +43,19 @@ class OptionPricer(Protocol):
         rate: float,
         dividend_yield: float,
     ) -> float | None:
-        """Return the volatility (fraction a year) that gives ``price``, or None when none does."""
+        """Return the volatility (fraction a year) of ``price``, or None when there is none."""
         ...
 
 
 class Valuation(NamedTuple):
-    """One contract as of now. Prices in currency per unit of the underlying."""
+    """Valuation of one option; prices in currency per unit of the underlying."""
 
     mark: float
     spot: float
     years: float
     rate: float
     vol: float
-    """Implied volatility of the mark as a fraction a year; the last good one when there is none."""
+    """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
     vol_is_fresh: bool
     greeks: OptionGreeks
 
@@ -77,12 +76,12 @@ class PositionGreeks(NamedTuple):
 
 
 class DeltaEngine:
-    """Values contracts and sums the book.
+    """Values options at the latest market and sums the Greeks of positions.
 
     Parameters
     ----------
     instruments, state
-        What is traded and the latest market.
+        Instruments of the run and the latest market.
     pricer
         The pricing model.
     dividend_yield
@@ -90,7 +89,7 @@ class DeltaEngine:
     floor_seconds
         Smallest time to expiry used in pricing before the expiry instant, in seconds.
     flat_rate
-        One rate for all maturities (fraction a year); None takes the market's curve.
+        One rate for all maturities (fraction a year); None uses the market's curve.
     """
 
     def __init__(
@@ -110,16 +109,15 @@ class DeltaEngine:
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
         self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
-        """Options that were asked for, with the number of their underlying and their expiry instant."""
+        """Valued options, with the id of their underlying and their expiry instant."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
 
     def observer(self) -> "DeltaEngine":
-        """Return an engine over the same market with a memory of its own.
+        """Return an engine over the same market with separate caches.
 
-        An implied volatility is remembered until its option is quoted again, so each question may
-        change a later answer. Whoever only looks (a view, a check) asks an observer: decisions then
-        do not depend on who was watching.
+        An implied volatility is kept until its option is quoted again, so a request may change later results.
+        Views and checks use an observer: decisions then do not depend on them.
         """
         return DeltaEngine(
             self._instruments,
@@ -131,7 +129,7 @@ class DeltaEngine:
         )
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
-        """Return ACT/365 years to the expiry instant, floored before it and 0 from it on."""
+        """Return ACT/365 years to the expiry instant: at least the floor before it, 0 from then on."""
         return self._years_to(expiry_instant_ns(contract), now_ns)
 
     def _years_to(self, expires_ns: int, now_ns: int) -> float:
@@ -150,45 +148,45 @@ class DeltaEngine:
         """Return the underlying's mark, currency per unit."""
         return self._state.mark(self._instruments.id_of(contract.underlying))
 
-    def value(self, number: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
-        """Value one option as of now; None while it or its underlying was never quoted.
+    def value(self, instrument_id: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
+        """Value an option now; None while it or its underlying was never quoted.
 
         Parameters
         ----------
-        number
+        instrument_id
             The option.
         now_ns
             UTC nanoseconds.
         fresh
-            True solves the implied volatility of the mark at today's spot. False keeps the
-            volatility of the option's last update until the option itself is quoted again: right
-            for a delta between two updates, when spot has moved and the option's quote has not.
+            True solves the implied volatility of the mark at the current spot. False keeps the volatility of
+            the option's last quote until it is quoted again: for a delta between two updates, when the spot
+            has moved and the option's quote has not.
         """
-        known = self._options.get(number)
+        known = self._options.get(instrument_id)
         if known is None:
-            contract = self._instruments[number]
+            contract = self._instruments[instrument_id]
             if not isinstance(contract, OptionContract):
                 return None
             underlying = self._instruments.id_of(contract.underlying)
-            known = self._options[number] = (contract, underlying, expiry_instant_ns(contract))
+            known = self._options[instrument_id] = (contract, underlying, expiry_instant_ns(contract))
         contract, underlying, expires_ns = known
         quotes = self._state.quotes
-        quote, spot_quote = quotes[number], quotes[underlying]
+        quote, spot_quote = quotes[instrument_id], quotes[underlying]
         if quote is None or spot_quote is None:
             return None
-        cached = self._cache.get(number)
+        cached = self._cache.get(instrument_id)
         if cached is not None:
             at_ns, old_quote, old_spot, was_fresh, valuation = cached
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
         years = self._years_to(expires_ns, now_ns)
-        valuation = self._value(number, contract, quote, mark_price(spot_quote), years, fresh)
-        self._cache[number] = (now_ns, quote, spot_quote, fresh, valuation)
+        valuation = self._value(instrument_id, contract, quote, mark_price(spot_quote), years, fresh)
+        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, valuation)
         return valuation
 
     def _value(
         self,
-        number: InstrumentId,
+        instrument_id: InstrumentId,
         contract: OptionContract,
         quote: QuoteEvent,
         spot: float,
@@ -197,7 +195,7 @@ class DeltaEngine:
     ) -> Valuation:
         rate = self.rate(years)
         mark = mark_price(quote)
-        known = self._last_vol.get(number)
+        known = self._last_vol.get(instrument_id)
         vol = None
         is_fresh = False
         if not fresh and known is not None and known[0] is quote:
@@ -206,15 +204,15 @@ class DeltaEngine:
             vol = self._pricer.implied_vol(contract, mark, spot, years, rate, self._dividend_yield)
             is_fresh = vol is not None
             if vol is not None:
-                self._last_vol[number] = (quote, vol)
+                self._last_vol[instrument_id] = (quote, vol)
         if vol is None:
             vol = known[1] if known is not None else 0.0
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
 
-    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
-        """Return the Greeks of one option at a volatility of the caller's choosing."""
-        contract = self._instruments[number]
+    def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
+        """Return the Greeks of an option at a given volatility."""
+        contract = self._instruments[instrument_id]
         if not isinstance(contract, OptionContract):
             return None
         spot = self.spot(contract)
@@ -224,24 +222,24 @@ class DeltaEngine:
         return self._pricer.greeks(contract, spot, years, vol, self.rate(years), self._dividend_yield)
 
     def reprice(
-        self, number: InstrumentId, spot: float, years: float, vol: float, rate: float
+        self, instrument_id: InstrumentId, spot: float, years: float, vol: float, rate: float
     ) -> OptionGreeks:
-        """Return price and Greeks of an option in a market of the caller's choosing.
+        """Return price and Greeks of an option at given market data.
 
         Raises
         ------
         ArgumentError
             When the instrument is not an option.
         """
-        contract = self._instruments[number]
+        contract = self._instruments[instrument_id]
         if not isinstance(contract, OptionContract):
-            raise ArgumentError("only an option has Greeks", where="number", value=contract.symbol)
+            raise ArgumentError("only an option has Greeks", where="instrument_id", value=contract.symbol)
         return self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
 
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
     ) -> PositionGreeks:
-        """Sum the book: options times contracts times multiplier, and the shares beside them."""
+        """Sum the Greeks of positions, per option contracts times multiplier, and the shares."""
         delta = gamma = theta = vega = shares = 0.0
         for position in held:
             units = float(position.quantity) * position.multiplier

@@ -1,17 +1,16 @@
-"""Where the money came from: between two marks, to the cent.
+"""P&L explain: the change of net asset value between two marks by Greek and by trading cost, to the cent.
 
-Over an interval in which the positions stand still, the change of each leg is read from the Greeks
-at its start (Taylor's formula to second order in spot and volatility):
+Over an interval without trades the change of each leg follows from the Greeks at its start (Taylor expansion
+to second order in spot and volatility):
 
     dV = Δ dS + ½Γ dS² + Θ dt + 𝒱 dσ + Vanna dS dσ + ½Volga dσ² + Charm dS dt + ρ dr + residual
 
-The residual is what the formula does not explain; it closes the sum to the change of net asset
-value exactly. Where the formula explains an option's interval badly (a large move near expiry), the
-interval is walked in eight steps from its start to its end, each with Greeks of its own. Trades
-happen between intervals: each costs its half-spread, its fee and what its price was worse than the
-far side of the quote (slippage).
+The residual closes the sum to the change of net asset value exactly. Where the expansion explains an option's
+interval badly (a large move near expiry), the interval is divided into eight steps, each with its own Greeks.
+Trades are booked between intervals: each costs its half-spread, its fee, and slippage, the rest of the
+distance between its price and the mid.
 
-Gamma rent: a long-gamma book earns ½Γ(dS² − S²σ²dt) over what the option market charged for it.
+Realised against implied: a long-gamma book earns ½Γ(dS² − S²σ²dt) over the theta paid for it.
 """
 
 from decimal import Decimal
@@ -42,15 +41,15 @@ PARTS = (
 )
 ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
-"""What a part of exactly nothing is written as; most parts of a book without options are."""
+"""Zero in the format of a part; most parts of a book without options are zero."""
 _STEPS = 8
 _TOLERATED_FRACTION = 0.02
 _TOLERATED_AMOUNT = 0.05
-"""A leg's unexplained part, as a fraction of its terms and in currency, up to which one step is enough."""
+"""Unexplained part of a leg, as a fraction of its terms and in currency, up to which one step suffices."""
 
 
 class TaylorTerms(msgspec.Struct, frozen=True, gc=False):
-    """The terms of one leg over one interval, in currency (units of the position included)."""
+    """Taylor terms of a leg over an interval, in currency for the whole position."""
 
     delta: float
     gamma: float
@@ -63,7 +62,7 @@ class TaylorTerms(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def total(self) -> float:
-        """What the formula explains."""
+        """Sum of the terms."""
         return (
             self.delta + self.gamma + self.theta + self.vega + self.vanna + self.volga + self.charm + self.rho
         )
@@ -75,14 +74,14 @@ TERM_NAMES = ("delta", "gamma", "theta", "vega", "vanna", "volga", "charm", "rho
 def taylor_terms(
     greeks: OptionGreeks, units: float, *, d_spot: float, d_vol: float, d_years: float, d_rate: float
 ) -> TaylorTerms:
-    """Return the terms of ``units`` (contracts x multiplier, signed) for a move of the market.
+    """Return the Taylor terms of a position for a move of the market.
 
     Parameters
     ----------
     greeks
         At the start of the interval, per unit.
     units
-        Signed units of the underlying that the position stands for.
+        Contracts times multiplier, signed.
     d_spot, d_vol, d_years, d_rate
         Change of spot (currency), volatility (1.00 = 100 points), calendar time (years) and rate.
     """
@@ -99,25 +98,25 @@ def taylor_terms(
 
 
 class _Leg(msgspec.Struct, gc=False):
-    """One position as it stood at the last mark."""
+    """Position at the last mark."""
 
-    number: InstrumentId
+    instrument_id: InstrumentId
     units: float
     mark: float
     is_quoted: bool
-    """False while the mark is the average price for want of any quote."""
+    """False when the mark is the average price, as there was no quote."""
     valuation: Valuation | None
 
 
 class PnlExplain:
-    """Keeps the book as of the last mark and explains each change since.
+    """P&L explain of an account, from mark to mark.
 
     Parameters
     ----------
     instruments, state, delta_engine, account, positions
-        The desk's own parts; the attribution reads them and changes none.
+        The desk's parts, which the explain only reads.
     underlying
-        Number of the run's main underlying: its mark is the spot shown with each mark.
+        Id of the run's main underlying: its mark is the spot of each mark.
     """
 
     def __init__(
@@ -141,10 +140,10 @@ class PnlExplain:
         self._start_nav = account.cash
         self._legs: dict[InstrumentId, _Leg] = {}
         self._spread = self._fees = self._slippage = self._carry = ZERO
-        """What the trades since the last mark have cost, exact and negative, and the carry since."""
+        """Costs of the trades (negative) and carry since the last mark, exact."""
         self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.high_water = account.cash
-        self.gamma_rent = 0.0
+        self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
 
     @property
@@ -153,11 +152,11 @@ class PnlExplain:
         return self.nav - self._start_nav
 
     def current_nav(self) -> Decimal:
-        """Net asset value now."""
+        """Return the current net asset value."""
         return net_asset_value(self._account, self._positions.held(), self._state)
 
     def begin(self, now_ns: int) -> None:
-        """Take what is held now as the start: nothing before it is explained."""
+        """Start the explain from the current positions."""
         self._last_ns = now_ns
         self.nav = self._start_nav = self.high_water = self.current_nav()
         self.rebase(now_ns)
@@ -170,10 +169,10 @@ class PnlExplain:
         price: Decimal,
         fee: Decimal,
     ) -> None:
-        """Book what an execution cost against the mark at which it was made.
+        """Book the cost of an execution against the mark.
 
-        ``quote`` is the latest one; half its spread is the spread cost, the rest of the distance
-        between the price paid and the mark is slippage. Both are negative when they cost.
+        Half the spread of the latest ``quote`` is the spread cost; the rest of the distance between the price
+        and the mark is slippage. Costs are negative.
         """
         units = signed_quantity * multiplier
         if quote is None:
@@ -185,7 +184,7 @@ class PnlExplain:
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
         if paid_over_mark < spread:
-            # a fill inside the quote (at mid, or resting) costs only the part that was paid
+            # a fill inside the quote (at mid, or resting) costs only the distance to the mid
             spread = max(paid_over_mark, ZERO)
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
@@ -196,20 +195,20 @@ class PnlExplain:
         self._carry += amount
 
     def note_transfer(self, worth: Decimal) -> None:
-        """Raise (or lower) every level that gains are counted from by what the owner moved in or out."""
+        """Shift the reference levels of gains by a deposit (negative: withdrawal) of the owner."""
         self.nav += worth
         self._start_nav += worth
         self.high_water += worth
 
     def rebase(self, now_ns: int, instrument_id: InstrumentId | None = None) -> None:
-        """Start the next interval from the positions as they stand now.
+        """Start the next interval from the current positions.
 
         Parameters
         ----------
         now_ns
-            UTC nanoseconds; when it is the last mark's, other positions than the changed one stay.
+            UTC nanoseconds; at the instant of the last mark only the changed position is updated.
         instrument_id
-            The one whose position has changed since the last mark; None for any.
+            The instrument whose position has changed since the last mark; None for any.
         """
         positions = self._positions.positions
         if instrument_id is not None and instrument_id in self._legs and now_ns == self._last_ns:
@@ -220,29 +219,31 @@ class PnlExplain:
                 del self._legs[instrument_id]
             return
         self._legs = {
-            number: self._leg(position, now_ns) for number, position in positions.items() if position.quantity
+            instrument_id: self._leg(position, now_ns)
+            for instrument_id, position in positions.items()
+            if position.quantity
         }
 
     def _leg(self, position: Position, now_ns: int) -> _Leg:
-        number = position.instrument_id
+        instrument_id = position.instrument_id
         units = float(position.quantity) * position.multiplier
-        mark = self._state.mark(number)
+        mark = self._state.mark(instrument_id)
         valuation = None
-        if type(self._instruments.by_id[number]) is OptionContract:
-            valuation = self._delta_engine.value(number, now_ns)
+        if type(self._instruments.by_id[instrument_id]) is OptionContract:
+            valuation = self._delta_engine.value(instrument_id, now_ns)
         if mark is None:
-            return _Leg(number, units, float(position.average_price), False, valuation)
-        return _Leg(number, units, mark, True, valuation)
+            return _Leg(instrument_id, units, float(position.average_price), False, valuation)
+        return _Leg(instrument_id, units, mark, True, valuation)
 
     def mark(self, now_ns: int) -> Mark | None:  # noqa: PLR0915 - sums in locals: a fifth of an order's time
-        """Explain the interval since the last mark; None when nothing at all has changed."""
+        """Explain the interval since the last mark; None when nothing has changed."""
         before, legs = self._legs, dict[InstrumentId, _Leg]()
         nav = self._account.cash
         net_delta = net_gamma = net_theta = net_vega = vol_sum = vol_weight = 0.0
-        for number, position in self._positions.positions.items():
+        for instrument_id, position in self._positions.positions.items():
             if not position.quantity:
                 continue
-            leg = legs[number] = self._leg(position, now_ns)
+            leg = legs[instrument_id] = self._leg(position, now_ns)
             price = exact_price(leg.mark) if leg.is_quoted else position.average_price
             nav += position.quantity * position.multiplier * price
             valuation, units = leg.valuation, leg.units
@@ -261,10 +262,10 @@ class PnlExplain:
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
         d_years = (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
-        delta = gamma = theta = vega = higher_order = carry = gamma_rent = 0.0
-        for number, leg in before.items():
-            after = legs.get(number)
-            mark_now = self._state.mark(number) if after is None else after.mark
+        delta = gamma = theta = vega = higher_order = carry = realised_vs_implied = 0.0
+        for instrument_id, leg in before.items():
+            after = legs.get(instrument_id)
+            mark_now = self._state.mark(instrument_id) if after is None else after.mark
             if mark_now is None:
                 continue
             start = leg.valuation
@@ -281,7 +282,7 @@ class PnlExplain:
             carry += terms.rho
             d_spot = end.spot - start.spot
             expected = start.spot * start.spot * start.vol * start.vol * d_years
-            gamma_rent += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
+            realised_vs_implied += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
         parts: dict[str, Decimal] = {}
         explained = NO_AMOUNT + self._carry + spread + fees + self._slippage
         for name, value in (
@@ -305,7 +306,7 @@ class PnlExplain:
         for name, amount in parts.items():
             if amount:
                 totals[name] += amount
-        self.gamma_rent += gamma_rent
+        self.realised_vs_implied += realised_vs_implied
         self.theta_paid += theta
         self.high_water = max(self.high_water, nav)
         self._last_ns, self.nav = now_ns, nav
@@ -321,14 +322,14 @@ class PnlExplain:
             theta_usd_per_day=net_theta / DAYS_PER_YEAR,
             vega_usd_per_point=net_vega / 100.0,
             implied_vol=vol_sum / vol_weight if vol_weight else 0.0,
-            gamma_rent=gamma_rent,
+            gamma_rent=realised_vs_implied,
             theta_paid=theta,
         )
 
     def _leg_terms(
         self, leg: _Leg, start: Valuation, end: Valuation, d_years: float, change: float
     ) -> TaylorTerms:
-        """Explain one option over one interval: in one step, or in several where one is too coarse."""
+        """Return the terms of an option over an interval, in several steps where one is too coarse."""
         d_spot, d_rate = end.spot - start.spot, end.rate - start.rate
         d_vol = end.vol - start.vol if end.vol_is_fresh else 0.0
         terms = taylor_terms(
@@ -349,15 +350,15 @@ class PnlExplain:
             return terms
         sums = dict.fromkeys(TERM_NAMES, 0.0)
         for step in range(_STEPS):
-            way = step / _STEPS
+            share = step / _STEPS
             greeks = self._delta_engine.reprice(
-                leg.number,
-                start.spot + way * d_spot,
-                start.years + way * (end.years - start.years),
-                start.vol + way * d_vol,
-                start.rate + way * d_rate,
+                leg.instrument_id,
+                start.spot + share * d_spot,
+                start.years + share * (end.years - start.years),
+                start.vol + share * d_vol,
+                start.rate + share * d_rate,
             )
-            small = taylor_terms(
+            step_terms = taylor_terms(
                 greeks,
                 leg.units,
                 d_spot=d_spot / _STEPS,
@@ -366,16 +367,13 @@ class PnlExplain:
                 d_rate=d_rate / _STEPS,
             )
             for name in TERM_NAMES:
-                sums[name] += getattr(small, name)
+                sums[name] += getattr(step_terms, name)
         finer = TaylorTerms(**sums)
         return finer if abs(change - finer.total) < unexplained else terms
 
 
 def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str, Decimal]:
-    """Round the parts to cents so that they still sum to the rounded change exactly.
-
-    The residual takes the rounding: it is the part that is defined as what is left over.
-    """
+    """Round the parts to cents so that they sum to the rounded change; the residual takes the rest."""
     rounded = {name: to_cents(amount) for name, amount in totals.items()}
     total = to_cents(nav_change)
     rounded["residual"] = total - sum(

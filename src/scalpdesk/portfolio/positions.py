@@ -16,19 +16,19 @@ ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class Position:
-    """What is held of one instrument. ``quantity`` is signed contracts or shares."""
+    """Position in one instrument; ``quantity`` is signed contracts or shares."""
 
     instrument_id: InstrumentId
     multiplier: int
     quantity: Decimal = ZERO
     average_price: Decimal = ZERO
-    """Average price per unit of what is open now."""
+    """Average price per unit of the open quantity."""
     realized: Decimal = ZERO
-    """Closed profit in currency, before fees, at average cost."""
+    """Realised profit in currency, before fees, at average cost."""
     fees: Decimal = ZERO
 
     def apply(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
-        """Book a trade; return what it realised in currency (average cost, before fees)."""
+        """Book a trade; return its realised profit in currency (average cost, before fees)."""
         held = self.quantity
         after = held + signed_quantity
         if not held:
@@ -52,7 +52,7 @@ class Position:
 
 
 class FifoLots:
-    """First-in, first-out lots of hedge shares: what the scalps themselves have realised.
+    """First-in, first-out lots of hedge shares, for the realised profit of the scalps.
 
     >>> lots = FifoLots()
     >>> for quantity, price in ((10, 100), (5, 101), (-12, 102)):
@@ -67,7 +67,7 @@ class FifoLots:
         self._realized = ZERO
 
     def add(self, signed_quantity: Decimal, price: Decimal) -> None:
-        """Note a fill; lots are matched when the sum is asked for."""
+        """Add a fill; lots are matched when ``realized`` is read."""
         self._unmatched.append((signed_quantity, price))
 
     @property
@@ -94,7 +94,7 @@ class FifoLots:
 
 
 class PositionManager:
-    """Books fills and other changes of position, once each.
+    """Positions of an account; every fill and other change is booked once.
 
     Parameters
     ----------
@@ -114,11 +114,11 @@ class PositionManager:
         return ZERO if position is None else position.quantity
 
     def held(self) -> list[Position]:
-        """Return the open positions in the order in which they were first taken."""
+        """Return the open positions, in the order of their first trade."""
         return [position for position in self.positions.values() if position.quantity]
 
     def already_applied(self, reference: str) -> bool:
-        """Return whether this execution or change was booked before."""
+        """Return whether an execution or change was booked before."""
         return reference in self._applied
 
     def book(
@@ -130,12 +130,12 @@ class PositionManager:
         *,
         fee: Decimal = ZERO,
     ) -> Position:
-        """Book ``signed_quantity`` at ``price``; return the position as it stands now.
+        """Book ``signed_quantity`` at ``price``; return the updated position.
 
         Raises
         ------
         InvariantError
-            When ``reference`` was booked before: the caller must ask first.
+            When ``reference`` was booked before (see :meth:`already_applied`).
         """
         if reference in self._applied:
             raise InvariantError("one execution would be booked twice", where="reference", value=reference)
@@ -154,27 +154,27 @@ class PositionManager:
         return position
 
     def note_applied(self, reference: str) -> None:
-        """Remember a change that moved cash alone (a dividend)."""
+        """Record a change of cash alone (a dividend) as booked."""
         self._applied.add(reference)
 
 
 exact_price = lru_cache(maxsize=8_192)(exact)
-"""`exact` with a memory: quotes lie on a grid, and a day meets the same few hundred prices again."""
+"""`exact` with a cache: quotes lie on a grid, so a day has few distinct prices."""
 
 
 class Account:
-    """Cash in the quote currency. Signed; a short sale adds to it."""
+    """Cash in the quote currency, signed."""
 
     def __init__(self, cash: Decimal = ZERO) -> None:
         self.cash = cash
 
     def pay_for(self, signed_quantity: Decimal, price: Decimal, multiplier: int, fee: Decimal) -> None:
-        """Move the cash of one execution: bought units cost, sold ones bring."""
+        """Book the cash of an execution and its fee."""
         self.cash -= signed_quantity * price * multiplier + fee
 
 
 def mark_decimal(state: MarketState, position: Position) -> Decimal:
-    """Return the exact value of one unit: the latest mark, or the average price when never quoted."""
+    """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
     value = state.mark(position.instrument_id)
     return position.average_price if value is None else exact_price(value)
 
