@@ -13,6 +13,7 @@ class Cause(StrEnum):
     OPTIONS_LEVEL = "options_level"
     WASH_TRADE = "wash_trade"
     ACCOUNT_BLOCKED = "account_blocked"
+    DAY_TRADES = "day_trades"
     SHORTING = "shorting_not_allowed"
     DUPLICATE_CLIENT_ID = "duplicate_client_id"
     MALFORMED = "malformed"

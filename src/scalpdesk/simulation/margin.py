@@ -1,0 +1,618 @@
+"""Margin and buying power of an account: Regulation T and FINRA rule 4210 for shares and options.
+
+A broker asks its :class:`MarginModel` two things: what an account may still use, and whether an order
+fits it. :class:`RegulationT` answers for cash and margin accounts; a portfolio margin is another class.
+
+Sources: 12 CFR 220 (initial: shares 50 %), FINRA rule 4210(c) and (f)(2) (maintenance, options, spreads,
+straddles), Cboe Margin Manual (2000), 91 FR 20731 (end of the pattern-day-trader rule on 2026-06-04).
+
+Where brokers and tables differ from the rule's text:
+
+- A covered call: the rule values the shares at no more than the strike, many tables do not. Here the
+  account's figures withhold the call's intrinsic value; :func:`requirement` is the table's.
+- A bought option of more than nine months may be lent 25 % of its value; no loan is given here.
+- A spread is asked for its largest loss. The rule lets that never exceed what the sold option needs alone.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from scalpdesk.core.intents import Side
+from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
+from scalpdesk.simulation.broker.refusals import Cause, Refused
+
+ZERO, HALF, ONE = Decimal(0), Decimal("0.5"), Decimal(1)
+LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
+SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
+OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
+BROAD_INDICES = frozenset(one.underlying for one in INDEX_CLASSES.values()) - {"VIX"}
+DAY_TRADE_EQUITY = Decimal(25_000)
+DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")
+DAY_RULE_ENDED, DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
+
+COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
+"""Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""
+
+
+class Holding(NamedTuple):
+    """Units of one instrument at a price: held at the mark, or asked for at an order's price."""
+
+    instrument: Instrument
+    quantity: Decimal
+    """Signed contracts or shares."""
+    price: Decimal
+    """Currency per unit of the underlying."""
+
+    @property
+    def value(self) -> Decimal:
+        """Signed value, currency."""
+        return self.quantity * self.price * self.instrument.multiplier
+
+
+class Requirement(NamedTuple):
+    """Margin, currency. The initial one holds the premium of bought and uncovered sold options."""
+
+    initial: Decimal
+    maintenance: Decimal
+
+
+class AccountFigures(NamedTuple):
+    """What an account is worth and may still use, currency."""
+
+    cash: Decimal
+    equity: Decimal
+    long_value: Decimal
+    short_value: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    buying_power: Decimal
+    """Shares that may be bought for within the day."""
+    overnight_buying_power: Decimal
+    """Shares that may be bought for and kept."""
+    options_buying_power: Decimal
+    """Options that may be bought for, and cash that may secure sold ones."""
+
+
+class MarginAccount(Protocol):
+    """What a margin model reads of an account."""
+
+    multiplier: int
+    """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
+    options_level: int
+    shorting_enabled: bool
+    day_trades_blocked: bool
+    """The broker's flag: nothing may be opened until the day-trade rule is met again."""
+    cash: Decimal
+    unsettled: Decimal
+    """Proceeds of sales that a cash account may not use before the next session."""
+
+    def valued(self) -> Iterable[Holding]:
+        """Return what is held, at the present marks."""
+        ...
+
+    def spot(self, symbol: str) -> Decimal:
+        """Return the mark of an underlying; 0 where it is not known."""
+        ...
+
+    @property
+    def has_sold_options(self) -> bool:
+        """Whether any option is held short or being sold to open."""
+        ...
+
+    def quantity_of(self, symbol: str) -> Decimal:
+        """Return the signed units held of an instrument."""
+        ...
+
+    def free_shares(self, symbol: str) -> Decimal:
+        """Return the shares that neither open orders nor sold calls need."""
+        ...
+
+    def free_bound(self) -> Decimal:
+        """Return cash less what open orders and sold shares could take at most, currency."""
+        ...
+
+    def reserved(self) -> tuple[Decimal, Decimal]:
+        """Return what open orders may still use: shares at full value, and cash for options."""
+        ...
+
+
+class MarginModel(Protocol):
+    """How a broker margins accounts."""
+
+    def figures(self, account: MarginAccount) -> AccountFigures:
+        """Return what the account is worth and may still use."""
+        ...
+
+    def fits(self, account: MarginAccount, order: Holding) -> bool:
+        """Return True where a cheap bound shows already that the order is not refused."""
+        ...
+
+    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account may not open these legs, together, at these prices; None if it may."""
+        ...
+
+    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
+        """Return the cash that open legs in options withhold until they trade, currency."""
+        ...
+
+
+# requirements -------------------------------------------------------------------------------------------
+
+
+def share_requirement(quantity: Decimal, price: Decimal) -> Requirement:
+    """Return the margin of shares; of a short sale beyond its proceeds. ``quantity`` is signed."""
+    if quantity >= 0:
+        return Requirement(quantity * price * HALF, quantity * price * LONG_RATE)
+    floor = max(price, LOW_PRICE_FLOOR) if price < LOW_PRICE else max(price * SHORT_RATE, SHORT_FLOOR)
+    return Requirement(-quantity * max(price * HALF, floor), -quantity * floor)
+
+
+def short_share_bound(price: Decimal) -> Decimal:
+    """Return what a sold share asks for at most beyond its proceeds, currency."""
+    return max(price, SHORT_FLOOR)
+
+
+def uncovered_risk(contract: OptionContract, spot: Decimal) -> Decimal:
+    """Return the margin of a sold option beside its premium, currency per unit (FINRA 4210(f)(2)(E))."""
+    rate = BROAD_RATE if contract.underlying in BROAD_INDICES else OPTION_RATE
+    floor = (spot if contract.is_call else contract.strike) * OPTION_FLOOR
+    return max(spot * rate - out_of_the_money(contract, spot), floor)
+
+
+def out_of_the_money(contract: OptionContract, spot: Decimal) -> Decimal:
+    """Return how far the strike is out of the money, currency per unit, at least 0."""
+    return max(contract.strike - spot if contract.is_call else spot - contract.strike, ZERO)
+
+
+class Sold(NamedTuple):
+    """Contracts of one sold option with what its cover leaves to be asked, currency per unit."""
+
+    contract: OptionContract
+    quantity: Decimal
+    price: Decimal
+    risk: Decimal
+
+
+class Pairing:
+    """Margin of one underlying's shares and options, offsetting positions paired.
+
+    Shares cover sold options first, then bought options of the same right that end no earlier; what is
+    left of sold calls and puts forms straddles (one side's risk, both premiums). Shares that cover no sold
+    option may be protected by a bought one.
+
+    Parameters
+    ----------
+    holdings
+        Shares and options of the underlying.
+    spot
+        Its price, currency per unit.
+    """
+
+    def __init__(self, holdings: Iterable[Holding], spot: Decimal) -> None:
+        self.spot = spot
+        self._shares: list[list[Decimal]] = []
+        """Signed quantity and price."""
+        self._bought: list[tuple[OptionContract, list[Decimal]]] = []
+        """Contract; free quantity, price."""
+        self._sold: list[Holding] = []
+        self.uncovered: list[Sold] = []
+        self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
+        """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
+        for one in holdings:
+            if not isinstance(one.instrument, OptionContract):
+                self._shares.append([one.quantity, one.price])
+            elif one.quantity > 0:
+                self._bought.append((one.instrument, [one.quantity, one.price]))
+                self.premium += one.value
+            elif one.quantity < 0:
+                self._sold.append(one)
+        self.initial += self.premium
+        for quantity, price in self._shares:
+            self.initial += share_requirement(quantity, price).initial
+        for is_call in (True, False):
+            self._cover(is_call)
+        self._protect()
+        self._straddles()
+
+    def _cover(self, is_call: bool) -> None:
+        """Set shares, then bought options, against the sold ones of one right; dearest strikes first."""
+        sign = 1 if is_call else -1
+        bought = sorted(
+            (one for one in self._bought if one[0].is_call is is_call), key=lambda one: sign * one[0].strike
+        )
+        sold = [
+            one
+            for one in self._sold
+            if isinstance(one.instrument, OptionContract) and one.instrument.is_call is is_call
+        ]
+        sold.sort(key=lambda one: sign * one.instrument.strike)  # type: ignore[union-attr]  # options, see above
+        for one in sold:
+            contract = one.instrument
+            assert isinstance(contract, OptionContract)
+            left = -one.quantity
+            for shares in self._shares:
+                covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
+                units = covered * contract.multiplier
+                if covered:
+                    self.maintenance += share_requirement(sign * units, shares[1]).maintenance
+                    self.intrinsic += units * max(sign * (self.spot - contract.strike), ZERO)
+                    shares[0] -= sign * units
+                    left -= covered
+            risk = uncovered_risk(contract, self.spot)
+            for cover, free in bought:
+                paired = min(left, free[0]) if cover.expiry >= contract.expiry else ZERO
+                if paired > 0:
+                    width = max(sign * (cover.strike - contract.strike), ZERO)
+                    need = paired * contract.multiplier * min(width, one.price + risk)
+                    self.initial += need
+                    self.maintenance += need
+                    free[0] -= paired
+                    left -= paired
+            if left:
+                self.uncovered.append(Sold(contract, left, one.price, risk))
+
+    def _protect(self) -> None:
+        """Maintenance of the shares that are left: with a bought put or call at most 10 % of its strike."""
+        for quantity, price in self._shares:
+            left, sign = abs(quantity), 1 if quantity > 0 else -1
+            for contract, free in self._bought:
+                if contract.is_call is (sign > 0) or not free[0] or not left:
+                    continue
+                units = min(left, free[0] * contract.multiplier)
+                plain = share_requirement(sign * units, price).maintenance
+                strike_part = contract.strike * OPTION_FLOOR + out_of_the_money(contract, self.spot)
+                self.maintenance += min(units * strike_part, plain)
+                free[0] -= units / contract.multiplier
+                left -= units
+            self.maintenance += share_requirement(sign * left, price).maintenance
+
+    def _straddles(self) -> None:
+        """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side."""
+        sides = [[one for one in self.uncovered if one.contract.is_call is right] for right in (True, False)]
+        amounts = [
+            sum((s.quantity * s.contract.multiplier * (s.price + s.risk) for s in side), ZERO)
+            for side in sides
+        ]
+        premiums = [sum((s.quantity * s.contract.multiplier * s.price for s in side), ZERO) for side in sides]
+        greater = 0 if amounts[0] >= amounts[1] else 1
+        units = [sum((s.quantity * s.contract.multiplier for s in side), ZERO) for side in sides]
+        other = 1 - greater
+        paired = min(ONE, units[greater] / units[other]) if units[other] else ONE
+        need = amounts[greater] + paired * premiums[other] + (1 - paired) * amounts[other]
+        self.initial += need
+        self.maintenance += need
+
+
+def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
+    """Return holdings by the symbol of their underlying."""
+    groups: dict[str, list[Holding]] = {}
+    for one in holdings:
+        symbol = (
+            one.instrument.underlying if isinstance(one.instrument, OptionContract) else one.instrument.symbol
+        )
+        groups.setdefault(symbol, []).append(one)
+    return groups
+
+
+def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> Requirement:
+    """Return the margin of a margin account's holdings.
+
+    Parameters
+    ----------
+    holdings
+        Valued at present prices.
+    spot
+        Price of an underlying by its symbol, currency per unit.
+    """
+    pairs = [Pairing(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
+    return Requirement(
+        sum((one.initial for one in pairs), ZERO), sum((one.maintenance for one in pairs), ZERO)
+    )
+
+
+def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
+    """Return the cash that a cash account's holdings take, currency; None where it may not hold them.
+
+    Bought units are paid in full. A sold call stands on shares, a sold put on its strike in cash.
+    """
+    need = ZERO
+    for group in by_underlying(holdings).values():
+        units = sum((one.quantity for one in group if not isinstance(one.instrument, OptionContract)), ZERO)
+        for one in group:
+            if one.quantity >= 0:
+                need += one.value
+            elif not isinstance(one.instrument, OptionContract):
+                return None
+            elif one.instrument.is_call:
+                units += one.quantity * one.instrument.multiplier
+            else:
+                need -= one.quantity * one.instrument.strike * one.instrument.multiplier
+        if units < 0:
+            return None
+    return need
+
+
+class BuyingPower(NamedTuple):
+    """What may still be bought, currency: shares, and options (which are paid in full)."""
+
+    shares: Decimal
+    options: Decimal
+
+
+def buying_power(
+    equity: Decimal,
+    initial: Decimal,
+    maintenance: Decimal,
+    *,
+    multiplier: int = 2,
+    settled_cash: Decimal = ZERO,
+) -> BuyingPower:
+    """Return what an account may still buy.
+
+    Parameters
+    ----------
+    equity, initial, maintenance
+        Of the account and its margin, currency; a cash account has none.
+    multiplier
+        1 cash account, 2 margin overnight, 4 within the day (FINRA 4210(f)(8): four times the excess over
+        the maintenance margin).
+    settled_cash
+        Of a cash account.
+    """
+    if multiplier == 1:
+        return BuyingPower(max(settled_cash, ZERO), max(settled_cash, ZERO))
+    free = max(equity - initial, ZERO)
+    within_day = max(equity - maintenance, ZERO)
+    return BuyingPower(multiplier * (within_day if multiplier > 2 else free), free)
+
+
+class DayTradeRegime(StrEnum):
+    """Which rule of day trading applies."""
+
+    PATTERN_DAY_TRADER = "pattern_day_trader"
+    INTRADAY_MARGIN = "intraday_margin"
+
+
+class DayTradeVerdict(NamedTuple):
+    """What the day-trade rule says of an account."""
+
+    regime: DayTradeRegime
+    flagged: bool
+    blocked: bool
+
+
+def day_trade_rule(
+    day: date,
+    *,
+    day_trades: int,
+    trades: int,
+    equity: Decimal,
+    required: Decimal = ZERO,
+    adopted: bool = True,
+) -> DayTradeVerdict:
+    """Judge an account by the day-trade rule of a day.
+
+    Until 2026-06-03 four day trades within five days that are more than 6 % of all trades flag a pattern day
+    trader, who must hold 25,000; a firm may keep that rule until 2027-10-20. After it, only an intraday
+    margin deficit blocks.
+
+    Parameters
+    ----------
+    day
+        Of the question.
+    day_trades, trades
+        Round trips within a day and all trades, over five sessions.
+    equity, required
+        Of the account, and its margin within the day; currency.
+    adopted
+        Whether the firm has taken the new rule.
+    """
+    is_old = day < DAY_RULE_ENDED or (not adopted and day <= DAY_RULE_KEPT_UNTIL)
+    if not is_old:
+        return DayTradeVerdict(DayTradeRegime.INTRADAY_MARGIN, flagged=False, blocked=required > equity)
+    flagged = day_trades >= DAY_TRADES_FLAGGED and day_trades > DAY_TRADE_SHARE * trades
+    return DayTradeVerdict(
+        DayTradeRegime.PATTERN_DAY_TRADER, flagged=flagged, blocked=flagged and equity < DAY_TRADE_EQUITY
+    )
+
+
+def least_options_level(
+    legs: Sequence[tuple[Side, OptionContract, Decimal]],
+    shares: Decimal = ZERO,
+    *,
+    as_one_order: bool = False,
+) -> int:
+    """Return the lowest level that allows to open these legs; :data:`UNCOVERED` where only that one does.
+
+    Parameters
+    ----------
+    legs
+        Side, contract, contracts (unsigned).
+    shares
+        Free shares of the underlying.
+    as_one_order
+        Sent together: bought legs then cover sold ones of their right.
+    """
+    level = 0
+    for is_call in (True, False):
+        mine = [leg for leg in legs if leg[1].is_call is is_call]
+        bought = sum((quantity for side, _, quantity in mine if side is Side.BUY), ZERO)
+        sold = [leg for leg in mine if leg[0] is Side.SELL]
+        if bought:
+            level = max(level, LONG_OPTIONS)
+        if as_one_order:
+            level = max(level, SPREADS)
+            uncovered = sum((leg[2] for leg in sold), ZERO) - bought
+            if uncovered > 0:
+                return UNCOVERED
+        elif is_call and sum((leg[2] * leg[1].multiplier for leg in sold), ZERO) > shares:
+            return UNCOVERED
+        elif sold:
+            level = max(level, COVERED)
+    return level
+
+
+# the model ----------------------------------------------------------------------------------------------
+
+
+class Room(NamedTuple):
+    """What is free of an account's own money, kept overnight and within the day; and its margin."""
+
+    night: Decimal
+    day: Decimal
+    margin: Requirement
+
+
+class RegulationT:
+    """Cash and margin accounts of US brokers, options by level.
+
+    Below :data:`UNCOVERED` a sold put is secured by its strike in cash and a sold call by shares or a bought
+    leg. A day trader's account (multiplier 4) may buy shares for four times what it holds above its
+    maintenance margin; options are judged as kept overnight in every account.
+    """
+
+    def figures(self, account: MarginAccount) -> AccountFigures:
+        """Return what the account is worth and may still use, open orders counted at their worst."""
+        held = list(account.valued())
+        room = self._room(account, held, account.cash)
+        values = [one.value for one in held]
+        long_value = sum((value for value in values if value > 0), ZERO)
+        short_value = sum((value for value in values if value < 0), ZERO)
+        power = partial(buying_power, room.night, ZERO, room.night - room.day, settled_cash=room.night)
+        overnight = power(multiplier=min(account.multiplier, 2))
+        return AccountFigures(
+            account.cash,
+            account.cash + long_value + short_value,
+            long_value,
+            short_value,
+            room.margin.initial,
+            room.margin.maintenance,
+            power(multiplier=account.multiplier).shares,
+            overnight.shares,
+            overnight.options,
+        )
+
+    def fits(self, account: MarginAccount, order: Holding) -> bool:
+        """Return whether the account's cash alone pays an order, whatever else it holds is worth.
+
+        A lower bound that values nothing but sold shares: True means that :meth:`refusal` gives None.
+        """
+        if account.day_trades_blocked or account.multiplier == 1 or account.has_sold_options:
+            return False
+        value = order.value
+        if isinstance(order.instrument, OptionContract):
+            if value < 0 or account.options_level < LONG_OPTIONS:
+                return False
+        elif value < 0:
+            if not account.shorting_enabled:
+                return False
+            value = -order.quantity * short_share_bound(order.price)
+        return value <= account.free_bound()
+
+    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account may not open these legs, together, at these prices; None if it may."""
+        if account.day_trades_blocked:
+            return Refused(Cause.DAY_TRADES)
+        first = order[0]
+        is_option = isinstance(first.instrument, OptionContract)
+        if is_option:
+            refused = self._level_refusal(account, order)
+            if refused is not None:
+                return refused
+        elif first.quantity < 0 and (account.multiplier == 1 or not account.shorting_enabled):
+            return Refused(Cause.SHORTING, symbol=first.instrument.symbol)
+        before, after = self._rooms(account, order)
+        is_day = account.multiplier > 2 and not is_option
+        left, was = (after.day, before.day) if is_day else (after.night, before.night)
+        if left >= 0 or left >= was:
+            return None
+        figures = self.figures(account)
+        power = figures.options_buying_power if is_option else figures.buying_power
+        asked = was - left if is_option else abs(first.value)
+        return Refused(Cause.BUYING_POWER, buying_power=f"{power:.2f}", cost_basis=f"{asked:.2f}")
+
+    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
+        """Return the cash that open legs in options withhold until they trade, currency."""
+        before, after = self._rooms(account, order)
+        return max(before.night - after.night, ZERO)
+
+    def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Room, Room]:
+        held = list(account.valued())
+        cost = sum((one.value for one in order), ZERO)
+        after = self._room(account, _merged(held, order), account.cash - cost)
+        return self._room(account, held, account.cash), after
+
+    def _room(self, account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Room:
+        shares, options = account.reserved()
+        if account.multiplier == 1:
+            free = cash - account.unsettled - shares - options
+            paid = cash_requirement(holdings) or ZERO
+            longs = sum((one.value for one in holdings if one.quantity > 0), ZERO)
+            return Room(free - (paid - longs), free - (paid - longs), Requirement(paid, paid))
+        night = day = cash - options
+        initial = maintenance = ZERO
+        for symbol, group in by_underlying(holdings).items():
+            pairs = Pairing(group, account.spot(symbol))
+            initial += pairs.initial
+            maintenance += pairs.maintenance
+            withheld = pairs.intrinsic
+            if account.options_level < UNCOVERED:
+                for sold in pairs.uncovered:
+                    if not sold.contract.is_call:
+                        more = sold.contract.strike - sold.price - sold.risk
+                        withheld += sold.quantity * sold.contract.multiplier * max(more, ZERO)
+            value = sum((one.value for one in group if not isinstance(one.instrument, OptionContract)), ZERO)
+            night += value + pairs.premium - pairs.initial - withheld
+            day += value - pairs.maintenance - withheld
+        return Room(night - shares * HALF, day - shares * LONG_RATE, Requirement(initial, maintenance))
+
+    def _level_refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the options level forbids to open these legs, or None."""
+        if account.options_level <= 0:
+            return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade options contracts")
+        together = len(order) > 1
+        legs = []
+        for one in order:
+            assert isinstance(one.instrument, OptionContract)
+            side = Side.BUY if one.quantity > 0 else Side.SELL
+            held = account.quantity_of(one.instrument.symbol) if together else ZERO
+            closes = ZERO if side is Side.BUY else max(held, ZERO)
+            legs.append((side, one.instrument, max(abs(one.quantity) - closes, ZERO)))
+        contract = legs[0][1]
+        shares = account.free_shares(contract.underlying)
+        level = least_options_level(legs, shares, as_one_order=together)
+        if level <= account.options_level:
+            return None
+        if together:
+            if account.options_level < SPREADS:
+                return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade multi-leg option orders")
+            return Refused(Cause.UNCOVERED_OPTION)
+        if level == LONG_OPTIONS:
+            return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade long option contracts")
+        return Refused(
+            Cause.UNCOVERED_CALL,
+            symbol=contract.symbol,
+            required_qty=plain(legs[0][2] * contract.multiplier),
+            available_qty=plain(max(shares, ZERO)),
+            underlying=contract.underlying,
+        )
+
+
+def plain(value: Decimal) -> str:
+    """Return an exact number as text without needless zeros."""
+    return f"{value.normalize():f}"
+
+
+def _merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
+    """Holdings after an order; units of one instrument are netted."""
+    after = {one.instrument.symbol: one for one in held}
+    for one in order:
+        known = after.get(one.instrument.symbol)
+        after[one.instrument.symbol] = (
+            one if known is None else Holding(one.instrument, known.quantity + one.quantity, known.price)
+        )
+    return list(after.values())

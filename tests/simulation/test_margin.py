@@ -1,0 +1,172 @@
+"""Published margin figures (FINRA 4210, Cboe Margin Manual 2000, Alpaca's options levels) and their laws."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.intents import Side
+from scalpdesk.instruments.contract import Equity, us_option
+from scalpdesk.simulation.margin import (
+    UNCOVERED,
+    Holding,
+    buying_power,
+    cash_requirement,
+    day_trade_rule,
+    least_options_level,
+    requirement,
+    uncovered_risk,
+)
+
+D = Decimal
+SHARE = Equity("XYZ")
+
+
+def share(quantity, price):
+    return Holding(SHARE, D(quantity), D(str(price)))
+
+
+def option(right, strike, quantity, price, *, root="XYZ", expiry="261218"):
+    return Holding(us_option(f"{root}{expiry}{right}{int(strike * 1000):08d}"), D(quantity), D(str(price)))
+
+
+def asked(spot, *lines):
+    return requirement(lines, lambda _symbol: D(str(spot)))
+
+
+@pytest.mark.parametrize(
+    ("spot", "lines", "initial", "maintenance"),
+    [
+        (275, [share(200, 275)], 27_500, 13_750),
+        (275, [share(-42, 275)], 5_775, 3_465),
+        (12, [share(-100, 12)], 600, 500),  # five dollars a share at least
+        (4, [share(-100, 4)], 400, 400),
+        (2, [share(-100, 2)], 250, 250),
+        (275, [option("C", 275, 1, 11.8)], 1_180, 0),
+        (275, [option("C", 285, -1, 2.1)], 4_710, 4_710),
+        (45, [option("P", 36, -1, 0.4)], 400, 400),
+        (3_900, [option("C", 4_000, -1, 22, root="SPXW")], 50_700, 50_700),  # broad index: 15 %
+        (275, [share(100, 275), option("C", 285, -1, 3)], 13_750, 6_875),
+        (45, [option("C", 47, -1, 2.1), option("P", 43, -1, 1.2)], 1_030, 1_030),
+        (275, [option("P", 270, -1, 3.4), option("P", 265, 1, 2.2)], 720, 500),
+        (275, [option("C", 285, -1, 2.1), option("C", 280, 1, 3.9)], 390, 0),
+        (275, [share(100, 275), option("P", 275, 1, 5.9)], 14_340, 2_750),
+        (265, [option("C", 275, 1, 9), option("P", 275, 1, 8.4), share(62, 265)], 9_955, 1_705),
+        (283, [option("C", 275, 1, 9), option("P", 275, 1, 7), share(-130, 283)], 19_995, 5_297),
+    ],
+)
+def test_published_requirements_of_a_margin_account(spot, lines, initial, maintenance):
+    assert asked(spot, *lines) == (initial, maintenance)
+    assert asked(spot, *reversed(lines)) == (initial, maintenance)
+
+
+def test_a_bought_option_that_ends_earlier_covers_nothing():
+    sold = option("C", 285, -1, 2.1)
+    assert asked(275, sold, option("C", 280, 1, 3.9, expiry="261120")).maintenance == 4_710
+    assert asked(275, sold, option("C", 280, 1, 3.9, expiry="270115")).maintenance == 0
+
+
+def test_shares_cover_each_sold_call_once():
+    held = [share(100, 275), option("C", 285, -2, 2.1)]
+    assert asked(275, *held) == (13_750 + 4_710, 6_875 + 4_710)
+
+
+def test_a_wide_spread_asks_no_more_than_the_sold_option_alone():
+    sold = option("C", 285, -1, 2.1)
+    assert asked(275, sold, option("C", 500, 1, 0)).maintenance == asked(275, sold).maintenance
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("CP"), st.integers(200, 350), st.integers(-3, 3)), max_size=6),
+    st.integers(-300, 300),
+)
+def test_pairing_never_asks_more_than_each_position_alone(legs, shares):
+    lines = [option(right, strike, quantity, 5) for right, strike, quantity in legs if quantity]
+    if shares:
+        lines.append(share(shares, 275))
+    together, alone = asked(275, *lines), [asked(275, one) for one in lines]
+    assert together.initial <= sum(one.initial for one in alone)
+    assert 0 <= together.maintenance <= sum(one.maintenance for one in alone)
+
+
+@pytest.mark.parametrize(
+    ("lines", "need"),
+    [
+        ([option("P", 270, -1, 3.4)], 27_000),
+        ([option("C", 275, 2, 4)], 800),
+        ([share(100, 275), option("C", 285, -1, 2)], 27_500),
+        ([option("C", 285, -1, 2)], None),
+        ([share(99, 275), option("C", 285, -1, 2)], None),
+        ([share(-1, 275)], None),
+    ],
+)
+def test_a_cash_account_pays_in_full_and_sells_covered_options_only(lines, need):
+    assert cash_requirement(lines) == need
+
+
+def test_buying_power_is_twice_overnight_and_four_times_within_the_day():
+    figures = D(30_000), D(12_000), D(5_000)
+    assert buying_power(*figures) == (36_000, 18_000)
+    assert buying_power(*figures, multiplier=4) == (100_000, 18_000)
+    assert buying_power(*figures, multiplier=1, settled_cash=D(8_000)) == (8_000, 8_000)
+    assert buying_power(D(10_000), D(12_000), D(11_000), multiplier=4) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("day", "facts", "regime", "flagged", "blocked"),
+    [
+        ((2026, 3, 2), {"day_trades": 4, "trades": 30}, "pattern_day_trader", True, True),
+        ((2026, 6, 3), {"day_trades": 3, "trades": 4}, "pattern_day_trader", False, False),
+        (
+            (2026, 6, 3),
+            {"day_trades": 4, "trades": 4, "equity": D(25_000)},
+            "pattern_day_trader",
+            True,
+            False,
+        ),
+        (
+            (2026, 6, 4),
+            {"day_trades": 9, "trades": 30, "required": D(9_000)},
+            "intraday_margin",
+            False,
+            False,
+        ),
+        ((2026, 6, 4), {"day_trades": 0, "trades": 0, "required": D(18_001)}, "intraday_margin", False, True),
+        ((2027, 10, 20), {"day_trades": 4, "trades": 66, "adopted": False}, "pattern_day_trader", True, True),
+        (
+            (2026, 11, 20),
+            {"day_trades": 4, "trades": 100, "adopted": False},
+            "pattern_day_trader",
+            False,
+            False,
+        ),
+        ((2027, 10, 21), {"day_trades": 9, "trades": 9, "adopted": False}, "intraday_margin", False, False),
+    ],
+)
+def test_the_day_trade_rule_of_a_day(day, facts, regime, flagged, blocked):
+    verdict = day_trade_rule(dt.date(*day), **{"equity": D(18_000), **facts})
+    assert (verdict.regime, verdict.flagged, verdict.blocked) == (regime, flagged, blocked)
+
+
+@pytest.mark.parametrize(
+    ("legs", "shares", "together", "level"),
+    [
+        ([("buy", "C", 1), ("buy", "P", 1)], 0, False, 2),
+        ([("buy", "C", 1), ("buy", "P", 1)], 0, True, 3),
+        ([("sell", "C", 1)], 100, False, 1),
+        ([("sell", "C", 2)], 100, False, UNCOVERED),
+        ([("sell", "P", 1)], 0, False, 1),
+        ([("sell", "C", 1), ("buy", "C", 1)], 0, True, 3),
+        ([("sell", "P", 2), ("buy", "P", 1)], 0, True, UNCOVERED),
+    ],
+)
+def test_the_least_options_level(legs, shares, together, level):
+    wanted = [(Side(side), option(right, 275, 1, 1).instrument, D(count)) for side, right, count in legs]
+    assert least_options_level(wanted, D(shares), as_one_order=together) == level
+
+
+def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_for_puts():
+    assert uncovered_risk(option("C", 400, -1, 1).instrument, D(275)) == D("27.5")
+    assert uncovered_risk(option("P", 200, -1, 1).instrument, D(275)) == D(20)
