@@ -22,8 +22,11 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
 
 SESSION = session_on(dt.date(2018, 2, 5))
 CASH = Decimal(1_000_000_000)
@@ -53,15 +56,15 @@ def make_runner(tape, strategy, *, held=0, price=0.0, journal=None):
     known = ()
     positions = {}
     if held:
-        positions = {number: Decimal(held)}
+        positions = {number: (Decimal(held), Decimal(f"{price:.4f}"))}
         at_ns = tape.sessions[0].open_ns
         lines = (HeldPosition(number, Decimal(held), Decimal(f"{price:.4f}")),)
         known = (AccountSnapshot(at_ns, at_ns, CASH, lines),)
-    exchange = SimulatedExchange(
-        book, SimulatedAccount(CASH, positions), fill_model("cross"), fill_model("cross")
-    )
+    broker = Broker(book, TapeHours(tape.sessions), fill_model("cross"), fill_model("cross"))
+    account = broker.open_account(AccountTerms(cash=CASH, positions=positions))
     engine = TradingEngine(desk, strategy)
-    return BacktestRunner(tape, engine, exchange, journal, known_at_open=known), engine
+    connection = BrokerConnection(broker, account)
+    return BacktestRunner(tape, engine, connection, journal, known_at_open=known), engine
 
 
 def make_journal(folder, tape):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,18 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.risk.gate import RiskGate
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import Hours
 from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.config import bound_config
 
@@ -269,3 +276,41 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
     book = Instruments(header.instruments)
     strategy_config = bound_config(header.strategy, configs, config.budgets.fractions, config.budgets.adopts)
     return build_engine(config, header.strategy, strategy_config, book, header.data)
+
+
+def fill_models(config: DeskConfig) -> tuple[str, str]:
+    """Return the names of the fill models for options and for hedges."""
+    simulation = config.simulation
+    return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
+
+
+def connect_broker(
+    config: DeskConfig,
+    instruments: Instruments,
+    hours: Hours,
+    cash: Decimal,
+    positions: dict[InstrumentId, tuple[Decimal, Decimal]],
+) -> BrokerConnection:
+    """Return a simulated broker as it is configured, and the desk's connection to its account there.
+
+    Parameters
+    ----------
+    config
+        Its ``simulation`` section.
+    instruments
+        What is traded; may grow.
+    hours
+        When the market is open.
+    cash, positions
+        Of the account: in its currency; signed units and average price by instrument.
+    """
+    simulation = config.simulation
+    broker = Broker(
+        instruments,
+        hours,
+        *map(fill_model, fill_models(config)),
+        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
+    )
+    account = broker.open_account(AccountTerms(cash=cash, positions=positions))
+    latency_ns = int(simulation.latency_ms * 1_000_000)
+    return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=latency_ns)

@@ -86,7 +86,7 @@ def test_no_two_orders_of_one_instant_wash(hour):
 def test_the_books_sum_to_the_account(hour):
     desk = hour.engine.desk
     books = desk.books.books.values()
-    assert sum(one.account.cash for one in books) == desk.account.cash == hour.exchange.account.cash
+    assert sum(one.account.cash for one in books) == desk.account.cash == hour.broker.account.cash
     for position in desk.positions.positions.values():
         held = sum(one.quantity(position.instrument_id) for one in books)
         assert held == position.quantity

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fakes.broker import connect
 from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
@@ -14,7 +15,7 @@ from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
     ForecastEvent,
-    OrderCancelled,
+    OrderExpired,
     OrderFilled,
     OrderRejected,
     PositionChanged,
@@ -27,8 +28,7 @@ from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
 
 D = Decimal
@@ -73,7 +73,7 @@ def test_an_order_fills_on_the_quote_that_provoked_it_and_before_the_next():
     first = names.index("OrderAccepted")
     assert names[first - 1 : first + 2] == ["QuoteEvent", "OrderAccepted", "OrderFilled"]
     assert (run.events[first - 1].instrument_id, run.events[first + 1].ts_recv_ns) == (0, at("10:00"))
-    assert run.exchange.account.positions[0] == 10
+    assert run.broker.account.quantity(0) == 10
 
 
 def test_the_options_of_an_instant_are_known_when_its_underlying_wakes():
@@ -135,10 +135,10 @@ def test_bars_come_after_the_quotes_of_their_instant():
     assert names == [QuoteEvent, QuoteEvent, QuoteEvent, BarEvent]
 
 
-def test_what_rests_at_the_close_is_cancelled_and_not_sent_again():
+def test_what_rests_at_the_close_expires_and_is_not_sent_again():
     run = run_tape(steady("10:00", "15:59:59").build(), buying("10:00", "15:59:59", limit="400"))
-    cancelled = [event for event in run.events if isinstance(event, OrderCancelled)]
-    assert [one.reason for one in cancelled] == ["end of the session"] * 2
+    expired = [event for event in run.events if isinstance(event, OrderExpired)]
+    assert [one.ts_recv_ns for one in expired] == [session_on(DAY).close_ns] * 2
     assert run.engine.desk.orders.live == {}
     assert len(orders(run.outputs)) == 2
 
@@ -156,8 +156,8 @@ def test_orders_on_their_way_at_the_close_never_reach_the_next_session():
     assert [(one.reason, one.ts_recv_ns) for one in rejects] == [("the session is over", at("16:00"))]
     desk = run.engine.desk
     assert desk.orders.live == {}
-    assert desk.positions.quantity(0) == run.exchange.account.positions[0] == 10
-    assert desk.account.cash == run.exchange.account.cash
+    assert desk.positions.quantity(0) == run.broker.account.quantity(0) == 10
+    assert desk.account.cash == run.broker.account.cash
     assert desk.attribution.nav_change == sum(desk.attribution.totals.values()) == D("-100.1")
 
 
@@ -195,7 +195,7 @@ def test_a_dividend_is_paid_at_the_open_of_the_ex_date():
     )
     assert any(isinstance(event, DividendEvent) for event in run.events[:5])
     desk = run.engine.desk
-    assert desk.account.cash == run.exchange.account.cash == D(100_150)
+    assert desk.account.cash == run.broker.account.cash == D(100_150)
     assert desk.attribution.totals["carry"] == 150
 
 
@@ -211,21 +211,21 @@ def test_options_in_the_money_at_the_close_become_shares():
     run = expiring(507.0, {1: 2, 2: 1})
     desk = run.engine.desk
     assert {int(one.instrument_id): int(one.quantity) for one in desk.positions.held()} == {0: 200}
-    assert desk.account.cash == run.exchange.account.cash == D(100_000) - 100_000
+    assert desk.account.cash == run.broker.account.cash == D(100_000) - 100_000
     assert desk.attribution.nav == D(200) * 507
     assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
 
 
 def test_a_short_put_in_the_money_is_assigned():
     run = expiring(493.0, {2: -1})
-    assert run.exchange.account.positions == {0: D(100), 2: D(0)}
+    assert {n: one.quantity for n, one in run.broker.account.holdings.items()} == {0: D(100)}
     assert run.engine.desk.attribution.nav == D(100_000) - 700
 
 
 def test_cash_settled_options_pay_and_worthless_ones_lapse():
     run = expiring(507.25, {1: 2, 2: 3}, root="XSP")
     assert run.engine.desk.positions.held() == []
-    assert run.engine.desk.account.cash == run.exchange.account.cash == D(100_000) + 1_450
+    assert run.engine.desk.account.cash == run.broker.account.cash == D(100_000) + 1_450
 
 
 def test_the_official_close_settles_where_it_is_known():
@@ -269,9 +269,8 @@ def test_a_session_without_quotes_still_opens_and_closes():
 def test_steps_tell_the_time_at_least_once_a_second_of_market():
     tape = TapeBuilder().path("10:00", 0.5, [500.0 + i * 0.01 for i in range(21)]).build()
     engine = build_engine(Scripted(), tape.instruments)
-    cross = fill_model("cross")
-    exchange = SimulatedExchange(tape.instruments, SimulatedAccount(D(0)), cross, cross)
-    times = list(BacktestRunner(tape, engine, exchange).steps())
+    broker = connect(tape.instruments, hours=TapeHours(tape.sessions), is_open=False)
+    times = list(BacktestRunner(tape, engine, broker).steps())
     assert times[-1] == tape.sessions[0].close_ns
     assert all(later > earlier for earlier, later in pairwise(times))
     assert len(times) == 1 + 10

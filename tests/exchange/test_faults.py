@@ -135,12 +135,12 @@ def test_replacement_that_comes_too_late(bench):
 
 
 def test_bust_takes_the_trade_back(bench):
-    cash = bench.world.books.accounts["account-1"].cash
+    cash = bench.world.ledger.accounts["account-1"].cash
     bench.order(qty=3)
-    execution = bench.world.books.accounts["account-1"].executions[0]
+    execution = bench.world.ledger.accounts["account-1"].executions[0]
     assert bench.world.broker.staged.bust(execution)
     assert not bench.world.broker.staged.bust(execution)
-    assert bench.world.books.accounts["account-1"].cash == cash
+    assert bench.world.ledger.accounts["account-1"].cash == cash
     assert bench.get("/v2/positions") == []
 
 
@@ -311,7 +311,7 @@ def test_whatever_goes_wrong_the_venue_keeps_its_books(seed):
         bench.advance(1)
     bench.world.faults.heal()
     bench.advance(10)
-    account = bench.world.books.accounts["account-1"]
+    account = bench.world.ledger.accounts["account-1"]
     for order in account.orders.values():
         mine = sum((one.quantity for one in account.executions if one.order_id == order.order_id), Decimal(0))
         assert order.filled == mine <= order.quantity
@@ -323,7 +323,7 @@ def test_whatever_goes_wrong_the_venue_keeps_its_books(seed):
 def test_a_trade_is_corrected_under_a_new_id(bench):
     line = bench.trade_stream()
     bench.order(qty=2)
-    account = bench.world.books.accounts["account-1"]
+    account = bench.world.ledger.accounts["account-1"]
     first = account.executions[0]
     line.messages()
     assert bench.world.broker.staged.correct(first, first.price + 1)

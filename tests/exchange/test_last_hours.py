@@ -37,10 +37,10 @@ def test_in_the_money_is_exercised_and_the_rest_ends_worthless():
     bench = expiry_day(close=504.0)
     bench.order(symbol=CALL, qty=2)
     bench.order(symbol=PUT, qty=3)
-    cash = bench.world.books.accounts["account-1"].cash
+    cash = bench.world.ledger.accounts["account-1"].cash
     bench.world.advance_to(at("16:01"))
     assert held(bench) == {"SPY": "200"}
-    assert bench.world.books.accounts["account-1"].cash == cash - 100_000
+    assert bench.world.ledger.accounts["account-1"].cash == cash - 100_000
     assert kinds(bench) == ["FILL", "OPEXC", "OPEXP", "OPTRD"]
 
 
@@ -118,9 +118,9 @@ def test_dividends_are_paid_and_charged():
     bench = Bench(TapeSource(builder.build()))
     bench.world.advance_to(at("09:31"))
     bench.order(qty=10)
-    cash = bench.world.books.accounts["account-1"].cash
+    cash = bench.world.ledger.accounts["account-1"].cash
     bench.world.advance_to(at("09:31", days[1]))
-    assert bench.world.books.accounts["account-1"].cash == cash + 15
+    assert bench.world.ledger.accounts["account-1"].cash == cash + 15
     assert "DIV" in kinds(bench)
 
 

@@ -289,10 +289,10 @@ def test_cash_and_shares_are_conserved(steps, latency):
             limit = {"limit_price": price} if what == "limit" else {}
             bench.order(symbol="NVDA", side=side, qty=quantity, type=what, **limit)
     bench.advance(3)
-    account = bench.world.books.accounts["account-1"]
+    account = bench.world.ledger.accounts["account-1"]
     held = sum((one.quantity * one.side.sign for one in account.executions), Decimal(0))
     paid = sum((one.quantity * one.side.sign * one.price for one in account.executions), Decimal(0))
-    number = bench.world.books.instruments.id_of("NVDA")
+    number = bench.world.ledger.instruments.id_of("NVDA")
     assert account.quantity(number) == held
     assert account.cash == Decimal(100_000) - paid
     for order in account.orders.values():
@@ -314,7 +314,7 @@ def test_the_same_seed_gives_the_same_ids_and_fills():
 
 
 def test_a_halt_stops_the_matching(steady):
-    number = steady.world.books.instruments.id_of("SPY")
+    number = steady.world.ledger.instruments.id_of("SPY")
     steady.world.halt(number)
     order = steady.order()
     go_to(steady, "10:01")

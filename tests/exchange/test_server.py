@@ -16,8 +16,8 @@ from fakes.clock import ManualClock
 from fakes.exchange import Venue, generated
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.exchange.driver import Pace
 from scalpdesk.exchange.launch import LaunchPlan, build_server
+from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.source import TapeSource
 
 pytestmark = pytest.mark.enable_socket

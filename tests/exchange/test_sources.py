@@ -11,13 +11,13 @@ from fakes.tape import TapeBuilder, at
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.datasets.embedded.market import reconstruct
-from scalpdesk.exchange.bars import Bar, BarBook, combine
 from scalpdesk.exchange.generated import GeneratedSource, strike_step
 from scalpdesk.exchange.launch import rebased, tape_source
-from scalpdesk.exchange.source import NEVER_NS, TapeSource
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange.source import Bar, BarBook, TapeSource, combine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import is_session, session_on
+from scalpdesk.simulation.hours import NEVER_NS
 
 
 def played(source):
@@ -111,7 +111,7 @@ def test_generated_options_obey_parity_and_have_a_spread():
     bench = Bench(generated("SPY"))
     spot = bench.quote("SPY").mid
     call, put = bench.option(days=25), bench.option(right="put", days=25)
-    contract = bench.world.books.instruments[bench.world.books.instruments.id_of(call)]
+    contract = bench.world.ledger.instruments[bench.world.ledger.instruments.id_of(call)]
     c, p = bench.quote(call), bench.quote(put)
     assert c.mid - p.mid == pytest.approx(spot - float(contract.strike), abs=0.05)
     assert c.ask - c.bid >= 0.01

@@ -171,7 +171,7 @@ def test_halts_are_told(bench):
     line = bench.data_stream()
     line.say({"action": "subscribe", "statuses": ["SPY"]})
     line.messages()
-    bench.world.halt(bench.world.books.instruments.id_of("SPY"), seconds=2)
+    bench.world.halt(bench.world.ledger.instruments.id_of("SPY"), seconds=2)
     bench.advance(3)
     assert [one[0]["sc"] for one in line.messages()] == ["H", "T"]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from fakes.broker import connect
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import at, model_price, quote
 from scalpdesk.backtesting.runner import BacktestRunner
@@ -39,8 +40,9 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.margin import UNCOVERED
 from scalpdesk.strategies.contract import Action, DeskView, Strategy
 
 CASH = Decimal(100_000)
@@ -259,7 +261,7 @@ class TapeRun:
     """A tape run to its end."""
 
     engine: TradingEngine
-    exchange: SimulatedExchange
+    broker: BrokerConnection
     runner: BacktestRunner
     tally: Tally
     events: list[Event] = field(default_factory=list)
@@ -282,19 +284,22 @@ def run_tape(
     known_at_open: tuple[Event, ...] = (),
     **engine: Any,
 ) -> TapeRun:
-    """Run a tape through a strategy and the simulated exchange."""
+    """Run a tape through a strategy and the simulated broker."""
     made = build_engine(strategy, tape.instruments, **engine)
     held = {InstrumentId(number): Decimal(quantity) for number, quantity in (positions or {}).items()}
-    exchange = SimulatedExchange(
+    broker = connect(
         tape.instruments,
-        SimulatedAccount(CASH, held),
-        fill_model(fills),
-        fill_model(fills),
+        cash=CASH,
+        positions=held,
+        model=fills,
+        hours=TapeHours(tape.sessions),
         fees=fees,
         latency_ns=int(latency_ms * 1_000_000),
+        is_open=False,
+        options_level=UNCOVERED,
     )
     tally = Tally()
-    run = TapeRun(made, exchange, None, tally)  # type: ignore[arg-type]
+    run = TapeRun(made, broker, None, tally)  # type: ignore[arg-type]
     handle = made.handle
 
     def record(event: Event) -> tuple[Output, ...]:
@@ -309,6 +314,6 @@ def run_tape(
         at_ns = tape.sessions[0].open_ns
         lines = tuple(HeldPosition(number, quantity, Decimal(1)) for number, quantity in held.items())
         opening = (AccountSnapshot(at_ns, at_ns, CASH, lines), *known_at_open)
-    run.runner = BacktestRunner(tape, made, exchange, None, watchers=(tally.see,), known_at_open=opening)
+    run.runner = BacktestRunner(tape, made, broker, None, watchers=(tally.see,), known_at_open=opening)
     run.runner.run()
     return run

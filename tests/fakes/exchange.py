@@ -19,8 +19,8 @@ from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
+from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import MarketSource
-from scalpdesk.exchange.world import MarketOptions
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
 
@@ -100,7 +100,7 @@ class Bench:
         self.world.advance_to(self.world.now_ns + int(seconds * 1e9))
 
     def quote(self, symbol: str) -> Any:
-        return self.world.quote(self.world.books.instruments.id_of(symbol))
+        return self.world.quote(self.world.ledger.instruments.id_of(symbol))
 
     def option(self, underlying: str = "SPY", right: str = "call", days: int = 7) -> str:
         """Return a contract near the money that ends at least ``days`` after today."""
@@ -108,7 +108,7 @@ class Bench:
         today = self.world.source.hours.session_at(self.world.now_ns).day
         found = [
             one
-            for _, one in self.world.books.instruments.options(underlying)
+            for _, one in self.world.ledger.instruments.options(underlying)
             if one.is_call is (right == "call") and (one.expiry - today).days >= days
         ]
         nearest = min(found, key=lambda one: (one.expiry, abs(float(one.strike) - spot)))

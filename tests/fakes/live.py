@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from fakes.broker import connect
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder
@@ -22,13 +23,12 @@ from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.contract import FollowingClock
+from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
 
 SHARE = InstrumentId(0)
 FAST = RunnerOptions(
@@ -127,15 +127,15 @@ class LiveBench:
     lives: int = 0
 
     def __post_init__(self) -> None:
-        book = self.tape.instruments
-        exchange = SimulatedExchange(
-            book,
-            SimulatedAccount(CASH),
-            fill_model("cross"),
-            fill_model("cross"),
+        connection = connect(
+            self.tape.instruments,
+            cash=CASH,
+            hours=TapeHours(self.tape.sessions),
             latency_ns=int(self.latency_ms * 1e6),
+            is_open=False,
         )
-        self.venue = SimulatedVenue(self.tape, exchange)
+        self.account = connection.account
+        self.venue = PlayedSession(self.tape, connection)
         self.run_dir = self.folder / "run"
 
     def header(self) -> JournalHeader:
@@ -193,16 +193,16 @@ class LiveBench:
     @property
     def orders(self) -> list[SubmitOrder]:
         """Every order that reached the venue."""
-        return list(self.venue.submitted.values())
+        return list(self.venue.record.submitted.values())
 
     def differences(self) -> list[str]:
         """Return where the desk's ledger is not the venue's truth."""
-        desk, account = self.engine.desk, self.venue.exchange.account
+        desk, account = self.engine.desk, self.account
         found = []
         if desk.account.cash != account.cash:
             found.append(f"cash {desk.account.cash} {account.cash}")
         for number in range(len(self.tape.instruments)):
-            ours, theirs = desk.positions.quantity(number), account.positions.get(number, Decimal(0))
+            ours, theirs = desk.positions.quantity(number), account.quantity(number)
             if ours != theirs:
                 found.append(f"{number}: {ours} {theirs}")
-        return found + [f"duplicate {name}" for name in self.venue.duplicates]
+        return found + [f"duplicate {name}" for name in self.venue.record.duplicates]

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from fakes.broker import connect
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
-from scalpdesk.core.intents import Command, Decision, Output, SubmitOrder
+from scalpdesk.core.intents import Decision, Output, SubmitOrder, VenueCommand
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
@@ -35,8 +36,8 @@ from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.marketdata.tape import MarketTape, RateCurve
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.hours import TapeHours
 
 CASH = Decimal(100_000)
 POLL_SECONDS = 0.02
@@ -318,14 +319,15 @@ class _FillsKept:
         pass
 
 
-class AsLate(SimulatedExchange):
+class AsLate(BrokerConnection):
     """Takes each order when the exchange over sockets took it: after the quotes of that instant."""
 
     arrivals: dict[str, int]
 
-    def send(self, command: Command, now_ns: int) -> None:
+    def send(self, command: VenueCommand, now_ns: int) -> None:
         taken_ns = self.arrivals.get(command.client_order_id)
         self._post(now_ns if taken_ns is None else max(now_ns, taken_ns + 1), command)
+        self._set_due(now_ns)
 
 
 def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) -> InProcess:
@@ -335,14 +337,13 @@ def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) ->
     """
     engine = engine_from_header(played.header)
     engine.desk.account.cash = CASH
-    exchange = AsLate(
-        tape.instruments, SimulatedAccount(CASH), fill_model("cross"), fill_model("cross"), latency_ns=0
-    )
-    exchange.arrivals = played.arrivals() if same_latency else {}
+    plain = connect(tape.instruments, cash=CASH, hours=TapeHours(tape.sessions), is_open=False)
+    broker = AsLate(plain.broker, plain.account)
+    broker.arrivals = played.arrivals() if same_latency else {}
     outputs: list[Output] = []
     kept = _FillsKept()
     BacktestRunner(
-        tape, engine, exchange, kept, watchers=(lambda _event, said: outputs.extend(said),)
+        tape, engine, broker, kept, watchers=(lambda _event, said: outputs.extend(said),)
     ).run()  # fmt: skip
     return InProcess(outputs, kept.fills, engine)
 

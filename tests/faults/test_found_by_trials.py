@@ -9,15 +9,14 @@ from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, Ord
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import Reconciler
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Kind, OrderRequest, PositionIntent
-from scalpdesk.simulation.broker.refusals import Refused
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Refused
 from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
@@ -32,7 +31,7 @@ KEYS = {"apca-api-key-id": "k", "apca-api-secret-key": "s"}
 @pytest.fixture
 def world():
     made = SimulatedMarket(SmallMarket(1, DAYS[0]))
-    made.add_account(BrokerAccount("a", Decimal(100_000)))
+    made.open_account(AccountTerms(name="a", cash=Decimal(100_000)))
     made.advance_to(made.source.start_ns + 1_000_000_000)
     return made
 
@@ -45,25 +44,25 @@ def history(world):
 
 def test_history_counts_the_fills_of_an_order_up(world):
     world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
-    world.broker.submit("a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10)))
+    world.broker.submit("a", OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=Decimal(10)))
     world.advance_to(world.now_ns + 5_000_000_000)
     told = [(fill.quantity, fill.cumulative) for fill in history(world)]
     assert told == [(Decimal(4), Decimal(4)), (Decimal(6), Decimal(10))]
 
 
 def test_busted_fill_leaves_the_history_of_fills(world):
-    world.broker.submit("a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10)))
+    world.broker.submit("a", OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=Decimal(10)))
     world.settle()
-    account = world.books.accounts["a"]
+    account = world.ledger.accounts["a"]
     assert len(history(world)) == 1
     assert world.broker.staged.bust(account.executions[0])
     assert history(world) == []
 
 
 def test_order_that_means_to_close_opens_nothing(world):
-    symbol = world.books.instruments[2].symbol
+    symbol = world.ledger.instruments[2].symbol
     intent = PositionIntent.SELL_TO_CLOSE
-    wanted = OrderRequest(symbol, Side.SELL, Kind.MARKET, quantity=Decimal(1), intent=intent)
+    wanted = OrderRequest(symbol, Side.SELL, OrderType.MARKET, quantity=Decimal(1), intent=intent)
     with pytest.raises(Refused, match="intent") as refused:
         world.broker.submit("a", wanted)
     assert refused.value.facts == {"inferred": "sell_to_open", "specified": "sell_to_close"}
@@ -145,14 +144,14 @@ def test_corrected_execution_is_not_gone_from_its_order():
 def test_busted_part_of_a_working_order_is_not_worked_again(world):
     world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=3.0))
     order_id = world.broker.submit(
-        "a", OrderRequest("SPY", Side.BUY, Kind.MARKET, quantity=Decimal(10))
+        "a", OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=Decimal(10))
     ).order_id
     world.settle()
-    account = world.books.accounts["a"]
+    account = world.ledger.accounts["a"]
     assert account.quantity(SHARE) == 4
     assert world.broker.staged.bust(account.executions[0])
     world.advance_to(world.now_ns + 60_000_000_000)
-    order = world.books.orders[order_id]
+    order = world.ledger.orders[order_id]
     assert (account.quantity(SHARE), order.filled, order.is_open) == (6, 6, False)
 
 

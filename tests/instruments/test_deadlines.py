@@ -16,8 +16,8 @@ from scalpdesk.instruments.sessions import (
     session_on,
     to_new_york,
 )
-from scalpdesk.simulation.broker.expiry import BROAD_FUNDS as SIMULATED_FUNDS
-from scalpdesk.simulation.broker.expiry import order_cutoff_ns
+from scalpdesk.simulation.order_entry import BROAD_FUNDS as SIMULATED_FUNDS
+from scalpdesk.simulation.order_entry import order_cutoff_ns
 
 
 def deadline_ns(symbol, venue, **how):

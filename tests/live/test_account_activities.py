@@ -22,10 +22,10 @@ class Account:
     def __init__(self, bench: AlpacaBench) -> None:
         self.bench = bench
         self.world = bench.server.world
-        (self.own,) = self.world.books.accounts.values()
+        (self.own,) = self.world.ledger.accounts.values()
 
     def number(self, instrument_id):
-        return self.world.books.instruments.id_of(self.bench.book[instrument_id].symbol)
+        return self.world.ledger.instruments.id_of(self.bench.book[instrument_id].symbol)
 
     def give(self, instrument_id, quantity, price="1.00"):
         self.own.book(self.number(instrument_id), D(quantity), D(price), D(0))
@@ -38,7 +38,7 @@ class Account:
         self.admin("assign", symbol=self.bench.book[instrument_id].symbol, contracts=contracts)
 
     def exercise(self, instrument_id):
-        self.world.broker.last_hours.exercise(self.own.name, self.number(instrument_id))
+        self.world.broker.expiry.exercise(self.own.name, self.number(instrument_id))
 
     def pay(self, kind, amount):
         self.admin("pay", kind=kind, amount=amount)

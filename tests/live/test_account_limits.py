@@ -11,8 +11,8 @@ from fakes.live import SHARE, LiveBench, follower, walk
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.simulated import SimulatedGateway
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.venues.simulated import SimulatedGateway
 
 D = Decimal
 

@@ -22,7 +22,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.sessions import ROLLED, DailyRollover, OrderlyStop, StopMode
 from scalpdesk.live.supervision import Supervisor
-from scalpdesk.simulation.broker.hours import TapeHours
+from scalpdesk.simulation.hours import TapeHours
 
 MONDAY, TUESDAY = session_on(date(2018, 2, 5)), session_on(date(2018, 2, 6))
 RATE = RateEvent(1, 1, (1.0,), (0.03,))

@@ -68,7 +68,7 @@ def test_death_at_any_step_loses_nothing_and_doubles_nothing(tmp_path):
             for one in outputs
             if isinstance(one, SubmitOrder)
         }
-        assert set(bench.venue.submitted) <= journaled, step
+        assert set(bench.venue.record.submitted) <= journaled, step
         assert all(not order.is_live for order in bench.engine.desk.orders.orders.values()), step
 
 
@@ -85,9 +85,9 @@ def test_fill_that_was_never_told_is_asked_for_and_booked_once(tmp_path):
     bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
 
     async def cut_the_line(bench):
-        await until(lambda: bench.venue.submitted)
+        await until(lambda: bench.venue.record.submitted)
         bench.gateway.cut = True
-        await until(lambda: bench.venue.exchange.account.positions)
+        await until(lambda: bench.account.holdings)
         await asyncio.sleep(0)
         bench.gateway.cut = False
 
@@ -123,20 +123,20 @@ def test_flatten_ends_once_the_venue_shows_a_flat_account(tmp_path):
     runner = bench.live(meanwhile=stop)
     assert runner is not None
     assert runner.state.reason == "stopped: flat, and the venue shows it"
-    assert not bench.venue.exchange.account.positions[SHARE]
+    assert not bench.account.quantity(SHARE)
     assert bench.differences() == []
 
 
 def test_hold_keeps_positions_without_orders_and_leave_keeps_both(tmp_path):
     async def stop_with(bench, how):
         await until(lambda: bench.engine.desk.orders.live)
-        await until(lambda: any(bench.venue.exchange.working.values()))
+        await until(lambda: any(bench.venue.record.connection.working.values()))
         bench.runner.stop(StopMode(how))
 
     for how, left in (("hold", 0), ("leave", 1)):
         bench = bench_on(tmp_path / how, strategy=lambda: follower(10, limit="400"))
         assert bench.live(meanwhile=lambda bench, how=how: stop_with(bench, how)) is not None
-        assert sum(map(len, bench.venue.exchange.working.values())) == left, how
+        assert sum(map(len, bench.venue.record.connection.working.values())) == left, how
 
 
 def test_manual_trade_in_the_account_is_adopted_by_name(tmp_path):
@@ -144,7 +144,7 @@ def test_manual_trade_in_the_account_is_adopted_by_name(tmp_path):
 
     async def dividend_from_nowhere(bench):
         await until(lambda: bench.engine.desk.positions.quantity(SHARE))
-        bench.venue.exchange.account.cash += D("3.20")
+        bench.account.cash += D("3.20")
 
     assert bench.live(meanwhile=dividend_from_nowhere) is not None
     assert bench.runner.reconciler.adopted
@@ -157,7 +157,7 @@ def test_unexplained_difference_stops_new_risk_and_shows_both_sides(tmp_path):
 
     async def shares_from_nowhere(bench):
         await until(lambda: bench.engine.desk.positions.quantity(SHARE))
-        bench.venue.exchange.account.positions[SHARE] += 7
+        bench.account.book(SHARE, D(7), D(0), D(0))
 
     assert bench.live(meanwhile=shares_from_nowhere) is not None
     assert bench.engine.desk.gate.mode == "REDUCING"
@@ -187,7 +187,7 @@ def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):
     bench = bench_on(tmp_path, strategy=lambda: follower(10, limit="400"))
 
     async def disk_full(bench):
-        await until(lambda: any(bench.venue.exchange.working.values()))
+        await until(lambda: any(bench.venue.record.connection.working.values()))
 
         def refuse(*_):
             raise StopError("the disk is full")
@@ -199,7 +199,7 @@ def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):
     assert ("alarm", "the desk stops: the disk is full") in bench.said
     for _ in range(50):
         bench.venue.step()
-    assert not any(bench.venue.exchange.working.values())
+    assert not any(bench.venue.record.connection.working.values())
 
 
 def test_strategy_that_does_nothing_meets_open_and_close(tmp_path):

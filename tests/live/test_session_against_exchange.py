@@ -10,7 +10,7 @@ from fakes.instruments import DAY
 from fakes.live_session import CASH, Played, Wanted, backtest, differing, known_market, play, rows
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import EVENING_NS, _end_of
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import OptionContract

@@ -1,17 +1,15 @@
 """Closed bars of the tape come at the same place in a backtest and on the simulated venue."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 import numpy as np
 
+from fakes.broker import connect
 from fakes.desk import Scripted, run_tape
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import BarEvent, QuoteEvent
-from scalpdesk.live.simulated import SimulatedVenue
 from scalpdesk.marketdata.tape import BarColumns
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.venues.simulated import PlayedSession
 
 ENDS = (at("10:01"), at("10:01:30"), at("10:02"))
 
@@ -46,10 +44,7 @@ def in_short(events):
 
 def test_the_simulated_venue_tells_bars_in_the_backtests_order():
     market = tape()
-    exchange = SimulatedExchange(
-        market.instruments, SimulatedAccount(Decimal(1_000)), fill_model("cross"), fill_model("cross")
-    )
-    venue = SimulatedVenue(market, exchange)
+    venue = PlayedSession(market, connect(market.instruments, is_open=False))
     stepped = []
     while not venue.is_over:
         stepped += venue.step()

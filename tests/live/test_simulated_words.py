@@ -1,15 +1,12 @@
 """A word that is known within a session comes at the same place in a backtest and on the simulated venue."""
 
-from decimal import Decimal
-
+from fakes.broker import connect
 from fakes.desk import Scripted, run_tape
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import GammaExposureEvent, QuoteEvent
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.live.simulated import SimulatedVenue
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.venues.simulated import PlayedSession
 
 OPEN_NS = session_on(DAY).open_ns
 STAMPS = (OPEN_NS, at("10:01"), at("10:01:30"), at("10:02"))
@@ -50,12 +47,9 @@ def test_words_come_after_the_quotes_of_their_instant_and_before_later_ones():
 
 def test_the_simulated_venue_tells_them_in_the_backtests_order():
     market = tape()
-    exchange = SimulatedExchange(
-        market.instruments, SimulatedAccount(Decimal(1_000)), fill_model("cross"), fill_model("cross")
-    )
-    venue = SimulatedVenue(market, exchange, words=words())
-    assert [one.exposure_usd for one in venue.told_at_open] == [0.0]
-    stepped, stamps = list(venue.told_at_open), []
+    venue = PlayedSession(market, connect(market.instruments, is_open=False), exposures=words())
+    assert [one.exposure_usd for one in venue.known_at_open] == [0.0]
+    stepped, stamps = list(venue.known_at_open), []
     while not venue.is_over:
         stepped += venue.step()
         stamps.append(venue.now_ns)

@@ -10,7 +10,8 @@ from scalpdesk.core.intents import Purpose, SubmitOrder
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns
-from scalpdesk.simulation.broker.expiry import liquidation_ns, order_cutoff_ns
+from scalpdesk.simulation.expiry import liquidation_ns
+from scalpdesk.simulation.order_entry import order_cutoff_ns
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.slow]
 DAYS = {

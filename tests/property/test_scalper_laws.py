@@ -71,10 +71,10 @@ def test_whatever_the_market_does_the_scalper_ends_flat(
         limits=LOOSE,
         mark_seconds=7_200.0,
     )
-    desk, account = run.engine.desk, run.exchange.account
+    desk, account = run.engine.desk, run.broker.account
     assert desk.account.cash == account.cash
     held = {one.instrument_id: one.quantity for one in desk.positions.held()}
-    assert held == {number: quantity for number, quantity in account.positions.items() if quantity}
+    assert held == {number: one.quantity for number, one in account.holdings.items()}
     assert not [event for event in run.events if isinstance(event, OrderRejected)]
     assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
     refused = [
@@ -144,10 +144,10 @@ def test_holding_over_nights_into_expiry_leaves_nothing_unexplained(
     run = run_tape(
         builder.build(), strategy, fills=fills, latency_ms=latency_ms, limits=LOOSE, mark_seconds=3_600.0
     )
-    desk, account = run.engine.desk, run.exchange.account
+    desk, account = run.engine.desk, run.broker.account
     assert desk.account.cash == account.cash
     held = {one.instrument_id: one.quantity for one in desk.positions.held()}
-    assert held == {number: quantity for number, quantity in account.positions.items() if quantity}
+    assert held == {number: one.quantity for number, one in account.holdings.items()}
     assert desk.orders.live == {}
     assert set(held) <= {0}  # every option has expired by the third day
     assert held == {} or latency_ms + size > 0 or fills != "cross"

@@ -2,10 +2,9 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.broker import connect
 from fakes.instruments import straddle_book
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
 
 
 @pytest.fixture
@@ -32,16 +31,9 @@ def order():
 
 @pytest.fixture
 def exchange():
-    """Build an exchange of a share and a straddle with 100 000 in cash."""
+    """Build a broker of a share and a straddle with 100 000 in cash, and connect to it."""
 
     def build(model="cross", positions=None, **how):
-        held = {number: Decimal(quantity) for number, quantity in (positions or {}).items()}
-        return SimulatedExchange(
-            straddle_book(),
-            SimulatedAccount(Decimal(100_000), held),
-            fill_model(model),
-            fill_model(model),
-            **how,
-        )
+        return connect(straddle_book(), model=model, positions=positions, **how)
 
     return build

@@ -1,27 +1,32 @@
-"""Feeds a tape to the engine, carries its commands to the simulated exchange, journals both.
+"""Feeds a tape to the engine, carries its commands to the simulated broker, journals both.
 
-The order at one instant: what the exchange has to say, then timers, then the market. A command
-goes into the journal before it goes to the exchange; so does everything else that the engine says.
+The order at one instant: what the broker reports, then timers, then the market. A command goes into the
+journal before it goes to the broker; so does every other output of the engine.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
-from typing import Protocol
+from typing import Protocol, cast, get_args
 
-import numpy as np
-
-from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
-from scalpdesk.core.intents import AskFolder, CancelOrder, Output, SetTimer, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.intents import AskFolder, Output, SetTimer, VenueCommand
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.contract import OptionContract, Settlement
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns
+from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.tape import MarketTape, session_bars
-from scalpdesk.simulation.exchange import NEVER_NS, SimulatedExchange
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.hours import NEVER_NS
+from scalpdesk.simulation.tape_reader import (
+    ex_instant_ns,
+    opening_events,
+    session_quotes,
+    settlement_level,
+)
+
+COMMANDS = frozenset(get_args(VenueCommand))
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
@@ -66,12 +71,12 @@ class NoJournal:
 
 
 class BacktestRunner:
-    """Runs one tape through one engine and one simulated exchange.
+    """Runs one tape through one engine and one simulated broker.
 
     Parameters
     ----------
-    tape, engine, exchange
-        The market, what decides and what fills. All know the same instrument numbers.
+    tape, engine, broker
+        The market, what decides, and the connection to what fills. All know the same instrument numbers.
     journal
         Where inputs and outputs go.
     watchers
@@ -88,7 +93,7 @@ class BacktestRunner:
         self,
         tape: MarketTape,
         engine: TradingEngine,
-        exchange: SimulatedExchange,
+        broker: BrokerConnection,
         journal: Journal | None = None,
         watchers: tuple[Watcher, ...] = (),
         known_at_open: tuple[Event, ...] = (),
@@ -98,7 +103,8 @@ class BacktestRunner:
         self._tape = tape
         self._engine = engine
         self._handle = engine.handle
-        self._exchange = exchange
+        self._broker = broker
+        broker.broker.expiry.settlement_of = partial(settlement_level, tape)
         self._journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
         self._known_at_open = known_at_open
@@ -127,8 +133,7 @@ class BacktestRunner:
         for event in self._known_at_open:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
-        self._pay_dividends(session)
-        self._feed(_session_event(session, SessionPhase.OPEN))
+        self._open(session)
         bars: list[Event] = [*session_bars(self._tape, session), *self._told_within(session)]
         bars.sort(key=attrgetter("ts_recv_ns"))
         next_bar = 0
@@ -153,8 +158,8 @@ class BacktestRunner:
         """Feed one chunk of the market; this loop is the hot path of every backtest."""
         handle = self._handle
         append = self._journal.append
-        exchange = self._exchange
-        quotes, working = exchange.quotes, exchange.working
+        broker = self._broker
+        quotes, working = broker.quotes, broker.working
         yield_every_ns = 1_000_000_000
         next_yield_ns = batch[0].ts_recv_ns + yield_every_ns if batch else 0
         due_ns = self._due_ns  # kept at hand: it changes only below
@@ -166,8 +171,8 @@ class BacktestRunner:
             if type(event) is QuoteEvent:
                 number = event.instrument_id
                 if number in working:
-                    exchange.on_quote(event)
-                    self._due_ns = min(self._due_ns, exchange.due_ns)
+                    broker.on_quote(event)
+                    self._due_ns = min(self._due_ns, broker.due_ns)
                     if self._due_ns <= now_ns:
                         self._advance(now_ns)
                     due_ns = self._due_ns
@@ -185,58 +190,30 @@ class BacktestRunner:
         self._journal.write_if_full()
         self.events += len(batch)
 
-    def _pay_dividends(self, session: Session) -> None:
+    def _open(self, session: Session) -> None:
+        """Open the session at the broker, then for the strategy; dividends are paid before."""
+        broker, open_ns = self._broker, session.open_ns
+        broker.open_session(open_ns, session.close_ns)
         for dividend in self._tape.dividends:
-            if dividend.symbol in self._tape.instruments and ex_instant_ns(dividend) == session.open_ns:
+            if dividend.symbol in self._tape.instruments and ex_instant_ns(dividend) == open_ns:
                 number = self._tape.instruments.id_of(dividend.symbol)
-                label = dividend.ex_date.isoformat()
-                for change in self._exchange.pay_dividend(number, dividend.amount, session.open_ns, label):
-                    self._feed(change)
+                broker.pay_dividend(number, dividend.amount, open_ns, dividend.ex_date.isoformat())
+        for change in broker.take_due(open_ns):
+            self._feed(change)
+        self._feed(_session_event(session, SessionPhase.OPEN))
 
     def _close(self, session: Session) -> None:
         """Settle what expires, let the strategy answer, close the session, end the day orders."""
         close_ns = session.close_ns
-        for change in self._exchange.settle_expired(close_ns, self._expiring(session)):
-            self._feed(change)
+        self._broker.expire(close_ns)
+        for change in self._broker.take_due(close_ns):
+            self._feed(change)  # the strategy answers each in turn
         self._advance(close_ns)
         self._feed(_session_event(session, SessionPhase.CLOSE))
         self._timers.clear()
-        # the strategy sleeps now: what the exchange still has to say is booked and provokes no order
-        self._exchange.end_session(close_ns)
+        # the strategy sleeps now: what the broker still reports is booked and provokes no order
+        self._broker.close_session(close_ns)
         self._advance(close_ns)
-
-    def _expiring(self, session: Session) -> dict[InstrumentId, float]:
-        """Settlement level of the underlying for each option whose payoff is fixed in this session."""
-        levels: dict[InstrumentId, float] = {}
-        opening: dict[str, float | None] = {}
-        for index, instrument in enumerate(self._tape.instruments):
-            if not isinstance(instrument, OptionContract):
-                continue
-            if not session.open_ns <= expiry_instant_ns(instrument) <= session.close_ns:
-                continue
-            known = self._tape.settlement_prices.get((instrument.underlying, session.day))
-            if instrument.settlement is Settlement.CASH_AM:
-                if instrument.underlying not in opening:
-                    opening[instrument.underlying] = self._opening_level(instrument.underlying, session)
-                known = opening[instrument.underlying]
-            elif known is None:
-                quote = self._exchange.quotes[self._tape.instruments.id_of(instrument.underlying)]
-                known = None if quote is None else quote.mid
-            if known is not None:
-                levels[InstrumentId(index)] = known
-        return levels
-
-    def _opening_level(self, symbol: str, session: Session) -> float | None:
-        """Mid of the underlying's first quote of the session: what stands for the opening settlement."""
-        columns = self._tape.quotes
-        mids = 0.5 * (columns.bid + columns.ask)
-        rows = np.flatnonzero(
-            (columns.instrument_id == self._tape.instruments.id_of(symbol))
-            & (columns.ts_ns >= session.open_ns)
-            & (columns.ts_ns <= session.close_ns)
-            & np.isfinite(mids)
-        )
-        return float(mids[rows[0]]) if len(rows) else None
 
     # events and what follows ---------------------------------------------------------------------
 
@@ -252,8 +229,8 @@ class BacktestRunner:
         self._journal.add_outputs(outputs)
         now_ns = event.ts_recv_ns
         for output in outputs:
-            if type(output) is SubmitOrder or type(output) is CancelOrder:
-                self._exchange.send(output, now_ns)
+            if type(output) in COMMANDS:
+                self._broker.send(cast("VenueCommand", output), now_ns)
             elif type(output) is SetTimer:
                 self._timer_count += 1
                 heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))
@@ -265,21 +242,21 @@ class BacktestRunner:
             self._advance(now_ns)
 
     def _advance(self, now_ns: int) -> None:
-        """Let all that is due by ``now_ns`` happen, each at its own time: exchange first, then timers."""
+        """Let all that is due by ``now_ns`` happen, each at its own time: broker first, then timers."""
         self._advancing = True  # what an answer causes waits its turn behind the answers before it
         while True:
             if self._answers:
                 self._feed(self._answers.popleft())
                 continue
             timer_ns = self._timers[0][0] if self._timers else NEVER_NS
-            mail_ns = self._exchange.due_ns
-            due_ns = min(mail_ns, timer_ns)
+            broker_ns = self._broker.due_ns
+            due_ns = min(broker_ns, timer_ns)
             if due_ns > now_ns:
                 self._due_ns = due_ns
                 self._advancing = False
                 return
-            if mail_ns <= timer_ns:
-                for answer in self._exchange.take_due(mail_ns):
+            if broker_ns <= timer_ns:
+                for answer in self._broker.take_due(broker_ns):
                     self._feed(answer)
             else:
                 _, _, name = heapq.heappop(self._timers)

@@ -11,31 +11,32 @@ import numpy as np
 
 from scalpdesk.assembly import (
     build_engine,
+    connect_broker,
     describe,
     earlier_sessions,
     engine_from_header,
+    fill_models,
     forecasts,
     gamma_events,
     with_rates,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.backtesting.summary import Tally, run_summary
-from scalpdesk.config.settings import DeskConfig, LoadedSettings
+from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import AccountSnapshot, HeldPosition
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader, same_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
 from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +227,18 @@ def assemble_backtest(
     engine: TradingEngine,
     journal: Journal | None,
 ) -> Assembled:
-    """Put tape, engine, simulated exchange and journal together."""
+    """Put tape, engine, simulated broker and journal together."""
     config = settings.config
     simulation = config.simulation
     positions = {
         tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
     }
-    exchange = SimulatedExchange(
+    broker = connect_broker(
+        config,
         tape.instruments,
-        SimulatedAccount(simulation.starting_cash, positions),
-        *map(fill_model, fill_models(config)),
-        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
-        latency_ns=int(simulation.latency_ms * 1_000_000),
+        TapeHours(tape.sessions),
+        simulation.starting_cash,
+        {number: (quantity, Decimal(0)) for number, quantity in positions.items()},
     )
     tally = Tally()
     market = with_rates(tape, settings)
@@ -253,19 +254,13 @@ def assemble_backtest(
     runner = BacktestRunner(
         market,
         engine,
-        exchange,
+        broker,
         journal,
         watchers=(tally.see,),
         known_at_open=known,
         answerer=None if folder is None else folder.answer,
     )
     return Assembled(header, engine, runner, tally, folder)
-
-
-def fill_models(config: DeskConfig) -> tuple[str, str]:
-    """Return the names of the fill models for options and for hedges."""
-    simulation = config.simulation
-    return simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model
 
 
 def _without_sizes(tape: MarketTape) -> MarketTape:

@@ -113,7 +113,7 @@ def exchange(
             where=missing.name,
             fix='pip install "scalpdesk[exchange]"',
         ) from missing
-    from scalpdesk.exchange.world import MarketOptions
+    from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.simulation.faults import load_faults, seeded_faults
 
     source = _source(data_set, generated, session, underlying, clock, seed)

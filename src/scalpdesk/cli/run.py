@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
-VENUES = ("simulated", "paper", "alpaca")
+VENUES = ("simulated", "sandbox", "paper", "alpaca")
 
 
 @desk_command(
@@ -26,7 +26,7 @@ VENUES = ("simulated", "paper", "alpaca")
     example=(
         "scalpdesk run gamma-scalper",
         "scalpdesk run gamma-scalper --venue alpaca",
-        "scalpdesk run gamma-scalper --venue paper",
+        "scalpdesk run gamma-scalper --venue sandbox",
         "scalpdesk run gamma-scalper --venue alpaca --url http://127.0.0.1:8001 --exchange-time",
         "scalpdesk run gamma-scalper --venue alpaca --live --on-stop flatten",
         "scalpdesk run external --strategy examples/hello",
@@ -98,9 +98,10 @@ def run(
 ) -> int | None:
     """Trade STRATEGY: simulated unless a venue is named, its paper account unless --live and armed.
 
-    The venue "paper" trades at a venue's live quotes inside this process: no order ever leaves. What is
-    not given here comes from the section [venue] of the configuration. Operate it from any other
-    terminal with status, why, halt, flatten and resume. Ctrl-C ends it as --on-stop says.
+    The venue "sandbox" trades at a venue's live quotes inside this process: no order ever leaves ("paper"
+    is its former name). What is not given here comes from the section [venue] of the configuration.
+    Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
+    --on-stop says.
     """
     from scalpdesk.cli.trade import folder_overrides, pace_of
     from scalpdesk.live.plan import plan_of
@@ -108,6 +109,8 @@ def run(
     venue = venue or ("alpaca" if live else "simulated")
     if live and venue != "alpaca":
         raise ConfigError("--live needs a venue", where="--venue", value=venue, fix="--venue alpaca --live")
+    if venue == "paper":
+        _say("info", "--venue paper is now --venue sandbox: live quotes, simulated fills, no order leaves")
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)

@@ -17,11 +17,10 @@ from scalpdesk.exchange.alpaca.serializers import (
     price_text,
 )
 from scalpdesk.exchange.alpaca.streams import Hub
-from scalpdesk.exchange.driver import Pace
-from scalpdesk.exchange.world import SimulatedMarket
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Execution
+from scalpdesk.exchange.market import Pace, SimulatedMarket
+from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import PLACES, Fault
+from scalpdesk.simulation.orders import Execution
 
 Reply = tuple[int, Any]
 
@@ -46,7 +45,7 @@ class Admin:
         self._reads: dict[str, Callable[[], Any]] = {
             "state": self.state,
             "clock": self.clock,
-            "accounts": lambda: [self.account(one) for one in world.books.accounts.values()],
+            "accounts": lambda: [self.account(one) for one in world.ledger.accounts.values()],
             "orders": self.orders,
             "fills": self.fills,
             "positions": self.positions,
@@ -106,7 +105,7 @@ class Admin:
 
     def account(self, account: BrokerAccount) -> dict[str, Any]:
         """Return what an account has, exact."""
-        money = self._world.books.money(account)
+        money = self._world.ledger.figures(account)
         return {
             "name": account.name,
             "id": account_id(account.name),
@@ -120,13 +119,13 @@ class Admin:
         world = self._world
         return [
             {"account": order.account, "parent": order.parent, **order_json(world, order)}
-            for order in world.books.orders.values()
+            for order in world.ledger.orders.values()
         ]
 
     def fills(self) -> list[dict[str, Any]]:
         """Return every execution that stands."""
         return [
-            self._fill(one) for account in self._world.books.accounts.values() for one in account.executions
+            self._fill(one) for account in self._world.ledger.accounts.values() for one in account.executions
         ]
 
     def _fill(self, execution: Execution) -> dict[str, Any]:
@@ -137,7 +136,7 @@ class Admin:
             "execution_id": execution.execution_id,
             "order_id": execution.order_id,
             "client_order_id": execution.client_order_id,
-            "symbol": self._world.books.instruments[number].symbol,
+            "symbol": self._world.ledger.instruments[number].symbol,
             "side": execution.side.value,
             "qty": number_text(execution.quantity),
             "price": price_text(execution.price),
@@ -147,7 +146,7 @@ class Admin:
 
     def positions(self) -> list[dict[str, Any]]:
         """Return every holding."""
-        book = self._world.books.instruments
+        book = self._world.ledger.instruments
         return [
             {
                 "account": account.name,
@@ -155,7 +154,7 @@ class Admin:
                 "qty": number_text(held.quantity),
                 "avg_entry_price": price_text(held.average_price),
             }
-            for account in self._world.books.accounts.values()
+            for account in self._world.ledger.accounts.values()
             for number, held in account.holdings.items()
         ]
 
@@ -163,7 +162,7 @@ class Admin:
         """Return the history of every account."""
         return [
             {"account": account.name, **activity_json(one)}
-            for account in self._world.books.accounts.values()
+            for account in self._world.ledger.accounts.values()
             for one in account.activities
         ]
 
@@ -171,11 +170,13 @@ class Admin:
         """Return everything at one instant."""
         return {
             "clock": self.clock(),
-            "accounts": [self.account(one) for one in self._world.books.accounts.values()],
+            "accounts": [self.account(one) for one in self._world.ledger.accounts.values()],
             "positions": self.positions(),
             "orders": self.orders(),
             "fills": self.fills(),
-            "halted": [self._world.books.instruments[one].symbol for one in sorted(self._world.books.halted)],
+            "halted": [
+                self._world.ledger.instruments[one].symbol for one in sorted(self._world.ledger.halted)
+            ],
             "fault_hits": dict(self._world.faults.hits),
         }
 
@@ -224,7 +225,7 @@ class Admin:
         return {"closed": count}
 
     def _number(self, body: dict[str, Any]) -> InstrumentId:
-        return self._world.books.instruments.id_of(str(body["symbol"]))
+        return self._world.ledger.instruments.id_of(str(body["symbol"]))
 
     def halt(self, body: dict[str, Any]) -> dict[str, Any]:
         """Stop trading in ``symbol``, for ``seconds`` or until it is resumed."""
@@ -243,7 +244,7 @@ class Admin:
         wanted = str(body.get("execution_id") or "")
         found = [
             one
-            for account in self._world.books.accounts.values()
+            for account in self._world.ledger.accounts.values()
             for one in account.executions
             if wanted in ("", one.execution_id)
         ]
@@ -267,33 +268,33 @@ class Admin:
 
     def _account(self, body: dict[str, Any]) -> BrokerAccount:
         """Return the account ``account``; without a name the first one."""
-        accounts = self._world.books.accounts
+        accounts = self._world.ledger.accounts
         return accounts[str(body.get("account") or next(iter(accounts)))]
 
     def assign(self, body: dict[str, Any]) -> dict[str, Any]:
         """Assign ``contracts`` (all) of the sold contract ``symbol`` of ``account`` before its end."""
         account = self._account(body)
         contracts = Decimal(str(body.get("contracts", 10**9)))
-        done = self._world.broker.last_hours.assign(account.name, self._number(body), contracts)
+        done = self._world.broker.expiry.assign(account.name, self._number(body), contracts)
         if not done:
             raise ArgumentError("nothing sold of this contract", where="symbol", value=str(body["symbol"]))
         return self.account(account)
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
         """Pay ``amount`` a share of ``symbol`` on every account, or charge who has sold it short."""
-        self._world.broker.last_hours.pay_dividend(self._number(body), Decimal(str(body["amount"])))
+        self._world.broker.expiry.pay_dividend(self._number(body), Decimal(str(body["amount"])))
         return {"paid": body["symbol"]}
 
     def pay(self, body: dict[str, Any]) -> dict[str, Any]:
         """Credit ``amount`` (or charge it) as an activity of ``kind``: ``FEE``, ``INT``, ``CSD``."""
         account, amount = self._account(body), Decimal(str(body["amount"]))
         account.cash += amount
-        self._world.books.note(account, str(body["kind"]), "", Decimal(0), Decimal(0), amount)
+        self._world.ledger.note(account, str(body["kind"]), "", Decimal(0), Decimal(0), amount)
         return self.account(account)
 
     def change_account(self, body: dict[str, Any]) -> dict[str, Any]:
         """Change ``cash``, ``options_level``, ``shorting_enabled`` or ``trading_blocked`` of ``account``."""
-        account = self._world.books.accounts[str(body["account"])]
+        account = self._world.ledger.accounts[str(body["account"])]
         if "cash" in body:
             account.cash = Decimal(str(body["cash"]))
         if "options_level" in body:

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
-from scalpdesk.exchange.bars import Bar, bar_start
-from scalpdesk.exchange.source import TapeEvent
+from scalpdesk.exchange.source import Bar, TapeEvent, bar_start
 from scalpdesk.instruments.contract import (
     Equity,
     Instruments,
@@ -32,7 +31,7 @@ from scalpdesk.instruments.contract import (
 from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend
 from scalpdesk.pricing import greeks
-from scalpdesk.simulation.broker.hours import AlwaysOpen, Hours
+from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
 HISTORY_DAYS = 60
 NEAR_SESSIONS = 6

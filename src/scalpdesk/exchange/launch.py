@@ -5,31 +5,26 @@ A tape of another day, played now: instants move to the wall clock, expiries to 
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from scalpdesk.core.clock import Clock
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import Credential
-from scalpdesk.exchange.driver import Pace
+from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
 from scalpdesk.exchange.server import ExchangeServer, ServerOptions
-from scalpdesk.exchange.source import (
-    MarketSource,
-    TapeSource,
-    daily_bars_of_embedded,
-    minute_bars_of_embedded,
-)
-from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
+from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
 from scalpdesk.instruments.contract import (
     Instrument,
     Instruments,
     OptionContract,
     occ_symbol,
 )
-from scalpdesk.instruments.sessions import Session, sessions_between, to_new_york
+from scalpdesk.instruments.sessions import Session, session_on, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 
 LOOK_AHEAD_DAYS = 800
@@ -148,7 +143,9 @@ def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
     credentials = []
     for number in range(1, plan.accounts + 1):
         name = f"account-{number}"
-        world.add_account(BrokerAccount(name, Decimal(str(plan.cash)), options_level=plan.options_level))
+        world.open_account(
+            AccountTerms(name=name, cash=Decimal(str(plan.cash)), options_level=plan.options_level)
+        )
         credentials.append(credential_of(name, plan.options.seed))
     world.advance_to(plan.source.start_ns)
     return world, credentials
@@ -174,3 +171,30 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
             {"name": one.account, "key": one.key, "secret": one.secret} for one in server.keyring.credentials
         ],
     }
+
+
+def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
+    """Return the minutes of the embedded market's share in ``count`` sessions before ``day`` (seed 1)."""
+    from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
+
+    bars = []
+    for one in minute_bars_before(day, count, InstrumentId(0)):
+        rows = zip(one.ends_ns, one.open, one.high, one.low, one.close, one.volume, strict=True)
+        for end_ns, opened, high, low, close, volume in rows:
+            start_ns = end_ns - 60 * NANOS_PER_SECOND
+            typical = (high + low + close) / 3.0
+            bars.append(Bar(start_ns, 60, opened, high, low, close, volume, 0, typical))
+    return bars
+
+
+def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:
+    """Return real daily bars of the embedded market's share (index over ten) before ``day``."""
+    from scalpdesk.datasets.embedded.days import index_rows, us_date  # noqa: PLC0415 - reads a package
+
+    rows = [row for row in index_rows("sp500") if us_date(row[0]) < day][-count:]
+    bars = []
+    for row in rows:
+        opened, high, low, close = (round(float(text) / 10.0, 2) for text in row[1:5])
+        start = session_on(us_date(row[0])).open_ns
+        bars.append(Bar(start, 86_400, opened, high, low, close, 0.0, 0, (high + low + close) / 3.0))
+    return bars

@@ -17,9 +17,8 @@ from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
-from scalpdesk.exchange.driver import Pace
-from scalpdesk.exchange.source import NEVER_NS
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import Pace, SimulatedMarket
+from scalpdesk.simulation.hours import NEVER_NS
 
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
 AUTH_SECONDS = 10.0
@@ -376,7 +375,7 @@ def _end_of(world: SimulatedMarket, pace: Pace) -> int:
         return NEVER_NS
     if world.source.next_ns() < NEVER_NS or world.source.hours.session_at(world.now_ns) is not None:
         return world.next_ns if world.next_ns < NEVER_NS else world.now_ns
-    closed_ns = max((quote.ts_recv_ns for quote in world.books.quotes.values()), default=world.now_ns)
+    closed_ns = max((quote.ts_recv_ns for quote in world.ledger.quotes.values()), default=world.now_ns)
     return max(world.now_ns, closed_ns + EVENING_NS)
 
 

@@ -1,23 +1,134 @@
-"""Where a simulated market's events come from, in time: a tape, or a generator."""
+"""Markets that an exchange can serve: the protocol of a source, a tape as one, and minute bars."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from typing import Protocol
 
-import numpy as np
-
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.exchange.bars import Bar
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, RateCurve
-from scalpdesk.simulation.broker.hours import Hours, TapeHours
+from scalpdesk.simulation.hours import Hours, TapeHours
+from scalpdesk.simulation.tape_reader import TapeReader, settlement_level
 
-NEVER_NS = 2**63 - 1
-CHUNK_ROWS = 8_192
+MINUTE_NS = 60 * NANOS_PER_SECOND
+DAY_SECONDS = 86_400
+
+
+@dataclass(slots=True)
+class Bar:
+    """One bar; ``start_ns`` is its beginning (UTC nanoseconds), as venues label bars."""
+
+    start_ns: int
+    seconds: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+    vwap: float
+
+    def add(self, price: float, size: float) -> None:
+        """Take one more print in."""
+        self.high = max(self.high, price)
+        self.low = min(self.low, price)
+        self.close = price
+        total = self.volume + size
+        self.vwap = (self.vwap * self.volume + price * size) / total if total > 0 else price
+        self.volume = total
+        self.trades += 1
+
+
+class BarBook:
+    """Minute bars by instrument: closed ones, and the one being made."""
+
+    def __init__(self) -> None:
+        self._closed: dict[InstrumentId, list[Bar]] = {}
+        self._open: dict[InstrumentId, Bar] = {}
+
+    def add_print(self, number: InstrumentId, ts_ns: int, price: float, size: float) -> Bar | None:
+        """Take a print in; return the bar that it closes, if any."""
+        start_ns = ts_ns - ts_ns % MINUTE_NS
+        current = self._open.get(number)
+        closed = None
+        if current is not None and current.start_ns != start_ns:
+            closed = current
+            self._closed.setdefault(number, []).append(current)
+            current = None
+        if current is None:
+            self._open[number] = Bar(start_ns, 60, price, price, price, price, size, 1, price)
+        else:
+            current.add(price, size)
+        return closed
+
+    def add_bar(self, number: InstrumentId, bar: Bar) -> None:
+        """Take a closed bar in as it is."""
+        self._closed.setdefault(number, []).append(bar)
+
+    def minutes(self, number: InstrumentId) -> list[Bar]:
+        """Return the closed bars, oldest first, and the one being made."""
+        current = self._open.get(number)
+        closed = self._closed.get(number, [])
+        return closed if current is None else [*closed, current]
+
+    def latest(self, number: InstrumentId) -> Bar | None:
+        """Return the newest bar."""
+        current = self._open.get(number)
+        if current is not None:
+            return current
+        closed = self._closed.get(number)
+        return closed[-1] if closed else None
+
+
+def combine(bars: Iterable[Bar], seconds: int) -> list[Bar]:
+    """Make bars of ``seconds`` from shorter ones, oldest first; a day begins at New York midnight."""
+    made: list[Bar] = []
+    for bar in bars:
+        start_ns = bar_start(bar.start_ns, seconds)
+        if made and made[-1].start_ns == start_ns:
+            whole = made[-1]
+            whole.high, whole.low = max(whole.high, bar.high), min(whole.low, bar.low)
+            whole.close = bar.close
+            total = whole.volume + bar.volume
+            if total > 0:
+                whole.vwap = (whole.vwap * whole.volume + bar.vwap * bar.volume) / total
+            whole.volume = total
+            whole.trades += bar.trades
+        else:
+            made.append(
+                Bar(
+                    start_ns,
+                    seconds,
+                    bar.open,
+                    bar.high,
+                    bar.low,
+                    bar.close,
+                    bar.volume,
+                    bar.trades,
+                    bar.vwap,
+                )
+            )
+    return made
+
+
+def bar_start(ts_ns: int, seconds: int) -> int:
+    """Return when the bar of an instant begins: on the grid of UTC, days at New York midnight."""
+    if seconds < DAY_SECONDS:
+        width = seconds * NANOS_PER_SECOND
+        return ts_ns - ts_ns % width
+    moment = to_new_york(ts_ns)
+    return new_york_ns(moment.date(), moment.time().replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def between(bars: Sequence[Bar], start_ns: int, end_ns: int) -> list[Bar]:
+    """Return the bars that begin from ``start_ns`` on and not after ``end_ns``."""
+    return [bar for bar in bars if start_ns <= bar.start_ns <= end_ns]
+
 
 TapeEvent = QuoteEvent | TradeEvent | BarEvent
 
@@ -57,10 +168,8 @@ class MarketSource(Protocol):
         ...
 
 
-class TapeSource:
-    """Plays a tape.
-
-    Options come before the underlying at one instant, and bars after both, as in a backtest.
+class TapeSource(TapeReader):
+    """Plays a tape to the exchange.
 
     Parameters
     ----------
@@ -68,6 +177,8 @@ class TapeSource:
         Recorded or reconstructed sessions.
     daily
         Daily bars that ended before the tape, oldest first.
+    minutes
+        Gives the minutes before it.
     """
 
     def __init__(
@@ -76,6 +187,7 @@ class TapeSource:
         daily: Sequence[Bar] = (),
         minutes: Callable[[], Sequence[Bar]] = tuple,
     ) -> None:
+        super().__init__(tape)
         self.tape = tape
         self.instruments = tape.instruments
         self.hours: Hours = TapeHours(tape.sessions)
@@ -86,83 +198,6 @@ class TapeSource:
         self.dividend_yield = tape.dividend_yield
         self._daily = tuple(daily)
         self._minutes = cache(minutes)  # drawn only if somebody asks
-        self._underlying = tape.instruments.id_of(tape.underlying)
-        self._row = int(np.searchsorted(tape.quotes.ts_ns, self.start_ns, side="left"))
-        self._last_row = int(np.searchsorted(tape.quotes.ts_ns, tape.sessions[-1].close_ns, side="right"))
-        self._buffer: list[QuoteEvent] = []
-        self._at = 0
-        self._bars = self._bar_events()
-        self._bar_at = 0
-        self.barred = frozenset(one.instrument_id for one in self._bars)
-        self._fill()
-
-    def _bar_events(self) -> list[BarEvent]:
-        columns = self.tape.bars
-        if columns is None:
-            return []
-        return [
-            BarEvent(InstrumentId(number), ts, ts, seconds, o, h, low, c, volume)
-            for number, ts, seconds, o, h, low, c, volume in zip(
-                columns.instrument_id.tolist(),
-                columns.ts_ns.tolist(),
-                columns.bar_seconds.tolist(),
-                columns.open.tolist(),
-                columns.high.tolist(),
-                columns.low.tolist(),
-                columns.close.tolist(),
-                columns.volume.tolist(),
-                strict=True,
-            )
-            if ts > self.start_ns
-        ]
-
-    def _fill(self) -> None:
-        """Turn the next rows into events, never cutting through one instant."""
-        self._buffer, self._at = [], 0
-        if self._row >= self._last_row:
-            return
-        columns = self.tape.quotes
-        low, high = self._row, min(self._row + CHUNK_ROWS, self._last_row)
-        while high < self._last_row and columns.ts_ns[high] == columns.ts_ns[high - 1]:
-            high += 1
-        part = slice(low, high)
-        ids = columns.instrument_id[part]
-        order = np.lexsort((ids, ids == self._underlying, columns.ts_ns[part]))
-        stamps = columns.ts_ns[part][order].tolist()
-        self._buffer = list(
-            map(
-                QuoteEvent,
-                ids[order].tolist(),
-                stamps,
-                stamps,
-                columns.bid[part][order].tolist(),
-                columns.ask[part][order].tolist(),
-                columns.bid_size[part][order].tolist(),
-                columns.ask_size[part][order].tolist(),
-            )
-        )
-        self._row = high
-
-    def next_ns(self) -> int:
-        """Return when the next quote or bar is due."""
-        quote_ns = self._buffer[self._at].ts_recv_ns if self._at < len(self._buffer) else NEVER_NS
-        bar_ns = self._bars[self._bar_at].ts_recv_ns if self._bar_at < len(self._bars) else NEVER_NS
-        return min(quote_ns, bar_ns)
-
-    def take_next(self) -> list[TapeEvent]:
-        """Return the events of one instant."""
-        now_ns = self.next_ns()
-        events: list[TapeEvent] = []
-        buffer = self._buffer
-        while self._at < len(buffer) and buffer[self._at].ts_recv_ns == now_ns:
-            events.append(buffer[self._at])
-            self._at += 1
-        if self._at >= len(buffer):
-            self._fill()
-        while self._bar_at < len(self._bars) and self._bars[self._bar_at].ts_recv_ns == now_ns:
-            events.append(self._bars[self._bar_at])
-            self._bar_at += 1
-        return events
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Every instrument of a tape is played anyway."""
@@ -171,8 +206,7 @@ class TapeSource:
 
     def settlement(self, symbol: str, day: date) -> Decimal | None:
         """Return the tape's official level, where it has one."""
-        level = self.tape.settlement_prices.get((symbol, day))
-        return None if level is None else Decimal(f"{level:.4f}")
+        return settlement_level(self.tape, symbol, day)
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
         """Return days and minutes of the underlying from before the tape, where there are any."""
@@ -180,30 +214,3 @@ class TapeSource:
             return ()
         bars = self._daily if seconds == 86_400 else self._minutes()
         return [bar for bar in bars if start_ns <= bar.start_ns < end_ns]
-
-
-def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
-    """Return the minutes of the embedded market's share in ``count`` sessions before ``day`` (seed 1)."""
-    from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
-
-    bars = []
-    for one in minute_bars_before(day, count, InstrumentId(0)):
-        rows = zip(one.ends_ns, one.open, one.high, one.low, one.close, one.volume, strict=True)
-        for end_ns, opened, high, low, close, volume in rows:
-            start_ns = end_ns - 60 * NANOS_PER_SECOND
-            typical = (high + low + close) / 3.0
-            bars.append(Bar(start_ns, 60, opened, high, low, close, volume, 0, typical))
-    return bars
-
-
-def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:
-    """Return real daily bars of the embedded market's share (index over ten) before ``day``."""
-    from scalpdesk.datasets.embedded.days import index_rows, us_date  # noqa: PLC0415 - reads a package
-
-    rows = [row for row in index_rows("sp500") if us_date(row[0]) < day][-count:]
-    bars = []
-    for row in rows:
-        opened, high, low, close = (round(float(text) / 10.0, 2) for text in row[1:5])
-        start = session_on(us_date(row[0])).open_ns
-        bars.append(Bar(start, 86_400, opened, high, low, close, 0.0, 0, (high + low + close) / 3.0))
-    return bars

@@ -43,13 +43,15 @@ CAUTIOUS = VenueCutoff(45.0, 45.0)
 """For a venue without a known rule."""
 VENUE_CUTOFFS = {
     "alpaca": VenueCutoff(45.0, 30.0),
+    "sandbox": VenueCutoff(45.0, 30.0),
     "paper": VenueCutoff(45.0, 30.0),
     "ibkr": NO_CUTOFF,
     "simulated": NO_CUTOFF,
     "none": NO_CUTOFF,
 }
 """Order cut-offs by venue. Alpaca: strategies reference E6, not confirmed by the venue, assumed to shift
-with the close on half days; ``paper`` has the same. The others accept orders until the contract's end."""
+with the close on half days; ``sandbox`` (once ``paper``) has the same. The others accept orders until the
+contract's end."""
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from scalpdesk.assembly import engine_from_header, gamma_events, load_market
+from scalpdesk.assembly import connect_broker, engine_from_header, gamma_events, load_market
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
@@ -29,16 +29,13 @@ from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.market import daily_update, first_market
-from scalpdesk.live.plan import LivePlan, trades_options
+from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import Heartbeat, LiveRunner
-from scalpdesk.live.simulated import SimulatedGateway, SimulatedVenue
 from scalpdesk.live.watchdog import ACTED_FILE
-from scalpdesk.simulation.exchange import SimulatedAccount, SimulatedExchange
-from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.venues.contract import AccountFacts, FollowingClock, Gateway
-from scalpdesk.venues.paper import PaperGateway
-from scalpdesk.venues.paper_venue import PaperTerms
+from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
 if TYPE_CHECKING:
     from scalpdesk.venues.alpaca.gateway import AlpacaGateway
@@ -59,7 +56,7 @@ def build_gateway(
     clock
         Stamps what is received.
     engine
-        Of a run that is resumed, None of a new one: a paper account begins with its cash and positions.
+        Of a run that is resumed, None of a new one: a sandbox account begins with its cash and positions.
 
     Raises
     ------
@@ -70,14 +67,13 @@ def build_gateway(
         return simulated_gateway(plan, clock)
     if plan.venue == "alpaca":
         return alpaca_gateway(plan, instruments, clock)
-    if plan.venue == "paper":
-        data = alpaca_gateway(plan, instruments, clock, data_only=True)
-        return PaperGateway(data, instruments, paper_terms(plan, engine), clock)
+    if plan.venue == SANDBOX:
+        return sandbox_gateway(plan, instruments, clock, engine)
     raise ConfigError(
         "this venue cannot be traded yet",
         where="--venue",
         value=plan.venue,
-        fix="use simulated, paper or alpaca",
+        fix="use simulated, sandbox or alpaca",
     )
 
 
@@ -142,23 +138,20 @@ def _endpoints(plan: LivePlan) -> "Endpoints":
     return Endpoints.live(token_for(folder, plan.venue, plan.settings.config_hash), **feeds)
 
 
-def paper_terms(plan: LivePlan, engine: TradingEngine | None) -> PaperTerms:
-    """Return the paper account: as configured, or as a resumed journal has it."""
-    simulation = plan.settings.config.simulation
-    cash, held = simulation.starting_cash, {}
+def sandbox_gateway(
+    plan: LivePlan, instruments: Instruments, clock: Clock, engine: TradingEngine | None
+) -> SandboxGateway:
+    """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
+    config, hours = plan.settings.config, ExchangeHours()
+    data = alpaca_gateway(plan, instruments, clock, data_only=True)
+    cash, held = config.simulation.starting_cash, {}
     if engine is not None:
         cash = engine.desk.account.cash
         held = {
             position.instrument_id: (position.quantity, position.average_price)
             for position in engine.desk.positions.held()
         }
-    return PaperTerms(
-        cash,
-        held,
-        fill_model=simulation.fill_model,
-        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
-        latency_ns=int(simulation.latency_ms * 1_000_000),
-    )
+    return SandboxGateway(data, connect_broker(config, instruments, hours, cash, held), clock, hours)
 
 
 def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
@@ -171,22 +164,22 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
         settings, plan.data, underlying=plan.underlying, start=day, end=day, seed=simulation.seed
     )
     positions = {
-        tape.instruments.id_of(symbol): Decimal(quantity) for symbol, quantity in simulation.positions.items()
+        tape.instruments.id_of(symbol): (Decimal(quantity), Decimal(0))
+        for symbol, quantity in simulation.positions.items()
     }
-    exchange = SimulatedExchange(
+    connection = connect_broker(
+        settings.config,
         tape.instruments,
-        SimulatedAccount(simulation.starting_cash, positions),
-        fill_model(simulation.fill_model),
-        fill_model(simulation.fill_model_hedge or simulation.fill_model),
-        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
-        latency_ns=int(simulation.latency_ms * 1_000_000),
+        TapeHours(tape.sessions),
+        simulation.starting_cash,
+        positions,
     )
     assert isinstance(clock, FollowingClock)
-    venue = SimulatedVenue(tape, exchange, words=gamma_events(tape, settings))
+    venue = PlayedSession(tape, connection, exposures=gamma_events(tape, settings))
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 
-IN_PROCESS = ("simulated", "paper")
+IN_PROCESS = ("simulated", SANDBOX)
 """Venues whose account lives and ends with the desk: no other desk can hold it."""
 CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -238,7 +231,7 @@ def unfinished_run(plan: LivePlan) -> Path | None:
             header = peek_header(folder)
         except JournalError:
             continue
-        fits = (header.venue, header.mode, header.strategy, header.data.get("url")) == (
+        fits = (venue_name(header.venue), header.mode, header.strategy, header.data.get("url")) == (
             plan.venue,
             plan.trading,
             plan.settings.strategy,

@@ -26,11 +26,11 @@ from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
-from scalpdesk.live.simulated import SimulatedGateway
 from scalpdesk.live.supervision import describe as describe_error
 from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS, ExposureSettings
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, sessions_of
+from scalpdesk.venues.simulated import SimulatedGateway
 
 HOLIDAYS = 5
 CALENDAR_DAYS_A_BAR = 1.5
@@ -101,7 +101,7 @@ def _played(
     ]
     strategy = _strategy_of(plan.settings)
     first += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
-    return describe(tape), (*first, *forecasts(tape, plan.settings), *gateway.venue.told_at_open)
+    return describe(tape), (*first, *forecasts(tape, plan.settings), *gateway.venue.known_at_open)
 
 
 def _strategy_of(settings: LoadedSettings) -> object:

@@ -12,6 +12,10 @@ from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.registry import find_strategy
 
+SANDBOX = "sandbox"
+"""The venue of live quotes and simulated fills."""
+FORMER_NAMES = {"paper": SANDBOX}
+"""Names under which a venue was known: on the command line, and in the journals of that time."""
 MOST_CONTRACTS = 200
 """Default for the options that a live run knows: what a basic market data plan streams at once."""
 
@@ -25,7 +29,7 @@ class LivePlan:
     settings
         The configuration, with the strategy.
     venue
-        ``simulated``, ``paper`` or ``alpaca``.
+        ``simulated``, ``sandbox`` or ``alpaca``.
     live
         Real money; only when armed.
     resume
@@ -83,6 +87,11 @@ class LivePlan:
         return FollowingClock() if self.venue == "simulated" or self.follows_venue else SystemClock()
 
 
+def venue_name(name: str) -> str:
+    """Return a venue's name for one that it may have gone by."""
+    return FORMER_NAMES.get(name, name)
+
+
 def plan_of(
     settings: LoadedSettings,
     venue: str,
@@ -115,6 +124,7 @@ def plan_of(
     ConfigError
         When the desk is to follow an exchange's time and there is no exchange.
     """
+    venue = venue_name(venue)
     section = settings.config.venue
     address = section.url if url is None else url
     follows = section.exchange_time if exchange_time is None else exchange_time

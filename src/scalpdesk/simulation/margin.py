@@ -23,13 +23,13 @@ from typing import NamedTuple, Protocol
 
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
-from scalpdesk.simulation.broker.refusals import Cause, Refused
+from scalpdesk.simulation.orders import Cause, Refused
 
 ZERO, HALF, ONE = Decimal(0), Decimal("0.5"), Decimal(1)
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
-BROAD_INDICES = frozenset(one.underlying for one in INDEX_CLASSES.values()) - {"VIX"}
+BROAD_INDICES = frozenset(holding.underlying for holding in INDEX_CLASSES.values()) - {"VIX"}
 DAY_TRADE_EQUITY = Decimal(25_000)
 DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")
 DAY_RULE_ENDED, DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
@@ -46,6 +46,11 @@ class Holding(NamedTuple):
     """Signed contracts or shares."""
     price: Decimal
     """Currency per unit of the underlying."""
+
+    @property
+    def is_option(self) -> bool:
+        """True for an option."""
+        return isinstance(self.instrument, OptionContract)
 
     @property
     def value(self) -> Decimal:
@@ -83,12 +88,15 @@ class MarginAccount(Protocol):
     multiplier: int
     """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
     options_level: int
-    shorting_enabled: bool
     day_trades_blocked: bool
     """The broker's flag: nothing may be opened until the day-trade rule is met again."""
     cash: Decimal
     unsettled: Decimal
     """Proceeds of sales that a cash account may not use before the next session."""
+
+    def may_short(self, symbol: str) -> bool:
+        """Return whether a share may be sold short."""
+        ...
 
     def valued(self) -> Iterable[Holding]:
         """Return what is held, at the present marks."""
@@ -96,11 +104,6 @@ class MarginAccount(Protocol):
 
     def spot(self, symbol: str) -> Decimal:
         """Return the mark of an underlying; 0 where it is not known."""
-        ...
-
-    @property
-    def has_sold_options(self) -> bool:
-        """Whether any option is held short or being sold to open."""
         ...
 
     def quantity_of(self, symbol: str) -> Decimal:
@@ -111,8 +114,8 @@ class MarginAccount(Protocol):
         """Return the shares that neither open orders nor sold calls need."""
         ...
 
-    def free_bound(self) -> Decimal:
-        """Return cash less what open orders and sold shares could take at most, currency."""
+    def free_bound(self) -> Decimal | None:
+        """Return cash less what open orders and sold shares could take at most; None with sold options."""
         ...
 
     def reserved(self) -> tuple[Decimal, Decimal]:
@@ -202,14 +205,14 @@ class Pairing:
         self.uncovered: list[Sold] = []
         self.initial = self.maintenance = self.premium = self.intrinsic = ZERO
         """``premium`` of bought options; ``intrinsic``: what covered calls and puts are in the money."""
-        for one in holdings:
-            if not isinstance(one.instrument, OptionContract):
-                self._shares.append([one.quantity, one.price])
-            elif one.quantity > 0:
-                self._bought.append((one.instrument, [one.quantity, one.price]))
-                self.premium += one.value
-            elif one.quantity < 0:
-                self._sold.append(one)
+        for holding in holdings:
+            if not isinstance(holding.instrument, OptionContract):
+                self._shares.append([holding.quantity, holding.price])
+            elif holding.quantity > 0:
+                self._bought.append((holding.instrument, [holding.quantity, holding.price]))
+                self.premium += holding.value
+            elif holding.quantity < 0:
+                self._sold.append(holding)
         self.initial += self.premium
         for quantity, price in self._shares:
             self.initial += share_requirement(quantity, price).initial
@@ -222,18 +225,19 @@ class Pairing:
         """Set shares, then bought options, against the sold ones of one right; dearest strikes first."""
         sign = 1 if is_call else -1
         bought = sorted(
-            (one for one in self._bought if one[0].is_call is is_call), key=lambda one: sign * one[0].strike
+            (holding for holding in self._bought if holding[0].is_call is is_call),
+            key=lambda holding: sign * holding[0].strike,
         )
         sold = [
-            one
-            for one in self._sold
-            if isinstance(one.instrument, OptionContract) and one.instrument.is_call is is_call
+            holding
+            for holding in self._sold
+            if isinstance(holding.instrument, OptionContract) and holding.instrument.is_call is is_call
         ]
-        sold.sort(key=lambda one: sign * one.instrument.strike)  # type: ignore[union-attr]  # options, see above
-        for one in sold:
-            contract = one.instrument
+        sold.sort(key=lambda holding: sign * holding.instrument.strike)  # type: ignore[union-attr]  # options, see above
+        for holding in sold:
+            contract = holding.instrument
             assert isinstance(contract, OptionContract)
-            left = -one.quantity
+            left = -holding.quantity
             for shares in self._shares:
                 covered = min(left, max(sign * shares[0], ZERO) // contract.multiplier)
                 units = covered * contract.multiplier
@@ -247,13 +251,13 @@ class Pairing:
                 paired = min(left, free[0]) if cover.expiry >= contract.expiry else ZERO
                 if paired > 0:
                     width = max(sign * (cover.strike - contract.strike), ZERO)
-                    need = paired * contract.multiplier * min(width, one.price + risk)
+                    need = paired * contract.multiplier * min(width, holding.price + risk)
                     self.initial += need
                     self.maintenance += need
                     free[0] -= paired
                     left -= paired
             if left:
-                self.uncovered.append(Sold(contract, left, one.price, risk))
+                self.uncovered.append(Sold(contract, left, holding.price, risk))
 
     def _protect(self) -> None:
         """Maintenance of the shares that are left: with a bought put or call at most 10 % of its strike."""
@@ -272,7 +276,10 @@ class Pairing:
 
     def _straddles(self) -> None:
         """Add the margin of what nothing covers; a sold call beside a sold put is asked for one side."""
-        sides = [[one for one in self.uncovered if one.contract.is_call is right] for right in (True, False)]
+        sides = [
+            [holding for holding in self.uncovered if holding.contract.is_call is right]
+            for right in (True, False)
+        ]
         amounts = [
             sum((s.quantity * s.contract.multiplier * (s.price + s.risk) for s in side), ZERO)
             for side in sides
@@ -290,11 +297,13 @@ class Pairing:
 def by_underlying(holdings: Iterable[Holding]) -> dict[str, list[Holding]]:
     """Return holdings by the symbol of their underlying."""
     groups: dict[str, list[Holding]] = {}
-    for one in holdings:
+    for holding in holdings:
         symbol = (
-            one.instrument.underlying if isinstance(one.instrument, OptionContract) else one.instrument.symbol
+            holding.instrument.underlying
+            if isinstance(holding.instrument, OptionContract)
+            else holding.instrument.symbol
         )
-        groups.setdefault(symbol, []).append(one)
+        groups.setdefault(symbol, []).append(holding)
     return groups
 
 
@@ -310,7 +319,8 @@ def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> 
     """
     pairs = [Pairing(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
     return Requirement(
-        sum((one.initial for one in pairs), ZERO), sum((one.maintenance for one in pairs), ZERO)
+        sum((holding.initial for holding in pairs), ZERO),
+        sum((holding.maintenance for holding in pairs), ZERO),
     )
 
 
@@ -321,16 +331,19 @@ def cash_requirement(holdings: Iterable[Holding]) -> Decimal | None:
     """
     need = ZERO
     for group in by_underlying(holdings).values():
-        units = sum((one.quantity for one in group if not isinstance(one.instrument, OptionContract)), ZERO)
-        for one in group:
-            if one.quantity >= 0:
-                need += one.value
-            elif not isinstance(one.instrument, OptionContract):
+        units = sum(
+            (holding.quantity for holding in group if not isinstance(holding.instrument, OptionContract)),
+            ZERO,
+        )
+        for holding in group:
+            if holding.quantity >= 0:
+                need += holding.value
+            elif not isinstance(holding.instrument, OptionContract):
                 return None
-            elif one.instrument.is_call:
-                units += one.quantity * one.instrument.multiplier
+            elif holding.instrument.is_call:
+                units += holding.quantity * holding.instrument.multiplier
             else:
-                need -= one.quantity * one.instrument.strike * one.instrument.multiplier
+                need -= holding.quantity * holding.instrument.strike * holding.instrument.multiplier
         if units < 0:
             return None
     return need
@@ -479,7 +492,7 @@ class RegulationT:
         """Return what the account is worth and may still use, open orders counted at their worst."""
         held = list(account.valued())
         room = self._room(account, held, account.cash)
-        values = [one.value for one in held]
+        values = [holding.value for holding in held]
         long_value = sum((value for value in values if value > 0), ZERO)
         short_value = sum((value for value in values if value < 0), ZERO)
         power = partial(buying_power, room.night, ZERO, room.night - room.day, settled_cash=room.night)
@@ -501,17 +514,18 @@ class RegulationT:
 
         A lower bound that values nothing but sold shares: True means that :meth:`refusal` gives None.
         """
-        if account.day_trades_blocked or account.multiplier == 1 or account.has_sold_options:
+        if account.day_trades_blocked or account.multiplier == 1:
             return False
         value = order.value
         if isinstance(order.instrument, OptionContract):
-            if value < 0 or account.options_level < LONG_OPTIONS:
+            if value <= 0 or account.options_level < LONG_OPTIONS:
                 return False
         elif value < 0:
-            if not account.shorting_enabled:
+            if not account.may_short(order.instrument.symbol):
                 return False
             value = -order.quantity * short_share_bound(order.price)
-        return value <= account.free_bound()
+        free = account.free_bound()
+        return free is not None and value <= free
 
     def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the account may not open these legs, together, at these prices; None if it may."""
@@ -523,7 +537,9 @@ class RegulationT:
             refused = self._level_refusal(account, order)
             if refused is not None:
                 return refused
-        elif first.quantity < 0 and (account.multiplier == 1 or not account.shorting_enabled):
+        elif first.quantity < 0 and (
+            account.multiplier == 1 or not account.may_short(first.instrument.symbol)
+        ):
             return Refused(Cause.SHORTING, symbol=first.instrument.symbol)
         before, after = self._rooms(account, order)
         is_day = account.multiplier > 2 and not is_option
@@ -542,7 +558,7 @@ class RegulationT:
 
     def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Room, Room]:
         held = list(account.valued())
-        cost = sum((one.value for one in order), ZERO)
+        cost = sum((holding.value for holding in order), ZERO)
         after = self._room(account, _merged(held, order), account.cash - cost)
         return self._room(account, held, account.cash), after
 
@@ -551,7 +567,7 @@ class RegulationT:
         if account.multiplier == 1:
             free = cash - account.unsettled - shares - options
             paid = cash_requirement(holdings) or ZERO
-            longs = sum((one.value for one in holdings if one.quantity > 0), ZERO)
+            longs = sum((holding.value for holding in holdings if holding.quantity > 0), ZERO)
             return Room(free - (paid - longs), free - (paid - longs), Requirement(paid, paid))
         night = day = cash - options
         initial = maintenance = ZERO
@@ -565,7 +581,10 @@ class RegulationT:
                     if not sold.contract.is_call:
                         more = sold.contract.strike - sold.price - sold.risk
                         withheld += sold.quantity * sold.contract.multiplier * max(more, ZERO)
-            value = sum((one.value for one in group if not isinstance(one.instrument, OptionContract)), ZERO)
+            value = sum(
+                (holding.value for holding in group if not isinstance(holding.instrument, OptionContract)),
+                ZERO,
+            )
             night += value + pairs.premium - pairs.initial - withheld
             day += value - pairs.maintenance - withheld
         return Room(night - shares * HALF, day - shares * LONG_RATE, Requirement(initial, maintenance))
@@ -576,12 +595,12 @@ class RegulationT:
             return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade options contracts")
         together = len(order) > 1
         legs = []
-        for one in order:
-            assert isinstance(one.instrument, OptionContract)
-            side = Side.BUY if one.quantity > 0 else Side.SELL
-            held = account.quantity_of(one.instrument.symbol) if together else ZERO
+        for holding in order:
+            assert isinstance(holding.instrument, OptionContract)
+            side = Side.BUY if holding.quantity > 0 else Side.SELL
+            held = account.quantity_of(holding.instrument.symbol) if together else ZERO
             closes = ZERO if side is Side.BUY else max(held, ZERO)
-            legs.append((side, one.instrument, max(abs(one.quantity) - closes, ZERO)))
+            legs.append((side, holding.instrument, max(abs(holding.quantity) - closes, ZERO)))
         contract = legs[0][1]
         shares = account.free_shares(contract.underlying)
         level = least_options_level(legs, shares, as_one_order=together)
@@ -609,10 +628,11 @@ def plain(value: Decimal) -> str:
 
 def _merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
     """Holdings after an order; units of one instrument are netted."""
-    after = {one.instrument.symbol: one for one in held}
-    for one in order:
-        known = after.get(one.instrument.symbol)
-        after[one.instrument.symbol] = (
-            one if known is None else Holding(one.instrument, known.quantity + one.quantity, known.price)
-        )
+    after = {holding.instrument.symbol: holding for holding in held}
+    for line in order:
+        known = after.get(line.instrument.symbol)
+        if known is None:
+            after[line.instrument.symbol] = line
+        else:
+            after[line.instrument.symbol] = known._replace(quantity=known.quantity + line.quantity)
     return list(after.values())

@@ -24,8 +24,8 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Status, VenueOrder
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.orders import BrokerOrder, Status
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.small_desk import (
     SMALL_PLAN,
@@ -85,7 +85,7 @@ class Scene:
     snapshot_cash: Decimal | None = None
     outside_since_ns: int | None = None
     uneven_since_ns: int | None = None
-    open_at_venue: tuple[VenueOrder, ...] = ()
+    open_at_venue: tuple[BrokerOrder, ...] = ()
     now_ns: int = 0
     _observer: tuple[TradingEngine, DeltaEngine] | None = None
     excused: set[int] = field(default_factory=set)

@@ -18,7 +18,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
 from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.venues.alpaca.transport import P
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
-from scalpdesk.exchange.bars import Bar
+from scalpdesk.exchange.source import Bar
 from scalpdesk.instruments.contract import (
     Equity,
     Instruments,
@@ -20,7 +20,7 @@ from scalpdesk.instruments.contract import (
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
-from scalpdesk.simulation.broker.hours import Hours, TapeHours
+from scalpdesk.simulation.hours import Hours, TapeHours
 
 NEVER_NS = 2**63 - 1
 DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))

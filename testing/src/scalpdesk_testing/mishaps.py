@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.live.runner import LiveRunner, OperationResult
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import Kind, OrderRequest
-from scalpdesk.simulation.broker.refusals import Refused
+from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.orders import OrderRequest, Refused
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, SHARE
 from scalpdesk_testing.schedule import CountingPlan, Moment
@@ -86,7 +85,7 @@ class Mishaps:
             self.world.strike_market_fault(Fault("halt", seconds=moment.seconds))
         elif moment.kind == "auto_liquidation":
             self.world.strike_market_fault(
-                Fault("auto_liquidation", match=f"{self.world.books.instruments[SHARE].symbol}18")
+                Fault("auto_liquidation", match=f"{self.world.ledger.instruments[SHARE].symbol}18")
             )
         elif moment.kind == "bust" and self.account.executions:
             self.world.broker.staged.bust(self.account.executions[-1])
@@ -95,9 +94,9 @@ class Mishaps:
                 self.world.broker.submit(
                     self.account.name,
                     OrderRequest(
-                        self.world.books.instruments[SHARE].symbol,
+                        self.world.ledger.instruments[SHARE].symbol,
                         Side.BUY,
-                        Kind.MARKET,
+                        OrderType.MARKET,
                         quantity=Decimal(3),
                         client_order_id="by-hand",
                     ),
@@ -127,7 +126,7 @@ class Mishaps:
         self.line.restore()
         self.clock.skew_ns = 0
         self.disk_full_until = 0.0
-        for number in tuple(self.world.books.halted):
+        for number in tuple(self.world.ledger.halted):
             self.world.resume(number)
         self.line.drive()
         self.loop.call_later(RESUME_AFTER_SECONDS, self._resume_by_hand)

@@ -187,7 +187,7 @@ class RehearsalTrial(Trial):
             return f"stated: {self.modes[-1] if self.modes else desk.gate.mode}", True
         if not self._is_connected():
             return "the line is down", False
-        if self.world.books.halted:
+        if self.world.ledger.halted:
             return "the exchange does not trade", False
         now_ns, traded = self.clock.now_ns(), (SHARE, CALL, PUT)
         if any(desk.market.verdict(instrument, now_ns).value == "stale" for instrument in traded):

@@ -23,12 +23,12 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.alpaca.streams import Hub
-from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
+from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
-from scalpdesk.simulation.broker.accounts import BrokerAccount
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
 from scalpdesk_testing.invariants import CENT, INVARIANTS, Scene, Violation, broken
@@ -201,7 +201,7 @@ class Trial:
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed)
         self.world = SimulatedMarket(self.market, MarketOptions(seed=schedule.seed), self.plan)
-        self.account = self.world.add_account(BrokerAccount(ACCOUNT, CASH))
+        self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=CASH))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         api = AlpacaApi(self.world, keyring, trading_limit=200)
         self.line = Line(

@@ -86,7 +86,7 @@ def _margin(
         ],
     }[kind]()
     proceeds = -sum(
-        (one.value for one in lines if one.quantity < 0 and isinstance(one.instrument, OptionContract)),
+        (line.value for line in lines if line.quantity < 0 and isinstance(line.instrument, OptionContract)),
         Decimal(0),
     )
     if account == "cash":

@@ -8,7 +8,7 @@ import pytest
 from fakes.instruments import option, share
 from fakes.tape import quote
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import Side
 from scalpdesk.simulation.fills import fill_model, fill_model_names
 from scalpdesk.simulation.fills.base import Execution, Resting
 
@@ -16,17 +16,7 @@ D = Decimal
 
 
 def resting(side=Side.BUY, quantity=10, limit=None):
-    command = SubmitOrder(
-        "o",
-        0,
-        side,
-        D(quantity),
-        OrderType.MARKET if limit is None else OrderType.LIMIT,
-        None if limit is None else D(limit),
-        TimeInForce.DAY,
-        Purpose.OPEN,
-    )
-    return Resting(command, 0)
+    return Resting(side.sign, D(quantity), None if limit is None else D(limit))
 
 
 def show(model, order, *quotes, instrument=None):

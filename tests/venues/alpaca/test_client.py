@@ -114,7 +114,7 @@ def test_a_venue_with_a_time_of_its_own_is_followed(socket_enabled):
 
 def test_no_options_permission_is_said(socket_enabled):
     async def scenario(bench):
-        (account,) = bench.server.world.books.accounts.values()
+        (account,) = bench.server.world.ledger.accounts.values()
         account.options_level = 1
         with pytest.raises(ConfigError, match="no permission for the options"):
             await other_gateway(bench, options_level=2).connect()
@@ -124,7 +124,7 @@ def test_no_options_permission_is_said(socket_enabled):
 
 def test_a_blocked_account_is_said(socket_enabled):
     async def scenario(bench):
-        (account,) = bench.server.world.books.accounts.values()
+        (account,) = bench.server.world.ledger.accounts.values()
         account.trading_blocked = True
         with pytest.raises(ConfigError, match="may not trade"):
             await other_gateway(bench).connect()
@@ -258,7 +258,7 @@ def test_a_halt_is_told(socket_enabled):
     async def scenario(bench):
         desk = await connected(bench)
         await desk.gateway.subscribe([bench.share])
-        bench.server.world.halt(bench.server.world.books.instruments.id_of("SPY"), seconds=0.2)
+        bench.server.world.halt(bench.server.world.ledger.instruments.id_of("SPY"), seconds=0.2)
         await desk.until(lambda: any(one.kind is NoticeKind.HALTED for one in desk.notices))
         await desk.until(lambda: any(one.kind is NoticeKind.TRADING for one in desk.notices))
         await desk.close()
@@ -284,7 +284,7 @@ def test_a_corrected_execution_takes_the_place_of_the_first(socket_enabled):
         desk = await connected(bench)
         order = await desk.submit(bench.share, 4)
         await desk.over(order)
-        (account,) = bench.server.world.books.accounts.values()
+        (account,) = bench.server.world.ledger.accounts.values()
         (execution,) = account.executions
         right = execution.price - Decimal("0.50")
         assert bench.server.world.broker.staged.correct(execution, right)

@@ -23,10 +23,10 @@ from scalpdesk.exchange.alpaca.serializers import (
     account_json,
     from_refusal,
 )
-from scalpdesk.exchange.world import SimulatedMarket
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.refusals import Refused
+from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.orders import Refused
 
 WINDOW_NS = 60 * NANOS_PER_SECOND
 JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
@@ -189,7 +189,7 @@ class AlpacaApi:
         within, headers = (self._data if is_data else self._trading).count(name, request.at_ns)
         if not within:
             raise ApiError(429, TOO_MANY, "too many requests.")
-        return self.world.books.accounts[name], headers
+        return self.world.ledger.accounts[name], headers
 
     def _turn_away(self, request: Request, fault: Fault) -> None:
         match fault.name:
@@ -220,7 +220,7 @@ class AlpacaApi:
         orders, reference, market = self._orders, self._reference, self._market
         world = self.world
         return {
-            ("GET", "/v2/account"): lambda a, _r, _x: account_json(a, world.books.money(a)),
+            ("GET", "/v2/account"): lambda a, _r, _x: account_json(a, world.ledger.figures(a)),
             ("GET", "/v2/account/configurations"): lambda a, _r, _x: self._configuration(a),
             ("PATCH", "/v2/account/configurations"): lambda a, r, _x: self._configure(a, r),
             ("GET", "/v2/account/portfolio/history"): lambda a, r, _x: portfolio_history(world, a, r),

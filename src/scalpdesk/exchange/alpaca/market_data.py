@@ -30,8 +30,8 @@ from scalpdesk.exchange.alpaca.serializers import (
     query_ns,
     timeframe_seconds,
 )
-from scalpdesk.exchange.bars import DAY_SECONDS, Bar, between, combine
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange.source import DAY_SECONDS, Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_new_york
 from scalpdesk.pricing import greeks, implied_vol
@@ -89,7 +89,7 @@ class Reference:
         exchange = request.query.get("exchange")
         found = [
             asset_json(one)
-            for one in self._world.books.instruments
+            for one in self._world.ledger.instruments
             if asset_class(one) == wanted and one.symbol not in COINS
         ]
         attributes = set(request.listed("attributes"))
@@ -101,7 +101,7 @@ class Reference:
 
     def asset(self, text: str) -> dict[str, Any]:
         """``GET /v2/assets/{symbol or id}``."""
-        for one in self._world.books.instruments:
+        for one in self._world.ledger.instruments:
             if text in (one.symbol, asset_id(one.symbol)) and one.symbol not in COINS:
                 return asset_json(one)
         raise ApiError(404, NOT_FOUND, f"asset not found for {text}")
@@ -164,7 +164,7 @@ class Reference:
         least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
         found = [
             one
-            for one in self._world.books.instruments
+            for one in self._world.ledger.instruments
             if isinstance(one, OptionContract)
             and (not underlyings or one.underlying in underlyings)
             and self._status(one) == status
@@ -186,7 +186,7 @@ class Reference:
 
     def contract(self, text: str) -> dict[str, Any]:
         """``GET /v2/options/contracts/{symbol or id}``."""
-        for one in self._world.books.instruments:
+        for one in self._world.ledger.instruments:
             if isinstance(one, OptionContract) and text in (one.symbol, asset_id(one.symbol)):
                 return contract_json(self._world, one, self._status(one))
         raise ApiError(404, NOT_FOUND, f"option contract not found for {text}")
@@ -339,7 +339,7 @@ class MarketData:
         feeds = OPTION_FEEDS if options else STOCK_FEEDS
         if feed and feed not in feeds:
             raise ApiError(400, 40010000, f"invalid feed: {feed}")
-        book = self._world.books.instruments
+        book = self._world.ledger.instruments
         found = []
         for name in dict.fromkeys(names):
             if name in book and name not in COINS:
@@ -351,7 +351,7 @@ class MarketData:
 
     def latest_quotes(self, request: Request, *, options: bool) -> dict[str, Any]:
         """``…/quotes/latest``."""
-        quotes = self._world.books.quotes
+        quotes = self._world.ledger.quotes
         found = self._known(request, options=options)
         return {"quotes": {s: quote_json(quotes[n], is_option=options) for s, n in found if n in quotes}}
 
@@ -404,7 +404,7 @@ class MarketData:
         answer: dict[str, list[dict[str, Any]]] = {}
         for symbol, number in self._known(request, options=options):
             if kind == "quotes":
-                quote = self._world.books.quotes.get(number)
+                quote = self._world.ledger.quotes.get(number)
                 if quote is not None and start_ns <= quote.ts_event_ns <= end_ns:
                     answer[symbol] = [quote_json(quote, is_option=options)]
             else:
@@ -431,7 +431,7 @@ class MarketData:
         answer: dict[str, Any] = {}
         world = self._world
         for symbol, number in self._known(request, options=False):
-            quote, trade = world.books.quotes.get(number), world.last_trades.get(number)
+            quote, trade = world.ledger.quotes.get(number), world.last_trades.get(number)
             now_ns = world.now_ns
             minute = world.bars.latest(number)
             daily = self.series(symbol, number, DAY_SECONDS, now_ns - 10 * DAY_NS, now_ns)
@@ -463,7 +463,7 @@ class MarketData:
         now_ns = self._world.now_ns
         wanted = [
             (one.symbol, number)
-            for number, one in self._world.books.instruments.options(underlying)
+            for number, one in self._world.ledger.instruments.options(underlying)
             if expiry_instant_ns(one) > now_ns
             and _inside(one.expiry, exact, low, high)
             and (least is None or one.strike >= least)
@@ -481,14 +481,14 @@ class MarketData:
         with_greeks = self._greeks(numbers)
         answer: dict[str, Any] = {}
         for number in numbers:
-            quote, trade = world.books.quotes.get(number), world.last_trades.get(number)
+            quote, trade = world.ledger.quotes.get(number), world.last_trades.get(number)
             one: dict[str, Any] = {}
             if quote is not None:
                 one["latestQuote"] = quote_json(quote, is_option=True)
             if trade is not None:
                 one["latestTrade"] = trade_json(trade, is_option=True)
             one.update(with_greeks.get(number, {}))
-            answer[world.books.instruments[number].symbol] = one
+            answer[world.ledger.instruments[number].symbol] = one
         return answer
 
     def _greeks(self, numbers: list[InstrumentId]) -> dict[InstrumentId, dict[str, Any]]:
@@ -496,21 +496,21 @@ class MarketData:
         world = self._world
         rows = []
         for number in numbers:
-            contract, quote = world.books.instruments[number], world.books.quotes.get(number)
+            contract, quote = world.ledger.instruments[number], world.ledger.quotes.get(number)
             if not isinstance(contract, OptionContract) or quote is None or not quote.bid > 0:
                 continue
-            if contract.underlying not in world.books.instruments:
+            if contract.underlying not in world.ledger.instruments:
                 continue
-            share = world.books.instruments.id_of(contract.underlying)
+            share = world.ledger.instruments.id_of(contract.underlying)
             world.quote(share)
-            spot = float(world.books.mark(share))
+            spot = float(world.ledger.mark(share))
             years = years_between(world.now_ns, expiry_instant_ns(contract))
             if spot > 0 and years > 0 and math.isfinite(quote.mid):
                 rate = world.source.rate_curve.rate_at(years * 365.0)
                 rows.append((number, quote.mid, spot, float(contract.strike), years, contract.is_call, rate))
         if not rows:
             return {}
-        first = world.books.instruments[rows[0][0]]
+        first = world.ledger.instruments[rows[0][0]]
         american = isinstance(first, OptionContract) and first.style is Style.AMERICAN
         ids, mids, spots, strikes, spans, calls, rates = (list(column) for column in zip(*rows, strict=True))
         free = not any(rates) and not world.source.dividend_yield

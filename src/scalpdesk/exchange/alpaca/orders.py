@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
 from scalpdesk.exchange.alpaca.serializers import (
     FORBIDDEN,
@@ -24,22 +24,20 @@ from scalpdesk.exchange.alpaca.serializers import (
     position_json,
     query_ns,
 )
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.orders import (
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.orders import (
+    BrokerOrder,
     Changes,
-    Kind,
     LegRequest,
-    Lifetime,
     OrderRequest,
     PositionIntent,
+    Refused,
     Structure,
-    VenueOrder,
 )
-from scalpdesk.simulation.broker.refusals import Refused
 
-Word = TypeVar("Word", Side, Kind, Lifetime, Structure, PositionIntent)
+Word = TypeVar("Word", Side, OrderType, TimeInForce, Structure, PositionIntent)
 MAX_BODY = 65_536
 MAX_ORDERS = 500
 DEFAULT_ORDERS = 50
@@ -125,10 +123,10 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
         When a field is not of its form.
     """
     structure = _word(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
-    kind = _word(body, "type", Kind)
+    kind = _word(body, "type", OrderType)
     if kind is None:
         raise ApiError(422, MALFORMED, "type is required")
-    lifetime = _word(body, "time_in_force", Lifetime)
+    lifetime = _word(body, "time_in_force", TimeInForce)
     if lifetime is None:
         raise ApiError(422, MALFORMED, "time_in_force is required")
     symbol = str(body.get("symbol") or "")
@@ -181,8 +179,8 @@ class OrderDesk:
         wanted = read_order(body_object(request))
         world = self._world
         for symbol in (wanted.symbol, *(leg.symbol for leg in wanted.legs)):
-            if symbol in world.books.instruments:
-                world.quote(world.books.instruments.id_of(symbol))
+            if symbol in world.ledger.instruments:
+                world.quote(world.ledger.instruments.id_of(symbol))
         return order_json(world, world.broker.submit(account.name, wanted))
 
     def orders(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
@@ -215,9 +213,9 @@ class OrderDesk:
         found.sort(key=lambda order: (order.created_ns, order.number), reverse=not ascending)
         return [order_json(self._world, order, with_legs=nested) for order in found[: min(limit, MAX_ORDERS)]]
 
-    def _symbols_of(self, order: VenueOrder) -> set[str]:
+    def _symbols_of(self, order: BrokerOrder) -> set[str]:
         numbers = [order.instrument_id, *(leg.instrument_id for leg in order.legs)]
-        return {self._world.books.instruments[one].symbol for one in numbers if one is not None}
+        return {self._world.ledger.instruments[one].symbol for one in numbers if one is not None}
 
     def order(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
         """``GET /v2/orders/{id}``."""
@@ -238,7 +236,7 @@ class OrderDesk:
         client_id = body.get("client_order_id")
         changes = Changes(
             _number(body, "qty"),
-            _word(body, "time_in_force", Lifetime),
+            _word(body, "time_in_force", TimeInForce),
             _number(body, "limit_price"),
             _number(body, "stop_price"),
             _number(body, "trail"),
@@ -282,7 +280,7 @@ class OrderDesk:
 
     def instrument_of(self, text: str) -> InstrumentId | None:
         """Return the instrument that a symbol or an asset id names."""
-        instruments = self._world.books.instruments
+        instruments = self._world.ledger.instruments
         if text in instruments:
             return instruments.id_of(text)
         for number, instrument in enumerate(instruments):
@@ -312,7 +310,7 @@ class OrderDesk:
         if percentage is not None:
             if not 0 < percentage <= 100:
                 raise ApiError(422, MALFORMED, "percentage must be between 0 and 100")
-            instrument = self._world.books.instruments[number]
+            instrument = self._world.ledger.instruments[number]
             step = Decimal(1) if isinstance(instrument, OptionContract) else Decimal("0.000000001")
             quantity = floor_to(abs(account.quantity(number)) * percentage / 100, step)
         order = self._world.broker.close_position(account.name, number, quantity)
@@ -325,7 +323,7 @@ class OrderDesk:
             self._world.settle()
         answers: list[dict[str, Any]] = []
         for number in list(account.holdings):
-            symbol = self._world.books.instruments[number].symbol
+            symbol = self._world.ledger.instruments[number].symbol
             self._world.quote(number)
             try:
                 order = self._world.broker.close_position(account.name, number)
@@ -339,15 +337,15 @@ class OrderDesk:
     def exercise(self, account: BrokerAccount, text: str) -> None:
         """``POST /v2/positions/{symbol or contract_id}/exercise``."""
         number = self._held(account, text)
-        contract = self._world.books.instruments[number]
+        contract = self._world.ledger.instruments[number]
         if not isinstance(contract, OptionContract) or account.quantity(number) < 0:
             raise ApiError(404, NOT_FOUND, "position does not exist")
         if not self._world.broker.is_open:
             raise ApiError(403, FORBIDDEN, "options can be exercised during market hours only")
-        self._world.broker.last_hours.exercise(account.name, number)
+        self._world.broker.expiry.exercise(account.name, number)
 
 
-def _own(order: VenueOrder) -> tuple[str, ...]:
+def _own(order: BrokerOrder) -> tuple[str, ...]:
     """A replacement of an exit carries its parent yet stands for itself."""
     return (order.order_id,) if order.replaces is not None else ()
 
@@ -405,7 +403,7 @@ def account_activities(account: BrokerAccount, request: Request, kind: str) -> l
 
 def portfolio_history(world: SimulatedMarket, account: BrokerAccount, request: Request) -> dict[str, Any]:
     """``GET /v2/account/portfolio/history``: the last close and now; arrays of numbers."""
-    now = world.books.money(account).equity
+    now = world.ledger.figures(account).equity
     before = account.last_equity
     gain = now - before
     return {

@@ -15,15 +15,17 @@ from uuid import UUID
 
 import msgspec
 
+from scalpdesk.core.intents import OrderType
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
-from scalpdesk.exchange.world import SimulatedMarket
+from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york, to_ns
-from scalpdesk.simulation.broker.accounts import BrokerAccount, Holding, Money
-from scalpdesk.simulation.broker.books import NEVER_NS
-from scalpdesk.simulation.broker.orders import Activity, Kind, OrderUpdate, Structure, VenueOrder
-from scalpdesk.simulation.broker.refusals import Cause, Refused
+from scalpdesk.portfolio.positions import Position
+from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.hours import NEVER_NS
+from scalpdesk.simulation.margin import AccountFigures
+from scalpdesk.simulation.orders import Activity, BrokerOrder, Cause, OrderUpdate, Refused, Structure
 
 JsonObject = dict[str, Any]
 LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
@@ -120,9 +122,9 @@ def asset_json(instrument: Instrument) -> JsonObject:
     }
 
 
-def order_json(world: SimulatedMarket, order: VenueOrder, *, with_legs: bool = True) -> JsonObject:
+def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = True) -> JsonObject:
     """Return an order with all its keys; null where there is nothing."""
-    instrument = None if order.instrument_id is None else world.books.instruments[order.instrument_id]
+    instrument = None if order.instrument_id is None else world.ledger.instruments[order.instrument_id]
     is_combo = order.request.structure is Structure.MLEG
     shows_legs = order.legs and (with_legs or instrument is None)
     average = order.average
@@ -159,7 +161,7 @@ def order_json(world: SimulatedMarket, order: VenueOrder, *, with_legs: bool = T
         "stop_price": price_text(order.stop_price),
         "trail_price": price_text(order.trail_price),
         "trail_percent": price_text(order.trail_percent),
-        "hwm": price_text(order.high_water) if order.kind is Kind.TRAILING_STOP else None,
+        "hwm": price_text(order.high_water) if order.kind is OrderType.TRAILING_STOP else None,
         "status": order.status.value,
         "extended_hours": order.request.extended_hours,
         "legs": [order_json(world, leg) for leg in order.legs] if shows_legs else None,
@@ -188,7 +190,7 @@ def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
     return data
 
 
-def account_json(account: BrokerAccount, money: Money) -> JsonObject:
+def account_json(account: BrokerAccount, money: AccountFigures) -> JsonObject:
     """Return an account."""
     blocked = account.trading_blocked
     return {
@@ -235,10 +237,10 @@ def account_number(name: str) -> str:
 
 
 def position_json(
-    world: SimulatedMarket, account: BrokerAccount, number: InstrumentId, held: Holding
+    world: SimulatedMarket, account: BrokerAccount, number: InstrumentId, held: Position
 ) -> JsonObject:
     """Return a position; option values include the multiplier, their prices do not."""
-    books = world.books
+    books = world.ledger
     instrument = books.instruments[number]
     mark = books.mark(number)
     before = world.closes.get(number, mark)
@@ -305,7 +307,7 @@ def activity_json(activity: Activity) -> JsonObject:
 
 def contract_json(world: SimulatedMarket, contract: OptionContract, status: str) -> JsonObject:
     """Return an option contract."""
-    number = world.books.instruments.id_of(contract.symbol)
+    number = world.ledger.instruments.id_of(contract.symbol)
     interest = world.source.open_interest.get(contract.symbol)
     close = world.closes.get(number)
     yesterday = f"{to_new_york(world.now_ns - 86_400 * NANOS_PER_SECOND):%Y-%m-%d}"
@@ -456,6 +458,7 @@ _PLAIN: dict[Cause, tuple[int, int, str]] = {
     Cause.OPTIONS_LEVEL: (403, FORBIDDEN, ""),
     Cause.ACCOUNT_BLOCKED: (403, FORBIDDEN, "new orders are rejected by user request or account is blocked"),
     Cause.SHORTING: (403, FORBIDDEN, 'asset "{symbol}" cannot be sold short'),
+    Cause.DAY_TRADES: (403, 40310100, "trade denied due to pattern day trading protection"),
     Cause.MALFORMED: (422, MALFORMED, ""),
     Cause.UNKNOWN_ASSET: (422, MALFORMED, 'asset "{symbol}" not found'),
     Cause.INACTIVE_ASSET: (422, UNPROCESSABLE, 'asset "{symbol}" is not active'),

@@ -14,10 +14,10 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.alpaca.market_data import bar_json, quote_json, trade_json
 from scalpdesk.exchange.alpaca.serializers import ApiError, instant, update_json
-from scalpdesk.exchange.world import ClosedBar, Published, SimulatedMarket, StatusChange
+from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.simulation.broker.orders import OrderUpdate
 from scalpdesk.simulation.faults import Fault
+from scalpdesk.simulation.orders import OrderUpdate
 
 MAX_MESSAGE = 1 << 20
 CHANNELS = (
@@ -139,7 +139,7 @@ class Wire:
             self._send(frame)
         elif name == "stream_delay":
             due_ns = self._world.now_ns + int(fault.seconds * NANOS_PER_SECOND)
-            self._world.books.at(due_ns, lambda: self.plain(frame))
+            self._world.ledger.at(due_ns, lambda: self.plain(frame))
         elif name == "stream_duplicate":
             self._send(frame)
             self._send(frame)
@@ -356,7 +356,7 @@ class DataStream:
 
     def _follow(self, wanted: dict[str, set[str]]) -> None:
         """Ask the market for what is subscribed."""
-        book = self._world.books.instruments
+        book = self._world.ledger.instruments
         for symbols in wanted.values():
             for symbol in sorted(symbols):
                 if symbol in book:
@@ -446,7 +446,7 @@ class Hub:
     def _market(self, event: Published) -> None:
         if not self._data_streams:
             return
-        instrument = self._world.books.instruments[event.instrument_id]
+        instrument = self._world.ledger.instruments[event.instrument_id]
         is_option = isinstance(instrument, OptionContract)
         symbol = instrument.symbol
         match event:

@@ -23,11 +23,11 @@ class AdverseFill:
 
     def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
         """Fill late and worse."""
-        sign = resting.command.side.sign
+        sign = resting.sign
         far = quote.ask if sign > 0 else quote.bid
         if not far > 0:
             return None
-        limit = resting.command.limit_price
+        limit = resting.limit_price
         tick = instrument.tick_rule.tick_at(exact(far))
         size = quote.ask_size if sign > 0 else quote.bid_size
         half = max(Decimal(int(size)) // 2, Decimal(1)) if size > 0 else resting.leaves

@@ -3,26 +3,26 @@
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.instruments.contract import Instrument
 
 ZERO = Decimal(0)
 
 
-class Resting:
-    """An order at the simulated exchange, and what its fill model remembers of it."""
+class Resting(msgspec.Struct, eq=False, gc=False):
+    """A working order as its fill model sees it, and what the model remembers of it."""
 
-    __slots__ = ("arrived_ns", "command", "leaves", "queue_ahead", "seen_size", "tries")
-
-    def __init__(self, command: SubmitOrder, arrived_ns: int) -> None:
-        self.command = command
-        self.leaves = command.quantity
-        self.arrived_ns = arrived_ns
-        self.queue_ahead = -1.0
-        """Displayed size in front of a resting order; below zero until it has joined."""
-        self.seen_size = 0.0
-        self.tries = 0
+    sign: int
+    """+1 for a buy, -1 for a sell."""
+    leaves: Decimal
+    limit_price: Decimal | None
+    """None at the market."""
+    queue_ahead: float = -1.0
+    """Displayed size in front of a resting order; below zero until it has joined."""
+    seen_size: float = 0.0
+    tries: int = 0
 
 
 class Execution(NamedTuple):
@@ -47,9 +47,8 @@ class FillModel(Protocol):
 
 def takes_liquidity(resting: Resting, quote: QuoteEvent) -> bool:
     """Return whether the order could trade at the far side of the quote."""
-    command = resting.command
-    limit = command.limit_price
-    if command.side.sign > 0:
+    limit = resting.limit_price
+    if resting.sign > 0:
         return quote.ask > 0 and (limit is None or float(limit) >= quote.ask - 1e-9)
     return quote.bid > 0 and (limit is None or float(limit) <= quote.bid + 1e-9)
 
@@ -60,7 +59,7 @@ def displayed(resting: Resting, quote: QuoteEvent) -> Decimal:
     A size of zero beside a price means that the source gives no sizes (an index, a bar): then the
     whole order is filled.
     """
-    size = quote.ask_size if resting.command.side.sign > 0 else quote.bid_size
+    size = quote.ask_size if resting.sign > 0 else quote.bid_size
     if not size > 0:
         return resting.leaves
     return min(resting.leaves, Decimal(int(size)))

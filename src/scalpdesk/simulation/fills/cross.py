@@ -7,7 +7,6 @@ Conditions
 """
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
@@ -22,7 +21,7 @@ class CrossFill:
         """Fill at the far side."""
         if not takes_liquidity(resting, quote):
             return None
-        limit = resting.command.limit_price
-        far_side = exact_price(quote.ask if resting.command.side is Side.BUY else quote.bid)
+        limit = resting.limit_price
+        far_side = exact_price(quote.ask if resting.sign > 0 else quote.bid)
         price = far_side if limit is None or resting.tries == 0 else limit
         return Execution(displayed(resting, quote), price)

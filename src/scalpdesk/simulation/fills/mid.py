@@ -24,7 +24,7 @@ class MidFill:
         mid = quote.mid
         if not mid > 0:
             return None
-        limit = resting.command.limit_price
-        if limit is not None and (mid - float(limit)) * resting.command.side.sign > 1e-9:
+        limit = resting.limit_price
+        if limit is not None and (mid - float(limit)) * resting.sign > 1e-9:
             return None
         return Execution(resting.leaves, exact(mid))

@@ -26,10 +26,10 @@ class QueueFill:
         """Fill across the spread, or at the limit once the queue in front is gone."""
         if takes_liquidity(resting, quote):
             return self._cross.match(resting, quote, instrument)
-        limit = resting.command.limit_price
+        limit = resting.limit_price
         if limit is None:
             return None
-        buys = resting.command.side.sign > 0
+        buys = resting.sign > 0
         near, size = (quote.bid, quote.bid_size) if buys else (quote.ask, quote.ask_size)
         price = float(limit)
         if resting.queue_ahead < 0:

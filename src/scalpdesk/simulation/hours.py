@@ -7,8 +7,10 @@ from typing import Protocol
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.sessions import (
     Session,
+    is_session,
     new_york_ns,
     next_session,
+    session_on,
     sessions_between,
     to_new_york,
 )
@@ -81,8 +83,44 @@ class TapeHours:
 
     def next_boundary_ns(self, now_ns: int) -> int:
         """Return the next opening or close of the tape; never after its last session."""
-        edges = (edge for one in self._sessions for edge in (one.open_ns, one.close_ns))
+        edges = (edge for played in self._sessions for edge in (played.open_ns, played.close_ns))
         return next((edge for edge in edges if edge > now_ns), NEVER_NS)
+
+    def calendar(self, start: date, end: date) -> Sequence[Session]:
+        """Return the sessions of the exchange calendar."""
+        return sessions_between(start, end)
+
+
+class ExchangeHours:
+    """The sessions of the New York exchanges, by their calendar."""
+
+    always_open = False
+
+    def session_at(self, now_ns: int) -> Session | None:
+        """Return the session that is open at ``now_ns``, or None."""
+        session = self._from(now_ns)
+        return session if session.open_ns <= now_ns else None
+
+    @staticmethod
+    def _from(now_ns: int) -> Session:
+        """Return the session that is open, else the next one."""
+        day = to_new_york(now_ns).date()
+        today = session_on(day) if is_session(day) else None
+        return today if today is not None and now_ns < today.close_ns else next_session(day)
+
+    def next_open_ns(self, now_ns: int) -> int:
+        """Return the next opening."""
+        session = self._from(now_ns)
+        return session.open_ns if session.open_ns > now_ns else next_session(session.day).open_ns
+
+    def next_close_ns(self, now_ns: int) -> int:
+        """Return the next close."""
+        return self._from(now_ns).close_ns
+
+    def next_boundary_ns(self, now_ns: int) -> int:
+        """Return the next opening or close."""
+        session = self._from(now_ns)
+        return session.open_ns if session.open_ns > now_ns else session.close_ns
 
     def calendar(self, start: date, end: date) -> Sequence[Session]:
         """Return the sessions of the exchange calendar."""

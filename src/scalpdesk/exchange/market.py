@@ -1,26 +1,28 @@
-"""Market, broker and time in one piece: the synchronous heart of the exchange.
+"""Market, broker and time of the served exchange, and the pace at which its time goes.
 
 Nothing here waits, reads a clock or rolls dice of its own: whoever holds the world moves its time.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
+from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.exchange.bars import Bar, BarBook
-from scalpdesk.exchange.source import MarketSource
+from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
-from scalpdesk.simulation.broker.accounts import BrokerAccount
-from scalpdesk.simulation.broker.books import Books
-from scalpdesk.simulation.broker.broker import Broker
-from scalpdesk.simulation.broker.orders import OrderUpdate
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.ledger import Ledger, uuid_ids
+from scalpdesk.simulation.order_entry import ALPACA_RULES
+from scalpdesk.simulation.orders import OrderUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +99,21 @@ class SimulatedMarket:
         self.source = source
         self.options = chosen
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
-        self.books = Books(
+        self.broker = Broker(
             source.instruments,
+            source.hours,
             fill_model(chosen.fill_model),
             fill_model(chosen.share_fill_model),
             fees=ALPACA_FEES if chosen.fees else NO_FEES,
-            id_seed=f"{chosen.seed}{chosen.salt}",
+            rules=replace(ALPACA_RULES, cutoff=chosen.cutoff, liquidation=chosen.liquidation),
+            effect_latency_ns=int(chosen.latency_ms * 1e6),
             faults=self.faults,
+            ids=uuid_ids(f"{chosen.seed}{chosen.salt}"),
+            keeps_history=True,
         )
-        self.books.now_ns = source.start_ns
-        self.books.settlement_of = source.settlement
-        self.broker = Broker(
-            self.books,
-            source.hours,
-            latency_ns=int(chosen.latency_ms * 1e6),
-            cutoff=chosen.cutoff,
-            liquidation=chosen.liquidation,
-        )
+        self.ledger: Ledger = self.broker.ledger
+        self.ledger.now_ns = source.start_ns
+        self.broker.expiry.settlement_of = source.settlement
         self.bars = BarBook()
         self.last_trades: dict[InstrumentId, TradeEvent] = {}
         self.closes: dict[InstrumentId, Decimal] = {}
@@ -121,7 +121,9 @@ class SimulatedMarket:
         self._market_watchers: list[Watcher] = []
         self._update_watchers: list[UpdateWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
-        self._is_open = source.hours.session_at(source.start_ns) is not None
+        session = source.hours.session_at(source.start_ns)
+        if session is not None:
+            self.broker.open_session(session.open_ns, session.close_ns)
         self._has_trades: set[InstrumentId] = set()
         self._asked_second = -1
         self._paid: set[tuple[str, date]] = set()
@@ -142,9 +144,10 @@ class SimulatedMarket:
 
     def flush(self) -> None:
         """Tell the watchers what the broker has to say."""
-        while self.books.updates:
-            waiting, self.books.updates = self.books.updates, []
+        while waiting := self.broker.drain():
             for update in waiting:
+                if not isinstance(update, OrderUpdate):
+                    continue
                 if update.event in ("fill", "partial_fill") and not self.faults.is_quiet:
                     self._spoil_fill(update)
                 for watcher in self._update_watchers:
@@ -173,37 +176,37 @@ class SimulatedMarket:
     @property
     def now_ns(self) -> int:
         """UTC nanoseconds of this world."""
-        return self.books.now_ns
+        return self.ledger.now_ns
 
     @property
     def next_ns(self) -> int:
         """When something happens next by itself, UTC nanoseconds."""
-        return min(self.source.next_ns(), self.books.due_ns, self._boundary_ns)
+        return min(self.source.next_ns(), self.broker.due_ns, self._boundary_ns)
 
     def settle(self) -> None:
         """Let what is due now happen, and tell it."""
-        self.books.run_timers(self.books.now_ns)
+        self.broker.advance(self.ledger.now_ns)
         self.flush()
 
     def advance_to(self, target_ns: int) -> None:
         """Let time pass until ``target_ns``; time never runs backwards."""
-        source, books = self.source, self.books
+        source, ledger, broker = self.source, self.ledger, self.broker
         while True:
             market_ns = source.next_ns()
-            due_ns = min(market_ns, books.due_ns, self._boundary_ns)
+            due_ns = min(market_ns, broker.due_ns, self._boundary_ns)
             if due_ns > target_ns:
                 break
-            books.now_ns = max(books.now_ns, due_ns)
+            ledger.now_ns = max(ledger.now_ns, due_ns)
             if market_ns == due_ns and self._boundary_ns != due_ns:
                 self._play()
             elif self._boundary_ns == due_ns:
                 self._cross_boundary(market_ns == due_ns)
-            books.run_timers(due_ns)
+            broker.advance(due_ns)
             if not self.faults.is_quiet:
                 self._spoil_market()
-            if books.updates:
+            if ledger.updates:
                 self.flush()
-        books.now_ns = max(books.now_ns, target_ns)
+        ledger.now_ns = max(ledger.now_ns, target_ns)
 
     def step(self) -> bool:
         """Go to the next instant at which something happens; return whether there is one."""
@@ -266,70 +269,109 @@ class SimulatedMarket:
         """Open or close a session; quotes of the closing instant come before it."""
         now_ns = self._boundary_ns
         hours = self.source.hours
-        opens = hours.session_at(now_ns) is not None
-        if market_too and not opens:
+        opening = hours.session_at(now_ns)
+        if market_too and opening is None:
             self._play()
-        if self._is_open:
-            self.closes = {number: self.books.mark(number) for number in self.books.quotes}
-            self.broker.close_session()
-        self._is_open = opens
+        if self.broker.is_open:
+            self.closes = {number: self.ledger.mark(number) for number in self.ledger.quotes}
+            self.broker.close_session(now_ns)
         self._boundary_ns = hours.next_boundary_ns(now_ns)
-        if opens:
-            self._pay_dividends(now_ns)
-            self.broker.open_session()
+        if opening is not None:
+            self._pay_dividends(opening)
+            self.broker.open_session(now_ns, opening.close_ns)
 
-    def _pay_dividends(self, now_ns: int) -> None:
-        session = self.source.hours.session_at(now_ns)
+    def _pay_dividends(self, session: Session) -> None:
         for dividend in self.source.dividends:
             key = (dividend.symbol, dividend.ex_date)
-            if session is None or dividend.ex_date != session.day or key in self._paid:
+            if dividend.ex_date != session.day or key in self._paid:
                 continue
             self._paid.add(key)
-            if dividend.symbol in self.books.instruments:
-                number = self.books.instruments.id_of(dividend.symbol)
-                self.broker.last_hours.pay_dividend(number, dividend.amount)
+            if dividend.symbol in self.ledger.instruments:
+                number = self.ledger.instruments.id_of(dividend.symbol)
+                self.broker.expiry.pay_dividend(number, dividend.amount)
 
     # the market by hand -----------------------------------------------------------------------------
 
     def quote(self, number: InstrumentId) -> QuoteEvent | None:
         """Return the present quote of an instrument, and follow it from now on."""
         fresh = self.source.watch(number)
-        if fresh is not None and number not in self.books.quotes:
+        if fresh is not None and number not in self.ledger.quotes:
             self._take_quote(fresh, publish=False)
-        return self.books.quotes.get(number)
+        return self.ledger.quotes.get(number)
 
     def halt(self, number: InstrumentId, *, seconds: float | None = None) -> None:
         """Stop trading in an instrument, for ``seconds`` or until it is resumed."""
-        self.books.halted.add(number)
+        self.broker.halt(number)
         self._publish(StatusChange(number, self.now_ns, is_halted=True))
         if seconds is not None:
-            self.books.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
+            self.ledger.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
 
     def resume(self, number: InstrumentId) -> None:
         """Let trading in an instrument go on."""
-        if number not in self.books.halted:
+        if number not in self.ledger.halted:
             return
-        self.books.halted.discard(number)
         self._publish(StatusChange(number, self.now_ns, is_halted=False))
-        for order in tuple(self.books.working.get(number, ())):
-            self.broker.matcher.match(order)
+        self.broker.resume(number)
 
     def strike_market_fault(self, fault: Fault) -> None:
         """Carry out a fault of the market or the account: halt, liquidation, assignment."""
-        for number, instrument in enumerate(self.books.instruments):
+        for number, instrument in enumerate(self.ledger.instruments):
             if fault.match and fault.match not in instrument.symbol:
                 continue
             if fault.name == "halt" and not isinstance(instrument, OptionContract):
                 self.halt(InstrumentId(number), seconds=fault.seconds)
-            for account in self.books.accounts.values():
+            for account in self.ledger.accounts.values():
                 held = account.quantity(InstrumentId(number))
                 if fault.name == "auto_liquidation" and held:
-                    self.broker.last_hours.force_close(account, InstrumentId(number))
+                    self.broker.expiry.force_close(account, InstrumentId(number))
                 if fault.name == "assignment" and held < 0:
-                    self.broker.last_hours.assign(account.name, InstrumentId(number), Decimal(10**9))
+                    self.broker.expiry.assign(account.name, InstrumentId(number), Decimal(10**9))
         self.settle()
 
-    def add_account(self, account: BrokerAccount) -> BrokerAccount:
+    def open_account(self, terms: AccountTerms) -> BrokerAccount:
         """Open an account at the broker."""
-        account.created_ns = account.created_ns or self.now_ns
-        return self.broker.add_account(account)
+        return self.broker.open_account(terms)
+
+
+MAX_SLICE_NS = 60 * 1_000_000_000
+"""Market time played in one go when there is no limit: the event loop must get its turn."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """Turns time of the wall into time of a world.
+
+    Parameters
+    ----------
+    clock
+        The wall.
+    world_start_ns, wall_start_ns
+        Two instants that belong together, UTC nanoseconds.
+    speed
+        Seconds of the world in a second; 0 stands still (only steps move it), infinity is as fast as can be.
+    """
+
+    clock: Clock
+    world_start_ns: int
+    wall_start_ns: int
+    speed: float = 1.0
+
+    def target_ns(self, world_now_ns: int) -> int:
+        """Return up to when the world may be played now."""
+        if self.speed == 0.0:
+            return world_now_ns
+        if self.speed == float("inf"):
+            return world_now_ns + MAX_SLICE_NS
+        gone_ns = self.clock.now_ns() - self.wall_start_ns
+        return self.world_start_ns + int(gone_ns * self.speed)
+
+    def wait_seconds(self, next_ns: int, world_now_ns: int) -> float:
+        """Return how long to wait for the next event, in seconds of the wall."""
+        if self.speed in (0.0, float("inf")):
+            return 0.0 if self.speed else 3_600.0
+        return max(next_ns - self.target_ns(world_now_ns), 0) / self.speed / 1e9
+
+    def change(self, speed: float, world_now_ns: int) -> None:
+        """Go on from here at another speed."""
+        self.world_start_ns, self.wall_start_ns = world_now_ns, self.clock.now_ns()
+        self.speed = speed

@@ -1,4 +1,4 @@
-"""``scalpdesk run --venue paper``: a venue's live quotes over sockets, orders that never leave."""
+"""``scalpdesk run --venue sandbox``: a venue's live quotes over sockets, orders that never leave."""
 
 import asyncio
 from dataclasses import replace
@@ -31,8 +31,8 @@ def exchange(socket_enabled):
     running.close()
 
 
-def paper_plan(exchange, folder, *overrides, **options):
-    return plan_for(exchange, folder, *BUSY, *overrides, venue="paper", contracts=12, **options)
+def sandbox_plan(exchange, folder, *overrides, **options):
+    return plan_for(exchange, folder, *BUSY, *overrides, venue="sandbox", contracts=12, **options)
 
 
 def fills_of(run_dir):
@@ -40,7 +40,7 @@ def fills_of(run_dir):
 
 
 def live(plan, exchange, meanwhile, *, speed=60):
-    """Run a desk on paper; return it and its summary."""
+    """Run a desk in the sandbox; return it and its summary."""
     desks = []
 
     async def play():
@@ -75,9 +75,9 @@ def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
         await until(lambda: not desk.engine.desk.positions.held(), 0.02)
         await asked(desk, {"do": "stop", "how": "flatten"})
 
-    desk, summary = live(paper_plan(exchange, tmp_path), exchange, meanwhile)
+    desk, summary = live(sandbox_plan(exchange, tmp_path), exchange, meanwhile)
     status = answers["status"]
-    assert (status["venue"], status["trading"], status["account"]) == ("paper", "paper", "paper")
+    assert (status["venue"], status["trading"], status["account"]) == ("sandbox", "paper", "sandbox")
     assert status["connection"]["streams"] == {"orders": True, "stocks": True, "options": True}
     assert status["differences"] == []
     assert answers["halt"]["mode"] == "HALTED"
@@ -93,7 +93,7 @@ def test_it_trades_is_operated_and_no_order_ever_leaves(exchange, tmp_path):
 
 def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
     warm_up()
-    plan = paper_plan(exchange, tmp_path, "simulation.starting_cash=50000")
+    plan = sandbox_plan(exchange, tmp_path, "simulation.starting_cash=50000")
 
     async def enter(desk):
         await until(lambda: len(desk.engine.desk.positions.held()) >= 2, 0.02)
@@ -109,11 +109,9 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
 
     async def look(desk):
         await until(lambda: desk.runner.reconciler.is_settled, 0.02)
-        venue = desk.gateway._venue()
-        seen["cash"], seen["positions"] = (
-            venue.account.cash,
-            {one.instrument_id: one.quantity for one in venue.positions()},
-        )
+        account = desk.gateway.record.account
+        seen["cash"] = account.cash
+        seen["positions"] = {number: one.quantity for number, one in account.holdings.items()}
         seen["differences"] = desk.runner.reconciler.unexplained
         desk.runner.stop(StopMode.LEAVE)
 
@@ -126,7 +124,7 @@ def test_a_restart_begins_with_what_the_journal_remembers(exchange, tmp_path):
 
 def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
     warm_up()
-    plan = paper_plan(exchange, tmp_path, "entry.gate=enforce")
+    plan = sandbox_plan(exchange, tmp_path, "entry.gate=enforce")
     seen = []
 
     async def first_entry(desk):
@@ -144,13 +142,16 @@ def test_the_edge_gate_decides_on_the_venues_own_history(exchange, tmp_path):
 
 
 def test_the_data_gateway_refuses_orders_by_itself(exchange, tmp_path):
-    plan = paper_plan(exchange, tmp_path)
+    plan = sandbox_plan(exchange, tmp_path)
     gateway = build_gateway(plan, Instruments(), SystemClock())
     assert gateway._data._options.data_only
     assert not gateway._data._orders.is_open
 
 
-def test_paper_needs_keys_for_the_data_and_cannot_be_live(tmp_path):
+@pytest.mark.parametrize("name", ["sandbox", "paper"])
+def test_the_sandbox_needs_keys_for_the_data_under_its_former_name_too(tmp_path, name):
     settings = load_settings("gamma-scalper", environ={}, cwd=tmp_path)
+    plan = plan_of(settings, name)
+    assert plan.venue == "sandbox"
     with pytest.raises(ConfigError, match="needs a key and a secret"):
-        build_gateway(plan_of(settings, "paper"), Instruments(), SystemClock())
+        build_gateway(plan, Instruments(), SystemClock())

@@ -2,27 +2,36 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.broker import FOREVER_NS
+from fakes.instruments import EXPIRY
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
     OrderCancelled,
+    OrderExpired,
     OrderFilled,
     OrderRejected,
     PositionChanged,
 )
-from scalpdesk.core.intents import CancelOrder, Side, TimeInForce
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES
-from scalpdesk.simulation.exchange import NEVER_NS, SimulatedAccount
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.simulation.hours import NEVER_NS
 
 D = Decimal
 MS = 1_000_000
+END_NS = session_on(EXPIRY).close_ns
 T = 1_000 * MS
 
 
 def kinds(events):
     return [type(event).__name__ for event in events]
+
+
+def holdings(venue):
+    return {number: one.quantity for number, one in venue.account.holdings.items()}
 
 
 def test_a_market_order_is_accepted_and_filled_at_the_far_side(exchange, order):
@@ -33,7 +42,7 @@ def test_a_market_order_is_accepted_and_filled_at_the_far_side(exchange, order):
     assert accepted == OrderAccepted("o-1", T, T, "sim-1")
     assert filled == OrderFilled("o-1", T, T, "x1", D(10), D("500.01"), D(0))
     assert venue.account.cash == D(100_000) - D("5000.10")
-    assert venue.account.positions == {0: D(10)}
+    assert holdings(venue) == {0: D(10)}
     assert venue.working == {}
     assert venue.due_ns == NEVER_NS
 
@@ -46,7 +55,7 @@ def test_an_option_moves_cash_by_its_multiplier_and_its_fee(exchange, order):
     # 2 x 0.02915 + 1000 x 27.80 / 1e6 + 2 x 0.00279 = 0.09168, up to the cent
     assert (filled.price, filled.fee) == (D("5.00"), D("0.10"))
     assert venue.account.cash == D("100999.90")
-    assert venue.account.positions == {1: D(3)}
+    assert holdings(venue) == {1: D(3)}
 
 
 def test_latency_is_paid_out_and_back_and_meets_the_quote_on_arrival(exchange, order):
@@ -57,7 +66,7 @@ def test_latency_is_paid_out_and_back_and_meets_the_quote_on_arrival(exchange, o
     assert venue.take_due(T + 29 * MS) == []
     venue.on_quote(quote(0, T + 10 * MS, 500.99, 501.01))
     assert venue.take_due(T + 30 * MS) == []  # it has arrived; the answer travels
-    assert venue.account.positions == {0: D(10)}
+    assert holdings(venue) == {0: D(10)}
     assert venue.due_ns == T + 60 * MS
     accepted, filled = venue.take_due(T + 60 * MS)
     assert (accepted.ts_event_ns, accepted.ts_recv_ns) == (T + 30 * MS, T + 60 * MS)
@@ -82,8 +91,8 @@ def test_no_more_is_filled_than_is_displayed_and_the_rest_waits(exchange, order)
 def test_without_sizes_the_whole_order_is_filled(exchange, order):
     venue = exchange()
     venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=0))
-    venue.send(order(quantity=900), T)
-    assert venue.take_due(T)[1].quantity == 900
+    venue.send(order(quantity=700), T)
+    assert venue.take_due(T)[1].quantity == 700
 
 
 def test_an_order_waits_for_its_first_quote(exchange, order):
@@ -113,7 +122,7 @@ def test_fill_or_kill_fills_the_whole_or_nothing(exchange, order, ask_size, fill
     venue.send(order(tif=TimeInForce.FOK), T)
     answers = venue.take_due(T)
     assert kinds(answers) == ["OrderAccepted", "OrderFilled" if fills else "OrderCancelled"]
-    assert venue.account.positions == ({0: D(10)} if fills else {})
+    assert holdings(venue) == ({0: D(10)} if fills else {})
 
 
 @pytest.mark.parametrize("tif", [TimeInForce.IOC, TimeInForce.FOK])
@@ -141,19 +150,22 @@ def test_an_order_in_shares_may_not_cross_zero(exchange, order, held, side, quan
     answers = venue.take_due(T)
     if refused:
         assert answers == [OrderRejected("o-1", T, T, "order would cross zero: close the holding first")]
-        assert venue.account.positions == {0: D(held)}
+        assert holdings(venue) == {0: D(held)}
         assert venue.account.cash == 100_000
     else:
         assert kinds(answers) == ["OrderAccepted", "OrderFilled"]
 
 
-def test_an_option_order_may_cross_zero_and_no_order_may_be_empty(exchange, order):
+def test_an_order_in_options_may_not_cross_zero_either_and_no_order_may_be_empty(exchange, order):
     venue = exchange(positions={1: 1})
     venue.on_quote(quote(1, T, 5.0, 5.1))
     venue.send(order(1, Side.SELL, 3), T)
     venue.send(order(1, Side.SELL, 0), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderFilled", "OrderRejected"]
-    assert venue.account.positions[1] == -2
+    assert venue.take_due(T) == [
+        OrderRejected("o-1", T, T, "order would cross zero: close the holding first"),
+        OrderRejected("o-2", T, T, "qty must be > 0"),
+    ]
+    assert holdings(venue) == {1: 1}
 
 
 def test_a_resting_order_can_be_cancelled_once(exchange, order):
@@ -169,7 +181,7 @@ def test_a_resting_order_can_be_cancelled_once(exchange, order):
         OrderCancelled("o-1", at, at + 5 * MS, "cancelled by the desk"),
         CancelRejected("o-1", at, at + 5 * MS, "no such working order"),
     ]
-    assert [one.command.client_order_id for one in venue.working[0]] == ["o-2"]
+    assert [one.client_order_id for one in venue.working[0]] == ["o-2"]
 
 
 def test_the_session_ends_what_rests(exchange, order):
@@ -179,21 +191,21 @@ def test_the_session_ends_what_rests(exchange, order):
         venue.send(order(limit=limit), T)
     venue.send(order(1, limit="1.00"), T)
     venue.take_due(T)
-    venue.end_session(T + 5)
-    assert venue.take_due(T + 5) == [
-        OrderCancelled(name, T + 5, T + 5, "end of the session") for name in ("o-1", "o-2", "o-3")
+    venue.close_session(FOREVER_NS)
+    assert venue.take_due(FOREVER_NS) == [
+        OrderExpired(name, FOREVER_NS, FOREVER_NS) for name in ("o-1", "o-2", "o-3")
     ]
     assert venue.working == {}
 
 
 def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, order):
     venue = exchange(latency_ns=30 * MS)
-    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.on_quote(quote(0, T - 50 * MS, 499.99, 500.01))
     venue.send(order(), T - 40 * MS)  # filled at T - 10 ms; the answer would come at T + 20 ms
     venue.take_due(T)
     venue.send(order(), T - 10 * MS)  # would arrive at T + 20 ms
     venue.send(CancelOrder("o-2"), T - 5 * MS)
-    venue.end_session(T)
+    venue.close_session(T)
     accepted, filled, rejected = venue.take_due(T)
     assert (accepted.client_order_id, accepted.ts_recv_ns) == ("o-1", T)
     assert (filled.quantity, filled.ts_recv_ns) == (D(10), T)
@@ -204,33 +216,107 @@ def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, orde
 def test_a_cancel_still_on_its_way_at_the_close_has_nothing_left_to_say(exchange):
     venue = exchange(latency_ns=30 * MS)
     venue.send(CancelOrder("o-1"), T)
-    venue.end_session(T + 10 * MS)
+    venue.close_session(T + 10 * MS)
     assert venue.due_ns == NEVER_NS
     assert venue.take_due(T + 90 * MS) == []
 
 
 def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
     long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
-    assert long.pay_dividend(0, D("1.57"), T, "2024-03-15") == [
+    for venue in (long, short, flat):
+        venue.pay_dividend(0, D("1.57"), T, "2024-03-15")
+    assert long.take_due(T) == [
         PositionChanged(0, T, T, ChangeCause.DIVIDEND, D(0), D(0), D(157), "dividend-0-2024-03-15")
     ]
-    assert short.pay_dividend(0, D("1.57"), T, "d")[0].cash_change == D("-78.50")
-    assert flat.pay_dividend(0, D("1.57"), T, "d") == []
+    assert short.take_due(T)[0].cash_change == D("-78.50")
+    assert flat.take_due(T) == []
     assert [venue.account.cash for venue in (long, short, flat)] == [D(100_157), D("99921.50"), D(100_000)]
 
 
 def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
     venue = exchange(positions={0: -60, 1: 1, 2: 1})
-    changes = venue.settle_expired(T, {1: 507.0, 2: 507.0})
-    assert [change.cause for change in changes] == ["exercise", "delivery", "expired_worthless"]
-    assert venue.account.positions == {0: D(40), 1: D(0), 2: D(0)}
+    venue.on_quote(quote(0, END_NS, 506.99, 507.01))
+    venue.expire(END_NS)
+    assert [change.cause for change in venue.take_due(END_NS)] == [
+        "exercise",
+        "delivery",
+        "expired_worthless",
+    ]
+    assert holdings(venue) == {0: D(40)}
     assert venue.account.cash == D(100_000) - 50_000
-    assert venue.settle_expired(T, {1: 507.0, 0: 507.0}) == []  # nothing held; a share does not expire
+    venue.expire(END_NS)
+    assert venue.take_due(END_NS + 1) == []
 
 
-def test_an_account_keeps_books_of_its_own():
-    mine = {0: D(5)}
-    account = SimulatedAccount(D(10), mine)
-    account.book(0, D(-2), D(7))
-    account.book(3, D(1), D(-1))
-    assert (account.cash, account.positions, mine) == (D(16), {0: D(3), 3: D(1)}, {0: D(5)})
+def test_without_a_level_an_expired_option_waits_for_the_next_quote_of_its_underlying(exchange):
+    venue = exchange(positions={1: 2})
+    assert venue.take_due(END_NS + 1) == []
+    assert holdings(venue) == {1: 2}
+    venue.on_quote(quote(1, END_NS + 5, 7.0, 7.1))
+    assert venue.take_due(END_NS + 5) == []
+    venue.on_quote(quote(0, END_NS + 6, 506.99, 507.01))
+    assert [change.cause for change in venue.take_due(END_NS + 6)] == ["exercise", "delivery"]
+    assert venue.working == {}
+
+
+def test_a_replacement_takes_the_place_of_its_order_or_leaves_it(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(limit="499.00"), T)
+    venue.take_due(T)
+    venue.send(ReplaceOrder("o-1", order(limit="498.00")), T)
+    venue.send(ReplaceOrder("gone", order(limit="498.00")), T)
+    assert venue.take_due(T) == [
+        OrderCancelled("o-1", T, T, "replaced"),
+        OrderAccepted("o-2", T, T, "sim-2"),
+        OrderRejected("o-3", T, T, "no such working order"),
+        CancelRejected("gone", T, T, "no such working order"),
+    ]
+    assert [(one.client_order_id, one.limit_price) for one in venue.working[0]] == [("o-2", D("498.00"))]
+
+
+def test_one_name_is_one_order(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    wanted = order()
+    for at_ns in (T, T + 1):
+        venue.send(wanted, at_ns)
+    assert kinds(venue.take_due(T + 1)) == ["OrderAccepted", "OrderFilled", "OrderAccepted"]
+    assert holdings(venue) == {0: 10}
+
+
+@pytest.mark.parametrize(("net", "fills"), [("15.19", 0), ("15.20", 2)])
+def test_two_legs_are_filled_within_their_net_limit_or_wait(exchange, order, net, fills):
+    venue = exchange()
+    venue.on_quote(quote(1, T, 8.0, 8.1))
+    venue.on_quote(quote(2, T, 7.0, 7.1))
+    venue.send(MultiLegOrder("m", (order(1, quantity=2), order(2, quantity=2)), D(net)), T)
+    events = venue.take_due(T)
+    assert kinds(events) == ["OrderAccepted"] * 2 + ["OrderFilled"] * fills
+    assert [one.client_order_id for one in events[:2]] == ["o-1", "o-2"]
+    assert holdings(venue) == ({1: 2, 2: 2} if fills else {})
+    if not fills:
+        venue.send(CancelOrder("o-2"), T)  # one leg stands for all
+        assert kinds(venue.take_due(T)) == ["OrderCancelled"] * 2
+        assert venue.working == {}
+
+
+def test_an_order_that_came_before_any_price_is_judged_when_it_trades(exchange, order):
+    venue = exchange(cash=10_000)
+    venue.send(order(quantity=10_000), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
+    venue.on_quote(quote(0, T + 1, 499.99, 500.01, ask_size=0))
+    (rejected,) = venue.take_due(T + 1)
+    assert rejected.reason == "insufficient buying power (buying_power 40000.00, cost_basis 5000100.00)"
+    assert holdings(venue) == {}
+
+
+def test_an_order_outside_the_session_waits_for_its_opening(exchange, order):
+    venue = exchange(is_open=False)
+    venue.on_quote(quote(0, T - 9, 499.99, 500.01))
+    venue.send(order(), T)
+    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
+    venue.open_session(T + 5, FOREVER_NS)
+    assert venue.take_due(T + 5) == []  # the quote is one of before
+    venue.on_quote(quote(0, T + 6, 499.99, 500.01))
+    assert kinds(venue.take_due(T + 6)) == ["OrderFilled"]

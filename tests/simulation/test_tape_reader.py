@@ -7,11 +7,11 @@ import pytest
 
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
-from scalpdesk.backtesting import feed
-from scalpdesk.backtesting.feed import ex_instant_ns, opening_events, session_quotes
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, session_bars
+from scalpdesk.simulation import tape_reader
+from scalpdesk.simulation.tape_reader import ex_instant_ns, opening_events, session_quotes
 
 
 def quotes(tape, session=None):
@@ -37,7 +37,7 @@ def test_every_quote_comes_once_whatever_the_size_of_a_chunk(monkeypatch):
     whole = quotes(tape)
     assert len(whole) == 200
     for rows in (1, 3, 7, 64):
-        monkeypatch.setattr(feed, "CHUNK_ROWS", rows)
+        monkeypatch.setattr(tape_reader, "CHUNK_ROWS", rows)
         chunks = list(session_quotes(tape, tape.sessions[0]))
         assert [one for chunk in chunks for one in chunk] == whole
         ends = [chunk[-1].ts_recv_ns for chunk in chunks]

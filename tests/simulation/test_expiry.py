@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.instruments import option
-from scalpdesk.simulation.settlement import settle_option
+from scalpdesk.simulation.expiry import settle_option
 
 D = Decimal
 T = 99

@@ -1,36 +1,18 @@
-"""Orders as a broker keeps them: what was asked, where each one stands, and what is said about it."""
+"""Orders of the simulated broker: requests, working orders, executions, refusals, and the reports on them."""
 
 from copy import copy
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from scalpdesk.core.intents import Side
+import msgspec
+
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.simulation.fills.base import Resting
 
 ZERO = Decimal(0)
-
-
-class Kind(StrEnum):
-    """How an order is priced and when it wakes."""
-
-    MARKET = "market"
-    LIMIT = "limit"
-    STOP = "stop"
-    STOP_LIMIT = "stop_limit"
-    TRAILING_STOP = "trailing_stop"
-
-
-class Lifetime(StrEnum):
-    """How long an order lives; ``OPG`` and ``CLS`` trade in the opening and the closing only."""
-
-    DAY = "day"
-    GTC = "gtc"
-    IOC = "ioc"
-    FOK = "fok"
-    OPG = "opg"
-    CLS = "cls"
 
 
 class Structure(StrEnum):
@@ -74,24 +56,77 @@ class PositionIntent(StrEnum):
     SELL_TO_CLOSE = "sell_to_close"
 
 
-@dataclass(frozen=True, slots=True)
-class LegRequest:
+class Cause(StrEnum):
+    """Why the broker refuses a request; each venue's protocol words it in its own way."""
+
+    BUYING_POWER = "insufficient_buying_power"
+    QUANTITY = "insufficient_quantity"
+    UNCOVERED_CALL = "uncovered_call"
+    UNCOVERED_OPTION = "uncovered_option"
+    OPTIONS_LEVEL = "options_level"
+    WASH_TRADE = "wash_trade"
+    ACCOUNT_BLOCKED = "account_blocked"
+    DAY_TRADES = "day_trades"
+    SHORTING = "shorting_not_allowed"
+    DUPLICATE_CLIENT_ID = "duplicate_client_id"
+    MALFORMED = "malformed"
+    UNKNOWN_ASSET = "unknown_asset"
+    INACTIVE_ASSET = "inactive_asset"
+    UNKNOWN_ORDER = "unknown_order"
+    UNKNOWN_POSITION = "unknown_position"
+    CLOSED_ORDER = "closed_order"
+    NOT_SENT_YET = "not_sent_yet"
+    SUB_PENNY = "sub_penny"
+    EXTENDED_HOURS = "extended_hours"
+    OUTSIDE_HOURS = "outside_hours"
+    INTENT = "position_intent_mismatch"
+    EXPIRING_CONTRACT = "expiring_contract"
+
+
+class Refused(Exception):  # noqa: N818 - an answer of the broker, not an error of ours
+    """The broker does not take a request.
+
+    Parameters
+    ----------
+    cause
+        Which rule.
+    detail
+        Sentence for causes that have many forms; else empty.
+    facts
+        Values that the answer carries, as text.
+    """
+
+    def __init__(self, cause: Cause, detail: str = "", **facts: str) -> None:
+        self.cause = cause
+        self.detail = detail
+        self.facts = facts
+        super().__init__(f"{cause.value}: {detail or facts}")
+
+    @property
+    def reason(self) -> str:
+        """The refusal in a sentence."""
+        facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
+        words = self.detail or self.cause.value.replace("_", " ")
+        return f"{words} ({facts})" if facts else words
+
+
+class LegRequest(msgspec.Struct, frozen=True, gc=False):
     """One leg of an order over several contracts; ``ratio`` contracts for each unit of the parent."""
 
     symbol: str
     ratio: Decimal
     side: Side
     intent: PositionIntent | None = None
+    client_order_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
+class OrderRequest(msgspec.Struct, frozen=True, gc=False):
     """What a client asks for. Prices in currency per unit; ``notional`` in currency."""
 
     symbol: str
     side: Side | None
-    kind: Kind
-    lifetime: Lifetime = Lifetime.DAY
+    kind: OrderType
+    lifetime: TimeInForce = TimeInForce.DAY
     quantity: Decimal | None = None
     notional: Decimal | None = None
     client_order_id: str | None = None
@@ -106,23 +141,26 @@ class OrderRequest:
     stop_loss_limit: Decimal | None = None
     legs: tuple[LegRequest, ...] = ()
     intent: PositionIntent | None = None
+    instrument_id: InstrumentId | None = None
+    """Of the symbol, where the client knows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What a replacement changes; None leaves a field as it is."""
 
     quantity: Decimal | None = None
-    lifetime: Lifetime | None = None
+    lifetime: TimeInForce | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     trail: Decimal | None = None
     client_order_id: str | None = None
 
 
-@dataclass(slots=True, eq=False)
-class VenueOrder:
-    """One order at the broker. Instants are UTC nanoseconds, 0 where it has not happened."""
+class BrokerOrder(msgspec.Struct, eq=False, gc=False):
+    """One order at the broker. Instants are UTC nanoseconds, 0 where it has not happened.
+
+    Nothing that it holds leads back to it: the garbage collector need not look.
+    """
 
     order_id: str
     client_order_id: str
@@ -132,16 +170,19 @@ class VenueOrder:
     request: OrderRequest
     instrument_id: InstrumentId | None
     """None for the parent of several legs."""
+    instrument: Instrument | None
     side: Side
     quantity: Decimal
-    kind: Kind
-    lifetime: Lifetime
+    kind: OrderType
+    lifetime: TimeInForce
     status: Status
     intent: PositionIntent
     created_ns: int
     updated_ns: int
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    expires_ns: int = 0
+    parent: str | None = None
     trail_price: Decimal | None = None
     trail_percent: Decimal | None = None
     high_water: Decimal | None = None
@@ -154,11 +195,9 @@ class VenueOrder:
     canceled_ns: int = 0
     failed_ns: int = 0
     replaced_ns: int = 0
-    expires_ns: int = 0
     replaced_by: str | None = None
     replaces: str | None = None
-    parent: str | None = None
-    legs: list["VenueOrder"] = field(default_factory=list)
+    legs: "tuple[BrokerOrder, ...]" = ()
     ratio: Decimal = Decimal(1)
     filled_before: Decimal = ZERO
     """Of a replacement: what the order before it had filled when it was asked for."""
@@ -166,6 +205,12 @@ class VenueOrder:
     """Filled once and taken back."""
     triggered: bool = False
     """A stop whose price has come."""
+    withholds: Decimal = ZERO
+    """Cash that each unit left keeps from other orders: options that open a position."""
+    was_queued: bool = False
+    """Came outside a session, and waited for the opening."""
+    is_unpriced: bool = False
+    """Opens a position, and no price was known when it came: the margin is asked for when it trades."""
     resting: Resting | None = None
     reject_reason: str | None = None
 
@@ -187,22 +232,23 @@ class VenueOrder:
     @property
     def waits_for_stop(self) -> bool:
         """Whether a stop price must come before it may trade."""
-        return not self.triggered and self.kind in (Kind.STOP, Kind.STOP_LIMIT, Kind.TRAILING_STOP)
+        return not (self.triggered or self.kind is OrderType.MARKET or self.kind is OrderType.LIMIT)
 
     @property
     def working_limit(self) -> Decimal | None:
         """Limit that applies now: None trades at the market."""
-        return self.limit_price if self.kind in (Kind.LIMIT, Kind.STOP_LIMIT) else None
+        if self.kind is OrderType.LIMIT or self.kind is OrderType.STOP_LIMIT:
+            return self.limit_price
+        return None
 
-    def as_seen_now(self) -> "VenueOrder":
+    def snapshot(self) -> "BrokerOrder":
         """Return a copy that later events do not change, legs included."""
         seen = copy(self)
-        seen.legs = [leg.as_seen_now() for leg in self.legs]
+        seen.legs = tuple(leg.snapshot() for leg in self.legs)
         return seen
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True, gc=False):
     """One trade of an order, keyed by an id that is never used again."""
 
     execution_id: str
@@ -216,31 +262,42 @@ class Execution:
     price: Decimal
     fee: Decimal
     ts_ns: int
-    corrects: str | None = None
-    """The execution that this one stands in for."""
     cumulative: Decimal = ZERO
     """Filled of the order in all, this trade included."""
     leaves: Decimal = ZERO
     """Still to be filled after it."""
+    corrects: str | None = None
+    """The execution that this one stands in for."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderUpdate:
-    """Something that the broker tells the holder of an order. ``order`` is as of this instant."""
+class OrderUpdate(msgspec.Struct, frozen=True, gc=False):
+    """Something that the broker reports to the holder of an order."""
 
     account: str
     event: str
     ts_ns: int
     number: int
     """Counts the updates of the broker."""
-    order: VenueOrder
+    order: BrokerOrder
+    """As of this instant where the broker keeps snapshots, else as it is now."""
     execution: Execution | None = None
     position_quantity: Decimal | None = None
     """Signed holding after a fill."""
+    leg_executions: tuple[Execution, ...] = ()
+    """Of an order over several contracts: the trade of each leg."""
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Booking(msgspec.Struct, frozen=True):
+    """A change of an account without an order: expiry, delivery, dividend."""
+
+    account: str
+    change: PositionChanged
+
+
+BrokerEvent = OrderUpdate | Booking
+
+
+class Activity(msgspec.Struct, frozen=True):
     """A line of the account's history: a fill, a fee, a dividend, an expiry, a delivery."""
 
     activity_id: str

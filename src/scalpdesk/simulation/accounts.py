@@ -1,0 +1,233 @@
+"""The broker's accounts: balances by currency, positions with their cost, orders, history."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.portfolio.positions import Position
+from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
+from scalpdesk.simulation.orders import ZERO, Activity, BrokerOrder, Execution, PositionIntent
+
+
+class Valuation(Protocol):
+    """Instruments and their present marks."""
+
+    instruments: Instruments
+
+    def mark(self, number: InstrumentId) -> Decimal:
+        """Return the value of one unit, currency per unit; 0 before the first quote."""
+        ...
+
+
+class AccountTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account is opened with.
+
+    Parameters
+    ----------
+    name
+        Key under which the broker keeps it.
+    cash
+        In the reporting currency, exact.
+    positions
+        Signed units and mean cost (currency per unit) by instrument.
+    options_level
+        0 none, 1 covered, 2 long, 3 spreads, 4 uncovered.
+    multiplier
+        Largest leverage in shares within the day: 1 cash account, 2 margin, 4 day trading.
+    shorting_enabled, shortable
+        Whether shares may be sold short, and which symbols; None for all.
+    day_trades_blocked
+        The broker's flag of the day-trade rule: nothing may be opened.
+    currency
+        Of the figures.
+    """
+
+    name: str = "account"
+    cash: Decimal = ZERO
+    positions: dict[InstrumentId, tuple[Decimal, Decimal]] = {}
+    options_level: int = SPREADS
+    multiplier: int = 4
+    shorting_enabled: bool = True
+    shortable: frozenset[str] | None = None
+    trading_blocked: bool = False
+    day_trades_blocked: bool = False
+    currency: str = "USD"
+
+
+class BrokerAccount:
+    """One account.
+
+    Parameters
+    ----------
+    terms
+        What it is opened with.
+    valuation
+        Marks of what it holds.
+    now_ns
+        When, UTC nanoseconds.
+    """
+
+    def __init__(self, terms: AccountTerms, valuation: Valuation, now_ns: int) -> None:
+        self.name = terms.name
+        self.currency = terms.currency
+        self.balances: dict[str, Decimal] = {terms.currency: terms.cash}
+        """Cash by currency; figures are in the account's own."""
+        self.options_level = terms.options_level
+        self.multiplier = terms.multiplier
+        self.shorting_enabled = terms.shorting_enabled
+        self.shortable = terms.shortable
+        self.trading_blocked = terms.trading_blocked
+        self.day_trades_blocked = terms.day_trades_blocked
+        self.unsettled = ZERO
+        self.created_ns = now_ns
+        self.last_equity = terms.cash
+        self.holdings: dict[InstrumentId, Position] = {}
+        self.orders: dict[str, BrokerOrder] = {}
+        """By the broker's id, in the order of arrival, legs included."""
+        self.by_client_id: dict[str, BrokerOrder] = {}
+        self.unended: dict[str, BrokerOrder] = {}
+        self.executions: list[Execution] = []
+        self.activities: list[Activity] = []
+        self._valuation = valuation
+        for number, (quantity, price) in terms.positions.items():
+            self.book(number, quantity, price, ZERO)
+
+    @property
+    def cash(self) -> Decimal:
+        """Balance in the account's currency."""
+        return self.balances[self.currency]
+
+    @cash.setter
+    def cash(self, amount: Decimal) -> None:
+        self.balances[self.currency] = amount
+
+    def quantity(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed units held."""
+        held = self.holdings.get(instrument_id)
+        return ZERO if held is None else held.quantity
+
+    def book(
+        self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
+    ) -> Decimal:
+        """Move units at a price (currency per unit) and cash; return the holding after it."""
+        instrument = self._valuation.instruments[instrument_id]
+        balances, currency = self.balances, instrument.currency
+        balances[currency] = balances.get(currency, ZERO) + cash_change
+        if self.multiplier == 1 and signed < 0 < cash_change:
+            self.unsettled += cash_change
+        if not signed:
+            return self.quantity(instrument_id)
+        held = self.holdings.get(instrument_id)
+        if held is None:
+            held = self.holdings[instrument_id] = Position(instrument_id, instrument.multiplier)
+        held.apply(signed, price)
+        if not held.quantity:
+            del self.holdings[instrument_id]
+        return held.quantity
+
+    def open_orders(self) -> list[BrokerOrder]:
+        """Orders that are not at their end, legs included."""
+        ended = [order_id for order_id, order in self.unended.items() if not order.is_open]
+        for order_id in ended:
+            del self.unended[order_id]
+        return list(self.unended.values())
+
+    def held_for_orders(self, instrument_id: InstrumentId) -> Decimal:
+        """Unsigned units that open orders against the holding may still take."""
+        quantity = self.quantity(instrument_id)
+        if not quantity or not self.unended:
+            return ZERO
+        closing_sign = -1 if quantity > 0 else 1
+        held = ZERO
+        groups: set[str] = set()
+        for order in self.open_orders():
+            if order.instrument_id != instrument_id or order.side.sign != closing_sign:
+                continue
+            group = order.parent or order.order_id
+            if group in groups:
+                continue  # of two exits that cancel one another only one can trade
+            groups.add(group)
+            held += order.leaves
+        return held
+
+    # what the margin model reads --------------------------------------------------------------------
+
+    def valued(self) -> Iterator[Holding]:
+        """Yield what is held, at the present marks."""
+        valuation = self._valuation
+        for number, held in self.holdings.items():
+            yield Holding(valuation.instruments[number], held.quantity, valuation.mark(number))
+
+    def may_short(self, symbol: str) -> bool:
+        """Return whether a share may be sold short."""
+        return self.shorting_enabled and (self.shortable is None or symbol in self.shortable)
+
+    def spot(self, symbol: str) -> Decimal:
+        """Return the mark of an underlying; 0 where it is not known."""
+        instruments = self._valuation.instruments
+        return self._valuation.mark(instruments.id_of(symbol)) if symbol in instruments else ZERO
+
+    def quantity_of(self, symbol: str) -> Decimal:
+        """Return the signed units held of an instrument."""
+        instruments = self._valuation.instruments
+        return self.quantity(instruments.id_of(symbol)) if symbol in instruments else ZERO
+
+    def free_shares(self, symbol: str) -> Decimal:
+        """Return the shares that neither open orders nor sold calls need."""
+        instruments = self._valuation.instruments
+        if symbol not in instruments:
+            return ZERO
+        share = instruments.id_of(symbol)
+        free = max(self.quantity(share) - self.held_for_orders(share), ZERO)
+        for number, held in self.holdings.items():
+            option = instruments[number]
+            if isinstance(option, OptionContract) and option.is_call and option.underlying == symbol:
+                free -= max(-held.quantity, ZERO) * option.multiplier
+        for order in self.open_orders():
+            if order.intent is not PositionIntent.SELL_TO_OPEN or order.instrument_id is None:
+                continue
+            option = instruments[order.instrument_id]
+            if isinstance(option, OptionContract) and option.is_call and option.underlying == symbol:
+                free -= order.leaves * option.multiplier
+        return free
+
+    def free_bound(self) -> Decimal | None:
+        """Return cash less what open orders and sold shares could take at most; None with sold options.
+
+        Bought shares and options count nothing: no price has to be looked up for them.
+        """
+        instruments = self._valuation.instruments
+        free = self.cash
+        for number, held in self.holdings.items():
+            if held.quantity < 0:
+                if isinstance(instruments[number], OptionContract):
+                    return None
+                price = self._valuation.mark(number)
+                free += held.quantity * (price + short_share_bound(price))
+        if self.unended:
+            shares, options = self.reserved()
+            free -= shares + options
+        return free
+
+    def reserved(self) -> tuple[Decimal, Decimal]:
+        """Return what open orders may still use: shares at full value, and cash for options."""
+        shares = options = ZERO
+        for order in self.open_orders():
+            if order.parent is not None:
+                continue
+            if order.instrument_id is None:
+                options += order.withholds * order.leaves
+                continue
+            held = self.quantity(order.instrument_id)
+            opens = held * order.side.sign >= 0
+            if isinstance(self._valuation.instruments[order.instrument_id], OptionContract):
+                options += order.withholds * order.leaves
+            else:
+                opening = order.leaves if opens else max(order.leaves - abs(held), ZERO)
+                price = order.working_limit or order.stop_price or self._valuation.mark(order.instrument_id)
+                shares += opening * price
+        return shares, options

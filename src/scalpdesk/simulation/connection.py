@@ -1,0 +1,350 @@
+"""A desk's connection to its account at a broker of its own: commands out, events back, after a latency.
+
+The one way in which backtests and the in-process venues trade. The market reaches the broker at once; an
+order sent at t arrives at t + latency and meets the quote of that moment; its answers travel as long.
+"""
+
+import heapq
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import reduce
+from math import gcd
+
+import msgspec
+
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OrderAccepted,
+    OrderCancelled,
+    OrderEvent,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    PositionChanged,
+    QuoteEvent,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    VenueCommand,
+)
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.hours import NEVER_NS
+from scalpdesk.simulation.order_entry import AT_ONCE
+from scalpdesk.simulation.orders import (
+    Booking,
+    BrokerOrder,
+    Cause,
+    Changes,
+    LegRequest,
+    OrderRequest,
+    OrderUpdate,
+    Refused,
+    Structure,
+)
+
+AccountEvent = OrderEvent | PositionChanged
+GONE = "no such working order"
+FILLS = frozenset({"fill", "partial_fill"})
+OVER = "the session is over"
+
+
+class BrokerConnection:
+    """Carries the commands of one desk to one account, and what happens there back.
+
+    Parameters
+    ----------
+    broker, account
+        The other side.
+    out_ns, back_ns
+        Time that a message takes to the broker, and back; nanoseconds.
+    """
+
+    def __init__(self, broker: Broker, account: BrokerAccount, *, out_ns: int = 0, back_ns: int = 0) -> None:
+        self.broker = broker
+        self.account = account
+        self.quotes = broker.quotes
+        self.working = broker.working
+        self.due_ns = broker.due_ns
+        """When something arrives or happens next, here or at the desk."""
+        self._timers = broker.ledger.timers
+        self._out_ns, self._back_ns = out_ns, back_ns
+        self._arrived: list[AccountEvent] = []
+        self._mail: list[tuple[int, int, VenueCommand | AccountEvent]] = []
+        self._mail_count = 0
+        self._replaced: dict[str, str] = {}
+        """Replacement by the order that it takes the place of, both as the desk names them."""
+
+    # the desk's side --------------------------------------------------------------------------------
+
+    def send(self, command: VenueCommand, now_ns: int) -> None:
+        """Take a command from the desk; it arrives after the latency."""
+        if self._out_ns:
+            self._post(now_ns + self._out_ns, command)
+            self._set_due(now_ns)
+        else:
+            self._arrive(command, now_ns)
+
+    def on_quote(self, quote: QuoteEvent) -> None:
+        """Hand the market to the broker."""
+        self.broker.on_quote(quote)
+        if self.broker.ledger.updates:
+            self._collect()
+        self._set_due(quote.ts_recv_ns)
+
+    def take_due(self, now_ns: int) -> list[AccountEvent]:
+        """Let everything happen that is due by ``now_ns``; return what reaches the desk, in order."""
+        broker, mail, timers = self.broker, self._mail, self._timers
+        arrived, self._arrived = self._arrived, []
+        while True:
+            mail_ns = mail[0][0] if mail else NEVER_NS
+            timer_ns = timers[0][0] if timers else NEVER_NS
+            at_ns = min(mail_ns, timer_ns)
+            if at_ns > now_ns:
+                self.due_ns = at_ns
+                return arrived
+            if timer_ns <= mail_ns:
+                broker.advance(timer_ns)
+                self._collect()
+            else:
+                message = heapq.heappop(mail)[2]
+                if isinstance(message, VenueCommand):
+                    self._arrive(message, at_ns)
+                else:
+                    arrived.append(message)
+            if self._arrived:
+                arrived += self._arrived
+                self._arrived.clear()
+
+    def open_session(self, now_ns: int, closes_ns: int) -> None:
+        """Begin a session."""
+        self.broker.open_session(now_ns, closes_ns)
+        self._collect()
+        self._set_due(now_ns)
+
+    def expire(self, now_ns: int) -> None:
+        """Settle the contracts that end at this instant."""
+        self.broker.advance(now_ns)
+        self.broker.expiry.close_session(now_ns)
+        self._collect()
+        self._set_due(now_ns)
+
+    def pay_dividend(self, number: InstrumentId, amount: Decimal, now_ns: int, label: str) -> None:
+        """Credit (or charge a short holding) a cash dividend of ``amount`` a share at the ex-date."""
+        self.broker.advance(now_ns)
+        self.broker.expiry.pay_dividend(number, amount, label)
+        self._collect()
+        self._set_due(now_ns)
+
+    def close_session(self, now_ns: int) -> None:
+        """End a session: what is on its way is refused, what lived for the day ends, all is answered now."""
+        travelling = sorted(self._mail)
+        self._mail.clear()
+        for _, _, message in travelling:
+            if not isinstance(message, VenueCommand):
+                self._arrived.append(msgspec.structs.replace(message, ts_recv_ns=now_ns))
+            elif not isinstance(message, CancelOrder):
+                self.refuse(message, OVER, now_ns, now_ns)
+        self.broker.close_session(now_ns)
+        self._collect(at_ns=now_ns)
+        self._set_due(now_ns)
+
+    def _set_due(self, now_ns: int) -> None:
+        if self._arrived:
+            self.due_ns = now_ns
+        else:
+            mail_ns = self._mail[0][0] if self._mail else NEVER_NS
+            timer_ns = self._timers[0][0] if self._timers else NEVER_NS
+            self.due_ns = min(mail_ns, timer_ns)
+
+    def _post(self, at_ns: int, message: VenueCommand | AccountEvent) -> None:
+        self._mail_count += 1
+        heapq.heappush(self._mail, (at_ns, self._mail_count, message))
+
+    # the broker's side ------------------------------------------------------------------------------
+
+    def _arrive(self, command: VenueCommand, now_ns: int) -> None:
+        """Let a command reach the broker."""
+        ledger = self.broker.ledger
+        ledger.now_ns = max(ledger.now_ns, now_ns)
+        try:
+            if isinstance(command, SubmitOrder):
+                self.broker.submit(self.account.name, self._request(command))
+            elif isinstance(command, CancelOrder):
+                self.broker.cancel(self.account.name, self._order_id(command.client_order_id))
+            elif isinstance(command, ReplaceOrder):
+                self._replace(command)
+            else:
+                self.broker.submit(self.account.name, self._combo(command))
+        except Refused as refused:
+            self.refuse(command, _reason(refused), now_ns, now_ns + self._back_ns, refused.cause)
+        self._collect()
+        self._set_due(now_ns)
+
+    def _request(self, command: SubmitOrder) -> OrderRequest:
+        return OrderRequest(
+            self.broker.ledger.instruments[command.instrument_id].symbol,
+            command.side,
+            command.order_type,
+            command.time_in_force,
+            command.quantity,
+            None,
+            command.client_order_id,
+            command.limit_price,
+            instrument_id=command.instrument_id,
+        )
+
+    def _combo(self, command: MultiLegOrder) -> OrderRequest:
+        instruments = self.broker.ledger.instruments
+        sets = reduce(gcd, (int(leg.quantity) for leg in command.legs))
+        return OrderRequest(
+            "",
+            Side.BUY,
+            OrderType.MARKET if command.net_limit_price is None else OrderType.LIMIT,
+            command.time_in_force,
+            Decimal(sets),
+            client_order_id=command.client_order_id,
+            limit_price=command.net_limit_price,
+            structure=Structure.MLEG,
+            legs=tuple(
+                LegRequest(
+                    instruments[leg.instrument_id].symbol,
+                    leg.quantity / sets,
+                    leg.side,
+                    client_order_id=leg.client_order_id,
+                )
+                for leg in command.legs
+            ),
+        )
+
+    def _order_id(self, client_order_id: str) -> str:
+        order = self.account.by_client_id.get(client_order_id)
+        if order is None:
+            raise Refused(Cause.UNKNOWN_ORDER, order_id=client_order_id)
+        return order.order_id if order.parent is None else order.parent
+
+    def _replace(self, command: ReplaceOrder) -> None:
+        new, old_name = command.replacement, command.client_order_id
+        order_id = self._order_id(old_name)
+        old = self.broker.order(self.account.name, order_id)
+        changes = Changes(
+            quantity=old.filled + new.quantity,
+            lifetime=new.time_in_force,
+            limit_price=new.limit_price,
+            client_order_id=new.client_order_id,
+        )
+        self._replaced[new.client_order_id] = old_name
+        self.broker.replace(self.account.name, order_id, changes)
+
+    def refuse(
+        self, command: VenueCommand, reason: str, now_ns: int, recv_ns: int, cause: Cause | None = None
+    ) -> None:
+        """Answer a command that the broker did not take."""
+        if isinstance(command, CancelOrder):
+            self._reply(CancelRejected(command.client_order_id, now_ns, recv_ns, reason))
+            return
+        if isinstance(command, ReplaceOrder):
+            self._replaced.pop(command.replacement.client_order_id, None)
+            self._reply(OrderRejected(command.replacement.client_order_id, now_ns, recv_ns, reason))
+            self._reply(CancelRejected(command.client_order_id, now_ns, recv_ns, reason))
+            return
+        for order in command.legs if isinstance(command, MultiLegOrder) else (command,):
+            name = order.client_order_id
+            if cause is Cause.DUPLICATE_CLIENT_ID and name in self.account.by_client_id:
+                # order name is order order: it is acknowledged again
+                self._reply(OrderAccepted(name, now_ns, recv_ns, self._order_id(name)))
+            else:
+                self._reply(OrderRejected(name, now_ns, recv_ns, reason))
+
+    def _reply(self, event: AccountEvent) -> None:
+        if event.ts_recv_ns > event.ts_event_ns:
+            self._post(event.ts_recv_ns, event)
+        else:
+            self._arrived.append(event)
+
+    def _collect(self, at_ns: int | None = None) -> None:
+        """Turn what the broker reports into the desk's events; ``at_ns`` is when they arrive, else later."""
+        reply = self._reply if self._back_ns and at_ns is None else self._arrived.append
+        for update in self.broker.drain():
+            if type(update) is Booking:
+                self._arrived.append(update.change)
+                continue
+            assert type(update) is OrderUpdate
+            order, kind, ts_ns, execution = update.order, update.event, update.ts_ns, update.execution
+            recv_ns = ts_ns + self._back_ns if at_ns is None else at_ns
+            if execution is not None and kind in FILLS:
+                for trade in update.leg_executions or (execution,):
+                    reply(
+                        OrderFilled(
+                            trade.client_order_id,
+                            ts_ns,
+                            recv_ns,
+                            trade.execution_id,
+                            trade.quantity,
+                            trade.price,
+                            trade.fee,
+                        )
+                    )
+            elif kind == "new" and not order.legs and not order.was_queued:
+                reply(OrderAccepted(order.client_order_id, ts_ns, recv_ns, order.order_id))
+            else:
+                for part in (order,) if order.instrument_id is not None else order.legs:
+                    for event in self._events(order, part.client_order_id, update, recv_ns):
+                        reply(event)
+
+    def _events(
+        self, order: BrokerOrder, name: str, update: OrderUpdate, recv_ns: int
+    ) -> Iterable[AccountEvent]:
+        """Return what an update without a new trade means for the order ``name`` of the desk."""
+        ts_ns = update.ts_ns
+        match update.event:
+            case "accepted":
+                return (OrderAccepted(name, ts_ns, recv_ns, order.order_id),)
+            case "new":
+                # an order that queued for the opening was acknowledged then
+                return () if order.was_queued else (OrderAccepted(name, ts_ns, recv_ns, order.order_id),)
+            case "canceled":
+                reason = "not filled at once" if order.lifetime in AT_ONCE else "cancelled by the desk"
+                return (OrderCancelled(name, ts_ns, recv_ns, reason),)
+            case "expired":
+                return (OrderExpired(name, ts_ns, recv_ns),)
+            case "replaced":
+                return (OrderCancelled(name, ts_ns, recv_ns, "replaced"),)
+            case "order_cancel_rejected":
+                return (CancelRejected(name, ts_ns, recv_ns, GONE),)
+            case "rejected":
+                reason = order.reject_reason or "rejected"
+                rejected = OrderRejected(name, ts_ns, recv_ns, reason)
+                old = self._replaced.pop(name, None)
+                return (rejected,) if old is None else (rejected, CancelRejected(old, ts_ns, recv_ns, reason))
+            case "trade_bust" | "trade_correct":
+                return _bust(name, update, recv_ns)
+            case _:
+                return ()
+
+
+def _reason(refused: Refused) -> str:
+    """Return a refusal in the words that the desk's log shows."""
+    if refused.cause in (Cause.CLOSED_ORDER, Cause.UNKNOWN_ORDER):
+        return GONE
+    if refused.cause is Cause.QUANTITY and refused.facts.get("held_for_orders") == "0":
+        return "order would cross zero: close the holding first"
+    return refused.reason
+
+
+def _bust(name: str, update: OrderUpdate, recv_ns: int) -> Iterable[AccountEvent]:
+    trade, ts_ns = update.execution, update.ts_ns
+    assert trade is not None
+    if trade.corrects is None:
+        return (FillBusted(name, ts_ns, recv_ns, trade.execution_id, "trade bust"),)
+    return (
+        FillBusted(name, ts_ns, recv_ns, trade.corrects, "trade correct", is_corrected=True),
+        OrderFilled(name, ts_ns, recv_ns, trade.execution_id, trade.quantity, trade.price, trade.fee),
+    )

@@ -1,0 +1,266 @@
+"""The end of contracts: liquidation, exercise, assignment, settlement; and dividends."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.units import CENT, InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
+from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.order_entry import BROAD_FUNDS, MINUTE_NS
+from scalpdesk.simulation.orders import ZERO, BrokerOrder, Cause, OrderRequest, Refused, Status
+
+LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
+
+SettlementOf = Callable[[str, date], Decimal | None]
+"""Official level of an underlying on a day, or None where the last mid serves."""
+
+
+def liquidation_ns(contract: OptionContract) -> int:
+    """Return from when on the broker closes expiring positions that it cannot let be exercised."""
+    minutes = LIQUIDATION_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else LIQUIDATION_MINUTES
+    return expiry_instant_ns(contract) - minutes * MINUTE_NS
+
+
+def delivery(
+    contract: OptionContract,
+    option_id: InstrumentId,
+    share_id: InstrumentId,
+    held: Decimal,
+    at_ns: int,
+    known_ns: int,
+) -> list[PositionChanged]:
+    """Return the changes of an exercise (``held`` above 0) or assignment: contracts out, shares in."""
+    shares = held * contract.multiplier * (1 if contract.is_call else -1)
+    cause = ChangeCause.EXERCISE if held > 0 else ChangeCause.ASSIGNMENT
+    label = f"expiry-{contract.symbol}"
+    return [
+        PositionChanged(option_id, at_ns, known_ns, cause, -held, ZERO, ZERO, label),
+        PositionChanged(
+            share_id,
+            at_ns,
+            known_ns,
+            ChangeCause.DELIVERY,
+            shares,
+            contract.strike,
+            -shares * contract.strike,
+            f"{label}-delivery",
+        ),
+    ]
+
+
+def settle_option(
+    contract: OptionContract,
+    option_id: InstrumentId,
+    share_id: InstrumentId,
+    held: Decimal,
+    level: Decimal,
+    at_ns: int,
+    known_ns: int | None = None,
+) -> list[PositionChanged]:
+    """Return the changes that end a position of ``held`` contracts (signed) at ``level``.
+
+    In the money by a cent or more is exercised by the clearing house (OCC rule 805, exercise by
+    exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid.
+
+    Parameters
+    ----------
+    contract
+        The expiring option.
+    option_id, share_id
+        Numbers of the option and of its underlying.
+    level
+        Settlement level of the underlying, currency per unit.
+    at_ns, known_ns
+        The expiry instant, and when the level became known, UTC nanoseconds; None for the same.
+    """
+    known_ns = at_ns if known_ns is None else known_ns
+    intrinsic = level - contract.strike if contract.is_call else contract.strike - level
+    label = f"expiry-{contract.symbol}"
+    if intrinsic < CENT:
+        return [
+            PositionChanged(
+                option_id, at_ns, known_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
+            )
+        ]
+    if contract.settlement is not Settlement.PHYSICAL:
+        cash = held * contract.multiplier * intrinsic
+        return [
+            PositionChanged(
+                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
+            )
+        ]
+    return delivery(contract, option_id, share_id, held, at_ns, known_ns)
+
+
+def can_take_delivery(
+    account: BrokerAccount, contract: OptionContract, instruments: Instruments, power: Decimal
+) -> bool:
+    """Return whether the account could pay for (or deliver) the shares of its expiring holding."""
+    held = account.quantity_of(contract.symbol)
+    if contract.settlement is not Settlement.PHYSICAL or not held:
+        return True
+    shares = held * contract.multiplier * (1 if contract.is_call else -1)
+    owned = account.quantity(instruments.id_of(contract.underlying))
+    exposed = shares if owned * shares >= 0 else max(abs(shares) - abs(owned), ZERO)
+    return abs(exposed) * contract.strike <= power
+
+
+class ExpiryProcessor:
+    """Watches contracts to their end.
+
+    Parameters
+    ----------
+    ledger
+        State of the broker.
+    force
+        Sends an order of the broker's own for an account.
+    liquidates
+        Whether positions that an account cannot take delivery of are closed before the end.
+    """
+
+    def __init__(
+        self, ledger: Ledger, force: Callable[[str, OrderRequest], BrokerOrder], *, liquidates: bool
+    ) -> None:
+        self.settlement_of: SettlementOf = lambda _symbol, _day: None
+        self._ledger = ledger
+        self._force = force
+        self._liquidates = liquidates
+        self.watched: set[InstrumentId] = set()
+        self._unsettled: dict[InstrumentId, list[InstrumentId]] = {}
+        """By underlying: options that ended before a level to settle them at was known."""
+
+    def watch(self, number: InstrumentId) -> None:
+        """Set the timers of a contract once."""
+        if number in self.watched:
+            return
+        self.watched.add(number)
+        contract = self._ledger.instruments[number]
+        if not isinstance(contract, OptionContract):
+            return
+        if self._liquidates:
+            self._ledger.at(liquidation_ns(contract), lambda: self.liquidate(number, contract))
+        # the quotes of the last instant count: the end comes after them
+        self._ledger.at(expiry_instant_ns(contract) + 1, lambda: self.expire(number, contract))
+
+    def liquidate(self, number: InstrumentId, contract: OptionContract) -> None:
+        """Close the contract's positions that could not be paid for or delivered."""
+        ledger = self._ledger
+        for account in ledger.accounts.values():
+            if account.quantity(number) and not can_take_delivery(
+                account, contract, ledger.instruments, ledger.figures(account).overnight_buying_power
+            ):
+                self.force_close(account, number)
+
+    def force_close(self, account: BrokerAccount, number: InstrumentId) -> None:
+        """Cancel the account's orders in an instrument and close its holding at the market."""
+        ledger = self._ledger
+        for order in account.open_orders():
+            if order.instrument_id == number and order.parent is None:
+                ledger.end(order, Status.CANCELED)
+        held = account.quantity(number)
+        side = Side.SELL if held > 0 else Side.BUY
+        symbol = ledger.instruments[number].symbol
+        self._force(account.name, OrderRequest(symbol, side, OrderType.MARKET, TimeInForce.DAY, abs(held)))
+
+    def close_session(self, now_ns: int) -> None:
+        """Settle what ends with a session's last instant; its orders end with the session."""
+        for number in sorted(self.watched):
+            contract = self._ledger.instruments[number]
+            if isinstance(contract, OptionContract) and expiry_instant_ns(contract) == now_ns:
+                self.settle(number, contract)
+
+    def expire(self, number: InstrumentId, contract: OptionContract) -> None:
+        """End a contract: its orders expire, its holdings turn into shares, cash or nothing."""
+        ledger = self._ledger
+        for account in ledger.accounts.values():
+            for order in account.open_orders():
+                ends = order.instrument_id == number or any(leg.instrument_id == number for leg in order.legs)
+                if ends and order.parent is None:
+                    ledger.end(order, Status.EXPIRED)
+        self.settle(number, contract)
+
+    def settle(self, number: InstrumentId, contract: OptionContract) -> None:
+        """Turn holdings of a contract that has ended into shares, cash or nothing."""
+        ledger = self._ledger
+        ends_ns = expiry_instant_ns(contract)
+        is_opening = contract.settlement is Settlement.CASH_AM
+        day = to_new_york(ends_ns).date()
+        level = None if is_opening else self.settlement_of(contract.underlying, day)
+        underlying = None
+        if contract.underlying in ledger.instruments:
+            underlying = ledger.instruments.id_of(contract.underlying)
+        if level is None and underlying is not None:
+            quote = ledger.quotes.get(underlying)
+            is_late = is_opening or ledger.now_ns > ends_ns + 1
+            if quote is not None and quote.mid == quote.mid and (not is_late or quote.ts_recv_ns >= ends_ns):
+                level = ledger.mark(underlying)
+        if level is not None and underlying is not None:
+            for account in ledger.accounts.values():
+                held = account.quantity(number)
+                if held:
+                    known_ns = max(ledger.now_ns, ends_ns)
+                    changes = settle_option(contract, number, underlying, held, level, ends_ns, known_ns)
+                    ledger.change(account, changes)
+        elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
+            waiting = self._unsettled.setdefault(underlying, [])
+            if number not in waiting:
+                waiting.append(number)
+            ledger.awaited.add(underlying)
+            ledger.working.setdefault(underlying, [])
+
+    def on_quote(self, underlying: InstrumentId) -> None:
+        """Settle what waited for a quote of its underlying."""
+        ledger = self._ledger
+        ledger.awaited.discard(underlying)
+        if not ledger.working.get(underlying):
+            ledger.working.pop(underlying, None)
+        for number in self._unsettled.pop(underlying, ()):
+            contract = ledger.instruments[number]
+            assert isinstance(contract, OptionContract)
+            self.settle(number, contract)
+
+    def exercise(self, account_name: str, number: InstrumentId) -> None:
+        """Exercise a bought contract now, whatever it is worth.
+
+        Raises
+        ------
+        Refused
+            When none is held long.
+        """
+        held = self._ledger.accounts[account_name].quantity(number)
+        if held <= 0 or not self._deliver(account_name, number, held):
+            raise Refused(Cause.UNKNOWN_POSITION)
+
+    def assign(self, account_name: str, number: InstrumentId, contracts: Decimal) -> bool:
+        """Assign sold contracts before their end; return whether any were held."""
+        held = self._ledger.accounts[account_name].quantity(number)
+        return held < 0 and self._deliver(account_name, number, -min(contracts, -held))
+
+    def _deliver(self, account_name: str, number: InstrumentId, quantity: Decimal) -> bool:
+        ledger = self._ledger
+        contract = ledger.instruments[number]
+        if not isinstance(contract, OptionContract):
+            return False
+        share_id = ledger.instruments.id_of(contract.underlying)
+        changes = delivery(contract, number, share_id, quantity, ledger.now_ns, ledger.now_ns)
+        ledger.change(ledger.accounts[account_name], changes)
+        return True
+
+    def pay_dividend(self, number: InstrumentId, amount: Decimal, label: str = "") -> None:
+        """Credit (or charge a short holding) ``amount`` a share on every account."""
+        ledger = self._ledger
+        now_ns = ledger.now_ns
+        for account in ledger.accounts.values():
+            cash = account.quantity(number) * amount
+            if cash:
+                reference = f"dividend-{number}-{label or now_ns}"
+                change = PositionChanged(
+                    number, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash, reference
+                )
+                ledger.change(account, [change])

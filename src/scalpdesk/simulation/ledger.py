@@ -1,0 +1,328 @@
+"""State of the broker: quotes, accounts, working orders, timers; and the few ways in which it changes."""
+
+import hashlib
+import heapq
+import math
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import count
+from uuid import UUID
+
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged, QuoteEvent
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.faults import FaultPlan
+from scalpdesk.simulation.fills.base import FillModel
+from scalpdesk.simulation.margin import AccountFigures, MarginModel, RegulationT
+from scalpdesk.simulation.orders import (
+    ZERO,
+    Activity,
+    Booking,
+    BrokerEvent,
+    BrokerOrder,
+    Execution,
+    OrderUpdate,
+    Status,
+)
+
+NO_FEE = Decimal("0.00")
+MICRO = Decimal("0.000001")
+BUY = Side.BUY
+
+Ids = Callable[[str], str]
+"""Gives the next id of a kind: ``order``, ``client``, ``execution``, ``activity``."""
+
+ACTIVITY_OF = {
+    ChangeCause.EXPIRED_WORTHLESS: "OPEXP",
+    ChangeCause.CASH_SETTLEMENT: "OPCSH",
+    ChangeCause.EXERCISE: "OPEXC",
+    ChangeCause.ASSIGNMENT: "OPASN",
+    ChangeCause.DELIVERY: "OPTRD",
+    ChangeCause.DIVIDEND: "DIV",
+}
+"""Kind of the line in the account's history for each cause of a change."""
+
+_ENDS: dict[Status, str] = {
+    Status.CANCELED: "canceled_ns",
+    Status.EXPIRED: "expired_ns",
+    Status.REJECTED: "failed_ns",
+    Status.REPLACED: "replaced_ns",
+    Status.FILLED: "filled_ns",
+}
+
+
+def counted_ids() -> Ids:
+    """Return ids from counters: ``sim-1``, ``x1`` ..."""
+    prefixes = {"order": "sim-", "client": "client-", "execution": "x", "activity": "a"}
+    counters = {kind: (prefix, count(1)) for kind, prefix in prefixes.items()}
+
+    def next_id(kind: str) -> str:
+        prefix, counter = counters[kind]
+        return f"{prefix}{next(counter)}"
+
+    return next_id
+
+
+def uuid_ids(seed: str) -> Ids:
+    """Return UUIDs that follow from a seed and a counter, as a venue's API gives them."""
+    counter = count(1)
+
+    def next_id(kind: str) -> str:
+        digest = hashlib.sha256(f"{seed}|{kind}|{next(counter)}".encode()).digest()
+        return str(UUID(bytes=digest[:16], version=4))
+
+    return next_id
+
+
+class Ledger:
+    """State of a broker and the changes that keep it whole.
+
+    Parameters
+    ----------
+    instruments
+        What is traded; may grow.
+    option_fills, share_fills
+        How orders meet quotes.
+    margin
+        What accounts may use.
+    fees
+        Fee schedule.
+    faults
+        What goes wrong.
+    ids
+        Source of ids.
+    keeps_history
+        Whether updates carry a copy of their order and accounts keep their activities: for a venue whose
+        clients read later what happened earlier.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        option_fills: FillModel,
+        share_fills: FillModel,
+        *,
+        margin: MarginModel | None = None,
+        fees: FeeSchedule = NO_FEES,
+        faults: FaultPlan | None = None,
+        ids: Ids | None = None,
+        keeps_history: bool = False,
+    ) -> None:
+        self.instruments = instruments
+        self.margin = RegulationT() if margin is None else margin
+        self.faults = faults if faults is not None else FaultPlan()
+        self.new_id = counted_ids() if ids is None else ids
+        self.accounts: dict[str, BrokerAccount] = {}
+        self.orders: dict[str, BrokerOrder] = {}
+        self.working: dict[InstrumentId, list[BrokerOrder]] = {}
+        """Orders at the exchange by instrument, a combo under each leg; others are not in it."""
+        self.awaited: set[InstrumentId] = set()
+        """Underlyings whose next quote settles an option; they stand in ``working`` meanwhile."""
+        self.quotes: dict[InstrumentId, QuoteEvent] = {}
+        self.halted: set[InstrumentId] = set()
+        self.now_ns = 0
+        self.session_open_ns = 0
+        """When the present session began: quotes from before it trade nothing any more."""
+        self.updates: list[BrokerEvent] = []
+        """What is to be reported; whoever reports it empties the list."""
+        self._option_fills = option_fills
+        self._share_fills = share_fills
+        self.models: dict[InstrumentId, FillModel] = {}
+        self._fees = fees
+        self._is_free = fees == NO_FEES
+        self.keeps_history = keeps_history
+        self._update_count = 0
+        self.timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_count = 0
+
+    # time -------------------------------------------------------------------------------------------
+
+    def at(self, due_ns: int, action: Callable[[], None]) -> None:
+        """Do something at an instant (UTC nanoseconds)."""
+        self._timer_count += 1
+        heapq.heappush(self.timers, (due_ns, self._timer_count, action))
+
+    def run_timers(self, now_ns: int) -> None:
+        """Let everything happen that is due by ``now_ns``."""
+        while self.timers and self.timers[0][0] <= now_ns:
+            due_ns, _, action = heapq.heappop(self.timers)
+            self.now_ns = max(self.now_ns, due_ns)
+            action()
+        self.now_ns = max(self.now_ns, now_ns)
+
+    # values -----------------------------------------------------------------------------------------
+
+    def mark(self, number: InstrumentId) -> Decimal:
+        """Value of one unit at the mid, currency per unit; 0 before the first quote."""
+        quote = self.quotes.get(number)
+        if quote is None:
+            return ZERO
+        value = mark_price(quote)
+        return exact(value) if math.isfinite(value) else ZERO
+
+    def figures(self, account: BrokerAccount) -> AccountFigures:
+        """Return what an account is worth and may still use at the present quotes."""
+        return self.margin.figures(account)
+
+    def model_of(self, number: InstrumentId) -> FillModel:
+        """Fill model of an instrument."""
+        model = self.models.get(number)
+        if model is None:
+            is_option = isinstance(self.instruments[number], OptionContract)
+            model = self.models[number] = self._option_fills if is_option else self._share_fills
+        return model
+
+    # changes ----------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        order: BrokerOrder,
+        event: str,
+        execution: Execution | None = None,
+        position_quantity: Decimal | None = None,
+        leg_executions: tuple[Execution, ...] = (),
+    ) -> None:
+        """Report something to the holder of an order."""
+        now_ns = order.updated_ns = self.now_ns
+        self._update_count += 1
+        self.updates.append(
+            OrderUpdate(
+                order.account,
+                event,
+                now_ns,
+                self._update_count,
+                order.snapshot() if self.keeps_history else order,
+                execution,
+                position_quantity,
+                leg_executions,
+            )
+        )
+
+    def join(self, order: BrokerOrder) -> None:
+        """Let an order wait for the quotes of its instrument."""
+        for part in order.legs if order.instrument_id is None else (order,):
+            number = part.instrument_id
+            assert number is not None
+            resting = self.working.get(number)
+            if resting is None:
+                self.working[number] = [order]
+            else:
+                resting.append(order)
+
+    def leave(self, order: BrokerOrder) -> None:
+        """Take an order out of the matching."""
+        for part in order.legs if order.instrument_id is None else (order,):
+            number = part.instrument_id
+            assert number is not None
+            working = self.working.get(number)
+            if working is None:
+                continue
+            left = [other for other in working if other is not order]
+            if left or number in self.awaited:
+                self.working[number] = left
+            else:
+                self.working.pop(number, None)
+
+    def end(self, order: BrokerOrder, status: Status) -> None:
+        """Bring an order to its end and report it."""
+        order.status = status
+        setattr(order, _ENDS[status], self.now_ns)
+        self.accounts[order.account].unended.pop(order.order_id, None)
+        self.leave(order)
+        if order.instrument_id is None:
+            for leg in order.legs:
+                if leg.is_open:
+                    leg.status = status
+                    setattr(leg, _ENDS[status], self.now_ns)
+                    leg.updated_ns = self.now_ns
+        self.emit(order, status.value)
+
+    def trade(self, order: BrokerOrder, quantity: Decimal, price: Decimal) -> Execution:
+        """Book one execution of a single order on its account; reports nothing yet."""
+        number, instrument, side = order.instrument_id, order.instrument, order.side
+        assert number is not None
+        assert instrument is not None
+        account = self.accounts[order.account]
+        fee = NO_FEE if self._is_free else self._fees.fee(instrument, side, quantity, price)
+        signed = quantity if side is BUY else -quantity
+        value = quantity * price
+        cash = -signed * price * instrument.multiplier
+        if quantity % 1:
+            cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
+        account.book(number, signed, price, cash - fee)
+        order.filled += quantity
+        order.value += value
+        left = order.quantity - order.filled - order.busted
+        if left == 0:
+            account.unended.pop(order.order_id, None)
+        execution = Execution(
+            self.new_id("execution"),
+            order.account,
+            order.order_id,
+            order.client_order_id,
+            number,
+            side,
+            quantity,
+            price,
+            fee,
+            self.now_ns,
+            order.filled,
+            left,
+        )
+        account.executions.append(execution)
+        if order.resting is not None:
+            order.resting.leaves = left
+        if self.keeps_history:
+            self.note(account, "FILL", instrument.symbol, signed, price, cash, execution=execution)
+            if fee:
+                self.note(account, "FEE", instrument.symbol, ZERO, ZERO, -fee)
+        return execution
+
+    def change(self, account: BrokerAccount, changes: list[PositionChanged]) -> None:
+        """Book and report what happens to an account without an order."""
+        for change in changes:
+            held = account.quantity(change.instrument_id)
+            account.book(change.instrument_id, change.quantity_change, change.price, change.cash_change)
+            self.updates.append(Booking(account.name, change))
+            if self.keeps_history:
+                quantity, price = (
+                    change.quantity_change,
+                    change.price if change.cause is ChangeCause.DELIVERY else ZERO,
+                )
+                if change.cause is ChangeCause.DIVIDEND:
+                    quantity, price = held, change.cash_change / held
+                symbol = self.instruments[change.instrument_id].symbol
+                self.note(account, ACTIVITY_OF[change.cause], symbol, quantity, price, change.cash_change)
+
+    def note(
+        self,
+        account: BrokerAccount,
+        kind: str,
+        symbol: str,
+        quantity: Decimal,
+        price: Decimal,
+        net_amount: Decimal,
+        *,
+        execution: Execution | None = None,
+        text: str = "",
+    ) -> None:
+        """Write a line of the account's history."""
+        account.activities.append(
+            Activity(
+                f"{self.now_ns // 1_000_000:017d}::{self.new_id('activity')}",
+                account.name,
+                kind,
+                self.now_ns,
+                symbol,
+                quantity,
+                price,
+                net_amount,
+                execution,
+                text,
+            )
+        )

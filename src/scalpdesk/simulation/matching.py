@@ -1,0 +1,259 @@
+"""How working orders meet quotes: stops wake, orders fill, exits cancel one another."""
+
+import math
+from decimal import Decimal
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.units import InstrumentId, exact, floor_to
+from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.simulation.fills.base import Resting
+from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.margin import Holding
+from scalpdesk.simulation.orders import MATCHABLE, ZERO, BrokerOrder, Execution, Status, Structure
+
+BUY, MARKET = Side.BUY, OrderType.MARKET
+SHARE_STEP = Decimal("0.000000001")
+
+
+class Matcher:
+    """Applies quotes to the working orders of a ledger.
+
+    Parameters
+    ----------
+    ledger
+        State of the broker.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.held_back: dict[str, Decimal] = {}
+        """By order id: how much of it may trade for now (a partial fill on purpose)."""
+
+    def on_quote(self, quote: QuoteEvent) -> None:
+        """Take a quote in and match what works on its instrument."""
+        number = quote.instrument_id
+        self._ledger.quotes[number] = quote
+        working = self._ledger.working.get(number)
+        if working is not None:
+            for order in tuple(working):
+                self.match(order)
+
+    def match(self, order: BrokerOrder, *, closing: bool = False) -> None:
+        """Let one order trade against the present quote, if it may."""
+        if order.status not in MATCHABLE or (order.lifetime is TimeInForce.CLS and not closing):
+            return
+        number, resting = order.instrument_id, order.resting
+        if number is None:
+            self._match_legs(order)
+            return
+        ledger = self._ledger
+        quote = ledger.quotes.get(number)
+        if quote is None or resting is None or number in ledger.halted:
+            return
+        if quote.ts_recv_ns < ledger.session_open_ns:
+            return
+        if order.kind is not MARKET and order.waits_for_stop and not self._wake(order, quote):
+            return
+        if order.request.notional is not None and not order.quantity:
+            self._size_by_notional(order, quote)
+            if not order.quantity:
+                return
+        assert order.instrument is not None
+        model = ledger.models.get(number) or ledger.model_of(number)
+        found = model.match(resting, quote, order.instrument)
+        resting.tries += 1
+        if found is None or found.quantity <= 0:
+            return
+        quantity, price = found
+        if quantity < resting.leaves:
+            if order.lifetime is TimeInForce.FOK:
+                return
+        else:
+            quantity = resting.leaves
+        if self.held_back and order.order_id in self.held_back:
+            quantity = min(quantity, self.held_back[order.order_id])
+            self.held_back[order.order_id] -= quantity
+        if quantity > 0 and not (order.is_unpriced and self._refused(order, {order: price})):
+            self.fill(order, quantity, price)
+
+    def _refused(self, order: BrokerOrder, prices: dict[BrokerOrder, Decimal]) -> bool:
+        """Ask for the margin of an order that came before any price; reject it where the account has none."""
+        ledger = self._ledger
+        wanted = [
+            Holding(part.instrument, part.side.sign * part.leaves, price)
+            for part, price in prices.items()
+            if part.instrument is not None
+        ]
+        order.is_unpriced = False
+        account = ledger.accounts[order.account]
+        account.unended.pop(order.order_id, None)  # what it reserves itself is not in its way
+        refused = ledger.margin.refusal(account, wanted)
+        account.unended[order.order_id] = order
+        if refused is not None:
+            order.reject_reason = refused.reason
+            ledger.end(order, Status.REJECTED)
+        return refused is not None
+
+    def _quote(self, number: InstrumentId) -> QuoteEvent | None:
+        """Return the quote that orders may trade at: of this session, not halted."""
+        ledger = self._ledger
+        quote = ledger.quotes.get(number)
+        if quote is None or quote.ts_recv_ns < ledger.session_open_ns or number in ledger.halted:
+            return None
+        return quote
+
+    def fill(self, order: BrokerOrder, quantity: Decimal, price: Decimal) -> None:
+        """Book an execution of one order, report it, and settle what hangs on the order."""
+        ledger = self._ledger
+        execution = ledger.trade(order, quantity, price)
+        assert order.instrument_id is not None
+        held = None
+        if ledger.keeps_history:
+            held = ledger.accounts[order.account].quantity(order.instrument_id)
+        if execution.leaves > 0:
+            if order.status is Status.NEW:
+                order.status = Status.PARTIALLY_FILLED
+            ledger.emit(order, "partial_fill", execution, held)
+            self._shrink_sibling(order)
+            return
+        order.status = Status.FILLED
+        order.filled_ns = ledger.now_ns
+        if order.instrument_id in ledger.working:
+            ledger.leave(order)
+        ledger.emit(order, "fill", execution, held)
+        if order.parent is not None or order.legs:
+            self._after_fill(order)
+
+    def _wake(self, order: BrokerOrder, quote: QuoteEvent) -> bool:
+        """Look whether a stop's price has come; a trailing stop follows the mid."""
+        mid = quote.mid
+        if not math.isfinite(mid):
+            return False
+        price, sign = exact(mid), order.side.sign
+        if order.kind is OrderType.TRAILING_STOP:
+            best = order.high_water
+            order.high_water = price if best is None or (best - price) * sign > 0 else best
+            trail = order.trail_price
+            if trail is None:
+                assert order.trail_percent is not None
+                trail = order.high_water * order.trail_percent / 100
+            order.stop_price = exact(float(order.high_water + sign * trail), 2)
+        assert order.stop_price is not None
+        if (price - order.stop_price) * sign < 0:
+            return False
+        order.triggered = True
+        return True
+
+    @staticmethod
+    def _size_by_notional(order: BrokerOrder, quote: QuoteEvent) -> None:
+        """Turn an amount of money into shares at the far side."""
+        far = quote.ask if order.side.sign > 0 else quote.bid
+        if not far > 0:
+            return
+        assert order.request.notional is not None
+        order.quantity = floor_to(order.request.notional / exact_price(far), SHARE_STEP)
+        if order.resting is not None:
+            order.resting.leaves = order.leaves
+
+    def _after_fill(self, order: BrokerOrder) -> None:
+        """Wake the exits of an entry; cancel the other of two exits."""
+        structure = order.request.structure
+        if order.parent is None and structure in (Structure.BRACKET, Structure.OTO):
+            for leg in order.legs:
+                self.release(leg)
+            return
+        for other in self.siblings(order):
+            if other.is_open:
+                self._ledger.end(other, Status.CANCELED)
+
+    def release(self, leg: BrokerOrder) -> None:
+        """Let a held exit work."""
+        if leg.status is not Status.HELD:
+            return
+        leg.status = Status.NEW
+        self.enter(leg)
+
+    def enter(self, order: BrokerOrder) -> None:
+        """Acknowledge an order, let it meet the present quote, and let what is left of it wait."""
+        for part in order.legs if order.instrument_id is None else (order,):
+            limit = None if part.kind is MARKET else part.working_limit
+            part.resting = Resting(1 if part.side is BUY else -1, part.leaves, limit)
+        self._ledger.emit(order, "new")
+        self.match(order)
+        if order.status in MATCHABLE:
+            self._ledger.join(order)
+
+    def siblings(self, order: BrokerOrder) -> list[BrokerOrder]:
+        """Return the orders that end when this one fills."""
+        if order.parent is not None:
+            parent = self._ledger.orders[order.parent]
+            others = [leg for leg in parent.legs if leg is not order]
+            return [*others, parent] if parent.request.structure is Structure.OCO else others
+        if order.request.structure is Structure.OCO:
+            return list(order.legs)
+        return []
+
+    def _shrink_sibling(self, order: BrokerOrder) -> None:
+        """After a part of one exit the other covers the rest only."""
+        for other in self.siblings(order):
+            if other.is_open and other.leaves > order.leaves:
+                other.quantity = other.filled + order.leaves
+                if other.resting is not None:
+                    other.resting.leaves = other.leaves
+
+    def _match_legs(self, combo: BrokerOrder) -> None:
+        """Trade all legs at once, in their ratio, or none."""
+        ledger = self._ledger
+        units, net = combo.leaves, ZERO
+        prices: list[Decimal] = []
+        for leg in combo.legs:
+            number = leg.instrument_id
+            assert number is not None
+            quote = self._quote(number)
+            if quote is None or leg.resting is None:
+                return
+            at_market = Resting(leg.side.sign, leg.leaves, None)
+            at_market.tries, at_market.seen_size = leg.resting.tries, leg.resting.seen_size
+            assert leg.instrument is not None
+            found = ledger.model_of(number).match(at_market, quote, leg.instrument)
+            leg.resting.tries += 1
+            leg.resting.seen_size = at_market.seen_size
+            if found is None:
+                return
+            prices.append(found.price)
+            net += leg.side.sign * leg.ratio * found.price
+            units = min(units, found.quantity // leg.ratio)
+        if units <= 0 or (combo.limit_price is not None and net > combo.limit_price):
+            return
+        if combo.lifetime is TimeInForce.FOK and units < combo.leaves:
+            return
+        if combo.is_unpriced and self._refused(combo, dict(zip(combo.legs, prices, strict=True))):
+            return
+        trades = []
+        for leg, price in zip(combo.legs, prices, strict=True):
+            trades.append(ledger.trade(leg, units * leg.ratio, price))
+            done = leg.leaves == 0
+            leg.status = Status.FILLED if done else Status.PARTIALLY_FILLED
+            leg.updated_ns = ledger.now_ns
+            leg.filled_ns = ledger.now_ns if done else 0
+        combo.filled += units
+        combo.value += units * net
+        whole = combo.leaves == 0
+        combo.status = Status.FILLED if whole else Status.PARTIALLY_FILLED
+        if whole:
+            combo.filled_ns = ledger.now_ns
+            ledger.leave(combo)
+        execution = Execution(
+            ledger.new_id("execution"),
+            combo.account,
+            combo.order_id,
+            combo.client_order_id,
+            None,
+            combo.side,
+            units,
+            net,
+            ZERO,
+            ledger.now_ns,
+        )
+        ledger.emit(combo, "fill" if whole else "partial_fill", execution, None, tuple(trades))

@@ -1,0 +1,562 @@
+"""From a request to an order: form first, then the market's rules, then the account's means."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from msgspec import structs
+
+from scalpdesk.core.intents import OrderType, Side, TimeInForce
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns
+from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.hours import NEVER_NS, Hours
+from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.margin import Holding, plain
+from scalpdesk.simulation.orders import (
+    ZERO,
+    BrokerOrder,
+    Cause,
+    Changes,
+    OrderRequest,
+    PositionIntent,
+    Refused,
+    Status,
+    Structure,
+)
+
+DAY = TimeInForce.DAY
+MAX_CLIENT_ID = 128
+PENNY_PRICE = Decimal(1)
+AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
+BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
+"""Funds on broad indices: their expiring contracts may be traded a little longer."""
+MINUTE_NS = 60 * NANOS_PER_SECOND
+CUTOFF_MINUTES, CUTOFF_MINUTES_FUNDS = 45, 30
+
+
+@dataclass(frozen=True, slots=True)
+class VenueRules:
+    """Rules of one venue beside those of the market and the account.
+
+    Parameters
+    ----------
+    cutoff
+        Orders in expiring contracts are refused in their last minutes.
+    liquidation
+        Expiring positions that an account cannot take delivery of are closed before the end.
+    wash_trades
+        An order that could trade with an opposite one of the same account is refused.
+    penny_prices
+        Prices have two decimals from 1 on, four below.
+    option_lifetimes
+        Orders in options live for the day, or with a limit until cancelled.
+    """
+
+    cutoff: bool = False
+    liquidation: bool = False
+    wash_trades: bool = False
+    penny_prices: bool = False
+    option_lifetimes: bool = False
+
+
+ALPACA_RULES = VenueRules(
+    cutoff=True, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
+)
+"""What Alpaca refuses, and closes by itself."""
+
+
+def order_cutoff_ns(contract: OptionContract) -> int:
+    """Return from when on orders in an expiring contract are refused, UTC nanoseconds.
+
+    45 minutes before its end, 30 for funds on broad indices.
+    """
+    minutes = CUTOFF_MINUTES_FUNDS if contract.underlying in BROAD_FUNDS else CUTOFF_MINUTES
+    return expiry_instant_ns(contract) - minutes * MINUTE_NS
+
+
+class OrderEntry:
+    """Makes orders of requests, or refuses them.
+
+    Parameters
+    ----------
+    ledger
+        State of the broker.
+    hours
+        When the market is open.
+    rules
+        Of the venue.
+    """
+
+    def __init__(self, ledger: Ledger, hours: Hours, rules: VenueRules) -> None:
+        self.is_open = False
+        self.closes_ns = 0
+        """End of the session that is open, UTC nanoseconds."""
+        self._ledger = ledger
+        self._hours = hours
+        self._rules = rules
+        self._ends: dict[InstrumentId, int] = {}
+
+    def single(self, account: BrokerAccount, request: OrderRequest) -> BrokerOrder:
+        """Make an order in one instrument, with its exits.
+
+        Raises
+        ------
+        Refused
+            When a rule forbids it.
+        """
+        instruments = self._ledger.instruments
+        symbol, side, number = request.symbol, request.side, request.instrument_id
+        if number is None:
+            if symbol not in instruments:
+                raise Refused(Cause.UNKNOWN_ASSET, symbol=symbol)
+            number = instruments.id_of(symbol)
+        if side is None:
+            raise Refused(Cause.MALFORMED, "side is required")
+        instrument = instruments[number]
+        quantity = request.quantity if request.quantity is not None else ZERO
+        if quantity <= 0 and request.notional is None:
+            raise Refused(Cause.MALFORMED, "qty must be > 0")
+        if isinstance(instrument, OptionContract) or quantity % 1:
+            self._check_market(request, number, instrument)
+        closes = check_available(account, number, symbol, side, quantity)
+        if request.intent is not None and not closes:
+            check_closing_intent(request.intent, side)
+        is_oco = request.structure is Structure.OCO
+        limit = request.limit_price or (request.take_profit_limit if is_oco else None)
+        if self._rules.wash_trades and request.structure is Structure.SIMPLE:
+            check_wash(account, number, side, limit if request.kind is not OrderType.MARKET else None)
+        price = withholds = ZERO
+        if not closes:
+            price = request.limit_price or request.stop_price or self._far_price(number, side)
+            withholds = self._check_means(account, request, instrument, side, price)
+        intent = request.intent or _INTENTS[side, closes]
+        kind = OrderType.LIMIT if is_oco else request.kind
+        order = self.new_order(account, request, number, side, quantity, kind, intent)
+        order.limit_price, order.withholds = limit, withholds
+        order.is_unpriced = not closes and not price
+        if request.structure is not Structure.SIMPLE:
+            self._add_exits(account, order)
+        return order
+
+    def _check_means(
+        self,
+        account: BrokerAccount,
+        request: OrderRequest,
+        instrument: Instrument,
+        side: Side,
+        price: Decimal,
+    ) -> Decimal:
+        """Refuse what the account may not open; return the cash that each unit withholds."""
+        quantity = request.quantity
+        if quantity is None:
+            assert request.notional is not None
+            quantity = request.notional / price if price else ZERO
+        is_option = isinstance(instrument, OptionContract)
+        if not is_option and side is Side.SELL and quantity % 1:
+            raise Refused(Cause.SHORTING, symbol=request.symbol)
+        wanted = Holding(instrument, quantity if side is Side.BUY else -quantity, price)
+        margin = self._ledger.margin
+        if not margin.fits(account, wanted):
+            refused = margin.refusal(account, (wanted,))
+            if refused is not None:
+                raise refused
+            if is_option and side is Side.SELL:
+                return margin.need(account, (wanted,)) / quantity
+        return price * instrument.multiplier if is_option else ZERO
+
+    def check_replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> None:
+        """Refuse what a replacement asks for beyond its order.
+
+        Raises
+        ------
+        Refused
+            When the account may not open, or does not hold, what is more.
+        """
+        for name in ("limit_price", "stop_price"):
+            price = getattr(changes, name)
+            if price is not None:
+                self.check_increment(name, price)
+        extra, number = total - old.quantity, old.instrument_id
+        if extra <= 0 or number is None:
+            return
+        account = self._ledger.accounts[old.account]
+        instrument = self._ledger.instruments[number]
+        if not check_available(account, number, instrument.symbol, old.side, extra):
+            price = changes.limit_price or old.working_limit or self._far_price(number, old.side)
+            more = structs.replace(old.request, quantity=extra, notional=None)
+            self._check_means(account, more, instrument, old.side, price)
+
+    def _far_price(self, number: InstrumentId, side: Side) -> Decimal:
+        quote = self._ledger.quotes.get(number)
+        far = 0.0 if quote is None else (quote.ask if side is Side.BUY else quote.bid)
+        return exact_price(far) if far > 0 else self._ledger.mark(number)  # NaN is not above 0 either
+
+    def legs(self, account: BrokerAccount, request: OrderRequest) -> BrokerOrder:
+        """Make an order over several contracts: a parent and its legs.
+
+        Raises
+        ------
+        Refused
+            When a rule forbids it.
+        """
+        instruments, quantity = self._ledger.instruments, request.quantity
+        assert quantity is not None
+        found = []
+        for leg in request.legs:
+            if leg.symbol not in instruments:
+                raise Refused(Cause.UNKNOWN_ASSET, symbol=leg.symbol)
+            if leg.client_order_id is not None and leg.client_order_id in account.by_client_id:
+                raise Refused(Cause.DUPLICATE_CLIENT_ID)
+            number = instruments.id_of(leg.symbol)
+            contract = instruments[number]
+            if not isinstance(contract, OptionContract):
+                raise Refused(Cause.MALFORMED, "mleg orders are for option contracts only")
+            self._check_market(request, number, contract)
+            price = self._far_price(number, leg.side)
+            found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
+        if request.limit_price is not None:
+            # the net limit is what the legs cost: the difference goes to the first
+            net = sum((line.quantity * line.price for _, _, line in found), ZERO) / quantity
+            leg, number, first = found[0]
+            shift = (request.limit_price - net) * quantity / first.quantity
+            found[0] = leg, number, first._replace(price=first.price + shift)
+        lines = [line for _, _, line in found]
+        margin = self._ledger.margin
+        refused = margin.refusal(account, lines)
+        if refused is not None:
+            raise refused
+        intent = request.intent or PositionIntent.BUY_TO_OPEN
+        parent = self.new_order(
+            account, request, None, request.side or Side.BUY, quantity, request.kind, intent
+        )
+        parent.withholds = margin.need(account, lines) / quantity
+        parent.is_unpriced = not all(line.price for line in lines)
+        for leg, number, line in found:
+            child = self.new_order(
+                account,
+                request,
+                number,
+                leg.side,
+                abs(line.quantity),
+                request.kind,
+                leg.intent or position_intent(leg.side, account.quantity(number)),
+                parent=parent,
+                client_order_id=leg.client_order_id,
+            )
+            child.ratio = leg.ratio
+        return parent
+
+    def new_order(
+        self,
+        account: BrokerAccount,
+        request: OrderRequest,
+        number: InstrumentId | None,
+        side: Side,
+        quantity: Decimal,
+        kind: OrderType,
+        intent: PositionIntent,
+        *,
+        parent: BrokerOrder | None = None,
+        client_order_id: str | None = None,
+    ) -> BrokerOrder:
+        """Make one order and file it; nothing is checked here."""
+        ledger = self._ledger
+        now_ns = ledger.now_ns
+        mine = client_order_id or (request.client_order_id if parent is None else None)
+        order = BrokerOrder(
+            ledger.new_id("order"),
+            mine or ledger.new_id("client"),
+            account.name,
+            len(ledger.orders),
+            request,
+            number,
+            None if number is None else ledger.instruments[number],
+            side,
+            quantity,
+            kind,
+            request.lifetime,
+            Status.PENDING_NEW if parent is None else Status.HELD,
+            intent,
+            now_ns,
+            now_ns,
+            request.limit_price,
+            request.stop_price,
+            self.closes_ns if self.is_open and request.lifetime is DAY else self._end_of(request.lifetime),
+            None if parent is None else parent.order_id,
+            request.trail_price,
+            request.trail_percent,
+        )
+        ledger.orders[order.order_id] = account.orders[order.order_id] = order
+        account.unended[order.order_id] = account.by_client_id[order.client_order_id] = order
+        if parent is not None:
+            parent.legs = (*parent.legs, order)
+        return order
+
+    def _end_of(self, lifetime: TimeInForce) -> int:
+        """When an order sent now ends by itself, UTC nanoseconds; one for the opening after the next."""
+        if lifetime is TimeInForce.GTC:
+            return NEVER_NS
+        if self.is_open and lifetime is not TimeInForce.OPG:
+            return self.closes_ns
+        now_ns, hours = self._ledger.now_ns, self._hours
+        return hours.next_close_ns(hours.next_open_ns(now_ns) if lifetime is TimeInForce.OPG else now_ns)
+
+    def _add_exits(self, account: BrokerAccount, entry: BrokerOrder) -> None:
+        """Make the exits of a bracket, one-triggers-other or one-cancels-other order; they are held."""
+        request = entry.request
+        is_oco = request.structure is Structure.OCO
+        side = entry.side if is_oco else (Side.SELL if entry.side is Side.BUY else Side.BUY)
+        intent = PositionIntent.SELL_TO_CLOSE if side is Side.SELL else PositionIntent.BUY_TO_CLOSE
+        made: list[tuple[OrderType, Decimal | None, Decimal | None]] = []
+        if request.take_profit_limit is not None and not is_oco:
+            made.append((OrderType.LIMIT, request.take_profit_limit, None))
+        if request.stop_loss_stop is not None:
+            kind = OrderType.STOP if request.stop_loss_limit is None else OrderType.STOP_LIMIT
+            made.append((kind, request.stop_loss_limit, request.stop_loss_stop))
+        for kind, limit, stop in made:
+            leg = self.new_order(
+                account, request, entry.instrument_id, side, entry.quantity, kind, intent, parent=entry
+            )
+            leg.limit_price, leg.stop_price = limit, stop
+            leg.trail_price = leg.trail_percent = None
+
+    def replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> BrokerOrder:
+        """Make the order that takes the place of ``old`` and asks for ``total`` less what is filled."""
+        account = self._ledger.accounts[old.account]
+        new = self.new_order(
+            account,
+            old.request,
+            old.instrument_id,
+            old.side,
+            total - old.filled,
+            old.kind,
+            old.intent,
+            client_order_id=changes.client_order_id or self._ledger.new_id("client"),
+        )
+        new.lifetime = changes.lifetime or old.lifetime
+        new.expires_ns = self._end_of(new.lifetime)
+        new.limit_price = changes.limit_price if changes.limit_price is not None else old.limit_price
+        new.stop_price = changes.stop_price if changes.stop_price is not None else old.stop_price
+        new.trail_price, new.trail_percent = old.trail_price, old.trail_percent
+        if changes.trail is not None:
+            if old.trail_percent is not None:
+                new.trail_percent = changes.trail
+            else:
+                new.trail_price = changes.trail
+        new.high_water, new.triggered = old.high_water, old.triggered
+        new.replaces, new.parent = old.order_id, old.parent
+        new.withholds, new.is_unpriced = old.withholds, old.is_unpriced
+        new.legs = old.legs
+        new.filled_before = old.filled
+        return new
+
+    def _check_market(self, request: OrderRequest, number: InstrumentId, instrument: Instrument) -> None:
+        """Refuse what the instrument's own rules forbid at this instant."""
+        quantity = request.quantity
+        if not isinstance(instrument, OptionContract):
+            if quantity is not None and quantity % 1:
+                if request.lifetime is not TimeInForce.DAY or request.structure is not Structure.SIMPLE:
+                    raise Refused(Cause.MALFORMED, "fractional orders must be DAY orders")
+                if quantity != round(quantity, 9):
+                    raise Refused(Cause.MALFORMED, "qty must have no more than 9 decimals")
+            return
+        if quantity is None:
+            raise Refused(Cause.MALFORMED, "notional is not supported for options orders")
+        if quantity % 1:
+            raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
+        if request.extended_hours:
+            raise Refused(Cause.EXTENDED_HOURS)
+        if request.structure not in (Structure.SIMPLE, Structure.MLEG):
+            raise Refused(Cause.MALFORMED, "complex orders are not supported for options trading")
+        if request.kind is OrderType.TRAILING_STOP:
+            raise Refused(Cause.MALFORMED, "invalid order type for options trading")
+        if (
+            self._rules.option_lifetimes
+            and request.lifetime is not TimeInForce.DAY
+            and (request.lifetime is not TimeInForce.GTC or request.kind is OrderType.MARKET)
+        ):
+            raise Refused(Cause.MALFORMED, "order_time_in_force provided not supported for options trading")
+        now_ns = self._ledger.now_ns
+        ends_ns = self._ends.get(number)
+        if ends_ns is None:
+            ends_ns = self._ends[number] = last_trading_ns(instrument)
+        if now_ns >= ends_ns:
+            raise Refused(Cause.INACTIVE_ASSET, symbol=instrument.symbol)
+        if self._rules.cutoff and now_ns >= order_cutoff_ns(instrument):
+            raise Refused(Cause.EXPIRING_CONTRACT, symbol=instrument.symbol)
+        if request.kind is OrderType.MARKET and not self.is_open:
+            raise Refused(Cause.OUTSIDE_HOURS)
+
+    def check_form(self, request: OrderRequest) -> None:
+        """Refuse a request that no market could take."""
+        _check_sizes(request)
+        self._check_prices(request)
+        if request.client_order_id is not None and len(request.client_order_id) > MAX_CLIENT_ID:
+            raise Refused(Cause.MALFORMED, f"client_order_id must be no more than {MAX_CLIENT_ID} characters")
+        if request.extended_hours and not (
+            request.kind is OrderType.LIMIT and request.lifetime is TimeInForce.DAY
+        ):
+            raise Refused(Cause.EXTENDED_HOURS)
+        if request.lifetime in AUCTIONS_AND_AT_ONCE and request.kind not in (
+            OrderType.MARKET,
+            OrderType.LIMIT,
+        ):
+            raise Refused(Cause.MALFORMED, f"{request.lifetime.value} orders must be market or limit orders")
+        if request.structure is Structure.MLEG:
+            _check_legs(request)
+        elif request.structure is not Structure.SIMPLE:
+            _check_bracket(request)
+
+    def _check_prices(self, request: OrderRequest) -> None:
+        kind = request.kind
+        if kind is OrderType.MARKET:
+            if request.limit_price is not None or request.stop_price is not None:
+                raise Refused(Cause.MALFORMED, "market orders require no stop or limit price")
+            if request.structure is Structure.SIMPLE:
+                return
+        words = kind.value.replace("_", " ")
+        if kind in (OrderType.LIMIT, OrderType.STOP_LIMIT) and request.limit_price is None:
+            raise Refused(Cause.MALFORMED, f"{words} orders require limit price")
+        if kind in (OrderType.STOP, OrderType.STOP_LIMIT) and request.stop_price is None:
+            raise Refused(Cause.MALFORMED, f"{words} orders require stop price")
+        if kind is OrderType.TRAILING_STOP:
+            if (request.trail_price is None) == (request.trail_percent is None):
+                raise Refused(
+                    Cause.MALFORMED, "trailing stop orders must specify one of trail_price or trail_percent"
+                )
+            trail = request.trail_price if request.trail_price is not None else request.trail_percent
+            if trail is not None and trail <= 0:
+                raise Refused(Cause.MALFORMED, "trail must be > 0")
+        for name in ("limit_price", "stop_price", "take_profit_limit", "stop_loss_stop", "stop_loss_limit"):
+            price = getattr(request, name)
+            if price is None:
+                continue
+            if price <= 0 and not (name == "limit_price" and request.structure is Structure.MLEG):
+                raise Refused(Cause.MALFORMED, f"{name} must be > 0")
+            self.check_increment(name, price)
+
+    def check_increment(self, name: str, price: Decimal) -> None:
+        """Refuse more than two decimals from 1 on, more than four below, where the venue does."""
+        decimals = 2 if abs(price) >= PENNY_PRICE else 4
+        if self._rules.penny_prices and price != round(price, decimals):
+            raise Refused(Cause.SUB_PENNY, name=name, price=plain(price))
+
+
+def _check_sizes(request: OrderRequest) -> None:
+    if (request.quantity is None) == (request.notional is None):
+        raise Refused(Cause.MALFORMED, "qty or notional is required, but not both")
+    if request.quantity is not None and request.quantity <= 0:
+        raise Refused(Cause.MALFORMED, "qty must be > 0")
+    if request.notional is None:
+        return
+    if request.notional <= 0:
+        raise Refused(Cause.MALFORMED, "notional must be > 0")
+    if request.kind is not OrderType.MARKET or request.lifetime is not TimeInForce.DAY:
+        raise Refused(Cause.MALFORMED, "notional orders must be DAY market orders")
+
+
+def _check_legs(request: OrderRequest) -> None:
+    if request.quantity is None:
+        raise Refused(Cause.MALFORMED, "qty is required for mleg orders")
+    if request.kind not in (OrderType.MARKET, OrderType.LIMIT):
+        raise Refused(Cause.MALFORMED, "mleg orders must be market or limit orders")
+    if not 2 <= len(request.legs) <= 4:
+        raise Refused(Cause.MALFORMED, "mleg orders must have between 2 and 4 legs")
+    if len({leg.symbol for leg in request.legs}) != len(request.legs):
+        raise Refused(Cause.MALFORMED, "mleg orders must have unique symbols")
+    if any(leg.ratio <= 0 or leg.ratio != int(leg.ratio) for leg in request.legs):
+        raise Refused(Cause.MALFORMED, "ratio_qty must be a whole number > 0")
+
+
+def _check_bracket(request: OrderRequest) -> None:
+    exits = (request.take_profit_limit is not None, request.stop_loss_stop is not None)
+    if request.structure in (Structure.BRACKET, Structure.OCO) and not all(exits):
+        raise Refused(
+            Cause.MALFORMED,
+            f"{request.structure.value} orders require take_profit.limit_price and stop_loss.stop_price",
+        )
+    if request.structure is Structure.OTO and sum(exits) != 1:
+        raise Refused(Cause.MALFORMED, "oto orders require either take_profit or stop_loss")
+    if request.lifetime not in (TimeInForce.DAY, TimeInForce.GTC):
+        raise Refused(Cause.MALFORMED, f"{request.structure.value} orders must be DAY or GTC")
+    if all(exits) and request.side is not None:
+        profit, loss = request.take_profit_limit, request.stop_loss_stop
+        assert profit is not None
+        assert loss is not None
+        entry_sign = request.side.sign if request.structure is not Structure.OCO else -request.side.sign
+        if (profit - loss) * entry_sign <= 0:
+            raise Refused(
+                Cause.MALFORMED,
+                "take_profit.limit_price must be on the profit side of stop_loss.stop_price",
+            )
+
+
+_INTENTS = {
+    (Side.BUY, False): PositionIntent.BUY_TO_OPEN,
+    (Side.BUY, True): PositionIntent.BUY_TO_CLOSE,
+    (Side.SELL, False): PositionIntent.SELL_TO_OPEN,
+    (Side.SELL, True): PositionIntent.SELL_TO_CLOSE,
+}
+"""What an order does to a holding, by its side and whether it closes."""
+
+
+def position_intent(side: Side, held: Decimal) -> PositionIntent:
+    """Return what an order does to a holding, inferred from it."""
+    return _INTENTS[side, held * side.sign < 0]
+
+
+def check_available(
+    account: BrokerAccount, number: InstrumentId, symbol: str, side: Side, quantity: Decimal
+) -> bool:
+    """Return whether the order closes a holding; refuse more than is free of it.
+
+    A holding is never turned round in one order: what exceeds it is refused.
+    """
+    position = account.holdings.get(number)
+    if position is None or (position.quantity > 0) is (side is Side.BUY):
+        return False
+    held = position.quantity
+    reserved = account.held_for_orders(number) if account.unended else ZERO
+    available = abs(held) - reserved
+    if quantity > available:
+        raise Refused(
+            Cause.QUANTITY,
+            symbol=symbol,
+            requested=plain(quantity),
+            available=plain(max(available, ZERO)),
+            existing_qty=plain(abs(held)),
+            held_for_orders=plain(reserved),
+        )
+    return True
+
+
+def check_closing_intent(asked: PositionIntent, side: Side) -> None:
+    """Refuse an order that means to close where it would open: there is nothing to close."""
+    if asked in (PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE):
+        raise Refused(Cause.INTENT, inferred=f"{side.value}_to_open", specified=asked.value)
+
+
+def check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: Decimal | None) -> None:
+    """Refuse an order that could trade with an opposite one of the same account."""
+    for other in account.open_orders():
+        if other.instrument_id != number or other.side is side or other.parent is not None:
+            continue
+        theirs = other.working_limit if not other.waits_for_stop else other.stop_price
+        crosses = limit is None or theirs is None or (limit - theirs) * side.sign >= 0
+        if crosses:
+            raise Refused(
+                Cause.WASH_TRADE,
+                existing_order_id=other.order_id,
+                reject_reason=f"opposite side {'limit' if theirs is not None else 'market'} order exists",
+            )
+
+
+def check_replaceable(order: BrokerOrder) -> None:
+    """Refuse to change an order that is at its end or not at the exchange yet."""
+    if not order.is_open:
+        raise Refused(Cause.CLOSED_ORDER, status=order.status.value)
+    if order.status.value in ("pending_new", "accepted", "held"):
+        raise Refused(Cause.NOT_SENT_YET)

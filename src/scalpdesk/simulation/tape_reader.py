@@ -1,0 +1,131 @@
+"""A tape as a stream of events, in the one order in which they may be known: the one reader of tapes.
+
+At one instant: option quotes, then the underlying's quotes, then bars that close. Whoever thinks on
+the underlying's quote then sees the options as of the same instant, and nothing later.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from operator import attrgetter
+
+import numpy as np
+
+from scalpdesk.core.events import (
+    BarEvent,
+    DividendEvent,
+    Event,
+    OpenInterestEvent,
+    QuoteEvent,
+    RateEvent,
+)
+from scalpdesk.instruments.sessions import Session, is_session, session_on
+from scalpdesk.marketdata.tape import CashDividend, MarketTape, session_bars
+from scalpdesk.simulation.hours import NEVER_NS
+
+CHUNK_ROWS = 8_192
+"""Quotes turned into events at a time: keeps conversion out of the inner loop and stays in the cache."""
+
+
+def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> list[Event]:
+    """Return what is known before the session opens: rates, open interest, declared dividends."""
+    at_ns = session.open_ns
+    events: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
+    if is_first:
+        for symbol, contracts in sorted(tape.open_interest.items()):
+            if symbol in tape.instruments:
+                events.append(OpenInterestEvent(tape.instruments.id_of(symbol), at_ns, at_ns, contracts))
+        for dividend in tape.dividends:
+            if dividend.symbol in tape.instruments:
+                number = tape.instruments.id_of(dividend.symbol)
+                events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
+    return events
+
+
+def ex_instant_ns(dividend: CashDividend) -> int:
+    """UTC nanoseconds at which a share first trades without the dividend: the open of the ex-date."""
+    day: date = dividend.ex_date
+    return session_on(day).open_ns if is_session(day) else 0
+
+
+def settlement_level(tape: MarketTape, symbol: str, day: date) -> Decimal | None:
+    """Return the tape's official level of an underlying on a day, where it has one."""
+    level = tape.settlement_prices.get((symbol, day))
+    return None if level is None else Decimal(f"{level:.4f}")
+
+
+def session_quotes(tape: MarketTape, session: Session) -> Iterator[list[QuoteEvent]]:
+    """Yield the session's quotes in order, a chunk at a time; a chunk never cuts through one instant."""
+    return _quotes(tape, session.open_ns, session.close_ns)
+
+
+def _quotes(tape: MarketTape, from_ns: int, to_ns: int) -> Iterator[list[QuoteEvent]]:
+    columns = tape.quotes
+    low = int(np.searchsorted(columns.ts_ns, from_ns, side="left"))
+    last = int(np.searchsorted(columns.ts_ns, to_ns, side="right"))
+    underlying = tape.instruments.id_of(tape.underlying)
+    while low < last:
+        high = min(low + CHUNK_ROWS, last)
+        if high < last:
+            high = int(np.searchsorted(columns.ts_ns, columns.ts_ns[high - 1], side="right"))
+        part = slice(low, high)
+        ids = columns.instrument_id[part]
+        order = np.lexsort((ids, ids == underlying, columns.ts_ns[part]))
+        stamps = columns.ts_ns[part][order].tolist()
+        yield list(
+            map(
+                QuoteEvent,
+                ids[order].tolist(),
+                stamps,
+                stamps,
+                columns.bid[part][order].tolist(),
+                columns.ask[part][order].tolist(),
+                columns.bid_size[part][order].tolist(),
+                columns.ask_size[part][order].tolist(),
+            )
+        )
+        low = high
+
+
+class TapeReader:
+    """Plays a tape instant by instant: quotes, and the bars that end with them.
+
+    Parameters
+    ----------
+    tape
+        Recorded or reconstructed sessions.
+    session
+        The one that is played; None plays all of the tape.
+    """
+
+    def __init__(self, tape: MarketTape, session: Session | None = None) -> None:
+        sessions = tape.sessions if session is None else (session,)
+        self._quotes = _quotes(tape, sessions[0].open_ns, sessions[-1].close_ns)
+        self._bars: list[BarEvent] = [bar for played in sessions for bar in session_bars(tape, played)]
+        self._bars.sort(key=attrgetter("ts_recv_ns"))
+        self.barred = frozenset(bar.instrument_id for bar in self._bars)
+        """Instruments that the tape has bars of."""
+        self._bar_at = 0
+        self._at = 0
+        self._buffer: list[QuoteEvent] = next(self._quotes, [])
+
+    def next_ns(self) -> int:
+        """Return when the next quote or bar is due, UTC nanoseconds."""
+        quote_ns = self._buffer[self._at].ts_recv_ns if self._at < len(self._buffer) else NEVER_NS
+        bar_ns = self._bars[self._bar_at].ts_recv_ns if self._bar_at < len(self._bars) else NEVER_NS
+        return min(quote_ns, bar_ns)
+
+    def take_next(self) -> list[QuoteEvent | BarEvent]:
+        """Return the events of one instant, in order, and go on."""
+        now_ns = self.next_ns()
+        events: list[QuoteEvent | BarEvent] = []
+        buffer = self._buffer
+        while self._at < len(buffer) and buffer[self._at].ts_recv_ns == now_ns:
+            events.append(buffer[self._at])
+            self._at += 1
+        if self._at >= len(buffer):
+            self._buffer, self._at = next(self._quotes, []), 0
+        while self._bar_at < len(self._bars) and self._bars[self._bar_at].ts_recv_ns == now_ns:
+            events.append(self._bars[self._bar_at])
+            self._bar_at += 1
+        return events
