@@ -1,0 +1,495 @@
+"""One broker, four drivers: backtest, simulated venue, sandbox and served exchange give the same answers.
+
+A question is a tape, an account and what a client sends when. Each driver plays it its own way, at no
+latency, to the end of the tape's session; then orders, holdings and cash are read from it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+
+from fakes.broker import connect
+from fakes.exchange import Bench
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder, at
+from scalpdesk.backtesting.runner import BacktestRunner
+from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.events import Event, OrderFilled, OrderRejected, QuoteEvent
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+    VenueCommand,
+)
+from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.orders import Cause, Refused
+from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
+
+D = Decimal
+SHARE, CALL, PUT = 0, 1, 2
+BUY, SELL = Side.BUY, Side.SELL
+
+Act = VenueCommand | Callable[[Broker], object]
+"""A command of the client, or something that befalls the broker."""
+
+
+class Outcome(NamedTuple):
+    """Where an order ended: status, filled quantity, mean price."""
+
+    status: str
+    filled: int
+    price: str
+
+
+@dataclass
+class Question:
+    """What is played."""
+
+    tape: MarketTape
+    acts: Sequence[tuple[str, Act]]
+    """New York time, and what happens after the quotes of that instant."""
+    cash: int = 100_000
+    held: dict[int, int] = field(default_factory=dict)
+    terms: dict[str, Any] = field(default_factory=dict)
+
+    def due(self, now_ns: int) -> list[Act]:
+        return [act for when, act in self.acts if at(when) == now_ns]
+
+    def connect(self) -> BrokerConnection:
+        return connect(
+            self.tape.instruments,
+            cash=self.cash,
+            positions=self.held,
+            hours=TapeHours(self.tape.sessions),
+            is_open=False,
+            **self.terms,
+        )
+
+
+class Answer(NamedTuple):
+    """What a driver says at the end."""
+
+    orders: dict[str, Outcome]
+    holdings: dict[int, int]
+    cash: str
+
+
+def read(account: BrokerAccount) -> Answer:
+    """Read the broker's own truth."""
+    orders = {}
+    for order in account.orders.values():
+        price = "" if order.average is None else f"{order.average:.2f}"
+        if order.instrument_id is not None:
+            orders[order.client_order_id] = Outcome(order.status.value, int(order.filled), price)
+    held = {int(number): int(one.quantity) for number, one in sorted(account.holdings.items())}
+    return Answer(orders, held, f"{account.cash:.2f}")
+
+
+class Client:
+    """Carries acts out over a connection and keeps what comes back."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.connection = question.connect()
+        self.events: list[Event] = []
+
+    def acts_after(self, event: Event) -> list[VenueCommand]:
+        """Return the commands that follow an event: the share's quote is the last of an instant."""
+        commands = []
+        if isinstance(event, QuoteEvent) and event.instrument_id == SHARE:
+            for act in self.question.due(event.ts_recv_ns):
+                if callable(act):
+                    act(self.connection.broker)
+                else:
+                    commands.append(act)
+        return commands
+
+    def answer(self) -> tuple[Answer, list[str]]:
+        rejected = [one.client_order_id for one in self.events if isinstance(one, OrderRejected)]
+        found = read(self.connection.account)
+        filled: dict[str, int] = {}
+        for one in self.events:
+            if isinstance(one, OrderFilled):
+                filled[one.client_order_id] = filled.get(one.client_order_id, 0) + int(one.quantity)
+        # what the desk was sent is what the broker booked
+        assert filled == {name: one.filled for name, one in found.orders.items() if one.filled}
+        return found, rejected
+
+
+def backtest(question: Question) -> tuple[Answer, list[str]]:
+    client = Client(question)
+
+    class Engine:
+        def handle(self, event):
+            client.events.append(event)
+            return tuple(client.acts_after(event))
+
+    BacktestRunner(question.tape, Engine(), client.connection).run()
+    return client.answer()
+
+
+def simulated(question: Question) -> tuple[Answer, list[str]]:
+    client = Client(question)
+
+    async def play() -> None:
+        gateway = SimulatedGateway(PlayedSession(question.tape, client.connection), FollowingClock())
+        await gateway.connect()
+        await gateway.subscribe(())
+        async for event in gateway.events():
+            client.events.append(event)
+            for command in client.acts_after(event):
+                gateway.send(command)
+
+    asyncio.run(play())
+    return client.answer()
+
+
+class TapeFeed:
+    """A data gateway whose quotes come from a tape."""
+
+    async def connect(self):
+        return None
+
+    async def close(self, *, graceful):
+        del graceful
+
+
+def sandbox(question: Question) -> tuple[Answer, list[str]]:
+    client = Client(question)
+    clock = FollowingClock(question.tape.sessions[0].open_ns)
+    gateway = SandboxGateway(TapeFeed(), client.connection, clock, TapeHours(question.tape.sessions))
+
+    async def play() -> None:
+        # as its tasks do it, one quote after the other
+        gateway._begin(question.tape.sessions[0].open_ns)
+        for quote in TapeSource(question.tape)._buffer:
+            clock.observe(quote.ts_recv_ns)
+            gateway._put(gateway.take_quote(quote))
+            for command in client.acts_after(quote):
+                gateway.send(command)
+        gateway._put(gateway.advance(question.tape.sessions[0].close_ns))
+        gateway._put(gateway.advance(question.tape.sessions[0].close_ns + 1))
+        while (item := gateway._queue.take()) is not None:
+            client.events.append(item)
+
+    asyncio.run(play())
+    return client.answer()
+
+
+class AlpacaClient(Bench):
+    """The served exchange, asked over Alpaca's protocol without a socket."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(TapeSource(question.tape), options={"cutoff": False, "liquidation": False})
+        name = self.credentials[0].account
+        positions = {number: (D(quantity), D(0)) for number, quantity in question.held.items()}
+        terms = AccountTerms(name=name, cash=D(question.cash), positions=positions, **question.terms)
+        self.account = self.world.open_account(terms)
+        self.question = question
+        self.rejected: list[str] = []
+
+    def symbol(self, number: int) -> str:
+        return self.world.ledger.instruments[number].symbol
+
+    def play(self) -> tuple[Answer, list[str]]:
+        for when in sorted({when for when, _ in self.question.acts}):
+            self.world.advance_to(at(when))
+            for act in self.question.due(at(when)):
+                if callable(act):
+                    act(self.world.broker)
+                    self.world.settle()
+                else:
+                    self.carry_out(act)
+        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
+        return read(self.account), self.rejected
+
+    def carry_out(self, act: VenueCommand) -> None:
+        if isinstance(act, SubmitOrder):
+            self.post(act.client_order_id, self.body(act))
+        elif isinstance(act, MultiLegOrder):
+            self.combo(act)
+        else:
+            order = self.account.by_client_id[act.client_order_id]
+            path = f"/v2/orders/{order.order_id}"
+            if isinstance(act, CancelOrder):
+                self.ask("DELETE", path)
+            else:
+                new = act.replacement
+                body = {
+                    "qty": str(order.filled + new.quantity),
+                    "limit_price": str(new.limit_price),
+                    "client_order_id": new.client_order_id,
+                }
+                if self.ask("PATCH", path, body).status >= 400:
+                    self.rejected.append(new.client_order_id)
+
+    def body(self, act: SubmitOrder) -> dict[str, Any]:
+        body = {
+            "symbol": self.symbol(act.instrument_id),
+            "qty": str(act.quantity),
+            "side": act.side.value,
+            "type": act.order_type.value,
+            "time_in_force": act.time_in_force.value,
+            "client_order_id": act.client_order_id,
+        }
+        return body if act.limit_price is None else body | {"limit_price": str(act.limit_price)}
+
+    def post(self, name: str, body: dict[str, Any]) -> bool:
+        taken = self.ask("POST", "/v2/orders", body).status < 400
+        if not taken:
+            self.rejected.append(name)
+        return taken
+
+    def combo(self, act: MultiLegOrder) -> None:
+        units = min(leg.quantity for leg in act.legs)
+        legs = [
+            {
+                "symbol": self.symbol(leg.instrument_id),
+                "side": leg.side.value,
+                "ratio_qty": str(leg.quantity / units),
+            }
+            for leg in act.legs
+        ]
+        body = {
+            "order_class": "mleg",
+            "type": "market" if act.net_limit_price is None else "limit",
+            "time_in_force": act.time_in_force.value,
+            "qty": str(units),
+            "client_order_id": act.client_order_id,
+            "legs": legs,
+        }
+        if act.net_limit_price is not None:
+            body["limit_price"] = str(act.net_limit_price)
+        if not self.post(act.client_order_id, body):
+            self.rejected[-1:] = [leg.client_order_id for leg in act.legs]
+            return
+        # the protocol has no client's ids of legs: they are known by their place
+        parent = self.account.by_client_id[act.client_order_id]
+        for leg, asked in zip(parent.legs, act.legs, strict=True):
+            leg.client_order_id = asked.client_order_id
+
+
+def served(question: Question) -> tuple[Answer, list[str]]:
+    return AlpacaClient(question).play()
+
+
+DRIVERS = (backtest, simulated, sandbox, served)
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
+def driver(request):
+    return request.param
+
+
+def order(name, number=SHARE, side=BUY, quantity=10, limit=None, tif=TimeInForce.DAY):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    price = None if limit is None else D(limit)
+    return SubmitOrder(name, number, side, D(quantity), kind, price, tif, Purpose.OPEN)
+
+
+def straddle(name, quantity, net=None):
+    legs = (order(f"{name}-call", CALL, BUY, quantity), order(f"{name}-put", PUT, BUY, quantity))
+    return MultiLegOrder(name, legs, None if net is None else D(net))
+
+
+def tape(*rows, last=None, expiry=None):
+    """Return a tape: (time, spot) with the call at 9.00/9.10 and the put at 8.00/8.10; sizes 1,000."""
+    book = straddle_book(500) if expiry is None else straddle_book(500, expiry=expiry)
+    builder = TapeBuilder(book)
+    for when, spot, *sizes in rows:
+        size, call_size = (*sizes, 1_000.0, 1_000.0)[:2]
+        builder.quote(CALL, when, 9.00, 9.10, call_size, call_size)
+        builder.quote(PUT, when, 8.00, 8.10, 1_000.0, 1_000.0)
+        builder.quote(SHARE, when, spot - 0.01, spot + 0.01, size, size)
+    if last is not None:
+        builder.quote(SHARE, "16:00", last - 0.01, last + 0.01)
+    return builder.build()
+
+
+CALM = (("10:00", 500.0), ("10:01", 501.0), ("10:02", 502.0))
+
+
+def test_a_market_order_pays_the_far_side_and_a_resting_one_its_limit(driver):
+    acts = [("10:00", order("m")), ("10:00", order("l", SHARE, BUY, 5, "499.00"))]
+    answer, rejected = driver(Question(tape(("10:00", 500.0), ("10:01", 498.9)), acts))
+    assert rejected == []
+    assert answer.orders == {"m": ("filled", 10, "500.01"), "l": ("filled", 5, "499.00")}
+    assert (answer.holdings, answer.cash) == ({SHARE: 15}, "92504.90")
+
+
+def test_10_000_shares_do_not_fit_an_account_of_10_000(driver):
+    answer, rejected = driver(Question(tape(*CALM), [("10:00", order("big", quantity=10_000))], cash=10_000))
+    assert (answer.orders, rejected) == ({}, ["big"])
+    assert (answer.holdings, answer.cash) == ({}, "10000.00")
+
+
+def test_500_uncovered_calls_are_refused_and_covered_ones_are_not(driver):
+    acts = [("10:00", order("naked", CALL, SELL, 500)), ("10:01", order("covered", CALL, SELL, 1))]
+    answer, rejected = driver(Question(tape(*CALM), acts, held={SHARE: 100}))
+    assert rejected == ["naked"]
+    assert answer.orders == {"covered": ("filled", 1, "9.00")}
+    assert answer.holdings == {SHARE: 100, CALL: -1}
+
+
+def test_day_buying_power_is_four_times_what_is_free(driver):
+    acts = [("10:00", order("80", quantity=80)), ("10:00", order("79", quantity=79))]
+    answer, rejected = driver(Question(tape(*CALM), acts, cash=10_000))
+    assert (answer.holdings, rejected) == ({SHARE: 79}, ["80"])  # at 500.01 a share
+
+
+def test_a_cash_account_sells_nothing_short_and_borrows_nothing(driver):
+    acts = [
+        ("10:00", order("short", SHARE, SELL, 1)),
+        ("10:00", order("20", quantity=20)),
+        ("10:00", order("19", quantity=19)),
+    ]
+    answer, rejected = driver(Question(tape(*CALM), acts, cash=10_000, terms={"multiplier": 1}))
+    assert (answer.holdings, rejected) == ({SHARE: 19}, ["short", "20"])
+
+
+@pytest.mark.parametrize(("level", "taken"), [(0, set()), (1, set()), (2, {"long"}), (3, {"long", "both"})])
+def test_the_options_level_decides_what_may_be_opened(driver, level, taken):
+    acts = [("10:00", order("long", CALL)), ("10:01", straddle("both", 1))]
+    answer, rejected = driver(Question(tape(*CALM), acts, terms={"options_level": level}))
+    names = {"long": {"long"}, "both": {"both-call", "both-put"}}
+    expected = set().union(*(names[one] for one in taken))
+    assert {name for name, one in answer.orders.items() if one.filled} == expected
+    assert set(rejected) == {"long", "both-call", "both-put"} - expected
+
+
+def test_the_brokers_day_trade_flag_lets_positions_be_closed_only(driver):
+    acts = [("10:00", order("close", SHARE, SELL, 10)), ("10:01", order("open", SHARE, BUY, 1))]
+    answer, rejected = driver(
+        Question(tape(*CALM), acts, held={SHARE: 10}, terms={"day_trades_blocked": True})
+    )
+    assert (answer.holdings, rejected) == ({}, ["open"])
+
+
+def test_no_more_trades_than_is_displayed_and_the_rest_waits_for_new_size(driver):
+    market = tape(("10:00", 500.0, 4.0), ("10:01", 501.0, 5.0), ("10:02", 502.0, 5.0))
+    answer, _ = driver(Question(market, [("10:00", order("part"))]))
+    assert answer.orders == {"part": ("filled", 10, "500.71")}  # 4 x 500.01, 5 x 501.01, 1 x 502.01
+
+
+def test_all_legs_of_a_combo_trade_in_their_ratio_or_none(driver):
+    market = tape(("10:00", 500.0, 1_000.0, 1.0), ("10:01", 500.0, 1_000.0, 0.9), ("10:02", 500.0, 1e3, 4.0))
+    answer, _ = driver(Question(market, [("10:00", straddle("five", 5, "17.20"))]))
+    assert answer.orders["five-call"].filled == answer.orders["five-put"].filled == 5
+    too_dear = Question(market, [("10:00", straddle("cheap", 5, "17.19"))])
+    answer, _ = driver(too_dear)
+    assert {one.status for one in answer.orders.values()} == {"expired"}
+    assert (answer.holdings, answer.cash) == ({}, "100000.00")
+    first_only = Question(tape(("10:00", 500.0, 1_000.0, 1.0)), [("10:00", straddle("five", 5))])
+    answer, _ = driver(first_only)
+    assert [(one.status, one.filled) for one in answer.orders.values()] == [("expired", 1)] * 2
+    assert answer.holdings == {CALL: 1, PUT: 1}
+
+
+def test_a_cancel_ends_what_rests_and_comes_too_late_for_what_is_filled(driver):
+    acts = [
+        ("10:00", order("rests", limit="490.00")),
+        ("10:00", order("fills")),
+        ("10:01", CancelOrder("rests")),
+        ("10:01", CancelOrder("fills")),
+    ]
+    answer, _ = driver(Question(tape(*CALM), acts))
+    assert answer.orders == {"rests": ("canceled", 0, ""), "fills": ("filled", 10, "500.01")}
+
+
+def test_a_replacement_takes_the_place_of_its_order_and_asks_for_its_margin(driver):
+    acts = [
+        ("10:00", order("old", limit="490.00")),
+        ("10:01", ReplaceOrder("old", order("new", quantity=7, limit="501.50"))),
+        ("10:01", order("other", quantity=1, limit="480.00")),
+        ("10:02", ReplaceOrder("other", order("huge", quantity=10_000, limit="480.00"))),
+    ]
+    answer, rejected = driver(Question(tape(*CALM), acts))
+    assert rejected == ["huge"]
+    assert answer.orders == {
+        "old": ("replaced", 0, ""),
+        "new": ("filled", 7, "501.01"),
+        "other": ("expired", 0, ""),
+    }
+
+
+def test_an_order_may_not_turn_a_holding_round(driver):
+    acts = [("10:00", order("flip", SHARE, SELL, 11)), ("10:01", order("close", SHARE, SELL, 10))]
+    answer, rejected = driver(Question(tape(*CALM), acts, held={SHARE: 10}))
+    assert (rejected, answer.holdings) == (["flip"], {})
+
+
+def test_orders_of_the_day_end_with_it_and_others_do_not(driver):
+    acts = [
+        ("10:00", order("day", limit="490.00")),
+        ("10:00", order("gtc", quantity=1, limit="490.00", tif=TimeInForce.GTC)),
+        ("10:00", order("ioc", limit="490.00", tif=TimeInForce.IOC)),
+        ("10:00", order("fok", quantity=2_000, tif=TimeInForce.FOK)),
+    ]
+    answer, _ = driver(Question(tape(*CALM), acts, cash=1_000_000))
+    assert {name: one.status for name, one in answer.orders.items()} == {
+        "day": "expired",
+        "gtc": "new",
+        "ioc": "canceled",
+        "fok": "canceled",
+    }
+
+
+def test_nothing_trades_in_a_halt_and_everything_after_it(driver):
+    acts = [
+        ("10:00", lambda broker: broker.halt(SHARE)),
+        ("10:00", order("waits")),
+        ("10:02", lambda broker: broker.resume(SHARE)),
+    ]
+    answer, _ = driver(Question(tape(*CALM), acts))
+    assert answer.orders == {"waits": ("filled", 10, "502.01")}
+
+
+def test_an_expiring_option_in_the_money_becomes_shares_and_the_other_nothing(driver):
+    market = tape(*CALM, last=507.0, expiry=DAY)
+    answer, _ = driver(Question(market, [], held={CALL: 1, PUT: 1}))
+    assert (answer.holdings, answer.cash) == ({SHARE: 100}, "50000.00")
+    answer, _ = driver(Question(market, [], held={SHARE: 100, CALL: -1}))
+    assert (answer.holdings, answer.cash) == ({}, "150000.00")
+
+
+def test_orders_in_a_contract_end_with_it(driver):
+    market = tape(*CALM, last=507.0, expiry=DAY)
+    acts = [("10:00", order("bid", CALL, BUY, 1, "1.00")), ("10:00", straddle("pair", 1, "2.00"))]
+    answer, _ = driver(Question(market, acts))
+    assert {one.status for one in answer.orders.values()} == {"expired"}
+
+
+def test_an_assignment_delivers_before_the_end(driver):
+    def assign(broker):
+        (account,) = (one for one in broker.ledger.accounts.values() if one.holdings)
+        assert broker.expiry.assign(account.name, CALL, D(1))
+
+    answer, _ = driver(Question(tape(*CALM), [("10:01", assign)], held={SHARE: 200, CALL: -2}))
+    assert (answer.holdings, answer.cash) == ({SHARE: 100, CALL: -1}, "150000.00")
+
+
+def test_a_refusal_names_its_cause_and_its_figures():
+    session = session_on(DAY)
+    connection = Question(tape(*CALM), [], cash=10_000).connect()
+    connection.open_session(session.open_ns, session.close_ns)
+    connection.on_quote(QuoteEvent(SHARE, session.open_ns, session.open_ns, 499.99, 500.01, 9.0, 9.0))
+    request = connection._request(order("big", quantity=10_000))
+    with pytest.raises(Refused) as caught:
+        connection.broker.submit(connection.account.name, request)
+    assert caught.value.cause is Cause.BUYING_POWER
+    assert caught.value.facts == {"buying_power": "40000.00", "cost_basis": "5000100.00"}
