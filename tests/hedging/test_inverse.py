@@ -2,7 +2,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.hedging.sizing import perpetual_target_usd, perpetual_trade_usd
-from scalpdesk.pricing.inverse import expiry_payoff_coin, perpetual_pnl_coin
+from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.pricing.american import AmericanModel
 from scalpdesk.pricing.base import Dividends, Greeks, PricingModel, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
-from scalpdesk.pricing.european import EuropeanModel
-from scalpdesk.pricing.inverse import InverseModel
+from scalpdesk.pricing.european import EuropeanModel, InverseModel
 
 STYLES = ("american", "european")
 MODELS = ("bsm", "black76", "inverse", "escrowed", "spot")

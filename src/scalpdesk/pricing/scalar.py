@@ -1,6 +1,7 @@
 """Greeks and implied volatility of a single option, without the overhead of arrays, for the trading engine.
 
-American options use the same tables of exercise boundaries as arrays, and give the same digits.
+American options use the same tables of exercise boundaries as arrays, and give the same digits. ``warm_up``
+compiles the kernels ahead of the trading day, so that no decision waits for a compiler.
 """
 
 from math import frexp, isfinite, nan, sqrt
@@ -10,7 +11,7 @@ import numpy as np
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.american import AmericanModel, boundary_table
 from scalpdesk.pricing.base import OptionGreeks, PricingInputs
-from scalpdesk.pricing.implied import STATUSES
+from scalpdesk.pricing.implied import STATUSES, implied_vol
 from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, boundless_option, table_greeks
 from scalpdesk.pricing.kernels.american_iv import (
     FOUND,
@@ -23,6 +24,7 @@ from scalpdesk.pricing.kernels.american_iv import (
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
+from scalpdesk.pricing.models import greeks
 
 _AMERICAN = AmericanModel()
 
@@ -123,3 +125,20 @@ def implied_vol_scalar(
                 break
     vols, codes = _AMERICAN.implied_vol(np.array([terms[0]]), _inputs(*terms[1:5], 0.0, *terms[5:]))
     return float(vols[0]), STATUSES[int(codes[0])]
+
+
+def warm_up() -> int:
+    """Run each fast path of pricing once and return their number; machine code is cached on disk.
+
+    Finite differences (cash dividends, yields below a negative rate) compile on first use: no decision of
+    the engine waits for them.
+    """
+    strikes = np.array([95.0, 100.0])
+    for style in ("american", "european"):
+        american = style == "american"
+        g = greeks(100.0, strikes, 0.1, 0.2, False, rate=0.04, style=style)
+        implied_vol(g.price, 100.0, strikes, 0.1, False, rate=0.04, style=style)
+        option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
+        implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
+        option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
+    return 10

@@ -37,7 +37,7 @@ from scalpdesk.portfolio.explain import taylor_terms
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.inverse import expiry_payoff_coin, perpetual_pnl_coin
+from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
 from scalpdesk.pricing.kernels.grid import dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.risk.checks import loss_rule
