@@ -1,14 +1,10 @@
-"""The listed options of an embedded session: expiries, strikes, open interest and quotes.
+"""Option chain of an embedded session: expiries, strikes, open interest and quotes.
 
-The list of contracts is fixed from what is known at the open (opening price, VIX level then): it gives
-nothing of the day's range away.
+The contracts depend only on data known at the open (opening price, VIX level), not on the day's range.
 
-When the options of the embedded market are quoted anew.
-
-Two reasons, as on a real screen: time passes (a Poisson stream for each strike, slower away from the
-money) and the share moves (a round of quotes of all strikes near the money follows within half a second). The
-second keeps quotes near the money from standing still while the share runs away from them, so that no
-stale quote is there to be picked off beyond about its own spread.
+A strike is requoted as time passes (a Poisson stream, slower away from the money) and as the share moves (all
+strikes near the money within half a second). The latter keeps quotes near the money close to the share: no
+stale quote can be picked off for more than about its own spread.
 """
 
 from collections.abc import Sequence
@@ -36,10 +32,10 @@ MILLISECOND = 1_000_000
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
 MOST_QUIET_ROWS = 180_000
-"""Most option rows in a full session, in all and by reason; in a wild session both are thinned evenly.
-A real feed has millions; what is kept is enough to mark, trade and hedge by."""
+"""Most option rows in a full session, in total and by reason; in a volatile session both are thinned evenly.
+A real feed has millions; these suffice to mark, trade and hedge."""
 WIDE_ROUND = 4.0
-"""The strikes further out follow when the share has moved this many times as far."""
+"""Multiple of the share's move at which the strikes further out are requoted."""
 
 
 def update_times(
@@ -52,7 +48,7 @@ def update_times(
     share_mid_usd: Floats,
     quote_seconds: float,
 ) -> tuple[Ints, Ints]:
-    """Draw the instants at which strikes are quoted, in order.
+    """Draw the instants at which strikes are requoted, in order.
 
     Parameters
     ----------
@@ -61,19 +57,19 @@ def update_times(
     open_ns, close_ns
         The session, UTC nanoseconds.
     mean_seconds
-        For each strike (one row per expiry and strike): mean time between two quotes of a quiet market.
+        Mean time between two quotes in a quiet market, for each row (an expiry and strike).
     strikes
-        The strikes themselves, currency per share.
+        Strike of each row, currency per share.
     share_stamps_ns, share_mid_usd
         The share's quotes.
     quote_seconds
-        Thins everything by this factor.
+        Factor by which all quotes are thinned.
 
     Returns
     -------
     tuple
-        UTC nanoseconds on whole milliseconds, and the row of the strike quoted then. Every strike has a
-        quote in the first 20 seconds and one in the last 5: no mark is left open.
+        UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
+        seconds and in the last 5, so that it always has a mark.
     """
     length = (close_ns - open_ns) / NANOS
     scale = length / FULL_SESSION_SECONDS / quote_seconds
@@ -92,7 +88,7 @@ def update_times(
     stamps, row = np.concatenate((stamps, round_at)), np.concatenate((row, every, every, round_row))
     keep = (stamps > open_ns + NANOS // 2) & (stamps < close_ns)
     stamps, row = stamps[keep], row[keep]
-    # Two reasons in one millisecond are one quote.
+    # one quote where both reasons fall in the same millisecond
     order = np.lexsort((row, stamps))
     stamps, row = stamps[order], row[order]
     fresh = np.append(True, (np.diff(stamps) != 0) | (np.diff(row) != 0))
@@ -106,7 +102,7 @@ def _rounds(
     share_mid_usd: Floats,
     most_rows: float,
 ) -> tuple[Ints, Ints]:
-    """One round of quotes near the money each time the share has moved far enough since the last."""
+    """Requote all strikes near the money each time the share has moved far enough since the last round."""
     reach = figures.ROUND_REACH_USD
     near = max(int(np.sum(np.abs(strikes - share_mid_usd[0]) <= reach)), 1)
     rows_a_round = 2.0 * (near + (len(strikes) - near) / WIDE_ROUND**2)
@@ -124,27 +120,27 @@ def _rounds(
 
 
 def _moves(mid: Floats, threshold: float) -> Ints:
-    """Positions at which ``mid`` is ``threshold`` or more away from the last such position."""
+    """Indices at which ``mid`` is ``threshold`` or more away from its value at the last such index."""
     found = []
     last = float(mid[0])
-    for place, value in enumerate(mid.tolist()):
+    for index, value in enumerate(mid.tolist()):
         if abs(value - last) >= threshold - 1e-9:
-            found.append(place)
+            found.append(index)
             last = value
     return np.array(found, dtype=np.int64)
 
 
 def _active_time(uniform: Floats) -> Floats:
-    """Share of the session at which the share ``uniform`` of the quiet updates is over.
+    """Elapsed share of the session at which the share ``uniform`` of the quiet updates has occurred.
 
-    Half of the activity is flat, half goes with the U shape.
+    Half of the activity is uniform, half follows the U shape.
     """
     elapsed = np.linspace(0.0, 1.0, 401)
     return np.asarray(np.interp(uniform, 0.5 * elapsed + 0.5 * expected_clock(elapsed), elapsed))
 
 
 def quiet_means(moneyness: Floats, front: Sequence[bool]) -> Floats:
-    """Mean seconds between two quotes by moneyness in expected moves; ``front``: under 30 days to go."""
+    """Mean seconds between two quotes by moneyness in expected moves; ``front``: expiry in under 30 days."""
     base = np.where(np.array(front), figures.FRONT_UPDATE_SECONDS, figures.MONTHLY_UPDATE_SECONDS)
     slower = np.exp(np.minimum(figures.UPDATE_DECAY * moneyness**2, 9.0))
     return np.asarray(np.minimum(base * slower, figures.UPDATE_SLOWEST_SECONDS))
@@ -162,7 +158,7 @@ LEAST_OPEN_INTEREST, NEAR_THE_MONEY_USD = 110, 3.0
 
 @dataclass(frozen=True, slots=True)
 class StrikePair:
-    """The call and the put of one strike and expiry: they are quoted together."""
+    """Call and put of one strike and expiry, which are quoted together."""
 
     call: OptionContract
     put: OptionContract
@@ -171,11 +167,11 @@ class StrikePair:
 
 
 def listed_expiries(session: date) -> tuple[date, ...]:
-    """Return the expiries that the embedded market lists on ``session``, nearest first.
+    """Return the listed expiries on ``session``, nearest first.
 
     The session itself when it is a Monday, Wednesday or Friday expiry, the next two such weeklies, and
     every monthly (third Friday) 30 to 90 calendar days away. SPY's Wednesday weeklies began in August
-    2016 and its Monday ones in February 2018: before that they are hypothetical, and a tape says so.
+    2016 and its Monday ones in February 2018: before that they are hypothetical, as a tape notes.
     """
     weeklies: list[date] = []
     ahead = session
@@ -195,7 +191,7 @@ def listed_expiries(session: date) -> tuple[date, ...]:
 
 
 def _weekly_expiry(day: date) -> date | None:
-    """Expiry that belongs to ``day``: holidays move Mondays forward, Wednesdays and Fridays back."""
+    """Return the weekly expiry for ``day``: off holidays, Mondays move on, Wednesdays and Fridays back."""
     if day.weekday() not in {MONDAY, WEDNESDAY, FRIDAY}:
         return None
     if is_session(day):
@@ -231,7 +227,7 @@ def build_pairs(
 ) -> tuple[StrikePair, ...]:
     """Return the strikes: $1 apart near the money, $5 beyond, out to 2.5 expected moves.
 
-    At most 400 contracts: the stretch of $1 steps shrinks before anything else does.
+    The range of $1 steps shrinks until there are at most 400 contracts.
     """
     pairs: list[StrikePair] = []
     for near in DOLLAR_STEP_HALF_WIDTHS_USD:
@@ -263,11 +259,11 @@ def open_interest(
     open_usd: float,
     money_variance_30d: float,
 ) -> dict[str, int]:
-    """Contracts open before the session, by symbol.
+    """Draw the open interest before the session, in contracts by symbol.
 
     Level by days to expiry and decay by moneyness as in
-    :data:`~scalpdesk.datasets.embedded.days.OPEN_INTEREST_AT_THE_MONEY`; strikes that are multiples
-    of 5 and 10 hold more; above 100 within one expected move or three dollars of the money.
+    :data:`~scalpdesk.datasets.embedded.days.OPEN_INTEREST_AT_THE_MONEY`; more at multiples of 5 and 10;
+    above 100 within one expected move or three dollars of the money.
     """
     result: dict[str, int] = {}
     for pair in pairs:
@@ -289,7 +285,7 @@ def open_interest(
 
 @dataclass(frozen=True, slots=True)
 class SharePath:
-    """What the option quotes need to know of the share and the level of volatility, by second."""
+    """Quotes of the share with the level of volatility, the input of the option quotes."""
 
     stamps_ns: NDArray[np.int64]
     mid_usd: Floats
@@ -305,10 +301,10 @@ def option_quotes(
     first_instrument_id: int,
     quote_seconds: float,
 ) -> QuoteColumns:
-    """Quotes of all pairs; the call of pair i has number ``first_instrument_id + 2·i``, its put the next.
+    """Draw the quotes of all pairs; pair i has ids ``first_instrument_id + 2·i`` (call) and one more (put).
 
-    Call and put of a strike are quoted at the same instant from the same price of the share, so that the
-    two mids obey parity within the rounding to cents.
+    Call and put are quoted at the same instant from the same price of the share: their mids satisfy parity
+    within the rounding to cents.
     """
     length = (session.close_ns - session.open_ns) // NANOS
     half_day = session.is_half_day
@@ -336,11 +332,11 @@ def option_quotes(
     call, put = option_prices(spot, strike, theta)
     delta = call_delta(spot, strike, theta)
     sides = []
-    for number, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
-        intrinsic = np.maximum((spot - strike) * (1 - 2 * number), 0.0)
+    for is_put, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
+        intrinsic = np.maximum((spot - strike) * (1 - 2 * is_put), 0.0)
         spread = _spread_usd(generator, price, intrinsic, spot * np.sqrt(theta), vix, at, length)
         bid, ask, bid_size, ask_size = _rounded(generator, price, spread, absolute_delta, vix)
-        ids = (first_instrument_id + 2 * row + number).astype(np.int32)
+        ids = (first_instrument_id + 2 * row + is_put).astype(np.int32)
         sides.append((stamps, ids, bid, ask, bid_size, ask_size))
     columns = [np.concatenate(both) for both in zip(*sides, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
@@ -348,7 +344,7 @@ def option_quotes(
 
 
 def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
-    """Mean seconds between two quotes of each pair, by its moneyness at the open."""
+    """Mean seconds between two quotes of each pair, from its moneyness at the open."""
     scaled = []
     for pair in pairs:
         years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
@@ -383,7 +379,7 @@ def _spread_usd(
 def _rounded(
     generator: np.random.Generator, price: Floats, spread: Floats, absolute_delta: Floats, vix: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Bid, ask and sizes on the cent grid around ``price``; a bid of nothing is NaN with size 0."""
+    """Bid, ask and sizes on the cent grid around ``price``; a missing bid is NaN with size 0."""
     cents = price * 100.0
     half = np.maximum(50.0 * spread - 0.5, 0.0)
     bid_cents = np.floor(cents - half)

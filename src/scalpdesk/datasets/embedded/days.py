@@ -1,14 +1,12 @@
-"""The real days under the embedded market: S&P 500 open, high, low, close and the VIX, 2014 to 2018.
+"""Data behind the embedded market: S&P 500 prices and VIX by day, 2014 to 2018, and measured constants.
 
-Both series are files inside the installed ``arch`` package. They are read as text: importing ``arch``
-costs seconds because it brings pandas and statsmodels.
+Both series are files of the installed ``arch`` package. They are read as text: importing ``arch`` takes
+seconds because it brings pandas and statsmodels.
 
-The measured figures on which the embedded market stands, each with the day it was measured on.
-
-Nothing here is computed at run time. The recorded days are those of LEAN's sample data (Apache-2.0):
-SPY seconds of 2013-10-07..11, GOOG options of 2015-12-23 and -24, SPXW options of 2021-01-04..08,
-SPY options of 2023-08-03; and end-of-day SPY chains of 2026-08-13..19 for open interest.
-``docs/embedded-market.md`` shows them beside what the reconstruction yields.
+Each constant states the data it was measured on. The recorded days are those of LEAN's sample data
+(Apache-2.0): SPY seconds of 2013-10-07..11, GOOG options of 2015-12-23 and -24, SPXW options of
+2021-01-04..08, SPY options of 2023-08-03; and end-of-day SPY chains of 2026-08-13..19 for open interest.
+``docs/embedded-market.md`` compares them with the reconstruction.
 """
 
 import csv
@@ -29,7 +27,7 @@ FIRST_YEAR, LAST_YEAR = 2014, 2018
 
 @dataclass(frozen=True, slots=True)
 class MarketDay:
-    """One real day of the index."""
+    """Recorded figures of the index on one day."""
 
     day: date
     open: float
@@ -38,12 +36,12 @@ class MarketDay:
     close: float
     """Index points."""
     volume: float
-    """Shares traded in the index members."""
+    """Shares of the index members traded."""
     vix: float
     """Closing level of the VIX in points."""
     previous_close: float
     previous_vix: float
-    """Levels at the close before; the day's own VIX on 2014-01-03, where the series begins."""
+    """Levels at the previous close; the day's own VIX on 2014-01-03, where the series begins."""
 
     @property
     def garman_klass_variance(self) -> float:
@@ -66,12 +64,12 @@ def is_available(session: date) -> bool:
 
 
 def market_day(session: date) -> MarketDay:
-    """Return the real figures of ``session``.
+    """Return the recorded figures of ``session``.
 
     Raises
     ------
     DataError
-        When the embedded market does not hold that day; names its range and the nearest sessions.
+        When the embedded market has no such day; names its range and the nearest sessions.
     """
     days = _days()
     found = days.get(session)
@@ -91,7 +89,7 @@ def market_day(session: date) -> MarketDay:
 
 @lru_cache(maxsize=1)
 def _days() -> dict[date, MarketDay]:
-    """Read both files once; about 10 ms."""
+    """Read both files once (about 10 ms)."""
     vix = {us_date(row[0]): float(row[1]) for row in index_rows("vix") if row[1] not in {"", "."}}
     days: dict[date, MarketDay] = {}
     previous_close, previous_vix = math.nan, math.nan
@@ -119,7 +117,7 @@ def us_date(text: str) -> date:
 
 
 def index_rows(name: str) -> list[list[str]]:
-    """Rows of ``arch/data/<name>/<name>.csv.gz`` without the header."""
+    """Return the rows of ``arch/data/<name>/<name>.csv.gz`` without the header."""
     spec = find_spec("arch")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     for place in places:
@@ -149,12 +147,12 @@ hours 0.135, 0.107, 0.087, 0.082, 0.086, … 0.048, 0.069, 0.110)."""
 VOLATILITY_WAVE_SD = 0.38
 VOLATILITY_WAVE_HALF_LIFE_MINUTES = 20.0
 VOLATILITY_MINUTE_SD = 0.42
-"""Log-variance of a minute: a slow wave and a shock of that minute alone. Together they give minute
+"""Log-variance of a minute: a slow wave and an independent shock. Together they give minute
 returns a kurtosis of 3·exp(0.38² + 0.42²) = 4.1 about the U shape; SPY 2013-10-07..11 shows 3.9 about it
 and 4.2 (3.6 to 4.5 by day) with it, and autocorrelation of absolute returns of 0.05 to 0.2."""
 
 QUOTE_STICKINESS_CENTS = 0.35
-"""How far the value must leave the displayed cent before the quote follows. With it the SPY mid changes
+"""Distance of the value from the displayed cent at which the quote follows. With it the SPY mid changes
 in about 0.2 to 0.35 of all seconds, as recorded 2013-10-07..11 (0.18 to 0.34), and second-by-second
 variance is about that of minutes (recorded 1.03 to 1.19 of it), not the 1.4 times of plain rounding."""
 
@@ -179,21 +177,21 @@ VIX_SPOT_BETA = 8.0
 """Fall of log VIX per unit of log return: regression of daily changes 2014-2018 gives 8.04 with a
 correlation of -0.82 and a residual of 0.047 a day (arch.data, 1257 sessions)."""
 VIX_NOISE_SHARE = 0.6
-"""Own movement of log VIX within a session over the movement that the share explains. In the daily changes it
-is 0.70 (a correlation of -0.82); a little of that is in the day's level already."""
+"""Independent movement of log VIX within a session over that explained by the share. In the daily changes it
+is 0.70 (a correlation of -0.82), part of which is in the day's level."""
 OVERNIGHT_VARIANCE_SHARE = 0.30
 """Share of a day's variance that falls outside the session: SPY open against previous close 2014-2018
-gives 0.35; the clock used for options prices a little less of it, because the first minutes digest it."""
+gives 0.35; the clock of the options uses a little less, because part of it happens in the first minutes."""
 HALF_DAY_VARIANCE_WEIGHT = 0.6
-"""Variance of a half session against a full one: 3.5 of 6.5 hours, of which the lively open: assumed."""
+"""Variance of a half session against a full one: 3.5 of 6.5 hours, with the volatile open: assumed."""
 SMILE_RHO, SMILE_ETA = -0.5, 1.13
 """SSVI smile with φ = η/√θ (Gatheral and Jacquier 2014), fitted to the SPY chains of 2026-08-12..18 with 28
 to 65 days to go: ρ −0.44 to −0.53, η 1.08 to 1.18, with an error of 0.4 volatility points (shorter expiries
 are flatter there: ρ −0.2 to −0.4). η²(1+|ρ|) = 1.9 ≤ 4: no butterfly arbitrage."""
 VARIANCE_REVERSION_PER_YEAR = 12.0
 VARIANCE_LONG_RUN, VARIANCE_LONG_RUN_CAP = 0.155**2, 1.6
-"""At-the-money variance reverts to this level, or to 1.6 times the 30-day variance where that is less: below
-a high VIX the curve falls, above a low one it rises. At VIX 14 the volatility for 7 days is 0.87 of that for
+"""At-the-money variance reverts to this level, or to 1.6 times the 30-day variance where that is less: the
+curve falls at a high VIX and rises at a low one. At VIX 14 the volatility for 7 days is 0.87 of that for
 30, and that for 60 days 1.09; the same SPY chains show 0.70 to 0.75 and 1.13 to 1.15 (calendar time)."""
 
 # Option quotes ------------------------------------------------------------------------------------------
@@ -209,7 +207,7 @@ SPREAD_OPEN_EXTRA, SPREAD_OPEN_DECAY_MINUTES = 0.8, 15.0
 """Wider at the open: first five minutes against mid-session 1.7 (SPY 2023-08-03, 430 call), 1.5 (SPXW
 2021-01, 3700), 1.9 (GOOG 2015-12-24, 2016-01-15 expiry); 1.1 to 1.3 after half an hour to an hour."""
 SPREAD_CLOSE_EXTRA, SPREAD_CLOSE_MINUTES = 0.2, 5.0
-"""And in the last five minutes: 1.2 to 1.4 on SPXW, 1.1 on SPY OTM."""
+"""In the last five minutes: 1.2 to 1.4 on SPXW, 1.1 on SPY OTM."""
 SPREAD_LOG_SD = 0.15
 SIZE_AT_DELTA_20, SIZE_LOG10_SLOPE, SIZE_LOG_SD = 900.0, -1.4, 0.6
 """Displayed contracts: 750 to 1150 at |delta| 0.2 and 100 to 150 at 0.85 (SPY 2023-08-03); log-linear
@@ -222,8 +220,8 @@ at 2.3 and 0.25 beyond: a mean time of at most 14 s, 33 s, 46 s and 120 to 200 s
 390 of 390 minutes on 2023-08-03; that it is about twice as quick as GOOG is assumed."""
 
 ROUND_REACH_USD, ROUND_LEAST_MOVE_USD = 8.0, 0.02
-"""Strikes within 8 dollars are quoted anew when the share has moved 2 cents (half a cent to a cent and a half
-of an option) or, in wild sessions, as far as the budget of rows asks: assumed."""
+"""Strikes within 8 dollars are requoted when the share has moved 2 cents (0.5 to 1.5 cents of an option) or,
+in volatile sessions, more, as the limit of rows requires: assumed."""
 
 # Open interest --------------------------------------------------------------------------------------------
 OPEN_INTEREST_AT_THE_MONEY = ((2, 5600.0), (10, 960.0), (30, 600.0), (400, 380.0))

@@ -1,9 +1,8 @@
-"""The embedded market: a real day of the S&P 500 and the VIX, with the minutes between filled in.
+"""Embedded market: reconstructed sessions of the S&P 500 and its options around recorded daily figures.
 
-What is real: open, high, low, close of the index (the share is a tenth of it) and the closing level of the
-VIX. Everything else is drawn, deterministically by session and seed, from the laws in ``path``, ``surface``
-and ``chain`` with the measured figures of ``days``. A tape says ``kind = "reconstructed"`` wherever its
-results are shown.
+Recorded are open, high, low, close of the index (the share is a tenth of it) and the closing level of the
+VIX. Everything else is drawn, deterministically by session and seed, from the models in ``path``, ``surface``
+and ``chain`` with the measured constants of ``days``. Results show the tape's ``kind = "reconstructed"``.
 """
 
 from collections.abc import Sequence
@@ -82,9 +81,9 @@ def reconstruct(
     Parameters
     ----------
     session
-        A session for which the packaged daily figures exist; see :func:`available_sessions`.
+        A session with packaged daily figures; see :func:`available_sessions`.
     seed
-        Which of the possible paths; the four real prices and the VIX at the close are the same for all.
+        Seed of the path; the four recorded prices and the closing VIX are the same for all.
     underlying
         Only ``SPY``.
     expiries
@@ -96,9 +95,9 @@ def reconstruct(
     Returns
     -------
     MarketTape
-        One session; two calls with equal arguments give the same bytes. The quote mids of the share and
-        its 1-minute trade bars both start at the day's real open, touch its high and low and end at its
-        close, each index level over ten and rounded to the cent.
+        One session; equal arguments give the same bytes. The quote mids of the share and its 1-minute trade
+        bars both start at the day's recorded open, touch its high and low and end at its close: index levels
+        over ten, rounded to the cent.
 
     Raises
     ------
@@ -144,9 +143,9 @@ def reconstruct(
 
 
 def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
-    """Return the 1-minute bars of the share that :func:`reconstruct` gives for a session and seed.
+    """Return the 1-minute bars of :func:`reconstruct` for a session and seed, without the options.
 
-    Without the options a session costs a tenth: enough to know what is usual.
+    This takes a tenth of the time.
 
     Raises
     ------
@@ -161,19 +160,19 @@ def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
     seconds = (hours.close_ns - hours.open_ns) // NANOS
     for_path, for_share, _, _ = _generators(session, seed)
     path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
-    # the quotes come first: bars are drawn from what they leave of the generator's stream
+    # draw the quotes first: the bars continue the generator's stream
     _share_quotes(for_share, path, _stamps(for_share, hours, seconds), 1.0)
     return _bars(for_share, path, hours, day)
 
 
 def _generators(session: date, seed: int) -> list[np.random.Generator]:
-    """Streams of a session: path, share, level of volatility, chain."""
+    """Return the random streams of a session: path, share, level of volatility, chain."""
     streams = np.random.SeedSequence([session.toordinal(), seed]).spawn(4)
     return [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
 
 
 def session_cents(day: MarketDay) -> SessionCents:
-    """Return the four real prices of the share: index levels over ten, in whole cents (half to even)."""
+    """Return the four recorded prices of the share: index levels over ten, in whole cents (half to even)."""
     levels = (day.open, day.high, day.low, day.close)
     return SessionCents(*(round(level * 100 / INDEX_POINTS_PER_DOLLAR) for level in levels))
 
@@ -181,7 +180,7 @@ def session_cents(day: MarketDay) -> SessionCents:
 def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
     """Return open, high, low and close of the underlying for each session of a tape.
 
-    From its trade bars where it carries any, else from the mids of its two-sided quotes.
+    From its trade bars if it has any, else from the mids of its two-sided quotes.
 
     Raises
     ------
@@ -232,7 +231,7 @@ def _check(seed: int, underlying: str, quote_seconds: float) -> None:
 
 
 def _stamps(generator: np.random.Generator, hours: Session, seconds: int) -> Ints:
-    """Instant at which each second's quote is known: within the second, never after the close."""
+    """Draw the instant at which each second's quote is known: within the second, never after the close."""
     offset_ms = generator.integers(1, 999, size=seconds + 1)
     stamps = hours.open_ns + np.arange(seconds + 1, dtype=np.int64) * NANOS + offset_ms * 1_000_000
     stamps[0] = hours.open_ns
@@ -243,7 +242,7 @@ def _stamps(generator: np.random.Generator, hours: Session, seconds: int) -> Int
 def _share_quotes(
     generator: np.random.Generator, path: UnderlyingPath, stamps: Ints, quote_seconds: float
 ) -> tuple[Ints, QuoteColumns]:
-    """Seconds that carry a quote of the share, and the quotes."""
+    """Draw the seconds with a quote of the share, and the quotes."""
     count = len(stamps)
     keep = generator.random(count) < figures.UNDERLYING_QUOTE_PROBABILITY / quote_seconds
     keep[path.anchors] = True
@@ -274,7 +273,7 @@ def _share_quotes(
 
 
 def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, day: MarketDay) -> BarColumns:
-    """1-minute bars of prints at bid or ask; at the four real prices the print is at the mid."""
+    """Draw 1-minute bars of prints at bid or ask; at the four recorded prices the print is at the mid."""
     count = len(path.bid_cents)
     minutes = (count - 1) // BAR_SECONDS
     at_ask = generator.random(count) < 0.5
@@ -304,7 +303,7 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
 
 
 def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
-    """Both sorted by time; at one instant the share comes first."""
+    """Merge the quotes by time, the share's first at equal instants."""
     stamps = np.concatenate((share.ts_ns, options.ts_ns))
     order = np.argsort(stamps, kind="stable")
     return QuoteColumns(
@@ -337,22 +336,22 @@ def daily_bars_before(session: date, count: int) -> dict[str, NDArray[np.float64
 
 
 def minute_bars_before(
-    session: date, count: int, number: InstrumentId, *, seed: int = 1
+    session: date, count: int, instrument_id: InstrumentId, *, seed: int = 1
 ) -> tuple[SessionBarsEvent, ...]:
-    """Return the minutes of up to ``count`` sessions before ``session``, oldest first.
+    """Return the minute bars of up to ``count`` sessions before ``session``, oldest first.
 
-    They are known as ``session`` opens, and are those that the sessions themselves show with this seed.
+    They are known at the open of ``session`` and equal those of the sessions themselves with this seed.
 
     Parameters
     ----------
     session
         A session of the embedded market.
     count
-        How many before it; fewer where the embedded market begins.
-    number
-        The share's number in the run.
+        Number of sessions before it; fewer where the embedded market begins.
+    instrument_id
+        The share's id in the run.
     seed
-        Which of the possible paths.
+        Seed of the paths.
     """
     known_ns = session_on(session).open_ns
     events = []
@@ -361,7 +360,7 @@ def minute_bars_before(
         figures = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         events.append(
             SessionBarsEvent(
-                number,
+                instrument_id,
                 hours.close_ns,
                 known_ns,
                 day.isoformat(),
@@ -376,10 +375,9 @@ def minute_bars_before(
 
 
 def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
-    """Return the minutes of up to ``count`` sessions before a tape's first, as known when it opens.
+    """Return the minute bars of up to ``count`` sessions before an embedded tape's first one.
 
-    Of recorded data nothing is read beyond the tape: what came before is not known there, and there is
-    nothing to return.
+    For recorded data there are none: nothing is known before the tape.
     """
     if tape.name != EMBEDDED:
         return ()

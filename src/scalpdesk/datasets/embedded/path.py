@@ -1,10 +1,10 @@
-"""The second-by-second path of the embedded market, given the day's open, high, low and close.
+"""Second-by-second path of the embedded market, given the day's open, high, low and close.
 
-The law is a driftless diffusion with stochastic variance whose quadratic variation over the session
-is the day's Garman-Klass estimate. It is conditioned in three steps: the close by bridging (exact), high
-and low by drawing many bridges and keeping the one whose extremes come nearest (approximate Bayesian
-computation, as good as the distance it ends with: a few hundredths of the day's deviation), and the
-remaining distance by a small piecewise linear correction on the variance clock.
+The model is a driftless diffusion with stochastic variance whose quadratic variation over the session is the
+day's Garman-Klass estimate. It is conditioned in three steps: the close by bridging (exact), high and low by
+drawing many bridges and selecting the one with the nearest extremes (approximate Bayesian computation, with
+an error of a few hundredths of the day's deviation), and the remaining distance by a small piecewise linear
+correction on the variance clock.
 """
 
 import math
@@ -35,14 +35,14 @@ class SessionCents:
 
 @dataclass(frozen=True, slots=True)
 class UnderlyingPath:
-    """The share at second 0 (the open) to second n (the close)."""
+    """Quotes of the share from second 0 (the open) to second n (the close)."""
 
     bid_cents: Ints
     ask_cents: Ints
     anchors: Ints
-    """Seconds at which open, high, low and close are reached; the quote is two cents wide there."""
+    """Seconds of open, high, low and close; the quote is two cents wide there."""
     variance_clock: Floats
-    """Share of the session's variance spent up to each second, 0 to 1."""
+    """Share of the session's variance up to each second, 0 to 1."""
 
     @property
     def mid(self) -> Floats:
@@ -80,7 +80,7 @@ def expected_clock(elapsed_share: Floats) -> Floats:
 def draw_path(
     generator: np.random.Generator, seconds: int, cents: SessionCents, variance: float
 ) -> UnderlyingPath:
-    """Draw one path through the four prices.
+    """Draw a path through the four prices.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def draw_path(
     seconds
         Length of the session, a multiple of 60.
     cents
-        The four prices to be met exactly.
+        The four prices, which the path meets exactly.
     variance
         Quadratic variation of the log price over the session (a fraction squared, not annualised).
 
@@ -123,7 +123,7 @@ def _variance_weights(generator: np.random.Generator, steps: int) -> Floats:
     shocks = generator.standard_normal(count) * figures.VOLATILITY_WAVE_SD
     wave = np.empty(count)
     level = shocks[0]
-    for i in range(count):  # a recursion of 390 steps: not worth a filter
+    for i in range(count):
         level = level if i == 0 else pull * level + math.sqrt(1.0 - pull**2) * shocks[i]
         wave[i] = level
     own = generator.standard_normal(count) * figures.VOLATILITY_MINUTE_SD
@@ -158,10 +158,10 @@ def _refine(generator: np.random.Generator, coarse: Floats, variances: Floats) -
 
 
 def _pin_extremes(path: Floats, clock: Floats, high: float, low: float) -> tuple[Floats, int, int]:
-    """Move a path whose extremes are nearly right so that they are; ends stay where they are."""
+    """Correct the extremes of a path to ``high`` and ``low``; its ends stay."""
     last = len(path) - 1
     ends = (0.0, float(path[last]))
-    # An extreme that is the open or the close itself is met there already.
+    # an extreme that is the open or the close is met there
     free_high, free_low = high > max(ends), low < min(ends)
     for _ in range(4):
         nodes = {0: 0.0, last: 0.0}
@@ -173,7 +173,7 @@ def _pin_extremes(path: Floats, clock: Floats, high: float, low: float) -> tuple
                 nodes[at] = wanted - float(path[at])
         where = sorted(nodes)
         path = path + np.interp(clock, clock[where], [nodes[at] for at in where])
-    # What still sticks out (by a hundredth of the day's deviation) is folded back, not cut flat.
+    # the remaining overshoot (a hundredth of the day's deviation) is reflected, not clipped
     path = np.where(path > high, 2.0 * high - path, path)
     path = np.where(path < low, 2.0 * low - path, path)
     path = np.clip(path, low, high)
@@ -184,7 +184,7 @@ def _pin_extremes(path: Floats, clock: Floats, high: float, low: float) -> tuple
 
 
 def _quote_cents(value_cents: Floats, anchors: Ints, cents: SessionCents) -> tuple[Ints, Ints]:
-    """Bid and ask in cents: one cent wide, moving only when the value has left the displayed cent."""
+    """Bid and ask in cents: one cent wide, following the value once it has left the displayed cent."""
     slack = figures.QUOTE_STICKINESS_CENTS
     lowest, highest = cents.low, cents.high - 1
     bid = min(max(int(value_cents[0]), lowest), highest)

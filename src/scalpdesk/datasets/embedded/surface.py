@@ -1,8 +1,8 @@
-"""Implied volatility of the embedded market: level, term structure, smile and the prices they give.
+"""Implied volatility of the embedded market: level, term structure, smile, and option prices.
 
 Rates and dividend yield are zero: the forward is the share, put-call parity is C − P = S − K, and early
-exercise is worth nothing, so that the listed (American) options cost what European ones cost. One smile
-in moneyness over √(total variance) serves every expiry (SSVI with φ = η/√θ, Gatheral and Jacquier 2014,
+exercise is worth nothing, so that the listed (American) options have European prices. One smile in
+moneyness over √(total variance) serves every expiry (SSVI with φ = η/√θ, Gatheral and Jacquier 2014,
 "Arbitrage-free SVI volatility surfaces"): with total variance growing in the expiry there is no calendar
 arbitrage, and with η²(1+|ρ|) ≤ 4 no butterfly arbitrage.
 """
@@ -26,12 +26,11 @@ _SMALLEST_VARIANCE = 1e-10
 
 
 def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPath) -> Floats:
-    """VIX level in points at each second; against the share, and on the real level at the close.
+    """Draw the VIX level in points at each second: correlated with the share, recorded level at the close.
 
-    At the open it is the level of the close before, moved by the share's overnight return times
-    :data:`~scalpdesk.datasets.embedded.days.VIX_SPOT_BETA`. Within the session log VIX is that
-    beta times the move of the share, a noise bridge, and what the two leave of the day's change, spread
-    over the variance clock.
+    At the open it is the previous close moved by the share's overnight return times
+    :data:`~scalpdesk.datasets.embedded.days.VIX_SPOT_BETA`. Within the session log VIX is that beta times the
+    move of the share, plus a noise bridge, plus the rest of the day's change spread over the variance clock.
     """
     beta = figures.VIX_SPOT_BETA
     log_move = np.log(path.mid / path.mid[0])
@@ -46,17 +45,17 @@ def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPat
 
 
 def smile_factor(scaled_moneyness: Floats) -> Floats:
-    """Total variance at ln(K/F)/√θ, over the at-the-money total variance θ."""
+    """Ratio of total variance at ln(K/F)/√θ to the at-the-money total variance θ."""
     rho, eta = figures.SMILE_RHO, figures.SMILE_ETA
     x = eta * scaled_moneyness
     return np.asarray(0.5 * (1.0 + rho * x + np.sqrt((x + rho) ** 2 + 1.0 - rho**2)))
 
 
 def swap_over_money(theta: float) -> float:
-    """Fair variance of the whole smile over its at-the-money variance, at total variance ``theta``.
+    """Ratio of the smile's variance swap rate to its at-the-money variance, at total variance ``theta``.
 
-    What the VIX measures is the former (Carr and Madan 1998). Evaluated as ∫ w(k) n(z) dz with
-    z = −k/√w − √w/2 (Gatheral, *The Volatility Surface*, 2006, eq. 11.5).
+    The VIX measures the former (Carr and Madan 1998). Evaluated as ∫ w(k) n(z) dz with z = −k/√w − √w/2
+    (Gatheral, *The Volatility Surface*, 2006, eq. 11.5).
     """
     scaled = np.linspace(-12.0, 12.0, 2401)
     total = theta * smile_factor(scaled)
@@ -69,7 +68,7 @@ def swap_over_money(theta: float) -> float:
 
 
 def money_variance_from_vix(vix: Floats) -> Floats:
-    """At-the-money variance a year at 30 days whose whole smile is worth ``vix`` points."""
+    """At-the-money variance a year at 30 days whose smile has a VIX of ``vix`` points."""
     money = np.linspace(0.02, 1.5, 60)
     years = VIX_DAYS / 365.0
     fair = np.array([m**2 * swap_over_money(m**2 * years) for m in money])
@@ -77,10 +76,10 @@ def money_variance_from_vix(vix: Floats) -> Floats:
 
 
 def variance_years(session: date, elapsed_share: Floats, expiry: date, *, half_day: bool) -> Floats:
-    """Variance time from a moment of ``session`` to the close of ``expiry``, in years of 252 days.
+    """Variance time from an instant of ``session`` to the close of ``expiry``, in years of 252 days.
 
-    A day is :data:`~scalpdesk.datasets.embedded.days.OVERNIGHT_VARIANCE_SHARE` night and the rest
-    session; within the session it runs on the expected U shape. Weekends count as one night.
+    The night is :data:`~scalpdesk.datasets.embedded.days.OVERNIGHT_VARIANCE_SHARE` of a day, a weekend one
+    night; within the session variance follows the expected U shape.
     """
     night = figures.OVERNIGHT_VARIANCE_SHARE
     weight = figures.HALF_DAY_VARIANCE_WEIGHT if half_day else 1.0
@@ -118,7 +117,7 @@ def option_prices(share: Floats, strike: Floats, theta: Floats) -> tuple[Floats,
     call = share * ndtr(d1) - strike * ndtr(d2)
     put = strike * ndtr(-d2) - share * ndtr(-d1)
     above = share > strike
-    # The one out of the money is computed, the other follows from it: no digits are lost.
+    # the out-of-the-money option is computed, the other follows by parity: no digits are lost
     return np.where(above, put + share - strike, call), np.where(above, put, call - share + strike)
 
 
