@@ -1,1 +1,1 @@
-"""Recorded formats, one a file."""
+"""Importers of recorded data: LEAN folders, CSV and Parquet files."""

@@ -1,4 +1,4 @@
-"""What every importer shares: its report, progress, and reading archives that may be hostile."""
+"""Report, progress and safe reading of zip archives, shared by the importers."""
 
 import zipfile
 import zlib
@@ -15,7 +15,7 @@ MAX_MEMBER_BYTES = 512 * 2**20
 MAX_ARCHIVE_BYTES = 4 * 2**30
 
 Progress = Callable[[int, int, str], None]
-"""Called with (files done, files in all, the file just read)."""
+"""Called with (files done, number of files, current file)."""
 
 
 def no_progress(_done: int, _total: int, _label: str) -> None:
@@ -24,14 +24,14 @@ def no_progress(_done: int, _total: int, _label: str) -> None:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import read and wrote."""
+    """Files read and rows written by an import."""
 
     name: str
     files_read: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     """Rows written, by ``table/key``."""
     notes: list[str] = field(default_factory=list)
-    """What a reader of the data must know, and what was left out."""
+    """Caveats of the data, and rows or files that were skipped."""
 
     def add(self, table: str, key: str, rows: int) -> None:
         """Count rows written to a table."""
@@ -39,7 +39,7 @@ class ImportReport:
         self.rows[label] = self.rows.get(label, 0) + rows
 
     def note(self, text: str) -> None:
-        """Keep a note once."""
+        """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -55,12 +55,12 @@ class ImportReport:
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a zip after checking what it claims to unpack to.
+    """Open a zip after checking its declared size.
 
     Raises
     ------
     DataError
-        When it is no zip, is encrypted, or has more or larger members than a day of market data has.
+        When it is no zip, is encrypted, or has more or larger members than a day of market data.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -87,7 +87,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file in the zip; never more bytes than a member claims.
+    """Yield name and content of each file in the zip, limited to the declared size.
 
     Raises
     ------

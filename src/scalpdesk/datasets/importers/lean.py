@@ -1,16 +1,14 @@
-"""Import LEAN's ``Data`` folder as it is: bars, factor files, interest rates.
+"""Import of LEAN's ``Data`` folder: bars, option universes, factor files, interest rates.
 
-What LEAN's files mean (QuantConnect LEAN repository, ``Data/<security>/readme.md``): the first
-column is milliseconds since midnight of the bar's *start*, in the zone that the market hours
-database calls ``dataTimeZone`` (New York for shares and options, Chicago for the SPX index, UTC for
-ES); prices of shares and options are ten-thousandths, of indices and futures plain; an empty side
-with size 0 means that the side had no update in the bar.
+Format of the bars (QuantConnect LEAN repository, ``Data/<security>/readme.md``): the first column is
+milliseconds since midnight of the bar's *start*, in the ``dataTimeZone`` of the market hours database (New
+York for shares and options, Chicago for the SPX index, UTC for ES); prices of shares and options are in
+ten-thousandths, of indices and futures plain; an empty side with size 0 had no update in the bar.
 
-LEAN's option universes: one chain at the end of a day, with LEAN's own Greeks.
-
-``Data/<option|indexoption>/<market>/universes/<root>/<yyyymmdd>.csv``. The file of a day holds that
-day's open, high, low, close and volume (SPX 2021-01-04: 3700.65, the close of that very day), so its
-rows are known when the day is over and not before. A row without an expiry is the underlying.
+Option universes, ``Data/<option|indexoption>/<market>/universes/<root>/<yyyymmdd>.csv``, are the chain at the
+end of a day with LEAN's own Greeks. The file of a day has that day's open, high, low, close and volume (SPX
+2021-01-04: 3700.65, the close of that day), so its rows are known only after the day. A row without an expiry
+is the underlying.
 """
 
 import math
@@ -71,7 +69,7 @@ _FILE_COLUMNS = {"expiry": "VARCHAR", "strike": "DOUBLE", "right": "VARCHAR"} | 
 
 @dataclass(frozen=True, slots=True)
 class ChainFile:
-    """One day's chain of one root."""
+    """File with the chain of one root on one day."""
 
     path: Path
     security: str
@@ -93,9 +91,9 @@ def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
 
 
 def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: ChainFile, zone: str) -> None:
-    """Write one day's chain as one day file, and count it in the report.
+    """Import one day's chain as a day file.
 
-    A figure that is no number becomes null and is noted (upstream has a line with two run together).
+    A figure that is no number becomes null and is noted (LEAN has a line with two figures joined).
 
     Raises
     ------
@@ -175,7 +173,7 @@ _TYPE_OF_SECURITY = {
 
 
 def set_name(name: str, resolution: str) -> str:
-    """Return the data set that bars of a resolution go to: minutes to ``name`` itself."""
+    """Return the data set for bars of a resolution: ``name`` itself for minutes."""
     return name if resolution == "minute" else f"{name}-{resolution}"
 
 
@@ -187,10 +185,10 @@ def import_lean(
     only: Iterable[str] = (),
     progress: Progress = no_progress,
 ) -> list[ImportReport]:
-    """Read LEAN's folder into the catalogue: one report for each data set written.
+    """Import LEAN's folder into the catalogue; return one report for each data set.
 
     Minute bars become the data set ``name``; seconds, hours and days ``name-second``, ``name-hour``,
-    ``name-daily``. Importing again replaces the same days and leaves the others.
+    ``name-daily``. A repeated import replaces the same days and keeps the others.
 
     Raises
     ------
@@ -235,7 +233,7 @@ def import_lean(
 
 
 class _Run:
-    """What one import has touched: data sets, their bar length, the underlyings and folders in them."""
+    """Data sets written by one import, with their bar length, underlyings and folders."""
 
     def __init__(self, connection: Any, catalog: Path, name: str) -> None:
         self.connection, self._catalog, self._name = connection, catalog, name
@@ -245,7 +243,7 @@ class _Run:
         self.types: dict[str, str] = {}
 
     def report_for(self, security: str, symbol: str, resolution: str, bar_seconds: int) -> ImportReport:
-        """Return the report of the data set that a file goes to; the first time, see that it may."""
+        """Return the report of a file's data set; on first use, check that it can be extended."""
         target = set_name(self._name, resolution)
         if target not in self.reports:
             manifest_to_extend(self._catalog, target, bar_seconds)
@@ -259,7 +257,7 @@ class _Run:
 
 
 def _import_file(connection: Any, catalog: Path, report: ImportReport, file: LeanFile, zone: str) -> None:
-    """Turn one archive into one day file (one a year for hourly and daily bars)."""
+    """Import one archive as a day file (one a year for hourly and daily bars)."""
     members: list[LeanMember] = []
     with tempfile.TemporaryDirectory(prefix="scalpdesk-lean-") as folder:
         lines = Path(folder) / "lines.csv"
@@ -346,10 +344,10 @@ def _load_lines(connection: Any, lines: Path, file: LeanFile, zone: str, members
 def _import_factor_file(
     connection: Any, catalog: Path, report: ImportReport, root: Path, symbol: str
 ) -> None:
-    """Turn a factor file into dividends and splits.
+    """Import dividends and splits from a factor file.
 
-    A row holds, for the days up to its date, the price factor p, the split factor s and the close;
-    the dividend with ex-date on the next session is ``close * (1 - p / p_next)``.
+    A row holds the price factor p, the split factor s and the close for the days up to its date; the
+    dividend with ex-date on the next session is ``close * (1 - p / p_next)``.
     """
     path = root / "equity" / "usa" / "factor_files" / f"{symbol.lower()}.csv"
     if not path.is_file():
@@ -407,7 +405,7 @@ def read_factor_file(path: Path) -> list[tuple[date, str, Decimal]]:
 
 
 def _import_rates(connection: Any, catalog: Path, report: ImportReport, root: Path) -> None:
-    """Turn LEAN's interest-rate.csv (percent, simple, a year) into continuous rates."""
+    """Import LEAN's interest-rate.csv (percent, simple, a year) as continuous rates."""
     path = root / "alternative" / "interest-rate" / "usa" / "interest-rate.csv"
     if not path.is_file():
         return

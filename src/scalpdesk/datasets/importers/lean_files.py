@@ -1,4 +1,4 @@
-"""LEAN's folder layout and file names, turned into what they mean.
+"""LEAN's folder layout and file names.
 
 ``Data/<security>/<market>/<resolution>/<symbol>/<yyyymmdd>_<rows>[_<style>].zip`` for minute and
 second bars; ``Data/<security>/<market>/<resolution>/<symbol>[_<year>_<rows>_<style>].zip`` for
@@ -37,7 +37,7 @@ DEFAULT_ZONE = {
     "index": "America/Chicago",
     "future": "UTC",
 }
-"""Zone of the clock in the files, where the market hours database does not say."""
+"""Time zone of the files where the market hours database has none."""
 
 _DAY_FILE = re.compile(
     r"(?P<day>\d{8})_(?P<rows>quote|trade|openinterest)(?:_(?P<style>american|european))?\.zip(?:\.zip)?\Z"
@@ -65,11 +65,11 @@ class LeanFile:
     market: str
     resolution: str
     symbol: str
-    """In capitals: the share, the index, the option root or the future's root."""
+    """Share, index, option root or future's root, in capitals."""
     rows: str
     """``quote``, ``trade`` or ``openinterest``."""
     day: date | None
-    """None where one archive holds many days."""
+    """None for an archive with many days."""
 
     @property
     def bar_seconds(self) -> int:
@@ -78,7 +78,7 @@ class LeanFile:
 
     @property
     def table(self) -> str:
-        """The catalogue's table that its rows belong to."""
+        """The catalogue's table for its rows."""
         if self.rows == "openinterest":
             return "open_interest"
         plural = {"quote": "quotes", "trade": "trades"}[self.rows]
@@ -89,7 +89,7 @@ class LeanFile:
 
 @dataclass(frozen=True, slots=True)
 class LeanMember:
-    """What the name of one CSV inside an archive says about its rows."""
+    """Contract of the rows of one CSV in an archive, from its name."""
 
     symbol: str
     root: str
@@ -102,21 +102,21 @@ class LeanMember:
 def find_files(
     data: Path, only: Iterable[str] = (), *, may_be_none: bool = False
 ) -> tuple[list[LeanFile], list[str]]:
-    """List the archives below LEAN's ``Data`` folder, and what was passed over and why.
+    """List the archives in LEAN's ``Data`` folder, with notes on skipped ones.
 
     Parameters
     ----------
     data
-        The folder that holds ``equity``, ``option``, ...; its parent is accepted too.
+        The folder that holds ``equity``, ``option``, ..., or its parent.
     only
         Security types (``option``), symbols (``goog``), resolutions or days to keep; all when empty.
     may_be_none
-        Return an empty list where nothing matches instead of refusing.
+        Return an empty list where nothing matches instead of raising.
 
     Raises
     ------
     DataError
-        When the folder is not there or is not LEAN's, or ``only`` matches nothing.
+        When the folder does not exist or is not LEAN's, or ``only`` matches nothing.
     """
     root = lean_root(data)
     kept: dict[tuple[Path, str], LeanFile] = {}
@@ -129,9 +129,9 @@ def find_files(
             continue
         kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
     wanted = [word.lower() for word in only]
-    files = [each for each in kept.values() if is_wanted(set(_words(each)), wanted)]
+    files = [file for file in kept.values() if is_wanted(set(_words(file)), wanted)]
     if not files and not may_be_none:
-        words = sorted({word for each in kept.values() for word in _words(each)})
+        words = sorted({word for file in kept.values() for word in _words(file)})
         raise DataError(
             "nothing to import here"
             + ("" if kept else ": no LEAN archive with minute, second, hour or daily bars"),
@@ -165,7 +165,7 @@ def lean_root(data: Path) -> Path:
 
 
 def parse_path(path: Path, root: Path) -> LeanFile | None:
-    """Return what the place and name of an archive say, or None when it is not bars."""
+    """Parse the path of an archive; None when it holds no bars."""
     parts = path.relative_to(root).parts
     if len(parts) < 4 or parts[0] not in SECURITIES or parts[2] not in BAR_SECONDS:
         return None
@@ -186,7 +186,7 @@ def parse_path(path: Path, root: Path) -> LeanFile | None:
 
 
 def parse_member(file: LeanFile, member: str) -> LeanMember | None:
-    """Return what a CSV's name says, or None when it is none of the kinds that are read.
+    """Parse the name of a CSV in an archive; None for an unknown kind.
 
     >>> from pathlib import Path
     >>> file = LeanFile(Path("x.zip"), "option", "usa", "minute", "GOOG", "quote", None)
@@ -217,7 +217,7 @@ def parse_member(file: LeanFile, member: str) -> LeanMember | None:
 
 
 class DataZones:
-    """In which zone the clock of each security's files runs."""
+    """Time zones of LEAN's files by security."""
 
     def __init__(self, root: Path) -> None:
         path = root / "market-hours" / "market-hours-database.json"
@@ -236,13 +236,13 @@ class DataZones:
             self._entries = {k: v for k, v in entries.items() if isinstance(v, dict)}
 
     def of(self, file: LeanFile) -> str:
-        """Return the name of the zone of ``file``'s clock."""
+        """Return the time zone of a file."""
         return self.of_security(file.security, file.market, file.symbol)
 
     def of_security(self, security: str, market: str, symbol: str = "[*]") -> str:
-        """Return the name of the zone of a security's clock."""
-        for each in (symbol, "[*]"):
-            zone = self._entries.get(f"{SECURITIES[security]}-{market}-{each}", {}).get("dataTimeZone")
+        """Return the time zone of a security."""
+        for key in (symbol, "[*]"):
+            zone = self._entries.get(f"{SECURITIES[security]}-{market}-{key}", {}).get("dataTimeZone")
             if isinstance(zone, str):
                 return zone
         return DEFAULT_ZONE[security]
@@ -257,7 +257,7 @@ def _words(file: LeanFile) -> Iterator[str]:
 
 
 def is_wanted(words: set[str], wanted: list[str]) -> bool:
-    """Return whether every kind of word that was asked for (type, symbol, resolution, day) is met."""
+    """Return whether a file's words match every kind of filter given (type, symbol, resolution, day)."""
     types = [w for w in wanted if w in SECURITIES]
     resolutions = [w for w in wanted if w in BAR_SECONDS]
     days = [w for w in wanted if re.fullmatch(r"\d{4}-\d{2}-\d{2}", w)]
@@ -266,7 +266,7 @@ def is_wanted(words: set[str], wanted: list[str]) -> bool:
 
 
 def day_of(text: str) -> date | None:
-    """Return the date that ``yyyymmdd`` is, None when it is none."""
+    """Parse ``yyyymmdd``; None when it is no date."""
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:])) if re.fullmatch(r"\d{8}", text) else None
     except ValueError:

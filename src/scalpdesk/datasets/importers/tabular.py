@@ -1,12 +1,7 @@
-"""Rows with named columns, from CSV or Parquet, into the catalogue's tables.
+"""Import of CSV and Parquet files with the catalogue's columns (``docs/data.md``).
 
-The columns are those that ``docs/data.md`` lists. What the rows are (quotes, trades, open interest)
-follows from the columns; what each symbol is (the underlying, one of its options, a dated future)
-follows from its form.
-
-Import a CSV file with the catalogue's columns (docs/data.md).
-
-Import a Parquet file with the catalogue's columns (docs/data.md).
+The kind of rows (quotes, trades, open interest) follows from the columns; the kind of a symbol (the
+underlying, one of its options, a dated future) follows from its form.
 """
 
 from collections.abc import Sequence
@@ -40,14 +35,14 @@ NEEDED = {
     "trades": ("open", "high", "low", "close", "volume"),
     "open_interest": ("open_interest",),
 }
-"""Value columns without which rows of a kind are of no use."""
+"""Value columns that rows of a kind need."""
 
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """A file and how DuckDB reads it."""
+    """A file and the DuckDB function that reads it."""
 
     path: Path
     relation: str
@@ -58,14 +53,14 @@ class TableSource:
 
 @dataclass(frozen=True, slots=True)
 class ImportChoices:
-    """What the user says about the rows."""
+    """Properties of the rows given by the user."""
 
     name: str
     underlying: str
     bar_seconds: int | None = None
     """Length of a bar; None to take it from the file."""
     timezone: str = "UTC"
-    """Zone of timestamps that carry none."""
+    """Zone of timestamps without one."""
 
 
 def import_table(
@@ -110,7 +105,7 @@ def import_table(
 
 
 def _described(connection: Any, source: TableSource) -> dict[str, str]:
-    """Return the file's columns and types; refuse a name that is not known."""
+    """Return the file's columns and types; unknown names are refused."""
     if not source.path.is_file():
         raise DataError("no such file", where=str(source.path), fix="check the path")
     try:
@@ -134,9 +129,9 @@ def _described(connection: Any, source: TableSource) -> dict[str, str]:
 
 
 def _kind_of(columns: dict[str, str], source: TableSource) -> str:
-    """Return what the rows are; refuse a file that lacks a column which they need."""
+    """Return the kind of the rows; a missing column is refused."""
     marks = {"quotes": {"bid", "ask"}, "trades": {"open", "close"}, "open_interest": {"open_interest"}}
-    kind = next((each for each, mark in marks.items() if mark & set(columns)), None)
+    kind = next((kind for kind, mark in marks.items() if mark & set(columns)), None)
     if kind is None:
         raise DataError(
             "the columns do not say what the rows are",
@@ -215,7 +210,7 @@ def _stage(
 
 
 def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -> int:
-    """Return the length of the bars: as given, as stored, or the commonest gap of a symbol's rows."""
+    """Return the length of the bars: as given, as stored, or the most frequent gap of a symbol's rows."""
     stored = [
         int(row[0])
         for row in connection.execute(
@@ -243,7 +238,7 @@ def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -
 def _place_symbols(
     connection: Any, source: TableSource, base: str, kind: str
 ) -> dict[str, OptionContract | str]:
-    """Return what each symbol of the file is: an option, or the symbol of the underlying."""
+    """Map each symbol of the file to its option, or to the symbol of the underlying or future."""
     placed: dict[str, OptionContract | str] = {}
     for (written,) in connection.execute("SELECT DISTINCT written FROM incoming ORDER BY written").fetchall():
         symbol = written.strip().upper()
