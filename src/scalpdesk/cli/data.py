@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from datetime import time as clock_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
-from scalpdesk.cli.market import EMBEDDED
+from scalpdesk.cli.market import EMBEDDED, read_date
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 EMBEDDED_SESSION = date(2018, 2, 5)
 """Session of the embedded market that is checked when none is named."""
 PROGRESS_AFTER_SECONDS = 2.0
+MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
 
 
 @click.group(cls=DeskGroup)
 def data() -> None:
-    """The market data catalogue: list, verify, import."""
+    """The market data catalogue: list, verify, import, download."""
 
 
 @click.group("import", cls=DeskGroup)
@@ -34,6 +36,14 @@ def import_() -> None:
 
 
 data.add_command(import_)
+
+
+@click.group("download", cls=DeskGroup)
+def download() -> None:
+    """Fill the catalogue from a venue's history."""
+
+
+data.add_command(download)
 
 
 def _configured(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path:
@@ -307,6 +317,72 @@ def _import_table(
         )
     with progress_bar(as_json=as_json) as report_progress:
         report = importer(catalog, path, ImportChoices(**choices), report_progress)
+    _show_reports([report], catalog, as_json=as_json)
+
+
+@desk_command(
+    "alpaca",
+    group=download,
+    example=(
+        "scalpdesk data download alpaca SPY --start 2026-01-05 --end 2026-01-09",
+        "scalpdesk data download alpaca SPY --start 2026-01-05 --option SPY260109C00690000 --json",
+    ),
+)
+@click.argument("symbol")
+@click.option("--start", required=True, metavar="DATE", help="First day.")
+@click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")
+@click.option(
+    "--option", "options", metavar="SYMBOL", multiple=True, help="Also this option; may be repeated."
+)
+@click.option("--length", type=click.Choice(["minute", "hour"]), default="minute", show_default=True)
+@click.option("--name", default="alpaca", show_default=True, help="Name of the data set; hours: NAME-hour.")
+@click.option("--url", default=None, metavar="URL", help="A simulated exchange instead of the venue.")
+@catalog_option
+def alpaca(
+    *,
+    as_json: bool,
+    symbol: str,
+    start: str,
+    end: str | None,
+    options: tuple[str, ...],
+    length: str,
+    name: str,
+    url: str | None,
+    catalog: Path,
+) -> None:
+    """Download the trade bars and cash dividends of SYMBOL, with the keys of the trading account.
+
+    Downloading again replaces the same days.
+    """
+    from itertools import chain
+
+    from msgspec.structs import astuple
+
+    from scalpdesk.core.errors import ConfigError
+    from scalpdesk.datasets.importers.lean import set_name
+    from scalpdesk.datasets.importers.tabular import ImportChoices, import_download
+    from scalpdesk.instruments.sessions import from_ns, new_york_ns
+    from scalpdesk.venues.alpaca.history import BAR_SECONDS, AlpacaHistory
+
+    keys = settings_from().venue_keys()
+    if keys is None:
+        raise ConfigError(
+            "a download needs the keys of an account",
+            where="credentials.trading_api_key",
+            fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
+        )
+    first, symbol = read_date(start, "--start"), symbol.upper()
+    last = first if end is None else read_date(end, "--end")
+    if last < first:
+        raise ConfigError("the last day lies before the first", where="--end", value=end)
+    begin, until = (from_ns(new_york_ns(day, clock)) for day, clock in ((first, MIDNIGHT), (last, DAY_END)))
+    history = AlpacaHistory(*keys, base_url=url)
+    bars = [history.stock_bars([symbol], begin, until, length=length)]
+    if options:
+        bars.append(history.option_bars([option.upper() for option in options], begin, until, length=length))
+    paid = [(line.ex_date, line.amount) for line in history.cash_dividends(symbol, first, last)]
+    choices = ImportChoices(set_name(name, length), symbol, BAR_SECONDS[length])
+    report = import_download(catalog, choices, map(astuple, chain(*bars)), paid, (first, last))
     _show_reports([report], catalog, as_json=as_json)
 
 

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
     "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
-    "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import."),
+    "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import, download."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
     "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
     "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),

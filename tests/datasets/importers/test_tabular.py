@@ -1,11 +1,17 @@
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import load_tape
-from scalpdesk.datasets.importers.tabular import ImportChoices, import_csv, import_parquet
+from scalpdesk.datasets.importers.tabular import (
+    ImportChoices,
+    import_csv,
+    import_download,
+    import_parquet,
+)
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
 
@@ -203,3 +209,17 @@ def test_a_tidy_file_and_leans_zips_make_the_same_day_files(
     )
     assert counts[0] > 0
     assert counts[1:] == (0, 0)
+
+
+def test_downloaded_dividends_replace_those_of_their_span_and_no_others(tmp_path):
+    choices = ImportChoices("mine", "ABC", 60)
+    bars = [("ABC", 1_767_623_460_000_000_000, 1.0, 2.0, 0.5, 1.5, 10.0)]
+    early, late = date(2025, 3, 14), date(2025, 9, 12)
+    import_download(tmp_path, choices, bars, [(early, Decimal("0.5")), (late, Decimal("0.6"))], (early, late))
+    report = import_download(tmp_path, choices, bars, [(late, Decimal("0.7"))], (late, late))
+    assert report.rows == {"trades/ABC": 1, "corporate_actions/ABC": 2}
+    found = connect().execute(
+        "SELECT ex_date, action, amount FROM read_parquet(?) ORDER BY ex_date",
+        [str(tmp_path / "mine" / "corporate_actions" / "ABC" / "all.parquet")],
+    )
+    assert found.fetchall() == [(early, "dividend", Decimal("0.5")), (late, "dividend", Decimal("0.7"))]

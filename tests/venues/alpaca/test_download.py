@@ -1,6 +1,7 @@
 """Downloads through the vendor's own client library, from a simulated exchange on this machine."""
 
 import asyncio
+import json
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,9 @@ from decimal import Decimal
 import pytest
 
 from fakes.alpaca_bench import AlpacaBench, Key
+from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError, DataError, RetryError
+from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.venues.alpaca.history import AlpacaHistory, _bars, _dividend
 
 pytest.importorskip("alpaca")
@@ -85,3 +88,34 @@ def test_a_bar_ends_a_minute_after_its_stamp():
 def test_a_dividend_that_cannot_be_believed_is_refused(line):
     with pytest.raises(DataError, match="dividend"):
         _dividend(line)
+
+
+def test_a_download_is_a_data_set_that_a_run_can_load(socket_enabled, tmp_path, monkeypatch, capsys):
+    now = datetime.now(UTC)
+    days = [str((now - timedelta(days=back)).date()) for back in (4, 0)]
+    with served() as bench:
+        key = bench.server.keyring.credentials[0]
+        monkeypatch.setenv("TRADING_API_KEY", key.key)
+        monkeypatch.setenv("TRADING_API_SECRET", key.secret)
+        words = ["data", "download", "alpaca", "spy", "--start", days[0], "--end", days[1]]
+        words += ["--catalog", str(tmp_path), "--url", bench.server.url, "--json"]
+        assert main(words) == 0
+        first = json.loads(capsys.readouterr().out)["data_sets"][0]
+        assert main(words) == 0  # again: the same days are replaced
+        again = json.loads(capsys.readouterr().out)["data_sets"][0]
+    assert first["name"] == "alpaca"
+    assert first["rows"]["trades/SPY"] > 0
+    assert again["rows"].keys() == first["rows"].keys()
+    manifest = read_manifest(tmp_path, "alpaca")
+    assert manifest.bar_seconds == 60
+    assert manifest.underlyings["SPY"].tables["trades/SPY"] >= first["rows"]["trades/SPY"]
+
+
+def test_a_download_needs_keys_and_days_in_order(tmp_path, monkeypatch, capsys):
+    words = ["data", "download", "alpaca", "SPY", "--catalog", str(tmp_path), "--start", "2026-01-09"]
+    assert main(words) == 2
+    assert "needs the keys of an account" in capsys.readouterr().err
+    monkeypatch.setenv("TRADING_API_KEY", "k")
+    monkeypatch.setenv("TRADING_API_SECRET", "s")
+    assert main([*words, "--end", "2026-01-05"]) == 2
+    assert "the last day lies before the first" in capsys.readouterr().err

@@ -4,8 +4,11 @@ The kind of rows (quotes, trades, open interest) follows from the columns; the k
 underlying, one of its options, a dated future) follows from its form.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progres
 from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
+    TRADE_COLUMNS,
     connect,
     day_file,
     duckdb_error,
@@ -24,6 +28,7 @@ from scalpdesk.datasets.store import (
     write_table,
 )
 from scalpdesk.instruments.contract import INDEX_CLASSES, OptionContract, us_option
+from scalpdesk.instruments.sessions import from_ns
 
 KNOWN_COLUMNS = tuple(
     dict.fromkeys(
@@ -395,3 +400,51 @@ def import_parquet(
     """
     source = TableSource(path, "read_parquet(?)", "Parquet")
     return import_table(connect(), catalog, source, choices, progress)
+
+
+DownloadedBar = tuple[str, int, float, float, float, float, float]
+"""Symbol, instant at which the bar is known (UTC nanoseconds), open, high, low, close, volume."""
+
+
+def import_download(
+    catalog: Path,
+    choices: ImportChoices,
+    bars: Iterable[DownloadedBar],
+    dividends: Sequence[tuple[date, Decimal]],
+    span: tuple[date, date],
+) -> ImportReport:
+    """Put downloaded bars and cash dividends into the data set ``choices.name``.
+
+    Bars of the same symbols and days are replaced, and so are the dividends of ``span`` (first and last
+    ex-date asked for).
+
+    Raises
+    ------
+    DataError
+        When there is no bar, and as :func:`import_table`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "download.csv"
+        with path.open("w", encoding="ascii") as out:
+            out.write(f"symbol,ts,{','.join(TRADE_COLUMNS)}\n")
+            for bar in bars:
+                symbol, end_ns, *figures = bar
+                out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
+        report = import_csv(catalog, path, choices)
+    connection, symbol = connect(), choices.underlying.upper()
+    path = day_file(catalog, choices.name, "corporate_actions", symbol, "all")
+    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, amount DECIMAL(18,6))")
+    if dividends:
+        connection.executemany("INSERT INTO paid VALUES (?, ?)", [list(row) for row in dividends])
+    select = "SELECT ? AS symbol, ex_date, 'dividend' AS action, amount FROM paid"
+    parameters: list[object] = [symbol]
+    if path.is_file():
+        select += (
+            " UNION ALL SELECT symbol, ex_date, action, amount FROM read_parquet(?) "
+            "WHERE action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
+        )
+        parameters += [str(path), *span]
+    if dividends or path.is_file():
+        rows = write_table(connection, f"{select} ORDER BY ex_date, action", path, parameters=parameters)
+        report.add("corporate_actions", symbol, rows)
+    return report
