@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from scalpdesk.simulation.broker.accounts import BrokerAccount
 
 from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -18,11 +19,10 @@ from scalpdesk.engine.flattening import Flattener
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.alpaca.streams import Hub
-from scalpdesk.exchange.world import MarketOptions, SimulatedMarket
+from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.broker.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions

@@ -14,6 +14,7 @@ import click
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, new_table, print_json
 from scalpdesk.config.settings import LoadedSettings, load_settings
+from scalpdesk.config.sources import dotted, leaves
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.strategies.registry import find_strategy
@@ -44,7 +45,7 @@ def show(
     loaded = settings_from(config_file, overrides, strategy)
     rows = [
         {"key": key, "value": value, "source": loaded.sources[key]}
-        for key, value in flat(loaded.effective())
+        for key, value in ((dotted(path), value) for path, value in leaves(loaded.effective()))
         if not changed or loaded.sources[key] != "default"
     ]
     if as_json:
@@ -96,15 +97,6 @@ def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: t
 
 def _described(loaded: LoadedSettings) -> str:
     return f"file {loaded.config_file.name}" if loaded.config_file else "no configuration file: defaults"
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of a tree of settings as (dotted key, value); empty tables are leaves."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        rows += flat(value, f"{path}.") if isinstance(value, dict) and value else [(path, value)]
-    return rows
 
 
 def shown(value: object) -> str:

@@ -21,6 +21,7 @@ from scalpdesk.config.sources import (
     KeyPath,
     dotted,
     find_config_file,
+    leaves,
     read_dotenv,
     read_environment,
     read_file,
@@ -420,7 +421,7 @@ def _lay_over(
         except ConfigError as error:
             raise located(error, tuple(str(error.where).split(".")), values) from error
     config = structs.replace(config, strategies={name: plain(own) for name, own in configs.items()})
-    sources = {dotted(key): "default" for key in _leaf_paths(plain(config), ())}
+    sources = {dotted(key): "default" for key, _ in leaves(plain(config))}
     sources |= {dotted(key): entry.source for key, entry in values.items()}
     shares = config.budgets
     own = None if strategy is None else bound_config(strategy, configs, shares.fractions, shares.adopts)
@@ -458,11 +459,3 @@ def _tree(values: Mapping[KeyPath, Entry]) -> dict[str, Any]:
             node = node.setdefault(part, {})
         node[path[-1]] = entry.value
     return tree
-
-
-def _leaf_paths(tree: Mapping[str, Any], prefix: KeyPath) -> list[KeyPath]:
-    paths: list[KeyPath] = []
-    for key, value in tree.items():
-        path = (*prefix, key)
-        paths += _leaf_paths(value, path) if isinstance(value, dict) and value else [path]
-    return paths

@@ -130,14 +130,15 @@ def read_file(path: Path) -> list[Entry]:
     else:
         tree, lines = _parse_toml(text, path)
     places = {key: f"{path.name}:{line}" for key, line in lines.items()}
-    return [Entry(key, value, places.get(key, path.name), places=places) for key, value in _leaves(tree, ())]
+    return [Entry(key, value, places.get(key, path.name), places=places) for key, value in leaves(tree)]
 
 
-def _leaves(tree: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield path and value of each leaf of a tree of settings; an empty table is a leaf."""
     for key, value in tree.items():
         path = (*prefix, str(key))
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, path)
+            yield from leaves(value, path)
         else:
             yield path, value
 

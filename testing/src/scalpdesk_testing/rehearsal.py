@@ -20,7 +20,7 @@ from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
 from scalpdesk_testing.small_desk import DeskPlan, scratch_folder
-from scalpdesk_testing.trial import Trial
+from scalpdesk_testing.trial import Feed, Trial
 
 SEED = 11
 STRIKES_AT = 60.0
@@ -147,7 +147,7 @@ class RehearsalTrial(Trial):
 
     # what it did ------------------------------------------------------------------------------------
 
-    def watch(self, event: Event, feed: object) -> tuple[VenueCommand, ...]:
+    def watch(self, event: Event, feed: Feed) -> tuple[VenueCommand, ...]:
         """Follow what the desk does once it has been struck."""
         commands = super().watch(event, feed)
         if self.struck_at is None and self._has_struck():

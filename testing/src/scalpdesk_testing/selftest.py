@@ -249,16 +249,17 @@ def show_seed(seed: int, *, as_json: bool) -> int:
 
     schedule = draw_schedule(seed)
     outcome = run_trial(schedule, verbose=True)
+    faults = {
+        "rules": [f"{rule.name} p={rule.probability:g} x{rule.times}" for rule in schedule.rules],
+        "moments": [f"{moment.kind} at {moment.at:g} s" for moment in schedule.moments],
+        "crashes": [f"{crash.how} write {crash.write}" for crash in schedule.crashes],
+    }
     document = {
         "seed": seed,
         "digest": outcome.digest,
         "session": schedule.day.isoformat(),
         "heal_at_seconds": schedule.heal_at,
-        "faults": {
-            "rules": [f"{rule.name} p={rule.probability:g} x{rule.times}" for rule in schedule.rules],
-            "moments": [f"{moment.kind} at {moment.at:g} s" for moment in schedule.moments],
-            "crashes": [f"{crash.how} write {crash.write}" for crash in schedule.crashes],
-        },
+        "faults": faults,
         "violations": [violation.as_dict() for violation in outcome.violations],
         "faults_injected": outcome.faults,
         "orders": outcome.orders,
@@ -270,7 +271,7 @@ def show_seed(seed: int, *, as_json: bool) -> int:
         print_json(document)
     else:
         click.echo(f"seed {seed}, session {schedule.day}, healed at {schedule.heal_at:g} s")
-        for name, listed in document["faults"].items():  # type: ignore[attr-defined]
+        for name, listed in faults.items():
             click.echo(f"{name}: {'; '.join(listed) or 'none'}")
         for at, kind, text in outcome.says:
             click.echo(f"{at:9.3f} {kind:<8} {text[:TEXT_COLUMNS]}")

@@ -8,6 +8,7 @@ within a minute every order must be over. All in virtual time, in one thread, fr
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import blake2b
@@ -47,6 +48,9 @@ from scalpdesk_testing.small_desk import (
     small_header,
 )
 from scalpdesk_testing.virtual_time import Stuck, VirtualClock, VirtualLoop
+
+Feed = Callable[[Event], tuple[VenueCommand, ...]]
+"""Hands an event to the desk and returns its commands."""
 
 
 @dataclass
@@ -359,7 +363,7 @@ class Trial:
 
     # every event ------------------------------------------------------------------------------------
 
-    def watch(self, event: Event, feed: object) -> tuple[VenueCommand, ...]:
+    def watch(self, event: Event, feed: Feed) -> tuple[VenueCommand, ...]:
         """Feed one event and look at the laws."""
         scene = self.scene
         orders = self.engine.desk.orders
@@ -373,7 +377,7 @@ class Trial:
                 if type(event) is OrderFilled and event.client_order_id in orders.orders
                 else {}
             )
-        commands: tuple[VenueCommand, ...] = feed(event)  # type: ignore[operator]
+        commands: tuple[VenueCommand, ...] = feed(event)
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
         if self._at_one_instant > MOST_AT_ONE_INSTANT:

@@ -199,7 +199,7 @@ def import_lean(
     chains = find_chains(root, only)
     files, passed_over = find_files(root, only, may_be_none=bool(chains))
     zones = DataZones(root)
-    run = _Run(connect(), catalog, name)
+    run = _ImportRun(connect(), catalog, name)
     total = len(files) + len(chains)
     for done, file in enumerate(files):
         progress(done, total, str(file.path.relative_to(root)))
@@ -232,7 +232,7 @@ def import_lean(
     return list(run.reports.values())
 
 
-class _Run:
+class _ImportRun:
     """Data sets written by one import, with their bar length, underlyings and folders."""
 
     def __init__(self, connection: Any, catalog: Path, name: str) -> None:
