@@ -11,7 +11,6 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from scalpdesk.simulation.broker.accounts import BrokerAccount
 
 from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -23,6 +22,7 @@ from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
@@ -62,7 +62,7 @@ class Account:
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.faults = FaultsLater(rules, seed)
         self.world = SimulatedMarket(self.market, MarketOptions(seed=seed), self.faults)
-        self.account = self.world.add_account(BrokerAccount(ACCOUNT, D(1_000_000)))
+        self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=D(1_000_000)))
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         self.api = AlpacaApi(self.world, keyring, trading_limit=200)
         self.line = Line(
