@@ -9,7 +9,7 @@ from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import Gateway
 
 D = Decimal
@@ -72,7 +72,11 @@ class AlpacaBench:
             options_level=3, absent_after_seconds=0.4, requests_per_minute=60_000, timeout_seconds=2.0
         )
         return AlpacaGateway(
-            Endpoints.at(self.server.url), Key(key.key), Key(key.secret), self.book, SystemClock(), options
+            endpoints=Endpoints.at(self.server.url),
+            keys=ApiKeys(Key(key.key), Key(key.secret)),
+            instruments=self.book,
+            clock=SystemClock(),
+            options=options,
         )
 
     def truth(self):

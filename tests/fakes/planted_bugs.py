@@ -23,7 +23,7 @@ from scalpdesk.risk.exits import ExitRules, ExitView
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper import hedger
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
-from scalpdesk.venues.alpaca.orders import OrderPath, OrderReports
+from scalpdesk.venues.alpaca.orders import OrderSender
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.schedule import draw_schedule
 from scalpdesk_testing.trial import run_trial
@@ -126,9 +126,9 @@ def _zero_cross_double() -> list[Change]:
 
 def _retry_with_new_id() -> list[Change]:
     """An order without an answer is sent again under another name."""
-    plain = OrderPath._doubt
+    plain = OrderSender._unknown
 
-    def doubt(self: OrderPath, orders: Any, reason: str) -> None:
+    def doubt(self: OrderSender, orders: Any, reason: str) -> None:
         tracked = list(orders)
         plain(self, tracked, reason)
         for one in tracked:
@@ -137,7 +137,7 @@ def _retry_with_new_id() -> list[Change]:
                 renamed = f"{command.client_order_id}-r"
                 self.send(msgspec.structs.replace(command, client_order_id=renamed))
 
-    return [(OrderPath, "_doubt", doubt)]
+    return [(OrderSender, "_unknown", doubt)]
 
 
 def _fill_applied_twice() -> list[Change]:
@@ -177,16 +177,14 @@ def _fill_applied_twice() -> list[Change]:
 
 def _fill_after_cancel_ignored() -> list[Change]:
     """An execution that is told after the cancel is dropped."""
-    plain = OrderReports.put
+    from scalpdesk.venues.tracker import OrderTracker, TrackedOrder
 
-    def put(self: OrderReports, events: Any) -> None:
-        kept = []
-        for event in events:
-            one = self.tracker.orders.get(event.client_order_id)
-            was_over = one is not None and one.ended and one.covered < one.submitted.quantity
-            if not (isinstance(event, OrderFilled) and was_over):
-                kept.append(event)
-        plain(self, kept)
+    plain = OrderTracker.execution
+
+    def execution(self: OrderTracker, one: TrackedOrder, *rest: Any) -> Any:
+        events = plain(self, one, *rest)
+        was_over = one.ended and one.covered < one.submitted.quantity
+        return [event for event in events if not (isinstance(event, OrderFilled) and was_over)]
 
     apply = OrderManager.apply
 
@@ -203,7 +201,7 @@ def _fill_after_cancel_ignored() -> list[Change]:
             book(self, command, event)
 
     return [
-        (OrderReports, "put", put),
+        (OrderTracker, "execution", execution),
         (OrderManager, "apply", dropped),
         (Desk, "book_fill", book_fill),
     ]

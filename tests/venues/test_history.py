@@ -3,14 +3,14 @@
 from datetime import date, time
 
 from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.venues.contract import MinuteBar, sessions_of
+from scalpdesk.venues.contract import VenueMinute, sessions_of
 
 FRIDAY, MONDAY = date(2024, 3, 1), date(2024, 3, 4)
 LATER_NS = session_on(date(2024, 3, 5)).open_ns
 
 
 def minute(day, clock, volume=10.0):
-    return MinuteBar(new_york_ns(day, time.fromisoformat(clock)), 1.0, 2.0, 0.5, 1.5, volume)
+    return VenueMinute(new_york_ns(day, time.fromisoformat(clock)), 1.0, 2.0, 0.5, 1.5, volume)
 
 
 def test_minutes_are_parted_by_session_and_those_outside_are_left_out():

@@ -214,7 +214,7 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
         The venue does not answer.
     """
     from scalpdesk.venues.alpaca import account_messages  # noqa: PLC0415 - an extra
-    from scalpdesk.venues.alpaca.order_messages import Verdict, judge  # noqa: PLC0415 - an extra
+    from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge  # noqa: PLC0415 - an extra
     from scalpdesk.venues.alpaca.transport import (  # noqa: PLC0415 - an extra
         LIVE_HOST,
         PAPER_KEY,
@@ -249,7 +249,7 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
     finally:
         await path.close()
     answer = judge(reply.status, reply.body)
-    if answer.verdict is not Verdict.DONE:
+    if answer.verdict is not ReplyVerdict.DONE:
         raise ConfigError(
             "the live environment does not accept these keys; the desk is not armed",
             where="credentials.trading_api_key, credentials.trading_api_secret",

@@ -88,7 +88,7 @@ def alpaca_gateway(
         When keys are missing, or live trading is not armed.
     """
     from scalpdesk.venues.alpaca.gateway import AlpacaGateway  # noqa: PLC0415 - an extra
-    from scalpdesk.venues.alpaca.transport import GatewayOptions  # noqa: PLC0415 - an extra
+    from scalpdesk.venues.alpaca.transport import ApiKeys, GatewayOptions  # noqa: PLC0415 - an extra
 
     keys = plan.settings.venue_keys()
     if keys is None:
@@ -108,7 +108,9 @@ def alpaca_gateway(
         fees=ALPACA_FEES if plan.live else NO_FEES,
         data_only=data_only,
     )
-    return AlpacaGateway(_endpoints(plan), *keys, instruments, clock, options)
+    return AlpacaGateway(
+        endpoints=_endpoints(plan), keys=ApiKeys(*keys), instruments=instruments, clock=clock, options=options
+    )
 
 
 def _endpoints(plan: LivePlan) -> "Endpoints":

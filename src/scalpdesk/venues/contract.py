@@ -160,7 +160,7 @@ class DailyBar(msgspec.Struct, frozen=True):
     volume: float
 
 
-class MinuteBar(msgspec.Struct, frozen=True):
+class VenueMinute(msgspec.Struct, frozen=True):
     """One minute of one instrument; prices in the quote currency per unit, volume in units.
 
     Prices are adjusted for splits, not for dividends.
@@ -181,7 +181,7 @@ class MinuteBar(msgspec.Struct, frozen=True):
 
 
 def sessions_of(
-    minutes: Iterable[MinuteBar], instrument_id: InstrumentId, known_ns: int
+    minutes: Iterable[VenueMinute], instrument_id: InstrumentId, known_ns: int
 ) -> tuple[SessionBarsEvent, ...]:
     """Return minutes by session, oldest first: those inside the sessions that were over at ``known_ns``.
 
@@ -529,7 +529,7 @@ class Gateway(Protocol):
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[MinuteBar, ...]:
+    ) -> tuple[VenueMinute, ...]:
         """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
 
         Raises

@@ -1,11 +1,12 @@
-"""The one stream that comes out of a gateway: everything in order, and quotes merged under load."""
+"""The queue of a gateway's events, in order and with quotes merged under load, and its publisher."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
+from scalpdesk.core.clock import Clock, Stamper
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.venues.contract import Notice, NoticeKind
@@ -35,10 +36,10 @@ class EventQueue:
         self._closed = False
         self._is_merging = False
         self.merged = 0
-        """Quotes that a later one replaced before anybody saw them."""
+        """Quotes that a later quote replaced before they were read."""
         self._last_ns = 0
         self.shortcut: Callable[[QuoteEvent], bool] | None = None
-        """Offered each quote while nothing waits; what it takes does not come out of the queue."""
+        """Called with each quote while nothing waits; a quote that it accepts does not enter the queue."""
 
     def publish(self, item: Event | Notice) -> None:
         """Add an item."""
@@ -69,7 +70,7 @@ class EventQueue:
         self._late[quote.instrument_id] = quote
 
     def close(self) -> None:
-        """Let the reader take what is there and then end."""
+        """End the queue once the reader has taken what is in it."""
         self._closed = True
         self._wake.set()
 
@@ -106,3 +107,41 @@ class EventQueue:
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+
+class EventPublisher:
+    """Timestamps, counts and publishes what a gateway receives.
+
+    Parameters
+    ----------
+    clock
+        Tells when something was received.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.queue = EventQueue()
+        self.stamper = Stamper(clock)
+        self.counters: Counter[str] = Counter()
+        """Named conditions and how often each was met."""
+
+    def timestamp(self, ts_event_ns: int | None = None) -> int:
+        """Return ``ts_recv_ns`` of what is received now and happened at ``ts_event_ns`` (None: unknown)."""
+        return self.stamper.timestamp(ts_event_ns)
+
+    def count(self, name: str) -> None:
+        """Count a named condition."""
+        self.counters[name] += 1
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Publish events in their order."""
+        for event in events:
+            self.queue.publish(event)
+
+    def notice(self, kind: NoticeKind, stream: str, name: str, detail: str = "") -> None:
+        """Publish a notice."""
+        self.queue.publish(Notice(kind, self.timestamp(), stream, name, detail))
+
+    def refuse(self, stream: str, name: str, detail: str) -> None:
+        """Count and publish a message that was not believed."""
+        self.count(name)
+        self.notice(NoticeKind.REFUSED, stream, name, detail)

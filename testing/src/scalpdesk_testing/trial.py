@@ -31,7 +31,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.invariants import CENT, INVARIANTS, Scene, Violation, broken
 from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
@@ -328,13 +328,12 @@ class Trial:
     def make_gateway(self) -> AlpacaGateway:
         """Return a gateway of the account, not connected yet."""
         return AlpacaGateway(
-            Endpoints.at(BASE_URL),
-            _Key(KEY),
-            _Key(SECRET),
-            self.market.instruments,
-            self.clock,
-            GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0),
-            LineNetwork(self.line),
+            endpoints=Endpoints.at(BASE_URL),
+            keys=ApiKeys(_Key(KEY), _Key(SECRET)),
+            instruments=self.market.instruments,
+            clock=self.clock,
+            options=GatewayOptions(timeout_seconds=2.0, absent_after_seconds=10.0),
+            network=LineNetwork(self.line),
         )
 
     def fresh_engine(self) -> TradingEngine:

@@ -16,7 +16,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.stream import loop_ns
-from scalpdesk.venues.alpaca.transport import LIVE_HOST, Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import LIVE_HOST, ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.contract import FollowingClock, KnownOrder, LiveToken, NoticeKind
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")
@@ -38,12 +38,11 @@ def with_bench(scenario):
 def other_gateway(bench, *, key=None, secret=None, clock=None, **options):
     ours = bench.server.keyring.credentials[0]
     return AlpacaGateway(
-        Endpoints.at(bench.server.url),
-        Key(ours.key if key is None else key),
-        Key(ours.secret if secret is None else secret),
-        bench.book,
-        clock or SystemClock(),
-        GatewayOptions(requests_per_minute=60_000, **options),
+        endpoints=Endpoints.at(bench.server.url),
+        keys=ApiKeys(Key(ours.key if key is None else key), Key(ours.secret if secret is None else secret)),
+        instruments=bench.book,
+        clock=clock or SystemClock(),
+        options=GatewayOptions(requests_per_minute=60_000, **options),
     )
 
 
@@ -348,8 +347,8 @@ def test_the_data_host_has_a_budget_of_its_own_and_its_headers_correct_it(socket
         trading = gateway.health().requests_left
         for _ in range(4):
             assert await gateway.quotes([bench.share])
-        assert gateway._queries._data_budget.per_minute == 12
-        assert gateway._queries._data_budget.left(loop_ns()) <= 9
+        assert gateway._queries._data.budget.per_minute == 12
+        assert gateway._queries._data.budget.left(loop_ns()) <= 9
         assert gateway.health().requests_left >= trading
         await gateway.close()
 

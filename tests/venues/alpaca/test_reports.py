@@ -19,7 +19,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.stream import loop_ns
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 
@@ -50,18 +50,17 @@ def said_of(*messages, known=(), before=None):
     async def scenario():
         clock = ManualClock(samples.AT_NS + 1)
         gateway = AlpacaGateway(
-            Endpoints.at("http://127.0.0.1:9"),
-            Key(),
-            Key(),
-            BOOK,
-            clock,
-            GatewayOptions(requests_per_minute=10),
+            endpoints=Endpoints.at("http://127.0.0.1:9"),
+            keys=ApiKeys(Key(), Key()),
+            instruments=BOOK,
+            clock=clock,
+            options=GatewayOptions(requests_per_minute=10),
         )
-        gateway._reports.know(known)
+        gateway._reports.restore(known)
         if before is not None:
             before(gateway)
         for message in messages:
-            gateway._on_frame(samples.as_json(message))
+            gateway._stream._handler.on_frame(samples.as_json(message))
         await gateway.close(graceful=False)
         return [item async for item in gateway.events()]
 

@@ -11,7 +11,7 @@ from scalpdesk.instruments.contract import Equity
 from scalpdesk.venues.alpaca import account_messages
 from scalpdesk.venues.alpaca.fields import Malformed
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 
 FINE = {"symbol": "SPY", "status": "active", "tradable": True, "shortable": True, "easy_to_borrow": True}
 
@@ -50,12 +50,11 @@ def test_the_view_of_the_account_names_what_may_be_sold_short(socket_enabled):
         ours = bench.server.keyring.credentials[0]
         unknown = bench.book.add(Equity("ZZZZ"))
         gateway = AlpacaGateway(
-            Endpoints.at(bench.server.url),
-            Key(ours.key),
-            Key(ours.secret),
-            bench.book,
-            SystemClock(),
-            GatewayOptions(requests_per_minute=60_000),
+            endpoints=Endpoints.at(bench.server.url),
+            keys=ApiKeys(Key(ours.key), Key(ours.secret)),
+            instruments=bench.book,
+            clock=SystemClock(),
+            options=GatewayOptions(requests_per_minute=60_000),
         )
         try:
             facts = await gateway.connect()

@@ -6,7 +6,7 @@ import pytest
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.venues.alpaca import market_data
-from scalpdesk.venues.alpaca.fields import Refusal
+from scalpdesk.venues.alpaca.fields import BadMessage
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
 RECEIVED_NS = samples.AT_NS + 2_000_000
@@ -45,7 +45,7 @@ def test_every_length_of_the_timestamp_extension_is_read(seconds, nanos):
 def test_the_long_form_of_the_timestamp_is_read():
     data = (5).to_bytes(4, "big") + (1_795_185_000).to_bytes(8, "big", signed=True)
     (quote,) = read([samples.option_quote(t=msgpack.ExtType(-1 & 0x7F, b"x"))], is_msgpack=True)
-    assert isinstance(quote, Refusal)
+    assert isinstance(quote, BadMessage)
     packed = samples.as_msgpack([samples.option_quote(t=0)])
     at = packed.index(b"\xa1t\x00") + 2
     raw = packed[:at] + b"\xc7\x0c\xff" + data + packed[at + 1 :]
@@ -93,7 +93,7 @@ def test_trade_and_bar():
 )
 def test_what_cannot_be_believed_is_refused_by_name_and_harms_nobody_beside_it(message, name):
     before, refused, after = read([samples.stock_quote(), message, samples.stock_quote(bp=185.11)])
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, BadMessage)
     assert refused.name == name
     assert (before.bid, after.bid) == (185.10, 185.11)
 

@@ -4,35 +4,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.venues.alpaca.order_messages import RateLimit, Verdict, judge, rate_limit
+from scalpdesk.venues.alpaca.order_messages import RateLimit, ReplyVerdict, judge, rate_limit
 
 
 @pytest.mark.parametrize(
     ("status", "code", "message", "verdict"),
     [
-        (200, None, "", Verdict.DONE),
-        (204, None, "", Verdict.DONE),
-        (207, None, "", Verdict.DONE),
-        (401, 40110000, "request is not authorized", Verdict.UNAUTHORIZED),
-        (403, None, "forbidden.", Verdict.UNAUTHORIZED),
-        (403, 40310000, "insufficient buying power", Verdict.REFUSED),
-        (403, 40310000, "insufficient qty available for order (requested: 5, available: 2)", Verdict.REFUSED),
-        (403, 40310000, "potential wash trade detected. use complex orders", Verdict.REFUSED),
-        (403, 40310000, "account not eligible to trade uncovered option contracts", Verdict.REFUSED),
-        (404, 40410000, "order not found for x", Verdict.NOT_FOUND),
-        (422, 40010001, "client_order_id must be unique", Verdict.DUPLICATE),
-        (422, 40010001, "qty must be > 0", Verdict.REFUSED),
-        (422, 42210000, 'order is already in "filled" state', Verdict.TOO_LATE),
-        (422, 42210000, "unable to replace order, order isn't sent to exchange yet", Verdict.TOO_LATE),
-        (422, 42210000, "invalid limit_price 1.001. sub-penny increment", Verdict.REFUSED),
-        (429, 42910000, "too many requests.", Verdict.LIMITED),
-        (500, 50010000, "internal server error occurred", Verdict.DOUBT),
-        (502, None, "bad gateway", Verdict.DOUBT),
-        (503, None, "", Verdict.DOUBT),
-        (504, None, "", Verdict.DOUBT),
-        (408, None, "", Verdict.DOUBT),
-        (302, None, "", Verdict.DOUBT),
-        (409, None, "", Verdict.DOUBT),
+        (200, None, "", ReplyVerdict.DONE),
+        (204, None, "", ReplyVerdict.DONE),
+        (207, None, "", ReplyVerdict.DONE),
+        (401, 40110000, "request is not authorized", ReplyVerdict.UNAUTHORIZED),
+        (403, None, "forbidden.", ReplyVerdict.UNAUTHORIZED),
+        (403, 40310000, "insufficient buying power", ReplyVerdict.REFUSED),
+        (
+            403,
+            40310000,
+            "insufficient qty available for order (requested: 5, available: 2)",
+            ReplyVerdict.REFUSED,
+        ),
+        (403, 40310000, "potential wash trade detected. use complex orders", ReplyVerdict.REFUSED),
+        (403, 40310000, "account not eligible to trade uncovered option contracts", ReplyVerdict.REFUSED),
+        (404, 40410000, "order not found for x", ReplyVerdict.NOT_FOUND),
+        (422, 40010001, "client_order_id must be unique", ReplyVerdict.DUPLICATE),
+        (422, 40010001, "qty must be > 0", ReplyVerdict.REFUSED),
+        (422, 42210000, 'order is already in "filled" state', ReplyVerdict.TOO_LATE),
+        (422, 42210000, "unable to replace order, order isn't sent to exchange yet", ReplyVerdict.TOO_LATE),
+        (422, 42210000, "invalid limit_price 1.001. sub-penny increment", ReplyVerdict.REFUSED),
+        (429, 42910000, "too many requests.", ReplyVerdict.LIMITED),
+        (500, 50010000, "internal server error occurred", ReplyVerdict.UNKNOWN),
+        (502, None, "bad gateway", ReplyVerdict.UNKNOWN),
+        (503, None, "", ReplyVerdict.UNKNOWN),
+        (504, None, "", ReplyVerdict.UNKNOWN),
+        (408, None, "", ReplyVerdict.UNKNOWN),
+        (302, None, "", ReplyVerdict.UNKNOWN),
+        (409, None, "", ReplyVerdict.UNKNOWN),
     ],
 )
 def test_an_answer_proves_what_its_status_and_text_say_together(status, code, message, verdict):
@@ -48,14 +53,14 @@ def test_the_reason_is_the_venues_own_words():
 @given(st.integers(300, 599), st.binary(max_size=200))
 def test_no_body_whatever_makes_a_failure_a_success_or_a_crash(status, body):
     answer = judge(status, body)
-    assert answer.verdict is not Verdict.DONE
+    assert answer.verdict is not ReplyVerdict.DONE
     assert answer.reason.isprintable()
 
 
 @given(st.integers(500, 599), st.text(max_size=60))
 def test_a_server_error_is_never_a_final_refusal(status, message):
     body = json.dumps({"code": 40310000, "message": message}).encode()
-    assert judge(status, body).verdict is Verdict.DOUBT
+    assert judge(status, body).verdict is ReplyVerdict.UNKNOWN
 
 
 def test_the_stated_rate_limit():

@@ -9,7 +9,7 @@ import pytest
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.alpaca import market_data
 from scalpdesk.venues.alpaca.fields import Malformed
-from scalpdesk.venues.contract import DailyBar, MinuteBar
+from scalpdesk.venues.contract import DailyBar, VenueMinute
 
 BAR = {
     "t": "2024-03-04T05:00:00Z",
@@ -58,7 +58,7 @@ def test_a_minute_is_named_by_its_beginning():
     minute = {**BAR, "t": "2024-03-04T14:30:00Z"}
     bars, token = market_data.read_minute_bars(page(minute, token="next"), "SPY")
     at = to_ns(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
-    assert bars == [MinuteBar(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
+    assert bars == [VenueMinute(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
     assert bars[0].end_ns == at + 60 * 10**9
     assert token == "next"
     with pytest.raises(Malformed):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fakes import alpaca_wire as samples
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.venues.alpaca import account_messages, market_data
-from scalpdesk.venues.alpaca.fields import LATEST_NS, Malformed, Refusal
+from scalpdesk.venues.alpaca.fields import LATEST_NS, BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import TradeUpdate, read_orders, read_update
 
 NUMBERS = {samples.STOCK: 0, samples.OPTION: 1}
@@ -60,7 +60,7 @@ def check_market(item):
         | market_data.Subscribed
         | market_data.StreamFault
         | market_data.TradingStatus
-        | Refusal,
+        | BadMessage,
     )
     if isinstance(item, QuoteEvent | TradeEvent | BarEvent):
         assert item.instrument_id in (0, 1)
@@ -68,7 +68,7 @@ def check_market(item):
     if isinstance(item, QuoteEvent):
         assert 0 <= item.bid_size < math.inf
         assert 0 <= item.ask_size < math.inf
-    if isinstance(item, Refusal):
+    if isinstance(item, BadMessage):
         assert item.name
         assert len(item.detail) <= 160
 
@@ -85,7 +85,7 @@ def test_spoilt_market_frames(codec, seed):
     for spoilt in mutations(raw, MUTATIONS_A_SAMPLE, seed):
         for item in read(spoilt, stamp):
             check_market(item)
-            refused += type(item) is Refusal
+            refused += type(item) is BadMessage
     assert refused > MUTATIONS_A_SAMPLE // 10  # the mutations do spoil
 
 
@@ -96,7 +96,7 @@ def test_spoilt_trade_updates(codec):
     refused = 0
     for spoilt in mutations(raw, MUTATIONS_A_SAMPLE // 2, 4):
         said = read_update(spoilt, is_msgpack=codec == "msgpack")
-        refused += type(said) is Refusal
+        refused += type(said) is BadMessage
         if type(said) is TradeUpdate:
             check_update(said)
     assert refused > MUTATIONS_A_SAMPLE // 20
@@ -155,7 +155,7 @@ json_values = st.recursive(
 @given(st.sampled_from(sorted(samples.order())), json_values)
 def test_a_field_of_an_order_with_any_value_at_all(name, value):
     said = read_update(samples.as_json(samples.update("new", samples.order(**{name: value}))))
-    assert isinstance(said, TradeUpdate | Refusal)
+    assert isinstance(said, TradeUpdate | BadMessage)
     if isinstance(said, TradeUpdate):
         check_update(said)
 

@@ -4,7 +4,7 @@ import pytest
 
 from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
-from scalpdesk.venues.alpaca.fields import Malformed, Refusal
+from scalpdesk.venues.alpaca.fields import BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import (
     Authorized,
     Listening,
@@ -79,7 +79,7 @@ def test_authorization_and_listening():
 )
 def test_what_cannot_be_believed_is_refused_by_name(message, name):
     said = read_update(samples.as_json(message))
-    assert isinstance(said, Refusal)
+    assert isinstance(said, BadMessage)
     assert said.name == name
 
 

@@ -85,7 +85,7 @@ def test_a_limit_order_without_a_price_never_leaves():
 
 def test_a_straddle_in_one_order_is_in_sets_and_ratios():
     legs = (order(CALL, "4", "a", purpose=Purpose.OPEN), order(PUT, "6", "b", purpose=Purpose.OPEN))
-    request = order_messages.multi_leg_request(MultiLegOrder("m", legs, Decimal("14.70")), BOOK)
+    request = order_messages.combo_request(MultiLegOrder("m", legs, Decimal("14.70")), BOOK)
     body = body_of(request)
     assert (body["order_class"], body["qty"], body["limit_price"]) == ("mleg", "2", "14.7")
     assert [(leg["ratio_qty"], leg["side"], leg["position_intent"]) for leg in body["legs"]] == [
@@ -98,7 +98,7 @@ def test_a_straddle_in_one_order_is_in_sets_and_ratios():
 def test_one_leg_or_one_contract_twice_is_no_multi_leg_order():
     for legs in ((order(CALL, "1", "a"),), (order(CALL, "1", "a"), order(CALL, "1", "b"))):
         with pytest.raises(ArgumentError, match="2 to 4 legs"):
-            order_messages.multi_leg_request(MultiLegOrder("m", legs, None), BOOK)
+            order_messages.combo_request(MultiLegOrder("m", legs, None), BOOK)
 
 
 def test_a_replacement_counts_from_the_orders_beginning():

@@ -17,8 +17,8 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.venues.alpaca.fields import (
+    BadMessage,
     Malformed,
-    Refusal,
     amount,
     day_of,
     decode,
@@ -28,7 +28,7 @@ from scalpdesk.venues.alpaca.fields import (
     text,
 )
 from scalpdesk.venues.alpaca.market_data import Lookup, Stamp, side
-from scalpdesk.venues.alpaca.order_messages import RestRequest
+from scalpdesk.venues.alpaca.transport import RestRequest
 from scalpdesk.venues.contract import (
     AccountFacts,
     ListedContract,
@@ -216,7 +216,7 @@ def contracts_request(underlying: str, first: date, last: date, page_token: str 
     return RestRequest("GET", f"/v2/options/contracts?{urlencode(query)}")
 
 
-def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[Refusal]]:
+def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[BadMessage]]:
     """Return the contracts of a page, the token of the next one, and what was not believed.
 
     Raises
@@ -230,7 +230,7 @@ def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[R
         try:
             found.append(_contract(decode(_CONTRACT, bytes(part), "malformed_contract")))
         except Malformed as refused:
-            refusals.append(Refusal(refused.name, refused.detail))
+            refusals.append(BadMessage(refused.name, refused.detail))
     return found, page.next_page_token or None, refusals
 
 
@@ -261,7 +261,7 @@ def latest_quotes_request(symbols: Sequence[str], *, is_option: bool, feed: str)
 
 def read_latest_quotes(
     raw: bytes, lookup: Callable[[str], InstrumentId | None], stamp: Stamp
-) -> tuple[list[QuoteEvent], list[Refusal]]:
+) -> tuple[list[QuoteEvent], list[BadMessage]]:
     """Return the quotes of an answer, and what was not believed.
 
     Raises
@@ -278,7 +278,7 @@ def read_latest_quotes(
                 raise Malformed("unknown_symbol", repr(symbol))  # noqa: TRY301 - joins the others below
             at_ns = ns_of_text(one.t)
         except Malformed as refused:
-            refusals.append(Refusal(refused.name, refused.detail))
+            refusals.append(BadMessage(refused.name, refused.detail))
             continue
         bid, bid_size = side(one.bp, one.bs)
         ask, ask_size = side(one.ap, one.as_)

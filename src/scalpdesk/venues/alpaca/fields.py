@@ -48,8 +48,8 @@ class Malformed(ValueError):  # noqa: N818 - it is caught by name inside this pa
         super().__init__(f"{name}: {self.detail}" if detail else name)
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """A message, or a part of one, that was not believed."""
+class BadMessage(msgspec.Struct, frozen=True):
+    """A message, or a part of a message, that was not believed."""
 
     name: str
     """The named condition, for counters."""

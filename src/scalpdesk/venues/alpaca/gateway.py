@@ -1,7 +1,6 @@
-"""The gateway to Alpaca: one account, its orders, and the quotes of what it trades."""
+"""The gateway to Alpaca: its parts built, connected and closed together."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
@@ -11,20 +10,12 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.venues.alpaca import order_messages
 from scalpdesk.venues.alpaca.account_messages import CLOCK, read_account
-from scalpdesk.venues.alpaca.fields import Refusal
-from scalpdesk.venues.alpaca.market_data import DataStreams
-from scalpdesk.venues.alpaca.order_messages import Authorized, Listening, TradeUpdate, read_update
-from scalpdesk.venues.alpaca.orders import OrderPath, OrderReports
-from scalpdesk.venues.alpaca.queries import Checks, Queries
-from scalpdesk.venues.alpaca.stream import Listen, Say, StreamConnection, StreamRefused, loop_ns
-from scalpdesk.venues.alpaca.transport import (
-    Endpoints,
-    GatewayOptions,
-    Network,
-    RestClient,
-)
+from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
+from scalpdesk.venues.alpaca.orders import OrderReports, OrderSender, OrderStream
+from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
+from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget, loop_ns
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions, Network, RestClient
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -32,32 +23,30 @@ from scalpdesk.venues.contract import (
     Health,
     KnownOrder,
     ListedContract,
-    MinuteBar,
     Notice,
-    NoticeKind,
-    Revealable,
-    Stamper,
+    VenueMinute,
     VenueView,
 )
-from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderTracker
 
 KEEP_WARM_SECONDS = 25.0
+QUERY_CONNECTIONS = 4
+QUERY_TIMEOUTS = 4
+"""Time-out of a query, in time-outs of an order."""
 
 
 class AlpacaGateway:
-    """One account at Alpaca; the protocol is :class:`scalpdesk.venues.contract.Gateway`.
+    """One account at Alpaca; implements :class:`scalpdesk.venues.contract.Gateway`.
 
     Parameters
     ----------
-    endpoints
-        Paper, live (with its token) or a simulated exchange.
-    key, secret
-        Reveal themselves only where they are sent.
-    book
-        Instruments of the run; it may still grow.
+    endpoints, keys
+        Paper, live (with its token) or a simulated exchange, and the account's keys.
+    instruments
+        Of the run; more may be added.
     clock
-        Stamps what is received.
+        Timestamps what is received.
     options
         Limits and times.
     network
@@ -69,94 +58,82 @@ class AlpacaGateway:
 
     def __init__(
         self,
+        *,
         endpoints: Endpoints,
-        key: Revealable,
-        secret: Revealable,
-        book: Instruments,
+        keys: ApiKeys,
+        instruments: Instruments,
         clock: Clock,
         options: GatewayOptions | None = None,
         network: Network | None = None,
     ) -> None:
         self._endpoints = endpoints
-        self._key = key
-        self._secret = secret
-        self._book = book
+        self._keys = keys
         self._clock = clock
         self._options = options = options or GatewayOptions()
-        headers = {"APCA-API-KEY-ID": key.reveal(), "APCA-API-SECRET-KEY": secret.reveal()}
-        self._order_http = RestClient(
-            endpoints.trading_url,
-            headers,
-            connections=options.order_connections,
-            timeout_seconds=options.timeout_seconds,
-            network=network,
-        )
-        patience = 4 * options.timeout_seconds
-        self._query_http, self._data_http = (
-            RestClient(url, headers, connections=4, timeout_seconds=patience, network=network)
-            for url in (endpoints.trading_url, endpoints.data_url)
-        )
-        self._counters: Counter[str] = Counter()
-        self._outbox = EventQueue()
-        self._stamper = Stamper(clock)
+        self._publisher = publisher = EventPublisher(clock)
         self._budget = RequestBudget(options.requests_per_minute)
+
+        def client(
+            url: str, budget: RequestBudget, connections: int, timeout_seconds: float
+        ) -> BudgetedClient:
+            rest = RestClient(
+                url,
+                keys.headers(),
+                connections=connections,
+                timeout_seconds=timeout_seconds,
+                network=network,
+            )
+            return BudgetedClient(rest, budget, publisher)
+
+        patience = QUERY_TIMEOUTS * options.timeout_seconds
+        data_budget = RequestBudget(options.data_requests_per_minute)
+        orders = client(
+            endpoints.trading_url, self._budget, options.order_connections, options.timeout_seconds
+        )
+        trading = client(endpoints.trading_url, self._budget, QUERY_CONNECTIONS, patience)
+        data = client(endpoints.data_url, data_budget, QUERY_CONNECTIONS, patience)
+        self._clients = [each.client for each in (orders, trading, data)]
+        self._order_client, self._query_client, _ = self._clients
         self._reports = OrderReports(
-            self._query_http,
-            book,
-            OrderTracker(book, options.fees),
-            self._outbox,
-            self._stamper,
-            self._budget,
-            absent_after_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
+            instruments=instruments,
+            tracker=OrderTracker(instruments, options.fees),
+            publisher=publisher,
+            client=trading,
+            acceptance_ns=int(options.absent_after_seconds * NANOS_PER_SECOND),
             request_ns=int(options.timeout_seconds * NANOS_PER_SECOND),
-            count=self._count,
         )
-        self._orders = OrderPath(self._order_http, self._reports)
+        self._orders = OrderSender(orders, self._reports)
         self._queries = Queries(
-            self._query_http,
-            self._data_http,
-            endpoints,
-            book,
-            self._stamper,
-            self._reports,
-            RequestBudget(options.data_requests_per_minute),
-            self._refuse,
+            trading=trading, data=data, endpoints=endpoints, instruments=instruments, publisher=publisher
         )
-        self._checks = Checks(endpoints, options, self._queries)
+        self._checks = StartChecks(endpoints, options, self._queries)
+        beat = options.heartbeat_seconds
         self._stream = StreamConnection(
-            "orders",
-            endpoints.orders_url,
-            {},
-            is_binary=False,
-            hello=self._hello,
-            on_frame=self._on_frame,
-            on_up=self._on_up,
-            on_down=self._on_down,
-            heartbeat_seconds=options.heartbeat_seconds,
-            network=network,
-        )
-        self._data = DataStreams(
-            endpoints,
-            key,
-            secret,
-            book,
-            self._outbox,
-            self._stamper,
-            self._count,
-            options.heartbeat_seconds,
+            StreamTarget("orders", endpoints.orders_url, heartbeat_seconds=beat),
+            OrderStream(keys, self._reports, publisher),
             network,
         )
+        reader = MarketReader(self._queries.lookup, is_msgpack=True)
+        stocks, options_stream = (
+            MarketStream(
+                StreamTarget(name, url, MSGPACK_HEADERS, is_binary=True, heartbeat_seconds=beat),
+                keys=keys,
+                reader=reader,
+                publisher=publisher,
+                network=network,
+            )
+            for name, url in (("stocks", endpoints.stocks_url), ("options", endpoints.options_url))
+        )
+        self._data = MarketStreams(stocks, options_stream, instruments)
         self._warmer: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"AlpacaGateway({self._endpoints.trading_url!r})"
 
-    # the protocol -----------------------------------------------------------------------------------
-
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Check keys, account and clock, then open the order stream; see the protocol.
 
-        A gateway that could not connect is over: build another one to try again.
+        A gateway that could not connect is over: build another to try again.
         """
         try:
             return await self._connect(known_orders)
@@ -166,14 +143,14 @@ class AlpacaGateway:
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
         checks = self._checks
-        self._endpoints.check_key(self._key.reveal())
-        account = self._queries.read(read_account, await checks.first_ask(self._query_http))
+        self._endpoints.check_key(self._keys.key.reveal())
+        account = self._queries.read(read_account, await checks.first_reply(self._query_client))
         checks.account(account)
         checks.clock(await self._queries.clock(), self._clock)
         if self._options.data_only:
             return account
-        self._reports.know(known_orders)
-        await self._order_http.warm(CLOCK)
+        self._reports.restore(known_orders)
+        await self._order_client.warm(CLOCK)
         try:
             await self._stream.start()
         except StreamRefused as refused:
@@ -190,19 +167,19 @@ class AlpacaGateway:
 
     def events(self) -> AsyncIterator[Event | Notice]:
         """Everything that happens, in order; ends after :meth:`close`. One consumer."""
-        return self._outbox.items()
+        return self._publisher.queue.items()
 
     def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
         """Offer each quote to ``take`` at once while nothing waits."""
-        self._outbox.shortcut = take
+        self._publisher.queue.shortcut = take
 
     def send(self, command: VenueCommand) -> None:
-        """Put a command on its way; what becomes of it comes as events."""
+        """Send a command; its outcome comes as events."""
         self._orders.send(command)
 
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent."""
-        self._reports.know(orders)
+        self._reports.restore(orders)
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
@@ -213,10 +190,9 @@ class AlpacaGateway:
         return await self._reports.query_order(client_order_id)
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
-        """Ask for the whole account; executions it brings to light come out as events first.
+        """Ask for the whole account; executions that it reveals come out as events first.
 
-        Orders that the desk holds for live and that the view does not show have ended:
-        :meth:`query_order` tells how.
+        Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
 
         Raises
         ------
@@ -225,7 +201,7 @@ class AlpacaGateway:
         """
         orders = await self._queries.open_orders()
         fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
-        self._reports.take_history(fills)
+        self._reports.apply_history(fills)
         for order in orders:
             await self._reports.catch_up(order)
         account, positions, clock = await asyncio.gather(
@@ -235,11 +211,11 @@ class AlpacaGateway:
         activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
         return VenueView(
             ts_event_ns=clock.now_ns,
-            ts_recv_ns=self._stamper.timestamp(clock.now_ns),
+            ts_recv_ns=self._publisher.timestamp(clock.now_ns),
             account=account,
             clock=clock,
             positions=positions,
-            open_orders=tuple(shown for order in orders for shown in self._queries.shown(order)),
+            open_orders=tuple(shown for order in orders for shown in self._reports.shown(order)),
             fills=tuple(fills),
             activities=activities,
             shortable=await self._queries.shortable(),
@@ -258,57 +234,33 @@ class AlpacaGateway:
         await self._data.subscribe(instrument_ids)
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
-        """Return the latest quote of each instrument that has one, by query.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
-        """
+        """Return the latest quote of each instrument that has one, by query; raises as :meth:`snapshot`."""
         return await self._queries.quotes(instrument_ids)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
-        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
-        """
+        """Return the daily bars of a share from ``first`` to ``last``; raises as :meth:`snapshot`."""
         return await self._queries.daily_bars(instrument_id, first, last)
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[MinuteBar, ...]:
-        """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
-        """
+    ) -> tuple[VenueMinute, ...]:
+        """Return the minutes of a share from ``first`` to ``last``; raises as :meth:`snapshot`."""
         return await self._queries.minute_bars(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
-        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or its pages do not end.
-        """
+        """Return the options that expire from ``first`` to ``last``; raises as :meth:`snapshot`."""
         return await self._queries.discover(underlying, first, last)
 
     def health(self) -> Health:
-        """Return how the connections and the budget stand, without asking the venue."""
+        """Return the state of the connections and the budget, without asking the venue."""
         now = asyncio.get_running_loop().time()
         streams = [self._stream, *self._data.connections()]
-        counters = dict(self._counters)
-        counters["merged_quotes"] = self._outbox.merged
-        counters["reconnects"] = sum(one.reconnects for one in streams)
+        counters = dict(self._publisher.counters)
+        counters["merged_quotes"] = self._publisher.queue.merged
+        counters["reconnects"] = sum(stream.reconnects for stream in streams)
         return Health(
-            streams={one.name: one.is_up for one in streams},
-            silent_seconds={one.name: one.silent_seconds(now) for one in streams},
+            streams={stream.name: stream.is_up for stream in streams},
+            silent_seconds={stream.name: stream.silent_seconds(now) for stream in streams},
             in_flight=self._orders.in_flight,
             unknown=self._reports.tracker.unknown(),
             requests_left=self._budget.left(loop_ns()),
@@ -316,11 +268,12 @@ class AlpacaGateway:
         )
 
     async def reconnect(self, stream: str) -> None:
-        """Give up a data stream's connection, which stands and says nothing, for a new one."""
-        for one in self._data.connections():
-            if one.name == stream:
-                self._count(f"{stream}_renewed")
-                await one.drop("silent", f"no message for {one.silent_seconds(loop_ns() / 1e9):.0f} s")
+        """Replace the connection of a data stream that is up and delivers nothing."""
+        for connection in self._data.connections():
+            if connection.name == stream:
+                self._publisher.count(f"{stream}_renewed")
+                seconds = connection.silent_seconds(loop_ns() / NANOS_PER_SECOND)
+                await connection.drop("silent", f"no message for {seconds:.0f} s")
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
@@ -331,11 +284,9 @@ class AlpacaGateway:
         await self._orders.settle(self._options.timeout_seconds if graceful else 0.0)
         await self._data.close()
         await self._stream.close()
-        for path in (self._order_http, self._query_http, self._data_http):
-            await path.close()
-        self._outbox.close()
-
-    # small things ---------------------------------------------------------------------------------
+        for client in self._clients:
+            await client.close()
+        self._publisher.queue.close()
 
     async def _keep_warm(self) -> None:
         """Use the order connections now and then, so that none of them is cold when it is needed."""
@@ -343,50 +294,8 @@ class AlpacaGateway:
             await asyncio.sleep(KEEP_WARM_SECONDS)
             if self._orders.in_flight == 0 and self._budget.take(Urgency.QUERY, loop_ns()):
                 try:
-                    await self._order_http.warm(CLOCK)
+                    await self._order_client.warm(CLOCK)
+                except RetryError:
+                    self._publisher.count("keep_warm_failed")
                 except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
-                    self._count("keep_warm_failed")
-                    if not isinstance(error, RetryError):
-                        self._refuse([Refusal("keep_warm_failed", repr(error)[:200])], "requests")
-
-    # the order stream -------------------------------------------------------------------------------
-
-    async def _hello(self, say: Say, listen: Listen) -> None:
-        await say(order_messages.stream_auth(self._key.reveal(), self._secret.reveal()))
-        while True:
-            item = read_update(await listen())
-            if isinstance(item, Authorized):
-                if not item.is_authorized:
-                    raise StreamRefused("the order stream does not accept the keys", is_final=True)
-                await say(order_messages.stream_listen(("trade_updates",)))
-            elif isinstance(item, Listening):
-                return
-            else:
-                self._take_item(item)
-
-    def _on_frame(self, raw: bytes) -> None:
-        self._take_item(read_update(raw))
-
-    def _take_item(self, item: object) -> None:
-        if isinstance(item, TradeUpdate):
-            self._reports.on_update(item)
-        elif isinstance(item, Refusal):
-            self._refuse([item], "orders")
-
-    def _on_up(self, name: str) -> None:
-        self._outbox.publish(Notice(NoticeKind.CONNECTED, self._stamper.timestamp(), name, "connected"))
-
-    def _on_down(self, name: str, why: str, is_final: bool) -> None:
-        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
-        self._count(f"orders_{name}")
-        self._outbox.publish(Notice(kind, self._stamper.timestamp(), "orders", name, why))
-
-    def _refuse(self, refusals: Iterable[Refusal], stream: str) -> None:
-        for one in refusals:
-            self._count(one.name)
-            self._outbox.publish(
-                Notice(NoticeKind.REFUSED, self._stamper.timestamp(), stream, one.name, one.detail)
-            )
-
-    def _count(self, name: str) -> None:
-        self._counters[name] += 1
+                    self._publisher.refuse("requests", "keep_warm_failed", repr(error)[:200])

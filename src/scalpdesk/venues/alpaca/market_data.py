@@ -1,13 +1,9 @@
-"""Alpaca's market-data streams: bytes to events, and what the desk says on them. Pure: no I/O.
+"""Alpaca's market data: frames of its streams to events, bars of the past, and the two streams.
 
 One reader serves the stock streams (JSON or MessagePack) and the option streams (MessagePack only).
-A frame is an array of messages; one that cannot be believed is a :class:`Refusal` and does not
-harm its neighbours. Prices and sizes are passed on as they are: whether a quote is crossed, one-
-sided or negative is for :mod:`scalpdesk.marketdata.quotes` to say.
-
-Bars of the past from Alpaca's data interface. Pure: no I/O.
-
-Quotes of stocks and options, bars of stocks: two streams, opened when needed, subscribed by difference.
+A frame is an array of messages; a message that cannot be believed is a :class:`BadMessage` and does not
+harm its neighbours. Prices and sizes are passed on as they are: whether a quote is crossed, one-sided
+or negative is for :mod:`scalpdesk.marketdata.quotes` to say.
 """
 
 import asyncio
@@ -27,26 +23,25 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.venues.alpaca.fields import (
     LONGEST_SHOWN,
     UNREADABLE,
+    BadMessage,
     Malformed,
-    Refusal,
     decode,
     ns_of,
     ns_of_text,
     text,
 )
-from scalpdesk.venues.alpaca.order_messages import RestRequest
-from scalpdesk.venues.alpaca.stream import Listen, Say, StreamConnection, StreamRefused
-from scalpdesk.venues.alpaca.transport import Endpoints, Network
-from scalpdesk.venues.contract import DailyBar, MinuteBar, Notice, NoticeKind, Revealable, Stamper
-from scalpdesk.venues.event_queue import EventQueue
+from scalpdesk.venues.alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
+from scalpdesk.venues.alpaca.transport import ApiKeys, Network, RestRequest
+from scalpdesk.venues.contract import DailyBar, NoticeKind, VenueMinute
+from scalpdesk.venues.event_queue import EventPublisher
 
 MINUTE_SECONDS = 60
 NAN = float("nan")
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024
 Stamp = Callable[[int | None], int]
-"""Gives ``ts_recv_ns`` for a message of the given event time."""
+"""Returns ``ts_recv_ns`` for a message of the given event time."""
 Lookup = Callable[[str], InstrumentId | None]
-"""Gives the desk's number of a venue symbol, None for one it does not know."""
+"""Returns the instrument of a venue symbol, None for an unknown symbol."""
 
 
 class StreamFault(msgspec.Struct, frozen=True):
@@ -86,7 +81,9 @@ class TradingStatus(msgspec.Struct, frozen=True):
 
 
 MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
-MarketItem = QuoteEvent | TradeEvent | BarEvent | Welcome | Subscribed | StreamFault | TradingStatus | Refusal
+MarketItem = (
+    QuoteEvent | TradeEvent | BarEvent | Welcome | Subscribed | StreamFault | TradingStatus | BadMessage
+)
 
 
 class _Quote(msgspec.Struct, tag_field="T", tag="q", gc=False):
@@ -154,7 +151,7 @@ class MarketReader:
     Parameters
     ----------
     lookup
-        Number of a symbol.
+        Instrument of a symbol.
     is_msgpack
         Codec of the connection.
     """
@@ -173,31 +170,31 @@ class MarketReader:
             self._kind = msgspec.json.Decoder(_Kind).decode
 
     def read(self, raw: bytes, stamp: Stamp) -> list[MarketItem]:
-        """Return what a frame says, in its order; refusals stand where the messages stood."""
+        """Return the content of a frame in its order; a bad message keeps its place."""
         if len(raw) > LARGEST_FRAME_BYTES:
-            return [Refusal("frame_too_large", f"{len(raw)} bytes")]
+            return [BadMessage("frame_too_large", f"{len(raw)} bytes")]
         items: list[MarketItem] = []
         try:
-            messages: Iterable[_Message | Refusal] = self._whole(raw)
+            messages: Iterable[_Message | BadMessage] = self._whole(raw)
         except UNREADABLE:
             messages = self._one_by_one(raw)
         for message in messages:
-            if type(message) is Refusal:
+            if type(message) is BadMessage:
                 items.append(message)
                 continue
             try:
                 items.append(self._item(message, stamp))  # type: ignore[arg-type]  # refusals are out
             except Malformed as refused:
-                items.append(Refusal(refused.name, refused.detail))
+                items.append(BadMessage(refused.name, refused.detail))
         return items
 
-    def _one_by_one(self, raw: bytes) -> Iterable[_Message | Refusal]:
+    def _one_by_one(self, raw: bytes) -> Iterable[_Message | BadMessage]:
         """Read what can be read of a frame that is not whole as expected."""
         try:
             parts = self._parts(raw)
         except UNREADABLE as error:
             return (_refusal("malformed_frame", f"{error} in {raw[:60]!r}"),)
-        found: list[_Message | Refusal] = []
+        found: list[_Message | BadMessage] = []
         for part in parts:
             try:
                 found.append(self._one(part))
@@ -207,7 +204,7 @@ class MarketReader:
                     found.append(refusal)
         return found
 
-    def _why_not(self, part: bytes, error: str) -> Refusal | None:
+    def _why_not(self, part: bytes, error: str) -> BadMessage | None:
         try:
             kind = self._kind(part).T
         except UNREADABLE:
@@ -272,8 +269,8 @@ class MarketReader:
         )
 
 
-def _refusal(name: str, detail: str) -> Refusal:
-    return Refusal(name, detail[:LONGEST_SHOWN])
+def _refusal(name: str, detail: str) -> BadMessage:
+    return BadMessage(name, detail[:LONGEST_SHOWN])
 
 
 def side(price: float, size: float) -> tuple[float, float]:
@@ -286,7 +283,7 @@ def side(price: float, size: float) -> tuple[float, float]:
     return price, size if 0 <= size < math.inf else 0.0
 
 
-# what the desk says -----------------------------------------------------------------------------
+# messages to the server -----------------------------------------------------------------------------
 
 
 def market_auth(key: str, secret: str, *, is_msgpack: bool) -> bytes:
@@ -380,7 +377,7 @@ def read_daily_bars(raw: bytes, symbol: str) -> tuple[list[DailyBar], str | None
     return [DailyBar(to_new_york(start_ns).date(), *figures) for start_ns, figures in rows], token
 
 
-def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[MinuteBar], str | None]:
+def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[VenueMinute], str | None]:
     """Return the minutes of a page and the token of the next one (None: the last).
 
     Raises
@@ -389,7 +386,7 @@ def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[MinuteBar], str | No
         When a bar cannot be believed.
     """
     rows, token = _read(raw, symbol)
-    return [MinuteBar(start_ns, *figures) for start_ns, figures in rows], token
+    return [VenueMinute(start_ns, *figures) for start_ns, figures in rows], token
 
 
 def _read(raw: bytes, symbol: str) -> tuple[list[tuple[int, Figures]], str | None]:
@@ -412,69 +409,46 @@ CONNECTION_LIMIT = 406
 """Another connection of this account is still open; it may be our own, not yet noticed as dead."""
 
 
-class DataStream:
-    """One data stream and what it is subscribed to.
+class MarketStream:
+    """A data stream and its subscription; satisfies :class:`StreamHandler`.
 
     Parameters
     ----------
-    name, url
-        ``stocks`` or ``options``, and the address.
-    key, secret
+    target
+        ``stocks`` or ``options``, and the address; stocks also stream minute bars, halts and pauses.
+    keys
         Sent in the hello.
     reader
         Reads the frames.
-    with_statuses
-        Also subscribe to minute bars, halts and pauses (stocks).
-    outbox, stamper, count
-        Where events go, their stamps, and named conditions.
-    heartbeat_seconds
-        Between pings.
+    publisher
+        Where events go.
     network
         Where connections come from; None is TCP.
     """
 
     def __init__(
         self,
-        name: str,
-        url: str,
-        key: Revealable,
-        secret: Revealable,
-        reader: MarketReader,
-        outbox: EventQueue,
-        stamper: Stamper,
-        count: Callable[[str], None],
+        target: StreamTarget,
         *,
-        with_statuses: bool,
-        heartbeat_seconds: float,
+        keys: ApiKeys,
+        reader: MarketReader,
+        publisher: EventPublisher,
         network: Network | None = None,
     ) -> None:
-        self._key = key
-        self._secret = secret
+        self.name = target.name
+        self._keys = keys
         self._reader = reader
-        self._outbox = outbox
-        self._put = outbox.publish
-        self._stamp = stamper.timestamp
-        self._count = count
-        self._with_statuses = with_statuses
+        self._publisher = publisher
+        self._publish = publisher.queue.publish
+        self._timestamp = publisher.timestamp
         self.wanted: tuple[str, ...] = ()
         self.confirmed: frozenset[str] = frozenset()
         """Symbols whose quotes the server says it sends."""
         self._changed = asyncio.Event()
         self._fault: StreamFault | None = None
-        self.connection = StreamConnection(
-            name,
-            url,
-            MSGPACK_HEADERS,
-            is_binary=True,
-            hello=self._hello,
-            on_frame=self._on_frame,
-            on_up=self._on_up,
-            on_down=self._on_down,
-            heartbeat_seconds=heartbeat_seconds,
-            network=network,
-        )
+        self.connection = StreamConnection(target, self, network)
 
-    async def want(self, symbols: Sequence[str], timeout_seconds: float) -> None:
+    async def subscribe(self, symbols: Sequence[str], timeout_seconds: float) -> None:
         """Stream the quotes of exactly these symbols; return once the server confirms.
 
         Raises
@@ -485,23 +459,23 @@ class DataStream:
             It does not confirm in time.
         """
         before, self.wanted = self.wanted, tuple(symbols)
-        where = f"stream of {self.connection.name}"
+        where = f"stream of {self.name}"
         self._fault = None
         try:
             if not self.connection.is_up:
                 await self.connection.start(timeout_seconds)
             else:
-                gone = [one for one in before if one not in set(symbols)]
-                fresh = [one for one in symbols if one not in set(before)]
+                gone = [symbol for symbol in before if symbol not in set(symbols)]
+                fresh = [symbol for symbol in symbols if symbol not in set(before)]
                 if gone:
-                    await self.connection.say(self._message("unsubscribe", gone))
+                    await self.connection.send(self._message("unsubscribe", gone))
                 if fresh:
-                    await self.connection.say(self._message("subscribe", fresh))
+                    await self.connection.send(self._message("subscribe", fresh))
             async with asyncio.timeout(timeout_seconds):
                 await self._confirmed()
         except StreamRefused as refused:
             raise ConfigError(
-                "the data stream turns this desk away",
+                "the data stream refuses this connection",
                 where=where,
                 value=str(refused),
                 fix="check the feed against the data plan of the account",
@@ -520,112 +494,89 @@ class DataStream:
 
     def _message(self, action: str, symbols: Sequence[str]) -> bytes:
         # options have neither halts nor bars in their stream; a share's bars carry the volume
-        stocks = symbols if self._with_statuses else ()
+        stocks = symbols if self.name == "stocks" else ()
         return market_subscription(action, quotes=symbols, bars=stocks, statuses=stocks, is_msgpack=True)
 
-    async def _hello(self, say: Say, listen: Listen) -> None:
+    async def hello(self, send: Send, receive: Receive) -> None:
+        """Authenticate and subscribe to what is wanted."""
         self.confirmed = frozenset()
-        await say(market_auth(self._key.reveal(), self._secret.reveal(), is_msgpack=True))
-        while not await self._is_authenticated(listen):
+        await send(market_auth(self._keys.key.reveal(), self._keys.secret.reveal(), is_msgpack=True))
+        while not await self._is_authenticated(receive):
             pass
         if self.wanted:
-            await say(self._message("subscribe", self.wanted))
+            await send(self._message("subscribe", self.wanted))
 
-    async def _is_authenticated(self, listen: Listen) -> bool:
-        for item in self._reader.read(await listen(), self._stamp):
+    async def _is_authenticated(self, receive: Receive) -> bool:
+        for item in self._reader.read(await receive(), self._timestamp):
             if isinstance(item, StreamFault):
-                said = f"{item.code} {item.message}"
-                raise StreamRefused(said, is_final=item.is_final and item.code != CONNECTION_LIMIT)
+                why = f"{item.code} {item.message}"
+                raise StreamRefused(why, is_final=item.is_final and item.code != CONNECTION_LIMIT)
             if isinstance(item, Welcome) and item.message == "authenticated":
                 return True
         return False
 
-    def _on_frame(self, raw: bytes) -> None:
-        for item in self._reader.read(raw, self._stamp):
+    def on_frame(self, raw: bytes) -> None:
+        """Publish the events of a frame."""
+        for item in self._reader.read(raw, self._timestamp):
             if isinstance(item, MARKET_EVENTS):
-                self._put(item)
+                self._publish(item)
             else:
                 self._on_other(item)
 
     def _on_other(self, item: MarketItem) -> None:
-        name = self.connection.name
+        publisher, name = self._publisher, self.name
         if isinstance(item, Subscribed):
             self.confirmed = frozenset(item.quotes)
             self._changed.set()
         elif isinstance(item, StreamFault):
             self._fault = item
             self._changed.set()
-            self._count(f"stream_fault_{item.code}")
-            self._notice(NoticeKind.REFUSED, f"stream_fault_{item.code}", item.message)
+            publisher.refuse(name, f"stream_fault_{item.code}", item.message)
         elif isinstance(item, TradingStatus):
             kind = NoticeKind.TRADING if item.is_trading else NoticeKind.HALTED
-            self._notice(kind, item.symbol, f"{item.code} {item.message}")
-        elif isinstance(item, Refusal):
-            self._count(item.name)
-            self._notice(NoticeKind.REFUSED, item.name, f"{name}: {item.detail}")
+            publisher.notice(kind, name, item.symbol, f"{item.code} {item.message}")
+        elif isinstance(item, BadMessage):
+            publisher.refuse(name, item.name, f"{name}: {item.detail}")
 
-    def _on_up(self, _name: str) -> None:
-        self._notice(NoticeKind.CONNECTED, "connected", "")
+    def on_up(self) -> None:
+        """Publish that the stream is up."""
+        self._publisher.notice(NoticeKind.CONNECTED, self.name, "connected")
 
-    def _on_down(self, name: str, why: str, is_final: bool) -> None:
-        self._count(f"{self.connection.name}_{name}")
-        self._notice(NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED, name, why)
+    def on_down(self, name: str, why: str, *, is_final: bool) -> None:
+        """Publish that the stream is down."""
+        self._publisher.count(f"{self.name}_{name}")
+        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
+        self._publisher.notice(kind, self.name, name, why)
 
-    def _notice(self, kind: NoticeKind, name: str, detail: str) -> None:
-        self._put(Notice(kind, self._stamp(None), self.connection.name, name, detail))
 
+class MarketStreams:
+    """The stock stream and the option stream of one gateway, opened when needed.
 
-class DataStreams:
-    """The stock stream and the option stream of one gateway."""
+    Parameters
+    ----------
+    stocks, options
+        The two streams.
+    instruments
+        Of the run.
+    """
 
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        key: Revealable,
-        secret: Revealable,
-        book: Instruments,
-        outbox: EventQueue,
-        stamper: Stamper,
-        count: Callable[[str], None],
-        heartbeat_seconds: float,
-        network: Network | None = None,
-    ) -> None:
-        self._book = book
-        reader = MarketReader(self._lookup, is_msgpack=True)
-
-        def stream(name: str, url: str) -> DataStream:
-            return DataStream(
-                name,
-                url,
-                key,
-                secret,
-                reader,
-                outbox,
-                stamper,
-                count,
-                with_statuses=name == "stocks",
-                heartbeat_seconds=heartbeat_seconds,
-                network=network,
-            )
-
-        self._stocks = stream("stocks", endpoints.stocks_url)
-        self._options = stream("options", endpoints.options_url)
-
-    def _lookup(self, symbol: str) -> InstrumentId | None:
-        return self._book.id_of(symbol) if symbol in self._book else None
+    def __init__(self, stocks: MarketStream, options: MarketStream, instruments: Instruments) -> None:
+        self._stocks = stocks
+        self._options = options
+        self._instruments = instruments
 
     def connections(self) -> list[StreamConnection]:
-        """Return the connections that were asked for."""
-        return [one.connection for one in (self._stocks, self._options) if one.wanted]
+        """Return the connections of the streams that were subscribed."""
+        return [stream.connection for stream in (self._stocks, self._options) if stream.wanted]
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId], timeout_seconds: float = 15.0) -> None:
         """Stream quotes of exactly these instruments."""
-        instruments = [self._book[number] for number in instrument_ids]
-        stocks = [one.symbol for one in instruments if not isinstance(one, OptionContract)]
-        options = [one.symbol for one in instruments if isinstance(one, OptionContract)]
+        instruments = [self._instruments[instrument_id] for instrument_id in instrument_ids]
+        stocks = [item.symbol for item in instruments if not isinstance(item, OptionContract)]
+        options = [item.symbol for item in instruments if isinstance(item, OptionContract)]
         for stream, symbols in ((self._stocks, stocks), (self._options, options)):
             if symbols or stream.wanted:
-                await stream.want(symbols, timeout_seconds)
+                await stream.subscribe(symbols, timeout_seconds)
 
     async def close(self) -> None:
         """End both streams."""

@@ -1,12 +1,8 @@
-"""Alpaca's orders on the wire: order objects and trade updates. Pure: no I/O.
+"""Alpaca's messages on orders: commands as requests, order objects and updates read, replies judged.
 
-What the desk says to Alpaca: commands and questions as requests. Pure: no I/O.
-
-What an answer of Alpaca's REST interface proves, and what it leaves open. Pure: no I/O.
-
-One code of Alpaca stands for unrelated causes, so an answer is judged by its HTTP status and its
-text together. Only the venue's own refusal ends an order; everything that leaves open whether the
-order was taken is :attr:`Verdict.DOUBT`.
+One code of Alpaca stands for unrelated causes, so a reply is judged by its HTTP status and its text
+together. Only the venue's own refusal ends an order; a reply that leaves open whether the order was
+taken is :attr:`ReplyVerdict.UNKNOWN`. No I/O.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +19,8 @@ from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrd
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.venues.alpaca.fields import (
     UNREADABLE,
+    BadMessage,
     Malformed,
-    Refusal,
     amount,
     decode,
     not_negative,
@@ -32,6 +28,7 @@ from scalpdesk.venues.alpaca.fields import (
     positive,
     text,
 )
+from scalpdesk.venues.alpaca.transport import RestRequest
 
 OPEN_STATUSES = frozenset(
     {
@@ -99,7 +96,7 @@ class Listening(msgspec.Struct, frozen=True):
     streams: tuple[str, ...]
 
 
-UpdateItem = TradeUpdate | Authorized | Listening | Refusal
+UpdateItem = TradeUpdate | Authorized | Listening | BadMessage
 
 
 class _Order(msgspec.Struct):
@@ -166,9 +163,9 @@ _MSGPACK = _UpdateCodec(msgspec.msgpack.Decoder)
 
 
 def read_update(raw: bytes, *, is_msgpack: bool = False) -> UpdateItem:
-    """Return what one frame of ``/stream`` says; it holds JSON in text or binary frames, or MessagePack."""
+    """Return the content of a frame of ``/stream``: JSON in text or binary frames, or MessagePack."""
     if len(raw) > LARGEST_UPDATE_BYTES:
-        return Refusal("frame_too_large", f"{len(raw)} bytes")
+        return BadMessage("frame_too_large", f"{len(raw)} bytes")
     codec = _MSGPACK if is_msgpack else _JSON
     try:
         message = decode(codec.message, raw, "malformed_frame")
@@ -181,8 +178,8 @@ def read_update(raw: bytes, *, is_msgpack: bool = False) -> UpdateItem:
         if message.stream == "listening":
             return Listening(decode(codec.listening, payload, "malformed_listening").streams)
     except Malformed as refused:
-        return Refusal(refused.name, refused.detail)
-    return Refusal("unknown_stream", repr(message.stream)[:80])
+        return BadMessage(refused.name, refused.detail)
+    return BadMessage("unknown_stream", repr(message.stream)[:80])
 
 
 def read_order(raw: bytes) -> WireOrder:
@@ -196,7 +193,7 @@ def read_order(raw: bytes) -> WireOrder:
     return _order(decode(_ORDER_JSON, raw, "malformed_order"))
 
 
-def read_orders(raw: bytes) -> tuple[list[WireOrder], list[Refusal]]:
+def read_orders(raw: bytes) -> tuple[list[WireOrder], list[BadMessage]]:
     """Return the orders of a REST list, and what of it could not be believed.
 
     Raises
@@ -205,12 +202,12 @@ def read_orders(raw: bytes) -> tuple[list[WireOrder], list[Refusal]]:
         When it is not a list at all.
     """
     orders: list[WireOrder] = []
-    refusals: list[Refusal] = []
+    refusals: list[BadMessage] = []
     for part in decode(_ORDERS_JSON, raw, "malformed_orders"):
         try:
             orders.append(_order(decode(_ORDER_JSON, bytes(part), "malformed_order")))
         except Malformed as refused:
-            refusals.append(Refusal(refused.name, refused.detail))
+            refusals.append(BadMessage(refused.name, refused.detail))
     return orders, refusals
 
 
@@ -288,14 +285,6 @@ def _side(value: str | None) -> Side:
 FEWEST_LEGS = 2
 
 
-class RestRequest(msgspec.Struct, frozen=True):
-    """One REST request: ``path`` carries its query; ``body`` is JSON or None."""
-
-    method: str
-    path: str
-    body: bytes | None = None
-
-
 def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     """Return the request of an order.
 
@@ -324,7 +313,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     return RestRequest("POST", "/v2/orders", msgspec.json.encode(body))
 
 
-def multi_leg_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
+def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     """Return the request of an order in several legs.
 
     Raises
@@ -399,7 +388,7 @@ def open_orders_request(after: str | None = None) -> RestRequest:
 
 
 def position_intent(command: SubmitOrder) -> str | None:
-    """Return the venue's word for what an option order does to the position, None when open to it."""
+    """Return Alpaca's name of what an option order does to the position, None to let the venue infer it."""
     if command.purpose is Purpose.OPEN:
         return f"{command.side.value}_to_open"
     if command.purpose is Purpose.CLOSE:
@@ -443,12 +432,12 @@ def stream_listen(streams: Sequence[str]) -> bytes:
     return msgspec.json.encode({"action": "listen", "data": {"streams": list(streams)}})
 
 
-class Verdict(StrEnum):
-    """What an answer means for the request that it answers."""
+class ReplyVerdict(StrEnum):
+    """What a reply proves about its request."""
 
     DONE = "done"
     REFUSED = "refused"
-    """The venue's final word: it did not do it and will not."""
+    """The venue refused it for good."""
     DUPLICATE = "duplicate"
     """The client order id was used before: proof that the first request arrived."""
     NOT_FOUND = "not_found"
@@ -459,14 +448,14 @@ class Verdict(StrEnum):
     """Too many requests; this one was not carried out."""
     UNAUTHORIZED = "unauthorized"
     """The keys are not accepted."""
-    DOUBT = "doubt"
-    """Nobody knows whether it was carried out."""
+    UNKNOWN = "unknown"
+    """It may have been carried out or not."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A judged answer; ``reason`` is the venue's own text with its code, fit for a person."""
+class JudgedReply(msgspec.Struct, frozen=True):
+    """A reply's verdict; ``reason`` is the venue's own text with its code."""
 
-    verdict: Verdict
+    verdict: ReplyVerdict
     reason: str = ""
 
 
@@ -491,33 +480,33 @@ _TOO_LATE_TEXTS = ("order is already in", "isn't sent to exchange yet", "is not 
 LARGEST_RATE = 10**9
 
 
-def judge(status: int, body: bytes) -> Answer:
-    """Return what an answer proves.
+def judge(status: int, body: bytes) -> JudgedReply:
+    """Return what a reply proves.
 
     Parameters
     ----------
     status
         HTTP status.
     body
-        The answer's bytes; an error's ``code`` and ``message`` are read where there are any.
+        The reply's bytes; an error's ``code`` and ``message`` are read where there are any.
     """
     if 200 <= status < 300:
-        return Answer(Verdict.DONE)
+        return JudgedReply(ReplyVerdict.DONE)
     reason = _reason(status, body)
-    said = reason.lower()
-    if status == 401 or (status == 403 and ("not authorized" in said or "forbidden." in said)):
-        return Answer(Verdict.UNAUTHORIZED, reason)
+    lowered = reason.lower()
+    if status == 401 or (status == 403 and ("not authorized" in lowered or "forbidden." in lowered)):
+        return JudgedReply(ReplyVerdict.UNAUTHORIZED, reason)
     if status == 429:
-        return Answer(Verdict.LIMITED, reason)
+        return JudgedReply(ReplyVerdict.LIMITED, reason)
     if status == 404:
-        return Answer(Verdict.NOT_FOUND, reason)
-    if status == 422 and _DUPLICATE_TEXT in said:
-        return Answer(Verdict.DUPLICATE, reason)
-    if status == 422 and any(known in said for known in _TOO_LATE_TEXTS):
-        return Answer(Verdict.TOO_LATE, reason)
+        return JudgedReply(ReplyVerdict.NOT_FOUND, reason)
+    if status == 422 and _DUPLICATE_TEXT in lowered:
+        return JudgedReply(ReplyVerdict.DUPLICATE, reason)
+    if status == 422 and any(known in lowered for known in _TOO_LATE_TEXTS):
+        return JudgedReply(ReplyVerdict.TOO_LATE, reason)
     if status in (400, 403, 405, 415, 422):
-        return Answer(Verdict.REFUSED, reason)
-    return Answer(Verdict.DOUBT, reason)  # 408, 409, 5xx, redirects and what nobody has seen yet
+        return JudgedReply(ReplyVerdict.REFUSED, reason)
+    return JudgedReply(ReplyVerdict.UNKNOWN, reason)  # 408, 409, 5xx, redirects and anything new
 
 
 def _reason(status: int, body: bytes) -> str:
@@ -531,7 +520,7 @@ def _reason(status: int, body: bytes) -> str:
 
 
 def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Return the rate limit that headers state (names in small letters), None for none to believe."""
+    """Return the rate limit that headers state (names in lower case), None when there is none."""
     try:
         limit, remaining, reset_s = (
             int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")

@@ -1,11 +1,11 @@
-"""Questions to an Alpaca account over HTTP, and the checks of keys, account and clock at the start."""
+"""Questions to an Alpaca account, counted against its limits, and the checks of a connection's start."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date
 from typing import TypeVar
 
-from scalpdesk.core.clock import Clock
+from scalpdesk.core.clock import Clock, FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -28,122 +28,153 @@ from scalpdesk.venues.alpaca.account_messages import (
     read_may_short,
     read_positions,
 )
-from scalpdesk.venues.alpaca.fields import (
-    Malformed,
-    Refusal,
-    text_of_ns,
+from scalpdesk.venues.alpaca.fields import BadMessage, Malformed, text_of_ns
+from scalpdesk.venues.alpaca.order_messages import (
+    JudgedReply,
+    ReplyVerdict,
+    WireOrder,
+    judge,
+    rate_limit,
+    read_orders,
 )
-from scalpdesk.venues.alpaca.order_messages import Verdict, WireOrder, judge, rate_limit, read_orders
-from scalpdesk.venues.alpaca.orders import OrderReports
 from scalpdesk.venues.alpaca.stream import loop_ns
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions, Reply, RestClient
+from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions, Reply, RestClient, RestRequest
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
-    FollowingClock,
     ListedContract,
-    MinuteBar,
-    Stamper,
+    NoticeKind,
     VenueActivity,
     VenueClock,
-    VenueOrder,
+    VenueMinute,
     VenuePosition,
 )
+from scalpdesk.venues.event_queue import EventPublisher
 
 T = TypeVar("T")
 MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
 ASSET_AGE_NS = 600 * NANOS_PER_SECOND
-"""How long the word on one share stands: lists of easy borrows change from day to day."""
+"""How long an answer on one share is used: lists of easy borrows change from day to day."""
 REFUSED_QUESTIONS = frozenset({400, 404, 422})
 """The venue understands the question and will not answer it, however often it is asked."""
 ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
 """What happened over a long weekend is often written down days later, under the day it happened."""
 
 
-class Queries:
-    """Asks on connections of their own and waits while the budget is kept for orders.
+class BudgetedClient:
+    """A REST client that counts its requests against the venue's limit and reports refusals of it.
 
-    Every question raises RetryError when the venue does not answer, or not credibly.
+    Parameters
+    ----------
+    client, budget, publisher
+        Connections, the requests left, and where a limit or a refused key is published.
+    """
+
+    def __init__(self, client: RestClient, budget: RequestBudget, publisher: EventPublisher) -> None:
+        self.client = client
+        self.budget = budget
+        self._publisher = publisher
+
+    def may_ask(self, urgency: Urgency) -> bool:
+        """Take one request from the budget; False when what is left is kept for more urgent ones."""
+        return self.budget.take(urgency, loop_ns())
+
+    async def pause(self, urgency: Urgency) -> None:
+        """Sleep until the budget has a request of this urgency, unless others take it meanwhile."""
+        await asyncio.sleep(self.budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND)
+
+    def start(self, request: RestRequest) -> asyncio.Future[Reply]:
+        """Write a request now; see :meth:`RestClient.start`."""
+        return self.client.start(request)
+
+    async def send(self, request: RestRequest) -> Reply:
+        """Send a request and return the answer, whatever its status; raises as :meth:`RestClient.ask`."""
+        return self.learn(await self.client.ask(request))
+
+    async def ask(self, request: RestRequest, urgency: Urgency) -> Reply:
+        """Send a request once the budget allows it."""
+        while not self.may_ask(urgency):
+            await self.pause(urgency)
+        return await self.send(request)
+
+    def learn(self, reply: Reply) -> Reply:
+        """Return an answer after taking the venue's own count of requests from it."""
+        stated = rate_limit(reply.headers)
+        if stated is not None:
+            self.budget.learn(stated.limit, stated.remaining, loop_ns())
+        return reply
+
+    def judge(self, reply: Reply) -> JudgedReply:
+        """Return what an answer proves; publish what concerns more than one request: limit and keys."""
+        judged = judge(reply.status, reply.body)
+        if judged.verdict is ReplyVerdict.LIMITED:
+            self.budget.learn(self.budget.per_minute, 0, loop_ns())
+            self._publisher.count("rate_limited")
+            self._publisher.notice(NoticeKind.LIMITED, "orders", "rate_limited", judged.reason)
+        elif judged.verdict is ReplyVerdict.UNAUTHORIZED:
+            self._publisher.count("unauthorized")
+            self._publisher.notice(NoticeKind.DEAD, "orders", "unauthorized", judged.reason)
+        return judged
+
+
+class Queries:
+    """Queries of the account and the market; they wait while the budget is kept for orders.
+
+    Each raises RetryError when the venue does not answer, or not credibly.
 
     Parameters
     ----------
     trading, data
-        Connections to the two hosts.
-    endpoints, book, stamper
-        Names of the feeds, instruments, stamps.
-    reports
-        Knows the orders and the budget of the trading interface.
-    data_budget
-        Requests of the data host.
-    refuse
-        Told of parts of answers that were not believed.
+        Clients of the two hosts.
+    endpoints, instruments, publisher
+        Names of the feeds, instruments of the run, and where messages that were not believed are published.
     """
 
     def __init__(
         self,
-        trading: RestClient,
-        data: RestClient,
+        *,
+        trading: BudgetedClient,
+        data: BudgetedClient,
         endpoints: Endpoints,
-        book: Instruments,
-        stamper: Stamper,
-        reports: OrderReports,
-        data_budget: RequestBudget,
-        refuse: Callable[[Iterable[Refusal], str], None],
+        instruments: Instruments,
+        publisher: EventPublisher,
     ) -> None:
         self._trading = trading
         self._data = data
         self._endpoints = endpoints
-        self._book = book
-        self._stamper = stamper
-        self._reports = reports
-        self._data_budget = data_budget
-        self._refuse = refuse
+        self._instruments = instruments
+        self._publisher = publisher
         self._shortable: dict[str, tuple[int | None, bool]] = {}
         """By symbol: when it was asked (loop time) and whether it may be sold short."""
 
     def lookup(self, symbol: str) -> InstrumentId | None:
-        """Return the desk's number of a venue symbol, None when its book does not hold it."""
-        return self._book.id_of(symbol) if symbol in self._book else None
+        """Return the instrument of a venue symbol, None for a symbol that the run does not hold."""
+        return self._instruments.id_of(symbol) if symbol in self._instruments else None
 
-    async def ask(self, request: order_messages.RestRequest, path: RestClient | None = None) -> Reply:
-        """Ask on the query connections; waits while the host's budget is used up or kept for orders."""
-        reply, budget = await self._asked(request, path)
-        return self.checked(reply, request, budget)
+    async def ask(self, request: RestRequest) -> Reply:
+        """Return the answer of the trading host."""
+        return self.checked(await self._trading.ask(request, Urgency.QUERY), request)
 
-    async def _asked(
-        self, request: order_messages.RestRequest, path: RestClient | None
-    ) -> tuple[Reply, RequestBudget]:
+    async def _ask_data(self, request: RestRequest) -> Reply:
         # nothing but questions goes to the data host: all of its requests are theirs
-        budget, urgency = (
-            (self._reports.budget, Urgency.QUERY) if path is None else (self._data_budget, Urgency.CANCEL)
-        )
-        while not budget.take(urgency, loop_ns()):  # noqa: ASYNC110 - the budget refills with time
-            await asyncio.sleep(budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND)
-        reply = await (path or self._trading).ask(request)
-        stated = rate_limit(reply.headers)
-        if stated is not None:
-            budget.learn(stated.limit, stated.remaining, loop_ns())
-        return reply, budget
+        return self.checked(await self._data.ask(request, Urgency.CANCEL), request, self._data)
 
-    def checked(
-        self, reply: Reply, request: order_messages.RestRequest, budget: RequestBudget | None = None
-    ) -> Reply:
-        """Return an answer that is one; anything else is a RetryError."""
-        answer = judge(reply.status, reply.body)
-        if answer.verdict is not Verdict.DONE:
-            self._reports.note_verdict(answer, budget)
+    def checked(self, reply: Reply, request: RestRequest, client: BudgetedClient | None = None) -> Reply:
+        """Return an answer that succeeded; anything else is a RetryError."""
+        judged = (client or self._trading).judge(reply)
+        if judged.verdict is not ReplyVerdict.DONE:
             raise RetryError(
                 "the venue does not answer the question",
                 where=f"{request.method} {request.path.partition('?')[0]}",
-                value=answer.reason,
+                value=judged.reason,
             )
         return reply
 
     @staticmethod
     def read(reader: Callable[[bytes], T], reply: Reply) -> T:
-        """Return what an answer says; one that cannot be believed is a RetryError."""
+        """Return the content of an answer; a RetryError when it cannot be believed."""
         try:
             return reader(reply.body)
         except Malformed as refused:
@@ -162,125 +193,115 @@ class Queries:
             page, refusals = self.read(read_orders, reply)
             if refusals:
                 raise RetryError("an open order cannot be believed", value=refusals[0].detail)
-            fresh = [one for one in page if one.venue_order_id not in orders]
-            orders.update((one.venue_order_id, one) for one in fresh)
+            fresh = [order for order in page if order.venue_order_id not in orders]
+            orders.update((order.venue_order_id, order) for order in fresh)
             if len(page) < OPEN_ORDERS_PER_PAGE or not fresh:
                 break
             # a nanosecond earlier: orders of one instant may lie on both sides of the page's end
             after = text_of_ns(page[-1].submitted_ns - 1)
         return list(orders.values())
 
-    def shown(self, order: WireOrder) -> Iterable[VenueOrder]:
-        """Yield an order, or its legs, as a view shows it."""
-        for one in order.legs or (order,):
-            if one.side is None or one.quantity is None:
-                continue
-            tracked = self._reports.tracker.find(one.client_order_id, one.venue_order_id)
-            yield VenueOrder(
-                client_order_id=one.client_order_id if tracked is None else tracked.submitted.client_order_id,
-                venue_order_id=one.venue_order_id,
-                symbol=one.symbol,
-                instrument_id=self.lookup(one.symbol),
-                side=one.side,
-                quantity=one.quantity,
-                filled=one.filled,
-                average_price=one.average_price,
-                status=one.status,
-                is_open=one.is_open,
-                limit_price=one.limit_price,
-                submitted_ns=one.submitted_ns,
-            )
-
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quote of each instrument that has one."""
         found: list[QuoteEvent] = []
         for is_option in (False, True):
             symbols = [
-                self._book[number].symbol
+                self._instruments[number].symbol
                 for number in instrument_ids
-                if isinstance(self._book[number], OptionContract) is is_option
+                if isinstance(self._instruments[number], OptionContract) is is_option
             ]
             feed = self._endpoints.option_feed if is_option else self._endpoints.stock_feed
             for start in range(0, len(symbols), SYMBOLS_PER_QUERY):
                 batch = symbols[start : start + SYMBOLS_PER_QUERY]
                 request = latest_quotes_request(batch, is_option=is_option, feed=feed)
-                reply = await self.ask(request, self._data)
+                reply = await self._ask_data(request)
                 quotes, refusals = self.read(
-                    lambda raw: read_latest_quotes(raw, self.lookup, self._stamper.timestamp), reply
+                    lambda raw: read_latest_quotes(raw, self.lookup, self._publisher.timestamp), reply
                 )
                 found += quotes
                 self._refuse(refusals, "stocks")
         return tuple(found)
 
-    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
-        """Return the options on ``underlying`` that expire from ``first`` to ``last``."""
-        listed: list[ListedContract] = []
+    async def _pages(
+        self,
+        what: str,
+        page: Callable[[str | None], Awaitable[Reply | None]],
+        reader: Callable[[bytes], tuple[list[T], str | None]],
+    ) -> list[T]:
+        """Return what all pages of ``what`` hold; an answer of None ends them."""
+        found: list[T] = []
         token: str | None = None
         for _ in range(MOST_PAGES):
-            reply = await self.ask(contracts_request(underlying, first, last, token))
-            page, token, refusals = self.read(read_contracts, reply)
-            self._refuse(refusals, "requests")
-            listed += [
-                one
-                for one in page
-                if one.contract.underlying == underlying and first <= one.contract.expiry <= last
-            ]
+            reply = await page(token)
+            if reply is None:
+                return found
+            rows, token = self.read(reader, reply)
+            found += rows
             if token is None:
-                return tuple(listed)
-        raise RetryError("the venue's pages of contracts do not end", where=underlying, value=MOST_PAGES)
+                return found
+        raise RetryError("the venue's pages do not end", where=what, value=MOST_PAGES)
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``."""
+
+        def read(raw: bytes) -> tuple[list[ListedContract], str | None]:
+            page, token, refused = read_contracts(raw)
+            self._refuse(refused, "requests")
+            return page, token
+
+        listed = await self._pages(
+            f"contracts of {underlying}",
+            lambda token: self.ask(contracts_request(underlying, first, last, token)),
+            read,
+        )
+        return tuple(
+            contract
+            for contract in listed
+            if contract.contract.underlying == underlying and first <= contract.contract.expiry <= last
+        )
 
     async def activities(self, since_ns: int) -> tuple[VenueActivity, ...]:
         """Return the account's history without its executions, from some days before ``since_ns``.
 
-        A venue that will not have the question leaves the account to be explained by its effects alone:
-        that is said, and the account is looked at all the same.
+        A venue that refuses the question leaves the account to be explained by its effects alone: the
+        refusal is published, and the account is queried all the same.
         """
-        found: list[VenueActivity] = []
-        token: str | None = None
         after = text_of_ns(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
-        for _ in range(MOST_PAGES):
+
+        async def page(token: str | None) -> Reply | None:
             request = activities_request(after, token)
-            reply, budget = await self._asked(request, None)
+            reply = await self._trading.ask(request, Urgency.QUERY)
             if reply.status in REFUSED_QUESTIONS:
-                said = f"HTTP {reply.status} {judge(reply.status, reply.body).reason}"
-                self._refuse([Refusal("activities_refused", said)], "requests")
-                return ()
-            self.checked(reply, request, budget)
-            page, token = self.read(read_activities, reply)
-            found += page
-            if token is None:
-                return tuple(found)
-        raise RetryError("the venue's pages of activities do not end", value=MOST_PAGES)
+                reason = f"HTTP {reply.status} {judge(reply.status, reply.body).reason}"
+                self._publisher.refuse("requests", "activities_refused", reason)
+                return None
+            return self.checked(reply, request)
+
+        return tuple(await self._pages("activities", page, read_activities))
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars of a share that end from ``first`` to ``last``."""
-        symbol = self._book[instrument_id].symbol
-        found: dict[date, DailyBar] = {}
-        token: str | None = None
-        for _ in range(MOST_PAGES):
-            request = market_data.daily_bars_request(symbol, first, last, self._endpoints.stock_feed, token)
-            reply = await self.ask(request, self._data)
-            page, token = self.read(lambda raw: market_data.read_daily_bars(raw, symbol), reply)
-            found.update((one.day, one) for one in page)
-            if token is None:
-                return tuple(found[day] for day in sorted(found) if first <= day <= last)
-        raise RetryError("the venue's pages of bars do not end", where=symbol, value=MOST_PAGES)
+        symbol, feed = self._instruments[instrument_id].symbol, self._endpoints.stock_feed
+        bars = await self._pages(
+            f"daily bars of {symbol}",
+            lambda token: self._ask_data(market_data.daily_bars_request(symbol, first, last, feed, token)),
+            lambda raw: market_data.read_daily_bars(raw, symbol),
+        )
+        found = {bar.day: bar for bar in bars}
+        return tuple(found[day] for day in sorted(found) if first <= day <= last)
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[MinuteBar, ...]:
+    ) -> tuple[VenueMinute, ...]:
         """Return the minutes of a share of the days ``first`` to ``last``."""
-        symbol = self._book[instrument_id].symbol
-        found: dict[int, MinuteBar] = {}
-        token: str | None = None
-        for _ in range(MOST_PAGES):
-            request = market_data.minute_bars_request(symbol, first, last, self._endpoints.stock_feed, token)
-            reply = await self.ask(request, self._data)
-            page, token = self.read(lambda raw: market_data.read_minute_bars(raw, symbol), reply)
-            found.update((one.start_ns, one) for one in page)
-            if token is None:
-                return tuple(found[at] for at in sorted(found))
-        raise RetryError("the venue's pages of bars do not end", where=symbol, value=MOST_PAGES)
+        symbol, feed = self._instruments[instrument_id].symbol, self._endpoints.stock_feed
+        bars = await self._pages(
+            f"minute bars of {symbol}",
+            lambda token: self._ask_data(market_data.minute_bars_request(symbol, first, last, feed, token)),
+            lambda raw: market_data.read_minute_bars(raw, symbol),
+        )
+        found = {bar.start_ns: bar for bar in bars}
+        return tuple(found[at] for at in sorted(found))
 
     async def account(self) -> AccountFacts:
         """Return the account."""
@@ -289,18 +310,18 @@ class Queries:
     async def shortable(self) -> tuple[InstrumentId, ...]:
         """Return the shares of the book that may be sold short; one that is not known may not."""
         found = []
-        for number, one in enumerate(self._book):
-            if not isinstance(one, Equity):
+        for number, share in enumerate(self._instruments):
+            if not isinstance(share, Equity):
                 continue
-            asked_ns, may = self._shortable.get(one.symbol, (None, False))
+            asked_ns, may = self._shortable.get(share.symbol, (None, False))
             if asked_ns is None or loop_ns() - asked_ns > ASSET_AGE_NS:
                 try:
-                    reply = await self.ask(asset_request(one.symbol))
-                    may = read_may_short(reply.body, one.symbol)
+                    reply = await self.ask(asset_request(share.symbol))
+                    may = read_may_short(reply.body, share.symbol)
                 except (RetryError, Malformed):
-                    may = False  # asked again with the next look at the account
+                    may = False  # asked again with the next view of the account
                 else:
-                    self._shortable[one.symbol] = (loop_ns(), may)
+                    self._shortable[share.symbol] = (loop_ns(), may)
             if may:
                 found.append(InstrumentId(number))
         return tuple(found)
@@ -310,9 +331,13 @@ class Queries:
         reply = await self.ask(POSITIONS)
         return self.read(lambda raw: read_positions(raw, self.lookup), reply)
 
+    def _refuse(self, refused: Iterable[BadMessage], stream: str) -> None:
+        for message in refused:
+            self._publisher.refuse(stream, message.name, message.detail)
 
-class Checks:
-    """Keys, account and clock of one gateway.
+
+class StartChecks:
+    """Checks of keys, account and clock when a gateway connects.
 
     Parameters
     ----------
@@ -321,7 +346,7 @@ class Checks:
     options
         What it asks of the account.
     queries
-        Reads answers.
+        Asks and reads answers.
     """
 
     def __init__(self, endpoints: Endpoints, options: GatewayOptions, queries: Queries) -> None:
@@ -329,8 +354,8 @@ class Checks:
         self._options = options
         self._queries = queries
 
-    async def first_ask(self, path: RestClient) -> Reply:
-        """Ask for the account, as the first thing of all.
+    async def first_reply(self, client: RestClient) -> Reply:
+        """Return the answer to the first question, for the account.
 
         Raises
         ------
@@ -340,7 +365,7 @@ class Checks:
             When the venue does not answer.
         """
         try:
-            reply = await path.ask(ACCOUNT)
+            reply = await client.ask(ACCOUNT)
         except RetryError as error:
             raise RetryError(
                 "the venue cannot be reached; nothing was sent",
@@ -348,9 +373,9 @@ class Checks:
                 value=error.what,
                 fix="look at this machine's network and the venue's status page, then start again",
             ) from None
-        answer = judge(reply.status, reply.body)
-        if answer.verdict is Verdict.UNAUTHORIZED:
-            raise self.wrong_keys(answer.reason)
+        judged = judge(reply.status, reply.body)
+        if judged.verdict is ReplyVerdict.UNAUTHORIZED:
+            raise self.wrong_keys(judged.reason)
         return self._queries.checked(reply, ACCOUNT)
 
     def wrong_keys(self, reason: str) -> ConfigError:

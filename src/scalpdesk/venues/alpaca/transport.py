@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import h11
+import msgspec
 
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
-from scalpdesk.venues.alpaca.order_messages import RestRequest
-from scalpdesk.venues.contract import LiveToken
+from scalpdesk.venues.contract import LiveToken, Revealable
 
 LARGEST_HEAD_BYTES = 64 * 1024
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
@@ -67,6 +67,14 @@ class NotSent(RetryError):  # noqa: N818 - says what is known, as a fact of the 
 
 class NoAnswer(RetryError):  # noqa: N818 - the same
     """The request may have arrived; no readable answer came back."""
+
+
+class RestRequest(msgspec.Struct, frozen=True):
+    """One REST request: ``path`` carries its query; ``body`` is JSON or None."""
+
+    method: str
+    path: str
+    body: bytes | None = None
 
 
 class Reply:
@@ -375,6 +383,18 @@ class _Connection(asyncio.Protocol):
                 why = self._why or "the connection broke"
                 call.fail(NoAnswer("the venue did not answer", where=call.where, value=why))
         self._client.lost(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeys:
+    """Key and secret of an account; they reveal themselves only where they are sent."""
+
+    key: Revealable
+    secret: Revealable
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that authenticate a request."""
+        return {"APCA-API-KEY-ID": self.key.reveal(), "APCA-API-SECRET-KEY": self.secret.reveal()}
 
 
 PAPER_HOST = "paper-api.alpaca.markets"
