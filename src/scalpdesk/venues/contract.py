@@ -1,34 +1,28 @@
-"""What a venue is to the desk: a :class:`Gateway`, and the values that pass through it.
+"""The contract of a venue: a :class:`Gateway`, and the values that pass through it.
 
-A gateway turns wire messages into the desk's own events and the desk's commands into requests. It
-decides nothing. Its rules, which ``tests/conformance/venue.py`` holds every venue to:
+A gateway turns wire messages into the desk's events and the desk's commands into requests. It decides
+nothing. Its rules, which ``tests/conformance/venue.py`` checks on every venue:
 
-*   All that happens comes out of one stream, :meth:`Gateway.events`, in the order in which the desk
-    learned it; stamps in it never run backwards.
+*   Everything that happens comes out of one stream, :meth:`Gateway.events`, in the order in which it was
+    received; its receive times never run backwards.
 *   :meth:`Gateway.send` never raises because of the network and never waits for the venue's answer.
-    A request whose outcome is not known becomes an ``OrderStatusUnknown`` event.
-*   An order leaves doubt only on proof: :meth:`Gateway.query_order` gives it as events, or gives none.
-*   Each execution comes out once, whichever way it was learned (stream, query, snapshot).
+    A request without a known outcome becomes an ``OrderStatusUnknown`` event.
+*   An unknown status ends only by proof: :meth:`Gateway.query_order` gives it as events, or gives none.
+*   Each execution comes out once, however it was learned (stream, query, snapshot).
 *   A message that cannot be read is a :class:`Notice` of kind ``refused`` and a counter, never a
     crash and never a guess.
 
-How a runner uses one::
+A runner uses a gateway like this::
 
     gateway = ...                          # built by the assembly; nothing is connected yet
     await gateway.connect(known_orders)    # checks keys, account, clock; refuses with what to do
-    found = await gateway.discover("SPY", first, last)      # then add to the book, build the engine
+    found = await gateway.discover("SPY", first, last)      # then add the instruments, build the engine
     view = await gateway.snapshot(fills_since_ns=...)       # reconcile, before anything is sent
     await gateway.subscribe(instrument_ids)
     async for item in gateway.events():    # Event or Notice
         ...
         gateway.send(command)              # after the command is on disk
     await gateway.close()
-
-What a venue's history tells beside trades: exercises, expiries, dividends, fees, transfers.
-
-What a gateway says of itself, in its place among the events.
-
-A venue's bars of the past: days for a volatility forecast, minutes for what is usual at an hour.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -57,7 +51,7 @@ from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
-    """One line of an account's history that is no trade.
+    """An entry of an account's history that is no trade: an exercise, expiry, dividend, fee or transfer.
 
     Parameters
     ----------
@@ -68,9 +62,9 @@ class VenueActivity(msgspec.Struct, frozen=True):
     cause
         In the desk's, as in :class:`scalpdesk.core.events.PositionChanged`.
     symbol
-        What it concerns; empty for the account as a whole.
+        Its instrument; empty for the account as a whole.
     quantity_change
-        Signed contracts or shares that it moved; zero when it moved cash alone.
+        Signed contracts or shares; zero when it moved cash alone.
     price
         What a unit is booked at, in currency.
     cash_change
@@ -94,16 +88,16 @@ class VenueActivity(msgspec.Struct, frozen=True):
 
 
 class NoticeKind(StrEnum):
-    """What a gateway has to say beside events."""
+    """Kinds of notices."""
 
     CONNECTED = "connected"
-    """A stream stands (again). The runner reconciles when it is the order stream."""
+    """A stream is up (again). The runner reconciles when it is the order stream."""
     DISCONNECTED = "disconnected"
-    """A stream is gone; its reconnection is under way."""
+    """A stream is down; its reconnection is under way."""
     GAP = "gap"
     """Something was missed: ask for a snapshot and reconcile."""
     REFUSED = "refused"
-    """A message could not be read, or speaks of an order or symbol that the desk does not know."""
+    """A message could not be read, or concerns an order or symbol that the desk does not know."""
     LIMITED = "limited"
     """The venue's rate limit or the desk's own budget held a request back."""
     HALTED = "halted"
@@ -115,20 +109,20 @@ class NoticeKind(StrEnum):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something about the connection, in its place among the events.
+    """A change of a connection, in its place among the events.
 
     Parameters
     ----------
     kind
         What happened.
     ts_recv_ns
-        When the gateway knew, UTC nanoseconds.
+        When the gateway learned it, UTC nanoseconds.
     stream
         ``orders``, ``stocks``, ``options`` or ``requests``.
     name
         The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …
     detail
-        For people. Never holds a key.
+        Text for the operator. Never holds a key.
     """
 
     kind: NoticeKind
@@ -192,17 +186,17 @@ def sessions_of(
     instrument_id
         Whose they are.
     known_ns
-        When the desk is told, UTC nanoseconds.
+        When the desk learns them, UTC nanoseconds.
     """
     events = []
-    for day, group in groupby(minutes, key=lambda one: to_new_york(one.start_ns).date()):
+    for day, group in groupby(minutes, key=lambda bar: to_new_york(bar.start_ns).date()):
         if not is_session(day):
             continue
         hours = session_on(day)
-        inside = [one for one in group if hours.open_ns <= one.start_ns and one.end_ns <= hours.close_ns]
+        inside = [bar for bar in group if hours.open_ns <= bar.start_ns and bar.end_ns <= hours.close_ns]
         if not inside or hours.close_ns > known_ns:
             continue
-        figures = zip(*((one.open, one.high, one.low, one.close, one.volume) for one in inside), strict=True)
+        figures = zip(*((bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in inside), strict=True)
         events.append(
             SessionBarsEvent(
                 instrument_id,
@@ -212,7 +206,7 @@ def sessions_of(
                 hours.open_ns,
                 hours.close_ns,
                 MINUTE_SECONDS,
-                tuple(one.end_ns for one in inside),
+                tuple(bar.end_ns for bar in inside),
                 *(tuple(column) for column in figures),
             )
         )
@@ -240,7 +234,7 @@ __all__ = [
 
 
 class Revealable(Protocol):
-    """A key that only shows itself on request; its ``repr`` must not."""
+    """A key that is shown only on request; its ``repr`` must not show it."""
 
     def reveal(self) -> str:
         """Return the key, for the one call that sends it to its venue."""
@@ -248,7 +242,7 @@ class Revealable(Protocol):
 
 
 class LiveToken(msgspec.Struct, frozen=True):
-    """Proof that a person armed live trading. Only ``live`` makes one; a live host asks for it.
+    """Proof that an operator armed live trading; only ``live`` makes it, and a live host requires it.
 
     Parameters
     ----------
@@ -259,7 +253,7 @@ class LiveToken(msgspec.Struct, frozen=True):
     armed_ns
         When, UTC nanoseconds.
     who
-        The person.
+        The operator.
     """
 
     account_id: str
@@ -269,7 +263,7 @@ class LiveToken(msgspec.Struct, frozen=True):
 
 
 class KnownOrder(msgspec.Struct, frozen=True):
-    """What the journal knows of an order when a gateway connects, so that no fill counts twice.
+    """An order of the journal, given to a gateway that connects, so that no fill counts twice.
 
     Parameters
     ----------
@@ -288,8 +282,8 @@ class KnownOrder(msgspec.Struct, frozen=True):
     execution_ids
         Executions that the journal has booked.
     sent_ns
-        When it was handed to the gateway, UTC nanoseconds; 0 when that is not known: then a venue that
-        does not know it has the whole time from this connection on in which it may still come to.
+        When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then
+        counts from this connection.
     """
 
     submitted: SubmitOrder
@@ -303,7 +297,7 @@ class KnownOrder(msgspec.Struct, frozen=True):
 
 
 class AccountFacts(msgspec.Struct, frozen=True):
-    """The account as the venue describes it; amounts in its currency."""
+    """The account at the venue; amounts in its currency."""
 
     account_id: str
     status: str
@@ -333,13 +327,13 @@ class VenuePosition(msgspec.Struct, frozen=True):
 
     symbol: str
     instrument_id: InstrumentId | None
-    """None when the desk's book does not know the symbol."""
+    """None when the run does not hold the symbol."""
     quantity: Decimal
     average_price: Decimal
 
 
 class VenueOrder(msgspec.Struct, frozen=True):
-    """One order as the venue shows it."""
+    """An order at the venue."""
 
     client_order_id: str
     """The desk's id; of a leg of a multi-leg order the leg's own."""
@@ -358,7 +352,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
 
 
 class VenueFill(msgspec.Struct, frozen=True):
-    """One execution as the venue's history shows it."""
+    """An execution of the venue's history."""
 
     execution_id: str
     venue_order_id: str
@@ -366,13 +360,13 @@ class VenueFill(msgspec.Struct, frozen=True):
     side: Side
     quantity: Decimal
     cumulative: Decimal | None
-    """Filled in all after it; None when the venue does not say."""
+    """Filled quantity of the order after it; None when the venue does not say."""
     price: Decimal
     ts_event_ns: int
 
 
 class VenueView(msgspec.Struct, frozen=True):
-    """The venue's side of a reconciliation, as of one query round."""
+    """The account as the venue shows it, for a reconciliation."""
 
     ts_event_ns: int
     ts_recv_ns: int
@@ -385,14 +379,14 @@ class VenueView(msgspec.Struct, frozen=True):
     activities: tuple[VenueActivity, ...] = ()
     """The rest of the account's history since some days before that instant, oldest first."""
     shortable: tuple[InstrumentId, ...] | None = None
-    """Shares of the book that may be sold short now; None where the venue does not speak of it."""
+    """Shares of the run that may be sold short now; None where the venue does not say."""
 
     def as_event(self) -> AccountSnapshot:
-        """Return cash and the positions that the book knows as an event for the engine."""
+        """Return cash and the positions in known instruments as an event for the engine."""
         lines = tuple(
-            HeldPosition(one.instrument_id, one.quantity, one.average_price)
-            for one in self.positions
-            if one.instrument_id is not None
+            HeldPosition(held.instrument_id, held.quantity, held.average_price)
+            for held in self.positions
+            if held.instrument_id is not None
         )
         return AccountSnapshot(self.ts_event_ns, self.ts_recv_ns, self.account.cash, lines)
 
@@ -400,15 +394,15 @@ class VenueView(msgspec.Struct, frozen=True):
         """Return what the account may do as an event for the engine; None where the venue says nothing."""
         if self.shortable is None:
             return None
-        one = self.account
+        account = self.account
         return AccountLimits(
             self.ts_event_ns,
             now_ns,
-            one.may_trade,
-            one.may_short,
-            one.options_level,
-            one.buying_power,
-            one.options_buying_power,
+            account.may_trade,
+            account.may_short,
+            account.options_level,
+            account.buying_power,
+            account.options_buying_power,
             self.shortable,
         )
 
@@ -423,16 +417,16 @@ class ListedContract(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How a gateway does."""
+    """The state of a gateway."""
 
     streams: dict[str, bool]
-    """Whether each stream stands."""
+    """Whether each stream is up."""
     silent_seconds: dict[str, float]
     """Time since each stream's last message of any kind."""
     in_flight: int
     """Requests of the order path without an answer."""
     unknown: tuple[str, ...]
-    """Client order ids whose state is not known."""
+    """Client order ids whose status is unknown."""
     requests_left: int
     """Requests that the budget still allows now, the share for cancels and exits included."""
     counters: dict[str, int]
@@ -451,8 +445,8 @@ class Gateway(Protocol):
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Check keys, account and clock, then open the order stream.
 
-        ``known_orders`` is what the journal remembers of this account, at least all orders that it
-        holds for live; the gateway then gives only executions that the journal has not booked.
+        ``known_orders`` are the journal's orders of this account, at least all live ones; the gateway
+        then gives only executions that the journal has not booked.
 
         Raises
         ------
@@ -476,7 +470,7 @@ class Gateway(Protocol):
         ...
 
     def send(self, command: VenueCommand) -> None:
-        """Put a command on its way; what becomes of it comes as events.
+        """Send a command; its outcome comes as events.
 
         Returns without waiting for the venue. A command that cannot leave (no connection, budget
         used up) is answered by ``OrderStatusUnknown`` and then ``OrderNotFound``, a cancel by
@@ -488,8 +482,8 @@ class Gateway(Protocol):
         """Ask the venue what became of an order; return whether it gave proof.
 
         The proof is on the event stream: ``OrderAccepted`` and missing ``OrderFilled``, the order's
-        end if it ended, or ``OrderNotFound`` once the venue can no longer come to accept it. False
-        means that the doubt stands: ask again.
+        end if it ended, or ``OrderNotFound`` after the acceptance time-out. False means that the status
+        is still unknown: ask again.
         """
         ...
 
@@ -550,11 +544,11 @@ class Gateway(Protocol):
         ...
 
     def health(self) -> Health:
-        """Return how the connections and the budget stand, without asking the venue."""
+        """Return the state of the connections and the budget, without asking the venue."""
         ...
 
     async def reconnect(self, stream: str) -> None:
-        """Give up a data stream's connection, which stands and says nothing, for a new one."""
+        """Replace the connection of a data stream that is up and delivers nothing."""
         ...
 
     async def close(self, *, graceful: bool = True) -> None:

@@ -133,20 +133,20 @@ def read_account(raw: bytes) -> AccountFacts:
     Malformed
         When it cannot be believed.
     """
-    one = decode(_ACCOUNT, raw, "malformed_account")
-    level = one.options_trading_level
-    blocked = one.trading_blocked or one.account_blocked or one.trade_suspended_by_user
+    row = decode(_ACCOUNT, raw, "malformed_account")
+    level = row.options_trading_level
+    blocked = row.trading_blocked or row.account_blocked or row.trade_suspended_by_user
     return AccountFacts(
-        account_id=text(one.id, "account_id", 64),
-        status=text(one.status, "account_status", 40),
-        currency=text(one.currency, "currency", 8),
-        cash=amount(one.cash, "cash"),
-        equity=amount(one.equity, "equity"),
-        buying_power=amount(one.buying_power, "buying_power"),
-        options_buying_power=amount(one.options_buying_power, "options_buying_power"),
-        options_level=(one.options_approved_level or 0) if level is None else level,
-        may_trade=one.status == "ACTIVE" and not blocked,
-        may_short=one.shorting_enabled,
+        account_id=text(row.id, "account_id", 64),
+        status=text(row.status, "account_status", 40),
+        currency=text(row.currency, "currency", 8),
+        cash=amount(row.cash, "cash"),
+        equity=amount(row.equity, "equity"),
+        buying_power=amount(row.buying_power, "buying_power"),
+        options_buying_power=amount(row.options_buying_power, "options_buying_power"),
+        options_level=(row.options_approved_level or 0) if level is None else level,
+        may_trade=row.status == "ACTIVE" and not blocked,
+        may_short=row.shorting_enabled,
     )
 
 
@@ -163,10 +163,10 @@ def read_may_short(raw: bytes, symbol: str) -> bool:
     Malformed
         When the answer cannot be believed, or is about another share.
     """
-    one = decode(_ASSET, raw, "malformed_asset")
-    if one.symbol != symbol:
-        raise Malformed("wrong_symbol", one.symbol)
-    return one.status == "active" and one.tradable and one.shortable and one.easy_to_borrow
+    row = decode(_ASSET, raw, "malformed_asset")
+    if row.symbol != symbol:
+        raise Malformed("wrong_symbol", row.symbol)
+    return row.status == "active" and row.tradable and row.shortable and row.easy_to_borrow
 
 
 def read_clock(raw: bytes) -> VenueClock:
@@ -177,9 +177,9 @@ def read_clock(raw: bytes) -> VenueClock:
     Malformed
         When it cannot be believed.
     """
-    one = decode(_CLOCK, raw, "malformed_clock")
+    row = decode(_CLOCK, raw, "malformed_clock")
     return VenueClock(
-        ns_of_text(one.timestamp), one.is_open, ns_of_text(one.next_open), ns_of_text(one.next_close)
+        ns_of_text(row.timestamp), row.is_open, ns_of_text(row.next_open), ns_of_text(row.next_close)
     )
 
 
@@ -193,12 +193,12 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
     """
     lines = []
     for part in decode(_LIST, raw, "malformed_positions"):
-        one = decode(_POSITION, bytes(part), "malformed_position")
-        symbol = text(one.symbol, "symbol", 32)
-        quantity = amount(one.qty, "qty")
-        if one.side == "short" and quantity > 0:
+        row = decode(_POSITION, bytes(part), "malformed_position")
+        symbol = text(row.symbol, "symbol", 32)
+        quantity = amount(row.qty, "qty")
+        if row.side == "short" and quantity > 0:
             quantity = -quantity
-        lines.append(VenuePosition(symbol, lookup(symbol), quantity, amount(one.avg_entry_price, "price")))
+        lines.append(VenuePosition(symbol, lookup(symbol), quantity, amount(row.avg_entry_price, "price")))
     return tuple(lines)
 
 
@@ -234,22 +234,22 @@ def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[B
     return found, page.next_page_token or None, refusals
 
 
-def _contract(one: _Contract) -> ListedContract:
-    multiplier = Decimal(100) if one.multiplier is None else positive(one.multiplier, "multiplier")
+def _contract(row: _Contract) -> ListedContract:
+    multiplier = Decimal(100) if row.multiplier is None else positive(row.multiplier, "multiplier")
     if multiplier != int(multiplier) or multiplier > LARGEST_MULTIPLIER:
         raise Malformed("bad_multiplier", str(multiplier))
     try:
-        contract = us_option(text(one.symbol, "symbol", 32), multiplier=int(multiplier))
+        contract = us_option(text(row.symbol, "symbol", 32), multiplier=int(multiplier))
     except ArgumentError as error:
         raise Malformed("bad_symbol", error.what) from None
-    expiry = day_of(one.expiration_date, "expiration_date")
-    if contract.expiry != expiry or contract.strike != positive(one.strike_price, "strike_price"):
-        raise Malformed("contradictory_contract", f"{one.symbol} {one.expiration_date} {one.strike_price}")
-    interest = None if one.open_interest is None else not_negative(one.open_interest, "open_interest")
+    expiry = day_of(row.expiration_date, "expiration_date")
+    if contract.expiry != expiry or contract.strike != positive(row.strike_price, "strike_price"):
+        raise Malformed("contradictory_contract", f"{row.symbol} {row.expiration_date} {row.strike_price}")
+    interest = None if row.open_interest is None else not_negative(row.open_interest, "open_interest")
     if interest is not None and interest > LARGEST_OPEN_INTEREST:
         raise Malformed("bad_open_interest", str(interest))
     return ListedContract(
-        contract, None if interest is None else int(interest), one.tradable and one.status == "active"
+        contract, None if interest is None else int(interest), row.tradable and row.status == "active"
     )
 
 
@@ -272,16 +272,16 @@ def read_latest_quotes(
     quotes, refusals = [], []
     for symbol, part in decode(_QUOTES, raw, "malformed_quotes").quotes.items():
         try:
-            one = decode(_QUOTE, bytes(part), "malformed_quote")
+            row = decode(_QUOTE, bytes(part), "malformed_quote")
             number = lookup(symbol)
             if number is None:
                 raise Malformed("unknown_symbol", repr(symbol))  # noqa: TRY301 - joins the others below
-            at_ns = ns_of_text(one.t)
+            at_ns = ns_of_text(row.t)
         except Malformed as refused:
             refusals.append(BadMessage(refused.name, refused.detail))
             continue
-        bid, bid_size = side(one.bp, one.bs)
-        ask, ask_size = side(one.ap, one.as_)
+        bid, bid_size = side(row.bp, row.bs)
+        ask, ask_size = side(row.ap, row.as_)
         quotes.append(QuoteEvent(number, at_ns, stamp(at_ns), bid, ask, bid_size, ask_size))
     return quotes, refusals
 
@@ -381,19 +381,19 @@ def read_fills(raw: bytes) -> list[VenueFill]:
     """
     fills = []
     for part in decode(_LIST, raw, "malformed_activities"):
-        one = decode(_FILL, bytes(part), "malformed_activity")
-        if one.side not in ("buy", "sell", "sell_short"):
-            raise Malformed("bad_side", repr(one.side))
+        row = decode(_FILL, bytes(part), "malformed_activity")
+        if row.side not in ("buy", "sell", "sell_short"):
+            raise Malformed("bad_side", repr(row.side))
         fills.append(
             VenueFill(
-                execution_id=text(one.id, "activity_id", 80),
-                venue_order_id=text(one.order_id, "order_id", 64),
-                symbol=text(one.symbol, "symbol", 32),
-                side=Side.BUY if one.side == "buy" else Side.SELL,
-                quantity=positive(one.qty, "qty"),
-                cumulative=None if one.cum_qty is None else positive(one.cum_qty, "cum_qty"),
-                price=not_negative(one.price, "price"),
-                ts_event_ns=ns_of_text(one.transaction_time),
+                execution_id=text(row.id, "activity_id", 80),
+                venue_order_id=text(row.order_id, "order_id", 64),
+                symbol=text(row.symbol, "symbol", 32),
+                side=Side.BUY if row.side == "buy" else Side.SELL,
+                quantity=positive(row.qty, "qty"),
+                cumulative=None if row.cum_qty is None else positive(row.cum_qty, "cum_qty"),
+                price=not_negative(row.price, "price"),
+                ts_event_ns=ns_of_text(row.transaction_time),
             )
         )
     return fills
@@ -414,29 +414,29 @@ def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
     last = ""
     parts = decode(_LIST, raw, "malformed_activities")
     for part in parts:
-        one = decode(_OTHER, bytes(part), "malformed_activity")
-        last = text(one.id, "activity_id", 80)
-        cause = MOVES.get(one.activity_type, PAYMENTS.get(one.activity_type))
-        if cause is not None and one.status not in ("canceled", "rejected"):
-            found.append(_activity(one, cause))
+        row = decode(_OTHER, bytes(part), "malformed_activity")
+        last = text(row.id, "activity_id", 80)
+        cause = MOVES.get(row.activity_type, PAYMENTS.get(row.activity_type))
+        if cause is not None and row.status not in ("canceled", "rejected"):
+            found.append(_activity(row, cause))
     return found, last if len(parts) == ACTIVITIES_PER_PAGE else None
 
 
-def _activity(one: _Other, cause: ChangeCause) -> VenueActivity:
-    moves = one.activity_type in MOVES
-    quantity = amount(one.qty or ZERO, "qty") if moves else ZERO
-    if one.activity_type == "OPASN":  # whatever the sign it is written with: a sold contract is gone
+def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
+    moves = row.activity_type in MOVES
+    quantity = amount(row.qty or ZERO, "qty") if moves else ZERO
+    if row.activity_type == "OPASN":  # whatever the sign it is written with: a sold contract is gone
         quantity = abs(quantity)
-    elif one.activity_type == "OPEXC":
+    elif row.activity_type == "OPEXC":
         quantity = -abs(quantity)
-    day_of(one.date, "date")
+    day_of(row.date, "date")
     return VenueActivity(
-        activity_id=one.id,
-        kind=one.activity_type,
+        activity_id=row.id,
+        kind=row.activity_type,
         cause=cause,
-        symbol=text(one.symbol, "symbol", 32) if one.symbol else "",
+        symbol=text(row.symbol, "symbol", 32) if row.symbol else "",
         quantity_change=quantity,
-        price=not_negative(one.price, "price") if moves and one.price is not None else ZERO,
-        cash_change=amount(one.net_amount, "net_amount"),
-        ts_event_ns=ns_of_text(one.created_at or f"{one.date}T00:00:00Z"),
+        price=not_negative(row.price, "price") if moves and row.price is not None else ZERO,
+        cash_change=amount(row.net_amount, "net_amount"),
+        ts_event_ns=ns_of_text(row.created_at or f"{row.date}T00:00:00Z"),
     )

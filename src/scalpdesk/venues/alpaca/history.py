@@ -140,8 +140,8 @@ class AlpacaHistory:
             symbols=[symbol], types=[CorporateActionsType.CASH_DIVIDEND], start=first, end=last
         )
         found = _answer(lambda: self._actions.get_corporate_actions(asked))
-        lines = [_dividend(one) for one in found.get("cash_dividends", ())]
-        return sorted((one for one in lines if first <= one.ex_date <= last), key=lambda one: one.ex_date)
+        lines = [_dividend(row) for row in found.get("cash_dividends", ())]
+        return sorted((row for row in lines if first <= row.ex_date <= last), key=lambda row: row.ex_date)
 
     @staticmethod
     def _span(symbols: Sequence[str], start: datetime, end: datetime, length: str) -> dict[str, Any]:
@@ -180,18 +180,18 @@ def _bars(found: Mapping[str, Any], seconds: int) -> Iterator[HistoricalBar]:
     for symbol, lines in sorted(found.items()):
         for line in lines or ():
             try:
-                one = msgspec.convert(line, _Bar)
-                if not 0 < one.l <= min(one.o, one.c) <= max(one.o, one.c) <= one.h or not one.v >= 0:
+                row = msgspec.convert(line, _Bar)
+                if not 0 < row.l <= min(row.o, row.c) <= max(row.o, row.c) <= row.h or not row.v >= 0:
                     raise Malformed("bad_bar", str(line))  # noqa: TRY301 - joins the others below
-                end_ns = ns_of_text(one.t) + seconds * NANOS_PER_SECOND
+                end_ns = ns_of_text(row.t) + seconds * NANOS_PER_SECOND
             except (Malformed, msgspec.ValidationError) as error:
                 raise DataError("a bar cannot be believed", where=symbol, value=str(error)) from None
-            yield HistoricalBar(symbol, end_ns, one.o, one.h, one.l, one.c, one.v)
+            yield HistoricalBar(symbol, end_ns, row.o, row.h, row.l, row.c, row.v)
 
 
 def _dividend(line: Any) -> CashDividendLine:
     try:
-        one = msgspec.convert(line, _Dividend)
-        return CashDividendLine(one.symbol, day_of(one.ex_date, "ex_date"), not_negative(one.rate, "rate"))
+        row = msgspec.convert(line, _Dividend)
+        return CashDividendLine(row.symbol, day_of(row.ex_date, "ex_date"), not_negative(row.rate, "rate"))
     except (Malformed, msgspec.ValidationError) as error:
         raise DataError("a dividend cannot be believed", value=str(error)) from None

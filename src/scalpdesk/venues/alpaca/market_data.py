@@ -302,8 +302,8 @@ def market_subscription(
 ) -> bytes:
     """Return a ``subscribe`` or ``unsubscribe`` message; empty channels are left out."""
     channels = {"quotes": quotes, "trades": trades, "bars": bars, "statuses": statuses}
-    said = {name: list(symbols) for name, symbols in channels.items() if symbols}
-    return _encode({"action": action, **said}, is_msgpack)
+    wanted = {name: list(symbols) for name, symbols in channels.items() if symbols}
+    return _encode({"action": action, **wanted}, is_msgpack)
 
 
 def _encode(message: dict[str, object], is_msgpack: bool) -> bytes:
@@ -390,17 +390,17 @@ def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[VenueMinute], str | 
 
 
 def _read(raw: bytes, symbol: str) -> tuple[list[tuple[int, Figures]], str | None]:
-    """Return beginning and figures of each bar of a page, and the token of the next one."""
+    """Return beginning and figures of each bar of a page, and the token of the next page."""
     page = decode(_PAGE, raw, "malformed_bars")
     found: list[tuple[int, Figures]] = []
     for part in (page.bars or {}).get(symbol, ()):
-        one = decode(_BAR, bytes(part), "malformed_bar")
-        prices = (one.o, one.h, one.l, one.c)
+        row = decode(_BAR, bytes(part), "malformed_bar")
+        prices = (row.o, row.h, row.l, row.c)
         if not all(math.isfinite(price) and price > 0 for price in prices) or not (
-            one.l <= min(one.o, one.c) <= max(one.o, one.c) <= one.h
+            row.l <= min(row.o, row.c) <= max(row.o, row.c) <= row.h
         ):
-            raise Malformed("bad_bar", f"{one.t} {prices}")
-        found.append((ns_of_text(one.t), (*prices, max(one.v, 0.0))))
+            raise Malformed("bad_bar", f"{row.t} {prices}")
+        found.append((ns_of_text(row.t), (*prices, max(row.v, 0.0))))
     return found, page.next_page_token or None
 
 

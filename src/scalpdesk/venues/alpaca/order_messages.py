@@ -514,7 +514,7 @@ def _reason(status: int, body: bytes) -> str:
         error = _ERROR(body)
     except UNREADABLE:
         return f"HTTP {status}"
-    message = "".join(one for one in (error.message or "") if one.isprintable())
+    message = "".join(letter for letter in (error.message or "") if letter.isprintable())
     parts = [f"HTTP {status}", "" if error.code is None else str(error.code)[:12], message]
     return " ".join(part for part in parts if part)[:_LONGEST_REASON]
 
