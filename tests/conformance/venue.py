@@ -502,6 +502,96 @@ async def a_lost_answer_to_two_legs_is_resolved_for_both(bench: Bench) -> None:
     )
 
 
+async def a_resting_combo(bench: Bench, desk: Listener) -> list[Order]:
+    """Send a straddle far below the market and return its legs."""
+    intents = [
+        OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "conformance", OrderType.MARKET, None)
+        for number in (bench.call, bench.put)
+    ]
+    command = desk.orders.submit_combo(intents, D("0.02"), 0)
+    desk.gateway.send(command)
+    legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
+    await desk.until(lambda: all(leg.state is OrderState.WORKING for leg in legs))
+    return legs
+
+
+def known_legs(legs: list[Order], *, acknowledged: bool) -> tuple[KnownOrder, ...]:
+    """Return the legs as a journal has them; without acknowledgement it knows no id of the venue."""
+    return tuple(
+        KnownOrder(
+            leg.submitted,
+            venue_order_id=leg.venue_order_id if acknowledged else "",
+            parent_id=leg.parent_id,
+        )
+        for leg in legs
+    )
+
+
+async def a_combo_is_known_again_after_a_restart(bench: Bench) -> None:
+    for acknowledged in (True, False):
+        first = await connected(bench)
+        first.orders = OrderManager(f"cf-{acknowledged}")
+        if not first.gateway.takes_combos:
+            await first.close()
+            return
+        before = await a_resting_combo(bench, first)
+        await first.gateway.close(graceful=False)
+
+        orders = OrderManager(f"cf-{acknowledged}")
+        second = await connected(bench, known_legs(before, acknowledged=acknowledged), orders)
+        again = orders.submit_combo(
+            [
+                OrderIntent(leg.submitted.instrument_id, Side.BUY, D(2), Purpose.OPEN, "conformance")
+                for leg in before
+            ],
+            D("0.02"),
+            0,
+        )  # what a replay of the journal gives
+        legs = [orders.order(leg.client_order_id) for leg in again.legs]
+        assert [leg.parent_id for leg in legs] == [again.client_order_id] * 2
+        view = await second.gateway.snapshot(fills_since_ns=0)
+        shown = {one.client_order_id: one for one in view.open_orders}
+        assert set(shown) == {leg.client_order_id for leg in legs}
+        assert {one.parent_id for one in shown.values()} == {again.client_order_id}
+        assert await second.gateway.query_order(legs[1].client_order_id)
+        second.gateway.send(CancelOrder(legs[0].client_order_id))  # a combo is cancelled as a whole
+        await second.over(*legs)
+        assert [leg.state for leg in legs] == [OrderState.CANCELLED] * 2
+        assert (await second.gateway.snapshot()).open_orders == ()
+        await second.close()
+
+
+async def a_watchdog_cancels_the_combo_of_a_dead_desk(bench: Bench) -> None:
+    first = await connected(bench)
+    if not first.gateway.takes_combos:
+        await first.close()
+        return
+    legs = await a_resting_combo(bench, first)
+    await first.gateway.close(graceful=False)
+    second = await connected(bench, known_legs(legs, acknowledged=False), first.orders)
+    for leg in legs:
+        second.gateway.send(CancelOrder(leg.client_order_id))
+    await second.over(*legs)
+    assert (await second.gateway.snapshot()).open_orders == ()
+    await second.close()
+
+
+async def a_combo_from_elsewhere_is_shown_and_touches_no_order(bench: Bench) -> None:
+    first = await connected(bench)
+    if not first.gateway.takes_combos:
+        await first.close()
+        return
+    legs = await a_resting_combo(bench, first)
+    second = await connected(bench)
+    view = await second.gateway.snapshot(fills_since_ns=0)
+    assert len(view.open_orders) == 2
+    assert second.of(OrderEvent) == []
+    assert await second.gateway.cancel_at_venue(view.open_orders[1].venue_order_id)
+    await first.over(*legs)
+    await second.close()
+    await first.close()
+
+
 async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench) -> None:
     desk = await connected(bench)
     wanted = [bench.share, bench.call]
@@ -635,6 +725,9 @@ CHECKS: tuple[Check, ...] = (
     a_replacement_of_what_is_over_is_refused,
     both_legs_of_a_straddle_are_filled_together,
     a_lost_answer_to_two_legs_is_resolved_for_both,
+    a_combo_is_known_again_after_a_restart,
+    a_watchdog_cancels_the_combo_of_a_dead_desk,
+    a_combo_from_elsewhere_is_shown_and_touches_no_order,
     quotes_stream_for_what_is_subscribed_and_nothing_else,
     the_latest_quotes_come_by_query,
     contracts_are_discovered_within_their_window,

@@ -114,7 +114,7 @@ def _known(order: Order) -> KnownOrder:
         order.filled * order.average_price,
         order.is_live,
         "" if is_unproven else order.venue_order_id,
-        "",
+        order.parent_id,
         (*order.executions, *order.busted),
         order.created_ns,
     )

@@ -16,7 +16,7 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
-from scalpdesk.core.intents import CancelOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, UnknownOrders, Viewed, settle_queue
@@ -62,8 +62,8 @@ class Heartbeat(Protocol):
         """Heartbeat: the loop is running."""
         ...
 
-    def order_sent(self, command: SubmitOrder) -> None:
-        """Report an order that is about to leave."""
+    def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
+        """Report an order that is about to leave, or a leg with its combo's id."""
         ...
 
     def order_ended(self, client_order_id: str) -> None:
@@ -471,11 +471,19 @@ class LiveRunner:
 
     def _hand_over(self, commands: list[VenueCommand]) -> None:
         for command in commands:
-            if self._heartbeat is not None and isinstance(command, SubmitOrder):
-                self._heartbeat.order_sent(command)
-                self._reported_orders.add(command.client_order_id)
+            if self._heartbeat is not None:
+                self._report_orders(command, self._heartbeat)
             self.gateway.send(command)
         self.core.inform_watchers()
+
+    def _report_orders(self, command: VenueCommand, heartbeat: Heartbeat) -> None:
+        if isinstance(command, SubmitOrder):
+            heartbeat.order_sent(command)
+            self._reported_orders.add(command.client_order_id)
+        elif isinstance(command, MultiLegOrder):
+            for leg in command.legs:
+                heartbeat.order_sent(leg, command.client_order_id)
+                self._reported_orders.add(leg.client_order_id)
 
     def _take(self, item: Item) -> list[VenueCommand]:
         if type(item) is QuoteEvent:

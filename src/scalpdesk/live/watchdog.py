@@ -53,6 +53,8 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: MessageKind
     run_dir: str = ""
     order: SubmitOrder | None = None
+    parent: str = ""
+    """Of a leg: its combo's client order id."""
     name: str = ""
     clean: bool = False
 
@@ -144,9 +146,9 @@ class HeartbeatChannel:
             self._next_beat = now + BEAT_SECONDS
             self._send(DeskMessage(MessageKind.BEAT))
 
-    def order_sent(self, command: SubmitOrder) -> None:
-        """Report an order that is about to leave."""
-        self._send(DeskMessage(MessageKind.ORDER_SENT, order=command))
+    def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
+        """Report an order that is about to leave, or a leg with its combo's id."""
+        self._send(DeskMessage(MessageKind.ORDER_SENT, order=command, parent=parent_id))
 
     def order_ended(self, client_order_id: str) -> None:
         """Report the end of an order."""
@@ -236,7 +238,7 @@ class WatchdogSupervisor:
         self._next_try = 0.0
         self._run_dir: Path | None = None
         self._has_started = False
-        self._live: dict[str, SubmitOrder] = {}
+        self._live: dict[str, tuple[SubmitOrder, str]] = {}
         self._starting: threading.Thread | None = None
         self._new: HeartbeatChannel | None = None
         self._failure = ""
@@ -264,10 +266,10 @@ class WatchdogSupervisor:
         elif not self._has_ended:
             self._replace()
 
-    def order_sent(self, command: SubmitOrder) -> None:
-        """Report an order that is about to leave."""
-        self._live[command.client_order_id] = command
-        self.line.order_sent(command)
+    def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
+        """Report an order that is about to leave, or a leg with its combo's id."""
+        self._live[command.client_order_id] = command, parent_id
+        self.line.order_sent(command, parent_id)
 
     def order_ended(self, client_order_id: str) -> None:
         """Report the end of an order."""
@@ -322,8 +324,8 @@ class WatchdogSupervisor:
             line.begin(self._run_dir)
         if self._has_started:
             line.started()
-        for command in self._live.values():
-            line.order_sent(command)
+        for command, parent_id in self._live.values():
+            line.order_sent(command, parent_id)
         self._notify("warning", "the watchdog had ended; another one runs now")
 
 

@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -128,6 +129,8 @@ class Watched:
     has_started: bool = False
     has_ended: bool = False
     live: dict[str, SubmitOrder] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    """Id of the combo by the id of its leg."""
 
     def apply(self, message: DeskMessage) -> None:
         """Follow one message."""
@@ -138,6 +141,7 @@ class Watched:
                 self.has_started = True
             case MessageKind.ORDER_SENT if message.order is not None:
                 self.live[message.order.client_order_id] = message.order
+                self.parents[message.order.client_order_id] = message.parent
             case MessageKind.ORDER_ENDED:
                 self.live.pop(message.name, None)
             case MessageKind.END:
@@ -242,7 +246,13 @@ class EmergencyTrader:
         self._next_step_at = 0.0
         self._logged: set[str] = set()
 
-    async def clear(self, desk_orders: Iterable[SubmitOrder], *, flatten: bool) -> bool:
+    async def clear(
+        self,
+        desk_orders: Iterable[SubmitOrder],
+        *,
+        flatten: bool,
+        parents: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
         """Cancel every open order, close the positions when ``flatten``; return whether the venue shows it.
 
         Parameters
@@ -251,12 +261,16 @@ class EmergencyTrader:
             Orders of the desk without a known end: each may be at the venue, on its way, or absent.
         flatten
             Close the positions: options first, then shares.
+        parents
+            Id of the combo by the id of its leg.
         """
         loop = asyncio.get_running_loop()
         commands = tuple(desk_orders)
         for command in commands:
             self._follow(Order(msgspec.structs.replace(command, owner=""), 0, OrderState.UNKNOWN))
-        self._gateway.adopt([KnownOrder(command) for command in commands])
+        self._gateway.adopt(
+            KnownOrder(command, parent_id=parents.get(command.client_order_id, "")) for command in commands
+        )
         following = loop.create_task(self._follow_events())
         ends, pause = loop.time() + CLEAR_SECONDS, FIRST_PAUSE_SECONDS
         try:
@@ -549,7 +563,7 @@ async def _act(
         log=log_to_run,
     )
     began = asyncio.get_running_loop().time()
-    done = await trader.clear(watched.live.values(), flatten=settings.flatten)
+    done = await trader.clear(watched.live.values(), flatten=settings.flatten, parents=watched.parents)
     seconds = asyncio.get_running_loop().time() - began
     log_to_run(f"{'done' if done else 'NOT DONE: act by hand'} after {seconds:.2f} s")
     return 3 if done else 4

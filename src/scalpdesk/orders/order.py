@@ -68,6 +68,8 @@ class Order(msgspec.Struct, gc=False):
     """Quantity by id of the executions taken back; zero while the execution itself was never seen."""
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""
+    parent_id: str = ""
+    """Id of the combo whose leg it is, empty for none."""
 
     @property
     def client_order_id(self) -> str:

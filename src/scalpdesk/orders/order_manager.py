@@ -1,6 +1,6 @@
 """All orders of the desk: intents become commands, and the venue's events move their states."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import assert_never
 
@@ -17,7 +17,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
 )
-from scalpdesk.core.intents import CancelOrder, OrderIntent, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 
@@ -43,6 +43,20 @@ class OrderManager:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         """Orders that the venue may still fill, by client order id, oldest first."""
+
+    def submit_combo(
+        self, intents: Sequence[OrderIntent], net_limit_price: Decimal | None, now_ns: int
+    ) -> MultiLegOrder:
+        """Turn the intents of a combo into one command; its legs carry ids of their own and the combo's.
+
+        ``net_limit_price`` is in currency per unit of one set, paid when above zero; None at the market.
+        """
+        self._count += 1
+        parent_id = f"{self._prefix}-{self._count:06d}"
+        legs = tuple(self.submit(intent, now_ns) for intent in intents)
+        for leg in legs:
+            self.orders[leg.client_order_id].parent_id = parent_id
+        return MultiLegOrder(parent_id, legs, net_limit_price, legs[0].time_in_force)
 
     def submit(self, intent: OrderIntent, now_ns: int) -> SubmitOrder:
         """Turn an intent that passed the gate into a command with an id of its own."""

@@ -349,6 +349,8 @@ class VenueOrder(msgspec.Struct, frozen=True):
     is_open: bool
     limit_price: Decimal | None
     submitted_ns: int
+    parent_id: str = ""
+    """Client order id of the combo it belongs to, empty for none."""
 
 
 class VenueFill(msgspec.Struct, frozen=True):

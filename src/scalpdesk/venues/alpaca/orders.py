@@ -79,6 +79,8 @@ class OrderReports:
         self._legs: dict[str, tuple[str, ...]] = {}
         """Client order ids of a combo's legs by their parent's."""
         self._parent_venue_ids: dict[str, str] = {}
+        self._combo_of_leg: dict[str, str] = {}
+        """Venue id of a combo by the venue id of its leg."""
 
     def restore(self, known_orders: Iterable[KnownOrder]) -> None:
         """Add the orders of the journal; legs of a combo find their parent again."""
@@ -99,6 +101,10 @@ class OrderReports:
         if order.parent_id:
             return self._parent_venue_ids.get(order.parent_id)
         return order.venue_order_id or None
+
+    def cancel_id(self, venue_order_id: str) -> str:
+        """Return the id to cancel for an id of a view: of a leg its combo's."""
+        return self._combo_of_leg.get(venue_order_id, venue_order_id)
 
     def _request_ended_ns(self, known: KnownOrder) -> int:
         """Return when the request of an order of the run before ended, in the loop's time.
@@ -157,6 +163,8 @@ class OrderReports:
             except RetryError:
                 return False
         if shown.legs:
+            if shown.client_order_id not in self._legs:
+                return False  # a combo that this desk did not send
             self.apply_legs(shown, infer=True)
             return True
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
@@ -212,6 +220,8 @@ class OrderReports:
     def shown(self, wire: WireOrder) -> Iterable[VenueOrder]:
         """Yield an order, or its legs, for a view of the account."""
         for part in wire.legs or (wire,):
+            if wire.legs:
+                self._combo_of_leg[part.venue_order_id] = wire.venue_order_id
             if part.side is None or part.quantity is None:
                 continue
             tracked = self.tracker.find(part.client_order_id, part.venue_order_id)
@@ -232,6 +242,7 @@ class OrderReports:
                 is_open=part.is_open,
                 limit_price=part.limit_price,
                 submitted_ns=part.submitted_ns,
+                parent_id=wire.client_order_id if wire.legs else "",
             )
 
     # updates --------------------------------------------------------------------------------------
@@ -624,7 +635,7 @@ class OrderSender:
         if not self._client.may_ask(Urgency.CANCEL):
             return False
         try:
-            reply = await self._client.send(order_messages.cancel_request(venue_order_id))
+            reply = await self._client.send(order_messages.cancel_request(self._reports.cancel_id(venue_order_id)))
         except RetryError:
             return False
         verdict = self._client.judge(reply).verdict
