@@ -25,7 +25,7 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions
+from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
 from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
@@ -115,9 +115,13 @@ class Account:
     def gateway(self):
         options = GatewayOptions(timeout_seconds=2.0, absent_after_seconds=ABSENT_AFTER_SECONDS)
         return AlpacaGateway(
-            Endpoints.at(BASE_URL), Key(KEY), Key(SECRET), self.instruments, self.clock, options,
-            LineNetwork(self.line),
-        )  # fmt: skip
+            endpoints=Endpoints.at(BASE_URL),
+            keys=ApiKeys(Key(KEY), Key(SECRET)),
+            instruments=self.instruments,
+            clock=self.clock,
+            options=options,
+            network=LineNetwork(self.line),
+        )
 
     def run(self, play):
         try:

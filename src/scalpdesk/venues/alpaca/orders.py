@@ -635,7 +635,9 @@ class OrderSender:
         if not self._client.may_ask(Urgency.CANCEL):
             return False
         try:
-            reply = await self._client.send(order_messages.cancel_request(self._reports.cancel_id(venue_order_id)))
+            reply = await self._client.send(
+                order_messages.cancel_request(self._reports.cancel_id(venue_order_id))
+            )
         except RetryError:
             return False
         verdict = self._client.judge(reply).verdict
