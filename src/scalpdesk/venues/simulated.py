@@ -42,11 +42,11 @@ from scalpdesk.venues.contract import (
     Health,
     KnownOrder,
     ListedContract,
-    MinuteBar,
     Notice,
     NoticeKind,
     VenueClock,
     VenueFill,
+    VenueMinute,
     VenueOrder,
     VenuePosition,
     VenueView,
@@ -404,7 +404,7 @@ class SimulatedGateway:
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[MinuteBar, ...]:
+    ) -> tuple[VenueMinute, ...]:
         """There are none: what came before a tape is given at the start."""
         del instrument_id, first, last
         return ()
@@ -535,7 +535,7 @@ class SandboxGateway:
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
-    ) -> tuple[MinuteBar, ...]:
+    ) -> tuple[VenueMinute, ...]:
         """Return the minutes that the real venue has."""
         return await self._data.minute_bars(instrument_id, first, last)
 
