@@ -16,8 +16,8 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.strategies.contract import Proposal
 
-SHARES = (53, 49)
-STRADDLE = (141, 141)
+SHARES = (52, 49)
+STRADDLE = (140, 141)
 """Python calls and C calls."""
 
 

@@ -182,6 +182,7 @@ class OrderAdmission:
         gate, session = desk.gate, desk.view.session
         gate.counters.advance(now_ns)
         instrument = desk.instruments.by_id[instrument_id]
+        position = desk.positions.positions.get(instrument_id)
         return OrderContext(
             intent,
             instrument,
@@ -191,7 +192,7 @@ class OrderAdmission:
             gate.mode,
             desk.market.quotes[instrument_id],
             desk.market.verdict(instrument_id, now_ns),
-            desk.positions.quantity(instrument_id),
+            ZERO if position is None else position.quantity,
             len(desk.orders.live) + len(before),
             len(before),
             session is not None and session.open_ns <= now_ns <= session.close_ns,

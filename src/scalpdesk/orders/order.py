@@ -152,7 +152,8 @@ class Order(msgspec.Struct, gc=False):
                 where=f"order {self.client_order_id}",
                 value=f"{filled} of {self.submitted.quantity}",
             )
-        self.executions = {**self.executions, execution_id: (quantity, price)}
+        execution = {execution_id: (quantity, price)}
+        self.executions = {**self.executions, **execution} if self.executions else execution
         if self.filled:
             self.average_price = (self.average_price * self.filled + price * quantity) / filled
         else:

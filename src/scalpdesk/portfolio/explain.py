@@ -42,6 +42,8 @@ PARTS = (
 ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
+NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
+OPTION_PARTS = ("gamma", "theta", "vega", "higher_order", "carry")
 _STEPS = 8
 _TOLERATED_FRACTION = 0.02
 _TOLERATED_AMOUNT = 0.05
@@ -263,6 +265,7 @@ class PnlExplain:
             return None
         d_years = (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
         delta = gamma = theta = vega = higher_order = carry = realised_vs_implied = 0.0
+        has_options = False
         for instrument_id, leg in before.items():
             after = legs.get(instrument_id)
             mark_now = self._state.mark(instrument_id) if after is None else after.mark
@@ -272,6 +275,7 @@ class PnlExplain:
             if start is None:
                 delta += leg.units * (mark_now - leg.mark)
                 continue
+            has_options = True
             end = start if after is None or after.valuation is None else after.valuation
             terms = self._leg_terms(leg, start, end, d_years, leg.units * (mark_now - leg.mark))
             delta += terms.delta
@@ -283,29 +287,31 @@ class PnlExplain:
             d_spot = end.spot - start.spot
             expected = start.spot * start.spot * start.vol * start.vol * d_years
             realised_vs_implied += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
-        parts: dict[str, Decimal] = {}
-        explained = NO_AMOUNT + self._carry + spread + fees + self._slippage
-        for name, value in (
-            ("delta", delta),
-            ("gamma", gamma),
-            ("theta", theta),
-            ("vega", vega),
-            ("higher_order", higher_order),
-            ("carry", carry),
-        ):
-            parts[name] = NO_AMOUNT
-            if value:
-                amount = parts[name] = Decimal(f"{value:.6f}")
-                explained += amount
+        slippage, totals, parts = self._slippage, self.totals, NO_PARTS.copy()
+        explained = NO_AMOUNT + self._carry + spread + fees + slippage
+        if delta:
+            parts["delta"] = amount = Decimal(f"{delta:.6f}")
+            explained += amount
+            totals["delta"] += amount
+        if has_options:  # shares have no other part
+            for name, value in zip(OPTION_PARTS, (gamma, theta, vega, higher_order, carry), strict=True):
+                if value:
+                    parts[name] = amount = Decimal(f"{value:.6f}")
+                    explained += amount
+                    totals[name] += amount
         parts["carry"] += self._carry
-        parts["spread"] = spread
-        parts["fees"] = fees
-        parts["slippage"] = self._slippage
-        parts["residual"] = change - explained
-        totals = self.totals
-        for name, amount in parts.items():
-            if amount:
-                totals[name] += amount
+        if self._carry:
+            totals["carry"] += self._carry
+        parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
+        if spread:
+            totals["spread"] += spread
+        if fees:
+            totals["fees"] += fees
+        if slippage:
+            totals["slippage"] += slippage
+        parts["residual"] = residual = change - explained
+        if residual:
+            totals["residual"] += residual
         self.realised_vs_implied += realised_vs_implied
         self.theta_paid += theta
         self.high_water = max(self.high_water, nav)

@@ -150,22 +150,17 @@ def price_within_collar(context: OrderContext) -> str | None:
 
 def throttle_has_room(context: OrderContext) -> str | None:
     """Orders and messages of the last minute, and orders at the venue; entries leave a reserve to exits."""
-    limits, purpose, counters = context.limits, context.intent.purpose, context.counters
-    kept_back = 0.0
-    if purpose in OPENING:
-        kept_back = limits.throttle_reserve_fraction
-    elif purpose not in EXITS:
-        kept_back = 0.5 * limits.throttle_reserve_fraction
+    limits, counters = context.limits, context.counters
+    most = context.resolved.throttles[context.intent.purpose]
     orders = len(counters.orders_ns) + context.orders_before
-    most = limits.max_orders_per_minute
-    if orders >= most - int(most * kept_back):
-        return f"{orders} orders in the last minute, limit {most}"
-    messages, most = orders + len(counters.cancels_ns), context.resolved.messages_per_minute
-    if messages >= most - int(most * kept_back):
-        return f"{messages} orders and cancels in the last minute, limit {most}"
-    most = limits.max_live_orders
-    if context.live_orders >= most - int(most * kept_back):
-        return f"{context.live_orders} orders at the venue, limit {most}"
+    if orders >= most.orders:
+        return f"{orders} orders in the last minute, limit {limits.max_orders_per_minute}"
+    messages = orders + len(counters.cancels_ns)
+    if messages >= most.messages:
+        limit = context.resolved.messages_per_minute
+        return f"{messages} orders and cancels in the last minute, limit {limit}"
+    if context.live_orders >= most.live_orders:
+        return f"{context.live_orders} orders at the venue, limit {limits.max_live_orders}"
     return None
 
 

@@ -5,12 +5,13 @@ Keys that are each sane and together are not: refused before anything runs.
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import Purpose
 
 OrderTypeName = Literal["market", "limit"]
 
@@ -203,17 +204,26 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def resolve(self) -> "ResolvedLimits":
         """Return the limits of which None stands for a multiple of another one."""
-        orders = self.max_orders_per_minute
+        orders, reserve = self.max_orders_per_minute, self.throttle_reserve_fraction
+        messages = self.max_messages_per_minute or orders * 3 // 2
+        kept_back = {Purpose.OPEN: reserve, Purpose.HEDGE: 0.5 * reserve}
+        throttles = {}
+        for purpose in Purpose:
+            kept = kept_back.get(purpose, 0.0)
+            throttles[purpose] = Throttle(
+                *[most - int(most * kept) for most in (orders, messages, self.max_live_orders)]
+            )
         return ResolvedLimits(
             option_contracts=self.max_option_contracts or 5 * self.max_order_contracts,
             expiry_contracts=self.max_expiry_contracts or 10 * self.max_order_contracts,
             underlying_contracts=self.max_underlying_contracts or 20 * self.max_order_contracts,
             position_shares=self.max_position_shares or 5 * self.max_order_shares,
-            messages_per_minute=self.max_messages_per_minute or orders * 3 // 2,
+            messages_per_minute=messages,
             window_contracts=self.max_window_contracts or 10 * self.max_order_contracts,
             window_shares=self.max_window_shares or 10 * self.max_order_shares,
             repeats_per_minute=self.max_repeats_per_minute or max(orders // 2, 1),
             flips_per_minute=self.max_flips_per_minute or max(orders // 6, 1),
+            throttles=throttles,
         )
 
     def daily_loss_limit(self, session_equity: Decimal) -> Decimal:
@@ -221,6 +231,14 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         if self.max_daily_loss is not None:
             return self.max_daily_loss
         return session_equity * Decimal(f"{self.max_daily_loss_fraction:.6f}")
+
+
+class Throttle(NamedTuple):
+    """Counts from which orders of one purpose are refused: entries leave a reserve to hedges and exits."""
+
+    orders: int
+    messages: int
+    live_orders: int
 
 
 class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,6 +253,7 @@ class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
     window_shares: int
     repeats_per_minute: int
     flips_per_minute: int
+    throttles: dict[Purpose, Throttle]
 
 
 _ORDERED = (
