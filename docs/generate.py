@@ -98,9 +98,9 @@ def configuration_page() -> str:
         one.name for one in iter_modules(scalpdesk.strategies.__path__) if one.name not in NO_STRATEGIES
     ):
         plug = import_module(f"scalpdesk.strategies.{module}").PLUG
-        parts += _section(f"strategies.{plug.name}", plug.Config, (), "##")
+        parts += _section(f"strategies.{plug.name}", plug.config, (), "##")
         parts.append(
-            f"After `--set`, a key of the strategy needs no prefix: `--set {_first_leaf(plug.Config)}=…`.\n"
+            f"After `--set`, a key of the strategy needs no prefix: `--set {_first_leaf(plug.config)}=…`.\n"
         )
     parts.append("## Bands\n")
     parts.append("`hedge.band` chooses one; its own settings go into `hedge.band_settings`.\n")

@@ -1,7 +1,7 @@
 """0DTE gamma scalper as a strategy folder of protocol v1.
 
 ``on_market_event`` takes one market event and returns the order intents that answer it; ``reset``
-forgets everything. The rules are the desk's own (``scalpdesk.strategies.zero_dte``), so that this
+forgets everything. The rules are the desk's own (``scalpdesk.hedging.bands.regime_threshold``), so that this
 folder and ``scalpdesk run zero-dte`` decide alike. Settings come from the environment, as listed in
 ``config.example.env``.
 """
@@ -14,6 +14,8 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any, cast
 
+from ledger import HedgeRules, Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger, number_in
+
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import GammaExposureEvent
@@ -22,8 +24,6 @@ from scalpdesk.instruments.sessions import Session, is_session, new_york_ns, ses
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
-from scalpdesk.strategies.zero_dte.ledger import Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger
-from scalpdesk.strategies.zero_dte.rules import HedgeRules, number_in
 
 NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029

@@ -31,8 +31,7 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
-from scalpdesk.strategies.registry import find_strategy, member_names
-from scalpdesk.strategies.several.config import bound_config
+from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
@@ -113,7 +112,7 @@ def build_engine(
         config.simulation.starting_cash,
     )
     desk.view.venue = str(data.get("venue", "simulated"))
-    strategy = find_strategy(strategy_name)(strategy_config)  # type: ignore[call-arg]
+    strategy = find_strategy(strategy_name).build(strategy_config)
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
 
 
@@ -169,10 +168,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
         with_rates(tape, settings),
         config.gex,
         config.marketdata.gex_value,
-        is_read=any(
-            getattr(find_strategy(name), "reads_gamma_exposure", False)
-            for name in member_names(settings.strategy)
-        ),
+        is_read=find_strategy(settings.strategy).reads_dealer_gamma,
         history_folder=Path(config.data.catalog),
         say=lambda level, text: logging.getLogger(__name__).log(_LEVELS[level], text),
     )
@@ -240,9 +236,10 @@ def forecast_event(
     )
 
 
-def earlier_sessions(tape: MarketTape, strategy: object, seed: int | None) -> tuple[Event, ...]:
-    """Return the minutes of the sessions before a tape, as many as ``strategy.history_sessions`` says."""
-    wanted = int(getattr(strategy, "history_sessions", 0))
+def earlier_sessions(tape: MarketTape, settings: LoadedSettings, seed: int | None) -> tuple[Event, ...]:
+    """Return the minutes of the sessions before a tape that the strategy reads."""
+    assert settings.strategy is not None
+    wanted = find_strategy(settings.strategy).history_sessions(settings.strategy_config)
     if not wanted:
         return ()
     from scalpdesk.datasets.embedded.market import minutes_before_tape
@@ -264,7 +261,7 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
     try:
         config = msgspec.convert(plain, DeskConfig, strict=False)
         configs = {
-            name: msgspec.convert(sections.get(name, {}), find_strategy(name).Config, strict=False)
+            name: msgspec.convert(sections.get(name, {}), find_strategy(name).config, strict=False)
             for name in (header.strategy, *member_names(header.strategy))
         }
     except msgspec.ValidationError as error:

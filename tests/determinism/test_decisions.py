@@ -17,13 +17,14 @@ import numpy as np
 from fakes.desk import run_tape
 from fakes.instruments import straddle_book
 from fakes.tape import TapeBuilder
-from scalpdesk.strategies.gamma_scalper import PLUG
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
 
 steps = np.random.default_rng(int(sys.argv[1])).normal(0, 0.25, 300)
 mids = [round(float(x), 2) for x in 500 + np.cumsum(steps)]
 tape = TapeBuilder(straddle_book(490, 495, 500, 505, 510)).path("10:00", 5.0, mids).build()
-run = run_tape(tape, PLUG(GammaScalperConfig(entry=EntryConfig(gate="off"))), latency_ms=20)
+run = run_tape(tape, GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off"))), latency_ms=20)
 print(run.tally.hash.hex(), run.tally.orders, run.engine.desk.account.cash)
 """
 

@@ -35,7 +35,7 @@ FILES = sorted(
 def keys_of(section):
     """Every key below a section, written with dots."""
     strategy = section.removeprefix("strategies.") if section.startswith("strategies.") else None
-    schema = Schema(settings.DeskConfig, lambda name: find_strategy(name).Config, strategy)
+    schema = Schema(settings.DeskConfig, lambda name: find_strategy(name).config, strategy)
     return {dotted(path) for path in schema.all_paths()}
 
 

@@ -19,10 +19,10 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.risk.exits import ExitRules, ExitView
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
-from scalpdesk.strategies.gamma_scalper import hedger
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+from scalpdesk.strategies.toolkit import hedger
+from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.alpaca.orders import OrderSender
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.schedule import draw_schedule
@@ -103,10 +103,10 @@ def _zero_cross_double() -> list[Change]:
         del owned
         return [quantity]
 
-    plain = hedger.StraddleHedger.hedge
+    plain = hedger.DeltaHedger.step
 
-    def hedge(self: hedger.StraddleHedger, view: DeskView, legs: Any) -> Any:
-        found = plain(self, view, legs)
+    def step(self: hedger.DeltaHedger, view: DeskView, legs: Any, *args: Any, **options: Any) -> Any:
+        found = plain(self, view, legs, *args, **options)
         doubled: list[Action] = []
         for action in found:
             crosses = isinstance(action, Proposal) and any(
@@ -121,7 +121,7 @@ def _zero_cross_double() -> list[Change]:
                 doubled.append(action)
         return doubled
 
-    return [(hedger, "split_at_zero", split), (hedger.StraddleHedger, "hedge", hedge)]
+    return [(hedger, "split_at_zero", split), (hedger.DeltaHedger, "step", step)]
 
 
 def _retry_with_new_id() -> list[Change]:
@@ -251,17 +251,17 @@ def _limit_blind_to_unknown() -> list[Change]:
 
 def _deadline_from_the_clock() -> list[Change]:
     """The exit is at 15:58 New York, whatever the session's own close."""
-    plain = ExitRules._clock
+    plain = BeforeClose.reason
 
-    def clock(self: ExitRules, view: ExitView) -> str | None:
+    def clock(self: BeforeClose, trade: StraddleView) -> str | None:
         from datetime import time
 
         from scalpdesk.instruments.sessions import new_york_ns
 
-        late = new_york_ns(view.session.day, time(15, 58))
-        return plain(self, view) if view.now_ns >= late else None
+        late = new_york_ns(trade.session.day, time(15, 58))
+        return plain(self, trade) if trade.now_ns >= late else None
 
-    return [(ExitRules, "_clock", clock)]
+    return [(BeforeClose, "reason", clock)]
 
 
 def _leg_two_after_leg_one_failed() -> list[Change]:

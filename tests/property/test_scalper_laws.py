@@ -12,16 +12,16 @@ from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import Decision, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.risk.exits import ExitConfig
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper import PLUG
-from scalpdesk.strategies.gamma_scalper.config import (
-    EntryConfig,
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import (
+    GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
+    Phase,
     TriggersConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import Phase
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 D = Decimal
 LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_daily_loss=D(1_000_000))
@@ -51,7 +51,7 @@ def test_whatever_the_market_does_the_scalper_ends_flat(
     builder = TapeBuilder(book).path("10:00", 1.0, mids, size=size)
     # after the exit time the market goes on long enough for everything to fill
     builder.path("10:02", 1.0, [mid] * 200, size=size)
-    strategy = PLUG(
+    strategy = GammaScalper(
         GammaScalperConfig(
             straddles=straddles,
             mode=mode,
@@ -131,7 +131,7 @@ def test_holding_over_nights_into_expiry_leaves_nothing_unexplained(
             for step in range(10):
                 mid = round(mid + moves[number * 20 + part * 10 + step] / 100, 2)
                 builder.spot(at(clock_time, day) + step * 1_000_000_000, mid, size=size)
-    strategy = PLUG(
+    strategy = GammaScalper(
         GammaScalperConfig(
             underlying=root,
             selection=SelectionConfig(min_expiration_days=0),

@@ -11,13 +11,13 @@ from scalpdesk.core.events import CancelRejected, OrderNotFound, OrderStatusUnkn
 from scalpdesk.core.intents import CancelOrder, Purpose, SetTimer, SubmitOrder
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.zero_dte.config import (
+from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteEntry,
+    ZeroDteScalper,
     ZeroDteTriggers,
-    ZeroDteWatch,
 )
-from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
+from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
 LOOSE = RiskLimits(
     max_daily_loss_fraction=0.99,

@@ -9,7 +9,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.marketdata.triggers import EveryQuote
-from scalpdesk.strategies import contract
+from scalpdesk.strategies import contract, registry
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper import PLUG
 from scalpdesk.strategies.registry import find_strategy, strategy_names
@@ -22,13 +22,14 @@ def test_a_strategy_is_found_by_the_name_of_its_module():
 
 
 def test_the_names_are_the_products_own_and_those_of_plug_ins(monkeypatch):
-    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", contract.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(contract, "entry_points", lambda group: [plug])
+    plug = EntryPoint("my_scalper", "fakes.desk:Scripted", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [plug])
     names = strategy_names()
     assert {"gamma-scalper", "my_scalper"} <= set(names)
     assert "base" not in names
     assert list(names) == sorted(names)
-    assert find_strategy("my-scalper") is Scripted
+    spec = find_strategy("my-scalper")  # a class, as plug-ins exported before specs
+    assert (spec.name, spec.config, spec.build) == (Scripted.name, Scripted.Config, Scripted)
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("gama-scalper", "gamma-scalper"), ("base", None)])

@@ -15,8 +15,7 @@ from scalpdesk.core.events import FolderAnswered
 from scalpdesk.core.intents import AskFolder, OrderType, Purpose, Side, TimeInForce
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.protocol import event_verdict, order_intent
-from scalpdesk.strategies.external import External
-from scalpdesk.strategies.external.config import ExternalConfig
+from scalpdesk.strategies.external.strategy import External, ExternalConfig
 
 CALL, PUT = 1, 2
 

@@ -15,11 +15,12 @@ from scalpdesk.core.events import BarEvent, ForecastEvent
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
 from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, nowcast, who_trades
 from scalpdesk.strategies.registry import find_strategy, member_names
-from scalpdesk.strategies.several.config import SharedConfig
-from scalpdesk.strategies.st0cka.config import St0ckaConfig
+from scalpdesk.strategies.several.strategy import SharedConfig
+from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
 
 D = Decimal
 A, G = LOW, HIGH
@@ -96,8 +97,8 @@ def test_figures_that_mean_nothing_are_refused_by_their_own_key(wrong):
 def test_its_members_flags_and_settings_are_found_by_name():
     assert member_names("hybrid") == (A, G)
     found = find_strategy("hybrid")
-    assert found is Hybrid
-    assert "strategies.st0cka.use_volatility_sizing=false" in found.FLAGS["--volatility-off"]
+    assert found.build is Hybrid
+    assert "strategies.st0cka.use_volatility_sizing=false" in found.flags["--volatility-off"]
     with pytest.raises(ConfigError, match="none of them is itself several"):
         find_strategy("hybrid+st0ckg")
 
@@ -110,13 +111,14 @@ class HybridDesk(HandDesk):
 
     def __init__(self, adopts: str | None = None, **config: object) -> None:
         shared = SharedConfig(
-            HybridConfig(**({"source": "forecast"} | config)),
+            [find_strategy(A), find_strategy(G)],
             {
                 A: St0ckaConfig(buy_until="15:00", sell_until="15:30"),
                 G: GammaScalperConfig(entry=EntryConfig(gate="off")),
             },
             {},
             adopts,
+            own=HybridConfig(**({"source": "forecast"} | config)),
         )
         self.hybrid = Hybrid(shared)
         super().__init__(self.hybrid, limits=RiskLimits(max_daily_loss=D(90_000), max_position_fraction=1.0))

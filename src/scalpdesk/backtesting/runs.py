@@ -246,7 +246,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
         *gamma_events(tape, settings),
-        *earlier_sessions(tape, engine.strategy, header.seed),
+        *earlier_sessions(tape, settings, header.seed),
     )
     if not simulation.displayed_sizes:
         market = _without_sizes(market)

@@ -13,6 +13,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 
 LOG = logging.getLogger(__name__)
 
@@ -106,16 +107,14 @@ def run_summary(
     shared = by_strategy(desk)
     if shared is not None:
         summary["strategies"] = shared
-    for strategy in getattr(engine.strategy, "strategies", (engine.strategy,)):
-        told = getattr(strategy, "folder_summary", None)
-        if told is not None:
-            folder: dict[str, Any] = told()
+    for strategy in members_of(engine.strategy):
+        if isinstance(strategy, AsksFolders):
+            folder = strategy.folder_summary()
             summary["folder"] = folder
             if summary["verdict"] == NEVER_ASKED:
                 summary["verdict"] = folder_verdict(folder)
-        measured = getattr(strategy, "hedge_summary", None)
-        if measured is not None:
-            summary["hedge_costs"] = measured()
+        if isinstance(strategy, ReportsHedges):
+            summary["hedge_costs"] = strategy.hedge_summary()
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
 

@@ -5,7 +5,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,7 @@ def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: t
     """Check every key and value; exit 2 names all that are wrong."""
     loaded = settings_from(config_file, overrides, strategy)
     try:  # what only the parts themselves can check: a band's own settings, the name of a fill model
-        build: Callable[[Any], object] = find_strategy(strategy)
-        build(loaded.strategy_config)
+        find_strategy(strategy).build(loaded.strategy_config)
         simulation = loaded.config.simulation
         for name in (simulation.fill_model, simulation.fill_model_hedge or simulation.fill_model):
             fill_model(name)

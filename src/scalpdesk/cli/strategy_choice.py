@@ -1,7 +1,7 @@
 """Which strategy a command is about, and the flags that earlier programs had for it.
 
 ``run_st0ck.py st0cka --volatility-off`` is ``scalpdesk run st0cka --volatility-off``: a flag stands for
-settings that the strategy itself names in its ``FLAGS``.
+settings that the strategy's spec names in ``flags``.
 """
 
 from collections.abc import Mapping
@@ -98,7 +98,7 @@ def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
     from scalpdesk.strategies.registry import find_strategy, strategy_names
 
     def flags_of(name: str) -> Mapping[str, tuple[str, ...]]:
-        return getattr(find_strategy(name), "FLAGS", {})
+        return find_strategy(name).flags
 
     settings: list[str] = []
     for flag, is_given in given.items():

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +66,7 @@ def demo(
     """
     from scalpdesk.strategies.registry import find_strategy
 
-    for_demo: Sequence[str] = getattr(find_strategy(strategy), "DEMO_SETTINGS", ())
+    for_demo = find_strategy(strategy).demo_settings
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
@@ -169,8 +168,9 @@ def pace_of(speed: str | None) -> float | None:
 
 def _tape(settings: "LoadedSettings", data_set: str, first: date, last: date, seed: int) -> "MarketTape":
     from scalpdesk.assembly import load_market
+    from scalpdesk.strategies.contract import configured_underlying
 
-    underlying = getattr(settings.strategy_config, "underlying", "SPY")
+    underlying = configured_underlying(settings.strategy_config)
     return load_market(settings, data_set, underlying=underlying, start=first, end=last, seed=seed)
 
 

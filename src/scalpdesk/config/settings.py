@@ -30,8 +30,7 @@ from scalpdesk.config.sources import (
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_simulated_account, check_sizes
-from scalpdesk.strategies.registry import SEVERAL, canonical_name, find_strategy, member_names
-from scalpdesk.strategies.several.config import bound_config
+from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -201,10 +200,6 @@ class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Strategy that takes over what the account holds at the start; none leaves it to nobody."""
 
 
-OWN_KEYS = {"st0cka": ("st0cka_key", "st0cka_secret"), "st0ckg": ("st0ckg_key", "st0ckg_secret")}
-"""Strategies that may trade an account of their own, and the credentials of it."""
-
-
 class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Every section of the configuration."""
 
@@ -288,8 +283,8 @@ class LoadedSettings:
         ConfigError
             When one of a pair is there without the other.
         """
-        pairs = [OWN_KEYS[self.strategy]] if self.strategy in OWN_KEYS else []
-        for pair in (*pairs, ("trading_api_key", "trading_api_secret")):
+        own = None if self.strategy is None else find_strategy(self.strategy).credentials
+        for pair in (*(() if own is None else (own,)), ("trading_api_key", "trading_api_secret")):
             key, secret = (getattr(self.config.credentials, name) for name in pair)
             if key is not None and secret is not None:
                 return key, secret
@@ -365,9 +360,12 @@ def load_settings(
     entries = read_file(path) if path is not None else []
     real = dict(environ or {})
     from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
-    members = () if strategy is None else member_names(strategy)
-    entries += read_environment(from_dotenv, ".env", members)
-    entries += read_environment(real, members=members)
+    members = [] if strategy is None else [find_strategy(name) for name in member_names(strategy)]
+    own_names = [
+        {name: ("strategies", one.name, *key) for name, key in one.environment.items()} for one in members
+    ]
+    entries += read_environment(from_dotenv, ".env", own_names)
+    entries += read_environment(real, members=own_names)
     errors: list[ConfigError] = []
     for text in overrides:
         try:
@@ -391,7 +389,7 @@ def load_settings(
 
 
 def _strategy_config_type(name: str) -> type[Struct]:
-    return find_strategy(name).Config
+    return find_strategy(name).config
 
 
 def _lay_over(

@@ -49,16 +49,6 @@ LEGACY_NAMES: dict[str, KeyPath] = {
 }
 """Names that users of earlier programs have in their environment, and the keys they set."""
 
-NAMES_OF_MEMBERS: dict[str, dict[str, KeyPath]] = {
-    "st0cka": {
-        "INITIALIZATION_MODE": ("strategies", "st0cka", "mode"),
-        "PRICE_CHANGE_THRESHOLD": ("strategies", "st0cka", "price_change_usd"),
-        "HEARTBEAT_TRIGGER_SECONDS": ("strategies", "st0cka", "heartbeat_seconds"),
-        "TRADE_COMMAND_TTL_SECONDS": ("strategies", "st0cka", "order_ttl_seconds"),
-    }
-}
-"""By strategy: names of :data:`LEGACY_NAMES` that set a key of its own too, when it runs."""
-
 SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
 """Names with the desk's prefix that are not written SECTION__KEY."""
 
@@ -218,14 +208,14 @@ def _yaml_lines(node: yaml.Node | None, prefix: KeyPath) -> Iterator[tuple[KeyPa
 
 
 def read_environment(
-    environ: Mapping[str, str], label: str = "environment", members: Iterable[str] = ()
+    environ: Mapping[str, str], label: str = "environment", members: Iterable[Mapping[str, KeyPath]] = ()
 ) -> list[Entry]:
     """Return the values that ``environ`` sets, by ``SCALPDESK_SECTION__KEY`` or by an earlier program's name.
 
-    An empty value counts as not set. The ``SCALPDESK_`` name wins where both are given. ``members`` are
-    the strategies that run: a name may set a key of theirs too.
+    An empty value counts as not set. The ``SCALPDESK_`` name wins where both are given. ``members`` holds
+    the keys that names set for each strategy of the run.
     """
-    tables = [LEGACY_NAMES, *(NAMES_OF_MEMBERS.get(member, {}) for member in members)]
+    tables = [LEGACY_NAMES, *members]
     legacy = [
         Entry(table[name], value, f"{label} {name}", is_text=True)
         for table in tables

@@ -1,7 +1,8 @@
-"""Bounds of configuration values: what lies outside them is a slip of the finger, and is refused."""
+"""Bounds of configuration values; a value outside of them is refused."""
 
 import math
 from collections.abc import Mapping
+from datetime import time
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ class Bound(NamedTuple):
     low, high
         The ends; ``high`` itself is allowed.
     unit
-        What the number is, in words, for the refusal.
+        Kind of number, in words, for the refusal.
     may_equal_low
         Whether ``low`` itself is allowed.
     """
@@ -58,6 +59,34 @@ def check_bounds(config: msgspec.Struct, bounds: Mapping[str, Bound], section: s
             value=str(value) if isinstance(value, Decimal) else value,
             fix=f"set {key} to {_example(bound)}",
         )
+
+
+def check_range(where: str, value: float, least: float, most: float) -> None:
+    """Refuse a number outside of a range, both ends allowed.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key (``where``), the value and the range.
+    """
+    if not least <= value <= most:
+        raise ConfigError(
+            "out of range", where=where, value=value, fix=f"a number from {least:g} to {most:g}"
+        )
+
+
+def time_of_day(where: str, text: str) -> time:
+    """Return the time that a setting names as ``HH:MM``.
+
+    Raises
+    ------
+    ConfigError
+        When it is none, naming the key (``where``).
+    """
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError("not a time of day", where=where, value=text, fix="write HH:MM") from error
 
 
 def _lies_within(value: float | Decimal, bound: Bound) -> bool:

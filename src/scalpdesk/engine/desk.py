@@ -17,7 +17,7 @@ from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import Account, PositionManager
 from scalpdesk.portfolio.sub_books import NOBODY, SubBooks
 from scalpdesk.risk.gate import RiskGate
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.contract import WritableDeskView
 
 ZERO = Decimal(0)
 BUY = Side.BUY
@@ -61,7 +61,7 @@ class Desk:
         self.attribution = PnlExplain(
             instruments, market, delta_engine, self.account, self.positions, underlying
         )
-        self.view = DeskView(
+        self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
         self.session_equity = cash

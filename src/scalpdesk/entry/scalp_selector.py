@@ -8,15 +8,15 @@ implied volatility is taken.
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.units import InstrumentId, exact, exceeds
+from scalpdesk.core.units import InstrumentId, exceeds
 from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.marketdata.state import MarketView
+from scalpdesk.portfolio.delta_engine import OptionValuer
 
 
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,19 +118,6 @@ def contract_score(
     )
 
 
-def contracts_for(equity: Decimal, ask: Decimal, multiplier: int, config: ContractConfig) -> int:
-    """Return how many contracts the budget buys: floor(fraction x equity / premium), capped; 0 for none.
-
-    One contract that costs more than the budget is not bought: forcing one would break the budget
-    exactly when the account is small.
-    """
-    if ask <= 0 or equity <= 0:
-        return 0
-    budget = config.equity_fraction * equity
-    whole = int((budget / (ask * multiplier)).to_integral_value(rounding=ROUND_FLOOR))
-    return min(whole, config.max_contracts)
-
-
 def buy_limit(ask: Decimal, tick_rule: TickRule, config: ContractConfig) -> Decimal:
     """Return the limit of a buy: the ask plus ``limit_fraction``, rounded up to the tick."""
     return tick_rule.round(ask * (1 + config.limit_fraction), "up")
@@ -153,8 +140,8 @@ class ScalpContractSelector:
         options: Sequence[tuple[InstrumentId, OptionContract]],
         expiry: date,
         direction: int,
-        market: MarketState,
-        delta_engine: DeltaEngine,
+        market: MarketView,
+        delta_engine: OptionValuer,
         now_ns: int,
     ) -> ScalpChoice:
         """Return the best contract of ``expiry``: a call for direction +1, a put for -1.
@@ -176,16 +163,16 @@ class ScalpContractSelector:
         best = min(passed, key=self._rank, default=None)
         return ScalpChoice(best, looked_at, dict(removed))
 
-    def _rank(self, one: ScalpCandidate) -> tuple[float, float, float, str]:
-        off = abs(abs(one.delta) - self.config.target_delta)
-        return (-round(one.score, 9), one.ask - one.bid, off, one.contract.symbol)
+    def _rank(self, item: ScalpCandidate) -> tuple[float, float, float, str]:
+        off = abs(abs(item.delta) - self.config.target_delta)
+        return (-round(item.score, 9), item.ask - item.bid, off, item.contract.symbol)
 
     def _judge(
         self,
         number: InstrumentId,
         contract: OptionContract,
-        market: MarketState,
-        delta_engine: DeltaEngine,
+        market: MarketView,
+        delta_engine: OptionValuer,
         now_ns: int,
     ) -> ScalpCandidate | str:
         """Return the candidate, or what removes it (the cheap questions first)."""
@@ -209,9 +196,3 @@ class ScalpContractSelector:
             return f"off delta {config.target_delta:.2f} by more than {config.delta_tolerance:.2f}"
         score = contract_score(abs(delta), 0.0, interest, fraction, valuation.vol, config)
         return ScalpCandidate(number, contract, score, delta, valuation.vol, quote.bid, quote.ask, interest)
-
-    def order_for(self, chosen: ScalpCandidate, equity: Decimal) -> tuple[int, Decimal]:
-        """Return contracts (0 when one is beyond the budget) and the limit price per unit."""
-        ask = exact(chosen.ask)
-        count = contracts_for(equity, ask, chosen.contract.multiplier, self.config)
-        return count, buy_limit(ask, chosen.contract.tick_rule, self.config)

@@ -24,8 +24,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, Valuation
+from scalpdesk.marketdata.state import MarketView
+from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 
 CALENDAR_DAYS_PER_YEAR = 365.25
 
@@ -161,8 +162,8 @@ class StraddleSelector:
     def select(
         self,
         pairs: Sequence[StraddlePair],
-        market: MarketState,
-        delta_engine: DeltaEngine,
+        market: MarketView,
+        delta_engine: OptionValuer,
         spot: float,
         now_ns: int,
     ) -> Selection:
@@ -208,7 +209,7 @@ class StraddleSelector:
         return left
 
     def _with_open_interest(
-        self, pairs: list[StraddlePair], market: MarketState, removed: dict[str, int]
+        self, pairs: list[StraddlePair], market: MarketView, removed: dict[str, int]
     ) -> list[StraddlePair]:
         least = self._config.min_open_interest
         known = market.open_interest
@@ -221,7 +222,7 @@ class StraddleSelector:
         return left
 
     def _with_quotes(
-        self, pairs: list[StraddlePair], market: MarketState, now_ns: int, removed: dict[str, int]
+        self, pairs: list[StraddlePair], market: MarketView, now_ns: int, removed: dict[str, int]
     ) -> list[StraddlePair]:
         quoted = [
             pair
@@ -243,7 +244,7 @@ class StraddleSelector:
     def _near_the_money(
         self,
         pairs: list[StraddlePair],
-        delta_engine: DeltaEngine,
+        delta_engine: OptionValuer,
         spot: float,
         now_ns: int,
         removed: dict[str, int],
@@ -266,7 +267,7 @@ class StraddleSelector:
         return left
 
     def _score(
-        self, pair: StraddlePair, market: MarketState, delta_engine: DeltaEngine, now_ns: int
+        self, pair: StraddlePair, market: MarketView, delta_engine: OptionValuer, now_ns: int
     ) -> Candidate | None:
         call = delta_engine.value(pair.call_id, now_ns)
         put = delta_engine.value(pair.put_id, now_ns)
@@ -286,11 +287,11 @@ class StraddleSelector:
         return Candidate(pair, score, rank, spread, call, put)
 
 
-def _spread(market: MarketState, number: InstrumentId) -> float:
+def _spread(market: MarketView, number: InstrumentId) -> float:
     quote = market.quotes[number]
     return 0.0 if quote is None else quote.ask - quote.bid
 
 
-def _spread_fraction(market: MarketState, number: InstrumentId) -> float:
+def _spread_fraction(market: MarketView, number: InstrumentId) -> float:
     quote = market.quotes[number]
     return math.inf if quote is None or not quote.mid > 0.0 else (quote.ask - quote.bid) / quote.mid

@@ -1,16 +1,8 @@
-"""What every hedge band is asked and what it answers.
+"""The contract of hedge bands: their inputs and verdicts, shared limits, and bands by name.
 
-A band decides *when* to hedge and *where to* bring the net delta. How many shares that takes is
-:mod:`scalpdesk.hedging.sizing`'s business; sending them is the strategy's.
-
-Checks shared by the hedging formulas, which take numbers or arrays alike.
-
-Floors and caps for bands that come out of a formula.
-
-An optimal-control formula knows nothing of whole shares, of a cost estimate of zero or of the last
-hour. These limits keep its answer tradable; the fixed band is the operator's own number and has none.
-
-Hedge bands by name: a band is found because its module lies in ``hedging/bands``, or by entry point.
+A band decides *when* to hedge and *where to* bring the net delta. :mod:`scalpdesk.hedging.sizing` turns
+that into shares; the strategy sends them. A band is found because its module lies in
+``hedging/bands``, or by entry point.
 """
 
 import math
@@ -19,13 +11,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import SECONDS_PER_YEAR, exceeds
 
 RehedgeTo = Literal["edge", "zero"]
@@ -33,7 +26,7 @@ RehedgeTo = Literal["edge", "zero"]
 
 
 class HedgeInputs(msgspec.Struct, frozen=True):
-    """What a band sees of one position at one moment.
+    """One position at one moment, as a band sees it.
 
     Parameters
     ----------
@@ -57,6 +50,12 @@ class HedgeInputs(msgspec.Struct, frozen=True):
         Trading seconds since the last hedge (or since entry when there was none).
     own_cost_fraction
         One-way proportional cost of trading the underlying: (half spread + fees) / spot.
+    now_ns
+        UTC nanoseconds; 0 where a band is asked outside of a session.
+    underlying
+        Its symbol.
+    dealer_gamma
+        Latest dealer gamma exposure by symbol.
     """
 
     net_delta_shares: float
@@ -69,10 +68,13 @@ class HedgeInputs(msgspec.Struct, frozen=True):
     multiplier: int
     seconds_since_hedge: float
     own_cost_fraction: float
+    now_ns: int = 0
+    underlying: str = ""
+    dealer_gamma: Mapping[str, GammaExposureEvent] = {}
 
 
 class BandVerdict(msgspec.Struct, frozen=True):
-    """What a band answers.
+    """A band's answer.
 
     Parameters
     ----------
@@ -84,12 +86,15 @@ class BandVerdict(msgspec.Struct, frozen=True):
         Whether nothing is to be done.
     reason
         The verdict in plain words, with its numbers.
+    facts
+        Figures of the band's own, for the hedge's record.
     """
 
     half_width_shares: float
     target_delta_shares: float
     inside: bool
     reason: str
+    facts: dict[str, str | float | int] = {}
 
 
 class HedgeBand(Protocol):
@@ -102,6 +107,34 @@ class HedgeBand(Protocol):
         ...
 
 
+@runtime_checkable
+class ClockBand(Protocol):
+    """A band that hedges at spaced times, whatever the delta."""
+
+    def interval_seconds(self, inputs: HedgeInputs) -> float:
+        """Trading seconds between two hedges."""
+        ...
+
+
+@runtime_checkable
+class AdjustsVol(Protocol):
+    """A band that hedges at a volatility of its own."""
+
+    def delta_vol(self, inputs: HedgeInputs) -> float | None:
+        """Return the volatility at which the delta is computed; None for the given one."""
+        ...
+
+
+@runtime_checkable
+class ChoosesTarget(Protocol):
+    """A band that can stop at its edge."""
+
+    @property
+    def rehedge_to(self) -> RehedgeTo:
+        """Where a delta outside is brought."""
+        ...
+
+
 def check_inputs(inputs: HedgeInputs) -> None:
     """Refuse inputs on which no band can judge; a NaN delta must never pass for "inside".
 
@@ -111,13 +144,13 @@ def check_inputs(inputs: HedgeInputs) -> None:
         When a number is not finite, the spot is not positive, the cost, the time or the vol is
         negative, or there is no straddle.
     """
-    one = inputs
-    total = one.net_delta_shares + one.gamma_shares_per_usd + one.rate + one.seconds_since_hedge
+    item = inputs
+    total = item.net_delta_shares + item.gamma_shares_per_usd + item.rate + item.seconds_since_hedge
     if (  # nearly always; a sum of finite numbers and one that is not is not finite
-        math.isfinite(total + one.spot + one.years + one.vol + one.own_cost_fraction)
-        and one.spot > 0.0
-        and min(one.years, one.vol, one.own_cost_fraction) >= 0.0
-        and min(one.straddles, one.multiplier) >= 1
+        math.isfinite(total + item.spot + item.years + item.vol + item.own_cost_fraction)
+        and item.spot > 0.0
+        and min(item.years, item.vol, item.own_cost_fraction) >= 0.0
+        and min(item.straddles, item.multiplier) >= 1
     ):
         return
     for field in (

@@ -1,12 +1,22 @@
-"""What hedging is expected to cost before it is done."""
+"""The expected cost of hedging over a horizon."""
 
 import math
 
 import msgspec
 
-from scalpdesk.hedging.base import RehedgeTo, refuse_below
+from scalpdesk.hedging.base import (
+    ChoosesTarget,
+    ClockBand,
+    HedgeBand,
+    HedgeInputs,
+    RehedgeTo,
+    refuse_below,
+)
 
 TRADING_DAYS_PER_YEAR = 252.0
+TRADING_SECONDS_PER_DAY = 6.5 * 3600.0
+SMALLEST_HALF_WIDTH_SHARES = 0.5
+"""No band at all is a hedge at every wake: it is costed as one share at a time."""
 
 
 class HedgeCost(msgspec.Struct, frozen=True):
@@ -132,3 +142,24 @@ def cost_of_clock(
     rehedges = horizon_days * hedges_per_day
     shares = speed * math.sqrt(1.0 / (TRADING_DAYS_PER_YEAR * hedges_per_day)) * math.sqrt(2.0 / math.pi)
     return HedgeCost(rehedges, shares, rehedges * shares * cost_usd_per_share)
+
+
+def expected_cost(
+    band: HedgeBand, inputs: HedgeInputs, vol: float, horizon_days: float, cost_usd_per_share: float
+) -> HedgeCost:
+    """Expected cost of hedging a position with a band.
+
+    Parameters
+    ----------
+    band, inputs
+        The band, and the position at entry.
+    vol, horizon_days, cost_usd_per_share
+        As for :func:`cost_of_band`.
+    """
+    gamma, spot = inputs.gamma_shares_per_usd, inputs.spot
+    if isinstance(band, ClockBand):
+        a_day = TRADING_SECONDS_PER_DAY / band.interval_seconds(inputs)
+        return cost_of_clock(gamma, spot, vol, horizon_days, a_day, cost_usd_per_share)
+    width = max(band.judge(inputs).half_width_shares, SMALLEST_HALF_WIDTH_SHARES)
+    rehedge_to = band.rehedge_to if isinstance(band, ChoosesTarget) else "zero"
+    return cost_of_band(gamma, spot, vol, horizon_days, width, cost_usd_per_share, rehedge_to=rehedge_to)

@@ -15,7 +15,7 @@ from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.isolation.folder import FolderInProcess, folder_digest
 from scalpdesk.isolation.harness import FolderBackend
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
-from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
+from scalpdesk.strategies.external.strategy import ExternalConfig, no_folder_given
 
 _encode = msgspec.json.Encoder().encode
 

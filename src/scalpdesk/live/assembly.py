@@ -34,6 +34,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import Heartbeat, LiveRunner
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
+from scalpdesk.strategies.contract import AsksFolders, members_of
 from scalpdesk.venues.contract import AccountFacts, FollowingClock, Gateway
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 
@@ -408,8 +409,9 @@ def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
 
 def _awaited(engine: TradingEngine) -> list[int]:
     """Return the requests to a strategy folder that have no answer yet."""
-    strategies = getattr(engine.strategy, "strategies", (engine.strategy,))
-    numbers = (getattr(strategy, "open_request", None) for strategy in strategies)
+    numbers = (
+        member.open_request for member in members_of(engine.strategy) if isinstance(member, AsksFolders)
+    )
     return [number for number in numbers if number is not None]
 
 

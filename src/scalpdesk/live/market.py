@@ -33,6 +33,7 @@ from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, session
 from scalpdesk.venues.simulated import SimulatedGateway
 
 HOLIDAYS = 5
+DEFAULT_EXPIRY_DAYS = (0, 45)
 CALENDAR_DAYS_A_BAR = 1.5
 """Days to ask for so that weekends and holidays leave enough sessions."""
 
@@ -99,15 +100,8 @@ def _played(
         for symbol, contracts in sorted(tape.open_interest.items())
         if symbol in instruments
     ]
-    strategy = _strategy_of(plan.settings)
-    first += earlier_sessions(tape, strategy, plan.settings.config.simulation.seed)
+    first += earlier_sessions(tape, plan.settings, plan.settings.config.simulation.seed)
     return describe(tape), (*first, *forecasts(tape, plan.settings), *gateway.venue.known_at_open)
-
-
-def _strategy_of(settings: LoadedSettings) -> object:
-    """Return the strategy as it is configured, for the history that it wants."""
-    assert settings.strategy is not None
-    return find_strategy(settings.strategy)(settings.strategy_config)  # type: ignore[call-arg]
 
 
 async def _daily(
@@ -130,7 +124,8 @@ async def _earlier(
     plan: LivePlan, gateway: Gateway, number: InstrumentId, clock: Clock
 ) -> tuple[list[Event], list[str]]:
     """Return the minutes of the sessions before, as many as the strategy wants, and a note on them."""
-    wanted = int(getattr(_strategy_of(plan.settings), "history_sessions", 0))
+    assert plan.settings.strategy is not None
+    wanted = find_strategy(plan.settings.strategy).history_sessions(plan.settings.strategy_config)
     if not wanted:
         return [], []
     now_ns = clock.now_ns()
@@ -178,7 +173,7 @@ async def _options(
     plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
 ) -> tuple[list[ListedContract], str]:
     """Return the run's contracts, and a note on how they were chosen."""
-    near, far = expiry_window(plan.settings.strategy_config)
+    near, far = expiry_window(plan.settings)
     listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
     quotes = await gateway.quotes([number])
     spot = quotes[0].mid if quotes else None
@@ -192,12 +187,11 @@ async def _options(
     return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
 
 
-def expiry_window(strategy_config: Any) -> tuple[int, int]:
+def expiry_window(settings: LoadedSettings) -> tuple[int, int]:
     """Return the days to expiry, nearest and farthest, that a strategy's options may have."""
-    selection = getattr(strategy_config, "selection", None)
-    near = getattr(selection, "min_expiration_days", 0)
-    far = getattr(selection, "max_expiration_days", 45)
-    return int(near), int(far)
+    assert settings.strategy is not None
+    days = find_strategy(settings.strategy).expiry_days
+    return DEFAULT_EXPIRY_DAYS if days is None else days(settings.strategy_config)
 
 
 def choose_contracts(

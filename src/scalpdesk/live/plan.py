@@ -10,6 +10,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
+from scalpdesk.strategies.contract import configured_underlying
 from scalpdesk.strategies.registry import find_strategy
 
 SANDBOX = "sandbox"
@@ -79,7 +80,7 @@ class LivePlan:
     @property
     def underlying(self) -> str:
         """Symbol that the strategy trades."""
-        return str(getattr(self.settings.strategy_config, "underlying", "SPY"))
+        return configured_underlying(self.settings.strategy_config)
 
     @property
     def clock(self) -> Clock:
@@ -179,4 +180,4 @@ def plan_of(
 def trades_options(settings: LoadedSettings) -> bool:
     """Return whether the strategy needs an option chain."""
     assert settings.strategy is not None
-    return bool(getattr(find_strategy(settings.strategy), "TRADES_OPTIONS", True))
+    return find_strategy(settings.strategy).trades_options

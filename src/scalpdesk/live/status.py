@@ -23,6 +23,7 @@ from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
+from scalpdesk.strategies.contract import phase_of
 
 NEWEST = 5
 
@@ -43,7 +44,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "account": header.data.get("account_id", ""),
         "config_hash": header.config_hash,
         "mode": desk.gate.mode.value,
-        "phase": str(getattr(engine.strategy, "phase", "")),
+        "phase": phase_of(engine.strategy),
         "now": from_ns(engine.now_ns).isoformat(),
         "session": None if session is None else session.day.isoformat(),
         "nav": str(desk.attribution.nav),

@@ -1,6 +1,8 @@
 """Latest market state of every instrument."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from scalpdesk.core.events import (
     BarEvent,
@@ -20,6 +22,48 @@ from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
 _KEPT = frozenset({QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of imperfect quotes that still replace the last one; crossed and invalid ones are only counted."""
+
+
+class MarketView(Protocol):
+    """The latest market, read-only."""
+
+    @property
+    def instruments(self) -> Instruments:
+        """Instruments of the run."""
+        ...
+
+    @property
+    def quotes(self) -> Sequence[QuoteEvent | None]:
+        """Latest quote by instrument number."""
+        ...
+
+    @property
+    def open_interest(self) -> Mapping[InstrumentId, int]:
+        """Open contracts of the day before."""
+        ...
+
+    @property
+    def forecasts(self) -> Mapping[InstrumentId, ForecastEvent]:
+        """Latest volatility forecast by underlying."""
+        ...
+
+    @property
+    def gamma_exposures(self) -> Mapping[str, GammaExposureEvent]:
+        """Latest dealer gamma exposure by symbol."""
+        ...
+
+    @property
+    def earlier_sessions(self) -> Mapping[InstrumentId, Sequence[SessionBarsEvent]]:
+        """Minute bars of earlier sessions."""
+        ...
+
+    def verdict(self, number: InstrumentId, now_ns: int) -> QuoteVerdict:
+        """Return the verdict on the latest quote as of ``now_ns``."""
+        ...
+
+    def mark(self, number: InstrumentId) -> float | None:
+        """Return the value of one unit, None when never quoted."""
+        ...
 
 
 class MarketState:

@@ -1,8 +1,8 @@
 """All orders of the desk: intents become commands, and the venue's events move their states."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
@@ -25,6 +25,28 @@ ZERO = Decimal(0)
 # looking up an enum's member costs as much as a call
 PENDING_NEW, WORKING = OrderState.PENDING_NEW, OrderState.WORKING
 PENDING_CANCEL, UNKNOWN = OrderState.PENDING_CANCEL, OrderState.UNKNOWN
+
+
+class OrdersView(Protocol):
+    """The desk's orders, read-only."""
+
+    @property
+    def orders(self) -> Mapping[str, Order]:
+        """All orders of the run, by id."""
+        ...
+
+    @property
+    def live(self) -> Mapping[str, Order]:
+        """Orders that may still fill, by id, oldest first."""
+        ...
+
+    def pending(self, instrument_id: InstrumentId) -> Decimal:
+        """Return the signed open quantity of live orders."""
+        ...
+
+    def live_for(self, instrument_id: InstrumentId) -> Sequence[Order]:
+        """Return the live orders on an instrument, oldest first."""
+        ...
 
 
 class OrderManager:

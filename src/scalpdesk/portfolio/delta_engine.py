@@ -13,10 +13,9 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.base import OptionGreeks
-
-DAYS_PER_YEAR = 365.0
 
 
 class OptionPricer(Protocol):
@@ -60,19 +59,30 @@ class Valuation(NamedTuple):
     greeks: OptionGreeks
 
 
-class PositionGreeks(NamedTuple):
-    """The whole book on one underlying, signed."""
+class OptionValuer(Protocol):
+    """The part of a :class:`DeltaEngine` that answers questions."""
 
-    option_delta_shares: float
-    owned_shares: float
-    gamma_shares_per_usd: float
-    theta_usd_per_day: float
-    vega_usd_per_point: float
+    def value(self, number: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
+        """Value one option; see :meth:`DeltaEngine.value`."""
+        ...
 
-    @property
-    def net_delta_shares(self) -> float:
-        """Options and shares together."""
-        return self.option_delta_shares + self.owned_shares
+    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
+        """Return the Greeks of an option at a given volatility."""
+        ...
+
+    def rate(self, years: float) -> float:
+        """Return the continuous rate for a maturity."""
+        ...
+
+    def position_greeks(
+        self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
+    ) -> PositionGreeks:
+        """Sum the Greeks of positions."""
+        ...
+
+    def observer(self) -> "OptionValuer":
+        """Return a valuer with a memory of its own."""
+        ...
 
 
 class DeltaEngine:
@@ -240,16 +250,12 @@ class DeltaEngine:
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
     ) -> PositionGreeks:
         """Sum the Greeks of positions, per option contracts times multiplier, and the shares."""
-        delta = gamma = theta = vega = shares = 0.0
+        total = GreekSum()
         for position in held:
             units = float(position.quantity) * position.multiplier
             valuation = self.value(position.instrument_id, now_ns, fresh=fresh)
-            if valuation is None:
-                if not isinstance(self._instruments[position.instrument_id], OptionContract):
-                    shares += units
-                continue
-            delta += units * valuation.greeks.delta
-            gamma += units * valuation.greeks.gamma
-            theta += units * valuation.greeks.theta
-            vega += units * valuation.greeks.vega
-        return PositionGreeks(delta, shares, gamma, theta / DAYS_PER_YEAR, vega / 100.0)
+            if valuation is not None:
+                total.add(units, valuation.greeks)
+            elif not isinstance(self._instruments[position.instrument_id], OptionContract):
+                total.shares += units
+        return total.total()

@@ -23,7 +23,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentI
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, DeltaEngine, Valuation
+from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
 from scalpdesk.pricing.base import OptionGreeks
 

@@ -1,10 +1,11 @@
 """Positions and cash of an account, booked from fills, and its net asset value. Everything here is exact."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Protocol
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.units import InstrumentId, exact
@@ -91,6 +92,28 @@ class FifoLots:
                 lots.append((left, price))
         self._unmatched.clear()
         return self._realized
+
+
+class PositionsView(Protocol):
+    """Positions, read-only."""
+
+    @property
+    def positions(self) -> Mapping[InstrumentId, Position]:
+        """Positions by instrument, closed ones included."""
+        ...
+
+    @property
+    def scalps(self) -> Mapping[InstrumentId, FifoLots]:
+        """FIFO lots by instrument."""
+        ...
+
+    def quantity(self, instrument_id: InstrumentId) -> Decimal:
+        """Return the signed quantity held."""
+        ...
+
+    def held(self) -> Sequence[Position]:
+        """Return the open positions."""
+        ...
 
 
 class PositionManager:

@@ -14,7 +14,8 @@ import msgspec
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual
-from scalpdesk.portfolio.delta_engine import DAYS_PER_YEAR, Valuation
+from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01

@@ -96,7 +96,7 @@ def survey(
     if weighed.primary is None:
         return Survey(readings, weighed, None, "no signal")
     minima = {signal.name: signal.minimum for signal in signals}
-    against = {one.name: _against(one, minima[one.name]) for one in readings if one.name in scores}
+    against = {item.name: _against(item, minima[item.name]) for item in readings if item.name in scores}
     running = {name: score for name, score in scores.items() if not (only_tradable and against[name])}
     if not running:
         running = scores

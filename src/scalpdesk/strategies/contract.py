@@ -1,33 +1,37 @@
-"""What a strategy is: a class that is woken, looks at the desk and says what it wants.
+"""The contract between the desk and a strategy: its spec, its view of the desk and its actions.
 
-A strategy reads the :class:`DeskView` and changes only itself. It never sends: it returns actions,
-and the risk gate and the order manager do the rest. The same class runs in every mode.
+A strategy reads the :class:`DeskView` and changes only itself. It never sends orders: it returns
+actions, and the risk gate and the order manager do the rest. The same class runs in every mode.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Protocol, final, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event
+from scalpdesk.core.events import Event, OrderEvent
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.orders.order_manager import OrderManager
-from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.positions import Account, PositionManager
+from scalpdesk.orders.order import Order
+from scalpdesk.orders.order_manager import OrderManager, OrdersView
+from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
+from scalpdesk.portfolio.positions import Account, PositionManager, PositionsView
 from scalpdesk.portfolio.sub_books import SubBooks
+
+Facts = dict[str, str | float | int]
+"""Figures behind a decision, by name with the unit in the name."""
 
 
 @final
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """Something a strategy decided, with its reasons; ``intents`` empty means it decided not to act.
+    """A decision of a strategy with its reasons; without ``intents`` a decision not to act.
 
     Parameters
     ----------
@@ -38,16 +42,16 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     facts
         The figures behind it, by name (units in the names).
     intents
-        What it wants done.
+        Orders and cancels.
     all_or_none
-        When one intent is refused by the gate, none is sent (the legs of a straddle).
+        When the gate refuses one intent, none is sent (the legs of a straddle).
     carried_out
-        Something of it was done inside the desk already, without an order.
+        Part of it was done inside the desk already, without an order.
     """
 
     kind: DecisionKind
     reasons: tuple[str, ...]
-    facts: dict[str, str | float | int] = msgspec.field(default_factory=dict)
+    facts: Facts = msgspec.field(default_factory=dict)
     intents: tuple[Intent, ...] = ()
     all_or_none: bool = True
     carried_out: bool = False
@@ -56,26 +60,75 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 Action = Proposal | SetTimer | AskFolder
 
 
-class DeskView:
-    """What a strategy may look at. Parts of the desk, read-only by agreement.
+class DeskView(Protocol):
+    """The desk as a strategy reads it: every part of it is read-only by type."""
 
-    Attributes
-    ----------
-    now_ns
-        Time of the event under way, UTC nanoseconds.
-    session
-        The trading session under way, or None outside one.
-    instruments, market, delta_engine, positions, orders, account
-        The desk's parts.
-    underlying
-        Number of the run's main underlying.
-    nav
-        Net asset value at the last mark, in the quote currency.
-    mode
-        ``ACTIVE``, ``REDUCING``, ``HALTED`` or ``FLATTENING``.
-    venue
-        Name of the venue that the orders go to.
-    """
+    @property
+    def now_ns(self) -> int:
+        """Time of the event being handled, UTC nanoseconds."""
+        ...
+
+    @property
+    def session(self) -> Session | None:
+        """The current trading session, None outside of one."""
+        ...
+
+    @property
+    def instruments(self) -> Instruments:
+        """Instruments of the run, by number."""
+        ...
+
+    @property
+    def market(self) -> MarketView:
+        """Latest quotes, bars and forecasts."""
+        ...
+
+    @property
+    def delta_engine(self) -> OptionValuer:
+        """Valuations and Greeks."""
+        ...
+
+    @property
+    def positions(self) -> PositionsView:
+        """Positions of the account (or of the member)."""
+        ...
+
+    @property
+    def orders(self) -> OrdersView:
+        """Orders of the run (or of the member)."""
+        ...
+
+    @property
+    def underlying(self) -> InstrumentId:
+        """Number of the run's main underlying."""
+        ...
+
+    @property
+    def nav(self) -> Decimal:
+        """Net asset value at the last mark, in the quote currency."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """``ACTIVE``, ``REDUCING``, ``HALTED`` or ``FLATTENING``."""
+        ...
+
+    @property
+    def venue(self) -> str:
+        """Name of the venue that receives the orders."""
+        ...
+
+    def exposure(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed contracts or shares held plus the open quantity of live orders."""
+        ...
+
+    def order_of(self, event: Event) -> Order | None:
+        """Return the order that an event is about, None for any other event."""
+        ...
+
+
+class WritableDeskView:
+    """The desk's own side of :class:`DeskView`: the engine writes it, strategies read it."""
 
     __slots__ = (
         "account",
@@ -116,41 +169,163 @@ class DeskView:
         self.venue = "simulated"
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
-        """Signed contracts or shares held plus what live orders may still fill."""
+        """Signed contracts or shares held plus the open quantity of live orders."""
         return self.positions.quantity(instrument_id) + self.orders.pending(instrument_id)
+
+    def order_of(self, event: Event) -> Order | None:
+        """Return the order that an event is about, None for any other event."""
+        return self.orders.orders.get(event.client_order_id) if isinstance(event, OrderEvent) else None
 
 
 class Strategy(Protocol):
-    """The contract. ``Config`` is a ``msgspec.Struct`` that forbids unknown fields."""
+    """A trading strategy of one run."""
 
-    name: ClassVar[str]
-    Config: ClassVar[type[Any]]
+    @property
+    def name(self) -> str:
+        """The name of its spec."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it opens nothing more in this run."""
+        ...
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Look at the instruments and return the triggers to be woken by. Called once."""
+        """Inspect the instruments and return the triggers that wake the strategy. Called once."""
         ...
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
-        """Return what to do now; an empty sequence for nothing."""
+        """Return the actions to take now; an empty sequence for none."""
         ...
 
 
 @runtime_checkable
 class UsesSubBooks(Protocol):
-    """What several strategies in one desk bring along besides the contract of one."""
+    """A strategy made of members, each with a book of its own."""
 
-    def open_books(self, view: DeskView) -> SubBooks:
-        """Return the books that the account is divided into; asked once, before anything happens."""
+    strategies: Sequence[Strategy]
+
+    def open_books(self, view: WritableDeskView) -> SubBooks:
+        """Return the books that the account is divided into. Called once, before the first event."""
         ...
 
 
 @runtime_checkable
 class OnSizeCut(Protocol):
-    """What a strategy brings along that wants to know when the risk gate made its trade smaller."""
+    """A strategy that is notified when the risk gate reduces its order."""
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
-        """Take note of what is sent in place of the latest proposal; it counts as pending already."""
+        """Note the orders sent in place of the last proposal; they count as pending already."""
         ...
+
+
+@runtime_checkable
+class ReportsPhase(Protocol):
+    """A strategy that reports its phase to ``status``."""
+
+    @property
+    def phase(self) -> str:
+        """Its phase, as one line."""
+        ...
+
+
+@runtime_checkable
+class ReportsHedges(Protocol):
+    """A strategy that adds its hedging costs to the run's summary."""
+
+    def hedge_summary(self) -> dict[str, str | int]:
+        """Return the totals of the run's hedges."""
+        ...
+
+
+@runtime_checkable
+class AsksFolders(Protocol):
+    """A strategy that sends requests to a strategy folder."""
+
+    @property
+    def open_request(self) -> int | None:
+        """Number of the request without an answer so far."""
+        ...
+
+    def folder_summary(self) -> dict[str, Any]:
+        """Return the counts and times of the folder's answers, for the run's summary."""
+        ...
+
+
+def members_of(strategy: Strategy) -> Sequence[Strategy]:
+    """Return the strategies that a desk runs: the members of a combined one, else the one itself."""
+    return strategy.strategies if isinstance(strategy, UsesSubBooks) else (strategy,)
+
+
+def phase_of(strategy: Strategy) -> str:
+    """Return the phase that a strategy reports; empty where it reports none."""
+    return str(strategy.phase) if isinstance(strategy, ReportsPhase) else ""
+
+
+class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the host asks of a strategy before it runs; a plug-in exports one as ``PLUG``.
+
+    Parameters
+    ----------
+    name
+        Name on the command line and of its section ``[strategies.NAME]``.
+    config
+        Type of its settings, a ``msgspec.Struct`` that forbids unknown fields.
+    build
+        Makes the strategy from its settings (from the shared settings where it has ``members``).
+    summary
+        One line on what it trades.
+    aliases
+        Other names for it.
+    trades_options
+        Whether a live run has to load an option chain.
+    reads_dealer_gamma
+        Whether it reads dealer gamma exposure.
+    history_sessions
+        Sessions before the first one whose minute bars it reads, from its settings.
+    expiry_days
+        Nearest and farthest days to expiry of its options, from its settings; None for no selection.
+    members
+        Names of the strategies that it combines.
+    flags
+        Settings (``KEY=VALUE``) by the command-line flag that stands for them.
+    demo_settings
+        Settings of a demo, overridden by the user's.
+    environment
+        Keys of its own settings that an environment name of an earlier program sets while it runs.
+    credentials
+        Fields of ``[credentials]`` with the key and the secret of its own account; None for the desk's.
+    """
+
+    name: str
+    config: type[msgspec.Struct]
+    build: Callable[[Any], Strategy]
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+    trades_options: bool = True
+    reads_dealer_gamma: bool = False
+    history_sessions: Callable[[Any], int] = lambda _: 0
+    expiry_days: Callable[[Any], tuple[int, int]] | None = None
+    members: tuple[str, ...] = ()
+    flags: Mapping[str, tuple[str, ...]] = {}
+    demo_settings: tuple[str, ...] = ()
+    environment: Mapping[str, tuple[str, ...]] = {}
+    credentials: tuple[str, str] | None = None
+
+
+@runtime_checkable
+class HasUnderlying(Protocol):
+    """Settings that name their underlying."""
+
+    @property
+    def underlying(self) -> str:
+        """Symbol of the underlying."""
+        ...
+
+
+def configured_underlying(config: object) -> str:
+    """Return the underlying that a strategy's settings name; SPY where they name none."""
+    return config.underlying if isinstance(config, HasUnderlying) else "SPY"
 
 
 def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: bool = True) -> str:

@@ -14,7 +14,7 @@ session is kept up to date by what the session's closed five-minute bars have re
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 
@@ -26,12 +26,10 @@ from scalpdesk.core.units import NANOS_PER_SECOND, exceeds
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.strategies.contract import DeskView, Proposal
-from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.strategies.several.config import SharedConfig
+from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
+from scalpdesk.strategies.several.crossing import Outbox, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
-from scalpdesk.strategies.several.outbox import Outbox, Outgoing
-from scalpdesk.strategies.several.strategy import Several, traits
+from scalpdesk.strategies.several.strategy import Several, SharedConfig
 
 LOW, HIGH = "st0cka", "gamma-scalper"
 SESSIONS_PER_YEAR = 252
@@ -160,20 +158,13 @@ class _VolWatch:
 
 
 class Hybrid(Several):
-    """See the module's text."""
-
-    name: ClassVar[str] = "hybrid"
-    Config = HybridConfig
-    MEMBERS: ClassVar[tuple[str, ...]] = (LOW, HIGH)
-    _TRAITS = traits(MEMBERS)
-    FLAGS: ClassVar[dict[str, tuple[str, ...]]] = _TRAITS["FLAGS"]
-    DEMO_SETTINGS: ClassVar[tuple[str, ...]] = _TRAITS["DEMO_SETTINGS"]
+    """Runs st0cka and the gamma scalper in one desk and lets one of them open at a time."""
 
     def __init__(self, config: SharedConfig) -> None:
         self.shared = config
         self.config: HybridConfig = config.own or HybridConfig()
-        made = [find_strategy(name)(config.members[name]) for name in self.MEMBERS]  # type: ignore[call-arg]
-        super().__init__(made, config.budgets, config.adopts)
+        members = [config.build(name) for name in (LOW, HIGH)]
+        super().__init__(members, config.budgets, config.adopts, name="hybrid")
         self.trading = LOW
         """Who may open."""
         self.outgoing: str | None = None
@@ -201,7 +192,7 @@ class Hybrid(Several):
         self.members[LOW if self.trading == HIGH else HIGH].mode = Mode.REDUCING
         super().start(view)
         watched = self._shared.setdefault(view.underlying, SharedTrigger(view.underlying))
-        others = [one for number, one in self._shared.items() if number != view.underlying]
+        others = [item for number, item in self._shared.items() if number != view.underlying]
         if view.session is not None:
             frames.open_session(view.session)
         self._watch = _VolWatch(watched, frames)
@@ -211,7 +202,7 @@ class Hybrid(Several):
 
     def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
         session, frames, watch = view.session, self._frames, self._watch
-        if frames is None or watch is None:  # a word before the first session has opened
+        if frames is None or watch is None:  # before the first session has opened
             return
         if wake is Wake.SESSION and session is not None:
             if isinstance(event, SessionEvent) and event.phase is SessionPhase.CLOSE:
@@ -264,9 +255,8 @@ class Hybrid(Several):
             return
         leaving.mode, entering.mode = Mode.REDUCING, Mode.ACTIVE
         self.outgoing, self._since_ns = None, view.now_ns
-        if getattr(entering.strategy, "phase", "") == "done":
-            again = find_strategy(entering.name)(self.shared.members[entering.name])  # type: ignore[call-arg]
-            self._begin_afresh(view, entering, again)
+        if entering.strategy.is_done:
+            self._begin_afresh(view, entering, self.shared.build(entering.name))
         words = f"{leaving.name} is flat: {entering.name} trades"
         box.add(Outgoing(entering, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True))
 
@@ -287,12 +277,12 @@ class Hybrid(Several):
             return msgspec.structs.replace(proposal, reasons=(*proposal.reasons, words))
         if self.vol is not None or member.name != LOW:
             return proposal
-        smallest = Decimal(member.strategy.config.position_size_min)  # type: ignore[attr-defined]
+        smallest = Decimal(self.shared.members[LOW].position_size_min)
         intents = tuple(
-            msgspec.structs.replace(one, quantity=min(one.quantity, smallest))
-            if isinstance(one, OrderIntent) and one.purpose is Purpose.OPEN
-            else one
-            for one in proposal.intents
+            msgspec.structs.replace(item, quantity=min(item.quantity, smallest))
+            if isinstance(item, OrderIntent) and item.purpose is Purpose.OPEN
+            else item
+            for item in proposal.intents
         )
         if intents == proposal.intents:
             return proposal
@@ -348,4 +338,10 @@ class Hybrid(Several):
         return variance, len(bars)
 
 
-PLUG = Hybrid
+PLUG = StrategySpec(
+    name="hybrid",
+    config=HybridConfig,
+    build=Hybrid,
+    summary="st0cka while volatility is low, the gamma scalper while it is high",
+    members=(LOW, HIGH),
+)

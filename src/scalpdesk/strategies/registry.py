@@ -1,34 +1,46 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import cast
+from typing import Any, Protocol
+
+import msgspec
 
 import scalpdesk.strategies
 from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.strategies.contract import Strategy
+from scalpdesk.strategies.contract import Strategy, StrategySpec
+from scalpdesk.strategies.several.strategy import Several, SeveralConfig, SharedConfig
 
 ENTRY_POINT_GROUP = "scalpdesk.strategies"
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
-NO_STRATEGIES = frozenset({"contract", "registry", "several"})
-"""Modules of this package that serve strategies and are none."""
+NO_STRATEGIES = frozenset({"contract", "registry", "several", "toolkit"})
+"""Modules of this package that hold no strategy."""
 
-EARLIER_NAMES = {"gamma-scalping": "gamma-scalper"}
-"""Names under which earlier programs ran a strategy, and its name here."""
+
+class StrategyClass(Protocol):
+    """A strategy class with its name and its ``Config``: the plug-in form before :class:`StrategySpec`."""
+
+    name: str
+    Config: type[msgspec.Struct]
+
+    def __call__(self, config: Any) -> Strategy:
+        """Make the strategy."""
+        ...
 
 
 def strategy_names() -> tuple[str, ...]:
     """Return the names of all strategies, the product's own and installed plug-ins, sorted."""
-    own = {_name_of(module.name) for module in iter_modules(scalpdesk.strategies.__path__)} - NO_STRATEGIES
-    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+    return tuple(sorted({*_own(), *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}))
 
 
-def find_strategy(name: str) -> type[Strategy]:
-    """Return a strategy's class by its name (``gamma-scalper``; underscores are read as hyphens).
+def find_strategy(name: str) -> StrategySpec:
+    """Return a strategy's spec by its name (``gamma-scalper``; underscores are read as hyphens).
 
-    Names joined by ``+`` give the class that runs all of them in one desk.
+    Names joined by ``+`` give the spec that runs all of them in one desk.
 
     Raises
     ------
@@ -37,13 +49,14 @@ def find_strategy(name: str) -> type[Strategy]:
     """
     wanted = canonical_name(name)
     if SEVERAL in wanted:
-        return _find_several(wanted)
-    for module in iter_modules(scalpdesk.strategies.__path__):
-        if _name_of(module.name) == wanted and module.name not in NO_STRATEGIES:
-            return cast("type[Strategy]", import_module(f"scalpdesk.strategies.{module.name}").PLUG)
+        return _joined(wanted)
+    own = _own()
+    if wanted in own:
+        plug: StrategySpec = import_module(f"scalpdesk.strategies.{own[wanted]}").PLUG
+        return combined(plug, [find_strategy(member) for member in plug.members]) if plug.members else plug
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if canonical_name(point.name) == wanted:
-            return cast("type[Strategy]", point.load())
+        if _hyphened(point.name) == wanted:
+            return _spec_of(point.load())
     known = strategy_names()
     raise ConfigError(
         "there is no strategy of this name",
@@ -55,40 +68,130 @@ def find_strategy(name: str) -> type[Strategy]:
 
 
 def member_names(name: str) -> tuple[str, ...]:
-    """Return the strategies that a run of this name is made of: several where it is of several.
+    """Return the strategies that a run of this name is made of.
 
     Raises
     ------
     ConfigError
         When there is no such strategy.
     """
-    return getattr(find_strategy(name), "MEMBERS", None) or (canonical_name(name),)
+    return find_strategy(name).members or (canonical_name(name),)
 
 
 def canonical_name(name: str) -> str:
-    """Return the name that a strategy goes by here.
+    """Return the name of a strategy's spec for any of its spellings and aliases.
 
     >>> canonical_name("gamma_scalping"), canonical_name("ST0CKA")
     ('gamma-scalper', 'st0cka')
     """
-    words = name.lower().replace("_", "-").split(SEVERAL)
-    return SEVERAL.join(EARLIER_NAMES.get(word.strip(), word.strip()) for word in words)
+    own = _own()
+    words = [_hyphened(word) for word in name.split(SEVERAL)]
+    return SEVERAL.join(word if word in own else _aliases(own).get(word, word) for word in words)
 
 
-def _find_several(name: str) -> type[Strategy]:
-    from scalpdesk.strategies.several.strategy import several_of  # noqa: PLC0415 - it imports this module
+def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpec:
+    """Return the spec of a strategy with members: it needs what any of them needs."""
+    flags: dict[str, tuple[str, ...]] = {}
+    for item in members:
+        for flag, settings in item.flags.items():
+            flags[flag] = (*flags.get(flag, ()), *(f"strategies.{item.name}.{each}" for each in settings))
+    return msgspec.structs.replace(
+        spec,
+        flags=flags,
+        demo_settings=tuple(
+            f"strategies.{item.name}.{setting}" for item in members for setting in item.demo_settings
+        ),
+        trades_options=any(item.trades_options for item in members),
+        reads_dealer_gamma=any(item.reads_dealer_gamma for item in members),
+        history_sessions=lambda shared: max(
+            item.history_sessions(shared.members[item.name]) for item in members
+        ),
+        expiry_days=next(
+            (
+                lambda shared, item=item, days=item.expiry_days: days(shared.members[item.name])
+                for item in members
+                if item.expiry_days is not None
+            ),
+            None,
+        ),
+    )
 
-    names = name.split(SEVERAL)
-    for one in names:
-        if names.count(one) > 1 or getattr(find_strategy(one), "MEMBERS", None):
+
+def bound_config(
+    strategy: str, configs: Mapping[str, Any], budgets: Mapping[str, Decimal], adopts: str | None
+) -> Any:
+    """Return what a spec's ``build`` takes: its own settings, or the shared ones of its members.
+
+    Parameters
+    ----------
+    strategy
+        Its name.
+    configs
+        Settings by name, of the strategy and of all of its members.
+    budgets
+        Share of the equity by strategy (``[budgets.fractions]``).
+    adopts
+        Member that takes over the account's positions at the start.
+
+    Raises
+    ------
+    ConfigError
+        When a budget names no strategy, or the budgets do not fit.
+    """
+    spec = find_strategy(strategy)
+    if not spec.members:
+        return configs[strategy]
+    given = {canonical_name(name): share for name, share in budgets.items()}
+    for name in given:
+        if name not in spec.members and name not in strategy_names():
             raise ConfigError(
-                "strategies that share a desk are different ones, and none of them is itself several",
-                where="strategy",
+                "no strategy has this name",
+                where=f"budgets.fractions.{name}",
                 value=name,
-                fix="name each strategy once",
+                nearest=nearest_name(name, spec.members),
+                fix=f"name one of {', '.join(spec.members)}",
             )
-    return cast("type[Strategy]", several_of(names))
+    members = [find_strategy(name) for name in spec.members]
+    return SharedConfig(members, configs, given, adopts, own=configs.get(strategy))
 
 
-def _name_of(module: str) -> str:
-    return module.replace("_", "-")
+def _joined(name: str) -> StrategySpec:
+    names = name.split(SEVERAL)
+    members = [find_strategy(item) for item in names]
+    if len(set(names)) < len(names) or any(item.members for item in members):
+        raise ConfigError(
+            "strategies that share a desk are different ones, and none of them is itself several",
+            where="strategy",
+            value=name,
+            fix="name each strategy once",
+        )
+    summary = f"{', '.join(names)} in one desk"
+    return combined(
+        StrategySpec(
+            name=name, config=SeveralConfig, build=Several.build, summary=summary, members=tuple(names)
+        ),
+        members,
+    )
+
+
+def _spec_of(plug: StrategySpec | StrategyClass) -> StrategySpec:
+    if isinstance(plug, StrategySpec):
+        return plug
+    return StrategySpec(name=plug.name, config=plug.Config, build=plug)
+
+
+def _own() -> dict[str, str]:
+    """Return the product's strategies: name and module."""
+    modules = (module.name for module in iter_modules(scalpdesk.strategies.__path__))
+    return {_hyphened(module): module for module in modules if module not in NO_STRATEGIES}
+
+
+def _aliases(own: Mapping[str, str]) -> dict[str, str]:
+    specs: list[StrategySpec] = [
+        import_module(f"scalpdesk.strategies.{module}").PLUG for module in own.values()
+    ]
+    return {alias: spec.name for spec in specs for alias in spec.aliases}
+
+
+def _hyphened(name: str) -> str:
+    return name.strip().lower().replace("_", "-")

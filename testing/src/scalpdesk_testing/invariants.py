@@ -26,6 +26,7 @@ from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Status
+from scalpdesk.strategies.contract import phase_of
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.small_desk import (
     SMALL_PLAN,
@@ -106,7 +107,7 @@ class Scene:
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )
             self.booked_cash += event.cash_change
-            resting = getattr(self.engine.strategy, "phase", "") in ("waiting", "done")
+            resting = phase_of(self.engine.strategy) in ("waiting", "done")
             if resting and event.cause == "manual_trade":
                 self.excused.add(7)  # somebody else's trade beside a desk at rest is his to undo
         elif isinstance(event, AccountSnapshot):
@@ -203,7 +204,7 @@ def worst_case_within_limits(scene: Scene) -> str | None:
 def no_leg_alone(scene: Scene) -> str | None:
     """While a straddle is held, both legs are: half of one is a bet, not a hedge."""
     strategy, gate = scene.engine.strategy, scene.engine.desk.gate
-    if getattr(strategy, "phase", "") != "holding" or gate.mode == "HALTED":
+    if phase_of(strategy) != "holding" or gate.mode == "HALTED":
         scene.uneven_since_ns = None
         return None
     positions = scene.engine.desk.positions
@@ -243,7 +244,7 @@ def hedge_is_alive(scene: Scene) -> str | None:
     desk, strategy = scene.engine.desk, scene.engine.strategy
     number = scene.now_ns
     fresh = all(desk.market.verdict(instrument, number).value == "good" for instrument in (SHARE, CALL, PUT))
-    holding = getattr(strategy, "phase", "") == "holding"
+    holding = phase_of(strategy) == "holding"
     if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
         scene.outside_since_ns = None
         return None

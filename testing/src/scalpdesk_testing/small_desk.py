@@ -22,17 +22,17 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.risk.exits import ExitConfig
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Strategy
-from scalpdesk.strategies.gamma_scalper.config import (
-    EntryConfig,
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import (
+    GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
     TriggersConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk_testing.market import SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash
 

@@ -8,9 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND
-from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit, contracts_for
+from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit
+from scalpdesk.hedging.bands.regime_threshold import judge_hedge, net_delta
 from scalpdesk.instruments.contract import CENT_TICK, Right
 from scalpdesk.instruments.deadlines import MINUTE_NS, exit_deadline_ns
+from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
 from scalpdesk.protocol import intent_id, intent_verdict
 from scalpdesk.signals.base import MarketFacts, MinuteBar, Reading, StrikeInterest
 from scalpdesk.signals.composite import composite
@@ -22,11 +24,17 @@ from scalpdesk.signals.opening_drive import OpeningDrive
 from scalpdesk.signals.options_pin import OptionsPin
 from scalpdesk.signals.vwap_reclaim import VwapReclaim
 from scalpdesk.strategies.hybrid import HIGH, LOW, HybridConfig, who_trades
-from scalpdesk.strategies.st0cka.config import St0ckaConfig
 from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
-from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, volatility_size
-from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig, ScalpState, exit_action, gain_in_r
-from scalpdesk.strategies.zero_dte.rules import HedgeRules, judge_hedge, net_delta, threshold_for
+from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit
+from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
+from scalpdesk.strategies.toolkit.exits import (
+    ScalpExitConfig,
+    ScalpView,
+    first_reason,
+    gain_in_r,
+    scalp_rules,
+)
+from scalpdesk.strategies.toolkit.sizing import size_by_risk, size_by_vol
 
 Answer = dict[str, Any]
 
@@ -96,7 +104,13 @@ def _composite(sc: Mapping[str, float]) -> Answer:
 
 
 def _size(acct: float, ask: float) -> Answer:
-    count = contracts_for(Decimal(str(acct)), Decimal(str(ask)), CONTRACT, ContractConfig())
+    config = ContractConfig()
+    count = size_by_risk(
+        Decimal(str(acct)),
+        Decimal(str(ask)) * CONTRACT,
+        equity_fraction=config.equity_fraction,
+        most=config.max_contracts,
+    )
     return {"result": count}
 
 
@@ -108,7 +122,7 @@ def _exit(
     entry_spy: float, spy: float, right: str, entry_px: float, px: float, hhmm: str, scaled: bool, be: bool
 ) -> Answer:
     config = ScalpExitConfig()
-    state = ScalpState(
+    state = ScalpView(
         right=Right(right),
         entry_spot=Decimal(str(entry_spy)),
         spot=Decimal(str(spy)),
@@ -118,16 +132,16 @@ def _exit(
         is_scaled=scaled,
         is_breakeven_armed=be,
     )
-    action = exit_action(state, config)
+    action = first_reason(scalp_rules(config), state)
     gain = gain_in_r(state.right, state.entry_spot, state.spot, config.risk_unit_usd)
-    return {"R": gain, "action": None if action is None else action.value}
+    return {"R": gain, "action": action}
 
 
 DEFAULTS = St0ckaConfig()
 
 
 def _vol_size(v: float) -> Answer:
-    return {"result": volatility_size(v)}
+    return {"result": size_by_vol(v)}
 
 
 def _target(v: float, entry: float) -> Answer:
@@ -161,7 +175,7 @@ def _e_hedge(
     verdict = judge_hedge(
         net_delta(exactly, Decimal(str(shares)), M),
         M,
-        threshold_for(None if gex is None else Decimal(str(gex)), HedgeRules()),
+        threshold_by_dealers(gex),
         None if since is None else int(since * NANOS_PER_SECOND),
     )
     quantity = verdict.quantity_shares

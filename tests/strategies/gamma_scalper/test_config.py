@@ -2,8 +2,9 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.risk.exits import ExitConfig
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig, HedgeConfig
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 
 def test_the_defaults_are_the_published_bots():

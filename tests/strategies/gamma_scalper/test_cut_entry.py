@@ -6,10 +6,15 @@ from fakes.desk import HandDesk, decisions, orders
 from fakes.instruments import straddle_book
 from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.intents import Purpose
-from scalpdesk.risk.exits import ExitConfig
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, TriggersConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import (
+    GammaScalper,
+    GammaScalperConfig,
+    Phase,
+    TriggersConfig,
+)
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 D = Decimal
 CALL, PUT = 1, 2

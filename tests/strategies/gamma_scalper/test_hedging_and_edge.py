@@ -9,14 +9,15 @@ from fakes.desk import HandDesk, decisions, orders
 from fakes.instruments import DAY
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.risk.exits import ExitConfig
-from scalpdesk.strategies.gamma_scalper.config import (
-    EntryConfig,
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import (
+    GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
+    Phase,
     TriggersConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
 

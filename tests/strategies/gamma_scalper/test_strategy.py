@@ -20,15 +20,16 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.risk.exits import ExitConfig
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.gamma_scalper.config import (
-    EntryConfig,
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import (
+    GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
+    Phase,
     TriggersConfig,
 )
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 
 D = Decimal
 CALL, PUT = 1, 2

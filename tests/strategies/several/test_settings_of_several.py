@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.strategies.registry import member_names
+from scalpdesk.strategies.registry import find_strategy, member_names
 
 BOTH = "st0cka+gamma-scalper"
 D = Decimal
@@ -40,7 +40,7 @@ def test_a_key_goes_to_whom_it_names_or_to_all_that_have_it(tmp_path):
     assert (st0cka.underlying, scalper.underlying, found.underlying) == ("QQQ", "QQQ", "QQQ")
     assert (st0cka.mode, scalper.mode) == ("resume", "init")
     assert (scalper.straddles, scalper.entry.gate, st0cka.stop_usd) == (3, "off", D("0.2"))
-    assert found.selection is scalper.selection
+    assert find_strategy(BOTH).expiry_days(found) == (scalper.selection.min_expiration_days, 90)
 
 
 def test_an_unknown_key_is_refused(tmp_path):

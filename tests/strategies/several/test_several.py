@@ -12,10 +12,10 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.strategies.contract import Proposal
+from scalpdesk.strategies.contract import Proposal, StrategySpec
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
-from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.strategies.several.config import SharedConfig, divided
+from scalpdesk.strategies.registry import bound_config, find_strategy
+from scalpdesk.strategies.several.strategy import SharedConfig, divided
 
 D = Decimal
 
@@ -172,10 +172,12 @@ def test_a_share_that_is_none_is_refused_by_its_own_key(share):
 
 def test_a_share_goes_by_any_name_of_its_strategy_and_a_slip_of_the_pen_is_refused():
     names = ("st0cka", "gamma-scalper")
+    configs = {name: find_strategy(name).config() for name in names}
     half = Decimal("0.5")
-    assert divided(names, {"gamma_scalping": half, "st0ckg": half})["gamma-scalper"] == half
+    shared = bound_config("+".join(names), configs, {"gamma_scalping": half, "st0ckg": half}, None)
+    assert shared.budgets["gamma-scalper"] == half
     with pytest.raises(ConfigError) as refused:
-        divided(names, {"st0kca": half})
+        bound_config("+".join(names), configs, {"st0kca": half}, None)
     assert refused.value.nearest == "st0cka"
 
 
@@ -442,9 +444,10 @@ def test_a_transfer_is_nobodys(two):
 def test_names_joined_by_plus_are_several_strategies():
     found = find_strategy("gamma_scalping+ST0CKA")
     assert found.name == "gamma-scalper+st0cka"
-    assert found.MEMBERS == ("gamma-scalper", "st0cka")
-    configs = {name: find_strategy(name).Config() for name in found.MEMBERS}
-    made = found(SharedConfig(found.Config(), configs, {"st0cka": D("0.2")}))
+    assert found.members == ("gamma-scalper", "st0cka")
+    specs = [find_strategy(name) for name in found.members]
+    made = found.build(SharedConfig(specs, {one.name: one.config() for one in specs}, {"st0cka": D("0.2")}))
+    assert made.name == found.name
     assert made.budgets == {"gamma-scalper": D("0.8"), "st0cka": D("0.2")}
     assert isinstance(made.strategies[0], GammaScalper)
     assert made.phase == "gamma-scalper: waiting, st0cka: -"
@@ -471,12 +474,13 @@ def test_a_desk_trades_one_underlying():
         def __init__(self, underlying):
             self.underlying = underlying
 
-    shared = SharedConfig(None, {"a": Config("SPY"), "b": Config("QQQ")}, {})
+    a, b = (StrategySpec(name=name, config=Config, build=Config) for name in "ab")
+    shared = SharedConfig([a, b], {"a": Config("SPY"), "b": Config("QQQ")}, {})
     with pytest.raises(ConfigError, match="one underlying"):
         _ = shared.underlying
-    assert SharedConfig(None, {"a": Config("QQQ"), "b": object()}, {}).underlying == "QQQ"
+    assert SharedConfig([a, b], {"a": Config("QQQ"), "b": object()}, {}).underlying == "QQQ"
     with pytest.raises(ConfigError, match="no strategy of this run"):
-        SharedConfig(None, {"a": object()}, {}, "c")
+        SharedConfig([a], {"a": object()}, {}, "c")
 
 
 def test_an_order_that_its_owner_cancels_too_while_it_is_taken_back_does_not_come_back(two):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
-from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, viability, volatility_size
+from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, viability
+from scalpdesk.strategies.toolkit.sizing import size_by_vol
 
 D = Decimal
 
@@ -30,11 +31,11 @@ D = Decimal
     ],
 )
 def test_the_size_falls_with_volatility_and_its_bounds_are_inclusive(vol, size):
-    assert volatility_size(vol) == size
+    assert size_by_vol(vol) == size
 
 
 def test_an_unknown_volatility_gives_the_smallest_size_and_target():
-    assert volatility_size(None, least=2, most=9) == 2
+    assert size_by_vol(None, least=2, most=9) == 2
     assert dynamic_target(None, D("0.01")) == D("0.01")
 
 
@@ -46,18 +47,18 @@ def test_an_unknown_volatility_gives_the_smallest_size_and_target():
 def test_the_size_is_the_exact_floor_of_the_line(vol, least, extra):
     share = min(max((Fraction(repr(vol)) - Fraction(1, 10)) / Fraction(15, 100), Fraction(0)), Fraction(1))
     expected = (least + extra - share * extra).__floor__()
-    assert volatility_size(vol, least=least, most=least + extra) == expected
+    assert size_by_vol(vol, least=least, most=least + extra) == expected
 
 
 @pytest.mark.parametrize("bounds", [{"low_vol": 0.3, "high_vol": 0.2}, {"least": 0}, {"least": 4, "most": 3}])
 def test_bounds_the_wrong_way_round_are_refused(bounds):
     with pytest.raises(ArgumentError, match="wrong way round"):
-        volatility_size(0.2, **bounds)
+        size_by_vol(0.2, **bounds)
 
 
 def test_a_volatility_that_is_none_is_refused():
     with pytest.raises(ArgumentError, match="finite"):
-        volatility_size(float("nan"))
+        size_by_vol(float("nan"))
 
 
 @pytest.mark.parametrize(

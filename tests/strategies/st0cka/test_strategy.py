@@ -15,8 +15,7 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.strategies.st0cka.config import St0ckaConfig
-from scalpdesk.strategies.st0cka.strategy import St0cka
+from scalpdesk.strategies.st0cka.strategy import St0cka, St0ckaConfig
 
 D = Decimal
 
@@ -66,7 +65,7 @@ def reasons(outputs):
 
 
 def test_it_is_found_by_its_name():
-    assert find_strategy("st0cka") is St0cka
+    assert find_strategy("st0cka").build is St0cka
 
 
 def test_it_buys_at_the_ask_for_the_day_and_says_why(st0cka):

@@ -7,8 +7,7 @@ import pytest
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
-from scalpdesk.strategies.st0ckg.config import FilterConfig
-from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, refusal
+from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, FilterConfig, refusal
 
 SUMMER = date(2015, 8, 24)
 WINTER = date(2018, 2, 5)

@@ -16,9 +16,9 @@ from scalpdesk.core.intents import OrderType, Purpose, SetTimer, Side, TimeInFor
 from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.strategies.st0ckg.config import FilterConfig, St0ckgConfig
-from scalpdesk.strategies.st0ckg.exits import ScalpExitConfig
-from scalpdesk.strategies.st0ckg.strategy import St0ckg
+from scalpdesk.strategies.st0ckg.filters import FilterConfig
+from scalpdesk.strategies.st0ckg.strategy import St0ckg, St0ckgConfig
+from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 
 YESTERDAY = (session_on(date(2024, 3, 1)).open_ns, session_on(date(2024, 3, 1)).close_ns)
 NO_STOP = ScalpExitConfig(stop_fraction=Decimal(0))
@@ -30,7 +30,7 @@ def reasons(outputs):
 
 
 def test_it_is_found_by_its_name():
-    assert find_strategy("st0ckg") is St0ckg
+    assert find_strategy("st0ckg").build is St0ckg
 
 
 @pytest.mark.parametrize(("direction", "right"), [(1, "C"), (-1, "P")])

@@ -15,15 +15,15 @@ from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.strategies.zero_dte.config import (
+from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteEntry,
     ZeroDteExit,
     ZeroDteHedge,
+    ZeroDteScalper,
     ZeroDteTriggers,
-    ZeroDteWatch,
 )
-from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
+from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
 SHARE, CALL, PUT = 0, 1, 2
 LOOSE = RiskLimits(max_daily_loss_fraction=0.99)
@@ -78,8 +78,8 @@ def kinds(outputs):
 
 
 def test_is_found_by_its_name():
-    assert find_strategy("zero-dte") is ZeroDteScalper
-    assert find_strategy("zero_dte") is ZeroDteScalper
+    assert find_strategy("zero-dte").build is ZeroDteScalper
+    assert find_strategy("zero_dte").build is ZeroDteScalper
 
 
 def test_adopts_what_is_held_and_hedges_it():
@@ -198,8 +198,8 @@ def test_the_rule_by_own_gamma_tightens_for_sold_options_alone():
         desk.go_to("12:00").market(500.0)
         gex(desk, -1e9)
         view = desk.engine.desk.view
-        exposure = desk.strategy.hedger.exposure(view, [CALL, PUT])
-        threshold, _ = desk.strategy.hedger.threshold(view, exposure.gamma_shares_per_usd)
+        hedger = desk.strategy.hedger
+        threshold, _ = hedger.band.threshold(hedger.measure(view, [CALL, PUT]).inputs)
         assert threshold == (Decimal("0.10") if tight else Decimal("0.15"))
 
 
@@ -212,7 +212,8 @@ def test_a_rate_decision_widens_the_threshold_where_that_is_asked_for():
     ):
         desk = desk_of(held=straddle(), session=decision_day, macro_widening=Decimal(factor))
         desk.go_to(clock).market(500.0)
-        threshold, _ = desk.strategy.hedger.threshold(desk.engine.desk.view, 1.0)
+        hedger = desk.strategy.hedger
+        threshold, _ = hedger.band.threshold(hedger.measure(desk.engine.desk.view, [CALL, PUT]).inputs)
         assert threshold == Decimal(expected)
 
 
@@ -483,7 +484,7 @@ def test_a_rejected_hedge_is_not_sent_again_at_once():
     desk = desk_of(held={CALL: (10, "2.00")})
     (order,) = orders(desk.go_to("12:00").market(500.0))
     desk.reject(order)
-    desk.strategy.hedger.last_hedge_ns = None  # the minute between hedges is not what holds it back
+    desk.strategy.hedger.begin()  # the minute between hedges is not what holds it back
     assert orders(desk.wait(0.5).market(500.1)) == []
     assert len(orders(desk.wait(0.6).market(500.2))) == 1
 

@@ -7,7 +7,7 @@ small on purpose and not meant to earn anything.
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec
 
 
 class BandTraderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,10 +51,10 @@ class BandTraderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class BandTrader:
-    """See the module's text."""
+    """Holds the share while its price is below the band."""
 
-    name: ClassVar[str] = "band-trader"
-    Config = BandTraderConfig
+    name = "band-trader"
+    is_done = False
 
     def __init__(self, config: BandTraderConfig | None = None) -> None:
         self.config = config or BandTraderConfig()
@@ -109,3 +109,12 @@ class BandTrader:
             self._average += (mid - self._average) * -math.expm1(-seconds / self.config.average_seconds)
         self._last_ns = now_ns
         return self._average
+
+
+PLUG = StrategySpec(
+    name="band-trader",
+    config=BandTraderConfig,
+    build=BandTrader,
+    summary="a share bought below its moving average, sold above it",
+    trades_options=False,
+)

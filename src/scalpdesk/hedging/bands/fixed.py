@@ -40,6 +40,7 @@ class FixedBand:
 
     def __init__(self, config: FixedConfig | None = None) -> None:
         self.config = FixedConfig() if config is None else config
+        self.rehedge_to: RehedgeTo = self.config.rehedge_to
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of ``threshold × straddles`` on the net delta."""

@@ -121,6 +121,7 @@ class WhalleyWilmottBand:
 
     def __init__(self, config: WhalleyWilmottConfig | None = None) -> None:
         self.config = WhalleyWilmottConfig() if config is None else config
+        self.rehedge_to: RehedgeTo = self.config.rehedge_to
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of the band at the position's gamma, within the limits."""

@@ -188,6 +188,7 @@ class ZakamoulineBand:
 
     def __init__(self, config: ZakamoulineConfig | None = None) -> None:
         self.config = ZakamoulineConfig() if config is None else config
+        self.rehedge_to: RehedgeTo = self.config.rehedge_to
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of the band at the position's gamma, within the limits.

@@ -10,33 +10,33 @@ One request is under way at a time; what happens meanwhile is in the next pictur
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import AskFolder, CancelIntent, Intent, OrderIntent, Purpose, Side
+from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.protocol.answers import SeenIds, sort_answers
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
-from scalpdesk.strategies.external.config import ExternalConfig, no_folder_given
-from scalpdesk.strategies.external.orders import (
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.external.messages import (
     KINDS,
     Exposures,
-    Facts,
+    MarketPicture,
     facts_of,
     purpose_of,
     read_intent,
     reason_of,
 )
-from scalpdesk.strategies.external.picture import MarketPicture
+from scalpdesk.strategies.toolkit.order_life import cancels_of
 
 ZERO = Decimal(0)
-MOST_TOLD = 20
+MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
 MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
@@ -44,11 +44,71 @@ BACK_OFF_NS = 5 * NANOS_PER_SECOND
 """After a refused order of a flattening desk, before the next."""
 
 
-class External:
-    """See the module's text."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
-    name: ClassVar[str] = "external"
-    Config = ExternalConfig
+
+class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of a strategy folder.
+
+    Parameters
+    ----------
+    folder
+        The folder with ``strategy.py``; ``--strategy DIR`` on the command line.
+    underlying
+        What the run is on.
+    quantity_unit
+        What a quantity of an option means to the folder: ``contracts``, or ``shares`` of the underlying
+        that they stand for (contracts times their multiplier).
+    chain_contracts
+        Options not held that are shown as well: so many of the nearest expiry, nearest the money.
+    shares_as_position
+        Show the shares, held and on their way, as a position with a delta of one (``delta`` and
+        ``quantity`` in the underlying's events): the folder's count of its hedge is then the desk's.
+    price_change_usd, heartbeat_seconds
+        The folder sees the market when the underlying has moved by this much, or after this silence.
+    max_age_seconds
+        Intents that come later than this after their event are refused; a request without an answer
+        for as long is given up (STRATEGY_EVENT_MAX_AGE_SECONDS).
+    order_ttl_seconds
+        An order that has not been filled by then is cancelled; none leaves it to its time in force.
+    isolate
+        Run the folder in a process of its own; without, its endless loop is the desk's.
+    time_limit_seconds
+        For one event.
+    memory_limit_mb
+        Address space of its process in MiB; 0 sets no limit.
+    """
+
+    folder: str = ""
+    underlying: str = "SPY"
+    quantity_unit: Literal["contracts", "shares"] = "contracts"
+    chain_contracts: Count = 0
+    shares_as_position: bool = False
+    price_change_usd: Positive = 0.05
+    heartbeat_seconds: Positive = 5.0
+    max_age_seconds: Positive = 30.0
+    order_ttl_seconds: Positive | None = None
+    isolate: bool = True
+    time_limit_seconds: Positive = 1.0
+    memory_limit_mb: Count = 2_048
+
+
+def no_folder_given() -> ConfigError:
+    """Return the refusal of a run that is to ask a folder and has none."""
+    return ConfigError(
+        "no strategy folder is given",
+        where="strategies.external.folder",
+        value="",
+        fix="--set folder=DIR, or --strategy DIR with backtest and run",
+    )
+
+
+class External:
+    """A strategy folder of protocol v1."""
+
+    name = "external"
+    is_done = False
 
     def __init__(self, config: ExternalConfig | None = None) -> None:
         self.config = config or ExternalConfig()
@@ -65,7 +125,7 @@ class External:
         self._asked_ns = 0
         self._known = SeenIds()
         self._rests: dict[InstrumentId, tuple[Decimal, str, Facts]] = {}
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._silent_until_ns = 0
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
@@ -79,14 +139,19 @@ class External:
         if not self.config.folder:
             raise no_folder_given()
         symbol = traded_symbol(view, self.config.underlying, self.name)
-        self._picture = MarketPicture(self.config, options_in_order(view.instruments, symbol))
+        self._picture = MarketPicture(
+            options_in_order(view.instruments, symbol),
+            quantity_unit=self.config.quantity_unit,
+            chain_contracts=self.config.chain_contracts,
+            shares_as_position=self.config.shares_as_position,
+        )
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Ask the folder, or carry out what it answered."""
         if wake is Wake.SESSION:
             self._open, self._rests = None, {}
-            self._said.clear()
+            self._reported.clear()
             return ()
         if type(event) is FolderAnswered:
             return self._on_answer(view, event)
@@ -134,8 +199,8 @@ class External:
             if waited_s < self.config.max_age_seconds:
                 return actions
             self.counts["unanswered"] += 1
-            said = f"request {self._open} had no answer for {waited_s:.0f} s: given up"
-            actions.append(Proposal(DecisionKind.RISK, (said,), {"request": self._open}))
+            text = f"request {self._open} had no answer for {waited_s:.0f} s: given up"
+            actions.append(Proposal(DecisionKind.RISK, (text,), {"request": self._open}))
         events = self._picture.events(view, self._request + 1)
         if not events:
             return actions
@@ -159,9 +224,9 @@ class External:
             is_late = view.now_ns - self._asked_ns > self.config.max_age_seconds * NANOS_PER_SECOND
             self._open = None
         answers = sort_answers([msgspec.json.decode(text) for text in event.messages], self._known)
-        for refusal in answers.refusals[:MOST_TOLD]:
+        for refusal in answers.refusals[:MOST_REPORTED]:
             actions.append(self._refused(refusal.message, f"refused: {refusal.verdict}"))
-        untold = len(answers.refusals) - MOST_TOLD
+        untold = len(answers.refusals) - MOST_REPORTED
         if untold > 0:
             self.counts["refused"] += untold
             actions.append(
@@ -173,8 +238,8 @@ class External:
             if index == MOST_INTENTS:
                 more = len(answers.intents) - index
                 self.counts["refused"] += more
-                said = f"{more} intents beyond the {MOST_INTENTS} that one answer may hold are refused"
-                actions.append(Proposal(DecisionKind.RISK, (said,)))
+                text = f"{more} intents beyond the {MOST_INTENTS} that one answer may hold are refused"
+                actions.append(Proposal(DecisionKind.RISK, (text,)))
                 break
             if is_late:
                 actions.append(self._refused(message, "refused: stale_ts, the answer came too late"))
@@ -193,9 +258,9 @@ class External:
             self.counts["restarts"] += 1
             self._picture.forget()
         kinds = "; ".join(text.partition(": ")[2] or text for text in event.failures)
-        if not kinds or kinds in self._said:
-            return []  # said once a session; the counts go on
-        self._said.add(kinds)
+        if not kinds or kinds in self._reported:
+            return []  # reported once a session; the counts go on
+        self._reported.add(kinds)
         return [Proposal(DecisionKind.RISK, event.failures, {"failures": self.counts["failures"]})]
 
     def _refused(self, message: Any, why: str) -> Proposal:
@@ -232,23 +297,20 @@ class External:
             return []
         signed, reason, facts = self._rests.pop(number)
         if order.state is not OrderState.FILLED:
-            said = f"the second order is not sent: the first one is {order.state}"
-            return [Proposal(DecisionKind.RISK, (said,), facts)]
+            text = f"the second order is not sent: the first one is {order.state}"
+            return [Proposal(DecisionKind.RISK, (text,), facts)]
         purpose = purpose_of(number, signed, view, Exposures(view))
-        said = f"{reason} (second order)"
-        intent = OrderIntent(number, Side.BUY if signed > 0 else Side.SELL, abs(signed), purpose, said)
-        return [Proposal(KINDS[purpose], (said,), facts, (intent,))]
+        text = f"{reason} (second order)"
+        intent = OrderIntent(number, Side.BUY if signed > 0 else Side.SELL, abs(signed), purpose, text)
+        return [Proposal(KINDS[purpose], (text,), facts, (intent,))]
 
     def _cancel_old(self, view: DeskView) -> list[Action]:
         ttl = self.config.order_ttl_seconds
         if ttl is None:
             return []
-        old = tuple(
-            CancelIntent(order.client_order_id, "not filled in time")
-            for order in view.orders.live.values()
-            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
-            and view.now_ns - order.created_ns > ttl * NANOS_PER_SECOND
-        )
+        limit_ns = view.now_ns - int(ttl * NANOS_PER_SECOND)
+        late = (order for order in view.orders.live.values() if order.created_ns < limit_ns)
+        old = cancels_of(late, "not filled in time")
         return [Proposal(DecisionKind.EXIT, (f"not filled within {ttl:g} s",), {}, old)] if old else []
 
     def _flatten(self, view: DeskView, event: Event) -> list[Action]:
@@ -258,7 +320,7 @@ class External:
             self._silent_until_ns = view.now_ns + BACK_OFF_NS
         if view.now_ns < self._silent_until_ns:
             return []
-        held = [one.instrument_id for one in view.positions.held()]
+        held = [item.instrument_id for item in view.positions.held()]
         options = [number for number in held if isinstance(view.instruments[number], OptionContract)]
         targets, purpose = (options, Purpose.CLOSE) if options else (held, Purpose.UNWIND_HEDGE)
         intents: list[Intent] = []
@@ -275,3 +337,11 @@ class External:
                 DecisionKind.EXIT, ("the desk is flattening", step), {}, tuple(intents), all_or_none=False
             )
         ]
+
+
+PLUG = StrategySpec(
+    name="external",
+    config=ExternalConfig,
+    build=External,
+    summary="a strategy folder of protocol v1",
+)

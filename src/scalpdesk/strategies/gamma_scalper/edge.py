@@ -1,28 +1,87 @@
-"""What the gamma scalper expects to earn: forecast against implied volatility, less what it costs."""
+"""The edge of a straddle: forecast against implied volatility, less the costs; at entry and while held."""
 
 import math
+from typing import Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
-from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
+from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.strategies.contract import DeskView
-from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.volatility.forecast import VolForecast
 
-TRADING_SECONDS_PER_DAY = 6.5 * 3600.0
+SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
+VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
+ENTRY_BOUNDS = {
+    "min_edge_usd": Bound(-1e6, 1e6, "currency a straddle"),
+    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
+    "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
+    "horizon_days": Bound(0, 252, "trading days"),
+    "forecast_vol": VOL,
+    "order_ttl_seconds": SECONDS,
+    "max_attempts": Bound(0, 100, "a number of orders"),
+}
+
+
+class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to buy, and at what edge.
+
+    Parameters
+    ----------
+    gate
+        ``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask.
+    min_edge_usd, k_stderr, min_vol_ratio
+        Of the gate: net edge a straddle in USD, standard errors it must exceed, forecast over implied.
+    horizon_days
+        Trading days over which the edge is counted.
+    forecast_vol
+        Use this volatility (fraction a year) instead of the run's forecast.
+    not_before, not_after
+        New York times (``HH:MM``) between which an entry may be made.
+    order_ttl_seconds
+        A leg's order that has not been filled by then is cancelled and priced anew.
+    max_attempts
+        So often; then what was bought is sold again.
+    again_after_exit
+        Look for another entry after an exit.
+    """
+
+    gate: Literal["enforce", "advise", "off"] = "enforce"
+    min_edge_usd: float = 5.0
+    k_stderr: float = 1.0
+    min_vol_ratio: float = 1.05
+    horizon_days: float = 5.0
+    forecast_vol: float | None = None
+    not_before: str = "09:35"
+    not_after: str = "15:30"
+    order_ttl_seconds: float = 15.0
+    max_attempts: int = 5
+    again_after_exit: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, times that are none, and a window that is empty."""
+        check_bounds(self, ENTRY_BOUNDS, "entry")
+        if time_of_day("entry.not_after", self.not_after) < time_of_day("entry.not_before", self.not_before):
+            raise ConfigError(
+                "the entry window is empty: its end lies before its start",
+                where="entry.not_after",
+                value=self.not_after,
+                fix=f"set entry.not_after to {self.not_before} (entry.not_before) or later",
+            )
 
 
 class EntryVerdict(msgspec.Struct, frozen=True):
-    """Whether to buy, why, and the figures."""
+    """Whether to buy, the reasons and the figures."""
 
     passed: bool
     reasons: tuple[str, ...]
-    facts: dict[str, str | float | int]
+    facts: Facts
 
 
 class StraddleEdge:
@@ -70,7 +129,7 @@ class StraddleEdge:
         forecast = self.forecast(view)
         inputs = self._inputs(best.call, best.put, best.spread, view, band, forecast, round_trip=True)
         verdict = self._gate.judge(inputs, forecast)
-        facts: dict[str, str | float | int] = {"forecast_model": forecast.model}
+        facts: Facts = {"forecast_model": forecast.model}
         if forecast.known:
             facts["forecast_vol"] = forecast.vol
         if verdict.edge is not None:
@@ -114,7 +173,7 @@ class StraddleEdge:
         round_trip: bool,
     ) -> EdgeInputs:
         multiplier = next(
-            one.multiplier for _, one in view.instruments.options(view.instruments[view.underlying].symbol)
+            item.multiplier for _, item in view.instruments.options(view.instruments[view.underlying].symbol)
         )
         gamma = max(call.greeks.gamma + put.greeks.gamma, 0.0)
         vol = 0.5 * (call.vol + put.vol)
@@ -158,26 +217,24 @@ class StraddleEdge:
             seconds_since_hedge=0.0,
             own_cost_fraction=half_spread / call.spot,
         )
-        days = self._config.horizon_days
-        interval_of = getattr(band, "interval_seconds", None)
-        if interval_of is not None:
-            a_day = TRADING_SECONDS_PER_DAY / interval_of(inputs)
-            cost = cost_of_clock(gamma_shares, call.spot, forecast.vol, days, a_day, half_spread)
-        else:
-            width = band.judge(inputs).half_width_shares
-            # no band at all is a hedge at every look: cost it as one share at a time
-            width = max(width, 0.5)
-            config = getattr(band, "config", None)
-            cost = cost_of_band(
-                gamma_shares,
-                call.spot,
-                forecast.vol,
-                days,
-                width,
-                half_spread,
-                rehedge_to=getattr(config, "rehedge_to", "zero"),
-            )
+        cost = expected_cost(band, inputs, forecast.vol, self._config.horizon_days, half_spread)
         return cost.cost_usd / self._straddles
+
+
+def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:
+    """Return the figures behind the choice of a straddle; prices in currency per unit."""
+    return {
+        "spot": spot,
+        "strike": float(best.pair.strike),
+        "expiry": best.pair.expiry.isoformat(),
+        "call": view.instruments[best.pair.call_id].symbol,
+        "put": view.instruments[best.pair.put_id].symbol,
+        "implied_vol": 0.5 * (best.call.vol + best.put.vol),
+        "score": best.score.score or 0.0,
+        "legacy_score": best.score.legacy_score or 0.0,
+        "breakeven_move_usd": best.score.breakeven_move or 0.0,
+        "spread_usd_per_unit": best.spread,
+    }
 
 
 def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> VolForecast:

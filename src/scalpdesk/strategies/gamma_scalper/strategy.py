@@ -10,27 +10,40 @@ from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import Literal
 
+import msgspec
+
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.intents import Intent, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.entry.straddle_selector import StraddleSelector
+from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
+from scalpdesk.hedging.base import HedgeBand, make_band
+from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
 from scalpdesk.instruments.contract import StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.orders.order import OrderState
-from scalpdesk.risk.exits import ExitRules, ExitView
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
-from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
-from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge
-from scalpdesk.strategies.gamma_scalper.entering import entry_facts, missing_legs, pause_seconds
-from scalpdesk.strategies.gamma_scalper.hedger import StraddleHedger, expired_orders
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.gamma_scalper.edge import SECONDS, VOL, EntryConfig, StraddleEdge, entry_facts
+from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.exits import ExitConfig, StraddleView, first_reason, straddle_rules
+from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.strategies.toolkit.order_life import (
+    REJECTION_SECONDS,
+    ReportOnce,
+    cancels_of,
+    expired_orders,
+    without_figures,
+)
 
 ZERO = Decimal(0)
-LONGEST_BACK_OFF_SECONDS = 30.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
+"""After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
 
 class Phase(StrEnum):
@@ -43,24 +56,140 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-class GammaScalper:
-    """See the module's text."""
+TRIGGER_BOUNDS = {
+    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
+    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds", may_equal_low=True),
+}
+HEDGE_BOUNDS = {
+    "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
+    "fixed_vol": VOL,
+    "order_ttl_seconds": SECONDS,
+}
 
-    name: ClassVar[str] = "gamma-scalper"
-    Config = GammaScalperConfig
-    DEMO_SETTINGS: ClassVar[tuple[str, ...]] = (
-        "entry.gate=advise",
-        "exits.edge_gone=false",
-        "exits.flat_minutes_before_close=10",
-    )
-    """A demo is one session long: it enters whatever the gate advises and ends flat."""
+
+class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to think.
+
+    Parameters
+    ----------
+    price_change_usd
+        Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD).
+    heartbeat_seconds
+        Longest silence (HEARTBEAT_TRIGGER_SECONDS).
+    spread_filter
+        Use only quotes whose spread is at most 1.5 times its running average as a price.
+    """
+
+    price_change_usd: float = 0.05
+    heartbeat_seconds: float = 5.0
+    spread_filter: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, TRIGGER_BOUNDS, "triggers")
+
+
+class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When and how to hedge.
+
+    Parameters
+    ----------
+    band
+        A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
+        ``regime_threshold`` or a plug-in's.
+    threshold_shares
+        Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD).
+    band_settings
+        Settings of the chosen band's own ``Config``.
+    delta_vol
+        Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`.
+    fixed_vol
+        For ``fixed``: a fraction a year.
+    order_ttl_seconds
+        A hedge order that has not been filled by then is cancelled and sized anew.
+    """
+
+    band: str = "fixed"
+    threshold_shares: float = 2.0
+    band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
+    delta_vol: DeltaVol = "implied"
+    fixed_vol: float | None = None
+    order_ttl_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, and a fixed volatility that is not given."""
+        check_bounds(self, HEDGE_BOUNDS, "hedge")
+        if self.delta_vol == "fixed" and not (self.fixed_vol is not None and self.fixed_vol > 0):
+            raise ConfigError(
+                "hedging at a fixed volatility needs one",
+                where="hedge.fixed_vol",
+                value=self.fixed_vol,
+                fix="set hedge.fixed_vol to a fraction a year, e.g. 0.20",
+            )
+
+    def make_band(self) -> HedgeBand:
+        """Return the chosen band with its settings."""
+        settings: dict[str, object] = dict(self.band_settings)
+        if self.band == "fixed":
+            settings.setdefault("threshold", self.threshold_shares)
+        return make_band(self.band, settings)
+
+
+class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of the gamma scalper.
+
+    Parameters
+    ----------
+    underlying
+        What the straddle is on and what hedges it (HEDGING_ASSET).
+    straddles
+        Number of straddles (STRATEGY_MULTIPLIER).
+    mode
+        ``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it.
+    selection, entry, triggers, hedge, exits
+        See their own fields.
+    """
+
+    underlying: str = "SPY"
+    straddles: int = 1
+    mode: Literal["init", "resume"] = "init"
+    selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
+    entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
+    triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
+    hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
+    exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict one another."""
+        check_bounds(self, {"straddles": Bound(0, 10_000, "a number of straddles")}, "")
+        least = self.exits.min_dte
+        if least is not None and least >= self.selection.min_expiration_days:
+            raise ConfigError(
+                "a straddle bought at the near end of the expiry window would be sold at once",
+                where="exits.min_dte",
+                value=least,
+                fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
+                " (selection.min_expiration_days), or to null to hold into expiry",
+            )
+
+
+class GammaScalper:
+    """A long straddle, delta hedged with shares."""
+
+    name = "gamma-scalper"
 
     def __init__(self, config: GammaScalperConfig | None = None) -> None:
         self.config = config or GammaScalperConfig()
         self._selector = StraddleSelector(self.config.selection, self.config.straddles)
         self._edge = StraddleEdge(self.config.entry, self.config.straddles)
-        self._hedger = StraddleHedger(self.config.hedge, self.config.straddles, self._edge.forecast_vol)
-        self._exits = ExitRules(self.config.exits)
+        hedge = self.config.hedge
+        self._hedger = DeltaHedger(
+            hedge.make_band(),
+            DeltaModel(hedge.delta_vol, hedge.fixed_vol),
+            order_ttl_seconds=hedge.order_ttl_seconds,
+            forecast_vol=self._edge.forecast_vol,
+        )
+        self._exits = straddle_rules(self.config.exits)
         self.phase = Phase.WAITING
         self._pairs: list[StraddlePair] = []
         self._options: frozenset[InstrumentId] = frozenset()
@@ -70,17 +199,20 @@ class GammaScalper:
         self._entry_session: date | None = None
         self._premium = ZERO
         self._straddles = self.config.straddles
-        """How many the trade under way has: fewer than configured once the risk gate cut it."""
+        """Straddles of the current trade: fewer than configured once the risk gate has cut it."""
         self._sessions_held = 0
-        self._attempts = 0
-        self._abandoned = 0
-        """Entries in a row of which nothing was filled."""
+        self._entry: LegEntry | None = None
+        self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._rejected = BackOff(1.0, REJECTION_SECONDS)
+        self._refusals = ReportOnce()
         self._why_leaving = ""
-        self._last_refusal = ""
-        self._rejections = 0
-        self._silent_until_ns = 0
         self._rests_as: Phase | None = None
         """Phase to go back to once what a late trade left behind is gone."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it opens no further straddle."""
+        return self.phase is Phase.DONE
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Pair the chain and wake on the underlying's price and on a heartbeat.
@@ -108,13 +240,19 @@ class GammaScalper:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if isinstance(event, OrderRejected | OrderNotFound):  # not taken, or never sent: not again at once
-            return self._back_off(view)
+        if isinstance(event, OrderRejected | OrderNotFound):  # not at once again
+            until_ns = self._rejected.fail(view.now_ns)
+            return (SetTimer("gamma-scalper: after a rejection", until_ns),)
         if isinstance(event, OrderFilled | FillBusted):
-            self._rejections, self._silent_until_ns = 0, 0
+            self._rejected.succeed()
+            self._abandoned.until_ns = 0
         if self.phase in (Phase.WAITING, Phase.DONE) and isinstance(event, OrderFilled | FillBusted):
             self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
-        if wake is Wake.BAR or view.mode is Mode.HALTED or view.now_ns < self._silent_until_ns:
+        if (
+            wake is Wake.BAR
+            or view.mode is Mode.HALTED
+            or view.now_ns < max(self._rejected.until_ns, self._abandoned.until_ns)
+        ):
             return ()
         if self._rests_as is self.phase:
             return self._clear_up(view)
@@ -128,13 +266,6 @@ class GammaScalper:
         if self.phase is Phase.LEAVING:
             return self._leave(view)
         return ()
-
-    def _back_off(self, view: DeskView) -> Sequence[Action]:
-        """After a rejection order nothing for 1, 2, 4 … 30 seconds, then think again; a fill ends it."""
-        self._rejections += 1
-        wait_s = min(2.0 ** (self._rejections - 1), LONGEST_BACK_OFF_SECONDS)
-        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
-        return (SetTimer("gamma-scalper: after a rejection", self._silent_until_ns),)
 
     # session, start ---------------------------------------------------------------------------------
 
@@ -199,72 +330,60 @@ class GammaScalper:
             return self._refuse_entry("; ".join(verdict.reasons), facts)
         self._pair = best.pair
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
-        self._attempts = 0
         self._straddles = self.config.straddles
+        legs = (best.pair.call_id, best.pair.put_id)
+        entry = self.config.entry
+        self._entry = LegEntry(
+            legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
+        )
         self._entry_nav = view.nav
         self.phase = Phase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
-        legs = (best.pair.call_id, best.pair.put_id)
-        intents = missing_legs(view, legs, self._straddles)
-        return (Proposal(DecisionKind.ENTRY, (chosen, *verdict.reasons), facts, intents),)
+        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen, *verdict.reasons), facts))
 
     def _refuse_entry(self, reason: str, facts: dict[str, str | float | int]) -> Sequence[Action]:
-        """Record a refusal once, not at every tick: again only when its kind changes."""
-        kind = "".join(letter for letter in reason if not letter.isdigit())
-        if kind == self._last_refusal:
-            return ()
-        self._last_refusal = kind
-        return (Proposal(DecisionKind.ENTRY, (reason,), facts),)
+        """Report a refusal when its kind changes."""
+        return self._refusals.report(without_figures(reason), (reason,), facts)
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
         del sent
         if self.phase is Phase.ENTERING and self._pair is not None:
             self._straddles = int(min(view.exposure(self._pair.call_id), view.exposure(self._pair.put_id)))
+            if self._entry is not None:
+                self._entry.quantity = self._straddles
 
     def _enter(self, view: DeskView) -> Sequence[Action]:
-        """Follow the legs: filled, still working, too old, or to be wanted again at today's ask."""
-        assert self._pair is not None
-        legs = (self._pair.call_id, self._pair.put_id)
-        if all(view.positions.quantity(leg) >= self._straddles for leg in legs):
+        """Follow the legs of the entry; give it up after too many attempts."""
+        assert self._entry is not None
+        status, actions = self._entry.step(view)
+        if status is EntryStatus.FILLED:
             self._note_entered(view)
             return self._hold(view)
-        cancels = expired_orders(view, legs, self.config.entry.order_ttl_seconds)
-        if cancels:
-            return (Proposal(DecisionKind.ENTRY, ("leg not filled in time: price it again",), {}, cancels),)
-        if any(view.orders.pending(leg) for leg in legs):
-            return ()
-        self._attempts += 1
-        if self._attempts > self.config.entry.max_attempts:
+        if status is EntryStatus.ABANDONED:
             if self._held_options(view):
                 return self._start_leaving(view, "entry abandoned: one leg could not be bought")
             return self._pause(view)
-        intents = missing_legs(view, legs, self._straddles)
-        return (
-            (Proposal(DecisionKind.ENTRY, ("complete the straddle",), {"attempt": self._attempts}, intents),)
-            if intents
-            else ()
-        )
+        return actions
 
     def _pause(self, view: DeskView) -> Sequence[Action]:
-        """Nothing could be bought: look again later, each time later; a fill ends it."""
+        """Look for an entry again later, each time later."""
         self.phase = Phase.WAITING
         self._pair = None
-        self._abandoned += 1
-        wait_s = pause_seconds(self._abandoned)
-        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        until_ns = self._abandoned.fail(view.now_ns)
+        wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
         why = "entry abandoned: nothing was filled"
         return (
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s")),
-            SetTimer("gamma-scalper: after an abandoned entry", self._silent_until_ns),
+            SetTimer("gamma-scalper: after an abandoned entry", until_ns),
         )
 
     def _note_entered(self, view: DeskView) -> None:
         assert self._pair is not None
         assert view.session is not None
         self.phase = Phase.HOLDING
-        self._abandoned = 0
+        self._abandoned.succeed()
         self._entry_session = view.session.day
         self._sessions_held = 0
         self._premium = ZERO
@@ -274,8 +393,8 @@ class GammaScalper:
             if leg not in self._entry_vols:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        self._hedger.begin(self._entry_vols, view.now_ns, self._straddles)
-        self._exits = ExitRules(self.config.exits)
+        self._hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
+        self._exits = straddle_rules(self.config.exits)
 
     # holding ----------------------------------------------------------------------------------------
 
@@ -284,8 +403,9 @@ class GammaScalper:
         assert view.session is not None
         if not self._held_options(view):
             return self._start_leaving(view, "the options are gone (expired or settled)")
-        reason = self._exits.reason(
-            ExitView(
+        reason = first_reason(
+            self._exits,
+            StraddleView(
                 now_ns=view.now_ns,
                 session=view.session,
                 mode=view.mode,
@@ -296,11 +416,11 @@ class GammaScalper:
                 edge_usd=self._edge.left(self._pair, view, self._hedger.band)
                 if self.config.exits.edge_gone
                 else None,
-            )
+            ),
         )
         if reason is not None:
             return self._start_leaving(view, reason)
-        return self._hedger.hedge(view, self._held_options(view))
+        return self._hedger.step(view, self._held_options(view))
 
     # leaving ----------------------------------------------------------------------------------------
 
@@ -347,11 +467,7 @@ class GammaScalper:
             if order.submitted.purpose in (Purpose.OPEN, Purpose.HEDGE)
         ]
         blocked = {order.submitted.instrument_id for order in in_the_way}
-        intents: list[Intent] = [
-            CancelIntent(order.client_order_id, "leaving")
-            for order in in_the_way
-            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
-        ]
+        intents: list[Intent] = [*cancels_of(in_the_way, "leaving")]
         for number in targets:
             left = ZERO if number in blocked else view.exposure(number)
             if not left:
@@ -396,3 +512,18 @@ class GammaScalper:
             for number, position in view.positions.positions.items()
             if position.quantity and number in self._options
         ]
+
+
+PLUG = StrategySpec(
+    name="gamma-scalper",
+    config=GammaScalperConfig,
+    build=GammaScalper,
+    summary="a long straddle, delta hedged with shares",
+    aliases=("gamma-scalping",),
+    expiry_days=lambda config: (
+        config.selection.min_expiration_days,
+        config.selection.max_expiration_days,
+    ),
+    # one session long: it enters whatever the gate advises and ends flat
+    demo_settings=("entry.gate=advise", "exits.edge_gone=false", "exits.flat_minutes_before_close=10"),
+)

@@ -1,4 +1,17 @@
-"""Carries out the netting: crosses inside the desk, and orders that wait for one another.
+"""When two orders of one account would meet, and what they are worth to each other.
+
+An account that trades with itself makes a wash trade: venues refuse it, regulators ask about it. So
+two strategies' opposite wishes never rest at the venue where they could meet. They cross inside, at
+the mid of a good quote, or one of them keeps a tick away from the other.
+
+What the strategies of one wake have asked for, while it can still be netted.
+
+Expired options that the account does not hold because its strategies hold them against each other.
+
+The venue settles what the account holds; of one strategy's long against another's short it knows
+nothing. They settle between themselves, at the intrinsic value by the underlying's mark.
+
+Carries out the netting: crosses inside the desk, and orders that wait for one another.
 
 The ways in which a new order of one member meets what another member has under way, best first:
 
@@ -12,28 +25,233 @@ The ways in which a new order of one member meets what another member has under 
 """
 
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderCancelled, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import exact
+from scalpdesk.core.intents import (
+    AskFolder,
+    CancelIntent,
+    Intent,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+    SubmitOrder,
+)
+from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.portfolio.sub_books import SubBooks
-from scalpdesk.strategies.contract import DeskView, Proposal
+from scalpdesk.strategies.contract import Action, DeskView, Proposal
 from scalpdesk.strategies.several.member import Member, Waiting
-from scalpdesk.strategies.several.netting import (
-    can_meet,
-    cross_price,
-    limit_beside,
-    wish_of,
-    within_holding,
-)
-from scalpdesk.strategies.several.outbox import Outbox, Outgoing, Piece
+
+
+class Wish(NamedTuple):
+    """The price of an order or intent: what of it decides whether it meets another."""
+
+    instrument_id: InstrumentId
+    side: Side
+    limit_price: Decimal | None
+    """Currency per unit; None takes any price."""
+
+
+def wish_of(order: OrderIntent | SubmitOrder) -> Wish:
+    """Return the price of an order or an intent."""
+    limit = order.limit_price if order.order_type is OrderType.LIMIT else None
+    return Wish(order.instrument_id, order.side, limit)
+
+
+def can_meet(item: Wish, other: Wish) -> bool:
+    """Return whether a venue could match the two with each other."""
+    if item.instrument_id != other.instrument_id or item.side is other.side:
+        return False
+    buy, sell = (item, other) if item.side is Side.BUY else (other, item)
+    return buy.limit_price is None or sell.limit_price is None or buy.limit_price >= sell.limit_price
+
+
+def cross_price(item: Wish, other: Wish, quote: QuoteEvent) -> Decimal | None:
+    """Return the price at which the two cross inside, currency per unit; None for no fair one.
+
+    The mid of the quote; where a limit forbids it, the limit, as long as it lies within the quote.
+    ``quote`` must be a good one, and the two must be able to meet.
+    """
+    buy, sell = (item, other) if item.side is Side.BUY else (other, item)
+    price = exact(quote.mid)
+    if sell.limit_price is not None:
+        price = max(price, sell.limit_price)
+    if buy.limit_price is not None:
+        price = min(price, buy.limit_price)
+    return price if exact(quote.bid) <= price <= exact(quote.ask) else None
+
+
+def limit_beside(new: Wish, resting: Wish, quote: QuoteEvent, tick: Decimal) -> Decimal | None:
+    """Return a limit for ``new`` that trades at once and still cannot meet ``resting``, or None.
+
+    One tick short of the resting order's limit: possible while the market's far side lies before it.
+    """
+    if resting.limit_price is None:
+        return None
+    if new.side is Side.BUY:
+        limit = resting.limit_price - tick
+        return limit if limit >= exact(quote.ask) else None
+    limit = resting.limit_price + tick
+    return limit if limit <= exact(quote.bid) else None
+
+
+def within_holding(signed: Decimal, held: Decimal, sells: Decimal, buys: Decimal) -> Decimal:
+    """Return how much of an order may go before the account's holding crosses zero.
+
+    Brokers take no order that closes a holding and opens its opposite. ``held`` is signed; ``sells``
+    (zero or below) and ``buys`` (zero or above) are what live orders may still fill.
+    """
+    if held > 0 and signed < 0:
+        free = max(held + sells, Decimal(0))
+        return max(signed, -free)
+    if held < 0 and signed > 0:
+        free = max(-held - buys, Decimal(0))
+        return min(signed, free)
+    return signed
+
 
 ZERO = Decimal(0)
+
+
+class Piece(msgspec.Struct):
+    """An order on its way out; ``left`` is what of it is not crossed inside."""
+
+    member: Member
+    intent: OrderIntent
+    left: Decimal
+
+
+class Outgoing(msgspec.Struct):
+    """One proposal of one strategy on its way out."""
+
+    member: Member
+    proposal: Proposal
+    notes: list[str] = msgspec.field(default_factory=list)
+    pieces: list[Piece] = msgspec.field(default_factory=list)
+    cancels: list[CancelIntent] = msgspec.field(default_factory=list)
+    is_done_inside: bool = False
+    """Something of it was done without the venue."""
+
+    def as_proposal(self) -> Proposal:
+        """Return the proposal as it goes to the engine."""
+        name = self.member.name
+        intents: list[Intent] = [
+            msgspec.structs.replace(piece.intent, quantity=piece.left, owner=name)
+            for piece in self.pieces
+            if piece.left > 0
+        ]
+        return Proposal(
+            self.proposal.kind,
+            (*self.proposal.reasons, *self.notes),
+            {"strategy": name, **self.proposal.facts},
+            (*self.cancels, *intents),
+            self.proposal.all_or_none,
+            carried_out=self.is_done_inside,
+        )
+
+
+class Outbox:
+    """Collects the actions of one wake in order."""
+
+    def __init__(self) -> None:
+        self._entries: list[Outgoing | Proposal | SetTimer | AskFolder] = []
+
+    def add(self, entry: Outgoing | Proposal | SetTimer | AskFolder) -> None:
+        """Put something at the end."""
+        self._entries.append(entry)
+
+    def actions(self) -> tuple[Action, ...]:
+        """Return everything as the engine takes it."""
+        return tuple(item.as_proposal() if isinstance(item, Outgoing) else item for item in self._entries)
+
+    def pieces(self) -> list[Piece]:
+        """Return the orders that are on their way out."""
+        return [
+            piece
+            for item in self._entries
+            if isinstance(item, Outgoing)
+            for piece in item.pieces
+            if piece.left > 0
+        ]
+
+    def meeting(self, member: Member, intent: OrderIntent) -> list[Piece]:
+        """Return other strategies' orders on their way out that this one could meet."""
+        wish = wish_of(intent)
+        return [
+            piece
+            for piece in self.pieces()
+            if piece.member is not member and can_meet(wish, wish_of(piece.intent))
+        ]
+
+    def signed(self, number: InstrumentId) -> tuple[Decimal, Decimal]:
+        """Return the units of an instrument on their way out: sold (zero or below) and bought."""
+        sells = buys = ZERO
+        for piece in self.pieces():
+            if piece.intent.instrument_id == number:
+                signed = piece.left * piece.intent.side.sign
+                sells, buys = sells + min(signed, ZERO), buys + max(signed, ZERO)
+        return sells, buys
+
+    def pieces_of(self, member: Member) -> list[Piece]:
+        """Return the member's orders on their way out."""
+        return [piece for piece in self.pieces() if piece.member is member]
+
+    def note_crossed(self, piece: Piece, note: str) -> None:
+        """Say of the proposal that this order belongs to that part of it was crossed inside."""
+        for item in self._entries:
+            if isinstance(item, Outgoing) and any(own is piece for own in item.pieces):
+                item.is_done_inside = True
+                item.notes.append(note)
+
+
+def settle_inside(view: DeskView, books: SubBooks) -> list[Proposal]:
+    """Settle what has expired between the books; return each settlement as a decision."""
+    found: list[Proposal] = []
+    numbers = {item.instrument_id for book in books.books.values() for item in book.positions.held()}
+    for number in sorted(numbers):
+        contract = view.instruments[number]
+        if not isinstance(contract, OptionContract) or view.positions.quantity(number):
+            continue
+        if expiry_instant_ns(contract) > view.now_ns:
+            continue
+        mark = view.market.mark(view.instruments.id_of(contract.underlying))
+        if mark is not None:
+            found += _settle(view, books, number, contract, exact(mark))
+    return found
+
+
+def _settle(
+    view: DeskView, books: SubBooks, number: InstrumentId, contract: OptionContract, level: Decimal
+) -> list[Proposal]:
+    intrinsic = level - contract.strike if contract.is_call else contract.strike - level
+    price = max(intrinsic, ZERO)
+    found: list[Proposal] = []
+    longs = [name for name, book in books.books.items() if book.quantity(number) > 0]
+    for holder in longs:
+        for writer, book in books.books.items():
+            units = min(books.of(holder).quantity(number), -book.quantity(number))
+            if units <= 0:
+                continue
+            reference = f"expiry-{contract.symbol}-{holder}-{writer}"
+            books.cross(
+                (writer, Purpose.CLOSE), (holder, Purpose.CLOSE), number, units, price, reference, view.now_ns
+            )
+            words = (
+                f"{units} {contract.symbol} of {holder or 'nobody'} against {writer or 'nobody'} expired:"
+                f" settled inside at {price}"
+            )
+            facts: dict[str, str | float | int] = {"symbol": contract.symbol, "price": float(price)}
+            found.append(Proposal(DecisionKind.CROSS, (words,), facts, carried_out=True))
+    return found
 
 
 class Crossing:
@@ -64,7 +282,7 @@ class Crossing:
         found = []
         for intent in intents:
             others = [piece.member.name for piece in box.meeting(member, intent)]
-            others += [one.member.name for one in self._waiting_against(member, intent)]
+            others += [item.member.name for item in self._waiting_against(member, intent)]
             others += [order.submitted.owner for order in _resting_against(view, member, intent)]
             symbol = view.instruments[intent.instrument_id].symbol
             found += [f"an order of {name} for {symbol} is in the way" for name in dict.fromkeys(others)]
@@ -195,16 +413,16 @@ class Crossing:
     def _cross(
         self,
         view: DeskView,
-        one: tuple[Member, OrderIntent],
+        item: tuple[Member, OrderIntent],
         other: tuple[Member, OrderIntent],
         units: Decimal,
         price: Decimal,
         quote: QuoteEvent,
     ) -> Proposal:
         """Book a cross in both books; let both learn of it; return it as a decision."""
-        buyer, seller = (one, other) if one[1].side is Side.BUY else (other, one)
+        buyer, seller = (item, other) if item[1].side is Side.BUY else (other, item)
         self._crosses += 1
-        number = one[1].instrument_id
+        number = item[1].instrument_id
         reference = f"cross-{self._crosses:06d}"
         self._books.cross(
             (buyer[0].name, buyer[1].purpose),
@@ -242,9 +460,9 @@ class Crossing:
     def _waiting_against(self, member: Member, intent: OrderIntent) -> list[Waiting]:
         wish = wish_of(intent)
         return [
-            one
-            for one in self.waiting
-            if one.member is not member and can_meet(wish, wish_of(one.intent)) and one.left > 0
+            item
+            for item in self.waiting
+            if item.member is not member and can_meet(wish, wish_of(item.intent)) and item.left > 0
         ]
 
     def _wait(
@@ -274,15 +492,15 @@ class Crossing:
         self._taken_back.discard(client_order_id)
 
     def note(self, view: DeskView, event: Event, box: Outbox) -> bool:
-        """Follow the venue's word on an order that was taken back; return whether its owner is told.
+        """Follow an order that was taken back; return whether its owner is notified.
 
         Once it is off the book, what is left of it is wanted anew in its owner's name: it crosses with
         what waits for it, and the rest of it goes out again.
         """
-        name = getattr(event, "client_order_id", "")
-        order = view.orders.orders.get(name)
-        if name not in self._taken_back or order is None or order.state not in TERMINAL:
+        order = view.order_of(event)
+        if order is None or order.client_order_id not in self._taken_back or order.state not in TERMINAL:
             return True
+        name = order.client_order_id
         self._taken_back.discard(name)
         if not isinstance(event, OrderCancelled):
             return True
@@ -315,46 +533,46 @@ class Crossing:
             self.end_waiting(
                 box, f"the desk is {view.mode.lower()}", opening_only=view.mode is not Mode.HALTED
             )
-        for one in tuple(self.waiting):
-            if one not in self.waiting or self._is_blocked(view, one, box):
+        for item in tuple(self.waiting):
+            if item not in self.waiting or self._is_blocked(view, item, box):
                 continue
-            self.waiting.remove(one)
-            member = one.member
-            units = one.left
-            member.orders.stop_waiting(one.order, "tried again")
-            going = Outgoing(member, Proposal(DecisionKind.NETTING, (f"waited: {one.intent.reason}",)))
+            self.waiting.remove(item)
+            member = item.member
+            units = item.left
+            member.orders.stop_waiting(item.order, "tried again")
+            going = Outgoing(member, Proposal(DecisionKind.NETTING, (f"waited: {item.intent.reason}",)))
             box.add(going)
-            intent = msgspec.structs.replace(one.intent, quantity=units)
-            self.place(view, member, intent, going, box, one.order.created_ns)
+            intent = msgspec.structs.replace(item.intent, quantity=units)
+            self.place(view, member, intent, going, box, item.order.created_ns)
 
-    def _is_blocked(self, view: DeskView, one: Waiting, box: Outbox) -> bool:
+    def _is_blocked(self, view: DeskView, item: Waiting, box: Outbox) -> bool:
         """Whether nothing has changed for what waits: then it is not even tried."""
-        intent, quote = one.intent, _good_quote(view, one.intent)
-        inside = [*box.meeting(one.member, intent), *self._waiting_against(one.member, intent)]
+        intent, quote = item.intent, _good_quote(view, item.intent)
+        inside = [*box.meeting(item.member, intent), *self._waiting_against(item.member, intent)]
         if inside:
             return quote is None
-        resting = _resting_against(view, one.member, intent)
+        resting = _resting_against(view, item.member, intent)
         if resting:
             return all(_is_leaving(order) for order in resting)
         return not self._free(view, intent, box)
 
     def drop(self, order: Order, why: str) -> None:
         """Forget an order that waits."""
-        for one in tuple(self.waiting):
-            if one.order is order:
-                self.waiting.remove(one)
+        for item in tuple(self.waiting):
+            if item.order is order:
+                self.waiting.remove(item)
         self._members[order.submitted.owner].orders.stop_waiting(order, why)
 
     def end_waiting(self, box: Outbox, why: str, *, opening_only: bool = False) -> None:
         """Forget everything that waits, or what of it would open."""
         if not opening_only:
             self._taken_back.clear()
-        for one in tuple(self.waiting):
-            if opening_only and one.intent.purpose is not Purpose.OPEN:
+        for item in tuple(self.waiting):
+            if opening_only and item.intent.purpose is not Purpose.OPEN:
                 continue
-            self.drop(one.order, why)
-            reason = f"{one.intent.side.value} {one.left or one.intent.quantity} no longer waits: {why}"
-            box.add(Outgoing(one.member, Proposal(DecisionKind.NETTING, (reason,))))
+            self.drop(item.order, why)
+            reason = f"{item.intent.side.value} {item.left or item.intent.quantity} no longer waits: {why}"
+            box.add(Outgoing(item.member, Proposal(DecisionKind.NETTING, (reason,))))
 
 
 def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:

@@ -11,9 +11,9 @@ from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.orders.order_manager import OrderManager, OrdersView
 from scalpdesk.portfolio.sub_books import SubBook
-from scalpdesk.strategies.contract import DeskView, Strategy
+from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
 
 STRICTNESS = tuple(Mode)
 
@@ -33,7 +33,7 @@ class OwnOrders(OrderManager):
         self.waiting: dict[str, Order] = {}
         """Orders that wait until another strategy's is out of their way, by id."""
 
-    def refresh(self, desk: OrderManager) -> None:
+    def refresh(self, desk: OrdersView) -> None:
         """Look at the desk's live orders anew."""
         self.live = {name: order for name, order in desk.live.items() if order.submitted.owner == self.owner}
         self.orders.update(self.live)
@@ -106,13 +106,13 @@ class Member:
         The desk's own view; the member gets one of its own that shows its own book.
     """
 
-    def __init__(self, strategy: Strategy, book: SubBook, fraction: Decimal, view: DeskView) -> None:
+    def __init__(self, strategy: Strategy, book: SubBook, fraction: Decimal, view: WritableDeskView) -> None:
         self.name = strategy.name
         self.strategy = strategy
         self.book = book
         self.fraction = fraction
         self.orders = OwnOrders(self.name)
-        self.view = DeskView(
+        self.view = WritableDeskView(
             view.instruments,
             view.market,
             view.delta_engine,
@@ -164,7 +164,7 @@ class SharedTrigger:
 
     def remove(self, member: Member) -> None:
         """Forget a strategy's triggers."""
-        self._triggers = [(one, trigger) for one, trigger in self._triggers if one is not member]
+        self._triggers = [(item, trigger) for item, trigger in self._triggers if item is not member]
         self.due = [entry for entry in self.due if entry[0] is not member]
 
     def check(self, quote: QuoteEvent) -> Wake | None:

@@ -10,61 +10,183 @@ All of it follows from the events alone: a replay gives the same crosses, and a 
 members' books by replaying the journal.
 """
 
-from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal
+from typing import Any, Self
 
 import msgspec
 
-from scalpdesk.core.events import (
-    BarEvent,
-    Event,
-    FolderAnswered,
-    QuoteEvent,
-    TimerEvent,
-)
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.events import BarEvent, Event, FolderAnswered, QuoteEvent, TimerEvent
 from scalpdesk.core.intents import AskFolder, CancelIntent, OrderIntent, Purpose, SetTimer, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.triggers import Trigger, Wake
-from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.checks import risk_of
-from scalpdesk.strategies.contract import Action, DeskView, OnSizeCut, Proposal, Strategy
-from scalpdesk.strategies.several.config import SeveralConfig, SharedConfig
-from scalpdesk.strategies.several.crossing import Crossing
-from scalpdesk.strategies.several.expiry import settle_inside
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    HasUnderlying,
+    OnSizeCut,
+    Proposal,
+    Strategy,
+    StrategySpec,
+    WritableDeskView,
+    phase_of,
+)
+from scalpdesk.strategies.several.crossing import Crossing, Outbox, Outgoing, settle_inside
 from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, calls
-from scalpdesk.strategies.several.outbox import Outbox, Outgoing
 
 ZERO = Decimal(0)
 LETTERS = "several: a word inside the desk"
-"""Timer at which strategies are told of their crosses."""
+"""Timer at which members are notified of their crosses; journals hold its name."""
+
+
+class SeveralConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """No settings: strategies in one desk read their own sections."""
+
+
+class SharedConfig:
+    """The settings of all strategies of a desk, and how the equity is divided among them.
+
+    Parameters
+    ----------
+    specs
+        The members, in the order in which they are woken.
+    configs
+        Each member's settings by name; others are ignored.
+    budgets
+        Share of the account's equity by name (``[budgets.fractions]``); members without one share the
+        rest equally.
+    adopts
+        Member that takes over the account's positions at the start; None for nobody.
+    own
+        Settings of the combination itself (a hybrid's thresholds).
+
+    Raises
+    ------
+    ConfigError
+        When the budgets do not fit, or ``adopts`` is none of the members.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[StrategySpec],
+        configs: Mapping[str, Any],
+        budgets: Mapping[str, Decimal],
+        adopts: str | None = None,
+        *,
+        own: Any = None,
+    ) -> None:
+        self.own = own
+        self._specs = {spec.name: spec for spec in specs}
+        self.members = {spec.name: configs[spec.name] for spec in specs}
+        self.budgets = divided(tuple(self.members), budgets)
+        self.adopts = None if adopts is None else adopts.replace("_", "-")
+        if self.adopts is not None and self.adopts not in self.members:
+            raise ConfigError(
+                "no strategy of this run has this name",
+                where="budgets.adopts",
+                value=adopts,
+                nearest=nearest_name(self.adopts, self.members),
+                fix=f"use one of {', '.join(self.members)}, or none",
+            )
+
+    def build(self, name: str) -> Strategy:
+        """Return a new strategy for a member."""
+        return self._specs[name].build(self.members[name])
+
+    @property
+    def underlying(self) -> str:
+        """The one underlying that all members trade.
+
+        Raises
+        ------
+        ConfigError
+            When they name different ones.
+        """
+        named = {
+            name: config.underlying
+            for name, config in self.members.items()
+            if isinstance(config, HasUnderlying)
+        }
+        if len(set(named.values())) > 1:
+            raise ConfigError(
+                "the strategies of one desk trade one underlying",
+                where="underlying",
+                value=", ".join(f"{name}: {symbol}" for name, symbol in named.items()),
+                fix=f"--set underlying={next(iter(named.values()))}",
+            )
+        return next(iter(named.values()), "SPY")
+
+
+SHARE_STEP = Decimal("0.0001")
+
+
+def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return each member's share of the equity; members without a given one share the rest equally.
+
+    Names of other strategies are ignored: a file may serve several runs.
+
+    Raises
+    ------
+    ConfigError
+        When a share is not above zero, or they sum to more than 1.
+
+    Examples
+    --------
+    >>> {k: str(v) for k, v in divided(("a", "b", "c"), {"b": Decimal("0.5")}).items()}
+    {'a': '0.2500', 'b': '0.5', 'c': '0.2500'}
+    """
+    for name, share in budgets.items():
+        if not (share.is_finite() and 0 < share <= 1):
+            raise ConfigError(
+                "a share of the equity is above 0 and at most 1",
+                where=f"budgets.fractions.{name}",
+                value=str(share),
+                fix="write it as a fraction: 0.25",
+            )
+    known = {name: budgets[name] for name in names if name in budgets}
+    others = len(names) - len(known)
+    rest = 1 - sum(known.values(), Decimal(0))
+    even = (rest / others).quantize(SHARE_STEP, rounding=ROUND_DOWN) if others else Decimal(0)
+    shares = {name: known.get(name, even) for name in names}
+    if rest < 0 or min(shares.values()) <= 0:
+        raise ConfigError(
+            "shares of the equity are above 0 and sum to at most 1",
+            where="budgets.fractions",
+            value=", ".join(f"{name}: {share}" for name, share in shares.items()),
+            fix="lower one of them in the section [budgets.fractions]",
+        )
+    return shares
 
 
 class Several:
-    """See the module's text.
+    """Members in one desk, each with a book of its own; their orders are netted.
 
     Parameters
     ----------
     strategies
-        The members in their order: who comes first is woken first.
+        The members in the order in which they are woken.
     budgets
         Share of the account's equity by the members' names.
     adopts
-        Member that what the account holds at the start belongs to; None: nobody.
+        Member that takes over the account's positions at the start; None for nobody.
+    name
+        Name of the combination; the members' joined by ``+`` by default.
     """
-
-    name: ClassVar[str] = "several"
-    MEMBERS: ClassVar[tuple[str, ...]] = ()
-    Config: ClassVar[type[Any]] = SeveralConfig
 
     def __init__(
         self,
         strategies: Sequence[Strategy],
         budgets: dict[str, Decimal],
         adopts: str | None = None,
+        *,
+        name: str = "",
     ) -> None:
-        self.strategies = tuple(strategies)
+        self.name = name or "+".join(item.name for item in strategies)
+        self.strategies: Sequence[Strategy] = tuple(strategies)
         self.budgets = budgets
         self.adopts = adopts
         self.members: dict[str, Member] = {}
@@ -72,32 +194,38 @@ class Several:
         self._is_posted = False
         """Whether the timer for the words inside the desk runs."""
 
-    def open_books(self, view: DeskView) -> SubBooks:
+    @classmethod
+    def build(cls, config: SharedConfig) -> Self:
+        """Return the combination of newly built members."""
+        return cls([config.build(name) for name in config.members], config.budgets, config.adopts)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every member is done."""
+        return all(item.is_done for item in self.strategies)
+
+    def open_books(self, view: WritableDeskView) -> SubBooks:
         """Divide the desk's book; called once, before anything happens."""
         books = SubBooks(
             view.instruments,
             view.market,
             view.delta_engine,
             view.underlying,
-            {one.name: self.budgets[one.name] for one in self.strategies},
+            {item.name: self.budgets[item.name] for item in self.strategies},
             adopts=self.adopts,
         )
         self.members = {
-            one.name: Member(one, books.of(one.name), self.budgets[one.name], view) for one in self.strategies
+            item.name: Member(item, books.of(item.name), self.budgets[item.name], view)
+            for item in self.strategies
         }
         self._books = books
         self._crossing = Crossing(books, self.members)
         return books
 
     @property
-    def history_sessions(self) -> int:
-        """Sessions before the first one that the members want to know the minutes of."""
-        return max(int(getattr(one, "history_sessions", 0)) for one in self.strategies)
-
-    @property
     def phase(self) -> str:
         """Where each member stands."""
-        return ", ".join(f"{one.name}: {getattr(one, 'phase', '-')}" for one in self.strategies)
+        return ", ".join(f"{item.name}: {phase_of(item) or '-'}" for item in self.strategies)
 
     # the contract -----------------------------------------------------------------------------------
 
@@ -119,21 +247,21 @@ class Several:
         """Put a new strategy in a member's place; its book and orders stay."""
         for shared in self._shared.values():
             shared.remove(member)
-        self.strategies = tuple(strategy if one is member.strategy else one for one in self.strategies)
+        self.strategies = tuple(strategy if item is member.strategy else item for item in self.strategies)
         member.strategy = strategy
         self._start(view, member)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Wake whom it concerns; net what they want; return what goes out."""
         box = Outbox()
-        told = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
+        notifies = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
         if wake is Wake.SESSION:
             self._crossing.end_waiting(box, "a session began or ended")
             for settled in settle_inside(view, self._books):
                 box.add(settled)
         self._steer(view, wake, event, box)
         self._crossing.try_waiting(view, box)
-        if told:
+        if notifies:
             for member, reason, own in self._concerned(view, wake, event):
                 self._ask(view, member, reason, own, box)
         if wake is Wake.SESSION:  # a close has ended every timer
@@ -149,7 +277,7 @@ class Several:
             member = self.members.get(owner)
             if member is not None and isinstance(member.strategy, OnSizeCut):
                 member.look(view)
-                member.strategy.on_cut(member.view, [one for one in sent if one.owner == owner])
+                member.strategy.on_cut(member.view, [item for item in sent if item.owner == owner])
 
     def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
         """Decide who of the members may do what, before they are woken; side by side all may."""
@@ -181,11 +309,11 @@ class Several:
             due = self._shared[event.instrument_id].due
             return [(member, reason, event) for member, _, reason in due]
         if isinstance(event, BarEvent):
-            return calls([one for one in everybody if event.instrument_id in one.bars_of], wake, event)
+            return calls([item for item in everybody if event.instrument_id in item.bars_of], wake, event)
         if isinstance(event, TimerEvent):
             return self._of_timer(event, everybody)
         if isinstance(event, FolderAnswered):
-            return calls([one for one in everybody if one.name == event.owner], wake, event)
+            return calls([item for item in everybody if item.name == event.owner], wake, event)
         if wake is Wake.ORDER:
             owner = self._owner(view, event)
             return [] if owner is None else [(owner, wake, event)]
@@ -195,7 +323,7 @@ class Several:
         if event.name == LETTERS:
             self._is_posted = False
             # one each: what it answers must be at the venue before the next
-            return [(one, Wake.ORDER, one.letters.pop(0)) for one in everybody if one.letters]
+            return [(item, Wake.ORDER, item.letters.pop(0)) for item in everybody if item.letters]
         owner, _, name = event.name.partition("/")
         member = self.members.get(owner)
         if member is None:
@@ -203,7 +331,7 @@ class Several:
         return [(member, Wake.TIMER, msgspec.structs.replace(event, name=name))]
 
     def _owner(self, view: DeskView, event: Event) -> Member | None:
-        order = order_of(view, event)
+        order = view.order_of(event)
         if order is None:
             return None
         member = self.members.get(order.submitted.owner)
@@ -256,7 +384,7 @@ class Several:
         """Return what an order puts at risk (currency), and why it may not be opened, or None."""
         if intent.purpose is not Purpose.OPEN:
             return ZERO, None
-        if member.view.mode != "ACTIVE":
+        if member.view.mode is not Mode.ACTIVE:
             return ZERO, f"{member.name} is {member.view.mode.lower()}: nothing new is opened"
         most, losses = self._books.most_losses_in_a_row, member.book.losses_in_a_row
         if most is not None and losses >= most:
@@ -296,43 +424,3 @@ def _as_intent(submitted: SubmitOrder, units: Decimal) -> OrderIntent:
         submitted.limit_price,
         submitted.time_in_force,
     )
-
-
-def order_of(view: DeskView, event: Event) -> Order | None:
-    """Return the order that an event of the venue names, or None for another event."""
-    name = getattr(event, "client_order_id", None)
-    return None if name is None else view.orders.orders.get(name)
-
-
-def several_of(names: Sequence[str]) -> type[Several]:
-    """Return the class of several strategies side by side, named after them (``a+b``)."""
-    from scalpdesk.strategies.registry import find_strategy  # noqa: PLC0415 - it asks this module in turn
-
-    def put_together(self: Several, config: SharedConfig) -> None:
-        made = [find_strategy(name)(config.members[name]) for name in names]  # type: ignore[call-arg]
-        Several.__init__(self, made, config.budgets, config.adopts)
-
-    body = {"name": "+".join(names), "__init__": put_together} | traits(names)
-    return type("SeveralStrategies", (Several,), body)
-
-
-def traits(names: Sequence[str]) -> dict[str, Any]:
-    """Return what commands ask the class of several strategies about, from its members' classes."""
-    from scalpdesk.strategies.registry import find_strategy  # noqa: PLC0415 - it asks this module in turn
-
-    classes = {name: find_strategy(name) for name in names}
-    flags: dict[str, tuple[str, ...]] = {}
-    for name, one in classes.items():
-        for flag, settings in getattr(one, "FLAGS", {}).items():
-            flags[flag] = (*flags.get(flag, ()), *(f"strategies.{name}.{setting}" for setting in settings))
-    return {
-        "MEMBERS": tuple(names),
-        "FLAGS": flags,
-        "DEMO_SETTINGS": tuple(
-            f"strategies.{name}.{setting}"
-            for name, one in classes.items()
-            for setting in getattr(one, "DEMO_SETTINGS", ())
-        ),
-        "TRADES_OPTIONS": any(getattr(one, "TRADES_OPTIONS", True) for one in classes.values()),
-        "reads_gamma_exposure": any(getattr(one, "reads_gamma_exposure", False) for one in classes.values()),
-    }

@@ -1,5 +1,5 @@
 """st0cka: the one-cent scalp in shares. Its rules fill more than one file, so it is a package of its own."""
 
-from scalpdesk.strategies.st0cka.strategy import St0cka
+from scalpdesk.strategies.st0cka.strategy import PLUG
 
-PLUG = St0cka
+__all__ = ["PLUG"]

@@ -2,6 +2,8 @@
 
 Three readings must agree: the distance to the session's VWAP, the lower Bollinger band and the RSI.
 All are of closed one-minute bars; the price itself is the one now.
+
+The minute bars and the VWAP that mean reversion is read from, kept as the day goes on.
 """
 
 import math
@@ -11,6 +13,11 @@ from itertools import pairwise
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import BarEvent, Event, QuoteEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.bars import Absent, Timeframes
+from scalpdesk.marketdata.triggers import Wake
+from scalpdesk.strategies.contract import DeskView, Facts
 
 
 class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -114,3 +121,55 @@ def simple_rsi(closes: Sequence[float], period: int = 14) -> float:
     if losses == 0.0:
         return 50.0 if gains == 0.0 else 100.0
     return 100.0 - 100.0 / (1.0 + gains / losses)
+
+
+MINUTE_SECONDS = 60
+
+
+class ReversionTracker:
+    """Watches one share's day and says what speaks against buying it as fallen too far.
+
+    Parameters
+    ----------
+    instrument_id
+        The share.
+    config
+        When it counts as that.
+    """
+
+    def __init__(self, instrument_id: InstrumentId, config: MeanReversionConfig) -> None:
+        self._number = instrument_id
+        self._config = config
+        self._frames = Timeframes(instrument_id, (MINUTE_SECONDS,), kept_bars=max(config.closes_needed, 1))
+
+    def see(self, view: DeskView, wake: Wake, event: Event) -> None:
+        """Take in what the strategy was woken with."""
+        if wake is Wake.SESSION:
+            if view.session is not None and view.now_ns == view.session.open_ns:
+                self._frames.open_session(view.session)
+            else:
+                self._frames.close_session()
+        elif type(event) is BarEvent and event.instrument_id == self._number:
+            self._frames.add_bar(event)
+        elif type(event) is QuoteEvent and event.instrument_id == self._number:
+            self._frames.add_quote(event)
+
+    def against(self, price: float) -> tuple[str, Facts]:
+        """Return what speaks against buying at ``price`` (empty: nothing) and the readings.
+
+        A reading whose inputs are missing speaks against it, with the reason why they are.
+        """
+        vwap = self._frames.vwap()
+        if isinstance(vwap, Absent):
+            return f"no VWAP: {vwap.reason}", {}
+        closes = self._frames.closes(MINUTE_SECONDS, self._config.closes_needed, same_session=True)
+        if isinstance(closes, Absent):
+            return closes.reason, {}
+        reading = read_mean_reversion(price, vwap, closes, self._config)
+        facts: Facts = {
+            "vwap": vwap,
+            "vwap_deviation": reading.vwap_deviation,
+            "bollinger_lower": reading.lower_band,
+            "rsi": reading.rsi,
+        }
+        return "; ".join(reading.failing), facts

@@ -4,58 +4,17 @@ Volatilities come in as floats (fractions a year) and are read as the decimals t
 so that a boundary is a boundary: at 0.175 between 0.10 and 0.25 the size is 2, not 1.9999.
 """
 
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import round_to_tick
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import FeeSchedule
+from scalpdesk.strategies.toolkit.sizing import exact_vol
 
 ONE = Decimal(1)
-
-
-def volatility_size(
-    vol: float | None, *, low_vol: float = 0.10, high_vol: float = 0.25, least: int = 1, most: int = 3
-) -> int:
-    """Return the size in shares: ``most`` in calm markets, ``least`` in wild ones, linear between.
-
-    floor(most − (vol − low)/(high − low)·(most − least)), bounds inclusive. Source: the seed's
-    description of st0cka ("10 % vol = max size, 25 % vol = min size").
-
-    Parameters
-    ----------
-    vol
-        Annualised volatility as a fraction; None when it is not known, which gives ``least``.
-    low_vol, high_vol
-        Volatilities at and below (at and above) which the size is ``most`` (``least``).
-    least, most
-        Bounds in shares.
-
-    Raises
-    ------
-    ArgumentError
-        When the bounds are the wrong way round.
-
-    Examples
-    --------
-    >>> [volatility_size(vol) for vol in (0.08, 0.10, 0.12, 0.175, 0.25, None)]
-    [3, 3, 2, 2, 1, 1]
-    """
-    if not low_vol < high_vol or not 0 < least <= most:
-        raise ArgumentError(
-            "bounds of a size the wrong way round",
-            where="low_vol, high_vol, least, most",
-            value=f"{low_vol}, {high_vol}, {least}, {most}",
-            fix="low_vol < high_vol and 0 < least <= most",
-        )
-    if vol is None:
-        return least
-    level, low, high = _exactly(vol), _exactly(low_vol), _exactly(high_vol)
-    share = min(max((level - low) / (high - low), Decimal(0)), ONE)
-    return int((most - share * (most - least)).to_integral_value(rounding=ROUND_FLOOR))
 
 
 def dynamic_target(vol: float | None, base: Decimal, *, reference_vol: float | None = 0.10) -> Decimal:
@@ -68,7 +27,7 @@ def dynamic_target(vol: float | None, base: Decimal, *, reference_vol: float | N
     """
     if vol is None or reference_vol is None:
         return base
-    return base * max(ONE, _exactly(vol) / _exactly(reference_vol))
+    return base * max(ONE, exact_vol(vol) / exact_vol(reference_vol))
 
 
 def sell_limit(entry_price: Decimal, target: Decimal, tick: Decimal) -> Decimal:
@@ -110,9 +69,3 @@ def viability(
     """Return what a lot bought at ``ask`` and sold at ``limit`` brings (prices in currency a share)."""
     paid = fees.fee(instrument, Side.BUY, size, ask) + fees.fee(instrument, Side.SELL, size, limit)
     return Viability(size * (limit - ask), size * (ask - bid) / 2, paid)
-
-
-def _exactly(value: float) -> Decimal:
-    if not value - value == 0.0:
-        raise ArgumentError("a volatility must be finite", where="vol", value=value)
-    return Decimal(repr(float(value)))

@@ -8,68 +8,179 @@ rejection, a partial fill or a late answer left behind is simply seen and dealt 
 from collections.abc import Sequence
 from datetime import time
 from decimal import Decimal
-from typing import ClassVar
+from typing import Literal
 
+import msgspec
+
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.bounds import time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
-from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
-from scalpdesk.strategies.st0cka.config import St0ckaConfig
-from scalpdesk.strategies.st0cka.reversion_watch import Facts, ReversionWatch
+from scalpdesk.orders.order import Order
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, ReversionTracker
 from scalpdesk.strategies.st0cka.rules import (
     Viability,
     dynamic_target,
     sell_limit,
     viability,
-    volatility_size,
 )
+from scalpdesk.strategies.toolkit.exits import RISK_HALT
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, cancels_of
+from scalpdesk.strategies.toolkit.sizing import size_by_vol
 
 ZERO = Decimal(0)
-LONGEST_AFTER_REJECTION_SECONDS = 30.0
-"""Of the venue: it may be a sale that has to be made."""
 LONGEST_AFTER_REFUSAL_SECONDS = 600.0
 """Of the desk's own gate, which refuses purchases alone."""
-TOLD_AGAIN_SECONDS = 300
+REPORT_AGAIN_SECONDS = 300.0
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
 
-class St0cka:
-    """See the module's text."""
+class St0ckaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of st0cka. Names are those of its earlier configuration where it had one.
 
-    name: ClassVar[str] = "st0cka"
-    Config = St0ckaConfig
-    TRADES_OPTIONS: ClassVar[bool] = False
-    """A live run loads no chain for it."""
-    FLAGS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "--volatility-off": ("use_volatility_sizing=false",),
-        "--mean-reversion": ("use_mean_reversion=true",),
-    }
-    """Settings that the command line's flags stand for."""
+    Parameters
+    ----------
+    underlying
+        The share.
+    mode
+        ``init`` sells what is held of it at the start; ``resume`` takes it as its open lot.
+    profit_target
+        Smallest target in USD a share.
+    target_vol_ref
+        Volatility (fraction a year) up to which the target stays at that; above it grows in proportion.
+    use_volatility_sizing
+        False: always ``position_size_min`` shares and always ``profit_target`` (--volatility-off).
+    position_size_min, position_size_max
+        Shares in wild and in calm markets.
+    low_vol_threshold, high_vol_threshold
+        Volatilities (fractions a year) at which the size is largest and smallest.
+    volatility
+        Use this one (fraction a year) instead of the run's forecast.
+    use_mean_reversion
+        Buy only what has fallen too far (--mean-reversion).
+    mean_reversion
+        What that means.
+    buy_from, buy_until
+        New York times between which it buys, both included.
+    sell_from, sell_until
+        Between which the target is offered; at the end what is left is sold at the market.
+    entry_interval_seconds
+        Least time between two purchases.
+    order_ttl_seconds
+        A purchase that has not been filled by then is cancelled; a sale at the market is sent again.
+    stop_usd, stop_targets
+        Sell at a loss a share of the larger of the two: USD, and so many targets.
+    flat_minutes_before_close
+        Sold by then whatever the windows say; half days have an early close.
+    require_viable
+        Do not buy when the target would not pay spread and fees; false only says so.
+    fees
+        What viability counts as fees: ``alpaca`` (the regulatory ones passed on at a sale) or ``none``.
+    max_spread_fraction
+        Buy only while the spread is at most this fraction of the price.
+    price_change_usd, heartbeat_seconds
+        Think again after such a move of the mid, or after such a silence.
+    """
+
+    underlying: str = "SPY"
+    mode: Literal["init", "resume"] = "init"
+    profit_target: Decimal = Decimal("0.01")
+    target_vol_ref: float = 0.10
+    use_volatility_sizing: bool = True
+    position_size_min: int = 1
+    position_size_max: int = 3
+    low_vol_threshold: float = 0.10
+    high_vol_threshold: float = 0.25
+    volatility: float | None = None
+    use_mean_reversion: bool = False
+    mean_reversion: MeanReversionConfig = msgspec.field(default_factory=MeanReversionConfig)
+    buy_from: str = "09:30"
+    buy_until: str = "10:00"
+    sell_from: str = "09:30"
+    sell_until: str = "11:00"
+    entry_interval_seconds: float = 30.0
+    order_ttl_seconds: float = 3.0
+    stop_usd: Decimal = Decimal("0.10")
+    stop_targets: float = 5.0
+    flat_minutes_before_close: float = 10.0
+    require_viable: bool = False
+    fees: Literal["alpaca", "none"] = "alpaca"
+    max_spread_fraction: float = 0.002
+    price_change_usd: float = 0.02
+    heartbeat_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        clocks = {key: time_of_day(key, getattr(self, key)) for key in CLOCK_KEYS}
+        for first, last in (("buy_from", "buy_until"), ("sell_from", "sell_until")):
+            if clocks[first] >= clocks[last]:
+                raise _refusal("a window must end after it begins", last, getattr(self, last))
+        if clocks["sell_until"] < clocks["buy_until"]:
+            raise _refusal("what is bought last could not be sold", "sell_until", self.sell_until)
+        if not 0 < self.position_size_min <= self.position_size_max:
+            raise _refusal(
+                "sizes: at least 1, least before most", "position_size_min", self.position_size_min
+            )
+        if not 0 < self.low_vol_threshold < self.high_vol_threshold:
+            raise _refusal("thresholds: low before high", "low_vol_threshold", self.low_vol_threshold)
+        for key in KEYS_ABOVE_ZERO:
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise _refusal("must be above zero", key, str(value))
+        if self.max_spread_fraction > 1:
+            raise _refusal(
+                "a fraction of the price, at most 1", "max_spread_fraction", self.max_spread_fraction
+            )
+
+
+CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
+KEYS_ABOVE_ZERO = (
+    "profit_target",
+    "target_vol_ref",
+    "volatility",
+    "entry_interval_seconds",
+    "order_ttl_seconds",
+    "stop_usd",
+    "stop_targets",
+    "flat_minutes_before_close",
+    "max_spread_fraction",
+    "price_change_usd",
+    "heartbeat_seconds",
+)
+
+
+def _refusal(what: str, key: str, value: object) -> ConfigError:
+    return ConfigError(what, where=key, value=str(value), fix=f"change {key}")
+
+
+class St0cka:
+    """One to three shares in the morning, sold a cent or a few higher."""
+
+    name = "st0cka"
+    is_done = False
 
     def __init__(self, config: St0ckaConfig | None = None) -> None:
         self.config = config or St0ckaConfig()
         self._fees = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
-        self._reversion: ReversionWatch | None = None
+        self._reversion: ReversionTracker | None = None
         self._why_leaving = ""
         """Not empty: everything goes, at the market."""
         self._target = self.config.profit_target
         self._trip = ZERO
         """Cash of the round trip under way, fees included."""
-        self._told = ""
-        """Last kind of reason for not buying; a change of it is told, a repetition is not."""
-        self._told_ns: dict[str, int] = {}
-        """When each kind was told last in this session."""
+        self._skipped = ReportOnce(again_after_seconds=REPORT_AGAIN_SECONDS)
         self._last_entry_ns: int | None = None
         self._is_proposed = False
         """Whether an order was wanted of which none has been seen yet."""
-        self._refusals = 0
-        self._silent_until_ns = 0
+        self._refused = BackOff(1.0, REJECTION_SECONDS)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Wake on the share's price and on a heartbeat.
@@ -81,7 +192,7 @@ class St0cka:
         """
         traded_symbol(view, self.config.underlying, self.name, by_class=False)
         if self.config.use_mean_reversion:
-            self._reversion = ReversionWatch(view.underlying, self.config.mean_reversion)
+            self._reversion = ReversionTracker(view.underlying, self.config.mean_reversion)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
@@ -100,7 +211,7 @@ class St0cka:
             return (*own, *self._manage(view, view.session, held, orders))
         if any(order.submitted.side is Side.BUY for order in orders):
             return (*own, *self._watch_purchase(view, orders))
-        # a sale that emptied the book has a word still to come; and the quote that stood before a fill is
+        # a sale that emptied the book has an event still to come; and the quote that stood before a fill is
         # no price to buy at: the market has just moved through it
         if orders or type(event) is not QuoteEvent:
             return own
@@ -112,8 +223,9 @@ class St0cka:
         session = view.session
         if session is None or view.now_ns != session.open_ns:
             return ()
-        self._told, self._told_ns = "", {}
-        self._refusals, self._silent_until_ns, self._is_proposed = 0, 0, False
+        self._skipped.forget()
+        self._refused.succeed()
+        self._is_proposed = False
         sells_from, sells_until = self._selling(session)
         timers = tuple(
             SetTimer(f"st0cka: {what}", at_ns)
@@ -150,13 +262,14 @@ class St0cka:
         """Take a fill into the round trip's account; after a rejection wait before the next try."""
         if isinstance(event, OrderRejected | OrderNotFound):
             self._is_proposed = False
-            return self._back_off(view, "st0cka: after a rejection", LONGEST_AFTER_REJECTION_SECONDS)
+            return self._back_off(view, "st0cka: after a rejection", REJECTION_SECONDS)
         if not isinstance(event, OrderFilled):
             return ()
-        order = view.orders.order(event.client_order_id).submitted
+        order = view.orders.orders[event.client_order_id].submitted
         if order.instrument_id != view.underlying:
             return ()
-        self._refusals, self._silent_until_ns, self._is_proposed = 0, 0, False
+        self._refused.succeed()
+        self._is_proposed = False
         self._trip -= order.side.sign * event.quantity * event.price + event.fee
         if view.positions.quantity(view.underlying):
             return ()
@@ -172,27 +285,20 @@ class St0cka:
 
     def _back_off(self, view: DeskView, timer: str, longest_s: float) -> Sequence[Action]:
         """Order nothing for 1, 2, 4 … seconds; a fill ends it."""
-        self._refusals += 1
-        wait_s = min(2.0 ** (self._refusals - 1), longest_s)
-        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
-        return (SetTimer(timer, self._silent_until_ns),)
+        return (SetTimer(timer, self._refused.fail(view.now_ns, longest_seconds=longest_s)),)
 
     def _watch_purchase(self, view: DeskView, orders: Sequence[Order]) -> Sequence[Action]:
         """Cancel a purchase that is too old, or that a flattening desk no longer wants."""
         if view.mode is Mode.FLATTENING:
             return ()  # the engine has asked for its end
         too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-        late = [one for one in orders if one.created_ns <= too_old]
+        late = [item for item in orders if item.created_ns <= too_old]
         words = f"not filled within {self.config.order_ttl_seconds:g} s: taken back"
         return self._cancel(late, DecisionKind.ENTRY, words)
 
     @staticmethod
     def _cancel(orders: Sequence[Order], kind: DecisionKind, words: str) -> Sequence[Action]:
-        intents: tuple[Intent, ...] = tuple(
-            CancelIntent(order.client_order_id, words)
-            for order in orders
-            if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
-        )
+        intents = cancels_of(orders, words)
         return (Proposal(kind, (words,), {}, intents),) if intents else ()
 
     # entry ------------------------------------------------------------------------------------------
@@ -202,19 +308,20 @@ class St0cka:
         begins, ends = self._buying(session)
         if view.mode is not Mode.ACTIVE or view.now_ns < begins:
             return ()
-        if self._is_proposed:  # and no order came of it: the risk gate said no
+        if self._is_proposed:  # and no order came of it: the risk gate refused it
             self._is_proposed = False
-            self._refusals = max(self._refusals, int(self.config.entry_interval_seconds).bit_length())
+            least = int(self.config.entry_interval_seconds).bit_length()
+            self._refused.failures = max(self._refused.failures, least)
             return self._back_off(view, "st0cka: after a refusal", LONGEST_AFTER_REFUSAL_SECONDS)
         if view.now_ns > ends:
-            if self._told_ns or (self._last_entry_ns or 0) >= session.open_ns:
-                return ()  # what was bought, or why nothing was, has been said
+            if self._skipped.has_reported or (self._last_entry_ns or 0) >= session.open_ns:
+                return ()  # reported already: what was bought, or why nothing was
             return self._skip(view, f"buying ended at {to_new_york(ends):%H:%M} New York", {})
         interval_ns = int(self.config.entry_interval_seconds * NANOS_PER_SECOND)
         if self._last_entry_ns is not None and view.now_ns - self._last_entry_ns < interval_ns:
             return ()
         quote = view.market.quotes[view.underlying]
-        if view.now_ns < self._silent_until_ns or quote is None:
+        if view.now_ns < self._refused.until_ns or quote is None:
             return ()
         verdict = view.market.verdict(view.underlying, view.now_ns)
         if verdict is not QuoteVerdict.GOOD:
@@ -234,7 +341,7 @@ class St0cka:
         size = config.position_size_min
         target = config.profit_target
         if config.use_volatility_sizing:
-            size = volatility_size(
+            size = size_by_vol(
                 vol,
                 low_vol=config.low_vol_threshold,
                 high_vol=config.high_vol_threshold,
@@ -253,7 +360,7 @@ class St0cka:
             facts["volatility"] = vol
         if config.require_viable and worth.net <= 0:
             return self._skip(view, worth.in_words(), facts)
-        self._told = ""
+        self._skipped.last = ""
         self._target = target
         self._last_entry_ns = view.now_ns
         self._is_proposed = True
@@ -315,32 +422,26 @@ class St0cka:
         Of several reasons the first makes the kind; figures and further reasons change with every tick.
         """
         kind = "".join(letter for letter in reason.partition(";")[0] if letter.isalpha())
-        was, self._told = self._told, kind
-        told_ns = self._told_ns.get(kind)
-        recently = told_ns is not None and view.now_ns - told_ns < TOLD_AGAIN_SECONDS * NANOS_PER_SECOND
-        if kind == was or recently:
-            return ()
-        self._told_ns[kind] = view.now_ns
-        return (Proposal(DecisionKind.ENTRY, (reason,), facts),)
+        return self._skipped.report(kind, (reason,), facts, now_ns=view.now_ns)
 
     # holding and leaving ----------------------------------------------------------------------------
 
     def _manage(
-        self, view: DeskView, session: Session, held: Decimal, orders: list[Order]
+        self, view: DeskView, session: Session, held: Decimal, orders: Sequence[Order]
     ) -> Sequence[Action]:
         """Offer the target, or sell at the market when there is a reason to."""
         if self._is_proposed:  # and no order came of it: the risk gate may say yes in a moment
             self._is_proposed = False
-            return self._back_off(view, "st0cka: after a refusal", LONGEST_AFTER_REJECTION_SECONDS)
+            return self._back_off(view, "st0cka: after a refusal", REJECTION_SECONDS)
         begins, ends = self._selling(session)
         position = view.positions.positions[view.underlying]
         reason = self._why_leaving or self._exit_reason(view, held, position.average_price, ends)
         if reason:
             return self._leave(view, held, orders, reason)
-        purchases = [one for one in orders if one.submitted.side is Side.BUY]
+        purchases = [item for item in orders if item.submitted.side is Side.BUY]
         if purchases:  # partly filled: the rest is not waited for longer than a whole one
             return self._watch_purchase(view, purchases)
-        if orders or view.now_ns < max(begins, self._silent_until_ns):
+        if orders or view.now_ns < max(begins, self._refused.until_ns):
             return ()
         instrument = view.instruments[view.underlying]
         entry_price = position.average_price
@@ -355,7 +456,7 @@ class St0cka:
     def _exit_reason(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> str:
         """Return the first reason to sell at the market, in words; empty for none."""
         if view.mode is Mode.FLATTENING:
-            return "risk halt: the desk is flattening"
+            return RISK_HALT
         if held < 0:
             return "short, which this strategy never is: bought back"
         stop = self._stop(self._target)
@@ -371,22 +472,42 @@ class St0cka:
             return f"selling window ended at {self.config.sell_until} New York"
         return f"{self.config.flat_minutes_before_close:g} minutes before the close"
 
-    def _leave(self, view: DeskView, held: Decimal, orders: list[Order], reason: str) -> Sequence[Action]:
+    def _leave(self, view: DeskView, held: Decimal, orders: Sequence[Order], reason: str) -> Sequence[Action]:
         """Take the open orders back, then sell at the market; repeated until nothing is held."""
         self._why_leaving = reason
-        market = [one for one in orders if one.submitted.order_type is OrderType.MARKET]
-        others = [one for one in orders if one.submitted.order_type is not OrderType.MARKET]
+        market = [item for item in orders if item.submitted.order_type is OrderType.MARKET]
+        others = [item for item in orders if item.submitted.order_type is not OrderType.MARKET]
         if others:
             return self._cancel(others, DecisionKind.EXIT, f"{reason}: take back what is open")
         if market:
             too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-            late = [one for one in market if one.created_ns <= too_old]
+            late = [item for item in market if item.created_ns <= too_old]
             return self._cancel(
                 late, DecisionKind.EXIT, "sale at the market not filled in time: send it again"
             )
-        if not held or view.now_ns < self._silent_until_ns or view.market.quotes[view.underlying] is None:
+        if not held or view.now_ns < self._refused.until_ns or view.market.quotes[view.underlying] is None:
             return ()
         side = Side.SELL if held > 0 else Side.BUY
         self._is_proposed = True
         intent = OrderIntent(view.underlying, side, abs(held), Purpose.CLOSE, reason)
         return (Proposal(DecisionKind.EXIT, (reason,), {"held_shares": float(held)}, (intent,)),)
+
+
+PLUG = StrategySpec(
+    name="st0cka",
+    config=St0ckaConfig,
+    build=St0cka,
+    summary="one to three shares in the morning, sold a cent or a few higher",
+    trades_options=False,
+    flags={
+        "--volatility-off": ("use_volatility_sizing=false",),
+        "--mean-reversion": ("use_mean_reversion=true",),
+    },
+    environment={
+        "INITIALIZATION_MODE": ("mode",),
+        "PRICE_CHANGE_THRESHOLD": ("price_change_usd",),
+        "HEARTBEAT_TRIGGER_SECONDS": ("heartbeat_seconds",),
+        "TRADE_COMMAND_TTL_SECONDS": ("order_ttl_seconds",),
+    },
+    credentials=("st0cka_key", "st0cka_secret"),
+)

@@ -1,5 +1,5 @@
 """st0ckg: buys the option of the day that the strongest of seven signals points at."""
 
-from scalpdesk.strategies.st0ckg.strategy import St0ckg
+from scalpdesk.strategies.st0ckg.strategy import PLUG
 
-PLUG = St0ckg
+__all__ = ["PLUG"]

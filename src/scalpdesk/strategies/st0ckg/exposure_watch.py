@@ -10,9 +10,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, known_exposure_usd
-from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.strategies.contract import DeskView
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
 
 NEAR_FRACTION = 0.005
 REFRESH_SECONDS = 300.0
@@ -20,7 +19,7 @@ KEPT_SESSIONS = 60
 QUANTILE = 0.9
 
 
-class Exposure(NamedTuple):
+class DealerExposure(NamedTuple):
     """Dealer gamma in USD per 1 %: of the whole chain and near the price; why not, where unknown."""
 
     total_usd: float | None
@@ -30,7 +29,7 @@ class Exposure(NamedTuple):
     unknown: str
 
 
-class ExposureWatch:
+class ChainExposure:
     """Computes the exposure when asked, and remembers one value a session to compare with.
 
     A desk event on the configured symbol goes before the own chain for the whole exposure while it is
@@ -38,25 +37,32 @@ class ExposureWatch:
 
     Parameters
     ----------
-    config
-        Of the strategy.
     symbol
-        The underlying.
+        Its events count; the underlying's or another's.
     options
-        All options on it.
+        All options on the underlying.
     engine
-        An observer's delta engine: looking must not change what the desk's own remembers.
+        An observer's delta engine: reading must not change what the desk's own remembers.
+    p90_usd, near_p90_usd
+        Given 90 % quantiles of the absolute exposure, of the chain and near the price; None counts sessions.
+    least_sessions
+        Sessions it takes for a quantile.
     """
 
     def __init__(
         self,
-        config: St0ckgConfig,
         symbol: str,
         options: Sequence[tuple[InstrumentId, OptionContract]],
-        engine: DeltaEngine,
+        engine: OptionValuer,
+        *,
+        p90_usd: float | None,
+        near_p90_usd: float | None,
+        least_sessions: int,
     ) -> None:
-        self._config = config
-        self._symbol = config.exposure_symbol or symbol
+        self._symbol = symbol
+        self._p90_usd = p90_usd
+        self._near_p90_usd = near_p90_usd
+        self._least_sessions = least_sessions
         self._options = options
         self._engine = engine
         self._totals: deque[float] = deque(maxlen=KEPT_SESSIONS)
@@ -65,7 +71,7 @@ class ExposureWatch:
         self._chain_ns = 0
         self._chain: tuple[float | None, str] = (None, "")
 
-    def read(self, view: DeskView, spot: float) -> Exposure:
+    def read(self, view: DeskView, spot: float) -> DealerExposure:
         """Return the exposure as of now at an underlying of ``spot``."""
         event = view.market.gamma_exposures.get(self._symbol)
         total, why = known_exposure_usd(event, view.now_ns), ""
@@ -84,11 +90,11 @@ class ExposureWatch:
         # what is usual does not age within a session, however old the word that brought it
         usual = None if event is None else _finite(event.usual_usd)
         near_usual = None if event is None else _finite(event.near_usual_usd)
-        return Exposure(
+        return DealerExposure(
             total,
-            self._config.exposure_p90_usd or usual or self._quantile(self._totals),
+            self._p90_usd or usual or self._quantile(self._totals),
             near,
-            self._config.near_exposure_p90_usd or near_usual or self._quantile(self._nears),
+            self._near_p90_usd or near_usual or self._quantile(self._nears),
             why,
         )
 
@@ -129,7 +135,7 @@ class ExposureWatch:
         """Return the 90 % quantile of what earlier sessions showed; None while there are too few."""
         # the session under way is in it once it has been noted, and is left out: it compares with itself
         earlier = list(history)[:-1]
-        if len(earlier) < self._config.exposure_sessions:
+        if len(earlier) < self._least_sessions:
             return None
         return float(np.quantile(np.array(earlier), QUANTILE))
 

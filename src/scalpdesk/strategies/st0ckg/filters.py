@@ -3,15 +3,71 @@
 from datetime import time
 from typing import NamedTuple
 
+import msgspec
+
+from scalpdesk.core.bounds import time_of_day
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, new_york_ns, whole_session
-from scalpdesk.strategies.st0ckg.config import FilterConfig
 
 PIN = "OPTIONS_PIN"
 """Exempt from the trend filter: a pin pulls against the trend as well."""
 
 
-class Refusal(NamedTuple):
+class FilterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a signal may be traded. The filters are asked in this order.
+
+    Parameters
+    ----------
+    window_from, window_until
+        New York times, both included.
+    skip_opening_minutes
+        Nothing is bought so soon after the open: with the window above from 10:00 on.
+    min_seconds_between_trades
+        Since the last entry was filled.
+    max_open_positions
+        Scalps held or being bought.
+    max_trades_per_session
+        Entries filled.
+    min_seconds_same_signal
+        Since an entry on the same signal was filled.
+    trend_filter
+        Calls only while the fast average of 5-minute closes lies above the slow one, puts only below.
+    trend_fast, trend_slow
+        Periods of the two exponential averages, in 5-minute bars; earlier sessions count.
+    """
+
+    window_from: str = "09:40"
+    window_until: str = "10:30"
+    skip_opening_minutes: float = 30.0
+    min_seconds_between_trades: float = 1800.0
+    max_open_positions: int = 2
+    max_trades_per_session: int = 5
+    min_seconds_same_signal: float = 300.0
+    trend_filter: bool = True
+    trend_fast: int = 20
+    trend_slow: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse times that are none and averages the wrong way round."""
+        window_from = time_of_day("filters.window_from", self.window_from)
+        if window_from >= time_of_day("filters.window_until", self.window_until):
+            raise ConfigError(
+                "a window must end after it begins",
+                where="filters.window_until",
+                value=self.window_until,
+                fix=f"after filters.window_from, which is {self.window_from}",
+            )
+        if not 0 < self.trend_fast < self.trend_slow:
+            raise ConfigError(
+                "the fast average must be shorter than the slow one",
+                where="filters.trend_fast",
+                value=self.trend_fast,
+                fix=f"above 0 and below filters.trend_slow, which is {self.trend_slow}",
+            )
+
+
+class FilterRefusal(NamedTuple):
     """Which filter refused, and why in words."""
 
     rule: str
@@ -49,7 +105,7 @@ class EntryMoment(NamedTuple):
     """Sign of fast less slow average of 5-minute closes; None while there are too few."""
 
 
-def refusal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> Refusal | None:
+def refusal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
     """Return the first filter that forbids the entry, or None."""
     return (
         _window(moment.now_ns, moment.session, config)
@@ -64,31 +120,33 @@ def is_in_window(now_ns: int, session: Session, config: FilterConfig) -> bool:
     return _window(now_ns, session, config) is None
 
 
-def _window(now_ns: int, session: Session, config: FilterConfig) -> Refusal | None:
+def _window(now_ns: int, session: Session, config: FilterConfig) -> FilterRefusal | None:
     from_ns = new_york_ns(session.day, time.fromisoformat(config.window_from))
     until_ns = new_york_ns(session.day, time.fromisoformat(config.window_until))
     if not from_ns <= now_ns <= until_ns:
-        return Refusal("window", f"outside {config.window_from} to {config.window_until} New York")
+        return FilterRefusal("window", f"outside {config.window_from} to {config.window_until} New York")
     if now_ns < whole_session(session).open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):
-        return Refusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
+        return FilterRefusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
     return None
 
 
-def _counts(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> Refusal | None:
+def _counts(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
     last_ns = history.last_fill_ns
     if last_ns is not None:
         since = (moment.now_ns - last_ns) / NANOS_PER_SECOND
         if since < config.min_seconds_between_trades:
             least = config.min_seconds_between_trades
-            return Refusal("cooldown", f"{since:.0f} s since the last entry, least {least:g}")
+            return FilterRefusal("cooldown", f"{since:.0f} s since the last entry, least {least:g}")
     if moment.open_positions >= config.max_open_positions:
-        return Refusal("positions", f"{moment.open_positions} scalps open, most {config.max_open_positions}")
+        return FilterRefusal(
+            "positions", f"{moment.open_positions} scalps open, most {config.max_open_positions}"
+        )
     if history.trades_in_session >= config.max_trades_per_session:
-        return Refusal("trades", f"{history.trades_in_session} entries today")
+        return FilterRefusal("trades", f"{history.trades_in_session} entries today")
     return None
 
 
-def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> Refusal | None:
+def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
     last_ns = history.last_fill_of.get(moment.signal)
     if last_ns is None:
         return None
@@ -96,16 +154,16 @@ def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfi
     if since >= config.min_seconds_same_signal:
         return None
     least = config.min_seconds_same_signal
-    return Refusal("same_signal", f"{since:.0f} s since an entry on {moment.signal}, least {least:g}")
+    return FilterRefusal("same_signal", f"{since:.0f} s since an entry on {moment.signal}, least {least:g}")
 
 
-def _trend(moment: EntryMoment, config: FilterConfig) -> Refusal | None:
+def _trend(moment: EntryMoment, config: FilterConfig) -> FilterRefusal | None:
     if not config.trend_filter or moment.signal == PIN:
         return None
     if moment.trend is None:
-        return Refusal("trend", f"fewer than {config.trend_slow} closed bars of 5 minutes: no trend")
+        return FilterRefusal("trend", f"fewer than {config.trend_slow} closed bars of 5 minutes: no trend")
     if moment.trend == moment.direction:
         return None
     wanted = "above" if moment.direction > 0 else "below"
     averages = f"average of {config.trend_fast} 5-minute closes is not {wanted} that of {config.trend_slow}"
-    return Refusal("trend", f"against the trend: the {averages}")
+    return FilterRefusal("trend", f"against the trend: the {averages}")

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import DeskView
@@ -46,8 +47,7 @@ class Scalp:
         self.ended_ns: int | None = None
         """When it was over; orders on the same contract after that are another scalp's."""
         self._orders: dict[str, Order] = {}
-        self._tries = 0
-        self._quiet_until_ns = 0
+        self._pace = BackOff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
 
     # what the orders say ------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Scalp:
 
     def live(self, side: Side) -> list[Order]:
         """Orders of one side that may still fill."""
-        return [one for one in self._orders.values() if one.is_live and one.submitted.side is side]
+        return [item for item in self._orders.values() if item.is_live and item.submitted.side is side]
 
     @property
     def bought(self) -> Decimal:
@@ -112,17 +112,15 @@ class Scalp:
 
     def may_sell(self, now_ns: int) -> bool:
         """False for a while after each attempt, so that what is refused is not wanted with every quote."""
-        return now_ns >= self._quiet_until_ns
+        return now_ns >= self._pace.until_ns
 
     def note_sale(self, now_ns: int) -> None:
         """Remember an attempt: wait 5, 10, 20 … 60 seconds for its outcome."""
-        wait = min(FIRST_WAIT_SECONDS * 2.0**self._tries, LONGEST_WAIT_SECONDS)
-        self._tries += 1
-        self._quiet_until_ns = now_ns + int(wait * NANOS_PER_SECOND)
+        self._pace.fail(now_ns)
 
     def note_sold(self) -> None:
         """A sale was filled: the next attempt need not wait."""
-        self._tries, self._quiet_until_ns = 0, 0
+        self._pace.succeed()
 
 
 def _filled(orders: Iterable[Order], side: Side) -> Decimal:

@@ -5,37 +5,44 @@ the day; what is bought is watched until one of the exits sells it. Every wake r
 a rejection, a partial fill or a late answer left behind is simply seen and dealt with.
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, Literal
+
+import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import CancelIntent, OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
-from scalpdesk.entry.scalp_selector import ScalpContractSelector
+from scalpdesk.entry.scalp_selector import ContractConfig, ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import last_trading_ns
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.signals.base import MarketFacts, Reading, find_signal
+from scalpdesk.orders.order import Order
+from scalpdesk.signals.base import MarketFacts, Reading, Scoring, find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.exits import (
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, FilterConfig, is_in_window, refusal
+from scalpdesk.strategies.st0ckg.market_facts import FactsCollector, invalid_levels
+from scalpdesk.strategies.st0ckg.scalp import Scalp
+from scalpdesk.strategies.toolkit.exits import (
     CLOSES_ALL,
+    RISK_HALT,
     ExitAction,
-    ScalpState,
-    exit_action,
+    ScalpExitConfig,
+    ScalpView,
+    first_reason,
     is_beyond,
     scale_out_contracts,
+    scalp_rules,
 )
-from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
-from scalpdesk.strategies.st0ckg.market_watch import MarketWatch, invalid_levels
-from scalpdesk.strategies.st0ckg.scalp import Scalp
-from scalpdesk.strategies.st0ckg.words import Facts, facts_of, shown_of, why_of, without_figures
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of, without_figures
+from scalpdesk.strategies.toolkit.sizing import size_by_risk
 
 ZERO = Decimal(0)
 ENTRY_TIMER = "st0ckg: is the entry filled"
@@ -44,28 +51,145 @@ OUT_OF_HOURS = frozenset({"window", "opening"})
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
 
 
-class St0ckg:
-    """See the module's text."""
+SEVEN = (
+    "gamma_squeeze",
+    "vwap_reclaim",
+    "opening_drive",
+    "liquidity_vacuum",
+    "options_pin",
+    "dark_pool_flow",
+    "dealer_gamma",
+)
 
-    name: ClassVar[str] = "st0ckg"
-    Config = St0ckgConfig
-    reads_gamma_exposure: ClassVar[bool] = True
+
+class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of st0ckg.
+
+    Parameters
+    ----------
+    underlying
+        What the signals are about and the options are on.
+    signals
+        Names of the signals asked, as their files are called.
+    scoring
+        ``measured`` or ``original``: which definition of each signal.
+    choose
+        ``primary``: the strongest signal of all, and if it may not be traded on, none. ``tradable``: the
+        strongest of those that may.
+    venue
+        Whose last orders in expiring contracts the exit has to precede; empty for the run's own venue. A
+        venue whose rule is not known here counts as one that stops 45 minutes before the close.
+    volume_sessions
+        Earlier sessions that a volume is compared with.
+    exposure_symbol
+        Dealer gamma is taken from the desk's events on this symbol; the underlying's own by default.
+    exposure_p90_usd, near_exposure_p90_usd
+        90 % quantile over 60 sessions of its absolute value, USD of delta per 1 %: of the whole chain and
+        of the strikes within half a per cent. Unset, the sessions of the run are counted once there are
+        ``exposure_sessions``.
+    exposure_sessions
+        Sessions it takes for such a quantile.
+    filters, contract, exits
+        See their own fields.
+    order_ttl_seconds
+        An entry that has not been filled by then is cancelled; what was filled is kept.
+    price_change_usd, heartbeat_seconds
+        Move of the underlying and longest silence after which open scalps are looked at.
+    """
+
+    underlying: str = "SPY"
+    signals: tuple[str, ...] = SEVEN
+    scoring: Scoring = Scoring.MEASURED
+    choose: Literal["primary", "tradable"] = "primary"
+    venue: str = ""
+    volume_sessions: int = 20
+    exposure_symbol: str = ""
+    exposure_p90_usd: float | None = None
+    near_exposure_p90_usd: float | None = None
+    exposure_sessions: int = 20
+    filters: FilterConfig = msgspec.field(default_factory=FilterConfig)
+    contract: ContractConfig = msgspec.field(default_factory=ContractConfig)
+    exits: ScalpExitConfig = msgspec.field(default_factory=ScalpExitConfig)
+    order_ttl_seconds: float = 15.0
+    price_change_usd: float = 0.02
+    heartbeat_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse unknown signals and venues, and thresholds that cannot be met."""
+        for name in self.signals:
+            find_signal(name)
+        if not self.signals:
+            raise ConfigError(
+                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(SEVEN)}"
+            )
+        if self.venue:
+            venue_cutoff(self.venue)
+        for key, (least, most) in BOUNDS.items():
+            value = self
+            for name in key.split("."):
+                value = getattr(value, name)
+            _refuse_beyond(key, value, least, most)
+        for name in ("exposure_p90_usd", "near_exposure_p90_usd"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise ConfigError("above 0", where=name, value=given, fix="leave it out to have it counted")
+
+
+ONE = Decimal(1)
+LEAST = Decimal("1e-9")
+"""What is to be above zero is at least this."""
+BOUNDS: dict[str, tuple[Decimal, Decimal | None]] = {
+    "contract.equity_fraction": (LEAST, ONE),
+    "contract.max_contracts": (ONE, None),
+    "contract.target_delta": (LEAST, ONE),
+    "contract.delta_tolerance": (Decimal(0), ONE),
+    "contract.max_spread_fraction": (LEAST, ONE),
+    "contract.limit_fraction": (Decimal(0), ONE),
+    "contract.min_volume_contracts": (Decimal(0), None),
+    "contract.min_open_interest_contracts": (Decimal(0), None),
+    "exits.stop_fraction": (Decimal(0), ONE),
+    "exits.flat_minutes_before_close": (Decimal(0), None),
+    "filters.skip_opening_minutes": (Decimal(0), None),
+    "filters.min_seconds_between_trades": (Decimal(0), None),
+    "filters.min_seconds_same_signal": (Decimal(0), None),
+    "filters.max_open_positions": (ONE, None),
+    "filters.max_trades_per_session": (ONE, None),
+    "volume_sessions": (ONE, None),
+    "exposure_sessions": (ONE, None),
+    "order_ttl_seconds": (LEAST, None),
+    "price_change_usd": (LEAST, None),
+    "heartbeat_seconds": (LEAST, None),
+}
+"""Least and most that a key takes."""
+
+
+def _refuse_beyond(key: str, value: Any, least: Decimal, most: Decimal | None) -> None:
+    if math.isfinite(value) and least <= value and (most is None or value <= most):
+        return
+    low = "above 0" if least == LEAST else f"at least {least}"
+    bounds = low if most is None else f"{low} and at most {most}"
+    raise ConfigError(f"this key takes {bounds}", where=key, value=str(value), fix=f"change {key}")
+
+
+class St0ckg:
+    """Options of the day on the strongest of seven signals."""
+
+    name = "st0ckg"
+    is_done = False
 
     def __init__(self, config: St0ckgConfig | None = None) -> None:
         self.config = config or St0ckgConfig()
-        self.history_sessions = self.config.volume_sessions
-        """Earlier sessions whose minutes it wants to have been handed before the first one opens."""
         self._signals = tuple(find_signal(name) for name in self.config.signals)
         self._selector = ScalpContractSelector(self.config.contract)
+        self._exits = scalp_rules(self.config.exits)
         self._history = EntryHistory()
-        self._watch: MarketWatch | None = None
+        self._watch: FactsCollector | None = None
         self._scalps: list[Scalp] = []
         self._ended: list[Scalp] = []
-        """Those of this session that are over, as far as the venue has said."""
-        self._said = ""
-        """What was last said about the signals: the same is not said again."""
+        """Scalps of this session that are over by the events so far."""
+        self._refusals = ReportOnce()
         self._absences: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._refused_today = ReportOnce()
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
@@ -76,7 +200,7 @@ class St0ckg:
             When the run's underlying is not the configured one.
         """
         traded_symbol(view, self.config.underlying, self.name)
-        self._watch = MarketWatch(self.config, view)
+        self._watch = facts_collector(self.config, view)
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
@@ -102,7 +226,7 @@ class St0ckg:
 
     # session and orders -------------------------------------------------------------------------
 
-    def _on_session(self, view: DeskView, watch: MarketWatch) -> Sequence[Action]:
+    def _on_session(self, view: DeskView, watch: FactsCollector) -> Sequence[Action]:
         session = view.session
         assert session is not None
         if view.now_ns != session.open_ns:
@@ -111,16 +235,15 @@ class St0ckg:
         watch.open_session(view, session)
         self._history.new_session()
         self._absences.clear()
-        self._told.clear()
-        self._said = ""
+        self._refused_today.forget()
+        self._refusals.forget()
         self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
         self._ended.clear()
         return ()
 
     def _note_order(self, view: DeskView, event: Event) -> None:
         """Give an order's event to the scalp it belongs to; the first fill starts the clocks."""
-        client_order_id = getattr(event, "client_order_id", None)
-        order = view.orders.orders.get(client_order_id) if client_order_id else None
+        order = view.order_of(event)
         if order is None:
             return
         for scalp in (*self._scalps, *self._ended):
@@ -145,25 +268,27 @@ class St0ckg:
 
     # entry --------------------------------------------------------------------------------------
 
-    def _think(self, view: DeskView, watch: MarketWatch) -> list[Action]:
+    def _think(self, view: DeskView, watch: FactsCollector) -> list[Action]:
         """Ask all signals; buy on the strongest, or say once why not."""
         assert view.session is not None
         verdict = view.market.verdict(view.underlying, view.now_ns)
         spot = view.market.mark(view.underlying)
         if spot is None or verdict not in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED):
-            return self._say(f"quote {verdict}", (f"signals not asked: the quote is {verdict}",), {})
+            return self._refusals.report(
+                f"quote {verdict}", (f"signals not asked: the quote is {verdict}",), {}
+            )
         facts = watch.facts(view, spot)
         only_tradable = self.config.choose == "tradable"
         found = survey(self._signals, facts, self.config.scoring, only_tradable=only_tradable)
         actions: list[Action] = []
         if is_in_window(view.now_ns, view.session, self.config.filters):
-            actions += self._say_absences(found)  # outside of it nothing could have come of them
+            actions += self._report_absences(found)  # outside of it nothing could have come of them
         if found.composite.primary is None:
-            self._said = ""
+            self._refusals.forget()
             return actions
         shown = shown_of(found, spot)
         if found.chosen is None:
-            return actions + self._say_once(
+            return actions + self._refused_today.once(
                 without_figures(found.against), (f"skipped: {found.against}",), shown
             )
         chosen = found.chosen
@@ -179,14 +304,18 @@ class St0ckg:
         if against is not None:
             why = (f"skipped: {against.reason}", *why_of(chosen))
             if against.rule in OUT_OF_HOURS:
-                return actions + self._say_once(f"{chosen.name} {against.rule}", why, shown)
-            return actions + self._say(f"{chosen.name} {chosen.direction} {against.rule}", why, shown)
+                return actions + self._refused_today.once(f"{chosen.name} {against.rule}", why, shown)
+            return actions + self._refusals.report(
+                f"{chosen.name} {chosen.direction} {against.rule}", why, shown
+            )
         if view.mode is not Mode.ACTIVE:
-            return actions + self._say(view.mode, (f"skipped: the desk is {view.mode.lower()}",), shown)
+            return actions + self._refusals.report(
+                view.mode, (f"skipped: the desk is {view.mode.lower()}",), shown
+            )
         return actions + self._enter(view, watch, chosen, facts, shown)
 
     def _enter(
-        self, view: DeskView, watch: MarketWatch, chosen: Reading, facts: MarketFacts, shown: Facts
+        self, view: DeskView, watch: FactsCollector, chosen: Reading, facts: MarketFacts, shown: Facts
     ) -> list[Action]:
         """Buy the best contract of the day on the signal's side, as many as the budget allows."""
         assert view.session is not None
@@ -197,29 +326,34 @@ class St0ckg:
         best = choice.best
         if best is None:
             key = f"{chosen.name} {chosen.direction} no contract"
-            return self._say(key, (f"skipped: {choice.why_none()}", *why), shown)
+            return self._refusals.report(key, (f"skipped: {choice.why_none()}", *why), shown)
         shown = shown | facts_of(best)
         if view.exposure(best.number):
-            return self._say(
+            return self._refusals.report(
                 f"held {best.contract.symbol}", (f"skipped: {best.contract.symbol} is held", *why), shown
             )
         if view.now_ns >= self._deadline_ns(best.contract, view):
-            return self._say("deadline", ("skipped: past the last exit of the day", *why), shown)
-        count, limit = self._selector.order_for(best, view.nav)
+            return self._refusals.report("deadline", ("skipped: past the last exit of the day", *why), shown)
+        contract, ask = self.config.contract, exact(best.ask)
+        premium = ask * best.contract.multiplier
+        count = size_by_risk(
+            view.nav, premium, equity_fraction=contract.equity_fraction, most=contract.max_contracts
+        )
+        limit = buy_limit(ask, best.contract.tick_rule, contract)
         if not count:
             reason = f"skipped: one contract at {best.ask:.2f} costs more than the budget of an entry"
-            return self._say(f"{chosen.name} budget", (reason, *why), shown)
+            return self._refusals.report(f"{chosen.name} budget", (reason, *why), shown)
         below, above = invalid_levels(facts)
         if is_beyond(best.contract.right, exact(facts.price), below, above):
             edge = f"below {below:.2f}" if chosen.direction > 0 else f"above {above:.2f}"
             key = f"{chosen.name} {chosen.direction} invalid"
-            return self._say(
+            return self._refusals.report(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
         scalp = Scalp(best.number, best.contract, chosen.name, chosen.direction, view.now_ns)
         scalp.invalid_below, scalp.invalid_above = below, above
         self._scalps.append(scalp)
-        self._said = ""
+        self._refusals.forget()
         intent = OrderIntent(
             best.number,
             Side.BUY,
@@ -237,7 +371,7 @@ class St0ckg:
     # open scalps --------------------------------------------------------------------------------
 
     def _tend(self, view: DeskView, scalp: Scalp) -> list[Action]:
-        """Let one scalp's entry end in time, ask its exits, and let go of it when it is over."""
+        """End an entry in time, ask the exit rules, and drop the scalp when it is over."""
         if scalp.ordered_ns == view.now_ns and not scalp.has_orders:
             return []
         scalp.claim(view)
@@ -259,33 +393,33 @@ class St0ckg:
         """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
         actions: list[Action] = []
         if view.mode is Mode.FLATTENING:
-            scalp.leaving = "risk halt: the desk is flattening"
+            scalp.leaving = RISK_HALT
             return self._sell_all(view, scalp)
         while True:
-            action = exit_action(self._state(view, scalp), self.config.exits)
+            action = first_reason(self._exits, self._state(view, scalp))
             if action is None:
                 return actions
             if action in CLOSES_ALL:
-                scalp.leaving = action.value
+                scalp.leaving = action
                 return actions + self._sell_all(view, scalp)
-            if action is ExitAction.SET_BREAKEVEN:
+            if action == ExitAction.SET_BREAKEVEN:
                 scalp.is_breakeven_armed = True
                 words = f"set_breakeven: the entry price {scalp.entry_price:.2f} is the stop from here"
                 actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
                 continue
             count = scale_out_contracts(scalp.held(view))
             if count:
-                return actions + self._sell(view, scalp, Decimal(count), action.value)
+                return actions + self._sell(view, scalp, Decimal(count), action)
             scalp.is_scale_skipped = True
             words = "scale_out: one contract cannot be halved, it runs on"
             actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
 
-    def _state(self, view: DeskView, scalp: Scalp) -> ScalpState:
+    def _state(self, view: DeskView, scalp: Scalp) -> ScalpView:
         spot = view.market.mark(view.underlying)
         price = view.market.mark(scalp.number)
         is_priced = view.market.verdict(scalp.number, view.now_ns) in PRICED
         assert scalp.entry_spot is not None
-        return ScalpState(
+        return ScalpView(
             right=scalp.contract.right,
             entry_spot=scalp.entry_spot,
             spot=scalp.entry_spot if spot is None else exact(spot),
@@ -328,7 +462,7 @@ class St0ckg:
                     DecisionKind.ENTRY, (f"entry in {name} ended without a fill",), {"signal": scalp.signal}
                 )
             ]
-        return []  # the gate refused it, and said so
+        return []  # the gate refused it and reported why
 
     def _exit_facts(self, view: DeskView, scalp: Scalp) -> Facts:
         return {
@@ -350,24 +484,8 @@ class St0ckg:
             cutoff_minutes=cutoff.of(contract.underlying),
         )
 
-    # saying -------------------------------------------------------------------------------------
-
-    def _say(self, key: str, reasons: tuple[str, ...], facts: Facts) -> list[Action]:
-        """Say why nothing is bought, unless the last thing said was the same."""
-        if key == self._said:
-            return []
-        self._said = key
-        return [Proposal(DecisionKind.ENTRY, reasons, facts)]
-
-    def _say_once(self, key: str, reasons: tuple[str, ...], facts: Facts) -> list[Action]:
-        """Say once a session what could not have been traded: it comes and goes all day."""
-        if key in self._told:
-            return []
-        self._told.add(key)
-        return [Proposal(DecisionKind.ENTRY, reasons, facts)]
-
-    def _say_absences(self, found: Survey) -> list[Action]:
-        """Say of each absent signal why, once a session and reason."""
+    def _report_absences(self, found: Survey) -> list[Action]:
+        """Report each absent signal with its reason, once a session and reason."""
         news = [
             f"{reading.name} absent: {reading.reasons[0]}"
             for reading in found.readings
@@ -381,14 +499,59 @@ class St0ckg:
         return [Proposal(DecisionKind.ENTRY, tuple(news))] if news else []
 
 
-def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
-    intents = tuple(
-        CancelIntent(order.client_order_id, why)
-        for order in orders
-        if order.state not in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+def facts_collector(config: St0ckgConfig, view: DeskView) -> FactsCollector:
+    """Return a new collector of the facts that the configured signals read."""
+    return FactsCollector(
+        view,
+        scoring=config.scoring,
+        volume_sessions=config.volume_sessions,
+        exposure_symbol=config.exposure_symbol,
+        exposure_p90_usd=config.exposure_p90_usd,
+        near_exposure_p90_usd=config.near_exposure_p90_usd,
+        exposure_sessions=config.exposure_sessions,
     )
+
+
+def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
+    intents = cancels_of(orders, why)
     return (
         [Proposal(DecisionKind.ENTRY, (f"entry {why}: what was filled is kept",), {}, intents)]
         if intents
         else []
     )
+
+
+def why_of(chosen: Reading) -> tuple[str, ...]:
+    """Return a signal with its score, then what scored."""
+    way = "up" if chosen.direction > 0 else "down"
+    return (f"{chosen.name} {way}, score {chosen.score:.2f}, {chosen.confidence}", *chosen.reasons)
+
+
+def shown_of(found: Survey, spot: float) -> Facts:
+    """The scores of what exists, the composite and the price."""
+    scores: Facts = {item.name: round(item.score, 4) for item in found.readings if item.score}
+    return scores | {"composite": round(found.composite.total, 4), "spot": spot}
+
+
+def facts_of(best: ScalpCandidate) -> Facts:
+    """Return what a contract was chosen by."""
+    return {
+        "contract": best.contract.symbol,
+        "contract_score": round(best.score, 3),
+        "delta": round(best.delta, 4),
+        "implied_vol": round(best.vol, 4),
+        "bid": best.bid,
+        "ask": best.ask,
+        "open_interest_contracts": best.open_interest_contracts,
+    }
+
+
+PLUG = StrategySpec(
+    name="st0ckg",
+    config=St0ckgConfig,
+    build=St0ckg,
+    summary="options of the day on the strongest of seven signals",
+    reads_dealer_gamma=True,
+    history_sessions=lambda config: config.volume_sessions,
+    credentials=("st0ckg_key", "st0ckg_secret"),
+)

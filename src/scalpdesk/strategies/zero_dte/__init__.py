@@ -1,5 +1,5 @@
 """The 0DTE gamma scalper: its rules, its ledger of protocol events, and the strategy."""
 
-from scalpdesk.strategies.zero_dte.strategy import ZeroDteScalper
+from scalpdesk.strategies.zero_dte.strategy import PLUG
 
-PLUG = ZeroDteScalper
+__all__ = ["PLUG"]

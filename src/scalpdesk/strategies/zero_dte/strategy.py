@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import Literal
 
+import msgspec
+
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.bounds import check_range, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.core.intents import Purpose, SetTimer
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
+from scalpdesk.hedging.base import HedgeBand, make_band
+from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import (
     Index,
     OptionContract,
@@ -22,24 +30,205 @@ from scalpdesk.instruments.contract import (
     options_in_order,
     straddle_pairs,
 )
-from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns
+from scalpdesk.instruments.deadlines import (
+    BUFFER_MINUTES,
+    CAUTIOUS,
+    EXIT_MINUTES,
+    VENUE_CUTOFFS,
+    exit_deadline_ns,
+)
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, traded_symbol
-from scalpdesk.strategies.gamma_scalper.hedger import expired_orders
-from scalpdesk.strategies.zero_dte.config import AUTO, ZeroDteConfig
-from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
-from scalpdesk.strategies.zero_dte.leaving import Liquidation
-from scalpdesk.strategies.zero_dte.watch import HedgeMeter, Watch
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
+from scalpdesk.strategies.toolkit.exits import RISK_HALT
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS
+from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
 ZERO = Decimal(0)
 DEADLINE_TIMER = "zero-dte: deadline"
 ENTRY_TIMER = "zero-dte: entry"
-LONGEST_BACK_OFF_SECONDS = 30.0
+RETRY_TIMER = "zero-dte: exit again"
 LEFT_OVER = "shares are left over from an earlier session"
 BLIND_SECONDS = 60.0
 """Without a delta to hedge on for so long, a person should know."""
+
+
+AUTO = "auto"
+MOST_STRADDLES = 100_000
+
+
+class ZeroDteTriggers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to think.
+
+    Parameters
+    ----------
+    price_change_usd
+        Move of the underlying since the last thought.
+    heartbeat_seconds
+        Longest silence.
+    spread_filter
+        Use only quotes whose spread is at most 1.5 times its running average; never on an index.
+    """
+
+    price_change_usd: float = 0.05
+    heartbeat_seconds: float = 5.0
+    spread_filter: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse times and moves that are none."""
+        check_range("triggers.price_change_usd", self.price_change_usd, 0.0, 1e6)
+        check_range("triggers.heartbeat_seconds", self.heartbeat_seconds, 0.0, 3600.0)
+
+
+class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the options come from.
+
+    Parameters
+    ----------
+    mode
+        ``adopt`` hedges what the account holds and buys nothing; ``straddle`` buys straddles at the
+        money, unless options that expire today are held already.
+    straddles
+        So many, for ``straddle``.
+    at, not_after
+        New York times (``HH:MM``) between which they are bought.
+    order_ttl_seconds
+        A leg's order that has not been filled by then is cancelled and priced anew.
+    max_attempts
+        So often; then what was bought is sold again.
+    """
+
+    mode: Literal["adopt", "straddle"] = "adopt"
+    straddles: int = 1
+    at: str = "09:45"
+    not_after: str = "14:00"
+    order_ttl_seconds: float = 15.0
+    max_attempts: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse times and numbers that are none."""
+        first, last = time_of_day("entry.at", self.at), time_of_day("entry.not_after", self.not_after)
+        if last < first:
+            raise ConfigError(
+                "the last time to buy lies before the first",
+                where="entry.not_after",
+                value=self.not_after,
+                fix=f"after entry.at, which is {self.at}",
+            )
+        check_range("entry.straddles", self.straddles, 1, MOST_STRADDLES)
+        check_range("entry.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
+        check_range("entry.max_attempts", self.max_attempts, 1, 1000)
+
+
+class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to hedge: the settings of the threshold by regime, or another band.
+
+    Parameters
+    ----------
+    threshold, threshold_negative_gex, seconds_between_hedges, regime, gex_symbol, gex_max_age_seconds, \
+    macro_widening
+        See :class:`~scalpdesk.hedging.bands.regime_threshold.RegimeThresholdConfig`.
+    order_ttl_seconds
+        A hedge order that has not been filled by then is cancelled and sized anew.
+    band, band_settings
+        Another hedge band by name, with its own settings.
+    """
+
+    order_ttl_seconds: float = 5.0
+    band: str = "regime_threshold"
+    band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        try:
+            RegimeThresholdConfig.__post_init__(self)
+        except ConfigError as error:
+            where = f"hedge.{error.where}"
+            raise ConfigError(error.what, where=where, value=error.value, fix=error.fix) from error
+        check_range("hedge.order_ttl_seconds", self.order_ttl_seconds, 0.1, 3600.0)
+
+    def make_band(self) -> HedgeBand:
+        """Return the chosen band with its settings."""
+        if self.band != RegimeThresholdBand.name:
+            return make_band(self.band, self.band_settings)
+        own = {name: getattr(self, name) for name in RegimeThresholdConfig.__struct_fields__}
+        return make_band(self.band, own | self.band_settings)
+
+
+class ZeroDteExit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When and how everything is left.
+
+    Parameters
+    ----------
+    at
+        New York time (``HH:MM``).
+    minutes_before_close
+        Before the session's own close: what half days go by.
+    venue
+        Whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at.
+    buffer_minutes
+        Margin before that last order.
+    retry_seconds
+        An exit order that has not been filled by then is cancelled and priced anew.
+    alert_after
+        So many tries of one leg that came to nothing are an alert.
+    """
+
+    at: str = "15:45"
+    minutes_before_close: float = EXIT_MINUTES
+    venue: str = AUTO
+    buffer_minutes: float = BUFFER_MINUTES
+    retry_seconds: float = 2.0
+    alert_after: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse times and venues that are none."""
+        time_of_day("exit.at", self.at)
+        check_range("exit.minutes_before_close", self.minutes_before_close, 1.0, 390.0)
+        check_range("exit.buffer_minutes", self.buffer_minutes, 1.0, 120.0)
+        check_range("exit.retry_seconds", self.retry_seconds, 0.1, 60.0)
+        check_range("exit.alert_after", self.alert_after, 1, 100)
+        if self.venue != AUTO and self.venue not in VENUE_CUTOFFS:
+            raise ConfigError(
+                "no last-order rule is known for this venue",
+                where="exit.venue",
+                value=self.venue,
+                nearest=nearest_name(self.venue, VENUE_CUTOFFS),
+                fix=f"use {AUTO} or one of {', '.join(VENUE_CUTOFFS)}",
+            )
+
+
+class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of the 0DTE gamma scalper.
+
+    Parameters
+    ----------
+    underlying
+        What the options are on and what hedges them.
+    entry, hedge, exit, triggers, watch
+        See their own fields.
+    """
+
+    underlying: str = "SPY"
+    entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)
+    hedge: ZeroDteHedge = msgspec.field(default_factory=ZeroDteHedge)
+    exit: ZeroDteExit = msgspec.field(default_factory=ZeroDteExit)
+    triggers: ZeroDteTriggers = msgspec.field(default_factory=ZeroDteTriggers)
+    watch: ZeroDteWatch = msgspec.field(default_factory=ZeroDteWatch)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict one another."""
+        if time_of_day("entry.not_after", self.entry.not_after) >= time_of_day("exit.at", self.exit.at):
+            raise ConfigError(
+                "options bought at the last moment would be sold at once",
+                where="entry.not_after",
+                value=self.entry.not_after,
+                fix=f"before exit.at, which is {self.exit.at}",
+            )
 
 
 class Phase(StrEnum):
@@ -53,35 +242,36 @@ class Phase(StrEnum):
 
 
 class ZeroDteScalper:
-    """See the module's text."""
+    """Hedges options that expire today and closes them before the deadline."""
 
-    name: ClassVar[str] = "zero-dte"
-    Config = ZeroDteConfig
-    DEMO_SETTINGS: ClassVar[tuple[str, ...]] = ("entry.mode=straddle",)
-    """A demo's account holds nothing: it buys the straddle that it hedges."""
-    reads_gamma_exposure: ClassVar[bool] = True
+    name = "zero-dte"
+    is_done = False
 
     def __init__(self, config: ZeroDteConfig | None = None) -> None:
         self.config = config or ZeroDteConfig()
         self.phase = Phase.WAITING
         self.deadline_ns: int | None = None
         """By when to be out today; None on a day on which nothing expires."""
-        self.hedger = ZeroDteHedger(self.config.hedge)
+        hedge = self.config.hedge
+        self.hedger = DeltaHedger(
+            hedge.make_band(), DeltaModel(), order_ttl_seconds=hedge.order_ttl_seconds, strict_quotes=True
+        )
         self.meter = HedgeMeter()
-        self._watch = Watch(self.config.watch)
-        self._leaving = Liquidation(self.config.exit, self.hedger)
+        self._watch = ExposureAlerts(self.config.watch)
+        leave = self.config.exit
+        self._leaving = Liquidation(
+            self.hedger, retry_seconds=leave.retry_seconds, alert_after=leave.alert_after, timer=RETRY_TIMER
+        )
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
         self._pairs: list[StraddlePair] = []
         self._pair: StraddlePair | None = None
         self._day: date | None = None
-        self._attempts = 0
-        self._next_attempt_ns = 0
+        self._entry: LegEntry | None = None
         self._is_mine = False
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
         self._start_nav = ZERO
-        self._rejections = 0
-        self._silent_until_ns = 0
+        self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._last_words: dict[str, str] = {}
         self._blind_since_ns: int | None = None
 
@@ -124,7 +314,7 @@ class ZeroDteScalper:
         if wake is Wake.SESSION and view.now_ns != session.open_ns:
             return [*actions, *self._last_word(view)]
         if isinstance(event, OrderFilled):
-            self._rejections, self._silent_until_ns = 0, 0
+            self._rejected.succeed()
             actions += self._report(view, event)
         if wake is Wake.BAR or view.mode is Mode.HALTED:
             return actions
@@ -133,8 +323,9 @@ class ZeroDteScalper:
         if self.phase is Phase.LEAVING or self.phase is Phase.CLOSED:
             return [*actions, *self._leave(view, legs, event)]
         if isinstance(event, OrderRejected | OrderNotFound):  # not taken: not again at once
-            return [*actions, *self._back_off(view)]
-        if view.now_ns < self._silent_until_ns:
+            until_ns = self._rejected.fail(view.now_ns)
+            return [*actions, SetTimer("zero-dte: after a rejection", until_ns)]
+        if view.now_ns < self._rejected.until_ns:
             return actions
         if self.phase is Phase.ENTERING:
             return [*actions, *self._enter(view, legs)]
@@ -161,7 +352,7 @@ class ZeroDteScalper:
             if session.open_ns < last_trading_ns(contract) <= session.close_ns
         )
         self._pairs = straddle_pairs([(number, self._options[number]) for number in sorted(self._today)])
-        self._pair, self._attempts = None, 0
+        self._pair = self._entry = None
         self._start_nav = view.nav
         self.hedger.begin()
         self.meter.begin()
@@ -215,7 +406,7 @@ class ZeroDteScalper:
         if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
             self._begin_leaving(view, f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York")
         elif view.mode is Mode.FLATTENING:
-            self._begin_leaving(view, "risk halt: the desk is flattening")
+            self._begin_leaving(view, RISK_HALT)
 
     def _begin_leaving(self, view: DeskView, why: str) -> None:
         self.phase = Phase.LEAVING
@@ -256,7 +447,13 @@ class ZeroDteScalper:
             return [self._once(DecisionKind.ENTRY, "no straddle that expires today has two good quotes")]
         self._pair = min(good, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
         self.phase = Phase.ENTERING
-        self._attempts = 1
+        self._entry = LegEntry(
+            (self._pair.call_id, self._pair.put_id),
+            entry.straddles,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts - 1,
+            timer=ENTRY_TIMER,
+        )
         facts: Facts = {
             "spot": spot,
             "strike": float(self._pair.strike),
@@ -264,43 +461,21 @@ class ZeroDteScalper:
             "put": view.instruments[self._pair.put_id].symbol,
         }
         chosen = f"straddle {self._pair.strike.normalize():f}, at the money of {len(good)}"
-        return [Proposal(DecisionKind.ENTRY, (chosen,), facts, self._entry_intents(view)), self._pause(view)]
-
-    def _entry_intents(self, view: DeskView) -> tuple[Intent, ...]:
-        assert self._pair is not None
-        intents = []
-        for leg in (self._pair.call_id, self._pair.put_id):
-            missing = self.config.entry.straddles - view.exposure(leg)
-            quote = view.market.quotes[leg]
-            if missing > 0 and quote is not None and quote.ask > 0:
-                price = exact(quote.ask)
-                why = "straddle leg at the ask"
-                intents.append(OrderIntent(leg, Side.BUY, missing, Purpose.OPEN, why, OrderType.LIMIT, price))
-        return tuple(intents)
+        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen,), facts))
 
     def _enter(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
-        """Follow the legs: filled, still working, too old, or to be wanted again at today's ask."""
-        assert self._pair is not None
-        wanted = (self._pair.call_id, self._pair.put_id)
-        if all(view.positions.quantity(leg) >= self.config.entry.straddles for leg in wanted):
+        """Follow the legs of the entry; after too many attempts keep whole straddles only."""
+        assert self._entry is not None
+        status, actions = self._entry.step(view)
+        if status is EntryStatus.ABANDONED:
+            return self._keep_whole(view, legs, self._entry.legs)
+        if status is EntryStatus.FILLED:
             self.phase = Phase.HOLDING
             return self._hold(view, legs)
-        cancels = expired_orders(view, wanted, self.config.entry.order_ttl_seconds)
-        if cancels:
-            return [Proposal(DecisionKind.ENTRY, ("leg not filled in time: price it again",), {}, cancels)]
-        if any(view.orders.live_for(leg) for leg in wanted) or view.now_ns < self._next_attempt_ns:
-            return []
-        if self._attempts >= self.config.entry.max_attempts:
-            return self._make_do(view, legs, wanted)
-        self._attempts += 1
-        intents = self._entry_intents(view)
-        if not intents:
-            return []
-        facts: Facts = {"attempt": self._attempts}
-        return [Proposal(DecisionKind.ENTRY, ("complete the straddle",), facts, intents), self._pause(view)]
+        return actions
 
-    def _make_do(
-        self, view: DeskView, legs: Sequence[InstrumentId], wanted: tuple[InstrumentId, InstrumentId]
+    def _keep_whole(
+        self, view: DeskView, legs: Sequence[InstrumentId], wanted: Sequence[InstrumentId]
     ) -> list[Action]:
         """Hold fewer straddles than wanted, or sell again what is none."""
         call, put = (view.positions.quantity(leg) for leg in wanted)
@@ -311,39 +486,28 @@ class ZeroDteScalper:
         reason = f"{call} of {self.config.entry.straddles} straddles could be bought"
         return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
 
-    def _pause(self, view: DeskView) -> SetTimer:
-        """Give the attempt just made its time: what refused it may pass, and not with the next quote."""
-        pause_ns = int(self.config.entry.order_ttl_seconds * NANOS_PER_SECOND)
-        self._next_attempt_ns = view.now_ns + pause_ns
-        return SetTimer(ENTRY_TIMER, self._next_attempt_ns)
-
-    def _back_off(self, view: DeskView) -> Sequence[Action]:
-        """After a rejection order nothing for 1, 2, 4 … 30 seconds; a fill ends it."""
-        self._rejections += 1
-        wait_s = min(2.0 ** (self._rejections - 1), LONGEST_BACK_OFF_SECONDS)
-        self._silent_until_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
-        return (SetTimer("zero-dte: after a rejection", self._silent_until_ns),)
-
     # holding and leaving ----------------------------------------------------------------------------
 
     def _hold(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         if not legs:
             self._begin_leaving(view, "the options are gone: closed, settled or taken away")
             return self._leave(view, legs, None)
-        exposure = self.hedger.exposure(view, legs)
+        exposure = self.hedger.measure(view, legs)
         if exposure is None:
             return self._blind(view)
         self._blind_since_ns = None
         self._last_words.pop("alert", None)
-        threshold, _ = self.hedger.threshold(view, exposure.gamma_shares_per_usd)
-        said = self._watch.look(view, exposure, threshold)
-        return [*said, *self.hedger.hedge(view, legs, exposure)]
+        threshold = self.hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
+        alerts = self._watch.check(view, exposure, threshold)
+        return [*alerts, *self.hedger.step(view, legs, exposure)]
 
     def _blind(self, view: DeskView) -> list[Action]:
         """Say once that there has been no delta to hedge on for a while."""
         since_ns = self._blind_since_ns = self._blind_since_ns or view.now_ns
         seconds = (view.now_ns - since_ns) / NANOS_PER_SECOND
-        if seconds < BLIND_SECONDS or self.hedger.unusable == self._last_words.get("alert"):
+        if not self.hedger.unusable or seconds < BLIND_SECONDS:
+            return []
+        if self.hedger.unusable == self._last_words.get("alert"):
             return []
         return [self._once(DecisionKind.ALERT, self.hedger.unusable)]
 
@@ -392,3 +556,14 @@ class ZeroDteScalper:
     def _once(self, kind: DecisionKind, reason: str) -> Proposal:
         self._last_words[kind] = reason
         return Proposal(kind, (reason,))
+
+
+PLUG = StrategySpec(
+    name="zero-dte",
+    config=ZeroDteConfig,
+    build=ZeroDteScalper,
+    summary="hedges options that expire today and closes them before the deadline",
+    reads_dealer_gamma=True,
+    expiry_days=lambda _: (0, 0),
+    demo_settings=("entry.mode=straddle",),  # its account holds nothing
+)

@@ -1,4 +1,4 @@
-"""What each hedge earned and cost, and what about the position is unusual."""
+"""Result and cost of each hedge, and alerts on an unusual position."""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +6,58 @@ from decimal import Decimal
 
 import msgspec
 
+from scalpdesk.core.bounds import check_range
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.strategies.contract import Action, DeskView, Proposal
-from scalpdesk.strategies.zero_dte.config import ZeroDteWatch
-from scalpdesk.strategies.zero_dte.hedger import Exposure, Facts
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+from scalpdesk.strategies.toolkit.hedger import Exposure
 
 ZERO = Decimal(0)
+
+
+class ZeroDteWatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Alerts on the position, and reports of hedges. None switches an alert off.
+
+    Parameters
+    ----------
+    delta_z
+        Net delta so many standard deviations off its session's mean.
+    delta_multiple
+        And at least so many times the hedging threshold.
+    min_observations
+        Net deltas seen before a standard deviation means anything.
+    max_gamma_shares_per_usd, max_vega_usd_per_point, max_theta_usd_per_day
+        Sizes of the whole position's Greeks.
+    again_after_seconds
+        The same alert is not repeated sooner.
+    report_hedges
+        Say of each hedge fill what it realised and what it cost.
+    """
+
+    delta_z: float | None = 4.0
+    delta_multiple: float = 3.0
+    min_observations: int = 60
+    max_gamma_shares_per_usd: float | None = None
+    max_vega_usd_per_point: float | None = None
+    max_theta_usd_per_day: float | None = None
+    again_after_seconds: float = 900.0
+    report_hedges: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are none."""
+        check_range("watch.delta_multiple", self.delta_multiple, 0.0, 1e6)
+        check_range("watch.min_observations", self.min_observations, 2, 1_000_000)
+        check_range("watch.again_after_seconds", self.again_after_seconds, 0.0, 86_400.0)
+        for key in (
+            "delta_z",
+            "max_gamma_shares_per_usd",
+            "max_vega_usd_per_point",
+            "max_theta_usd_per_day",
+        ):
+            if getattr(self, key) is not None:
+                check_range(f"watch.{key}", getattr(self, key), 0.0, 1e12)
 
 
 class HedgeTotals(msgspec.Struct):
@@ -124,8 +167,8 @@ class HedgeMeter:
         }
 
 
-class Watch:
-    """Says when the position is unusual: its delta against its own history, its Greeks against limits.
+class ExposureAlerts:
+    """Alerts on an unusual position: its delta against its own history, its Greeks against limits.
 
     Parameters
     ----------
@@ -138,43 +181,51 @@ class Watch:
         self._count = 0
         self._mean = 0.0
         self._squares = 0.0
-        self._said_ns: dict[str, int] = {}
+        self._reported_ns: dict[str, int] = {}
 
     def begin(self) -> None:
         """Start a session's statistics."""
         self._count, self._mean, self._squares = 0, 0.0, 0.0
-        self._said_ns.clear()
+        self._reported_ns.clear()
 
-    def look(self, view: DeskView, exposure: Exposure, threshold: Decimal) -> Sequence[Proposal]:
-        """Return an alert for each thing that is unusual now and was not said lately."""
+    def check(self, view: DeskView, exposure: Exposure, threshold: float) -> Sequence[Proposal]:
+        """Return an alert for each figure that is unusual now and was not reported lately.
+
+        ``threshold`` is the hedging threshold in contract deltas.
+        """
         found: list[tuple[str, str, Facts]] = []
-        net = float(exposure.net_delta)
+        net = exposure.net_delta_contracts
         score = self._score(net)
         config = self._config
         if (
             config.delta_z is not None
             and score is not None
             and abs(score) > config.delta_z
-            and abs(net) > config.delta_multiple * float(threshold)
+            and abs(net) > config.delta_multiple * threshold
         ):
             reason = f"net delta {net:+.3f} contracts is {score:+.1f} standard deviations off its mean"
             found.append(("delta", reason, {"net_delta_contracts": net, "z": score}))
         for name, value, limit, unit in (
-            ("gamma", exposure.gamma_shares_per_usd, config.max_gamma_shares_per_usd, "shares per USD"),
-            ("vega", exposure.vega_usd_per_point, config.max_vega_usd_per_point, "USD per point"),
-            ("theta", exposure.theta_usd_per_day, config.max_theta_usd_per_day, "USD per day"),
+            (
+                "gamma",
+                exposure.greeks.gamma_shares_per_usd,
+                config.max_gamma_shares_per_usd,
+                "shares per USD",
+            ),
+            ("vega", exposure.greeks.vega_usd_per_point, config.max_vega_usd_per_point, "USD per point"),
+            ("theta", exposure.greeks.theta_usd_per_day, config.max_theta_usd_per_day, "USD per day"),
         ):
             if limit is not None and abs(value) > limit:
                 reason = f"{name} {value:+.2f} {unit} is beyond {limit:g}"
                 found.append((name, reason, {name: value, "limit": limit}))
         pause_ns = int(config.again_after_seconds * NANOS_PER_SECOND)
-        said = []
+        alerts = []
         for name, reason, facts in found:
-            last_ns = self._said_ns.get(name)
+            last_ns = self._reported_ns.get(name)
             if last_ns is None or view.now_ns - last_ns >= pause_ns:
-                self._said_ns[name] = view.now_ns
-                said.append(Proposal(DecisionKind.ALERT, (f"unusual {name}: {reason}",), facts))
-        return said
+                self._reported_ns[name] = view.now_ns
+                alerts.append(Proposal(DecisionKind.ALERT, (f"unusual {name}: {reason}",), facts))
+        return alerts
 
     def _score(self, net: float) -> float | None:
         """Return how far off the mean of all before it a net delta is; then count it in (Welford)."""

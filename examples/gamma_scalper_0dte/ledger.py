@@ -1,4 +1,4 @@
-"""What the 0DTE gamma scalper remembers between two events of the v1 protocol, and what it orders.
+"""The 0DTE gamma scalper's memory between two events of the v1 protocol, and the orders it answers with.
 
 The ledger knows positions only from the events and counts its own hedges as done when it orders them:
 the protocol has no fills. Everything is exact; time is the stamp on the event.
@@ -11,18 +11,19 @@ from typing import Literal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.contract import us_option
-from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-from scalpdesk.strategies.zero_dte.rules import (
+from scalpdesk.hedging.bands.regime_threshold import (
     ZERO,
-    HedgeRules,
     HedgeVerdict,
+    RegimeThresholdConfig,
     judge_hedge,
     net_delta,
-    threshold_for,
 )
+from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
+from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
+from scalpdesk.protocol import to_decimal
 
 MOST_POSITIONS = 10_000
 MOST_UNDERLYINGS = 256
@@ -32,6 +33,65 @@ MIDNIGHT = time(0)
 NEVER_NS = 1 << 62
 
 QuantityUnit = Literal["shares", "contracts"]
+
+
+LARGEST = Decimal("1e9")
+"""No delta, quantity or price is larger; a number that is belongs to no market."""
+SMALLEST = Decimal("1e-18")
+"""Nor smaller, unless it is nought."""
+
+
+class HedgeRules(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the net delta is hedged.
+
+    Parameters
+    ----------
+    stale_delta_seconds
+        Age at which a delta that came without an update is too old to hedge on.
+    """
+
+    stale_delta_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        RegimeThresholdConfig.__post_init__(self)
+        if not 0 <= self.stale_delta_seconds <= 86_400:
+            raise ConfigError(
+                "a number of seconds within a day",
+                where="stale_delta_seconds",
+                value=self.stale_delta_seconds,
+            )
+
+
+def number_in(value: object) -> Decimal | None:
+    """Return a JSON number (or the text of one) exactly as it is written; None when it is none.
+
+    A float is read by its shortest text: 0.65 is 0.65, not its binary neighbour. Booleans, NaN,
+    infinities and numbers beyond :data:`LARGEST` or below :data:`SMALLEST` are no numbers here.
+
+    >>> number_in(0.65), number_in(float("nan")), number_in(True)
+    (Decimal('0.65'), None, None)
+    """
+    try:
+        number = to_decimal(value)
+    except ArgumentError:
+        return None
+    size = abs(number)
+    return number if not size or SMALLEST <= size <= LARGEST else None
+
+
+def threshold_for(gex: Decimal | None, rules: HedgeRules) -> Decimal:
+    """Return the threshold: the tight one only where dealers are known to be short gamma.
+
+    Parameters
+    ----------
+    gex
+        Dealer gamma exposure in USD, None when it is not known or too old.
+    rules
+        Both thresholds.
+    """
+    known = None if gex is None else float(gex)
+    return threshold_by_dealers(known, standard=rules.threshold, tight=rules.threshold_negative_gex)
 
 
 class Hours(msgspec.Struct, frozen=True):
@@ -66,7 +126,7 @@ class LedgerOrder(msgspec.Struct, frozen=True):
     quantity: Decimal
     underlying: str
     verdict: HedgeVerdict | None = None
-    """What the hedge rule said; None for an exit."""
+    """The hedge rule's verdict; None for an exit."""
     underlying_price: Decimal | None = None
 
 
@@ -143,7 +203,7 @@ class ZeroDteLedger:
         self._keep_hours = keep_hours
         self._sides: dict[str, _Side] = {}
         self._side_of: dict[str, _Side] = {}
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._last_ns = -1
         self._day: date | None = None
         self._day_ends_ns = -1
@@ -325,7 +385,7 @@ class ZeroDteLedger:
         self._day = to_new_york(ts_ns).date()
         self._day_ends_ns = new_york_ns(self._day + timedelta(days=1), MIDNIGHT)
         self._next_deadline_ns = NEVER_NS
-        self._said.clear()
+        self._reported.clear()
         for side in self._sides.values():
             side.is_closed = False
             self._drop_expired(side)
@@ -377,8 +437,8 @@ class ZeroDteLedger:
 
     def _note_once(self, level: str, text: str) -> None:
         """Say a thing once a day, not at every event."""
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._reported:
+            self._reported.add(text)
             self.notes.append((level, text))
 
 

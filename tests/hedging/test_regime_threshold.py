@@ -5,23 +5,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.strategies.zero_dte.rules import (
-    HedgeRules,
+from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.hedging.bands.regime_threshold import (
+    RegimeThresholdBand,
+    RegimeThresholdConfig,
     hedge_shares_for,
     judge_hedge,
     net_delta,
-    number_in,
-    threshold_for,
 )
+from scalpdesk.hedging.base import HedgeInputs
 
 D = Decimal
 SECOND = 1_000_000_000
-RULES = HedgeRules()
+BAND = RegimeThresholdBand()
+
+
+def inputs(net=20.0, gex=None, gamma=5.0, since=1e9, now_ns=1_000 * SECOND):
+    """One contract's worth of net delta (shares), with dealer gamma of SPX where it is known."""
+    event = None if gex is None else GammaExposureEvent("SPX", now_ns, now_ns, float(gex), "chain")
+    known = {} if event is None else {"SPX": event}
+    return HedgeInputs(net, gamma, 500.0, 0.001, 0.2, 0.0, 1, 100, since, 1e-5, now_ns, "SPY", known)
+
+
+def threshold_for(gex):
+    return BAND.threshold(inputs(gex=gex))[0]
 
 
 def judge(positions, *, shares=0, multiplier=1, gex=None, since=None):
     net = net_delta([(D(delta), D(quantity)) for delta, quantity in positions], D(shares), multiplier)
-    return judge_hedge(net, multiplier, threshold_for(gex, RULES), since)
+    return judge_hedge(net, multiplier, threshold_for(gex), since)
 
 
 def test_the_documents_example():
@@ -41,7 +53,7 @@ def test_the_hedge_that_is_held_counts():
 
 @pytest.mark.parametrize(("gex", "threshold"), [(None, "0.15"), (0, "0.15"), (1, "0.15"), (-1, "0.10")])
 def test_only_known_negative_exposure_tightens(gex, threshold):
-    assert threshold_for(None if gex is None else D(gex), RULES) == D(threshold)
+    assert threshold_for(gex) == D(threshold)
 
 
 def test_at_the_threshold_nothing_is_done():
@@ -65,33 +77,6 @@ def test_ties_go_away_from_zero(net, shares):
     assert hedge_shares_for(D(net), 1) == shares
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        float("nan"),
-        float("inf"),
-        float("-inf"),
-        "NaN",
-        "Infinity",
-        True,
-        None,
-        [],
-        {},
-        "many",
-        "1e400",
-        1e10,
-        "1e-400",
-    ],
-)
-def test_what_is_no_number_is_none(value):
-    assert number_in(value) is None
-
-
-@pytest.mark.parametrize(("value", "number"), [(0.65, "0.65"), (10, "10"), ("2.50", "2.50"), (-0.1, "-0.1")])
-def test_numbers_are_read_as_written(value, number):
-    assert str(number_in(value)) == number
-
-
 def test_a_multiplier_below_one_is_refused():
     with pytest.raises(ArgumentError):
         net_delta([], D(0), 0)
@@ -105,12 +90,13 @@ def test_a_multiplier_below_one_is_refused():
         {"threshold_negative_gex": D("-0.1")},
         {"seconds_between_hedges": -1.0},
         {"seconds_between_hedges": float("nan")},
-        {"stale_delta_seconds": 1e9},
+        {"gex_max_age_seconds": 1e9},
+        {"macro_widening": D(11)},
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(ConfigError) as refusal:
-        HedgeRules(**wrong)
+        RegimeThresholdConfig(**wrong)
     assert next(iter(wrong)) in refusal.value.where
 
 
@@ -144,3 +130,13 @@ def test_rounding_is_to_the_nearest_share(net):
     shares = hedge_shares_for(net, 100)
     assert D(shares) == (-net * 100).to_integral_value(ROUND_HALF_UP)
     assert abs(shares + net * 100) <= D("0.5")
+
+
+def test_the_band_hedges_to_zero_beyond_its_threshold_and_names_its_figures():
+    verdict = BAND.judge(inputs(net=15.1))
+    assert (verdict.inside, verdict.target_delta_shares, verdict.half_width_shares) == (False, 0.0, 15.0)
+    assert verdict.facts == {"regime": "dealers", "net_delta_contracts": 0.151, "threshold_contracts": 0.15}
+    assert BAND.judge(inputs(net=15.0)).inside
+    tight = BAND.judge(inputs(net=10.1, gex=-1.0))
+    assert (tight.inside, tight.facts["gex_usd_SPX"]) == (False, -1.0)
+    assert BAND.judge(inputs(net=15.1, since=59.9)).inside

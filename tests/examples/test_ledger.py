@@ -1,15 +1,14 @@
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
+import ledger as ledger_module
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger import MOST_UNDERLYINGS, HedgeRules, Hours, Update, ZeroDteLedger, number_in
 
 from scalpdesk.instruments.deadlines import exit_deadline_ns
 from scalpdesk.instruments.sessions import is_session, new_york_ns, session_on, to_ns
-from scalpdesk.strategies.zero_dte import ledger as ledger_module
-from scalpdesk.strategies.zero_dte.ledger import MOST_UNDERLYINGS, Hours, Update, ZeroDteLedger
-from scalpdesk.strategies.zero_dte.rules import HedgeRules
 
 D = Decimal
 CALL, PUT = "SPY251230C00500000", "SPY251230P00495000"
@@ -330,3 +329,30 @@ def test_laws_of_any_day(events, in_time):
         if closed:
             assert shares == 0
             assert not book.positions()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        "NaN",
+        "Infinity",
+        True,
+        None,
+        [],
+        {},
+        "many",
+        "1e400",
+        1e10,
+        "1e-400",
+    ],
+)
+def test_what_is_no_number_is_none(value):
+    assert number_in(value) is None
+
+
+@pytest.mark.parametrize(("value", "number"), [(0.65, "0.65"), (10, "10"), ("2.50", "2.50"), (-0.1, "-0.1")])
+def test_numbers_are_read_as_written(value, number):
+    assert str(number_in(value)) == number

@@ -1,6 +1,8 @@
-"""From an order intent of protocol v1 to one of the desk: which instrument, how many, and what it is for."""
+"""Messages of protocol v1: the desk's market as events for a folder, and its intents as the desk's."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -9,10 +11,11 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.protocol.messages import exact_qty
-from scalpdesk.protocol.values import to_decimal
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.protocol.messages import exact_qty, market_event
+from scalpdesk.protocol.values import to_decimal, ts_text
 from scalpdesk.strategies.contract import DeskView
 
 ZERO = Decimal(0)
@@ -53,7 +56,7 @@ class Exposures:
     def options(self) -> dict[InstrumentId, Decimal]:
         """Options that are not zero."""
         view = self._view
-        numbers = {one.instrument_id for one in view.positions.held()} | set(self._asked)
+        numbers = {item.instrument_id for item in view.positions.held()} | set(self._asked)
         numbers |= {order.submitted.instrument_id for order in view.orders.live.values()}
         return {
             number: self.of(number)
@@ -143,7 +146,7 @@ def find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:
     for spelling in (symbol, symbol.replace(" ", "").upper()):
         if spelling in view.instruments:
             return view.instruments.id_of(spelling)
-    nearest = nearest_name(symbol, (one.symbol for one in view.instruments))
+    nearest = nearest_name(symbol, (item.symbol for item in view.instruments))
     hint = f"; the nearest is {nearest}" if nearest else ""
     return f"{symbol[:40]!r} is no instrument of this run{hint}"
 
@@ -172,8 +175,8 @@ def reason_of(message: Mapping[str, Any]) -> str:
     """Return the intent's own reason, else its tag, else its id."""
     metadata = message.get("metadata")
     given = metadata.get("reason") if isinstance(metadata, dict) else None
-    said = given if isinstance(given, str) and given else message.get("client_tag", message["intent_id"])
-    return str(said)[:LONGEST_FACT]
+    reason = given if isinstance(given, str) and given else message.get("client_tag", message["intent_id"])
+    return str(reason)[:LONGEST_FACT]
 
 
 def facts_of(message: Mapping[str, Any]) -> Facts:
@@ -190,3 +193,139 @@ def facts_of(message: Mapping[str, Any]) -> Facts:
         else:
             facts[name] = msgspec.json.encode(value).decode()[:LONGEST_FACT]
     return facts
+
+
+SOURCE = "scalpdesk"
+DECIMALS = 8
+"""Greeks are shown to so many."""
+_USABLE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
+_encode = msgspec.json.Encoder().encode
+_DAY_NS = 86_400 * NANOS_PER_SECOND
+
+
+class MarketPicture:
+    """Turns the desk's view into market events of protocol v1.
+
+    Parameters
+    ----------
+    quantity_unit, chain_contracts, shares_as_position
+        See the strategy's configuration.
+    options
+        The underlying's options with their numbers.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[tuple[InstrumentId, OptionContract]],
+        *,
+        quantity_unit: str,
+        chain_contracts: int,
+        shares_as_position: bool,
+    ) -> None:
+        self._quantity_unit = quantity_unit
+        self._chain_contracts = chain_contracts
+        self._shares_as_position = shares_as_position
+        self._contracts = dict(options)
+        self._by_expiry: dict[date, list[tuple[Decimal, InstrumentId]]] = {}
+        for number, contract in options:
+            self._by_expiry.setdefault(contract.expiry, []).append((contract.strike, number))
+        self._shown: set[InstrumentId] = set()
+        """Options that the folder takes to be held."""
+
+    def forget(self) -> None:
+        """The folder begins afresh: it takes nothing to be held."""
+        self._shown.clear()
+
+    def events(self, view: DeskView, request: int) -> tuple[str, ...]:
+        """Return the events of one request; empty while the underlying has no usable price."""
+        spot = view.market.mark(view.underlying)
+        if spot is None or view.market.verdict(view.underlying, view.now_ns) not in _USABLE:
+            return ()
+        session = view.session
+        day = f"{session.day:%Y%m%d}" if session is not None else str(view.now_ns // _DAY_NS)
+        ts = ts_text(view.now_ns)
+        shown: list[tuple[str, dict[str, Any]]] = []
+        for number in self._options(view, spot):
+            payload = self._option(view, number, spot)
+            if payload is not None:
+                shown.append((self._contracts[number].symbol, payload))
+        # the underlying comes last: a folder that acts on it has seen every option of the same instant
+        shown.append((view.instruments[view.underlying].symbol, self._underlying(view, spot)))
+        made = []
+        for index, (symbol, payload) in enumerate(shown, start=1):
+            payload["picture_index"], payload["picture_size"] = index, len(shown)
+            event = market_event(f"{day}_{request}_{index}", ts, symbol, SOURCE, payload)
+            made.append(_encode(event).decode())
+        return tuple(made)
+
+    def _underlying(self, view: DeskView, spot: float) -> dict[str, Any]:
+        payload: dict[str, Any] = {"price": spot, "underlying_price": spot}
+        payload |= _prices(view, view.underlying)
+        payload["position_shares"] = float(view.positions.quantity(view.underlying))
+        payload["pending_shares"] = float(view.orders.pending(view.underlying))
+        if self._shares_as_position:
+            payload["delta"] = 1.0
+            payload["quantity"] = float(view.exposure(view.underlying))
+        return payload
+
+    def _options(self, view: DeskView, spot: float) -> list[InstrumentId]:
+        """Return what is held or ordered, what was held, and the nearest of the chain; in that order."""
+        held = [item.instrument_id for item in view.positions.held()]
+        ordered = [item.submitted.instrument_id for item in view.orders.live.values()]
+        wanted = dict.fromkeys(number for number in (*held, *ordered) if number in self._contracts)
+        wanted |= dict.fromkeys(sorted(self._shown))
+        wanted |= dict.fromkeys(self._nearest(view, spot))
+        return list(wanted)
+
+    def _nearest(self, view: DeskView, spot: float) -> list[InstrumentId]:
+        most, session = self._chain_contracts, view.session
+        if not most or session is None:
+            return []
+        expiries = [expiry for expiry in self._by_expiry if expiry >= session.day]
+        if not expiries:
+            return []
+        at = Decimal(f"{spot:.4f}")
+        rows = sorted(self._by_expiry[min(expiries)], key=lambda row: (abs(row[0] - at), row))
+        return [number for _, number in rows[:most]]
+
+    def _option(self, view: DeskView, number: InstrumentId, spot: float) -> dict[str, Any] | None:
+        """Return an option's payload; None while its delta is not known and it is held, or never was."""
+        contract = self._contracts[number]
+        held = view.positions.quantity(number)
+        unit = contract.multiplier if self._quantity_unit == "shares" else 1
+        payload: dict[str, Any] = {
+            "quantity": float(held * unit),
+            "pending_quantity": float(view.orders.pending(number) * unit),
+            "quantity_unit": self._quantity_unit,
+            "multiplier": contract.multiplier,
+            "underlying_price": spot,
+        }
+        value = view.delta_engine.value(number, view.now_ns, fresh=False)
+        greeks = None if value is None else value.greeks
+        if greeks is None or not math.isfinite(greeks.delta):
+            if held or number not in self._shown:
+                return None  # a delta that is not there must not be read as none
+            payload["delta"] = 0.0
+        else:
+            payload["delta"] = round(float(greeks.delta), DECIMALS)
+            for name in ("gamma", "theta", "vega"):
+                figure = float(getattr(greeks, name))
+                if math.isfinite(figure):
+                    payload[name] = round(figure / (365.0 if name == "theta" else 1.0), DECIMALS)
+        mark = view.market.mark(number)
+        if mark is not None:
+            payload["price"] = mark
+        payload |= _prices(view, number)
+        if held:
+            self._shown.add(number)
+        else:
+            self._shown.discard(number)
+        return payload
+
+
+def _prices(view: DeskView, number: InstrumentId) -> dict[str, float]:
+    quote = view.market.quotes[number]
+    if quote is None:
+        return {}
+    sides = {"bid": quote.bid, "ask": quote.ask}
+    return {name: price for name, price in sides.items() if math.isfinite(price)}

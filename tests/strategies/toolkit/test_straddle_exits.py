@@ -9,7 +9,13 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.risk.exits import ExitConfig, ExitRules, ExitView
+from scalpdesk.strategies.toolkit.exits import (
+    ExitConfig,
+    StraddleView,
+    TrailingStop,
+    first_reason,
+    straddle_rules,
+)
 
 D = Decimal
 OFF = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}
@@ -26,15 +32,29 @@ def view(now="12:00", **changes):
         "sessions_held": 0,
         "edge_usd": 10.0,
     }
-    return ExitView(**(given | changes))
+    return StraddleView(**(given | changes))
 
 
 def rules(**config):
-    return ExitRules(ExitConfig(**(OFF | config)))
+    return Rules(ExitConfig(**(OFF | config)))
+
+
+class Rules:
+    """The rules of one trade."""
+
+    def __init__(self, config):
+        self.rules = straddle_rules(config)
+
+    @property
+    def is_armed(self):
+        return any(isinstance(rule, TrailingStop) and rule.is_armed for rule in self.rules)
+
+    def reason(self, trade):
+        return first_reason(self.rules, trade)
 
 
 def test_nothing_says_to_leave_a_position_that_goes_well():
-    assert ExitRules(ExitConfig()).reason(view()) is None
+    assert Rules(ExitConfig()).reason(view()) is None
 
 
 def test_a_flattening_desk_leaves_first():
@@ -59,9 +79,9 @@ def test_stop_at_a_fraction_of_the_premium(pnl, leaves):
 def test_a_profit_runs_until_half_of_the_best_is_given_back():
     one = rules(arm_fraction=0.30)
     assert one.reason(view(pnl=D("299.99"))) is None
-    assert not one.armed
+    assert not one.is_armed
     assert one.reason(view(pnl=D(300))) is None
-    assert one.armed
+    assert one.is_armed
     assert one.reason(view(pnl=D(500))) is None
     assert one.reason(view(pnl=D("250.01"))) is None
     assert one.reason(view(pnl=D(250))) == "trailing: P&L 250.00 gave back 50% of 500.00"
@@ -70,7 +90,7 @@ def test_a_profit_runs_until_half_of_the_best_is_given_back():
 def test_a_position_that_cost_nothing_is_never_armed():
     one = rules(arm_fraction=0.30)
     one.reason(view(pnl=D(5), premium_paid=D(0)))
-    assert not one.armed
+    assert not one.is_armed
 
 
 def test_the_edge_must_be_gone_three_times_a_minute_apart():

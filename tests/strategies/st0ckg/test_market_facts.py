@@ -11,8 +11,7 @@ from fakes.instruments import DAY, straddle_book
 from scalpdesk.core.events import BarEvent, GammaExposureEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import previous_session, session_on
 from scalpdesk.signals.base import Scoring
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.market_watch import MarketWatch
+from scalpdesk.strategies.st0ckg.strategy import St0ckgConfig, facts_collector
 
 MINUTE_NS = 60 * 10**9
 
@@ -33,7 +32,7 @@ class Watching:
         self.desk.open()
         self.view = self.desk.engine.desk.view
         self.view.now_ns = self.desk.now_ns
-        self.watch = MarketWatch(St0ckgConfig(**settings), self.view)
+        self.watch = facts_collector(St0ckgConfig(**settings), self.view)
         self.watch.open_session(self.view, self.desk.session)
 
     def minutes(self, closes, volumes=None, spread=0.02):

@@ -16,8 +16,7 @@ from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.signals.base import MarketFacts, MinuteBar, Scoring, StrikeInterest, sign
 from scalpdesk.strategies.contract import DeskView
-from scalpdesk.strategies.st0ckg.config import St0ckgConfig
-from scalpdesk.strategies.st0ckg.exposure_watch import ExposureWatch
+from scalpdesk.strategies.st0ckg.exposure_watch import ChainExposure
 
 MINUTE, FIVE_MINUTES = 60, 300
 BOOK_MINUTES = 30
@@ -29,25 +28,49 @@ HOUR_NS = 3600 * NANOS_PER_SECOND
 T = TypeVar("T")
 
 
-class MarketWatch:
-    """Watches one underlying and its options over the session and the ones before.
+class FactsCollector:
+    """Collects the facts of one underlying and its options over the session and the ones before.
 
     Parameters
     ----------
-    config
-        Of the strategy.
     view
         The desk, for the list of instruments.
+    scoring
+        Whether the original signals are asked: they read other facts.
+    volume_sessions
+        Earlier sessions that a volume is compared with.
+    exposure_symbol
+        Symbol of the dealer gamma; empty for the underlying's own.
+    exposure_p90_usd, near_exposure_p90_usd, exposure_sessions
+        As of :class:`~scalpdesk.strategies.st0ckg.exposure_watch.ChainExposure`.
     """
 
-    def __init__(self, config: St0ckgConfig, view: DeskView) -> None:
-        self._config = config
+    def __init__(
+        self,
+        view: DeskView,
+        *,
+        scoring: Scoring,
+        volume_sessions: int,
+        exposure_symbol: str,
+        exposure_p90_usd: float | None,
+        near_exposure_p90_usd: float | None,
+        exposure_sessions: int,
+    ) -> None:
+        self._scoring = scoring
+        self._volume_sessions = volume_sessions
         symbol = view.instruments[view.underlying].symbol
         self.options = options_in_order(view.instruments, symbol)
         self.frames = Timeframes(
-            view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(config.volume_sessions, 1)
+            view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(volume_sessions, 1)
         )
-        self._exposure = ExposureWatch(config, symbol, self.options, view.delta_engine.observer())
+        self._exposure = ChainExposure(
+            exposure_symbol or symbol,
+            self.options,
+            view.delta_engine.observer(),
+            p90_usd=exposure_p90_usd,
+            near_p90_usd=near_exposure_p90_usd,
+            least_sessions=exposure_sessions,
+        )
         self._minutes: list[MinuteBar] = []
         self._minute_ends: list[int] = []
         self._spreads: deque[float] = deque(maxlen=BOOK_MINUTES)
@@ -59,15 +82,15 @@ class MarketWatch:
     def open_session(self, view: DeskView, session: Session) -> None:
         """Take the earlier sessions' bars in that came since the last one, and begin this one."""
         earlier = view.market.earlier_sessions.get(view.underlying, [])
-        for one in earlier[self._sessions_taken :]:
-            if one.close_ns > session.open_ns:
+        for item in earlier[self._sessions_taken :]:
+            if item.close_ns > session.open_ns:
                 continue
-            self.frames.open_session(Session(date.fromisoformat(one.session), one.open_ns, one.close_ns))
-            columns = zip(one.ends_ns, one.open, one.high, one.low, one.close, one.volume, strict=True)
+            self.frames.open_session(Session(date.fromisoformat(item.session), item.open_ns, item.close_ns))
+            columns = zip(item.ends_ns, item.open, item.high, item.low, item.close, item.volume, strict=True)
             for end_ns, opened, high, low, close, volume in columns:
                 self.frames.add_bar(
                     BarEvent(
-                        view.underlying, end_ns, end_ns, one.bar_seconds, opened, high, low, close, volume
+                        view.underlying, end_ns, end_ns, item.bar_seconds, opened, high, low, close, volume
                     )
                 )
             self.frames.close_session()
@@ -108,19 +131,19 @@ class MarketWatch:
 
     def facts(self, view: DeskView, spot: float) -> MarketFacts:
         """Return what is known as of now at a price of the underlying of ``spot``."""
-        frames, config = self.frames, self._config
+        frames = self.frames
         so_far, before = _known(frames.session_range()), _known(frames.prior_session())
         quote = view.market.quotes[view.underlying]
         has_book = len(self._spreads) == BOOK_MINUTES and quote is not None
         facts = MarketFacts(
             price=spot,
             bars=tuple(self._minutes),
-            volume_ratio=_known(frames.volume_ratio(config.volume_sessions)),
+            volume_ratio=_known(frames.volume_ratio(self._volume_sessions)),
             vwap=_known(frames.vwap()),
             open_price=None if so_far is None else so_far.open,
             prior_high=None if before is None else before.high,
             prior_low=None if before is None else before.low,
-            opening_volume_ratio=_known(frames.opening_volume_ratio(config.volume_sessions)),
+            opening_volume_ratio=_known(frames.opening_volume_ratio(self._volume_sessions)),
             minute_vol=self._minute_vol(),
             spread=quote.ask - quote.bid if quote is not None and has_book else None,
             spread_median=median(self._spreads) if has_book else None,
@@ -130,7 +153,7 @@ class MarketWatch:
             hours_to_expiry=self._hours(view),
             volume_trend=self._volume_trend(),
         )
-        if config.scoring is Scoring.ORIGINAL:
+        if self._scoring is Scoring.ORIGINAL:
             held = view.delta_engine.position_greeks(view.positions.held(), view.now_ns)
             return msgspec.structs.replace(facts, own_delta_shares=held.net_delta_shares)
         exposure = self._exposure.read(view, spot)

@@ -13,36 +13,40 @@ from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType,
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.strategies.contract import Action, DeskView, Proposal
-from scalpdesk.strategies.zero_dte.config import ZeroDteExit
-from scalpdesk.strategies.zero_dte.hedger import FINE, Facts, ZeroDteHedger
+from scalpdesk.orders.order import Order
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
+from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ZERO = Decimal(0)
-RETRY_TIMER = "zero-dte: exit again"
 LONGEST_PAUSE_SECONDS = 15.0
 ALERT_EVERY_SECONDS = 30.0
 LAST_CALL_NS = 60 * NANOS_PER_SECOND
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 DEEPEST = Decimal("0.95")
 """A limit asks for no less than this part of the bid, and pays no more than its inverse of the ask."""
-UNDER_WAY = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
 
 
 class Liquidation:
-    """One session's way out.
+    """Closes a position: options first, then their hedge.
 
     Parameters
     ----------
-    config
-        Retries and alerts.
     hedger
-        Keeps the hedge of what cannot be left yet.
+        Keeps the hedge of options that cannot be closed yet.
+    retry_seconds
+        Age at which an exit order that is not filled is cancelled and priced anew.
+    alert_after
+        Failed attempts at one leg before an alert.
+    timer
+        Name of the timer of the next attempt.
     """
 
-    def __init__(self, config: ZeroDteExit, hedger: ZeroDteHedger) -> None:
-        self._config = config
+    def __init__(self, hedger: DeltaHedger, *, retry_seconds: float, alert_after: int, timer: str) -> None:
         self._hedger = hedger
+        self._retry_ns = int(retry_seconds * NANOS_PER_SECOND)
+        self._alert_after = alert_after
+        self._timer = timer
         self.why = ""
         self.since_ns: int | None = None
         """When leaving began; None while there is no reason to."""
@@ -50,7 +54,7 @@ class Liquidation:
         self._not_before: dict[InstrumentId, int] = {}
         self._alerted_ns = 0
         self._worthless: set[InstrumentId] = set()
-        """Options without a bid that are offered at the smallest price, as was said."""
+        """Options without a bid that are offered at the smallest price, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def begin(self, now_ns: int, why: str) -> None:
@@ -75,7 +79,7 @@ class Liquidation:
         pause = min(2.0 ** max(tries - 1, 0), LONGEST_PAUSE_SECONDS)
         due_ns = now_ns + int(pause * NANOS_PER_SECOND)
         self._not_before[number] = due_ns
-        return SetTimer(RETRY_TIMER, due_ns)
+        return SetTimer(self._timer, due_ns)
 
     def step(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         """Do what is next; an empty list when something is under way or all is done."""
@@ -84,7 +88,7 @@ class Liquidation:
             closing = self._close(view, legs)
             actions += closing
             # orders that go out now are counted from the next wake on
-            if not any(isinstance(one, Proposal) for one in closing):
+            if not any(isinstance(item, Proposal) for item in closing):
                 actions += self._keep_hedged(view, legs)
         elif view.positions.quantity(view.underlying):
             actions += self._unwind(view)
@@ -101,10 +105,10 @@ class Liquidation:
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
         since_ns = self.since_ns or 0
-        late_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)
+        late_ns = view.now_ns - self._retry_ns
         cancels: list[Intent] = []
         for order in view.orders.live.values():
-            if order.state in UNDER_WAY:
+            if order.state in UNCERTAIN:
                 continue
             sent = order.submitted
             if sent.purpose is Purpose.OPEN or (
@@ -130,7 +134,7 @@ class Liquidation:
     def _is_worthless(self, view: DeskView, leg: InstrumentId) -> bool:
         """Return whether a held option rests at the smallest price because nobody bids."""
         return any(
-            order.state not in UNDER_WAY and self._rests_rightly(view, order)
+            order.state not in UNCERTAIN and self._rests_rightly(view, order)
             for order in view.orders.live_for(leg)
         )
 
@@ -147,15 +151,15 @@ class Liquidation:
         waits: list[int] = []
         for number in legs:
             if view.orders.live_for(number):  # its end wakes the strategy, and the timer looks after it
-                waits.append(view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND))
+                waits.append(view.now_ns + self._retry_ns)
                 continue
             not_before = self._not_before.get(number, 0)
             if view.now_ns < not_before:
                 waits.append(not_before)
                 continue
             intent = self._close_order(view, number)
-            # a try whatever becomes of it: the gate may refuse it without a word from the venue
-            pause_ns = view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND)
+            # counts as an attempt whatever its outcome: the gate may refuse it without an event
+            pause_ns = view.now_ns + self._retry_ns
             self._not_before[number] = pause_ns
             waits.append(pause_ns)
             if intent is not None:
@@ -167,7 +171,7 @@ class Liquidation:
             reasons = (self.why, "leave the options, then their hedge")
             actions.append(Proposal(DecisionKind.EXIT, reasons, facts, tuple(intents), all_or_none=False))
         if waits:
-            actions.append(SetTimer(RETRY_TIMER, min(waits)))
+            actions.append(SetTimer(self._timer, min(waits)))
         return actions
 
     def _close_order(self, view: DeskView, number: InstrumentId) -> OrderIntent | None:
@@ -216,22 +220,22 @@ class Liquidation:
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
             if all(
-                isinstance(one, OptionContract) and one.settlement is not Settlement.PHYSICAL
-                for one in contracts
+                isinstance(item, OptionContract) and item.settlement is not Settlement.PHYSICAL
+                for item in contracts
             ):
                 return self._unwind(view)
-        young_ns = view.now_ns - int(self._config.retry_seconds * NANOS_PER_SECOND)
+        young_ns = view.now_ns - self._retry_ns
         if any(order.created_ns > young_ns for leg in legs for order in view.orders.live_for(leg)):
             return ()  # a sale is under way: hedging its half would be paid twice
         if all(self._has_no_bid(view, leg) and view.positions.quantity(leg) > 0 for leg in legs):
             return self._unwind(view)  # worth nothing to anybody: nothing is left to hedge
         held = {leg: view.positions.quantity(leg) for leg in legs}
-        exposure = self._hedger.exposure(view, legs)
+        exposure = self._hedger.measure(view, legs)
         if exposure is None:
             return ()
         at_once = held != self._hedged_for
         self._hedged_for = held
-        return self._hedger.hedge(view, legs, exposure, at_once=at_once)
+        return self._hedger.step(view, legs, exposure, at_once=at_once)
 
     def _unwind(self, view: DeskView) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
@@ -242,7 +246,7 @@ class Liquidation:
         verdict = view.market.verdict(number, view.now_ns)
         if not left or verdict in (QuoteVerdict.ABSENT, QuoteVerdict.NON_FINITE):
             return ()
-        pause_ns = view.now_ns + int(self._config.retry_seconds * NANOS_PER_SECOND)
+        pause_ns = view.now_ns + self._retry_ns
         self._not_before[number] = pause_ns
         side = Side.SELL if left > 0 else Side.BUY
         intent = OrderIntent(number, side, abs(left), Purpose.UNWIND_HEDGE, self.why)
@@ -250,10 +254,10 @@ class Liquidation:
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
             Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, (intent,)),
-            SetTimer(RETRY_TIMER, pause_ns),
+            SetTimer(self._timer, pause_ns),
         )
 
-    # said aloud -------------------------------------------------------------------------------------
+    # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Say what resists, and again every half minute while it does; once of what nobody bids for."""
@@ -269,12 +273,14 @@ class Liquidation:
             return ()
         worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        if worst <= self._config.alert_after and seconds < ALERT_EVERY_SECONDS:
+        if worst <= self._alert_after and seconds < ALERT_EVERY_SECONDS:
             return ()
         if view.now_ns - self._alerted_ns < ALERT_EVERY_SECONDS * NANOS_PER_SECOND:
             return ()
         self._alerted_ns = view.now_ns
         held = [*legs, *([view.underlying] if view.positions.quantity(view.underlying) else [])]
-        names = ", ".join(f"{view.positions.quantity(one):+f} {view.instruments[one].symbol}" for one in held)
+        names = ", ".join(
+            f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
+        )
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)

@@ -9,17 +9,18 @@ from msgspec.structs import replace
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.instruments.contract import Right
-from scalpdesk.strategies.st0ckg.exits import (
+from scalpdesk.strategies.toolkit.exits import (
     ExitAction,
     ScalpExitConfig,
-    ScalpState,
-    exit_action,
+    ScalpView,
+    first_reason,
     gain_in_r,
     scale_out_contracts,
+    scalp_rules,
 )
 
-CONFIG = ScalpExitConfig()
-CALL = ScalpState(
+RULES = scalp_rules(ScalpExitConfig())
+CALL = ScalpView(
     right=Right.CALL,
     entry_spot=Decimal("590.00"),
     spot=Decimal("590.00"),
@@ -61,17 +62,17 @@ def at(state, spot, price="1.00", **flags):
     ],
 )
 def test_the_first_rule_that_says_so_wins(state, action):
-    assert exit_action(state, CONFIG) == action
+    assert first_reason(RULES, state) == action
 
 
 def test_without_a_price_the_rules_of_the_underlying_still_hold():
-    assert exit_action(at(CALL, "590.00", None, is_breakeven_armed=True), CONFIG) is None
-    assert exit_action(at(CALL, "590.30", None), CONFIG) is ExitAction.FINAL_TARGET
-    assert exit_action(at(CALL, "590.00", None, is_past_deadline=True), CONFIG) is ExitAction.TIME_EXIT
+    assert first_reason(RULES, at(CALL, "590.00", None, is_breakeven_armed=True)) is None
+    assert first_reason(RULES, at(CALL, "590.30", None)) is ExitAction.FINAL_TARGET
+    assert first_reason(RULES, at(CALL, "590.00", None, is_past_deadline=True)) is ExitAction.TIME_EXIT
 
 
 def test_no_levels_no_invalidation():
-    assert exit_action(at(CALL, "500", "0.80", invalid_below=None), CONFIG) is None
+    assert first_reason(RULES, at(CALL, "500", "0.80", invalid_below=None)) is None
 
 
 @given(st.integers(-500, 500))

@@ -1,0 +1,44 @@
+"""The Greeks of a book: one sum for strategies, views and checks."""
+
+from typing import NamedTuple
+
+from scalpdesk.pricing.base import OptionGreeks
+
+DAYS_PER_YEAR = 365.0
+
+
+class PositionGreeks(NamedTuple):
+    """Greeks of positions on one underlying, signed."""
+
+    option_delta_shares: float
+    owned_shares: float
+    gamma_shares_per_usd: float
+    theta_usd_per_day: float
+    vega_usd_per_point: float
+
+    @property
+    def net_delta_shares(self) -> float:
+        """Options and shares together."""
+        return self.option_delta_shares + self.owned_shares
+
+
+class GreekSum:
+    """Adds up options and shares."""
+
+    __slots__ = ("delta", "gamma", "shares", "theta", "vega")
+
+    def __init__(self, shares: float = 0.0) -> None:
+        self.delta = self.gamma = self.theta = self.vega = 0.0
+        self.shares = shares
+
+    def add(self, units: float, greeks: OptionGreeks) -> None:
+        """Add ``units`` (contracts times multiplier, signed) of an option."""
+        self.delta += units * greeks.delta
+        self.gamma += units * greeks.gamma
+        self.theta += units * greeks.theta
+        self.vega += units * greeks.vega
+
+    def total(self) -> PositionGreeks:
+        """Return the sum."""
+        theta, vega = self.theta / DAYS_PER_YEAR, self.vega / 100.0
+        return PositionGreeks(self.delta, self.shares, self.gamma, theta, vega)

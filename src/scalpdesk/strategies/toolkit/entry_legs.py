@@ -1,0 +1,106 @@
+"""Entry into a position of several legs, one limit order each, priced anew until all are filled."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+from scalpdesk.strategies.toolkit.order_life import expired_orders
+
+
+class EntryStatus(StrEnum):
+    """State of an entry."""
+
+    WORKING = "working"
+    FILLED = "filled"
+    ABANDONED = "abandoned"
+    """As many attempts as allowed, and a leg is still missing."""
+
+
+class LegEntry:
+    """Buys the same quantity of each leg at the ask.
+
+    Parameters
+    ----------
+    legs
+        Options to buy.
+    quantity
+        Contracts of each.
+    ttl_seconds
+        Age at which an order that is not filled is cancelled and priced anew.
+    max_attempts
+        Orders after the first that may be tried.
+    timer
+        Name of a timer; with one, attempts are ``ttl_seconds`` apart.
+    """
+
+    def __init__(
+        self,
+        legs: Sequence[InstrumentId],
+        quantity: int,
+        *,
+        ttl_seconds: float,
+        max_attempts: int,
+        timer: str = "",
+    ) -> None:
+        self.legs = tuple(legs)
+        self.quantity = quantity
+        self.attempts = 0
+        self._ttl_seconds = ttl_seconds
+        self._max_attempts = max_attempts
+        self._timer = timer
+        self._not_before_ns = 0
+
+    def begin(self, view: DeskView, proposal: Proposal) -> list[Action]:
+        """Return the proposal with the first orders of all legs."""
+        return self._sent(view, proposal.kind, proposal.reasons, proposal.facts, self._missing(view))
+
+    def step(self, view: DeskView) -> tuple[EntryStatus, list[Action]]:
+        """Follow the orders: filled, working, too old, or wanted again at the current ask."""
+        if all(view.positions.quantity(leg) >= self.quantity for leg in self.legs):
+            return EntryStatus.FILLED, []
+        late = expired_orders(view, self.legs, self._ttl_seconds)
+        if late:
+            return EntryStatus.WORKING, [
+                Proposal(DecisionKind.ENTRY, ("leg not filled in time: price it again",), {}, late)
+            ]
+        if any(view.orders.live_for(leg) for leg in self.legs) or view.now_ns < self._not_before_ns:
+            return EntryStatus.WORKING, []
+        if self.attempts >= self._max_attempts:
+            return EntryStatus.ABANDONED, []
+        self.attempts += 1
+        intents = self._missing(view)
+        if not intents:
+            return EntryStatus.WORKING, []
+        facts: Facts = {"attempt": self.attempts}
+        return EntryStatus.WORKING, self._sent(
+            view, DecisionKind.ENTRY, ("complete the straddle",), facts, intents
+        )
+
+    def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
+        """Return orders at the ask for what is neither held nor ordered of each leg."""
+        intents = []
+        for leg in self.legs:
+            missing = self.quantity - view.exposure(leg)
+            quote = view.market.quotes[leg]
+            if missing > 0 and quote is not None and quote.ask > 0:
+                price = exact(quote.ask)
+                why = "straddle leg at the ask"
+                intents.append(OrderIntent(leg, Side.BUY, missing, Purpose.OPEN, why, OrderType.LIMIT, price))
+        return tuple(intents)
+
+    def _sent(
+        self,
+        view: DeskView,
+        kind: DecisionKind,
+        reasons: tuple[str, ...],
+        facts: Facts,
+        intents: tuple[OrderIntent, ...],
+    ) -> list[Action]:
+        actions: list[Action] = [Proposal(kind, reasons, facts, intents)]
+        if self._timer:
+            self._not_before_ns = view.now_ns + int(self._ttl_seconds * NANOS_PER_SECOND)
+            actions.append(SetTimer(self._timer, self._not_before_ns))
+        return actions

@@ -1,0 +1,441 @@
+"""Exit rules: one class each, asked in order; the first that has a reason closes the trade.
+
+A rule is any object with ``reason(trade)``: it returns why to exit, or None. A rule may remember what
+it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` and
+:func:`scalp_rules` give the two orders in use.
+"""
+
+from collections.abc import Sequence
+from datetime import date, time
+from decimal import Decimal
+from enum import StrEnum
+from itertools import pairwise
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Right
+from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
+
+RISK_HALT = "risk halt: the desk is flattening"
+EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
+EDGE_TIMES = 3
+OPENS, CLOSES = time(9, 30), time(16, 15)
+"""A full session of the longest kind (options on broad indices), New York."""
+
+
+class TradeView(msgspec.Struct, frozen=True, kw_only=True):
+    """An open trade as exit rules see it."""
+
+    now_ns: int = 0
+    mode: Mode = Mode.ACTIVE
+    """Of the desk."""
+
+
+Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
+
+
+class ExitRule(Protocol[Trade_contra]):
+    """One reason to close a trade."""
+
+    def reason(self, trade: Trade_contra) -> str | None:
+        """Return why the trade is to be closed now, in words; None to stay."""
+        ...
+
+
+Seen = TypeVar("Seen", bound=TradeView)
+
+
+def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
+    """Return the reason of the first rule that has one."""
+    return next((reason for rule in rules if (reason := rule.reason(trade)) is not None), None)
+
+
+class RiskHalt:
+    """Exit while the desk is flattening."""
+
+    def reason(self, trade: TradeView) -> str | None:
+        """Return why to exit, or None."""
+        return RISK_HALT if trade.mode is Mode.FLATTENING else None
+
+
+# long straddles -----------------------------------------------------------------------------------
+
+
+class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Exits of a long straddle. None switches a rule off.
+
+    Parameters
+    ----------
+    min_dte
+        Leave when so many calendar days or fewer are left to expiry.
+    stop_fraction
+        Leave at a loss of this fraction of the premium paid.
+    arm_fraction, giveback_fraction
+        Let it run: armed at a profit of ``arm_fraction`` of the premium; then leave once
+        ``giveback_fraction`` of the best profit is given back.
+    edge_gone
+        Leave when the edge, recomputed for what is left, is below zero three times a minute apart.
+    max_sessions
+        Leave after so many trading days, unless armed.
+    close_at
+        Leave at this New York time (``HH:MM``).
+    flat_minutes_before_close
+        Leave so many minutes before the session's own close (half days included).
+    """
+
+    min_dte: int | None = 7
+    stop_fraction: float | None = 0.30
+    arm_fraction: float | None = 0.30
+    giveback_fraction: float = 0.50
+    edge_gone: bool = True
+    max_sessions: int | None = None
+    close_at: str | None = None
+    flat_minutes_before_close: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, and a time that is none."""
+        check_bounds(self, STRADDLE_BOUNDS, "exits")
+        if self.close_at is None:
+            return
+        try:
+            close_at = time.fromisoformat(self.close_at)
+        except ValueError as error:
+            raise ConfigError(
+                "not a time of day", where="exits.close_at", value=self.close_at, fix="write HH:MM"
+            ) from error
+        if not OPENS < close_at <= CLOSES:
+            raise ConfigError(
+                "outside the session: every position would be closed at once, or never",
+                where="exits.close_at",
+                value=self.close_at,
+                fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
+            )
+
+
+STRADDLE_BOUNDS = {
+    "min_dte": Bound(0, 3_650, "calendar days to expiry", may_equal_low=True),
+    "stop_fraction": Bound(0, 1, "a fraction of the premium, and no more than it can be lost"),
+    "arm_fraction": Bound(0, 100, "a fraction of the premium: 0.30 is 30 %"),
+    "giveback_fraction": Bound(0, 1, "a fraction of the best profit"),
+    "max_sessions": Bound(0, 1_000, "trading days"),
+    "flat_minutes_before_close": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
+}
+
+
+class StraddleView(TradeView, frozen=True, kw_only=True):
+    """An open straddle with its hedge."""
+
+    session: Session
+    expiry: date
+    premium_paid: Decimal
+    """Currency, whole position."""
+    pnl: Decimal
+    """Of the trade so far: options, hedge and costs."""
+    sessions_held: int
+    edge_usd: float | None
+    """Edge left, or None when it is not known."""
+
+
+class NearExpiry:
+    """Exit a number of calendar days before expiry."""
+
+    def __init__(self, min_dte: int) -> None:
+        self.min_dte = min_dte
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        days = (trade.expiry - trade.session.day).days
+        return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
+
+
+class StopLoss:
+    """Exit at a loss of a fraction of the premium."""
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        if float(trade.pnl) > -self.fraction * float(trade.premium_paid):
+            return None
+        loss = f"a loss of {self.fraction:.0%} of the premium {trade.premium_paid:.2f}"
+        return f"stop: P&L {trade.pnl:.2f} is {loss}"
+
+
+class TrailingStop:
+    """Armed at a profit, exit once part of the best profit is given back."""
+
+    def __init__(self, arm_fraction: float, giveback_fraction: float) -> None:
+        self.arm_fraction = arm_fraction
+        self.giveback_fraction = giveback_fraction
+        self.is_armed = False
+        self.best_pnl = Decimal(0)
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        self.best_pnl = max(self.best_pnl, trade.pnl)
+        if not self.is_armed:
+            self.is_armed = float(trade.pnl) >= self.arm_fraction * float(trade.premium_paid) > 0
+            return None
+        if float(trade.pnl) > float(self.best_pnl) * (1.0 - self.giveback_fraction):
+            return None
+        given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.2f}"
+        return f"trailing: P&L {trade.pnl:.2f} {given}"
+
+
+class EdgeGone:
+    """Exit when the edge left is below zero three times a minute apart."""
+
+    def __init__(self) -> None:
+        self._seen_ns: list[int] = []
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        if trade.edge_usd is None:
+            return None
+        seen = self._seen_ns
+        if trade.edge_usd >= 0.0:
+            seen.clear()
+            return None
+        if not seen or trade.now_ns - seen[-1] >= EDGE_SPACING_NS:
+            seen.append(trade.now_ns)
+        if len(seen) < EDGE_TIMES:
+            return None
+        return f"edge gone: {trade.edge_usd:.2f} USD left, below zero {len(seen)} times"
+
+
+class MaxSessions:
+    """Exit after a number of trading days, unless the trailing stop is armed."""
+
+    def __init__(self, max_sessions: int, trailing: TrailingStop | None = None) -> None:
+        self.max_sessions = max_sessions
+        self._trailing = trailing
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        is_armed = self._trailing is not None and self._trailing.is_armed
+        if is_armed or trade.sessions_held < self.max_sessions:
+            return None
+        return f"horizon: held {trade.sessions_held} sessions"
+
+
+class CloseAt:
+    """Exit at a time of the day, New York."""
+
+    def __init__(self, close_at: str) -> None:
+        self.close_at = close_at
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        at_ns = new_york_ns(trade.session.day, time.fromisoformat(self.close_at))
+        return f"clock: {self.close_at} New York" if trade.now_ns >= at_ns else None
+
+
+class BeforeClose:
+    """Exit a number of minutes before the session's own close."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        close_ns = trade.session.close_ns
+        if trade.now_ns < close_ns - int(self.minutes * 60 * NANOS_PER_SECOND):
+            return None
+        return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
+
+
+def straddle_rules(config: ExitConfig) -> tuple[ExitRule[StraddleView], ...]:
+    """Return new rules for one straddle, in their order."""
+    rules: list[ExitRule[StraddleView]] = [RiskHalt()]
+    if config.min_dte is not None:
+        rules.append(NearExpiry(config.min_dte))
+    if config.stop_fraction is not None:
+        rules.append(StopLoss(config.stop_fraction))
+    trailing = None
+    if config.arm_fraction is not None:
+        trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)
+        rules.append(trailing)
+    if config.edge_gone:
+        rules.append(EdgeGone())
+    if config.max_sessions is not None:
+        rules.append(MaxSessions(config.max_sessions, trailing))
+    if config.close_at is not None:
+        rules.append(CloseAt(config.close_at))
+    if config.flat_minutes_before_close is not None:
+        rules.append(BeforeClose(config.flat_minutes_before_close))
+    return tuple(rules)
+
+
+# scalps in options --------------------------------------------------------------------------------
+
+
+class ExitAction(StrEnum):
+    """Reasons of the scalp's rules; the order is the precedence."""
+
+    TIME_EXIT = "time_exit"
+    STOP_LOSS = "stop_loss"
+    BREAKEVEN_STOP = "breakeven_stop"
+    FINAL_TARGET = "final_target"
+    SCALE_OUT = "scale_out"
+    SET_BREAKEVEN = "set_breakeven"
+    INVALIDATED = "invalidated"
+
+
+CLOSES_ALL = frozenset(ExitAction) - {ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN}
+"""Actions after which nothing is held."""
+
+
+class ScalpExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Distances and times of the exits.
+
+    Parameters
+    ----------
+    risk_unit_usd
+        1R: so far the underlying has to go the right way (currency per share).
+    breakeven_at_r, scale_out_at_r, final_target_at_r
+        In R: from here the entry price is the stop; half is sold; all is sold.
+    stop_fraction
+        Sell when the option is worth this fraction of its entry price or less.
+    flat_minutes_before_close
+        Sell so many minutes before the session's close (half days included).
+    """
+
+    risk_unit_usd: Decimal = Decimal("0.10")
+    breakeven_at_r: Decimal = Decimal(1)
+    scale_out_at_r: Decimal = Decimal("1.5")
+    final_target_at_r: Decimal = Decimal(3)
+    stop_fraction: Decimal = Decimal("0.50")
+    flat_minutes_before_close: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse distances that cannot follow one another."""
+        steps = (Decimal(0), self.breakeven_at_r, self.scale_out_at_r, self.final_target_at_r)
+        if self.risk_unit_usd <= 0 or any(a >= b for a, b in pairwise(steps)):
+            raise ConfigError(
+                "the steps of an exit must rise: breakeven, scale-out, final target",
+                where="exits",
+                value=[str(step) for step in steps[1:]],
+            )
+
+
+class ScalpView(TradeView, frozen=True, kw_only=True):
+    """An open scalp in one option."""
+
+    right: Right
+    entry_spot: Decimal
+    """Underlying when the entry was filled."""
+    spot: Decimal
+    entry_price: Decimal
+    """Average price paid per unit."""
+    price: Decimal | None
+    """Value of a unit now; None while there is no usable quote."""
+    is_past_deadline: bool
+    is_scaled: bool
+    is_breakeven_armed: bool
+    invalid_below: Decimal | None = None
+    invalid_above: Decimal | None = None
+    """Levels of the underlying beyond which a bullish (bearish) reason no longer holds."""
+
+
+def gain_in_r(right: Right, entry_spot: Decimal, spot: Decimal, risk_unit_usd: Decimal) -> Decimal:
+    """Return how many risk units the underlying went the right way: up for a call, down for a put."""
+    moved = spot - entry_spot
+    return (moved if right.is_call else -moved) / risk_unit_usd
+
+
+class Deadline:
+    """Exit at the deadline of the contract."""
+
+    def reason(self, trade: ScalpView) -> ExitAction | None:
+        """Return the action, or None."""
+        return ExitAction.TIME_EXIT if trade.is_past_deadline else None
+
+
+class PriceStop:
+    """Exit when the option has lost a fraction of its entry price; passes without a usable price."""
+
+    def __init__(self, fraction: Decimal) -> None:
+        self.fraction = fraction
+
+    def reason(self, trade: ScalpView) -> ExitAction | None:
+        """Return the action, or None."""
+        is_hit = trade.price is not None and trade.price <= self.fraction * trade.entry_price
+        return ExitAction.STOP_LOSS if is_hit else None
+
+
+class BreakevenStop:
+    """Once armed, exit at the entry price; passes without a usable price."""
+
+    def reason(self, trade: ScalpView) -> ExitAction | None:
+        """Return the action, or None."""
+        is_hit = trade.is_breakeven_armed and trade.price is not None and trade.price <= trade.entry_price
+        return ExitAction.BREAKEVEN_STOP if is_hit else None
+
+
+class GainReached:
+    """An action once the underlying has gone so many risk units the right way.
+
+    Parameters
+    ----------
+    action
+        ``FINAL_TARGET``; or ``SCALE_OUT`` and ``SET_BREAKEVEN``, each once a trade.
+    gain_r, risk_unit_usd
+        Distance in R, and 1 R in currency per share.
+    """
+
+    def __init__(self, action: ExitAction, gain_r: Decimal, risk_unit_usd: Decimal) -> None:
+        self.action = action
+        self.gain_r = gain_r
+        self.risk_unit_usd = risk_unit_usd
+
+    def reason(self, trade: ScalpView) -> ExitAction | None:
+        """Return the action, or None."""
+        is_done = (self.action is ExitAction.SCALE_OUT and trade.is_scaled) or (
+            self.action is ExitAction.SET_BREAKEVEN and trade.is_breakeven_armed
+        )
+        gain = gain_in_r(trade.right, trade.entry_spot, trade.spot, self.risk_unit_usd)
+        return self.action if gain >= self.gain_r and not is_done else None
+
+
+class Invalidated:
+    """Exit when the underlying has left the level that the signal stands on."""
+
+    def reason(self, trade: ScalpView) -> ExitAction | None:
+        """Return the action, or None."""
+        is_left = is_beyond(trade.right, trade.spot, trade.invalid_below, trade.invalid_above)
+        return ExitAction.INVALIDATED if is_left else None
+
+
+def scalp_rules(config: ScalpExitConfig) -> tuple[ExitRule[ScalpView], ...]:
+    """Return the rules of a scalp, in the order of :class:`ExitAction`; they remember nothing."""
+    unit = config.risk_unit_usd
+    return (
+        Deadline(),
+        PriceStop(config.stop_fraction),
+        BreakevenStop(),
+        GainReached(ExitAction.FINAL_TARGET, config.final_target_at_r, unit),
+        GainReached(ExitAction.SCALE_OUT, config.scale_out_at_r, unit),
+        GainReached(ExitAction.SET_BREAKEVEN, config.breakeven_at_r, unit),
+        Invalidated(),
+    )
+
+
+def is_beyond(right: Right, spot: Decimal, below: Decimal | None, above: Decimal | None) -> bool:
+    """Return whether the underlying has left a level; False where none is known.
+
+    A bullish reason (a call) ends below ``below``, a bearish one (a put) above ``above``.
+    """
+    if right.is_call:
+        return below is not None and spot < below
+    return above is not None and spot > above
+
+
+def scale_out_contracts(held: Decimal) -> int:
+    """Return how many of ``held`` contracts a scale-out sells: half, rounded down; none of one."""
+    return int(held // 2)

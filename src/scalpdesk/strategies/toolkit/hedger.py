@@ -1,0 +1,271 @@
+"""The delta hedge of an options position: any band, any volatility of the delta, one order at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
+from scalpdesk.hedging.delta_models import DeltaModel
+from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
+from scalpdesk.strategies.contract import DeskView, Facts, Proposal
+from scalpdesk.strategies.toolkit.order_life import expired_orders
+
+FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
+UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
+DEAD_DELTA = 0.05
+"""An option whose delta is this close to 0 or 1 is hardly quoted any more, and hardly needs to be."""
+LONG_AGO_SECONDS = 1e9
+"""Stands for no hedge so far."""
+LARGEST = 1e15
+
+
+class Exposure(NamedTuple):
+    """A position with its hedge as of now."""
+
+    greeks: PositionGreeks
+    inputs: HedgeInputs
+
+    @property
+    def net_delta_contracts(self) -> float:
+        """Net delta in contract deltas, shares held and ordered included."""
+        return self.inputs.net_delta_shares / self.inputs.multiplier
+
+
+class _LegGreeks(NamedTuple):
+    greeks: PositionGreeks
+    vol: float
+    years: float
+    multiplier: int
+
+
+class DeltaHedger:
+    """Keeps the net delta of a position inside its band.
+
+    Parameters
+    ----------
+    band
+        When to hedge, and how far.
+    delta_model
+        Volatility of the delta.
+    order_ttl_seconds
+        Age at which a hedge order that is not filled is cancelled and sized anew.
+    forecast_vol
+        Gives the forecast volatility (fraction a year) where the delta model asks for it.
+    strict_quotes
+        Do not hedge on a leg without a fresh two-sided quote, unless its delta is dead.
+    """
+
+    def __init__(
+        self,
+        band: HedgeBand,
+        delta_model: DeltaModel,
+        *,
+        order_ttl_seconds: float,
+        forecast_vol: Callable[[DeskView], float | None] = lambda _: None,
+        strict_quotes: bool = False,
+    ) -> None:
+        self.band = band
+        self._delta_model = delta_model
+        self._order_ttl_seconds = order_ttl_seconds
+        self._forecast_vol = forecast_vol
+        self._strict_quotes = strict_quotes
+        self.unusable = ""
+        """The option that cannot be hedged on, and why; empty while all can be."""
+        self._straddles: int | None = None
+        self._last_hedge_ns: int | None = None
+        self._session: Session | None = None
+        self._unfinished: float | None = None
+        """Net delta that a hedge across zero was meant to reach, while only its first order is out."""
+
+    def begin(
+        self,
+        since_ns: int | None = None,
+        *,
+        entry_vols: Mapping[InstrumentId, float] | None = None,
+        straddles: int | None = None,
+    ) -> None:
+        """Start with a new position.
+
+        Parameters
+        ----------
+        since_ns
+            Instant from which the time since the last hedge counts; None: the first is due at once.
+        entry_vols
+            Implied volatilities at entry, by leg.
+        straddles
+            Straddles held; None counts the larger side of the legs.
+        """
+        self._straddles = straddles
+        self._last_hedge_ns = since_ns
+        self._unfinished = None
+        self.unusable = ""
+        self._delta_model.begin(entry_vols or {})
+
+    def step(
+        self,
+        view: DeskView,
+        legs: Sequence[InstrumentId],
+        exposure: Exposure | None = None,
+        *,
+        at_once: bool = False,
+    ) -> list[Proposal]:
+        """Return the order that brings the net delta back once it has left the band.
+
+        Parameters
+        ----------
+        view, legs
+            The desk, and the options held.
+        exposure
+            As measured at this wake, where the caller has asked already.
+        at_once
+            Leave the time since the last hedge out of account.
+        """
+        number = view.underlying
+        if view.orders.live:
+            late = expired_orders(view, (number,), self._order_ttl_seconds)
+            if late:
+                return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]
+        quote = view.market.quotes[number]
+        if quote is None or view.market.verdict(number, view.now_ns) not in FINE:
+            return []
+        exposure = exposure or self.measure(view, legs)
+        if exposure is None:
+            return []
+        inputs = exposure.inputs
+        if at_once:
+            inputs = msgspec.structs.replace(inputs, seconds_since_hedge=LONG_AGO_SECONDS)
+        judged = self.band.judge(inputs)
+        # while an order is on its way its outcome counts in full, and wakes the strategy again
+        if view.orders.live_for(number):
+            return []
+        unfinished, self._unfinished = self._unfinished, None
+        if judged.inside and unfinished is None:
+            return []
+        target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
+        quantity = quantity_to_target(inputs.net_delta_shares, target)
+        if not quantity:
+            return []
+        owned = int(view.positions.quantity(number))
+        # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
+        parts = split_at_zero(owned, quantity)
+        if len(parts) > 1:
+            self._unfinished = target
+        self._last_hedge_ns = view.now_ns
+        side = Side.BUY if parts[0] > 0 else Side.SELL
+        intent = OrderIntent(number, side, Decimal(abs(parts[0])), Purpose.HEDGE, judged.reason)
+        facts: Facts = {
+            "spot": quote.mid,
+            "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
+            "owned_shares": owned,
+            "net_delta_shares": inputs.net_delta_shares,
+            "half_width_shares": judged.half_width_shares,
+            "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
+            "hedge_vol": inputs.vol,
+            "hedge_vol_source": self._delta_model.source,
+            "quantity_shares": parts[0],
+        }
+        facts |= judged.facts
+        if unfinished is None:
+            return [Proposal(DecisionKind.HEDGE, (judged.reason,), facts, (intent,))]
+        why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
+        return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why,), facts, (intent,))]
+
+    def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> Exposure | None:
+        """Return the position's Greeks and the band's inputs; None while they are not known."""
+        self.unusable = ""
+        quote = view.market.quotes[view.underlying]
+        known = self._leg_greeks(view, legs, 1.0)
+        # at the expiry instant the payoff is fixed: settlement decides, not a hedge
+        if known is None or quote is None or known.years <= 0.0:
+            return None
+        inputs = self._inputs(view, quote, known, legs)
+        if isinstance(self.band, AdjustsVol) and known.vol > 0.0:  # Leland: the volatility that costs leave
+            vol = self.band.delta_vol(inputs) or known.vol
+            again = self._leg_greeks(view, legs, vol / known.vol)
+            if again is not None:
+                known = again
+                inputs = msgspec.structs.replace(
+                    inputs,
+                    net_delta_shares=again.greeks.net_delta_shares,
+                    gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
+                    vol=again.vol,
+                )
+        return Exposure(known.greeks, inputs)
+
+    def _inputs(
+        self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
+    ) -> HedgeInputs:
+        largest = max(abs(view.positions.quantity(leg)) for leg in legs)
+        return HedgeInputs(
+            net_delta_shares=known.greeks.net_delta_shares,
+            gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
+            spot=quote.mid,
+            years=known.years,
+            vol=known.vol,
+            rate=view.delta_engine.rate(known.years),
+            straddles=max(int(largest), 1) if self._straddles is None else self._straddles,
+            multiplier=known.multiplier,
+            seconds_since_hedge=self._seconds_since_hedge(view),
+            own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
+            now_ns=view.now_ns,
+            underlying=view.instruments[view.underlying].symbol,
+            dealer_gamma=view.market.gamma_exposures,
+        )
+
+    def _seconds_since_hedge(self, view: DeskView) -> float:
+        """Trading seconds since the last hedge: nights and weekends do not count."""
+        if self._last_hedge_ns is None:
+            return LONG_AGO_SECONDS
+        session = view.session
+        if session is not self._session and session is not None and session != self._session:
+            if self._session is not None and self._last_hedge_ns < session.open_ns:
+                self._last_hedge_ns += session.open_ns - self._session.close_ns
+            self._session = session
+        return (view.now_ns - self._last_hedge_ns) / NANOS_PER_SECOND
+
+    def _leg_greeks(
+        self, view: DeskView, legs: Sequence[InstrumentId], vol_factor: float
+    ) -> _LegGreeks | None:
+        """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
+        number = view.underlying
+        total = GreekSum(float(view.positions.quantity(number) + view.orders.pending(number)))
+        vol_sum = years = 0.0
+        multiplier = 1
+        for leg in legs:
+            verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else QuoteVerdict.GOOD
+            valuation = (
+                None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
+            )
+            if valuation is None or not _can_be_hedged(valuation.greeks.delta, verdict):
+                self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
+                return None
+            vol = self._delta_model.vol(leg, valuation.vol, lambda: self._forecast_vol(view)) * vol_factor
+            greeks = valuation.greeks
+            if vol != valuation.vol:
+                greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
+            multiplier = view.instruments[leg].multiplier
+            total.add(float(view.positions.quantity(leg)) * multiplier, greeks)
+            vol_sum += vol
+            years = valuation.years
+        found = total.total()
+        # NaN never reaches a hedge
+        if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
+            return None
+        return _LegGreeks(found, vol_sum / len(legs), years, multiplier)
+
+
+def _can_be_hedged(delta: float, verdict: QuoteVerdict) -> bool:
+    """Return whether a delta is a number, and from a fresh quote or of an option long decided."""
+    size = abs(delta)
+    if not size <= 1.0 + 1e-6:
+        return False
+    return verdict is not QuoteVerdict.STALE or min(size, 1.0 - size) <= DEAD_DELTA

@@ -1,0 +1,92 @@
+"""The life of a strategy's orders: time to live, cancels, and reports that are not repeated."""
+
+from collections.abc import Collection, Iterable
+
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.intents import CancelIntent
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
+
+UNCERTAIN = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+"""States in which a further cancel makes no sense."""
+REJECTION_SECONDS = 30.0
+"""Longest pause after rejections by the venue: the next order may be an exit."""
+
+
+def cancels_of(orders: Iterable[Order], why: str) -> tuple[CancelIntent, ...]:
+    """Return a cancel for each of these orders that is not being cancelled or in doubt already."""
+    return tuple(CancelIntent(order.client_order_id, why) for order in orders if order.state not in UNCERTAIN)
+
+
+def expired_orders(
+    view: DeskView, numbers: Collection[InstrumentId], ttl_seconds: float
+) -> tuple[CancelIntent, ...]:
+    """Return cancels for live orders on these instruments that have reached their time to live."""
+    limit_ns = view.now_ns - int(ttl_seconds * NANOS_PER_SECOND)
+    late = (
+        order
+        for order in view.orders.live.values()
+        if order.created_ns <= limit_ns and order.submitted.instrument_id in numbers
+    )
+    return cancels_of(late, f"not filled within {ttl_seconds:g} s")
+
+
+def without_figures(words: str) -> str:
+    """Return a reason without its digits: a figure that changes does not make a new reason."""
+    return "".join(letter for letter in words if not letter.isdigit())
+
+
+class ReportOnce:
+    """Reports a decision not to act when its key changes, not at every wake.
+
+    Parameters
+    ----------
+    kind
+        Of the proposals.
+    again_after_seconds
+        A key reported within this time is not reported again even after a change; None: a change is
+        always reported.
+    """
+
+    def __init__(
+        self, kind: DecisionKind = DecisionKind.ENTRY, again_after_seconds: float | None = None
+    ) -> None:
+        self.kind = kind
+        self._again_after_ns = (
+            None if again_after_seconds is None else int(again_after_seconds * NANOS_PER_SECOND)
+        )
+        self.last = ""
+        """Key reported (or held back) last."""
+        self._reported_ns: dict[str, int] = {}
+
+    def report(
+        self, key: str, reasons: tuple[str, ...], facts: Facts | None = None, *, now_ns: int = 0
+    ) -> list[Action]:
+        """Return the report, or nothing when its key has been reported."""
+        was, self.last = self.last, key
+        at_ns = self._reported_ns.get(key)
+        is_recent = (
+            self._again_after_ns is not None and at_ns is not None and now_ns - at_ns < self._again_after_ns
+        )
+        if key == was or is_recent:
+            return []
+        self._reported_ns[key] = now_ns
+        return [Proposal(self.kind, reasons, facts or {})]
+
+    def once(self, key: str, reasons: tuple[str, ...], facts: Facts | None = None) -> list[Action]:
+        """Return the report unless its key has ever been reported since the last :meth:`forget`."""
+        if key in self._reported_ns:
+            return []
+        self._reported_ns[key] = 0
+        return [Proposal(self.kind, reasons, facts or {})]
+
+    @property
+    def has_reported(self) -> bool:
+        """Whether anything was reported since the last :meth:`forget`."""
+        return bool(self._reported_ns)
+
+    def forget(self) -> None:
+        """Report everything anew, as at the start of a session."""
+        self.last = ""
+        self._reported_ns.clear()

@@ -1,0 +1,79 @@
+"""Pauses that double, cancels of what is too old, reports that are not repeated."""
+
+from decimal import Decimal
+
+import pytest
+
+from fakes.desk import HandDesk, Scripted, orders
+from scalpdesk.core.backoff import BackOff
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.strategies.contract import Proposal
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of, expired_orders, without_figures
+
+SECOND = 1_000_000_000
+
+
+def test_each_failure_in_a_row_waits_twice_as_long_up_to_a_maximum():
+    pause = BackOff(1.0, 30.0)
+    assert [pause.fail(0) // SECOND for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert pause.fail(0, longest_seconds=600.0) // SECOND == 128
+    pause.succeed()
+    assert (pause.until_ns, pause.fail(5 * SECOND)) == (0, 6 * SECOND)
+
+
+def test_a_report_is_made_when_its_key_changes():
+    reports = ReportOnce("entry")
+    made = [bool(reports.report(key, (key,))) for key in ("a", "a", "b", "a")]
+    assert made == [True, False, True, True]
+    (report,) = reports.report("c", ("why",), {"n": 1})
+    assert (report.kind, report.reasons, report.facts, report.intents) == ("entry", ("why",), {"n": 1}, ())
+
+
+def test_a_report_held_back_for_a_while_is_made_again_after_it():
+    reports = ReportOnce(again_after_seconds=300.0)
+    at = [("a", 0), ("b", 1), ("a", 299), ("b", 302), ("a", 303)]
+    assert [bool(reports.report(key, (key,), now_ns=t * SECOND)) for key, t in at] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_report_of_the_day_is_made_once_until_it_is_forgotten():
+    reports = ReportOnce()
+    assert [bool(reports.once(key, (key,))) for key in ("a", "b", "a")] == [True, True, False]
+    assert reports.has_reported
+    reports.forget()
+    assert not reports.has_reported
+    assert reports.once("a", ("a",))
+
+
+def test_a_figure_that_changes_makes_no_new_reason():
+    assert without_figures("edge 4.50 USD") == without_figures("edge 4.62 USD") != without_figures("edge 9")
+
+
+@pytest.mark.parametrize(("seconds", "cancelled"), [(4.9, 0), (5.0, 1)])
+def test_an_order_is_cancelled_once_at_its_time_to_live(seconds, cancelled):
+    def think(view, wake, event):
+        intent = OrderIntent(
+            0, Side.BUY, Decimal(7), Purpose.OPEN, "", OrderType.LIMIT, limit_price=Decimal(400)
+        )
+        return () if view.orders.orders else (Proposal("entry", ("because",), {}, (intent,)),)
+
+    desk = HandDesk(Scripted(think, [EveryQuote(0)]))
+    desk.open()
+    desk.go_to("10:00")
+    (order,) = orders(desk.quote(0, 499.99, 500.01))
+    desk.accept(order)
+    desk.wait(seconds)
+    view = desk.engine.desk.view
+    view.now_ns = desk.now_ns
+    assert len(expired_orders(view, [0], 5.0)) == cancelled
+    assert expired_orders(view, [1], 5.0) == ()
+    (live,) = view.orders.live.values()
+    assert [one.client_order_id for one in cancels_of([live], "late")] == [order.client_order_id]
+    desk.engine.desk.orders.cancel(order.client_order_id)
+    assert cancels_of([live], "late") == ()
