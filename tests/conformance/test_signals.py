@@ -9,8 +9,8 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.signals.base import (
     Confidence,
     MarketFacts,
-    MinuteBar,
     Scoring,
+    SignalBar,
     StrikeInterest,
     find_signal,
     read_signal,
@@ -29,7 +29,7 @@ dollars = st.one_of(st.none(), st.floats(-5e9, 5e9))
 @st.composite
 def minute_bars(draw):
     open_, close = draw(prices), draw(prices)
-    return MinuteBar(
+    return SignalBar(
         open_, max(open_, close), min(open_, close), close, draw(shares), draw(st.one_of(st.none(), prices))
     )
 

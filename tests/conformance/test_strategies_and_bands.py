@@ -7,6 +7,7 @@ import pytest
 
 from fakes.desk import HandDesk, orders
 from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import FillBusted, OrderCancelled, OrderExpired, PositionChanged
 from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.hedging.base import band_names
@@ -158,7 +159,9 @@ def test_shares_transferred_away_are_hedged_anew(desk):
     held = desk.positions[SHARE]
     assert held < 0
     now_ns, none = desk.now_ns, Decimal(0)
-    change = PositionChanged(SHARE, now_ns, now_ns, "transfer", Decimal(-held), Decimal(502), none, "t-1")
+    change = PositionChanged(
+        SHARE, now_ns, now_ns, ChangeCause.TRANSFER, Decimal(-held), Decimal(502), none, "t-1"
+    )
     outputs = desk.handle(change)
     if desk.engine.desk.books is not None:  # of a shared account the owner's transfers are no member's
         assert orders(outputs) == []

@@ -20,7 +20,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, Phase
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, ScalperPhase
 from scalpdesk.strategies.toolkit import hedger
 from scalpdesk.strategies.toolkit.exits import BeforeClose, StraddleView
 from scalpdesk.venues.alpaca.orders import OrderSender
@@ -279,7 +279,7 @@ def _leg_two_after_leg_one_failed() -> list[Change]:
             and order.state in (OrderState.REJECTED, OrderState.CANCELLED)
         ]
         if failed and any(held) and not any(view.orders.pending(leg) for leg in (pair.call_id, pair.put_id)):
-            self.phase = Phase.HOLDING
+            self.phase = ScalperPhase.HOLDING
             return ()
         return enter(self, view)
 

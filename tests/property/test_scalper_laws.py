@@ -18,7 +18,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
-    Phase,
+    ScalperPhase,
     TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -86,9 +86,9 @@ def test_whatever_the_market_does_the_scalper_ends_flat(
         assert held.keys() == start.keys()
         return
     entered = any(order.submitted.purpose is Purpose.OPEN for order in desk.orders.orders.values())
-    if entered or strategy.phase is Phase.DONE:
+    if entered or strategy.phase is ScalperPhase.DONE:
         assert held == {}
-        assert strategy.phase in (Phase.DONE, Phase.WAITING)
+        assert strategy.phase in (ScalperPhase.DONE, ScalperPhase.WAITING)
     assert_hedges_stay_behind_the_options(run, start)
 
 

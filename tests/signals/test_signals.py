@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from scalpdesk.signals.base import Confidence, MarketFacts, MinuteBar, Scoring, StrikeInterest, find_signal
+from scalpdesk.signals.base import Confidence, MarketFacts, Scoring, SignalBar, StrikeInterest, find_signal
 from scalpdesk.signals.composite import composite, survey
 from scalpdesk.signals.dark_pool_flow import DarkPoolFlow
 from scalpdesk.signals.dealer_gamma import DealerGamma
@@ -15,7 +15,7 @@ from scalpdesk.signals.vwap_reclaim import VwapReclaim
 
 
 def bars(*closes, vwap=None, volume=1000.0):
-    return tuple(MinuteBar(c, c, c, c, volume, vwap) for c in closes)
+    return tuple(SignalBar(c, c, c, c, volume, vwap) for c in closes)
 
 
 SQUEEZE = MarketFacts(
@@ -89,7 +89,7 @@ def test_vwap_reclaim_measured_needs_all(closes, ratio, score):
 
 def test_vwap_reclaim_judges_each_bar_by_the_average_of_its_own_time():
     moving = tuple(
-        MinuteBar(c, c, c, c, 1000.0, vwap)
+        SignalBar(c, c, c, c, 1000.0, vwap)
         for c, vwap in ((590.1, 591.0), (589.9, 590.8), (589.8, 590.6), (590.6, 590.0))
     )
     assert VwapReclaim().measured(replace(RECLAIM, bars=moving)).direction == 1

@@ -33,7 +33,7 @@ class Confidence(StrEnum):
     LOW = "low"
 
 
-class MinuteBar(msgspec.Struct, frozen=True):
+class SignalBar(msgspec.Struct, frozen=True):
     """A closed 1-minute bar of the underlying, currency per share and shares."""
 
     open: float
@@ -66,7 +66,7 @@ class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     price: float
     """Mid of the latest good quote."""
-    bars: tuple[MinuteBar, ...] = ()
+    bars: tuple[SignalBar, ...] = ()
     """Closed 1-minute bars of the session, oldest first; at least the last ten where there are ten."""
     volume_ratio: float | None = None
     """Volume of the last bar over the mean of the same minute of the day in earlier sessions."""

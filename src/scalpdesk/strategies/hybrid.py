@@ -27,7 +27,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.bars import Absent, Timeframes
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
-from scalpdesk.strategies.several.crossing import Outbox, Outgoing
+from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
 
@@ -200,7 +200,7 @@ class Hybrid(Several):
 
     # steering ---------------------------------------------------------------------------------------
 
-    def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
+    def _steer(self, view: DeskView, wake: Wake, event: Event, box: MemberActions) -> None:
         session, frames, watch = view.session, self._frames, self._watch
         if frames is None or watch is None:  # before the first session has opened
             return
@@ -232,7 +232,7 @@ class Hybrid(Several):
         dwell_ns = int(self.config.dwell_minutes * 60 * NANOS_PER_SECOND)
         return self._since_ns is None or view.now_ns - self._since_ns >= dwell_ns
 
-    def _hand_over(self, view: DeskView, to: str, box: Outbox) -> None:
+    def _hand_over(self, view: DeskView, to: str, box: MemberActions) -> None:
         """Let the one that trades leave: its orders are taken back, it flattens; the other waits."""
         self.outgoing, self.trading = self.trading, to
         leaving = self.members[self.outgoing]
@@ -246,7 +246,7 @@ class Hybrid(Several):
             self._take_cancel(leaving, cancel, going)
         self._finish_handover(view, box)
 
-    def _finish_handover(self, view: DeskView, box: Outbox) -> None:
+    def _finish_handover(self, view: DeskView, box: MemberActions) -> None:
         """Let the other begin once the outgoing one holds nothing and has no order alive."""
         assert self.outgoing is not None
         leaving, entering = self.members[self.outgoing], self.members[self.trading]

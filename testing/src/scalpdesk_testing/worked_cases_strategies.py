@@ -14,7 +14,7 @@ from scalpdesk.instruments.contract import CENT_TICK, Right
 from scalpdesk.instruments.deadlines import MINUTE_NS, exit_deadline_ns
 from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
 from scalpdesk.protocol import intent_id, intent_verdict
-from scalpdesk.signals.base import MarketFacts, MinuteBar, Reading, StrikeInterest
+from scalpdesk.signals.base import MarketFacts, Reading, SignalBar, StrikeInterest
 from scalpdesk.signals.composite import composite
 from scalpdesk.signals.dark_pool_flow import DarkPoolFlow
 from scalpdesk.signals.dealer_gamma import DealerGamma
@@ -43,8 +43,8 @@ LAST_EXIT = "15:50"
 SIGNALS = (GammaSqueeze, VwapReclaim, OpeningDrive, LiquidityVacuum, OptionsPin, DarkPoolFlow, DealerGamma)
 
 
-def _flat_bars(closes: Sequence[float]) -> tuple[MinuteBar, ...]:
-    return tuple(MinuteBar(close, close, close, close, 1.0) for close in closes)
+def _flat_bars(closes: Sequence[float]) -> tuple[SignalBar, ...]:
+    return tuple(SignalBar(close, close, close, close, 1.0) for close in closes)
 
 
 def _score(reading: Reading) -> Answer:
@@ -78,8 +78,8 @@ def _open(price: float, op: float, pdh: float, pdl: float, pmh: float, pml: floa
 
 
 def _liq(prev_close: float, o: float, c: float, vol: float, avg: float, widen: bool) -> Answer:
-    before = MinuteBar(prev_close, prev_close, prev_close, prev_close, avg)
-    last = MinuteBar(o, max(o, c), min(o, c), c, vol)
+    before = SignalBar(prev_close, prev_close, prev_close, prev_close, avg)
+    last = SignalBar(o, max(o, c), min(o, c), c, vol)
     spreads = (0.02, 0.01) if widen else (0.01, 0.01)
     facts = MarketFacts(price=c, bars=(before, before, last), spread=spreads[0], spread_median=spreads[1])
     return _score(LiquidityVacuum().original(facts))
@@ -87,13 +87,13 @@ def _liq(prev_close: float, o: float, c: float, vol: float, avg: float, widen: b
 
 def _pin(price: float, call_k: float, put_k: float, rng5: float, hours: float) -> Answer:
     strikes = (StrikeInterest(call_k, 9000, 0), StrikeInterest(put_k, 0, 9000))
-    bar = MinuteBar(price, price + rng5 / 2, price - rng5 / 2, price, 1.0)
+    bar = SignalBar(price, price + rng5 / 2, price - rng5 / 2, price, 1.0)
     facts = MarketFacts(price=price, bars=(bar,) * 5, strikes=strikes, hours_to_expiry=hours)
     return _score(OptionsPin().original(facts))
 
 
 def _dark(bars: Sequence[Mapping[str, float]], trend: str) -> Answer:
-    minutes = tuple(MinuteBar(bar["l"], bar["h"], bar["l"], bar["h"], bar["v"]) for bar in bars)
+    minutes = tuple(SignalBar(bar["l"], bar["h"], bar["l"], bar["h"], bar["v"]) for bar in bars)
     facts = MarketFacts(price=minutes[-1].close, bars=minutes, volume_trend=trend)
     return _score(DarkPoolFlow().original(facts))
 

@@ -11,7 +11,7 @@ from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
-    Phase,
+    ScalperPhase,
     TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -48,7 +48,7 @@ def test_the_legs_of_a_straddle_are_cut_together_and_the_scalper_is_content():
     assert "cut to buy 2 SPY240419C00500000, buy 2 SPY240419P00500000: vega per point" in decision.reasons[-1]
     desk.fill(sent[0])
     outputs = desk.fill(sent[1])
-    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.strategy.phase is ScalperPhase.HOLDING
     (hedge,) = orders(outputs)
     assert hedge.purpose is Purpose.HEDGE
     facts = next(one for one in decisions(outputs) if one.kind == "hedge").facts
@@ -64,7 +64,7 @@ def test_a_cap_that_leaves_nothing_refuses_the_entry_and_the_scalper_looks_again
     assert "(risk.max_vega_fraction)" in decision.reasons[-1]
     for _ in range(8):
         desk.wait(10).market(500.0)
-    assert desk.strategy.phase in (Phase.WAITING, Phase.ENTERING)
+    assert desk.strategy.phase in (ScalperPhase.WAITING, ScalperPhase.ENTERING)
     assert desk.positions == {}
 
 
@@ -85,7 +85,7 @@ def test_the_next_entry_wants_the_whole_size_again():
     for _ in range(20):
         for order in tuple(desk.engine.desk.orders.live.values()):
             desk.cancelled(order.client_order_id)
-        if desk.strategy.phase is Phase.WAITING:
+        if desk.strategy.phase is ScalperPhase.WAITING:
             break
         desk.wait(1).market(500.0)
     desk.outputs.clear()

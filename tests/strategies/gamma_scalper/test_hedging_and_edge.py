@@ -14,7 +14,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
-    Phase,
+    ScalperPhase,
     TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -39,7 +39,7 @@ def holding(*, entry=None, exits=NO_EXITS, clock_time="10:00", **hedge):
     desk.fill(legs[0])
     for order in orders(desk.fill(legs[1])):
         desk.fill(order)
-    assert strategy.phase is Phase.HOLDING
+    assert strategy.phase is ScalperPhase.HOLDING
     return desk
 
 

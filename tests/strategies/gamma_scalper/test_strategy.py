@@ -26,7 +26,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
-    Phase,
+    ScalperPhase,
     TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -71,7 +71,7 @@ def hold(desk, spot=500.0):
     """Enter, and fill the first hedge if there is one; the desk then holds inside its band."""
     for order in orders(enter(desk, spot)):
         desk.fill(order)
-    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.strategy.phase is ScalperPhase.HOLDING
     assert desk.engine.desk.orders.live == {}
     return desk
 
@@ -103,7 +103,7 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
         assert (order.instrument_id, order.side, order.quantity) == (number, Side.BUY, D(2))
         assert (order.order_type, order.purpose) == (OrderType.LIMIT, Purpose.OPEN)
         assert order.limit_price == D(f"{desk.engine.desk.market.quotes[number].ask:.2f}")
-    assert desk.strategy.phase is Phase.ENTERING
+    assert desk.strategy.phase is ScalperPhase.ENTERING
 
 
 def test_the_best_straddle_is_bought(scalper):
@@ -166,10 +166,10 @@ def test_a_partly_filled_straddle_waits_for_the_rest(scalper):
     call, put = orders(desk.market(500.0))
     desk.fill(call, 2)
     desk.fill(put)
-    assert desk.strategy.phase is Phase.ENTERING
+    assert desk.strategy.phase is ScalperPhase.ENTERING
     assert orders(desk.outputs)[2:] == []  # no hedge and no second order while one is on its way
     desk.fill(call, 1)
-    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.strategy.phase is ScalperPhase.HOLDING
     assert {number: desk.positions[number] for number in (CALL, PUT)} == {CALL: 3, PUT: 3}
 
 
@@ -182,7 +182,7 @@ def test_a_leg_that_is_rejected_is_wanted_again(scalper):
     assert (again.instrument_id, again.quantity) == (PUT, D(1))
     assert decisions(desk.outputs)[-1].facts == {"attempt": 1}
     desk.fill(again)
-    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.strategy.phase is ScalperPhase.HOLDING
 
 
 def test_a_leg_that_is_not_filled_in_time_is_priced_again(scalper):
@@ -211,7 +211,7 @@ def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
         "entry abandoned: nothing was filled",
         "looks again in 30 s",
     )
-    assert desk.strategy.phase is Phase.WAITING
+    assert desk.strategy.phase is ScalperPhase.WAITING
 
 
 def test_an_entry_that_comes_to_nothing_is_tried_again_later_and_later(scalper):
@@ -261,7 +261,7 @@ def test_flattening_in_the_middle_of_an_entry_ends_flat(scalper):
             desk.fill(sale)
         outputs = desk.wait(6).market(500.0)
     assert desk.positions == {}
-    assert desk.strategy.phase in (Phase.DONE, Phase.WAITING)
+    assert desk.strategy.phase in (ScalperPhase.DONE, ScalperPhase.WAITING)
 
 
 # hedging -------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ def test_leaving_sells_the_options_first_and_then_unwinds_the_hedge(scalper):
     outputs = desk.fill(unwind)
     assert desk.positions == {}
     assert decisions(outputs)[0].reasons == ("flat: clock: 11:00 New York",)
-    assert desk.strategy.phase is Phase.DONE
+    assert desk.strategy.phase is ScalperPhase.DONE
     assert orders(desk.wait(60).market(500.0)) == []
 
 
@@ -443,7 +443,7 @@ def test_after_an_exit_another_entry_may_follow(scalper):
     for order in [one.submitted for one in desk.engine.desk.orders.live.values()]:
         desk.fill(order)
     assert desk.positions == {}
-    assert desk.strategy.phase is Phase.DONE  # not while the desk is flattening
+    assert desk.strategy.phase is ScalperPhase.DONE  # not while the desk is flattening
     again = hold(
         scalper(entry={"again_after_exit": True}, exits=ExitConfig(stop_fraction=0.01, min_dte=None))
     )
@@ -457,7 +457,7 @@ def test_after_an_exit_another_entry_may_follow(scalper):
     for order in [one.submitted for one in again.engine.desk.orders.live.values()]:
         again.fill(order)
     assert again.positions == {}
-    assert again.strategy.phase is Phase.WAITING
+    assert again.strategy.phase is ScalperPhase.WAITING
     assert [one.instrument_id for one in orders(again.wait(6).market(500.0))] == [CALL, PUT]
 
 
@@ -524,7 +524,7 @@ def held(desk, positions):
 def test_resume_adopts_a_straddle_and_hedges_it(scalper):
     desk = scalper(mode="resume", straddles=2, is_open=False)
     held(desk, {CALL: (2, "15"), PUT: (2, "14"), 0: (-3, "500")})
-    assert desk.strategy.phase is Phase.HOLDING
+    assert desk.strategy.phase is ScalperPhase.HOLDING
     assert decisions(desk.outputs)[-1].reasons == ("resumed SPY240419C00500000 and its put",)
     assert desk.strategy._premium == 5_800
     (hedge,) = orders(desk.market(507.0))
@@ -556,7 +556,7 @@ def test_resume_refuses_what_is_no_straddle(scalper, positions, why):
     desk = scalper(mode="resume", is_open=False, book=straddle_book(500, 510))
     held(desk, positions)
     assert decisions(desk.outputs)[-1].reasons == (f"resume refused: {why}; use mode=init to start flat",)
-    assert desk.strategy.phase is Phase.DONE
+    assert desk.strategy.phase is ScalperPhase.DONE
     assert orders(desk.market(500.0)) == []
 
 
@@ -574,7 +574,7 @@ def test_init_sells_what_is_held_unwinds_the_hedge_and_opens_afresh(scalper):
     (unwind,) = orders(desk.fill(sale))
     assert (unwind.side, unwind.quantity) == (Side.BUY, D(40))
     assert decisions(desk.fill(unwind))[0].reasons == ("flat: init: start flat",)
-    assert desk.strategy.phase is Phase.WAITING
+    assert desk.strategy.phase is ScalperPhase.WAITING
     assert [one.instrument_id for one in orders(desk.wait(6).market(500.0))] == [CALL, PUT]
 
 
@@ -612,14 +612,14 @@ def test_trade_taken_back_after_the_end_is_cleared_up(scalper):
     desk.fill(legs[0])
     (unwind,) = orders(desk.fill(legs[1]))
     desk.fill(unwind)
-    assert desk.strategy.phase is Phase.DONE
+    assert desk.strategy.phase is ScalperPhase.DONE
     last = desk.engine.desk.orders.orders[unwind.client_order_id]
     bust = FillBusted(unwind.client_order_id, desk.now_ns, desk.now_ns, next(iter(last.executions)), "bust")
     (again,) = orders(desk.handle(bust))
     assert (again.instrument_id, again.side, again.quantity) == (0, unwind.side, unwind.quantity)
     desk.fill(again)
     assert desk.positions == {}
-    assert desk.strategy.phase is Phase.DONE
+    assert desk.strategy.phase is ScalperPhase.DONE
 
 
 def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
@@ -630,7 +630,7 @@ def test_leg_that_fills_after_its_cancel_is_sold_again(scalper):
     again = orders(desk.outputs)[2:]
     for leg in again:
         desk.cancelled(leg.client_order_id)
-    assert desk.strategy.phase is Phase.WAITING
+    assert desk.strategy.phase is ScalperPhase.WAITING
     desk.operate("reduce")
     sold = orders(desk.fill(legs[0]))
     assert [(one.instrument_id, one.side) for one in sold] == [(CALL, Side.SELL)]
@@ -642,7 +642,7 @@ def test_leg_taken_back_ends_the_straddle(scalper):
     execution = next(iter(leg.executions))
     outputs = desk.handle(FillBusted(leg.client_order_id, desk.now_ns, desk.now_ns, execution, "bust"))
     assert [(one.instrument_id, one.side) for one in orders(outputs)] == [(CALL, Side.SELL)]
-    assert desk.strategy.phase is Phase.LEAVING
+    assert desk.strategy.phase is ScalperPhase.LEAVING
 
 
 def test_order_that_was_never_sent_is_not_wanted_again_at_once(scalper):

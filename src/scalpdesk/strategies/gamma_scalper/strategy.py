@@ -46,7 +46,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
 
-class Phase(StrEnum):
+class ScalperPhase(StrEnum):
     """Where the scalper stands."""
 
     WAITING = "waiting"
@@ -190,7 +190,7 @@ class GammaScalper:
             forecast_vol=self._edge.forecast_vol,
         )
         self._exits = straddle_rules(self.config.exits)
-        self.phase = Phase.WAITING
+        self.phase = ScalperPhase.WAITING
         self._pairs: list[StraddlePair] = []
         self._options: frozenset[InstrumentId] = frozenset()
         self._pair: StraddlePair | None = None
@@ -206,13 +206,13 @@ class GammaScalper:
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._refusals = ReportOnce()
         self._why_leaving = ""
-        self._rests_as: Phase | None = None
+        self._rests_as: ScalperPhase | None = None
         """Phase to go back to once what a late trade left behind is gone."""
 
     @property
     def is_done(self) -> bool:
         """Whether it opens no further straddle."""
-        return self.phase is Phase.DONE
+        return self.phase is ScalperPhase.DONE
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Pair the chain and wake on the underlying's price and on a heartbeat.
@@ -246,7 +246,9 @@ class GammaScalper:
         if isinstance(event, OrderFilled | FillBusted):
             self._rejected.succeed()
             self._abandoned.until_ns = 0
-        if self.phase in (Phase.WAITING, Phase.DONE) and isinstance(event, OrderFilled | FillBusted):
+        if self.phase in (ScalperPhase.WAITING, ScalperPhase.DONE) and isinstance(
+            event, OrderFilled | FillBusted
+        ):
             self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
         if (
             wake is Wake.BAR
@@ -256,14 +258,14 @@ class GammaScalper:
             return ()
         if self._rests_as is self.phase:
             return self._clear_up(view)
-        if self.phase is Phase.HOLDING:
+        if self.phase is ScalperPhase.HOLDING:
             # of an expiry one leg is booked before the other: an account's change alone proves nothing
             return self._hold(view) if wake is Wake.ACCOUNT or self._is_whole(view) else self._give_up(view)
-        if self.phase is Phase.WAITING:
+        if self.phase is ScalperPhase.WAITING:
             return self._look_for_entry(view)
-        if self.phase is Phase.ENTERING:
+        if self.phase is ScalperPhase.ENTERING:
             return self._enter(view)
-        if self.phase is Phase.LEAVING:
+        if self.phase is ScalperPhase.LEAVING:
             return self._leave(view)
         return ()
 
@@ -275,7 +277,7 @@ class GammaScalper:
             return ()
         if self._entry_session is not None and self._entry_session != session.day:
             self._sessions_held += 1
-        if self.phase is not Phase.WAITING:
+        if self.phase is not ScalperPhase.WAITING:
             return ()
         if self.config.mode == "init":
             holds = self._held_options(view) or view.positions.quantity(view.underlying)
@@ -293,7 +295,7 @@ class GammaScalper:
         elif any(view.positions.quantity(leg) != wanted for leg in held):
             wrong = f"not {wanted} long of each leg"
         if wrong is not None or pair is None:
-            self.phase = Phase.DONE
+            self.phase = ScalperPhase.DONE
             names = ", ".join(
                 f"{view.positions.quantity(leg):+f} {view.instruments[leg].symbol}" for leg in held
             )
@@ -337,7 +339,7 @@ class GammaScalper:
             legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
         )
         self._entry_nav = view.nav
-        self.phase = Phase.ENTERING
+        self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen, *verdict.reasons), facts))
@@ -349,7 +351,7 @@ class GammaScalper:
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
         del sent
-        if self.phase is Phase.ENTERING and self._pair is not None:
+        if self.phase is ScalperPhase.ENTERING and self._pair is not None:
             self._straddles = int(min(view.exposure(self._pair.call_id), view.exposure(self._pair.put_id)))
             if self._entry is not None:
                 self._entry.quantity = self._straddles
@@ -369,7 +371,7 @@ class GammaScalper:
 
     def _pause(self, view: DeskView) -> Sequence[Action]:
         """Look for an entry again later, each time later."""
-        self.phase = Phase.WAITING
+        self.phase = ScalperPhase.WAITING
         self._pair = None
         until_ns = self._abandoned.fail(view.now_ns)
         wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
@@ -382,7 +384,7 @@ class GammaScalper:
     def _note_entered(self, view: DeskView) -> None:
         assert self._pair is not None
         assert view.session is not None
-        self.phase = Phase.HOLDING
+        self.phase = ScalperPhase.HOLDING
         self._abandoned.succeed()
         self._entry_session = view.session.day
         self._sessions_held = 0
@@ -425,7 +427,7 @@ class GammaScalper:
     # leaving ----------------------------------------------------------------------------------------
 
     def _start_leaving(self, view: DeskView, reason: str) -> Sequence[Action]:
-        self.phase = Phase.LEAVING
+        self.phase = ScalperPhase.LEAVING
         self._why_leaving = reason
         return self._leave(view)
 
@@ -490,7 +492,7 @@ class GammaScalper:
             return ()
         started_flat = self._entry_session is None
         again = started_flat or self.config.entry.again_after_exit
-        self.phase = Phase.WAITING if again and view.mode is Mode.ACTIVE else Phase.DONE
+        self.phase = ScalperPhase.WAITING if again and view.mode is Mode.ACTIVE else ScalperPhase.DONE
         if self._rests_as is not None:
             self.phase, self._rests_as = self._rests_as, None
         self._pair = None

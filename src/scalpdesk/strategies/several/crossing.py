@@ -159,7 +159,7 @@ class Outgoing(msgspec.Struct):
         )
 
 
-class Outbox:
+class MemberActions:
     """Collects the actions of one wake in order."""
 
     def __init__(self) -> None:
@@ -276,7 +276,7 @@ class Crossing:
     # placing ----------------------------------------------------------------------------------------
 
     def in_the_way(
-        self, view: DeskView, member: Member, intents: list[OrderIntent], box: Outbox
+        self, view: DeskView, member: Member, intents: list[OrderIntent], box: MemberActions
     ) -> list[str]:
         """Return why legs that belong together cannot go: another member's orders they would meet."""
         found = []
@@ -296,7 +296,7 @@ class Crossing:
         member: Member,
         intent: OrderIntent,
         going: Outgoing,
-        box: Outbox,
+        box: MemberActions,
         created_ns: int | None = None,
     ) -> None:
         """Let one order go out, cross, or wait; in parts where it must."""
@@ -339,7 +339,7 @@ class Crossing:
         intent: OrderIntent,
         since_ns: int,
         going: Outgoing,
-        box: Outbox,
+        box: MemberActions,
     ) -> None:
         """Send what the account may trade in one order; the rest waits until the holding is zero."""
         held = view.positions.quantity(intent.instrument_id)
@@ -351,7 +351,7 @@ class Crossing:
             self._wait(member, intent, intent.quantity - now, since_ns, going, why)
 
     @staticmethod
-    def _free(view: DeskView, intent: OrderIntent, box: Outbox) -> Decimal:
+    def _free(view: DeskView, intent: OrderIntent, box: MemberActions) -> Decimal:
         """Return how much of an order may go before the account's holding crosses zero."""
         number = intent.instrument_id
         sells, buys = box.signed(number)
@@ -367,7 +367,7 @@ class Crossing:
         member: Member,
         intent: OrderIntent,
         going: Outgoing,
-        box: Outbox,
+        box: MemberActions,
         quote: QuoteEvent | None,
     ) -> tuple[Decimal | None, OrderIntent]:
         """Cross with what is on its way out or waits; None for what is left says that it must wait."""
@@ -491,7 +491,7 @@ class Crossing:
         """Let an order that was taken back end for good: its owner wants it no more."""
         self._taken_back.discard(client_order_id)
 
-    def note(self, view: DeskView, event: Event, box: Outbox) -> bool:
+    def note(self, view: DeskView, event: Event, box: MemberActions) -> bool:
         """Follow an order that was taken back; return whether its owner is notified.
 
         Once it is off the book, what is left of it is wanted anew in its owner's name: it crosses with
@@ -525,7 +525,7 @@ class Crossing:
         self.place(view, member, intent, going, box)
         return False
 
-    def try_waiting(self, view: DeskView, box: Outbox) -> None:
+    def try_waiting(self, view: DeskView, box: MemberActions) -> None:
         """Try again, in order, what waits; it may wait on."""
         if not self.waiting:
             return
@@ -545,7 +545,7 @@ class Crossing:
             intent = msgspec.structs.replace(item.intent, quantity=units)
             self.place(view, member, intent, going, box, item.order.created_ns)
 
-    def _is_blocked(self, view: DeskView, item: Waiting, box: Outbox) -> bool:
+    def _is_blocked(self, view: DeskView, item: Waiting, box: MemberActions) -> bool:
         """Whether nothing has changed for what waits: then it is not even tried."""
         intent, quote = item.intent, _good_quote(view, item.intent)
         inside = [*box.meeting(item.member, intent), *self._waiting_against(item.member, intent)]
@@ -563,7 +563,7 @@ class Crossing:
                 self.waiting.remove(item)
         self._members[order.submitted.owner].orders.stop_waiting(order, why)
 
-    def end_waiting(self, box: Outbox, why: str, *, opening_only: bool = False) -> None:
+    def end_waiting(self, box: MemberActions, why: str, *, opening_only: bool = False) -> None:
         """Forget everything that waits, or what of it would open."""
         if not opening_only:
             self._taken_back.clear()

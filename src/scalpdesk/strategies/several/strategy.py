@@ -35,7 +35,7 @@ from scalpdesk.strategies.contract import (
     WritableDeskView,
     phase_of,
 )
-from scalpdesk.strategies.several.crossing import Crossing, Outbox, Outgoing, settle_inside
+from scalpdesk.strategies.several.crossing import Crossing, MemberActions, Outgoing, settle_inside
 from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, calls
 
 ZERO = Decimal(0)
@@ -253,7 +253,7 @@ class Several:
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Wake whom it concerns; net what they want; return what goes out."""
-        box = Outbox()
+        box = MemberActions()
         notifies = self._crossing.note(view, event, box) if wake is Wake.ORDER else True
         if wake is Wake.SESSION:
             self._crossing.end_waiting(box, "a session began or ended")
@@ -279,10 +279,10 @@ class Several:
                 member.look(view)
                 member.strategy.on_cut(member.view, [item for item in sent if item.owner == owner])
 
-    def _steer(self, view: DeskView, wake: Wake, event: Event, box: Outbox) -> None:
+    def _steer(self, view: DeskView, wake: Wake, event: Event, box: MemberActions) -> None:
         """Decide who of the members may do what, before they are woken; side by side all may."""
 
-    def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: Outbox) -> None:
+    def _ask(self, view: DeskView, member: Member, reason: Wake, event: Event, box: MemberActions) -> None:
         member.look(view)
         going = box.pieces_of(member)
         if going:
@@ -341,7 +341,7 @@ class Several:
 
     # what they want ---------------------------------------------------------------------------------
 
-    def _take(self, view: DeskView, member: Member, proposal: Proposal, box: Outbox) -> None:
+    def _take(self, view: DeskView, member: Member, proposal: Proposal, box: MemberActions) -> None:
         """Put a proposal into the outbox, as far as its budget and the others' orders allow it."""
         going = Outgoing(member, proposal)
         box.add(going)

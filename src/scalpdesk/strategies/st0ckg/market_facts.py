@@ -14,7 +14,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.signals.base import MarketFacts, MinuteBar, Scoring, StrikeInterest, sign
+from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.st0ckg.exposure_watch import ChainExposure
 
@@ -71,7 +71,7 @@ class FactsCollector:
             near_p90_usd=near_exposure_p90_usd,
             least_sessions=exposure_sessions,
         )
-        self._minutes: list[MinuteBar] = []
+        self._minutes: list[SignalBar] = []
         self._minute_ends: list[int] = []
         self._spreads: deque[float] = deque(maxlen=BOOK_MINUTES)
         self._sizes: deque[float] = deque(maxlen=BOOK_MINUTES)
@@ -120,7 +120,7 @@ class FactsCollector:
             self._minutes.pop()
         self._minute_ends.append(bar.ts_event_ns)
         self._minutes.append(
-            MinuteBar(bar.open, bar.high, bar.low, bar.close, bar.volume, _known(self.frames.vwap()))
+            SignalBar(bar.open, bar.high, bar.low, bar.close, bar.volume, _known(self.frames.vwap()))
         )
         quote = view.market.quotes[view.underlying]
         if quote is not None and quote.ask > quote.bid > 0.0:

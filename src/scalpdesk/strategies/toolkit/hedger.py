@@ -28,7 +28,7 @@ LONG_AGO_SECONDS = 1e9
 LARGEST = 1e15
 
 
-class Exposure(NamedTuple):
+class HedgedPosition(NamedTuple):
     """A position with its hedge as of now."""
 
     greeks: PositionGreeks
@@ -114,7 +114,7 @@ class DeltaHedger:
         self,
         view: DeskView,
         legs: Sequence[InstrumentId],
-        exposure: Exposure | None = None,
+        exposure: HedgedPosition | None = None,
         *,
         at_once: bool = False,
     ) -> list[Proposal]:
@@ -179,7 +179,7 @@ class DeltaHedger:
         why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why,), facts, (intent,))]
 
-    def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> Exposure | None:
+    def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> HedgedPosition | None:
         """Return the position's Greeks and the band's inputs; None while they are not known."""
         self.unusable = ""
         quote = view.market.quotes[view.underlying]
@@ -199,7 +199,7 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return Exposure(known.greeks, inputs)
+        return HedgedPosition(known.greeks, inputs)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]

@@ -43,7 +43,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import RISK_HALT
-from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
@@ -231,7 +231,7 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             )
 
 
-class Phase(StrEnum):
+class ZeroDtePhase(StrEnum):
     """Where the session stands."""
 
     WAITING = "waiting"
@@ -249,7 +249,7 @@ class ZeroDteScalper:
 
     def __init__(self, config: ZeroDteConfig | None = None) -> None:
         self.config = config or ZeroDteConfig()
-        self.phase = Phase.WAITING
+        self.phase = ZeroDtePhase.WAITING
         self.deadline_ns: int | None = None
         """By when to be out today; None on a day on which nothing expires."""
         hedge = self.config.hedge
@@ -320,18 +320,18 @@ class ZeroDteScalper:
             return actions
         legs = self._held(view)
         self._notice(view, legs)
-        if self.phase is Phase.LEAVING or self.phase is Phase.CLOSED:
+        if self.phase is ZeroDtePhase.LEAVING or self.phase is ZeroDtePhase.CLOSED:
             return [*actions, *self._leave(view, legs, event)]
         if isinstance(event, OrderRejected | OrderNotFound):  # not taken: not again at once
             until_ns = self._rejected.fail(view.now_ns)
             return [*actions, SetTimer("zero-dte: after a rejection", until_ns)]
         if view.now_ns < self._rejected.until_ns:
             return actions
-        if self.phase is Phase.ENTERING:
+        if self.phase is ZeroDtePhase.ENTERING:
             return [*actions, *self._enter(view, legs)]
-        if self.phase is Phase.WAITING:
+        if self.phase is ZeroDtePhase.WAITING:
             actions += self._wait(view, legs)
-        if self.phase is Phase.HOLDING:
+        if self.phase is ZeroDtePhase.HOLDING:
             actions += self._hold(view, legs)
         return actions
 
@@ -360,7 +360,7 @@ class ZeroDteScalper:
         self._leaving.forget()
         self._last_words.clear()
         self._blind_since_ns = None
-        self.phase = Phase.WAITING
+        self.phase = ZeroDtePhase.WAITING
         if self._is_mine and not self._held(view) and view.positions.quantity(view.underlying):
             self._begin_leaving(view, LEFT_OVER)  # delivered yesterday, or not unwound
         if not self._today:
@@ -401,7 +401,7 @@ class ZeroDteScalper:
         """Take over options that are held, and start to leave when it is time."""
         if legs:
             self._is_mine = True
-        if self.phase in (Phase.LEAVING, Phase.CLOSED):
+        if self.phase in (ZeroDtePhase.LEAVING, ZeroDtePhase.CLOSED):
             return
         if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
             self._begin_leaving(view, f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York")
@@ -409,7 +409,7 @@ class ZeroDteScalper:
             self._begin_leaving(view, RISK_HALT)
 
     def _begin_leaving(self, view: DeskView, why: str) -> None:
-        self.phase = Phase.LEAVING
+        self.phase = ZeroDtePhase.LEAVING
         self._leaving.begin(view.now_ns, why)
 
     def _last_word(self, view: DeskView) -> Sequence[Action]:
@@ -423,7 +423,7 @@ class ZeroDteScalper:
 
     def _wait(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         if legs:
-            self.phase = Phase.HOLDING
+            self.phase = ZeroDtePhase.HOLDING
             names = ", ".join(f"{view.positions.quantity(n):+f} {view.instruments[n].symbol}" for n in legs)
             return [Proposal(DecisionKind.ENTRY, (f"adopted {names}",), {"options": len(legs)})]
         if self.config.entry.mode == "straddle" and self._today and view.mode is Mode.ACTIVE:
@@ -446,7 +446,7 @@ class ZeroDteScalper:
         if not good:
             return [self._once(DecisionKind.ENTRY, "no straddle that expires today has two good quotes")]
         self._pair = min(good, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike))
-        self.phase = Phase.ENTERING
+        self.phase = ZeroDtePhase.ENTERING
         self._entry = LegEntry(
             (self._pair.call_id, self._pair.put_id),
             entry.straddles,
@@ -470,7 +470,7 @@ class ZeroDteScalper:
         if status is EntryStatus.ABANDONED:
             return self._keep_whole(view, legs, self._entry.legs)
         if status is EntryStatus.FILLED:
-            self.phase = Phase.HOLDING
+            self.phase = ZeroDtePhase.HOLDING
             return self._hold(view, legs)
         return actions
 
@@ -482,7 +482,7 @@ class ZeroDteScalper:
         if call != put or not call:
             self._begin_leaving(view, "entry abandoned: a leg could not be bought")
             return self._leave(view, legs, None)
-        self.phase = Phase.HOLDING
+        self.phase = ZeroDtePhase.HOLDING
         reason = f"{call} of {self.config.entry.straddles} straddles could be bought"
         return [Proposal(DecisionKind.ENTRY, (reason,), {"straddles": int(call)}), *self._hold(view, legs)]
 
@@ -499,7 +499,8 @@ class ZeroDteScalper:
         self._last_words.pop("alert", None)
         threshold = self.hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
         alerts = self._watch.check(view, exposure, threshold)
-        return [*alerts, *self.hedger.step(view, legs, exposure)]
+        hedges = self.hedger.step(view, legs, exposure)
+        return [*alerts, *(_with_greeks(hedge, exposure, len(legs)) for hedge in hedges)]
 
     def _blind(self, view: DeskView) -> list[Action]:
         """Say once that there has been no delta to hedge on for a while."""
@@ -512,7 +513,7 @@ class ZeroDteScalper:
         return [self._once(DecisionKind.ALERT, self.hedger.unusable)]
 
     def _leave(self, view: DeskView, legs: Sequence[InstrumentId], event: Event | None) -> list[Action]:
-        if self.phase is Phase.CLOSED and self._leaving.is_flat(view, legs):
+        if self.phase is ZeroDtePhase.CLOSED and self._leaving.is_flat(view, legs):
             return []
         if isinstance(event, OrderRejected | OrderNotFound):
             order = view.orders.orders[event.client_order_id]
@@ -523,16 +524,16 @@ class ZeroDteScalper:
             return [timer]
         if not self._is_mine and not legs:  # nothing was ever held: shares, if any, are somebody's
             if not view.orders.live:
-                self.phase = Phase.CLOSED
+                self.phase = ZeroDtePhase.CLOSED
             return list(self._leaving.take_off(view))
-        self.phase = Phase.LEAVING
+        self.phase = ZeroDtePhase.LEAVING
         actions = self._leaving.step(view, legs)
         if actions or not self._leaving.is_flat(view, legs):
             return actions
-        self.phase, self._is_mine, why = Phase.CLOSED, False, f"flat: {self._leaving.why}"
+        self.phase, self._is_mine, why = ZeroDtePhase.CLOSED, False, f"flat: {self._leaving.why}"
         facts = self.meter.totals.facts() | {"pnl_usd": float(view.nav - self._start_nav)}
         if self._leaving.why == LEFT_OVER and view.now_ns < (self.deadline_ns or 0):
-            self.phase = Phase.WAITING  # today's own options are still to come
+            self.phase = ZeroDtePhase.WAITING  # today's own options are still to come
             self._leaving.forget()
             return [Proposal(DecisionKind.EXIT, (why,), facts)]
         return [Proposal(DecisionKind.EXIT, (why, "closed for the session"), facts)]
@@ -556,6 +557,20 @@ class ZeroDteScalper:
     def _once(self, kind: DecisionKind, reason: str) -> Proposal:
         self._last_words[kind] = reason
         return Proposal(kind, (reason,))
+
+
+def _with_greeks(hedge: Proposal, exposure: HedgedPosition, options: int) -> Proposal:
+    """Add the position's other Greeks to a hedge's figures."""
+    if not hedge.facts:  # a cancel
+        return hedge
+    inputs, greeks = exposure.inputs, exposure.greeks
+    facts: Facts = {
+        "half_spread": inputs.own_cost_fraction * inputs.spot,
+        "theta_usd_per_day": greeks.theta_usd_per_day,
+        "vega_usd_per_point": greeks.vega_usd_per_point,
+        "options": options,
+    }
+    return msgspec.structs.replace(hedge, facts=hedge.facts | facts)
 
 
 PLUG = StrategySpec(

@@ -12,7 +12,7 @@ from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
-from scalpdesk.strategies.toolkit.hedger import Exposure
+from scalpdesk.strategies.toolkit.hedger import HedgedPosition
 
 ZERO = Decimal(0)
 
@@ -188,7 +188,7 @@ class ExposureAlerts:
         self._count, self._mean, self._squares = 0, 0.0, 0.0
         self._reported_ns.clear()
 
-    def check(self, view: DeskView, exposure: Exposure, threshold: float) -> Sequence[Proposal]:
+    def check(self, view: DeskView, exposure: HedgedPosition, threshold: float) -> Sequence[Proposal]:
         """Return an alert for each figure that is unusual now and was not reported lately.
 
         ``threshold`` is the hedging threshold in contract deltas.
