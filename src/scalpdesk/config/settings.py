@@ -362,7 +362,7 @@ def load_settings(
     from_dotenv = {k: v for k, v in read_dotenv(folder / ".env").items() if k not in real}
     members = [] if strategy is None else [find_strategy(name) for name in member_names(strategy)]
     own_names = [
-        {name: ("strategies", one.name, *key) for name, key in one.environment.items()} for one in members
+        {name: ("strategies", spec.name, *key) for name, key in spec.environment.items()} for spec in members
     ]
     entries += read_environment(from_dotenv, ".env", own_names)
     entries += read_environment(real, members=own_names)

@@ -37,7 +37,7 @@ class GreekExposure(NamedTuple):
     """Of a calendar day; what decays is at most the time value that is left."""
 
 
-class Room(NamedTuple):
+class CapRoom(NamedTuple):
     """Lowest and highest value that one Greek may have after a trade, and the key that sets them."""
 
     low: float
@@ -178,7 +178,7 @@ def _decay(option: OptionContract, valued: Valuation) -> float:
     return max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
 
 
-def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[Room, ...]:
+def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[CapRoom, ...]:
     """Return the caps as one room per Greek, in the order of :class:`GreekExposure`.
 
     Parameters
@@ -200,10 +200,10 @@ def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tupl
     )
     gamma_key = "max_bought_gamma_fraction" if only_buys_options else "max_gamma_fraction"
     return (
-        Room(-delta, delta, "net delta", f"risk.{delta_key}"),
-        Room(-written, bought, "gamma per 1 %", f"risk.{gamma_key}"),
-        Room(-vega, vega, "vega per point", "risk.max_vega_fraction"),
-        Room(
+        CapRoom(-delta, delta, "net delta", f"risk.{delta_key}"),
+        CapRoom(-written, bought, "gamma per 1 %", f"risk.{gamma_key}"),
+        CapRoom(-vega, vega, "vega per point", "risk.max_vega_fraction"),
+        CapRoom(
             -_amount(limits.max_theta_fraction, equity), math.inf, "theta per day", "risk.max_theta_fraction"
         ),
     )
@@ -214,8 +214,8 @@ def _amount(fraction: float | None, equity: float) -> float:
 
 
 def largest_within(
-    before: GreekExposure, per_set: GreekExposure, sets: int, caps: tuple[Room, ...]
-) -> tuple[int, tuple[Room, ...]]:
+    before: GreekExposure, per_set: GreekExposure, sets: int, caps: tuple[CapRoom, ...]
+) -> tuple[int, tuple[CapRoom, ...]]:
     """Return how many of ``sets`` may be traded, and the caps that allow no more.
 
     A Greek whose size the trade does not raise never binds, however far beyond its cap it is.
@@ -241,7 +241,7 @@ def largest_within(
     return allowed, tuple(room for most, room in binding if most == allowed)
 
 
-def _most(start: float, step: float, room: Room, sets: int) -> int:
+def _most(start: float, step: float, room: CapRoom, sets: int) -> int:
     size = abs(start)
     high, low = max(room.high, size), min(room.low, -size)
     if low <= start + sets * step <= high:
@@ -251,7 +251,7 @@ def _most(start: float, step: float, room: Room, sets: int) -> int:
 
 
 def cut_exposure(
-    before: GreekExposure, added: GreekExposure, sets: int, caps: tuple[Room, ...]
+    before: GreekExposure, added: GreekExposure, sets: int, caps: tuple[CapRoom, ...]
 ) -> SizeCut | None:
     """Cut a trade that adds ``added`` in so many ``sets`` to the caps; None when all of it may go."""
     per_set = GreekExposure(*[figure / sets for figure in added])
