@@ -56,7 +56,7 @@ def account_may_trade(context: OrderContext) -> str | None:
     return None if limits is None or limits.may_trade else "the venue has blocked trading in this account"
 
 
-@concerns(Scope(is_set=lambda limits: limits.allowed_underlyings is not None))
+@concerns(Scope(applies=lambda limits, _: limits.allowed_underlyings is not None))
 def instrument_is_allowed(context: OrderContext) -> str | None:
     """Only underlyings on the list, and their options."""
     instrument = context.instrument
@@ -68,7 +68,7 @@ def instrument_is_allowed(context: OrderContext) -> str | None:
     return f"{instrument.symbol} is not on risk.allowed_underlyings"
 
 
-@concerns(Scope(is_set=lambda limits: set(limits.allowed_order_types) != set(OrderType)))
+@concerns(Scope(applies=lambda limits, key: key.order_type not in limits.allowed_order_types))
 def order_type_is_allowed(context: OrderContext) -> str | None:
     """Only order types on the list."""
     order_type = context.intent.order_type
@@ -317,7 +317,7 @@ def loss_rule(
     return None
 
 
-@concerns(Scope(purposes=OPENING, is_set=lambda limits: limits.max_order_premium is not None))
+@concerns(Scope(purposes=OPENING, applies=lambda limits, _: limits.max_order_premium is not None))
 def premium_within_limit(context: OrderContext) -> str | None:
     """An opening order may not pay more premium than the limit of one order."""
     most = context.limits.max_order_premium

@@ -143,8 +143,8 @@ class Scope(NamedTuple):
     on_options: bool | None = None
     venue_limits: bool | None = None
     needs_live_orders: bool = False
-    is_set: Callable[[RiskLimits], bool] | None = None
-    """Whether the limits switch the check on; None for always."""
+    applies: Callable[[RiskLimits, OrderKey], bool] | None = None
+    """Whether the limits switch the check on for such an order; None for always."""
 
     def contains(self, key: OrderKey, limits: RiskLimits) -> bool:
         """Return whether the check is to be asked of such an order."""
@@ -155,7 +155,7 @@ class Scope(NamedTuple):
             and self.on_options in (None, key.is_option)
             and self.venue_limits in (None, key.has_venue_limits)
             and (key.has_live_orders or not self.needs_live_orders)
-            and (self.is_set is None or self.is_set(limits))
+            and (self.applies is None or self.applies(limits, key))
         )
 
 
