@@ -14,7 +14,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.portfolio.sub_books import NOBODY, SubBooks
+from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 
 D = Decimal
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
@@ -60,14 +60,14 @@ def cash(books: SubBooks) -> dict[str, Decimal]:
 
 
 def test_the_equity_is_divided_and_the_rest_is_nobodys():
-    assert cash(make()) == {"a": D(50_000), "b": D(30_000), NOBODY: D(20_000)}
+    assert cash(make()) == {"a": D(50_000), "b": D(30_000), UNASSIGNED: D(20_000)}
 
 
 def test_a_later_start_leaves_what_is_the_strategies_own():
     books = make()
     trade(books, "a", SHARE, 10)
     books.begin(5, D(95_500))  # the venue says 500 more than the desk had
-    assert cash(books) == {"a": D(45_000), "b": D(30_000), NOBODY: D(20_500)}
+    assert cash(books) == {"a": D(45_000), "b": D(30_000), UNASSIGNED: D(20_500)}
 
 
 @pytest.mark.parametrize("wrong", [{"a": "0"}, {"a": "0.6", "b": "0.5"}, {"a": "-0.1"}])
@@ -82,9 +82,9 @@ def test_an_expiry_of_everything_ends_each_ones_own():
     trade(books, "b", CALL, -2)
     before = cash(books)
     books.book_change(change("cash_settlement", CALL, -3, "3600", "12"))
-    assert held(books, CALL) == {"a": 0, "b": 0, NOBODY: 0}
+    assert held(books, CALL) == {"a": 0, "b": 0, UNASSIGNED: 0}
     paid = {name: one - before[name] for name, one in cash(books).items()}
-    assert paid == {"a": D(6_000), "b": D(-2_400), NOBODY: 0}
+    assert paid == {"a": D(6_000), "b": D(-2_400), UNASSIGNED: 0}
 
 
 def test_delivered_shares_follow_the_options():
@@ -95,9 +95,9 @@ def test_delivered_shares_follow_the_options():
     before = cash(books)
     books.book_change(change("exercise", CALL, -3))
     books.book_change(change("delivery", SHARE, 300, "-147000", "490"))
-    assert held(books, SHARE) == {"a": 200, "b": 50, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 200, "b": 50, UNASSIGNED: 0}
     paid = {name: one - before[name] for name, one in cash(books).items()}
-    assert paid == {"a": D(-98_000), "b": D(-49_000), NOBODY: 0}
+    assert paid == {"a": D(-98_000), "b": D(-49_000), UNASSIGNED: 0}
 
 
 def test_an_assignment_of_a_part_is_taken_in_order():
@@ -105,9 +105,9 @@ def test_an_assignment_of_a_part_is_taken_in_order():
     trade(books, "a", CALL, -1)
     trade(books, "b", CALL, -3)
     books.book_change(change("assignment", CALL, 2))
-    assert held(books, CALL) == {"a": 0, "b": -2, NOBODY: 0}
+    assert held(books, CALL) == {"a": 0, "b": -2, UNASSIGNED: 0}
     books.book_change(change("delivery", SHARE, -200, "98000", "490"))
-    assert held(books, SHARE) == {"a": -100, "b": -100, NOBODY: 0}
+    assert held(books, SHARE) == {"a": -100, "b": -100, UNASSIGNED: 0}
 
 
 def test_a_dividend_follows_the_holdings_of_either_sign():
@@ -119,7 +119,7 @@ def test_a_dividend_follows_the_holdings_of_either_sign():
     assert {name: one - before[name] for name, one in cash(books).items()} == {
         "a": D(100),
         "b": D(-40),
-        NOBODY: D(0),
+        UNASSIGNED: D(0),
     }
     books.mark(4)
     assert books.of("a").attribution.totals["carry"] == 100
@@ -131,9 +131,9 @@ def test_interest_a_hand_trade_and_a_transfer_are_nobodys():
     books.book_change(change("interest", SHARE, 0, "5"))
     books.book_change(change("manual_trade", SHARE, 10, "-5000", "500"))
     books.book_change(change("transfer", SHARE, 0, "1000"))
-    assert held(books, SHARE) == {"a": 100, "b": 0, NOBODY: 10}
-    assert cash(books)[NOBODY] == D(20_000) + 5 - 5_000 + 1_000
-    assert books.of(NOBODY).attribution.nav_change == 5  # what was brought in is no gain
+    assert held(books, SHARE) == {"a": 100, "b": 0, UNASSIGNED: 10}
+    assert cash(books)[UNASSIGNED] == D(20_000) + 5 - 5_000 + 1_000
+    assert books.of(UNASSIGNED).attribution.nav_change == 5  # what was brought in is no gain
 
 
 def test_a_hand_trade_that_sells_is_taken_from_the_holders():
@@ -141,7 +141,7 @@ def test_a_hand_trade_that_sells_is_taken_from_the_holders():
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, 10)
     books.book_change(change("manual_trade", SHARE, -15, "7500", "500"))
-    assert held(books, SHARE) == {"a": 0, "b": 5, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 0, "b": 5, UNASSIGNED: 0}
     assert books.opened_value("b") == 2_500
 
 
@@ -149,7 +149,7 @@ def test_a_cross_moves_units_and_cash_and_counts_what_it_opens():
     books = make()
     trade(books, "a", SHARE, 10)
     books.cross(("b", OPEN), ("a", CLOSE), SHARE, D(4), D("500.005"), "c1", 3)
-    assert held(books, SHARE) == {"a": 6, "b": 4, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 6, "b": 4, UNASSIGNED: 0}
     assert (books.opened_value("a"), books.opened_value("b")) == (3_000, 2_000)
     with pytest.raises(ArgumentError, match="two strategies"):
         books.cross(("a", OPEN), ("a", CLOSE), SHARE, D(4), D(500), "c2", 3)
@@ -207,9 +207,9 @@ def test_several_exercises_may_come_before_their_deliveries():
         change("delivery", SHARE, -300, "150000", "500", "d2"),
     ):
         books.book_change(one)
-    assert held(books, SHARE) == {"a": 200, "b": -300, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 200, "b": -300, UNASSIGNED: 0}
     gained = {name: one - before[name] for name, one in cash(books).items()}
-    assert gained == {"a": D(-100_000), "b": D(150_000), NOBODY: D(0)}
+    assert gained == {"a": D(-100_000), "b": D(150_000), UNASSIGNED: D(0)}
 
 
 def test_deliveries_may_come_in_another_order_than_their_exercises():
@@ -223,7 +223,7 @@ def test_deliveries_may_come_in_another_order_than_their_exercises():
         change("delivery", SHARE, 200, "-100000", "500", "d1"),
     ):
         books.book_change(one)
-    assert held(books, SHARE) == {"a": 200, "b": -300, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 200, "b": -300, UNASSIGNED: 0}
 
 
 def test_a_delivery_that_fits_no_exercise_follows_the_oldest_one():
@@ -236,7 +236,7 @@ def test_a_delivery_that_fits_no_exercise_follows_the_oldest_one():
         change("delivery", SHARE, 20, "-10000", "500", "adjusted"),
     ):
         books.book_change(one)
-    assert held(books, SHARE) == {"a": 20, "b": 0, NOBODY: 0}
+    assert held(books, SHARE) == {"a": 20, "b": 0, UNASSIGNED: 0}
 
 
 @pytest.mark.parametrize(("units", "left"), [(120, (200, 40)), (-60, (50, 10))])
@@ -245,4 +245,4 @@ def test_a_split_changes_everybodys_shares_alike(units, left):
     trade(books, "a", SHARE, 100)
     trade(books, "b", SHARE, 20)
     books.book_change(change("corporate_action", SHARE, units))
-    assert held(books, SHARE) == {"a": left[0], "b": left[1], NOBODY: 0}
+    assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}

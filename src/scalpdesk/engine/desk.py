@@ -15,7 +15,7 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import Account, PositionManager
-from scalpdesk.portfolio.sub_books import NOBODY, SubBooks
+from scalpdesk.portfolio.sub_books import UNASSIGNED, SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import WritableDeskView
 
@@ -209,11 +209,11 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
             for position in book.positions.held()
         }
         pnl = explained[name]
-        if name == NOBODY and not positions and not pnl["total"]:
+        if name == UNASSIGNED and not positions and not pnl["total"]:
             continue
         own = [order for order in orders if order.submitted.owner == name]
         rows[name or REST] = {
-            "budget": None if name == NOBODY else str(books.fractions[name]),
+            "budget": None if name == UNASSIGNED else str(books.fractions[name]),
             "nav": f"{book.attribution.nav:.2f}",
             "pnl": {part: str(amount) for part, amount in pnl.items()},
             "positions": positions,

@@ -20,7 +20,7 @@ from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
 from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal, net_asset_value
 
 ZERO = Decimal(0)
-NOBODY = ""
+UNASSIGNED = ""
 """Owner of the unassigned book."""
 _FINEST = Decimal("0.000001")
 _MOST_UNDELIVERED = 64
@@ -125,11 +125,12 @@ class SubBooks:
         if adopts is not None and adopts not in fractions:
             raise ArgumentError("no such strategy here", where="adopts", value=adopts)
         self.fractions = dict(fractions)
-        self._adopter = adopts or NOBODY
+        self._adopter = adopts or UNASSIGNED
         self._state = state
         self._instruments = instruments
         self.books: dict[str, SubBook] = {
-            name: SubBook(name, instruments, state, delta_engine, underlying) for name in (*fractions, NOBODY)
+            name: SubBook(name, instruments, state, delta_engine, underlying)
+            for name in (*fractions, UNASSIGNED)
         }
         self.most_losses_in_a_row: int | None = None
         """Losing round trips in a row after which a strategy opens nothing more in the session, or None."""
@@ -139,7 +140,7 @@ class SubBooks:
 
     def of(self, owner: str) -> SubBook:
         """Return the book of an owner; the unassigned one for any other name."""
-        return self.books.get(owner) or self.books[NOBODY]
+        return self.books.get(owner) or self.books[UNASSIGNED]
 
     # start ----------------------------------------------------------------------------------------
 
@@ -165,8 +166,8 @@ class SubBooks:
             equity = cash + sum(worth.values(), ZERO)
             for name, fraction in self.fractions.items():
                 self.books[name].account.cash = (fraction * equity).quantize(CENT) - worth[name]
-        others = sum((book.account.cash for name, book in self.books.items() if name != NOBODY), ZERO)
-        self.books[NOBODY].account.cash = cash - others
+        others = sum((book.account.cash for name, book in self.books.items() if name != UNASSIGNED), ZERO)
+        self.books[UNASSIGNED].account.cash = cash - others
         for book in self.books.values():
             book.attribution.begin(now_ns)
             book.flat_cash = book.attribution.nav
@@ -296,13 +297,13 @@ class SubBooks:
 
     def _parts(self, event: PositionChanged) -> list[Part]:
         """Return the books that a change concerns, each with its units (for a dividend: its holding)."""
-        instrument_id, change, nobody = event.instrument_id, event.quantity_change, self.books[NOBODY]
+        instrument_id, change, unassigned = event.instrument_id, event.quantity_change, self.books[UNASSIGNED]
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
         total = sum((held for _, held in holders), ZERO)
         if event.cause is ChangeCause.TRANSFER:
-            return [(nobody, change)]
+            return [(unassigned, change)]
         if not change:
-            return holders if event.cause is ChangeCause.DIVIDEND and total else [(nobody, Decimal(1))]
+            return holders if event.cause is ChangeCause.DIVIDEND and total else [(unassigned, Decimal(1))]
         if event.cause is ChangeCause.DELIVERY and self._exercised:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
@@ -312,8 +313,8 @@ class SubBooks:
         if change == -total:
             return [(book, -held) for book, held in holders]
         if not total or (change > 0) == (total > 0):
-            return [(nobody, change)]
-        return _taken_from(holders, change) or [(nobody, change)]
+            return [(unassigned, change)]
+        return _taken_from(holders, change) or [(unassigned, change)]
 
     def _note_exercised(self, event: PositionChanged, parts: list[Part]) -> None:
         """Remember the options' holders: a venue may report several exercises before the first delivery."""
@@ -357,8 +358,8 @@ class SubBooks:
             for name, book in self.books.items()
         }
         # half cents: the rounding goes to the unassigned book if that changed, else to the largest change
-        unassigned = self.books[NOBODY].attribution.nav_change
-        taker = NOBODY if unassigned else max(self.fractions, key=lambda name: abs(rows[name]["total"]))
+        unassigned = self.books[UNASSIGNED].attribution.nav_change
+        taker = UNASSIGNED if unassigned else max(self.fractions, key=lambda name: abs(rows[name]["total"]))
         rest = to_cents(account_change) - sum((row["total"] for row in rows.values()), ZERO)
         rows[taker]["total"] += rest
         rows[taker]["residual"] += rest
