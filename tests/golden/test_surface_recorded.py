@@ -23,7 +23,7 @@ from scalpdesk.marketdata.chain_surface import (
     fit_chain,
 )
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.surface import Verdict
+from scalpdesk.pricing.surface import FitVerdict
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -59,7 +59,7 @@ def assert_free_of_arbitrage(surface):
     """Butterflies of neighbouring strikes and calendar spreads at one moneyness are worth no less than 0."""
     earlier = None
     for expiry in surface.fitted:
-        assert expiry.verdict is not Verdict.ARBITRAGE_LEFT, expiry.label
+        assert expiry.verdict is not FitVerdict.ARBITRAGE_LEFT, expiry.label
         width = 8.0 * float(np.sqrt(expiry.smile.total_variance(0.0)))
         strikes = np.linspace(np.exp(-width), np.exp(width), 2001)
         k = np.log(strikes)
@@ -136,8 +136,8 @@ def test_spx_2021_01_of_two_strikes(recorded_catalog, day):
     tape = load_tape(recorded_catalog, "lean", underlying="SPX", start=day, end=day)
     fitted = fitted_at(tape, "11:00")
     assert {expiry.verdict for expiry in fitted.surface.fitted} <= {
-        Verdict.FEW_QUOTES,
-        Verdict.ARBITRAGE_REPAIRED,
+        FitVerdict.FEW_QUOTES,
+        FitVerdict.ARBITRAGE_REPAIRED,
     }
     assert fitted.surface.share_inside >= 0.75
     assert_free_of_arbitrage(fitted.surface)

@@ -17,7 +17,7 @@ from scalpdesk.marketdata.chain_surface import (
 )
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.surface import Verdict
+from scalpdesk.pricing.surface import FitVerdict
 
 DAY = date(2018, 2, 5)
 NOON = new_york_ns(DAY, time(12, 0))
@@ -82,7 +82,7 @@ def test_forward_borrow_and_smile_of_american_options_are_found():
         forward = fitted.forwards[expiry.label]
         assert forward.status is ForwardStatus.OK
         assert forward.forward == pytest.approx(SPOT * np.exp((RATE - BORROW) * expiry.years), abs=2e-3)
-        assert expiry.verdict is (Verdict.OK if expiry.years > 1 / 365 else Verdict.FEW_QUOTES)
+        assert expiry.verdict is (FitVerdict.OK if expiry.years > 1 / 365 else FitVerdict.FEW_QUOTES)
         assert expiry.share_inside == 1.0
         assert expiry.atm_vol == pytest.approx(0.3, abs=2e-3)
         assert expiry.risk_reversal <= 0.0  # one quote alone has no skew

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.surface import SmileQuotes, Verdict, VolSurface, fit_surface
+from scalpdesk.pricing.surface import FitVerdict, SmileQuotes, VolSurface, fit_surface
 from scalpdesk.pricing.svi import SviSmile, check_arbitrage
 
 SHAPE = SviSmile(0.35, 0.5, -0.5, 0.2, 0.6)
@@ -38,7 +38,7 @@ def surface():
 def test_expiries_come_in_order_and_fit(surface):
     assert [expiry.label for expiry in surface.expiries] == ["day", "week", "month"]
     for expiry, vol in zip(surface.expiries, (0.30, 0.24, 0.20), strict=True):
-        assert expiry.verdict is Verdict.OK
+        assert expiry.verdict is FitVerdict.OK
         assert expiry.atm_vol == pytest.approx(vol, rel=2e-3)
         assert expiry.share_inside == 1.0
         assert expiry.rms_residual < 0.001
@@ -109,7 +109,7 @@ def test_no_arbitrage_whatever_the_quotes_say(vols, seed, noise):
     before = None
     for expiry in surface.expiries:
         assert expiry.smile is not None
-        assert expiry.verdict in {Verdict.OK, Verdict.ARBITRAGE_REPAIRED}
+        assert expiry.verdict in {FitVerdict.OK, FitVerdict.ARBITRAGE_REPAIRED}
         theta = float(expiry.smile.total_variance(0.0))
         found = check_arbitrage(expiry.smile, theta, before)
         # on another grid than the fit's own: a dip between two points of that may show, to the fourth digit
@@ -134,7 +134,7 @@ def test_two_roots_may_share_an_instant():
 def test_a_falling_variance_is_repaired_and_said():
     surface = fit_surface([quotes("near", 10 / 365, 0.40), quotes("far", 11 / 365, 0.30)], 100.0)
     far = surface.expiries[1]
-    assert far.verdict is Verdict.ARBITRAGE_REPAIRED
+    assert far.verdict is FitVerdict.ARBITRAGE_REPAIRED
     assert far.found.calendar > 0.1
     assert far.left.is_free
     assert far.atm_vol > 0.3
@@ -211,7 +211,7 @@ def test_a_refit_starts_from_the_last_and_agrees_with_a_cold_one(surface):
 def test_seconds_to_expiry_are_a_smile_like_any_other():
     seconds = quotes("last", 5 / 365 / 86_400, 0.5, forward=272.3, strikes=7)
     last = fit_surface([seconds], 272.3).expiries[0]
-    assert last.verdict is Verdict.OK
+    assert last.verdict is FitVerdict.OK
     assert last.atm_vol == pytest.approx(0.5, rel=1e-2)
     assert last.share_inside == 1.0
 

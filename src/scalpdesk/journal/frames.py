@@ -56,7 +56,7 @@ class RecordKind(IntEnum):
     SEAL = 4
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True):
     """A valid record that was read."""
 
     position: int
@@ -192,7 +192,7 @@ def _is_valid(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
 
 def read_frames(
     path: Path, file: BinaryIO, first_sequence: int, previous: bytes, *, is_last_segment: bool
-) -> Iterator[Frame | TornWrite]:
+) -> Iterator[Record | TornWrite]:
     """Yield the valid records after a segment's header; at the end perhaps one :class:`TornWrite`.
 
     Parameters
@@ -223,7 +223,7 @@ def read_frames(
         if (head.sequence, head.previous) != (sequence, previous):
             raise damage(path, position, "the record is complete but does not follow the one before it")
         _check_schema("the record", head.schema, f"{path}, byte {position}")
-        yield Frame(position, payload, head.items, sequence, head.kind, head.digest)
+        yield Record(position, payload, head.items, sequence, head.kind, head.digest)
         position += FRAME_BYTES + head.payload_bytes
         sequence += 1
         previous = head.digest

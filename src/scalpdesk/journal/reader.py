@@ -22,7 +22,7 @@ from scalpdesk.journal.frames import (
     FRAME_BYTES,
     GENESIS,
     SEGMENT_BYTES,
-    Frame,
+    Record,
     RecordKind,
     TornWrite,
     check_segment_header,
@@ -168,7 +168,7 @@ class JournalReader:
                 return
             self._add(path, found)
 
-    def _add(self, path: Path, frame: Frame) -> None:
+    def _add(self, path: Path, frame: Record) -> None:
         if self.sealed:
             raise damage(path, frame.position, "a record follows the seal")
         if (frame.kind == RecordKind.HEADER) != (frame.sequence == 0):
@@ -189,7 +189,7 @@ class JournalReader:
             raise damage(path, frame.position, f"a payload has another form ({error})") from error
         self.end = JournalEnd(self.end.segment, frame.end, frame.sequence + 1, frame.digest, frame.kind)
 
-    def _add_seal(self, path: Path, frame: Frame) -> None:
+    def _add_seal(self, path: Path, frame: Record) -> None:
         seal = decode_seal(frame.payload)
         if seal.totals != self.totals:
             raise damage(
@@ -231,7 +231,7 @@ def peek_header(run_dir: Path) -> JournalHeader:
             first = next(read_frames(path, file, 0, GENESIS, is_last_segment=True), None)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not isinstance(first, Frame) or first.kind != RecordKind.HEADER:
+    if not isinstance(first, Record) or first.kind != RecordKind.HEADER:
         raise damage(path, SEGMENT_BYTES, "it does not begin with a complete header")
     try:
         return decode_header(first.payload)

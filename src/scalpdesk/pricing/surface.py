@@ -34,7 +34,7 @@ _NEAR_ENOUGH = 1.0
 _DELTA_GRID = np.linspace(-6.0, 6.0, 961)
 
 
-class Verdict(StrEnum):
+class FitVerdict(StrEnum):
     """Result of the fit of one expiry."""
 
     OK = "ok"
@@ -82,7 +82,7 @@ class SurfaceExpiry:
     clock_years: float
     forward: float
     smile: SviSmile | None
-    verdict: Verdict
+    verdict: FitVerdict
     strike: Floats
     residual: Floats
     """Fitted less mid volatility per quote, a year (0.01 is a point); NaN where a quote was not used."""
@@ -295,7 +295,7 @@ class _Draft:
     quotes: SmileQuotes
     used: NDArray[np.bool_]
     smile: SviSmile | None
-    verdict: Verdict
+    verdict: FitVerdict
     held: ArbitrageCheck | None = None
     """Where the smile is the last held one: the arbitrage of the free fit before it."""
 
@@ -317,10 +317,10 @@ def _draft(quotes: SmileQuotes, last: SurfaceExpiry | None) -> _Draft:
     used = (low > 0.0) & (high >= low) & np.isfinite(high) & np.isfinite(quotes.k)
     count = int(np.count_nonzero(used))
     if not quotes.years > 0.0 or not quotes.forward > 0.0 or count == 0:
-        verdict = Verdict.TOO_FEW_QUOTES if quotes.forward > 0.0 else Verdict.NO_FORWARD
-        verdict = verdict if quotes.years > 0.0 else Verdict.EXPIRED
+        verdict = FitVerdict.TOO_FEW_QUOTES if quotes.forward > 0.0 else FitVerdict.NO_FORWARD
+        verdict = verdict if quotes.years > 0.0 else FitVerdict.EXPIRED
         return _Draft(quotes, np.zeros(len(strike), dtype=np.bool_), None, verdict)
-    verdict = Verdict.OK if count >= FULL_PARAMETERS else Verdict.FEW_QUOTES
+    verdict = FitVerdict.OK if count >= FULL_PARAMETERS else FitVerdict.FEW_QUOTES
     draft = _Draft(quotes, used, None, verdict)
     if count == 1:
         smile = flat_smile(0.5 * float(low[used][0] + high[used][0]), quotes.years)
@@ -351,9 +351,9 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
             smile, left = fit.without_arbitrage(smile, before, after, held=held)
             ends = float(fit.k.min()), float(fit.k.max())
             if not left.is_free:
-                verdict = Verdict.ARBITRAGE_LEFT
+                verdict = FitVerdict.ARBITRAGE_LEFT
             elif touches_arbitrage(smile, before, *ends):
-                verdict = Verdict.ARBITRAGE_REPAIRED
+                verdict = FitVerdict.ARBITRAGE_REPAIRED
         vol = np.sqrt(smile.total_variance(quotes.k) / quotes.years)
         residual = np.where(used, vol - 0.5 * (low + high), np.nan)
         inside = used & (vol >= low) & (vol <= high)

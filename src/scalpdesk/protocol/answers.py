@@ -9,7 +9,7 @@ from scalpdesk.protocol.messages import log_message
 from scalpdesk.protocol.validation import OK, intent_verdict, log_verdict
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusedAnswer(msgspec.Struct, frozen=True):
     """A refused message and its verdict."""
 
     verdict: str
@@ -22,7 +22,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     intents: tuple[dict[str, Any], ...] = ()
     logs: tuple[dict[str, Any], ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusedAnswer, ...] = ()
 
 
 class SeenIds:
@@ -50,7 +50,7 @@ def sort_answers(messages: Sequence[Any], seen: SeenIds) -> Answers:
     """
     intents: list[dict[str, Any]] = []
     logs: list[dict[str, Any]] = []
-    refusals: list[Refusal] = []
+    refusals: list[RefusedAnswer] = []
     for message in messages:
         if isinstance(message, dict) and message.get("type") == "log":
             verdict = log_verdict(message)
@@ -64,11 +64,11 @@ def sort_answers(messages: Sequence[Any], seen: SeenIds) -> Answers:
                     intents.append(message)
                     continue
                 verdict = "duplicate:intent_id"
-        refusals.append(Refusal(verdict, message))
+        refusals.append(RefusedAnswer(verdict, message))
     return Answers(tuple(intents), tuple(logs), tuple(refusals))
 
 
-def refusal_log(event: Mapping[str, Any], refusal: Refusal) -> dict[str, Any]:
+def refusal_log(event: Mapping[str, Any], refusal: RefusedAnswer) -> dict[str, Any]:
     """Return the log message for a refused answer."""
     message = refusal.message
     name = message.get("intent_id") if isinstance(message, dict) else None
