@@ -11,6 +11,7 @@ from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
+from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
     from scalpdesk.live.assembly import LiveDesk
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
-VENUES = ("simulated", "sandbox", "paper", "alpaca")
+VENUES = ("simulated", "sandbox", "paper", *venue_names())
 
 
 @desk_command(

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from scalpdesk.assembly import connect_broker, engine_from_header, gamma_events, load_market
@@ -35,12 +35,16 @@ from scalpdesk.live.runner import Heartbeat, LiveRunner
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
-from scalpdesk.venues.contract import AccountFacts, FollowingClock, Gateway
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    EmergencyGateway,
+    FollowingClock,
+    Gateway,
+    LiveToken,
+    VenueSetup,
+)
+from scalpdesk.venues.registry import find_venue
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
-
-if TYPE_CHECKING:
-    from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-    from scalpdesk.venues.alpaca.transport import Endpoints
 
 
 def build_gateway(
@@ -66,31 +70,27 @@ def build_gateway(
     """
     if plan.venue == "simulated":
         return simulated_gateway(plan, clock)
-    if plan.venue == "alpaca":
-        return alpaca_gateway(plan, instruments, clock)
     if plan.venue == SANDBOX:
         return sandbox_gateway(plan, instruments, clock, engine)
-    raise ConfigError(
-        "this venue cannot be traded yet",
-        where="--venue",
-        value=plan.venue,
-        fix="use simulated, sandbox or alpaca",
-    )
+    return venue_gateway(plan, instruments, clock)
 
 
-def alpaca_gateway(
-    plan: LivePlan, instruments: Instruments, clock: Clock, *, data_only: bool = False
-) -> "AlpacaGateway":
-    """Return the gateway to Alpaca, or to a simulated exchange in its place.
+def venue_gateway(
+    plan: LivePlan,
+    instruments: Instruments,
+    clock: Clock,
+    *,
+    venue: str | None = None,
+    data_only: bool = False,
+) -> EmergencyGateway:
+    """Return the gateway to a venue (None: the plan's), or to a simulated exchange in its place.
 
     Raises
     ------
     ConfigError
-        When keys are missing, or live trading is not armed.
+        When there is no such venue, keys are missing, or live trading is not armed.
     """
-    from scalpdesk.venues.alpaca.gateway import AlpacaGateway  # noqa: PLC0415 - an extra
-    from scalpdesk.venues.alpaca.transport import ApiKeys, GatewayOptions  # noqa: PLC0415 - an extra
-
+    spec = find_venue(venue or plan.venue)
     keys = plan.settings.venue_keys()
     if keys is None:
         raise ConfigError(
@@ -98,38 +98,41 @@ def alpaca_gateway(
             where="credentials.trading_api_key, credentials.trading_api_secret",
             fix="put TRADING_API_KEY and TRADING_API_SECRET into .env (scalpdesk init writes .env.example)",
         )
-    venue = plan.settings.config.venue
-    options = GatewayOptions(
-        options_level=2 if trades_options(plan.settings) else 0,
-        timeout_seconds=venue.timeout_seconds,
-        absent_after_seconds=plan.runner.absent_after_seconds,
-        requests_per_minute=venue.requests_per_minute,
-        data_requests_per_minute=venue.data_requests_per_minute,
-        heartbeat_seconds=venue.heartbeat_seconds,
-        fees=ALPACA_FEES if plan.live else NO_FEES,
-        data_only=data_only,
+    key, secret = keys
+    section = plan.settings.config.venue
+    return spec.build(
+        VenueSetup(
+            instruments=instruments,
+            clock=clock,
+            key=key,
+            secret=secret,
+            url=plan.url,
+            live_token=_live_token(plan),
+            stock_feed=section.stock_feed,
+            option_feed=section.option_feed,
+            options_level=2 if trades_options(plan.settings) else 0,
+            timeout_seconds=section.timeout_seconds,
+            acceptance_seconds=plan.runner.absent_after_seconds,
+            requests_per_minute=section.requests_per_minute,
+            data_requests_per_minute=section.data_requests_per_minute,
+            heartbeat_seconds=section.heartbeat_seconds,
+            data_only=data_only,
+            fees=ALPACA_FEES if plan.live else NO_FEES,
+        )
     )
-    return AlpacaGateway(
-        endpoints=_endpoints(plan), keys=ApiKeys(*keys), instruments=instruments, clock=clock, options=options
-    )
 
 
-def _endpoints(plan: LivePlan) -> "Endpoints":
-    from scalpdesk.venues.alpaca.transport import Endpoints  # noqa: PLC0415 - an extra
-
-    venue = plan.settings.config.venue
-    feeds: dict[str, Any] = {"stock_feed": venue.stock_feed, "option_feed": venue.option_feed}
-    if plan.url is not None:
-        if plan.live:
-            raise ConfigError(
-                "--live trades at the venue itself, not at another address",
-                where="--url, venue.url",
-                value=plan.url,
-                fix="leave out --live or the address",
-            )
-        return Endpoints.at(plan.url, **feeds)
+def _live_token(plan: LivePlan) -> LiveToken | None:
+    """Return the proof of arming that ``--live`` needs; None without ``--live``."""
     if not plan.live:
-        return Endpoints.paper(**feeds)
+        return None
+    if plan.url is not None:
+        raise ConfigError(
+            "--live trades at the venue itself, not at another address",
+            where="--url, venue.url",
+            value=plan.url,
+            fix="leave out --live or the address",
+        )
     if plan.settings.config.desk.paper:
         raise ConfigError(
             "--live contradicts the configuration, which says paper; nothing was sent",
@@ -138,7 +141,7 @@ def _endpoints(plan: LivePlan) -> "Endpoints":
             fix="set desk.paper = false (IS_PAPER_TRADING=false) and arm again, or leave out --live",
         )
     folder = plan.state or state_dir(os.environ)
-    return Endpoints.live(token_for(folder, plan.venue, plan.settings.config_hash), **feeds)
+    return token_for(folder, plan.venue, plan.settings.config_hash)
 
 
 def sandbox_gateway(
@@ -146,7 +149,7 @@ def sandbox_gateway(
 ) -> SandboxGateway:
     """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
     config, hours = plan.settings.config, ExchangeHours()
-    data = alpaca_gateway(plan, instruments, clock, data_only=True)
+    data = venue_gateway(plan, instruments, clock, venue="alpaca", data_only=True)
     cash, held = config.simulation.starting_cash, {}
     if engine is not None:
         cash = engine.desk.account.cash

@@ -37,7 +37,7 @@ from scalpdesk.engine.flattening import ClosingLine, Flattener
 from scalpdesk.instruments.contract import Instruments, us_option
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import peek_header
-from scalpdesk.live.assembly import alpaca_gateway
+from scalpdesk.live.assembly import venue_gateway
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.reconciliation import settle_queue
 from scalpdesk.live.supervision import describe
@@ -500,7 +500,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
     plan = replace(plan, state=Path(settings.state) if settings.state else None)
     instruments = Instruments()
     clock = FollowingClock() if settings.url is not None else SystemClock()
-    gateway = alpaca_gateway(plan, instruments, clock)
+    gateway = venue_gateway(plan, instruments, clock)
     await gateway.connect()
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -26,6 +26,7 @@ A runner uses a gateway like this::
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -34,7 +35,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from scalpdesk.core.clock import FollowingClock, Stamper
+from scalpdesk.core.clock import Clock, FollowingClock, Stamper
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     AccountLimits,
@@ -46,7 +47,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
 
@@ -571,3 +573,69 @@ class EmergencyGateway(Gateway, Protocol):
         True as well when the order is over. The order's end shows in :meth:`snapshot`.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueSetup:
+    """What a venue's gateway is built from.
+
+    Parameters
+    ----------
+    instruments
+        Of the run; more may be added.
+    clock
+        Timestamps what is received.
+    key, secret
+        Of the account.
+    url
+        Address of a simulated exchange that speaks the venue's protocol; None for the venue itself.
+    live_token
+        Proof of arming; None for the venue's paper environment.
+    stock_feed, option_feed
+        Names of the data feeds.
+    options_level
+        Level that the account must have for the strategy (2 buys options, 3 spreads).
+    timeout_seconds, acceptance_seconds
+        Of one request, and after it until a 404 proves that its order is absent.
+    requests_per_minute, data_requests_per_minute
+        Of the trading and of the data interface.
+    heartbeat_seconds
+        Between pings of a stream.
+    data_only
+        Only the market is asked for: every order is refused.
+    fees
+        Charged on each fill, where the venue's messages state none.
+    """
+
+    instruments: Instruments
+    clock: Clock
+    key: Revealable
+    secret: Revealable
+    url: str | None = None
+    live_token: LiveToken | None = None
+    stock_feed: str = ""
+    option_feed: str = ""
+    options_level: int = 0
+    timeout_seconds: float = 5.0
+    acceptance_seconds: float = 10.0
+    requests_per_minute: int = 200
+    data_requests_per_minute: int = 200
+    heartbeat_seconds: float = 10.0
+    data_only: bool = False
+    fees: FeeSchedule = NO_FEES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueSpec:
+    """A venue that orders can be sent to.
+
+    Parameters
+    ----------
+    name
+        As ``--venue`` names it.
+    build
+        Returns a gateway; nothing is connected yet.
+    """
+
+    name: str
+    build: Callable[[VenueSetup], EmergencyGateway]

@@ -25,6 +25,8 @@ from scalpdesk.venues.contract import (
     ListedContract,
     Notice,
     VenueMinute,
+    VenueSetup,
+    VenueSpec,
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventPublisher
@@ -299,3 +301,34 @@ class AlpacaGateway:
                     self._publisher.count("keep_warm_failed")
                 except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
                     self._publisher.refuse("requests", "keep_warm_failed", repr(error)[:200])
+
+
+def build_gateway(setup: VenueSetup) -> AlpacaGateway:
+    """Return the gateway to Alpaca, or to a simulated exchange at ``setup.url`` in its place."""
+    stock, option = setup.stock_feed or "iex", setup.option_feed or "indicative"
+    if setup.url is not None:
+        endpoints = Endpoints.at(setup.url, stock_feed=stock, option_feed=option)
+    elif setup.live_token is not None:
+        endpoints = Endpoints.live(setup.live_token, stock_feed=stock, option_feed=option)
+    else:
+        endpoints = Endpoints.paper(stock_feed=stock, option_feed=option)
+    options = GatewayOptions(
+        options_level=setup.options_level,
+        timeout_seconds=setup.timeout_seconds,
+        absent_after_seconds=setup.acceptance_seconds,
+        requests_per_minute=setup.requests_per_minute,
+        data_requests_per_minute=setup.data_requests_per_minute,
+        heartbeat_seconds=setup.heartbeat_seconds,
+        data_only=setup.data_only,
+        fees=setup.fees,
+    )
+    return AlpacaGateway(
+        endpoints=endpoints,
+        keys=ApiKeys(setup.key, setup.secret),
+        instruments=setup.instruments,
+        clock=setup.clock,
+        options=options,
+    )
+
+
+VENUE = VenueSpec(name="alpaca", build=build_gateway)
