@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from scalpdesk.cli.data import progress_bar
 from scalpdesk.cli.main import main
+from scalpdesk.cli.output import progress_bar
 
 CSV = """ts,symbol,bid,ask,bid_size,ask_size
 2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200
@@ -197,7 +197,7 @@ def test_a_damaged_day_file_fails_verify_and_is_named(capsys, tmp_path):
 def test_in_a_terminal_long_work_draws_a_bar(capsys, monkeypatch):
     import sys
 
-    from scalpdesk.cli import data as module
+    from scalpdesk.cli import output as module
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(module, "PROGRESS_AFTER_SECONDS", -1.0)

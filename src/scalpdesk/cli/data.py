@@ -1,9 +1,6 @@
 """``scalpdesk data``: list, verify and fill the catalogue of recorded markets."""
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from datetime import time as clock_time
 from pathlib import Path
@@ -13,7 +10,7 @@ import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
 from scalpdesk.cli.market import EMBEDDED, read_date
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_SESSION = date(2018, 2, 5)
 """Session of the embedded market that is checked when none is named."""
-PROGRESS_AFTER_SECONDS = 2.0
 MIDNIGHT, DAY_END = clock_time(0), clock_time(23, 59, 59)
 
 
@@ -401,28 +397,3 @@ def _show_reports(reports: list[Any], catalog: Path, *, as_json: bool) -> None:
         if len(report.notes) > 10:
             click.echo(f"  note: and {len(report.notes) - 10} more (see --json)")
     click.echo(f"next: scalpdesk data verify {reports[0].name}")
-
-
-@contextmanager
-def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a progress function; a bar appears on stderr when the work takes over two seconds."""
-    started = time.monotonic()
-    shown: list[Any] = []
-
-    def report(done: int, total: int, label: str) -> None:
-        if not shown:
-            if as_json or not sys.stderr.isatty() or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
-                return
-            from rich.console import Console
-            from rich.progress import Progress
-
-            bar = Progress(console=Console(stderr=True), transient=True)
-            bar.start()
-            shown.extend((bar, bar.add_task("", total=total)))
-        shown[0].update(shown[1], completed=done, total=total, description=label)
-
-    try:
-        yield report
-    finally:
-        if shown:
-            shown[0].stop()

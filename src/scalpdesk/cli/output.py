@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EXIT_INTERRUPTED = 130
+PROGRESS_AFTER_SECONDS = 2.0
 
 
 def print_json(document: object) -> None:
@@ -173,3 +176,28 @@ def save_figure(figure: Any, path: Path) -> None:
             value=str(path),
             fix="use a name such as x.png",
         ) from problem
+
+
+@contextmanager
+def progress_bar(*, as_json: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a progress function; a bar appears on stderr when the work takes over two seconds."""
+    started = time.monotonic()
+    shown: list[Any] = []
+
+    def report(done: int, total: int, label: str) -> None:
+        if not shown:
+            if as_json or not sys.stderr.isatty() or time.monotonic() - started < PROGRESS_AFTER_SECONDS:
+                return
+            from rich.console import Console
+            from rich.progress import Progress
+
+            bar = Progress(console=Console(stderr=True), transient=True)
+            bar.start()
+            shown.extend((bar, bar.add_task("", total=total)))
+        shown[0].update(shown[1], completed=done, total=total, description=label)
+
+    try:
+        yield report
+    finally:
+        if shown:
+            shown[0].stop()

@@ -1,22 +1,21 @@
-"""The run summary as a trader reads it: what was made, where it came from, what it cost.
+"""The run summary as a trader reads it, and the screen or progress bar while a run goes on."""
 
-What a person sees while a run goes on: a live screen for the demo, a bar for longer work.
-"""
-
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from scalpdesk.cli.output import new_table, progress_bar
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
+    from scalpdesk.backtesting.runs import Assembled
     from scalpdesk.core.intents import Mark
+    from scalpdesk.marketdata.tape import MarketTape
 
 LABELS = {
     "delta": "delta (direction)",
@@ -75,8 +74,6 @@ def show_stored_summary(out: "Console", summary: dict[str, Any], marks: Sequence
 
 
 def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: list[float]) -> None:
-    from rich.table import Table
-
     spots = [spot for spot in spots if spot > 0]  # nothing was quoted yet at the first mark
 
     if "pnl" not in summary:
@@ -94,8 +91,7 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
     out.print(f"{summary['verdict']}\n")
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     widest = max(abs(pnl[name]) for name in PARTS)
-    table = Table("where it came from", box=None, pad_edge=False)
-    table.add_column("USD", justify="right")
+    table = new_table("where it came from", "USD")
     table.add_column("")
     for name in PARTS:
         table.add_row(LABELS[name], money(pnl[name]), bar_of(pnl[name], widest))
@@ -135,13 +131,9 @@ def folder_line(folder: dict[str, Any]) -> str:
 
 def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> None:
     """Show what each of several strategies has earned and holds; nothing for a strategy alone."""
-    from rich.table import Table
-
     if not rows:
         return
-    table = Table("strategy", box=None, pad_edge=False)
-    for heading in ("budget", "orders", "fills", "costs", "P&L USD"):
-        table.add_column(heading, justify="right")
+    table = new_table("strategy", "budget", "orders", "fills", "costs", "P&L USD")
     table.add_column("holds")
     for name, row in rows.items():
         pnl = {part: float(amount) for part, amount in row["pnl"].items()}
@@ -215,14 +207,7 @@ def show_runs(
         out.print(f"[red]unreadable[/] {name}: {why}")
 
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from scalpdesk.backtesting.runs import Assembled
-    from scalpdesk.marketdata.tape import MarketTape
-
 FRAMES_PER_SECOND = 10
-PROGRESS_AFTER_SECONDS = 2.0
 
 
 class LiveView:
@@ -315,7 +300,7 @@ class LiveView:
 
 
 class ProgressView:
-    """A progress bar on stderr once a run has taken two seconds; silent when nobody looks.
+    """A progress bar on stderr once a run has taken two seconds.
 
     Parameters
     ----------
@@ -325,32 +310,26 @@ class ProgressView:
 
     def __init__(self, tape: "MarketTape") -> None:
         self._sessions = tape.sessions
-        self._length_ns = sum(session.close_ns - session.open_ns for session in tape.sessions)
-        self._began = time.perf_counter()
-        self._shown = False
-        self._last = 0.0
+        self._bar = progress_bar(as_json=False)
+        self._next_frame = 0.0
 
     def __enter__(self) -> Self:
+        self._report = self._bar.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
+        self._bar.__exit__(kind, error, trace)
 
     def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Redraw the bar a few times a second."""
+        """Move the bar a few times a second."""
         del run
         wall = time.perf_counter()
-        if wall - self._began < PROGRESS_AFTER_SECONDS or wall - self._last < 0.2 or not sys.stderr.isatty():
+        if wall < self._next_frame:
             return
-        self._last = wall
-        self._shown = True
-        done_ns = sum(
-            min(max(now_ns - session.open_ns, 0), session.close_ns - session.open_ns)
-            for session in self._sessions
-        )
-        share = done_ns / self._length_ns
-        sys.stderr.write(f"\r{'#' * int(40 * share):<40} {share:4.0%} {to_new_york(now_ns):%Y-%m-%d %H:%M}")
-        sys.stderr.flush()
+        self._next_frame = wall + 2.0 / FRAMES_PER_SECOND
+        spans = [(session.open_ns, session.close_ns) for session in self._sessions]
+        done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
+        total_ns = sum(closes - opens for opens, closes in spans)
+        self._report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M}")

@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.data import progress_bar
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
 
 NEEDED = ("id", "area", "function", "inputs", "expected")
