@@ -1,16 +1,22 @@
 """What is resumed, and what is begun afresh."""
 
+from dataclasses import replace
 from datetime import date
+
+import pytest
 
 from fakes.clock import ManualClock
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError, JournalError
 from scalpdesk.core.events import RateEvent
 from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.journal.frames import segment_path
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.status import SOCKET_NAME
 from scalpdesk.live.watchdog import ACTED_FILE
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
@@ -64,3 +70,17 @@ def test_what_the_watchdog_did_is_reported_by_the_next_start_and_once(tmp_path):
             told
             == ["the watchdog ended this run's last life: ALARM: the desk died; done after 0.31 s"] * times
         )
+
+
+def test_an_emptied_journal_of_a_run_that_had_begun_refuses_the_start_until_it_is_set_aside(tmp_path):
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    segment_path(folder, 1).write_bytes(b"")
+    assert assembly.unfinished_run(plan) is None  # it died while its journal was made: nothing was sent
+    (folder / SOCKET_NAME).touch()
+    assert assembly.unfinished_run(plan) == folder
+    with pytest.raises(ConfigError, match="did not end; nothing was sent"):
+        resumed(replace(plan, resume=False))
+    with pytest.raises(JournalError):
+        resumed(plan)
+    assert resumed(replace(plan, resume=False, set_aside=True)) == (None, [])
+    assert assembly.unfinished_run(plan) is None

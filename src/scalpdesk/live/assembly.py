@@ -32,6 +32,7 @@ from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import Heartbeat, LiveRunner
+from scalpdesk.live.status import SOCKET_NAME
 from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
@@ -230,21 +231,30 @@ class _Run:
 
 
 def unfinished_run(plan: LivePlan) -> Path | None:
-    """Return the newest run of this venue and strategy that did not end cleanly, or None."""
+    """Return the newest run of this venue and strategy that did not end cleanly, or None.
+
+    A run whose journal can no longer be read counts when its control socket shows that it had begun.
+    """
     newest: tuple[int, Path] | None = None
+    unreadable = []
     for folder in run_dirs(plan.runs_dir):
+        if (folder / "set-aside").exists():
+            continue
         try:
             header = peek_header(folder)
         except JournalError:
+            if (
+                f"-{plan.settings.strategy}-{plan.trading}-" in folder.name
+                and (folder / SOCKET_NAME).exists()
+            ):
+                unreadable.append(folder)
             continue
-        fits = (venue_name(header.venue), header.mode, header.strategy, header.data.get("url")) == (
-            plan.venue,
-            plan.trading,
-            plan.settings.strategy,
-            plan.url,
-        )
-        if fits and not (folder / "set-aside").exists() and (newest is None or header.started_ns > newest[0]):
+        found = (venue_name(header.venue), header.mode, header.strategy, header.data.get("url"))
+        wanted = (plan.venue, plan.trading, plan.settings.strategy, plan.url)
+        if found == wanted and (newest is None or header.started_ns > newest[0]):
             newest = header.started_ns, folder
+    if unreadable and (newest is None or unreadable[-1].name > newest[1].name):
+        return unreadable[-1]
     if newest is None or JournalReader(newest[1]).sealed:
         return None
     return newest[1]
@@ -339,13 +349,13 @@ def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run 
                 fix="leave --resume out: a new run takes over what the account holds",
             )
         return None
-    header = peek_header(found)
     if not plan.resume:
         raise ConfigError(
             "a run on this venue did not end; nothing was sent",
             where=str(found),
             fix="add --resume to go on with it, or --new-run to leave it and begin another",
         )
+    header = peek_header(found)
     if header.config_hash != plan.settings.config_hash:
         raise ConfigError(
             "the configuration is not the one that this run began with; nothing was sent",
