@@ -35,7 +35,7 @@ class Bench:
         self.started = 0
         self.refuses = 0
         self.said = []
-        self.guard = WatchdogSupervisor(self.start(), self.start, self.say, pause_seconds=0.01)
+        self.guard = WatchdogSupervisor(self.start, self.say, pause_seconds=0.01)
         self.guard.begin(folder / "run")
 
     def say(self, level, text):

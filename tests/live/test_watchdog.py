@@ -14,7 +14,7 @@ from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.run import carry_out
-from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage
+from scalpdesk.live.watchdog import ACTED_FILE, DeskMessage, WatchdogSupervisor
 from scalpdesk.live.watchdog_program import WatchdogSettings, Watched, start_watchdog, watch
 
 
@@ -74,7 +74,7 @@ def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten):
         return pid
     try:
         os.environ |= {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
-        orders = WatchdogSettings(
+        settings = WatchdogSettings(
             "gamma-scalper",
             "alpaca",
             live=False,
@@ -85,8 +85,8 @@ def fork_guarded_desk(exchange, plan, folder, overrides, *, flatten):
             flatten=flatten,
             state=str(folder / "state"),
         )
-        line = start_watchdog(orders, folder / "watchdog.log")
-        asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=line))
+        guard = WatchdogSupervisor(lambda: start_watchdog(settings, folder / "watchdog.log"), lambda *_: None)
+        asyncio.run(carry_out(plan, notify=lambda *_: None, watchdog=guard))
     finally:
         os._exit(1)
 

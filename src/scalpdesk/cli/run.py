@@ -209,7 +209,7 @@ def _start_watchdog(
     def start() -> "HeartbeatChannel":
         return start_watchdog(orders, plan.runs_dir / "watchdog.log")
 
-    return WatchdogSupervisor(start(), start, _say)
+    return WatchdogSupervisor(start, _say)
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -31,9 +31,9 @@ from scalpdesk.live.core import LiveCore, Timers
 from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
-from scalpdesk.live.runner import Heartbeat, LiveRunner
+from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.status import SOCKET_NAME
-from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.live.watchdog import ACTED_FILE, WatchdogSupervisor
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
 from scalpdesk.venues.contract import (
@@ -266,7 +266,7 @@ async def open_desk(
     *,
     notify: Notify,
     gateway: Gateway | None = None,
-    heartbeat: Heartbeat | None = None,
+    watchdog: WatchdogSupervisor | None = None,
 ) -> LiveDesk:
     """Connect, lock the account, and rebuild or begin the run; nothing is sent.
 
@@ -280,8 +280,8 @@ async def open_desk(
         Takes messages for the operator.
     gateway
         Use this one (tests); None builds the plan's.
-    heartbeat
-        Channel to the watchdog.
+    watchdog
+        Hears the desk's heartbeat.
 
     Raises
     ------
@@ -322,7 +322,7 @@ async def open_desk(
             clock,
             plan.runner,
             notify=notify,
-            heartbeat=heartbeat,
+            watchdog=watchdog,
             daily_update=None if plan.venue == "simulated" else update,
         )
         if folder is not None:

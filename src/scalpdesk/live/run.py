@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import structs
 
@@ -22,28 +22,15 @@ from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.runner import Heartbeat
 from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART
-from scalpdesk.live.watchdog import startup_heartbeat
+from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
 from scalpdesk.pricing import warm_up
 from scalpdesk.venues.contract import Gateway
 
 ACTIONS = ("halt", "flatten", "resume", "reduce")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Watchdog(Heartbeat, Protocol):
-    """A started watchdog, as a run uses it."""
-
-    def begin(self, run_dir: Path) -> None:
-        """Report which run it is."""
-        ...
-
-    def end(self, *, clean: bool) -> None:
-        """Report the end of the run; after an unclean one the watchdog cancels the orders."""
-        ...
 
 
 async def carry_out(
@@ -52,7 +39,7 @@ async def carry_out(
     notify: Notify,
     clock: Clock | None = None,
     gateway: Gateway | None = None,
-    watchdog: Watchdog | None = None,
+    watchdog: WatchdogSupervisor | None = None,
     on_ready: Callable[[LiveDesk], None] | None = None,
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary: of the last day's run when one followed another.
@@ -101,7 +88,7 @@ async def _one_run(
     notify: Notify,
     clock: Clock,
     gateway: Gateway | None,
-    watchdog: Watchdog | None,
+    watchdog: WatchdogSupervisor | None,
     on_ready: Callable[[LiveDesk], None] | None,
 ) -> dict[str, Any]:
     began = time.perf_counter()
@@ -110,7 +97,7 @@ async def _one_run(
     with startup_heartbeat(beat, notify):
         if watchdog is not None:  # compiled now, under a heartbeat that it cannot hold up
             await asyncio.to_thread(warm_up)
-        desk = await open_desk(plan, clock, notify=notify, gateway=gateway, heartbeat=watchdog)
+        desk = await open_desk(plan, clock, notify=notify, gateway=gateway, watchdog=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
     gc.freeze()

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 import msgspec
 
@@ -37,6 +37,7 @@ from scalpdesk.live.supervision import (
     Supervisor,
     describe,
 )
+from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
@@ -44,31 +45,6 @@ from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
 DAY_NS = 86_400 * NANOS_PER_SECOND
-
-
-class Heartbeat(Protocol):
-    """The desk's side of the channel to the watchdog."""
-
-    @property
-    def is_alive(self) -> bool:
-        """False while no watchdog runs."""
-        ...
-
-    def started(self) -> None:
-        """Report that the desk has met its account and follows its market."""
-        ...
-
-    def beat(self) -> None:
-        """Heartbeat: the loop is running."""
-        ...
-
-    def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
-        """Report an order that is about to leave, or a leg with its combo's id."""
-        ...
-
-    def order_ended(self, client_order_id: str) -> None:
-        """Report the end of an order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,8 +286,8 @@ class LiveRunner:
         Times and the end.
     notify
         Takes messages for the operator.
-    heartbeat
-        Channel to the watchdog.
+    watchdog
+        Hears heartbeats and live orders; None runs without.
     daily_update
         Gives a run of several days the events of each later session.
     """
@@ -324,7 +300,7 @@ class LiveRunner:
         options: RunnerOptions | None = None,
         *,
         notify: Notify | None = None,
-        heartbeat: Heartbeat | None = None,
+        watchdog: WatchdogSupervisor | None = None,
         daily_update: DailyUpdate | None = None,
     ) -> None:
         self.core = core
@@ -332,7 +308,7 @@ class LiveRunner:
         self.options = options or RunnerOptions()
         self.state = RunnerState()
         self._clock = clock
-        self._heartbeat = heartbeat
+        self._watchdog = watchdog
         self._notify: Notify = notify or (lambda _level, _text: None)
         self._throttle = LogThrottle(self._notify)
         self._consumer = Consumer(
@@ -413,8 +389,8 @@ class LiveRunner:
             await self._consumer.consume(lambda: self.reconciler.is_settled or self._is_over())
             await self._follow_market()
             self.state.recovered_seconds = asyncio.get_running_loop().time() - began
-            if self._heartbeat is not None:
-                self._heartbeat.started()
+            if self._watchdog is not None:
+                self._watchdog.started()
             await self._consumer.consume(self._is_over)
         except (FixError, RetryError):
             raise
@@ -471,18 +447,18 @@ class LiveRunner:
 
     def _hand_over(self, commands: list[VenueCommand]) -> None:
         for command in commands:
-            if self._heartbeat is not None:
-                self._report_orders(command, self._heartbeat)
+            if self._watchdog is not None:
+                self._report_orders(command, self._watchdog)
             self.gateway.send(command)
         self.core.inform_watchers()
 
-    def _report_orders(self, command: VenueCommand, heartbeat: Heartbeat) -> None:
+    def _report_orders(self, command: VenueCommand, watchdog: WatchdogSupervisor) -> None:
         if isinstance(command, SubmitOrder):
-            heartbeat.order_sent(command)
+            watchdog.order_sent(command)
             self._reported_orders.add(command.client_order_id)
         elif isinstance(command, MultiLegOrder):
             for leg in command.legs:
-                heartbeat.order_sent(leg, command.client_order_id)
+                watchdog.order_sent(leg, command.client_order_id)
                 self._reported_orders.add(leg.client_order_id)
 
     def _take(self, item: Item) -> list[VenueCommand]:
@@ -507,11 +483,11 @@ class LiveRunner:
         """Feed anything but a quote: it may have moved the account."""
         self.state.order_events += 1
         commands = list(self.core.feed(event))
-        if self._heartbeat is not None and self._reported_orders:
+        if self._watchdog is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
             for name in [name for name in self._reported_orders if name not in live]:
                 self._reported_orders.discard(name)
-                self._heartbeat.order_ended(name)
+                self._watchdog.order_ended(name)
         self._stop.check(self.queries.latest)
         return commands
 
@@ -634,9 +610,9 @@ class LiveRunner:
 
     def _keep_house(self, now: float) -> None:
         """Heartbeat, unknown orders, silent streams, the account on a timer, group commit, due timers."""
-        if self._heartbeat is not None:
-            self._heartbeat.beat()
-            if not self._heartbeat.is_alive:
+        if self._watchdog is not None:
+            self._watchdog.beat()
+            if not self._watchdog.is_alive:
                 self._throttle.warn("no watchdog runs:", "nothing cancels orders if this desk fails", now)
         for name in self._unknown.due(now):
             self.supervisor.spawn(f"the query of order {name}", self._resolve(name))

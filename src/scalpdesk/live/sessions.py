@@ -1,9 +1,9 @@
 """Sessions of a live desk: open, close, deadline of expiring options, daily rollover, orderly stop."""
 
-import heapq
 from collections.abc import Awaitable, Callable
 from datetime import date
 from enum import StrEnum
+from operator import itemgetter
 
 from scalpdesk.core.enums import OperatorAction, SessionPhase
 from scalpdesk.core.errors import ArgumentError, Notify, RetryError
@@ -63,30 +63,23 @@ class Agenda:
     """The desk's own appointments by name, each with one instant; none of them reaches the journal."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, str]] = []
-        self._count = 0
-        self._current: dict[str, int] = {}
-
-    @property
-    def due_ns(self) -> int:
+        self._appointments: dict[str, int] = {}
+        self.due_ns = NEVER_NS
         """Instant of the next appointment, UTC nanoseconds."""
-        while self._heap and self._current.get(self._heap[0][2]) != self._heap[0][1]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else NEVER_NS
 
     def put(self, name: str, due_ns: int) -> None:
         """Set the instant of ``name``; an earlier one is forgotten."""
-        self._count += 1
-        self._current[name] = self._count
-        heapq.heappush(self._heap, (due_ns, self._count, name))
+        self._appointments.pop(name, None)
+        self._appointments[name] = due_ns
+        self.due_ns = min(self._appointments.values())
 
     def pop(self, now_ns: int) -> tuple[str, int] | None:
         """Remove the next appointment that is due by ``now_ns``; return its name and instant."""
-        due_ns = self.due_ns
-        if due_ns > now_ns:
+        if self.due_ns > now_ns:
             return None
-        _, _, name = heapq.heappop(self._heap)
-        self._current.pop(name, None)
+        name, due_ns = min(self._appointments.items(), key=itemgetter(1))
+        del self._appointments[name]
+        self.due_ns = min(self._appointments.values(), default=NEVER_NS)
         return name, due_ns
 
 

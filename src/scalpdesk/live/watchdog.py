@@ -78,7 +78,6 @@ class HeartbeatChannel:
         self.log = log
         self._failed = False
         self._has_ended = False
-        self._next_beat = 0.0
         with log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 list(command),
@@ -131,28 +130,9 @@ class HeartbeatChannel:
         """False when the watchdog ended or its pipe is full."""
         return not self._failed and self._process.poll() is None
 
-    def begin(self, run_dir: Path) -> None:
-        """Report which run it is."""
-        self._send(DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve())))
-
-    def started(self) -> None:
-        """Report that the desk has met its account and follows its market."""
-        self._send(DeskMessage(MessageKind.STARTED))
-
-    def beat(self) -> None:
-        """Heartbeat: the loop is running; cheap to call often."""
-        now = time.monotonic()
-        if now >= self._next_beat:
-            self._next_beat = now + BEAT_SECONDS
-            self._send(DeskMessage(MessageKind.BEAT))
-
-    def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
-        """Report an order that is about to leave, or a leg with its combo's id."""
-        self._send(DeskMessage(MessageKind.ORDER_SENT, order=command, parent=parent_id))
-
-    def order_ended(self, client_order_id: str) -> None:
-        """Report the end of an order."""
-        self._send(DeskMessage(MessageKind.ORDER_ENDED, name=client_order_id))
+    def send(self, message: DeskMessage) -> None:
+        """Send a message, without waiting."""
+        self._write(msgspec.json.encode(message))
 
     def end(self, *, clean: bool) -> None:
         """Report the end of the run; after an unclean one the watchdog cancels the orders.
@@ -161,7 +141,7 @@ class HeartbeatChannel:
         """
         if self._has_ended:
             return
-        self._send(DeskMessage(MessageKind.END, clean=clean))
+        self.send(DeskMessage(MessageKind.END, clean=clean))
         self._has_ended = True
         with suppress(OSError):
             assert self._process.stdin is not None
@@ -185,9 +165,6 @@ class HeartbeatChannel:
         except subprocess.TimeoutExpired:
             return None
 
-    def _send(self, message: DeskMessage) -> None:
-        self._write(msgspec.json.encode(message))
-
     def _write(self, line: bytes) -> None:
         if self._has_ended:  # the pipe is closed and its number may be another file's by now
             return
@@ -204,18 +181,16 @@ LAST_WAIT_SECONDS = 1.0
 
 
 class WatchdogSupervisor:
-    """Starts the watchdog process again when it exits or hangs; the runner's :class:`Heartbeat`.
+    """The watchdog as the desk uses it: starts the process again when it exits or hangs.
 
     Starting one takes seconds (a process, imports, a connection of its own): that happens in a thread,
     and the desk's loop only looks whether it is done.
 
     Parameters
     ----------
-    line
-        The watchdog that runs now.
     start
-        Starts another and returns once it is connected; blocks, within bounds, and raises when it does
-        not come up.
+        Starts a watchdog and returns once it is connected; blocks, within bounds, and raises when it does
+        not come up. Called for the first one at once.
     notify
         Takes messages for the operator.
     pause_seconds
@@ -224,21 +199,20 @@ class WatchdogSupervisor:
 
     def __init__(
         self,
-        line: HeartbeatChannel,
         start: Callable[[], HeartbeatChannel],
         notify: Notify,
         *,
         pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
-        self.line = line
+        self.line = start()
         self.restarts = 0
         self._start = start
         self._notify = notify
         self._first_pause = self._pause = pause_seconds
-        self._next_try = 0.0
-        self._run_dir: Path | None = None
-        self._has_started = False
-        self._live: dict[str, tuple[SubmitOrder, str]] = {}
+        self._next_try = self._next_beat = 0.0
+        self._run: list[DeskMessage] = []
+        """What a new watchdog has to know of the run."""
+        self._live: dict[str, DeskMessage] = {}
         self._starting: threading.Thread | None = None
         self._new: HeartbeatChannel | None = None
         self._failure = ""
@@ -251,30 +225,34 @@ class WatchdogSupervisor:
 
     def begin(self, run_dir: Path) -> None:
         """Report which run it is."""
-        self._run_dir, self._has_started = run_dir, False
-        self.line.begin(run_dir)
+        self._run = [DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))]
+        self.line.send(self._run[0])
 
     def started(self) -> None:
         """Report that the desk has met its account and follows its market."""
-        self._has_started = True
-        self.line.started()
+        self._run.append(DeskMessage(MessageKind.STARTED))
+        self.line.send(self._run[-1])
 
     def beat(self) -> None:
         """Heartbeat: the loop is running; replaces a watchdog that has ended. Cheap to call often."""
         if self.line.is_alive:
-            self.line.beat()
+            now = time.monotonic()
+            if now >= self._next_beat:
+                self._next_beat = now + BEAT_SECONDS
+                self.line.send(DeskMessage(MessageKind.BEAT))
         elif not self._has_ended:
             self._replace()
 
     def order_sent(self, command: SubmitOrder, parent_id: str = "") -> None:
         """Report an order that is about to leave, or a leg with its combo's id."""
-        self._live[command.client_order_id] = command, parent_id
-        self.line.order_sent(command, parent_id)
+        message = DeskMessage(MessageKind.ORDER_SENT, order=command, parent=parent_id)
+        self._live[command.client_order_id] = message
+        self.line.send(message)
 
     def order_ended(self, client_order_id: str) -> None:
         """Report the end of an order."""
         self._live.pop(client_order_id, None)
-        self.line.order_ended(client_order_id)
+        self.line.send(DeskMessage(MessageKind.ORDER_ENDED, name=client_order_id))
 
     def end(self, *, clean: bool) -> None:
         """Report the end of the run; the first call stands."""
@@ -320,12 +298,8 @@ class WatchdogSupervisor:
         self.line = line
         self.restarts += 1
         self._pause = self._first_pause
-        if self._run_dir is not None:
-            line.begin(self._run_dir)
-        if self._has_started:
-            line.started()
-        for command, parent_id in self._live.values():
-            line.order_sent(command, parent_id)
+        for message in (*self._run, *self._live.values()):
+            line.send(message)
         self._notify("warning", "the watchdog had ended; another one runs now")
 
 
