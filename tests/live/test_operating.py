@@ -20,7 +20,7 @@ from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder
 from scalpdesk.live.reconciliation import UnknownOrders
 from scalpdesk.live.run import answer
-from scalpdesk.live.sessions import Agenda, SessionCalendar, deadline_ns, session_of
+from scalpdesk.live.sessions import Agenda, OrderlyStop, SessionCalendar, StopMode, deadline_ns, session_of
 from scalpdesk.live.status import SOCKET_NAME, ControlServer, ask, running_desks, status, why
 from scalpdesk.venues.contract import LiveToken, VenueClock
 
@@ -99,6 +99,35 @@ def test_questions_about_a_doubt_grow_apart_and_wait_for_the_horizon():
     assert list(doubts.due(4.9)) == []
     asked = [now for now in range(5, 20) if list(doubts.due(float(now)))]
     assert asked == [5, 6, 8, 11, 15]
+
+
+@pytest.mark.parametrize(
+    ("held", "orders", "reason"),
+    [
+        (0, (), "stopped: flat, and the venue shows it"),
+        (
+            0,
+            ("by-hand",),
+            "stopped: flat, and the venue shows it; open orders from elsewhere are left: SPY by-hand",
+        ),
+        (0, ("desk-1",), ""),
+        (5, (), ""),
+    ],
+)
+def test_a_flatten_ends_when_the_venue_shows_it_flat_and_foreign_orders_do_not_block_it(held, orders, reason):
+    asked = []
+    sent = {"desk-1": SimpleNamespace(created_ns=10)}
+    desk = SimpleNamespace(orders=SimpleNamespace(live={}, orders=sent), positions=SimpleNamespace(held=list))
+    stop = OrderlyStop(SimpleNamespace(desk=desk), asked.append)
+    stop.mode = StopMode.FLATTEN
+    view = SimpleNamespace(
+        ts_recv_ns=20,
+        positions=[SimpleNamespace(quantity=held, instrument_id=0)],
+        open_orders=[SimpleNamespace(client_order_id=name, symbol="SPY") for name in orders],
+    )
+    stop.check(view)
+    assert stop.reason == reason
+    assert bool(asked) == (not reason)
 
 
 # the account's lock ---------------------------------------------------------------------------------

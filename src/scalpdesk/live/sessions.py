@@ -281,16 +281,21 @@ class OrderlyStop:
             self.finish(f"stopped: {self.mode}")
         elif self.mode is StopMode.FLATTEN and not desk.orders.live and not desk.positions.held():
             latest = max((order.created_ns for order in desk.orders.orders.values()), default=0)
-            if view is not None and view.ts_recv_ns >= latest and is_flat(view):
-                self.finish("stopped: flat, and the venue shows it")
-            else:
+            if view is None or view.ts_recv_ns < latest or _holds(view):
                 self._request_view("flatten")
+                return
+            own = desk.orders.orders
+            if any(order.client_order_id in own for order in view.open_orders):
+                self._request_view("flatten")
+                return
+            foreign = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
+            left = f"; open orders from elsewhere are left: {foreign}" if foreign else ""
+            self.finish(f"stopped: flat, and the venue shows it{left}")
 
 
-def is_flat(view: VenueView) -> bool:
-    """Return whether the venue shows nothing of the run's market, neither held nor ordered."""
-    held = any(position.quantity for position in view.positions if position.instrument_id is not None)
-    return not held and not view.open_orders
+def _holds(view: VenueView) -> bool:
+    """Return whether the venue shows a position in the run's market."""
+    return any(position.quantity for position in view.positions if position.instrument_id is not None)
 
 
 ROLLED = "rolled: the next session is a run of its own"
