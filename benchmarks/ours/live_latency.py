@@ -168,7 +168,7 @@ class Probes:
             began = now()
             add(journal, outputs)
             took = now() - began
-            if any(isinstance(one, SubmitOrder) for one in outputs):
+            if any(isinstance(output, SubmitOrder) for output in outputs):
                 self.journaled_ns = took
 
         os.fdatasync = fdatasync
@@ -268,17 +268,17 @@ def intents_and_bare(run_dir: Path, folder: Path, count: int) -> tuple[list[int]
 
     Returns nanoseconds of both. The bare file is preallocated as the journal's is.
     """
-    told = [
+    steps = [
         (events[-1], outputs)
         for events, outputs in JournalReader(run_dir).steps()
-        if any(isinstance(one, SubmitOrder) for one in outputs)
+        if any(isinstance(output, SubmitOrder) for output in outputs)
     ]
     journal = JournalWriter.create(folder / "again", peek_header(run_dir))
     bare = os.open(folder / "bare", os.O_CREAT | os.O_WRONLY)
     os.posix_fallocate(bare, 0, 1 << 22)
     ours, theirs = [], []
     for turn in range(count):
-        event, outputs = told[turn % len(told)]
+        event, outputs = steps[turn % len(steps)]
         size = len(encode_outputs(outputs)) + len(encode_events([event])) + FRAMES_BYTES
         journal.add_event(event)
         began = now()
@@ -300,7 +300,7 @@ def noise(seconds: float) -> list[int]:
         began = now()
         sum(range(4_000))
         took.append(now() - began)
-    return [one - min(took) for one in took]
+    return [nanos - min(took) for nanos in took]
 
 
 def percentiles(values_ns: list[int], unit_ns: float = 1e3) -> dict[str, float]:
