@@ -34,7 +34,7 @@ class MarketView(Protocol):
 
     @property
     def quotes(self) -> Sequence[QuoteEvent | None]:
-        """Latest quote by instrument number."""
+        """Latest quote by instrument id."""
         ...
 
     @property
@@ -57,11 +57,11 @@ class MarketView(Protocol):
         """Minute bars of earlier sessions."""
         ...
 
-    def verdict(self, number: InstrumentId, now_ns: int) -> QuoteVerdict:
+    def verdict(self, instrument_id: InstrumentId, now_ns: int) -> QuoteVerdict:
         """Return the verdict on the latest quote as of ``now_ns``."""
         ...
 
-    def mark(self, number: InstrumentId) -> float | None:
+    def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of one unit, None when never quoted."""
         ...
 

@@ -60,13 +60,13 @@ class Valuation(NamedTuple):
 
 
 class OptionValuer(Protocol):
-    """The part of a :class:`DeltaEngine` that answers questions."""
+    """Read-only interface of :class:`DeltaEngine`."""
 
-    def value(self, number: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
+    def value(self, instrument_id: InstrumentId, now_ns: int, *, fresh: bool = True) -> Valuation | None:
         """Value one option; see :meth:`DeltaEngine.value`."""
         ...
 
-    def greeks_at(self, number: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
+    def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
         ...
 
@@ -81,7 +81,7 @@ class OptionValuer(Protocol):
         ...
 
     def observer(self) -> "OptionValuer":
-        """Return a valuer with a memory of its own."""
+        """Return a valuer with separate caches."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The Greeks of a book: one sum for strategies, views and checks."""
+"""Sum of the Greeks of positions, for strategies, views and checks."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class PositionGreeks(NamedTuple):
 
 
 class GreekSum:
-    """Adds up options and shares."""
+    """Running sum of Greeks over options and shares."""
 
     __slots__ = ("delta", "gamma", "shares", "theta", "vega")
 
