@@ -95,7 +95,9 @@ def configuration_page() -> str:
             continue
         parts += _section(field.name, field.type, (), "##")
     for module in sorted(
-        one.name for one in iter_modules(scalpdesk.strategies.__path__) if one.name not in NO_STRATEGIES
+        module.name
+        for module in iter_modules(scalpdesk.strategies.__path__)
+        if module.name not in NO_STRATEGIES
     ):
         plug = import_module(f"scalpdesk.strategies.{module}").PLUG
         parts += _section(f"strategies.{plug.name}", plug.config, (), "##")
@@ -182,7 +184,7 @@ def type_words(kind: Any) -> str:
         ]
         return " ".join([type_words(base), *bounds])
     if origin in {Union, types.UnionType}:
-        return " or ".join(type_words(one) for one in get_args(kind))
+        return " or ".join(type_words(option) for option in get_args(kind))
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if origin is dict:

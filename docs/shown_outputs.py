@@ -82,17 +82,17 @@ def outputs(shown: Sequence[Shown]) -> Iterator[tuple[Shown, list[str]]]:
     """
     done: set[tuple[str, ...]] = set()
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        for one in shown:
-            is_import = one.words[:2] == ("data", "import")
-            if one.words in done or not (is_import or any(line.strip() for line in one.lines)):
+        for command in shown:
+            is_import = command.words[:2] == ("data", "import")
+            if command.words in done or not (is_import or any(line.strip() for line in command.lines)):
                 continue
             if is_import:
-                done.add(one.words)
+                done.add(command.words)
             out = StringIO()
-            words = [str(RECORDED) if word == LEAN else word for word in one.words]
+            words = [str(RECORDED) if word == LEAN else word for word in command.words]
             with redirect_stdout(out), redirect_stderr(out):
                 scalpdesk(words)
-            yield one, [line.rstrip() for line in out.getvalue().splitlines()]
+            yield command, [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def shape(line: str) -> str:
@@ -101,11 +101,11 @@ def shape(line: str) -> str:
     return " ".join(line.split())
 
 
-def missing(one: Shown, printed: Sequence[str]) -> list[str]:
+def missing(command: Shown, printed: Sequence[str]) -> list[str]:
     """Return the shown lines that are not, in this order, among the printed ones."""
     at = 0
     lost = []
-    for line in one.lines:
+    for line in command.lines:
         if line.strip() in ("", CUT):
             continue
         found = next((i for i in range(at, len(printed)) if _fits(line, printed[i])), None)
@@ -125,20 +125,25 @@ def _fits(line: str, real: str) -> bool:
 def refresh_shown_outputs() -> None:
     """Bring the figures of all pages up to date; say which lines nothing printed resembles."""
     commands = [
-        one for page in PAGES for one in shown_commands(page) if RECORDED.is_dir() or not one.needs_recorded
+        command
+        for page in PAGES
+        for command in shown_commands(page)
+        if RECORDED.is_dir() or not command.needs_recorded
     ]
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SCALPDESK_")}
-    for one, printed in outputs(commands):
+    for command, printed in outputs(commands):
         at = 0
-        for offset, line in enumerate(one.lines):
+        for offset, line in enumerate(command.lines):
             if line.strip() in ("", CUT):
                 continue
             found = _nearest(line, printed, at)
             if found is None:
-                print(f"{one.page}:{one.first_line + offset + 1}: not printed: {line}", file=sys.stderr)
+                print(
+                    f"{command.page}:{command.first_line + offset + 1}: not printed: {line}", file=sys.stderr
+                )
                 continue
             at = found + 1
-            _replace(one.page, one.first_line + offset, line, printed[found])
+            _replace(command.page, command.first_line + offset, line, printed[found])
     os.environ.update(saved)
 
 

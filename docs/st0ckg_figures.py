@@ -54,7 +54,7 @@ HORIZONS_MINUTES = (1, 5, 15, 30)
 
 @dataclass
 class Seen:
-    """What one run said and did; takes the place of its journal."""
+    """Decisions and orders of one run; takes the place of its journal."""
 
     decisions: list[Decision] = field(default_factory=list)
     fills: int = 0
@@ -72,7 +72,7 @@ class Seen:
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Keep the decisions."""
-        self.decisions += [one for one in outputs if isinstance(one, Decision)]
+        self.decisions += [output for output in outputs if isinstance(output, Decision)]
 
 
 @dataclass
@@ -124,7 +124,7 @@ def say(text: str = "") -> None:
 def counted(counts: Counter[str]) -> str:
     """Return counts in words."""
     return (
-        ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+        ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
         or "-"
     )
 
@@ -137,9 +137,11 @@ def keep_what_is_drawn() -> None:
 def fill_history(catalog: Path, days: list[date]) -> None:
     """Keep the exposure at 10:00 of the 20 sessions before each day."""
     history = ExposureHistory(catalog, "embedded", "SPY")
-    known = {one.session for one in history.read()}
+    known = {kept.session for kept in history.read()}
     sessions = available_sessions()
-    wanted = sorted({one for day in days for one in [x for x in sessions if x < day][-EARLIER:]} - known)
+    wanted = sorted(
+        {earlier for day in days for earlier in [x for x in sessions if x < day][-EARLIER:]} - known
+    )
     for day in wanted:
         word = exposure_event(price_tape(reconstruct(day), new_york_ns(day, time(10, 0))), "SPY", 0)
         history.keep([SessionExposure(day, word.exposure_usd, word.near_usd)])
@@ -164,9 +166,10 @@ def days_table(catalog: Path) -> None:
         tape = reconstruct(day)
         cells = []
         for overrides in VARIANTS.values():
-            one = run(tape, (*overrides, f"data.catalog={catalog}"))
-            words = f"{counted(one.entered_on)}; {counted(one.exits)}; {one.net:+.2f} ({one.costs:.2f})"
-            cells.append(words if one.entries else "-")
+            result = run(tape, (*overrides, f"data.catalog={catalog}"))
+            words = f"{counted(result.entered_on)}; {counted(result.exits)};"
+            words += f" {result.net:+.2f} ({result.costs:.2f})"
+            cells.append(words if result.entries else "-")
         say(f"| {day} | {' | '.join(cells)} |")
 
 
@@ -183,17 +186,20 @@ def months_table(catalog: Path, months: list[str]) -> None:
     say("|---|--:|--:|--:|--:|---|--:|--:|--:|--:|")
     for name, results in sums.items():
         entered: Counter[str] = Counter()
-        for one in results:
-            entered.update(one.entered_on)
-        nets = [one.net for one in results]
+        for result in results:
+            entered.update(result.entered_on)
+        nets = [result.net for result in results]
         cells = (
             name,
             len(results),
-            sum(one.trades > 0 for one in results),
-            sum(one.trades for one in results),
-            sum(one.wins for one in results),
+            sum(result.trades > 0 for result in results),
+            sum(result.trades for result in results),
+            sum(result.wins for result in results),
             counted(entered),
-            *(f"{sum_:.2f}" for sum_ in (sum(one.costs for one in results), sum(nets), max(nets), min(nets))),
+            *(
+                f"{sum_:.2f}"
+                for sum_ in (sum(result.costs for result in results), sum(nets), max(nets), min(nets))
+            ),
         )
         say(f"| {' | '.join(map(str, cells))} |")
 
@@ -234,9 +240,9 @@ def moves_after(listener: Listener) -> dict[str, list[tuple[float | None, ...]]]
     standing: set[tuple[str, int]] = set()
     for now_ns, spot, readings in listener.heard:
         now = {
-            (one.name, one.direction)
-            for one in readings
-            if one.score is not None and one.score >= minima[one.name] and one.direction
+            (reading.name, reading.direction)
+            for reading in readings
+            if reading.score is not None and reading.score >= minima[reading.name] and reading.direction
         }
         for name, direction in sorted(now - standing):
             after = [spots.get(now_ns + minutes * 60 * NANOS_PER_SECOND) for minutes in HORIZONS_MINUTES]

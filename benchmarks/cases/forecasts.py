@@ -37,7 +37,7 @@ def measure(context: Context) -> list[Result]:
         began = time.perf_counter()
         scores = evaluate(bars, ("garch", DESK_DEFAULT), horizons, first=first)
         print(f"  {series}: {time.perf_counter() - began:.1f} s", flush=True)
-        by_place = {(one.model, one.horizon_days): one for one in scores}
+        by_place = {(score.model, score.horizon_days): score for score in scores}
         for days in horizons:
             ours, garch = by_place[DESK_DEFAULT, days], by_place["garch", days]
             if not context.smoke and ours.days != DAYS:

@@ -38,9 +38,9 @@ def measure(context: Context) -> list[Result]:
     runs = context.interleave({name: partial(run, how) for name, (how, _) in WAYS.items()})
     results = []
     for name, (_, target) in WAYS.items():
-        for one in runs[name]:
-            if one["intents"] != count // 10:
-                raise BenchmarkError(f"{name} gave {one['intents']} intents where {count // 10} are right")
-        figures = [1e6 * one["seconds"] / one["events"] for one in runs[name]]
+        for run in runs[name]:
+            if run["intents"] != count // 10:
+                raise BenchmarkError(f"{name} gave {run['intents']} intents where {count // 10} are right")
+        figures = [1e6 * run["seconds"] / run["events"] for run in runs[name]]
         results.append(alone(f"strategy_folder_{name}", "us_per_event", figures, target=target))
     return results

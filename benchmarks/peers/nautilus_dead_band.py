@@ -33,7 +33,7 @@ CASH_USD = 1_000_000_000
 
 
 class DeadBandConfig(StrategyConfig, frozen=True):
-    """What the hedger is told."""
+    """Settings of the hedger."""
 
     instrument_id: InstrumentId
     pivot_half_ticks: int

@@ -228,7 +228,7 @@ class Scalper:
         underlying_price = numbers["underlying_price"]
         if not is_option and underlying_price is None:
             underlying_price = numbers["price"]
-        # a share's quantity is a holding where its delta is told too, and the size of a trade elsewhere
+        # a share's quantity is a holding where its delta is given too, and the size of a trade elsewhere
         quantity = numbers["quantity"] if is_option or has_greeks else None
         return Update(symbol, to_ns(instant), is_option, numbers["delta"], quantity, underlying_price)
 
