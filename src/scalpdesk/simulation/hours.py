@@ -21,8 +21,6 @@ NEVER_NS = 2**63 - 1
 class Hours(Protocol):
     """Says which session an instant belongs to."""
 
-    always_open: bool
-
     def session_at(self, now_ns: int) -> Session | None:
         """Return the session that is open at ``now_ns`` (UTC nanoseconds), or None."""
         ...
@@ -52,8 +50,6 @@ class TapeHours:
     sessions
         Sessions with quotes, in order.
     """
-
-    always_open = False
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         if not sessions:
@@ -94,8 +90,6 @@ class TapeHours:
 class ExchangeHours:
     """The sessions of the New York exchanges, by their calendar."""
 
-    always_open = False
-
     def session_at(self, now_ns: int) -> Session | None:
         """Return the session that is open at ``now_ns``, or None."""
         session = self._from(now_ns)
@@ -129,8 +123,6 @@ class ExchangeHours:
 
 class AlwaysOpen:
     """Every day of New York is one session, from midnight to midnight."""
-
-    always_open = True
 
     @staticmethod
     def _day(day: date) -> Session:
