@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.broker import connect
+from fakes.instruments import straddle_book
+from fakes.tape import quote
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import Equity, us_option
 from scalpdesk.simulation.margin import (
     UNCOVERED,
     Holding,
+    RegulationT,
     buying_power,
     cash_requirement,
     day_trade_rule,
@@ -89,6 +93,31 @@ def test_pairing_never_asks_more_than_each_position_alone(legs, shares):
     together, alone = asked(275, *lines), [asked(275, one) for one in lines]
     assert together.initial <= sum(one.initial for one in alone)
     assert 0 <= together.maintenance <= sum(one.maintenance for one in alone)
+
+
+@given(
+    st.tuples(st.integers(-200, 200), st.integers(0, 5), st.integers(0, 5)),
+    st.sampled_from([3, 8, 40, 500]),
+    st.integers(0, 200_000),
+    st.sampled_from([(0, 1), (0, -1), (1, 1), (2, 1)]),
+    st.integers(1, 800),
+    st.sampled_from([2, 4]),
+)
+def test_what_the_quick_bound_lets_through_is_never_refused(held, spot, cash, asked_for, size, multiplier):
+    number, sign = asked_for
+    connection = connect(
+        straddle_book(),
+        cash=cash,
+        positions={n: quantity for n, quantity in enumerate(held) if quantity},
+        multiplier=multiplier,
+    )
+    for n, price in enumerate((spot, 9, 8)):
+        connection.on_quote(quote(n, 1, price - 0.5, price + 0.5))
+    instrument = connection.broker.ledger.instruments[number]
+    wanted = Holding(instrument, D(sign * size), D(spot if number == 0 else 9))
+    model = RegulationT()
+    if model.fits(connection.account, wanted):
+        assert model.refusal(connection.account, (wanted,)) is None
 
 
 @pytest.mark.parametrize(

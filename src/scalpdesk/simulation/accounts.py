@@ -213,6 +213,18 @@ class BrokerAccount:
             free -= shares + options
         return free
 
+    def long_shares(self) -> Decimal:
+        """Return the value of the shares that are held long, currency."""
+        valuation = self._valuation
+        return sum(
+            (
+                held.quantity * valuation.mark(number)
+                for number, held in self.holdings.items()
+                if held.quantity > 0 and not isinstance(valuation.instruments[number], OptionContract)
+            ),
+            ZERO,
+        )
+
     def reserved(self) -> tuple[Decimal, Decimal]:
         """Return what open orders may still use: shares at full value, and cash for options."""
         shares = options = ZERO

@@ -11,10 +11,11 @@ from uuid import UUID
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import Side
-from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
@@ -163,7 +164,7 @@ class Ledger:
         if quote is None:
             return ZERO
         value = mark_price(quote)
-        return exact(value) if math.isfinite(value) else ZERO
+        return exact_price(value) if math.isfinite(value) else ZERO
 
     def figures(self, account: BrokerAccount) -> AccountFigures:
         """Return what an account is worth and may still use at the present quotes."""

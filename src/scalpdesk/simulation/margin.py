@@ -118,6 +118,10 @@ class MarginAccount(Protocol):
         """Return cash less what open orders and sold shares could take at most; None with sold options."""
         ...
 
+    def long_shares(self) -> Decimal:
+        """Return the value of the shares that are held long, currency."""
+        ...
+
     def reserved(self) -> tuple[Decimal, Decimal]:
         """Return what open orders may still use: shares at full value, and cash for options."""
         ...
@@ -156,7 +160,7 @@ def share_requirement(quantity: Decimal, price: Decimal) -> Requirement:
 
 def short_share_bound(price: Decimal) -> Decimal:
     """Return what a sold share asks for at most beyond its proceeds, currency."""
-    return max(price, SHORT_FLOOR)
+    return max(price * HALF, SHORT_FLOOR)
 
 
 def uncovered_risk(contract: OptionContract, spot: Decimal) -> Decimal:
@@ -512,20 +516,22 @@ class RegulationT:
     def fits(self, account: MarginAccount, order: Holding) -> bool:
         """Return whether the account's cash alone pays an order, whatever else it holds is worth.
 
-        A lower bound that values nothing but sold shares: True means that :meth:`refusal` gives None.
+        A lower bound that values no option: True means that :meth:`refusal` gives None.
         """
         if account.day_trades_blocked or account.multiplier == 1:
             return False
-        value = order.value
+        need = order.value
         if isinstance(order.instrument, OptionContract):
-            if value <= 0 or account.options_level < LONG_OPTIONS:
+            if need <= 0 or account.options_level < LONG_OPTIONS:
                 return False
-        elif value < 0:
-            if not account.may_short(order.instrument.symbol):
-                return False
-            value = -order.quantity * short_share_bound(order.price)
+        elif need > 0:
+            need *= HALF
+        elif account.may_short(order.instrument.symbol):
+            need = -order.quantity * short_share_bound(order.price)
+        else:
+            return False
         free = account.free_bound()
-        return free is not None and value <= free
+        return free is not None and (need <= free or need <= free + HALF * account.long_shares())
 
     def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the account may not open these legs, together, at these prices; None if it may."""
