@@ -1,4 +1,4 @@
-"""A pytest plugin: writes how long each test took to the file that PYTEST_MUTANTS_TIMES names."""
+"""A pytest plugin: writes the seconds of each passing test to the file that PYTEST_MUTANTS_TIMES names."""
 
 import json
 import os
@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 _SECONDS: Counter[str] = Counter()
+_FAILED: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _SECONDS[report.nodeid] += report.duration
+    if report.failed:
+        _FAILED.add(report.nodeid)
 
 
 def pytest_sessionfinish() -> None:
-    Path(os.environ["PYTEST_MUTANTS_TIMES"]).write_text(json.dumps(_SECONDS), "utf-8")
+    Path(os.environ["PYTEST_MUTANTS_TIMES"]).write_text(
+        json.dumps({name: took for name, took in _SECONDS.items() if name not in _FAILED}), "utf-8"
+    )
