@@ -283,13 +283,13 @@ def test_a_data_stream_whose_reader_fails_is_reconnected_and_reported(tmp_path, 
     async def meanwhile(desk):
         await until(lambda: desk.engine.desk.market.quotes[0] is not None, 0.01)
         (stocks,) = [one for one in desk.gateway._data.connections() if one.name == "stocks"]
-        read = stocks._on_frame
+        read = stocks._handler.on_frame
 
         def fails_once(frame):
-            stocks._on_frame = read
+            stocks._handler.on_frame = read
             raise KeyError("a field that was never missing")
 
-        stocks._on_frame = fails_once
+        stocks._handler.on_frame = fails_once
         await until(lambda: stocks.reconnects == 1 and stocks.is_up, 0.01)
         seen = desk.engine.desk.market.quotes[0].ts_event_ns
         await until(lambda: desk.engine.desk.market.quotes[0].ts_event_ns > seen, 0.01)
