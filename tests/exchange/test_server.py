@@ -18,6 +18,7 @@ from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
+from scalpdesk.exchange.server import INSTANTS_A_TURN
 from scalpdesk.exchange.source import TapeSource
 
 pytestmark = pytest.mark.enable_socket
@@ -189,3 +190,17 @@ def test_a_missing_package_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert main(["exchange", "--generated", "SPY"]) == 2
     assert 'pip install "scalpdesk[exchange]"' in capsys.readouterr().err
+
+
+def test_a_market_that_is_behind_its_pace_plays_a_bounded_part_before_each_answer():
+    clock = ManualClock(0)
+    builder = TapeBuilder().path("09:30", 1.0, [500.0 + n / 100 for n in range(2_000)])
+    server = build_server(LaunchPlan(TapeSource(builder.build()), speed=1_000.0), clock)
+    start_ns = server.world.now_ns
+    clock.advance(1_800_000_000)  # 1,800 seconds of market at a thousand times the wall's pace
+    server._keep_up()
+    played = (server.world.now_ns - start_ns) / 1e9
+    assert played == pytest.approx(INSTANTS_A_TURN, abs=2)
+    for _ in range(3):
+        server._keep_up()
+    assert server.world.now_ns == start_ns + 1_800 * 10**9

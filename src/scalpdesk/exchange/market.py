@@ -188,14 +188,21 @@ class SimulatedMarket:
         self.broker.advance(self.ledger.now_ns)
         self.flush()
 
-    def advance_to(self, target_ns: int) -> None:
-        """Let time pass until ``target_ns``; time never runs backwards."""
+    def advance_to(self, target_ns: int, *, most_instants: int | None = None) -> bool:
+        """Let time pass until ``target_ns``, through ``most_instants`` at most; return whether it got there.
+
+        Time never runs backwards.
+        """
         source, ledger, broker = self.source, self.ledger, self.broker
+        instants = 0
         while True:
             market_ns = source.next_ns()
             due_ns = min(market_ns, broker.due_ns, self._boundary_ns)
             if due_ns > target_ns:
                 break
+            if instants == most_instants:
+                return False
+            instants += 1
             ledger.now_ns = max(ledger.now_ns, due_ns)
             if market_ns == due_ns and self._boundary_ns != due_ns:
                 self._play()
@@ -207,6 +214,7 @@ class SimulatedMarket:
             if ledger.updates:
                 self.flush()
         ledger.now_ns = max(ledger.now_ns, target_ns)
+        return True
 
     def step(self) -> bool:
         """Go to the next instant at which something happens; return whether there is one."""

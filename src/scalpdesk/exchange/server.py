@@ -25,6 +25,8 @@ AUTH_SECONDS = 10.0
 MAX_BACKLOG = 50_000
 """Messages that may wait for a client before it is called slow."""
 TICK_SECONDS = 0.002
+INSTANTS_A_TURN = 500
+"""Instants of the market played in one turn of the event loop: requests wait for some 20 ms at most."""
 EVENING_NS = 3_600 * 1_000_000_000
 """How long after its last quote a market that goes as fast as can be still goes on."""
 READ_SECONDS = 5.0
@@ -196,7 +198,10 @@ class ExchangeServer:
             if self.pace.speed == float("inf"):
                 await self._wait_for_readers()
             was_ns = world.now_ns
-            world.advance_to(min(self.pace.target_ns(was_ns), _end_of(world, self.pace)))
+            target_ns = min(self.pace.target_ns(was_ns), _end_of(world, self.pace))
+            if not world.advance_to(target_ns, most_instants=INSTANTS_A_TURN):
+                await asyncio.sleep(0.0)  # behind its pace: requests first, then on
+                continue
             wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
             if self.pace.speed == float("inf") and world.now_ns > was_ns:
                 wait = 0.0
@@ -221,9 +226,10 @@ class ExchangeServer:
         await self._idle.wait()
 
     def _keep_up(self) -> None:
-        """Bring the world to the present before a request looks at it."""
+        """Bring the world to the present before a request looks at it, or as near as one turn allows."""
         if self.pace.speed not in (0.0, float("inf")):
-            self.world.advance_to(self.pace.target_ns(self.world.now_ns))
+            target_ns = self.pace.target_ns(self.world.now_ns)
+            self.world.advance_to(target_ns, most_instants=INSTANTS_A_TURN)
 
     # requests ---------------------------------------------------------------------------------------
 
