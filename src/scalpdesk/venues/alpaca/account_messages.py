@@ -98,7 +98,7 @@ class _ContractPage(msgspec.Struct):
     next_page_token: str | None = None
 
 
-class _Quote(msgspec.Struct):
+class _LatestQuote(msgspec.Struct):
     t: str
     bp: float
     ap: float
@@ -118,7 +118,7 @@ _ASSET = msgspec.json.Decoder(_Asset).decode
 _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
 _CONTRACT = msgspec.json.Decoder(_Contract).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
-_QUOTE = msgspec.json.Decoder(_Quote).decode
+_QUOTE = msgspec.json.Decoder(_LatestQuote).decode
 
 ACCOUNT = RestRequest("GET", "/v2/account")
 CLOCK = RestRequest("GET", "/v2/clock")

@@ -41,7 +41,7 @@ class CashDividendLine(msgspec.Struct, frozen=True):
     amount: Decimal
 
 
-class _Bar(msgspec.Struct):
+class _DownloadedBar(msgspec.Struct):
     t: str
     o: float
     h: float
@@ -180,7 +180,7 @@ def _bars(found: Mapping[str, Any], seconds: int) -> Iterator[HistoricalBar]:
     for symbol, lines in sorted(found.items()):
         for line in lines or ():
             try:
-                row = msgspec.convert(line, _Bar)
+                row = msgspec.convert(line, _DownloadedBar)
                 if not 0 < row.l <= min(row.o, row.c) <= max(row.o, row.c) <= row.h or not row.v >= 0:
                     raise Malformed("bad_bar", str(line))  # noqa: TRY301 - joins the others below
                 end_ns = ns_of_text(row.t) + seconds * NANOS_PER_SECOND

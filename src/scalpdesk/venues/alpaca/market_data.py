@@ -123,7 +123,7 @@ class _Success(msgspec.Struct, tag_field="T", tag="success"):
     msg: str
 
 
-class _Error(msgspec.Struct, tag_field="T", tag="error"):
+class _StreamError(msgspec.Struct, tag_field="T", tag="error"):
     code: int
     msg: str = ""
 
@@ -138,7 +138,7 @@ class _Kind(msgspec.Struct):
     T: str
 
 
-_Message = _Quote | _Trade | _Bar | _Status | _Success | _Error | _Subscription
+_Message = _Quote | _Trade | _Bar | _Status | _Success | _StreamError | _Subscription
 IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
 """Kinds that the desk never asks for: amended and daily bars, bands, corrections, imbalances, news."""
 TRADING_CODES = frozenset({"T", "3", "4", "Q"})
@@ -230,7 +230,7 @@ class MarketReader:
             )
         if type(message) is _Success:
             return Welcome(message.msg[:40])
-        if type(message) is _Error:
+        if type(message) is _StreamError:
             return StreamFault(message.code, message.msg[:120])
         if type(message) is _Subscription:
             return Subscribed(message.quotes, message.trades, message.bars)
