@@ -7,7 +7,7 @@ from fakes.desk import HandDesk, Scripted, cancels, decisions, marks, orders
 from fakes.instruments import DAY
 from fakes.tape import quote
 from scalpdesk.core.enums import ChangeCause, DecisionKind
-from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.errors import ArgumentError, InvariantError
 from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
@@ -533,3 +533,13 @@ def test_what_a_failed_event_had_led_to_does_not_come_out_with_the_next(desk):
     one.strategy.think = None
     assert one.engine.desk.positions.quantity(0) == 10
     assert one.quote(0, 499.98, 500.02) == ()
+
+
+def test_a_proposal_of_an_unknown_kind_is_refused_before_an_order_leaves(desk):
+    wish = Proposal("entrance", ("because",), {}, intents=(buy(0, 10, Purpose.HEDGE),))
+    one = desk()
+    one.strategy.think = lambda view, wake, event: (wish,)
+    with pytest.raises(ArgumentError) as refused:
+        one.quote(0, 499.99, 500.01)
+    assert refused.value.nearest == "entry"
+    assert one.engine.desk.orders.orders == {}

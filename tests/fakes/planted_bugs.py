@@ -14,6 +14,7 @@ import msgspec
 from scalpdesk.core.events import OrderFilled, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.admission import ProposalFacts
 from scalpdesk.engine.desk import Desk
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.state import MarketState
@@ -246,7 +247,18 @@ def _limit_blind_to_unknown() -> list[Change]:
             Decimal(0),
         )
 
-    return [(OrderManager, "pending", pending)]
+    plain = ProposalFacts.working
+
+    def working(self: Any) -> Any:
+        orders = self._desk.orders
+        kept = orders.live
+        orders.live = {name: one for name, one in kept.items() if one.state is not OrderState.UNKNOWN}
+        try:
+            return plain(self)
+        finally:
+            orders.live = kept
+
+    return [(OrderManager, "pending", pending), (ProposalFacts, "working", working)]
 
 
 def _deadline_from_the_clock() -> list[Change]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from scalpdesk.core.enums import EXERCISED, DecisionKind, Mode, SessionPhase
-from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.errors import ArgumentError, InvariantError, nearest_name
 from scalpdesk.core.events import (
     AccountLimits,
     AccountSnapshot,
@@ -212,6 +212,9 @@ class TradingEngine:
     def _decide(self, proposal: Proposal) -> None:
         """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
         desk, now_ns, out = self.desk, self.now_ns, self._out
+        kind = proposal.kind
+        if kind.__class__ is not DecisionKind:  # a plug-in's plain text
+            kind = _kind_of(kind)
         orders: list[OrderIntent] = []
         has_cancels = False
         for intent in proposal.intents:
@@ -238,7 +241,7 @@ class TradingEngine:
         out.append(
             Decision(
                 ts_ns=now_ns,
-                kind=proposal.kind,
+                kind=kind,
                 taken=bool(commands or has_cancels) or proposal.carried_out,
                 reasons=proposal.reasons + admitted.notes + admitted.refusals,
                 facts=proposal.facts,
@@ -418,3 +421,18 @@ class TradingEngine:
             self._decide(Proposal(DecisionKind.EXIT, step.reasons, {}, intents, all_or_none=False))
         if step.again_in_seconds is not None:
             self._flatten_soon(step.again_in_seconds)
+
+
+def _kind_of(text: str) -> DecisionKind:
+    """Return a decision's kind by its name; another one could not be read back from a journal."""
+    try:
+        return DecisionKind(text)
+    except ValueError:
+        names = [kind.value for kind in DecisionKind]
+        raise ArgumentError(
+            "a proposal has a kind that is not known",
+            where="Proposal.kind",
+            value=text,
+            nearest=nearest_name(text, names),
+            fix=f"use one of {', '.join(names)}",
+        ) from None

@@ -4,6 +4,7 @@ import math
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -101,9 +102,8 @@ def test_a_filter_inside_the_window_speaks_again_when_the_signal_comes_back():
 
 def test_one_contract_beyond_the_budget_buys_nothing():
     bench = Bench()
-    bench.strategy._selector.config = bench.strategy.config.contract.__class__(
-        equity_fraction=Decimal("0.0001")
-    )
+    contract = msgspec.structs.replace(bench.strategy.config.contract, equity_fraction=Decimal("0.0001"))
+    bench.strategy.config = msgspec.structs.replace(bench.strategy.config, contract=contract)
     bench.told.say(1)
     outputs = bench.minute("10:05")
     assert not orders(outputs)
