@@ -1,4 +1,4 @@
-"""Carry a run out from beginning to end: journal it, seal it, replay it."""
+"""Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -41,18 +41,18 @@ from scalpdesk.simulation.hours import TapeHours
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A run, ready to start."""
+    """A backtest ready to run, with its collaborators."""
 
     header: JournalHeader
     engine: TradingEngine
     runner: BacktestRunner
     tally: Tally
     folder: FolderAnswerer | None = None
-    """What answers an external strategy; to be closed at the end."""
+    """Strategy folder of an external strategy; the caller closes it."""
 
 
 Observer = Callable[[Assembled, int], None]
-"""Called about once a second of market time with the run and the time (UTC nanoseconds)."""
+"""Called once a second of market time with the run and the time (UTC nanoseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class RunResult:
     summary
         The run summary, in JSON types.
     run_dir
-        Folder of its journal; None when it kept none.
+        Folder of its journal; None when the run was not journaled.
     marks
-        State and explain of the book over time.
+        Portfolio values and P&L explain at each mark.
     """
 
     summary: dict[str, Any]
@@ -76,20 +76,20 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class ReplayVerdict:
-    """What a replay found.
+    """Result of a replay.
 
     Parameters
     ----------
     identical
-        Whether every output was the same, byte for byte.
+        Whether every output equals the journal byte for byte.
     events, outputs
-        How many were compared.
+        Number compared.
     difference
-        The first difference in words, or None.
+        Description of the first difference, or None.
     recovered
-        What was cut off a journal that did not end cleanly, or None.
+        Description of the partial end that was truncated, or None for a complete journal.
     summary
-        The run summary as the replay gives it.
+        Run summary computed by the replay.
     """
 
     identical: bool
@@ -110,14 +110,14 @@ def run_backtest(
     runs_dir: Path | None = None,
     observer: Observer | None = None,
 ) -> RunResult:
-    """Run a tape to its end; journal it below ``runs_dir`` when that is given.
+    """Run a tape to its end; write its journal below ``runs_dir`` if given.
 
     Raises
     ------
     ConfigError
-        When the configuration and the market do not fit.
+        When the configuration does not fit the market.
     StopError
-        When the journal cannot be written; what was written before stays.
+        When the journal cannot be written; records written before it remain.
     """
     started_ns = clock.now_ns()
     run_id = _free_run_id(settings, started_ns, runs_dir)
@@ -162,7 +162,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     JournalError
         When the journal is damaged.
     ConfigError
-        When its configuration is not one of this version.
+        When this version cannot read its configuration.
     """
     reader = JournalReader(run_dir)
     engine = engine_from_header(reader.header)
@@ -193,7 +193,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
 def build_backtest(
     settings: LoadedSettings, tape: MarketTape, *, run_id: str, mode: str, started_ns: int, seed: int | None
 ) -> tuple[JournalHeader, TradingEngine]:
-    """Return a run's journal header and its engine; the header alone rebuilds the engine."""
+    """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
     assert settings.strategy is not None
     for name in fill_models(settings.config):  # refused here, before a journal is started
         fill_model(name)
@@ -227,7 +227,7 @@ def assemble_backtest(
     engine: TradingEngine,
     journal: Journal | None,
 ) -> Assembled:
-    """Put tape, engine, simulated broker and journal together."""
+    """Connect tape, engine, simulated broker and journal."""
     config = settings.config
     simulation = config.simulation
     positions = {
@@ -264,7 +264,7 @@ def assemble_backtest(
 
 
 def _without_sizes(tape: MarketTape) -> MarketTape:
-    """Every displayed size unknown: a fill model then fills whole orders."""
+    """Return the tape with unknown displayed sizes: fill models then fill whole orders."""
     unknown = np.zeros(len(tape.quotes))
     return replace(tape, quotes=replace(tape.quotes, bid_size=unknown, ask_size=unknown))
 
@@ -272,7 +272,7 @@ def _without_sizes(tape: MarketTape) -> MarketTape:
 def _snapshot(
     tape: MarketTape, cash: Decimal, positions: dict[InstrumentId, Decimal]
 ) -> tuple[AccountSnapshot, ...]:
-    """What the account holds at the start, when it holds anything."""
+    """Return the account snapshot of the starting positions, empty without any."""
     if not positions:
         return ()
     at_ns = tape.sessions[0].open_ns
@@ -289,14 +289,14 @@ def _snapshot(
 
 def _first_difference(event_number: int, journaled: Iterable[Output], produced: Iterable[Output]) -> str:
     old, new = list(journaled), list(produced)
-    for index, (one, other) in enumerate(zip(old, new, strict=False)):
-        if one != other:
-            return f"event {event_number}, output {index + 1}: journal {one!r}; replay {other!r}"
+    for index, (recorded, other) in enumerate(zip(old, new, strict=False)):
+        if recorded != other:
+            return f"event {event_number}, output {index + 1}: journal {recorded!r}; replay {other!r}"
     return f"event {event_number}: the journal has {len(old)} outputs, the replay {len(new)}"
 
 
 def _free_run_id(settings: LoadedSettings, started_ns: int, runs_dir: Path | None) -> str:
-    """Time, strategy and configuration in the name; a count when two runs start in one second."""
+    """Return a run id of time, strategy and configuration hash, numbered if the folder exists."""
     base = f"{from_ns(started_ns):%Y%m%d-%H%M%S}-{settings.strategy}-{settings.config_hash[:6]}"
     run_id, count = base, 1
     while runs_dir is not None and (runs_dir / run_id).exists():

@@ -1,4 +1,4 @@
-"""What a run comes to: the one document that every command shows, as text or as JSON."""
+"""Run summary: the document that every command shows, as text or as JSON."""
 
 import logging
 from collections import Counter
@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts what the engine says; a watcher of the runner."""
+    """Counts decisions, orders and marks among the engine's outputs; a watcher of the runner."""
 
     def __init__(self) -> None:
         self.decisions = 0
@@ -28,7 +28,7 @@ class Tally:
         self.orders = 0
         self.last_decision: Decision | None = None
         self.refusals: list[Decision] = []
-        """Entries that were decided against, the newest last (a few are kept)."""
+        """Last five decisions against an entry, newest last."""
         self.marks: list[Mark] = []
         self.hash = DecisionHash()
 
@@ -58,7 +58,7 @@ class Tally:
 
 
 def in_one_line(number: int, decision: Decision) -> str:
-    """Return a decision as a line of the log: when (New York), what, why, and the figures."""
+    """Return a decision as a log line: New York time, kind, reasons and figures."""
     at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3]
     done = "taken" if decision.taken else "not taken"
     orders = f" [{', '.join(decision.client_order_ids)}]" if decision.client_order_ids else ""
@@ -126,7 +126,7 @@ NEVER_ASKED = "no trade: the strategy never asked for one"
 
 
 def verdict(tally: Tally, fills: int) -> str:
-    """Say in a sentence what came of the run; "no trade" comes with its reason."""
+    """Return the outcome of the run in a sentence; "no trade" carries its reason."""
     if fills:
         return (
             f"traded: {tally.taken['entry']} entry, {tally.taken['hedge']} hedges, {tally.taken['exit']} exit"
@@ -139,19 +139,19 @@ def verdict(tally: Tally, fills: int) -> str:
 
 
 def folder_verdict(folder: Mapping[str, Any]) -> str:
-    """Say why a strategy folder brought no trade: it failed, was refused, or asked for none.
+    """Return why a strategy folder did not trade: it failed, was refused, or sent no intent.
 
     Parameters
     ----------
     folder
-        What the strategy says of its folder: counts, the last failure and the last refusal.
+        Summary of the folder: counts, last failure and last refusal.
     """
     failures, refused = folder.get("failures", 0), folder.get("refused", 0)
     if failures:
         return f"no trade: the strategy folder failed {failures} times, at last {folder['last_failure']}"
     if refused:
-        said = folder["last_refusal"]
-        return f"no trade: each of {refused} intents of the folder was refused, the last one {said}"
+        last = folder["last_refusal"]
+        return f"no trade: each of {refused} intents of the folder was refused, the last one {last}"
     return NEVER_ASKED
 
 
@@ -164,6 +164,6 @@ def _positions(engine: TradingEngine) -> dict[str, str]:
 
 
 def _scalps(engine: TradingEngine) -> Decimal:
-    """What the hedge's own lots realised, first in, first out, before costs of holding the options."""
+    """Return the realised P&L of the hedge lots (FIFO), before theta of the options."""
     realized = sum((lots.realized for lots in engine.desk.positions.scalps.values()), Decimal(0))
     return realized.quantize(Decimal("0.01"))

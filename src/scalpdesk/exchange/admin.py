@@ -1,4 +1,4 @@
-"""The truth behind the venue, and the levers of a test: orders, fills, positions, cash, time, faults."""
+"""Admin endpoints of the simulated exchange: exact state of every account; control of time and faults."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -31,9 +31,9 @@ class Admin:
     Parameters
     ----------
     world
-        What they show and move.
+        Simulated market that they show and change.
     pace
-        How fast its time goes.
+        Speed of its clock.
     hub
         Its open streams.
     """
@@ -45,7 +45,7 @@ class Admin:
         self._reads: dict[str, Callable[[], Any]] = {
             "state": self.state,
             "clock": self.clock,
-            "accounts": lambda: [self.account(one) for one in world.ledger.accounts.values()],
+            "accounts": lambda: [self.account(account) for account in world.ledger.accounts.values()],
             "orders": self.orders,
             "fills": self.fills,
             "positions": self.positions,
@@ -93,7 +93,7 @@ class Admin:
     # reading ----------------------------------------------------------------------------------------
 
     def clock(self) -> dict[str, Any]:
-        """Return the time of the world."""
+        """Return the time of the market."""
         world = self._world
         return {
             "now_ns": world.now_ns,
@@ -104,7 +104,7 @@ class Admin:
         }
 
     def account(self, account: BrokerAccount) -> dict[str, Any]:
-        """Return what an account has, exact."""
+        """Return cash, equity and buying power of an account, exact."""
         money = self._world.ledger.figures(account)
         return {
             "name": account.name,
@@ -115,7 +115,7 @@ class Admin:
         }
 
     def orders(self) -> list[dict[str, Any]]:
-        """Return every order of every account, as the venue knows it."""
+        """Return every order of every account."""
         world = self._world
         return [
             {"account": order.account, "parent": order.parent, **order_json(world, order)}
@@ -123,9 +123,11 @@ class Admin:
         ]
 
     def fills(self) -> list[dict[str, Any]]:
-        """Return every execution that stands."""
+        """Return every execution, without busted ones."""
         return [
-            self._fill(one) for account in self._world.ledger.accounts.values() for one in account.executions
+            self._fill(execution)
+            for account in self._world.ledger.accounts.values()
+            for execution in account.executions
         ]
 
     def _fill(self, execution: Execution) -> dict[str, Any]:
@@ -146,11 +148,11 @@ class Admin:
 
     def positions(self) -> list[dict[str, Any]]:
         """Return every holding."""
-        book = self._world.ledger.instruments
+        instruments = self._world.ledger.instruments
         return [
             {
                 "account": account.name,
-                "symbol": book[number].symbol,
+                "symbol": instruments[number].symbol,
                 "qty": number_text(held.quantity),
                 "avg_entry_price": price_text(held.average_price),
             }
@@ -161,21 +163,21 @@ class Admin:
     def activities(self) -> list[dict[str, Any]]:
         """Return the history of every account."""
         return [
-            {"account": account.name, **activity_json(one)}
+            {"account": account.name, **activity_json(activity)}
             for account in self._world.ledger.accounts.values()
-            for one in account.activities
+            for activity in account.activities
         ]
 
     def state(self) -> dict[str, Any]:
-        """Return everything at one instant."""
+        """Return the whole state at this instant."""
         return {
             "clock": self.clock(),
-            "accounts": [self.account(one) for one in self._world.ledger.accounts.values()],
+            "accounts": [self.account(account) for account in self._world.ledger.accounts.values()],
             "positions": self.positions(),
             "orders": self.orders(),
             "fills": self.fills(),
             "halted": [
-                self._world.ledger.instruments[one].symbol for one in sorted(self._world.ledger.halted)
+                self._world.ledger.instruments[number].symbol for number in sorted(self._world.ledger.halted)
             ],
             "fault_hits": dict(self._world.faults.hits),
         }
@@ -183,7 +185,7 @@ class Admin:
     # moving -----------------------------------------------------------------------------------------
 
     def advance(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Let ``seconds`` go by, or go on until ``to_ns``."""
+        """Advance by ``seconds``, or to ``to_ns``."""
         world = self._world
         target = int(body["to_ns"]) if "to_ns" in body else world.now_ns + int(float(body["seconds"]) * 1e9)
         world.advance_to(max(target, world.now_ns))
@@ -191,7 +193,7 @@ class Admin:
         return self.clock()
 
     def step(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Go on by ``events`` instants at which something happens (1)."""
+        """Advance by ``events`` (1) instants with events."""
         for _ in range(int(body.get("events", 1))):
             if not self._world.step():
                 break
@@ -199,13 +201,13 @@ class Admin:
         return self.clock()
 
     def speed(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Go on at another ``speed``: a number, ``max``, or 0 to stand still."""
+        """Set the ``speed``: market seconds a second, ``max``, or 0 to pause."""
         value = body["speed"]
         self._pace.change(float("inf") if value == "max" else float(value), self._world.now_ns)
         return self.clock()
 
     def inject(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Let a fault strike at the next question that fits it; those of the market strike at once."""
+        """Inject a fault at the next matching request; faults of the market apply at once."""
         fault = msgspec.convert(body, Fault)
         if PLACES[fault.name] == "market":
             self._world.strike_market_fault(fault)
@@ -214,7 +216,7 @@ class Admin:
         return {"injected": fault.name}
 
     def heal(self, _body: dict[str, Any]) -> dict[str, Any]:
-        """Let nothing go wrong from here on."""
+        """Remove all faults."""
         self._world.faults.heal()
         return {"hits": dict(self._world.faults.hits)}
 
@@ -234,45 +236,45 @@ class Admin:
         return {"halted": body["symbol"]}
 
     def resume(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Let trading in ``symbol`` go on."""
+        """Resume trading in ``symbol``."""
         self._world.resume(self._number(body))
         self._world.flush()
         return {"resumed": body["symbol"]}
 
     def _execution(self, body: dict[str, Any]) -> Execution:
-        """Return the execution ``execution_id``; without one, the newest."""
+        """Return the execution ``execution_id`` (default: the newest)."""
         wanted = str(body.get("execution_id") or "")
         found = [
-            one
+            execution
             for account in self._world.ledger.accounts.values()
-            for one in account.executions
-            if wanted in ("", one.execution_id)
+            for execution in account.executions
+            if wanted in ("", execution.execution_id)
         ]
         if not found:
             raise ArgumentError("no such execution", where="execution_id", value=wanted)
-        return max(found, key=lambda one: one.ts_ns)
+        return max(found, key=lambda execution: execution.ts_ns)
 
     def bust(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Take the execution ``execution_id`` back; without one, the newest."""
+        """Bust the execution ``execution_id`` (default: the newest)."""
         execution = self._execution(body)
         self._world.broker.staged.bust(execution)
         self._world.flush()
         return {"busted": execution.execution_id}
 
     def correct(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Change the price of the execution ``execution_id`` (without one, the newest) to ``price``."""
+        """Correct the price of the execution ``execution_id`` (default: the newest) to ``price``."""
         execution = self._execution(body)
         self._world.broker.staged.correct(execution, Decimal(str(body["price"])))
         self._world.flush()
         return {"corrected": execution.execution_id}
 
     def _account(self, body: dict[str, Any]) -> BrokerAccount:
-        """Return the account ``account``; without a name the first one."""
+        """Return the account ``account`` (default: the first)."""
         accounts = self._world.ledger.accounts
         return accounts[str(body.get("account") or next(iter(accounts)))]
 
     def assign(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Assign ``contracts`` (all) of the sold contract ``symbol`` of ``account`` before its end."""
+        """Assign ``contracts`` (default: all) of a short position in ``symbol`` early."""
         account = self._account(body)
         contracts = Decimal(str(body.get("contracts", 10**9)))
         done = self._world.broker.expiry.assign(account.name, self._number(body), contracts)
@@ -281,7 +283,7 @@ class Admin:
         return self.account(account)
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Pay ``amount`` a share of ``symbol`` on every account, or charge who has sold it short."""
+        """Pay ``amount`` a share of ``symbol`` to every holder; charge short positions."""
         self._world.broker.expiry.pay_dividend(self._number(body), Decimal(str(body["amount"])))
         return {"paid": body["symbol"]}
 

@@ -1,10 +1,8 @@
-"""An always-open market made up as time goes by: shares that walk, options around them, expiries from today.
+"""Generated market, always open: random walks of shares, and option chains with expiries from today.
 
-A share follows a lognormal walk without drift, step by step, drawn from the seed
-alone. Options are priced off it with rate and yield zero (American and European ones then cost the
-same), at a volatility that smiles over moneyness and is the walk's own at the money. Only instruments that
-somebody watches are published; the others can be asked for at any time and say what they would have said.
-Nothing here was recorded anywhere.
+A share follows a driftless lognormal walk that the seed alone determines. Options are priced at zero rate
+and yield (American and European prices are then equal), with a smile over moneyness around the volatility
+of the walk. Only watched options are published; the others are quoted on request. No recorded data.
 """
 
 import math
@@ -64,14 +62,14 @@ ORDINARY = Character(100.0, 0.30)
 
 
 class _Walker:
-    """One share: its price at the present step and the options listed on it."""
+    """Share: its price at the present step and the options listed on it."""
 
     def __init__(self, symbol: str, number: InstrumentId, seed: int) -> None:
         self.symbol = symbol
         self.number = number
         self.character = CHARACTERS.get(symbol, ORDINARY)
         self.price = self.character.price
-        self.dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
+        self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
         self.contracts: list[tuple[InstrumentId, OptionContract]] = []
         self.strikes: NDArray[np.float64] = np.empty(0)
         self.expiry_ns: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -82,18 +80,18 @@ class _Walker:
 
 
 class GeneratedSource:
-    """Shares, and where they have options, chains on them.
+    """Market source of random-walk shares and their option chains.
 
     Parameters
     ----------
     symbols
-        Underlyings; coins have no listed options here and are not shares of the stock venue.
+        Underlyings; coins have no listed options and are not assets of the stock venue.
     start_ns
         When the market begins, UTC nanoseconds.
     seed
-        Of the walks.
+        Seed of the walks.
     step_ms
-        Between two quotes of one instrument, milliseconds.
+        Time between quotes of an instrument, milliseconds.
     """
 
     def __init__(self, symbols: Sequence[str], start_ns: int, seed: int = 0, step_ms: int = 1_000) -> None:
@@ -126,7 +124,9 @@ class GeneratedSource:
         if today == self._listed_on:
             return
         self._listed_on = today
-        sessions = [one.day for one in sessions_between(today, today + timedelta(days=7 * FRIDAYS + 7))]
+        sessions = [
+            session.day for session in sessions_between(today, today + timedelta(days=7 * FRIDAYS + 7))
+        ]
         weekly = {
             max(d for d in sessions if d.isocalendar()[:2] == w)
             for w in {d.isocalendar()[:2] for d in sessions}
@@ -164,9 +164,9 @@ class GeneratedSource:
     def _index(walker: _Walker) -> None:
         contracts = [contract for _, contract in walker.contracts]
         walker.row_of = {number: row for row, (number, _) in enumerate(walker.contracts)}
-        walker.strikes = np.array([float(one.strike) for one in contracts])
-        walker.is_call = np.array([one.is_call for one in contracts], dtype=np.bool_)
-        walker.expiry_ns = np.array([expiry_instant_ns(one) for one in contracts], dtype=np.int64)
+        walker.strikes = np.array([float(contract.strike) for contract in contracts])
+        walker.is_call = np.array([contract.is_call for contract in contracts], dtype=np.bool_)
+        walker.expiry_ns = np.array([expiry_instant_ns(contract) for contract in contracts], dtype=np.int64)
         walker.priced_at = -1
 
     def _dividends(self) -> tuple[CashDividend, ...]:
@@ -191,14 +191,14 @@ class GeneratedSource:
         return self._now_ns + self._step_ns
 
     def take_next(self) -> list[TapeEvent]:
-        """Walk one step; return quotes of what is watched and the prints of the shares."""
+        """Advance a step; return quotes of shares and watched options, then prints of the shares."""
         self._now_ns += self._step_ns
         self._relist()
         events: list[TapeEvent] = []
         prints: list[TapeEvent] = []
         for walker in self._walkers:
             step_vol = walker.character.vol * math.sqrt(years_between(0, self._step_ns))
-            draws = walker.dice.standard_normal(2)
+            draws = walker.rng.standard_normal(2)
             walker.price *= math.exp(step_vol * float(draws[0]) - 0.5 * step_vol**2)
             side = SHARE_SPREAD / 2 if draws[1] > 0 else -SHARE_SPREAD / 2
             size = float(100 * (1 + int(abs(draws[1]) * 10)))
@@ -244,7 +244,7 @@ class GeneratedSource:
         )
 
     def _price(self, walker: _Walker) -> None:
-        """Price a chain once a step."""
+        """Price the chain, once a step."""
         if walker.priced_at == self._now_ns:
             return
         walker.priced_at = self._now_ns
@@ -255,16 +255,16 @@ class GeneratedSource:
             walker.price, walker.strikes, years, vol, walker.is_call, style="european"
         ).price
 
-    # what else is asked -----------------------------------------------------------------------------
+    # settlement and history -----------------------------------------------------------------------------
 
     def settlement(self, symbol: str, day: date) -> Decimal | None:
-        """Expiring options settle on the last mid."""
+        """Return None: expiring options settle on the last mid."""
         del symbol, day
         return None
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> list[Bar]:
         """Return bars from before the market began: a walk backwards from the starting price."""
-        walker = next((one for one in self._walkers if one.symbol == symbol), None)
+        walker = next((listed for listed in self._walkers if listed.symbol == symbol), None)
         if walker is None or seconds < 60:
             return []
         first_ns = self.start_ns - HISTORY_DAYS * 86_400 * NANOS_PER_SECOND
@@ -274,10 +274,10 @@ class GeneratedSource:
         width_ns = seconds * NANOS_PER_SECOND
         first = bar_start(start_ns, seconds)
         count = int((self.start_ns - first) // width_ns) + 1
-        dice = np.random.Generator(
+        rng = np.random.Generator(
             np.random.PCG64(np.random.SeedSequence([self._seed, seconds, 5, *symbol.encode()]))
         )
-        steps = walker.character.vol * math.sqrt(years_between(0, width_ns)) * dice.standard_normal(count)
+        steps = walker.character.vol * math.sqrt(years_between(0, width_ns)) * rng.standard_normal(count)
         closes = walker.character.price * np.exp(-np.concatenate(([0.0], np.cumsum(steps))))
         made = []
         for index in range(count):

@@ -1,6 +1,6 @@
-"""Puts an exchange together: market, accounts with their keys, faults, pace, server.
+"""Assembly of a simulated exchange: market, accounts with their keys, faults, pace, server.
 
-A tape of another day, played now: instants move to the wall clock, expiries to the sessions ahead.
+``rebased`` moves a tape of another day to the wall clock, and its expiries to the sessions ahead.
 """
 
 import hashlib
@@ -34,41 +34,49 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
     """Return the tape as if its first session opened at ``start_ns`` (UTC nanoseconds).
 
     A contract that ends n sessions after the tape's first day ends n sessions after the first session that
-    closes no sooner than the moved tape: what was due to expire within the tape no longer does.
+    closes no sooner than the moved tape: contracts that expired within the tape then expire after it.
     """
     first = tape.sessions[0]
     shift_ns = start_ns - first.open_ns
     end_ns = tape.sessions[-1].close_ns + shift_ns
     today = to_new_york(start_ns).date()
     ahead = [
-        one.day
-        for one in sessions_between(today, today + timedelta(days=LOOK_AHEAD_DAYS))
-        if one.close_ns >= end_ns
+        session.day
+        for session in sessions_between(today, today + timedelta(days=LOOK_AHEAD_DAYS))
+        if session.close_ns >= end_ns
     ]
-    behind = [one.day for one in sessions_between(first.day, first.day + timedelta(days=LOOK_AHEAD_DAYS))]
+    behind = [
+        session.day for session in sessions_between(first.day, first.day + timedelta(days=LOOK_AHEAD_DAYS))
+    ]
     place = {day: index for index, day in enumerate(behind)}
 
-    def moved(one: Instrument) -> Instrument:
-        if not isinstance(one, OptionContract):
-            return one
-        index = place.get(one.expiry)
+    def moved(instrument: Instrument) -> Instrument:
+        if not isinstance(instrument, OptionContract):
+            return instrument
+        index = place.get(instrument.expiry)
         if index is None:  # no session (a Saturday of old): as far ahead as the session before it
-            index = sum(day <= one.expiry for day in behind) - 1
+            index = sum(day <= instrument.expiry for day in behind) - 1
         expiry = ahead[min(max(index, 0), len(ahead) - 1)]
-        return replace(one, expiry=expiry, symbol=occ_symbol(one.root, expiry, one.right, one.strike))
+        return replace(
+            instrument,
+            expiry=expiry,
+            symbol=occ_symbol(instrument.root, expiry, instrument.right, instrument.strike),
+        )
 
-    book = Instruments(moved(one) for one in tape.instruments)
-    names = {old.symbol: new.symbol for old, new in zip(tape.instruments, book, strict=True)}
+    moved_instruments = Instruments(moved(instrument) for instrument in tape.instruments)
+    names = {old.symbol: new.symbol for old, new in zip(tape.instruments, moved_instruments, strict=True)}
     bars = tape.bars
     return replace(
         tape,
         sessions=tuple(
             Session(
-                to_new_york(one.open_ns + shift_ns).date(), one.open_ns + shift_ns, one.close_ns + shift_ns
+                to_new_york(session.open_ns + shift_ns).date(),
+                session.open_ns + shift_ns,
+                session.close_ns + shift_ns,
             )
-            for one in tape.sessions
+            for session in tape.sessions
         ),
-        instruments=book,
+        instruments=moved_instruments,
         quotes=replace(tape.quotes, ts_ns=tape.quotes.ts_ns + shift_ns),
         bars=None if bars is None else replace(bars, ts_ns=bars.ts_ns + shift_ns),
         open_interest={
@@ -84,26 +92,26 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class LaunchPlan:
-    """What an exchange is made of.
+    """Settings of a simulated exchange.
 
     Parameters
     ----------
     source
-        Market.
+        Source of the market.
     options
-        How the exchange behaves.
+        Behaviour of the exchange.
     faults
-        What goes wrong.
+        Faults to inject.
     speed
-        Market seconds a second; 0 steps, infinity is as fast as can be.
+        Market seconds a second; 0 pauses, infinity runs at full speed.
     accounts, cash, options_level
-        How many accounts, each with this cash in currency and this options level.
+        Number of accounts, and the cash (currency) and options level of each.
     host, port
-        Loopback address; port 0 takes a free one.
+        Loopback address; port 0 takes a free port.
     trading_limit, data_limit
         Requests a minute and account; 0 for no limit.
     lockstep_ms
-        As fast as can be: how long to wait for a client's orders after it has read what it was told.
+        At full speed: wait for a client's orders after it has read all its messages, milliseconds.
     """
 
     source: MarketSource
@@ -121,24 +129,24 @@ class LaunchPlan:
 
 
 def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSource:
-    """Return a tape as a source; with ``wall_start_ns`` it opens then instead of on its own day."""
+    """Return a tape as a source; ``wall_start_ns`` moves its opening to that instant (UTC nanoseconds)."""
     if tape.name != EMBEDDED:
         return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns))
     day = tape.sessions[0].day
     daily = daily_bars_of_embedded(day)
-    if wall_start_ns is not None:  # the minutes before would lie on other days than the market says
+    if wall_start_ns is not None:  # minute bars before it would lie on other days
         return TapeSource(rebased(tape, wall_start_ns), daily)
     return TapeSource(tape, daily, partial(minute_bars_of_embedded, day))
 
 
 def credential_of(name: str, seed: int) -> Credential:
-    """Return the keys of an account: they follow from its name and the seed, and open nothing else."""
+    """Return the keys of an account, derived from its name and the seed."""
     digest = hashlib.sha256(f"scalpdesk-exchange|{seed}|{name}".encode()).hexdigest()
     return Credential(f"PK{digest[:18].upper()}", digest[18:58], name)
 
 
 def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
-    """Return the world of a plan with its accounts, and their keys."""
+    """Return the market of a plan with its accounts, and their keys."""
     world = SimulatedMarket(plan.source, plan.options, FaultPlan(plan.faults, plan.options.seed))
     credentials = []
     for number in range(1, plan.accounts + 1):
@@ -152,7 +160,7 @@ def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
 
 
 def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
-    """Return the server of a plan; it does not listen yet."""
+    """Return the server of a plan, not yet listening."""
     world, credentials = build_world(plan)
     pace = Pace(clock, world.now_ns, clock.now_ns(), plan.speed)
     options = ServerOptions(
@@ -162,13 +170,14 @@ def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
 
 
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
-    """Return what a client must know: addresses and keys."""
+    """Return addresses and keys for clients."""
     first = server.keyring.credentials[0]
     return {
         "urls": {"alpaca": server.url, "deribit": None, "tws": None, "admin": f"{server.url}/admin"},
         "keys": {"alpaca": [first.key, first.secret], "deribit": None},
         "accounts": [
-            {"name": one.account, "key": one.key, "secret": one.secret} for one in server.keyring.credentials
+            {"name": credential.account, "key": credential.key, "secret": credential.secret}
+            for credential in server.keyring.credentials
         ],
     }
 
@@ -178,8 +187,16 @@ def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
     from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
 
     bars = []
-    for one in minute_bars_before(day, count, InstrumentId(0)):
-        rows = zip(one.ends_ns, one.open, one.high, one.low, one.close, one.volume, strict=True)
+    for minutes in minute_bars_before(day, count, InstrumentId(0)):
+        rows = zip(
+            minutes.ends_ns,
+            minutes.open,
+            minutes.high,
+            minutes.low,
+            minutes.close,
+            minutes.volume,
+            strict=True,
+        )
         for end_ns, opened, high, low, close, volume in rows:
             start_ns = end_ns - 60 * NANOS_PER_SECOND
             typical = (high + low + close) / 3.0

@@ -1,6 +1,6 @@
-"""The sockets around the exchange: one loopback port for every venue path and the admin's.
+"""Server of the simulated exchange: a loopback port for the paths of the venue and of the admin.
 
-Everything that decides anything is synchronous and lives below; this module carries bytes and keeps time.
+All logic is synchronous and lives in the modules below; this module carries bytes and keeps time.
 """
 
 import asyncio
@@ -23,35 +23,35 @@ from scalpdesk.simulation.hours import NEVER_NS
 DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
 AUTH_SECONDS = 10.0
 MAX_BACKLOG = 50_000
-"""Messages that may wait for a client before it is called slow."""
+"""Messages that may wait for a client before its connection ends as slow."""
 TICK_SECONDS = 0.002
 INSTANTS_A_TURN = 500
-"""Instants of the market played in one turn of the event loop: requests wait for some 20 ms at most."""
+"""Instants of the market played per turn of the event loop; requests wait at most about 20 ms."""
 EVENING_NS = 3_600 * 1_000_000_000
-"""How long after its last quote a market that goes as fast as can be still goes on."""
+"""How long a market at full speed continues after its last quote."""
 READ_SECONDS = 5.0
-"""How long a market that goes as fast as can be waits for a client that does not read."""
+"""How long a market at full speed waits for a client that does not read."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 PING = Frame(b"ping", is_text=False)
-"""Stands in the queue of a websocket for a ping."""
+"""Placeholder for a ping in the queue of a websocket."""
 
 
 @dataclass(slots=True)
 class ServerOptions:
-    """How the server listens.
+    """Address and limits of the server.
 
     Parameters
     ----------
     host, port
-        Loopback address; port 0 takes a free one.
+        Loopback address; port 0 takes a free port.
     trading_limit, data_limit
         Requests a minute and account; 0 for no limit.
     symbol_limit
-        Option quotes that one stream may follow; 0 for no limit.
+        Option quotes that a stream may follow; 0 for no limit.
     lockstep_ms
-        As fast as can be: how long to wait for a client's orders after it has read what it was told.
+        At full speed: wait for a client's orders after it has read all its messages, milliseconds.
     """
 
     host: str = "127.0.0.1"
@@ -64,22 +64,22 @@ class ServerOptions:
 
 @dataclass(slots=True)
 class _Outbox:
-    """What waits to be written to one websocket."""
+    """Messages waiting to be written to a websocket."""
 
     frames: asyncio.Queue[Frame | None] = field(default_factory=asyncio.Queue)
     closing: bool = False
-    told: bool = False
-    """Whether something was sent since the client last proved that it has read everything."""
+    has_unread: bool = False
+    """Whether a message was sent since the last ping; the pong proves that it was read."""
     read: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, frame: Frame) -> None:
         if not self.closing:
-            self.told = True
+            self.has_unread = True
             self.frames.put_nowait(frame)
 
     def ask(self) -> None:
-        """Let a ping follow what waits; its answer sets ``read``."""
-        self.told = False
+        """Queue a ping after the waiting messages; its pong sets ``read``."""
+        self.has_unread = False
         self.read.clear()
         if not self.closing:
             self.frames.put_nowait(PING)
@@ -91,25 +91,25 @@ class _Outbox:
 
 
 class ExchangeServer:
-    """Serves one world.
+    """Serves a simulated market.
 
     Parameters
     ----------
     world
         Market and broker.
     credentials
-        Keys that are let in.
+        Valid API keys.
     pace
-        How fast time goes.
+        Speed of market time.
     options
-        How it listens.
+        Address and limits.
     clock
-        The wall, for rate limits.
+        Wall clock, for rate limits.
 
     Raises
     ------
     ConfigError
-        When the address is not a loopback one.
+        When the address is not a loopback address.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class ExchangeServer:
     # life -------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen, and let time go.
+        """Listen, and start the market clock.
 
         Raises
         ------
@@ -182,17 +182,17 @@ class ExchangeServer:
             await self._runner.cleanup()
 
     async def wait(self) -> None:
-        """Wait until time stops by a mistake of the exchange itself, and raise it."""
+        """Wait until the market clock fails by an error of the exchange, and raise it."""
         assert self._driver is not None
         await self._driver
 
     @property
     def url(self) -> str:
-        """Base of every REST path, without a slash at the end."""
+        """Base of every REST path, without a trailing slash."""
         return f"http://{self.options.host}:{self.port}"
 
     async def _drive(self) -> None:
-        """Play the world as fast as its pace says."""
+        """Advance the market at its pace."""
         while True:
             world = self.world
             if self.pace.speed == float("inf"):
@@ -208,11 +208,11 @@ class ExchangeServer:
             await asyncio.sleep(wait)
 
     async def _wait_for_readers(self) -> None:
-        """Hold the market until every client has read what it was told, and its requests are answered.
+        """Hold the market until every client has read its messages and its requests are answered.
 
-        A client answers a ping after the messages before it: that is how the venue knows.
+        A client answers a ping only after the messages before it.
         """
-        waiting = [(socket, outbox) for socket, outbox in self._lines.items() if outbox.told]
+        waiting = [(socket, outbox) for socket, outbox in self._lines.items() if outbox.has_unread]
         for _, outbox in waiting:
             outbox.ask()
         for socket, outbox in waiting:
@@ -226,7 +226,7 @@ class ExchangeServer:
         await self._idle.wait()
 
     def _keep_up(self) -> None:
-        """Bring the world to the present before a request looks at it, or as near as one turn allows."""
+        """Advance the market to the present before a request, by at most one turn."""
         if self.pace.speed not in (0.0, float("inf")):
             target_ns = self.pace.target_ns(self.world.now_ns)
             self.world.advance_to(target_ns, most_instants=INSTANTS_A_TURN)
@@ -259,7 +259,7 @@ class ExchangeServer:
         return await self._deliver(request, answer)
 
     async def _deliver(self, request: web.Request, answer: Answer) -> web.StreamResponse:
-        """Write an answer, or what a fault leaves of it."""
+        """Write an answer, subject to the faults of its delivery."""
         fault = answer.mishap
         name = "" if fault is None else fault.name
         transport = request.transport
@@ -350,7 +350,7 @@ class ExchangeServer:
     async def _write(
         self, socket: web.WebSocketResponse, stream: TradeStream | DataStream, outbox: _Outbox
     ) -> None:
-        """Write what waits until the connection ends."""
+        """Write waiting messages until the connection ends."""
         while True:
             frame = await outbox.frames.get()
             if frame is None:
@@ -372,10 +372,10 @@ class ExchangeServer:
 
 
 def _end_of(world: SimulatedMarket, pace: Pace) -> int:
-    """As fast as can be goes from one event to the next, and stands still an hour after the last quote.
+    """Return the target of a market at full speed: the next event, until an hour after the last quote.
 
-    What a broker does in the evening still happens. A contract that expires weeks after the market's
-    end does not: nobody knows its price then.
+    The broker's evening work still happens; expiries weeks after the last quote do not, since they have
+    no settlement price.
     """
     if pace.speed != float("inf"):
         return NEVER_NS

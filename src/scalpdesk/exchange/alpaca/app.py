@@ -1,4 +1,4 @@
-"""The front door of Alpaca's REST interface: who asks, how often, and which endpoint answers."""
+"""Alpaca's REST interface: authentication, rate limits and routes."""
 
 import base64
 import binascii
@@ -31,12 +31,12 @@ from scalpdesk.simulation.orders import Refused
 WINDOW_NS = 60 * NANOS_PER_SECOND
 JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
 UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
-"""Faults under which the request never reaches the venue."""
+"""Faults that lose the request before the venue receives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Keys of one account."""
+    """API keys of an account."""
 
     key: str
     secret: str
@@ -47,16 +47,16 @@ class Credential:
 
 
 class Keyring:
-    """Knows whose keys are whose.
+    """Finds the account of API keys.
 
     Parameters
     ----------
     credentials
-        All keys that are let in.
+        All valid keys.
     """
 
     def __init__(self, credentials: list[Credential]) -> None:
-        self._by_key = {one.key: one for one in credentials}
+        self._by_key = {credential.key: credential for credential in credentials}
 
     @property
     def credentials(self) -> list[Credential]:
@@ -64,7 +64,7 @@ class Keyring:
         return list(self._by_key.values())
 
     def account_of(self, key: str, secret: str) -> str | None:
-        """Return the account of a pair, or None."""
+        """Return the account of a key and secret, or None."""
         found = self._by_key.get(key)
         if found is None or not hmac.compare_digest(found.secret.encode(), secret.encode()):
             return None
@@ -76,7 +76,7 @@ class Keyring:
         Raises
         ------
         ApiError
-            403 when there are none, as the gateway answers.
+            403 without credentials.
         """
         key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
         if key and secret:
@@ -84,20 +84,20 @@ class Keyring:
         scheme, _, rest = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic" and rest:
             try:
-                name, _, word = base64.b64decode(rest, validate=True).decode().partition(":")
+                name, _, secret_text = base64.b64decode(rest, validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
                 return None
-            return self.account_of(name, word)
+            return self.account_of(name, secret_text)
         if scheme.lower() == "bearer" and rest:
-            for one in self._by_key.values():
-                if hmac.compare_digest(one.secret.encode(), rest.encode()):
-                    return one.account
+            for credential in self._by_key.values():
+                if hmac.compare_digest(credential.secret.encode(), rest.encode()):
+                    return credential.account
             return None
         raise ApiError(403, None, "forbidden.")
 
 
 class RateLimiter:
-    """Counts requests of each account in windows of a minute.
+    """Limits the requests of each account in windows of a minute.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class RateLimiter:
         self._windows: dict[str, tuple[int, int]] = {}
 
     def count(self, account: str, at_ns: int) -> tuple[bool, dict[str, str]]:
-        """Count one request; return whether it is within the limit, and the headers that say so."""
+        """Count a request; return whether it is within the limit, and the rate-limit headers."""
         if not self.per_minute:
             return True, {}
         start_ns, used = self._windows.get(account, (at_ns, 0))
@@ -130,14 +130,14 @@ Handler = Callable[[BrokerAccount, Request, str], Any]
 
 
 class AlpacaApi:
-    """All REST endpoints over one world.
+    """All REST endpoints of a simulated market.
 
     Parameters
     ----------
     world
         Market and broker.
     keyring
-        Who is let in.
+        Valid API keys.
     trading_limit, data_limit
         Requests a minute and account; 0 for no limit.
     """
@@ -156,7 +156,7 @@ class AlpacaApi:
         self._routes = self._table()
 
     def handle(self, request: Request) -> Answer:
-        """Answer one request. What follows from it happens when the world settles next."""
+        """Answer a request; its consequences are published when the market settles next."""
         fault = self.world.faults.take("http", f"{request.method} {request.path}")
         if fault is not None and fault.name in UNSEEN:
             return Answer(0, mishap=fault)
@@ -179,7 +179,7 @@ class AlpacaApi:
         return Answer(status, body, headers, fault)
 
     def _admit(self, request: Request, fault: Fault | None) -> tuple[BrokerAccount, dict[str, str]]:
-        """Let a request in, or refuse it."""
+        """Authenticate a request and apply the rate limit."""
         if fault is not None:
             self._turn_away(request, fault)
         name = self.keyring.from_headers(request.headers)
@@ -307,7 +307,7 @@ class AlpacaApi:
 
 
 def _last(path: str) -> str:
-    """Return the part of a path that names a thing."""
+    """Return the symbol or id at the end of a path."""
     parts = path.split("/")
     return parts[-2] if parts[-1] == "exercise" else parts[-1]
 

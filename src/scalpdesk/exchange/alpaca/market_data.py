@@ -1,6 +1,7 @@
-"""Quotes, trades, bars and snapshots over REST; prices and sizes are numbers here.
+"""Market data and reference data over REST.
 
-What is listed and when it trades: assets, contracts, clock, calendar, corporate actions.
+Quotes, trades, bars and snapshots with prices and sizes as JSON numbers; assets, option contracts, clock,
+calendar and corporate actions.
 """
 
 import base64
@@ -30,6 +31,7 @@ from scalpdesk.exchange.alpaca.serializers import (
     query_ns,
     timeframe_seconds,
 )
+from scalpdesk.exchange.generated import COINS
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import DAY_SECONDS, Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
@@ -37,21 +39,20 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_n
 from scalpdesk.pricing import greeks, implied_vol
 
 Item = TypeVar("Item")
-COINS = frozenset({"BTC", "ETH"})
 MAX_CALENDAR_DAYS = 3_700
 FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
-"""What the exchange calendar knows."""
+"""Range of the exchange calendar."""
 
 
 def page_of(
     items: Sequence[Item], request: Request, default: int, maximum: int
 ) -> tuple[Sequence[Item], str | None]:
-    """Cut one page out of a list; return it and the token of the next, None at the end.
+    """Return a page of a list and the token of the next page, None at the end.
 
     Raises
     ------
     ApiError
-        When the limit or the token is not one.
+        When the limit or the token is invalid.
     """
     text = request.query.get("limit")
     if text and (not text.isdigit() or not 1 <= int(text) <= maximum):
@@ -70,7 +71,7 @@ def page_of(
 
 
 class Reference:
-    """Reference endpoints of one world.
+    """Reference data endpoints of a simulated market.
 
     Parameters
     ----------
@@ -88,22 +89,22 @@ class Reference:
         wanted = request.query.get("asset_class") or "us_equity"
         exchange = request.query.get("exchange")
         found = [
-            asset_json(one)
-            for one in self._world.ledger.instruments
-            if asset_class(one) == wanted and one.symbol not in COINS
+            asset_json(instrument)
+            for instrument in self._world.ledger.instruments
+            if asset_class(instrument) == wanted and instrument.symbol not in COINS
         ]
         attributes = set(request.listed("attributes"))
         return [
-            one
-            for one in found
-            if (not exchange or one["exchange"] == exchange) and attributes <= set(one["attributes"])
+            asset
+            for asset in found
+            if (not exchange or asset["exchange"] == exchange) and attributes <= set(asset["attributes"])
         ]
 
     def asset(self, text: str) -> dict[str, Any]:
         """``GET /v2/assets/{symbol or id}``."""
-        for one in self._world.ledger.instruments:
-            if text in (one.symbol, asset_id(one.symbol)) and one.symbol not in COINS:
-                return asset_json(one)
+        for instrument in self._world.ledger.instruments:
+            if text in (instrument.symbol, asset_id(instrument.symbol)) and instrument.symbol not in COINS:
+                return asset_json(instrument)
         raise ApiError(404, NOT_FOUND, f"asset not found for {text}")
 
     def clock(self) -> dict[str, Any]:
@@ -163,32 +164,37 @@ class Reference:
             high = coming_weekend(to_new_york(self._world.now_ns).date())
         least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
         found = [
-            one
-            for one in self._world.ledger.instruments
-            if isinstance(one, OptionContract)
-            and (not underlyings or one.underlying in underlyings)
-            and self._status(one) == status
-            and (exact is None or one.expiry == exact)
-            and (low is None or one.expiry >= low)
-            and (high is None or one.expiry <= high)
-            and query.get("root_symbol", one.root) == one.root
-            and query.get("type", "call" if one.is_call else "put") == ("call" if one.is_call else "put")
-            and query.get("style", one.style.value) == one.style.value
-            and (least is None or one.strike >= least)
-            and (most is None or one.strike <= most)
+            contract
+            for contract in self._world.ledger.instruments
+            if isinstance(contract, OptionContract)
+            and (not underlyings or contract.underlying in underlyings)
+            and self._status(contract) == status
+            and (exact is None or contract.expiry == exact)
+            and (low is None or contract.expiry >= low)
+            and (high is None or contract.expiry <= high)
+            and query.get("root_symbol", contract.root) == contract.root
+            and query.get("type", "call" if contract.is_call else "put")
+            == ("call" if contract.is_call else "put")
+            and query.get("style", contract.style.value) == contract.style.value
+            and (least is None or contract.strike >= least)
+            and (most is None or contract.strike <= most)
         ]
-        found.sort(key=lambda one: (one.underlying, one.expiry, not one.is_call, one.strike))
+        found.sort(
+            key=lambda contract: (contract.underlying, contract.expiry, not contract.is_call, contract.strike)
+        )
         page, token = page_of(found, request, 100, 10_000)
         return {
-            "option_contracts": [contract_json(self._world, one, self._status(one)) for one in page],
+            "option_contracts": [
+                contract_json(self._world, contract, self._status(contract)) for contract in page
+            ],
             "next_page_token": token,
         }
 
     def contract(self, text: str) -> dict[str, Any]:
         """``GET /v2/options/contracts/{symbol or id}``."""
-        for one in self._world.ledger.instruments:
-            if isinstance(one, OptionContract) and text in (one.symbol, asset_id(one.symbol)):
-                return contract_json(self._world, one, self._status(one))
+        for contract in self._world.ledger.instruments:
+            if isinstance(contract, OptionContract) and text in (contract.symbol, asset_id(contract.symbol)):
+                return contract_json(self._world, contract, self._status(contract))
         raise ApiError(404, NOT_FOUND, f"option contract not found for {text}")
 
     def corporate_actions(self, request: Request) -> dict[str, Any]:
@@ -198,28 +204,28 @@ class Reference:
         start = query_date(request, "start") or today
         end = query_date(request, "end") or today
         found = [
-            one
-            for one in self._world.source.dividends
-            if (not symbols or one.symbol in symbols) and start <= one.ex_date <= end
+            dividend
+            for dividend in self._world.source.dividends
+            if (not symbols or dividend.symbol in symbols) and start <= dividend.ex_date <= end
         ]
-        found.sort(key=lambda one: one.ex_date, reverse=request.query.get("sort") == "desc")
+        found.sort(key=lambda dividend: dividend.ex_date, reverse=request.query.get("sort") == "desc")
         if types and not types & {"cash_dividend", "cash_dividends"}:
             found = []
         page, token = page_of(found, request, 100, 1_000)
         dividends = [
             {
-                "id": asset_id(f"dividend|{one.symbol}|{one.ex_date}"),
-                "symbol": one.symbol,
-                "cusip": asset_id(one.symbol).replace("-", "")[:9].upper(),
-                "rate": float(one.amount),
+                "id": asset_id(f"dividend|{dividend.symbol}|{dividend.ex_date}"),
+                "symbol": dividend.symbol,
+                "cusip": asset_id(dividend.symbol).replace("-", "")[:9].upper(),
+                "rate": float(dividend.amount),
                 "special": False,
                 "foreign": False,
-                "process_date": one.ex_date.isoformat(),
-                "ex_date": one.ex_date.isoformat(),
-                "record_date": one.ex_date.isoformat(),
-                "payable_date": (one.ex_date + timedelta(days=14)).isoformat(),
+                "process_date": dividend.ex_date.isoformat(),
+                "ex_date": dividend.ex_date.isoformat(),
+                "record_date": dividend.ex_date.isoformat(),
+                "payable_date": (dividend.ex_date + timedelta(days=14)).isoformat(),
             }
-            for one in page
+            for dividend in page
         ]
         return {
             "corporate_actions": {"cash_dividends": dividends} if dividends else {},
@@ -228,12 +234,12 @@ class Reference:
 
 
 def strike_bound(request: Request, name: str) -> Decimal | None:
-    """Return a strike of the query, currency.
+    """Return a strike bound of the query, currency.
 
     Raises
     ------
     ApiError
-        When it is no number.
+        When it is not a number.
     """
     text = request.query.get(name)
     if not text:
@@ -261,7 +267,7 @@ MAX_BARS = 10_000
 DAY_NS = DAY_SECONDS * NANOS_PER_SECOND
 
 When = Callable[[int], Any]
-"""How an instant is written: text in JSON, an extension in msgpack."""
+"""Writes an instant: text in JSON, an extension in msgpack."""
 
 
 def clean(value: float) -> float:
@@ -272,7 +278,7 @@ def clean(value: float) -> float:
 def quote_json(
     quote: QuoteEvent, *, is_option: bool, when: When = instant, raw: bool = False
 ) -> dict[str, Any]:
-    """Return a quote; a missing side has price and size 0, unless ``raw`` shows it as it is."""
+    """Return a quote; a missing side has price and size 0, unless ``raw``."""
     data: dict[str, Any] = {
         "t": when(quote.ts_event_ns),
         "bp": quote.bid if raw else clean(quote.bid),
@@ -305,7 +311,7 @@ def trade_json(trade: TradeEvent, *, is_option: bool, when: When = instant) -> d
 
 
 def bar_json(bar: Bar, when: When = instant) -> dict[str, Any]:
-    """Return a bar, stamped with its beginning."""
+    """Return a bar with its start time."""
     return {
         "t": when(bar.start_ns),
         "o": bar.open,
@@ -319,7 +325,7 @@ def bar_json(bar: Bar, when: When = instant) -> dict[str, Any]:
 
 
 class MarketData:
-    """Data endpoints of one world.
+    """Market data endpoints of a simulated market.
 
     Parameters
     ----------
@@ -331,7 +337,7 @@ class MarketData:
         self._world = world
 
     def _known(self, request: Request, *, options: bool) -> list[tuple[str, InstrumentId]]:
-        """Return the symbols of the query that exist; the others are left out of the answer."""
+        """Return the listed symbols of the query; unknown ones are omitted."""
         names = request.listed("symbols")
         if not names:
             raise ApiError(400, 40010000, "symbols is required")
@@ -339,12 +345,12 @@ class MarketData:
         feeds = OPTION_FEEDS if options else STOCK_FEEDS
         if feed and feed not in feeds:
             raise ApiError(400, 40010000, f"invalid feed: {feed}")
-        book = self._world.ledger.instruments
+        instruments = self._world.ledger.instruments
         found = []
         for name in dict.fromkeys(names):
-            if name in book and name not in COINS:
-                number = book.id_of(name)
-                if isinstance(book[number], OptionContract) is options:
+            if name in instruments and name not in COINS:
+                number = instruments.id_of(name)
+                if isinstance(instruments[number], OptionContract) is options:
                     self._world.quote(number)
                     found.append((name, number))
         return found
@@ -371,20 +377,20 @@ class MarketData:
     def series(
         self, symbol: str, number: InstrumentId, seconds: int, start_ns: int, end_ns: int
     ) -> list[Bar]:
-        """Return bars of one instrument, from before the market began and since."""
-        lived = self._world.bars.minutes(number)
+        """Return bars of an instrument: history before the market began, then recorded minutes."""
+        recorded = self._world.bars.minutes(number)
         if seconds != 60:
-            lived = combine(lived, seconds)
+            recorded = combine(recorded, seconds)
         before = self._world.source.history(symbol, seconds, start_ns, end_ns)
         if not before and seconds > 60:
             before = combine(self._world.source.history(symbol, 60, start_ns, end_ns), seconds)
-        made = [*before, *lived]
-        if before and lived and before[-1].start_ns == lived[0].start_ns:
+        made = [*before, *recorded]
+        if before and recorded and before[-1].start_ns == recorded[0].start_ns:
             made = combine(made, seconds)
         return between(made, start_ns, end_ns)
 
     def bars(self, request: Request, *, options: bool) -> dict[str, Any]:
-        """``…/bars``: pages are cut over all symbols together."""
+        """``…/bars``: a page spans all symbols."""
         seconds = timeframe_seconds(request.query.get("timeframe") or "1Min")
         start_ns, end_ns = self._span(request)
         rows = [
@@ -399,7 +405,7 @@ class MarketData:
         return {"bars": answer, "next_page_token": token}
 
     def past(self, request: Request, kind: str, *, options: bool) -> dict[str, Any]:
-        """``…/quotes`` and ``…/trades``: only the newest one is kept by this exchange."""
+        """``…/quotes`` and ``…/trades``: this exchange keeps the latest only."""
         start_ns, end_ns = self._span(request)
         answer: dict[str, list[dict[str, Any]]] = {}
         for symbol, number in self._known(request, options=options):
@@ -462,14 +468,15 @@ class MarketData:
         least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
         now_ns = self._world.now_ns
         wanted = [
-            (one.symbol, number)
-            for number, one in self._world.ledger.instruments.options(underlying)
-            if expiry_instant_ns(one) > now_ns
-            and _inside(one.expiry, exact, low, high)
-            and (least is None or one.strike >= least)
-            and (most is None or one.strike <= most)
-            and query.get("type", "call" if one.is_call else "put") == ("call" if one.is_call else "put")
-            and query.get("root_symbol", one.root) == one.root
+            (contract.symbol, number)
+            for number, contract in self._world.ledger.instruments.options(underlying)
+            if expiry_instant_ns(contract) > now_ns
+            and _inside(contract.expiry, exact, low, high)
+            and (least is None or contract.strike >= least)
+            and (most is None or contract.strike <= most)
+            and query.get("type", "call" if contract.is_call else "put")
+            == ("call" if contract.is_call else "put")
+            and query.get("root_symbol", contract.root) == contract.root
         ]
         page, token = page_of(sorted(wanted), request, 100, 1_000)
         for _, number in page:
@@ -482,17 +489,17 @@ class MarketData:
         answer: dict[str, Any] = {}
         for number in numbers:
             quote, trade = world.ledger.quotes.get(number), world.last_trades.get(number)
-            one: dict[str, Any] = {}
+            snapshot: dict[str, Any] = {}
             if quote is not None:
-                one["latestQuote"] = quote_json(quote, is_option=True)
+                snapshot["latestQuote"] = quote_json(quote, is_option=True)
             if trade is not None:
-                one["latestTrade"] = trade_json(trade, is_option=True)
-            one.update(with_greeks.get(number, {}))
-            answer[world.ledger.instruments[number].symbol] = one
+                snapshot["latestTrade"] = trade_json(trade, is_option=True)
+            snapshot.update(with_greeks.get(number, {}))
+            answer[world.ledger.instruments[number].symbol] = snapshot
         return answer
 
     def _greeks(self, numbers: list[InstrumentId]) -> dict[InstrumentId, dict[str, Any]]:
-        """Implied volatility of the mid and its Greeks: theta a day, vega and rho a point."""
+        """Return implied volatility of the mid and Greeks: theta per day, vega and rho per point."""
         world = self._world
         rows = []
         for number in numbers:

@@ -1,7 +1,4 @@
-"""Orders and positions over REST: bodies to requests of the broker, its answers to JSON.
-
-What has happened on an account: activities and the course of its equity.
-"""
+"""Orders, positions, account activities and portfolio history over REST."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -37,7 +34,7 @@ from scalpdesk.simulation.orders import (
     Structure,
 )
 
-Word = TypeVar("Word", Side, OrderType, TimeInForce, Structure, PositionIntent)
+Choice = TypeVar("Choice", Side, OrderType, TimeInForce, Structure, PositionIntent)
 MAX_BODY = 65_536
 MAX_ORDERS = 500
 DEFAULT_ORDERS = 50
@@ -49,7 +46,7 @@ def body_object(request: Request) -> dict[str, Any]:
     Raises
     ------
     ApiError
-        When it is too long or not an object.
+        When it is too long or is not an object.
     """
     if len(request.body) > MAX_BODY:
         raise ApiError(413, MALFORMED, "request body is too large")
@@ -77,7 +74,9 @@ def _number(body: dict[str, Any], name: str) -> Decimal | None:
     return number
 
 
-def _word(body: dict[str, Any], name: str, kind: type[Word], default: Word | None = None) -> Word | None:
+def _choice(
+    body: dict[str, Any], name: str, kind: type[Choice], default: Choice | None = None
+) -> Choice | None:
     value = body.get(name)
     if value is None or value == "":
         return default
@@ -102,8 +101,8 @@ def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
         raise ApiError(422, MALFORMED, "legs must be a list of objects")
     legs = []
     for leg in value:
-        side = _word(leg, "side", Side)
-        intent = _word(leg, "position_intent", PositionIntent)
+        side = _choice(leg, "side", Side)
+        intent = _choice(leg, "position_intent", PositionIntent)
         if side is None and intent is not None:
             side = Side.BUY if intent.value.startswith("buy") else Side.SELL
         if side is None:
@@ -120,13 +119,13 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
     Raises
     ------
     ApiError
-        When a field is not of its form.
+        When a field is invalid.
     """
-    structure = _word(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
-    kind = _word(body, "type", OrderType)
+    structure = _choice(body, "order_class", Structure, Structure.SIMPLE) or Structure.SIMPLE
+    kind = _choice(body, "type", OrderType)
     if kind is None:
         raise ApiError(422, MALFORMED, "type is required")
-    lifetime = _word(body, "time_in_force", TimeInForce)
+    lifetime = _choice(body, "time_in_force", TimeInForce)
     if lifetime is None:
         raise ApiError(422, MALFORMED, "time_in_force is required")
     symbol = str(body.get("symbol") or "")
@@ -134,8 +133,8 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
         raise ApiError(422, MALFORMED, "symbol is required")
     profit, loss = _inner(body, "take_profit"), _inner(body, "stop_loss")
     client_id = body.get("client_order_id")
-    side = _word(body, "side", Side)
-    intent = _word(body, "position_intent", PositionIntent)
+    side = _choice(body, "side", Side)
+    intent = _choice(body, "position_intent", PositionIntent)
     if side is None and structure is not Structure.MLEG:
         raise ApiError(422, MALFORMED, "side is required")
     if side is not None and intent is not None and not intent.value.startswith(side.value):
@@ -163,7 +162,7 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
 
 
 class OrderDesk:
-    """Order and position endpoints of one world.
+    """Order and position endpoints of a simulated market.
 
     Parameters
     ----------
@@ -215,7 +214,7 @@ class OrderDesk:
 
     def _symbols_of(self, order: BrokerOrder) -> set[str]:
         numbers = [order.instrument_id, *(leg.instrument_id for leg in order.legs)]
-        return {self._world.ledger.instruments[one].symbol for one in numbers if one is not None}
+        return {self._world.ledger.instruments[number].symbol for number in numbers if number is not None}
 
     def order(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
         """``GET /v2/orders/{id}``."""
@@ -236,7 +235,7 @@ class OrderDesk:
         client_id = body.get("client_order_id")
         changes = Changes(
             _number(body, "qty"),
-            _word(body, "time_in_force", TimeInForce),
+            _choice(body, "time_in_force", TimeInForce),
             _number(body, "limit_price"),
             _number(body, "stop_price"),
             _number(body, "trail"),
@@ -346,7 +345,7 @@ class OrderDesk:
 
 
 def _own(order: BrokerOrder) -> tuple[str, ...]:
-    """A replacement of an exit carries its parent yet stands for itself."""
+    """Return the order's own id for a replaced exit leg: it has a parent but is listed by itself."""
     return (order.order_id,) if order.replaces is not None else ()
 
 
@@ -360,7 +359,7 @@ def _whole(request: Request, name: str, default: int) -> int:
 
 
 def checked_id(text: str) -> str:
-    """Return an id as the broker writes it.
+    """Return an order id in canonical form.
 
     Raises
     ------
@@ -377,32 +376,32 @@ MAX_PAGE = 100
 
 
 def account_activities(account: BrokerAccount, request: Request, kind: str) -> list[dict[str, Any]]:
-    """``GET /v2/account/activities[/{type}]``; the token of the next page is the last id."""
+    """``GET /v2/account/activities[/{type}]``; the page token is the last id."""
     kinds = {kind} if kind and kind != "activities" else set(request.listed("activity_types"))
     after, until = query_ns(request, "after"), query_ns(request, "until")
     found = [
-        one
-        for one in account.activities
-        if (not kinds or one.kind in kinds)
-        and (after is None or one.ts_ns > after)
-        and (until is None or one.ts_ns < until)
+        activity
+        for activity in account.activities
+        if (not kinds or activity.kind in kinds)
+        and (after is None or activity.ts_ns > after)
+        and (until is None or activity.ts_ns < until)
     ]
     if request.query.get("direction", "desc") != "asc":
         found.reverse()
     token = request.query.get("page_token")
     if token:
-        ids = [one.activity_id for one in found]
+        ids = [activity.activity_id for activity in found]
         if token not in ids:
             raise ApiError(422, MALFORMED, "invalid page_token")
         found = found[ids.index(token) + 1 :]
     size = request.query.get("page_size") or str(MAX_PAGE)
     if not size.isdigit() or not 1 <= int(size) <= MAX_PAGE:
         raise ApiError(422, MALFORMED, f"page_size must be between 1 and {MAX_PAGE}")
-    return [activity_json(one) for one in found[: int(size)]]
+    return [activity_json(activity) for activity in found[: int(size)]]
 
 
 def portfolio_history(world: SimulatedMarket, account: BrokerAccount, request: Request) -> dict[str, Any]:
-    """``GET /v2/account/portfolio/history``: the last close and now; arrays of numbers."""
+    """``GET /v2/account/portfolio/history``: equity at the last close and now."""
     now = world.ledger.figures(account).equity
     before = account.last_equity
     gain = now - before

@@ -1,8 +1,6 @@
-"""The broker's values in Alpaca's JSON forms: money and quantities as strings, instants as RFC 3339.
+"""Alpaca's JSON forms: account state, requests, answers, error messages, instants in a query.
 
-Requests, answers and refusals in Alpaca's own words.
-
-Instants and dates as Alpaca's clients write them in a query.
+Money and quantities are strings, instants RFC 3339.
 """
 
 import hashlib
@@ -69,34 +67,34 @@ def instant(ts_ns: int) -> str:
 
 
 def instant_or_none(ts_ns: int) -> str | None:
-    """Return an instant, or None where it has not happened."""
+    """Return an instant, or None where it is unset."""
     return instant(ts_ns) if 0 < ts_ns < NEVER_NS else None
 
 
 def new_york_instant(ts_ns: int) -> str:
-    """Return an instant with New York's offset, as the clock endpoint writes it."""
+    """Return an instant with New York's offset (clock endpoint)."""
     return to_new_york(ts_ns).isoformat()
 
 
 @lru_cache(maxsize=65_536)
 def asset_id(symbol: str) -> str:
-    """Return the id of an asset: a UUID that follows from its symbol."""
+    """Return the id of an asset: a UUID derived from its symbol."""
     return str(UUID(bytes=hashlib.sha256(f"asset|{symbol}".encode()).digest()[:16], version=4))
 
 
 def account_id(name: str) -> str:
-    """Return the id of an account: a UUID that follows from its name."""
+    """Return the id of an account: a UUID derived from its name."""
     return str(UUID(bytes=hashlib.sha256(f"account|{name}".encode()).digest()[:16], version=4))
 
 
 def event_id(ts_ns: int, number: int) -> str:
-    """Return a ULID: 48 bits of milliseconds, then a counter; sorts as the events came."""
+    """Return a ULID: 48 bits of milliseconds, then a counter; sorts in order of events."""
     value = ((ts_ns // 1_000_000) & ((1 << 48) - 1)) << 80 | (number & ((1 << 80) - 1))
     return "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def asset_class(instrument: Instrument) -> str:
-    """Return Alpaca's name of the kind."""
+    """Return Alpaca's asset class."""
     return "us_option" if isinstance(instrument, OptionContract) else "us_equity"
 
 
@@ -123,7 +121,7 @@ def asset_json(instrument: Instrument) -> JsonObject:
 
 
 def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = True) -> JsonObject:
-    """Return an order with all its keys; null where there is nothing."""
+    """Return an order with all keys; absent values are null."""
     instrument = None if order.instrument_id is None else world.ledger.instruments[order.instrument_id]
     is_combo = order.request.structure is Structure.MLEG
     shows_legs = order.legs and (with_legs or instrument is None)
@@ -232,7 +230,7 @@ def account_json(account: BrokerAccount, money: AccountFigures) -> JsonObject:
 
 
 def account_number(name: str) -> str:
-    """Return the number that people see, as paper accounts have it."""
+    """Return the account number shown to users, in the form of paper accounts."""
     return "PA" + hashlib.sha256(f"number|{name}".encode()).hexdigest()[:10].upper()
 
 
@@ -273,7 +271,7 @@ def position_json(
 
 
 def activity_json(activity: Activity) -> JsonObject:
-    """Return a line of the account's history."""
+    """Return an account activity."""
     execution = activity.execution
     if execution is not None:
         return {
@@ -337,7 +335,7 @@ def contract_json(world: SimulatedMarket, contract: OptionContract, status: str)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. Header names are in lower case."""
+    """HTTP request; header names are in lower case."""
 
     method: str
     path: str
@@ -345,20 +343,20 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     at_ns: int = 0
-    """When it arrived by the clock that rate limits follow, nanoseconds."""
+    """Arrival by the clock of the rate limits, nanoseconds."""
 
     def flag(self, name: str) -> bool:
-        """Return whether a query parameter is true; any spelling of "true" counts."""
+        """Return whether a query parameter is true ("true", "1" or "yes")."""
         return self.query.get(name, "").lower() in ("true", "1", "yes")
 
     def listed(self, name: str) -> list[str]:
         """Return a comma-joined query parameter as a list."""
-        return [one for one in self.query.get(name, "").split(",") if one]
+        return [part for part in self.query.get(name, "").split(",") if part]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, and what is to happen to it on its way."""
+    """HTTP answer, with the fault that applies to its delivery."""
 
     status: int
     body: bytes = b""
@@ -378,9 +376,9 @@ class ApiError(Exception):
     status
         HTTP status.
     code
-        Alpaca's code; None leaves it out, as the gateway does.
+        Alpaca's error code; None omits it.
     message
-        Text for people, matched by clients.
+        Message text, which clients match.
     extra
         Further fields of the object.
     """
@@ -408,7 +406,7 @@ INTERNAL = 50010000
 
 
 def from_refusal(refused: Refused) -> ApiError:
-    """Put a refusal of the broker in Alpaca's words."""
+    """Return Alpaca's error for a refusal of the broker."""
     cause, facts = refused.cause, refused.facts
     detail = refused.detail
     match cause:
@@ -498,12 +496,12 @@ LONGEST = 60
 
 
 def query_ns(request: Request, name: str) -> int | None:
-    """Return an instant of the query in UTC nanoseconds; a bare date is New York's midnight.
+    """Return an instant of the query in UTC nanoseconds; a bare date is midnight in New York.
 
     Raises
     ------
     ApiError
-        When it cannot be read.
+        When it is invalid.
     """
     text = request.query.get(name)
     if not text:
@@ -518,12 +516,12 @@ def query_ns(request: Request, name: str) -> int | None:
 
 
 def query_date(request: Request, name: str) -> date | None:
-    """Return a date of the query; the time of an instant is left out.
+    """Return a date of the query; the time of day is ignored.
 
     Raises
     ------
     ApiError
-        When it cannot be read.
+        When it is invalid.
     """
     text = request.query.get(name)
     if not text:
@@ -540,7 +538,7 @@ def timeframe_seconds(text: str) -> int:
     Raises
     ------
     ApiError
-        When it is none.
+        When it is invalid.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Alpaca's websockets as plain objects: frames in, frames out; the socket itself is somebody else's.
+"""Alpaca's websocket protocols, free of sockets: frames in, frames out.
 
-Brings what happens in a world to the streams that follow it, data faults included.
+``Hub`` publishes the events of a simulated market to the streams, with data faults.
 """
 
 import struct
@@ -49,7 +49,7 @@ ERRORS = {
 
 
 class Frame(NamedTuple):
-    """One websocket message."""
+    """Websocket message."""
 
     data: bytes
     is_text: bool
@@ -65,12 +65,12 @@ def timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
 
 
 class Codec:
-    """How one connection writes its messages.
+    """Encoding of the messages of a connection.
 
     Parameters
     ----------
     packed
-        Whether it asked for msgpack.
+        Whether the client asked for msgpack.
     binary_json
         Whether JSON travels in binary frames.
     """
@@ -96,7 +96,7 @@ class Codec:
         Raises
         ------
         msgspec.DecodeError
-            When it is neither.
+            When it is neither JSON nor msgpack.
         """
         if len(frame.data) > MAX_MESSAGE:
             raise msgspec.DecodeError("the message is too long")
@@ -106,14 +106,14 @@ class Codec:
 
 
 class Wire:
-    """The way out of one connection, with the mishaps that a plan asks for.
+    """Outgoing side of a connection, with the stream faults of the fault plan.
 
     Parameters
     ----------
     world
-        Whose time and faults apply.
+        Market whose time and faults apply.
     send, close
-        What the socket does.
+        Callbacks of the socket.
     """
 
     def __init__(self, world: SimulatedMarket, send: Send, close: Callable[[], None]) -> None:
@@ -124,12 +124,12 @@ class Wire:
         self._held: Frame | None = None
 
     def plain(self, frame: Frame) -> None:
-        """Send an answer of the protocol itself."""
+        """Send a protocol message, without faults."""
         if not self._mute:
             self._send(frame)
 
     def event(self, frame: Frame, about: str) -> None:
-        """Send an event, unless something befalls it on the way."""
+        """Send an event, subject to stream faults."""
         if self._mute:
             return
         fault = self._world.faults.take("stream", about)
@@ -156,14 +156,14 @@ class Wire:
 
 
 class TradeStream:
-    """``/stream``: what happens to the orders of one account.
+    """``/stream``: order updates of an account.
 
     Parameters
     ----------
     world, keyring
-        What is told, and to whom.
+        Market, and the valid API keys.
     wire
-        The way out.
+        Outgoing side of the connection.
     packed
         Whether the connection asked for msgpack.
     """
@@ -177,11 +177,11 @@ class TradeStream:
         self._streams: list[str] = []
 
     def receive(self, frame: Frame) -> None:
-        """Take one message of the client."""
+        """Handle a message of the client."""
         try:
             message = self._codec.read(frame)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._say({"stream": "error", "data": {"error": "invalid syntax"}})
+            self._reply({"stream": "error", "data": {"error": "invalid syntax"}})
             return
         action = message.get("action") if isinstance(message, dict) else None
         if action in ("authenticate", "auth"):
@@ -189,14 +189,14 @@ class TradeStream:
         elif action == "listen" and self.account is not None:
             data = message.get("data")
             wanted = data.get("streams") if isinstance(data, dict) else None
-            names = [str(one) for one in wanted] if isinstance(wanted, list) else []
-            self._streams = [one for one in names if one == "trade_updates"]
-            self._say({"stream": "listening", "data": {"streams": self._streams}})
+            names = [str(name) for name in wanted] if isinstance(wanted, list) else []
+            self._streams = [name for name in names if name == "trade_updates"]
+            self._reply({"stream": "listening", "data": {"streams": self._streams}})
         elif self.account is None:
-            self._say(_authorization("unauthorized", "listen"))
+            self._reply(_authorization("unauthorized", "listen"))
             self.wire.close()
         else:
-            self._say({"stream": "error", "data": {"error": "unknown action"}})
+            self._reply({"stream": "error", "data": {"error": "unknown action"}})
 
     def _authenticate(self, message: dict[str, Any]) -> None:
         data = message.get("data")
@@ -204,7 +204,7 @@ class TradeStream:
         key = str(inner.get("key_id") or message.get("key") or "")
         secret = str(inner.get("secret_key") or message.get("secret") or "")
         self.account = self._keyring.account_of(key, secret)
-        self._say(_authorization("unauthorized" if self.account is None else "authorized", "authenticate"))
+        self._reply(_authorization("unauthorized" if self.account is None else "authorized", "authenticate"))
         if self.account is None:
             self.wire.close()
 
@@ -214,13 +214,13 @@ class TradeStream:
         return bool(self._streams)
 
     def publish(self, update: OrderUpdate) -> None:
-        """Tell of an update, if it is this account's and the client listens."""
+        """Send an update of this account to a listening client."""
         if update.account != self.account or not self._streams:
             return
         message = {"stream": "trade_updates", "data": update_json(self._world, update)}
         self.wire.event(self._codec.frame(message), f"/stream {update.event}")
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _reply(self, message: dict[str, Any]) -> None:
         self.wire.plain(self._codec.frame(message))
 
 
@@ -236,11 +236,11 @@ class DataStream:
     path
         Endpoint, such as ``/v2/iex``.
     world, keyring, wire
-        Market, who is let in, the way out.
+        Market, valid API keys, outgoing side of the connection.
     packed
-        Whether the connection asked for msgpack; option streams speak nothing else.
+        Whether the connection asked for msgpack; option streams accept nothing else.
     symbol_limit
-        Quotes that one connection may follow; 0 for no limit.
+        Quotes that a connection may follow; 0 for no limit.
     """
 
     def __init__(
@@ -268,8 +268,8 @@ class DataStream:
         self._headers = headers or {}
 
     def open(self) -> None:
-        """Greet the client; its headers may authenticate it at once."""
-        self._say([{"T": "success", "msg": "connected"}])
+        """Greet the client; authenticate it by its headers if they carry keys."""
+        self._reply([{"T": "success", "msg": "connected"}])
         if self.is_options and not self.codec.packed:
             self._fail(412)
             self.wire.close()
@@ -281,7 +281,7 @@ class DataStream:
                 self._admit(None)
 
     def receive(self, frame: Frame) -> None:
-        """Take one message of the client."""
+        """Handle a message of the client."""
         try:
             message = self.codec.read(frame)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -323,7 +323,7 @@ class DataStream:
             self.wire.close()
         else:
             self.account = account
-            self._say([{"T": "success", "msg": "authenticated"}])
+            self._reply([{"T": "success", "msg": "authenticated"}])
 
     def _change(self, message: dict[str, Any], *, adds: bool) -> None:
         wanted: dict[str, set[str]] = {}
@@ -337,7 +337,7 @@ class DataStream:
             if not isinstance(value, list):
                 self._fail(400)
                 return
-            wanted[name] = {str(one) for one in value}
+            wanted[name] = {str(symbol) for symbol in value}
         if self.is_options and adds and "*" in wanted.get("quotes", ()):
             self._fail(413)
             return
@@ -352,15 +352,15 @@ class DataStream:
                 self.symbols[name] -= symbols
         if adds:
             self._follow(wanted)
-        self._say([self._subscription()])
+        self._reply([self._subscription()])
 
     def _follow(self, wanted: dict[str, set[str]]) -> None:
-        """Ask the market for what is subscribed."""
-        book = self._world.ledger.instruments
+        """Request quotes of the subscribed symbols from the market."""
+        instruments = self._world.ledger.instruments
         for symbols in wanted.values():
             for symbol in sorted(symbols):
-                if symbol in book:
-                    self._world.quote(book.id_of(symbol))
+                if symbol in instruments:
+                    self._world.quote(instruments.id_of(symbol))
 
     def _subscription(self) -> dict[str, Any]:
         names = OPTION_CHANNELS if self.is_options else CHANNELS
@@ -372,26 +372,26 @@ class DataStream:
         return symbol in followed or "*" in followed
 
     def publish(self, message: dict[str, Any], symbol: str) -> None:
-        """Send one event."""
+        """Send an event."""
         self.wire.event(self.codec.frame([message]), f"{self.path} {symbol}")
 
-    def _say(self, message: list[dict[str, Any]]) -> None:
+    def _reply(self, message: list[dict[str, Any]]) -> None:
         self.wire.plain(self.codec.frame(message))
 
     def _fail(self, code: int) -> None:
-        self._say([{"T": "error", "code": code, "msg": ERRORS[code]}])
+        self._reply([{"T": "error", "code": code, "msg": ERRORS[code]}])
 
 
 NAN = float("nan")
 
 
 class Hub:
-    """All open streams of one world.
+    """All open streams of a simulated market.
 
     Parameters
     ----------
     world
-        What they follow.
+        Market that they follow.
     """
 
     def __init__(self, world: SimulatedMarket) -> None:
@@ -405,37 +405,37 @@ class Hub:
         world.on_update(self._update)
 
     def add(self, stream: TradeStream | DataStream) -> None:
-        """Let a stream take part."""
+        """Add an open stream."""
         if isinstance(stream, TradeStream):
             self._trade_streams.append(stream)
         else:
             self._data_streams.append(stream)
 
     def remove(self, stream: TradeStream | DataStream) -> None:
-        """Let a stream go."""
-        self._trade_streams = [one for one in self._trade_streams if one is not stream]
-        self._data_streams = [one for one in self._data_streams if one is not stream]
+        """Remove a closed stream."""
+        self._trade_streams = [other for other in self._trade_streams if other is not stream]
+        self._data_streams = [other for other in self._data_streams if other is not stream]
 
     def is_free(self, path: str, account: str) -> bool:
         """Return whether an account has no connection to an endpoint yet."""
-        return not any(one.path == path and one.account == account for one in self._data_streams)
+        return not any(stream.path == path and stream.account == account for stream in self._data_streams)
 
     def close_all(self) -> None:
         """End every connection, as a venue that restarts does."""
         for wire in [
-            *(one.wire for one in self._data_streams),
-            *(one.wire for one in self._trade_streams),
+            *(stream.wire for stream in self._data_streams),
+            *(stream.wire for stream in self._trade_streams),
         ]:
             wire.close()
 
     @property
     def open_count(self) -> int:
-        """Connections."""
+        """Number of connections."""
         return len(self._trade_streams) + len(self._data_streams)
 
     @property
     def ready_count(self) -> int:
-        """Connections that follow something."""
+        """Number of connections with a subscription."""
         listening = sum(stream.is_listening for stream in self._trade_streams)
         return listening + sum(any(stream.symbols.values()) for stream in self._data_streams)
 
@@ -468,9 +468,9 @@ class Hub:
 
     def _followers(self, channel: str, symbol: str, is_option: bool) -> list[DataStream]:
         return [
-            one
-            for one in self._data_streams
-            if one.account is not None and one.is_options is is_option and one.wants(channel, symbol)
+            stream
+            for stream in self._data_streams
+            if stream.account is not None and stream.is_options is is_option and stream.wants(channel, symbol)
         ]
 
     @staticmethod
@@ -493,7 +493,7 @@ class Hub:
     # data faults ------------------------------------------------------------------------------------
 
     def _seen(self, quote: QuoteEvent, symbol: str) -> list[tuple[QuoteEvent, str]]:
-        """Return what the clients are told of a quote: itself, unless a fault spoils it."""
+        """Return the quotes sent to clients for a quote, and their symbols: altered by data faults."""
         number = quote.instrument_id
         if self._silent_until and quote.ts_recv_ns < self._silent_until.get(number, 0):
             return []
