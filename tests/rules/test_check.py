@@ -63,3 +63,13 @@ def test_a_class_name_stands_once_but_for_protocols(check, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("class Gateway: pass" if "gateway" in name else "class Gate: pass")
     assert check.classes_twice() == ["Gate: live/gate.py, risk/gate.py"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "most"), [("classes_twice", 2), ("lines_with", 10), ("imported_by_one", 60)]
+)
+def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):
+    monkeypatch.setattr(check, "imported_by_one", list)
+    for count, code in ((most, 0), (most + 1, 1)):
+        monkeypatch.setattr(check, figure, lambda *_, found=count: ["x"] * found)
+        assert check.main([]) == code

@@ -25,7 +25,7 @@ _ORDER_EVENTS = frozenset(get_args(OrderEvent))
 _SYNCED_BY_JOURNAL = frozenset({SubmitOrder, CancelOrder})
 
 
-class Journal(Protocol):
+class DurableJournal(Protocol):
     """Append-only log of inputs and outputs."""
 
     def add_event(self, event: Event) -> None:
@@ -102,7 +102,7 @@ class LiveCore:
     def __init__(
         self,
         engine: TradingEngine,
-        journal: Journal,
+        journal: DurableJournal,
         timers: Timers | None = None,
         watchers: tuple[Watcher, ...] = (),
     ) -> None:
