@@ -1,6 +1,6 @@
-"""Market, broker and time of the served exchange, and the pace at which its time goes.
+"""Market, broker and time of the served exchange, and the pace of that time.
 
-Nothing here waits, reads a clock or rolls dice of its own: whoever holds the world moves its time.
+A simulated market neither waits nor draws random numbers of its own: its driver moves its time.
 """
 
 import math
@@ -27,16 +27,16 @@ from scalpdesk.simulation.orders import OrderUpdate
 
 @dataclass(frozen=True, slots=True)
 class MarketOptions:
-    """How the exchange behaves.
+    """Behaviour of the exchange.
 
     Parameters
     ----------
     seed
-        Of ids and faults.
+        Seed of ids and faults.
     latency_ms
-        From a request to its effect.
+        Time from a request to its effect, milliseconds.
     fill_model, share_fill_model
-        For options, and for all else.
+        Fill models of options and of everything else.
     fees
         Whether regulatory fees are charged.
     cutoff, liquidation
@@ -58,7 +58,7 @@ class MarketOptions:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """Trading in an instrument is halted or goes on."""
+    """Halt or resumption of trading in an instrument."""
 
     instrument_id: InstrumentId
     ts_ns: int
@@ -67,7 +67,7 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class ClosedBar:
-    """A minute is over."""
+    """Closed minute bar of an instrument."""
 
     instrument_id: InstrumentId
     ts_ns: int
@@ -80,16 +80,16 @@ UpdateWatcher = Callable[[OrderUpdate], None]
 
 
 class SimulatedMarket:
-    """One market with one broker.
+    """Simulated market: a market source with a broker.
 
     Parameters
     ----------
     source
-        The market.
+        Source of the market.
     options
-        How the exchange behaves.
+        Behaviour of the exchange.
     faults
-        What goes wrong.
+        Faults to inject.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class SimulatedMarket:
     # watching ---------------------------------------------------------------------------------------
 
     def on_market(self, watcher: Watcher) -> None:
-        """Tell ``watcher`` of every quote, trade, closed bar and halt."""
+        """Publish every quote, trade, closed bar and halt to ``watcher``."""
         self._market_watchers.append(watcher)
 
     def on_update(self, watcher: UpdateWatcher) -> None:
-        """Tell ``watcher`` of everything that happens to orders."""
+        """Publish every order update to ``watcher``."""
         self._update_watchers.append(watcher)
 
     def _publish(self, event: Published) -> None:
@@ -143,7 +143,7 @@ class SimulatedMarket:
             watcher(event)
 
     def flush(self) -> None:
-        """Tell the watchers what the broker has to say."""
+        """Publish the updates of the broker."""
         while waiting := self.broker.drain():
             for update in waiting:
                 if not isinstance(update, OrderUpdate):
@@ -162,7 +162,7 @@ class SimulatedMarket:
             self.broker.staged.after_fill(execution, fault)
 
     def _spoil_market(self) -> None:
-        """Ask once a second of market time whether something befalls the market or an account."""
+        """Draw faults of the market and the accounts, once a second of market time."""
         second = self.now_ns // NANOS_PER_SECOND
         if second == self._asked_second:
             return
@@ -175,21 +175,21 @@ class SimulatedMarket:
 
     @property
     def now_ns(self) -> int:
-        """UTC nanoseconds of this world."""
+        """Present market time, UTC nanoseconds."""
         return self.ledger.now_ns
 
     @property
     def next_ns(self) -> int:
-        """When something happens next by itself, UTC nanoseconds."""
+        """Time of the next event, UTC nanoseconds."""
         return min(self.source.next_ns(), self.broker.due_ns, self._boundary_ns)
 
     def settle(self) -> None:
-        """Let what is due now happen, and tell it."""
+        """Carry out what is due now, and publish it."""
         self.broker.advance(self.ledger.now_ns)
         self.flush()
 
     def advance_to(self, target_ns: int, *, most_instants: int | None = None) -> bool:
-        """Let time pass until ``target_ns``, through ``most_instants`` at most; return whether it got there.
+        """Advance to ``target_ns``, by ``most_instants`` instants at most; return whether it was reached.
 
         Time never runs backwards.
         """
@@ -217,7 +217,7 @@ class SimulatedMarket:
         return True
 
     def step(self) -> bool:
-        """Go to the next instant at which something happens; return whether there is one."""
+        """Advance to the next event; return whether there is one."""
         due_ns = self.next_ns
         if due_ns >= 2**63 - 1:
             return False
@@ -301,7 +301,7 @@ class SimulatedMarket:
     # the market by hand -----------------------------------------------------------------------------
 
     def quote(self, number: InstrumentId) -> QuoteEvent | None:
-        """Return the present quote of an instrument, and follow it from now on."""
+        """Return the present quote of an instrument, and watch it from now on."""
         fresh = self.source.watch(number)
         if fresh is not None and number not in self.ledger.quotes:
             self._take_quote(fresh, publish=False)
@@ -315,7 +315,7 @@ class SimulatedMarket:
             self.ledger.at(self.now_ns + int(seconds * 1e9), lambda: self.resume(number))
 
     def resume(self, number: InstrumentId) -> None:
-        """Let trading in an instrument go on."""
+        """Resume trading in an instrument."""
         if number not in self.ledger.halted:
             return
         self._publish(StatusChange(number, self.now_ns, is_halted=False))
@@ -342,21 +342,21 @@ class SimulatedMarket:
 
 
 MAX_SLICE_NS = 60 * 1_000_000_000
-"""Market time played in one go when there is no limit: the event loop must get its turn."""
+"""Market time played in one step at full speed, so that the event loop gets its turn."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """Turns time of the wall into time of a world.
+    """Converts wall time to market time.
 
     Parameters
     ----------
     clock
-        The wall.
+        Wall clock.
     world_start_ns, wall_start_ns
-        Two instants that belong together, UTC nanoseconds.
+        Market time, and the wall time that corresponds to it, UTC nanoseconds.
     speed
-        Seconds of the world in a second; 0 stands still (only steps move it), infinity is as fast as can be.
+        Market seconds a second; 0 pauses (steps still advance it), infinity runs at full speed.
     """
 
     clock: Clock
@@ -365,7 +365,7 @@ class Pace:
     speed: float = 1.0
 
     def target_ns(self, world_now_ns: int) -> int:
-        """Return up to when the world may be played now."""
+        """Return the market time that corresponds to now, UTC nanoseconds."""
         if self.speed == 0.0:
             return world_now_ns
         if self.speed == float("inf"):
@@ -374,12 +374,12 @@ class Pace:
         return self.world_start_ns + int(gone_ns * self.speed)
 
     def wait_seconds(self, next_ns: int, world_now_ns: int) -> float:
-        """Return how long to wait for the next event, in seconds of the wall."""
+        """Return the wait for the next event, wall seconds."""
         if self.speed in (0.0, float("inf")):
             return 0.0 if self.speed else 3_600.0
         return max(next_ns - self.target_ns(world_now_ns), 0) / self.speed / 1e9
 
     def change(self, speed: float, world_now_ns: int) -> None:
-        """Go on from here at another speed."""
+        """Continue from here at another speed."""
         self.world_start_ns, self.wall_start_ns = world_now_ns, self.clock.now_ns()
         self.speed = speed

@@ -260,7 +260,7 @@ class ExchangeServer:
 
     async def _deliver(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         """Write an answer, subject to the faults of its delivery."""
-        fault = answer.mishap
+        fault = answer.fault
         name = "" if fault is None else fault.name
         transport = request.transport
         if fault is not None and name in ("delay", "slow_answer"):

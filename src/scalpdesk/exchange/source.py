@@ -1,4 +1,4 @@
-"""Markets that an exchange can serve: the protocol of a source, a tape as one, and minute bars."""
+"""Market sources of the exchange: their protocol, a tape as a source, minute bars."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Bar:
     vwap: float
 
     def add(self, price: float, size: float) -> None:
-        """Take one more print in."""
+        """Add a print."""
         self.high = max(self.high, price)
         self.low = min(self.low, price)
         self.close = price
@@ -52,7 +52,7 @@ class BarBook:
         self._open: dict[InstrumentId, Bar] = {}
 
     def add_print(self, number: InstrumentId, ts_ns: int, price: float, size: float) -> Bar | None:
-        """Take a print in; return the bar that it closes, if any."""
+        """Add a print; return the bar that it closes, if any."""
         start_ns = ts_ns - ts_ns % MINUTE_NS
         current = self._open.get(number)
         closed = None
@@ -67,7 +67,7 @@ class BarBook:
         return closed
 
     def add_bar(self, number: InstrumentId, bar: Bar) -> None:
-        """Take a closed bar in as it is."""
+        """Add a closed bar."""
         self._closed.setdefault(number, []).append(bar)
 
     def minutes(self, number: InstrumentId) -> list[Bar]:
@@ -117,7 +117,7 @@ def combine(bars: Iterable[Bar], seconds: int) -> list[Bar]:
 
 
 def bar_start(ts_ns: int, seconds: int) -> int:
-    """Return when the bar of an instant begins: on the grid of UTC, days at New York midnight."""
+    """Return the start of the bar of an instant: on the grid of UTC, days at New York midnight."""
     if seconds < DAY_SECONDS:
         width = seconds * NANOS_PER_SECOND
         return ts_ns - ts_ns % width
@@ -126,7 +126,7 @@ def bar_start(ts_ns: int, seconds: int) -> int:
 
 
 def between(bars: Sequence[Bar], start_ns: int, end_ns: int) -> list[Bar]:
-    """Return the bars that begin from ``start_ns`` on and not after ``end_ns``."""
+    """Return the bars that begin between ``start_ns`` and ``end_ns``, both included."""
     return [bar for bar in bars if start_ns <= bar.start_ns <= end_ns]
 
 
@@ -139,7 +139,7 @@ class MarketSource(Protocol):
     instruments: Instruments
     hours: Hours
     start_ns: int
-    """When the market begins, UTC nanoseconds."""
+    """Start of the market, UTC nanoseconds."""
     open_interest: dict[str, int]
     dividends: tuple[CashDividend, ...]
     rate_curve: RateCurve
@@ -152,11 +152,11 @@ class MarketSource(Protocol):
         ...
 
     def take_next(self) -> Iterable[TapeEvent]:
-        """Return the events of the instant :meth:`next_ns`, in order, and go on."""
+        """Return the events at :meth:`next_ns`, in order, and advance."""
         ...
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
-        """Ask for every quote of an instrument from now on; return the present one."""
+        """Publish every quote of an instrument from now on; return the present quote."""
         ...
 
     def settlement(self, symbol: str, day: date) -> Decimal | None:
@@ -169,7 +169,7 @@ class MarketSource(Protocol):
 
 
 class TapeSource(TapeReader):
-    """Plays a tape to the exchange.
+    """Market source of a recorded or reconstructed tape.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class TapeSource(TapeReader):
     daily
         Daily bars that ended before the tape, oldest first.
     minutes
-        Gives the minutes before it.
+        Returns the minute bars before the tape.
     """
 
     def __init__(
@@ -200,16 +200,16 @@ class TapeSource(TapeReader):
         self._minutes = cache(minutes)  # drawn only if somebody asks
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
-        """Every instrument of a tape is played anyway."""
+        """Return None: every instrument of a tape is played anyway."""
         del number
         return None
 
     def settlement(self, symbol: str, day: date) -> Decimal | None:
-        """Return the tape's official level, where it has one."""
+        """Return the tape's official level, or None."""
         return settlement_level(self.tape, symbol, day)
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
-        """Return days and minutes of the underlying from before the tape, where there are any."""
+        """Return daily and minute bars of the underlying from before the tape."""
         if symbol != self.tape.underlying or seconds not in (60, 86_400):
             return ()
         bars = self._daily if seconds == 86_400 else self._minutes()

@@ -165,7 +165,7 @@ class Line:
 
     def _answer(self, reply: Answer, on_answer: Callable[[Answer | None], None]) -> None:
         """Carry an answer back, or what a fault leaves of it."""
-        fault = reply.mishap
+        fault = reply.fault
         name = "" if fault is None else fault.name
         if name in SILENT_FAULTS:
             return
@@ -361,7 +361,7 @@ class LineConnection(asyncio.Transport):
         if answer is None:
             self._close()
             return
-        body, fault = answer.body, answer.mishap
+        body, fault = answer.body, answer.fault
         is_cut = fault is not None and fault.name == "truncated_answer"
         part = body[: int(len(body) * fault.fraction)] if fault is not None and is_cut else body
         # half of the answers that are cut short end in an error, half look whole and cannot be read

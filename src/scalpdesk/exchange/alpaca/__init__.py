@@ -1,1 +1,1 @@
-"""Alpaca's protocol over a world: bytes in, bytes out, no socket and no event loop."""
+"""Alpaca's protocol over a simulated market: bytes in, bytes out; no socket, no event loop."""

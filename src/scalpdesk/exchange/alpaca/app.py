@@ -159,7 +159,7 @@ class AlpacaApi:
         """Answer a request; its consequences are published when the market settles next."""
         fault = self.world.faults.take("http", f"{request.method} {request.path}")
         if fault is not None and fault.name in UNSEEN:
-            return Answer(0, mishap=fault)
+            return Answer(0, fault=fault)
         headers = dict(JSON_TYPE)
         try:
             account, more = self._admit(request, fault)

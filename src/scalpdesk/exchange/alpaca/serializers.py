@@ -361,7 +361,7 @@ class Answer:
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    mishap: Fault | None = None
+    fault: Fault | None = None
 
     def json(self) -> Any:
         """Return the decoded body."""
