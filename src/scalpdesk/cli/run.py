@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
+SIMULATED_ACCOUNTS = frozenset({"simulated", "sandbox", "paper"})
+"""Venues whose account is the one that the settings open."""
 VENUES = ("simulated", "sandbox", "paper", *venue_names())
 
 
@@ -115,7 +117,7 @@ def run(
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
-    settings = settings_from(config_file, overrides, strategy, simulated_account=venue != "alpaca")
+    settings = settings_from(config_file, overrides, strategy, simulated_account=venue in SIMULATED_ACCOUNTS)
     pace = pace_of(speed) if speed is not None else SIMULATED_SPEED
     plan = plan_of(
         settings,
