@@ -8,7 +8,7 @@ in who feeds it and who carries its commands away.
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import assert_never
+from typing import Any, assert_never
 
 from scalpdesk.core.enums import EXERCISED, DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ArgumentError, InvariantError, nearest_name
@@ -64,7 +64,8 @@ NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 Check = Callable[[QuoteEvent], Wake | None]
-Done = Callable[[QuoteEvent, Wake], None]
+After = Callable[[Any, Wake], None]
+"""What follows once the strategy was woken; takes the event and the reason."""
 
 
 class TradingEngine:
@@ -88,7 +89,7 @@ class TradingEngine:
         """How often the strategy was woken."""
         self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
-        self._triggers: dict[int, tuple[Check | None, Done | None]] = {}
+        self._triggers: dict[int, tuple[Check | None, After | None]] = {}
         """Methods of each trigger by instrument; None where every quote wakes the strategy."""
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
@@ -98,6 +99,7 @@ class TradingEngine:
         if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
         self._view = desk.view
+        self._quotes = desk.market.quotes
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
 
@@ -116,36 +118,41 @@ class TradingEngine:
                 "an event lies before the one that was handled last", where=repr(event)[:120]
             )
         self.now_ns = now_ns
-        market = self.desk.market
+        wake: Wake | None = None
+        after: After | None = None
         try:
             # by frequency: the types are final, and comparing them costs a tenth of isinstance
             if type(event) is QuoteEvent:
-                if not self._apply_quote(event):
+                number = event.instrument_id
+                last = self._quotes[number]
+                # most quotes are good at sight and only kept; the others are judged
+                if 0.0 < event.bid < event.ask < 1e300 and (
+                    last is None or event.ts_event_ns >= last.ts_event_ns
+                ):
+                    self._quotes[number] = event
+                elif not self._apply_quote(event):
                     return NOTHING
-                trigger = self._triggers.get(event.instrument_id)
+                trigger = self._triggers.get(number)
                 if trigger is None:
                     return NOTHING
-                check, done = trigger
+                check, after = trigger
                 wake = PRICE if check is None else check(event)
                 if wake is None:
                     return NOTHING
-                self._think(wake, event)
-                if done is not None:
-                    done(event, wake)
             elif type(event) is OrderFilled:
-                self._on_fill(event)
+                wake, after = self._on_fill(event), self._flatten_late
             elif type(event) is OrderAccepted or type(event) is OrderRejected:
                 self.desk.orders.apply(event)
                 self.desk.gate.counters.note_answer(now_ns, rejected=type(event) is OrderRejected)
-                self._think(ORDER, event)
+                wake = ORDER
             elif type(event) is TradeEvent:
-                market.apply_trade(event)
+                self.desk.market.apply_trade(event)
             elif type(event) is BarEvent:
-                market.apply_bar(event)
+                self.desk.market.apply_bar(event)
                 if event.instrument_id in self._triggers:
-                    self._think(Wake.BAR, event)
+                    wake = Wake.BAR
             elif type(event) is TimerEvent:
-                self._on_timer(event)
+                wake = self._on_timer(event)
             elif (
                 type(event) is OrderCancelled
                 or type(event) is OrderExpired
@@ -154,37 +161,55 @@ class TradingEngine:
                 or type(event) is OrderNotFound
             ):
                 self.desk.orders.apply(event)
-                self._think(ORDER, event)
+                wake = ORDER
             elif type(event) is FillBusted:
-                self._on_bust(event)
+                wake, after = self._on_bust(event), self._flatten_late
             elif type(event) is FolderAnswered:
-                self._think(Wake.ANSWER, event)
+                wake = Wake.ANSWER
             elif type(event) is SessionEvent:
-                self._on_session(event)
+                wake = SESSION
+                if event.phase is SessionPhase.CLOSE:
+                    after = self._close_session
+                else:
+                    self._open_session(event)
             elif type(event) is PositionChanged:
-                self._on_position_changed(event)
+                wake, after = self._on_position_changed(event), self._flatten_late
             elif type(event) is AccountSnapshot:
                 self.desk.adopt(event)
-                self._think(Wake.ACCOUNT, event)
+                wake = Wake.ACCOUNT
             elif type(event) is AccountLimits:
                 self.desk.gate.venue_limits = event
                 self.desk.gate.cash_at_report = self.desk.account.cash
             elif type(event) is OperatorEvent:
-                self._on_operator(event)
+                wake = self._on_operator(event)
             elif type(event) is OpenInterestEvent:
-                market.apply_open_interest(event)
+                self.desk.market.apply_open_interest(event)
             elif type(event) is RateEvent:
-                market.apply_rates(event)
+                self.desk.market.apply_rates(event)
             elif type(event) is DividendEvent:
-                market.apply_dividend(event)
+                self.desk.market.apply_dividend(event)
             elif type(event) is ForecastEvent:
-                market.apply_forecast(event)
+                self.desk.market.apply_forecast(event)
             elif type(event) is GammaExposureEvent:
-                market.apply_gamma_exposure(event)
+                self.desk.market.apply_gamma_exposure(event)
             elif type(event) is SessionBarsEvent:
-                market.apply_session_bars(event)
+                self.desk.market.apply_session_bars(event)
             else:
                 assert_never(event)
+            if wake is not None:
+                view = self._view
+                if view.session is not None or wake is SESSION:
+                    view.now_ns = now_ns
+                    self.evaluations += 1
+                    actions = self._on_wake(view, wake, event)
+                    if actions:
+                        for action in actions:
+                            if type(action) is Proposal:
+                                self._decide(action)
+                            else:
+                                self._out.append(action)
+                if after is not None:
+                    after(event, wake)
         except BaseException:
             self._out.clear()
             raise
@@ -195,19 +220,6 @@ class TradingEngine:
         return outputs
 
     # decisions ----------------------------------------------------------------------------------
-
-    def _think(self, wake: Wake, event: Event) -> None:
-        """Wake the strategy and carry out its actions."""
-        view = self._view
-        if view.session is None and wake is not SESSION:
-            return
-        view.now_ns = self.now_ns
-        self.evaluations += 1
-        for action in self._on_wake(view, wake, event):
-            if type(action) is Proposal:
-                self._decide(action)
-            else:
-                self._out.append(action)
 
     def _decide(self, proposal: Proposal) -> None:
         """Turn a proposal into a decision: taken with its orders, or skipped with every reason."""
@@ -258,13 +270,12 @@ class TradingEngine:
 
     # market and time ----------------------------------------------------------------------------
 
-    def _on_session(self, event: SessionEvent) -> None:
+    def _close_session(self, event: SessionEvent, wake: Wake) -> None:  # noqa: ARG002 - a step after a wake
+        self._mark()
+        self._view.session = None
+
+    def _open_session(self, event: SessionEvent) -> None:
         desk = self.desk
-        if event.phase is SessionPhase.CLOSE:
-            self._think(SESSION, event)
-            self._mark()
-            desk.view.session = None
-            return
         desk.open_session(event)
         if self._mode_after_flattening is not None:
             mode, self._mode_after_flattening = self._mode_after_flattening, None
@@ -280,9 +291,8 @@ class TradingEngine:
                     (None, None) if every else (trigger.check, trigger.done)
                 )
         self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
-        self._think(SESSION, event)
 
-    def _on_timer(self, event: TimerEvent) -> None:
+    def _on_timer(self, event: TimerEvent) -> Wake | None:
         if event.name == MARK_TIMER:
             self._mark()
             session = self.desk.view.session
@@ -291,7 +301,8 @@ class TradingEngine:
         elif event.name == FLATTEN_TIMER:
             self._flatten()
         else:
-            self._think(Wake.TIMER, event)
+            return Wake.TIMER
+        return None
 
     def _mark(self) -> None:
         """Mark the book, explain the change since the last mark, and stop at the session's loss limit."""
@@ -312,13 +323,13 @@ class TradingEngine:
 
     # orders and account -------------------------------------------------------------------------
 
-    def _on_fill(self, event: OrderFilled) -> None:
+    def _on_fill(self, event: OrderFilled) -> Wake | None:
         desk, now_ns = self.desk, self.now_ns
         order = desk.orders.order(event.client_order_id)
         sent, is_first = order.submitted, not (order.executions or order.busted)
         if not is_first and order.has_seen(event.execution_id):
             desk.orders.fill(order, event)
-            return
+            return None
         self._mark()
         held_before = desk.positions.quantity(sent.instrument_id)
         desk.orders.fill(order, event)
@@ -331,51 +342,48 @@ class TradingEngine:
                 self._set_mode(Mode.REDUCING, f"{symbol}: {why}", "risk gate")
         if desk.view.session is None:  # after the close: no later mark of this session explains it
             self._mark()
-        self._think(ORDER, event)
-        if desk.gate.mode is FLATTENING:
-            self._flatten_soon()
+        return ORDER
 
-    def _on_bust(self, event: FillBusted) -> None:
+    def _on_bust(self, event: FillBusted) -> Wake | None:
         desk = self.desk
         order = desk.orders.order(event.client_order_id)
         execution = order.executions.get(event.execution_id)
         if execution is None:
             desk.orders.apply(event)
-            return
+            return None
         self._mark()
         desk.orders.apply(event)
         desk.book_bust(order.submitted, event, *execution)
         desk.attribution.rebase(self.now_ns, order.submitted.instrument_id)
-        if not event.is_corrected:  # else the execution in its place follows: the book is incomplete
-            self._think(ORDER, event)
-        if desk.gate.mode is FLATTENING:
-            self._flatten_soon()
+        if not event.is_corrected:
+            return ORDER
+        self._flatten_late()  # the execution in its place follows: the book is incomplete
+        return None
 
-    def _on_position_changed(self, event: PositionChanged) -> None:
+    def _on_position_changed(self, event: PositionChanged) -> Wake | None:
         desk = self.desk
         if desk.positions.already_applied(event.reference):
-            return
+            return None
         self._mark()
         desk.book_change(event)
         desk.attribution.rebase(self.now_ns, event.instrument_id)
         self._mark()
         if event.cause not in EXERCISED and not event.more_follow:
-            # of an exercise only half is booked: the delivery that completes it follows at once
-            self._think(Wake.ACCOUNT, event)
-        if desk.gate.mode is FLATTENING:
-            self._flatten_soon()
+            return Wake.ACCOUNT
+        self._flatten_late()  # only half of an exercise is booked: the delivery that completes it follows
+        return None
 
     # mode and flattening ------------------------------------------------------------------------
 
-    def _on_operator(self, event: OperatorEvent) -> None:
+    def _on_operator(self, event: OperatorEvent) -> Wake | None:
         mode = event.action.mode
         self._mode_after_flattening = None  # an operator's mode outlasts the session
         if mode is self.desk.gate.mode:
-            return
+            return None
         if mode is Mode.ACTIVE:
             self.desk.gate.counters.forget_executions()
         self._set_mode(mode, event.reason, event.who)
-        self._think(Wake.OPERATOR, event)
+        return Wake.OPERATOR
 
     def _set_mode(self, mode: Mode, reason: str, who: str) -> None:
         """Change the desk's mode, report it, and cancel what works at the venue where the mode says so."""
@@ -393,6 +401,11 @@ class TradingEngine:
         """Give the strategy time for its own exit, then close what it leaves."""
         self._flattener.begin()
         self._flatten_soon(GRACE_SECONDS)
+
+    def _flatten_late(self, *_: object) -> None:
+        """Plan a step for what changes the book while the desk is flattening."""
+        if self.desk.gate.mode is FLATTENING:
+            self._flatten_soon()
 
     def _flatten_soon(self, seconds: float = STEP_SECONDS) -> None:
         """Plan a step, also after a late fill, a bust or a delivery when nothing was left before."""

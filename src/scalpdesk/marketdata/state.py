@@ -20,8 +20,8 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
-_KEPT = frozenset({QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
-"""Verdicts of imperfect quotes that still replace the last one; crossed and invalid ones are only counted."""
+_KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
+"""Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
 
 
 class MarketView(Protocol):
@@ -105,24 +105,17 @@ class MarketState:
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order)."""
-        instrument_id = quote.instrument_id
-        last = self.quotes[instrument_id]
-        if 0.0 < quote.bid < quote.ask < 1e300 and (last is None or quote.ts_event_ns >= last.ts_event_ns):
-            self.quotes[instrument_id] = quote
-            return True
-        return self.apply_odd_quote(quote, last)
-
-    def apply_odd_quote(self, quote: QuoteEvent, last: QuoteEvent | None) -> bool:
-        """Apply an imperfect quote after ``last``; return whether it counts as good."""
+        last = self.quotes[quote.instrument_id]
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
         verdict = judge_quote(quote.bid, quote.ask)
-        self.oddities[verdict] += 1
+        if verdict is not QuoteVerdict.GOOD:
+            self.oddities[verdict] += 1
         if verdict in _KEPT:
             self.quotes[quote.instrument_id] = quote
         # an index level has bid equal to ask: always locked, and good
-        return verdict is QuoteVerdict.LOCKED
+        return verdict is QuoteVerdict.GOOD or verdict is QuoteVerdict.LOCKED
 
     def apply_bar(self, bar: BarEvent) -> None:
         """Apply a closed bar."""
