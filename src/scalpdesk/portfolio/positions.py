@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol
@@ -15,41 +14,85 @@ from scalpdesk.marketdata.state import MarketState
 ZERO = Decimal(0)
 
 
-@dataclass(slots=True)
 class Position:
-    """Position in one instrument; ``quantity`` is signed contracts or shares."""
+    """Position in one instrument; ``quantity`` is signed contracts or shares.
 
-    instrument_id: InstrumentId
-    multiplier: int
-    quantity: Decimal = ZERO
-    average_price: Decimal = ZERO
-    """Average price per unit of the open quantity."""
-    realized: Decimal = ZERO
-    """Realised profit in currency, before fees, at average cost."""
-    fees: Decimal = ZERO
+    Trades change the quantity at once; the average price and the realised profit follow when they are read.
 
-    def apply(self, signed_quantity: Decimal, price: Decimal) -> Decimal:
-        """Book a trade; return its realised profit in currency (average cost, before fees)."""
-        held = self.quantity
-        after = held + signed_quantity
-        if not held:
-            self.average_price = price
-            self.quantity = after
-            return ZERO
-        if (held > 0) == (signed_quantity > 0):
-            self.average_price = (self.average_price * held + price * signed_quantity) / after
-            self.quantity = after
-            return ZERO
-        closes_all = after == 0 or (after > 0) != (held > 0)
-        closed = -held if closes_all else signed_quantity
-        gained = -closed * (price - self.average_price) * self.multiplier
-        self.realized += gained
-        self.quantity = after
-        if after == 0:
-            self.average_price = ZERO
-        elif (after > 0) != (held > 0):
-            self.average_price = price
-        return gained
+    Parameters
+    ----------
+    instrument_id
+        What is held.
+    multiplier
+        Units of the underlying per contract; 1 for shares.
+    quantity, average_price
+        What is held at the start, and its average price per unit.
+    """
+
+    __slots__ = (
+        "_average_price",
+        "_priced",
+        "_realized",
+        "_trades",
+        "fees",
+        "instrument_id",
+        "multiplier",
+        "quantity",
+    )
+
+    def __init__(
+        self,
+        instrument_id: InstrumentId,
+        multiplier: int,
+        quantity: Decimal = ZERO,
+        average_price: Decimal = ZERO,
+    ) -> None:
+        self.instrument_id = instrument_id
+        self.multiplier = multiplier
+        self.quantity = self._priced = quantity
+        self.fees = ZERO
+        self._average_price = average_price
+        self._realized = ZERO
+        self._trades: list[tuple[Decimal, Decimal]] = []
+        """Trades that the average price does not hold yet; ``_priced`` is the quantity before them."""
+
+    def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
+        """Book a trade at a price (currency per unit)."""
+        self.quantity += signed_quantity
+        self._trades.append((signed_quantity, price))
+
+    @property
+    def average_price(self) -> Decimal:
+        """Average price per unit of the open quantity."""
+        if self._trades:
+            self._price_trades()
+        return self._average_price
+
+    @property
+    def realized(self) -> Decimal:
+        """Realised profit in currency, before fees, at average cost."""
+        if self._trades:
+            self._price_trades()
+        return self._realized
+
+    def _price_trades(self) -> None:
+        for quantity, price in self._trades:
+            held = self._priced
+            self._priced = after = held + quantity
+            if not held:
+                self._average_price = price
+                continue
+            if (held > 0) == (quantity > 0):
+                self._average_price = (self._average_price * held + price * quantity) / after
+                continue
+            turns = (after > 0) != (held > 0)
+            closed = -held if turns or not after else quantity
+            self._realized -= closed * (price - self._average_price) * self.multiplier
+            if not after:
+                self._average_price = ZERO
+            elif turns:
+                self._average_price = price
+        self._trades.clear()
 
 
 class FifoLots:
