@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import Protocol, cast, get_args
+from typing import Any, Protocol, get_args
 
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
@@ -59,15 +59,11 @@ class NoJournal:
     def __init__(self) -> None:
         # a queue without room forgets an event in a fifth of the time of a method that does nothing
         self.append: Callable[[Event], None] = deque[Event](maxlen=0).append
+        self.add_event: Callable[[Event], None] = self.append
+        self.add_outputs: Callable[[tuple[Output, ...]], None] = deque[object](maxlen=0).append
 
     def write_if_full(self) -> None:
         """There is nothing to write."""
-
-    def add_event(self, event: Event) -> None:
-        """Forget the event."""
-
-    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        """Forget the outputs."""
 
 
 class BacktestRunner:
@@ -104,6 +100,8 @@ class BacktestRunner:
         self._engine = engine
         self._handle = engine.handle
         self._broker = broker
+        self._send: Callable[[Any, int], None] = broker.send
+        """Takes what is of a type in ``COMMANDS``."""
         broker.broker.expiry.settlement_of = partial(settlement_level, tape)
         self._journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
@@ -230,7 +228,7 @@ class BacktestRunner:
         now_ns = event.ts_recv_ns
         for output in outputs:
             if type(output) in COMMANDS:
-                self._broker.send(cast("VenueCommand", output), now_ns)
+                self._send(output, now_ns)
             elif type(output) is SetTimer:
                 self._timer_count += 1
                 heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))

@@ -114,7 +114,7 @@ class BrokerAccount:
         self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
     ) -> Decimal:
         """Move units at a price (currency per unit) and cash; return the holding after it."""
-        instrument = self._valuation.instruments[instrument_id]
+        instrument = self._valuation.instruments.by_id[instrument_id]
         balances, currency = self.balances, instrument.currency
         balances[currency] = balances.get(currency, ZERO) + cash_change
         if self.multiplier == 1 and signed < 0 < cash_change:

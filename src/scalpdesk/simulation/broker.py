@@ -41,6 +41,11 @@ from scalpdesk.simulation.orders import (
 )
 from scalpdesk.simulation.staged_faults import StagedFaults
 
+# looking up an enum's member costs as much as a call
+MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
+OCO, MLEG = Structure.OCO, Structure.MLEG
+PENDING_NEW, ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
+
 
 class Broker:
     """Accounts, orders and matching over one market.
@@ -217,9 +222,9 @@ class Broker:
         fault = None if ledger.faults.is_quiet else ledger.faults.take("submit", request.symbol)
         if fault is not None and fault.name == "reject":
             raise self.staged.refusal(fault)
-        if request.instrument_id is None or request.kind is not OrderType.MARKET:
+        if request.instrument_id is None or request.kind is not MARKET:
             self.entry.check_form(request)  # who knows the instrument sends no prices with a market order
-        if request.structure is Structure.MLEG:
+        if request.structure is MLEG:
             order = self.entry.legs(account, request)
             for leg in order.legs:
                 assert leg.instrument_id is not None
@@ -229,9 +234,9 @@ class Broker:
             if order.instrument_id not in self.expiry.watched:
                 assert order.instrument_id is not None
                 self.expiry.watch(order.instrument_id)
-        goes_at_once = self.entry.is_open and order.lifetime is not TimeInForce.OPG
+        goes_at_once = self.entry.is_open and order.lifetime is not OPG
         if not goes_at_once:
-            order.status, order.was_queued = Status.ACCEPTED, True
+            order.status, order.was_queued = ACCEPTED, True
         if self._effect_latency_ns is not None or not goes_at_once:
             ledger.emit(order, order.status.value)
         if goes_at_once:
@@ -342,14 +347,14 @@ class Broker:
     def activate(self, order: BrokerOrder) -> None:
         """Let an order reach the exchange: it is acknowledged and meets the present quote."""
         ledger = self.ledger
-        if order.status is not Status.PENDING_NEW and order.status is not Status.ACCEPTED:
+        if order.status is not PENDING_NEW and order.status is not ACCEPTED:
             return
-        order.status = Status.NEW
+        order.status = NEW
         if order.instrument_id is None:
             for leg in order.legs:
-                leg.status = Status.NEW
+                leg.status = NEW
         self.matcher.enter(order)
-        if order.request.structure is Structure.OCO:
+        if order.request.structure is OCO:
             for leg in order.legs:
                 if order.is_open:
                     self.matcher.release(leg)

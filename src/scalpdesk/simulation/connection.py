@@ -173,9 +173,10 @@ class BrokerConnection:
     def _arrive(self, command: VenueCommand, now_ns: int) -> None:
         """Let a command reach the broker."""
         ledger = self.broker.ledger
-        ledger.now_ns = max(ledger.now_ns, now_ns)
+        if now_ns > ledger.now_ns:  # noqa: PLR1730 - a call less
+            ledger.now_ns = now_ns
         try:
-            if isinstance(command, SubmitOrder):
+            if type(command) is SubmitOrder:
                 self.broker.submit(self.account.name, self._request(command))
             elif isinstance(command, CancelOrder):
                 self.broker.cancel(self.account.name, self._order_id(command.client_order_id))
@@ -190,7 +191,7 @@ class BrokerConnection:
 
     def _request(self, command: SubmitOrder) -> OrderRequest:
         return OrderRequest(
-            self.broker.ledger.instruments[command.instrument_id].symbol,
+            self.broker.ledger.instruments.by_id[command.instrument_id].symbol,
             command.side,
             command.order_type,
             command.time_in_force,

@@ -5,7 +5,9 @@ import heapq
 import math
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from itertools import count
+from typing import NamedTuple
 from uuid import UUID
 
 from scalpdesk.core.enums import ChangeCause
@@ -35,8 +37,15 @@ NO_FEE = Decimal("0.00")
 MICRO = Decimal("0.000001")
 BUY = Side.BUY
 
-Ids = Callable[[str], str]
-"""Gives the next id of a kind: ``order``, ``client``, ``execution``, ``activity``."""
+
+class Ids(NamedTuple):
+    """Gives the next id of each kind."""
+
+    order: Callable[[], str]
+    client: Callable[[], str]
+    execution: Callable[[], str]
+    activity: Callable[[], str]
+
 
 ACTIVITY_OF = {
     ChangeCause.EXPIRED_WORTHLESS: "OPEXP",
@@ -59,14 +68,8 @@ _ENDS: dict[Status, str] = {
 
 def counted_ids() -> Ids:
     """Return ids from counters: ``sim-1``, ``x1`` ..."""
-    prefixes = {"order": "sim-", "client": "client-", "execution": "x", "activity": "a"}
-    counters = {kind: (prefix, count(1)) for kind, prefix in prefixes.items()}
-
-    def next_id(kind: str) -> str:
-        prefix, counter = counters[kind]
-        return f"{prefix}{next(counter)}"
-
-    return next_id
+    forms = ("sim-{}", "client-{}", "x{}", "a{}")
+    return Ids(*(map(form.format, count(1)).__next__ for form in forms))
 
 
 def uuid_ids(seed: str) -> Ids:
@@ -77,7 +80,7 @@ def uuid_ids(seed: str) -> Ids:
         digest = hashlib.sha256(f"{seed}|{kind}|{next(counter)}".encode()).digest()
         return str(UUID(bytes=digest[:16], version=4))
 
-    return next_id
+    return Ids(*(partial(next_id, kind) for kind in Ids._fields))
 
 
 class Ledger:
@@ -117,7 +120,7 @@ class Ledger:
         self.instruments = instruments
         self.margin = RegulationT() if margin is None else margin
         self.faults = faults if faults is not None else FaultPlan()
-        self.new_id = counted_ids() if ids is None else ids
+        self.ids = counted_ids() if ids is None else ids
         self.accounts: dict[str, BrokerAccount] = {}
         self.orders: dict[str, BrokerOrder] = {}
         self.working: dict[InstrumentId, list[BrokerOrder]] = {}
@@ -252,7 +255,7 @@ class Ledger:
         fee = NO_FEE if self._is_free else self._fees.fee(instrument, side, quantity, price)
         signed = quantity if side is BUY else -quantity
         value = quantity * price
-        cash = -signed * price * instrument.multiplier
+        cash = (-value if side is BUY else value) * instrument.multiplier
         if quantity % 1:
             cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
         account.book(number, signed, price, cash - fee)
@@ -262,7 +265,7 @@ class Ledger:
         if left == 0:
             account.unended.pop(order.order_id, None)
         execution = Execution(
-            self.new_id("execution"),
+            self.ids.execution(),
             order.account,
             order.order_id,
             order.client_order_id,
@@ -315,7 +318,7 @@ class Ledger:
         """Write a line of the account's history."""
         account.activities.append(
             Activity(
-                f"{self.now_ns // 1_000_000:017d}::{self.new_id('activity')}",
+                f"{self.now_ns // 1_000_000:017d}::{self.ids.activity()}",
                 account.name,
                 kind,
                 self.now_ns,

@@ -12,7 +12,9 @@ from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.margin import Holding
 from scalpdesk.simulation.orders import MATCHABLE, ZERO, BrokerOrder, Execution, Status, Structure
 
-BUY, MARKET = Side.BUY, OrderType.MARKET
+# looking up an enum's member costs as much as a call
+BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
+NEW, FILLED = Status.NEW, Status.FILLED
 SHARE_STEP = Decimal("0.000000001")
 
 
@@ -41,7 +43,7 @@ class Matcher:
 
     def match(self, order: BrokerOrder, *, closing: bool = False) -> None:
         """Let one order trade against the present quote, if it may."""
-        if order.status not in MATCHABLE or (order.lifetime is TimeInForce.CLS and not closing):
+        if order.status not in MATCHABLE or (order.lifetime is CLS and not closing):
             return
         number, resting = order.instrument_id, order.resting
         if number is None:
@@ -112,12 +114,12 @@ class Matcher:
         if ledger.keeps_history:
             held = ledger.accounts[order.account].quantity(order.instrument_id)
         if execution.leaves > 0:
-            if order.status is Status.NEW:
+            if order.status is NEW:
                 order.status = Status.PARTIALLY_FILLED
             ledger.emit(order, "partial_fill", execution, held)
             self._shrink_sibling(order)
             return
-        order.status = Status.FILLED
+        order.status = FILLED
         order.filled_ns = ledger.now_ns
         if order.instrument_id in ledger.working:
             ledger.leave(order)
@@ -245,7 +247,7 @@ class Matcher:
             combo.filled_ns = ledger.now_ns
             ledger.leave(combo)
         execution = Execution(
-            ledger.new_id("execution"),
+            ledger.ids.execution(),
             combo.account,
             combo.order_id,
             combo.client_order_id,

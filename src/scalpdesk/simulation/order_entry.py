@@ -26,7 +26,10 @@ from scalpdesk.simulation.orders import (
     Structure,
 )
 
-DAY = TimeInForce.DAY
+# looking up an enum's member costs as much as a call
+DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
+SIMPLE, OCO = Structure.SIMPLE, Structure.OCO
+PENDING_NEW = Status.PENDING_NEW
 MAX_CLIENT_ID = 128
 PENNY_PRICE = Decimal(1)
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
@@ -115,7 +118,7 @@ class OrderEntry:
             number = instruments.id_of(symbol)
         if side is None:
             raise Refused(Cause.MALFORMED, "side is required")
-        instrument = instruments[number]
+        instrument = instruments.by_id[number]
         quantity = request.quantity if request.quantity is not None else ZERO
         if quantity <= 0 and request.notional is None:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
@@ -124,10 +127,10 @@ class OrderEntry:
         closes = check_available(account, number, symbol, side, quantity)
         if request.intent is not None and not closes:
             check_closing_intent(request.intent, side)
-        is_oco = request.structure is Structure.OCO
+        is_oco = request.structure is OCO
         limit = request.limit_price or (request.take_profit_limit if is_oco else None)
-        if self._rules.wash_trades and request.structure is Structure.SIMPLE:
-            check_wash(account, number, side, limit if request.kind is not OrderType.MARKET else None)
+        if self._rules.wash_trades and request.structure is SIMPLE:
+            check_wash(account, number, side, limit if request.kind is not MARKET else None)
         price = withholds = ZERO
         if not closes:
             price = request.limit_price or request.stop_price or self._far_price(number, side)
@@ -137,7 +140,7 @@ class OrderEntry:
         order = self.new_order(account, request, number, side, quantity, kind, intent)
         order.limit_price, order.withholds = limit, withholds
         order.is_unpriced = not closes and not price
-        if request.structure is not Structure.SIMPLE:
+        if request.structure is not SIMPLE:
             self._add_exits(account, order)
         return order
 
@@ -155,15 +158,15 @@ class OrderEntry:
             assert request.notional is not None
             quantity = request.notional / price if price else ZERO
         is_option = isinstance(instrument, OptionContract)
-        if not is_option and side is Side.SELL and quantity % 1:
+        if not is_option and side is SELL and quantity % 1:
             raise Refused(Cause.SHORTING, symbol=request.symbol)
-        wanted = Holding(instrument, quantity if side is Side.BUY else -quantity, price)
+        wanted = Holding(instrument, quantity if side is BUY else -quantity, price)
         margin = self._ledger.margin
         if not margin.fits(account, wanted):
             refused = margin.refusal(account, (wanted,))
             if refused is not None:
                 raise refused
-            if is_option and side is Side.SELL:
+            if is_option and side is SELL:
                 return margin.need(account, (wanted,)) / quantity
         return price * instrument.multiplier if is_option else ZERO
 
@@ -191,7 +194,7 @@ class OrderEntry:
 
     def _far_price(self, number: InstrumentId, side: Side) -> Decimal:
         quote = self._ledger.quotes.get(number)
-        far = 0.0 if quote is None else (quote.ask if side is Side.BUY else quote.bid)
+        far = 0.0 if quote is None else (quote.ask if side is BUY else quote.bid)
         return exact_price(far) if far > 0 else self._ledger.mark(number)  # NaN is not above 0 either
 
     def legs(self, account: BrokerAccount, request: OrderRequest) -> BrokerOrder:
@@ -267,18 +270,18 @@ class OrderEntry:
         now_ns = ledger.now_ns
         mine = client_order_id or (request.client_order_id if parent is None else None)
         order = BrokerOrder(
-            ledger.new_id("order"),
-            mine or ledger.new_id("client"),
+            ledger.ids.order(),
+            mine or ledger.ids.client(),
             account.name,
             len(ledger.orders),
             request,
             number,
-            None if number is None else ledger.instruments[number],
+            None if number is None else ledger.instruments.by_id[number],
             side,
             quantity,
             kind,
             request.lifetime,
-            Status.PENDING_NEW if parent is None else Status.HELD,
+            PENDING_NEW if parent is None else Status.HELD,
             intent,
             now_ns,
             now_ns,
@@ -334,7 +337,7 @@ class OrderEntry:
             total - old.filled,
             old.kind,
             old.intent,
-            client_order_id=changes.client_order_id or self._ledger.new_id("client"),
+            client_order_id=changes.client_order_id or self._ledger.ids.client(),
         )
         new.lifetime = changes.lifetime or old.lifetime
         new.expires_ns = self._end_of(new.lifetime)
@@ -516,7 +519,7 @@ def check_available(
     A holding is never turned round in one order: what exceeds it is refused.
     """
     position = account.holdings.get(number)
-    if position is None or (position.quantity > 0) is (side is Side.BUY):
+    if position is None or (position.quantity > 0) is (side is BUY):
         return False
     held = position.quantity
     reserved = account.held_for_orders(number) if account.unended else ZERO
