@@ -74,6 +74,7 @@ class BrokerConnection:
         self.working = broker.working
         self.due_ns = broker.due_ns
         """When something arrives or happens next, here or at the desk."""
+        self._ledger = broker.ledger
         self._timers = broker.ledger.timers
         self._out_ns, self._back_ns = out_ns, back_ns
         self._arrived: list[AccountEvent] = []
@@ -88,16 +89,14 @@ class BrokerConnection:
         """Take a command from the desk; it arrives after the latency."""
         if self._out_ns:
             self._post(now_ns + self._out_ns, command)
-            self._set_due(now_ns)
+            self.due_ns = min(self.due_ns, now_ns + self._out_ns)
         else:
             self._arrive(command, now_ns)
 
     def on_quote(self, quote: QuoteEvent) -> None:
         """Hand the market to the broker."""
         self.broker.on_quote(quote)
-        if self.broker.ledger.updates:
-            self._collect()
-        self._set_due(quote.ts_recv_ns)
+        self._collect(quote.ts_recv_ns)
 
     def take_due(self, now_ns: int) -> list[AccountEvent]:
         """Let everything happen that is due by ``now_ns``; return what reaches the desk, in order."""
@@ -112,7 +111,7 @@ class BrokerConnection:
                 return arrived
             if timer_ns <= mail_ns:
                 broker.advance(timer_ns)
-                self._collect()
+                self._collect(timer_ns)
             else:
                 message = heapq.heappop(mail)[2]
                 if isinstance(message, VenueCommand):
@@ -126,22 +125,19 @@ class BrokerConnection:
     def open_session(self, now_ns: int, closes_ns: int) -> None:
         """Begin a session."""
         self.broker.open_session(now_ns, closes_ns)
-        self._collect()
-        self._set_due(now_ns)
+        self._collect(now_ns)
 
     def expire(self, now_ns: int) -> None:
         """Settle the contracts that end at this instant."""
         self.broker.advance(now_ns)
         self.broker.expiry.close_session(now_ns)
-        self._collect()
-        self._set_due(now_ns)
+        self._collect(now_ns)
 
     def pay_dividend(self, number: InstrumentId, amount: Decimal, now_ns: int, label: str) -> None:
         """Credit (or charge a short holding) a cash dividend of ``amount`` a share at the ex-date."""
         self.broker.advance(now_ns)
         self.broker.expiry.pay_dividend(number, amount, label)
-        self._collect()
-        self._set_due(now_ns)
+        self._collect(now_ns)
 
     def close_session(self, now_ns: int) -> None:
         """End a session: what is on its way is refused, what lived for the day ends, all is answered now."""
@@ -153,16 +149,7 @@ class BrokerConnection:
             elif not isinstance(message, CancelOrder):
                 self.refuse(message, OVER, now_ns, now_ns)
         self.broker.close_session(now_ns)
-        self._collect(at_ns=now_ns)
-        self._set_due(now_ns)
-
-    def _set_due(self, now_ns: int) -> None:
-        if self._arrived:
-            self.due_ns = now_ns
-        else:
-            mail_ns = self._mail[0][0] if self._mail else NEVER_NS
-            timer_ns = self._timers[0][0] if self._timers else NEVER_NS
-            self.due_ns = min(mail_ns, timer_ns)
+        self._collect(now_ns, at_once=True)
 
     def _post(self, at_ns: int, message: VenueCommand | AccountEvent) -> None:
         self._mail_count += 1
@@ -172,12 +159,24 @@ class BrokerConnection:
 
     def _arrive(self, command: VenueCommand, now_ns: int) -> None:
         """Let a command reach the broker."""
-        ledger = self.broker.ledger
+        ledger = self._ledger
         if now_ns > ledger.now_ns:  # noqa: PLR1730 - a call less
             ledger.now_ns = now_ns
         try:
             if type(command) is SubmitOrder:
-                self.broker.submit(self.account.name, self._request(command))
+                number = command.instrument_id
+                request = OrderRequest(
+                    ledger.instruments.by_id[number].symbol,
+                    command.side,
+                    command.order_type,
+                    command.time_in_force,
+                    command.quantity,
+                    None,
+                    command.client_order_id,
+                    command.limit_price,
+                    instrument_id=number,
+                )
+                self.broker.submit(self.account.name, request)
             elif isinstance(command, CancelOrder):
                 self.broker.cancel(self.account.name, self._order_id(command.client_order_id))
             elif isinstance(command, ReplaceOrder):
@@ -186,21 +185,7 @@ class BrokerConnection:
                 self.broker.submit(self.account.name, self._combo(command))
         except Refused as refused:
             self.refuse(command, _reason(refused), now_ns, now_ns + self._back_ns, refused.cause)
-        self._collect()
-        self._set_due(now_ns)
-
-    def _request(self, command: SubmitOrder) -> OrderRequest:
-        return OrderRequest(
-            self.broker.ledger.instruments.by_id[command.instrument_id].symbol,
-            command.side,
-            command.order_type,
-            command.time_in_force,
-            command.quantity,
-            None,
-            command.client_order_id,
-            command.limit_price,
-            instrument_id=command.instrument_id,
-        )
+        self._collect(now_ns)
 
     def _combo(self, command: MultiLegOrder) -> OrderRequest:
         instruments = self.broker.ledger.instruments
@@ -270,16 +255,18 @@ class BrokerConnection:
         else:
             self._arrived.append(event)
 
-    def _collect(self, at_ns: int | None = None) -> None:
-        """Turn what the broker reports into the desk's events; ``at_ns`` is when they arrive, else later."""
-        reply = self._reply if self._back_ns and at_ns is None else self._arrived.append
-        for update in self.broker.drain():
+    def _collect(self, now_ns: int, *, at_once: bool = False) -> None:
+        """Turn what the broker reports into events; they arrive after the latency, or ``at_once``."""
+        arrived, ledger = self._arrived, self._ledger
+        updates, ledger.updates = ledger.updates, []
+        reply = self._reply if self._back_ns and not at_once else arrived.append
+        for update in updates:
             if type(update) is Booking:
-                self._arrived.append(update.change)
+                arrived.append(update.change)
                 continue
             assert type(update) is OrderUpdate
             order, kind, ts_ns, execution = update.order, update.event, update.ts_ns, update.execution
-            recv_ns = ts_ns + self._back_ns if at_ns is None else at_ns
+            recv_ns = now_ns if at_once else ts_ns + self._back_ns
             if execution is not None and kind in FILLS:
                 for trade in update.leg_executions or (execution,):
                     reply(
@@ -299,6 +286,11 @@ class BrokerConnection:
                 for part in (order,) if order.instrument_id is not None else order.legs:
                     for event in self._events(order, part.client_order_id, update, recv_ns):
                         reply(event)
+        mail, timers = self._mail, self._timers
+        if arrived:
+            self.due_ns = now_ns
+        else:
+            self.due_ns = min(mail[0][0] if mail else NEVER_NS, timers[0][0] if timers else NEVER_NS)
 
     def _events(
         self, order: BrokerOrder, name: str, update: OrderUpdate, recv_ns: int

@@ -21,6 +21,9 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import msgspec
+from msgspec.structs import replace
+
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
 from scalpdesk.simulation.orders import Cause, Refused
@@ -38,7 +41,7 @@ COVERED, LONG_OPTIONS, SPREADS, UNCOVERED = 1, 2, 3, 4
 """Options levels: covered calls and cash-secured puts; bought options; several legs; uncovered sales."""
 
 
-class Holding(NamedTuple):
+class Holding(msgspec.Struct, frozen=True, gc=False):
     """Units of one instrument at a price: held at the mark, or asked for at an order's price."""
 
     instrument: Instrument
@@ -640,5 +643,5 @@ def _merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
         if known is None:
             after[line.instrument.symbol] = line
         else:
-            after[line.instrument.symbol] = known._replace(quantity=known.quantity + line.quantity)
+            after[line.instrument.symbol] = replace(known, quantity=known.quantity + line.quantity)
     return list(after.values())

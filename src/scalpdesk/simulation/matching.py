@@ -65,9 +65,11 @@ class Matcher:
         model = ledger.models.get(number) or ledger.model_of(number)
         found = model.match(resting, quote, order.instrument)
         resting.tries += 1
-        if found is None or found.quantity <= 0:
+        if found is None:
             return
         quantity, price = found
+        if quantity <= 0:
+            return
         if quantity < resting.leaves:
             if order.lifetime is TimeInForce.FOK:
                 return
@@ -223,9 +225,10 @@ class Matcher:
             leg.resting.seen_size = at_market.seen_size
             if found is None:
                 return
-            prices.append(found.price)
-            net += leg.side.sign * leg.ratio * found.price
-            units = min(units, found.quantity // leg.ratio)
+            quantity, price = found
+            prices.append(price)
+            net += leg.side.sign * leg.ratio * price
+            units = min(units, quantity // leg.ratio)
         if units <= 0 or (combo.limit_price is not None and net > combo.limit_price):
             return
         if combo.lifetime is TimeInForce.FOK and units < combo.leaves:

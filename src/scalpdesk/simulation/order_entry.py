@@ -225,7 +225,7 @@ class OrderEntry:
             net = sum((line.quantity * line.price for _, _, line in found), ZERO) / quantity
             leg, number, first = found[0]
             shift = (request.limit_price - net) * quantity / first.quantity
-            found[0] = leg, number, first._replace(price=first.price + shift)
+            found[0] = leg, number, structs.replace(first, price=first.price + shift)
         lines = [line for _, _, line in found]
         margin = self._ledger.margin
         refused = margin.refusal(account, lines)

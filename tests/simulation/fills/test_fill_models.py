@@ -10,7 +10,7 @@ from fakes.tape import quote
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Side
 from scalpdesk.simulation.fills import fill_model, fill_model_names
-from scalpdesk.simulation.fills.base import Execution, Resting
+from scalpdesk.simulation.fills.base import Resting
 
 D = Decimal
 
@@ -28,8 +28,9 @@ def show(model, order, *quotes, instrument=None):
         if execution is None:
             found.append(None)
             continue
-        order.leaves -= execution.quantity
-        found.append((int(execution.quantity), f"{execution.price.normalize():f}"))
+        quantity, price = execution
+        order.leaves -= quantity
+        found.append((int(quantity), f"{price.normalize():f}"))
     return found
 
 
@@ -202,7 +203,3 @@ def test_queue_serves_the_other_side_alike():
 def test_queue_fills_at_the_limit_when_the_far_side_reaches_it():
     seen = show(fill_model("queue"), resting(limit="9.90"), (9.90, 10.1, 30, 50), (9.80, 9.90, 30, 4))
     assert seen == [None, (4, "9.9")]
-
-
-def test_an_execution_is_a_quantity_and_a_price():
-    assert Execution(D(3), D(2)) == (D(3), D(2))

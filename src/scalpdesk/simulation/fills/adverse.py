@@ -13,7 +13,7 @@ from decimal import Decimal
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import exact
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.simulation.fills.base import Execution, Resting
+from scalpdesk.simulation.fills.base import Match, Resting
 
 
 class AdverseFill:
@@ -21,7 +21,7 @@ class AdverseFill:
 
     name = "adverse"
 
-    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Match | None:
         """Fill late and worse."""
         sign = resting.sign
         far = quote.ask if sign > 0 else quote.bid
@@ -37,8 +37,8 @@ class AdverseFill:
                 resting.seen_size = far  # the far side at arrival; the next quote decides
                 return None
             worse = max(far, resting.seen_size) if sign > 0 else min(far, resting.seen_size)
-            return Execution(quantity, exact(worse) + sign * tick)
+            return quantity, exact(worse) + sign * tick
         through = (float(limit) - far) * sign
         if through < float(tick) - 1e-9:
             return None
-        return Execution(quantity, limit)
+        return quantity, limit

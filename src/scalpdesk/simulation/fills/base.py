@@ -1,7 +1,7 @@
 """What every fill model is asked."""
 
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -25,11 +25,8 @@ class Resting(msgspec.Struct, eq=False, gc=False):
     tries: int = 0
 
 
-class Execution(NamedTuple):
-    """Quantity (unsigned) and price per unit of one match."""
-
-    quantity: Decimal
-    price: Decimal
+Match = tuple[Decimal, Decimal]
+"""Quantity (unsigned) and price per unit of one match."""
 
 
 class FillModel(Protocol):
@@ -37,7 +34,7 @@ class FillModel(Protocol):
 
     name: str
 
-    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Match | None:
         """Return what this quote fills of the order, or None.
 
         Called when the order arrives and again on each new quote of its instrument.
@@ -62,4 +59,5 @@ def displayed(resting: Resting, quote: QuoteEvent) -> Decimal:
     size = quote.ask_size if resting.sign > 0 else quote.bid_size
     if not size > 0:
         return resting.leaves
-    return min(resting.leaves, Decimal(int(size)))
+    shown = int(size)
+    return resting.leaves if resting.leaves <= shown else Decimal(shown)

@@ -9,7 +9,7 @@ Conditions
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.portfolio.positions import exact_price
-from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
+from scalpdesk.simulation.fills.base import Match, Resting, displayed, takes_liquidity
 
 
 class CrossFill:
@@ -17,11 +17,11 @@ class CrossFill:
 
     name = "cross"
 
-    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:  # noqa: ARG002
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Match | None:  # noqa: ARG002
         """Fill at the far side."""
         if not takes_liquidity(resting, quote):
             return None
         limit = resting.limit_price
         far_side = exact_price(quote.ask if resting.sign > 0 else quote.bid)
         price = far_side if limit is None or resting.tries == 0 else limit
-        return Execution(displayed(resting, quote), price)
+        return displayed(resting, quote), price

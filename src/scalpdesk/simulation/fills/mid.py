@@ -11,7 +11,7 @@ upper bound.
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import exact
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.simulation.fills.base import Execution, Resting
+from scalpdesk.simulation.fills.base import Match, Resting
 
 
 class MidFill:
@@ -19,7 +19,7 @@ class MidFill:
 
     name = "mid"
 
-    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:  # noqa: ARG002
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Match | None:  # noqa: ARG002
         """Fill at the mid."""
         mid = quote.mid
         if not mid > 0:
@@ -27,4 +27,4 @@ class MidFill:
         limit = resting.limit_price
         if limit is not None and (mid - float(limit)) * resting.sign > 1e-9:
             return None
-        return Execution(resting.leaves, exact(mid))
+        return resting.leaves, exact(mid)

@@ -10,7 +10,7 @@ Conditions
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.simulation.fills.base import Execution, Resting, displayed, takes_liquidity
+from scalpdesk.simulation.fills.base import Match, Resting, displayed, takes_liquidity
 from scalpdesk.simulation.fills.cross import CrossFill
 
 
@@ -22,7 +22,7 @@ class QueueFill:
     def __init__(self) -> None:
         self._cross = CrossFill()
 
-    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Execution | None:
+    def match(self, resting: Resting, quote: QuoteEvent, instrument: Instrument) -> Match | None:
         """Fill across the spread, or at the limit once the queue in front is gone."""
         if takes_liquidity(resting, quote):
             return self._cross.match(resting, quote, instrument)
@@ -42,5 +42,5 @@ class QueueFill:
             return None
         traded_through = near < price - 1e-9 if buys else near > price + 1e-9
         if traded_through and resting.queue_ahead == 0.0:
-            return Execution(displayed(resting, quote), limit)
+            return displayed(resting, quote), limit
         return None
