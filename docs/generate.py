@@ -152,7 +152,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         value = field.default_factory()
     if value is msgspec.NODEFAULT:
         return "required"
-    if value is None or value in ({}, (), []):
+    if value in (None, msgspec.UNSET, {}, (), []):
         return "—"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -184,7 +184,7 @@ def type_words(kind: Any) -> str:
         ]
         return " ".join([type_words(base), *bounds])
     if origin in {Union, types.UnionType}:
-        return " or ".join(type_words(option) for option in get_args(kind))
+        return " or ".join(type_words(option) for option in get_args(kind) if option is not msgspec.UnsetType)
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if origin is dict:

@@ -1,7 +1,7 @@
 import pytest
 
+from scalpdesk.core import plugins
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.hedging import base
 from scalpdesk.hedging.bands.fixed import FixedBand
 from scalpdesk.hedging.base import band_names, make_band
 
@@ -48,6 +48,6 @@ def test_a_band_of_an_installed_package_is_found(monkeypatch):
         def load(self):
             return Elsewhere
 
-    monkeypatch.setattr(base, "entry_points", lambda **asked: [Point()])
+    monkeypatch.setattr(plugins, "entry_points", lambda **asked: [Point()])
     assert "elsewhere" in band_names()
     assert isinstance(make_band("elsewhere", {"threshold": 1.0}), Elsewhere)

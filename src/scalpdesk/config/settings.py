@@ -122,7 +122,7 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     """The simulated venue."""
 
     fill_model: str = "cross"
-    """``cross``, ``mid``, ``queue``, ``adverse``, or the name of a module in ``simulation/fills``."""
+    """``cross``, ``mid``, ``queue``, ``adverse``, or the name of an installed package's."""
     fill_model_hedge: str | None = None
     """Fill model of the hedges in the underlying; None is the same as ``fill_model``."""
     displayed_sizes: bool = True

@@ -8,7 +8,6 @@ that into shares; the strategy sends them. A band is found because its module li
 import math
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.plugins import configured, installed_plug, plug_names
 from scalpdesk.core.units import SECONDS_PER_YEAR, exceeds
 
 RehedgeTo = Literal["edge", "zero"]
@@ -325,8 +325,7 @@ _BANDS = str(Path(__file__).with_name("bands"))
 
 def band_names() -> tuple[str, ...]:
     """Names of the bands that can be made, the product's own and those of installed plug-ins, sorted."""
-    own = {module.name for module in iter_modules([_BANDS])}
-    return tuple(sorted(own | {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}))
+    return plug_names(ENTRY_POINT_GROUP, (module.name for module in iter_modules([_BANDS])))
 
 
 def make_band(
@@ -353,35 +352,16 @@ def make_band(
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """
-    plug = _plug(name, where)
-    given = dict(settings or {})
-    for key in given:
-        if key not in plug.Config.__struct_fields__:
-            raise ConfigError(
-                f"the band {name} has no setting of this name",
-                where=where,
-                value=key,
-                nearest=nearest_name(key, plug.Config.__struct_fields__),
-                fix=f"use one of {', '.join(plug.Config.__struct_fields__)}",
-            )
-    try:
-        config = msgspec.convert(given, type=plug.Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"a setting of the band {name} is wrong: {error}", where=where, value=given
-        ) from error
-    except ConfigError as error:
-        raise ConfigError(
-            error.what, where=f"{where}.{error.where}", value=error.value, fix=error.fix
-        ) from error
-    return cast("HedgeBand", plug(config))
+    band = configured(_plug(name, where), settings or {}, kind="band", name=name, where=where)
+    return cast("HedgeBand", band)
 
 
 def _plug(name: str, where: str) -> Any:
     if name in {module.name for module in iter_modules([_BANDS])}:
         return import_module(f"scalpdesk.hedging.bands.{name}").PLUG
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=name):
-        return point.load()
+    plug = installed_plug(ENTRY_POINT_GROUP, name)
+    if plug is not None:
+        return plug
     known = band_names()
     raise ConfigError(
         "there is no hedge band of this name",

@@ -1,16 +1,19 @@
-"""How an order meets a quote; one model a file, found by the file's name."""
+"""How an order meets a quote; one model a file, found by the file's name or by entry point."""
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import cast
+from typing import Any, cast
 
 from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import installed_plug, plug_names
 from scalpdesk.simulation.fills.base import FillModel
+
+ENTRY_POINT_GROUP = "scalpdesk.fill_models"
 
 
 def fill_model_names() -> tuple[str, ...]:
-    """Return the names of all fill models."""
-    return tuple(sorted(module.name for module in iter_modules(__path__) if module.name != "base"))
+    """Return the names of all fill models, the product's own and those of installed plug-ins, sorted."""
+    return plug_names(ENTRY_POINT_GROUP, _own())
 
 
 def fill_model(name: str) -> FillModel:
@@ -21,8 +24,13 @@ def fill_model(name: str) -> FillModel:
     ConfigError
         When there is no such model; names the nearest.
     """
-    names = fill_model_names()
-    if name not in names:
+    plug: Any = None
+    if name in _own():
+        plug = getattr(import_module(f"{__name__}.{name}"), f"{name.capitalize()}Fill")
+    else:
+        plug = installed_plug(ENTRY_POINT_GROUP, name)
+    if plug is None:
+        names = fill_model_names()
         raise ConfigError(
             "no such fill model",
             where="simulation.fill_model",
@@ -30,5 +38,8 @@ def fill_model(name: str) -> FillModel:
             nearest=nearest_name(name, names),
             fix=f"use one of {', '.join(names)}",
         )
-    module = import_module(f"{__name__}.{name}")
-    return cast("FillModel", getattr(module, f"{name.capitalize()}Fill")())
+    return cast("FillModel", plug())
+
+
+def _own() -> set[str]:
+    return {module.name for module in iter_modules(__path__) if module.name != "base"}

@@ -2,25 +2,28 @@
 
 A rule is any object with ``reason(trade)``: it returns why to exit, or None. A rule may remember what
 it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` and
-:func:`scalp_rules` give the two orders in use.
+:func:`scalp_rules` give the two orders in use. An installed package adds rules to a straddle's by entry
+point: a class with a ``Config``, made from one, and ``reason``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.plugins import configured, installed_plug, plug_names
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 
+ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
 EDGE_TIMES = 3
@@ -86,6 +89,8 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Leave at this New York time (``HH:MM``).
     flat_minutes_before_close
         Leave so many minutes before the session's own close (half days included).
+    rules
+        Settings of the rules of installed packages, by rule; they are asked last, in the order of names.
     """
 
     min_dte: int | None = 7
@@ -96,10 +101,12 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_sessions: int | None = None
     close_at: str | None = None
     flat_minutes_before_close: float | None = None
+    rules: dict[str, dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        """Refuse figures out of bounds, and a time that is none."""
+        """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
         check_bounds(self, STRADDLE_BOUNDS, "exits")
+        self.make_rules()
         if self.close_at is None:
             return
         try:
@@ -115,6 +122,26 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 value=self.close_at,
                 fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
             )
+
+    def make_rules(self) -> list[ExitRule["StraddleView"]]:
+        """Return new rules of installed packages."""
+        return [_installed_rule(name, settings) for name, settings in sorted((self.rules or {}).items())]
+
+
+def _installed_rule(name: str, settings: Mapping[str, object]) -> ExitRule["StraddleView"]:
+    where = f"exits.rules.{name}"
+    plug = installed_plug(ENTRY_POINT_GROUP, name)
+    if plug is None:
+        known = plug_names(ENTRY_POINT_GROUP)
+        raise ConfigError(
+            "there is no exit rule of this name",
+            where=where,
+            value=name,
+            nearest=nearest_name(name, known),
+            fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
+        )
+    rule = configured(plug, settings, kind="exit rule", name=name, where=where)
+    return cast("ExitRule[StraddleView]", rule)
 
 
 STRADDLE_BOUNDS = {
@@ -269,7 +296,7 @@ def straddle_rules(config: ExitConfig) -> tuple[ExitRule[StraddleView], ...]:
         rules.append(CloseAt(config.close_at))
     if config.flat_minutes_before_close is not None:
         rules.append(BeforeClose(config.flat_minutes_before_close))
-    return tuple(rules)
+    return (*rules, *config.make_rules())
 
 
 # scalps in options --------------------------------------------------------------------------------

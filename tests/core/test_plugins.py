@@ -1,0 +1,67 @@
+"""Plug-ins by name: the product's own names beside installed ones, and settings by their keys."""
+
+import msgspec
+import pytest
+
+from scalpdesk.core import plugins
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.plugins import configured, installed_plug, plug_names
+
+
+class WidthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    width: float = 2.0
+
+    def __post_init__(self):
+        if self.width < 0:
+            raise ConfigError("must be zero or more", where="width", value=self.width)
+
+
+class Width:
+    Config = WidthConfig
+
+    def __init__(self, config):
+        self.config = config
+
+
+class Point:
+    name = "far"
+
+    def load(self):
+        return Width
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    def entry_points(group, name="far"):
+        return [Point()] if (group, name) == ("kind", "far") else []
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+
+
+def test_names_are_the_products_own_and_those_installed_sorted():
+    assert plug_names("kind", ["near", "own"]) == ("far", "near", "own")
+    assert plug_names("other", ["near"]) == ("near",)
+
+
+def test_an_installed_plug_is_loaded_by_its_name_alone():
+    assert installed_plug("kind", "far") is Width
+    assert installed_plug("kind", "near") is None
+
+
+@pytest.mark.parametrize(("settings", "width"), [({}, 2.0), ({"width": 3}, 3.0)])
+def test_settings_reach_the_plug_and_the_rest_keep_their_defaults(settings, width):
+    assert configured(Width, settings, kind="band", name="far", where="hedge").config.width == width
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "where", "nearest"),
+    [
+        ({"widht": 1.0}, "the band far has no setting of this name", "hedge", "width"),
+        ({"width": "wide"}, "a setting of the band far is wrong", "hedge", None),
+        ({"width": -1.0}, "must be zero or more", "hedge.width", None),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_path(settings, what, where, nearest):
+    with pytest.raises(ConfigError, match=what) as caught:
+        configured(Width, settings, kind="band", name="far", where="hedge")
+    assert (caught.value.where, caught.value.nearest) == (where, nearest)

@@ -1,0 +1,159 @@
+"""The package of docs/howto/add_a_plug_in.md, built from the page: each of its files is used by its name."""
+
+import asyncio
+import re
+import sys
+import tomllib
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from fakes.clock import ManualClock
+from fakes.tape import TapeBuilder
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import OrderFilled
+from scalpdesk.core.intents import Decision
+from scalpdesk.hedging.base import band_names
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.plan import plan_of
+from scalpdesk.live.run import carry_out
+from scalpdesk.notebook import backtest
+from scalpdesk.simulation.fills import fill_model_names
+from scalpdesk.strategies.registry import strategy_names
+from scalpdesk.venues.registry import venue_names
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "add_a_plug_in.md"
+FILE = re.compile(r"^`([\w/]+\.(?:py|toml))`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path, monkeypatch):
+    """The files of the page, and what an installer leaves behind."""
+    files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    site = tmp_path / "site"
+    for path, text in files.items():
+        if path.startswith("src/"):
+            target = site / path.removeprefix("src/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    info = site / "desk_extras-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(str(site))
+    yield files
+    for module in [name for name in sys.modules if name.partition(".")[0] == "desk_extras"]:
+        del sys.modules[module]
+
+
+def run(strategy, tape, folder, settings):
+    """Run a backtest; return its result, its fills and its decisions."""
+    result = backtest(strategy, tape, settings=settings, runs_dir=folder, clock=ManualClock(1))
+    steps = list(JournalReader(result.run_dir).steps())
+    fills = [event for events, _ in steps for event in events if isinstance(event, OrderFilled)]
+    decisions = [output for _, outputs in steps for output in outputs if isinstance(output, Decision)]
+    return result, fills, decisions
+
+
+def still(minutes=40):
+    """Return a market in which nothing moves."""
+    return TapeBuilder().path("10:00", 60, [500.0] * minutes).build()
+
+
+def climb(usd_per_minute=0.25, minutes=40):
+    """Return a market that rises steadily."""
+    mids = [500.0 + usd_per_minute * minute for minute in range(minutes)]
+    return TapeBuilder().path("10:00", 60, mids).build()
+
+
+def test_the_page_has_one_file_for_each_kind(package):
+    assert len([path for path in package if path.endswith(".py")]) == 5
+    assert "morning-share" in strategy_names()
+    assert "gamma_cash" in band_names()
+    assert "slipped" in fill_model_names()
+    assert "steady" in venue_names()
+
+
+def test_the_strategy_buys_waits_and_sells(tmp_path):
+    result, fills, _ = run("morning-share", still(), tmp_path / "runs", {"shares": 7, "hold_minutes": 20})
+    assert [(fill.quantity, fill.price) for fill in fills] == [(7, Decimal("500.01")), (7, Decimal("499.99"))]
+    assert fills[1].ts_event_ns - fills[0].ts_event_ns == 20 * 60 * 10**9
+    assert result.summary["nav_change"] == "-0.14"
+
+
+def test_the_fill_model_costs_a_cent_more_on_each_side(tmp_path):
+    keys = {"simulation.fill_model": "slipped"}
+    _, fills, _ = run("morning-share", still(), tmp_path / "runs", keys)
+    assert [fill.price for fill in fills] == [Decimal("500.02"), Decimal("499.98")]
+
+
+@pytest.mark.parametrize(("move_usd", "hedges"), [(0.4, True), (1_000.0, False)])
+def test_the_band_decides_whether_to_hedge(tmp_path, move_usd, hedges):
+    keys = BUY_AT_ONCE | {"hedge.band": "gamma_cash", "hedge.band_settings.move_usd": move_usd}
+    _, fills, decisions = run("gamma-scalper", climb(), tmp_path / "runs", keys)
+    sent = [each for each in decisions if each.kind == "hedge"]
+    assert bool(sent) is hedges
+    assert all(f"gamma of a {move_usd:g} USD move" in each.reasons[0] for each in sent)
+    assert (len(fills) > 2) is hedges
+
+
+def test_the_exit_rule_closes_the_trade_with_its_reason(tmp_path):
+    keys = BUY_AT_ONCE | {"exits.arm_fraction": None, "exits.rules.profit_target.fraction": 0.01}
+    result, _, decisions = run("gamma-scalper", climb(1.0), tmp_path / "runs", keys)
+    exits = [each for each in decisions if each.kind == "exit"]
+    assert exits[0].reasons[0].startswith("profit target: P&L ")
+    assert result.summary["end_positions"] == {}
+    without = BUY_AT_ONCE | {"exits.arm_fraction": None}
+    _, _, decisions = run("gamma-scalper", climb(1.0), tmp_path / "other", without)
+    assert [each for each in decisions if each.kind == "exit"] == []
+
+
+def test_an_exit_rule_that_is_not_named_leaves_the_configuration_as_it_was():
+    plain = load_settings("gamma-scalper")
+    assert "rules" not in plain.effective()["strategies"]["gamma-scalper"]["exits"]
+    named = load_settings("gamma-scalper", overrides=("exits.rules.profit_target.fraction=0.5",))
+    assert named.config_hash != plain.config_hash
+
+
+@pytest.mark.parametrize(
+    ("setting", "where", "nearest"),
+    [
+        ("exits.rules.profit_targt.fraction=1", "exits.rules.profit_targt", "profit_target"),
+        ("exits.rules.profit_target.fractin=1", "exits.rules.profit_target", "fraction"),
+        ("exits.rules.profit_target.fraction=much", "exits.rules.profit_target", None),
+    ],
+)
+def test_a_wrong_rule_or_setting_is_refused_by_name(setting, where, nearest):
+    with pytest.raises(ConfigError) as caught:
+        load_settings("gamma-scalper", overrides=(setting,))
+    assert caught.value.where.startswith(f"strategies.gamma-scalper.{where}")
+    assert caught.value.nearest == nearest
+
+
+def test_an_unknown_fill_model_names_the_nearest_of_all(tmp_path):
+    with pytest.raises(ConfigError, match="no such fill model") as caught:
+        run("morning-share", still(), tmp_path / "runs", {"simulation.fill_model": "sliped"})
+    assert caught.value.nearest == "slipped"
+
+
+@pytest.mark.enable_socket
+def test_a_desk_trades_a_session_at_the_venue(tmp_path, socket_enabled):
+    settings = load_settings(
+        "morning-share",
+        overrides=("shares=3", f"desk.runs_dir={tmp_path / 'runs'}", "venue.watchdog=false"),
+        environ={"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": "s"},
+        simulated_account=False,
+    )
+    plan = plan_of(settings, "steady", url="http://127.0.0.1:1", exchange_time=True, sessions=1)
+    plan = replace(plan, state=tmp_path / "state")
+    summary = asyncio.run(asyncio.wait_for(carry_out(plan, notify=lambda *_: None), 60))
+    assert (summary["orders"], summary["fills"], summary["end_positions"]) == (2, 2, {})
+    assert summary["pnl"]["total"] == "-0.06"
