@@ -76,9 +76,9 @@ class BacktestRunner:
     Parameters
     ----------
     tape, engine, broker
-        The market, what decides, and the connection to what fills. All know the same instrument numbers.
+        The market, the engine, and the connection to the simulated broker. All use the same instrument ids.
     journal
-        Where inputs and outputs go.
+        Log of inputs and outputs; None keeps none.
     watchers
         Called with each event that led to outputs (tallies, views).
     known_at_open
@@ -136,7 +136,7 @@ class BacktestRunner:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._open(session)
-        bars: list[Event] = [*session_bars(self._tape, session), *self._told_within(session)]
+        bars: list[Event] = [*session_bars(self._tape, session), *self._known_within(session)]
         bars.sort(key=attrgetter("ts_recv_ns"))
         next_bar = 0
         for quotes in session_quotes(self._tape, session):
@@ -153,8 +153,10 @@ class BacktestRunner:
         self._close(session)
         yield session.close_ns
 
-    def _told_within(self, session: Session) -> list[Event]:
-        return [one for one in self._known_at_open if session.open_ns < one.ts_recv_ns <= session.close_ns]
+    def _known_within(self, session: Session) -> list[Event]:
+        return [
+            event for event in self._known_at_open if session.open_ns < event.ts_recv_ns <= session.close_ns
+        ]
 
     def _run_batch(self, batch: list[Event]) -> Iterator[int]:
         """Feed one chunk of the market; this loop is the hot path of every backtest."""

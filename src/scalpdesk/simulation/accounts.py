@@ -13,7 +13,7 @@ from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
 from scalpdesk.simulation.orders import ZERO, Activity, BrokerOrder, Execution, PositionIntent
 
 
-class Valuation(Protocol):
+class MarkSource(Protocol):
     """Instruments and their present marks."""
 
     instruments: Instruments
@@ -71,7 +71,7 @@ class BrokerAccount:
         When, UTC nanoseconds.
     """
 
-    def __init__(self, terms: AccountTerms, valuation: Valuation, now_ns: int) -> None:
+    def __init__(self, terms: AccountTerms, valuation: MarkSource, now_ns: int) -> None:
         self.name = terms.name
         self.currency = terms.currency
         self.balances: dict[str, Decimal] = {terms.currency: terms.cash}
