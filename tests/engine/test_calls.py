@@ -1,7 +1,7 @@
-"""What one order costs in calls inside the engine: exact on every machine, where its time is not.
+"""What one order costs in calls: exact on every machine, where its time is not.
 
 A call here is one of Python's own (a frame of the product) or one that such a frame makes to C. The
-simulated broker and the strategy are not counted.
+strategy is not counted; the simulated broker is where the whole trip is.
 """
 
 import sys
@@ -14,10 +14,16 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import OrderAccepted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.marketdata.triggers import EveryQuote
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.connection import BrokerConnection
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 
-SHARES = (52, 49)
-STRADDLE = (140, 141)
+SHARES = (49, 48)
+STRADDLE = (137, 140)
+WHOLE_TRIP = (73, 64)
 """Python calls and C calls."""
 
 
@@ -56,6 +62,21 @@ def round_trip(desk, counter):
     return order
 
 
+def whole_trip(desk, connection, counter):
+    """Hedge one share on a quote at the simulated broker, and bring its answers to the desk."""
+    now_ns = desk.wait(61).now_ns
+    quote = QuoteEvent(0, now_ns, now_ns, 499.99, 500.01, 100.0, 100.0)
+    connection.quotes[0] = quote
+    with counter:
+        outputs = desk.engine.handle(quote)
+    (order,) = orders(outputs)
+    with counter:
+        connection.send(order, now_ns)
+        for answer in connection.take_due(now_ns):
+            desk.engine.handle(answer)
+    return order
+
+
 class Hedger(Scripted):
     """Buys and sells one share in turn."""
 
@@ -91,3 +112,24 @@ def test_a_hedge_costs_no_more_calls_than_it_did(held, most):
     assert desk.engine.desk.orders.orders[order.client_order_id].filled == 1
     assert counter.python <= most[0]
     assert counter.c <= most[1]
+
+
+def test_the_whole_trip_of_a_hedge_costs_no_more_calls_than_it_did():
+    desk = HandDesk(Hedger())
+    desk.adopt({0: (20, "500")})
+    desk.open()
+    desk.market(500.0)
+    desk.strategy.is_awake = True
+    parts = desk.engine.desk
+    broker = Broker(parts.instruments, AlwaysOpen(), fill_model("cross"), fill_model("cross"))
+    terms = AccountTerms(cash=Decimal(100_000), positions={0: (Decimal(20), Decimal(500))})
+    connection = BrokerConnection(broker, broker.open_account(terms))
+    session = parts.view.session
+    connection.open_session(desk.now_ns, session.close_ns)
+    for _ in range(6):
+        whole_trip(desk, connection, CallCounter())
+    counter = CallCounter()
+    order = whole_trip(desk, connection, counter)
+    assert parts.orders.orders[order.client_order_id].filled == 1
+    assert counter.python <= WHOLE_TRIP[0]
+    assert counter.c <= WHOLE_TRIP[1]

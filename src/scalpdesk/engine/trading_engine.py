@@ -215,8 +215,7 @@ class TradingEngine:
             raise
         if not self._out:
             return NOTHING
-        outputs = tuple(self._out)
-        self._out.clear()
+        outputs, self._out = tuple(self._out), []
         return outputs
 
     # decisions ----------------------------------------------------------------------------------

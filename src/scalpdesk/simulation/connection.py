@@ -164,19 +164,7 @@ class BrokerConnection:
             ledger.now_ns = now_ns
         try:
             if type(command) is SubmitOrder:
-                number = command.instrument_id
-                request = OrderRequest(
-                    ledger.instruments.by_id[number].symbol,
-                    command.side,
-                    command.order_type,
-                    command.time_in_force,
-                    command.quantity,
-                    None,
-                    command.client_order_id,
-                    command.limit_price,
-                    instrument_id=number,
-                )
-                self.broker.submit(self.account.name, request)
+                self.broker.submit(self.account.name, self._request(command))
             elif isinstance(command, CancelOrder):
                 self.broker.cancel(self.account.name, self._order_id(command.client_order_id))
             elif isinstance(command, ReplaceOrder):
@@ -186,6 +174,20 @@ class BrokerConnection:
         except Refused as refused:
             self.refuse(command, _reason(refused), now_ns, now_ns + self._back_ns, refused.cause)
         self._collect(now_ns)
+
+    def _request(self, command: SubmitOrder) -> OrderRequest:
+        number = command.instrument_id
+        return OrderRequest(
+            self._ledger.instruments.by_id[number].symbol,
+            command.side,
+            command.order_type,
+            command.time_in_force,
+            command.quantity,
+            None,
+            command.client_order_id,
+            command.limit_price,
+            instrument_id=number,
+        )
 
     def _combo(self, command: MultiLegOrder) -> OrderRequest:
         instruments = self.broker.ledger.instruments
