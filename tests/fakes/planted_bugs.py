@@ -310,13 +310,14 @@ PLANTED_BUGS: tuple[PlantedBug, ...] = (
     PlantedBug(
         "fill_after_cancel_ignored",
         "an execution after the cancel is dropped",
-        200,
+        30,
         _fill_after_cancel_ignored,
-        153,
     ),
     PlantedBug("unknown_is_rejected", "a time-out counts as a refusal", 50, _unknown_is_rejected),
     PlantedBug("stale_quote_used", "the age of a quote is not looked at", 50, _stale_quote_used),
-    PlantedBug("limit_blind_to_unknown", "doubted orders are not counted", 200, _limit_blind_to_unknown, 121),
+    PlantedBug("limit_blind_to_unknown", "doubted orders are not counted", 30, _limit_blind_to_unknown),
     PlantedBug("deadline_from_the_clock", "the exit has a fixed clock time", 50, _deadline_from_the_clock),
     PlantedBug("leg_two_after_leg_one_failed", "half a straddle is kept", 100, _leg_two_after_leg_one_failed),
 )
+NOT_MET = frozenset({"fill_after_cancel_ignored", "limit_blind_to_unknown"})
+"""Bugs that none of the first 1,400 seeds meets since orders wait for three connections, as in production."""
