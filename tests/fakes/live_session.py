@@ -326,8 +326,9 @@ class AsLate(BrokerConnection):
 
     def send(self, command: VenueCommand, now_ns: int) -> None:
         taken_ns = self.arrivals.get(command.client_order_id)
-        self._post(now_ns if taken_ns is None else max(now_ns, taken_ns + 1), command)
-        self._set_due(now_ns)
+        at_ns = now_ns if taken_ns is None else max(now_ns, taken_ns + 1)
+        self._post(at_ns, command)
+        self.due_ns = min(self.due_ns, at_ns)
 
 
 def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) -> InProcess:
