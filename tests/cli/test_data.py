@@ -171,6 +171,11 @@ def test_a_lean_folder_is_imported_by_word(capsys, tmp_path):
     code, _, err = run(capsys, "data", "import", "lean", "Data", "--only", "xyy")
     assert code == 2
     assert "nearest: xyz" in err
+    (shares / "20151224_trade.zip").write_bytes(b"no zip")
+    code, out, _ = run(capsys, "data", "import", "lean", "Data", "--name", "mine")
+    assert code == 1
+    assert "mine: 1 files, 1 rows in catalog/" in out
+    assert f"not imported: {shares / '20151224_trade.zip'}".replace(f"{tmp_path}/", "") in out
 
 
 def test_a_parquet_file_that_is_none_is_refused(capsys, tmp_path):

@@ -148,6 +148,16 @@ def test_open_interest_must_be_exceeded_and_unknown_is_none(known, least, passes
     assert selection.removed[f"open interest above {least}"] == (0 if passes else 1)
 
 
+def test_data_without_any_open_interest_is_named_with_the_setting_that_goes_on():
+    chain = Chain(500)
+    chain.state.open_interest.clear()
+    (reason,) = [reason for reason in chain.select().removed if "open interest" in reason]
+    assert reason == (
+        "open interest above 100 (the data has none: import it, or set selection.min_open_interest = -1)"
+    )
+    assert chain.select(min_open_interest=-1).best is not None
+
+
 def test_both_legs_need_a_good_quote():
     chain = Chain(500)
     chain.state.apply_quote(quote(2, NOON + 1, math.nan, 5.0))

@@ -242,22 +242,24 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     help="Security type, symbol, resolution or day (2015-12-23) to keep. May be repeated.",
 )
 @catalog_option
-def lean(*, as_json: bool, path: Path, name: str, only: tuple[str, ...], catalog: Path) -> None:
+def lean(*, as_json: bool, path: Path, name: str, only: tuple[str, ...], catalog: Path) -> int:
     """Import LEAN's Data folder as it is.
 
     Minute bars go to the data set NAME; seconds, hours and days to NAME-second, NAME-hour and
-    NAME-daily. Importing again replaces the same days.
+    NAME-daily. Importing again replaces the same days. A damaged file is named and passed over, and the
+    exit code is 1.
     """
     from scalpdesk.datasets.importers.lean import import_lean
 
     with progress_bar(as_json=as_json) as report_progress:
         reports = import_lean(catalog, path, name=name, only=only, progress=report_progress)
     _show_reports(reports, catalog, as_json=as_json)
+    return EXIT_FAILED if any(report.unreadable for report in reports) else EXIT_OK
 
 
 def _table_options(body: Callable[..., Any]) -> Callable[..., Any]:
     body = click.option(
-        "--timezone", default="UTC", show_default=True, help="Zone of timestamps without one."
+        "--timezone", metavar="ZONE", help="Zone of timestamps without one, such as America/New_York."
     )(body)
     body = click.option(
         "--bar-seconds", type=click.IntRange(1, 86_400), help="Length of a bar [default: from the file]."
@@ -303,7 +305,7 @@ def _import_table(
     from scalpdesk.core.errors import ConfigError, nearest_name
     from scalpdesk.datasets.importers.tabular import ImportChoices
 
-    if choices["timezone"] not in available_timezones():
+    if choices["timezone"] not in {None, *available_timezones()}:
         raise ConfigError(
             "unknown time zone",
             where="--timezone",
@@ -392,6 +394,8 @@ def _show_reports(reports: list[Any], catalog: Path, *, as_json: bool) -> None:
         )
         for table, rows in sorted(report.rows.items()):
             click.echo(f"  {table:<28} {rows:>12,}")
+        for error in report.unreadable:
+            click.echo(f"  not imported: {error.where}: {error.what}")
         for note in report.notes[:10]:
             click.echo(f"  note: {note}")
         if len(report.notes) > 10:

@@ -127,6 +127,12 @@ def coverage_of(
     return found
 
 
+def manifest_bar_seconds(catalog: Path, name: str) -> int | None:
+    """Return the bar length of a data set, None when there is none of this name."""
+    is_there = (catalog / checked_name(name, where="data set name") / MANIFEST).is_file()
+    return read_manifest(catalog, name).bar_seconds if is_there else None
+
+
 def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest | None:
     """Return the manifest of the data set that rows will be added to, None when it is new.
 
@@ -137,11 +143,11 @@ def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest |
     DataError
         When the name is no folder's name, or the data set holds bars of another length.
     """
-    checked_name(name, where="data set name")
-    if not (catalog / name / MANIFEST).is_file():
+    known = manifest_bar_seconds(catalog, name)
+    if known is None:
         return None
     old = read_manifest(catalog, name)
-    if old.bar_seconds != bar_seconds:
+    if known != bar_seconds:
         raise DataError(
             f"the data set holds bars of {old.bar_seconds} s, these are of {bar_seconds} s",
             where=str(catalog / name),

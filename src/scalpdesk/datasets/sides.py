@@ -99,6 +99,7 @@ def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[Quot
     clash = bid > ask
     older_bid, older_ask = clash & (bid_ts <= ask_ts), clash & (ask_ts < bid_ts)
     bid[older_bid], ask[older_ask] = np.nan, np.nan
+    ask[np.isinf(ask)] = np.nan  # stored so where there is no ask; carried like any price until the next one
     bid_size[np.isnan(bid)], ask_size[np.isnan(ask)] = 0.0, 0.0
     counts = SideCounts(
         rows=len(rows),
@@ -216,7 +217,7 @@ def parity_levels(
         "epoch_ns(c.expiry::TIMESTAMP) AS expiry "
         "FROM rows c JOIN rows p ON c.ts = p.ts AND c.expiry = p.expiry AND c.strike = p.strike "
         "AND c.root = p.root "
-        "WHERE c.\"right\" = 'C' AND p.\"right\" = 'P' "
+        "WHERE c.\"right\" = 'C' AND p.\"right\" = 'P' AND isfinite(c.ask) AND isfinite(p.ask) "
         "AND c.expiry = (SELECT min(expiry) FROM rows WHERE expiry >= ?)",
         [day],
     )

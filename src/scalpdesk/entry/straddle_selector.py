@@ -218,7 +218,10 @@ class StraddleSelector:
         ]
         if least < 0:
             left = pairs
-        removed[f"open interest above {least}"] = len(pairs) - len(left)
+        unknown = (
+            " (the data has none: import it, or set selection.min_open_interest = -1)" if not known else ""
+        )
+        removed[f"open interest above {least}{unknown}"] = len(pairs) - len(left)
         return left
 
     def _with_quotes(

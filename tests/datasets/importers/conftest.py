@@ -1,17 +1,10 @@
 """A LEAN folder small enough to read by eye."""
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
-
-def put_zip(path: Path, members: dict[str, str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return path
+from fakes.archives import put_zip
 
 
 @pytest.fixture

@@ -82,5 +82,6 @@ def test_a_report_adds_up_and_keeps_a_note_once():
         "files_read": 2,
         "rows": {"quotes/XYZ": 7},
         "rows_total": 7,
+        "unreadable": [],
         "notes": ["odd"],
     }

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fakes.archives import put_zip
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.importers.base import UnreadableFileError
 from scalpdesk.datasets.importers.lean import import_lean, read_factor_file, set_name
 from scalpdesk.datasets.importers.lean_files import find_files, lean_root
 from scalpdesk.datasets.manifests import read_manifest
@@ -149,22 +151,89 @@ def test_a_misspelt_filter_names_the_nearest_word(small_lean):
     assert refused.value.nearest == "option"
 
 
-def test_a_damaged_zip_is_named_and_earlier_days_are_kept(small_lean, tmp_path):
-    bad = small_lean / "option" / "usa" / "minute" / "xyz" / "20151224_quote_american.zip"
-    bad.write_bytes(b"PK\x03\x04 not a zip any more")
-    with pytest.raises(DataError, match="not a readable zip") as refused:
-        import_lean(tmp_path / "cat", small_lean, only=["option"])
-    assert refused.value.where == str(bad)
-    assert day_file(tmp_path / "cat", "lean", "option_quotes", "XYZ", "2015-12-23").is_file()
+def bad_row(root: Path) -> Path:
+    path = root / "equity" / "usa" / "minute" / "xyz" / "20151224_trade.zip"
+    return put_zip(path, {"20151224_xyz_minute_trade.csv": "34200000,abc,1,1,1,1\n"})
 
 
-def test_a_row_that_is_no_bar_is_refused_with_its_file(small_lean, tmp_path):
-    bad = small_lean / "equity" / "usa" / "minute" / "xyz" / "20151224_trade.zip"
-    with zipfile.ZipFile(bad, "w") as archive:
-        archive.writestr("20151224_xyz_minute_trade.csv", "34200000,abc,1,1,1,1\n")
-    with pytest.raises(DataError, match="not what LEAN writes") as refused:
-        import_lean(tmp_path / "cat", small_lean, only=["equity"])
+def no_zip(root: Path) -> Path:
+    path = root / "equity" / "usa" / "minute" / "xyz" / "20151222_trade.zip"
+    path.write_bytes(b"PK\x03\x04 not a zip any more")
+    return path
+
+
+def bad_chain(root: Path) -> Path:
+    path = root / "option" / "usa" / "universes" / "xyz" / "20151222.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("#expiry,strike,right\n2015,much,C,1,1,1,1,1,1,1,1,1,1,1,1\n")
+    return path
+
+
+def bad_factors(root: Path) -> Path:
+    path = root / "equity" / "usa" / "factor_files" / "xyz.csv"
+    path.write_text("20151218,zero,1,100\n")
+    return path
+
+
+def bad_rates(root: Path) -> Path:
+    path = root / "alternative" / "interest-rate" / "usa" / "interest-rate.csv"
+    path.write_text("DATE,PCREDIT8\n2015-12-17,much\n")
+    return path
+
+
+@pytest.mark.parametrize("spoil", [bad_row, no_zip, bad_chain, bad_factors, bad_rates])
+def test_a_damaged_file_is_named_and_every_other_row_is_imported(small_lean, tmp_path, spoil):
+    whole = {report.name: report for report in import_lean(tmp_path / "whole", small_lean)}
+    bad = spoil(small_lean)
+    reports = {report.name: report for report in import_lean(tmp_path / "cat", small_lean)}
+    named = {str(error.where).partition(":")[0] for report in reports.values() for error in report.unreadable}
+    assert named == {str(bad)}
+    lost = {bad_factors: {"corporate_actions/XYZ"}, bad_rates: {"rates/USD"}}.get(spoil, set())
+    kept = {key: rows for key, rows in whole["lean"].rows.items() if key not in lost}
+    assert reports["lean"].rows == kept
+    assert read_manifest(tmp_path / "cat", "lean").rows == read_manifest(tmp_path / "whole", "lean").rows
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_refused(small_lean, tmp_path):
+    bad = bad_row(small_lean)
+    with pytest.raises(UnreadableFileError, match="not what LEAN writes") as refused:
+        import_lean(tmp_path / "cat", small_lean, only=["2015-12-24"])
     assert refused.value.where == str(bad)
+    assert not (tmp_path / "cat").exists()
+
+
+def test_open_interest_of_futures_is_imported_without_an_options_terms(small_lean, tmp_path):
+    put_zip(
+        small_lean / "future" / "cme" / "minute" / "es" / "20131007_openinterest.zip",
+        {"20131007_es_openinterest_201312_20131220.csv": "0,2721513\n"},
+    )
+    (report,) = import_lean(tmp_path / "cat", small_lean, only=["future"])
+    assert report.unreadable == []
+    path = day_file(tmp_path / "cat", "lean", "open_interest", "ES", "2013-10-07")
+    assert rows_of(path, 'symbol, root, expiry, strike, "right", style, open_interest') == [
+        ("ES_201312", "ES", None, None, None, None, 2_721_513)
+    ]
+
+
+OTHERS = {
+    "futureoption/cme/minute/es/202003/20200105_quote_american.zip": "futureoption/cme/minute",
+    "futureoption/cme/universes/es/20200320/20200103.csv": "futureoption/cme/universes",
+    "future/cme/universes/es/20200103.csv": "future/cme/universes",
+    "forex/oanda/minute/eurusd/20140501_quote.zip": "forex/oanda/minute",
+    "equity/usa/tick/spy/20131007_trade.zip": "equity/usa/tick",
+    "equity/usa/fundamental/fine/aapl/20140228.zip": "equity/usa/fundamental",
+    "option/usa/minute/xyz/notes.zip": "option/usa/minute",
+}
+
+
+def test_every_archive_of_the_tree_is_read_or_its_folder_is_named(small_lean, tmp_path):
+    for path in OTHERS:
+        put_zip(small_lean / path, {"x.csv": "1\n"})
+    (report,) = import_lean(tmp_path / "cat", small_lean)
+    for path, folder in OTHERS.items():
+        assert any(f"{path.rpartition('/')[2]} in {folder}" in note for note in report.notes), path
+    assert any("futureoption is not among" in note for note in report.notes)
+    assert report.files_read == 5
 
 
 TIDY = [
@@ -272,21 +341,14 @@ def test_what_is_passed_over_is_said(small_lean, tmp_path):
     assert report.rows["option_quotes/XYZ"] == 2
 
 
-@pytest.mark.parametrize(
-    ("path", "line"),
-    [
-        ("equity/usa/factor_files/xyz.csv", "20151218,zero,1,100"),
-        ("alternative/interest-rate/usa/interest-rate.csv", "2015-12-17,much"),
-    ],
-)
-def test_a_spoilt_line_beside_the_bars_is_named_with_its_number(small_lean, tmp_path, path, line):
-    with (small_lean / path).open("a") as file:
-        file.write(line + "\n")
-    number = len((small_lean / path).read_text().splitlines())
-    with pytest.raises(DataError) as refused:
-        import_lean(tmp_path / "cat", small_lean, only=["xyz"])
-    assert refused.value.where == f"{small_lean / path}:{number}"
-    assert refused.value.value == line
+@pytest.mark.parametrize("spoil", [bad_factors, bad_rates])
+def test_a_spoilt_line_beside_the_bars_is_named_with_its_number(small_lean, tmp_path, spoil):
+    bad = spoil(small_lean)
+    lines = bad.read_text().splitlines()
+    (report,) = import_lean(tmp_path / "cat", small_lean, only=["xyz"])
+    (error,) = report.unreadable
+    assert error.where == f"{bad}:{len(lines)}"
+    assert error.value == lines[-1]
 
 
 def test_a_damaged_market_hours_database_is_named(small_lean, tmp_path):

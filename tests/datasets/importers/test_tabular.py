@@ -2,6 +2,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
@@ -53,6 +54,53 @@ def test_timestamps_without_a_zone_are_read_in_the_zone_given(tmp_path):
     text = HEADER + ROW.replace("2015-12-23T14:31:00Z", "2015-12-23 09:31:00")
     put(tmp_path, text, timezone="America/New_York")
     assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0][0] == "14:31:00"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC"])
+def test_timestamps_without_a_zone_are_refused_until_it_is_given(tmp_path, zone):
+    """The day of a market in New York, in its own time or in UTC: the shares tell which."""
+    first = 9 * 60 + 31 if zone != "UTC" else 14 * 60 + 31
+    clocks = [f"{minute // 60:02d}:{minute % 60:02d}" for minute in range(first, first + 390)]
+    rows = "".join(f"2015-12-23 {clock}:00,XYZ,100.0,100.2,300,200\n" for clock in clocks)
+    with pytest.raises(DataError, match="no zone and none is given") as refused:
+        put(tmp_path, HEADER + rows)
+    assert f"read as {zone} 100%" in refused.value.what
+    assert refused.value.fix.startswith(f"--timezone {zone} ")
+    assert not (tmp_path / "cat").exists()
+    put(tmp_path, HEADER + rows, timezone=zone)
+    tape = load_tape(
+        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
+    )
+    assert len(tape.quotes.ts_ns) == 390
+
+
+def test_a_side_at_zero_is_none_and_an_older_one_is_not_carried_over_it(tmp_path):
+    minutes = {
+        "31": "100.0,100.2,300,200",
+        "32": "100.0,0,300,0",
+        "33": "100.1,,300,",
+        "34": "-1,100.4,-1,200",
+    }
+    report = put(
+        tmp_path,
+        HEADER + "".join(f"2015-12-23T14:{minute}:00Z,XYZ,{sides}\n" for minute, sides in minutes.items()),
+    )
+    assert report.notes == ["1 rows with ask <= 0: read as no ask", "1 rows with bid < 0: read as no bid"]
+    quotes = load_tape(
+        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
+    ).quotes
+    assert quotes.bid.tolist() == [100.0, 100.0, 100.1, 0.0]
+    np.testing.assert_equal(quotes.ask, [100.2, np.nan, np.nan, 100.4])
+    assert quotes.ask_size.tolist() == [200.0, 0.0, 0.0, 200.0]
+
+
+def test_ticks_of_different_pace_make_one_data_set(tmp_path):
+    quick = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in range(0, 60, 5))
+    slow = "".join(ROW.replace("14:31:00", f"14:31:{second:02d}") for second in (1, 18, 35))
+    put(tmp_path, HEADER + quick)
+    put(tmp_path, HEADER + slow.replace("XYZ", "XYZ151224C00100000"))
+    assert read_manifest(tmp_path / "cat", "mine").rows == 15
+    assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 5
 
 
 def test_options_are_told_by_their_symbol_and_padding_is_taken_off(tmp_path):

@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +14,11 @@ FETCH_AGAIN = "fetch the file again, or move it out of the folder to import the 
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 512 * 2**20
 MAX_ARCHIVE_BYTES = 4 * 2**30
+
+
+class UnreadableFileError(DataError):
+    """A file of the source that is damaged: an import names it, passes over it and reads the rest."""
+
 
 Progress = Callable[[int, int, str], None]
 """Called with (files done, number of files, current file)."""
@@ -32,6 +38,8 @@ class ImportReport:
     """Rows written, by ``table/key``."""
     notes: list[str] = field(default_factory=list)
     """Caveats of the data, and rows or files that were skipped."""
+    unreadable: list[UnreadableFileError] = field(default_factory=list)
+    """Files that were passed over because they are damaged."""
 
     def add(self, table: str, key: str, rows: int) -> None:
         """Count rows written to a table."""
@@ -43,6 +51,14 @@ class ImportReport:
         if text not in self.notes:
             self.notes.append(text)
 
+    @contextmanager
+    def passing_over(self) -> Iterator[None]:
+        """Read one file; when it is damaged, keep its name and the reason instead of raising."""
+        try:
+            yield
+        except UnreadableFileError as error:
+            self.unreadable.append(error)
+
     def as_dict(self) -> dict[str, object]:
         """Return the report as plain values."""
         return {
@@ -50,6 +66,7 @@ class ImportReport:
             "files_read": self.files_read,
             "rows": dict(sorted(self.rows.items())),
             "rows_total": sum(self.rows.values()),
+            "unreadable": [{"file": error.where, "reason": error.what} for error in self.unreadable],
             "notes": list(self.notes),
         }
 
@@ -59,13 +76,13 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 
     Raises
     ------
-    DataError
+    UnreadableFileError
         When it is no zip, is encrypted, or has more or larger members than a day of market data.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(
+        raise UnreadableFileError(
             f"not a readable zip: {error}",
             where=str(path),
             fix=FETCH_AGAIN,
@@ -82,7 +99,9 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         trouble = f"it unpacks to more than {MAX_ARCHIVE_BYTES} bytes"
     if trouble is not None:
         archive.close()
-        raise DataError(f"this zip is not read: {trouble}", where=str(path), fix="split it, or move it away")
+        raise UnreadableFileError(
+            f"this zip is not read: {trouble}", where=str(path), fix="split it, or move it away"
+        )
     return archive
 
 
@@ -91,7 +110,7 @@ def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
 
     Raises
     ------
-    DataError
+    UnreadableFileError
         When a member is damaged; names the zip and the member.
     """
     for info in archive.infolist():
@@ -101,13 +120,13 @@ def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
             with archive.open(info) as member:
                 content = member.read(info.file_size + 1)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError) as error:
-            raise DataError(
+            raise UnreadableFileError(
                 f"a member of this zip cannot be read: {error}",
                 where=f"{archive.filename}:{info.filename}",
                 fix=FETCH_AGAIN,
             ) from error
         if len(content) > info.file_size:
-            raise DataError(
+            raise UnreadableFileError(
                 "a member of this zip is longer than it claims",
                 where=f"{archive.filename}:{info.filename}",
                 fix=FETCH_AGAIN,

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import (
     FETCH_AGAIN,
     ImportReport,
     Progress,
+    UnreadableFileError,
     no_progress,
     open_archive,
     read_members,
@@ -40,6 +40,7 @@ from scalpdesk.datasets.importers.lean_files import (
     LeanMember,
     day_of,
     find_files,
+    is_chain,
     is_wanted,
     lean_root,
     parse_member,
@@ -83,10 +84,10 @@ def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
     wanted = [word.lower() for word in only]
     found = []
     for path in sorted(root.glob("*option/*/universes/*/*.csv")):
-        security, market, _, symbol, _ = path.relative_to(root).parts
-        day = day_of(path.stem) if security in ("option", "indexoption") else None
-        if day is not None and is_wanted({security, symbol.lower(), "daily", day.isoformat()}, wanted):
-            found.append(ChainFile(path, security, market, symbol.upper(), day))
+        parts = path.relative_to(root).parts
+        day = day_of(path.stem) if is_chain(parts) else None
+        if day is not None and is_wanted({parts[0], parts[3].lower(), "daily", day.isoformat()}, wanted):
+            found.append(ChainFile(path, parts[0], parts[1], parts[3].upper(), day))
     return found
 
 
@@ -97,7 +98,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
 
     Raises
     ------
-    DataError
+    UnreadableFileError
         When a row has no readable strike, expiry or right; names the file.
     """
     try:
@@ -120,7 +121,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
             day_file(catalog, report.name, "chains", chain.root, chain.day.isoformat()),
         )
     except duckdb_error() as error:
-        raise DataError(
+        raise UnreadableFileError(
             f"a row of this universe is not what LEAN writes: {str(error).splitlines()[0]}",
             where=str(chain.path),
             fix=FETCH_AGAIN,
@@ -188,12 +189,13 @@ def import_lean(
     """Import LEAN's folder into the catalogue; return one report for each data set.
 
     Minute bars become the data set ``name``; seconds, hours and days ``name-second``, ``name-hour``,
-    ``name-daily``. A repeated import replaces the same days and keeps the others.
+    ``name-daily``. A repeated import replaces the same days and keeps the others. A damaged file is named
+    in the report and passed over.
 
     Raises
     ------
     DataError
-        When the folder is not LEAN's, ``only`` matches nothing, or an archive is damaged (named).
+        When the folder is not LEAN's, ``only`` matches nothing, or no file can be read.
     """
     root = lean_root(data)
     chains = find_chains(root, only)
@@ -204,12 +206,18 @@ def import_lean(
     for done, file in enumerate(files):
         progress(done, total, str(file.path.relative_to(root)))
         report = run.report_for(file.security, file.symbol, file.resolution, file.bar_seconds)
-        _import_file(run.connection, catalog, report, file, zones.of(file))
-        report.files_read += 1
+        with report.passing_over():
+            _import_file(run.connection, catalog, report, file, zones.of(file))
+            report.files_read += 1
     for done, chain in enumerate(chains, start=len(files)):
         progress(done, total, str(chain.path.relative_to(root)))
         report = run.report_for(chain.security, chain.root, "daily", CHAIN_SECONDS)
-        import_chain(run.connection, catalog, report, chain, zones.of_security(chain.security, chain.market))
+        zone = zones.of_security(chain.security, chain.market)
+        with report.passing_over():
+            import_chain(run.connection, catalog, report, chain, zone)
+    first = next((error for report in run.reports.values() for error in report.unreadable), None)
+    if first is not None and not any(report.files_read for report in run.reports.values()):
+        raise first
     progress(total, total, "factor files and rates")
     for target, report in run.reports.items():
         for text in passed_over:
@@ -217,8 +225,10 @@ def import_lean(
         if not zones.found:
             report.note("no market-hours-database.json: the usual zone of each security was used")
         for symbol in sorted({key for group in run.keys[target].values() for key in group}):
-            _import_factor_file(run.connection, catalog, report, root, symbol)
-        _import_rates(run.connection, catalog, report, root)
+            with report.passing_over():
+                _import_factor_file(run.connection, catalog, report, root, symbol)
+        with report.passing_over():
+            _import_rates(run.connection, catalog, report, root)
         update_manifest(
             run.connection,
             catalog,
@@ -275,7 +285,7 @@ def _import_file(connection: Any, catalog: Path, report: ImportReport, file: Lea
         try:
             _load_lines(connection, lines, file, zone, members)
         except duckdb_error() as error:
-            raise DataError(
+            raise UnreadableFileError(
                 f"a row of this archive is not what LEAN writes: {_first_line(error)}",
                 where=str(file.path),
                 fix=FETCH_AGAIN,
@@ -321,7 +331,10 @@ def _load_lines(connection: Any, lines: Path, file: LeanFile, zone: str, members
         "symbol": np.array([m.symbol for m in members], dtype=object),
     }
     option_columns = ""
-    if file.table in OPTION_TABLES:
+    if file.security == "future" and file.table in OPTION_TABLES:
+        option_columns = f"{sql_text(file.symbol)} AS root, NULL AS expiry, NULL AS strike, "
+        option_columns += 'NULL AS "right", NULL AS style, '
+    elif file.table in OPTION_TABLES:
         book |= {
             "root": np.array([m.root for m in members], dtype=object),
             "expiry_text": np.array([f"{m.expiry}" for m in members], dtype=object),
@@ -376,7 +389,7 @@ def read_factor_file(path: Path) -> list[tuple[date, str, Decimal]]:
 
     Raises
     ------
-    DataError
+    UnreadableFileError
         When a line is not date, price factor, split factor, close.
     """
     rows: list[tuple[date, Decimal, Decimal, Decimal]] = []
@@ -388,7 +401,7 @@ def read_factor_file(path: Path) -> list[tuple[date, str, Decimal]]:
             stamp = date(int(day[:4]), int(day[4:6]), int(day[6:8]))
             rows.append((stamp, Decimal(price), Decimal(split), Decimal(close)))
         except (ValueError, ArithmeticError) as error:
-            raise DataError(
+            raise UnreadableFileError(
                 "a factor file has lines of yyyymmdd,price factor,split factor,close",
                 where=f"{path}:{number}",
                 value=line,
@@ -417,7 +430,7 @@ def _import_rates(connection: Any, catalog: Path, report: ImportReport, root: Pa
             day, percent = line.split(",")[:2]
             row = [date.fromisoformat(day), math.log1p(float(percent) / 100.0)]
         except ValueError as error:
-            raise DataError(
+            raise UnreadableFileError(
                 "the rates file has lines of yyyy-mm-dd,percent",
                 where=f"{path}:{number}",
                 value=line,

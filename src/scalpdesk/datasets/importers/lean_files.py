@@ -120,15 +120,15 @@ def find_files(
     """
     root = lean_root(data)
     kept: dict[tuple[Path, str], LeanFile] = {}
-    notes: list[str] = []
-    for path in sorted(root.rglob("*.zip")):
-        found = parse_path(path, root)
-        if found is None:
-            if path.relative_to(root).parts[0] in SECURITIES:
-                notes.append(f"passed over, not a name that LEAN gives to bars: {path.relative_to(root)}")
-            continue
-        kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
+    others: dict[str, list[str]] = {}
     wanted = [word.lower() for word in only]
+    for path in sorted([*root.rglob("*.zip"), *root.glob("*/*/universes/**/*.csv")]):
+        parts = path.relative_to(root).parts
+        found = parse_path(path, root)
+        if found is not None:
+            kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
+        elif not is_chain(parts) and is_wanted(set(parts), wanted):
+            others.setdefault("/".join(parts[:-1][:3]), []).append(path.name)
     files = [file for file in kept.values() if is_wanted(set(_words(file)), wanted)]
     if not files and not may_be_none:
         words = sorted({word for file in kept.values() for word in _words(file)})
@@ -141,7 +141,27 @@ def find_files(
             fix="pass --only with a security type, symbol, resolution or day that is there: "
             + ", ".join(words[:12]),
         )
-    return files, notes
+    return files, [_passed_over(folder, names) for folder, names in others.items()]
+
+
+def _passed_over(folder: str, names: list[str]) -> str:
+    """Return the note on the archives of a folder that hold no bars of a security known here."""
+    security = folder.partition("/")[0]
+    which = f"{len(names)} files" if len(names) > 3 else ", ".join(names)
+    if security not in SECURITIES:
+        return f"passed over, {security} is not among {', '.join(SECURITIES)}: {which} in {folder}"
+    return f"passed over, no name that LEAN gives to minute, second, hour or daily bars: {which} in {folder}"
+
+
+def is_chain(parts: tuple[str, ...]) -> bool:
+    """Return whether this is the path of an option universe: the chain of one root on one day."""
+    return (
+        len(parts) == 5
+        and parts[0] in ("option", "indexoption")
+        and parts[2] == "universes"
+        and parts[4].endswith(".csv")
+        and day_of(parts[4].removesuffix(".csv")) is not None
+    )
 
 
 def lean_root(data: Path) -> Path:

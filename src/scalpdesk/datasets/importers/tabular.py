@@ -17,7 +17,7 @@ import numpy as np
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.datasets.catalog import future_contract
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress
-from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
+from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
     TRADE_COLUMNS,
@@ -42,6 +42,8 @@ NEEDED = {
 }
 """Value columns that rows of a kind need."""
 
+EXCHANGE_ZONE = "America/New_York"
+
 _INDEX_UNDERLYINGS = frozenset(kind.underlying for kind in INDEX_CLASSES.values())
 
 
@@ -64,8 +66,8 @@ class ImportChoices:
     underlying: str
     bar_seconds: int | None = None
     """Length of a bar; None to take it from the file."""
-    timezone: str = "UTC"
-    """Zone of timestamps without one."""
+    timezone: str | None = None
+    """Zone of timestamps without one; None to refuse those."""
 
 
 def import_table(
@@ -87,8 +89,9 @@ def import_table(
     columns = _described(connection, source)
     kind = _kind_of(columns, source)
     progress(0, 2, source.path.name)
-    _stage(connection, source, columns, choices, kind)
-    bar_seconds = _bar_seconds(connection, source, choices)
+    _stage(connection, source, columns, choices, kind, report)
+    known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
+    bar_seconds = _bar_seconds(connection, source, choices, known)
     underlying = choices.underlying.upper()
     base = INDEX_CLASSES[underlying].underlying if underlying in INDEX_CLASSES else underlying
     manifest_to_extend(catalog, choices.name, bar_seconds)
@@ -160,8 +163,32 @@ def _kind_of(columns: dict[str, str], source: TableSource) -> str:
     return kind
 
 
+def _refuse_unzoned(connection: Any, source: TableSource, column: str) -> None:
+    """Refuse times without a zone, with what share of them each likely zone puts into the session."""
+    shares = {}
+    for zone in (EXCHANGE_ZONE, "UTC"):
+        local = f"({column}::TIMESTAMP AT TIME ZONE {sql_text(zone)} AT TIME ZONE {sql_text(EXCHANGE_ZONE)})"
+        shares[zone] = connection.execute(
+            f"SELECT avg((isodow({local}) < 6 AND {local}::TIME BETWEEN '09:30' AND '16:00')::INTEGER) "  # noqa: S608 - a known column
+            f"FROM {source.relation}",
+            [str(source.path)],
+        ).fetchall()[0][0]
+    likely = max(shares, key=lambda zone: shares[zone] or 0.0)
+    inside = ", ".join(f"read as {zone} {share or 0.0:.0%}" for zone, share in shares.items())
+    raise DataError(
+        f"these timestamps have no zone and none is given; of the rows in the exchange's hours lie: {inside}",
+        where=f"{source.path}: {column}",
+        fix=f"--timezone {likely} if that is where they were recorded, or another zone",
+    )
+
+
 def _stage(
-    connection: Any, source: TableSource, columns: dict[str, str], choices: ImportChoices, kind: str
+    connection: Any,
+    source: TableSource,
+    columns: dict[str, str],
+    choices: ImportChoices,
+    kind: str,
+    report: ImportReport,
 ) -> None:
     """Read the file into the temporary table ``incoming`` with typed times and numbers."""
 
@@ -170,7 +197,9 @@ def _stage(
         if declared == "TIMESTAMP WITH TIME ZONE":
             return column
         if declared.startswith("TIMESTAMP"):
-            return f"({column}::TIMESTAMP AT TIME ZONE {sql_text(choices.timezone)})"
+            if choices.timezone is None:
+                _refuse_unzoned(connection, source, column)
+            return f"({column}::TIMESTAMP AT TIME ZONE {sql_text(choices.timezone or '')})"
         raise DataError(
             f"this column is {declared}, not a timestamp",
             where=f"{source.path}: {column}",
@@ -212,10 +241,27 @@ def _stage(
             )
     if not bad[2]:
         raise DataError("the file has no rows", where=str(source.path), fix="export it again")
+    if kind == "quotes":
+        _mark_absent_sides(connection, report)
 
 
-def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -> int:
-    """Return the length of the bars: as given, as stored, or the most frequent gap of a symbol's rows."""
+def _mark_absent_sides(connection: Any, report: ImportReport) -> None:
+    """Turn a price of 0 or less into no such side: an ask at infinity, a bid at 0.
+
+    Not null, which is a side without an update and is carried forward (:mod:`scalpdesk.datasets.sides`).
+    """
+    for side, absent, found in (("ask", "'infinity'", "ask <= 0"), ("bid", "0", "bid < 0")):
+        count = connection.execute(f"SELECT count(*) FROM incoming WHERE {found}").fetchall()[0][0]  # noqa: S608 - our own words
+        if count:
+            connection.execute(f"UPDATE incoming SET {side} = {absent}, {side}_size = 0 WHERE {found}")  # noqa: S608 - the same
+            report.note(f"{count} rows with {found}: read as no {side}")
+
+
+def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices, known: int | None) -> int:
+    """Return the length of the bars: as given, as stored, the data set's, or a symbol's most frequent gap.
+
+    ``known`` is what the data set has where rows are no bars: quotes and open interest may come at any pace.
+    """
     stored = [
         int(row[0])
         for row in connection.execute(
@@ -233,6 +279,8 @@ def _bar_seconds(connection: Any, source: TableSource, choices: ImportChoices) -
         )
     if lengths:
         return lengths[0] // 1000
+    if known is not None:
+        return known
     gap = connection.execute(
         "SELECT mode(gap) FROM (SELECT epoch_ms(ts) "
         "- epoch_ms(lag(ts) OVER (PARTITION BY written ORDER BY ts)) AS gap FROM incoming) WHERE gap > 0"
