@@ -284,6 +284,28 @@ def test_a_bust_reverses_exactly_what_it_names(desk, repeats):
     assert one.engine.desk.attribution.current_nav() == D(100_000) - D("0.04")
 
 
+def test_a_bust_of_the_closing_execution_gives_its_fee_back_and_counts_the_losing_trade_once(desk):
+    one = desk(wanting(buy(0, 10, Purpose.HEDGE)))
+    one.fill(orders(one.quote(0, 499.99, 500.01))[0])
+    inner = one.engine.desk
+    sold = []
+    for count, price in enumerate(("499.00", "498.00")):
+        one.strategy.think = wanting(buy(0, 10, Purpose.HEDGE, Side.SELL)).think
+        sold += orders(one.wait(1).quote(0, 499.99, 500.01))
+        name = sold[-1].client_order_id
+        one.handle(OrderFilled(name, one.now_ns, one.now_ns, "s", D(10), D(price), D("0.25")))
+        assert (inner.gate.closed_trades.losses_in_a_row, one.positions) == (1, {})
+        if not count:
+            one.handle(FillBusted(name, one.now_ns, one.now_ns, "s", "error"))
+            assert (inner.gate.closed_trades.losses_in_a_row, one.positions) == (0, {0: 10})
+            assert inner.account.cash == D(100_000) - 10 * D("500.01")
+            assert inner.positions.positions[0].fees == 0
+    assert inner.account.cash == D(100_000) - 10 * D("2.01") - D("0.25")
+    assert inner.positions.positions[0].realized == -10 * D("2.01")
+    one.wait(1).timer("mark")
+    assert inner.attribution.totals["fees"] == D("-0.25")
+
+
 def test_a_bust_that_comes_first_makes_its_fill_nothing(desk):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]
@@ -322,10 +344,10 @@ def test_a_closed_trade_counts_for_the_loss_rules_and_a_hedge_does_not(desk):
     one.quote(1, 5.0, 5.1)
     one.strategy.think = wanting(buy(0, 10, Purpose.UNWIND_HEDGE, Side.SELL)).think
     one.fill(orders(one.quote(0, 499.99, 500.01))[0])
-    assert one.engine.desk.gate.consecutive_losses == 0
+    assert one.engine.desk.gate.closed_trades.losses_in_a_row == 0
     one.strategy.think = wanting(buy(1, 1, Purpose.CLOSE, Side.SELL)).think
     one.fill(orders(one.wait(1).quote(0, 499.99, 500.01))[0])
-    assert one.engine.desk.gate.consecutive_losses == 1
+    assert one.engine.desk.gate.closed_trades.losses_in_a_row == 1
 
 
 # account -------------------------------------------------------------------------------------------
@@ -416,13 +438,13 @@ def test_a_new_session_starts_its_tallies_afresh(desk):
     one = desk(wanting(buy(), times=9), limits=RiskLimits(max_orders_per_minute=1))
     one.adopt({0: (100, "500")})
     one.quote(0, 499.99, 500.01)
-    one.engine.desk.gate.note_closed_trade(D(-1))
+    one.engine.desk.gate.closed_trades.note(D(-1))
     one.wait(1).quote(0, 489.99, 490.01)
     one.close()
     one.open(next_session(DAY))
     inner = one.engine.desk
     assert inner.session_equity == inner.view.nav == D(149_000)
-    assert inner.gate.consecutive_losses == 0
+    assert inner.gate.closed_trades.losses_in_a_row == 0
     assert one.strategy.wakes.count(Wake.SESSION) == 3
 
 
@@ -517,7 +539,7 @@ def test_a_closed_trade_is_the_book_from_flat_to_flat():
         (order,) = orders(desk.wait(1).handle(TimerEvent(desk.now_ns, desk.now_ns, "think")))
         desk.strategy.think = lambda _view, _wake, _event: ()
         desk.fill(order, price=price)
-    assert gate.consecutive_losses == 2
+    assert gate.closed_trades.losses_in_a_row == 2
 
 
 def test_what_a_failed_event_had_led_to_does_not_come_out_with_the_next(desk):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fakes.instruments import straddle_book
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.portfolio.positions import FifoLots, Position, PositionManager
+from scalpdesk.portfolio.positions import ClosedTrades, FifoLots, Position, PositionManager
 
 D = Decimal
 TRADES = st.lists(
@@ -153,3 +153,40 @@ def test_scalps_are_counted_for_shares_and_not_for_options(manager):
     manager.book(0, D(10), D(499), "r2")
     manager.book(1, D(1), D(5), "r3")
     assert {number: lots.realized for number, lots in manager.scalps.items()} == {0: D(10)}
+
+
+@given(TRADES.filter(lambda trades: trades and len(set(trades)) == len(trades)), st.data())
+def test_taking_a_booking_back_leaves_the_book_as_if_it_had_never_been(trades, data):
+    busted = data.draw(st.integers(0, len(trades) - 1))
+    book, other = PositionManager(straddle_book()), PositionManager(straddle_book())
+    for index, (quantity, price) in enumerate(trades):
+        book.book(0, quantity, price, f"x{index}", fee=D(index))
+        if data.draw(st.booleans()):
+            assert book.positions[0].realized + book.scalps[0].realized is not None  # read or not
+        if index != busted:
+            other.book(0, quantity, price, f"x{index}", fee=D(index))
+    taken = book.take_back(f"x{busted}")
+    assert taken == (0, *trades[busted], D(busted))
+    assert book.quantity(0) == other.quantity(0)
+    if len(trades) > 1:
+        (one, two) = (each.positions[0] for each in (book, other))
+        assert (one.average_price, one.realized, one.fees) == (two.average_price, two.realized, two.fees)
+        assert book.scalps[0].realized == other.scalps[0].realized
+    with pytest.raises(InvariantError, match="take back"):
+        book.take_back(f"x{busted}")
+    assert book.already_applied(f"x{busted}")
+
+
+@given(st.lists(st.integers(-3, 3), max_size=6), st.integers(-3, 3), st.integers(-3, 3))
+def test_a_closing_that_is_taken_back_counts_for_nothing(before, busted, again):
+    trades, cash = ClosedTrades(D(100)), D(100)
+    other = ClosedTrades(D(100))
+    for pnl in before:
+        cash += pnl
+        trades.close(cash)
+        other.close(cash)
+    trades.close(cash + busted)
+    trades.reopen()
+    for one in (trades, other):
+        one.close(cash + again)
+    assert (trades.losses_in_a_row, trades.start_cash) == (other.losses_in_a_row, other.start_cash)

@@ -35,7 +35,7 @@ def make(**fractions: str) -> SubBooks:
 
 def trade(books: SubBooks, owner: str, number: int, signed: int, purpose: Purpose = OPEN) -> None:
     """Book an execution at the mark, without a fee."""
-    count = sum(len(one.positions._applied) for one in books.books.values())
+    count = sum(len(one.positions._bookings) for one in books.books.values())
     price = D(500) if number == SHARE else D(10)
     books.book_fill(owner, InstrumentId(number), D(signed), price, D(0), f"x{count}", purpose, 2)
 
@@ -158,9 +158,21 @@ def test_a_cross_moves_units_and_cash_and_counts_what_it_opens():
 def test_a_bust_gives_back_what_it_opened():
     books = make()
     trade(books, "a", SHARE, 10)
-    books.book_bust("a", SHARE, D(-10), D(500), "x0/busted", OPEN, 4)
+    books.book_bust("a", "x0", OPEN, 4)
     assert (held(books, SHARE)["a"], books.opened_value("a")) == (0, 0)
     assert cash(books)["a"] == 50_000
+
+
+def test_a_bust_of_the_closing_execution_counts_the_trade_once_and_gives_its_fee_back():
+    books = make()
+    trade(books, "a", SHARE, 10)
+    books.book_fill("a", SHARE, D(-10), D(499), D("0.50"), "y1", CLOSE, 4)
+    trades = books.of("a").closed_trades
+    assert trades.losses_in_a_row == 1
+    books.book_bust("a", "y1", CLOSE, 5)
+    assert (trades.losses_in_a_row, cash(books)["a"]) == (0, 45_000)
+    books.book_fill("a", SHARE, D(-10), D(499), D("0.50"), "y2", CLOSE, 6)
+    assert (trades.losses_in_a_row, cash(books)["a"]) == (1, D("49989.50"))
 
 
 def test_losing_round_trips_are_counted_one_by_one():
@@ -168,18 +180,18 @@ def test_losing_round_trips_are_counted_one_by_one():
     trade(books, "a", SHARE, 10)
     trade(books, "b", SHARE, 10)
     books.book_fill("a", SHARE, D(-10), D(500), D("0.50"), "y1", CLOSE, 4)  # the fee makes it a loss
-    assert (books.of("a").losses_in_a_row, books.of("b").losses_in_a_row) == (1, 0)
+    assert [books.of(name).closed_trades.losses_in_a_row for name in ("a", "b")] == [1, 0]
     trade(books, "a", SHARE, 10)
     trade(books, "a", SHARE, -10, CLOSE)  # of exactly zero: neither
-    assert books.of("a").losses_in_a_row == 1
+    assert books.of("a").closed_trades.losses_in_a_row == 1
     trade(books, "a", SHARE, 10)
     books.book_change(change("cash_settlement", SHARE, -20, "10020", "501"))
-    assert books.of("a").losses_in_a_row == 0
+    assert books.of("a").closed_trades.losses_in_a_row == 0
     books.book_fill("b", SHARE, D(1), D(501), D(0), "y2", OPEN, 4)
     books.book_fill("b", SHARE, D(-1), D(500), D(0), "y3", CLOSE, 4)
-    assert books.of("b").losses_in_a_row == 1
+    assert books.of("b").closed_trades.losses_in_a_row == 1
     books.new_session()
-    assert books.of("b").losses_in_a_row == 0
+    assert books.of("b").closed_trades.losses_in_a_row == 0
 
 
 def test_totals_in_cents_sum_to_the_account_where_a_book_ends_on_half_a_cent():

@@ -36,14 +36,14 @@ def test_a_gate_asks_the_checks_it_is_given(context):
 def test_closed_trades_are_counted_and_a_session_starts_afresh():
     gate = RiskGate(RiskLimits())
     for pnl in ("-1", "0", "-2"):
-        gate.note_closed_trade(Decimal(pnl))
-    assert gate.consecutive_losses == 2
-    gate.note_closed_trade(Decimal("0.01"))
-    assert gate.consecutive_losses == 0
-    gate.note_closed_trade(Decimal(-1))
+        gate.closed_trades.note(Decimal(pnl))
+    assert gate.closed_trades.losses_in_a_row == 2
+    gate.closed_trades.note(Decimal("0.01"))
+    assert gate.closed_trades.losses_in_a_row == 0
+    gate.closed_trades.note(Decimal(-1))
     gate.counters.note_order(0)
     gate.new_session()
-    assert (gate.consecutive_losses, len(gate.counters.orders_ns)) == (0, 0)
+    assert (gate.closed_trades.losses_in_a_row, len(gate.counters.orders_ns)) == (0, 0)
 
 
 def test_a_desk_starts_active():

@@ -59,7 +59,7 @@ class ProposalFacts:
             equity=desk.attribution.nav,
             session_equity=desk.session_equity,
             risk_before=before,
-            consecutive_losses=desk.gate.consecutive_losses,
+            consecutive_losses=desk.gate.closed_trades.losses_in_a_row,
             cash=desk.account.cash,
             cash_at_report=desk.gate.cash_at_report,
         )

@@ -67,8 +67,7 @@ class Desk:
         self.session_equity = cash
         self._loss_limit_of: Decimal | None = None
         self._loss_limit = ZERO
-        self._flat_cash = cash
-        """Cash when the book was last flat: what the next round trip is measured from."""
+        gate.closed_trades.start_cash = cash
         self.started = False
         self.books: SubBooks | None = None
         """The book divided among the strategies that share the desk; None with one strategy."""
@@ -114,25 +113,24 @@ class Desk:
         elif not position.quantity:
             self._note_round_trip()
 
-    def book_bust(self, command: SubmitOrder, event: FillBusted, quantity: Decimal, price: Decimal) -> None:
-        """Reverse exactly the execution that the venue took back."""
-        number = command.instrument_id
-        signed = -quantity * command.side.sign
-        multiplier = self.instruments[number].multiplier
+    def book_bust(self, command: SubmitOrder, event: FillBusted) -> None:
+        """Take back exactly the execution that the venue took back, its fee included.
+
+        A busted trade owes no fees: clearing fees fall only on trades that clear, and a broker's ledger turns
+        the whole line round.
+        """
         reference = f"{event.client_order_id}/{event.execution_id}"
-        self.positions.book(number, signed, price, f"{reference}/busted")
-        self.account.pay_for(signed, price, multiplier, ZERO)
-        self.attribution.note_trade(self.market.quotes[number], signed, multiplier, price, ZERO)
+        was_flat = not self.positions.held()
+        number, quantity, price, fee = self.positions.take_back(reference)
+        multiplier = self.instruments[number].multiplier
+        self.account.pay_for(-quantity, price, multiplier, -fee)
+        self.attribution.note_trade(self.market.quotes[number], -quantity, multiplier, price, -fee)
         if self.books is not None:
-            self.books.book_bust(
-                command.owner,
-                number,
-                signed,
-                price,
-                f"{reference}/busted",
-                command.purpose,
-                event.ts_recv_ns,
-            )
+            self.books.book_bust(command.owner, reference, command.purpose, event.ts_recv_ns)
+            return
+        if was_flat:
+            self.gate.closed_trades.reopen()
+        self._note_round_trip()
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""
@@ -156,17 +154,15 @@ class Desk:
         worth = event.cash_change + event.quantity_change * event.price * multiplier
         self.attribution.note_transfer(worth)
         self.session_equity += worth
-        self._flat_cash += event.cash_change
+        self.gate.closed_trades.move_cash(event.cash_change)
 
     def _note_round_trip(self) -> None:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat.
 
         Where strategies share the account each one's book counts its own.
         """
-        if self.positions.held():
-            return
-        self.gate.note_closed_trade(self.account.cash - self._flat_cash)
-        self._flat_cash = self.account.cash
+        if not self.positions.held():
+            self.gate.closed_trades.close(self.account.cash)
 
     def adopt(self, snapshot: AccountSnapshot) -> None:
         """Take what the venue reports that the account holds as the desk's own start."""
@@ -181,7 +177,7 @@ class Desk:
 
     def _begin(self, now_ns: int) -> None:
         self.attribution.begin(now_ns)
-        self._flat_cash = self.attribution.nav
+        self.gate.closed_trades.start_cash = self.attribution.nav
         self._has_begun = True
         if self.books is not None:
             self.books.begin(now_ns, self.account.cash)

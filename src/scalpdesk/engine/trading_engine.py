@@ -346,13 +346,12 @@ class TradingEngine:
     def _on_bust(self, event: FillBusted) -> Wake | None:
         desk = self.desk
         order = desk.orders.order(event.client_order_id)
-        execution = order.executions.get(event.execution_id)
-        if execution is None:
+        if event.execution_id not in order.executions:
             desk.orders.apply(event)
             return None
         self._mark()
         desk.orders.apply(event)
-        desk.book_bust(order.submitted, event, *execution)
+        desk.book_bust(order.submitted, event)
         desk.attribution.rebase(self.now_ns, order.submitted.instrument_id)
         if not event.is_corrected:
             return ORDER

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.units import InstrumentId, exact
@@ -30,10 +30,11 @@ class Position:
     """
 
     __slots__ = (
-        "_average_price",
+        "_cost",
         "_priced",
         "_realized",
         "_trades",
+        "_trades_priced",
         "fees",
         "instrument_id",
         "multiplier",
@@ -49,50 +50,68 @@ class Position:
     ) -> None:
         self.instrument_id = instrument_id
         self.multiplier = multiplier
-        self.quantity = self._priced = quantity
+        self.quantity = quantity
         self.fees = ZERO
-        self._average_price = average_price
-        self._realized = ZERO
-        self._trades: list[tuple[Decimal, Decimal]] = []
-        """Trades that the average price does not hold yet; ``_priced`` is the quantity before them."""
+        self._trades: list[tuple[Decimal, Decimal]] = [(quantity, average_price)] if quantity else []
+        """Signed quantity and price of every trade; the first ``_trades_priced`` are in the figures below."""
+        self._trades_priced = 0
+        self._priced = self._cost = self._realized = ZERO
+        """Quantity, its cost (quantity times price per unit, signed) and realised profit in currency."""
 
     def apply(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Book a trade at a price (currency per unit)."""
         self.quantity += signed_quantity
         self._trades.append((signed_quantity, price))
 
+    def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
+        """Undo a trade, the latest of equal ones: average and realised profit become those of the others.
+
+        Without such a trade the opposite one is booked.
+        """
+        trades = self._trades
+        for index in reversed(range(len(trades))):
+            if trades[index] == (signed_quantity, price):
+                del trades[index]
+                self.quantity -= signed_quantity
+                self._trades_priced = 0
+                self._priced = self._cost = self._realized = ZERO
+                return
+        self.apply(-signed_quantity, price)
+
     @property
     def average_price(self) -> Decimal:
         """Average price per unit of the open quantity."""
-        if self._trades:
-            self._price_trades()
-        return self._average_price
+        self._price_trades()
+        return self._cost / self._priced if self._priced else ZERO
+
+    @property
+    def cost(self) -> Decimal:
+        """What the open quantity has cost, in currency; negative for a short position."""
+        self._price_trades()
+        return self._cost * self.multiplier
 
     @property
     def realized(self) -> Decimal:
         """Realised profit in currency, before fees, at average cost."""
-        if self._trades:
-            self._price_trades()
+        self._price_trades()
         return self._realized
 
     def _price_trades(self) -> None:
-        for quantity, price in self._trades:
+        trades = self._trades
+        if self._trades_priced == len(trades):
+            return
+        for quantity, price in trades[self._trades_priced :]:
             held = self._priced
             self._priced = after = held + quantity
-            if not held:
-                self._average_price = price
+            if not held or (held > 0) == (quantity > 0):
+                self._cost += price * quantity
                 continue
-            if (held > 0) == (quantity > 0):
-                self._average_price = (self._average_price * held + price * quantity) / after
-                continue
+            average = self._cost / held
             turns = (after > 0) != (held > 0)
             closed = -held if turns or not after else quantity
-            self._realized -= closed * (price - self._average_price) * self.multiplier
-            if not after:
-                self._average_price = ZERO
-            elif turns:
-                self._average_price = price
-        self._trades.clear()
+            self._realized -= closed * (price - average) * self.multiplier
+            self._cost = price * after if turns else average * after
+        self._trades_priced = len(trades)
 
 
 class FifoLots:
@@ -106,19 +125,31 @@ class FifoLots:
     """
 
     def __init__(self) -> None:
+        self._trades: list[tuple[Decimal, Decimal]] = []
+        self._trades_matched = 0
         self._lots: deque[tuple[Decimal, Decimal]] = deque()
-        self._unmatched: list[tuple[Decimal, Decimal]] = []
         self._realized = ZERO
 
     def add(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Add a fill; lots are matched when ``realized`` is read."""
-        self._unmatched.append((signed_quantity, price))
+        self._trades.append((signed_quantity, price))
+
+    def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
+        """Undo a fill, or add the opposite one where there is no such fill."""
+        trades = self._trades
+        for index in reversed(range(len(trades))):
+            if trades[index] == (signed_quantity, price):
+                del trades[index]
+                self._trades_matched, self._realized = 0, ZERO
+                self._lots.clear()
+                return
+        self.add(-signed_quantity, price)
 
     @property
     def realized(self) -> Decimal:
         """Profit of the matched lots, in currency per unit multiplier."""
         lots = self._lots
-        for quantity, price in self._unmatched:
+        for quantity, price in self._trades[self._trades_matched :]:
             left = quantity
             while left and lots and (lots[0][0] > 0) != (left > 0):
                 lot_quantity, lot_price = lots[0]
@@ -133,8 +164,64 @@ class FifoLots:
                     lots.popleft()
             if left:
                 lots.append((left, price))
-        self._unmatched.clear()
+        self._trades_matched = len(self._trades)
         return self._realized
+
+
+class ClosedTrades:
+    """Trades from flat to flat: cash that the present one began with, and how many in a row lost.
+
+    Parameters
+    ----------
+    cash
+        Cash of the account while it is flat, in the quote currency.
+    """
+
+    def __init__(self, cash: Decimal = ZERO) -> None:
+        self.start_cash = cash
+        self.losses_in_a_row = 0
+        """Losing trades of this session since the last winning one; one of exactly zero is neither."""
+        self._before_last: tuple[Decimal, int] | None = None
+
+    def close(self, cash: Decimal) -> None:
+        """Count the present trade as closed: the account is flat and holds ``cash``."""
+        before = (self.start_cash, self.losses_in_a_row)
+        self.note(cash - self.start_cash)
+        self.start_cash, self._before_last = cash, before
+
+    def note(self, pnl: Decimal) -> None:
+        """Count a closed trade by its profit (currency)."""
+        if pnl < 0:
+            self.losses_in_a_row += 1
+        elif pnl > 0:
+            self.losses_in_a_row = 0
+
+    def reopen(self) -> None:
+        """Take the last closing back, when an execution of it was busted: the trade goes on."""
+        if self._before_last is not None:
+            self.start_cash, self.losses_in_a_row = self._before_last
+            self._before_last = None
+
+    def move_cash(self, amount: Decimal) -> None:
+        """Move the start along with cash that the owner brought (negative: took away)."""
+        self.start_cash += amount
+        if self._before_last is not None:
+            self._before_last = (self._before_last[0] + amount, self._before_last[1])
+
+    def new_session(self) -> None:
+        """Begin a session's count at zero."""
+        self.losses_in_a_row = 0
+        if self._before_last is not None:
+            self._before_last = (self._before_last[0], 0)
+
+
+class BookedTrade(NamedTuple):
+    """Change of a position: signed contracts or shares, price per unit, and fee in currency."""
+
+    instrument_id: InstrumentId
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
 
 
 class PositionsView(Protocol):
@@ -172,7 +259,8 @@ class PositionManager:
         self._instruments = instruments
         self.positions: dict[InstrumentId, Position] = {}
         self.scalps: dict[InstrumentId, FifoLots] = {}
-        self._applied: set[str] = set()
+        self._bookings: dict[str, BookedTrade | None] = {}
+        """By reference; None where nothing can be taken back."""
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
@@ -185,7 +273,7 @@ class PositionManager:
 
     def already_applied(self, reference: str) -> bool:
         """Return whether an execution or change was booked before."""
-        return reference in self._applied
+        return reference in self._bookings
 
     def book(
         self,
@@ -203,9 +291,9 @@ class PositionManager:
         InvariantError
             When ``reference`` was booked before (see :meth:`already_applied`).
         """
-        if reference in self._applied:
+        if reference in self._bookings:
             raise InvariantError("one execution would be booked twice", where="reference", value=reference)
-        self._applied.add(reference)
+        self._bookings[reference] = BookedTrade(instrument_id, signed_quantity, price, fee)
         position = self.positions.get(instrument_id)
         if position is None:
             multiplier = self._instruments[instrument_id].multiplier
@@ -219,9 +307,33 @@ class PositionManager:
         position.apply(signed_quantity, price)
         return position
 
+    def booking(self, reference: str) -> BookedTrade | None:
+        """Return a booking that stands, or None where there is none or it was taken back."""
+        return self._bookings.get(reference)
+
+    def take_back(self, reference: str) -> BookedTrade:
+        """Undo a booking, its fee with it, and return it.
+
+        Raises
+        ------
+        InvariantError
+            When there is no such booking, or it was taken back before.
+        """
+        booking = self._bookings.get(reference)
+        if booking is None:
+            raise InvariantError("no such booking to take back", where="reference", value=reference)
+        self._bookings[reference] = None
+        position = self.positions[booking.instrument_id]
+        position.take_back(booking.quantity, booking.price)
+        position.fees -= booking.fee
+        lots = self.scalps.get(booking.instrument_id)
+        if lots is not None:
+            lots.take_back(booking.quantity, booking.price)
+        return booking
+
     def note_applied(self, reference: str) -> None:
         """Record a change of cash alone (a dividend) as booked."""
-        self._applied.add(reference)
+        self._bookings[reference] = None
 
 
 exact_price = lru_cache(maxsize=8_192)(exact)

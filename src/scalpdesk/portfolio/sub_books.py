@@ -17,7 +17,13 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain, parts_in_cents
-from scalpdesk.portfolio.positions import Account, PositionManager, mark_decimal, net_asset_value
+from scalpdesk.portfolio.positions import (
+    Account,
+    ClosedTrades,
+    PositionManager,
+    mark_decimal,
+    net_asset_value,
+)
 
 ZERO = Decimal(0)
 UNASSIGNED = ""
@@ -56,10 +62,7 @@ class SubBook:
             instruments, state, delta_engine, self.account, self.positions, underlying
         )
         self.opened: dict[InstrumentId, Decimal] = {}
-        self.flat_cash = ZERO
-        """Cash when the book was last flat: start of the current round trip."""
-        self.losses_in_a_row = 0
-        """Losing round trips of this session since the last winning one; a flat one is neither."""
+        self.closed_trades = ClosedTrades()
 
     def quantity(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held."""
@@ -79,12 +82,8 @@ class SubBook:
 
     def note_round_trip(self) -> None:
         """Count a round trip if the book is flat."""
-        if self.positions.held():
-            return
-        gain = self.account.cash - self.flat_cash
-        self.flat_cash = self.account.cash
-        if gain:
-            self.losses_in_a_row = self.losses_in_a_row + 1 if gain < 0 else 0
+        if not self.positions.held():
+            self.closed_trades.close(self.account.cash)
 
 
 class SubBooks:
@@ -170,7 +169,7 @@ class SubBooks:
         self.books[UNASSIGNED].account.cash = cash - others
         for book in self.books.values():
             book.attribution.begin(now_ns)
-            book.flat_cash = book.attribution.nav
+            book.closed_trades.start_cash = book.attribution.nav
 
     def _worth(self, book: SubBook) -> Decimal:
         values = (
@@ -182,7 +181,7 @@ class SubBooks:
     def new_session(self) -> None:
         """Reset the session's counters."""
         for book in self.books.values():
-            book.losses_in_a_row = 0
+            book.closed_trades.new_session()
 
     # booking --------------------------------------------------------------------------------------
 
@@ -200,28 +199,29 @@ class SubBooks:
         """Book an execution in its owner's book."""
         book = self.of(owner)
         book.mark(now_ns)
-        self._trade(book, instrument_id, signed, price, fee, reference)
+        multiplier = self._instruments[instrument_id].multiplier
+        book.positions.book(instrument_id, signed, price, reference, fee=fee)
+        book.account.pay_for(signed, price, multiplier, fee)
+        book.attribution.note_trade(self._state.quotes[instrument_id], signed, multiplier, price, fee)
         book.note_opened(instrument_id, signed, purpose)
         book.attribution.rebase(now_ns)
         book.note_round_trip()
 
-    def book_bust(
-        self,
-        owner: str,
-        instrument_id: InstrumentId,
-        signed: Decimal,
-        price: Decimal,
-        reference: str,
-        purpose: Purpose,
-        now_ns: int,
-    ) -> None:
-        """Reverse an execution; ``signed`` is the quantity with the sign of the reversal."""
+    def book_bust(self, owner: str, reference: str, purpose: Purpose, now_ns: int) -> None:
+        """Take an execution back from its owner's book, its fee included."""
         book = self.of(owner)
         book.mark(now_ns)
-        self._trade(book, instrument_id, signed, price, ZERO, reference)
+        was_flat = not book.positions.held()
+        number, quantity, price, fee = book.positions.take_back(reference)
+        multiplier = self._instruments[number].multiplier
+        book.account.pay_for(-quantity, price, multiplier, -fee)
+        book.attribution.note_trade(self._state.quotes[number], -quantity, multiplier, price, -fee)
         if purpose in (Purpose.OPEN, Purpose.CLOSE):
-            book.opened[instrument_id] = book.opened.get(instrument_id, ZERO) + signed
+            book.opened[number] = book.opened.get(number, ZERO) - quantity
         book.attribution.rebase(now_ns)
+        if was_flat:
+            book.closed_trades.reopen()
+        book.note_round_trip()
 
     def cross(
         self,
@@ -249,20 +249,6 @@ class SubBooks:
         for (owner, purpose), signed in ((buyer, quantity), (seller, -quantity)):
             self.book_fill(owner, instrument_id, signed, price, ZERO, f"{reference}/{owner}", purpose, now_ns)
 
-    def _trade(
-        self,
-        book: SubBook,
-        instrument_id: InstrumentId,
-        signed: Decimal,
-        price: Decimal,
-        fee: Decimal,
-        reference: str,
-    ) -> None:
-        multiplier = self._instruments[instrument_id].multiplier
-        book.positions.book(instrument_id, signed, price, reference, fee=fee)
-        book.account.pay_for(signed, price, multiplier, fee)
-        book.attribution.note_trade(self._state.quotes[instrument_id], signed, multiplier, price, fee)
-
     def book_change(self, event: PositionChanged) -> None:
         """Divide an exercise, settlement, dividend or other change of the account among the books.
 
@@ -289,7 +275,7 @@ class SubBooks:
             elif event.cause is ChangeCause.TRANSFER:
                 multiplier = self._instruments[instrument_id].multiplier
                 book.attribution.note_transfer(cash + event.quantity_change * event.price * multiplier)
-                book.flat_cash += cash
+                book.closed_trades.move_cash(cash)
             book.attribution.rebase(now_ns)
             book.mark(now_ns)
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery

@@ -267,10 +267,7 @@ class Projection:
             return
         row["busted"] = True
         if order is not None:
-            command = order.submitted
-            signed = -row["quantity"] * command.side.sign
-            reference = f"{event.client_order_id}/{event.execution_id}/busted"
-            self._book.book(command.instrument_id, signed, row["price"], reference)
+            self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _on_position_changed(self, event: PositionChanged) -> None:
         if event.quantity_change and not self._book.already_applied(event.reference):

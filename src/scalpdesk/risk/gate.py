@@ -7,6 +7,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.portfolio.positions import ClosedTrades
 from scalpdesk.risk.checks import CHECKS
 from scalpdesk.risk.context import EVERY_ORDER, SCOPES, Check, OrderContext, OrderKey
 from scalpdesk.risk.counters import OrderCounters
@@ -28,7 +29,7 @@ class RiskGate:
         self._all_checks = tuple(checks)
         self._checks: dict[tuple[object, ...], tuple[Check, ...]] = {}
         self.mode: Mode = Mode.ACTIVE
-        self.consecutive_losses = 0
+        self.closed_trades = ClosedTrades()
         self.venue_limits: AccountLimits | None = None
         """What the venue reported last that the account may do."""
         self.cash_at_report = Decimal(0)
@@ -47,15 +48,8 @@ class RiskGate:
 
     def new_session(self) -> None:
         """Start the session's counts at zero."""
-        self.consecutive_losses = 0
+        self.closed_trades.new_session()
         self.counters = self._new_counters()
-
-    def note_closed_trade(self, pnl: Decimal) -> None:
-        """Count a closed trade; a P&L of exactly zero neither counts nor resets."""
-        if pnl < 0:
-            self.consecutive_losses += 1
-        elif pnl > 0:
-            self.consecutive_losses = 0
 
     def refusals(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the order may not go; empty lets it pass."""

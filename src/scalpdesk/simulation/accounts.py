@@ -129,6 +129,19 @@ class BrokerAccount:
             del self.holdings[instrument_id]
         return held.quantity
 
+    def take_back(
+        self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal
+    ) -> None:
+        """Undo a trade of ``signed`` units at a price (currency per unit) and return its cash."""
+        held = self.holdings.get(instrument_id)
+        if held is None:
+            self.book(instrument_id, -signed, price, cash_change)
+            return
+        self.book(instrument_id, ZERO, price, cash_change)
+        held.take_back(signed, price)
+        if not held.quantity:
+            del self.holdings[instrument_id]
+
     def open_orders(self) -> list[BrokerOrder]:
         """Orders that are not at their end, legs included."""
         ended = [order_id for order_id, order in self.unended.items() if not order.is_open]

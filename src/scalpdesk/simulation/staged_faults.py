@@ -135,7 +135,7 @@ class StagedFaults:
         account.executions.remove(execution)
         signed = -execution.quantity * execution.side.sign
         cash = -signed * execution.price * instrument.multiplier + execution.fee
-        account.book(number, signed, execution.price, cash)
+        account.take_back(number, -signed, execution.price, cash)
         order = ledger.orders[execution.order_id]
         order.filled -= execution.quantity
         order.busted += execution.quantity

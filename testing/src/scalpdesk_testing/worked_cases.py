@@ -224,8 +224,8 @@ def _risk_gate(pnls: Sequence[float], proposed_risk: float = 0, equity: float | 
     daily = sum((Decimal(str(pnl)) for pnl in pnls), Decimal(0))
     gate = RiskGate(RiskLimits())
     for pnl in pnls:
-        gate.note_closed_trade(Decimal(str(pnl)))
-    losses = gate.consecutive_losses
+        gate.closed_trades.note(Decimal(str(pnl)))
+    losses = gate.closed_trades.losses_in_a_row
     reason = loss_rule(
         Decimal(500),
         3,

@@ -386,7 +386,7 @@ class Several:
             return ZERO, None
         if member.view.mode is not Mode.ACTIVE:
             return ZERO, f"{member.name} is {member.view.mode.lower()}: nothing new is opened"
-        most, losses = self._books.most_losses_in_a_row, member.book.losses_in_a_row
+        most, losses = self._books.most_losses_in_a_row, member.book.closed_trades.losses_in_a_row
         if most is not None and losses >= most:
             return ZERO, f"consecutive_losses: {losses} losing trades of {member.name} in a row"
         number = intent.instrument_id
