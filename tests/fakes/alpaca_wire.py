@@ -77,6 +77,32 @@ def fill_update(
     return update(event, body, **{**fields, **changes})  # a change concerns the execution alone
 
 
+def combo_fill() -> dict[str, Any]:
+    """Return the fill of two straddles, as the order ``m``: the executions are those of its legs."""
+    legs = (("call", OPTION, "7.3"), ("put", PUT, "8.1"))
+    parts = [
+        order(
+            id=f"leg-{name}", client_order_id=f"v-{name}", symbol=symbol, asset_class="us_option", qty="2",
+            filled_qty="2", filled_avg_price=price, status="filled", order_class="mleg", type="",
+            order_type="", ratio_qty="1",
+        )
+        for name, symbol, price in legs
+    ]  # fmt: skip
+    whole = order(
+        client_order_id="m", symbol="", asset_class="", asset_id="", side="", order_class="mleg", qty="2",
+        filled_qty="2", filled_avg_price="15.4", status="filled", legs=parts,
+    )  # fmt: skip
+    executions = [
+        {
+            "execution_id": f"e-{name}", "order_id": f"leg-{name}", "symbol": symbol, "qty": "2",
+            "price": price, "timestamp": AT_TEXT,
+        }
+        for name, symbol, price in legs
+    ]  # fmt: skip
+    positions = {symbol: "2" for _, symbol, _ in legs}
+    return update("fill", whole, qty="2", price="15.4", legs=executions, position_qtys=positions)
+
+
 def as_json(message: Any) -> bytes:
     return json.dumps(message).encode()
 

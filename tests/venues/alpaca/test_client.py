@@ -11,8 +11,9 @@ from fakes.clock import ManualClock
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import OrderType, Purpose, ReplaceOrder, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.stream import loop_ns
@@ -190,6 +191,21 @@ def test_a_half_open_order_stream_is_noticed_and_replaced(socket_enabled):
         order = await desk.submit(bench.share, 3)
         await desk.over(order)
         desk.assert_adds_up()
+        await desk.close()
+
+    with_bench(scenario)
+
+
+def test_a_replacement_that_comes_too_late_learns_how_the_order_ended(socket_enabled):
+    async def scenario(bench):
+        desk = await connected(bench)
+        bench.server.world.faults.inject(Fault("stream_half_open"))  # the desk does not hear of the fill
+        old = await desk.submit(bench.share, 5)
+        await desk.until(lambda: bench.truth().fills)
+        new = desk.new_order(bench.share, 8, limit=bench.far_below(bench.share))
+        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
+        await desk.over(new, old)
+        assert (new.state, old.state) == (OrderState.REJECTED, OrderState.FILLED)
         await desk.close()
 
     with_bench(scenario)

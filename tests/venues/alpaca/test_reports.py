@@ -1,6 +1,7 @@
 """What the gateway makes of messages on the order stream, handed in without a line."""
 
 import asyncio
+import json
 from decimal import Decimal
 
 import pytest
@@ -18,11 +19,12 @@ from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Subm
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
-from scalpdesk.venues.alpaca.stream import loop_ns
+from scalpdesk.venues.alpaca.stream import StreamRefused, loop_ns
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk.venues.budget import Urgency
 from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
 
+D = Decimal
 BOOK = Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
 
 
@@ -44,18 +46,21 @@ def order(name="sd-1", number=0, quantity=10, purpose=Purpose.HEDGE):
     )
 
 
+def quiet_gateway():
+    return AlpacaGateway(
+        endpoints=Endpoints.at("http://127.0.0.1:9"),
+        keys=ApiKeys(Key(), Key()),
+        instruments=BOOK,
+        clock=ManualClock(samples.AT_NS + 1),
+        options=GatewayOptions(requests_per_minute=10),
+    )
+
+
 def said_of(*messages, known=(), before=None):
     """Return all that the gateway says after messages on its order stream."""
 
     async def scenario():
-        clock = ManualClock(samples.AT_NS + 1)
-        gateway = AlpacaGateway(
-            endpoints=Endpoints.at("http://127.0.0.1:9"),
-            keys=ApiKeys(Key(), Key()),
-            instruments=BOOK,
-            clock=clock,
-            options=GatewayOptions(requests_per_minute=10),
-        )
+        gateway = quiet_gateway()
         gateway._reports.restore(known)
         if before is not None:
             before(gateway)
@@ -128,23 +133,130 @@ def test_a_leg_whose_message_overtakes_the_answer_is_recognised():
     ]
 
 
-def test_a_message_about_the_whole_is_spread_over_its_legs():
-    legs = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
-    known = [KnownOrder(leg, parent_id="m") for leg in legs]
-    parts = [
-        samples.order(
-            id=f"leg-{symbol}", client_order_id=f"v-{symbol}", symbol=symbol, qty="2", filled_qty="2",
-            filled_avg_price=price, status="filled",
-        )
-        for symbol, price in ((samples.OPTION, "7.3"), (samples.PUT, "8.1"))
-    ]  # fmt: skip
-    whole = samples.order(
-        client_order_id="m", symbol="", side=None, order_class="mleg", qty="2", filled_qty="2",
-        filled_avg_price="15.4", status="filled", legs=parts,
-    )  # fmt: skip
-    said = said_of(samples.update("fill", whole), samples.update("fill", whole), known=known)
-    fills = [(one.client_order_id, one.price) for one in said if isinstance(one, OrderFilled)]
-    assert fills == [("c", Decimal("7.3")), ("p", Decimal("8.1"))]
+STRADDLES = (order("c", 1, 2, Purpose.OPEN), order("p", 2, 2, Purpose.OPEN))
+
+
+def fills_of(said):
+    return [
+        (one.client_order_id, one.execution_id, one.quantity, one.price)
+        for one in said
+        if isinstance(one, OrderFilled)
+    ]
+
+
+def test_the_legs_of_a_whole_are_filled_by_their_own_executions():
+    known = [KnownOrder(leg, parent_id="m") for leg in STRADDLES]
+    said = said_of(samples.combo_fill(), samples.combo_fill(), known=known)
+    assert fills_of(said) == [("c", "e-call", D(2), D("7.3")), ("p", "e-put", D(2), D("8.1"))]
+    assert names(said) == []
+
+
+def test_a_leg_that_filled_in_two_parts_has_two_executions():
+    message = samples.combo_fill()
+    first, second = ({**message["data"]["legs"][0], "qty": "1", "execution_id": name} for name in "ab")
+    message["data"]["legs"][:1] = [{**first, "price": "7.2"}, {**second, "price": "7.4"}]
+    said = said_of(message, known=[KnownOrder(leg, parent_id="m") for leg in STRADDLES])
+    assert fills_of(said)[:2] == [("c", "a", D(1), D("7.2")), ("c", "b", D(1), D("7.4"))]
+
+
+def test_executions_of_legs_are_known_again_after_a_restart():
+    known = [
+        KnownOrder(leg, D(2), D(1), is_live=False, parent_id="m", execution_ids=(f"e-{name}",))
+        for leg, name in zip(STRADDLES, ("call", "put"), strict=True)
+    ]
+    assert fills_of(said_of(samples.combo_fill(), known=known)) == []
+
+
+def test_a_part_of_the_whole_that_was_missed_is_inferred_for_each_leg():
+    message = samples.combo_fill()
+    for leg in message["data"]["legs"]:
+        leg["qty"] = "1"
+    said = said_of(message, known=[KnownOrder(leg, parent_id="m") for leg in STRADDLES])
+    booked = [(name, quantity) for name, _, quantity, _ in fills_of(said)]
+    assert sorted(booked) == [("c", D(1)), ("c", D(1)), ("p", D(1)), ("p", D(1))]
+    assert [execution for _, execution, _, _ in fills_of(said)][:2] == ["e-call", "e-put"]
+
+
+def test_an_execution_in_a_contract_that_is_no_leg_is_put_aside():
+    message = samples.combo_fill()
+    message["data"]["legs"].append({**message["data"]["legs"][0], "symbol": samples.STOCK})
+    said = said_of(message, known=[KnownOrder(leg, parent_id="m") for leg in STRADDLES])
+    assert names(said) == ["unknown_order"]
+    assert len(fills_of(said)) == 2
+
+
+def test_a_message_about_the_whole_without_executions_is_spread_over_its_legs():
+    message = samples.combo_fill()
+    del message["data"]["legs"]
+    said = said_of(message, message, known=[KnownOrder(leg, parent_id="m") for leg in STRADDLES])
+    assert [(name, quantity, price) for name, _, quantity, price in fills_of(said)] == [
+        ("c", D(2), D("7.3")),
+        ("p", D(2), D("8.1")),
+    ]
+
+
+def test_the_servers_error_on_the_order_stream_is_reported_in_its_own_words():
+    said = said_of({"action": "error", "data": {"error_message": "slow consumer"}})
+    assert [(one.kind, one.name, one.detail) for one in said] == [
+        (NoticeKind.REFUSED, "stream_error", "slow consumer")
+    ]
+
+
+@pytest.mark.parametrize(("action", "is_final"), [("authenticate", True), ("listen", False)])
+def test_keys_that_are_refused_on_the_standing_stream_end_it_for_good(action, is_final):
+    data = {"status": "unauthorized", "action": action}
+    with pytest.raises(StreamRefused) as refused:
+        said_of({"stream": "authorization", "data": data})
+    assert refused.value.is_final is is_final
+
+
+def greeted(*answers):
+    """Return what the gateway sends in the hello of its order stream, given these answers."""
+    sent = []
+
+    async def scenario():
+        handler = quiet_gateway()._stream._handler
+        waiting = iter(answers)
+
+        async def send(message):
+            sent.append(json.loads(message))
+
+        async def receive():
+            return samples.as_json(next(waiting))
+
+        await handler.hello(send, receive)
+
+    asyncio.run(scenario())
+    return sent
+
+
+def answer(stream, **data):
+    return {"stream": stream, "data": data}
+
+
+AUTHORIZED = answer("authorization", status="authorized", action="authenticate", message="deprecated")
+
+
+def test_the_hello_authenticates_as_the_vendor_asks_and_listens():
+    assert greeted(AUTHORIZED, answer("listening", streams=["trade_updates"])) == [
+        {"action": "auth", "key": "k", "secret": "k"},
+        {"action": "listen", "data": {"streams": ["trade_updates"]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_final"),
+    [
+        ([{"action": "error", "data": {"error_message": "internal"}}], False),
+        ([AUTHORIZED, answer("listening", streams=[])], False),
+        ([answer("authorization", status="unauthorized", action="authenticate")], True),
+        ([answer("authorization", status="unauthorized", action="listen")], False),
+    ],
+)
+def test_a_hello_that_fails_is_tried_again_unless_the_keys_are_refused(answers, is_final):
+    with pytest.raises(StreamRefused) as refused:
+        greeted(*answers)
+    assert refused.value.is_final is is_final
 
 
 def test_an_order_that_the_budget_holds_back_was_never_at_the_venue():

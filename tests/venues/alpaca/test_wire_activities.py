@@ -61,7 +61,9 @@ def as_json(value):
 
 
 def test_executions():
-    (fill,) = wire.read_fills(as_json([FILL]))
+    (fill,), token = wire.read_fills(as_json([FILL]))
+    assert token is None
+    assert fill.execution_id == "e1"
     assert (fill.side, fill.quantity, fill.cumulative, fill.price) == (Side.SELL, D(4), D(9), D("185.14"))
     assert fill.ts_event_ns == samples.AT_NS
 
@@ -81,6 +83,31 @@ def test_an_assignment_and_its_delivery_and_a_dividend_paid():
         ("dividend", samples.STOCK, D(0), D(0), D("-24.5")),
     ]
     assert found[2].ts_event_ns == samples.AT_NS
+
+
+def test_an_assignment_and_its_delivery_under_one_id_are_two_activities():
+    found, _ = wire.read_activities(as_json([ASSIGNED, {**DELIVERED, "id": ASSIGNED["id"]}]))
+    assert [one.quantity_change for one in found] == [D(2), D(-200)]
+    assert len({one.activity_id for one in found}) == 2
+
+
+def test_the_same_activity_has_the_same_id_again():
+    (first,), _ = wire.read_activities(as_json([ASSIGNED]))
+    (again,), _ = wire.read_activities(as_json([{**ASSIGNED, "created_at": samples.AT_TEXT}]))
+    assert first.activity_id == again.activity_id
+
+
+@pytest.mark.parametrize("status", ["pending", "queued", "rejected", "canceled"])
+def test_an_activity_that_has_not_happened_is_passed_over(status):
+    assert wire.read_activities(as_json([{**DIVIDEND, "status": status}])) == ([], None)
+
+
+def test_a_page_of_executions_names_where_the_next_one_begins():
+    page = [{**FILL, "id": f"20261120143000123::e{n}"} for n in range(wire.ACTIVITIES_PER_PAGE)]
+    fills, token = wire.read_fills(as_json(page))
+    assert token == "20261120143000123::e99"
+    assert [fill.execution_id for fill in fills[:2]] == ["e0", "e1"]
+    assert wire.read_fills(as_json(page[:-1]))[1] is None
 
 
 @pytest.mark.parametrize(

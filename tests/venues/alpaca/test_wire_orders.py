@@ -6,8 +6,10 @@ from fakes import alpaca_wire as samples
 from scalpdesk.core.intents import Side
 from scalpdesk.venues.alpaca.fields import BadMessage, Malformed
 from scalpdesk.venues.alpaca.order_messages import (
+    MOST_LEG_EXECUTIONS,
     Authorized,
     Listening,
+    StreamError,
     TradeUpdate,
     read_order,
     read_orders,
@@ -49,6 +51,61 @@ def test_authorization_and_listening():
     assert read_update(samples.as_json(yes)) == Authorized(is_authorized=True)
     assert read_update(samples.as_json(no)) == Authorized(is_authorized=False)
     assert read_update(samples.as_json(listening)) == Listening(("trade_updates",))
+    too_early = {"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}}
+    assert read_update(samples.as_json(too_early)) == Authorized(is_authorized=False, action="listen")
+
+
+def test_the_servers_error_names_no_stream():
+    message = {"action": "error", "data": {"error_message": "auth timeout"}}
+    assert read_update(samples.as_json(message)) == StreamError("auth timeout")
+    assert read_update(samples.as_msgpack(message), is_msgpack=True) == StreamError("auth timeout")
+
+
+def test_a_fill_of_a_whole_carries_the_executions_of_its_legs():
+    said = read_update(samples.as_json(samples.combo_fill()))
+    assert isinstance(said, TradeUpdate)
+    assert (said.execution_id, said.quantity, said.price) == ("", None, None)
+    assert [(leg.execution_id, leg.venue_order_id, leg.symbol) for leg in said.legs] == [
+        ("e-call", "leg-call", samples.OPTION),
+        ("e-put", "leg-put", samples.PUT),
+    ]
+    assert [(leg.quantity, leg.price, leg.ts_event_ns) for leg in said.legs] == [
+        (Decimal(2), Decimal("7.3"), samples.AT_NS),
+        (Decimal(2), Decimal("8.1"), samples.AT_NS),
+    ]
+
+
+def test_a_leg_by_itself_keeps_its_symbol():
+    leg = samples.order(order_class="mleg", symbol=samples.OPTION, type="", order_type="")
+    order = read_order(samples.as_json(leg))
+    assert (order.symbol, order.side) == (samples.OPTION, Side.BUY)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"qty": "0"}, "bad_qty"),
+        ({"price": "-1"}, "bad_price"),
+        ({"execution_id": ""}, "bad_execution_id"),
+        ({"order_id": ""}, "bad_order_id"),
+        ({"symbol": ""}, "bad_symbol"),
+        ({"timestamp": "soon"}, "bad_timestamp"),
+    ],
+)
+def test_a_leg_that_cannot_be_believed_spoils_the_message(change, name):
+    message = samples.combo_fill()
+    message["data"]["legs"][1] |= change
+    said = read_update(samples.as_json(message))
+    assert isinstance(said, BadMessage)
+    assert said.name == name
+
+
+def test_a_message_holds_so_many_executions_and_no_more():
+    message = samples.combo_fill()
+    message["data"]["legs"] *= MOST_LEG_EXECUTIONS // 2
+    assert isinstance(read_update(samples.as_json(message)), TradeUpdate)
+    message["data"]["legs"].append(message["data"]["legs"][0])
+    assert isinstance(read_update(samples.as_json(message)), BadMessage)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
     lines = []
     for part in decode(_LIST, raw, "malformed_positions"):
         row = decode(_POSITION, bytes(part), "malformed_position")
-        symbol = text(row.symbol, "symbol", 32)
+        symbol = text(row.symbol.strip(), "symbol", 32)
         quantity = amount(row.qty, "qty")
         if row.side == "short" and quantity > 0:
             quantity = -quantity
@@ -327,6 +327,10 @@ PAYMENTS = {
 """Kinds that move cash alone; the quantity they name is what the payment was made on."""
 
 
+NOT_HAPPENED = frozenset({"canceled", "rejected", "pending", "queued"})
+"""Statuses of an activity that moved nothing, or nothing yet."""
+
+
 class _Fill(msgspec.Struct):
     id: str
     order_id: str
@@ -371,8 +375,11 @@ def _request(kind: str, query: dict[str, str], page_token: str | None) -> RestRe
     return RestRequest("GET", f"/v2/account/activities{kind}?{urlencode(query)}")
 
 
-def read_fills(raw: bytes) -> list[VenueFill]:
-    """Return the executions of a page; one that cannot be read makes the page unusable.
+def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
+    """Return the executions of a page, and the token of the next page (None: the last).
+
+    The second part of an activity's id is the id that the stream gives the execution. One that cannot be
+    read makes the page unusable.
 
     Raises
     ------
@@ -380,13 +387,16 @@ def read_fills(raw: bytes) -> list[VenueFill]:
         When a line cannot be believed.
     """
     fills = []
-    for part in decode(_LIST, raw, "malformed_activities"):
+    last = ""
+    parts = decode(_LIST, raw, "malformed_activities")
+    for part in parts:
         row = decode(_FILL, bytes(part), "malformed_activity")
+        last = text(row.id, "activity_id", 80)
         if row.side not in ("buy", "sell", "sell_short"):
             raise Malformed("bad_side", repr(row.side))
         fills.append(
             VenueFill(
-                execution_id=text(row.id, "activity_id", 80),
+                execution_id=last.rpartition("::")[2],
                 venue_order_id=text(row.order_id, "order_id", 64),
                 symbol=text(row.symbol, "symbol", 32),
                 side=Side.BUY if row.side == "buy" else Side.SELL,
@@ -396,7 +406,7 @@ def read_fills(raw: bytes) -> list[VenueFill]:
                 ts_event_ns=ns_of_text(row.transaction_time),
             )
         )
-    return fills
+    return fills, last if len(parts) == ACTIVITIES_PER_PAGE else None
 
 
 def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
@@ -417,7 +427,7 @@ def read_activities(raw: bytes) -> tuple[list[VenueActivity], str | None]:
         row = decode(_OTHER, bytes(part), "malformed_activity")
         last = text(row.id, "activity_id", 80)
         cause = MOVES.get(row.activity_type, PAYMENTS.get(row.activity_type))
-        if cause is not None and row.status not in ("canceled", "rejected"):
+        if cause is not None and row.status not in NOT_HAPPENED:
             found.append(_activity(row, cause))
     return found, last if len(parts) == ACTIVITIES_PER_PAGE else None
 
@@ -431,7 +441,8 @@ def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
         quantity = -abs(quantity)
     day_of(row.date, "date")
     return VenueActivity(
-        activity_id=row.id,
+        # an exercise or assignment and the delivery that it causes may share their id
+        activity_id=f"{row.id}/{row.activity_type}",
         kind=row.activity_type,
         cause=cause,
         symbol=text(row.symbol, "symbol", 32) if row.symbol else "",

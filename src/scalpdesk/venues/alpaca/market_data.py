@@ -53,7 +53,7 @@ class StreamFault(msgspec.Struct, frozen=True):
     @property
     def is_final(self) -> bool:
         """True when trying again with the same keys and symbols cannot help."""
-        return self.code in (401, 402, 405, 409, 410, 412, 413)
+        return self.code in (400, 401, 402, 405, 409, 410, 411, 412, 413)
 
 
 class Welcome(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.venues.alpaca.fields import (
+    LONGEST_SHOWN,
     UNREADABLE,
     BadMessage,
     Malformed,
@@ -41,6 +42,8 @@ FINAL_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "reject
 LARGEST_UPDATE_BYTES = 1024 * 1024
 LONGEST_CLIENT_ID = 128
 MOST_LEGS = 4
+MOST_LEG_EXECUTIONS = 400
+"""In one message: a leg may fill in many parts at once."""
 
 
 class WireOrder(msgspec.Struct, frozen=True):
@@ -70,6 +73,18 @@ class WireOrder(msgspec.Struct, frozen=True):
         return self.status in OPEN_STATUSES
 
 
+class LegExecution(msgspec.Struct, frozen=True):
+    """The execution of one leg, in the message on the fill of its multi-leg order."""
+
+    execution_id: str
+    venue_order_id: str
+    """Of the leg."""
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    ts_event_ns: int
+
+
 class TradeUpdate(msgspec.Struct, frozen=True):
     """One message about an order on ``/stream``."""
 
@@ -81,13 +96,18 @@ class TradeUpdate(msgspec.Struct, frozen=True):
     previous_execution_id: str
     quantity: Decimal | None
     price: Decimal | None
+    """Of one execution of a single order; None otherwise."""
     reason: str
+    legs: tuple[LegExecution, ...] = ()
+    """Of one fill of a multi-leg order: the execution of each leg."""
 
 
 class Authorized(msgspec.Struct, frozen=True):
-    """The answer to the authentication on ``/stream``."""
+    """The answer to the authentication on ``/stream``, or to a request that came before it."""
 
     is_authorized: bool
+    action: str = "authenticate"
+    """The request that it answers."""
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -96,7 +116,13 @@ class Listening(msgspec.Struct, frozen=True):
     streams: tuple[str, ...]
 
 
-UpdateItem = TradeUpdate | Authorized | Listening | BadMessage
+class StreamError(msgspec.Struct, frozen=True):
+    """The server's error message on ``/stream``; it ends the connection."""
+
+    message: str
+
+
+UpdateItem = TradeUpdate | Authorized | Listening | StreamError | BadMessage
 
 
 class _Order(msgspec.Struct):
@@ -118,6 +144,15 @@ class _Order(msgspec.Struct):
     legs: "list[_Order] | None" = None
 
 
+class _LegFill(msgspec.Struct):
+    execution_id: str
+    order_id: str
+    symbol: str
+    qty: Decimal
+    price: Decimal
+    timestamp: str | Ext | None = None
+
+
 class _Update(msgspec.Struct):
     event: str
     order: _Order
@@ -127,15 +162,22 @@ class _Update(msgspec.Struct):
     qty: Decimal | None = None
     price: Decimal | None = None
     reason: str | None = None
+    legs: list[_LegFill] | None = None
 
 
 class _StreamMessage(msgspec.Struct):
-    stream: str
     data: msgspec.Raw
+    stream: str = ""
+    action: str = ""
 
 
 class _Authorization(msgspec.Struct):
     status: str
+    action: str = "authenticate"
+
+
+class _StreamErrorData(msgspec.Struct):
+    error_message: str
 
 
 class _Listening(msgspec.Struct):
@@ -156,6 +198,7 @@ class _UpdateCodec:
         self.update = codec(_Update).decode
         self.authorization = codec(_Authorization).decode
         self.listening = codec(_Listening).decode
+        self.error = codec(_StreamErrorData).decode
 
 
 _JSON = _UpdateCodec(msgspec.json.Decoder)
@@ -174,9 +217,11 @@ def read_update(raw: bytes, *, is_msgpack: bool = False) -> UpdateItem:
             return _update(decode(codec.update, payload, "malformed_update"))
         if message.stream == "authorization":
             answer = decode(codec.authorization, payload, "malformed_authorization")
-            return Authorized(answer.status == "authorized")
+            return Authorized(answer.status == "authorized", answer.action[:40])
         if message.stream == "listening":
             return Listening(decode(codec.listening, payload, "malformed_listening").streams)
+        if message.action == "error":
+            return StreamError(decode(codec.error, payload, "malformed_error").error_message[:LONGEST_SHOWN])
     except Malformed as refused:
         return BadMessage(refused.name, refused.detail)
     return BadMessage("unknown_stream", repr(message.stream)[:80])
@@ -214,15 +259,17 @@ def read_orders(raw: bytes) -> tuple[list[WireOrder], list[BadMessage]]:
 def _update(raw: _Update) -> TradeUpdate:
     event = text(raw.event, "event", 40)
     order = _order(raw.order)
-    is_execution = event in ("fill", "partial_fill", "trade_correct")
-    is_parent = bool(order.legs)
+    is_execution = event in ("fill", "partial_fill", "trade_correct") and bool(order.symbol)
     quantity = price = None
     execution_id = raw.execution_id or ""
-    if is_execution and not is_parent:
+    if is_execution:
         quantity, price = positive(raw.qty, "qty"), not_negative(raw.price, "price")
-    if (is_execution and not is_parent) or event == "trade_bust":
+    if is_execution or event == "trade_bust":
         execution_id = text(raw.execution_id, "execution_id", 80)
     at_ns = order.updated_ns if raw.timestamp is None else ns_of(raw.timestamp)
+    legs = raw.legs or []
+    if len(legs) > MOST_LEG_EXECUTIONS:
+        raise Malformed("bad_legs", f"{len(legs)} executions")
     return TradeUpdate(
         event,
         at_ns,
@@ -232,6 +279,18 @@ def _update(raw: _Update) -> TradeUpdate:
         quantity,
         price,
         (raw.reason or "")[:120],
+        tuple(_leg(leg, at_ns) for leg in legs),
+    )
+
+
+def _leg(raw: _LegFill, at_ns: int) -> LegExecution:
+    return LegExecution(
+        execution_id=text(raw.execution_id, "execution_id", 80),
+        venue_order_id=text(raw.order_id, "order_id", 64),
+        symbol=text(raw.symbol, "symbol", 32),
+        quantity=positive(raw.qty, "qty"),
+        price=not_negative(raw.price, "price"),
+        ts_event_ns=at_ns if raw.timestamp is None else ns_of(raw.timestamp),
     )
 
 
@@ -242,7 +301,7 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
     legs = raw.legs or []
     if (depth and legs) or len(legs) > MOST_LEGS:
         raise Malformed("bad_legs", f"{len(legs)} legs at depth {depth}")
-    is_parent = raw.order_class == "mleg" and depth == 0
+    is_parent = raw.order_class == "mleg" and (bool(legs) or not raw.symbol)
     submitted = raw.submitted_at if raw.submitted_at is not None else raw.created_at
     submitted_ns = ns_of(submitted)
     quantity = None if raw.qty is None else positive(raw.qty, "order_qty")
@@ -424,7 +483,7 @@ def _whole(command: SubmitOrder, *, is_option: bool) -> Decimal:
 
 def stream_auth(key: str, secret: str) -> bytes:
     """Return the authentication message of ``/stream``."""
-    return msgspec.json.encode({"action": "authenticate", "data": {"key_id": key, "secret_key": secret}})
+    return msgspec.json.encode({"action": "auth", "key": key, "secret": secret})
 
 
 def stream_listen(streams: Sequence[str]) -> bytes:
@@ -476,7 +535,19 @@ class _Error(msgspec.Struct):
 _ERROR = msgspec.json.Decoder(_Error).decode
 _LONGEST_REASON = 200
 _DUPLICATE_TEXT = "client_order_id must be unique"
-_TOO_LATE_TEXTS = ("order is already in", "isn't sent to exchange yet", "is not cancelable", "not open")
+_TOO_LATE_TEXTS = (
+    "order is already in",
+    "is not cancelable",
+    "isn't sent to exchange yet",
+    "cannot replace order in",
+    "unable to replace order in",
+    "order already replaced",
+    "only open orders can be replaced",
+    "qty must be > filled_qty",
+    "not open",
+)
+_KEY_TEXTS = ("request is not authorized", "access key verification failed")
+"""In a 403: the keys are refused. A 403 may also refuse one order: an account without options."""
 LARGEST_RATE = 10**9
 
 
@@ -492,9 +563,10 @@ def judge(status: int, body: bytes) -> JudgedReply:
     """
     if 200 <= status < 300:
         return JudgedReply(ReplyVerdict.DONE)
-    reason = _reason(status, body)
-    lowered = reason.lower()
-    if status == 401 or (status == 403 and ("not authorized" in lowered or "forbidden." in lowered)):
+    code, message = _words(body)
+    lowered = message.lower()
+    reason = " ".join(part for part in (f"HTTP {status}", code, message) if part)[:_LONGEST_REASON]
+    if status == 401 or (status == 403 and (lowered == "forbidden." or _holds(lowered, _KEY_TEXTS))):
         return JudgedReply(ReplyVerdict.UNAUTHORIZED, reason)
     if status == 429:
         return JudgedReply(ReplyVerdict.LIMITED, reason)
@@ -502,21 +574,25 @@ def judge(status: int, body: bytes) -> JudgedReply:
         return JudgedReply(ReplyVerdict.NOT_FOUND, reason)
     if status == 422 and _DUPLICATE_TEXT in lowered:
         return JudgedReply(ReplyVerdict.DUPLICATE, reason)
-    if status == 422 and any(known in lowered for known in _TOO_LATE_TEXTS):
+    if status == 422 and _holds(lowered, _TOO_LATE_TEXTS):
         return JudgedReply(ReplyVerdict.TOO_LATE, reason)
     if status in (400, 403, 405, 415, 422):
         return JudgedReply(ReplyVerdict.REFUSED, reason)
     return JudgedReply(ReplyVerdict.UNKNOWN, reason)  # 408, 409, 5xx, redirects and anything new
 
 
-def _reason(status: int, body: bytes) -> str:
+def _holds(message: str, known: Sequence[str]) -> bool:
+    return any(part in message for part in known)
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    """Return code and message of an error's body, both printable; empty where there are none."""
     try:
         error = _ERROR(body)
     except UNREADABLE:
-        return f"HTTP {status}"
+        return "", ""
     message = "".join(letter for letter in (error.message or "") if letter.isprintable())
-    parts = [f"HTTP {status}", "" if error.code is None else str(error.code)[:12], message]
-    return " ".join(part for part in parts if part)[:_LONGEST_REASON]
+    return "" if error.code is None else str(error.code)[:12], message
 
 
 def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:

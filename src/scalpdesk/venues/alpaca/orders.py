@@ -12,13 +12,15 @@ from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Sub
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.alpaca import order_messages
-from scalpdesk.venues.alpaca.account_messages import ACTIVITIES_PER_PAGE, fills_request, read_fills
+from scalpdesk.venues.alpaca.account_messages import fills_request, read_fills
 from scalpdesk.venues.alpaca.fields import BadMessage, Malformed, text_of_ns
 from scalpdesk.venues.alpaca.order_messages import (
     Authorized,
     Listening,
     ReplyVerdict,
+    StreamError,
     TradeUpdate,
+    UpdateItem,
     WireOrder,
     read_order,
     read_update,
@@ -38,6 +40,9 @@ OUTCOMES = {
     "expired": "expired",
     "rejected": "rejected",
 }
+ZERO = Decimal(0)
+UPDATES = "trade_updates"
+"""The stream that is listened to."""
 MOST_HISTORY_PAGES = 200
 MOST_CANCEL_TRIES = 5
 UNKNOWN_PAUSE_SECONDS = 1.0
@@ -208,13 +213,12 @@ class OrderReports:
             if judged.verdict is not ReplyVerdict.DONE:
                 raise RetryError("the venue does not return its executions", value=judged.reason)
             try:
-                page = read_fills(reply.body)
+                page, token = read_fills(reply.body)
             except Malformed as refused:
                 raise RetryError("executions that cannot be believed", value=str(refused)) from None
             fills += page
-            if len(page) < ACTIVITIES_PER_PAGE:
+            if token is None:
                 break
-            token = page[-1].execution_id
         return fills
 
     def shown(self, wire: WireOrder) -> Iterable[VenueOrder]:
@@ -252,6 +256,7 @@ class OrderReports:
         shown = update.order
         now_ns = self.publisher.timestamp(update.ts_event_ns)
         if shown.client_order_id in self._legs:
+            self._leg_executions(update)
             self.apply_legs(shown, infer=update.event in ("fill", "partial_fill"))
             return
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id) or self._unnamed_leg(shown)
@@ -295,6 +300,33 @@ class OrderReports:
         self.publisher.publish(events)
         if order.holes(shown.filled):
             self._gap(order, shown)
+
+    def _leg_executions(self, update: TradeUpdate) -> None:
+        """Publish the executions of a combo's legs, each up to what the message shows of its leg."""
+        parent = update.order
+        filled = {leg.symbol: leg.filled for leg in parent.legs}
+        cumulative: dict[str, Decimal] = {}
+        for leg in update.legs:
+            order = self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
+            if order is None:
+                self.refuse("unknown_order", f"execution of {leg.symbol} in {parent.client_order_id}")
+                continue
+            if leg.symbol not in cumulative:
+                traded = sum((other.quantity for other in update.legs if other.symbol == leg.symbol), ZERO)
+                cumulative[leg.symbol] = filled.get(leg.symbol, order.covered + traded) - traded
+            cumulative[leg.symbol] += leg.quantity
+            now_ns = self.publisher.timestamp(leg.ts_event_ns)
+            self.publisher.publish(
+                self.tracker.execution(
+                    order,
+                    leg.execution_id,
+                    leg.quantity,
+                    leg.price,
+                    cumulative[leg.symbol],
+                    leg.ts_event_ns,
+                    now_ns,
+                )
+            )
 
     def _correct(self, order: TrackedOrder, update: TradeUpdate, now_ns: int) -> None:
         """Bust the corrected execution and book the execution in its place."""
@@ -351,8 +383,7 @@ class OrderReports:
             order = self.tracker.orders[name]
             leg = shown.get(self._symbol(order))
             if leg is not None:
-                if leg.venue_order_id != order.venue_order_id:
-                    self.tracker.bind(name, leg.venue_order_id)
+                self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
                 self.apply(order, leg, infer=infer)
             elif not parent.filled:
                 # without its legs the answer still shows whether the whole is open, refused or over
@@ -365,12 +396,18 @@ class OrderReports:
     def _tracked(self, part: WireOrder, shown: WireOrder) -> TrackedOrder | None:
         found = self.tracker.find(part.client_order_id, part.venue_order_id)
         if found is None and part is not shown:
-            for name in self._legs.get(shown.client_order_id, ()):
-                order = self.tracker.orders[name]
-                if self._symbol(order) == part.symbol:
-                    self.tracker.bind(name, part.venue_order_id)
-                    return order
+            return self._leg_of(shown.client_order_id, part.symbol, part.venue_order_id)
         return found
+
+    def _leg_of(self, combo: str, symbol: str, venue_order_id: str) -> TrackedOrder | None:
+        """Return the leg of one of the desk's combos in a symbol, and record its venue id."""
+        for name in self._legs.get(combo, ()):
+            order = self.tracker.orders[name]
+            if self._symbol(order) == symbol:
+                if order.venue_order_id != venue_order_id:
+                    self.tracker.bind(name, venue_order_id)
+                return order
+        return None
 
     def _unnamed_leg(self, shown: WireOrder) -> TrackedOrder | None:
         """Return the leg that a message under an id of the venue's own is about.
@@ -438,24 +475,34 @@ class OrderStream:
         await send(order_messages.stream_auth(self._keys.key.reveal(), self._keys.secret.reveal()))
         while True:
             item = read_update(await receive())
+            self._apply(item)
             if isinstance(item, Authorized):
-                if not item.is_authorized:
-                    raise StreamRefused("the order stream does not accept the keys", is_final=True)
-                await send(order_messages.stream_listen(("trade_updates",)))
+                await send(order_messages.stream_listen((UPDATES,)))
+            elif isinstance(item, StreamError):
+                raise StreamRefused(item.message, is_final=False)
             elif isinstance(item, Listening):
+                if UPDATES not in item.streams:
+                    raise StreamRefused("the order stream does not send trade updates", is_final=False)
                 return
-            else:
-                self._apply(item)
 
     def on_frame(self, raw: bytes) -> None:
         """Apply an update."""
         self._apply(read_update(raw))
 
-    def _apply(self, item: object) -> None:
-        if isinstance(item, TradeUpdate):
-            self._reports.on_update(item)
-        elif isinstance(item, BadMessage):
-            self._reports.refuse(item.name, item.detail)
+    def _apply(self, item: UpdateItem) -> None:
+        match item:
+            case TradeUpdate():
+                self._reports.on_update(item)
+            case BadMessage():
+                self._reports.refuse(item.name, item.detail)
+            case StreamError():  # the server hangs up: the connection comes back by itself
+                self._reports.refuse("stream_error", item.message)
+            case Authorized(is_authorized=False):
+                # "listen" was answered before the authentication: a slip of the connection, not of the keys
+                is_final = item.action != "listen"
+                raise StreamRefused("the order stream does not accept the keys", is_final=is_final)
+            case Authorized() | Listening():
+                pass
 
     def on_up(self) -> None:
         """Publish that the stream is up."""
@@ -679,7 +726,9 @@ class OrderSender:
         else:
             now_ns = self._publisher.timestamp()
             self._publisher.publish(self._tracker.reject(new, judged.reason, now_ns, now_ns))
-            self._reports.reject_cancel(old, judged.reason, now_ns)
+            if judged.verdict is ReplyVerdict.TOO_LATE:  # it is over, or about to be: learn its end
+                await self._reports.query_order(command.client_order_id)
+            self._reports.reject_cancel(old, judged.reason)
 
     async def _venue_id(self, order: TrackedOrder) -> str | None:
         """Return the venue's id of an order, waiting for its acknowledgement or querying it."""
