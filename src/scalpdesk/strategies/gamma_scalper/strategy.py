@@ -422,7 +422,16 @@ class GammaScalper:
         )
         if reason is not None:
             return self._start_leaving(view, reason)
-        return self._hedger.step(view, self._held_options(view))
+        return [*self._surplus(view), *self._hedger.step(view, self._held_options(view))]
+
+    def _surplus(self, view: DeskView) -> list[Action]:
+        """Take off what would still add to a straddle that is whole: a leg may fill after its cancel."""
+        adding = [order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN]
+        cancels = cancels_of(adding, "the straddle is whole")
+        if not cancels:
+            return []
+        why = "the straddle is whole: take off what would add to it"
+        return [Proposal(DecisionKind.ENTRY, (why,), {}, cancels)]
 
     # leaving ----------------------------------------------------------------------------------------
 
