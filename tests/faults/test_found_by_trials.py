@@ -21,7 +21,7 @@ from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import draw_schedule
+from scalpdesk_testing.schedule import Crash, Schedule, draw_schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -183,6 +183,30 @@ def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times():
     assert engine.desk.account.cash == Decimal("999998.50")
     assert not engine.desk.positions.quantity(SHARE)
     assert reconciler.adopted
+
+
+def test_straddle_that_a_late_fill_completes_leaves_no_order_that_adds_to_it():
+    # the call's order filled after its cancel while the next one rested: nobody took that one off
+    rules = (
+        Fault("unavailable", probability=0.013, times=5, seconds=10.918),
+        Fault("drop_request", probability=0.347, after=7),
+        Fault("slow_answer", probability=0.368, after=3, seconds=2.465),
+        Fault("late_fill_after_cancel", probability=0.524, times=3, seconds=7.353),
+        Fault("stream_delay", probability=0.146, times=2, after=5, seconds=10.311),
+    )
+    outcome = run_trial(
+        Schedule(
+            276,
+            DAYS[2],
+            heal_at=66.0,
+            rules=rules,
+            crashes=(Crash(1, "after"), Crash(3, "torn", 0.797)),
+            latency_seconds=0.001,
+            seconds=255,
+        )
+    )
+    assert outcome.violations == []
+    assert outcome.edges["cancelled > filled"] == 3
 
 
 def test_a_refused_cancel_is_not_asked_again_while_time_stands_still():

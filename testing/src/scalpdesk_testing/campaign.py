@@ -1,12 +1,11 @@
-"""Many trials: in parallel, each seed twice, and what they hit."""
+"""Many trials: in parallel, some of them twice, and what they met."""
 
+import gc
 import multiprocessing
 import os
-import subprocess
-import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from scalpdesk.core.errors import ArgumentError
@@ -15,10 +14,10 @@ from scalpdesk_testing.invariants import Violation
 from scalpdesk_testing.schedule import BY_RULE, MOMENTS, draw_schedule
 from scalpdesk_testing.trial import TrialOutcome, run_trial
 
-CHUNK = 20
+CHUNK = 10
 """Seeds that a worker takes at a time."""
-OTHER_HASH_SAMPLE = 5
-"""Seeds of a campaign that are run once more by an interpreter with another hash seed."""
+REPEATED_EVERY = 10
+"""The first seed of so many runs again, in another process with another hash seed: same digest."""
 STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
 Progress = Callable[[int, int], None]
 """Called with the seeds done and the seeds in all."""
@@ -31,11 +30,15 @@ class Campaign:
     Parameters
     ----------
     seeds
-        How many were run, each twice.
+        How many were run.
     violations
         Every law that did not hold, with seed and step.
     faults_injected, orders, events, lives
         Sums over the first run of each seed.
+    digests
+        Of the first run, by seed.
+    repeated
+        How many seeds were run again by another process.
     edges, pairs
         How often each edge of the order machine, and each pair of fault and state, was met.
     """
@@ -48,6 +51,8 @@ class Campaign:
     lives: int = 0
     edges: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
+    digests: dict[int, str] = field(default_factory=dict)
+    repeated: int = 0
 
     def add(self, outcome: TrialOutcome) -> None:
         """Count one seed in."""
@@ -59,6 +64,7 @@ class Campaign:
         self.lives += outcome.lives
         self.edges += outcome.edges
         self.pairs += outcome.pairs
+        self.digests[outcome.seed] = outcome.digest
 
     def join(self, other: "Campaign") -> None:
         """Count another campaign in."""
@@ -70,6 +76,7 @@ class Campaign:
         self.lives += other.lives
         self.edges += other.edges
         self.pairs += other.pairs
+        self.digests |= other.digests
 
     def unhit_edges(self) -> list[str]:
         """Return the edges of the order machine that no trial went along."""
@@ -96,30 +103,21 @@ def all_pairs() -> list[str]:
     return [f"{fault} x {state}" for fault in faults for state in STATES]
 
 
-def run_seed_twice(seed: int) -> TrialOutcome:
-    """Run a seed, and again: a digest that differs is a violation."""
-    first = run_trial(draw_schedule(seed))
-    again = run_trial(draw_schedule(seed))
-    if first.digest != again.digest:
-        detail = f"digests {first.digest} and {again.digest}"
-        first.violations.append(Violation(seed, "9 same_seed_same_run", first.events, detail))
-    return first
-
-
 def run_chunk(seeds: Sequence[int]) -> Campaign:
-    """Run some seeds, each twice."""
+    """Run some seeds."""
     found = Campaign()
     for seed in seeds:
-        found.add(run_seed_twice(seed))
+        found.add(run_trial(draw_schedule(seed)))
     return found
 
 
 def run_campaign(
     first: int, last: int, *, workers: int | None = None, progress: Progress | None = None
 ) -> Campaign:
-    """Run the seeds from ``first`` to ``last`` (not included), each twice, over processes.
+    """Run the seeds from ``first`` to ``last`` (not included) over processes.
 
-    A sample of the seeds is run a third time by an interpreter with another hash seed.
+    Every tenth is run again by an interpreter with another hash seed: a digest that differs is a
+    violation.
 
     Raises
     ------
@@ -135,47 +133,76 @@ def run_campaign(
         )
     chunks = [range(low, min(low + CHUNK, last)) for low in range(first, last, CHUNK)]
     total = Campaign()
+
+    def took(part: Campaign) -> None:
+        total.join(part)
+        if progress is not None:
+            progress(total.seeds, last - first)
+
+    repeated = range(first, last, REPEATED_EVERY)
     count = min(workers or os.cpu_count() or 1, len(chunks))
     if count == 1:
         for chunk in chunks:
-            _took(total, run_chunk(chunk), last - first, progress)
+            took(run_chunk(chunk))
+        again = digests_elsewhere(repeated)
     else:
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
-                _took(total, done.result(), last - first, progress)
-    total.violations += other_hash_seed(range(first, last, max((last - first) // OTHER_HASH_SAMPLE, 1)))
+        again = _over_processes(chunks, count, set(repeated), took)
+    total.repeated = len(again)
+    total.violations += [
+        Violation(seed, "9 same_seed_same_run", 0, f"digests {total.digests[seed]} and {digest}")
+        for seed, digest in again.items()
+        if digest != total.digests[seed]
+    ]
     total.violations.sort(key=lambda violation: (violation.seed, violation.step))
     return total
 
 
-def _took(total: Campaign, part: Campaign, of: int, progress: Progress | None) -> None:
-    total.join(part)
-    if progress is not None:
-        progress(total.seeds, of)
+def _over_processes(
+    chunks: Iterable[Sequence[int]], count: int, repeated: set[int], took: Callable[[Campaign], None]
+) -> dict[int, str]:
+    """Run chunks over processes of different hash seeds, then some seeds again, each in the next one."""
+    pools = [_process(number + 1) for number in range(count)]
+    try:
+        waiting = deque(chunks)
+        running: dict[Future[Campaign], int] = {}
+        by_pool: list[list[int]] = [[] for _ in pools]
+        free = list(range(count))
+        while waiting or running:
+            while waiting and free:
+                number = free.pop()
+                by_pool[(number + 1) % count] += [seed for seed in waiting[0] if seed in repeated]
+                running[pools[number].submit(run_chunk, waiting.popleft())] = number
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                free.append(running.pop(done))
+                took(done.result())
+        again = [pool.submit(digests_of, seeds) for pool, seeds in zip(pools, by_pool, strict=True)]
+        return {seed: digest for part in again for seed, digest in part.result().items()}
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
 
 
-def digests_of(seeds: Iterable[int]) -> list[str]:
+def _process(hash_seed: int) -> ProcessPoolExecutor:
+    """Return a pool of one process whose strings hash by ``hash_seed``."""
+    before = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = str(hash_seed)
+    try:
+        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=gc.freeze)
+        pool.submit(int)  # the process starts here, under this environment
+    finally:
+        del os.environ["PYTHONHASHSEED"]
+        if before is not None:
+            os.environ["PYTHONHASHSEED"] = before
+    return pool
+
+
+def digests_of(seeds: Iterable[int]) -> dict[int, str]:
     """Return the digest of each seed's run."""
-    return [run_trial(draw_schedule(seed)).digest for seed in seeds]
+    return {seed: run_trial(draw_schedule(seed)).digest for seed in seeds}
 
 
-def other_hash_seed(seeds: Sequence[int]) -> list[Violation]:
-    """Run seeds here and in another process with another hash seed; return those that differ."""
-    here = digests_of(seeds)
-    mine = os.environ.get("PYTHONHASHSEED", "random")
-    there = subprocess.run(  # noqa: S603 - this very interpreter, on a module of ours
-        [sys.executable, "-m", "scalpdesk_testing.campaign", *map(str, seeds)],
-        env={**os.environ, "PYTHONHASHSEED": "1" if mine != "1" else "2"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    return [
-        Violation(seed, "9 same_in_another_process", 0, f"digests {ours} and {other}")
-        for seed, ours, other in zip(seeds, here, there, strict=True)
-        if ours != other
-    ]
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(digests_of(int(seed) for seed in sys.argv[1:])) + "\n")
+def digests_elsewhere(seeds: Iterable[int]) -> dict[int, str]:
+    """Return the digests of seeds run by another process with another hash seed."""
+    mine = os.environ.get("PYTHONHASHSEED")
+    with _process(1 if mine != "1" else 2) as pool:
+        return pool.submit(digests_of, tuple(seeds)).result()

@@ -26,7 +26,6 @@ from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import BrokerOrder, Status
-from scalpdesk.strategies.contract import phase_of
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.small_desk import (
     SMALL_PLAN,
@@ -88,6 +87,8 @@ class Scene:
     uneven_since_ns: int | None = None
     open_at_venue: tuple[BrokerOrder, ...] = ()
     now_ns: int = 0
+    phase: str = ""
+    """Of the strategy, after the event."""
     _observer: tuple[TradingEngine, DeltaEngine] | None = None
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
@@ -107,7 +108,7 @@ class Scene:
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )
             self.booked_cash += event.cash_change
-            resting = phase_of(self.engine.strategy) in ("waiting", "done")
+            resting = self.phase in ("waiting", "done")
             if resting and event.cause == "manual_trade":
                 self.excused.add(7)  # somebody else's trade beside a desk at rest is his to undo
         elif isinstance(event, AccountSnapshot):
@@ -203,8 +204,8 @@ def worst_case_within_limits(scene: Scene) -> str | None:
 
 def no_leg_alone(scene: Scene) -> str | None:
     """While a straddle is held, both legs are: half of one is a bet, not a hedge."""
-    strategy, gate = scene.engine.strategy, scene.engine.desk.gate
-    if phase_of(strategy) != "holding" or gate.mode == "HALTED":
+    gate = scene.engine.desk.gate
+    if scene.phase != "holding" or gate.mode == "HALTED":
         scene.uneven_since_ns = None
         return None
     positions = scene.engine.desk.positions
@@ -241,10 +242,10 @@ def hedge_is_alive(scene: Scene) -> str | None:
     event = scene.event
     if not isinstance(event, QuoteEvent) or event.instrument_id != SHARE:
         return None
-    desk, strategy = scene.engine.desk, scene.engine.strategy
+    desk = scene.engine.desk
     number = scene.now_ns
     fresh = all(desk.market.verdict(instrument, number).value == "good" for instrument in (SHARE, CALL, PUT))
-    holding = phase_of(strategy) == "holding"
+    holding = scene.phase == "holding"
     if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
         scene.outside_since_ns = None
         return None

@@ -8,11 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
-import h11
 from aiohttp.client_reqrep import ConnectionKey
 
 from scalpdesk.exchange.alpaca.app import UNSEEN, AlpacaApi, Keyring
@@ -134,7 +134,7 @@ class Line:
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         body: bytes,
         on_answer: Callable[[Answer | None], None],
     ) -> None:
@@ -152,7 +152,7 @@ class Line:
                 method,
                 path,
                 dict(parse_qsl(parts.query)),
-                {name.lower(): value for name, value in headers.items()},
+                headers,
                 body,
                 self.clock.true_ns(),
             )
@@ -330,29 +330,31 @@ class Socket:
 
 
 class LineConnection(asyncio.Transport):
-    """The desk's end of one HTTP connection; h11 parses and writes the exchange's end."""
+    """The desk's end of one HTTP connection; the exchange's end reads and writes plain HTTP/1.1."""
 
     def __init__(self, line: Line, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._line = line
         self._protocol = protocol
-        self._http = h11.Connection(h11.SERVER)
         self._is_closed = False
         line.idle_connections[self] = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one whole request."""
+        """Send one whole request.
+
+        Raises
+        ------
+        ValueError
+            When the body is not as long as the head says.
+        """
         self._line.idle_connections.pop(self, None)
-        http = self._http
-        http.receive_data(bytes(data))
-        request = http.next_event()
-        assert isinstance(request, h11.Request)
-        body = b""
-        while isinstance(event := http.next_event(), h11.Data):
-            body += event.data
-        assert isinstance(event, h11.EndOfMessage)
-        headers = {name.decode(): value.decode() for name, value in request.headers}
-        self._line.ask(request.method.decode(), request.target.decode(), headers, body, self._answer)
+        head, _, body = bytes(data).partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if int(headers.get("content-length", 0)) != len(body):
+            raise ValueError(f"{first}: a body of {len(body)} bytes under {headers}")
+        self._line.ask(method, target, headers, body, self._answer)
 
     def _answer(self, answer: Answer | None) -> None:
         """Write an answer; None, and one that is cut short, end the connection."""
@@ -366,15 +368,12 @@ class LineConnection(asyncio.Transport):
         part = body[: int(len(body) * fault.fraction)] if fault is not None and is_cut else body
         # half of the answers that are cut short end in an error, half look whole and cannot be read
         length = len(part) if len(body) % 2 else len(body)
-        http = self._http
-        headers = [*answer.headers.items(), ("Content-Length", str(length))]
-        data = http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
-        data += http.send(h11.Data(data=part)) or b""
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        lines += [f"Content-Length: {length}", "\r\n"]
         if length == len(part):
-            data += http.send(h11.EndOfMessage()) or b""
-            http.start_next_cycle()
             self._line.idle_connections[self] = None
-        self._protocol.data_received(data)
+        self._protocol.data_received("\r\n".join(lines).encode("ascii") + part)
         if is_cut:
             self._close()
 

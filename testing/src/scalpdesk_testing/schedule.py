@@ -39,6 +39,10 @@ CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
 
+DRAWN_SECONDS = 255
+"""Length of a drawn trial: faults for at most 130 s, a minute to recover, and the exit."""
+
+
 class Moment(msgspec.Struct, frozen=True):
     """Something that happens at ``at`` seconds after the market's beginning; lengths in seconds."""
 
@@ -77,6 +81,8 @@ class Schedule(msgspec.Struct, frozen=True):
         Share of requests that lie on the way, and how long at most.
     latency_seconds
         One way between desk and exchange.
+    seconds
+        Length of the market, up to the session's close.
     """
 
     seed: int
@@ -88,6 +94,7 @@ class Schedule(msgspec.Struct, frozen=True):
     held_fraction: float = 0.0
     held_seconds: float = 0.0
     latency_seconds: float = 0.02
+    seconds: int = 330
 
 
 QUIET_DAY = DAYS[0]
@@ -102,7 +109,7 @@ def quiet_schedule(seed: int = 0, **changes: object) -> Schedule:
 def draw_schedule(seed: int) -> Schedule:
     """Draw a trial's faults; the same seed draws the same."""
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 19])))
-    heal_at = float(dice.integers(60, 180))
+    heal_at = float(dice.integers(50, 130))
     names = [str(name) for name in dice.choice(BY_RULE, size=int(dice.integers(0, 9)), replace=False)]
     moments = [
         Moment(
@@ -126,6 +133,7 @@ def draw_schedule(seed: int) -> Schedule:
         held_fraction=float(dice.choice([0.0, 0.0, 0.02, 0.1])),
         held_seconds=round(float(dice.uniform(0.5, 8.0)), 3),
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
+        seconds=DRAWN_SECONDS,
     )
 
 

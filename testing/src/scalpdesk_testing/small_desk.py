@@ -1,6 +1,6 @@
 """The desk of a trial: the real engine and gamma scalper with settings that fit a few minutes."""
 
-import shutil
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from typing import cast
 
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import CancelOrder, Output, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
-from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.log import JournalWriter, RunLock
+from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -124,15 +125,44 @@ def small_header(market: SmallMarket, seed: int) -> JournalHeader:
     )
 
 
+MEMORY_DISK = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody else can guess
+
+
 class Killed(BaseException):
     """The desk's process died here."""
+
+
+class CountedWriter(JournalWriter):
+    """A journal writer that counts what it has written, and what of it is on disk for good."""
+
+    def __init__(self, run_dir: Path, lock: RunLock, durability: str, segment_limit_bytes: int) -> None:
+        super().__init__(run_dir, lock, durability, segment_limit_bytes)
+        self._reserve_bytes = 0  # a trial writes a few kilobytes
+        self.written_bytes = 0
+        self.synced_bytes = 0
+
+    def _continue_after(self, reader: JournalReader) -> None:
+        super()._continue_after(reader)
+        self.written_bytes = self.synced_bytes = self._segment_bytes
+
+    def _write_out(self, *, is_synced: bool) -> None:
+        length = len(self._buffer)
+        super()._write_out(is_synced=is_synced)
+        self.written_bytes += length
+        if is_synced:
+            self.synced_bytes = self.written_bytes
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every record so far is on disk for good."""
+        return not self._buffer and self.synced_bytes == self.written_bytes
 
 
 class MortalJournal:
     """A journal on a disk that can fail, in a process that can die at any write.
 
-    What is on disk when a call returns is what a restart finds. A death is
-    :class:`Killed`, raised where the write is; what the process held in memory is gone.
+    The death of the process loses what was not handed to the system, a power cut what was not synced
+    to disk. A death is :class:`Killed`, raised where the write is.
 
     Parameters
     ----------
@@ -148,13 +178,12 @@ class MortalJournal:
         self._folder = folder
         self._lives = 1
         self.run_dir = folder / "life-1"
-        self._writer = JournalWriter.create(self.run_dir, header, durability="none")
+        self._writer = CountedWriter.create(self.run_dir, header)
         self._crashes = list(crashes)
         self._writes = 0
+        self._unsynced: list[str] = []
         self.durable: set[str] = set()
-        """Client order ids of all orders whose intent is on disk."""
-        self.cancels: set[str] = set()
-        """Ids whose cancel is on disk."""
+        """Client order ids of all orders whose intent is on disk for good."""
         self.fails_until: Callable[[], bool] = lambda: False
         self.deaths: list[str] = []
 
@@ -168,36 +197,39 @@ class MortalJournal:
         self._writer.add_event(event)
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        """Add what the engine gave; on return a command in it is on disk."""
-        commands = [output for output in outputs if isinstance(output, SubmitOrder | CancelOrder)]
+        """Add what the engine gave; the writer decides what of it is on disk on return."""
         if self.fails_until():
             raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
-        crash = self._due_crash() if commands else None
+        ids = [name for output in outputs for name in _ids_of(output)]
+        crash = self._due_crash() if ids or any(isinstance(one, CancelOrder) for one in outputs) else None
         if crash is not None and crash.how == "before":
-            self._die(crash, self._size())
-        before = self._size()
+            self._die(crash, self._writer.written_bytes)
+        before = self._writer.written_bytes
         self._writer.add_outputs(outputs)
-        if commands:
-            self._writer.flush()
         if crash is not None and crash.how == "torn":
-            after = self._size()
-            self._die(crash, before + int((after - before) * crash.fraction))
-        for command in commands:
-            (self.durable if isinstance(command, SubmitOrder) else self.cancels).add(command.client_order_id)
+            self._die(crash, before + int((self._writer.written_bytes - before) * crash.fraction))
+        self._unsynced += ids
+        self._note_synced()
         if crash is not None:
-            self._die(crash, self._size())
+            self._die(crash, self._writer.synced_bytes)
 
     def finish(self, outputs: tuple[Output, ...]) -> None:
         """Write the outputs of the last event, which a death left out: they were never acted on."""
         self._writer.add_outputs(outputs)
-        self._writer.flush()
-        self.durable |= {output.client_order_id for output in outputs if isinstance(output, SubmitOrder)}
+        self._unsynced += [name for output in outputs for name in _ids_of(output)]
+        self.flush()
 
     def flush(self) -> None:
         """Write everything pending."""
         if self.fails_until():
             raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
         self._writer.flush()
+        self._note_synced()
+
+    def _note_synced(self) -> None:
+        if self._unsynced and self._writer.is_synced:
+            self.durable.update(self._unsynced)
+            self._unsynced.clear()
 
     def _due_crash(self) -> Crash | None:
         self._writes += 1
@@ -206,41 +238,49 @@ class MortalJournal:
             self._crashes.remove(due)
         return due
 
-    def _size(self) -> int:
-        return sum(path.stat().st_size for path in self.files())
-
     def files(self) -> list[Path]:
         """Files of the journal as they are on disk."""
         return [path for path in sorted(self.run_dir.iterdir()) if path.suffix != ".lock"]
 
     def _die(self, crash: Crash, size: int) -> None:
-        self.die(f"{crash.how} write {crash.write}", size)
+        self._end_life(f"{crash.how} write {crash.write}", size)
         raise Killed(crash.how)
 
-    def die(self, how: str, size: int | None = None) -> None:
-        """Leave on disk what is there now, cut to ``size`` bytes; memory is lost."""
+    def die(self, how: str, *, is_power_cut: bool = False) -> None:
+        """End this life of the desk; memory is lost, and at a power cut what was not synced."""
+        writer = self._writer
+        self._end_life(how, writer.synced_bytes if is_power_cut else writer.written_bytes)
+
+    def _end_life(self, how: str, size: int) -> None:
         self.deaths.append(how)
         self._lives += 1
         fresh = self._folder / f"life-{self._lives}"
         fresh.mkdir()
-        for path in self.files():
-            shutil.copyfile(path, fresh / path.name)
-        if size is not None:
-            last = fresh / self.files()[-1].name
-            with last.open("r+b") as file:
-                file.truncate(min(size, last.stat().st_size))
+        (file,) = self.files()
+        (fresh / file.name).write_bytes(file.read_bytes()[:size])
+        self._unsynced.clear()
         self._writer.abandon()
         self.run_dir = fresh
 
     def reopen(self, now_ns: int) -> None:
         """Go on with what the disk has."""
-        self._writer = JournalWriter.reopen(self.run_dir, started_ns=now_ns, durability="none")
+        self._writer = CountedWriter.reopen(self.run_dir, started_ns=now_ns)
 
     def close(self) -> None:
         """Release the folder."""
         self._writer.abandon()
 
 
+def _ids_of(output: Output) -> tuple[str, ...]:
+    """Return the client order ids of the orders that an output sends."""
+    if isinstance(output, SubmitOrder):
+        return (output.client_order_id,)
+    if isinstance(output, MultiLegOrder):
+        return (output.client_order_id, *(leg.client_order_id for leg in output.legs))
+    return ()
+
+
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is gone when it is no longer held."""
-    return tempfile.TemporaryDirectory(prefix="scalpdesk-trial-", ignore_cleanup_errors=True)
+    """Return a folder that is gone when it is no longer held; in memory where the system has such a disk."""
+    memory = MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="scalpdesk-trial-", dir=memory, ignore_cleanup_errors=True)
