@@ -201,7 +201,9 @@ class MortalJournal:
         if self.fails_until():
             raise StopError("the journal cannot be written: no space left", where=str(self.run_dir.name))
         ids = [name for output in outputs for name in _ids_of(output)]
-        crash = self._due_crash() if ids or any(isinstance(one, CancelOrder) for one in outputs) else None
+        crash = (
+            self._due_crash() if ids or any(isinstance(output, CancelOrder) for output in outputs) else None
+        )
         if crash is not None and crash.how == "before":
             self._die(crash, self._writer.written_bytes)
         before = self._writer.written_bytes
