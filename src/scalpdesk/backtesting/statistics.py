@@ -1,0 +1,338 @@
+"""Statistics of a run's daily P&L: Sharpe and Sortino ratios, drawdown, trades, and their intervals.
+
+Every function takes amounts per period (USD a day, or USD a trade); a day without a position is a day
+of zero. Nothing here annualises by itself except where `periods` says so.
+
+References
+----------
+Lo, A. (2002), "The Statistics of Sharpe Ratios", Financial Analysts Journal 58(4).
+Politis, D. and Romano, J. (1994), "The Stationary Bootstrap", JASA 89.
+Patton, A., Politis, D. and White, H. (2009), correction to "Automatic Block-Length Selection for the
+Dependent Bootstrap", Econometric Reviews 28(4).
+Newey, W. and West, K. (1987), Econometrica 55(3).
+Bailey, D. and López de Prado, M. (2012, 2014), "The Sharpe Ratio Efficient Frontier" and "The Deflated
+Sharpe Ratio".
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Amounts = Sequence[float] | Floats
+
+TRADING_DAYS = 252
+DRAWS = 2_000
+"""Bootstrap samples behind an interval."""
+
+_NORMAL = NormalDist()
+_EULER_MASCHERONI = 0.5772156649015329
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharpeRatio:
+    """A Sharpe ratio per period and annual, with what autocorrelation does to it.
+
+    `annual` is None where the autocorrelations leave no positive variance of a year (a taper of 1 always
+    leaves one), `annual_independent` where the amounts do not vary.
+    """
+
+    per_period: float
+    annual_independent: float
+    annual: float | None
+    scale: float | None
+    """What the ratio per period is multiplied by for a year: √periods where nothing is correlated."""
+    lags: int
+    error: float
+    """Standard error of `annual_independent` for independent normal amounts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawdown:
+    """The deepest fall of an equity curve from its peak; positions count from 0."""
+
+    amount: float
+    fraction: float
+    """Of the peak."""
+    peak: int
+    trough: int
+    recovered: int | None
+    """First position after the trough at or above the peak; None where there is none yet."""
+    longest_under_water: int
+    """Most periods in a row below the last peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeFigures:
+    """What trades earned: zeros count in `number` and `expectancy`, not in `hit_rate`."""
+
+    number: int
+    hit_rate: float | None
+    expectancy: float
+    profit_factor: float | None
+    """Sum of the gains over the sum of the losses; None without a loss."""
+    payoff: float | None
+    """Mean gain over mean loss; None without one of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Both ends of an interval of confidence."""
+
+    low: float
+    high: float
+
+
+def _amounts(values: Amounts, at_least: int, what: str) -> Floats:
+    amounts = np.asarray(values, dtype=np.float64)
+    if amounts.ndim != 1 or len(amounts) < at_least or not np.isfinite(amounts).all():
+        raise ValueError(f"{what}: {at_least} or more finite amounts in one row are needed")
+    return amounts
+
+
+def automatic_lags(number: int) -> int:
+    """Return the lags that Newey and West's rule takes for `number` observations."""
+    return int(4 * (number / 100) ** (2 / 9))
+
+
+def _autocovariance(deviations: Floats, lag: int) -> float:
+    number = len(deviations)
+    return float(deviations[: number - lag] @ deviations[lag:]) / number
+
+
+def sharpe_ratio(
+    pnl: Amounts, periods: int = TRADING_DAYS, lags: int | None = None, *, taper: bool = True
+) -> SharpeRatio:
+    """Return the Sharpe ratio of amounts per period, annual for correlated ones too (Lo 2002).
+
+    Parameters
+    ----------
+    pnl
+        Amounts per period, two or more.
+    periods
+        Periods of a year.
+    lags
+        Autocorrelations used; None takes `automatic_lags`.
+    taper
+        Weigh them by Bartlett's triangle, so that the variance of a year stays positive.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two amounts, one that is not finite, or amounts that do not vary.
+    """
+    amounts = _amounts(pnl, 2, "Sharpe ratio")
+    number = len(amounts)
+    deviation = float(amounts.std(ddof=1))
+    if not deviation > 0:
+        raise ValueError("Sharpe ratio: the amounts do not vary")
+    per_period = float(amounts.mean()) / deviation
+    used = automatic_lags(number) if lags is None else lags
+    centred = amounts - amounts.mean()
+    variance = _autocovariance(centred, 0)
+    of_a_year = periods + 2 * sum(
+        (periods - lag) * ((1 - lag / (used + 1)) if taper else 1) * _autocovariance(centred, lag) / variance
+        for lag in range(1, min(used, number - 1) + 1)
+    )
+    scale = periods / math.sqrt(of_a_year) if of_a_year > 0 else None
+    return SharpeRatio(
+        per_period=per_period,
+        annual_independent=per_period * math.sqrt(periods),
+        annual=None if scale is None else per_period * scale,
+        scale=scale,
+        lags=used,
+        error=math.sqrt((1 + per_period**2 / 2) / number) * math.sqrt(periods),
+    )
+
+
+def sortino_ratio(pnl: Amounts, periods: int = TRADING_DAYS) -> float | None:
+    """Return the annual mean over the downside deviation from 0; None without a loss."""
+    amounts = _amounts(pnl, 1, "Sortino ratio")
+    downside = math.sqrt(float((np.minimum(amounts, 0.0) ** 2).mean()))
+    return float(amounts.mean()) / downside * math.sqrt(periods) if downside > 0 else None
+
+
+def drawdown(equity: Amounts) -> Drawdown:
+    """Return the deepest fall of an equity curve (USD); the first of equal ones."""
+    curve = _amounts(equity, 1, "drawdown")
+    peaks = np.maximum.accumulate(curve)
+    trough = int(np.argmax(peaks - curve))
+    peak = int(np.argmax(curve[: trough + 1]))
+    back = np.flatnonzero(curve[trough:] >= curve[peak])
+    longest = run = 0
+    for below in curve < peaks:
+        run = run + 1 if below else 0
+        longest = max(longest, run)
+    amount = float(curve[peak] - curve[trough])
+    return Drawdown(
+        amount=amount,
+        fraction=amount / float(curve[peak]) if curve[peak] else 0.0,
+        peak=peak,
+        trough=trough,
+        recovered=trough + int(back[0]) if len(back) else None,
+        longest_under_water=longest,
+    )
+
+
+def trade_figures(pnl: Amounts) -> TradeFigures:
+    """Return hit rate, expectancy, profit factor and payoff of trades (USD a trade)."""
+    amounts = _amounts(pnl, 1, "trades")
+    gains, losses = amounts[amounts > 0], -amounts[amounts < 0]
+    decided = len(gains) + len(losses)
+    return TradeFigures(
+        number=len(amounts),
+        hit_rate=len(gains) / decided if decided else None,
+        expectancy=float(amounts.mean()),
+        profit_factor=float(gains.sum() / losses.sum()) if len(losses) else None,
+        payoff=float(gains.mean() / losses.mean()) if len(gains) and len(losses) else None,
+    )
+
+
+def stationary_indices(number: int, mean_block: float, uniforms: Amounts) -> npt.NDArray[np.int64]:
+    """Return one sample's positions under the stationary bootstrap (Politis and Romano 1994).
+
+    Parameters
+    ----------
+    number
+        Observations, each a position from 0.
+    mean_block
+        Mean length of a block, 1 or more.
+    uniforms
+        Numbers in [0, 1): the start, then for each further step whether a new block begins (below
+        ``1 / mean_block``) and where; ``2 * number - 1`` of them.
+    """
+    draws = np.asarray(uniforms, dtype=np.float64)
+    if len(draws) != 2 * number - 1:
+        raise ValueError(f"{number} positions need {2 * number - 1} uniforms, not {len(draws)}")
+    positions = np.empty(number, np.int64)
+    positions[0] = int(draws[0] * number)
+    for step in range(1, number):
+        switch, start = draws[2 * step - 1], draws[2 * step]
+        positions[step] = (
+            int(start * number) if switch < 1 / mean_block else (positions[step - 1] + 1) % number
+        )
+    return positions
+
+
+def mean_block_length(pnl: Amounts) -> float:
+    """Return the mean block for the stationary bootstrap of these amounts.
+
+    Patton, Politis and White's rule; for fewer than 20 amounts, or ones that do not vary, ``max(5, n^⅓)``.
+    """
+    amounts = _amounts(pnl, 1, "block length")
+    number = len(amounts)
+    if number >= 20 and float(amounts.std()) > 0:
+        from arch.bootstrap import optimal_block_length  # noqa: PLC0415  arch takes half a second to load
+
+        block = float(optimal_block_length(amounts)["stationary"].iloc[0])
+        if math.isfinite(block):
+            return float(min(max(block, 1.0), number))
+    return float(min(max(5.0, number ** (1 / 3)), number))
+
+
+def quantile_interval(values: Amounts, level: float = 0.95) -> Interval:
+    """Return the middle `level` (a fraction) of the values, by linear interpolation."""
+    low, high = np.quantile(np.asarray(values, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_interval(
+    pnl: Amounts,
+    statistic: Callable[[Floats], float],
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 1,
+) -> Interval:
+    """Return the interval of a statistic under the stationary bootstrap, the same for the same seed.
+
+    Parameters
+    ----------
+    pnl
+        Amounts per period.
+    statistic
+        From a sample as long as `pnl` to a number; samples for which it is not finite are left out.
+    level
+        Fraction of the samples inside.
+    draws
+        Samples.
+    seed
+        Of the generator (NumPy's PCG64).
+    """
+    amounts = _amounts(pnl, 2, "bootstrap")
+    block, generator, number = mean_block_length(amounts), np.random.default_rng(seed), len(amounts)
+    # all samples step together: a step of 2,000 samples costs what a step of one does
+    positions = np.empty((draws, number), np.int64)
+    positions[:, 0] = generator.integers(number, size=draws)
+    for step in range(1, number):
+        fresh = generator.integers(number, size=draws)
+        follow = (positions[:, step - 1] + 1) % number
+        positions[:, step] = np.where(generator.random(draws) < 1 / block, fresh, follow)
+    values = np.array([statistic(sample) for sample in amounts[positions]])
+    return quantile_interval(values[np.isfinite(values)], level)
+
+
+def bootstrap_error_of_mean(pnl: Amounts, mean_block: float) -> float:
+    """Return the exact standard error of the mean under the stationary bootstrap (USD)."""
+    amounts = _amounts(pnl, 2, "bootstrap")
+    number, stay = len(amounts), 1 - 1 / mean_block
+    centred = amounts - amounts.mean()
+    variance = _autocovariance(centred, 0)
+    for lag in range(1, number):
+        weight = (1 - lag / number) * stay**lag + lag / number * stay ** (number - lag)
+        variance += 2 * weight * _autocovariance(centred, lag)
+    return math.sqrt(max(variance, 0.0) / number)
+
+
+def error_of_mean(pnl: Amounts, lags: int | None = None) -> float:
+    """Return the standard error of the mean of correlated amounts (Newey and West 1987, Bartlett)."""
+    amounts = _amounts(pnl, 2, "error of the mean")
+    number = len(amounts)
+    used = automatic_lags(number) if lags is None else lags
+    centred = amounts - amounts.mean()
+    variance = _autocovariance(centred, 0)
+    for lag in range(1, min(used, number - 1) + 1):
+        variance += 2 * (1 - lag / (used + 1)) * _autocovariance(centred, lag)
+    return math.sqrt(variance / number)
+
+
+def probabilistic_sharpe(
+    per_period: float, number: int, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
+) -> float:
+    """Return the probability that the true Sharpe ratio per period is above `benchmark`.
+
+    Parameters
+    ----------
+    per_period
+        Measured ratio per period, from `number` periods.
+    number
+        Periods, two or more.
+    skew, kurtosis
+        Of the amounts; 0 and 3 for normal ones.
+    benchmark
+        Ratio per period to beat.
+    """
+    spread = 1 - skew * per_period + (kurtosis - 1) / 4 * per_period**2
+    return _NORMAL.cdf((per_period - benchmark) * math.sqrt(number - 1) / math.sqrt(spread))
+
+
+def best_of_trials(trials: int, deviation: float) -> float:
+    """Return the highest Sharpe ratio per period to expect of `trials` without any skill.
+
+    Parameters
+    ----------
+    trials
+        Independent variants tried, 1 or more.
+    deviation
+        Standard deviation of their ratios per period.
+    """
+    if trials == 1:
+        return 0.0
+    return deviation * (
+        (1 - _EULER_MASCHERONI) * _NORMAL.inv_cdf(1 - 1 / trials)
+        + _EULER_MASCHERONI * _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+    )
