@@ -6,7 +6,7 @@ an account that it calls flat is flat and stays flat. All in virtual time.
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
@@ -376,6 +376,28 @@ def test_options_beside_the_runs_own_are_closed_with_their_hedge_and_before_it()
     own = [run.instrument_id for run in account.account.executions if run.client_order_id.startswith(OWN)]
     assert set(own[:2]) == {CALL, PUT}
     assert own[2:] == [SHARE]
+
+
+def test_an_account_with_what_nothing_here_can_close_is_never_called_flat():
+    account = Account(9)
+    handle = account.api.handle
+    coin = {"symbol": "BTCUSD", "qty": "0.5", "avg_entry_price": "1", "asset_class": "crypto"}
+
+    def with_coin(request):
+        answer = handle(request)
+        if request.path != "/v2/positions":
+            return answer
+        return replace(answer, body=json.dumps([*json.loads(answer.body), coin]).encode())
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100, calls=2)
+        account.api.handle = with_coin
+        return await account.clear()
+
+    assert account.run(play()) is False
+    assert account.holdings() == {}
+    assert any("not flat, and nothing here can close it: +0.5 BTCUSD" in text for _, text in account.messages)
 
 
 def test_without_flatten_orders_are_cancelled_and_positions_stay():

@@ -8,7 +8,7 @@ import pytest
 from fakes.instruments import EXPIRY, option, share
 from fakes.tape import quote
 from scalpdesk.core.events import AccountLimits
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import EXITS, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.risk import checks
 from scalpdesk.risk.context import Held, Working
 from scalpdesk.risk.gate import RiskGate
@@ -73,6 +73,12 @@ def test_only_underlyings_on_the_list_are_traded(context, allowed, on_share, pas
     symbol = one.instrument.symbol
     reason = ask(checks.instrument_is_allowed, one)
     assert reason == (None if passes else f"{symbol} is not on risk.allowed_underlyings")
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_what_is_not_on_the_list_may_be_closed_and_nothing_else(context, ask, purpose):
+    one = context(limits={"allowed_underlyings": ("QQQ",)}, intent=intent(purpose))
+    assert (ask(checks.instrument_is_allowed, one) is None) == (purpose in EXITS)
 
 
 def test_an_index_class_is_allowed_by_its_own_name(context, ask):

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
-from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.instruments.contract import INDEX_CLASSES, Equity, Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
+from scalpdesk.live.sessions import session_of
 from scalpdesk.live.supervision import describe as describe_error
 from scalpdesk.marketdata.dealer_gamma import CACHE_SECONDS, ExposureSettings
+from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, sessions_of
+from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, VenueView, sessions_of
 from scalpdesk.venues.simulated import SimulatedGateway
 
 HOLIDAYS = 5
@@ -48,18 +50,24 @@ async def first_market(
     number = instruments.add(Equity(symbol))
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
+    held = held_instruments(plan, await gateway.snapshot())
     events, notes = await _daily(plan, gateway, number, symbol, clock)
     minutes, more = await _earlier(plan, gateway, number, clock)
     events += minutes
     notes += more
     if trades_options(plan.settings):
-        options, note = await _options(plan, gateway, symbol, number, today)
+        options, note = await _options(plan, gateway, number, today, held)
         for listed in options:
             contract_id = instruments.add(listed.contract)
             if listed.open_interest_contracts is not None:
                 events.append(OpenInterestEvent(contract_id, now_ns, now_ns, listed.open_interest_contracts))
     else:
         note = "no options: this strategy trades shares alone"
+    for instrument in held:
+        if isinstance(instrument, OptionContract):
+            instruments.add(Equity(instrument.underlying))
+        if instrument.symbol not in instruments:  # the venue's list knows its multiplier
+            instruments.add(instrument)
     data = {
         "name": plan.venue,
         "kind": "live",
@@ -169,21 +177,86 @@ def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
     }
 
 
+def held_instruments(plan: LivePlan, view: VenueView) -> list[Instrument]:
+    """Return what the account holds: a new run knows all of it, values it, and closes it in a flatten.
+
+    Raises
+    ------
+    ConfigError
+        When something cannot be valued or closed, or is an option on the run's underlying that its strategy
+        neither hedges nor closes: it would trade the hedge shares without the options.
+    """
+    holdings = [position for position in view.positions if position.quantity]
+    symbol, listed = plan.underlying, ", ".join(map(str, holdings))
+    unknown = [
+        position
+        for position in holdings
+        if position.instrument is None or _underlying(position.instrument) in INDEX_CLASSES.keys() - {symbol}
+    ]
+    if unknown:
+        raise ConfigError(
+            f"the account holds what this desk can neither value nor close: {', '.join(map(str, unknown))};"
+            " nothing was sent",
+            where="account",
+            value=listed,
+            fix="close it on the venue's own pages, or trade another account",
+        )
+    held = [position.instrument for position in holdings if position.instrument is not None]
+    owner = _owner(plan.settings)
+    day = session_of(view.clock).day
+    left = [
+        contract.symbol
+        for contract in held
+        if isinstance(contract, OptionContract)
+        and contract.underlying == symbol
+        and owner is not None
+        and not (owner.trades_options and owner.takes_over(contract, day))
+    ]
+    if left and owner is not None:
+        raise ConfigError(
+            f"{owner.name} neither hedges nor closes {', '.join(left)}, and trades the same shares;"
+            " nothing was sent",
+            where="account",
+            value=listed,
+            fix="run the strategy that holds them, or close them with their shares on the venue's own pages",
+        )
+    return held
+
+
+def _underlying(instrument: Instrument) -> str:
+    return instrument.underlying if isinstance(instrument, OptionContract) else instrument.symbol
+
+
+def _owner(settings: LoadedSettings) -> StrategySpec | None:
+    """Return the strategy that takes over what is held at the start; None where it is left to nobody."""
+    assert settings.strategy is not None
+    spec = find_strategy(settings.strategy)
+    if not spec.members:
+        return spec
+    adopts = settings.config.budgets.adopts
+    return None if adopts is None else find_strategy(adopts)
+
+
 async def _options(
-    plan: LivePlan, gateway: Gateway, symbol: str, number: InstrumentId, today: date
+    plan: LivePlan, gateway: Gateway, number: InstrumentId, today: date, held: Sequence[Instrument]
 ) -> tuple[list[ListedContract], str]:
-    """Return the run's contracts, and a note on how they were chosen."""
+    """Return the run's contracts, those held first, and a note on how they were chosen."""
+    symbol = plan.underlying
     near, far = expiry_window(plan.settings)
     listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
     quotes = await gateway.quotes([number])
     spot = quotes[0].mid if quotes else None
-    chosen = choose_contracts(listed, spot, plan.contracts)
-    if not chosen:
+    held_options = {item.symbol for item in held if isinstance(item, OptionContract)}
+    known = [item for item in listed if item.contract.symbol in held_options]
+    rest = tuple(item for item in listed if item.contract.symbol not in held_options)
+    chosen = known + choose_contracts(rest, spot, max(plan.contracts - len(held_options), 0))
+    if not chosen and not held_options:
         raise ConfigError(
             "the venue lists no options that this strategy could trade; nothing was sent",
             where=f"{symbol}, {near} to {far} days to expiry",
             fix="check selection.min_expiration_days and max_expiration_days of the strategy",
         )
+    chosen.sort(key=lambda kept: kept.contract.symbol)
     return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
 
 
@@ -197,11 +270,11 @@ def expiry_window(settings: LoadedSettings) -> tuple[int, int]:
 def choose_contracts(
     listed: tuple[ListedContract, ...], spot: float | None, most: int
 ) -> list[ListedContract]:
-    """Return the tradable contracts nearest to the money, at most ``most``, in the venue's order."""
+    """Return the tradable contracts nearest to the money, at most ``most``."""
     tradable = [contract for contract in listed if contract.is_tradable]
     if len(tradable) > most and spot is not None and math.isfinite(spot):
         tradable.sort(key=lambda near: (abs(float(near.contract.strike) - spot), near.contract.symbol))
-    return sorted(tradable[:most], key=lambda kept: kept.contract.symbol)
+    return tradable[:most]
 
 
 def firestore_of(

@@ -70,7 +70,7 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
 
 
 def venue_picture(view: VenueView) -> AccountPicture:
-    """Return the venue's side; positions in symbols that the run does not know are left out."""
+    """Return the venue's side, without positions in symbols that the run does not know."""
     holdings: dict[InstrumentId, Decimal] = {}
     for position in view.positions:
         number = position.instrument_id
@@ -134,7 +134,6 @@ class Reconciler:
         self.fills_since_ns = 0
         """Executions are asked for from here on."""
         self._pending: tuple[object, int] | None = None
-        self._foreign_positions: frozenset[tuple[str, Decimal]] = frozenset()
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
@@ -152,7 +151,6 @@ class Reconciler:
         """
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view)
-        self._note_foreign_positions(view)
         found = self._compare(view, ours, theirs)
         commands: list[VenueCommand] = []
         now_ns = max(view.ts_recv_ns, engine.now_ns)
@@ -214,7 +212,7 @@ class Reconciler:
         names = [f"foreign-{fill.execution_id}" for fill in foreign]
         names += [change.reference for change in changes]
         booked = frozenset(name for name in names if desk.positions.already_applied(name))
-        return reconcile(
+        found = reconcile(
             ours,
             theirs,
             desk.instruments,
@@ -224,6 +222,12 @@ class Reconciler:
             booked=booked,
             tolerance=Tolerance(equity=view.account.equity),
         )
+        strangers = tuple(
+            Difference(position.symbol, "not in this run's market", f"{position.quantity.normalize():f}")
+            for position in view.positions
+            if position.instrument_id is None and position.quantity
+        )
+        return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
 
     def _act(
         self, found: Reconciliation, ours: AccountPicture, theirs: AccountPicture, now_ns: int
@@ -253,18 +257,6 @@ class Reconciler:
         self.is_settled = True
         self.last_ns = view.ts_recv_ns
         self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - 60 * NANOS_PER_SECOND)
-
-    def _note_foreign_positions(self, view: VenueView) -> None:
-        """Report the holdings in symbols that the run does not know; the desk leaves them alone."""
-        foreign = frozenset(
-            (position.symbol, position.quantity)
-            for position in view.positions
-            if position.instrument_id is None
-        )
-        if foreign != self._foreign_positions:
-            listed = ", ".join(f"{quantity:+f} {symbol}" for symbol, quantity in sorted(foreign)) or "none"
-            self._notify("warning", f"holdings outside this run's market, left alone: {listed}")
-        self._foreign_positions = foreign
 
 
 MOST_PAUSES = 10

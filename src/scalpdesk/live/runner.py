@@ -45,6 +45,7 @@ from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, VenueView
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
 DAY_NS = 86_400 * NANOS_PER_SECOND
+NOT_FLAT = "not flat in time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +322,7 @@ class LiveRunner:
         )
         self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
-        self._stop = OrderlyStop(core.engine, self._ask_view)
+        self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
             engine=core.engine,
             stop=self._stop,
@@ -415,6 +416,7 @@ class LiveRunner:
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
+            self._note_holdings(view)
             self.reconciler.fills_since_ns = view.ts_event_ns
             first = adoption(start, view, await quotes_of_holdings(self.gateway, view), now_ns)
             if view.open_orders:
@@ -431,6 +433,19 @@ class LiveRunner:
         for event in first:
             await self._consumer.send(self._feed(event))
         self.put(Viewed(view))
+
+    def _note_holdings(self, view: VenueView) -> None:
+        """Report what the account holds at the start; refuse what came since the run's market was loaded."""
+        listed = ", ".join(str(held) for held in view.positions if held.quantity)
+        if any(held.quantity and held.instrument_id is None for held in view.positions):
+            raise RetryError(
+                "the account's holdings changed while the desk started; nothing was sent",
+                where="account",
+                value=listed,
+                fix="start again: a new run takes over what the account holds",
+            )
+        if listed:
+            self._notify("info", f"taken over from the account: {listed}; a flatten closes all of it")
 
     async def _follow_market(self) -> None:
         if self._is_over():
@@ -474,10 +489,16 @@ class LiveRunner:
         if isinstance(item, Viewed):
             return self._on_view(item.view)
         if isinstance(item, Ended):
-            self._stop.finish(item.why)
+            self._stop.finish(item.why + (self._shown() if item.why == NOT_FLAT else ""))
             return []
         fired = self._fire(item.ts_recv_ns)
         return [*fired, *self._feed(item)]
+
+    def _shown(self) -> str:
+        """Return what the venue showed last of the account, in words."""
+        view = self.queries.latest
+        held = [] if view is None else [str(held) for held in view.positions if held.quantity]
+        return f": the venue shows {', '.join(held)}" if held else ""
 
     def _feed(self, event: Event) -> list[VenueCommand]:
         """Feed anything but a quote: it may have moved the account."""
@@ -510,7 +531,8 @@ class LiveRunner:
         self.state.closes += 1
         if self.options.sessions is not None and self.state.closes >= self.options.sessions:
             self.stop(self.options.stop, "the end of the session")
-        return self._ask_view("session closed")
+        self.queries.ask()
+        return []
 
     def _on_morning(self) -> None:
         self._rollover.before_open(flattened_by_deadline=self.calendar.flattened_by_deadline)
@@ -532,11 +554,6 @@ class LiveRunner:
             reason = f"the venue ended the session: {notice.name}"
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, "venue"))
         return commands
-
-    def _ask_view(self, _why: str) -> list[VenueCommand]:
-        """Ask for the account; the answer comes back through the queue."""
-        self.queries.ask()
-        return []
 
     def _on_view(self, view: VenueView) -> list[VenueCommand]:
         commands = self._fire(view.ts_recv_ns)
@@ -595,7 +612,7 @@ class LiveRunner:
         """End the run when a stop is not complete in time."""
         loop = asyncio.get_running_loop()
         if mode is StopMode.FLATTEN:
-            loop.call_later(self.options.flatten_seconds, self.put, Ended("not flat in time"))
+            loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT))
         elif mode is StopMode.HOLD:
             late = Ended("stopped; the venue has not confirmed every cancel")
             loop.call_later(HOLD_SECONDS, self.put, late)

@@ -229,6 +229,8 @@ class SessionCalendar:
         return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, "deadline"))
 
 
+LOOK_AGAIN_SECONDS = 0.5
+"""Between two views of an account that the desk believes to be flat and the venue does not."""
 HOLD_SECONDS = 5.0
 """How long a stop waits for the venue to confirm the cancels."""
 
@@ -257,10 +259,10 @@ class OrderlyStop:
     engine
         The desk.
     request_view
-        Asks the venue for the account.
+        Asks the venue for the account after so many seconds.
     """
 
-    def __init__(self, engine: TradingEngine, request_view: Callable[[str], object]) -> None:
+    def __init__(self, engine: TradingEngine, request_view: Callable[[float], object]) -> None:
         self._engine = engine
         self._request_view = request_view
         self.mode: StopMode | None = None
@@ -281,21 +283,16 @@ class OrderlyStop:
             self.finish(f"stopped: {self.mode}")
         elif self.mode is StopMode.FLATTEN and not desk.orders.live and not desk.positions.held():
             latest = max((order.created_ns for order in desk.orders.orders.values()), default=0)
-            if view is None or view.ts_recv_ns < latest or _holds(view):
-                self._request_view("flatten")
+            if view is None or view.ts_recv_ns < latest:
+                self._request_view(0.0)
                 return
-            own = desk.orders.orders
-            if any(order.client_order_id in own for order in view.open_orders):
-                self._request_view("flatten")
+            is_own = any(order.client_order_id in desk.orders.orders for order in view.open_orders)
+            if is_own or any(held.quantity for held in view.positions):
+                self._request_view(LOOK_AGAIN_SECONDS)
                 return
             foreign = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
             left = f"; open orders from elsewhere are left: {foreign}" if foreign else ""
             self.finish(f"stopped: flat, and the venue shows it{left}")
-
-
-def _holds(view: VenueView) -> bool:
-    """Return whether the venue shows a position in the run's market."""
-    return any(position.quantity for position in view.positions if position.instrument_id is not None)
 
 
 ROLLED = "rolled: the next session is a run of its own"

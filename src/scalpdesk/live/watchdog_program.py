@@ -24,7 +24,6 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import (
     EXIT_FAILED,
     EXIT_USAGE,
-    ArgumentError,
     ConfigError,
     RetryError,
     ScalpdeskError,
@@ -34,7 +33,7 @@ from scalpdesk.core.events import OrderEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderType, Purpose, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.flattening import ClosingLine, Flattener
-from scalpdesk.instruments.contract import Instruments, us_option
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.assembly import venue_gateway
@@ -208,8 +207,7 @@ class EmergencyTrader:
     gateway
         Connected; nobody else reads its events.
     instruments
-        Of the run, which the gateway shares; options on the same underlying that the account holds beside
-        them are added.
+        Of the run, which the gateway shares; what the account holds beside them is added.
     flattener
         Of this run.
     limits
@@ -358,31 +356,30 @@ class EmergencyTrader:
             if is_clear:
                 self._log("no order is open")
             return is_clear
-        if self._events != events or self._add_held_options(view) or not self._believes(view):
+        if self._events != events or self._add_held(view) or not self._believes(view):
             return False
         assert self._trusted is not None
         lines = [ClosingLine("", number, quantity) for number, quantity in self._trusted.items()]
         if not lines and is_clear:
-            others = ", ".join(
-                f"{held.quantity:+f} {held.symbol}" for held in view.positions if held.quantity
-            )
-            self._log(f"flat in the run's market; left alone: {others}" if others else "the account is flat")
+            others = ", ".join(str(held) for held in view.positions if held.quantity)
+            if others:
+                self._log_once(f"not flat, and nothing here can close it: {others}")
+                return False
+            self._log("the account is flat")
             return True
         await self._close(lines, view)
         return False
 
-    def _add_held_options(self, view: VenueView) -> bool:
-        """Add held options on the run's underlyings that the run did not know; True when there were any."""
-        found = False
-        for held in view.positions:
-            if held.instrument_id is not None or not held.quantity:
-                continue
-            with suppress(ArgumentError):
-                contract = us_option(held.symbol)
-                if contract.underlying in self._instruments and contract.symbol not in self._instruments:
-                    self._instruments.add(contract)
-                    found = True
-        return found
+    def _add_held(self, view: VenueView) -> bool:
+        """Add what is held and the run did not know; True when there was any."""
+        new = [
+            held.instrument
+            for held in view.positions
+            if held.quantity and held.instrument_id is None and held.instrument is not None
+        ]
+        for instrument in new:
+            self._instruments.add(instrument)
+        return bool(new)
 
     def _believes(self, view: VenueView) -> bool:
         """Decide whether the positions shown are the account's, and keep them.

@@ -56,9 +56,9 @@ def account_may_trade(context: OrderContext) -> str | None:
     return None if limits is None or limits.may_trade else "the venue has blocked trading in this account"
 
 
-@concerns(Scope(applies=lambda limits, _: limits.allowed_underlyings is not None))
+@concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
 def instrument_is_allowed(context: OrderContext) -> str | None:
-    """Only underlyings on the list, and their options."""
+    """Only underlyings on the list, and their options; what the account holds beside them may be closed."""
     instrument = context.instrument
     names: tuple[str, ...] = (instrument.symbol,)
     if isinstance(instrument, OptionContract):

@@ -5,6 +5,7 @@ actions, and the risk gate and the order manager do the rest. The same class run
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -15,7 +16,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderEvent
 from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments
+from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
 from scalpdesk.marketdata.triggers import Trigger, Wake
@@ -285,6 +286,9 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
         Sessions before the first one whose minute bars it reads, from its settings.
     expiry_days
         Nearest and farthest days to expiry of its options, from its settings; None for no selection.
+    takes_over
+        Whether it hedges and closes an option of its underlying that the account holds when a run begins
+        on a day; a run that finds another one does not begin, for it would trade the hedge shares alone.
     members
         Names of the strategies that it combines.
     flags
@@ -306,6 +310,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     reads_dealer_gamma: bool = False
     history_sessions: Callable[[Any], int] = lambda _: 0
     expiry_days: Callable[[Any], tuple[int, int]] | None = None
+    takes_over: Callable[[OptionContract, date], bool] = lambda _contract, _day: True
     members: tuple[str, ...] = ()
     flags: Mapping[str, tuple[str, ...]] = {}
     demo_settings: tuple[str, ...] = ()

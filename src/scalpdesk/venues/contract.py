@@ -47,7 +47,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import Side, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 
@@ -332,6 +332,11 @@ class VenuePosition(msgspec.Struct, frozen=True):
     """None when the run does not hold the symbol."""
     quantity: Decimal
     average_price: Decimal
+    instrument: Instrument | None = None
+    """What it is, by the venue's own words; None for what the desk can neither value nor close."""
+
+    def __str__(self) -> str:
+        return f"{self.quantity.normalize():+f} {self.symbol}"
 
 
 class VenueOrder(msgspec.Struct, frozen=True):

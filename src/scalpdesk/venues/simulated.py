@@ -149,7 +149,13 @@ class AccountRecord:
     def positions(self) -> tuple[VenuePosition, ...]:
         """Return what is held."""
         return tuple(
-            VenuePosition(self._symbol(number), number, held.quantity, held.average_price)
+            VenuePosition(
+                self._symbol(number),
+                number,
+                held.quantity,
+                held.average_price,
+                self.connection.broker.ledger.instruments[number],
+            )
             for number, held in self.account.holdings.items()
         )
 

@@ -580,5 +580,6 @@ PLUG = StrategySpec(
     summary="hedges options that expire today and closes them before the deadline",
     reads_dealer_gamma=True,
     expiry_days=lambda _: (0, 0),
+    takes_over=lambda contract, day: to_new_york(last_trading_ns(contract)).date() == day,
     demo_settings=("entry.mode=straddle",),  # its account holds nothing
 )

@@ -15,7 +15,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import us_option
+from scalpdesk.instruments.contract import Equity, Instrument, us_option
 from scalpdesk.venues.alpaca.fields import (
     BadMessage,
     Malformed,
@@ -72,6 +72,7 @@ class _Position(msgspec.Struct):
     qty: Decimal
     avg_entry_price: Decimal
     side: str = "long"
+    asset_class: str = ""
 
 
 class _Asset(msgspec.Struct):
@@ -198,8 +199,27 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
         quantity = amount(row.qty, "qty")
         if row.side == "short" and quantity > 0:
             quantity = -quantity
-        lines.append(VenuePosition(symbol, lookup(symbol), quantity, amount(row.avg_entry_price, "price")))
+        price = amount(row.avg_entry_price, "price")
+        held = instrument_of(symbol, row.asset_class)
+        lines.append(VenuePosition(symbol, lookup(symbol), quantity, price, held))
     return tuple(lines)
+
+
+def instrument_of(symbol: str, asset_class: str) -> Instrument | None:
+    """Return the instrument of a holding, None where its terms are not known: coins, adjusted options.
+
+    The root of an option that was adjusted for a corporate action ends in a digit (OCC): its deliverable is
+    not 100 shares of what its root names.
+    """
+    if asset_class == "us_equity":
+        return Equity(symbol)
+    if asset_class != "us_option":
+        return None
+    try:
+        contract = us_option(symbol)
+    except ArgumentError:
+        return None
+    return None if contract.root[-1].isdigit() else contract
 
 
 def contracts_request(underlying: str, first: date, last: date, page_token: str | None = None) -> RestRequest:
