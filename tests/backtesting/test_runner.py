@@ -4,6 +4,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from fakes.broker import connect
 from fakes.desk import Scripted, build_engine, decisions, orders, run_tape
@@ -11,6 +12,7 @@ from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
@@ -259,11 +261,45 @@ def test_a_session_without_quotes_still_opens_and_closes():
             tape.quotes, **{name: getattr(tape.quotes, name)[:0] for name in tape.quotes.__dataclass_fields__}
         ),
     )
-    run = run_tape(bare, Scripted(), positions={1: 1})
-    assert run.kinds()[-1] == "SessionEvent"
-    assert (
-        run.engine.desk.positions.quantity(1) == 1
-    )  # no level to settle at: said by the position that stays
+    assert run_tape(bare, Scripted()).kinds()[-1] == "SessionEvent"
+
+
+@pytest.mark.parametrize("root", ["SPY", "XSP"])
+@pytest.mark.parametrize("official", [None, 508.5])
+@pytest.mark.parametrize(("last", "is_fresh"), [("15:44", False), ("15:45", True), (None, False)])
+def test_what_expires_settles_at_the_close_of_its_own_day_or_stops_the_run(root, official, last, is_fresh):
+    friday = date(2024, 3, 1)
+    builder = TapeBuilder(straddle_book(500, expiry=DAY, symbol=root), days=(friday, DAY))
+    builder.quote(0, at("16:00", friday), 489.99, 490.01)
+    if last is not None:
+        builder.quote(0, at(last), 506.99, 507.01)
+    if official is not None:
+        builder.settlement_prices[(root, DAY)] = official
+    tape = builder.build()
+    if official is None and not is_fresh:
+        with pytest.raises(DataError, match=f"no closing level of {root} on that day") as refused:
+            run_tape(tape, Scripted(), positions={1: 1})
+        assert ("490.00 of 2024-03-01" if last is None else "507.00 of 2024-03-04") in str(refused.value)
+        return
+    run = run_tape(tape, Scripted(), positions={1: 1})
+    level = D("507") if official is None else D("508.5")
+    desk = run.engine.desk
+    worth = desk.account.cash - D(100_000) + desk.positions.quantity(0) * level
+    assert worth == 100 * (level - 500)
+    assert desk.positions.quantity(1) == 0
+
+
+@pytest.mark.parametrize("official", [None, 508.5])
+def test_an_expiry_in_a_gap_of_the_tape_settles_at_the_official_level_or_stops_the_run(official):
+    friday = date(2024, 3, 1)
+    builder = TapeBuilder(straddle_book(500, expiry=DAY, symbol="XSP"), days=(friday, TUESDAY))
+    builder.quote(0, at("16:00", friday), 489.99, 490.01).quote(0, at("09:31", TUESDAY), 530.0, 530.02)
+    if official is not None:
+        builder.settlement_prices[("XSP", DAY)] = official
+        assert run_tape(builder.build(), Scripted(), positions={1: 1}).engine.desk.account.cash == D(100_850)
+        return
+    with pytest.raises(DataError, match="XSP240304C00500000 is held to its expiry"):
+        run_tape(builder.build(), Scripted(), positions={1: 1})
 
 
 def test_steps_tell_the_time_at_least_once_a_second_of_market():

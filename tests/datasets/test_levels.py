@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.sides import parity_level_rows, parity_levels, recorded_levels
+from scalpdesk.datasets.sides import closing_level, parity_level_rows, parity_levels, recorded_levels
 from scalpdesk.datasets.store import connect
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 
@@ -60,15 +60,16 @@ def test_the_derived_level_stays_near_the_recorded_one(recorded_catalog):
 @pytest.mark.recorded
 def test_the_official_close_comes_from_the_print_after_the_session(recorded_catalog):
     session = session_on(date(2021, 1, 4))
-    rows = recorded_levels(connect(), recorded_catalog, "lean", "SPX", session, regular_hours=True)
+    place = (connect(), recorded_catalog, "lean", "SPX", session)
+    rows = recorded_levels(*place, regular_hours=True)
     assert rows is not None
-    assert rows.settlement == 3700.65  # S&P 500 close of 2021-01-04, S&P Dow Jones Indices
     assert rows.ts_ns[-1] == new_york_ns(session.day, time(16, 0))
-    assert rows.level[-1] != rows.settlement
+    assert rows.level[-1] != closing_level(*place) == 3700.65  # S&P 500 close, S&P Dow Jones Indices
 
 
 @pytest.mark.recorded
 def test_a_day_without_a_recording_has_no_recorded_level(recorded_catalog):
     session = session_on(date(2021, 1, 5))
     assert recorded_levels(connect(), recorded_catalog, "lean", "SPX", session, regular_hours=True) is None
+    assert closing_level(connect(), recorded_catalog, "lean", "SPX", session) is None
     assert parity_levels(connect(), recorded_catalog, "lean", ["SPXW"], date(2021, 2, 1)) is None

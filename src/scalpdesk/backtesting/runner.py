@@ -204,6 +204,7 @@ class BacktestRunner:
                 broker.pay_dividend(number, dividend.amount, open_ns, dividend.ex_date.isoformat())
         for change in broker.take_due(open_ns):
             self._feed(change)
+        broker.broker.expiry.check_levels()
         self._feed(_session_event(session, SessionPhase.OPEN))
 
     def _close(self, session: Session) -> None:

@@ -21,6 +21,7 @@ from scalpdesk.datasets.sides import (
     LevelRows,
     QuoteRows,
     SideCounts,
+    closing_level,
     complete_sides,
     parity_level_rows,
     recorded_levels,
@@ -36,7 +37,7 @@ from scalpdesk.instruments.contract import (
     TickRule,
     us_option,
 )
-from scalpdesk.instruments.sessions import Session, sessions_between
+from scalpdesk.instruments.sessions import Session, is_session, session_on, sessions_between
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
 
@@ -358,7 +359,14 @@ def load_tape(
     parts = [reader.quotes("option_quotes", roots, book)]
     settlements: dict[tuple[str, date], float] = {}
     if coverage.type == "index":
-        levels, settlements = _index_levels(reader, base, coverage, index_source, notes)
+        levels = _index_levels(reader, base, coverage, index_source, notes)
+        ends = {session.day for session in sessions} | {option.expiry for option in options}
+        if index_source == "parity":  # what is derived by request is also settled on
+            ends -= {session.day for session in sessions}
+        for day in sorted(filter(is_session, ends)):
+            level = closing_level(reader.connection, catalog, name, base, session_on(day))
+            if level is not None and day >= sessions[0].day:
+                settlements[base, day] = level
         parts.insert(0, levels)
     else:
         parts.insert(0, reader.quotes("quotes", (base,), book))
@@ -445,10 +453,9 @@ def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tu
 
 def _index_levels(
     reader: SessionReader, index: str, coverage: Coverage, source: IndexSource, notes: list[str]
-) -> tuple[QuoteRows, dict[tuple[str, date], float]]:
-    """Return an index's level as quotes without size, and its official closes."""
+) -> QuoteRows:
+    """Return an index's level as quotes without size."""
     found: list[tuple[int, LevelRows]] = []
-    settlements: dict[tuple[str, date], float] = {}
     option_roots = tuple(key for key in coverage.keys if key in INDEX_CLASSES)
     for number, session in enumerate(reader.sessions):
         place = (reader.connection, reader.catalog, reader.name)
@@ -463,8 +470,6 @@ def _index_levels(
         found.append((number, rows))
         if rows.note:
             notes.append(rows.note)
-        if rows.settlement is not None:
-            settlements[index, session.day] = rows.settlement
     if not found:
         raise DataError(
             f"no level of the index {index} in these sessions, and no option pair to derive it from",
@@ -476,7 +481,7 @@ def _index_levels(
     level = np.concatenate([rows.level for _, rows in found])
     numbers = np.concatenate([np.full(len(rows.ts_ns), number, np.int32) for number, rows in found])
     ids, none = np.zeros(len(ts), np.int32), np.zeros(len(ts))
-    return QuoteRows(ts, ids, numbers, level, level.copy(), none, none.copy()), settlements
+    return QuoteRows(ts, ids, numbers, level, level.copy(), none, none.copy())
 
 
 def _side_notes(counts: SideCounts, max_age: float | None) -> list[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.store import as_float, day_files, read_columns
 from scalpdesk.instruments.contract import INDEX_CLASSES, Settlement
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, Session
 from scalpdesk.marketdata.curves import ParityLevels, parity_implied_forward, tightest_parity_levels
 
 Floats = NDArray[np.float64]
@@ -169,8 +169,6 @@ class LevelRows:
     ts_ns: NDArray[np.int64]
     level: NDArray[np.float64]
     derived: bool
-    settlement: float | None
-    """Official close, where the recording reaches past the session's end."""
     note: str = ""
 
 
@@ -188,9 +186,20 @@ def recorded_levels(
     )
     ts, level = columns["ts"].astype(np.int64), as_float(columns["close"])
     after = ts > session.close_ns
-    settlement = float(level[-1]) if bool(after.any()) else None
     keep = (ts > session.open_ns) & ~after if regular_hours else np.ones(len(ts), dtype=np.bool_)
-    return LevelRows(ts[keep], level[keep], derived=False, settlement=settlement)
+    return LevelRows(ts[keep], level[keep], derived=False)
+
+
+def closing_level(connection: Any, catalog: Path, name: str, index: str, session: Session) -> float | None:
+    """Return what index options settle at that end with a session, or None where it is not recorded.
+
+    It is the official close, where the recording reaches past the session's end, else the last recorded level
+    of the session's last :data:`OLDEST_CLOSE_NS`.
+    """
+    rows = recorded_levels(connection, catalog, name, index, session, regular_hours=False)
+    if rows is None or not len(rows.ts_ns) or rows.ts_ns[-1] < session.close_ns - OLDEST_CLOSE_NS:
+        return None
+    return float(rows.level[-1])
 
 
 def parity_levels(
@@ -257,7 +266,7 @@ def parity_level_rows(
         f"{session.day}: index level derived by put-call parity from the options expiring {expiry}, "
         f"{int(keep.sum())} minutes, median half-width {float(np.median(widths)):.2f} points"
     )
-    return LevelRows(ts[keep], levels.level[keep], derived=True, settlement=None, note=note)
+    return LevelRows(ts[keep], levels.level[keep], derived=True, note=note)
 
 
 def _settles_pm(root: str) -> bool:

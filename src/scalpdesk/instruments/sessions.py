@@ -13,10 +13,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
+OLDEST_CLOSE_NS = 15 * 60 * NANOS_PER_SECOND
+"""Age of a last level, at the end of a session, up to which it stands for the closing level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ class BrokerConnection:
         """Settle the contracts that end at this instant."""
         self.broker.advance(now_ns)
         self.broker.expiry.close_session(now_ns)
+        self.broker.expiry.check_levels()
         self._collect(now_ns)
 
     def pay_dividend(self, number: InstrumentId, amount: Decimal, now_ns: int, label: str) -> None:

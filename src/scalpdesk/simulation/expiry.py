@@ -5,11 +5,12 @@ from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import CENT, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
-from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
+from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.order_entry import BROAD_FUNDS, MINUTE_NS
@@ -189,17 +190,10 @@ class ExpiryProcessor:
         """Turn holdings of a contract that has ended into shares, cash or nothing."""
         ledger = self._ledger
         ends_ns = expiry_instant_ns(contract)
-        is_opening = contract.settlement is Settlement.CASH_AM
-        day = to_new_york(ends_ns).date()
-        level = None if is_opening else self.settlement_of(contract.underlying, day)
         underlying = None
         if contract.underlying in ledger.instruments:
             underlying = ledger.instruments.id_of(contract.underlying)
-        if level is None and underlying is not None:
-            quote = ledger.quotes.get(underlying)
-            is_late = is_opening or ledger.now_ns > ends_ns + 1
-            if quote is not None and quote.mid == quote.mid and (not is_late or quote.ts_recv_ns >= ends_ns):
-                level = ledger.mark(underlying)
+        level = None if underlying is None else self._level(contract, underlying, ends_ns)
         if level is not None and underlying is not None:
             for account in ledger.accounts.values():
                 held = account.quantity(number)
@@ -213,6 +207,52 @@ class ExpiryProcessor:
                 waiting.append(number)
             ledger.awaited.add(underlying)
             ledger.working.setdefault(underlying, [])
+
+    def _level(self, contract: OptionContract, underlying: InstrumentId, ends_ns: int) -> Decimal | None:
+        """Return the settlement level: the official one, else the last quote before the end.
+
+        The quote is at most :data:`OLDEST_CLOSE_NS` old. What settles at an opening takes the first quote
+        from then on, as does what found no level at its end.
+        """
+        ledger = self._ledger
+        is_opening = contract.settlement is Settlement.CASH_AM
+        if not is_opening:
+            official = self.settlement_of(contract.underlying, to_new_york(ends_ns).date())
+            if official is not None:
+                return official
+        quote = ledger.quotes.get(underlying)
+        if quote is None or quote.mid != quote.mid:
+            return None
+        is_late = is_opening or ledger.now_ns > ends_ns + 1
+        oldest_ns = ends_ns if is_late else ends_ns - OLDEST_CLOSE_NS
+        return ledger.mark(underlying) if quote.ts_recv_ns >= oldest_ns else None
+
+    def check_levels(self) -> None:
+        """Refuse to go on where a holding has ended at a close without a level of that close.
+
+        Raises
+        ------
+        DataError
+            Names the contract, what is missing, and the last level known.
+        """
+        ledger = self._ledger
+        for underlying, numbers in self._unsettled.items():
+            for number in numbers:
+                contract = ledger.instruments[number]
+                assert isinstance(contract, OptionContract)
+                if contract.settlement is Settlement.CASH_AM:
+                    continue
+                quote = ledger.quotes.get(underlying)
+                last = "none"
+                if quote is not None:
+                    last = f"{quote.mid:.2f} of {to_new_york(quote.ts_recv_ns):%Y-%m-%d %H:%M}"
+                raise DataError(
+                    f"{contract.symbol} is held to its expiry on {contract.expiry}, but no closing level of "
+                    f"{contract.underlying} on that day is known, official or recorded",
+                    where="settlement",
+                    value=f"last known level: {last}",
+                    fix=f"import {contract.underlying} of {contract.expiry}, or end the run before that day",
+                )
 
     def on_quote(self, underlying: InstrumentId) -> None:
         """Settle what waited for a quote of its underlying."""
