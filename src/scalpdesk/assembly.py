@@ -99,6 +99,7 @@ def build_engine(
         market,
         ContractPricer(),
         dividend_yield=float(data["dividend_yield"]),
+        dividend_yields=config.rates.dividend_yields,
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
     )

@@ -163,6 +163,28 @@ def test_a_dividend_yield_lowers_the_calls_delta():
     assert low < plain.engine.greeks_at(CALL, NOON, 0.2).delta - 0.02
 
 
+def test_each_underlying_has_its_own_dividend_yield():
+    book = straddle_book()
+    other = (book.add(share("QQQ")), book.add(option("C", 500, root="QQQ")))
+    state = MarketState(book)
+    engine = DeltaEngine(
+        book, state, ContractPricer(), dividend_yield=0.01, dividend_yields={"QQQ": 0.06}
+    ).observer()
+    for number in (0, 1, *other):
+        state.apply_quote(
+            quote(number, NOON, 500.0, 500.0) if number in (0, other[0]) else quote(number, NOON, 12.0, 12.2)
+        )
+    for number, expected in ((CALL, 0.01), (other[1], 0.06)):
+        found = engine.value(number, NOON)
+        contract = book[number]
+        terms = (500.0, 500.0, found.years, found.vol, True)
+        by_hand = greeks(*terms, rate=found.rate, dividend_yield=expected, style=contract.style.value)
+        assert found.greeks.price == pytest.approx(12.1, abs=1e-6)
+        assert float(by_hand.delta) == pytest.approx(found.greeks.delta, rel=1e-6)
+        again = engine.reprice(number, 500.0, found.years, found.vol, found.rate)
+        assert again == engine.greeks_at(number, NOON, found.vol) == found.greeks
+
+
 def test_the_book_sums_options_by_contract_and_multiplier_and_shares_beside_them(market):
     call, put = (market.engine.value(number, NOON).greeks for number in (CALL, PUT))
     held = [Position(0, 1, D(-30)), Position(CALL, 100, D(3)), Position(PUT, 100, D(3))]

@@ -165,6 +165,8 @@ class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
     """One rate for every maturity, instead of the data set's curve."""
     default: Rate = 0.05
     """Rate where the data set has no curve."""
+    dividend_yields: dict[str, Rate] = {}
+    """Continuous dividend yield by underlying; one that is not named has the data set's."""
 
 
 class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):

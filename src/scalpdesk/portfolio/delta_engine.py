@@ -3,7 +3,8 @@
 Values are computed on request and cached: equal requests at one instant are computed once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from scalpdesk.core.errors import ArgumentError
@@ -95,7 +96,9 @@ class DeltaEngine:
     pricer
         The pricing model.
     dividend_yield
-        Continuous yield of the underlying, a fraction a year.
+        Continuous yield of an underlying that ``dividend_yields`` does not name, a fraction a year.
+    dividend_yields
+        Continuous yields by underlying, fractions a year.
     floor_seconds
         Smallest time to expiry used in pricing before the expiry instant, in seconds.
     flat_rate
@@ -109,6 +112,7 @@ class DeltaEngine:
         pricer: OptionPricer,
         *,
         dividend_yield: float = 0.0,
+        dividend_yields: Mapping[str, float] = MappingProxyType({}),
         floor_seconds: float = 1.0,
         flat_rate: float | None = None,
     ) -> None:
@@ -116,6 +120,7 @@ class DeltaEngine:
         self._state = state
         self._pricer = pricer
         self._dividend_yield = dividend_yield
+        self._dividend_yields = dividend_yields
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
         self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
@@ -134,6 +139,7 @@ class DeltaEngine:
             self._state,
             self._pricer,
             dividend_yield=self._dividend_yield,
+            dividend_yields=self._dividend_yields,
             floor_seconds=self._floor_seconds,
             flat_rate=self._flat_rate,
         )
@@ -153,6 +159,10 @@ class DeltaEngine:
         if self._flat_rate is not None:
             return self._flat_rate
         return self._state.rate_curve.rate_at(years * DAYS_PER_YEAR)
+
+    def dividend_yield(self, contract: OptionContract) -> float:
+        """Return the continuous yield of an option's underlying, a fraction a year."""
+        return self._dividend_yields.get(contract.underlying, self._dividend_yield)
 
     def spot(self, contract: OptionContract) -> float | None:
         """Return the underlying's mark, currency per unit."""
@@ -211,13 +221,13 @@ class DeltaEngine:
         if not fresh and known is not None and known[0] is quote:
             vol = known[1]
         elif years > 0.0:
-            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, self._dividend_yield)
+            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, self.dividend_yield(contract))
             is_fresh = vol is not None
             if vol is not None:
                 self._last_vol[instrument_id] = (quote, vol)
         if vol is None:
             vol = known[1] if known is not None else 0.0
-        greeks = self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
+        greeks = self._pricer.greeks(contract, spot, years, vol, rate, self.dividend_yield(contract))
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
@@ -229,7 +239,9 @@ class DeltaEngine:
         if spot is None:
             return None
         years = self.years(contract, now_ns)
-        return self._pricer.greeks(contract, spot, years, vol, self.rate(years), self._dividend_yield)
+        return self._pricer.greeks(
+            contract, spot, years, vol, self.rate(years), self.dividend_yield(contract)
+        )
 
     def reprice(
         self, instrument_id: InstrumentId, spot: float, years: float, vol: float, rate: float
@@ -244,7 +256,7 @@ class DeltaEngine:
         contract = self._instruments[instrument_id]
         if not isinstance(contract, OptionContract):
             raise ArgumentError("only an option has Greeks", where="instrument_id", value=contract.symbol)
-        return self._pricer.greeks(contract, spot, years, vol, rate, self._dividend_yield)
+        return self._pricer.greeks(contract, spot, years, vol, rate, self.dividend_yield(contract))
 
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False
