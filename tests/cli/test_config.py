@@ -78,3 +78,30 @@ def test_check_asks_the_strategy_itself(capsys):
     words = ["config", "check", "--set", "hedge.band=zakamouline", "--set", "hedge.band_settings.risk=1"]
     assert main(words) == 2
     assert "risk" in capsys.readouterr().err
+
+
+TOO_MUCH = {
+    "large.toml": b"# " + b"x" * 1_000_000,
+    "large.yaml": b"a: 1\n" * 400_000,
+    "lists.toml": b"a = " + b"[" * 50_000,
+    "lists.yaml": b"a: " + b"[" * 300 + b"]" * 300,
+    "sections.yaml": b"\n".join(b" " * depth + b"a:" for depth in range(300)),
+    "keys.toml": b".".join([b"a"] * 3_000) + b" = 1",
+    "tables.toml": b"a = " + b"{a = " * 400 + b"1" + b"}" * 400,
+    "aliases.yaml": b"a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    + b"".join(
+        name + b": &" + name + b" [" + b", ".join([b"*" + before] * 10) + b"]\n"
+        for before, name in zip(b"a b c d e f".split(), b"b c d e f g".split(), strict=True)
+    ),
+    "itself.yaml": b"a: &a [*a]\n",
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_a_file_that_is_too_large_or_too_deep_is_refused_by_name(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(TOO_MUCH[name])
+    assert main(["config", "check", "--config", name, "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["what"].startswith("the configuration file ")
+    assert "larger than 1,000,000 bytes" in error["what"] or "16 sections deep" in error["what"]
+    assert error["where"] == name

@@ -1,25 +1,98 @@
+import json
+import sys
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from scalpdesk.cli.summary_view import show_runs
+from fakes.tape import TapeBuilder
+from scalpdesk.cli.history import _settings
+from scalpdesk.cli.summary_view import LiveView, show_runs, show_summary
+from scalpdesk.config.settings import load_settings
+from scalpdesk.portfolio.explain import PARTS
 
 RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
 
 
-def test_a_run_is_listed_with_its_whole_id_however_narrow_the_terminal():
-    out = Console(file=StringIO(), width=60)
-    row = {
-        "run_id": RUN,
-        "started_ns": 0,
-        "strategy": "st0cka+gamma-scalper",
-        "data_name": "embedded",
-        "data_kind": "reconstructed",
-        "session": "2018-02-05",
-        "hedges": 0,
-        "fills": 2,
-        "nav_change": "-1.00",
+ROW = {
+    "run_id": RUN,
+    "started_ns": 0,
+    "strategy": "st0cka+gamma-scalper",
+    "data_name": "embedded",
+    "data_kind": "reconstructed",
+    "session": "2018-02-05",
+    "hedges": 0,
+    "fills": 2,
+    "nav_change": "801.21",
+    "settings": ["seed=3", "hedge.band=zakamouline"],
+}
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 200])
+def test_a_run_is_listed_with_its_whole_id_however_narrow_the_terminal(width):
+    out = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
+    show_runs(out, [dict(ROW)], {}, Path("runs"))
+    shown = out.file.getvalue()
+    assert RUN in shown
+    assert ("+801.21" in shown) != (", P&L USD" in shown)
+    assert ("zakamouline" in shown) != ("settings" in shown.partition("left out")[2])
+
+
+def test_in_a_pipe_a_run_is_one_line():
+    out = Console(file=StringIO(), width=100)
+    show_runs(out, [dict(ROW)], {}, Path("runs"))
+    (line,) = [line for line in out.file.getvalue().splitlines() if RUN in line]
+    assert line.split()[-3:] == ["+801.21", "seed=3,", "hedge.band=zakamouline"]
+
+
+def test_a_runs_settings_are_those_that_are_not_the_default():
+    told = load_settings("gamma-scalper", overrides=["straddles=3", "simulation.latency_ms=7"])
+    config = json.loads(json.dumps(told.effective(), default=str))
+    row = {"strategy": "gamma-scalper", "seed": 4, "config": config}
+    assert set(_settings(row)) == {"seed=4", "straddles=3", "simulation.latency_ms=7.0"}
+    usual = json.loads(json.dumps(load_settings("gamma-scalper").effective(), default=str))
+    assert _settings(row | {"seed": None, "config": usual}) == []
+    assert _settings(row | {"seed": None, "strategy": "gone"}) == []
+
+
+def summary(fills: int, amount: str):
+    pnl = dict.fromkeys(PARTS, "0.00") | {"delta": amount, "total": amount}
+    return ROW | {
+        "data": {"kind": "reconstructed", "name": "embedded", "underlying": "SPY", "session": "2018-02-05"},
+        "verdict": "no trade: the gate refuses",
+        "fills": fills,
+        "pnl": pnl,
+        "gamma_rent": "0.00",
+        "theta_paid": "0.00",
+        "end_positions": {},
+        "mode": "ACTIVE",
+        "events": 10,
+        "wall_seconds": 1.0,
+        "orders": fills,
+        "decision_hash": "00",
     }
-    show_runs(out, [row], {}, Path("runs"))
-    assert RUN in out.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("fills", "amount", "is_shown"), [(0, "0.00", False), (2, "0.00", True), (0, "1.00", True)]
+)
+def test_a_run_without_a_trade_shows_no_table_of_zeros(fills, amount, is_shown):
+    out = Console(file=StringIO(), width=100)
+    show_summary(out, summary(fills, amount), [])
+    shown = out.file.getvalue()
+    assert "no trade: the gate refuses" in shown
+    assert ("where it came from" in shown) is is_shown
+    assert ("gamma rent" in shown) is is_shown
+
+
+def test_an_interrupted_demo_gives_the_cursor_back(monkeypatch):
+    screen = StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(KeyboardInterrupt), LiveView(TapeBuilder().spot("09:40", 500.0).build(), None):
+        raise KeyboardInterrupt
+    shown = screen.getvalue()
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")

@@ -11,7 +11,11 @@ import click
 
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.market import DAYS_PER_YEAR
-from scalpdesk.cli.output import console, new_table, print_json
+from scalpdesk.cli.output import (
+    new_table,
+    print_json,
+    print_table,
+)
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 
 RAW_UNITS = {
@@ -170,15 +174,14 @@ def price(
         }
         print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
         return
-    table = new_table("", *numbers)
-    table.add_column("unit", style="dim")
+    table = new_table("", *numbers, "unit", text=("unit",))
     for name, unit, factor in TRADER_UNITS:
         table.add_row(name, *(f"{n[name] * factor:.6f}" for n in numbers.values()), unit)
     click.echo(
         f"{terms['style']} {terms['model']}, spot {spot:g}, strike {strike:g}, {t * DAYS_PER_YEAR:g} days,"
         f" vol {vol:.2%}"
     )
-    console().print(table)
+    print_table(table)
 
 
 @desk_command(

@@ -19,12 +19,12 @@ from scalpdesk.cli.market import (
 from scalpdesk.cli.output import (
     around,
     cell,
-    console,
     finite,
     new_table,
     print_hidden,
     print_json,
     print_notes,
+    print_table,
 )
 from scalpdesk.core.errors import DataError
 
@@ -236,7 +236,8 @@ def _print_chain(document: dict[str, Any], strikes: int) -> None:
     order = sorted(by_strike)
     shown = around(order, float, document["spot"], strikes)
     side = ("bid", "ask", "iv %", "delta", "theta/d")
-    table = new_table(*side, "gamma", "vega/pt", "strike", *reversed(side), left=0)
+    calls, puts = ([f"{right}\n{name}" for name in side] for right in ("call", "put"))
+    table = new_table(*calls, "gamma", "vega/pt", "strike", *reversed(puts), left=0)
     table.columns[len(side) + 2].style = "bold"
     for strike in shown:
         call, put = (by_strike[strike].get(right, {}) for right in ("call", "put"))
@@ -254,8 +255,11 @@ def _print_chain(document: dict[str, Any], strikes: int) -> None:
         f"({document['data']['name']}, {kind}); expiry {document['expiry']}, "
         f"{document['years'] * DAYS_PER_YEAR:.2f} days, rate {document['rate']:.2%}"
     )
-    click.echo(f"{'calls':<40}{'':14}{'puts':>50}")
-    console().print(table)
+    wide = [
+        *("gamma", "vega/pt"),
+        *(f"{right}\n{name}" for name in reversed(side) for right in ("call", "put")),
+    ]
+    print_table(table, first_to_go=wide)
     print_hidden(order, shown)
     click.echo(f"expiries: {', '.join(document['expiries'])}")
     print_notes(document["notes"])

@@ -11,7 +11,11 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, new_table, print_json
+from scalpdesk.cli.output import (
+    new_table,
+    print_json,
+    print_table,
+)
 from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import dotted, leaves
 from scalpdesk.core.errors import ConfigError
@@ -57,10 +61,10 @@ def show(
             }
         )
         return
-    table = new_table("key", "value", "source", left=3)
+    table = new_table("key", "value", "source", text=("value", "source"))
     for row in rows:
         table.add_row(str(row["key"]), shown(row["value"]), str(row["source"]))
-    console().print(table)
+    print_table(table)
     click.echo(f"\n{_described(loaded)}; configuration {loaded.config_hash[:12]}")
 
 

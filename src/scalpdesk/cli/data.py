@@ -10,7 +10,7 @@ import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
 from scalpdesk.cli.market import EMBEDDED, read_date
-from scalpdesk.cli.output import console, print_json, progress_bar
+from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -87,13 +87,8 @@ def ls(*, as_json: bool, catalog: Path) -> None:
     if as_json:
         print_json({"catalog": str(catalog), "data_sets": rows})
         return
-    from rich.table import Table
-
-    table = Table("name", box=None, pad_edge=False)
-    for heading in ("kind", "underlying", "sessions", "from", "to"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("symbols", "rows", "bar s"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("name", "kind", "underlying", "sessions", "from", "to", "symbols", "rows", "bar s")
+    table = new_table(*headings, left=6)
     for row in rows:
         figures = [row["instruments"], row["rows"], row["bar_seconds"]]
         table.add_row(
@@ -105,7 +100,7 @@ def ls(*, as_json: bool, catalog: Path) -> None:
             row["last"],
             *("-" if figure is None else f"{figure:,}" for figure in figures),
         )
-    console().print(table)
+    print_table(table, first_to_go=("bar s", "symbols", "kind", "rows"))
     if not any(row["name"] != EMBEDDED for row in rows):
         click.echo(f"\nNothing recorded in {catalog}/ yet: scalpdesk data import lean PATH")
 
@@ -205,20 +200,16 @@ def _verify_recorded(
 
 
 def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
-    from rich.table import Table
-
     for report in reports:
         days = [day.isoformat() for day in report.sessions]
         covered = f"{days[0]} to {days[-1]} ({len(days)} sessions)" if days else "no sessions by day"
-        table = Table("", "check", box=None, pad_edge=False, title_justify="left")
-        table.title = f"{report.name} {report.underlying}: {covered}"
-        table.add_column("checked", justify="right")
-        table.add_column("found", justify="right")
-        table.add_column("", overflow="fold")
+        title = f"{report.name} {report.underlying}: {covered}"
+        columns = ("", "check", "checked", "found", "detail")
+        table = new_table(*columns, left=2, text=("check", "detail"), title=title)
         for check in report.checks:
             figures = (f"{check.checked:,}", f"{check.found:,}")
             table.add_row(check.verdict.value, check.name, *figures, check.detail)
-        console().print(table)
+        print_table(table)
         click.echo()
     failed = sum(check.verdict.value == "failed" for report in reports for check in report.checks)
     warned = sum(check.verdict.value == "warning" for report in reports for check in report.checks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.market import DEFAULT_SESSION, EMBEDDED, read_date
+from scalpdesk.cli.market import DEFAULT_SESSION, EMBEDDED, load_tape, read_date
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
@@ -189,12 +189,10 @@ def _source(
 
         symbols = [name.strip().upper() for name in generated.split(",") if name.strip()]
         return GeneratedSource(symbols, SystemClock().now_ns(), seed)
-    from scalpdesk.assembly import load_market
     from scalpdesk.exchange.launch import tape_source
 
     day = read_date(session or DEFAULT_SESSION, "--session")
-    tape = load_market(
-        settings_from(), data_set or EMBEDDED, underlying=underlying, start=day, end=day, seed=seed
-    )
+    data = data_set or EMBEDDED
+    tape = load_tape(settings_from(), data, underlying, day, seed=seed if data == EMBEDDED else None)
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
     return tape_source(tape, wall_start_ns=wall_start_ns)

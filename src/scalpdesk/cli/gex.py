@@ -24,12 +24,12 @@ from scalpdesk.cli.market import (
 )
 from scalpdesk.cli.output import (
     around,
-    console,
     new_figure,
     new_table,
     print_hidden,
     print_json,
     print_notes,
+    print_table,
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
@@ -407,11 +407,8 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
     near = around(every, lambda row: float(row["strike"]), spot, shown)
     at_spot = around(every, lambda row: float(row["strike"]), spot, 0)[0]
     top = max(max(abs(row["call_usd"]), abs(row["put_usd"])) for row in near) or 1.0
-    table = new_table("strike", "puts", "", left=0, is_tight=True)
-    table.add_column(" ", no_wrap=True)
-    for name in ("calls", "net M"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table = new_table("strike", "puts", "", " ", "calls", "net M", "  ", left=0, is_tight=True)
+    table.columns[3].justify = table.columns[6].justify = "left"
     for row in reversed(near):
         marks = [
             name.replace("_", " ") for name in ("call_wall", "put_wall") if document[name] == row["strike"]
@@ -426,7 +423,7 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
             _cell(row["net_usd"]),
             ", ".join(marks),
         )
-    console().print(table)
+    print_table(table, first_to_go=("", " "))
     print_hidden(every, near)
 
 

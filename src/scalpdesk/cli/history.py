@@ -14,6 +14,17 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
     return Path(settings_from(config_file, overrides).config.desk.runs_dir)
 
 
+def _settings(row: dict[str, Any]) -> list[str]:
+    """Return the settings of a stored run that are not the default, as ``key=value``."""
+    from scalpdesk.cli.config import shown
+    from scalpdesk.config.settings import changed_settings
+
+    seed = [] if row["seed"] is None else [f"seed={row['seed']}"]
+    return seed + [
+        f"{key}={shown(value)}" for key, value in changed_settings(row["strategy"], row["config"]).items()
+    ]
+
+
 @desk_command("runs", example=("scalpdesk runs", "scalpdesk runs --json"))
 @settings_options
 def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> None:
@@ -35,6 +46,8 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
         return
     from scalpdesk.cli.summary_view import show_runs
 
+    for row in rows:
+        row["settings"] = _settings(row)
     show_runs(console(), rows, unreadable, runs_dir)
 
 
@@ -69,6 +82,7 @@ def report(
 
     out = console()
     show_stored_summary(out, summary, marks)
+    out.print(f"settings: {', '.join(_settings(row)) or 'defaults'}", markup=False)
     show_hedges(out, explained, hedges)
 
 

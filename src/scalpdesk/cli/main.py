@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from scalpdesk.cli.command import EXIT_CODES, IN_TESTING_PACKAGE, LazyGroup, start_logging
-from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal
+from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_plainly
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.version import VERSION
 
@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 success, 1 a failed check or run, 2 wrong use or configuration, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    write_plainly()
     if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
         root.main(args, prog_name="scalpdesk")
     as_json, debug = "--json" in args, "--debug" in args

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import Body
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
@@ -57,6 +57,7 @@ def load_tape(
     *,
     last: date | None = None,
     seed: int | None = None,
+    option: str = "--session",
 ) -> "MarketTape":
     """Load the sessions from ``first`` to ``last`` of a data set or of the embedded market.
 
@@ -68,18 +69,36 @@ def load_tape(
         Last session; the first one when None.
     seed
         Path of the embedded market.
+    option
+        How the command calls the first session.
 
     Raises
     ------
     ConfigError
         When recorded data is given a seed.
+    DataError
+        When a session is not there; names the option and the nearest session.
     """
     from scalpdesk.assembly import load_market
 
     if data_set != EMBEDDED and seed is not None:
         raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
     path_seed = settings.config.simulation.seed if seed is None else seed
-    return load_market(settings, data_set, underlying=symbol, start=first, end=last or first, seed=path_seed)
+    try:
+        return load_market(
+            settings, data_set, underlying=symbol, start=first, end=last or first, seed=path_seed
+        )
+    except DataError as error:
+        if error.where != "session":
+            raise
+        near = (error.nearest or "").rpartition(" ")[2]
+        raise DataError(
+            error.what,
+            where=option,
+            value=error.value,
+            nearest=error.nearest,
+            fix=f"{option} {near}; scalpdesk data ls shows what there is" if near else error.fix,
+        ) from error
 
 
 def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:

@@ -1,10 +1,12 @@
 """What a command writes: one JSON document or text on stdout, everything else on stderr."""
 
+import codecs
+import io
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +18,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError, ne
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
 EXIT_INTERRUPTED = 130
 PROGRESS_AFTER_SECONDS = 2.0
@@ -24,7 +26,32 @@ PROGRESS_AFTER_SECONDS = 2.0
 
 def print_json(document: object) -> None:
     """Write ``document`` as the one JSON document on stdout; exact amounts become strings."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+    is_plain = not _is_unicode(sys.stdout)
+    click.echo(json.dumps(document, indent=2, ensure_ascii=is_plain, allow_nan=False, default=_plain))
+
+
+PLAIN = {"▒": "-", "█": "#", "…": "...", "−": "-", "→": "->", "·": "*", "×": "x"} | dict.fromkeys("▁▂▃", "_")
+PLAIN |= dict.fromkeys("▄▅", "-") | dict.fromkeys("▆▇", "=")
+PLAIN |= {"σ": "sigma", "Δ": "delta", "Γ": "gamma", "Σ": "sum", "√": "sqrt", "≤": "<=", "≥": ">=", "≈": "~"}
+"""What stands for a character in a terminal whose encoding has none of it; ``?`` for any other."""
+
+
+def write_plainly() -> None:
+    """Let stdout and stderr write every text, whatever their encoding (Windows: cp1252)."""
+    codecs.register_error("scalpdesk", _plain_characters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream):
+            stream.reconfigure(errors="scalpdesk")
+
+
+def _is_unicode(stream: Any) -> bool:
+    return str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def _plain_characters(problem: UnicodeError) -> tuple[str, int]:
+    assert isinstance(problem, UnicodeEncodeError)
+    lost = problem.object[problem.start : problem.end]
+    return "".join(PLAIN.get(character, "?") for character in lost), problem.end
 
 
 def _plain(value: object) -> object:
@@ -51,21 +78,86 @@ def console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
 
 
-def new_table(*columns: str, left: int = 1, is_tight: bool = False) -> "Table":
+def new_table(
+    *columns: str,
+    left: int = 1,
+    is_tight: bool = False,
+    text: Collection[str] = (),
+    title: str | None = None,
+) -> "Table":
     """Return a table without a frame, its first ``left`` columns set to the left, the others to the right.
 
     Parameters
     ----------
     is_tight
-        For many columns: one blank between them, and nothing is ever broken into lines.
+        For many columns: one blank between them.
+    text
+        Columns whose cells may be broken into lines, and are set to the left; all others never are.
     """
     from rich.table import Table
 
     padding = (0, 1, 0, 0) if is_tight else (0, 1)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=padding)
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", padding=padding, title=title, title_justify="left"
+    )
     for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < left else "right", no_wrap=is_tight)
+        to_left, breaks = place < left or name in text, name in text
+        table.add_column(name, justify="left" if to_left else "right", no_wrap=not breaks, overflow="fold")
     return table
+
+
+def print_table(table: "Table", out: "Console | None" = None, *, first_to_go: Sequence[str] = ()) -> None:
+    """Print a table whole, as far as it fits: a figure is never cut and never broken into lines.
+
+    In a pipe or a file every column is shown. In a terminal that is too narrow columns are left out, those
+    of ``first_to_go`` (headings) and then from the right; a line below the table names them.
+    """
+    out = out or console()
+    kept, gone = list(table.columns), list[str]()
+    order = [*first_to_go, *(column.header for column in reversed(table.columns[1:]))]
+    for name in dict.fromkeys(str(heading) for heading in order):
+        if not out.is_terminal or _width_of(table, kept) <= out.width:
+            break
+        kept = [column for column in kept if column.header != name]
+        gone.append(name.replace("\n", " "))
+    before = out.width
+    out.width = max(before, _width_of(table, kept))
+    out.print(_only(table, kept) if gone else table)
+    out.width = before
+    if any(gone):
+        left_out = ", ".join(name for name in gone if name.strip())
+        out.print(f"left out in {before} columns: {left_out}; --json has all", markup=False, soft_wrap=True)
+
+
+def _width_of(table: "Table", columns: "Sequence[Column]") -> int:
+    """Return how wide these columns are when nothing in them is cut."""
+    from rich.text import Text
+
+    def need(column: "Column") -> int:
+        texts = [Text.from_markup(str(cell)) for cell in (column.header, *column.cells)]
+        mark = "\n" if column.no_wrap else " "
+        return max((part.cell_len for text in texts for part in text.split(mark)), default=0)
+
+    _, right, _, left = table.padding
+    return sum(map(need, columns)) + (left + right) * max(len(columns) - 1, 0)
+
+
+def _only(table: "Table", columns: "Sequence[Column]") -> "Table":
+    """Return the table with these of its columns."""
+    found = new_table(title=table.title if isinstance(table.title, str) else None)
+    found.padding = table.padding
+    for column in columns:
+        found.add_column(
+            column.header,
+            justify=column.justify,
+            style=column.style,
+            no_wrap=column.no_wrap,
+            overflow="fold",
+        )
+    cells = [list(column.cells) for column in columns]
+    for place, row in enumerate(table.rows):
+        found.add_row(*(column[place] for column in cells), end_section=row.end_section)
+    return found
 
 
 def cell(value: float | None, decimals: int, factor: float = 1.0) -> str:

@@ -1,13 +1,15 @@
 """``scalpdesk run``: one desk on one account, simulated, on paper or live."""
 
 import os
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import read_date
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
 SIMULATED_SPEED = 60.0
+PROGRESS_SECONDS = 1.0
 SIMULATED_ACCOUNTS = frozenset({"simulated", "sandbox", "paper"})
 """Venues whose account is the one that the settings open."""
 VENUES = ("simulated", "sandbox", "paper", *venue_names())
@@ -164,7 +167,8 @@ def _refuse_elsewhere(url: str | None, exchange_time: bool | None) -> None:
 
 
 def _say(level: str, text: str) -> None:
-    click.echo(text if level == "info" else f"{level}: {text}", err=True)
+    # not click.echo: it writes past a progress bar, into its line
+    sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
 
 
 def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str, Any]:
@@ -172,15 +176,55 @@ def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str,
 
     from scalpdesk.live.run import carry_out
 
-    def ready(desk: "LiveDesk") -> None:
-        facts = desk.header.data
-        click.echo(
-            f"{desk.header.run_id}: {desk.header.mode} on {desk.header.venue}, account"
-            f" {facts.get('account_id', '')}; scalpdesk status shows it",
-            err=True,
-        )
+    async def carried_out() -> dict[str, Any]:
+        watching: list[asyncio.Task[None]] = []
 
-    return asyncio.run(carry_out(plan, notify=_say, watchdog=line, on_ready=ready))
+        def ready(desk: "LiveDesk") -> None:
+            click.echo(_opening(desk, plan), err=True)
+            for earlier in watching:  # of the day before
+                earlier.cancel()
+            watching[:] = [asyncio.create_task(_show_progress(desk, report))]
+
+        with progress_bar(as_json=False) as report:
+            try:
+                return await carry_out(plan, notify=_say, watchdog=line, on_ready=ready)
+            finally:
+                for task in watching:
+                    task.cancel()
+
+    return asyncio.run(carried_out())
+
+
+def _opening(desk: "LiveDesk", plan: "LivePlan") -> str:
+    """Return what is about to run, how fast, and how to stop it."""
+    facts = desk.header.data
+    speed = "at the venue's time"
+    if plan.venue == "simulated":
+        speed = "as fast as it goes"
+        if plan.pace:
+            minutes = 390 / plan.pace
+            speed = f"at {plan.pace:g} times the market's time, a session in about {minutes:.1f} minutes"
+    return (
+        f"{desk.header.run_id}: {desk.header.mode} on {desk.header.venue}, account"
+        f" {facts.get('account_id', '')}; scalpdesk status shows it\n"
+        f"{speed}; Ctrl-C or scalpdesk halt stops it, --on-stop {plan.runner.stop.value} says what stays"
+    )
+
+
+async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], None]) -> None:
+    """Report each second how far the session has come and what has been earned."""
+    import asyncio
+
+    from scalpdesk.instruments.sessions import to_new_york
+
+    book = desk.engine.desk
+    while True:
+        session, now_ns = book.view.session, desk.engine.now_ns
+        if session is not None:
+            earned = float(book.attribution.nav_change)
+            label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,.2f}  Ctrl-C stops"
+            report(now_ns - session.open_ns, session.close_ns - session.open_ns, label)
+        await asyncio.sleep(PROGRESS_SECONDS)
 
 
 def _start_watchdog(

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from scalpdesk.cli.output import new_table, progress_bar
+from scalpdesk.cli.output import new_table, print_table, progress_bar
 from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.portfolio.explain import PARTS
 
@@ -90,30 +90,36 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         )
     out.print(f"{summary['verdict']}\n")
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
-    widest = max(abs(pnl[name]) for name in PARTS)
-    table = new_table("where it came from", "USD")
-    table.add_column("")
-    for name in PARTS:
-        table.add_row(LABELS[name], money(pnl[name]), bar_of(pnl[name], widest))
-    table.add_section()
-    table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'])}[/]", "")
-    out.print(table)
-    out.print(
-        f"\ngamma rent: earned {summary['gamma_rent']} over what implied volatility charged"
-        f" (theta {summary['theta_paid']})"
-    )
+    if summary["fills"] or any(pnl.values()):
+        _show_parts(out, summary, pnl)
     show_strategies(out, summary.get("strategies"))
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
     out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     if len(spots) > 1:
-        out.print(f"spot {spark_line(spots)}\nNAV  {spark_line(navs)}")
+        nav = f"\nNAV  {spark_line(navs)}" if any(pnl.values()) else ""
+        out.print(f"spot {spark_line(spots)}{nav}")
     for note in data.get("notes") or ():
         out.print(f"[dim]note: {note}[/]")
     out.print(
         f"[dim]{summary['events']:,} events in {summary['wall_seconds']:.1f} s, {summary['orders']} orders,"
         f" {summary['fills']} fills; run {summary['run_id']}, decision hash {summary['decision_hash']}[/]"
+    )
+
+
+def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
+    """Show the P&L by part and what gamma earned against theta."""
+    widest = max(abs(pnl[name]) for name in PARTS)
+    table = new_table("where it came from", "USD", "", text=("",))
+    for name in PARTS:
+        table.add_row(LABELS[name], money(pnl[name]), bar_of(pnl[name], widest))
+    table.add_section()
+    table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'])}[/]", "")
+    print_table(table, out)
+    out.print(
+        f"\ngamma rent: earned {summary['gamma_rent']} over what implied volatility charged"
+        f" (theta {summary['theta_paid']})"
     )
 
 
@@ -133,8 +139,8 @@ def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> N
     """Show what each of several strategies has earned and holds; nothing for a strategy alone."""
     if not rows:
         return
-    table = new_table("strategy", "budget", "orders", "fills", "costs", "P&L USD")
-    table.add_column("holds")
+    columns = ("strategy", "budget", "orders", "fills", "costs", "P&L USD", "holds")
+    table = new_table(*columns, text=("holds",))
     for name, row in rows.items():
         pnl = {part: float(amount) for part, amount in row["pnl"].items()}
         budget = "" if row["budget"] is None else f"{float(row['budget']):.0%}"
@@ -149,18 +155,16 @@ def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> N
             money(pnl["total"]),
             held or "flat",
         )
-    out.print(table)
+    print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
 
 
 def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int) -> None:
     """Show the last hedges with the P&L of the interval that led up to each."""
-    from rich.table import Table
-
     if not explained:
         return
-    table = Table("New York", title=f"last {min(count, len(explained))} of {len(explained)} hedges", box=None)
-    for heading in ("shares", "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L"):
-        table.add_column(heading, justify="right")
+    title = f"last {min(count, len(explained))} of {len(explained)} hedges"
+    columns = ("shares", "price", "delta", "gamma", "theta", "vega", "costs", "interval P&L")
+    table = new_table("New York", *columns, title=title)
     for row in explained[-count:] if count > 0 else ():
         parts = {name: float(amount) for name, amount in row["parts"].items()}
         costs = sum(parts.get(name, 0.0) for name in ("spread", "fees", "slippage"))
@@ -172,25 +176,20 @@ def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int)
             money(costs),
             money(float(row["pnl"])),
         )
-    out.print(table)
+    print_table(table, out, first_to_go=("vega", "theta", "costs"))
 
 
 def show_runs(
     out: "Console", rows: Sequence[dict[str, Any]], unreadable: dict[str, str], runs_dir: Path
 ) -> None:
     """List the runs on record."""
-    from rich.table import Table
-
     if not rows and not unreadable:
         out.print(f"no runs below {runs_dir}; scalpdesk demo makes the first")
         return
-    table = Table(box=None, pad_edge=False)
-    longest = max((len(row["run_id"]) for row in rows), default=0)  # an id is there to be copied: never cut
-    table.add_column("run", no_wrap=True, min_width=longest)
-    for heading, width in (("started (UTC)", 10), ("strategy", 8), ("market", 8), ("session", 10)):
-        table.add_column(heading, min_width=width, overflow="fold")
-    for heading in ("hedges", "fills", "P&L USD"):
-        table.add_column(heading, justify="right")
+    columns = ("run", "started (UTC)", "strategy", "market", "session", "hedges", "fills", "P&L USD")
+    # a run is one line in a pipe, where somebody greps
+    table = new_table(*columns, "settings", left=5, text=("settings",))
+    table.columns[-1].no_wrap = not out.is_terminal
     for row in rows:
         table.add_row(
             row["run_id"],
@@ -201,8 +200,10 @@ def show_runs(
             str(row["hedges"]),
             str(row["fills"]),
             money(float(row["nav_change"])),
+            ", ".join(row["settings"]) or "-",
         )
-    out.print(table)
+    first_to_go = ("market", "fills", "hedges", "started (UTC)", "strategy", "settings", "session")
+    print_table(table, out, first_to_go=first_to_go)
     for name, why in unreadable.items():
         out.print(f"[red]unreadable[/] {name}: {why}")
 

@@ -19,12 +19,12 @@ from scalpdesk.cli.market import (
 )
 from scalpdesk.cli.output import (
     cell,
-    console,
     finite,
     new_figure,
     new_table,
     print_json,
     print_notes,
+    print_table,
     save_figure,
 )
 from scalpdesk.core.errors import ArgumentError, DataError
@@ -281,8 +281,7 @@ def _print(document: dict[str, Any]) -> None:
     )
     roots = {row["root"] for row in document["expiries"]}
     figures = ("days", "forward", "±", "borrow%", "ATM", "fwd", "RR25", "BF25", "rms", "n", "inside")
-    table = new_table("expiry", *figures, is_tight=True)
-    table.add_column("verdict", no_wrap=True)
+    table = new_table("expiry", *figures, "verdict", is_tight=True, text=("verdict",))
     for row in document["expiries"]:
         table.add_row(
             row["expiry"] if len(roots) == 1 else f"{row['expiry']} {row['root']}",
@@ -299,7 +298,7 @@ def _print(document: dict[str, Any]) -> None:
             "-" if row["share_inside"] is None else f"{row['share_inside']:.0%}",
             row["verdict"],
         )
-    console().print(table)
+    print_table(table)
     inside = document["share_inside"]
     click.echo(
         "ATM, RR25 (25-delta call less put), BF25 (25-delta mean less ATM), rms: volatility points a year; "
@@ -328,7 +327,7 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
     table = new_table(*(heading for heading, _ in columns.values()), left=0)
     for row in ladder["ladder"]:
         table.add_row(*(cell(row[name], decimals) for name, (_, decimals) in columns.items()))
-    console().print(table)
+    print_table(table)
 
 
 def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:

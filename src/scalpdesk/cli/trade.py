@@ -2,7 +2,6 @@
 
 import json
 import sys
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from scalpdesk.cli.market import (
     DEFAULT_SESSION,
     EMBEDDED,
     data_option,
+    load_tape,
     read_date,
     session_option,
 )
@@ -64,6 +64,7 @@ def demo(
 
     In a terminal it shows the session live, then the summary; elsewhere it runs to the end at once.
     """
+    from scalpdesk.strategies.contract import configured_underlying
     from scalpdesk.strategies.registry import find_strategy
 
     for_demo = find_strategy(strategy).demo_settings
@@ -71,7 +72,8 @@ def demo(
     day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
     pace = pace_of(speed)
-    tape = _tape(settings, data_set, day, day, path_seed)
+    underlying = configured_underlying(settings.strategy_config)
+    tape = load_tape(settings, data_set, underlying, day, seed=seed)
     live = not (no_dashboard or as_json) and sys.stdout.isatty()
     result = _run(settings, tape, mode="demo", seed=path_seed, live=live, pace=pace if live else None)
     _show(result, as_json=as_json)
@@ -112,6 +114,8 @@ def backtest(
     overrides: tuple[str, ...],
 ) -> None:
     """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
+    from scalpdesk.strategies.contract import configured_underlying
+
     overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
@@ -121,7 +125,8 @@ def backtest(
     if last < first:
         raise ConfigError("the last session lies before the first", where="--end", value=end)
     path_seed = settings.config.simulation.seed if seed is None else seed
-    tape = _tape(settings, data_set, first, last, path_seed)
+    underlying = configured_underlying(settings.strategy_config)
+    tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
     seeded = path_seed if data_set == EMBEDDED else None
     result = _run(settings, tape, mode="backtest", seed=seeded, live=False, pace=None, journal=not no_journal)
     if out is not None:
@@ -164,14 +169,6 @@ def pace_of(speed: str | None) -> float | None:
             "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
         )
     return pace
-
-
-def _tape(settings: "LoadedSettings", data_set: str, first: date, last: date, seed: int) -> "MarketTape":
-    from scalpdesk.assembly import load_market
-    from scalpdesk.strategies.contract import configured_underlying
-
-    underlying = configured_underlying(settings.strategy_config)
-    return load_market(settings, data_set, underlying=underlying, start=first, end=last, seed=seed)
 
 
 def _run(

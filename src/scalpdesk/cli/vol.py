@@ -9,7 +9,15 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import DAYS_PER_YEAR, EMBEDDED, data_option, load_tape, read_date, session_option
-from scalpdesk.cli.output import cell, console, finite, new_figure, new_table, print_json, save_figure
+from scalpdesk.cli.output import (
+    cell,
+    finite,
+    new_figure,
+    new_table,
+    print_json,
+    print_table,
+    save_figure,
+)
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
@@ -105,9 +113,8 @@ def vol(
     if as_json:
         print_json(document)
     else:
-        out = console()
         for part in report_tables(document):
-            out.print(part) if not isinstance(part, str) else click.echo(part)
+            print_table(part) if not isinstance(part, str) else click.echo(part)
 
 
 def _history(settings: "LoadedSettings", data_set: str, symbol: str, given: str | None) -> DailyHistory:
@@ -389,7 +396,7 @@ def _realised_table(document: dict[str, Any]) -> "Table":
 
 
 def _forecasts(document: dict[str, Any]) -> "Table":
-    table = new_table("model", "vol %", "90 % from", "to", "std. error", "")
+    table = new_table("model", "vol %", "90 % from", "to", "std. error", "", text=("",))
     for row in document["forecasts"]:
         remark = "desk default" if row["model"] == document["desk_default"] else ""
         if row["made_by"] != row["model"]:
@@ -600,7 +607,7 @@ def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> 
     for model in dict.fromkeys(row.model for row in scores):
         cells = [_cells(by_place[model, days]) for days in horizons]
         table.add_row(model, *(cell for row in cells for cell in row))
-    console().print(table)
+    print_table(table)
     click.echo(
         "MCS p: in the model confidence set at 10 % when above 0.10. bias: mean forecast over mean r²."
     )

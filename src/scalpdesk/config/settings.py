@@ -6,9 +6,11 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +37,10 @@ from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name,
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
+
+
+FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
+"""Keys that say where files lie: what a run does is the same for each."""
 
 
 class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -307,8 +313,8 @@ class LoadedSettings:
         """
         tree = self.effective()
         tree.pop("credentials")
-        tree["desk"].pop("runs_dir")
-        tree["data"].pop("catalog")
+        for section, key in FOLDERS:
+            tree[section].pop(key)
         members = member_names(self.strategy) if self.strategy is not None else ()
         if len(members) < 2:  # one strategy alone: nothing is divided
             tree.pop("budgets")
@@ -388,6 +394,30 @@ def load_settings(
     if errors:
         raise errors[0] if len(errors) == 1 else ManyConfigError(errors)
     return _lay_over(strategy, schema, values, path, simulated_account=simulated_account)
+
+
+def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a run's stored configuration was not the default; the strategy's keys without its name.
+
+    Keys of accounts and folders are left out; for a strategy that is not installed any more, everything is.
+    """
+    default = _defaults(strategy)
+    if not default:
+        return {}
+    return {
+        dotted(path).removeprefix(f"strategies.{strategy}."): value
+        for path, value in leaves(config)
+        if path[0] != "credentials" and path not in FOLDERS and default.get(path) != value
+    }
+
+
+@lru_cache(maxsize=8)
+def _defaults(strategy: str) -> dict[KeyPath, Any]:
+    try:
+        usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
+        return dict(leaves(json.loads(json.dumps(usual, default=str))))
+    except ConfigError:
+        return {}
 
 
 def _strategy_config_type(name: str) -> type[Struct]:

@@ -18,6 +18,10 @@ ENVIRONMENT_PREFIX = "SCALPDESK_"
 
 OVERRIDE = "--set"
 
+MOST_BYTES = 1_000_000
+MOST_DEPTH = 16
+MOST_VALUES = 20_000
+
 GAMMA_SCALPER = ("strategies", "gamma-scalper")
 
 LEGACY_NAMES: dict[str, KeyPath] = {
@@ -107,7 +111,9 @@ def read_file(path: Path) -> list[Entry]:
         When the file cannot be read or is not valid, with the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content[:MOST_BYTES].decode("utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(
             "the configuration file cannot be read",
@@ -115,12 +121,42 @@ def read_file(path: Path) -> list[Entry]:
             value=str(problem),
             fix="save it as UTF-8",
         ) from problem
-    if path.suffix in {".yaml", ".yml"}:
-        tree, lines = _parse_yaml(text, path)
-    else:
-        tree, lines = _parse_toml(text, path)
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            f"the configuration file is larger than {MOST_BYTES:,} bytes: it is no configuration",
+            where=str(path),
+            value=path.stat().st_size,
+            fix="name the right file with --config; scalpdesk init writes one to start from",
+        )
+    try:
+        tree, lines = (_parse_yaml if path.suffix in {".yaml", ".yml"} else _parse_toml)(text, path)
+        _check_size(tree, {})
+    except (RecursionError, OverflowError) as problem:
+        raise ConfigError(
+            f"the configuration file is more than {MOST_DEPTH} sections deep or has more than "
+            f"{MOST_VALUES:,} values",
+            where=str(path),
+            fix="write its sections as docs/reference/configuration.md has them",
+        ) from problem
     places = {key: f"{path.name}:{line}" for key, line in lines.items()}
     return [Entry(key, value, places.get(key, path.name), places=places) for key, value in leaves(tree)]
+
+
+def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:
+    """Return how many values a tree has, each alias of YAML counted where it stands.
+
+    Raises
+    ------
+    OverflowError
+        When the tree is too deep or too large.
+    """
+    if isinstance(value, Mapping | list) and id(value) not in known:
+        parts = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = 1 + sum(_check_size(part, known, depth + 1) for part in parts)
+    count = known.get(id(value), 1)
+    if depth > MOST_DEPTH or count > MOST_VALUES:
+        raise OverflowError
+    return count
 
 
 def leaves(tree: Mapping[str, Any], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

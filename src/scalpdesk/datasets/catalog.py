@@ -37,7 +37,7 @@ from scalpdesk.instruments.contract import (
     TickRule,
     us_option,
 )
-from scalpdesk.instruments.sessions import Session, is_session, session_on, sessions_between
+from scalpdesk.instruments.sessions import Session, is_session, session_on, sessions_between, why_closed
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
 
@@ -416,13 +416,15 @@ def _covered_sessions(
     found = tuple(s for s in wanted if s.day.isoformat() in there or str(s.day.year) in there)
     if not found or found[0] != wanted[0] or found[-1] != wanted[-1]:
         missing = [s.day for s in wanted if s not in found]
+        closed = None if wanted else why_closed(start)
+        uncovered = f"the data set {manifest.name} in {catalog} does not cover these sessions of {base}"
         raise DataError(
-            f"the data set {manifest.name} does not cover these sessions of {base}; it has "
-            + _described(coverage.sessions),
-            where=str(catalog / manifest.name),
-            value=f"{start} to {end}",
+            (f"this day is {closed}, the exchange is closed" if closed else uncovered)
+            + f"; it has {_described(coverage.sessions)}",
+            where="session",
+            value=f"{start} to {end}" if end != start else str(start),
             nearest=_nearest_session(missing[0] if missing else start, coverage.sessions),
-            fix="choose --start and --end among those sessions, or import more with scalpdesk data import",
+            fix="choose among those sessions, or import more with scalpdesk data import",
         )
     return found, [s.day for s in wanted if s not in found]
 

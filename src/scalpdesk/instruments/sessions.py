@@ -20,6 +20,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
 OLDEST_CLOSE_NS = 15 * 60 * NANOS_PER_SECOND
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
+SATURDAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,17 @@ def _calendar(name: str) -> Any:
 def is_session(day: date, calendar: str = "XNYS") -> bool:
     """Return whether the exchange trades on ``day``."""
     return bool(_calendar(calendar).is_session(day.isoformat()))
+
+
+def why_closed(day: date) -> str | None:
+    """Return why the exchange does not trade on ``day``: a weekend day or ``a holiday``; None when it does.
+
+    >>> why_closed(date(2018, 2, 3)), why_closed(date(2018, 1, 15)), why_closed(date(2018, 2, 5))
+    ('a Saturday', 'a holiday', None)
+    """
+    if day.weekday() >= SATURDAY:
+        return f"a {day:%A}"
+    return None if is_session(day) else "a holiday"
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.instruments.sessions import why_closed
 
 FIRST_YEAR, LAST_YEAR = 2014, 2018
 
@@ -78,12 +79,14 @@ def market_day(session: date) -> MarketDay:
     known = tuple(days)
     place = bisect_left(known, session)
     around = [known[i].isoformat() for i in (place - 1, place) if 0 <= i < len(known)]
+    closed = why_closed(session) if known[0] <= session <= known[-1] else None
+    held = f"the embedded market holds {len(known)} sessions, {known[0]} to {known[-1]}"
     raise DataError(
-        f"the embedded market holds {len(known)} sessions, {known[0]} to {known[-1]}, and not this day",
+        f"this day is {closed}, the exchange is closed; {held}" if closed else f"{held}, and not this day",
         where="session",
         value=session.isoformat(),
         nearest=" or ".join(around),
-        fix=f"use --session {around[-1]}, or import recorded data for the day you want",
+        fix=f"choose {around[-1]}, or import recorded data for the day you want",
     )
 
 

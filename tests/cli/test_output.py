@@ -1,0 +1,137 @@
+"""What a table shows: whole figures, whatever the terminal; and every character, whatever its encoding."""
+
+import io
+import json
+import re
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from fakes.live import LiveBench, follower, walk
+from scalpdesk.cli import run as command
+from scalpdesk.cli.main import main
+from scalpdesk.cli.output import new_table, print_json, print_table, write_plainly
+from scalpdesk.config.settings import load_settings
+from scalpdesk.live.plan import LivePlan
+
+AMOUNTS = st.decimals(-10_000_000, 10_000_000, places=2).map(lambda amount: f"{amount:+,}")
+HEADINGS = ("run", "hedges", "fills", "P&L", "costs", "vega")
+
+
+def terminal(width: int) -> Console:
+    return Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
+
+
+def table_of(rows, **choices):
+    table = new_table(*HEADINGS, **choices)
+    for number, row in enumerate(rows):
+        table.add_row(f"r{number}", *row)
+    return table
+
+
+@given(
+    rows=st.lists(st.tuples(*[AMOUNTS] * 5), min_size=1, max_size=4),
+    width=st.integers(12, 90),
+    is_tight=st.booleans(),
+    first=st.permutations(HEADINGS[1:]).map(lambda names: names[:3]),
+)
+def test_a_figure_is_shown_whole_or_its_column_is_named_as_left_out(rows, width, is_tight, first):
+    out = terminal(width)
+    print_table(table_of(rows, is_tight=is_tight), out, first_to_go=first)
+    shown = out.file.getvalue()
+    below = re.search(r"left out in \d+ columns: (.*); --json", shown)
+    gone = set(below.group(1).split(", ")) if below else set()
+    lines = [line.split() for line in shown.splitlines()[: len(rows) + 1]]
+    assert lines[0] == [name for name in HEADINGS if name not in gone]
+    for number, row in enumerate(rows):
+        kept = [cell for name, cell in zip(HEADINGS[1:], row, strict=True) if name not in gone]
+        assert lines[number + 1] == [f"r{number}", *kept]
+    if gone:  # no more than had to go, and in the order asked for
+        assert gone == set(
+            [*first, *(name for name in reversed(HEADINGS[1:]) if name not in first)][: len(gone)]
+        )
+
+
+def test_a_pipe_gets_every_column_however_wide():
+    out = Console(file=StringIO(), width=40)
+    rows = [["+1,234,567.89"] * 5]
+    print_table(table_of(rows), out)
+    assert out.file.getvalue().splitlines()[1].split() == ["r0", *rows[0]]
+    assert out.width == 40
+
+
+class Terminal(io.TextIOWrapper):
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="cp1252", write_through=True)
+
+    @property
+    def text(self) -> str:
+        return self.buffer.getvalue().decode("cp1252")
+
+
+def test_a_terminal_of_cp1252_gets_every_figure_and_plain_characters():
+    out, err = Terminal(), Terminal()
+    with redirect_stdout(out), redirect_stderr(err):
+        assert main(["gex", "SPY", "--strikes", "2"]) == 0
+    assert "##" in out.text
+    assert "?" not in out.text
+    assert err.text == ""
+
+
+def test_json_is_the_same_document_in_every_encoding():
+    out = Terminal()
+    with redirect_stdout(out):
+        write_plainly()
+        print_json({"forecast": "σ ≥ 10 €"})
+    assert json.loads(out.text) == {"forecast": "σ ≥ 10 €"}
+
+
+def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path, monkeypatch):
+    bench = LiveBench(tmp_path, walk(), lambda: follower(10, 5))
+    plan = LivePlan(load_settings("gamma-scalper"), pace=60.0)
+    opening = command._opening(SimpleNamespace(header=bench.header()), plan)
+    assert "at 60 times the market's time, a session in about 6.5 minutes" in opening
+    assert "Ctrl-C or scalpdesk halt stops it, --on-stop " in opening
+    monkeypatch.setattr(command, "PROGRESS_SECONDS", 0.0)
+    shown = []
+
+    def report(*words):
+        shown.append((*words, float(bench.engine.desk.attribution.nav_change)))
+
+    bench.live(meanwhile=lambda desk: command._show_progress(desk, report))
+    done, totals, labels, earned = zip(*shown, strict=True)
+    assert list(done) == sorted(done)
+    assert set(totals) == {bench.tape.sessions[0].close_ns - bench.tape.sessions[0].open_ns}
+    assert 0 < done[-1] <= totals[0]
+    assert [float(label.split("P&L ")[1].split()[0]) for label in labels] == [round(usd, 2) for usd in earned]
+    assert earned[-1] != 0.0
+
+
+CLOSED = [("2018-02-03", "a Saturday", "2018-02-05"), ("2018-01-15", "a holiday", "2018-01-16")]
+
+
+@pytest.mark.parametrize(("day", "reason", "near"), CLOSED)
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [(["backtest", "gamma-scalper"], "--start"), (["demo"], "--session"), (["chain", "SPY"], "--session")],
+)
+def test_a_closed_day_is_refused_with_its_reason_and_the_commands_own_option(
+    words, option, day, reason, near, capsys
+):
+    assert main([*words, option, day, "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["what"].startswith(f"this day is {reason}, the exchange is closed")
+    assert error["where"] == option
+    assert error["fix"].startswith(f"{option} {near};")
+
+
+def test_a_day_that_is_not_there_is_refused_with_the_nearest(capsys):
+    assert main(["backtest", "gamma-scalper", "--start", "2019-05-06", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["where"], error["nearest"]) == ("--start", "2018-12-31")
+    assert "1257 sessions, 2014-01-03 to 2018-12-31, and not this day" in error["what"]
