@@ -1,5 +1,7 @@
 """``scalpdesk runs``, ``report`` and ``replay``: what was run, what came of it, and whether it still does."""
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,9 @@ def report(
     *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
-    from scalpdesk.journal.reader import find_run_dir
+    from scalpdesk.backtesting.performance import grouped, performance, session_rows
+    from scalpdesk.datasets.daily_history import vix_closes_before
+    from scalpdesk.journal.reader import JournalReader, find_run_dir
     from scalpdesk.records.projection import project_journal
     from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
 
@@ -75,15 +79,29 @@ def report(
         fills = [fill.as_dict() for fill in load_fills(store, run_id)]
         marks = [mark.as_dict() for mark in load_marks(store, run_id)]
     explained = hedge_explain(decisions, fills, marks)
+
+    def vix_before(day: date) -> float | None:
+        known = vix_closes_before(day)
+        return None if known is None else round(100 * known[1], 2)
+
+    sessions = [session.day for session in JournalReader(run_dir).header.sessions]
+    rows = session_rows(marks, sessions, vix_before)
+    starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
+    statistics = performance(rows, starting_nav) if rows else {}
     if as_json:
-        print_json({**summary, "hedge_explain": explained})
+        by = grouped(rows)
+        print_json(
+            {**summary, "hedge_explain": explained, "sessions": rows, "by": by, "performance": statistics}
+        )
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_stored_summary
+    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_stored_summary
 
     out = console()
     show_stored_summary(out, summary, marks)
     out.print(f"settings: {', '.join(_settings(row)) or 'defaults'}", markup=False)
     show_hedges(out, explained, hedges)
+    if len(rows) > 1:
+        show_performance(out, rows, grouped(rows), statistics)
 
 
 def hedge_explain(
@@ -94,8 +112,6 @@ def hedge_explain(
     The interval runs from the hedge before; its parts are the sum of the marks in it, so that all
     intervals together are the run.
     """
-    from decimal import Decimal
-
     by_order = {fill["client_order_id"]: fill for fill in fills}
     explained = []
     index = 0

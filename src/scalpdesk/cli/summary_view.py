@@ -30,6 +30,8 @@ LABELS = {
     "residual": "residual",
 }
 SPARKS = "▁▂▃▄▅▆▇█"
+LONGEST_TABLE = 60
+"""Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
 
 
 def money(amount: float) -> str:
@@ -177,6 +179,39 @@ def show_hedges(out: "Console", explained: Sequence[dict[str, Any]], count: int)
             money(float(row["pnl"])),
         )
     print_table(table, out, first_to_go=("vega", "theta", "costs"))
+
+
+def show_performance(
+    out: "Console",
+    rows: Sequence[dict[str, Any]],
+    groups: dict[str, dict[str, dict[str, Any]]],
+    figures: dict[str, Any],
+) -> None:
+    """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
+    shown = rows if len(rows) <= LONGEST_TABLE else ()
+    table = new_table("session", "P&L USD", "largest net delta", "VIX before")
+    for row in shown:
+        vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
+        table.add_row(row["session"], money(float(row["pnl"])), f"{row['largest_net_delta_shares']:.1f}", vix)
+    for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
+        for name, group in groups[kind].items():
+            rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
+            table.add_row(name, money(float(group["pnl"])), rate, "")
+        table.add_section()
+    out.print(table)
+    fall = figures["drawdown"]
+    out.print(
+        f"{figures['sessions']} sessions, {figures['mean_pnl']:+.2f} USD each on average;"
+        f" deepest fall {fall['amount']:.2f} USD ({fall['fraction']:.2%}), {fall['after']} to"
+        f" {fall['trough']}"
+    )
+    if "sharpe" in figures:
+        low, high = figures["mean_pnl_interval"]
+        from_, to = figures["sharpe_interval"]
+        out.print(
+            f"95 % intervals: mean {low:+.2f} to {high:+.2f} USD a session, Sharpe ratio"
+            f" {figures['sharpe']:+.2f} ({from_:+.2f} to {to:+.2f})"
+        )
 
 
 def show_runs(

@@ -1,0 +1,78 @@
+"""What a run earned by session and period, from marks whose sums are known."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from scalpdesk.backtesting.performance import grouped, performance, session_rows
+
+SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
+VIX = {SESSIONS[0]: 12.99, SESSIONS[1]: 13.0, SESSIONS[2]: 21.9, SESSIONS[3]: 37.3}
+
+
+def mark(at: datetime, change: str, net_delta: float = 0.0, **parts: str) -> dict[str, Any]:
+    return {
+        "ts_ns": int(at.timestamp()) * 1_000_000_000,
+        "nav_change": Decimal(change),
+        "parts": {name: Decimal(amount) for name, amount in parts.items()},
+        "net_delta_shares": net_delta,
+    }
+
+
+MARKS = [
+    mark(datetime(2018, 2, 1, 15, tzinfo=UTC), "10.50", 3.0, gamma="12.00", theta="-1.50"),
+    mark(datetime(2018, 2, 1, 20, tzinfo=UTC), "-4.25", -8.0, gamma="-3.25", theta="-1.00"),
+    mark(datetime(2018, 2, 2, 14, 31, tzinfo=UTC), "-20.00", 1.0, delta="-20.00"),
+    # 19:00 in New York, on the 5th in Greenwich's reckoning the 6th
+    mark(datetime(2018, 2, 6, 0, tzinfo=UTC), "7.75", 2.0, vega="7.75"),
+    mark(datetime(2018, 2, 7, 15, tzinfo=UTC), "1.00", 0.0, gamma="1.00"),
+]
+
+
+def rows() -> list[dict[str, Any]]:
+    return session_rows(MARKS, SESSIONS, VIX.get)
+
+
+def test_sessions_carry_every_cent_once() -> None:
+    assert [row["pnl"] for row in rows()] == ["6.25", "-20.00", "7.75", "0.00", "1.00", "0.00"]
+    assert rows()[0]["parts"] == {"gamma": "8.75", "theta": "-2.50"}
+    assert rows()[0]["largest_net_delta_shares"] == 8.0
+    total = sum(Decimal(row["pnl"]) for row in rows())
+    for groups in grouped(rows()).values():
+        assert sum(Decimal(group["pnl"]) for group in groups.values()) == total
+        assert sum(group["sessions"] for group in groups.values()) == len(SESSIONS)
+
+
+def test_groups_by_period_and_by_the_vix_of_the_day_before() -> None:
+    by = grouped(rows())
+    assert by["week"]["2018-W05"] == {"sessions": 2, "pnl": "-13.75", "hit_rate": 0.5}
+    assert by["weekday"]["Thursday"] == {"sessions": 2, "pnl": "6.25", "hit_rate": 1.0}
+    assert {name: group["sessions"] for name, group in by["vix"].items()} == {
+        "VIX below 13": 1,
+        "VIX 13 to 17": 1,
+        "VIX 17 to 22": 1,
+        "VIX 30 and above": 1,
+        "VIX unknown": 2,
+    }
+
+
+def test_performance_of_the_sessions() -> None:
+    facts = performance(rows(), 1_000.0)
+    assert facts["mean_pnl"] == pytest.approx(-5.0 / 6)
+    assert facts["sessions_with_pnl"] == 4
+    assert facts["hit_rate"] == 0.75
+    fall = facts["drawdown"]
+    # 1,006.25 after the first session, 986.25 after the second
+    assert (fall["amount"], fall["after"], fall["trough"]) == (20.0, "2018-02-01", "2018-02-02")
+    assert fall["fraction"] == pytest.approx(20.0 / 1_006.25)
+    assert fall["recovered"] is None
+    low, high = facts["mean_pnl_interval"]
+    assert low < facts["mean_pnl"] < high
+    assert facts["sharpe"] < 0
+
+
+def test_few_sessions_give_no_ratio() -> None:
+    assert "sharpe" not in performance(rows()[:4], 1_000.0)
+    assert "sharpe" not in performance(session_rows([], SESSIONS, VIX.get), 1_000.0)
