@@ -61,7 +61,7 @@ def report(
     *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
-    from scalpdesk.backtesting.performance import grouped, performance, session_rows
+    from scalpdesk.backtesting.statistics import grouped, performance, session_rows
     from scalpdesk.datasets.daily_history import vix_closes_before
     from scalpdesk.journal.reader import JournalReader, find_run_dir
     from scalpdesk.records.projection import project_journal

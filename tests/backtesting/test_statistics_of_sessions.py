@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalpdesk.backtesting.performance import grouped, performance, session_rows
+from scalpdesk.backtesting.statistics import grouped, performance, session_rows
 
 SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
 VIX = {SESSIONS[0]: 12.99, SESSIONS[1]: 13.0, SESSIONS[2]: 21.9, SESSIONS[3]: 37.3}
