@@ -96,6 +96,7 @@ ANYTHING = st.fixed_dictionaries(
         "reported": st.booleans(),
         "rejected": st.booleans(),
         "is_late": st.booleans(),
+        "is_halted": st.booleans(),
     }
 )
 
@@ -153,5 +154,7 @@ def drawn_context(context, book, drawn, limits):
         counters=counters,
         live_orders=len(orders),
         book=book(*orders),
+        is_halted=drawn["is_halted"],
     )
-    return one, OrderKey(wanted.purpose, kind, drawn["mode"], one.is_option, drawn["reported"], bool(orders))
+    key = (drawn["mode"], one.is_option, drawn["reported"], bool(orders), drawn["is_halted"])
+    return one, OrderKey(wanted.purpose, kind, *key)

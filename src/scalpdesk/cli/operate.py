@@ -77,6 +77,8 @@ def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
     click.echo(
         f"mode {found['mode']}  phase {found['phase'] or '-'}  session {found['session']}  {found['now']}"
     )
+    if found["halted"]:
+        click.echo(f"trading is halted in {', '.join(found['halted'])}")
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
     for symbol, position in found["positions"].items():
         click.echo(f"  {position['quantity']:>8} {symbol} at {float(position['average']):.4f}")

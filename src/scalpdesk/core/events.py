@@ -179,6 +179,18 @@ class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=
 
 
 @final
+class TradingHalt(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """Trading in an instrument was halted, or resumed."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    ts_recv_ns: int
+    is_halted: bool
+    reason: str = ""
+    """In the venue's own words."""
+
+
+@final
 class OrderAccepted(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """The venue has the order."""
 
@@ -385,6 +397,7 @@ MarketEvent = (
     | ForecastEvent
     | GammaExposureEvent
     | SessionBarsEvent
+    | TradingHalt
 )
 OrderEvent = (
     OrderAccepted

@@ -200,6 +200,7 @@ class OrderAdmission:
             gate.counters,
             gate.venue_limits,
             facts,
+            gate.is_halted(desk.instruments, instrument_id) if gate.halted else False,
         )
 
     # cutting --------------------------------------------------------------------------------------

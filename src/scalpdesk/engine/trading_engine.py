@@ -39,6 +39,7 @@ from scalpdesk.core.events import (
     SessionEvent,
     TimerEvent,
     TradeEvent,
+    TradingHalt,
 )
 from scalpdesk.core.intents import (
     EXITS,
@@ -49,7 +50,7 @@ from scalpdesk.core.intents import (
     SetTimer,
     SubmitOrder,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
@@ -149,6 +150,8 @@ class TradingEngine:
                 self.desk.market.apply_trade(event)
             elif type(event) is BarEvent:
                 self.desk.market.apply_bar(event)
+                if event.instrument_id in self.desk.gate.halted:
+                    self._on_traded(event)
                 if event.instrument_id in self._triggers:
                     wake = Wake.BAR
             elif type(event) is TimerEvent:
@@ -194,6 +197,10 @@ class TradingEngine:
                 self.desk.market.apply_gamma_exposure(event)
             elif type(event) is SessionBarsEvent:
                 self.desk.market.apply_session_bars(event)
+            elif type(event) is TradingHalt:
+                self._on_halt(
+                    event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason
+                )
             else:
                 assert_never(event)
             if wake is not None:
@@ -319,6 +326,34 @@ class TradingEngine:
         if loss <= -limit:
             self._mode_after_flattening = desk.gate.mode
             self._set_mode(FLATTENING, f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")
+
+    def _on_halt(self, instrument_id: InstrumentId, since_ns: int | None, reason: str) -> None:
+        """Note a halt of trading in an instrument and cancel what works in it, or its end (None)."""
+        desk, halted = self.desk, self.desk.gate.halted
+        if (since_ns is None) is (instrument_id not in halted):
+            return
+        symbol = desk.instruments[instrument_id].symbol
+        if since_ns is None:
+            del halted[instrument_id]
+            what = f"{symbol}: trading resumed"
+            self._flatten_late()
+        else:
+            halted[instrument_id] = since_ns
+            what = f"{symbol}: trading halted, no orders in it until it resumes"
+        reasons = (f"{what} ({reason})" if reason else what,)
+        self._out.append(Decision(self.now_ns, DecisionKind.ALERT, True, reasons, {"symbol": symbol}))
+        if since_ns is not None:  # what rests would trade at a price that nobody has seen
+            for name, order in tuple(desk.orders.live.items()):
+                if desk.gate.is_halted(desk.instruments, order.submitted.instrument_id):
+                    self._cancel(name)
+
+    def _on_traded(self, event: BarEvent) -> None:
+        """End a halt whose end was missed: a bar that began after it is made of trades."""
+        if (
+            event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
+            >= self.desk.gate.halted[event.instrument_id]
+        ):
+            self._on_halt(event.instrument_id, None, "it trades again")
 
     # orders and account -------------------------------------------------------------------------
 

@@ -239,7 +239,8 @@ class SimulatedMarket:
     def _take_quote(self, quote: QuoteEvent, *, publish: bool = True) -> None:
         self.broker.on_quote(quote)
         number = quote.instrument_id
-        if number not in self._has_trades and number not in self.source.barred:
+        may_trade = number not in self.ledger.halted and number not in self.source.barred
+        if may_trade and number not in self._has_trades:
             mid = quote.mid
             if math.isfinite(mid) and quote.bid > 0:
                 price = round(mid, 4)

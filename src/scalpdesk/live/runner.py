@@ -13,7 +13,7 @@ from typing import TypedDict
 import msgspec
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import AccountLimits, Event, OperatorEvent, QuoteEvent
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
@@ -548,10 +548,10 @@ class LiveRunner:
             self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
         if notice.asks_for_reconciliation and self.reconciler.is_settled:
             self.queries.ask()
-        if notice.kind is NoticeKind.DEAD:
+        if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.mode is not Mode.HALTED:
             self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
-            reason = f"the venue ended the session: {notice.name}"
+            reason = f"the venue ended the session: {notice.stream} {notice.name}"
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, "venue"))
         return commands
 

@@ -49,6 +49,12 @@ def session_is_open(context: OrderContext) -> str | None:
     return None if context.in_session else "outside the trading session"
 
 
+@concerns(Scope(needs_halt=True))
+def symbol_trades(context: OrderContext) -> str | None:
+    """Nothing goes, exits included, while trading in the symbol or in an option's underlying is halted."""
+    return f"trading is halted in {context.instrument.symbol}" if context.is_halted else None
+
+
 @concerns(Scope(venue_limits=True))
 def account_may_trade(context: OrderContext) -> str | None:
     """Nothing goes while the venue reports that the account is blocked."""
@@ -538,6 +544,7 @@ def _capital(instrument: Instrument, quantity: Decimal, price: float) -> float:
 CHECKS: Sequence[Check] = (
     mode_allows,
     session_is_open,
+    symbol_trades,
     account_may_trade,
     instrument_is_allowed,
     order_type_is_allowed,

@@ -117,6 +117,8 @@ class OrderContext(msgspec.Struct, gc=False):
     venue_limits: AccountLimits | None
     """What the venue reported last that the account may do; None where it reported nothing."""
     facts: DeskFacts
+    is_halted: bool = False
+    """The exchanges have halted trading in the instrument or in its underlying."""
 
 
 Check = Callable[[OrderContext], str | None]
@@ -132,6 +134,7 @@ class OrderKey(NamedTuple):
     is_option: bool
     has_venue_limits: bool
     has_live_orders: bool
+    is_halted: bool
 
 
 class Scope(NamedTuple):
@@ -143,6 +146,7 @@ class Scope(NamedTuple):
     on_options: bool | None = None
     venue_limits: bool | None = None
     needs_live_orders: bool = False
+    needs_halt: bool = False
     applies: Callable[[RiskLimits, OrderKey], bool] | None = None
     """Whether the limits switch the check on for such an order; None for always."""
 
@@ -155,6 +159,7 @@ class Scope(NamedTuple):
             and self.on_options in (None, key.is_option)
             and self.venue_limits in (None, key.has_venue_limits)
             and (key.has_live_orders or not self.needs_live_orders)
+            and (key.is_halted or not self.needs_halt)
             and (self.applies is None or self.applies(limits, key))
         )
 

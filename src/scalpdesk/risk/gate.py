@@ -7,6 +7,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.portfolio.positions import ClosedTrades
 from scalpdesk.risk.checks import CHECKS
 from scalpdesk.risk.context import EVERY_ORDER, SCOPES, Check, OrderContext, OrderKey
@@ -34,6 +35,8 @@ class RiskGate:
         """What the venue reported last that the account may do."""
         self.cash_at_report = Decimal(0)
         """Cash of the desk at that moment."""
+        self.halted: dict[InstrumentId, int] = {}
+        """Instruments in which the exchanges have halted trading, and since when (UTC nanoseconds)."""
         self.set_limits(limits)
         self.counters = self._new_counters()
 
@@ -51,6 +54,15 @@ class RiskGate:
         self.closed_trades.new_session()
         self.counters = self._new_counters()
 
+    def is_halted(self, instruments: Instruments, instrument_id: InstrumentId) -> bool:
+        """Return whether trading is halted in an instrument, or in the underlying of an option."""
+        option = instruments[instrument_id]
+        return instrument_id in self.halted or (
+            isinstance(option, OptionContract)
+            and option.underlying in instruments
+            and instruments.id_of(option.underlying) in self.halted
+        )
+
     def refusals(self, context: OrderContext) -> tuple[str, ...]:
         """Return every reason why the order may not go; empty lets it pass."""
         intent = context.intent
@@ -61,6 +73,7 @@ class RiskGate:
             context.is_option,
             context.venue_limits is not None,
             context.live_orders > 0,
+            context.is_halted,
         )
         checks = self._checks.get(key)
         if checks is None:

@@ -102,10 +102,6 @@ class NoticeKind(StrEnum):
     """A message could not be read, or concerns an order or symbol that the desk does not know."""
     LIMITED = "limited"
     """The venue's rate limit or the desk's own budget held a request back."""
-    HALTED = "halted"
-    """The venue stopped trading in the symbol that ``name`` holds."""
-    TRADING = "trading"
-    """The symbol that ``name`` holds trades (again)."""
     DEAD = "dead"
     """The venue ended the session for good (keys revoked, account blocked): no reconnection."""
 

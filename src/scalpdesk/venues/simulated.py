@@ -27,6 +27,7 @@ from scalpdesk.core.events import (
     PositionChanged,
     QuoteEvent,
     TradeEvent,
+    TradingHalt,
 )
 from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -587,6 +588,10 @@ class SandboxGateway:
                 # the broker answers before the desk sees the quote, as it does in a backtest
                 self._put(self.take_quote(item))
                 self._put([item])
+            elif isinstance(item, TradingHalt):
+                broker = self._connection.broker
+                (broker.halt if item.is_halted else broker.resume)(item.instrument_id)
+                self._put([item])
             elif isinstance(item, TradeEvent | BarEvent) or (
                 isinstance(item, Notice) and item.stream != "orders"
             ):
@@ -619,7 +624,9 @@ class SandboxGateway:
             self._begin(at_ns)
         return events + self.record.collect(now_ns)
 
-    def _put(self, items: Iterable[AccountEvent | QuoteEvent | TradeEvent | BarEvent | Notice]) -> None:
+    def _put(
+        self, items: Iterable[AccountEvent | QuoteEvent | TradeEvent | BarEvent | TradingHalt | Notice]
+    ) -> None:
         for item in items:
             if item.ts_recv_ns < self._last_put_ns:
                 # it waited at the data's gateway while something else was reported here

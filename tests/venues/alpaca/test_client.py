@@ -10,7 +10,7 @@ from fakes.alpaca_bench import AlpacaBench, Key
 from fakes.clock import ManualClock
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
-from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent
+from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, ReplaceOrder, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.orders.order import OrderState
@@ -274,8 +274,8 @@ def test_a_halt_is_told(socket_enabled):
         desk = await connected(bench)
         await desk.gateway.subscribe([bench.share])
         bench.server.world.halt(bench.server.world.ledger.instruments.id_of("SPY"), seconds=0.2)
-        await desk.until(lambda: any(one.kind is NoticeKind.HALTED for one in desk.notices))
-        await desk.until(lambda: any(one.kind is NoticeKind.TRADING for one in desk.notices))
+        await desk.until(lambda: [one.is_halted for one in desk.of(TradingHalt)] == [True])
+        await desk.until(lambda: [one.is_halted for one in desk.of(TradingHalt)] == [True, False])
         await desk.close()
 
     with_bench(scenario)

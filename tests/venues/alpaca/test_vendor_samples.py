@@ -335,7 +335,7 @@ def check_stream(sample: dict[str, Any]) -> None:
                 assert figures == tuple(message[name] for name in "ohlcv")
             case "s":
                 shown = (message["S"], at_ns, message["sc"], message["sm"])
-                assert item == TradingStatus(*shown, message["sc"] in market_data.TRADING_CODES)
+                assert item == TradingStatus(*shown, {"H": False, "T": True}[message["sc"]])
             case "success":
                 assert item == Welcome(message["msg"])
             case "subscription":

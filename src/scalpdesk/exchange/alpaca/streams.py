@@ -540,9 +540,9 @@ def _status(event: StatusChange, when: Callable[[int], Any]) -> dict[str, Any]:
     halted = event.is_halted
     return {
         "t": when(event.ts_ns),
-        "sc": "H" if halted else "T",
-        "sm": "Trading Halt" if halted else "Trading Resumption",
-        "rc": "LUDP" if halted else "",
-        "rm": "Volatility Trading Pause" if halted else "",
+        "sc": "2" if halted else "3",
+        "sm": "Trading Halt" if halted else "Resume",
+        "rc": "M" if halted else "",
+        "rm": "Limit Up-Limit Down (LULD) Trading Pause" if halted else "",
         "z": "B",
     }

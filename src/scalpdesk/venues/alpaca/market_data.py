@@ -16,7 +16,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
+from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
@@ -77,7 +77,8 @@ class TradingStatus(msgspec.Struct, frozen=True):
     ts_event_ns: int
     code: str
     message: str
-    is_trading: bool
+    is_trading: bool | None
+    """None where the code says neither."""
 
 
 MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
@@ -141,8 +142,10 @@ class _Kind(msgspec.Struct):
 _Message = _Quote | _Trade | _Bar | _Status | _Success | _StreamError | _Subscription
 IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
 """Kinds that the desk never asks for: amended and daily bars, bands, corrections, imbalances, news."""
-TRADING_CODES = frozenset({"T", "3", "4", "Q"})
-"""Status codes that mean trading goes on or is resuming (tapes A/B: T; tape C: T, Q, 3, 4)."""
+TRADING_CODES = {"2": False, "3": True, "H": False, "P": False, "T": True}
+"""Whether a symbol trades after a status code. Tapes A and B (CTA): 2 halt, 3 resume; tape C (UTP): H halt,
+P volatility pause, T resume. Every other code leaves it as it is: indications, imbalances, short sale
+restriction and price bands of CTA; Q of UTP, after which quotes come and trades not yet."""
 
 
 class MarketReader:
@@ -157,7 +160,7 @@ class MarketReader:
     """
 
     def __init__(self, lookup: Lookup, *, is_msgpack: bool) -> None:
-        self._lookup = lookup
+        self.lookup = lookup
         if is_msgpack:
             self._whole = msgspec.msgpack.Decoder(list[_Message]).decode
             self._parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -226,7 +229,7 @@ class MarketReader:
             stamp(at_ns)
             code = text(message.sc, "status_code", 8)
             return TradingStatus(
-                text(message.S, "symbol", 32), at_ns, code, message.sm[:80], code in TRADING_CODES
+                text(message.S, "symbol", 32), at_ns, code, message.sm[:80], TRADING_CODES.get(code)
             )
         if type(message) is _Success:
             return Welcome(message.msg[:40])
@@ -237,7 +240,7 @@ class MarketReader:
         raise Malformed("unknown_message", type(message).__name__)
 
     def _number(self, symbol: str) -> InstrumentId:
-        number = self._lookup(symbol)
+        number = self.lookup(symbol)
         if number is None:
             raise Malformed("unknown_symbol", repr(symbol))
         return number
@@ -533,8 +536,11 @@ class MarketStream:
             self._changed.set()
             publisher.refuse(name, f"stream_fault_{item.code}", item.message)
         elif isinstance(item, TradingStatus):
-            kind = NoticeKind.TRADING if item.is_trading else NoticeKind.HALTED
-            publisher.notice(kind, name, item.symbol, f"{item.code} {item.message}")
+            number = self._reader.lookup(item.symbol)
+            if number is not None and item.is_trading is not None:
+                halted, words = not item.is_trading, f"{item.code} {item.message}".rstrip()
+                now_ns = self._timestamp(item.ts_event_ns)
+                self._publish(TradingHalt(number, item.ts_event_ns, now_ns, halted, words))
         elif isinstance(item, BadMessage):
             publisher.refuse(name, item.name, f"{name}: {item.detail}")
 
