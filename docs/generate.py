@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write ``reference/cli.md``, ``configuration.md``, ``protocol.md`` and the README's table of commands.
+"""Write the pages of ``reference/`` and the README's table of commands.
 
     .venv/bin/python docs/generate.py            write the pages, refresh outputs shown in others
     .venv/bin/python docs/generate.py --check    write nothing; exit 1 when a page is not current
@@ -16,11 +16,12 @@ import sys
 import types
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from textwrap import dedent
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
@@ -31,7 +32,10 @@ import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import DeskConfig
+from scalpdesk.core import intents
+from scalpdesk.marketdata import triggers
 from scalpdesk.protocol.validation import SCHEMAS
+from scalpdesk.strategies import contract
 from scalpdesk.strategies.registry import NO_STRATEGIES
 
 HERE = Path(__file__).resolve().parent
@@ -259,6 +263,107 @@ def protocol_page() -> str:
     return "\n".join(parts)
 
 
+# what a strategy sees ----------------------------------------------------------------------------------
+
+STRATEGY_HEAD = """# What a strategy sees, and what it returns
+
+Read from the typed contract, [strategies/contract.py](../../src/scalpdesk/strategies/contract.py): every type
+that can be reached from it. A strategy reads a `DeskView` and changes only itself; times are UTC nanoseconds
+(`to_new_york` of `scalpdesk.instruments.sessions` turns them into a clock), amounts `Decimal`, estimates
+`float`. How to write one: [howto/write_a_strategy.md](../howto/write_a_strategy.md).
+"""
+STRATEGY_PARTS: dict[str, tuple[type, ...]] = {
+    "The strategy": (contract.Strategy, contract.StrategySpec, contract.OnSizeCut, contract.ReportsPhase),
+    "When it is called": (triggers.Wake, triggers.Trigger, triggers.PriceMove, triggers.EveryQuote),
+    "What it may return": (contract.Proposal, intents.SetTimer),
+    "What it reads": (contract.DeskView,),
+}
+
+
+def strategy_page() -> str:
+    """Return the page of the types that a strategy meets, from the contract on."""
+    parts, shown = [NOTE, STRATEGY_HEAD], set[type]()
+    later: list[type] = []
+    for title, kinds in STRATEGY_PARTS.items():
+        parts.append(f"## {title}\n")
+        for kind in kinds:
+            parts += _type_section(kind, shown, later)
+    parts.append("## Types named above\n")
+    while later:
+        kind = min(later, key=lambda each: each.__name__)
+        later.remove(kind)
+        parts += _type_section(kind, shown, later)
+    return "\n".join(parts)
+
+
+def _type_section(kind: type, shown: set[type], later: list[type]) -> list[str]:
+    """Return heading, first line and members of a type; put the types that it names into ``later``."""
+    shown.add(kind)
+    if kind in later:
+        later.remove(kind)
+    about = (inspect.getdoc(kind) or "").partition("\n")[0]
+    lines = [f"### {kind.__name__}\n", f"`{kind.__module__}`. {_markdown(about)}\n"]
+    if getattr(kind.__init__, "__module__", "") == kind.__module__:  # no protocol's and no struct's
+        lines.append(f"Made with `{kind.__name__}({', '.join(inspect.signature(kind).parameters)})`.\n")
+    if issubclass(kind, Enum):
+        return [*lines, ", ".join(f"`{item.name}`" for item in kind) + "\n"]
+    rows = []
+    for name, types_, signature, meaning in _members(kind):
+        rows.append(f"| `{name}{signature}` | {meaning} |".replace("\\", ""))
+        for found in _named_types(types_):
+            if found not in shown and found not in later:
+                later.append(found)
+    if rows:
+        lines += ["| member | meaning |", "|---|---|", *rows, ""]
+    return lines
+
+
+def _members(kind: type) -> Iterator[tuple[str, list[Any], str, str]]:
+    """Yield the public fields, properties and methods of a type: name, types, signature, first line."""
+    documented = field_docs(kind) if issubclass(kind, msgspec.Struct) else _texts_below_fields(kind)
+    for name, hint in get_type_hints(kind).items():
+        if not name.startswith("_"):
+            yield name, [hint], f": {_type_text(hint)}", documented.get(name, "")
+    for name, member in inspect.getmembers(kind):
+        function = member.fget if isinstance(member, property) else member
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        if not function.__module__.startswith("scalpdesk"):
+            continue
+        about = _markdown((inspect.getdoc(function) or "").partition("\n")[0])
+        hints = get_type_hints(function)
+        back = _type_text(hints.get("return"))
+        if isinstance(member, property):
+            yield name, list(hints.values()), f": {back}", about
+        else:
+            words = [word for word in inspect.signature(function).parameters if word != "self"]
+            yield name, list(hints.values()), f"({', '.join(words)}) -> {back}", about
+
+
+def _named_types(hints: Iterable[Any]) -> Iterator[type]:
+    """Yield the product's own classes in type hints."""
+    for hint in hints:
+        if isinstance(hint, type) and hint.__module__.startswith("scalpdesk") and not get_args(hint):
+            yield hint
+        yield from _named_types(get_args(hint))
+
+
+def _type_text(hint: Any) -> str:
+    """Return a type as code has it, without its modules."""
+    if hint is type(None) or hint is None:
+        return "None"
+    if isinstance(hint, list):  # the arguments of a callable
+        return ", ".join(map(_type_text, hint))
+    if get_origin(hint) is Annotated:
+        return _type_text(get_args(hint)[0])
+    if get_origin(hint) in {Union, types.UnionType}:
+        return " or ".join(_type_text(part) for part in get_args(hint))
+    if get_args(hint) and get_origin(hint) is not None:
+        inner = ", ".join(_type_text(part) for part in get_args(hint) if part is not Ellipsis)
+        return f"{getattr(get_origin(hint), '__name__', hint)}[{inner}]"
+    return str(getattr(hint, "__name__", hint)).replace("typing.", "")
+
+
 # writing ---------------------------------------------------------------------------------------------
 
 
@@ -278,6 +383,7 @@ def pages() -> dict[Path, str]:
         folder / "cli.md": cli_page(),
         folder / "configuration.md": configuration_page(),
         folder / "protocol.md": protocol_page(),
+        folder / "strategy.md": strategy_page(),
         HERE.parent / "README.md": readme(),
     }
 

@@ -1,16 +1,14 @@
 """The package of docs/howto/add_a_plug_in.md, built from the page: each of its files is used by its name."""
 
 import asyncio
-import re
 import sys
-import tomllib
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.packages import DOCS, install_page
 from fakes.tape import TapeBuilder
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
@@ -25,30 +23,13 @@ from scalpdesk.simulation.fills import fill_model_names
 from scalpdesk.strategies.registry import strategy_names
 from scalpdesk.venues.registry import venue_names
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "add_a_plug_in.md"
-FILE = re.compile(r"^`([\w/]+\.(?:py|toml))`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BUY_AT_ONCE = {"entry.gate": "off", "exits.edge_gone": False, "exits.stop_fraction": None}
 
 
 @pytest.fixture(autouse=True)
 def package(tmp_path, monkeypatch):
-    """The files of the page, and what an installer leaves behind."""
-    files = dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
-    project = tomllib.loads(files["pyproject.toml"])["project"]
-    site = tmp_path / "site"
-    for path, text in files.items():
-        if path.startswith("src/"):
-            target = site / path.removeprefix("src/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-    info = site / "desk_extras-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    monkeypatch.syspath_prepend(str(site))
+    files = install_page(DOCS / "howto" / "add_a_plug_in.md", tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
     yield files
     for module in [name for name in sys.modules if name.partition(".")[0] == "desk_extras"]:
         del sys.modules[module]

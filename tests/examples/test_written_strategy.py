@@ -1,0 +1,54 @@
+"""docs/howto/write_a_strategy.md, done as it is written: installed, run, refused, replayed, tested."""
+
+import importlib.util
+import re
+import sys
+
+import pytest
+
+from fakes.packages import DOCS, install_page
+
+_WHOLE = re.MULTILINE | re.DOTALL
+PAGE = DOCS / "howto" / "write_a_strategy.md"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    found = install_page(PAGE, tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield found
+    for module in [name for name in sys.modules if name.partition(".")[0] == "my_strategies"]:
+        del sys.modules[module]
+
+
+def test_every_command_prints_what_the_page_shows(files, monkeypatch):
+    spec = importlib.util.spec_from_file_location("shown_outputs", DOCS / "shown_outputs.py")
+    shown_outputs = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "shown_outputs", shown_outputs)
+    spec.loader.exec_module(shown_outputs)
+    commands = list(shown_outputs.shown_commands("docs/howto/write_a_strategy.md"))
+    assert len([command for command in commands if command.lines]) == 5
+    lost = {
+        " ".join(command.words): shown_outputs.missing(command, printed)
+        for command, printed in shown_outputs.outputs(commands)
+    }
+    assert {words: lines for words, lines in lost.items() if lines} == {}
+
+
+def test_the_test_of_the_page_passes(files):
+    scope = {}
+    exec(files["tests/test_morning_straddle.py"], scope)
+    tests = [run for name, run in scope.items() if name.startswith("test_")]
+    assert len(tests) == 1
+    tests[0]()
+
+
+def test_the_settings_of_the_page_are_accepted(files, tmp_path):
+    from scalpdesk.config.settings import load_settings
+
+    (block,) = re.findall(
+        r"^```toml\n(# scalpdesk.toml\n.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "scalpdesk.toml").write_text(block, encoding="utf-8")
+    config = load_settings("morning-straddle", cwd=tmp_path).strategy_config
+    assert (config.delta_shares, f"{config.buy_at:%H:%M}") == (10, "10:30")
