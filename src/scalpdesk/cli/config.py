@@ -11,11 +11,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import (
-    new_table,
-    print_json,
-    print_table,
-)
+from scalpdesk.cli.output import new_table, print_json, print_table, shown
 from scalpdesk.config.settings import LoadedSettings, load_settings
 from scalpdesk.config.sources import dotted, leaves
 from scalpdesk.core.errors import ConfigError
@@ -99,15 +95,6 @@ def check(*, as_json: bool, strategy: str, config_file: str | None, overrides: t
 
 def _described(loaded: LoadedSettings) -> str:
     return f"file {loaded.config_file.name}" if loaded.config_file else "no configuration file: defaults"
-
-
-def shown(value: object) -> str:
-    """Return a value as a table shows it."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 SECTION_COMMENTS = {

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, print_json, shown
 from scalpdesk.core.errors import EXIT_FAILED
 
 
@@ -18,7 +18,6 @@ def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
 
 def _settings(row: dict[str, Any]) -> list[str]:
     """Return the settings of a stored run that are not the default, as ``key=value``."""
-    from scalpdesk.cli.config import shown
     from scalpdesk.config.settings import changed_settings
 
     seed = [] if row["seed"] is None else [f"seed={row['seed']}"]

@@ -127,3 +127,26 @@ def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
             fix=f"use a time between {opens} and {closes}",
         )
     return now_ns
+
+
+def pace_of(speed: str | None, usual: float) -> float | None:
+    """Return market seconds a second, ``usual`` when none are given; None is as fast as it goes.
+
+    Raises
+    ------
+    ConfigError
+        When the text is neither a speed nor ``max``.
+    """
+    if speed is None:
+        return usual
+    if speed == "max":
+        return None
+    try:
+        pace = float(speed)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < 1e9:
+        raise ConfigError(
+            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
+        )
+    return pace

@@ -165,6 +165,15 @@ def cell(value: float | None, decimals: int, factor: float = 1.0) -> str:
     return "-" if value is None else f"{value * factor:.{decimals}f}"
 
 
+def shown(value: object) -> str:
+    """Return a value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def finite(value: float) -> float | None:
     """Return the value, or None where JSON has no number for it."""
     return float(value) if abs(value) < float("inf") else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import read_date
+from scalpdesk.cli.market import pace_of, read_date
 from scalpdesk.cli.output import print_json, progress_bar
-from scalpdesk.cli.strategy_choice import strategy_flags
+from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.venues.registry import venue_names
@@ -109,7 +109,6 @@ def run(
     Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
     --on-stop says.
     """
-    from scalpdesk.cli.trade import folder_overrides, pace_of
     from scalpdesk.live.plan import plan_of
 
     venue = venue or ("alpaca" if live else "simulated")
@@ -121,7 +120,7 @@ def run(
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
     settings = settings_from(config_file, overrides, strategy, simulated_account=venue in SIMULATED_ACCOUNTS)
-    pace = pace_of(speed) if speed is not None else SIMULATED_SPEED
+    pace = pace_of(speed, SIMULATED_SPEED)
     plan = plan_of(
         settings,
         venue,

@@ -115,3 +115,23 @@ def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
             )
         settings += meant
     return tuple(settings)
+
+
+def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the overrides with a strategy folder of ``--strategy DIR`` among them.
+
+    Raises
+    ------
+    ConfigError
+        When the strategy asks no folder.
+    """
+    if folder is None:
+        return overrides
+    if "external" not in strategy.split("+"):
+        raise ConfigError(
+            "only the strategy external asks a folder",
+            where="--strategy",
+            value=folder,
+            fix=f"backtest or run external --strategy {folder}",
+        )
+    return (*overrides, f"strategies.external.folder={folder}")

@@ -13,11 +13,12 @@ from scalpdesk.cli.market import (
     EMBEDDED,
     data_option,
     load_tape,
+    pace_of,
     read_date,
     session_option,
 )
 from scalpdesk.cli.output import console, print_json
-from scalpdesk.cli.strategy_choice import strategy_flags
+from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
@@ -71,7 +72,7 @@ def demo(
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
-    pace = pace_of(speed)
+    pace = pace_of(speed, DEMO_SPEED)
     underlying = configured_underlying(settings.strategy_config)
     tape = load_tape(settings, data_set, underlying, day, seed=seed)
     live = not (no_dashboard or as_json) and sys.stdout.isatty()
@@ -132,43 +133,6 @@ def backtest(
     if out is not None:
         _write(result, Path(out))
     _show(result, as_json=as_json)
-
-
-def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the overrides with a strategy folder of ``--strategy DIR`` among them.
-
-    Raises
-    ------
-    ConfigError
-        When the strategy asks no folder.
-    """
-    if folder is None:
-        return overrides
-    if "external" not in strategy.split("+"):
-        raise ConfigError(
-            "only the strategy external asks a folder",
-            where="--strategy",
-            value=folder,
-            fix=f"backtest or run external --strategy {folder}",
-        )
-    return (*overrides, f"strategies.external.folder={folder}")
-
-
-def pace_of(speed: str | None) -> float | None:
-    """Market seconds a second; None is as fast as it goes."""
-    if speed is None:
-        return DEMO_SPEED
-    if speed == "max":
-        return None
-    try:
-        pace = float(speed)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < 1e9:
-        raise ConfigError(
-            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
-        )
-    return pace
 
 
 def _run(
