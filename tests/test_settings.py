@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scalpdesk.config import settings
 from scalpdesk.config.schema import Schema, Secret
 from scalpdesk.config.settings import ManyConfigError, load_settings
-from scalpdesk.config.sources import LEGACY_NAMES
+from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 
 
@@ -105,7 +105,9 @@ def test_environment_beats_the_file(load):
 
 
 def test_names_of_earlier_programs_are_read(load, tmp_path):
-    (tmp_path / ".env").write_text('HEDGING_ASSET="QQQ"\nIS_PAPER_TRADING="true"\nTRADING_API_KEY="PK123"\n')
+    dotenv = tmp_path / ".env"
+    dotenv.write_text('HEDGING_ASSET="QQQ"\nIS_PAPER_TRADING="true"\nTRADING_API_KEY="PK123"\n')
+    dotenv.chmod(0o600)
     loaded = load(environ={"HEDGING_DELTA_THRESHOLD": "1.7", "MIN_EXPIRATION_DAYS": "20", "HOME": "/x"})
     assert loaded.strategy_config.underlying == "QQQ"
     assert loaded.strategy_config.hedge.threshold_shares == 1.7
@@ -118,6 +120,23 @@ def test_names_of_earlier_programs_are_read(load, tmp_path):
 def test_dotenv_never_beats_the_environment(load, tmp_path):
     (tmp_path / ".env").write_text("HEDGING_ASSET=QQQ\n")
     assert load(environ={"HEDGING_ASSET": "IWM"}).strategy_config.underlying == "IWM"
+
+
+@pytest.mark.parametrize("mode", range(0o600, 0o700))
+@pytest.mark.parametrize(
+    "name", ["TRADING_API_KEY", "ST0CKASECRET", "SCALPDESK_CREDENTIALS__TRADING_API_SECRET", "HEDGING_ASSET"]
+)
+def test_keys_in_a_dotenv_that_others_may_read_or_write_are_refused(tmp_path, name, mode):
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"{name}=QQQ\n")
+    dotenv.chmod(mode)
+    if name == "HEDGING_ASSET" or mode == 0o600:
+        assert read_dotenv(dotenv) == {name: "QQQ"}
+        return
+    with pytest.raises(ConfigError, match="can be read or written by others") as refused:
+        read_dotenv(dotenv)
+    assert refused.value.fix == "chmod 600 .env"
+    assert "QQQ" not in refused.value.render()
 
 
 def test_a_slip_in_dotenv_is_named(load, tmp_path):

@@ -49,6 +49,7 @@ def test_an_earlier_name_finds_its_strategy(given, name):
 
 def test_the_env_file_of_the_seed_chooses_the_strategy_and_its_account(tmp_path):
     (tmp_path / ".env").write_text(ENV_OF_THE_SEED)
+    (tmp_path / ".env").chmod(0o600)
     assert choose_strategy(None, None) == "st0cka"
     assert choose_strategy("gamma_scalping", None) == "gamma-scalper"
     keys = load_settings("st0cka", cwd=tmp_path).venue_keys()

@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import select
@@ -6,9 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from fakes.folders import BUY_ONE, event, folder
 from scalpdesk.core.errors import ConfigError, StopError
+from scalpdesk.isolation.folder import MOST_MESSAGES
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
 
 QUICK = FolderLimits(time_limit_seconds=1.0, kill_after_seconds=1.0)
@@ -306,3 +310,42 @@ process.ask({event(where=str(tmp_path))!r})
     ended, _, _ = select.select([handle], [], [], 10.0)
     os.close(handle)
     assert ended
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+FORGED = """
+    import os
+    payload = event["payload"]["frame"].encode("latin-1")
+    for number in range(3, 12):
+        try:
+            os.write(number, len(payload).to_bytes(4, "big") + payload)
+        except OSError:
+            pass
+    return []
+"""
+"""Writes a frame of its own wherever the process can write."""
+
+
+@pytest.fixture(scope="module")
+def forger(tmp_path_factory):
+    limits = FolderLimits(time_limit_seconds=1.0, kill_after_seconds=1.0, max_restarts=10_000)
+    with FolderProcess(folder(tmp_path_factory.mktemp("forger"), FORGED), limits) as process:
+        yield process
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.binary(max_size=40) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
+@example(b"{}")
+@example(b'[[], null, "soon", false]')
+@example(b"[[], null, -1, false]")
+@example(b"[[], null, 18446744073709551616, false]")
+@example(json.dumps([[0] * 1_001, None, 0, False]).encode())
+def test_a_whole_frame_of_any_content_is_a_reply_or_the_end_of_its_process(forger, frame):
+    reply = forger.ask(event("evt_1", frame=frame.decode("latin-1")))
+    assert reply.failure is None or reply.state_lost
+    assert len(reply.messages) <= MOST_MESSAGES
+    forger._end()  # what it wrote beside this reply would answer the next event

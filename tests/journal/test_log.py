@@ -315,3 +315,20 @@ def test_after_a_failed_sync_nothing_is_written_again(tmp_path, header, script, 
         writer._lock.release()  # a second release lets go of nothing that another holds
         with pytest.raises(JournalError, match="another process writes"):
             JournalWriter.reopen(tmp_path / "r", started_ns=2)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_nobody_but_the_owner_reads_a_run_also_one_that_was_open_to_others(tmp_path, header, mask):
+    run_dir, before = tmp_path / "runs" / "one", os.umask(mask)
+    try:
+        JournalWriter.create(run_dir, header).abandon()
+        modes = [oct(path.stat().st_mode & 0o777) for path in sorted(run_dir.iterdir())]
+        assert (oct(run_dir.stat().st_mode & 0o777), set(modes)) == ("0o700", {"0o600"})
+        run_dir.chmod(0o755)
+        for path in run_dir.iterdir():
+            path.chmod(0o644)
+        JournalWriter.reopen(run_dir, started_ns=2).abandon()
+    finally:
+        os.umask(before)
+    assert run_dir.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in run_dir.iterdir())

@@ -1,6 +1,7 @@
 """Where settings come from: TOML and YAML files, the environment, ``.env``; each value with its place."""
 
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -297,11 +298,21 @@ def read_dotenv(path: Path) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        When a name is nearly one of those known: a slip of the pen would otherwise pass in silence.
+        When it holds keys and others may read it; when a name is nearly one of those known: a slip of the
+        pen would otherwise pass in silence.
     """
     if not path.is_file():
         return {}
     values = {name: value for name, value in dotenv_values(path).items() if value is not None}
+    mode = stat.S_IMODE(path.stat().st_mode)
+    held = [name for name, value in values.items() if value and is_credential(name)]
+    if mode & 0o077 and held:
+        raise ConfigError(
+            "the file with the keys can be read or written by others",
+            where=f"{path.name}: {', '.join(held)}",
+            value=f"mode {mode:o}",
+            fix=f"chmod 600 {path.name}",
+        )
     for name in values:
         near = nearest_name(name, LEGACY_NAMES)
         if name not in LEGACY_NAMES and near is not None and _edits_apart(name, near) <= 2:
@@ -313,6 +324,12 @@ def read_dotenv(path: Path) -> dict[str, str]:
                 fix=f"rename it to {near}",
             )
     return values
+
+
+def is_credential(name: str) -> bool:
+    """Return whether an environment name sets a key of the section ``[credentials]``."""
+    path = LEGACY_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    return path[0] == "credentials"
 
 
 def _edits_apart(left: str, right: str) -> int:

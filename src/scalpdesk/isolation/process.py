@@ -15,21 +15,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.isolation.child import HEADER_BYTES
-from scalpdesk.isolation.folder import MOST_REPLY_BYTES, WINDOW, FolderReply, strategy_file
+from scalpdesk.isolation.folder import MOST_MESSAGES, MOST_REPLY_BYTES, WINDOW, FolderReply, strategy_file
 
 START_SECONDS = 30.0
+WROTE_TO_LINE = "its process wrote to the desk's line; it was ended and its state is lost"
 LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
 _PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_CREDENTIALS")
 """Beginnings of names that a folder's process does not inherit: it has no orders to send."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[list[Any], str | None, int, bool]).decode
+_decode = msgspec.json.Decoder(
+    tuple[
+        Annotated[list[Any], msgspec.Meta(max_length=MOST_MESSAGES)],
+        str | None,
+        Annotated[int, msgspec.Meta(ge=0, le=10**12)],
+        bool,
+    ]
+).decode
 
 
 class FolderLimits(msgspec.Struct, frozen=True):
@@ -234,7 +242,10 @@ class FolderProcess:
         while True:
             frame = self._take_frame()
             if frame is not None:
-                messages, failure, took_us, is_full = _decode(frame)
+                try:
+                    messages, failure, took_us, is_full = _decode(frame)
+                except msgspec.MsgspecError as error:
+                    raise _Gone(WROTE_TO_LINE) from error
                 return FolderReply(messages, failure, took_us, is_full)
             left = deadline - monotonic()
             if left <= 0:
@@ -262,7 +273,7 @@ class FolderProcess:
             return None
         length = int.from_bytes(waiting[:HEADER_BYTES], "big")
         if length > LONGEST_FRAME_BYTES:
-            raise _Gone("its process wrote to the desk's line; it was ended and its state is lost")
+            raise _Gone(WROTE_TO_LINE)
         if len(waiting) < HEADER_BYTES + length:
             return None
         frame = bytes(waiting[HEADER_BYTES : HEADER_BYTES + length])

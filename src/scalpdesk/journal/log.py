@@ -59,6 +59,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_private(run_dir: Path) -> None:
+    """Close a run's folder and the files in it to everybody but their owner.
+
+    Raises
+    ------
+    StopError
+        When the disk refuses.
+    """
+    try:
+        run_dir.chmod(0o700)
+        for path in run_dir.iterdir():
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o600)
+    except OSError as error:
+        raise disk_refused("close to others", run_dir, error) from error
+
+
 class SegmentFile:
     """Segment open for appending, with space preallocated ahead of the writes.
 
@@ -85,7 +102,7 @@ class SegmentFile:
     def create(cls, path: Path, *, reserve_bytes: int, is_durable: bool) -> Self:
         """Create a new segment; an existing file is refused."""
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if is_durable:
                 _sync_folder(path.parent)
         except OSError as error:
@@ -164,7 +181,7 @@ class RunLock:
         path = run_dir / "journal.lock"
         self._descriptor = -1
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._acquire(run_dir)
             os.ftruncate(self._descriptor, 0)
             holder = msgspec.json.encode({"pid": os.getpid(), "started_ns": started_ns})
@@ -277,7 +294,8 @@ class JournalWriter:
         _check_durability(durability)
         payload = encode_header(header)
         try:
-            run_dir.mkdir(parents=True, exist_ok=True)
+            run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            run_dir.chmod(0o700)
         except OSError as error:
             raise disk_refused("create", run_dir, error) from error
         writer = cls(run_dir, RunLock(run_dir, header.started_ns), durability, segment_limit_bytes)
@@ -317,6 +335,7 @@ class JournalWriter:
             raise JournalError("there is no such run", where=str(run_dir))
         writer = cls(run_dir, RunLock(run_dir, started_ns), durability, segment_limit_bytes)
         try:
+            make_private(run_dir)
             writer._continue_after(JournalReader(run_dir))
         except BaseException:
             writer._release()

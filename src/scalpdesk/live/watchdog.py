@@ -78,6 +78,8 @@ class HeartbeatChannel:
         self.log = log
         self._failed = False
         self._has_ended = False
+        log.touch(mode=0o600)
+        log.chmod(0o600)  # it names orders; one of an earlier version may be open to others
         with log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 list(command),
