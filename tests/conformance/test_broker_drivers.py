@@ -261,6 +261,7 @@ class AlpacaClient(Bench):
             {
                 "symbol": self.symbol(leg.instrument_id),
                 "side": leg.side.value,
+                "position_intent": f"{leg.side.value}_to_open",
                 "ratio_qty": str(leg.quantity / units),
             }
             for leg in act.legs

@@ -52,11 +52,20 @@ def test_requests_that_go_wrong(bench, name, status, taken):
 
 
 @pytest.mark.parametrize(
-    "reason", ["insufficient_buying_power", "wash_trade", "uncovered_call", "shorting_not_allowed"]
+    ("reason", "status"),
+    [
+        ("insufficient_buying_power", 403),
+        ("insufficient_quantity", 403),
+        ("wash_trade", 403),
+        ("uncovered_call", 403),
+        ("shorting_not_allowed", 422),
+        ("sub_penny", 422),
+        ("unknown_order", 404),
+    ],
 )
-def test_reject_reasons(bench, reason):
+def test_reject_reasons(bench, reason, status):
     inject(bench, "reject", reason=reason)
-    assert bench.refused()[0] == 403
+    assert bench.refused()[0] == status
     assert "status" in bench.order()
 
 
@@ -67,7 +76,8 @@ def test_late_reject_comes_by_the_stream(bench):
     order = bench.order()
     assert order["status"] == "pending_new"
     assert line.events() == ["pending_new", "rejected"]
-    assert bench.seen(order)["reject_reason"] == "price collar"
+    assert bench.seen(order)["status"] == "rejected"
+    assert bench.world.ledger.orders[order["id"]].reject_reason == "price collar"
 
 
 def test_late_acknowledgement(bench):

@@ -142,9 +142,9 @@ def test_account_says_what_may_be_bought(trading):
     account = trading.get_account()
     assert account.status.value == "ACTIVE"
     assert (account.cash, account.buying_power, account.options_buying_power) == (
-        "100000.00",
-        "400000.00",
-        "100000.00",
+        "100000",
+        "400000",
+        "100000",
     )
     assert account.options_trading_level == 3
     assert account.trading_blocked is False
@@ -467,10 +467,9 @@ def test_duplicate_client_id_is_refused_even_after_a_cancel(trading):
         symbol="SPY", qty=1, side=BUY, time_in_force=DAY, limit_price=500, client_order_id="mine-1"
     )
     sent = trading.submit_order(request)
-    expected = (422, 40010001, "client_order_id must be unique")
-    assert refusal(lambda: trading.submit_order(request)) == expected
+    assert refusal(lambda: trading.submit_order(request)) == (422, 42210000, "client_order_id must be unique")
     trading.cancel_order_by_id(sent.id)
-    assert refusal(lambda: trading.submit_order(request)) == expected
+    assert refusal(lambda: trading.submit_order(request)) == (422, 40010001, "client_order_id must be unique")
     assert trading.get_order_by_client_id("mine-1").id == sent.id
 
 

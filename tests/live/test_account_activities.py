@@ -9,7 +9,6 @@ from fakes.alpaca_bench import AlpacaBench
 from fakes.live import until
 from fakes.venue_desk import VenueDesk
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.exchange.alpaca.serializers import ApiError
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 D = Decimal
@@ -180,15 +179,13 @@ def test_history_from_before_the_run_explains_nothing_in_it(tmp_path):
     assert desk.desk.gate.mode == "REDUCING"
 
 
-def test_a_venue_that_will_not_tell_its_history_is_held_against_its_effects(tmp_path):
+def test_a_venue_that_will_not_tell_its_history_is_held_against_its_effects(tmp_path, monkeypatch):
     bench = AlpacaBench()
     account = Account(bench)
     account.give(CALL, -1)
 
-    def refuse(*_):
-        raise ApiError(422, 40010001, "invalid activity type")
-
-    bench.server.api._routes["GET", "/v2/account/activities"] = refuse
+    # it knows executions, and refuses every other kind as an invalid activity type
+    monkeypatch.setattr("scalpdesk.exchange.alpaca.orders.ACTIVITIES", frozenset({"FILL"}))
     desk = VenueDesk(tmp_path, bench)
 
     async def meanwhile(desk):

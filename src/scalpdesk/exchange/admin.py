@@ -10,7 +10,7 @@ from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.alpaca.serializers import (
     account_id,
-    activity_json,
+    activities_json,
     instant,
     number_text,
     order_json,
@@ -118,7 +118,12 @@ class Admin:
         """Return every order of every account."""
         world = self._world
         return [
-            {"account": order.account, "parent": order.parent, **order_json(world, order)}
+            {
+                "account": order.account,
+                "parent": order.parent,
+                "reject_reason": order.reject_reason,
+                **order_json(world, order),
+            }
             for order in world.ledger.orders.values()
         ]
 
@@ -163,9 +168,9 @@ class Admin:
     def activities(self) -> list[dict[str, Any]]:
         """Return the history of every account."""
         return [
-            {"account": account.name, **activity_json(activity)}
+            {"account": account.name, **document}
             for account in self._world.ledger.accounts.values()
-            for activity in account.activities
+            for _, document in activities_json(account)
         ]
 
     def state(self) -> dict[str, Any]:

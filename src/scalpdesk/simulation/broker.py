@@ -282,7 +282,7 @@ class Broker:
             raise Refused(Cause.DUPLICATE_CLIENT_ID)
         total = changes.quantity if changes.quantity is not None else old.quantity
         if total <= old.filled:
-            raise Refused(Cause.MALFORMED, "qty must be greater than filled qty")
+            raise Refused(Cause.UNPROCESSABLE, "qty must be > filled_qty")
         self.entry.check_replacement(old, changes, total)
         fault = ledger.faults.take("replace", old.request.symbol)
         new = self.entry.replacement(old, changes, total)

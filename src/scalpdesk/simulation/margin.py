@@ -601,7 +601,7 @@ class RegulationT:
     def _level_refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the options level forbids to open these legs, or None."""
         if account.options_level <= 0:
-            return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade options contracts")
+            return Refused(Cause.OPTIONS_LEVEL, "account not authorized to trade options")
         together = len(order) > 1
         legs = []
         for holding in order:

@@ -361,7 +361,9 @@ class OrderEntry:
         quantity = request.quantity
         if not isinstance(instrument, OptionContract):
             if quantity is not None and quantity % 1:
-                if request.lifetime is not TimeInForce.DAY or request.structure is not Structure.SIMPLE:
+                if request.structure is not Structure.SIMPLE:
+                    raise Refused(Cause.UNPROCESSABLE, "fractional orders must be simple orders")
+                if request.lifetime is not TimeInForce.DAY:
                     raise Refused(Cause.MALFORMED, "fractional orders must be DAY orders")
                 if quantity != round(quantity, 9):
                     raise Refused(Cause.MALFORMED, "qty must have no more than 9 decimals")
@@ -421,7 +423,9 @@ class OrderEntry:
             if request.structure is Structure.SIMPLE:
                 return
         words = kind.value.replace("_", " ")
-        if kind in (OrderType.LIMIT, OrderType.STOP_LIMIT) and request.limit_price is None:
+        if kind is OrderType.LIMIT and (request.limit_price is None or request.stop_price is not None):
+            raise Refused(Cause.MALFORMED, "limit orders require only limit price")
+        if kind is OrderType.STOP_LIMIT and request.limit_price is None:
             raise Refused(Cause.MALFORMED, f"{words} orders require limit price")
         if kind in (OrderType.STOP, OrderType.STOP_LIMIT) and request.stop_price is None:
             raise Refused(Cause.MALFORMED, f"{words} orders require stop price")
@@ -491,10 +495,8 @@ def _check_bracket(request: OrderRequest) -> None:
         assert loss is not None
         entry_sign = request.side.sign if request.structure is not Structure.OCO else -request.side.sign
         if (profit - loss) * entry_sign <= 0:
-            raise Refused(
-                Cause.MALFORMED,
-                "take_profit.limit_price must be on the profit side of stop_loss.stop_price",
-            )
+            sign = ">" if entry_sign > 0 else "<"
+            raise Refused(Cause.UNPROCESSABLE, f"take_profit.limit_price must be {sign} stop_loss.stop_price")
 
 
 _INTENTS = {
@@ -550,10 +552,11 @@ def check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: 
         theirs = other.working_limit if not other.waits_for_stop else other.stop_price
         crosses = limit is None or theirs is None or (limit - theirs) * side.sign >= 0
         if crosses:
+            kind = "market/stop" if other.working_limit is None else "limit"
             raise Refused(
                 Cause.WASH_TRADE,
                 existing_order_id=other.order_id,
-                reject_reason=f"opposite side {'limit' if theirs is not None else 'market'} order exists",
+                reject_reason=f"opposite side {kind} order exists",
             )
 
 

@@ -70,6 +70,8 @@ class Cause(StrEnum):
     SHORTING = "shorting_not_allowed"
     DUPLICATE_CLIENT_ID = "duplicate_client_id"
     MALFORMED = "malformed"
+    UNPROCESSABLE = "unprocessable"
+    """Well formed, and against a rule that has no cause of its own."""
     UNKNOWN_ASSET = "unknown_asset"
     INACTIVE_ASSET = "inactive_asset"
     UNKNOWN_ORDER = "unknown_order"

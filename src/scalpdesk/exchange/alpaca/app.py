@@ -1,17 +1,24 @@
-"""Alpaca's REST interface: authentication, rate limits and routes."""
+"""Alpaca's REST interface: authentication, rate limits and endpoints.
+
+The server library's own router finds the endpoint of a path, for requests over a socket and for those that
+tests hand in. It is asked synchronously: its coroutine waits for nothing.
+"""
 
 import base64
 import binascii
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
+from aiohttp import web
+from yarl import URL
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.market_data import OPTION_VENUES, MarketData, Reference
-from scalpdesk.exchange.alpaca.orders import OrderDesk, account_activities, body_object, portfolio_history
+from scalpdesk.exchange.alpaca.orders import AccountDesk, OrderDesk
 from scalpdesk.exchange.alpaca.serializers import (
     INTERNAL,
     NOT_FOUND,
@@ -20,7 +27,6 @@ from scalpdesk.exchange.alpaca.serializers import (
     Answer,
     ApiError,
     Request,
-    account_json,
     from_refusal,
 )
 from scalpdesk.exchange.market import SimulatedMarket
@@ -30,6 +36,8 @@ from scalpdesk.simulation.orders import Refused
 
 WINDOW_NS = 60 * NANOS_PER_SECOND
 JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
+LIMITS_SHOWN = frozenset({"/v2/calendar", "/v2/clock"})
+"""Paths of the trading interface whose answers show the rate limit; those of market data all do."""
 UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
 """Faults that lose the request before the venue receives it."""
 
@@ -126,7 +134,7 @@ class RateLimiter:
         return used <= self.per_minute, headers
 
 
-Handler = Callable[[BrokerAccount, Request, str], Any]
+Handler = Callable[[BrokerAccount, Request], Any]
 
 
 class AlpacaApi:
@@ -148,12 +156,10 @@ class AlpacaApi:
         self.world = world
         self.keyring = keyring
         self._trading, self._data = RateLimiter(trading_limit), RateLimiter(data_limit)
-        self._orders = OrderDesk(world)
-        self._reference = Reference(world)
-        self._market = MarketData(world)
-        self._settings: dict[str, dict[str, Any]] = {}
         self._closed_until: dict[str, int] = {}
-        self._routes = self._table()
+        self._router = web.UrlDispatcher()
+        self._handlers: dict[web.AbstractRoute, Handler] = {}
+        self._add_endpoints()
 
     def handle(self, request: Request) -> Answer:
         """Answer a request; its consequences are published when the market settles next."""
@@ -164,10 +170,7 @@ class AlpacaApi:
         try:
             account, more = self._admit(request, fault)
             headers.update(more)
-            result = self._route(request)(account, request, _last(request.path))
-            status, body = self._encode(request, result)
-        except Refused as refused:
-            status, body = _error(from_refusal(refused))
+            status, body = self._answer(account, request)
         except ApiError as problem:
             status, body = _error(problem)
             if problem.code == TOO_MANY:
@@ -185,16 +188,17 @@ class AlpacaApi:
         name = self.keyring.from_headers(request.headers)
         if name is None or request.at_ns < self._closed_until.get(name, 0):
             raise ApiError(401, UNAUTHORIZED, "request is not authorized")
-        is_data = request.path.startswith(("/v2/stocks/", "/v1beta1/", "/v1/"))
-        within, headers = (self._data if is_data else self._trading).count(name, request.at_ns)
+        limiter = self._data if request.is_data else self._trading
+        within, headers = limiter.count(name, request.at_ns)
         if not within:
-            raise ApiError(429, TOO_MANY, "too many requests.")
-        return self.world.ledger.accounts[name], headers
+            raise _too_many(request)
+        shows_limit = request.is_data or request.path in LIMITS_SHOWN
+        return self.world.ledger.accounts[name], headers if shows_limit else {}
 
     def _turn_away(self, request: Request, fault: Fault) -> None:
         match fault.name:
             case "too_many_requests":
-                raise ApiError(429, TOO_MANY, "too many requests.")
+                raise _too_many(request)
             case "server_error":
                 raise ApiError(500, INTERNAL, "internal server error occurred")
             case "unavailable" | "maintenance":
@@ -207,109 +211,106 @@ class AlpacaApi:
             case _:
                 return
 
-    @staticmethod
-    def _encode(request: Request, result: Any) -> tuple[int, bytes]:
+    def _answer(self, account: BrokerAccount, request: Request) -> tuple[int, bytes]:
+        try:
+            result = self._endpoint(request)(account, request)
+        except Refused as refused:
+            raise from_refusal(refused, account) from None
         if result is None:
             return 204, b""
         many = request.method == "DELETE" and isinstance(result, list)
         return (207 if many else 200), msgspec.json.encode(result)
 
-    # routes -----------------------------------------------------------------------------------------
+    # endpoints --------------------------------------------------------------------------------------
 
-    def _table(self) -> dict[tuple[str, str], Handler]:
-        orders, reference, market = self._orders, self._reference, self._market
-        world = self.world
-        return {
-            ("GET", "/v2/account"): lambda a, _r, _x: account_json(a, world.ledger.figures(a)),
-            ("GET", "/v2/account/configurations"): lambda a, _r, _x: self._configuration(a),
-            ("PATCH", "/v2/account/configurations"): lambda a, r, _x: self._configure(a, r),
-            ("GET", "/v2/account/portfolio/history"): lambda a, r, _x: portfolio_history(world, a, r),
-            ("GET", "/v2/account/activities"): lambda a, r, _x: account_activities(a, r, ""),
-            ("GET", "/v2/account/activities/*"): account_activities,
-            ("POST", "/v2/orders"): lambda a, r, _x: orders.submit(a, r),
-            ("GET", "/v2/orders"): lambda a, r, _x: orders.orders(a, r),
-            ("DELETE", "/v2/orders"): lambda a, _r, _x: orders.cancel_all(a),
-            ("GET", "/v2/orders:by_client_order_id"): lambda a, r, _x: orders.order_by_client_id(a, r),
-            ("GET", "/v2/orders/*"): orders.order,
-            ("PATCH", "/v2/orders/*"): orders.replace,
-            ("DELETE", "/v2/orders/*"): lambda a, _r, x: orders.cancel(a, x),
-            ("GET", "/v2/positions"): lambda a, _r, _x: orders.positions(a),
-            ("DELETE", "/v2/positions"): lambda a, r, _x: orders.close_all(a, r),
-            ("GET", "/v2/positions/*"): lambda a, _r, x: orders.position(a, x),
-            ("DELETE", "/v2/positions/*"): orders.close,
-            ("POST", "/v2/positions/*/exercise"): lambda a, _r, x: orders.exercise(a, x),
-            ("GET", "/v2/assets"): lambda _a, r, _x: reference.assets(r),
-            ("GET", "/v2/assets/*"): lambda _a, _r, x: reference.asset(x),
-            ("GET", "/v2/clock"): lambda _a, _r, _x: reference.clock(),
-            ("GET", "/v2/calendar"): lambda _a, r, _x: reference.calendar(r),
-            ("GET", "/v2/options/contracts"): lambda _a, r, _x: reference.contracts(r),
-            ("GET", "/v2/options/contracts/*"): lambda _a, _r, x: reference.contract(x),
-            ("GET", "/v2/corporate_actions/announcements"): lambda _a, _r, _x: [],
-            ("GET", "/v1/corporate-actions"): lambda _a, r, _x: reference.corporate_actions(r),
-            ("GET", "/v2/stocks/quotes/latest"): lambda _a, r, _x: market.latest_quotes(r, options=False),
-            ("GET", "/v2/stocks/trades/latest"): lambda _a, r, _x: market.latest_trades(r, options=False),
-            ("GET", "/v2/stocks/bars/latest"): lambda _a, r, _x: market.latest_bars(r),
-            ("GET", "/v2/stocks/bars"): lambda _a, r, _x: market.bars(r, options=False),
-            ("GET", "/v2/stocks/quotes"): lambda _a, r, _x: market.past(r, "quotes", options=False),
-            ("GET", "/v2/stocks/trades"): lambda _a, r, _x: market.past(r, "trades", options=False),
-            ("GET", "/v2/stocks/snapshots"): lambda _a, r, _x: market.stock_snapshots(r),
-            ("GET", "/v1beta1/options/quotes/latest"): lambda _a, r, _x: market.latest_quotes(
-                r, options=True
-            ),
-            ("GET", "/v1beta1/options/trades/latest"): lambda _a, r, _x: market.latest_trades(
-                r, options=True
-            ),
-            ("GET", "/v1beta1/options/bars"): lambda _a, r, _x: market.bars(r, options=True),
-            ("GET", "/v1beta1/options/trades"): lambda _a, r, _x: market.past(r, "trades", options=True),
-            ("GET", "/v1beta1/options/meta/exchanges"): lambda _a, _r, _x: OPTION_VENUES,
-            ("GET", "/v1beta1/options/snapshots"): lambda _a, r, _x: market.option_snapshots(r),
-            ("GET", "/v1beta1/options/snapshots/*"): lambda _a, r, x: market.chain(r, x),
-        }
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all endpoints, their variable parts in braces."""
+        return sorted({resource.canonical for resource in self._router.resources()})
 
-    def _route(self, request: Request) -> Handler:
-        found = self._routes.get((request.method, request.path))
-        if found is None:
-            head, _, tail = request.path.rpartition("/")
-            pattern = f"{head}/*"
-            if tail == "exercise":
-                pattern = f"{head.rpartition('/')[0]}/*/exercise"
-            found = self._routes.get((request.method, pattern)) if tail else None
-        if found is None:
+    def _endpoint(self, request: Request) -> Handler:
+        """Return what answers a request, and note the variable part of its path."""
+        # method and URL are all that the router reads of a request
+        asked = SimpleNamespace(method=request.method, rel_url=URL.build(path=request.path))
+        finding = self._router.resolve(cast("web.Request", asked))
+        try:
+            finding.send(None)
+        except StopIteration as found:
+            match: web.UrlMappingMatchInfo = found.value
+        else:
+            raise AssertionError("the router waits")
+        handler = self._handlers.get(match.route)
+        if handler is None:
             raise ApiError(404, NOT_FOUND, "endpoint not found.")
-        return found
+        request.name = match.get("name", "")
+        return handler
 
-    def _configuration(self, account: BrokerAccount) -> dict[str, Any]:
-        start: dict[str, Any] = {
-            "dtbp_check": "entry",
-            "fractional_trading": True,
-            "max_margin_multiplier": str(account.multiplier),
-            "no_shorting": not account.shorting_enabled,
-            "pdt_check": "entry",
-            "ptp_no_exception_entry": False,
-            "suspend_trade": account.trading_blocked,
-            "trade_confirm_email": "none",
-            "max_options_trading_level": account.options_level,
-        }
-        return {**start, **self._settings.get(account.name, {})}
+    def _add_endpoints(self) -> None:
+        desk, orders = AccountDesk(self.world), OrderDesk(self.world)
+        for method, path, handler in (
+            ("GET", "/v2/account", desk.account),
+            ("GET", "/v2/account/configurations", desk.configuration),
+            ("PATCH", "/v2/account/configurations", desk.configure),
+            ("GET", "/v2/account/portfolio/history", desk.portfolio_history),
+            ("GET", "/v2/account/activities", desk.activities),
+            ("GET", "/v2/account/activities/{name}", desk.activities),
+            ("POST", "/v2/orders", orders.submit),
+            ("GET", "/v2/orders", orders.orders),
+            ("DELETE", "/v2/orders", orders.cancel_all),
+            ("GET", "/v2/orders:by_client_order_id", orders.order_by_client_id),
+            ("GET", "/v2/orders/{name}", orders.order),
+            ("PATCH", "/v2/orders/{name}", orders.replace),
+            ("DELETE", "/v2/orders/{name}", orders.cancel),
+            ("GET", "/v2/positions", orders.positions),
+            ("DELETE", "/v2/positions", orders.close_all),
+            ("GET", "/v2/positions/{name}", orders.position),
+            ("DELETE", "/v2/positions/{name}", orders.close),
+            ("POST", "/v2/positions/{name}/exercise", orders.exercise),
+        ):
+            self._add(method, path, handler)
+        reference, market = Reference(self.world), MarketData(self.world)
+        for path, read in (
+            ("/v2/assets", reference.assets),
+            ("/v2/assets/{name}", reference.asset),
+            ("/v2/clock", reference.clock),
+            ("/v2/calendar", reference.calendar),
+            ("/v2/options/contracts", reference.contracts),
+            ("/v2/options/contracts/{name}", reference.contract),
+            ("/v2/corporate_actions/announcements", reference.announcements),
+            ("/v1/corporate-actions", reference.corporate_actions),
+            ("/v2/stocks/quotes/latest", market.latest_quotes),
+            ("/v2/stocks/trades/latest", market.latest_trades),
+            ("/v2/stocks/bars/latest", market.latest_bars),
+            ("/v2/stocks/bars", market.bars),
+            ("/v2/stocks/quotes", market.quotes),
+            ("/v2/stocks/trades", market.trades),
+            ("/v2/stocks/snapshots", market.stock_snapshots),
+            ("/v1beta1/options/quotes/latest", market.latest_quotes),
+            ("/v1beta1/options/trades/latest", market.latest_trades),
+            ("/v1beta1/options/bars", market.bars),
+            ("/v1beta1/options/trades", market.trades),
+            ("/v1beta1/options/meta/exchanges", lambda _request: OPTION_VENUES),
+            ("/v1beta1/options/snapshots", market.option_snapshots),
+            ("/v1beta1/options/snapshots/{name}", market.chain),
+        ):
+            self._add("GET", path, _of_the_market(read))
 
-    def _configure(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
-        body = body_object(request)
-        known = self._configuration(account)
-        changes = {name: value for name, value in body.items() if name in known and value is not None}
-        if isinstance(changes.get("no_shorting"), bool):
-            account.shorting_enabled = not changes["no_shorting"]
-        if isinstance(changes.get("suspend_trade"), bool):
-            account.trading_blocked = changes["suspend_trade"]
-        if isinstance(changes.get("max_options_trading_level"), int):
-            account.options_level = min(max(changes["max_options_trading_level"], 0), 3)
-        self._settings.setdefault(account.name, {}).update(changes)
-        return self._configuration(account)
+    def _add(self, method: str, path: str, handler: Handler) -> None:
+        self._handlers[self._router.add_route(method, path, _not_called)] = handler
 
 
-def _last(path: str) -> str:
-    """Return the symbol or id at the end of a path."""
-    parts = path.split("/")
-    return parts[-2] if parts[-1] == "exercise" else parts[-1]
+async def _not_called(_request: web.Request) -> web.StreamResponse:
+    """Stand for an endpoint in the router, whose own handlers answer over sockets alone."""
+    raise AssertionError
+
+
+def _of_the_market(read: Callable[[Request], Any]) -> Handler:
+    """Return an endpoint that answers every account alike."""
+    return lambda _account, request: read(request)
+
+
+def _too_many(request: Request) -> ApiError:
+    return ApiError(429, TOO_MANY, "too many requests." if request.is_data else "rate limit exceeded")
 
 
 def _error(problem: ApiError) -> tuple[int, bytes]:

@@ -6,7 +6,7 @@ calendar and corporate actions.
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -100,14 +100,15 @@ class Reference:
             if (not exchange or asset["exchange"] == exchange) and attributes <= set(asset["attributes"])
         ]
 
-    def asset(self, text: str) -> dict[str, Any]:
+    def asset(self, request: Request) -> dict[str, Any]:
         """``GET /v2/assets/{symbol or id}``."""
+        text = request.name
         for instrument in self._world.ledger.instruments:
             if text in (instrument.symbol, asset_id(instrument.symbol)) and instrument.symbol not in COINS:
                 return asset_json(instrument)
         raise ApiError(404, NOT_FOUND, f"asset not found for {text}")
 
-    def clock(self) -> dict[str, Any]:
+    def clock(self, _request: Request) -> dict[str, Any]:
         """``GET /v2/clock``."""
         hours, now_ns = self._world.source.hours, self._world.now_ns
         return {
@@ -190,12 +191,17 @@ class Reference:
             "next_page_token": token,
         }
 
-    def contract(self, text: str) -> dict[str, Any]:
+    def contract(self, request: Request) -> dict[str, Any]:
         """``GET /v2/options/contracts/{symbol or id}``."""
+        text = request.name
         for contract in self._world.ledger.instruments:
             if isinstance(contract, OptionContract) and text in (contract.symbol, asset_id(contract.symbol)):
                 return contract_json(self._world, contract, self._status(contract))
         raise ApiError(404, NOT_FOUND, f"option contract not found for {text}")
+
+    def announcements(self, _request: Request) -> list[dict[str, Any]]:
+        """``GET /v2/corporate_actions/announcements``: none; :meth:`corporate_actions` took its place."""
+        return []
 
     def corporate_actions(self, request: Request) -> dict[str, Any]:
         """``GET /v1/corporate-actions``."""
@@ -336,12 +342,13 @@ class MarketData:
     def __init__(self, world: SimulatedMarket) -> None:
         self._world = world
 
-    def _known(self, request: Request, *, options: bool) -> list[tuple[str, InstrumentId]]:
+    def _known(self, request: Request) -> list[tuple[str, InstrumentId]]:
         """Return the listed symbols of the query; unknown ones are omitted."""
         names = request.listed("symbols")
         if not names:
             raise ApiError(400, 40010000, "symbols is required")
         feed = request.query.get("feed")
+        options = request.is_options
         feeds = OPTION_FEEDS if options else STOCK_FEEDS
         if feed and feed not in feeds:
             raise ApiError(400, 40010000, f"invalid feed: {feed}")
@@ -355,21 +362,22 @@ class MarketData:
                     found.append((name, number))
         return found
 
-    def latest_quotes(self, request: Request, *, options: bool) -> dict[str, Any]:
-        """``…/quotes/latest``."""
-        quotes = self._world.ledger.quotes
-        found = self._known(request, options=options)
-        return {"quotes": {s: quote_json(quotes[n], is_option=options) for s, n in found if n in quotes}}
+    def _present(self, request: Request, latest: Mapping[InstrumentId, Item]) -> list[tuple[str, Item]]:
+        return [(symbol, latest[number]) for symbol, number in self._known(request) if number in latest]
 
-    def latest_trades(self, request: Request, *, options: bool) -> dict[str, Any]:
+    def latest_quotes(self, request: Request) -> dict[str, Any]:
+        """``…/quotes/latest``."""
+        found = self._present(request, self._world.ledger.quotes)
+        return {"quotes": {s: quote_json(quote, is_option=request.is_options) for s, quote in found}}
+
+    def latest_trades(self, request: Request) -> dict[str, Any]:
         """``…/trades/latest``."""
-        trades = self._world.last_trades
-        found = self._known(request, options=options)
-        return {"trades": {s: trade_json(trades[n], is_option=options) for s, n in found if n in trades}}
+        found = self._present(request, self._world.last_trades)
+        return {"trades": {s: trade_json(trade, is_option=request.is_options) for s, trade in found}}
 
     def latest_bars(self, request: Request) -> dict[str, Any]:
         """``/v2/stocks/bars/latest``."""
-        found = [(s, self._world.bars.latest(n)) for s, n in self._known(request, options=False)]
+        found = [(s, self._world.bars.latest(n)) for s, n in self._known(request)]
         return {"bars": {symbol: bar_json(bar) for symbol, bar in found if bar is not None}}
 
     # series -----------------------------------------------------------------------------------------
@@ -389,13 +397,13 @@ class MarketData:
             made = combine(made, seconds)
         return between(made, start_ns, end_ns)
 
-    def bars(self, request: Request, *, options: bool) -> dict[str, Any]:
+    def bars(self, request: Request) -> dict[str, Any]:
         """``…/bars``: a page spans all symbols."""
         seconds = timeframe_seconds(request.query.get("timeframe") or "1Min")
         start_ns, end_ns = self._span(request)
         rows = [
             (symbol, bar)
-            for symbol, number in sorted(self._known(request, options=options))
+            for symbol, number in sorted(self._known(request))
             for bar in self._sorted(self.series(symbol, number, seconds, start_ns, end_ns), request)
         ]
         page, token = page_of(rows, request, 1_000, MAX_BARS)
@@ -404,20 +412,27 @@ class MarketData:
             answer.setdefault(symbol, []).append(bar_json(bar))
         return {"bars": answer, "next_page_token": token}
 
-    def past(self, request: Request, kind: str, *, options: bool) -> dict[str, Any]:
-        """``…/quotes`` and ``…/trades``: this exchange keeps the latest only."""
+    def quotes(self, request: Request) -> dict[str, Any]:
+        """``/v2/stocks/quotes``: this exchange keeps the latest only."""
         start_ns, end_ns = self._span(request)
-        answer: dict[str, list[dict[str, Any]]] = {}
-        for symbol, number in self._known(request, options=options):
-            if kind == "quotes":
-                quote = self._world.ledger.quotes.get(number)
-                if quote is not None and start_ns <= quote.ts_event_ns <= end_ns:
-                    answer[symbol] = [quote_json(quote, is_option=options)]
-            else:
-                trade = self._world.last_trades.get(number)
-                if trade is not None and start_ns <= trade.ts_event_ns <= end_ns:
-                    answer[symbol] = [trade_json(trade, is_option=options)]
-        return {kind: answer, "next_page_token": None}
+        found = self._present(request, self._world.ledger.quotes)
+        series = {
+            symbol: [quote_json(quote, is_option=False)]
+            for symbol, quote in found
+            if start_ns <= quote.ts_event_ns <= end_ns
+        }
+        return {"quotes": series, "next_page_token": None}
+
+    def trades(self, request: Request) -> dict[str, Any]:
+        """``…/trades``: this exchange keeps the latest only."""
+        start_ns, end_ns = self._span(request)
+        found = self._present(request, self._world.last_trades)
+        series = {
+            symbol: [trade_json(trade, is_option=request.is_options)]
+            for symbol, trade in found
+            if start_ns <= trade.ts_event_ns <= end_ns
+        }
+        return {"trades": series, "next_page_token": None}
 
     def _span(self, request: Request) -> tuple[int, int]:
         now_ns = self._world.now_ns
@@ -436,7 +451,7 @@ class MarketData:
         """``/v2/stocks/snapshots``: no envelope."""
         answer: dict[str, Any] = {}
         world = self._world
-        for symbol, number in self._known(request, options=False):
+        for symbol, number in self._known(request):
             quote, trade = world.ledger.quotes.get(number), world.last_trades.get(number)
             now_ns = world.now_ns
             minute = world.bars.latest(number)
@@ -454,11 +469,11 @@ class MarketData:
         """``/v1beta1/options/snapshots``."""
         if len(request.listed("symbols")) > MAX_SNAPSHOT_SYMBOLS:
             raise ApiError(400, 40010000, f"at most {MAX_SNAPSHOT_SYMBOLS} symbols are allowed")
-        found = sorted(self._known(request, options=True))
+        found = sorted(self._known(request))
         page, token = page_of(found, request, 100, 1_000)
         return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}
 
-    def chain(self, request: Request, underlying: str) -> dict[str, Any]:
+    def chain(self, request: Request) -> dict[str, Any]:
         """``/v1beta1/options/snapshots/{underlying}``."""
         query = request.query
         exact, low, high = (
@@ -469,7 +484,7 @@ class MarketData:
         now_ns = self._world.now_ns
         wanted = [
             (contract.symbol, number)
-            for number, contract in self._world.ledger.instruments.options(underlying)
+            for number, contract in self._world.ledger.instruments.options(request.name)
             if expiry_instant_ns(contract) > now_ns
             and _inside(contract.expiry, exact, low, high)
             and (least is None or contract.strike >= least)

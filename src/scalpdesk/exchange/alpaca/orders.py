@@ -1,10 +1,11 @@
-"""Orders, positions, account activities and portfolio history over REST."""
+"""Orders, positions and the account over REST."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
@@ -12,29 +13,35 @@ from scalpdesk.exchange.alpaca.serializers import (
     FORBIDDEN,
     MALFORMED,
     NOT_FOUND,
+    UNPROCESSABLE,
     ApiError,
     Request,
-    activity_json,
+    account_json,
+    activities_json,
     asset_id,
     from_refusal,
     order_json,
     position_json,
-    query_ns,
+    query_us,
 )
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.orders import (
     BrokerOrder,
+    Cause,
     Changes,
     LegRequest,
     OrderRequest,
     PositionIntent,
     Refused,
+    Status,
     Structure,
 )
 
 Choice = TypeVar("Choice", Side, OrderType, TimeInForce, Structure, PositionIntent)
+WORDS = {"type": "order type"}
+"""Fields that an error message calls otherwise."""
 MAX_BODY = 65_536
 MAX_ORDERS = 500
 DEFAULT_ORDERS = 50
@@ -83,7 +90,7 @@ def _choice(
     try:
         return kind(str(value).lower())
     except ValueError as error:
-        raise ApiError(422, MALFORMED, f"invalid {name}") from error
+        raise ApiError(422, MALFORMED, f"invalid {WORDS.get(name, name)}") from error
 
 
 def _inner(body: dict[str, Any], name: str) -> dict[str, Any]:
@@ -100,13 +107,13 @@ def _legs(body: dict[str, Any]) -> tuple[LegRequest, ...]:
     if not isinstance(value, list) or not all(isinstance(leg, dict) for leg in value):
         raise ApiError(422, MALFORMED, "legs must be a list of objects")
     legs = []
-    for leg in value:
-        side = _choice(leg, "side", Side)
+    for place, leg in enumerate(value):
         intent = _choice(leg, "position_intent", PositionIntent)
-        if side is None and intent is not None:
-            side = Side.BUY if intent.value.startswith("buy") else Side.SELL
-        if side is None:
-            raise ApiError(422, MALFORMED, "side or position_intent is required for each leg")
+        if intent is None:
+            raise ApiError(422, UNPROCESSABLE, f"leg.{place} position intent is required")
+        side = Side.BUY if intent.value.startswith("buy") else Side.SELL
+        if _choice(leg, "side", Side, side) is not side:
+            raise ApiError(422, MALFORMED, "position_intent does not match side")
         legs.append(
             LegRequest(str(leg.get("symbol", "")), _number(leg, "ratio_qty") or Decimal(1), side, intent)
         )
@@ -129,8 +136,9 @@ def read_order(body: dict[str, Any]) -> OrderRequest:
     if lifetime is None:
         raise ApiError(422, MALFORMED, "time_in_force is required")
     symbol = str(body.get("symbol") or "")
-    if not symbol and structure is not Structure.MLEG:
-        raise ApiError(422, MALFORMED, "symbol is required")
+    if bool(symbol) is (structure is Structure.MLEG):
+        why = "symbol is not allowed for mleg order" if symbol else "symbol is required"
+        raise ApiError(422, MALFORMED, why)
     profit, loss = _inner(body, "take_profit"), _inner(body, "stop_loss")
     client_id = body.get("client_order_id")
     side = _choice(body, "side", Side)
@@ -177,10 +185,19 @@ class OrderDesk:
         """``POST /v2/orders``."""
         wanted = read_order(body_object(request))
         world = self._world
-        for symbol in (wanted.symbol, *(leg.symbol for leg in wanted.legs)):
-            if symbol in world.ledger.instruments:
-                world.quote(world.ledger.instruments.id_of(symbol))
-        return order_json(world, world.broker.submit(account.name, wanted))
+        instruments = world.ledger.instruments
+        known = [
+            instruments.id_of(symbol)
+            for symbol in (wanted.symbol, *(leg.symbol for leg in wanted.legs))
+            if symbol in instruments
+        ]
+        for number in known:
+            world.quote(number)
+        is_option = any(isinstance(instruments[number], OptionContract) for number in known)
+        try:
+            return order_json(world, world.broker.submit(account.name, wanted))
+        except Refused as refused:
+            raise from_refusal(refused, account, wanted, is_option=is_option) from None
 
     def orders(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
         """``GET /v2/orders``."""
@@ -188,7 +205,7 @@ class OrderDesk:
         if status not in ("open", "closed", "all"):
             raise ApiError(422, MALFORMED, f"invalid status: {status}")
         limit = _whole(request, "limit", DEFAULT_ORDERS)
-        after, until = query_ns(request, "after"), query_ns(request, "until")
+        after, until = query_us(request, "after"), query_us(request, "until")
         ascending = request.query.get("direction", "desc").lower() == "asc"
         nested = request.flag("nested")
         symbols = set(request.listed("symbols"))
@@ -200,9 +217,7 @@ class OrderDesk:
                 continue
             if status != "all" and order.is_open is not (status == "open"):
                 continue
-            if after is not None and order.created_ns <= after:
-                continue
-            if until is not None and order.created_ns >= until:
+            if not _lies_between(order.created_ns, after, until):
                 continue
             if symbols and not symbols & self._symbols_of(order):
                 continue
@@ -216,9 +231,9 @@ class OrderDesk:
         numbers = [order.instrument_id, *(leg.instrument_id for leg in order.legs)]
         return {self._world.ledger.instruments[number].symbol for number in numbers if number is not None}
 
-    def order(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
+    def order(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``GET /v2/orders/{id}``."""
-        found = self._world.broker.order(account.name, checked_id(order_id))
+        found = self._world.broker.order(account.name, checked_id(request.name))
         return order_json(self._world, found, with_legs=request.flag("nested"))
 
     def order_by_client_id(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
@@ -229,7 +244,7 @@ class OrderDesk:
             raise ApiError(404, NOT_FOUND, f"order not found for {client_id}")
         return order_json(self._world, found)
 
-    def replace(self, account: BrokerAccount, request: Request, order_id: str) -> dict[str, Any]:
+    def replace(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``PATCH /v2/orders/{id}``."""
         body = body_object(request)
         client_id = body.get("client_order_id")
@@ -241,35 +256,51 @@ class OrderDesk:
             _number(body, "trail"),
             None if not client_id else str(client_id),
         )
-        return order_json(
-            self._world, self._world.broker.replace(account.name, checked_id(order_id), changes)
-        )
+        broker, order_id = self._world.broker, checked_id(request.name)
+        old = broker.order(account.name, order_id)
+        if changes == Changes(client_order_id=changes.client_order_id):
+            raise ApiError(422, UNPROCESSABLE, "order parameters are not changed")
+        try:
+            return order_json(self._world, broker.replace(account.name, order_id, changes))
+        except Refused as refused:
+            if refused.cause is Cause.CLOSED_ORDER:
+                status = old.status.value
+                message = f"cannot replace order in {status} status"
+                if old.status is Status.REPLACED:
+                    message = "order already replaced"
+                raise ApiError(422, UNPROCESSABLE, message) from None
+            wanted = structs.replace(old.request, client_order_id=changes.client_order_id)
+            is_option = isinstance(old.instrument, OptionContract)
+            raise from_refusal(refused, account, wanted, is_option=is_option) from None
 
-    def cancel(self, account: BrokerAccount, order_id: str) -> None:
+    def cancel(self, account: BrokerAccount, request: Request) -> None:
         """``DELETE /v2/orders/{id}``."""
-        self._world.broker.cancel(account.name, checked_id(order_id))
+        self._world.broker.cancel(account.name, checked_id(request.name))
 
-    def cancel_all(self, account: BrokerAccount) -> list[dict[str, Any]]:
+    def cancel_all(self, account: BrokerAccount, _request: Request) -> list[dict[str, Any]]:
         """``DELETE /v2/orders``."""
+        return self._cancelled(account, "id")
+
+    def _cancelled(self, account: BrokerAccount, name: str) -> list[dict[str, Any]]:
+        """Cancel every open order; return what became of each, its id under ``name``."""
         answers = []
         for order in account.open_orders():
-            if order.parent is not None and order.status.value == "held":
+            if order.parent is not None and (
+                order.status is Status.HELD or order.request.structure is Structure.MLEG
+            ):
                 continue
-            if order.parent is not None and order.request.structure is Structure.MLEG:
-                continue
-            status = 200
-            body = order_json(self._world, order)
+            status, body = 200, order_json(self._world, order)
             try:
                 self._world.broker.cancel(account.name, order.order_id)
             except Refused as refused:
-                problem = from_refusal(refused)
+                problem = from_refusal(refused, account)
                 status, body = problem.status, problem.document()
-            answers.append({"id": order.order_id, "status": status, "body": body})
+            answers.append({name: order.order_id, "status": status, "body": body})
         return answers
 
     # positions --------------------------------------------------------------------------------------
 
-    def positions(self, account: BrokerAccount) -> list[dict[str, Any]]:
+    def positions(self, account: BrokerAccount, _request: Request) -> list[dict[str, Any]]:
         """``GET /v2/positions``."""
         for number in account.holdings:
             self._world.quote(number)
@@ -294,14 +325,14 @@ class OrderDesk:
         self._world.quote(number)
         return number
 
-    def position(self, account: BrokerAccount, text: str) -> dict[str, Any]:
+    def position(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``GET /v2/positions/{symbol or asset_id}``."""
-        number = self._held(account, text)
+        number = self._held(account, request.name)
         return position_json(self._world, account, number, account.holdings[number])
 
-    def close(self, account: BrokerAccount, request: Request, text: str) -> dict[str, Any]:
+    def close(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``DELETE /v2/positions/{symbol or asset_id}`` with ``qty`` or ``percentage``."""
-        number = self._held(account, text)
+        number = self._held(account, request.name)
         quantity = _number(dict(request.query), "qty")
         percentage = _number(dict(request.query), "percentage")
         if quantity is not None and percentage is not None:
@@ -317,31 +348,43 @@ class OrderDesk:
 
     def close_all(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
         """``DELETE /v2/positions``."""
-        if request.flag("cancel_orders"):
-            self.cancel_all(account)
-            self._world.settle()
         answers: list[dict[str, Any]] = []
+        if request.flag("cancel_orders"):
+            answers += self._cancelled(account, "symbol")  # the vendor puts an order's id there
+            self._world.settle()
         for number in list(account.holdings):
             symbol = self._world.ledger.instruments[number].symbol
             self._world.quote(number)
             try:
                 order = self._world.broker.close_position(account.name, number)
             except Refused as refused:
-                problem = from_refusal(refused)
+                problem = from_refusal(refused, account)
                 answers.append({"symbol": symbol, "status": problem.status, "body": problem.document()})
             else:
                 answers.append({"symbol": symbol, "status": 200, "body": order_json(self._world, order)})
         return answers
 
-    def exercise(self, account: BrokerAccount, text: str) -> None:
+    def exercise(self, account: BrokerAccount, request: Request) -> None:
         """``POST /v2/positions/{symbol or contract_id}/exercise``."""
-        number = self._held(account, text)
-        contract = self._world.ledger.instruments[number]
-        if not isinstance(contract, OptionContract) or account.quantity(number) < 0:
-            raise ApiError(404, NOT_FOUND, "position does not exist")
+        number = self.instrument_of(request.name)
+        contract = None if number is None else self._world.ledger.instruments[number]
+        if number is None or not isinstance(contract, OptionContract):
+            raise ApiError(422, UNPROCESSABLE, "invalid symbol")
+        held = account.quantity(number)
+        if not held:
+            raise ApiError(403, FORBIDDEN, "no available position for the specified contract")
+        if held < 0:
+            raise ApiError(404, NOT_FOUND, f"long position not found: {contract.symbol}")
+        self._world.quote(number)
         if not self._world.broker.is_open:
             raise ApiError(403, FORBIDDEN, "options can be exercised during market hours only")
         self._world.broker.expiry.exercise(account.name, number)
+
+
+def _lies_between(ts_ns: int, after_us: int | None, until_us: int | None) -> bool:
+    """Return whether an instant lies between two that clients know to the microsecond, both excluded."""
+    ts_us = ts_ns // 1_000
+    return (after_us is None or ts_us > after_us) and (until_us is None or ts_us < until_us)
 
 
 def _own(order: BrokerOrder) -> tuple[str, ...]:
@@ -373,43 +416,99 @@ def checked_id(text: str) -> str:
 
 
 MAX_PAGE = 100
-
-
-def account_activities(account: BrokerAccount, request: Request, kind: str) -> list[dict[str, Any]]:
-    """``GET /v2/account/activities[/{type}]``; the page token is the last id."""
-    kinds = {kind} if kind and kind != "activities" else set(request.listed("activity_types"))
-    after, until = query_ns(request, "after"), query_ns(request, "until")
-    found = [
-        activity
-        for activity in account.activities
-        if (not kinds or activity.kind in kinds)
-        and (after is None or activity.ts_ns > after)
-        and (until is None or activity.ts_ns < until)
-    ]
-    if request.query.get("direction", "desc") != "asc":
-        found.reverse()
-    token = request.query.get("page_token")
-    if token:
-        ids = [activity.activity_id for activity in found]
-        if token not in ids:
-            raise ApiError(422, MALFORMED, "invalid page_token")
-        found = found[ids.index(token) + 1 :]
-    size = request.query.get("page_size") or str(MAX_PAGE)
-    if not size.isdigit() or not 1 <= int(size) <= MAX_PAGE:
-        raise ApiError(422, MALFORMED, f"page_size must be between 1 and {MAX_PAGE}")
-    return [activity_json(activity) for activity in found[: int(size)]]
-
-
-def portfolio_history(world: SimulatedMarket, account: BrokerAccount, request: Request) -> dict[str, Any]:
-    """``GET /v2/account/portfolio/history``: equity at the last close and now."""
-    now = world.ledger.figures(account).equity
-    before = account.last_equity
-    gain = now - before
-    return {
-        "timestamp": [account.created_ns // NANOS_PER_SECOND, world.now_ns // NANOS_PER_SECOND],
-        "equity": [float(before), float(now)],
-        "profit_loss": [0.0, float(gain)],
-        "profit_loss_pct": [0.0, float(gain / before) if before else 0.0],
-        "base_value": float(before),
-        "timeframe": request.query.get("timeframe") or "1D",
+ACTIVITIES = frozenset(
+    {
+        "FILL", "ACATC", "ACATS", "CFEE", "CIL", "CSD", "CSW", "DIV", "DIVCGL", "DIVCGS", "DIVNRA", "DIVROC",
+        "DIVTXEX", "DIVWH", "EXTRD", "FEE", "FXTRD", "INT", "INTPNL", "JNLC", "JNLS", "MA", "MEM", "NC",
+        "OCT", "OPASN", "OPCSH", "OPEXC", "OPEXP", "OPTRD", "PTC", "REORG", "SPIN", "SPLIT", "SWP", "VOF",
+        "WH",
     }
+)  # fmt: skip
+"""Kinds of activities that may be asked for."""
+
+
+class AccountDesk:
+    """Endpoints on an account: its figures, settings, activities and history.
+
+    Parameters
+    ----------
+    world
+        Market and broker.
+    """
+
+    def __init__(self, world: SimulatedMarket) -> None:
+        self._world = world
+        self._settings: dict[str, dict[str, Any]] = {}
+
+    def account(self, account: BrokerAccount, _request: Request) -> dict[str, Any]:
+        """``GET /v2/account``."""
+        return account_json(account, self._world.ledger.figures(account), self._world.now_ns)
+
+    def configuration(self, account: BrokerAccount, _request: Request) -> dict[str, Any]:
+        """``GET /v2/account/configurations``."""
+        start: dict[str, Any] = {
+            "disable_overnight_trading": False,
+            "dtbp_check": "entry",
+            "fractional_trading": True,
+            "max_margin_multiplier": str(account.multiplier),
+            "no_shorting": not account.shorting_enabled,
+            "pdt_check": "entry",
+            "ptp_no_exception_entry": False,
+            "suspend_trade": account.trading_blocked,
+            "trade_confirm_email": "none",
+            "max_options_trading_level": account.options_level,
+        }
+        return start | self._settings.get(account.name, {})
+
+    def configure(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
+        """``PATCH /v2/account/configurations``."""
+        body = body_object(request)
+        known = self.configuration(account, request)
+        changes = {name: value for name, value in body.items() if name in known and value is not None}
+        if isinstance(changes.get("no_shorting"), bool):
+            account.shorting_enabled = not changes["no_shorting"]
+        if isinstance(changes.get("suspend_trade"), bool):
+            account.trading_blocked = changes["suspend_trade"]
+        if isinstance(changes.get("max_options_trading_level"), int):
+            account.options_level = min(max(changes["max_options_trading_level"], 0), 3)
+        self._settings.setdefault(account.name, {}).update(changes)
+        return self.configuration(account, request)
+
+    def activities(self, account: BrokerAccount, request: Request) -> list[dict[str, Any]]:
+        """``GET /v2/account/activities[/{type}]``; the page token is the last id."""
+        kinds = {request.name} if request.name else set(request.listed("activity_types"))
+        unknown = kinds - ACTIVITIES
+        if unknown:
+            raise ApiError(422, MALFORMED, f"invalid activity type: {min(unknown)}")
+        after, until = query_us(request, "after"), query_us(request, "until")
+        found = [
+            document
+            for ts_ns, document in activities_json(account)
+            if (not kinds or document["activity_type"] in kinds) and _lies_between(ts_ns, after, until)
+        ]
+        if request.query.get("direction", "desc") != "asc":
+            found.reverse()
+        token = request.query.get("page_token")
+        if token:
+            ids = [document["id"] for document in found]
+            if token not in ids:
+                raise ApiError(422, MALFORMED, "invalid page_token")
+            found = found[ids.index(token) + 1 :]
+        size = request.query.get("page_size") or str(MAX_PAGE)
+        if not size.isdigit() or not 1 <= int(size) <= MAX_PAGE:
+            raise ApiError(422, MALFORMED, f"page_size must be between 1 and {MAX_PAGE}")
+        return found[: int(size)]
+
+    def portfolio_history(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
+        """``GET /v2/account/portfolio/history``: equity at the last close and now."""
+        now = self._world.ledger.figures(account).equity
+        before = account.last_equity
+        gain = now - before
+        return {
+            "timestamp": [account.created_ns // NANOS_PER_SECOND, self._world.now_ns // NANOS_PER_SECOND],
+            "equity": [float(before), float(now)],
+            "profit_loss": [0.0, float(gain)],
+            "profit_loss_pct": [0.0, float(gain / before) if before else 0.0],
+            "base_value": float(before),
+            "timeframe": request.query.get("timeframe") or "1D",
+        }

@@ -4,6 +4,7 @@ Money and quantities are strings, instants RFC 3339.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -13,20 +14,32 @@ from uuid import UUID
 
 import msgspec
 
-from scalpdesk.core.intents import OrderType
+from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract
-from scalpdesk.instruments.sessions import new_york_ns, to_new_york, to_ns
+from scalpdesk.instruments.sessions import new_york_ns, next_session, to_new_york, to_ns
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.hours import NEVER_NS
 from scalpdesk.simulation.margin import AccountFigures
-from scalpdesk.simulation.orders import Activity, BrokerOrder, Cause, OrderUpdate, Refused, Structure
+from scalpdesk.simulation.orders import (
+    Activity,
+    BrokerOrder,
+    Cause,
+    Execution,
+    OrderRequest,
+    OrderUpdate,
+    PositionIntent,
+    Refused,
+    Structure,
+)
 
 JsonObject = dict[str, Any]
 LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
+NO_ASSET = str(UUID(int=0))
+"""In the stream, of an order over several contracts."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -46,12 +59,12 @@ def price_text(value: Decimal | None) -> str | None:
 
 
 def money_text(value: Decimal) -> str:
-    """Return an amount in cents.
+    """Return an amount in cents, without needless zeros.
 
-    >>> money_text(Decimal("100000"))
-    '100000.00'
+    >>> money_text(Decimal("-23140.204"))
+    '-23140.2'
     """
-    return str(to_cents(value))
+    return number_text(to_cents(value))
 
 
 @lru_cache(maxsize=65_536)
@@ -77,14 +90,19 @@ def new_york_instant(ts_ns: int) -> str:
 
 
 @lru_cache(maxsize=65_536)
+def uuid_of(text: str) -> str:
+    """Return a UUID derived from a text."""
+    return str(UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4))
+
+
 def asset_id(symbol: str) -> str:
     """Return the id of an asset: a UUID derived from its symbol."""
-    return str(UUID(bytes=hashlib.sha256(f"asset|{symbol}".encode()).digest()[:16], version=4))
+    return uuid_of(f"asset|{symbol}")
 
 
 def account_id(name: str) -> str:
     """Return the id of an account: a UUID derived from its name."""
-    return str(UUID(bytes=hashlib.sha256(f"account|{name}".encode()).digest()[:16], version=4))
+    return uuid_of(f"account|{name}")
 
 
 def event_id(ts_ns: int, number: int) -> str:
@@ -123,12 +141,11 @@ def asset_json(instrument: Instrument) -> JsonObject:
 def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = True) -> JsonObject:
     """Return an order with all keys; absent values are null."""
     instrument = None if order.instrument_id is None else world.ledger.instruments[order.instrument_id]
-    is_combo = order.request.structure is Structure.MLEG
+    is_leg = order.request.structure is Structure.MLEG and instrument is not None
     shows_legs = order.legs and (with_legs or instrument is None)
-    average = order.average
-    kind = order.kind.value
+    kind = "" if is_leg else order.kind.value
     structure = order.request.structure.value
-    return {
+    document = {
         "id": order.order_id,
         "client_order_id": order.client_order_id,
         "created_at": instant(order.created_ns),
@@ -144,16 +161,15 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
         "replaces": order.replaces,
         "asset_id": "" if instrument is None else asset_id(instrument.symbol),
         "symbol": "" if instrument is None else instrument.symbol,
-        "asset_class": "us_option" if instrument is None else asset_class(instrument),
+        "asset_class": "" if instrument is None else asset_class(instrument),
         "notional": None if order.request.notional is None else number_text(order.request.notional),
         "qty": None if order.request.notional is not None else number_text(order.quantity),
         "filled_qty": number_text(order.filled),
-        "filled_avg_price": price_text(average),
+        "filled_avg_price": price_text(order.average),
         "order_class": structure if structure != "simple" else "",
         "order_type": kind,
         "type": kind,
-        "side": None if is_combo and instrument is None else order.side.value,
-        "position_intent": None if is_combo and instrument is None else order.intent.value,
+        "side": "" if instrument is None else order.side.value,
         "time_in_force": order.lifetime.value,
         "limit_price": price_text(order.limit_price),
         "stop_price": price_text(order.stop_price),
@@ -163,32 +179,71 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
         "status": order.status.value,
         "extended_hours": order.request.extended_hours,
         "legs": [order_json(world, leg) for leg in order.legs] if shows_legs else None,
-        "ratio_qty": number_text(order.ratio) if is_combo and instrument is not None else None,
-        "reject_reason": order.reject_reason,
+        "subtag": None,
+        "source": None,
     }
+    if instrument is not None:
+        document["position_intent"] = order.intent.value
+    if is_leg:
+        document["ratio_qty"] = number_text(order.ratio)
+    return document
 
 
 def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
-    """Return the ``data`` of a trade update."""
+    """Return the ``data`` of a trade update: its order as the stream shows it, and its executions."""
+    order = order_json(world, update.order) | {"cancel_requested_at": None}
+    if update.order.instrument_id is None:
+        order |= {"asset_id": NO_ASSET, "side": update.order.side.value}
     data: JsonObject = {
         "event": update.event,
         "event_id": event_id(update.ts_ns, update.number),
         "timestamp": instant(update.ts_ns),
         "at": instant(update.ts_ns),
-        "order": order_json(world, update.order),
+        "order": order,
     }
-    if update.execution is not None:
-        data["execution_id"] = update.execution.execution_id
-        data["price"] = price_text(update.execution.price)
-        data["qty"] = number_text(update.execution.quantity)
-        if update.execution.corrects is not None:
-            data["previous_execution_id"] = update.execution.corrects
-        if update.position_quantity is not None:
-            data["position_qty"] = number_text(update.position_quantity)
+    execution = update.execution
+    if execution is None:
+        if update.event == "new":
+            data["execution_id"] = uuid_of(f"new|{update.order.order_id}")
+        return data
+    data |= {
+        "price": price_text(execution.price),
+        "qty": number_text(execution.quantity),
+        "swap_rate": "1",
+        "settle_date": next_session(to_new_york(update.ts_ns).date()).day.isoformat(),
+    }
+    if update.leg_executions:
+        return data | _leg_executions(world, update.leg_executions)
+    data["execution_id"] = execution.execution_id
+    if execution.corrects is not None:
+        data["previous_execution_id"] = execution.corrects
+    if update.position_quantity is not None:
+        data["position_qty"] = number_text(update.position_quantity)
     return data
 
 
-def account_json(account: BrokerAccount, money: AccountFigures) -> JsonObject:
+def _leg_executions(world: SimulatedMarket, executions: Sequence[Execution]) -> JsonObject:
+    """Return the executions of a combo's legs, and what is held after them."""
+    legs, held = [], {}
+    for execution in executions:
+        number = execution.instrument_id
+        assert number is not None
+        symbol = world.ledger.instruments[number].symbol
+        held[symbol] = number_text(world.ledger.accounts[execution.account].quantity(number))
+        legs.append(
+            {
+                "execution_id": execution.execution_id,
+                "qty": number_text(execution.quantity),
+                "price": price_text(execution.price),
+                "order_id": execution.order_id,
+                "symbol": symbol,
+                "timestamp": instant(execution.ts_ns),
+            }
+        )
+    return {"legs": legs, "position_qtys": held}
+
+
+def account_json(account: BrokerAccount, money: AccountFigures, now_ns: int) -> JsonObject:
     """Return an account."""
     blocked = account.trading_blocked
     return {
@@ -196,6 +251,10 @@ def account_json(account: BrokerAccount, money: AccountFigures) -> JsonObject:
         "account_number": account_number(account.name),
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
+        "crypto_tier": 0,
+        "admin_configurations": {},
+        "user_configurations": None,
+        "balance_asof": (to_new_york(now_ns).date() - timedelta(days=1)).isoformat(),
         "currency": "USD",
         "created_at": instant(account.created_ns),
         "cash": money_text(money.cash),
@@ -204,12 +263,17 @@ def account_json(account: BrokerAccount, money: AccountFigures) -> JsonObject:
         "portfolio_value": money_text(money.equity),
         "long_market_value": money_text(money.long_value),
         "short_market_value": money_text(money.short_value),
+        "position_market_value": money_text(money.long_value + money.short_value),
         "initial_margin": money_text(money.initial_margin),
         "maintenance_margin": money_text(money.maintenance_margin),
         "last_maintenance_margin": "0",
         "sma": "0",
         "accrued_fees": "0",
+        "pending_reg_taf_fees": "0",
+        "intraday_adjustments": "0",
+        "bod_dtbp": "0",
         "buying_power": money_text(money.buying_power),
+        "effective_buying_power": money_text(money.buying_power),
         "daytrading_buying_power": money_text(money.buying_power),
         "regt_buying_power": money_text(money.overnight_buying_power),
         "non_marginable_buying_power": money_text(money.options_buying_power),
@@ -253,7 +317,7 @@ def position_json(
         "symbol": instrument.symbol,
         "exchange": LISTED_ON.get(instrument.symbol, "NYSE") if isinstance(instrument, Equity) else "",
         "asset_class": asset_class(instrument),
-        "asset_marginable": isinstance(instrument, Equity),
+        "asset_marginable": True,
         "qty": number_text(held.quantity),
         "qty_available": number_text(sign * max(free, Decimal(0))),
         "side": "long" if held.quantity > 0 else "short",
@@ -270,37 +334,80 @@ def position_json(
     }
 
 
-def activity_json(activity: Activity) -> JsonObject:
-    """Return an account activity."""
-    execution = activity.execution
-    if execution is not None:
-        return {
-            "id": activity.activity_id,
-            "activity_type": "FILL",
-            "transaction_time": instant(activity.ts_ns),
-            "type": "fill",
-            "price": price_text(execution.price),
-            "qty": number_text(execution.quantity),
-            "side": execution.side.value,
-            "symbol": activity.symbol,
-            "order_id": execution.order_id,
-            "execution_id": execution.execution_id,
-            "leaves_qty": number_text(execution.leaves),
-            "cum_qty": number_text(execution.cumulative),
-        }
+DESCRIPTIONS = {
+    "OPASN": "Options Assignment",
+    "OPCSH": "Options Cash",
+    "OPEXC": "Options Exercise",
+    "OPEXP": "Options Expiry",
+    "OPTRD": "Option Trade",
+}
+
+
+def activity_id(activity: Activity) -> str:
+    """Return an activity's id: New York time and an execution's id, or the day and an id of its own."""
+    moment = to_new_york(activity.ts_ns)
+    if activity.execution is not None:
+        return f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1_000:03d}::{activity.execution.execution_id}"
+    return f"{moment:%Y%m%d}{0:09d}::{activity.activity_id.rpartition('::')[2]}"
+
+
+def activities_json(account: BrokerAccount) -> list[tuple[int, JsonObject]]:
+    """Return an account's activities, oldest first, each with its time in UTC nanoseconds.
+
+    A delivery belongs to the group of the exercise or assignment that it follows.
+    """
+    found, group = [], ""
+    for activity in account.activities:
+        if activity.kind != "OPTRD":
+            group = uuid_of(f"group|{activity.activity_id}")
+        execution = activity.execution
+        if execution is not None:
+            found.append((activity.ts_ns, _fill_json(account, activity, execution)))
+        else:
+            found.append((activity.ts_ns, _other_json(activity, group)))
+    return found
+
+
+def _fill_json(account: BrokerAccount, activity: Activity, execution: Execution) -> JsonObject:
+    is_short = account.orders[execution.order_id].intent is PositionIntent.SELL_TO_OPEN
     return {
-        "id": activity.activity_id,
+        "id": activity_id(activity),
+        "activity_type": "FILL",
+        "transaction_time": instant(activity.ts_ns),
+        "type": "partial_fill" if execution.leaves else "fill",
+        "price": price_text(execution.price),
+        "qty": number_text(execution.quantity),
+        "side": "sell_short" if is_short else execution.side.value,
+        "symbol": activity.symbol,
+        "order_id": execution.order_id,
+        "leaves_qty": number_text(execution.leaves),
+        "cum_qty": number_text(execution.cumulative),
+        "order_status": "partially_filled" if execution.leaves else "filled",
+    }
+
+
+def _other_json(activity: Activity, group: str) -> JsonObject:
+    document: JsonObject = {
+        "id": activity_id(activity),
+        "account_id": account_id(activity.account),
         "activity_type": activity.kind,
         "date": f"{to_new_york(activity.ts_ns):%Y-%m-%d}",
         "created_at": instant(activity.ts_ns),
         "net_amount": number_text(round(activity.net_amount, 4)),
-        "symbol": activity.symbol,
-        "qty": number_text(activity.quantity),
-        "price": price_text(activity.price),
+        "description": activity.note or DESCRIPTIONS.get(activity.kind, activity.kind),
         "status": "executed",
-        "description": activity.note,
-        "per_share_amount": price_text(activity.price) if activity.kind == "DIV" else None,
+        "group_id": group,
+        "currency": "USD",
     }
+    if activity.symbol:
+        document["symbol"] = activity.symbol
+    if activity.quantity:
+        document["qty"] = number_text(activity.quantity)
+    if activity.kind == "DIV":
+        document["per_share_amount"] = price_text(activity.price)
+    elif activity.price:
+        document["price"] = price_text(activity.price)
+    return document
 
 
 def contract_json(world: SimulatedMarket, contract: OptionContract, status: str) -> JsonObject:
@@ -333,7 +440,7 @@ def contract_json(world: SimulatedMarket, contract: OptionContract, status: str)
     }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """HTTP request; header names are in lower case."""
 
@@ -344,6 +451,18 @@ class Request:
     body: bytes = b""
     at_ns: int = 0
     """Arrival by the clock of the rate limits, nanoseconds."""
+    name: str = ""
+    """Variable part of the path: a symbol or an id; the router finds it."""
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the market data interface is asked, not the trading interface."""
+        return self.path.startswith(("/v2/stocks/", "/v1beta1/", "/v1/"))
+
+    @property
+    def is_options(self) -> bool:
+        """Whether option data are asked for."""
+        return self.path.startswith("/v1beta1/options/")
 
     def flag(self, name: str) -> bool:
         """Return whether a query parameter is true ("true", "1" or "yes")."""
@@ -383,7 +502,7 @@ class ApiError(Exception):
         Further fields of the object.
     """
 
-    def __init__(self, status: int, code: int | None, message: str, **extra: str) -> None:
+    def __init__(self, status: int, code: int | None, message: str, **extra: str | list[str]) -> None:
         self.status = status
         self.code = code
         self.message = message
@@ -405,57 +524,92 @@ TOO_MANY = 42910000
 INTERNAL = 50010000
 
 
-def from_refusal(refused: Refused) -> ApiError:
-    """Return Alpaca's error for a refusal of the broker."""
-    cause, facts = refused.cause, refused.facts
-    detail = refused.detail
-    match cause:
+def from_refusal(
+    refused: Refused, account: BrokerAccount, wanted: OrderRequest | None = None, *, is_option: bool = False
+) -> ApiError:
+    """Return Alpaca's error for a refusal of the broker.
+
+    Parameters
+    ----------
+    refused, account
+        What the broker says, and to whom.
+    wanted, is_option
+        The order that was asked for, where one was, and whether it is in options.
+    """
+    facts = _Facts(refused.facts)
+    match refused.cause:
         case Cause.BUYING_POWER:
-            return ApiError(403, FORBIDDEN, "insufficient buying power", **facts)
+            return _too_dear(facts, wanted, is_option=is_option)
         case Cause.QUANTITY:
-            requested = facts.pop("requested", "0")
             message = (
-                f"insufficient qty available for order "
-                f"(requested: {requested}, available: {facts.get('available', '0')})"
+                "insufficient qty available for order "
+                f"(requested: {facts['requested']}, available: {facts['available']})"
             )
-            return ApiError(403, FORBIDDEN, message, **facts)
+            extra: dict[str, str | list[str]] = {n: v for n, v in facts.items() if n != "requested"}
+            if facts["held_for_orders"] not in ("", "0"):
+                extra["related_orders"] = [
+                    order.order_id
+                    for order in account.open_orders()
+                    if order.request.symbol == facts["symbol"]
+                ]
+            return ApiError(403, FORBIDDEN, message, **extra)
         case Cause.UNCOVERED_CALL:
             message = (
                 "insufficient underlying qty available for covered call "
-                f"(required: {facts.get('required_qty', '0')}, available: {facts.get('available_qty', '0')})"
+                f"(required: {facts['required_qty']}, available: {facts['available_qty']})"
             )
-            return ApiError(403, FORBIDDEN, message, **facts)
-        case Cause.UNCOVERED_OPTION:
-            return ApiError(403, FORBIDDEN, "account not eligible to trade uncovered option contracts")
-        case Cause.WASH_TRADE:
-            return ApiError(403, FORBIDDEN, "potential wash trade detected. use complex orders", **facts)
-        case Cause.DUPLICATE_CLIENT_ID:
-            return ApiError(422, MALFORMED, "client_order_id must be unique")
-        case Cause.CLOSED_ORDER:
+            names = {name: facts[name] for name in ("symbol", "required_qty", "available_qty")}
             return ApiError(
-                422, UNPROCESSABLE, f'order is already in "{facts.get("status", "filled")}" state'
+                403, FORBIDDEN, message, **names, underlying_asset_id=asset_id(facts["underlying"])
             )
-        case Cause.SUB_PENNY:
-            message = (
-                f"invalid {facts.get('name', 'limit_price')} {facts.get('price', '')}. "
-                "sub-penny increment does not fulfill minimum pricing criteria"
-            )
-            return ApiError(422, UNPROCESSABLE, message)
-        case _:
+        case Cause.SHORTING if account.multiplier == 1 or not account.shorting_enabled:
+            return ApiError(403, FORBIDDEN, "account is not allowed to short")
+        case Cause.WASH_TRADE:
+            message = "potential wash trade detected. use complex orders"
+            return ApiError(403, FORBIDDEN, message, reject_reason=facts["reject_reason"])
+        case Cause.DUPLICATE_CLIENT_ID:
+            before = None if wanted is None else account.by_client_id.get(wanted.client_order_id or "")
+            code = UNPROCESSABLE if before is not None and before.is_open else MALFORMED
+            return ApiError(422, code, "client_order_id must be unique")
+        case cause:
             status, code, message = _PLAIN[cause]
-            return ApiError(status, code, _worded(message, detail, facts))
+            return ApiError(status, code, message.format_map(facts) if message else refused.detail)
 
 
-def _worded(message: str, detail: str, facts: dict[str, str]) -> str:
-    if not message:
-        return detail
-    return message.format_map({"order_id": "", "symbol": "", **facts})
+class _Facts(dict[str, str]):
+    """Values of a message; a fact that a staged fault does not know is left empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def _too_dear(facts: dict[str, str], wanted: OrderRequest | None, *, is_option: bool) -> ApiError:
+    """Return the refusal of what an account cannot pay for; options have a message of their own."""
+    power, cost = (number_text(Decimal(facts[name] or "0")) for name in ("buying_power", "cost_basis"))
+    if not is_option:
+        return ApiError(403, FORBIDDEN, "insufficient buying power", buying_power=power, cost_basis=cost)
+    if wanted is not None and wanted.side is Side.SELL and wanted.structure is Structure.SIMPLE:
+        message = (
+            f"insufficient options buying power for cash-secured put (required: {cost}, available: {power})"
+        )
+        return ApiError(403, FORBIDDEN, message)
+    return ApiError(
+        403, FORBIDDEN, "insufficient options buying power", options_buying_power=power, cost_basis=cost
+    )
 
 
 _PLAIN: dict[Cause, tuple[int, int, str]] = {
     Cause.OPTIONS_LEVEL: (403, FORBIDDEN, ""),
     Cause.ACCOUNT_BLOCKED: (403, FORBIDDEN, "new orders are rejected by user request or account is blocked"),
-    Cause.SHORTING: (403, FORBIDDEN, 'asset "{symbol}" cannot be sold short'),
+    Cause.SHORTING: (422, UNPROCESSABLE, 'asset "{symbol}" cannot be sold short'),
+    Cause.UNCOVERED_OPTION: (403, FORBIDDEN, "account not eligible to trade uncovered option contracts"),
+    Cause.CLOSED_ORDER: (422, UNPROCESSABLE, 'order is already in "{status}" state'),
+    Cause.SUB_PENNY: (
+        422,
+        UNPROCESSABLE,
+        "invalid {name} {price}. sub-penny increment does not fulfill minimum pricing criteria",
+    ),
+    Cause.UNPROCESSABLE: (422, UNPROCESSABLE, ""),
     Cause.DAY_TRADES: (403, 40310100, "trade denied due to pattern day trading protection"),
     Cause.MALFORMED: (422, MALFORMED, ""),
     Cause.UNKNOWN_ASSET: (422, MALFORMED, 'asset "{symbol}" not found'),
@@ -493,6 +647,18 @@ UNITS = {
     "W": 604_800,
 }
 LONGEST = 60
+
+
+def query_us(request: Request, name: str) -> int | None:
+    """Return an instant of the query in UTC microseconds, the precision in which clients keep instants.
+
+    Raises
+    ------
+    ApiError
+        When it is invalid.
+    """
+    ts_ns = query_ns(request, name)
+    return None if ts_ns is None else ts_ns // 1_000
 
 
 def query_ns(request: Request, name: str) -> int | None:

@@ -56,6 +56,10 @@ class Frame(NamedTuple):
 
 
 Send = Callable[[Frame], None]
+DEPRECATED = (
+    "this authentication format is being deprecated. "
+    'Please use the format: {"action": "auth", "key": "x", "secret": "x"}'
+)
 
 
 def timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
@@ -181,7 +185,7 @@ class TradeStream:
         try:
             message = self._codec.read(frame)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._reply({"stream": "error", "data": {"error": "invalid syntax"}})
+            self._fail("invalid syntax")
             return
         action = message.get("action") if isinstance(message, dict) else None
         if action in ("authenticate", "auth"):
@@ -196,7 +200,7 @@ class TradeStream:
             self._reply(_authorization("unauthorized", "listen"))
             self.wire.close()
         else:
-            self._reply({"stream": "error", "data": {"error": "unknown action"}})
+            self._fail("unknown action")
 
     def _authenticate(self, message: dict[str, Any]) -> None:
         data = message.get("data")
@@ -204,9 +208,12 @@ class TradeStream:
         key = str(inner.get("key_id") or message.get("key") or "")
         secret = str(inner.get("secret_key") or message.get("secret") or "")
         self.account = self._keyring.account_of(key, secret)
-        self._reply(_authorization("unauthorized" if self.account is None else "authorized", "authenticate"))
         if self.account is None:
+            self._reply(_authorization("unauthorized", "authenticate"))
             self.wire.close()
+        else:
+            hint = {"message": DEPRECATED} if message["action"] == "authenticate" else {}
+            self._reply(_authorization("authorized", "authenticate", **hint))
 
     @property
     def is_listening(self) -> bool:
@@ -220,12 +227,17 @@ class TradeStream:
         message = {"stream": "trade_updates", "data": update_json(self._world, update)}
         self.wire.event(self._codec.frame(message), f"/stream {update.event}")
 
+    def _fail(self, why: str) -> None:
+        """Report an error, which ends the connection."""
+        self._reply({"action": "error", "data": {"error_message": why}})
+        self.wire.close()
+
     def _reply(self, message: dict[str, Any]) -> None:
         self.wire.plain(self._codec.frame(message))
 
 
-def _authorization(status: str, action: str) -> dict[str, Any]:
-    return {"stream": "authorization", "data": {"status": status, "action": action}}
+def _authorization(status: str, action: str, **more: str) -> dict[str, Any]:
+    return {"stream": "authorization", "data": {"status": status, "action": action, **more}}
 
 
 class DataStream:
