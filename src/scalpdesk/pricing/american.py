@@ -104,10 +104,12 @@ class AmericanModel:
         other Greek is 0; gamma jumps to 0 at the boundary.
         """
         terms = inputs.terms(futures=self.futures)
-        phi, _, _, years, vol, rate, dividend_yield = terms
+        phi, spot, strike, _, vol, rate, dividend_yield = terms
         columns = np.empty((9, phi.size))
         slots = np.empty(phi.size, dtype=np.int64)
-        sort_by_method(*terms, slots)
+        years = np.empty(phi.size)
+        sort_by_method(*terms, slots, years)
+        terms = phi, spot, strike, years, vol, rate, dividend_yield
         tables, bounds = tables_for(phi, years, vol, rate, dividend_yield, self.futures, slots)
         fill_american(*terms, self.futures, slots, tables, bounds, columns)
         rest = slots == GRID

@@ -23,6 +23,7 @@ from scalpdesk.pricing.kernels.american_iv import (
     table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
+from scalpdesk.pricing.kernels.boundary import remembered_years
 from scalpdesk.pricing.kernels.european import european_greeks
 from scalpdesk.pricing.models import greeks
 
@@ -65,6 +66,9 @@ def option_greeks(
     terms = (phi, float(spot), float(strike), float(years), float(vol), float(rate), float(dividend_yield))
     if not american:
         return OptionGreeks._make(european_greeks(*terms))
+    if years > 0.0:
+        years = remembered_years(phi, *terms[3:])
+        terms = (*terms[:3], years, *terms[4:])
     random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0
     if random and _has_one_boundary(phi, rate, dividend_yield):
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2

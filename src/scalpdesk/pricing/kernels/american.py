@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.kernels import premium
-from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind
+from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks, expired_greeks
 from scalpdesk.pricing.kernels.normal import Floats, Nine
@@ -117,10 +117,19 @@ def boundless_option(
 
 @kernel
 def sort_by_method(
-    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64]
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    slots: NDArray[np.int64],
+    years: Floats,
 ) -> None:
-    """Mark each element: TABLE, BOUNDLESS or, with two boundaries, GRID."""
+    """Mark each element: TABLE, BOUNDLESS or, with two boundaries, GRID; fill in ``remembered_years``."""
     for i in range(S.size):
+        years[i] = remembered_years(phi[i], T[i], v[i], r[i], q[i])
         kind = exercise_kind(r[i], q[i]) if phi[i] < 0.0 else exercise_kind(q[i], r[i])
         slots[i] = TABLE if kind == SINGLE else GRID
         if (
@@ -128,7 +137,7 @@ def sort_by_method(
             or kind == NEVER
             or S[i] <= 0.0
             or K[i] <= 0.0
-            or v[i] * math.sqrt(T[i]) < LEAST_DEVIATION
+            or v[i] * math.sqrt(years[i]) < LEAST_DEVIATION
         ):
             slots[i] = BOUNDLESS
 

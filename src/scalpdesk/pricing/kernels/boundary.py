@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from scalpdesk.pricing.kernels.compiling import inner
+from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import (
     INV_SQRT_2PI,
     Floats,
@@ -89,10 +89,12 @@ NODES = 16
 STEPS = 12
 POINTS = NODES * STEPS
 NODE_ROWS = 10 * POINTS  # start of the rows with one value a node
-ROOM = NODE_ROWS + 8 * NODES  # size of ``w``
+ROOM = NODE_ROWS + 10 * NODES  # size of ``w``
 MAX_ROUNDS = 25
 RATE_BUMP = 1e-5
 HEIGHT_FLOOR = 1e-5  # of a node's H: between nodes its polynomial may dip below 0 near expiry
+REACH_SLACK = 1.05  # of ln B, in the laws of a boundary, beside STEP_GOAL: the error of a solution
+MEMORY = 50.0  # of (drift/v)² times T: beyond it expiry changes the price by less than exp(-25) of the strike
 STEP_GOAL = 3e-5  # of ln B: the next step is at most a hundredth of it
 SINGLE, NEVER, DOUBLE = 0, 1, 2  # early exercise: one boundary, no boundary, two of them
 
@@ -224,7 +226,7 @@ def equations(
     """Residual of each node's equation in ln B, into node row 0.
 
     Node row 1 gets its slope in the node's own ln B, node rows 2 and 3 the factors that turn rows 5 and 6
-    into slopes.
+    into slopes, node rows 4 and 5 the two sides whose logarithms the equation compares.
     """
     spread(T, r, q, H, w)
     drift = r - q - 0.5 * v * v
@@ -268,6 +270,8 @@ def equations(
         w[NODE_ROWS + NODES + i] = own
         w[NODE_ROWS + 2 * NODES + i] = r * scale / num
         w[NODE_ROWS + 3 * NODES + i] = q * scale / den
+        w[NODE_ROWS + 4 * NODES + i] = num
+        w[NODE_ROWS + 5 * NODES + i] = den
     for i in range(NODES):
         tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
         w[NODE_ROWS + i] = math.log(w[NODE_ROWS + i]) - (r - q) * tau - (log_limit - w[POINTS + i])
@@ -357,16 +361,56 @@ def solve_boundary(
     """Put boundary for strike 1 into ``H``, starting from its content if ``warm``; False without convergence.
 
     System A is degenerate (little but a vanishing density) without a rate and with a negative yield; system
-    B, which is worse conditioned elsewhere, is used there.
+    B, which is worse conditioned elsewhere, is used there. At a low volatility against a high rate both have
+    false solutions, which are refused.
     """
     by_value = r < -q
-    if warm and newton(by_value, T, v, r, q, H, w, J, x):
+    highest = perpetual_height(v, r, q)
+    if warm and newton(by_value, T, v, r, q, H, w, J, x) and is_boundary(H, highest):
         return True
     for turn in range(2):
         seed_nodes(T, v, r, q, H)
-        if newton(by_value if turn == 0 else not by_value, T, v, r, q, H, w, J, x):
+        if newton(by_value != (turn == 1), T, v, r, q, H, w, J, x) and is_boundary(H, highest):
             return True
     return False
+
+
+@inner
+def is_boundary(H: Floats, highest: float) -> bool:
+    """Whether a solution falls with the time to expiry, to no less than the perpetual option's boundary."""
+    most = math.sqrt(highest)
+    for i in range(NODES):
+        root = math.sqrt(H[i])
+        if not root <= REACH_SLACK * most + STEP_GOAL:
+            return False
+        most = root
+    return True
+
+
+@kernel
+def remembered_years(phi: float, T: float, v: float, r: float, q: float) -> float:
+    """Time to expiry as far as it matters for an American option whose drift leads away from exercise.
+
+    Its value approaches the perpetual option's as exp(-(drift/v)²·T/2). At a low volatility against a high
+    rate that is long before expiry, and the boundary over the whole time would be a step. For calls the drift
+    is that of the mirrored put.
+    """
+    drift = -phi * (r - q) - 0.5 * v * v
+    if drift <= 0.0 or drift * drift * T <= MEMORY * v * v or (r if phi < 0.0 else q) < 0.0:
+        return T
+    return MEMORY * v * v / (drift * drift)
+
+
+@inner
+def perpetual_height(v: float, r: float, q: float) -> float:
+    """H of the perpetual put (Merton 1973): the most at any time to expiry; infinite without a boundary."""
+    half_var = 0.5 * v * v
+    beta = (r - q) / half_var - 1.0
+    root = math.sqrt(beta * beta + 4.0 * r / half_var)
+    power = 0.5 * (beta + root) if beta > 0.0 else 2.0 * r / half_var / (root - beta)
+    if not power > 0.0:
+        return math.inf
+    return (math.log1p(1.0 / power) + limit_at_expiry(r, q)) ** 2
 
 
 @inner
@@ -384,20 +428,34 @@ def rate_slope(
 ) -> None:
     """Slope of ``H`` in the rates, which move by ``by_rate`` and ``by_yield`` together, into ``slope``.
 
-    By the implicit function theorem, with the matrix of Newton's method in ``J``.
+    By the implicit function theorem, with the matrix of Newton's method in ``J``. The two sides of the
+    equation are differenced, not their logarithms: near a rate of zero a side is so small that it changes
+    its sign within the step.
     """
     by_value = r < -q
-    for i in range(NODES):
-        slope[i] = 0.0
+    # on the side of the kink on which the rates are, where the limit is r/q
+    bump = RATE_BUMP if q <= r else min(RATE_BUMP, 0.5 * r)
     for side in range(2):
-        h = RATE_BUMP if side == 0 else -RATE_BUMP
+        h = bump if side == 0 else -bump
         up_r = r + h * by_rate
         up_q = q + h * by_yield
-        # on the side of the kink on which the rates are
         log_limit = 0.0 if q <= r else math.log(up_r / up_q)
         equations(by_value, T, v, up_r, up_q, log_limit, H, w)
         for i in range(NODES):
-            slope[i] -= w[NODE_ROWS + i] / (2.0 * h)
+            num = w[NODE_ROWS + 4 * NODES + i]
+            den = w[NODE_ROWS + 5 * NODES + i]
+            tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
+            rest = log_limit + (up_r - up_q) * tau
+            if side == 0:
+                w[NODE_ROWS + 8 * NODES + i] = num
+                w[NODE_ROWS + 9 * NODES + i] = den
+                slope[i] = rest
+            else:
+                first_num = w[NODE_ROWS + 8 * NODES + i]
+                first_den = w[NODE_ROWS + 9 * NODES + i]
+                apart = 2.0 * (first_num - num) / (first_num + num)
+                apart -= 2.0 * (first_den - den) / (first_den + den)
+                slope[i] = (slope[i] - rest - apart) / (2.0 * bump)
     solve_factored(J, slope)
     for i in range(NODES):
         slope[i] *= 2.0 * math.sqrt(H[i])
