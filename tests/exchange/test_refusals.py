@@ -291,6 +291,23 @@ def test_an_unknown_path_and_an_unknown_page(bench):
         assert bench.ask("GET", "/v2/stocks/bars", symbols="SPY", **{name: "soon"}).status == 422
 
 
+def test_a_client_that_keeps_microseconds_sees_each_order_once_page_by_page(bench):
+    made = []
+    for number in range(7):
+        bench.world.ledger.now_ns += 1_000 + 137 * number
+        made.append(bench.order(type="limit", limit_price=500)["id"])
+    seen, query = [], {}
+    while page := bench.get("/v2/orders", limit=2, direction="asc", **query):
+        seen += [order["id"] for order in page]
+        query = {"after": f"{page[-1]['submitted_at'][:26]}Z"}
+    assert seen == made
+    query, back = {}, []
+    while page := bench.get("/v2/orders", limit=2, **query):
+        back += [order["id"] for order in page]
+        query = {"until": f"{page[-1]['submitted_at'][:26]}Z"}
+    assert back == made[::-1]
+
+
 def test_answers_are_json(bench):
     answer = bench.ask("GET", "/v2/account")
     assert answer.headers["Content-Type"].startswith("application/json")

@@ -18,7 +18,7 @@ from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
-from scalpdesk.exchange.server import INSTANTS_A_TURN
+from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS
 from scalpdesk.exchange.source import TapeSource
 
 pytestmark = pytest.mark.enable_socket
@@ -204,3 +204,23 @@ def test_a_market_that_is_behind_its_pace_plays_a_bounded_part_before_each_answe
     for _ in range(3):
         server._keep_up()
     assert server.world.now_ns == start_ns + 1_800 * 10**9
+
+
+class BusyClock(ManualClock):
+    """A clock for a machine so busy that each part of a turn takes 2 ms."""
+
+    def now_ns(self):
+        self.advance(2_000_000)
+        return super().now_ns()
+
+
+def test_a_busy_machine_plays_a_shorter_part_before_each_answer():
+    clock = BusyClock(0)
+    builder = TapeBuilder().path("09:30", 1.0, [500.0 + n / 100 for n in range(2_000)])
+    server = build_server(LaunchPlan(TapeSource(builder.build()), speed=1_000.0), clock)
+    start_ns = server.world.now_ns
+    clock.advance(1_800_000_000)
+    server._keep_up()
+    played = (server.world.now_ns - start_ns) / 1e9
+    parts = TURN_NS // 2_000_000 + 1
+    assert played == pytest.approx(parts * INSTANTS_A_LOOK, abs=2)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.intents import Purpose
-from scalpdesk.venues.budget import MINUTE_NS, SHARE_KEPT, RequestBudget, Urgency, urgency_of
+from scalpdesk.venues.budget import MINUTE_NS, RequestBudget, Urgency, urgency_of
 
 
 def spend(budget, urgency, now_ns=0):
@@ -15,6 +15,14 @@ def spend(budget, urgency, now_ns=0):
 def test_each_urgency_leaves_the_share_of_the_more_urgent():
     budget = RequestBudget(200)
     assert [spend(budget, urgency) for urgency in sorted(Urgency)] == [120, 30, 30, 20]
+
+
+@given(st.sampled_from(sorted(Urgency)), st.integers(1, 10), st.integers(0, 10))
+def test_whatever_the_venue_grants_no_request_waits_for_ever(urgency, limit, remaining):
+    budget = RequestBudget(200)
+    budget.learn(limit, remaining, 0)
+    spend(budget, urgency)
+    assert budget.take(urgency, budget.wait_ns(urgency, 0))
 
 
 def test_a_full_minute_gives_all_back():
@@ -41,9 +49,9 @@ def test_the_stated_wait_is_long_enough(urgency, per_minute):
     budget = RequestBudget(per_minute)
     spend(budget, urgency)
     wait_ns = budget.wait_ns(urgency, 0)
-    assert wait_ns > 0
-    holds_one = per_minute * (1 - SHARE_KEPT[urgency]) >= 1
-    assert budget.take(urgency, wait_ns) == holds_one
+    assert 0 < wait_ns <= MINUTE_NS + 1
+    assert not budget.take(urgency, wait_ns - 1_000)
+    assert budget.take(urgency, wait_ns)
 
 
 def test_the_venues_own_count_is_believed_where_it_is_lower():

@@ -25,8 +25,10 @@ AUTH_SECONDS = 10.0
 MAX_BACKLOG = 50_000
 """Messages that may wait for a client before its connection ends as slow."""
 TICK_SECONDS = 0.002
-INSTANTS_A_TURN = 500
-"""Instants of the market played per turn of the event loop; requests wait at most about 20 ms."""
+INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
+"""Instants of the market played per turn of the event loop, and between two looks at the clock."""
+TURN_NS = 5_000_000
+"""Wall time after which a turn ends: a busy market must not keep requests waiting."""
 EVENING_NS = 3_600 * 1_000_000_000
 """How long a market at full speed continues after its last quote."""
 READ_SECONDS = 5.0
@@ -199,7 +201,7 @@ class ExchangeServer:
                 await self._wait_for_readers()
             was_ns = world.now_ns
             target_ns = min(self.pace.target_ns(was_ns), _end_of(world, self.pace))
-            if not world.advance_to(target_ns, most_instants=INSTANTS_A_TURN):
+            if not self._play_turn(target_ns):
                 await asyncio.sleep(0.0)  # behind its pace: requests first, then on
                 continue
             wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
@@ -228,8 +230,17 @@ class ExchangeServer:
     def _keep_up(self) -> None:
         """Advance the market to the present before a request, by at most one turn."""
         if self.pace.speed not in (0.0, float("inf")):
-            target_ns = self.pace.target_ns(self.world.now_ns)
-            self.world.advance_to(target_ns, most_instants=INSTANTS_A_TURN)
+            self._play_turn(self.pace.target_ns(self.world.now_ns))
+
+    def _play_turn(self, target_ns: int) -> bool:
+        """Advance the market towards ``target_ns``, by one turn at most; return whether it was reached."""
+        ends_ns = self._clock.now_ns() + TURN_NS
+        for _ in range(INSTANTS_A_TURN // INSTANTS_A_LOOK):
+            if self.world.advance_to(target_ns, most_instants=INSTANTS_A_LOOK):
+                return True
+            if self._clock.now_ns() >= ends_ns:
+                break
+        return False
 
     # requests ---------------------------------------------------------------------------------------
 

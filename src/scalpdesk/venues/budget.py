@@ -54,7 +54,7 @@ class RequestBudget:
         ``now_ns`` is of a clock that never runs backwards (the event loop's).
         """
         self._refill(now_ns)
-        if self._tokens - 1 < self.per_minute * SHARE_KEPT[urgency] - ROUNDING:
+        if self._tokens - 1 < self._kept(urgency) - ROUNDING:
             return False
         self._tokens -= 1
         return True
@@ -62,7 +62,7 @@ class RequestBudget:
     def wait_ns(self, urgency: Urgency, now_ns: int) -> int:
         """Nanoseconds until :meth:`take` would succeed if nothing else is asked meanwhile."""
         self._refill(now_ns)
-        missing = self.per_minute * SHARE_KEPT[urgency] + 1 - self._tokens
+        missing = self._kept(urgency) + 1 - self._tokens
         return max(0, int(missing / self.per_minute * MINUTE_NS) + 1) if missing > 0 else 0
 
     def learn(self, limit: int, remaining: int, now_ns: int) -> None:
@@ -74,6 +74,10 @@ class RequestBudget:
         self._tokens += max(limit - self.per_minute, 0)
         self.per_minute = limit
         self._tokens = min(self._tokens, float(remaining))
+
+    def _kept(self, urgency: Urgency) -> float:
+        """Return the requests that must be left untouched: never so many that a full minute has none free."""
+        return max(min(self.per_minute * SHARE_KEPT[urgency], self.per_minute - 1), 0)
 
     def _refill(self, now_ns: int) -> None:
         if self._at_ns is not None and now_ns > self._at_ns:

@@ -55,6 +55,8 @@ from scalpdesk.venues.event_queue import EventPublisher
 T = TypeVar("T")
 MOST_PAGES = 500
 OPEN_ORDERS_PER_PAGE = 500
+MICROSECOND_NS = 1_000
+"""The precision to which the venue may compare instants."""
 ASSET_AGE_NS = 600 * NANOS_PER_SECOND
 """How long an answer on one share is used: lists of easy borrows change from day to day."""
 REFUSED_QUESTIONS = frozenset({400, 404, 422})
@@ -197,8 +199,8 @@ class Queries:
             orders.update((order.venue_order_id, order) for order in fresh)
             if len(page) < OPEN_ORDERS_PER_PAGE or not fresh:
                 break
-            # a nanosecond earlier: orders of one instant may lie on both sides of the page's end
-            after = text_of_ns(page[-1].submitted_ns - 1)
+            # a microsecond earlier: orders of one instant may lie on both sides of the page's end
+            after = text_of_ns(page[-1].submitted_ns - MICROSECOND_NS)
         return list(orders.values())
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
