@@ -200,7 +200,7 @@ def _forecast(history: DailyHistory, model: str, horizon: int) -> dict[str, Any]
 
     got = forecast_vol(history.bars, model, horizon)
     return {
-        "model": model,
+        "model": got.requested,
         "made_by": got.model,
         "horizon_days": horizon,
         "vol": finite(got.vol),
