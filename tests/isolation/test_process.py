@@ -151,10 +151,10 @@ def test_a_folder_that_always_dies_is_given_up(tmp_path):
 
 
 def test_a_folder_that_cannot_be_loaded_again_fails_its_events(tmp_path):
-    before = f"""
+    before = """
         import os
         from pathlib import Path
-        flag = Path({str(tmp_path / "loaded")!r})
+        flag = Path(os.environ["TMPDIR"], "loaded")
         if flag.exists():
             raise ValueError("the second time")
         flag.touch()
@@ -172,7 +172,6 @@ def test_what_it_prints_never_meets_the_replies(tmp_path, capfd):
     body = """
         print("to stdout")
         os.write(1, b"raw")
-        os.system("echo from a child")
         sys.stdin.read()
         return {"ok": True}
     """
@@ -181,7 +180,6 @@ def test_what_it_prints_never_meets_the_replies(tmp_path, capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "raw" in captured.err
-    assert "from a child" in captured.err
 
 
 def test_writing_to_the_desks_line_ends_the_process(tmp_path):
@@ -198,10 +196,13 @@ def test_writing_to_the_desks_line_ends_the_process(tmp_path):
         assert "wrote to the desk's line" in reply.failure
 
 
-def test_the_keys_of_the_desk_are_not_handed_on(tmp_path):
+def test_only_the_interpreters_names_and_those_that_a_folder_lists_are_handed_on_and_never_a_key(tmp_path):
     given = {
         "PATH": os.environ["PATH"],
+        "HEDGING_THRESHOLD": "0.2",
         "GEX_VALUE": "-1",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "HOME": "/root",
         "TRADING_API_KEY": "k",
         "TRADING_API_SECRET": "s",
         "ST0CKAKEY": "k",
@@ -209,10 +210,14 @@ def test_the_keys_of_the_desk_are_not_handed_on(tmp_path):
         "SCALPDESK_CREDENTIALS__TRADING_API_KEY": "k",
     }
     made = folder(tmp_path, "return {'names': sorted(os.environ)}", before="import os")
+    (made / "config.example.env").write_text(
+        "# its settings\nHEDGING_THRESHOLD=0.15\n#GEX_VALUE=\nTRADING_API_KEY=\nST0CKASECRET=\n"
+        "SCALPDESK_CREDENTIALS__TRADING_API_KEY=\n"
+    )
     with FolderProcess(made, environ=given) as process:
         names = process.ask(event()).messages[0]["names"]
-    assert {"PATH", "GEX_VALUE"} <= set(names)
-    assert not [name for name in names if name.startswith(("TRADING", "ST0CK", "SCALPDESK"))]
+    own = {"HOME", "TMPDIR", "NUMBA_CACHE_DIR", "LC_CTYPE"}
+    assert set(names) - own == {"PATH", "HEDGING_THRESHOLD", "GEX_VALUE"}
 
 
 def test_a_folder_that_cannot_be_loaded_is_refused_at_once(tmp_path):
@@ -222,16 +227,6 @@ def test_a_folder_that_cannot_be_loaded_is_refused_at_once(tmp_path):
     (tmp_path / "strategy.py").write_text("import os\nos._exit(4)\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="exit code 4"):
         FolderProcess(tmp_path)
-
-
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="tells when a process that is not ours has ended")
-def test_its_children_end_with_it(tmp_path):
-    body = "return {'pid': subprocess.Popen(['sleep', '600']).pid}"
-    with FolderProcess(folder(tmp_path, body, before="import subprocess")) as process:
-        handle = os.pidfd_open(process.ask(event()).messages[0]["pid"])
-    ended, _, _ = select.select([handle], [], [], 10.0)
-    os.close(handle)
-    assert ended
 
 
 def test_an_answer_under_way_can_be_cut_short(tmp_path):
@@ -282,7 +277,7 @@ def test_a_long_sequence_of_faults_loses_no_event_and_repeats_none(tmp_path, win
 @pytest.mark.skipif(sys.platform != "linux", reason="there the system ends it")
 def test_it_ends_with_a_desk_that_is_killed(tmp_path):
     body = """
-        (Path(event["payload"]["where"]) / "pid").write_text(str(os.getpid()))
+        Path(os.environ["TMPDIR"], "pid").write_text(str(os.getpid()))
         while True:
             try:
                 while True:
@@ -296,11 +291,13 @@ from pathlib import Path
 from scalpdesk.isolation.process import FolderLimits, FolderProcess
 process = FolderProcess(Path({str(made)!r}), FolderLimits(time_limit_seconds=60.0))
 print("ready", flush=True)
-process.ask({event(where=str(tmp_path))!r})
+process.ask({event()!r})
 """
-    running = subprocess.Popen([sys.executable, "-c", desk], stdout=subprocess.PIPE)
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
+    running = subprocess.Popen([sys.executable, "-c", desk], stdout=subprocess.PIPE, env=environ)
     assert running.stdout.readline() == b"ready\n"
-    pid = tmp_path / "pid"
+    (scratch,) = tmp_path.glob("scalpdesk-folder-*")
+    pid = scratch / "pid"
     while not (pid.exists() and pid.read_text()):
         assert running.poll() is None
     handle = os.pidfd_open(int(pid.read_text()))

@@ -31,6 +31,7 @@ class FolderAnswerer:
 
     def __init__(self, backend: FolderBackend) -> None:
         self._backend = backend
+        self.missing = backend.missing
         self._given_up = ""
 
     @classmethod

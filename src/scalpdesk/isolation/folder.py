@@ -172,7 +172,7 @@ def failure_text(error: BaseException) -> str:
 
 
 class FolderInProcess:
-    """A folder in the desk's own process: fastest, and unguarded against endless loops.
+    """A folder in the desk's own process: fastest, and unguarded; its endless loop is the desk's.
 
     Parameters
     ----------
@@ -184,6 +184,9 @@ class FolderInProcess:
         with redirect_stdout(sys.stderr):  # stdout is for the answers
             self._folder = Folder(path)
         self.restarts = 0
+        self.missing: tuple[str, ...] = (
+            "everything: it runs in the desk's own process (strategies.external.isolate)",
+        )
 
     def ask(self, event: dict[str, Any]) -> FolderReply:
         """Return the folder's reply to one event."""

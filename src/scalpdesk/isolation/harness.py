@@ -15,6 +15,8 @@ class FolderBackend(Protocol):
     """Where a folder runs."""
 
     restarts: int
+    missing: tuple[str, ...]
+    """What the system could not take from it, in words: what it may still do to the desk."""
 
     def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = ...) -> Iterator[FolderReply]:
         """Yield the reply to each event, in order."""

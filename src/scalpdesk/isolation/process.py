@@ -6,13 +6,18 @@ says so).
 """
 
 import os
+import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from hashlib import sha1
 from pathlib import Path
+from tempfile import mkdtemp
 from time import monotonic
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -26,8 +31,17 @@ from scalpdesk.isolation.folder import MOST_MESSAGES, MOST_REPLY_BYTES, WINDOW, 
 START_SECONDS = 30.0
 WROTE_TO_LINE = "its process wrote to the desk's line; it was ended and its state is lost"
 LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
-_PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_CREDENTIALS")
-"""Beginnings of names that a folder's process does not inherit: it has no orders to send."""
+_INHERITED = frozenset(
+    {
+        "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONHASHSEED", "PYTHONHOME",
+        "PYTHONIOENCODING", "PYTHONPATH", "PYTHONUTF8", "TZ", "VIRTUAL_ENV",
+        "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    }
+)  # fmt: skip
+"""Names of the environment that every folder's process inherits; more it lists in :data:`NAMES_FILE`."""
+NAMES_FILE = "config.example.env"
+_PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_")
+"""Beginnings of names that are not handed on, whatever a folder lists: it has no orders to send."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(
@@ -75,7 +89,8 @@ class FolderProcess:
     limits
         What it may use.
     environ
-        Its environment, less the keys of the desk's accounts; the desk's own when None.
+        Where its environment comes from; the desk's own when None. It gets what the interpreter needs and
+        the names that its own ``config.example.env`` lists, never the keys of the desk's accounts.
 
     Raises
     ------
@@ -89,14 +104,24 @@ class FolderProcess:
         self._path = strategy_file(path).resolve()
         self._limits = limits or FolderLimits()
         given = os.environ if environ is None else environ
-        self._environ = {key: value for key, value in given.items() if not key.startswith(_PRIVATE)}
+        wanted = _INHERITED | _listed_names(self._path.parent / NAMES_FILE)
+        self._scratch = _scratch_folder()
+        self._environ = {
+            key: value for key, value in given.items() if key in wanted and not key.startswith(_PRIVATE)
+        } | dict.fromkeys(("HOME", "TMPDIR", "NUMBA_CACHE_DIR"), str(self._scratch))
         self.restarts = 0
         """Processes ended and begun again."""
+        self.missing: tuple[str, ...] = ()
+        """What the system could not take from the process, in words."""
         self._is_aborted = False
         self._in = bytearray()
         self._out = bytearray()
         self._process: subprocess.Popen[bytes] | None = None
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -165,14 +190,16 @@ class FolderProcess:
             _kill(process)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process and delete its scratch folder."""
         self._end()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     # the process ----------------------------------------------------------------------------------
 
     def _start(self) -> None:
         limits = self._limits
         words = [str(self._path), str(limits.time_limit_seconds), str(limits.memory_limit_mb << 20)]
+        words.append(str(self._scratch))
         self._in.clear()
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module; the folder is the user's
             [sys.executable, "-P", "-m", "scalpdesk.isolation.child", *words],
@@ -191,6 +218,7 @@ class FolderProcess:
         if ready.failure is not None:
             self._end()
             raise self._not_loaded(ready.failure)
+        self.missing = tuple(map(str, ready.messages))
 
     def _not_loaded(self, why: str) -> ConfigError:
         return ConfigError(
@@ -288,11 +316,54 @@ class FolderProcess:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started."""
+    """End a process and all that it started, in other sessions too: what it started stays its descendant."""
+    with suppress(OSError):
+        os.kill(process.pid, signal.SIGSTOP)  # it starts nothing more meanwhile
+    while started := _descendants(process.pid):
+        for number in started:
+            with suppress(OSError):
+                os.kill(number, signal.SIGKILL)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         process.kill()
+
+
+def _descendants(root: int) -> list[int]:
+    """Return the processes that descend from one and have not ended; none where there is no ``/proc``."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = path.read_text(errors="replace").rpartition(") ")[2].split()[:2]
+            if state not in "ZX":
+                children.setdefault(int(parent), []).append(int(path.parent.name))
+    found, waiting = [], [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def _scratch_folder() -> Path:
+    """Return a new folder that a strategy may write to, with a copy of the compiled pricing kernels."""
+    scratch = Path(mkdtemp(prefix="scalpdesk-folder-"))
+    kernels = Path(__file__).parents[1] / "pricing" / "kernels"
+    # where numba looks below NUMBA_CACHE_DIR; compiling anew would take longer than an event may
+    cached = scratch / f"{kernels.name}_{sha1(str(kernels).encode(), usedforsecurity=False).hexdigest()}"
+    cached.mkdir()
+    for path in (kernels.parent / "__pycache__").glob("*.nb[ci]"):
+        shutil.copy(path, cached)
+    return scratch
+
+
+def _listed_names(path: Path) -> frozenset[str]:
+    """Return the names of a file of ``NAME=value`` lines, commented-out ones too; none without the file."""
+    if not path.is_file():
+        return frozenset()
+    return frozenset(
+        re.findall(r"^[#\s]*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", path.read_text("utf-8"), re.MULTILINE)
+    )
 
 
 def _frame(event: dict[str, Any]) -> bytes:

@@ -301,9 +301,8 @@ async def open_desk(
         if gateway is None:
             gateway = build_gateway(plan, instruments, clock, None if resumed is None else resumed.engine)
         undo.push_async_callback(gateway.close, graceful=False)
-        folder = _folder_channel(
-            plan, clock
-        )  # one that cannot be loaded is refused before the venue is asked
+        # one that cannot be loaded is refused before the venue is asked
+        folder = _folder_channel(plan, clock, notify)
         if folder is not None:
             undo.callback(folder.close)
         facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
@@ -413,11 +412,15 @@ async def _new_run(
     return _Run(run_dir, header, engine, JournalWriter.create(run_dir, header), Start(opening))
 
 
-def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
+def _folder_channel(plan: LivePlan, clock: Clock, notify: Notify) -> FolderChannel | None:
     """Load the strategy folder of a run that asks one."""
     assert plan.settings.strategy is not None
     answerer = start_folder(plan.settings.strategy, plan.settings.config.strategies)
-    return None if answerer is None else FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
+    if answerer is None:
+        return None
+    for what in answerer.missing:
+        notify("warning", f"the strategy folder is not kept from {what}")
+    return FolderChannel(answerer, clock, in_step=plan.venue == "simulated")
 
 
 def _awaited(engine: TradingEngine) -> list[int]:
