@@ -1,13 +1,16 @@
 """Alpaca's own client, unmodified, with only its addresses set, against the exchange over sockets."""
 
+import ast
 import asyncio
 import gc
+import inspect
 import queue
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,26 +19,49 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("alpaca", reason='alpaca-py is not installed: pip install "scalpdesk[alpaca]"')
     from alpaca.common.exceptions import APIError
-    from alpaca.data.enums import CorporateActionsType
-    from alpaca.data.historical import OptionHistoricalDataClient, StockHistoricalDataClient
+    from alpaca.data.enums import CorporateActionsType, MostActivesBy
+    from alpaca.data.historical import (
+        CryptoHistoricalDataClient,
+        NewsClient,
+        OptionHistoricalDataClient,
+        ScreenerClient,
+        StockHistoricalDataClient,
+    )
     from alpaca.data.historical.corporate_actions import CorporateActionsClient
-    from alpaca.data.live import OptionDataStream, StockDataStream
+    from alpaca.data.live import CryptoDataStream, NewsDataStream, OptionDataStream, StockDataStream
     from alpaca.data.requests import (
         CorporateActionsRequest,
+        CryptoBarsRequest,
+        CryptoLatestBarRequest,
+        CryptoLatestOrderbookRequest,
+        CryptoLatestQuoteRequest,
+        CryptoLatestTradeRequest,
+        CryptoQuoteRequest,
+        CryptoSnapshotRequest,
+        CryptoTradesRequest,
+        MarketMoversRequest,
+        MostActivesRequest,
+        NewsRequest,
         OptionBarsRequest,
         OptionChainRequest,
         OptionLatestQuoteRequest,
+        OptionLatestTradeRequest,
         OptionSnapshotRequest,
+        OptionTradesRequest,
         StockBarsRequest,
+        StockLatestBarRequest,
         StockLatestQuoteRequest,
         StockLatestTradeRequest,
+        StockQuotesRequest,
         StockSnapshotRequest,
+        StockTradesRequest,
     )
     from alpaca.data.timeframe import TimeFrame
     from alpaca.trading.client import TradingClient
     from alpaca.trading.enums import (
         AssetClass,
         ContractType,
+        CorporateActionType,
         OrderClass,
         OrderSide,
         OrderStatus,
@@ -46,8 +72,10 @@ with warnings.catch_warnings():
     )
     from alpaca.trading.requests import (
         ClosePositionRequest,
+        CreateWatchlistRequest,
         GetAssetsRequest,
         GetCalendarRequest,
+        GetCorporateAnnouncementsRequest,
         GetOptionContractsRequest,
         GetOrdersRequest,
         LimitOrderRequest,
@@ -59,8 +87,11 @@ with warnings.catch_warnings():
         StopOrderRequest,
         TakeProfitRequest,
         TrailingStopOrderRequest,
+        UpdateWatchlistRequest,
     )
     from alpaca.trading.stream import TradingStream
+
+from scalpdesk.venues.alpaca.market_data import TRADING_CODES
 
 pytestmark = [
     pytest.mark.enable_socket,
@@ -535,7 +566,8 @@ def test_positions_and_their_closing(trading, contract):
     trading.close_position(contract.symbol, ClosePositionRequest(qty="1"))
     assert trading.get_open_position(contract.symbol).qty == "3"
     answers = trading.close_all_positions(cancel_orders=True)
-    assert sorted(answer.symbol for answer in answers) == sorted(["SPY", "NVDA", contract.symbol])
+    closed = sorted(answer.symbol for answer in answers)
+    assert closed == sorted(["SPY", "NVDA", contract.symbol])
     assert trading.get_all_positions() == []
     assert refusal(lambda: trading.get_open_position("SPY"))[:2] == (404, 40410000)
 
@@ -638,3 +670,160 @@ def test_option_stream_brings_quotes(venue, contract, put, feed):
         got = [quotes.get(timeout=PATIENCE) for _ in range(6)]
         assert {one.symbol for one in got} == {contract.symbol, put.symbol}
         assert all(0 <= one.bid_price < one.ask_price for one in got)
+
+
+# every call ------------------------------------------------------------------------------------------
+
+
+CLIENTS = (
+    TradingClient, TradingStream, StockHistoricalDataClient, OptionHistoricalDataClient,
+    CorporateActionsClient, StockDataStream, OptionDataStream, CryptoHistoricalDataClient, NewsClient,
+    ScreenerClient, CryptoDataStream, NewsDataStream,
+)  # fmt: skip
+BENEATH = {"get", "post", "put", "patch", "delete", "response_wrapper"}
+"""The verbs of HTTP under every call of the REST clients."""
+NOT_OFFERED = {
+    CryptoDataStream: "coins are not traded at this venue",
+    NewsDataStream: "there is no news in a simulated market",
+}
+
+
+def calls_of(client: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(client, callable) if name[0] != "_"} - BENEATH
+
+
+def test_every_call_of_the_client_is_used_by_a_test():
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    for client in CLIENTS:
+        unused = calls_of(client) - used
+        assert not unused or client in NOT_OFFERED, f"{client.__name__}: {sorted(unused)}"
+
+
+def test_settings_history_and_announcements(trading):
+    settings = trading.get_account_configurations()
+    settings.no_shorting = True
+    assert trading.set_account_configurations(settings).no_shorting is True
+    assert trading.get_account().shorting_enabled is False
+    history = trading.get_portfolio_history()
+    assert history.equity[-1] == history.base_value == 100_000
+    asked = GetCorporateAnnouncementsRequest(
+        ca_types=[CorporateActionType.DIVIDEND], since=TODAY - timedelta(30), until=TODAY
+    )
+    assert trading.get_corporate_announcements(asked) == []
+
+
+def test_what_is_not_offered_is_refused_as_an_unknown_address(venue, trading):
+    nothing = (404, 40410000, "endpoint not found.")
+    number = "3f5f2e8e-3f0f-4c6e-9f5b-0d3f6f5a7b11"
+    keys = {"url_override": venue.url}
+    coins = CryptoHistoricalDataClient(venue.key, venue.secret, **keys)
+    news = NewsClient(venue.key, venue.secret, **keys)
+    screener = ScreenerClient(venue.key, venue.secret, **keys)
+    past = {"timeframe": TimeFrame.Minute, "symbol_or_symbols": "BTC/USD"}
+    one = {"symbol_or_symbols": "BTC/USD"}
+    calls = [
+        lambda: trading.get_corporate_announcement_by_id(number),
+        trading.get_watchlists,
+        lambda: trading.get_watchlist_by_id(number),
+        lambda: trading.create_watchlist(CreateWatchlistRequest(name="mine", symbols=["SPY"])),
+        lambda: trading.update_watchlist_by_id(number, UpdateWatchlistRequest(name="yours")),
+        lambda: trading.add_asset_to_watchlist_by_id(number, "SPY"),
+        lambda: trading.remove_asset_from_watchlist_by_id(number, "SPY"),
+        lambda: trading.delete_watchlist_by_id(number),
+        lambda: coins.get_crypto_bars(CryptoBarsRequest(**past)),
+        lambda: coins.get_crypto_quotes(CryptoQuoteRequest(**one)),
+        lambda: coins.get_crypto_trades(CryptoTradesRequest(**one)),
+        lambda: coins.get_crypto_latest_bar(CryptoLatestBarRequest(**one)),
+        lambda: coins.get_crypto_latest_quote(CryptoLatestQuoteRequest(**one)),
+        lambda: coins.get_crypto_latest_trade(CryptoLatestTradeRequest(**one)),
+        lambda: coins.get_crypto_latest_orderbook(CryptoLatestOrderbookRequest(**one)),
+        lambda: coins.get_crypto_snapshot(CryptoSnapshotRequest(**one)),
+        lambda: news.get_news(NewsRequest(symbols="SPY")),
+        lambda: screener.get_most_actives(MostActivesRequest(by=MostActivesBy.VOLUME)),
+        lambda: screener.get_market_movers(MarketMoversRequest()),
+    ]
+    assert [refusal(call) for call in calls] == [nothing] * len(calls)
+    for client in (coins, news, screener):
+        client._session.close()
+
+
+def test_the_latest_and_the_past_of_shares_and_options(venue, stocks, options, contract):
+    options.get_option_latest_quote(OptionLatestQuoteRequest(symbol_or_symbols=contract.symbol))
+    venue.advance(61)
+    bar = stocks.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols="SPY"))["SPY"]
+    assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+    start = datetime.fromtimestamp(venue.admin("clock")["now_ns"] / 1e9, UTC) - timedelta(minutes=1)
+    (quote,) = stocks.get_stock_quotes(StockQuotesRequest(symbol_or_symbols="SPY", start=start))["SPY"]
+    (trade,) = stocks.get_stock_trades(StockTradesRequest(symbol_or_symbols="SPY", start=start))["SPY"]
+    assert quote.bid_price <= trade.price <= quote.ask_price
+    asked = OptionLatestTradeRequest(symbol_or_symbols=contract.symbol)
+    latest = options.get_option_latest_trade(asked)[contract.symbol]
+    asked = OptionTradesRequest(symbol_or_symbols=contract.symbol, start=start)
+    (past,) = options.get_option_trades(asked)[contract.symbol]
+    assert (past.price, past.timestamp) == (latest.price, latest.timestamp)
+    assert options.get_option_exchange_codes()["C"] == "CBOE"
+
+
+def test_subscriptions_change_while_a_stock_stream_runs(venue):
+    stream = StockDataStream(venue.key, venue.secret, url_override=f"{venue.ws}/v2/iex")
+    statuses, on_status = collector()
+    others, on_other = collector()
+    stream.subscribe_trading_statuses(on_status, "SPY")
+    for subscribe in (
+        stream.subscribe_quotes,
+        stream.subscribe_trades,
+        stream.subscribe_bars,
+        stream.subscribe_daily_bars,
+        stream.subscribe_updated_bars,
+    ):
+        subscribe(on_other, "SPY")
+    stream.register_trade_corrections(on_other)
+    stream.register_trade_cancels(on_other)
+    with running(venue, stream):
+        wait_for_streams(venue, 1)
+        venue.advance(1)
+        assert {type(others.get(timeout=PATIENCE)).__name__ for _ in range(2)} == {"Quote", "Trade"}
+        for unsubscribe in (
+            stream.unsubscribe_quotes,
+            stream.unsubscribe_trades,
+            stream.unsubscribe_bars,
+            stream.unsubscribe_daily_bars,
+            stream.unsubscribe_updated_bars,
+        ):
+            unsubscribe("SPY")
+        venue.admin("halt", {"symbol": "SPY", "seconds": 1})
+        venue.advance(2)
+        codes = [statuses.get(timeout=PATIENCE).status_code for _ in range(2)]
+        assert [TRADING_CODES[code] for code in codes] == [False, True]
+        stream.unsubscribe_trading_statuses("SPY")
+
+
+def test_subscriptions_change_while_an_option_stream_runs(venue, contract, put):
+    stream = OptionDataStream(venue.key, venue.secret, url_override=f"{venue.ws}/v1beta1/indicative")
+    got, handler = collector()
+    stream.subscribe_quotes(handler, contract.symbol, put.symbol)
+    stream.subscribe_trades(handler, contract.symbol)
+    with running(venue, stream):
+        wait_for_streams(venue, 1)
+        stream.unsubscribe_trades(contract.symbol)
+        stream.unsubscribe_quotes(put.symbol)
+        venue.advance(2)
+        assert {got.get(timeout=PATIENCE).symbol for _ in range(2)} == {contract.symbol}
+
+
+def test_a_stream_is_stopped_and_closed_by_the_client(venue):
+    stream = TradingStream(venue.key, venue.secret, paper=True, url_override=f"{venue.ws}/stream")
+    _, handler = collector()
+    stream.subscribe_trade_updates(handler)
+    thread = threading.Thread(target=stream.run, daemon=True)
+    thread.start()
+    wait_for_streams(venue, 1)
+    stream.stop()
+    venue.admin("disconnect", {})
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    asyncio.run(stream.close())

@@ -279,7 +279,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=list(PACKAGES))
+    every_package = sorted(path.parent.name for path in ROOT.glob("src/scalpdesk/*/__init__.py"))
+    parser.add_argument("--packages", nargs="+", choices=every_package, default=list(PACKAGES))
     options = parser.parse_args()
     began = time.monotonic()
     every = [
@@ -332,7 +333,7 @@ def _shown(mutant: Mutant) -> str:
 def report(verdicts: list[Verdict], seconds: float) -> int:
     """Print the table by package; return the exit code."""
     print(f"{'package':<12}{'mutants':>8}{'killed':>8}{'survived':>10}{'not run':>9}")
-    endings = {package: Counter[str]() for package in PACKAGES}
+    endings = {package: Counter[str]() for package in sorted({one.mutant.package for one in verdicts})}
     for verdict in verdicts:
         endings[verdict.mutant.package][verdict.ending] += 1
     for package, count in [*endings.items(), ("all", sum(endings.values(), Counter[str]()))]:
