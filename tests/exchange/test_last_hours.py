@@ -135,7 +135,8 @@ def test_assignment_and_liquidation_on_request():
 
 def test_a_half_day_ends_earlier():
     half = date(2024, 11, 29)
-    builder = TapeBuilder(straddle_book(500, expiry=half), days=(half,)).spot("09:30", 501.0)
+    builder = TapeBuilder(straddle_book(500, expiry=half), days=(half,))
+    builder.spot("09:30", 501.0).spot("13:00", 501.0)
     bench = Bench(TapeSource(builder.build()), cash=1_000_000)
     call = "SPY241129C00500000"
     bench.world.advance_to(at("12:29", half))

@@ -188,19 +188,9 @@ def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
 
     bars = []
     for minutes in minute_bars_before(day, count, InstrumentId(0)):
-        rows = zip(
-            minutes.ends_ns,
-            minutes.open,
-            minutes.high,
-            minutes.low,
-            minutes.close,
-            minutes.volume,
-            strict=True,
-        )
-        for end_ns, opened, high, low, close, volume in rows:
-            start_ns = end_ns - 60 * NANOS_PER_SECOND
-            typical = (high + low + close) / 3.0
-            bars.append(Bar(start_ns, 60, opened, high, low, close, volume, 0, typical))
+        prices = zip(minutes.open, minutes.high, minutes.low, minutes.close, strict=True)
+        for end_ns, ohlc, volume in zip(minutes.ends_ns, prices, minutes.volume, strict=True):
+            bars.append(Bar.of_prices(end_ns - 60 * NANOS_PER_SECOND, 60, ohlc, volume, 0))
     return bars
 
 
@@ -213,5 +203,5 @@ def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:
     for row in rows:
         opened, high, low, close = (round(float(text) / 10.0, 2) for text in row[1:5])
         start = session_on(us_date(row[0])).open_ns
-        bars.append(Bar(start, 86_400, opened, high, low, close, 0.0, 0, (high + low + close) / 3.0))
+        bars.append(Bar.of_prices(start, 86_400, (opened, high, low, close), 0.0, 0))
     return bars

@@ -256,18 +256,10 @@ class SimulatedMarket:
 
     def _take_bar(self, event: BarEvent) -> None:
         number = event.instrument_id
-        typical = (event.high + event.low + event.close) / 3.0
-        bar = Bar(
-            event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND,
-            event.bar_seconds,
-            event.open,
-            event.high,
-            event.low,
-            event.close,
-            event.volume,
-            max(int(event.volume // 100), 1),
-            typical,
-        )
+        start_ns = event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
+        prices = (event.open, event.high, event.low, event.close)
+        trades = max(int(event.volume // 100), 1)
+        bar = Bar.of_prices(start_ns, event.bar_seconds, prices, event.volume, trades)
         self.bars.add_bar(number, bar)
         trade = TradeEvent(number, event.ts_event_ns, event.ts_recv_ns, event.close, event.volume)
         self.last_trades[number] = trade

@@ -1,7 +1,7 @@
 """Market sources of the exchange: their protocol, a tape as a source, minute bars."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -32,6 +32,18 @@ class Bar:
     volume: float
     trades: int
     vwap: float
+
+    @classmethod
+    def of_prices(
+        cls,
+        start_ns: int,
+        seconds: int,
+        prices: tuple[float, float, float, float],
+        volume: float,
+        trades: int,
+    ) -> "Bar":
+        """Return a bar of open, high, low and close; its mean price is the typical one."""
+        return cls(start_ns, seconds, *prices, volume, trades, sum(prices[1:]) / 3.0)
 
     def add(self, price: float, size: float) -> None:
         """Add a print."""
@@ -100,19 +112,7 @@ def combine(bars: Iterable[Bar], seconds: int) -> list[Bar]:
             whole.volume = total
             whole.trades += bar.trades
         else:
-            made.append(
-                Bar(
-                    start_ns,
-                    seconds,
-                    bar.open,
-                    bar.high,
-                    bar.low,
-                    bar.close,
-                    bar.volume,
-                    bar.trades,
-                    bar.vwap,
-                )
-            )
+            made.append(replace(bar, start_ns=start_ns, seconds=seconds))
     return made
 
 

@@ -31,6 +31,7 @@ from scalpdesk.venues.alpaca.order_messages import (
     rate_limit,
     read_update,
 )
+from scalpdesk.venues.contract import VenueMinute
 
 FOLDER = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "alpaca_samples"
 SAMPLES = [sample for path in sorted(FOLDER.glob("*.json")) for sample in json.loads(path.read_text())]
@@ -273,7 +274,7 @@ def check_latest_quotes(sample: dict[str, Any]) -> None:
 
 def check_bars(sample: dict[str, Any]) -> None:
     for symbol, rows in sample["body"]["bars"].items():
-        bars, token = market_data.read_minute_bars(raw(sample["body"]), symbol)
+        bars, token = market_data.read_bars(raw(sample["body"]), symbol, VenueMinute)
         assert token == sample["body"]["next_page_token"]
         assert [(b.start_ns, b.open, b.high, b.low, b.close, b.volume) for b in bars] == [
             (in_nanoseconds(row["t"]), *(row[name] for name in "ohlcv")) for row in rows

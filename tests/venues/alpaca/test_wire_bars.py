@@ -9,6 +9,7 @@ import pytest
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.alpaca import market_data
 from scalpdesk.venues.alpaca.fields import Malformed
+from scalpdesk.venues.alpaca.market_data import daily_bar
 from scalpdesk.venues.contract import DailyBar, VenueMinute
 
 BAR = {
@@ -28,26 +29,27 @@ def page(*bars, token=None, symbol="SPY"):
 
 
 def test_a_bar_belongs_to_its_day_in_new_york():
-    bars, token = market_data.read_daily_bars(page(BAR, token="next"), "SPY")
+    bars, token = market_data.read_bars(page(BAR, token="next"), "SPY", daily_bar)
     assert bars == [DailyBar(date(2024, 3, 4), 500.0, 505.5, 499.0, 501.25, 1000.0)]
     assert token == "next"
 
 
 def test_no_bars_are_no_bars():
     for raw in (b'{"bars": null}', b'{"bars": {}, "next_page_token": null}', page(BAR, symbol="QQQ")):
-        assert market_data.read_daily_bars(raw, "SPY") == ([], None)
+        assert market_data.read_bars(raw, "SPY", daily_bar) == ([], None)
 
 
 @pytest.mark.parametrize(
-    "change", [{"l": 502}, {"h": 400}, {"c": 0}, {"o": -1}, {"t": "yesterday"}, {"c": None}]
+    "change",
+    [{"l": 502}, {"h": 400}, {"c": 0}, {"o": -1}, {"t": "yesterday"}, {"c": None}, {"v": -1}, {"h": 1e999}],
 )
 def test_a_bar_that_cannot_be_spoils_the_page(change):
     with pytest.raises(Malformed):
-        market_data.read_daily_bars(page(BAR, {**BAR, **change}), "SPY")
+        market_data.read_bars(page(BAR, {**BAR, **change}), "SPY", daily_bar)
 
 
 def test_the_request_names_span_feed_and_page():
-    asked = market_data.daily_bars_request("SPY", date(2023, 1, 2), date(2024, 3, 4), "sip", "p2")
+    asked = market_data.bars_request("SPY", "1Day", date(2023, 1, 2), date(2024, 3, 4), "sip", "p2")
     query = parse_qs(urlsplit(asked.path).query)
     assert (query["start"], query["end"]) == (["2023-01-02"], ["2024-03-04"])
     assert (query["feed"], query["timeframe"], query["page_token"]) == (["sip"], ["1Day"], ["p2"])
@@ -56,17 +58,17 @@ def test_the_request_names_span_feed_and_page():
 
 def test_a_minute_is_named_by_its_beginning():
     minute = {**BAR, "t": "2024-03-04T14:30:00Z"}
-    bars, token = market_data.read_minute_bars(page(minute, token="next"), "SPY")
+    bars, token = market_data.read_bars(page(minute, token="next"), "SPY", VenueMinute)
     at = to_ns(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
     assert bars == [VenueMinute(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
     assert bars[0].end_ns == at + 60 * 10**9
     assert token == "next"
     with pytest.raises(Malformed):
-        market_data.read_minute_bars(page({**minute, "h": 400}), "SPY")
+        market_data.read_bars(page({**minute, "h": 400}), "SPY", VenueMinute)
 
 
 def test_the_request_for_minutes_takes_the_last_day_whole():
-    asked = market_data.minute_bars_request("SPY", date(2024, 2, 28), date(2024, 2, 29), "iex")
+    asked = market_data.bars_request("SPY", "1Min", date(2024, 2, 28), date(2024, 2, 29), "iex")
     query = parse_qs(urlsplit(asked.path).query)
     assert (query["start"], query["end"]) == (["2024-02-28"], ["2024-03-01"])
     assert query["timeframe"] == ["1Min"]

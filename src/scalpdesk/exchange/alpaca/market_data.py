@@ -157,28 +157,20 @@ class Reference:
         query = request.query
         underlyings = set(request.listed("underlying_symbols"))
         status = query.get("status") or "active"
-        exact, low, high = (
-            query_date(request, name)
-            for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
-        )
-        if exact is None and low is None and high is None:
-            high = coming_weekend(to_new_york(self._world.now_ns).date())
-        least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
+        spans = ("expiration_date", "expiration_date_gte", "expiration_date_lte")
+        latest = None
+        if not any(query.get(name) for name in spans):
+            latest = coming_weekend(to_new_york(self._world.now_ns).date())
+        is_wanted = contract_filter(request)
         found = [
             contract
             for contract in self._world.ledger.instruments
             if isinstance(contract, OptionContract)
             and (not underlyings or contract.underlying in underlyings)
             and self._status(contract) == status
-            and (exact is None or contract.expiry == exact)
-            and (low is None or contract.expiry >= low)
-            and (high is None or contract.expiry <= high)
-            and query.get("root_symbol", contract.root) == contract.root
-            and query.get("type", "call" if contract.is_call else "put")
-            == ("call" if contract.is_call else "put")
+            and (latest is None or contract.expiry <= latest)
             and query.get("style", contract.style.value) == contract.style.value
-            and (least is None or contract.strike >= least)
-            and (most is None or contract.strike <= most)
+            and is_wanted(contract)
         ]
         found.sort(
             key=lambda contract: (contract.underlying, contract.expiry, not contract.is_call, contract.strike)
@@ -257,6 +249,36 @@ def strike_bound(request: Request, name: str) -> Decimal | None:
     if not bound.is_finite():
         raise ApiError(422, MALFORMED, f"invalid {name}: {text}")
     return bound
+
+
+def contract_filter(request: Request) -> Callable[[OptionContract], bool]:
+    """Return whether a contract is wanted by the expiries, strikes, right and root of a query.
+
+    Raises
+    ------
+    ApiError
+        When a bound is invalid.
+    """
+    query = request.query
+    exact, low, high = (
+        query_date(request, name)
+        for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
+    )
+    least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
+    right, root = query.get("type"), query.get("root_symbol")
+
+    def is_wanted(contract: OptionContract) -> bool:
+        return (
+            (exact is None or contract.expiry == exact)
+            and (low is None or contract.expiry >= low)
+            and (high is None or contract.expiry <= high)
+            and (least is None or contract.strike >= least)
+            and (most is None or contract.strike <= most)
+            and (root is None or contract.root == root)
+            and (right is None or right == ("call" if contract.is_call else "put"))
+        )
+
+    return is_wanted
 
 
 STOCK_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc")
@@ -475,23 +497,11 @@ class MarketData:
 
     def chain(self, request: Request) -> dict[str, Any]:
         """``/v1beta1/options/snapshots/{underlying}``."""
-        query = request.query
-        exact, low, high = (
-            query_date(request, name)
-            for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
-        )
-        least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
-        now_ns = self._world.now_ns
+        now_ns, is_wanted = self._world.now_ns, contract_filter(request)
         wanted = [
             (contract.symbol, number)
             for number, contract in self._world.ledger.instruments.options(request.name)
-            if expiry_instant_ns(contract) > now_ns
-            and _inside(contract.expiry, exact, low, high)
-            and (least is None or contract.strike >= least)
-            and (most is None or contract.strike <= most)
-            and query.get("type", "call" if contract.is_call else "put")
-            == ("call" if contract.is_call else "put")
-            and query.get("root_symbol", contract.root) == contract.root
+            if expiry_instant_ns(contract) > now_ns and is_wanted(contract)
         ]
         page, token = page_of(sorted(wanted), request, 100, 1_000)
         for _, number in page:
@@ -556,7 +566,3 @@ class MarketData:
                 },
             }
         return answer
-
-
-def _inside(day: date, exact: date | None, low: date | None, high: date | None) -> bool:
-    return (exact is None or day == exact) and (low is None or day >= low) and (high is None or day <= high)

@@ -15,6 +15,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.alpaca.fields import Malformed, day_of, not_negative, ns_of_text
+from scalpdesk.venues.alpaca.market_data import BarRow
 from scalpdesk.venues.contract import Revealable
 
 BAR_SECONDS = {"minute": 60, "hour": 3_600}
@@ -39,15 +40,6 @@ class CashDividendLine(msgspec.Struct, frozen=True):
     symbol: str
     ex_date: date
     amount: Decimal
-
-
-class _DownloadedBar(msgspec.Struct):
-    t: str
-    o: float
-    h: float
-    l: float  # noqa: E741 - the venue's own letter
-    c: float
-    v: float
 
 
 class _Dividend(msgspec.Struct):
@@ -180,13 +172,12 @@ def _bars(found: Mapping[str, Any], seconds: int) -> Iterator[HistoricalBar]:
     for symbol, lines in sorted(found.items()):
         for line in lines or ():
             try:
-                row = msgspec.convert(line, _DownloadedBar)
-                if not 0 < row.l <= min(row.o, row.c) <= max(row.o, row.c) <= row.h or not row.v >= 0:
-                    raise Malformed("bad_bar", str(line))  # noqa: TRY301 - joins the others below
+                row = msgspec.convert(line, BarRow)
+                figures = row.figures()
                 end_ns = ns_of_text(row.t) + seconds * NANOS_PER_SECOND
             except (Malformed, msgspec.ValidationError) as error:
                 raise DataError("a bar cannot be believed", where=symbol, value=str(error)) from None
-            yield HistoricalBar(symbol, end_ns, row.o, row.h, row.l, row.c, row.v)
+            yield HistoricalBar(symbol, end_ns, *figures)
 
 
 def _dividend(line: Any) -> CashDividendLine:

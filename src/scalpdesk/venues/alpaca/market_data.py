@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -32,9 +33,10 @@ from scalpdesk.venues.alpaca.fields import (
 )
 from scalpdesk.venues.alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
 from scalpdesk.venues.alpaca.transport import ApiKeys, Network, RestRequest
-from scalpdesk.venues.contract import DailyBar, NoticeKind, VenueMinute
+from scalpdesk.venues.contract import DailyBar, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
 
+T = TypeVar("T")
 MINUTE_SECONDS = 60
 NAN = float("nan")
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024
@@ -262,14 +264,8 @@ class MarketReader:
     def _bar(self, message: _Bar, stamp: Stamp) -> BarEvent:
         number = self._number(message.S)
         end_ns = ns_of(message.t) + MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
-        low, high = message.l, message.h
-        sane = 0 < low <= min(message.o, message.c) and max(message.o, message.c) <= high < math.inf
-        if not (sane and 0 <= message.v < math.inf):
-            raise Malformed("bad_bar", f"{message.o} {high} {low} {message.c} {message.v}")
-        received_ns = stamp(end_ns)
-        return BarEvent(
-            number, end_ns, received_ns, MINUTE_SECONDS, message.o, high, low, message.c, message.v
-        )
+        figures = checked_bar(message.o, message.h, message.l, message.c, message.v)
+        return BarEvent(number, end_ns, stamp(end_ns), MINUTE_SECONDS, *figures)
 
 
 def _refusal(name: str, detail: str) -> BadMessage:
@@ -318,13 +314,39 @@ Figures = tuple[float, float, float, float, float]
 """Open, high, low, close, volume."""
 
 
-class _HistoricalRow(msgspec.Struct):
+class BarRow(msgspec.Struct):
+    """A bar of the past: its beginning, prices in currency per unit, volume in units."""
+
     t: str
     o: float
     h: float
     l: float  # noqa: E741 - the venue's own letter
     c: float
     v: float = 0.0
+
+    def figures(self) -> Figures:
+        """Return the figures of a bar that can be.
+
+        Raises
+        ------
+        Malformed
+            When the prices contradict one another or are no prices.
+        """
+        return checked_bar(self.o, self.h, self.l, self.c, self.v)
+
+
+def checked_bar(opened: float, high: float, low: float, close: float, volume: float) -> Figures:
+    """Return the figures of a bar that can be.
+
+    Raises
+    ------
+    Malformed
+        When the prices contradict one another or are no prices.
+    """
+    is_sane = 0 < low <= min(opened, close) and max(opened, close) <= high < math.inf
+    if not (is_sane and 0 <= volume < math.inf):
+        raise Malformed("bad_bar", f"{opened} {high} {low} {close} {volume}")
+    return opened, high, low, close, volume
 
 
 class _Page(msgspec.Struct):
@@ -333,31 +355,22 @@ class _Page(msgspec.Struct):
 
 
 _PAGE = msgspec.json.Decoder(_Page).decode
-_BAR = msgspec.json.Decoder(_HistoricalRow).decode
+_BAR = msgspec.json.Decoder(BarRow).decode
 
 
-def daily_bars_request(
-    symbol: str, first: date, last: date, feed: str, page_token: str | None = None
+def bars_request(
+    symbol: str, timeframe: str, first: date, last: date, feed: str, page_token: str | None = None
 ) -> RestRequest:
-    """Return the request for one page of the daily bars from ``first`` to ``last``, oldest first."""
-    return _request(symbol, "1Day", (first, last), feed, page_token)
+    """Return the request for one page of bars of the days ``first`` to ``last``, oldest first.
 
-
-def minute_bars_request(
-    symbol: str, first: date, last: date, feed: str, page_token: str | None = None
-) -> RestRequest:
-    """Return the request for one page of the minutes of the days ``first`` to ``last``, oldest first."""
-    return _request(symbol, "1Min", (first, last + timedelta(days=1)), feed, page_token)
-
-
-def _request(
-    symbol: str, timeframe: str, span: tuple[date, date], feed: str, page_token: str | None
-) -> RestRequest:
+    ``timeframe`` is ``1Day`` or ``1Min``.
+    """
+    end = last if timeframe == "1Day" else last + timedelta(days=1)  # the venue's end is an instant
     query = {
         "symbols": symbol,
         "timeframe": timeframe,
-        "start": span[0].isoformat(),
-        "end": span[1].isoformat(),
+        "start": first.isoformat(),
+        "end": end.isoformat(),
         "adjustment": "split",
         "feed": feed,
         "limit": str(BARS_PER_PAGE),
@@ -368,43 +381,24 @@ def _request(
     return RestRequest("GET", f"/v2/stocks/bars?{urlencode(query)}")
 
 
-def read_daily_bars(raw: bytes, symbol: str) -> tuple[list[DailyBar], str | None]:
+def read_bars(raw: bytes, symbol: str, make: Callable[..., T]) -> tuple[list[T], str | None]:
     """Return the bars of a page and the token of the next one (None: the last).
+
+    ``make`` is called with the beginning (UTC nanoseconds) and the figures of each bar.
 
     Raises
     ------
     Malformed
         When a bar cannot be believed: a forecast with a hole in it is worse than none.
     """
-    rows, token = _read(raw, symbol)
-    return [DailyBar(to_new_york(start_ns).date(), *figures) for start_ns, figures in rows], token
-
-
-def read_minute_bars(raw: bytes, symbol: str) -> tuple[list[VenueMinute], str | None]:
-    """Return the minutes of a page and the token of the next one (None: the last).
-
-    Raises
-    ------
-    Malformed
-        When a bar cannot be believed.
-    """
-    rows, token = _read(raw, symbol)
-    return [VenueMinute(start_ns, *figures) for start_ns, figures in rows], token
-
-
-def _read(raw: bytes, symbol: str) -> tuple[list[tuple[int, Figures]], str | None]:
-    """Return beginning and figures of each bar of a page, and the token of the next page."""
     page = decode(_PAGE, raw, "malformed_bars")
-    found: list[tuple[int, Figures]] = []
-    for part in (page.bars or {}).get(symbol, ()):
-        row = decode(_BAR, bytes(part), "malformed_bar")
-        prices = (row.o, row.h, row.l, row.c)
-        if not all(math.isfinite(price) and price > 0 for price in prices) or not (
-            row.l <= min(row.o, row.c) <= max(row.o, row.c) <= row.h
-        ):
-            raise Malformed("bad_bar", f"{row.t} {prices}")
-        found.append((ns_of_text(row.t), (*prices, max(row.v, 0.0))))
-    return found, page.next_page_token or None
+    rows = [decode(_BAR, bytes(part), "malformed_bar") for part in (page.bars or {}).get(symbol, ())]
+    return [make(ns_of_text(row.t), *row.figures()) for row in rows], page.next_page_token or None
+
+
+def daily_bar(start_ns: int, *figures: float) -> DailyBar:
+    """Return the bar of the day in New York that begins at ``start_ns``."""
+    return DailyBar(to_new_york(start_ns).date(), *figures)
 
 
 MSGPACK_HEADERS = {"Content-Type": "application/msgpack"}

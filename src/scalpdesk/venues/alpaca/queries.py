@@ -281,14 +281,19 @@ class Queries:
 
         return tuple(await self._pages("activities", page, read_activities))
 
+    async def _bars(
+        self, instrument_id: InstrumentId, timeframe: str, span: tuple[date, date], make: Callable[..., T]
+    ) -> list[T]:
+        symbol, feed = self._instruments[instrument_id].symbol, self._endpoints.stock_feed
+        return await self._pages(
+            f"bars of {symbol}",
+            lambda token: self._ask_data(market_data.bars_request(symbol, timeframe, *span, feed, token)),
+            lambda raw: market_data.read_bars(raw, symbol, make),
+        )
+
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
         """Return the daily bars of a share that end from ``first`` to ``last``."""
-        symbol, feed = self._instruments[instrument_id].symbol, self._endpoints.stock_feed
-        bars = await self._pages(
-            f"daily bars of {symbol}",
-            lambda token: self._ask_data(market_data.daily_bars_request(symbol, first, last, feed, token)),
-            lambda raw: market_data.read_daily_bars(raw, symbol),
-        )
+        bars = await self._bars(instrument_id, "1Day", (first, last), market_data.daily_bar)
         found = {bar.day: bar for bar in bars}
         return tuple(found[day] for day in sorted(found) if first <= day <= last)
 
@@ -296,12 +301,7 @@ class Queries:
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of a share of the days ``first`` to ``last``."""
-        symbol, feed = self._instruments[instrument_id].symbol, self._endpoints.stock_feed
-        bars = await self._pages(
-            f"minute bars of {symbol}",
-            lambda token: self._ask_data(market_data.minute_bars_request(symbol, first, last, feed, token)),
-            lambda raw: market_data.read_minute_bars(raw, symbol),
-        )
+        bars = await self._bars(instrument_id, "1Min", (first, last), VenueMinute)
         found = {bar.start_ns: bar for bar in bars}
         return tuple(found[at] for at in sorted(found))
 
