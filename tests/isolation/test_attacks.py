@@ -142,9 +142,9 @@ def test_where_no_call_can_be_refused_all_that_it_started_ends_with_it():
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
     for handle in handles:
-        ended, _, _ = select.select([handle], [], [], 10.0)  # a process's descriptor is readable at its end
-        assert ended == [handle]
+        ended, _, _ = select.select([handle], [], [], 10.0)
         os.close(handle)
+        assert ended
 
 
 def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):

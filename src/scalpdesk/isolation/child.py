@@ -150,8 +150,8 @@ _RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 4: 15}
 _NO_TCP, _NO_SIGNALS_OR_SOCKETS = 0b11, 0b11
 _SYSTEM_FILES = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/passwd",
-    "/dev/random", "/dev/urandom", "/dev/zero", "/sys/devices/system/cpu",
-    "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
+    "/dev/random", "/dev/urandom",
+    "/dev/zero", "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self",
 )  # fmt: skip
 _FORBIDDEN = (
     "fork", "vfork", "execve", "execveat", "setsid", "ptrace", "process_vm_readv", "process_vm_writev",

@@ -361,9 +361,8 @@ def _listed_names(path: Path) -> frozenset[str]:
     """Return the names of a file of ``NAME=value`` lines, commented-out ones too; none without the file."""
     if not path.is_file():
         return frozenset()
-    return frozenset(
-        re.findall(r"^[#\s]*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", path.read_text("utf-8"), re.MULTILINE)
-    )
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return frozenset(re.findall(r"(?m)^[#\s]*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", text))
 
 
 def _frame(event: dict[str, Any]) -> bytes:
