@@ -362,4 +362,4 @@ def test_market_faults_by_plan():
     line.say({"action": "subscribe", "statuses": ["*"]})
     line.messages()
     bench.advance(10)
-    assert [one[0]["sc"] for one in line.messages()] == ["H", "T"]
+    assert [one[0]["sc"] for one in line.messages()] == ["2", "3"]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from fakes.exchange import Bench, generated
+from fakes.exchange import Bench, Line, generated
 from scalpdesk.exchange.alpaca.streams import ERRORS, Frame
 
 
@@ -177,7 +177,7 @@ def test_halts_are_told(bench):
     line.messages()
     bench.world.halt(bench.world.ledger.instruments.id_of("SPY"), seconds=2)
     bench.advance(3)
-    assert [one[0]["sc"] for one in line.messages()] == ["H", "T"]
+    assert [one[0]["sc"] for one in line.messages()] == ["2", "3"]
 
 
 def test_bars_close_on_the_minute():
@@ -190,3 +190,13 @@ def test_bars_close_on_the_minute():
     assert [bar["T"] for bar in bars] == ["b", "b"]
     assert all(bar["l"] <= bar["o"] <= bar["h"] for bar in bars)
     assert all(bar["t"].endswith(":00.000000000Z") for bar in bars)
+
+
+def test_a_stream_follows_any_number_of_symbols_unless_it_is_limited(bench):
+    options = [bench.option(right=right) for right in ("call", "put")]
+    line = Line(bench)
+    line.start(DataStream("/v1beta1/opra", bench.world, bench.keyring, line.wire, packed=True))
+    keys = bench.credentials[0]
+    line.say({"action": "auth", "key": keys.key, "secret": keys.secret})
+    line.say({"action": "subscribe", "quotes": options})
+    assert line.messages()[-1][0] == {"T": "subscription", "trades": [], "quotes": sorted(options)}

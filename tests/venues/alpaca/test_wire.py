@@ -137,3 +137,25 @@ def test_what_the_desk_says_is_read_back_by_the_other_codec():
     assert msgpack.unpackb(said) == {"action": "subscribe", "quotes": ["NVDA"]}
     hello = market_data.market_auth("K", "S", is_msgpack=False)
     assert hello == b'{"action":"auth","key":"K","secret":"S"}'
+
+
+def test_texts_of_the_venue_are_cut_to_what_a_notice_shows():
+    status = {"T": "s", "S": samples.STOCK, "t": samples.AT_TEXT, "sc": "H", "sm": "x" * 200}
+    fault = {"T": "error", "code": 500, "msg": "y" * 200}
+    welcome = {"T": "success", "msg": "z" * 200}
+    shown = read([status, fault, welcome])
+    assert [len(one.message) for one in shown] == [80, 120, 40]
+    assert [type(one) for one in shown] == [
+        market_data.TradingStatus,
+        market_data.StreamFault,
+        market_data.Welcome,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_final"),
+    [(400, True), (401, True), (402, True), (403, False), (404, False), (405, True), (406, False)]
+    + [(407, False), (409, True), (410, True), (411, True), (412, True), (413, True), (500, False)],
+)
+def test_a_fault_is_final_where_the_same_request_cannot_succeed(code, is_final):
+    assert market_data.StreamFault(code, "").is_final is is_final

@@ -1,0 +1,462 @@
+"""What the gateway makes of each answer that a venue may give, request by request."""
+
+import asyncio
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from fakes import alpaca_wire as samples
+from fakes.scripted_venue import Conversation
+from scalpdesk.core.errors import RetryError
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OrderStatusUnknown,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Equity, Instruments, us_option
+from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueMinute
+
+D = Decimal
+SHARE, CALL, PUT = (InstrumentId(number) for number in range(3))
+REFUSAL = (422, {"code": 42210000, "message": "order parameters are not changed"})
+TOO_LATE = (422, {"code": 42210000, "message": 'order is already in "filled" state'})
+BROKEN = (500, {"code": 50010000, "message": "internal server error occurred"})
+LIMITED = (429, {"code": 42910000, "message": "rate limit exceeded"})
+ABSENT = (404, {"code": 40410000, "message": "order not found for sd-1"})
+NO_KEYS = (401, {"code": 40110000, "message": "request is not authorized"})
+NO_OPTIONS = (403, {"code": 40310000, "message": "account not authorized to trade options"})
+WORKING = samples.order()
+FILLED = samples.order(status="filled", filled_qty="10", filled_avg_price="185.14")
+BY_ID = "GET /v2/orders:by_client_order_id"
+HISTORY = "GET /v2/account/activities/FILL"
+ORDER = f"/v2/orders/{samples.ORDER_ID}"
+
+
+def book():
+    return Instruments([Equity(samples.STOCK), us_option(samples.OPTION), us_option(samples.PUT)])
+
+
+def order(name="sd-1", number=SHARE, quantity=10, purpose=Purpose.HEDGE, limit=None):
+    kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+    price = None if limit is None else D(limit)
+    return SubmitOrder(name, number, Side.BUY, D(quantity), kind, price, TimeInForce.DAY, purpose)
+
+
+LOOPS = []
+
+
+@pytest.fixture(autouse=True)
+def _loops_end_with_the_test():
+    yield
+    while LOOPS:
+        LOOPS.pop().close()
+
+
+def talk(answers, **options):
+    """Answer by the request's line; a list is used up from its front, its last answer stays."""
+
+    def answer(asked):
+        found = answers[asked.line]
+        if callable(found):
+            return found(asked)
+        if isinstance(found, list):
+            return found.pop(0) if len(found) > 1 else found[0]
+        return found
+
+    made = Conversation(book(), answer, samples.AT_NS, **options)
+    LOOPS.append(made.loop)
+    return made
+
+
+def kinds(said):
+    return [one.name if isinstance(one, Notice) else type(one) for one in said]
+
+
+def in_the_market(answers, **options):
+    """Return a conversation in which the order sd-1 works at the venue."""
+    made = talk({"POST /v2/orders": (200, WORKING), **answers}, **options)
+    assert kinds(made.send(order())) == [OrderAccepted]
+    return made
+
+
+# orders ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, WORKING), [OrderAccepted]),
+        (NO_OPTIONS, [OrderRejected]),
+        (REFUSAL, [OrderRejected]),
+        (NO_KEYS, ["unauthorized", OrderRejected]),
+        (LIMITED, ["rate_limited", OrderRejected]),
+        (BROKEN, [OrderStatusUnknown]),
+        (None, [OrderStatusUnknown]),
+        ((200, b"<html>"), ["malformed_order", OrderStatusUnknown]),
+        ((200, samples.order(status="?")), ["unknown_status", OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_an_order_by_the_answer_to_it(answer, expected):
+    made = talk({"POST /v2/orders": answer})
+    assert kinds(made.send(order())) == expected
+    assert made.health().in_flight == 0
+
+
+def test_only_refused_keys_end_the_session():
+    dead = talk({"POST /v2/orders": NO_KEYS}).send(order())
+    assert [one.kind for one in dead if isinstance(one, Notice)] == [NoticeKind.DEAD]
+    alive = talk({"POST /v2/orders": NO_OPTIONS}).send(order())
+    assert [one for one in alive if isinstance(one, Notice)] == []
+    assert alive[0].reason == "HTTP 403 40310000 account not authorized to trade options"
+
+
+@pytest.mark.parametrize("code", [40010001, 42210000])
+def test_an_id_that_was_used_is_looked_up_and_never_sent_again(code):
+    duplicate = (422, {"code": code, "message": "client_order_id must be unique"})
+    made = talk({"POST /v2/orders": duplicate, BY_ID: (200, FILLED), HISTORY: (200, [])})
+    said = made.send(order())
+    assert kinds(said) == [OrderStatusUnknown, OrderAccepted, OrderFilled]
+    assert (said[2].quantity, said[2].price) == (10, D("185.14"))
+    assert made.venue.count("POST /v2/orders") == 1
+
+
+def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_down():
+    made = talk({})
+    made.gateway._orders.is_open = False
+    said = made.send(order())
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound]
+    assert said[0].reason == "not sent: the gateway is not connected"
+    made.gateway._orders.is_open = True
+    made.venue.is_down = True
+    assert kinds(made.send(order("sd-2"))) == [OrderStatusUnknown, OrderNotFound]
+    assert made.venue.asked == []
+
+
+def test_a_combo_that_is_refused_rejects_each_leg_and_one_without_an_answer_is_in_doubt():
+    legs = (order("c", CALL, 2, Purpose.OPEN), order("p", PUT, 2, Purpose.OPEN))
+    said = talk({"POST /v2/orders": NO_OPTIONS}).send(MultiLegOrder("m", legs, None))
+    assert [(type(one), one.client_order_id) for one in said] == [(OrderRejected, "c"), (OrderRejected, "p")]
+    made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=5.0)
+    assert kinds(made.send(MultiLegOrder("m", legs, None))) == [OrderStatusUnknown] * 2
+    made.loop.leap(6)
+    assert made.run(lambda: made.gateway.query_order("p"))
+    assert [(type(one), one.client_order_id) for one in made.said()] == [
+        (OrderNotFound, "c"),
+        (OrderNotFound, "p"),
+    ]
+    assert made.venue.asked[-1].query["client_order_id"] == "m"
+
+
+# cancels -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((204, None), []),
+        (ABSENT, [CancelRejected]),
+        (NO_OPTIONS, [CancelRejected]),
+        (BROKEN, [OrderStatusUnknown]),
+        (None, [OrderStatusUnknown]),
+        ([LIMITED, (204, None)], ["rate_limited"]),
+        ([LIMITED, BROKEN], ["rate_limited", OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_a_cancel_by_the_answer_to_it(answer, expected):
+    made = in_the_market({f"DELETE {ORDER}": answer})
+    assert kinds(made.send(CancelOrder("sd-1"))) == expected
+
+
+def test_a_cancel_that_comes_too_late_learns_the_orders_end_first():
+    made = in_the_market({f"DELETE {ORDER}": TOO_LATE, BY_ID: (200, FILLED), HISTORY: (200, [])})
+    assert kinds(made.send(CancelOrder("sd-1"))) == [OrderFilled]  # what is over needs no refusal
+    made = in_the_market({f"DELETE {ORDER}": TOO_LATE, BY_ID: BROKEN})
+    assert kinds(made.send(CancelOrder("sd-1"))) == [CancelRejected]
+
+
+def test_a_cancel_is_tried_five_times_against_the_rate_limit_and_no_more():
+    made = in_the_market({f"DELETE {ORDER}": LIMITED})
+    said = made.send(CancelOrder("sd-1"))
+    assert kinds(said) == ["rate_limited"] * 5 + [CancelRejected]
+    assert said[-1].reason == "the venue's rate limit"
+    assert made.venue.count(f"DELETE {ORDER}") == 5
+
+
+def test_a_cancel_of_an_order_that_nobody_sent_is_answered():
+    said = talk({}).send(CancelOrder("nobody"))
+    assert kinds(said) == ["unknown_order", CancelRejected]
+    assert said[1].client_order_id == "nobody"
+
+
+def test_a_cancel_of_an_order_that_the_venue_does_not_know_yet_asks_twice_a_second_apart():
+    made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=60.0)
+    assert kinds(made.send(order())) == [OrderStatusUnknown]
+    began = made.loop.time()
+    said = made.send(CancelOrder("sd-1"))
+    assert kinds(said) == [CancelRejected]
+    assert said[0].reason == "its order is not known at the venue yet"
+    assert made.venue.count(BY_ID) == 2
+    assert 1.0 <= made.loop.time() - began < 1.1
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_taken"),
+    [((204, None), True), (ABSENT, True), (TOO_LATE, True), (BROKEN, False), (LIMITED, False), (None, False)],
+)
+def test_a_cancel_by_the_venues_id_says_whether_the_venue_took_it(answer, is_taken):
+    made = talk({"DELETE /v2/orders/v-1": answer})
+    assert made.run(lambda: made.gateway.cancel_at_venue("v-1")) is is_taken
+
+
+# replacements ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, samples.order(id="v-2", client_order_id="sd-2")), [OrderAccepted]),
+        (REFUSAL, [OrderRejected, CancelRejected]),
+        (BROKEN, [OrderStatusUnknown, OrderStatusUnknown]),
+        (None, [OrderStatusUnknown, OrderStatusUnknown]),
+        ((422, {"message": "client_order_id must be unique"}), [OrderStatusUnknown, OrderStatusUnknown]),
+    ],
+)
+def test_what_becomes_of_a_replacement_by_the_answer_to_it(answer, expected):
+    made = in_the_market({f"PATCH {ORDER}": answer})
+    said = made.send(ReplaceOrder("sd-1", order("sd-2", quantity=12, limit="185")))
+    assert kinds(said) == expected
+    assert made.venue.asked[-1].body == {
+        "qty": "12",
+        "time_in_force": "day",
+        "client_order_id": "sd-2",
+        "limit_price": "185",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["cannot replace order in filled status", "order already replaced", "qty must be > filled_qty"]
+)
+def test_a_replacement_that_comes_too_late_rejects_the_new_order_and_learns_the_olds_end(text):
+    answers = {
+        f"PATCH {ORDER}": (422, {"code": 42210000, "message": text}),
+        BY_ID: (200, FILLED),
+        HISTORY: (200, []),
+    }
+    said = in_the_market(answers).send(ReplaceOrder("sd-1", order("sd-2")))
+    assert [(type(one), one.client_order_id) for one in said] == [
+        (OrderRejected, "sd-2"),
+        (OrderFilled, "sd-1"),
+    ]
+
+
+def test_a_replacement_of_an_order_that_the_venue_does_not_know_is_not_sent():
+    made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=60.0)
+    made.send(order())
+    said = made.send(ReplaceOrder("sd-1", order("sd-2")))
+    assert [(type(one), one.client_order_id) for one in said] == [
+        (OrderStatusUnknown, "sd-2"),
+        (OrderNotFound, "sd-2"),
+        (CancelRejected, "sd-1"),
+    ]
+
+
+# proof -------------------------------------------------------------------------------------------------
+
+
+def test_absence_is_proof_only_once_the_acceptance_timeout_is_over():
+    made = talk({"POST /v2/orders": None, BY_ID: ABSENT}, absent_after_seconds=10.0)
+    made.send(order())
+    made.loop.leap(9.9)
+    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.said() == []
+    made.loop.leap(0.2)
+    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    assert kinds(made.said()) == [OrderNotFound]
+
+
+def test_an_order_that_was_acknowledged_is_never_absent():
+    made = in_the_market({BY_ID: ABSENT}, absent_after_seconds=0.0)
+    made.loop.leap(60)
+    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert made.said() == []
+
+
+def test_the_answer_about_another_order_is_no_proof():
+    made = in_the_market({BY_ID: (200, samples.order(client_order_id="other"))})
+    assert not made.run(lambda: made.gateway.query_order("sd-1"))
+    assert kinds(made.said()) == ["wrong_order"]
+    assert not made.run(lambda: made.gateway.query_order("nobody"))
+
+
+def test_what_was_missed_is_taken_from_the_history_and_only_the_rest_is_inferred():
+    row = {
+        "id": "20261120093000123::e1", "activity_type": "FILL", "order_id": samples.ORDER_ID,
+        "symbol": samples.STOCK, "side": "buy", "qty": "4", "cum_qty": "4", "price": "185.00",
+        "transaction_time": samples.AT_TEXT,
+    }  # fmt: skip
+    made = in_the_market({BY_ID: (200, FILLED), HISTORY: (200, [row])})
+    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    first, second = (one for one in made.said() if isinstance(one, OrderFilled))
+    assert (first.execution_id, first.quantity, first.price) == ("e1", 4, D("185.00"))
+    assert second.quantity == 6
+    assert first.quantity * first.price + second.quantity * second.price == 10 * D("185.14")
+
+
+def test_the_end_of_an_order_is_named_after_what_the_venue_says():
+    for status, expected in (("canceled", OrderCancelled), ("replaced", OrderCancelled)):
+        made = in_the_market({BY_ID: (200, samples.order(status=status, replaced_by="v-2"))})
+        assert made.run(lambda made=made: made.gateway.query_order("sd-1"))
+        assert kinds(made.said()) == [expected]
+
+
+# questions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_venue_that_refuses_its_activities_is_asked_for_the_rest_all_the_same(status):
+    made = talk({"GET /v2/account/activities": (status, {"message": "no"})})
+    assert made.run(lambda: made.gateway._queries.activities(samples.AT_NS)) == ()
+    assert kinds(made.said()) == ["activities_refused"]
+
+
+@pytest.mark.parametrize("answer", [BROKEN, NO_OPTIONS, (200, b"[1]"), None])
+def test_activities_that_do_not_come_leave_no_view_of_the_account(answer):
+    made = talk({"GET /v2/account/activities": answer})
+    with pytest.raises(RetryError):
+        made.run(lambda: made.gateway._queries.activities(samples.AT_NS))
+
+
+def test_activities_are_asked_from_five_days_before():
+    made = talk({"GET /v2/account/activities": (200, [])})
+    made.run(lambda: made.gateway._queries.activities(samples.AT_NS))
+    assert made.venue.asked[0].query["after"] == "2026-11-15T14:30:00.123456789Z"
+
+
+def test_open_orders_are_asked_page_by_page_and_each_comes_once():
+    def page(asked):
+        after = asked.query.get("after")
+        numbers = range(500) if after is None else range(499, 700)
+        stamp = "2026-11-20T14:30:00.000000000Z"
+        return 200, [
+            samples.order(id=f"v-{n}", client_order_id=f"o-{n}", submitted_at=stamp) for n in numbers
+        ]
+
+    made = talk({"GET /v2/orders": page})
+    found = made.run(made.gateway._queries.open_orders)
+    assert [one.venue_order_id for one in found] == [f"v-{n}" for n in range(700)]
+    assert [one.query.get("after") for one in made.venue.asked] == [None, "2026-11-20T14:29:59.999999000Z"]
+    made = talk({"GET /v2/orders": (200, [WORKING, samples.order(status="?")])})
+    with pytest.raises(RetryError, match="cannot be believed"):
+        made.run(made.gateway._queries.open_orders)
+
+
+def test_what_may_be_sold_short_is_asked_again_after_ten_minutes_and_after_a_failure():
+    fine = {
+        "symbol": samples.STOCK,
+        "status": "active",
+        "tradable": True,
+        "shortable": True,
+        "easy_to_borrow": True,
+    }
+    line = f"GET /v2/assets/{samples.STOCK}"
+    made = talk({line: [BROKEN, (200, fine)]})
+
+    def asked():
+        return made.run(made.gateway._queries.shortable)
+
+    assert asked() == ()
+    assert asked() == asked() == (SHARE,)
+    assert made.venue.count(line) == 2
+    made.loop.leap(599)
+    asked()
+    assert made.venue.count(line) == 2
+    made.loop.leap(2)
+    asked()
+    assert made.venue.count(line) == 3
+
+
+def test_bars_of_all_pages_in_order_each_once_and_pages_that_never_end_are_given_up():
+    def bar(minute):
+        return {"t": f"2026-11-20T14:{minute:02d}:00Z", "o": 1, "h": 3, "l": 1, "c": 2, "v": 5}
+
+    def page(asked):
+        token = asked.query.get("page_token")
+        rows = [bar(32), bar(30)] if token is None else [bar(31), bar(30)]
+        return 200, {"bars": {samples.STOCK: rows}, "next_page_token": "p2" if token is None else None}
+
+    made = talk({"GET /v2/stocks/bars": page})
+    found = made.run(lambda: made.gateway.minute_bars(SHARE, date(2026, 11, 20), date(2026, 11, 20)))
+    assert [(one.start_ns - samples.AT_NS) // 60_000_000_000 for one in found] == [-1, 0, 1]
+    assert found[0] == VenueMinute(found[0].start_ns, 1, 3, 1, 2, 5)
+    endless = {"bars": {}, "next_page_token": "again"}
+    made = talk({"GET /v2/stocks/bars": (200, endless)}, data_requests_per_minute=60_000)
+    with pytest.raises(RetryError, match="do not end"):
+        made.run(lambda: made.gateway.daily_bars(SHARE, date(2026, 11, 20), date(2026, 11, 20)))
+    assert len(made.venue.asked) == 500
+
+
+def test_the_venues_own_count_of_requests_is_believed():
+    headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1795185060"}
+    made = talk({"GET /v2/clock": (429, {"message": "rate limit exceeded"}, headers)})
+    with pytest.raises(RetryError, match="does not answer"):
+        made.run(made.gateway._queries.clock)
+    assert made.health().requests_left == 0
+    assert made.health().counters["rate_limited"] == 1
+    made.loop.leap(60)
+    assert made.gateway._budget.left(int(made.loop.time() * 1e9)) == 100
+
+
+# what closes -------------------------------------------------------------------------------------------
+
+
+def test_a_known_order_has_nothing_filled_unless_it_says_so():
+    known = KnownOrder(order())
+    assert (known.filled, known.value, known.is_live, known.sent_ns) == (0, 0, True, 0)
+
+
+def test_closing_waits_for_answers_under_way_and_leaves_no_task_behind():
+    made = talk({"POST /v2/orders": (200, WORKING)})
+
+    async def scenario():
+        made.gateway._warmer = asyncio.get_running_loop().create_task(made.gateway._keep_warm())
+        made.gateway.send(order())
+        await made.gateway.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        return left, [item async for item in made.gateway.events()]
+
+    left, said = made.run(scenario)
+    assert left == set()
+    assert kinds(said) == [OrderAccepted]
+
+
+def test_idle_order_connections_are_used_every_25_seconds_and_a_failure_is_counted():
+    made = talk({"GET /v2/clock": [(200, {}), None, None, (200, {})]}, order_connections=1)
+
+    async def scenario():
+        warmer = asyncio.get_running_loop().create_task(made.gateway._keep_warm())
+        await asyncio.sleep(24.9)
+        before = len(made.venue.asked)
+        await asyncio.sleep(60)
+        warmer.cancel()
+        await made.gateway.close(graceful=False)
+        return before
+
+    assert made.run(scenario) == 0
+    assert made.venue.count("GET /v2/clock") == 4  # a question on a stale connection is asked again once
+    assert made.health().counters["keep_warm_failed"] == 1

@@ -1,0 +1,83 @@
+"""The simulated venue: a played session's time, and what its gateway answers beside orders."""
+
+import asyncio
+from decimal import Decimal
+
+from fakes.broker import connect
+from fakes.instruments import DAY
+from fakes.tape import TapeBuilder, at
+from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.events import GammaExposureEvent, OrderNotFound, OrderRejected, QuoteEvent
+from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.sessions import next_session, session_on
+from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+
+SESSION = session_on(DAY)
+
+
+def played(*exposures_at):
+    tape = TapeBuilder().spot("10:00", 500.0).spot("10:02", 502.0).build()
+    exposures = [GammaExposureEvent("SPY", ns, ns, 1.0, "chain") for ns in exposures_at]
+    return PlayedSession(tape, connect(tape.instruments, is_open=False), exposures=exposures)
+
+
+def order(name="a"):
+    return SubmitOrder(
+        name, InstrumentId(0), Side.BUY, Decimal(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
+    )
+
+
+def test_dealer_gamma_comes_at_its_own_time_after_the_quotes_of_that_instant():
+    venue = played(at("10:00"), at("10:01"))
+    seen = []
+    while not venue.is_over:
+        seen += [(type(event), venue.now_ns) for event in venue.step()]
+    times = {kind: [ns for found, ns in seen if found is kind] for kind in (GammaExposureEvent, QuoteEvent)}
+    assert times[GammaExposureEvent] == [at("10:00"), at("10:01")]
+    assert times[QuoteEvent] == [at("10:00")] * 3 + [at("10:02")] * 3
+    first = next(place for place, (kind, _) in enumerate(seen) if kind is GammaExposureEvent)
+    assert first == 3
+    assert venue.now_ns == SESSION.close_ns
+
+
+def test_the_clock_shows_the_session_and_after_it_the_next():
+    venue, following = played(), next_session(DAY)
+    shown = venue.clock()
+    assert (shown.now_ns, shown.is_open) == (SESSION.open_ns, True)
+    assert (shown.next_open_ns, shown.next_close_ns) == (following.open_ns, SESSION.close_ns)
+    while not venue.is_over:
+        venue.step()
+    shown = venue.clock()
+    assert (shown.is_open, shown.next_close_ns) == (False, following.close_ns)
+
+
+def test_what_is_sent_after_the_close_is_refused():
+    venue = played()
+    while not venue.is_over:
+        venue.step()
+    venue.take(order())
+    (answer,) = venue.refuse_late(SESSION.close_ns + 1)
+    assert isinstance(answer, OrderRejected)
+    assert venue.now_ns == SESSION.close_ns + 1
+
+
+def test_a_line_that_is_cut_loses_commands_and_counts_them():
+    async def scenario():
+        gateway = SimulatedGateway(played(), FollowingClock())
+        await gateway.connect()
+        before = gateway.health()
+        gateway.cut = True
+        gateway.send(order())
+        gateway.send(CancelOrder("a"))
+        await gateway.query_order("a")
+        await gateway.close()
+        waiting = list(gateway._waiting)
+        return before, gateway.health(), waiting
+
+    before, after, waiting = asyncio.run(scenario())
+    assert (before.streams["orders"], after.streams["orders"]) == (True, False)
+    assert (before.counters, after.counters) == ({}, {"lost_commands": 2})
+    assert waiting[0].kind is NoticeKind.CONNECTED
+    assert [type(event) for event in waiting[1:]] == [OrderNotFound]
