@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from fakes.exchange import Bench, Line, generated
-from scalpdesk.exchange.alpaca.streams import ERRORS, Frame
+from scalpdesk.exchange.alpaca.streams import ERRORS, DataStream, Frame
 
 
 def last_error(line):

@@ -154,8 +154,10 @@ def test_texts_of_the_venue_are_cut_to_what_a_notice_shows():
 
 @pytest.mark.parametrize(
     ("code", "is_final"),
-    [(400, True), (401, True), (402, True), (403, False), (404, False), (405, True), (406, False)]
-    + [(407, False), (409, True), (410, True), (411, True), (412, True), (413, True), (500, False)],
+    [
+        *((code, True) for code in (400, 401, 402, 405, 409, 410, 411, 412, 413)),
+        *((code, False) for code in (403, 404, 406, 407, 500)),
+    ],
 )
 def test_a_fault_is_final_where_the_same_request_cannot_succeed(code, is_final):
     assert market_data.StreamFault(code, "").is_final is is_final
