@@ -1,5 +1,7 @@
 """What is resumed, and what is begun afresh."""
 
+import asyncio
+import os
 from dataclasses import replace
 from datetime import date
 
@@ -16,7 +18,7 @@ from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.status import SOCKET_NAME
+from scalpdesk.live.status import SOCKET_NAME, ControlServer
 from scalpdesk.live.watchdog import ACTED_FILE
 
 DATA = {"underlying": "SPY", "quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "url": None}
@@ -84,3 +86,34 @@ def test_an_emptied_journal_of_a_run_that_had_begun_refuses_the_start_until_it_i
         resumed(plan)
     assert resumed(replace(plan, resume=False, set_aside=True)) == (None, [])
     assert assembly.unfinished_run(plan) is None
+
+
+@pytest.mark.parametrize("set_aside", [False, True])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_run_beside_a_live_one_names_it_and_leaves_it_alone(
+    tmp_path, socket_enabled, resume, set_aside
+):
+    plan, folder = interrupted_run(tmp_path, [RateEvent(1_500, 1_500, (1.0,), (0.01,))])
+    plan = replace(plan, resume=resume, set_aside=set_aside)
+    alive = JournalWriter.reopen(folder, started_ns=1_600)
+
+    async def beside():
+        server = ControlServer(folder, lambda _request: None)
+        await server.start()
+        try:
+            return await asyncio.to_thread(resumed, plan)
+        finally:
+            server.close()
+
+    try:
+        if set_aside:
+            assert asyncio.run(beside()) == (None, [])
+        else:
+            with pytest.raises(ConfigError, match="a desk trades this strategy here and now") as refused:
+                asyncio.run(beside())
+            assert refused.value.where == str(folder)
+            assert refused.value.value == f"process {os.getpid()}"
+    finally:
+        alive.abandon()
+    assert not (folder / "set-aside").exists()
+    assert assembly.unfinished_run(plan) == folder

@@ -7,6 +7,7 @@ import pytest
 
 from fakes.clock import ManualClock
 from fakes.killing import Exchange, plan_for
+from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
@@ -15,6 +16,7 @@ from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import FollowingClock, LiveToken
+from scalpdesk.venues.registry import find_venue
 
 
 def settings_with(tmp_path, key, *, paper=True):
@@ -110,7 +112,30 @@ async def _built(build, plan, book):
 def test_arming_wants_a_live_configuration(tmp_path):
     for key, paper in (("PKx", False), ("AKx", True)):
         with pytest.raises(ConfigError, match="is one for paper"):
-            asyncio.run(live_account(settings_with(tmp_path, key, paper=paper)))
+            asyncio.run(live_account(settings_with(tmp_path, key, paper=paper), "alpaca"))
+
+
+def test_only_a_venue_that_says_how_can_be_armed_or_traded_with_real_money(tmp_path, monkeypatch):
+    spec = find_venue("alpaca")
+    asked = []
+
+    async def facts(key, secret):
+        asked.append((key.reveal(), secret.reveal()))
+        return "the account"
+
+    kinds = {"none": replace(spec, live_account=None), "some": replace(spec, live_account=facts)}
+    monkeypatch.setattr(arming, "find_venue", kinds.__getitem__)
+    settings = settings_with(tmp_path, "AKx", paper=False)
+    with pytest.raises(ConfigError, match="no real money to arm"):
+        asyncio.run(live_account(settings, "none"))
+    assert asyncio.run(live_account(settings, "some")) == "the account"
+    assert [key for key, _ in asked] == ["AKx"]
+
+
+@pytest.mark.parametrize("venue", ["simulated", "sandbox", "paper"])
+def test_real_money_is_not_traded_in_this_process(venue, capsys):
+    assert main(["run", "gamma-scalper", "--live", "--venue", venue]) == 2
+    assert "real money is traded at a venue that can be armed" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def harness(
     Prints one JSON array; with --ndjson each intent as it comes. What the folder prints, its exceptions
     and refused intents go to stderr.
     """
+    from scalpdesk.config.sources import take_keys
     from scalpdesk.isolation.folder import WINDOW, FolderInProcess
     from scalpdesk.isolation.harness import outcomes
     from scalpdesk.isolation.process import FolderLimits, FolderProcess
@@ -66,6 +67,7 @@ def harness(
     if ndjson and as_json:
         raise ConfigError("one document or one line an intent", where="--json, --ndjson", fix="leave one out")
     guard = freshness_from(os.environ) if fresh else None
+    take_keys(os.environ)  # the folder's process could read them there
     backend: FolderBackend
     intents: list[dict[str, Any]] = []
     window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming

@@ -14,6 +14,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.venues.registry import venue_names
 
 
 def _runs_dir(runs_dir: str | None) -> Path:
@@ -154,7 +155,7 @@ resume = _operation("resume", "Let a halted or reducing desk trade again; says w
     "arm", example=("scalpdesk arm gamma-scalper", "scalpdesk arm gamma-scalper --config live.toml")
 )
 @click.argument("strategy", required=False)
-@click.option("--venue", type=click.Choice(["alpaca"]), default="alpaca", show_default=True, help="Where.")
+@click.option("--venue", type=click.Choice(venue_names()), default="alpaca", show_default=True, help="Where.")
 @click.option("--account", default=None, metavar="ID", help="The account's id, typed back.")
 @click.option("--hash", "typed_hash", default=None, metavar="HASH", help="Its first 8 digits, typed back.")
 @settings_options
@@ -182,7 +183,7 @@ def arm(
     from scalpdesk.venues.contract import LiveToken
 
     settings = settings_from(config_file, overrides, strategy, simulated_account=False)
-    facts = asyncio.run(arming.live_account(settings))
+    facts = asyncio.run(arming.live_account(settings, venue))
     check_account(settings.config.risk, facts.equity, "the account's equity at the venue")
     digest = settings.config_hash
     if account is None or typed_hash is None:
@@ -210,7 +211,7 @@ def arm(
 
 
 @desk_command("disarm", example="scalpdesk disarm")
-@click.option("--venue", type=click.Choice(["alpaca"]), default="alpaca", show_default=True, help="Where.")
+@click.option("--venue", type=click.Choice(venue_names()), default="alpaca", show_default=True, help="Where.")
 @click.option("--account", default=None, metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""

@@ -13,7 +13,7 @@ from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
-from scalpdesk.venues.registry import venue_names
+from scalpdesk.venues.registry import find_venue, venue_names
 
 if TYPE_CHECKING:
     from scalpdesk.live.assembly import LiveDesk
@@ -109,17 +109,25 @@ def run(
     Operate it from any other terminal with status, why, halt, flatten and resume. Ctrl-C ends it as
     --on-stop says.
     """
+    from scalpdesk.config.sources import take_keys
     from scalpdesk.live.plan import plan_of
 
     venue = venue or ("alpaca" if live else "simulated")
-    if live and venue != "alpaca":
-        raise ConfigError("--live needs a venue", where="--venue", value=venue, fix="--venue alpaca --live")
+    is_real = venue in venue_names()
+    if live and not (is_real and find_venue(venue).live_account):
+        raise ConfigError(
+            "real money is traded at a venue that can be armed",
+            where="--live, --venue",
+            value=venue,
+            fix="--venue alpaca --live",
+        )
     if venue == "paper":
         _say("info", "--venue paper is now --venue sandbox: live quotes, simulated fills, no order leaves")
     if venue == "simulated":
         _refuse_elsewhere(url, exchange_time)
     overrides = folder_overrides(strategy, folder, overrides)
     settings = settings_from(config_file, overrides, strategy, simulated_account=venue in SIMULATED_ACCOUNTS)
+    keys = take_keys(os.environ)
     pace = pace_of(speed, SIMULATED_SPEED)
     plan = plan_of(
         settings,
@@ -138,8 +146,8 @@ def run(
     )
     section = settings.config.venue
     closes = section.watchdog_flatten if watchdog_flatten is None else watchdog_flatten
-    guarded = (section.watchdog if watchdog is None else watchdog) and venue == "alpaca"
-    line = _start_watchdog(plan, config_file, overrides, flatten=closes) if guarded else None
+    guarded = (section.watchdog if watchdog is None else watchdog) and is_real
+    line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes) if guarded else None
     try:
         summary = _carry_out(plan, line)
     finally:
@@ -227,7 +235,12 @@ async def _show_progress(desk: "LiveDesk", report: Callable[[int, int, str], Non
 
 
 def _start_watchdog(
-    plan: "LivePlan", config_file: str | None, overrides: tuple[str, ...], *, flatten: bool
+    plan: "LivePlan",
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    keys: dict[str, str],
+    *,
+    flatten: bool,
 ) -> "WatchdogSupervisor":
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.instruments.contract import Instruments
@@ -247,6 +260,7 @@ def _start_watchdog(
         config_file,
         overrides,
         plan.url,
+        keys=keys,
         flatten=flatten,
         state="" if plan.state is None else str(plan.state),
     )

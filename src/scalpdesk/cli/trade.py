@@ -1,6 +1,7 @@
 """``scalpdesk demo`` and ``scalpdesk backtest``: run a strategy through a market and show what came of it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,12 +116,14 @@ def backtest(
     overrides: tuple[str, ...],
 ) -> None:
     """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
+    from scalpdesk.config.sources import take_keys
     from scalpdesk.strategies.contract import configured_underlying
 
     overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
         overrides = (*overrides, f"simulation.fill_model={fill_model}")
     settings = settings_from(config_file, overrides, strategy)
+    take_keys(os.environ)  # a strategy folder's process could read them there
     first = read_date(start or DEFAULT_SESSION, "--start")
     last = read_date(end, "--end") if end is not None else first
     if last < first:

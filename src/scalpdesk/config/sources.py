@@ -1,9 +1,11 @@
 """Where settings come from: TOML and YAML files, the environment, ``.env``; each value with its place."""
 
+import ctypes
 import re
 import stat
+import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -305,7 +307,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
         return {}
     values = {name: value for name, value in dotenv_values(path).items() if value is not None}
     mode = stat.S_IMODE(path.stat().st_mode)
-    held = [name for name, value in values.items() if value and is_credential(name)]
+    held = [name for name, value in values.items() if value and is_key(name)]
     if mode & 0o077 and held:
         raise ConfigError(
             "the file with the keys can be read or written by others",
@@ -326,10 +328,29 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return values
 
 
-def is_credential(name: str) -> bool:
-    """Return whether an environment name sets a key of the section ``[credentials]``."""
+def is_key(name: str) -> bool:
+    """Return whether an environment name sets a key or a secret of the section ``[credentials]``."""
     path = LEGACY_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
-    return path[0] == "credentials"
+    return path[0] == "credentials" and path[-1].endswith(("_key", "_secret"))
+
+
+def take_keys(environ: MutableMapping[str, str]) -> dict[str, str]:
+    """Remove the keys from the process's environment once they are read; return them by name.
+
+    On Linux the block that ``/proc/PID/environ`` shows is overwritten too. What the program itself holds of
+    them, swapped pages, core files and the environment of the shell that started it cannot be erased here.
+    """
+    taken = {name: environ.pop(name) for name in tuple(environ) if is_key(name)}
+    if taken and sys.platform == "linux":
+        figures = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        start, end = int(figures[47]), int(figures[48])  # env_start, env_end of proc(5)
+        at = start
+        for entry in ctypes.string_at(start, end - start).split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name.decode(errors="replace") in taken:
+                ctypes.memset(at + len(name) + 1, 0, len(value))
+            at += len(entry) + 1
+    return taken
 
 
 def _edits_apart(left: str, right: str) -> int:

@@ -164,6 +164,9 @@ class SegmentFile:
         self._reserved = end
 
 
+LOCK_NAME = "journal.lock"
+
+
 class RunLock:
     """Lock on ``journal.lock`` of an existing run folder, until :meth:`release` or the process ends.
 
@@ -178,7 +181,7 @@ class RunLock:
     """
 
     def __init__(self, run_dir: Path, started_ns: int) -> None:
-        path = run_dir / "journal.lock"
+        path = run_dir / LOCK_NAME
         self._descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -214,6 +217,15 @@ class RunLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def holder_of(run_dir: Path) -> str:
+    """Return the process that writes a run's journal, in words; "" when none is named."""
+    try:
+        holder = msgspec.json.decode((run_dir / LOCK_NAME).read_bytes())
+        return f"process {holder['pid']}"
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return ""
 
 
 BATCH_EVENTS = 4096

@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from scalpdesk.config.settings import LoadedSettings
-from scalpdesk.core.errors import ConfigError, RetryError, StopError
+from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.venues.contract import AccountFacts, LiveToken
+from scalpdesk.venues.registry import find_venue
 
 
 class DeskHolder(msgspec.Struct, frozen=True):
@@ -196,31 +197,28 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
     return gone
 
 
-async def live_account(settings: LoadedSettings, url: str | None = None) -> AccountFacts:
+async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     """Return the live account of the configured keys, for ``scalpdesk arm``: reads, and needs no arming.
 
     Parameters
     ----------
     settings
         The configuration with the keys.
-    url
-        Another address (tests).
+    venue
+        Its name.
 
     Raises
     ------
     ConfigError
-        Keys missing, of the paper environment, or not accepted.
+        Nothing can be armed there; keys missing, of the paper environment, or not accepted.
     RetryError
         The venue does not answer.
     """
-    from scalpdesk.venues.alpaca import account_messages  # noqa: PLC0415 - an extra
-    from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge  # noqa: PLC0415 - an extra
-    from scalpdesk.venues.alpaca.transport import (  # noqa: PLC0415 - an extra
-        LIVE_HOST,
-        PAPER_KEY,
-        RestClient,
-    )
-
+    ask = find_venue(venue).live_account
+    if ask is None:
+        raise ConfigError(
+            "this venue has no real money to arm", where="--venue", value=venue, fix="run it without --live"
+        )
     keys = settings.venue_keys()
     if keys is None:
         raise ConfigError(
@@ -228,32 +226,10 @@ async def live_account(settings: LoadedSettings, url: str | None = None) -> Acco
             where="credentials.trading_api_key, credentials.trading_api_secret",
             fix="put TRADING_API_KEY and TRADING_API_SECRET into .env",
         )
-    key, secret = (part.reveal() for part in keys)
-    if settings.config.desk.paper or key.startswith(PAPER_KEY):
+    if settings.config.desk.paper:
         raise ConfigError(
             "the configuration is one for paper; the desk is not armed",
-            where="desk.paper" if settings.config.desk.paper else "credentials.trading_api_key",
+            where="desk.paper",
             fix="set desk.paper = false (IS_PAPER_TRADING=false) and put in the live account's key",
         )
-    headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-    path = RestClient(url or f"https://{LIVE_HOST}", headers, connections=1, timeout_seconds=10.0)
-    try:
-        reply = await path.ask(account_messages.ACCOUNT)
-    except RetryError as error:
-        raise RetryError(
-            "the venue cannot be reached; the desk is not armed",
-            where=LIVE_HOST,
-            value=error.what,
-            fix="check this machine's network and the venue's status page",
-        ) from None
-    finally:
-        await path.close()
-    answer = judge(reply.status, reply.body)
-    if answer.verdict is not ReplyVerdict.DONE:
-        raise ConfigError(
-            "the live environment does not accept these keys; the desk is not armed",
-            where="credentials.trading_api_key, credentials.trading_api_secret",
-            value=answer.reason,
-            fix="copy key and secret of the live account again",
-        )
-    return account_messages.read_account(reply.body)
+    return await ask(*keys)

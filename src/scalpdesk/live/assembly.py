@@ -24,7 +24,7 @@ from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.isolation.answering import FolderChannel, folder_facts, start_folder
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
-from scalpdesk.journal.log import JournalWriter
+from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
 from scalpdesk.live.core import LiveCore, Timers
@@ -32,7 +32,7 @@ from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner
-from scalpdesk.live.status import SOCKET_NAME
+from scalpdesk.live.status import SOCKET_NAME, running_desks
 from scalpdesk.live.watchdog import ACTED_FILE, WatchdogSupervisor
 from scalpdesk.simulation.hours import ExchangeHours, TapeHours
 from scalpdesk.strategies.contract import AsksFolders, members_of
@@ -337,6 +337,16 @@ async def open_desk(
 def _resume(plan: LivePlan, clock: Clock, tally: Tally, notify: Notify) -> _Run | None:
     """Rebuild the unfinished run, when there is one and it is wanted."""
     found = unfinished_run(plan)
+    if found is not None and found in running_desks(plan.runs_dir):
+        if not plan.set_aside:
+            raise ConfigError(
+                "a desk trades this strategy here and now; nothing was sent",
+                where=str(found),
+                value=holder_of(found),
+                fix="scalpdesk status shows it, Ctrl-C in its terminal ends it; --new-run begins another"
+                " beside it where the account is its own",
+            )
+        return None  # it goes on: its account is its own, or the lock of the account refuses this one
     if plan.set_aside and found is not None:
         (found / "set-aside").touch()
         return None

@@ -68,7 +68,7 @@ class HeartbeatChannel:
         Program of the watchdog; it reads :class:`DeskMessage` lines from its standard input and writes
         ``ready`` once it is connected to the venue.
     settings
-        Its first line: what it needs to connect; no keys.
+        Its first line: what it needs to connect.
     log
         File that takes its messages.
     """

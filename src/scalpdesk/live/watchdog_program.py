@@ -55,7 +55,7 @@ ZERO = Decimal(0)
 
 
 class WatchdogSettings(msgspec.Struct, frozen=True):
-    """The watchdog's first line: what it needs to connect. Keys come from the same sources as the desk's.
+    """The watchdog's first line: what it needs to connect.
 
     Parameters
     ----------
@@ -65,6 +65,9 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
         Where the account is.
     desk_pid
         The desk's process.
+    keys
+        Those that the desk took from its environment, by name; they pass through the pipe and nowhere else.
+        The rest comes from the same sources as the desk's.
     stall_seconds
         Without a heartbeat for so long, the desk counts as hanging.
     flatten
@@ -80,6 +83,7 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
     config_file: str | None = None
     overrides: tuple[str, ...] = ()
     url: str | None = None
+    keys: dict[str, str] = {}
     stall_seconds: float = STALL_SECONDS
     flatten: bool = False
     state: str = ""
@@ -489,7 +493,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader) -> int
         settings.strategy,
         config_file=settings.config_file,
         overrides=settings.overrides,
-        environ=os.environ,
+        environ=os.environ | settings.keys,
         cwd=Path(),
         simulated_account=False,  # the run that it guards has been checked
     )

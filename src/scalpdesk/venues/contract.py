@@ -25,7 +25,7 @@ A runner uses a gateway like this::
     await gateway.close()
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -636,7 +636,12 @@ class VenueSpec:
         As ``--venue`` names it.
     build
         Returns a gateway; nothing is connected yet.
+    live_account
+        Asks for the real-money account of a key and a secret, which ``scalpdesk arm`` shows: reads, and
+        needs no arming; ConfigError for keys that are not accepted there, RetryError without an answer.
+        None where there is none: the venue is never traded with ``--live``.
     """
 
     name: str
     build: Callable[[VenueSetup], EmergencyGateway]
+    live_account: Callable[[Revealable, Revealable], Awaitable[AccountFacts]] | None = None

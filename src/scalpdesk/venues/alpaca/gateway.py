@@ -5,17 +5,26 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import date
 
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import RetryError
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.venues.alpaca.account_messages import CLOCK, read_account
+from scalpdesk.venues.alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk.venues.alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
+from scalpdesk.venues.alpaca.order_messages import ReplyVerdict, judge
 from scalpdesk.venues.alpaca.orders import OrderReports, OrderSender, OrderStream
 from scalpdesk.venues.alpaca.queries import BudgetedClient, Queries, StartChecks
 from scalpdesk.venues.alpaca.stream import StreamConnection, StreamRefused, StreamTarget, loop_ns
-from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions, Network, RestClient
+from scalpdesk.venues.alpaca.transport import (
+    LIVE_HOST,
+    PAPER_KEY,
+    ApiKeys,
+    Endpoints,
+    GatewayOptions,
+    Network,
+    RestClient,
+)
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -24,6 +33,7 @@ from scalpdesk.venues.contract import (
     KnownOrder,
     ListedContract,
     Notice,
+    Revealable,
     VenueMinute,
     VenueSetup,
     VenueSpec,
@@ -331,4 +341,45 @@ def build_gateway(setup: VenueSetup) -> AlpacaGateway:
     )
 
 
-VENUE = VenueSpec(name="alpaca", build=build_gateway)
+async def live_account(key: Revealable, secret: Revealable) -> AccountFacts:
+    """Return the live account of a key and a secret; nothing but this question is asked.
+
+    Raises
+    ------
+    ConfigError
+        When the keys are of the paper environment, or not accepted.
+    RetryError
+        When the venue does not answer.
+    """
+    where = "credentials.trading_api_key, credentials.trading_api_secret"
+    if key.reveal().startswith(PAPER_KEY):
+        raise ConfigError(
+            "the key is one for paper; the desk is not armed",
+            where=where,
+            fix="put in the live account's key",
+        )
+    url = f"https://{LIVE_HOST}"
+    client = RestClient(url, ApiKeys(key, secret).headers(), connections=1, timeout_seconds=10.0)
+    try:
+        reply = await client.ask(ACCOUNT)
+    except RetryError as error:
+        raise RetryError(
+            "the venue cannot be reached; the desk is not armed",
+            where=LIVE_HOST,
+            value=error.what,
+            fix="check this machine's network and the venue's status page",
+        ) from None
+    finally:
+        await client.close()
+    answer = judge(reply.status, reply.body)
+    if answer.verdict is not ReplyVerdict.DONE:
+        raise ConfigError(
+            "the live environment does not accept these keys; the desk is not armed",
+            where=where,
+            value=answer.reason,
+            fix="copy key and secret of the live account again",
+        )
+    return read_account(reply.body)
+
+
+VENUE = VenueSpec(name="alpaca", build=build_gateway, live_account=live_account)
