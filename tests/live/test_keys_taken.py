@@ -40,7 +40,8 @@ def test_the_kernel_shows_no_key_of_a_process_that_took_them():
         "after = open('/proc/self/environ', 'rb').read()\n"
         "child = os.popen('env').read()\n"
         "assert len(taken) == 4 and len(after) == len(before)\n"
-        "print(before.count(b'canary'), after.count(b'canary'), child.count('canary'), b'LAST=kept' in after)\n"
+        "print(before.count(b'canary'), after.count(b'canary'), child.count('canary'),"
+        "      b'LAST=kept' in after)\n"
     )
     environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"]}
     environ |= KEYS | OTHERS | {"LAST": "kept"}
