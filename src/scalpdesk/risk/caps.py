@@ -15,7 +15,7 @@ from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual
 from scalpdesk.portfolio.delta_engine import Valuation
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01
@@ -142,6 +142,8 @@ def exposure_of(
     ``betas`` gives the beta of an underlying by symbol; 1 where it is not named.
     """
     delta = gamma = vega = theta = 0.0
+    sums: dict[str, GreekSum] = {}
+    spots: dict[str, float] = {}
     for instrument_id, instrument, quantity in lines:
         if not isinstance(instrument, OptionContract):
             price = marks.mark(instrument_id)
@@ -157,14 +159,16 @@ def exposure_of(
         valued = marks.value(instrument_id)
         if valued is None:
             return UnknownExposure(f"the Greeks of {instrument.symbol} are not known")
-        greeks, spot = valued.greeks, valued.spot
-        units = quantity * instrument.multiplier
-        beta = betas.get(instrument.underlying, 1.0)
-        delta += units * greeks.delta * spot * beta
-        # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
-        gamma += units * greeks.gamma * spot * spot * ONE_PERCENT * beta * beta
-        vega += units * greeks.vega / 100.0
+        units, underlying = quantity * instrument.multiplier, instrument.underlying
+        spots[underlying] = valued.spot
+        sums.setdefault(underlying, GreekSum()).add(units, valued.greeks)
         theta += units * _decay(instrument, valued)
+    for underlying, total in sums.items():
+        spot, beta = spots[underlying], betas.get(underlying, 1.0)
+        delta += total.delta * spot * beta
+        # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
+        gamma += total.gamma * spot * spot * ONE_PERCENT * beta * beta
+        vega += total.vega / 100.0
     found = GreekExposure(delta, gamma, vega, theta)
     if math.isfinite(delta + gamma + vega + theta):
         return found
