@@ -31,6 +31,7 @@ from scalpdesk.core.intents import (
     VenueCommand,
 )
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
@@ -482,6 +483,17 @@ def test_an_assignment_delivers_before_the_end(driver):
 
     answer, _ = driver(Question(tape(*CALM), [("10:01", assign)], held={SHARE: 200, CALL: -2}))
     assert (answer.holdings, answer.cash) == ({SHARE: 100, CALL: -1}, "150000.00")
+
+
+def test_a_dividend_and_a_split_reach_the_account(driver):
+    split = CorporateAction(symbol="SPY", ex_date=DAY, kind=ActionKind.SPLIT, ratio=D("0.25"))
+    acts = [
+        ("10:00", lambda broker: broker.actions.pay_dividend(SHARE, D("1.25"))),
+        ("10:01", lambda broker: broker.actions.apply(split)),
+    ]
+    answer, _ = driver(Question(tape(*CALM), acts, held={SHARE: 103}))
+    # 103 at 1.25, then one for four at 501: three quarters of a new share are paid at 2004
+    assert (answer.holdings, answer.cash) == ({SHARE: 25}, f"{100_000 + 128.75 + 0.75 * 2_004:.2f}")
 
 
 def test_a_refusal_names_its_cause_and_its_figures():

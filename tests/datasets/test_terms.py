@@ -4,9 +4,10 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.datasets.catalog import future_contract, rate_curve_on, upcoming_dividends
+from scalpdesk.datasets.catalog import future_contract, rate_curve_on, upcoming_actions
 from scalpdesk.datasets.importers.lean import import_lean
 from scalpdesk.datasets.store import connect, day_file
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 
 
@@ -51,14 +52,14 @@ def catalog(tmp_path):
     return tmp_path / "cat"
 
 
-def test_dividends_are_those_with_ex_dates_in_the_span_and_splits_are_noted(catalog):
+def test_dividends_and_splits_are_those_with_ex_dates_in_the_span(catalog):
     first, last = date(2015, 6, 1), date(2015, 12, 21)
-    dividends, notes = upcoming_dividends(connect(), catalog, "lean", "XYZ", first, last)
+    dividends, actions = upcoming_actions(connect(), catalog, "lean", "XYZ", first, last)
     assert dividends == (CashDividend("XYZ", date(2015, 12, 21), Decimal(1)),)
-    assert len(notes) == 1
-    assert "2015-06-02: split of XYZ, factor 0.5" in notes[0]
-    assert upcoming_dividends(connect(), catalog, "lean", "XYZ", first, date(2015, 12, 20))[0] == ()
-    assert upcoming_dividends(connect(), catalog, "lean", "ABC", first, last) == ((), [])
+    split = CorporateAction(symbol="XYZ", ex_date=date(2015, 6, 2), kind=ActionKind.SPLIT, ratio=Decimal(2))
+    assert actions == (split,)
+    assert upcoming_actions(connect(), catalog, "lean", "XYZ", first, date(2015, 12, 20))[0] == ()
+    assert upcoming_actions(connect(), catalog, "lean", "ABC", first, last) == ((), ())
 
 
 def test_the_rate_is_the_one_in_force(catalog):

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.instruments import straddle_book
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.portfolio.positions import ClosedTrades, FifoLots, Position, PositionManager
 
 D = Decimal
@@ -135,7 +137,7 @@ def test_one_execution_is_booked_once(manager):
 
 def test_a_change_of_cash_alone_is_remembered(manager):
     assert not manager.already_applied("dividend-1")
-    manager.note_applied("dividend-1")
+    manager.change(PositionChanged(0, 1, 1, ChangeCause.DIVIDEND, D(0), D(0), D(5), "dividend-1"))
     assert manager.already_applied("dividend-1")
 
 

@@ -17,7 +17,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, Side, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import session_on, to_new_york
+from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.hours import NEVER_NS
 
 D = Decimal
@@ -222,14 +223,17 @@ def test_a_cancel_still_on_its_way_at_the_close_has_nothing_left_to_say(exchange
 
 
 def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
+    later = T + 86_400_000 * MS
+    day = to_new_york(later).date()
     long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
     for venue in (long, short, flat):
-        venue.pay_dividend(0, D("1.57"), T, "2024-03-15")
-    assert long.take_due(T) == [
-        PositionChanged(0, T, T, ChangeCause.DIVIDEND, D(0), D(0), D(157), "dividend-0-2024-03-15")
+        venue.broker.actions.schedule = (CashDividend("SPY", day, D("1.57")),)
+        venue.open_session(later, END_NS)
+    assert long.take_due(later) == [
+        PositionChanged(0, later, later, ChangeCause.DIVIDEND, D(0), D(0), D(157), f"dividend-0-{day}")
     ]
-    assert short.take_due(T)[0].cash_change == D("-78.50")
-    assert flat.take_due(T) == []
+    assert short.take_due(later)[0].cash_change == D("-78.50")
+    assert flat.take_due(later) == []
     assert [venue.account.cash for venue in (long, short, flat)] == [D(100_157), D("99921.50"), D(100_000)]
 
 

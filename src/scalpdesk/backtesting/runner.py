@@ -7,7 +7,6 @@ journal before it goes to the broker; so does every other output of the engine.
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, get_args
 
@@ -19,12 +18,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.tape import MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import NEVER_NS
-from scalpdesk.simulation.tape_reader import (
-    ex_instant_ns,
-    opening_events,
-    session_quotes,
-    settlement_level,
-)
+from scalpdesk.simulation.tape_reader import opening_events, session_quotes
 
 COMMANDS = frozenset(get_args(VenueCommand))
 
@@ -106,7 +100,7 @@ class BacktestRunner:
         self._broker = broker
         self._send: Callable[[Any, int], None] = broker.send
         """Takes what is of a type in ``COMMANDS``."""
-        broker.broker.expiry.settlement_of = partial(settlement_level, tape)
+        broker.broker.play(tape)
         self._journal: Journal = NoJournal() if journal is None else journal
         self._watchers = watchers
         self._known_at_open = known_at_open
@@ -195,13 +189,9 @@ class BacktestRunner:
         self.events += len(batch)
 
     def _open(self, session: Session) -> None:
-        """Open the session at the broker, then for the strategy; dividends are paid before."""
+        """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""
         broker, open_ns = self._broker, session.open_ns
         broker.open_session(open_ns, session.close_ns)
-        for dividend in self._tape.dividends:
-            if dividend.symbol in self._tape.instruments and ex_instant_ns(dividend) == open_ns:
-                number = self._tape.instruments.id_of(dividend.symbol)
-                broker.pay_dividend(number, dividend.amount, open_ns, dividend.ex_date.isoformat())
         for change in broker.take_due(open_ns):
             self._feed(change)
         broker.broker.expiry.check_levels()

@@ -20,6 +20,8 @@ import msgspec
 from scalpdesk.core.enums import ChangeCause, OperatorAction, SessionPhase
 from scalpdesk.core.units import InstrumentId
 
+NO_UNITS, WHOLE = Decimal(0), Decimal(1)
+
 
 @final
 class QuoteEvent(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -304,6 +306,12 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     """Unique; the same reference is applied once."""
     more_follow: bool = False
     """Another change of the same story comes next: a book half changed is nothing to trade on."""
+    source: InstrumentId | None = None
+    """Of a conversion: the instrument out of which the units come, with part of its cost; else None."""
+    source_change: Decimal = NO_UNITS
+    """Signed units that leave the source; a split changes only ``quantity_change``."""
+    cost_fraction: Decimal = WHOLE
+    """Part of the source's cost, and of its value, that goes with the units."""
 
 
 class HeldPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):

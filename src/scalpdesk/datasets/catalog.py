@@ -37,6 +37,7 @@ from scalpdesk.instruments.contract import (
     TickRule,
     us_option,
 )
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction, split_ratio
 from scalpdesk.instruments.sessions import Session, is_session, session_on, sessions_between, why_closed
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
@@ -212,13 +213,19 @@ def future_contract(symbol: str) -> Future:
     return Future(symbol, root, date(year, number, fridays[2]), TickRule(tick, tick), multiplier=multiplier)
 
 
-def upcoming_dividends(
+def upcoming_actions(
     connection: Any, catalog: Path, name: str, symbol: str, first: date, last: date
-) -> tuple[tuple[CashDividend, ...], list[str]]:
-    """Return the dividends with ex-dates from ``first`` to ``last``, and notes on splits in between."""
+) -> tuple[tuple[CashDividend, ...], tuple[CorporateAction, ...]]:
+    """Return the dividends and the corporate actions with ex-dates from ``first`` to ``last``.
+
+    Raises
+    ------
+    DataError
+        When the table names an action that is none of dividend, special_dividend and split.
+    """
     path = day_file(catalog, name, "corporate_actions", symbol, "all")
     if not path.is_file():
-        return (), []
+        return (), ()
     got = read_columns(
         connection,
         [path],
@@ -226,15 +233,28 @@ def upcoming_dividends(
         "WHERE ex_date BETWEEN ? AND ? ORDER BY ex_date, action",
         [first, last],
     )
-    dividends, notes = list[CashDividend](), list[str]()
+    dividends, actions = list[CashDividend](), list[CorporateAction]()
     for day, action, amount in zip(got["day"], got["action"], got["amount"], strict=True):
+        ex_date, figure = date.fromisoformat(day), Decimal(amount).normalize() + 0
         if action == "dividend":
-            dividends.append(CashDividend(symbol, date.fromisoformat(day), Decimal(amount).normalize() + 0))
-        else:
-            notes.append(
-                f"{day}: {action} of {symbol}, factor {Decimal(amount).normalize()}; prices are unadjusted"
+            dividends.append(CashDividend(symbol, ex_date, figure))
+        elif action == "special_dividend":
+            actions.append(
+                CorporateAction(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPECIAL_DIVIDEND, cash=figure)
             )
-    return tuple(dividends), notes
+        elif action == "split":
+            ratio = split_ratio(figure)
+            actions.append(
+                CorporateAction(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=ratio)
+            )
+        else:
+            raise DataError(
+                "the data set names an action that cannot be applied",
+                where=str(path),
+                value=f"{day}: {action}",
+                fix="write dividend, special_dividend or split",
+            )
+    return tuple(dividends), tuple(actions)
 
 
 def rate_curve_on(connection: Any, path: Path, day: date) -> RateCurve | None:
@@ -384,7 +404,7 @@ def load_tape(
     if option_bars:
         bar_tables["option_trades"] = roots
     last_expiry = max((option.expiry for option in options), default=end)
-    dividends, split_notes = upcoming_dividends(
+    dividends, actions = upcoming_actions(
         reader.connection, catalog, name, base, sessions[0].day, last_expiry
     )
     rates = rate_curve_on(reader.connection, day_file(catalog, name, "rates", "USD", "all"), sessions[0].day)
@@ -400,10 +420,11 @@ def load_tape(
         bars=reader.bars(bar_tables, book, manifest.bar_seconds),
         open_interest=reader.open_interest(roots, book),
         dividends=dividends,
+        actions=actions,
         rate_curve=rates or FLAT_ZERO,
         settlement_prices=settlements,
         quote_seconds=float(manifest.bar_seconds),
-        notes=(*notes, *split_notes, *manifest.notes),
+        notes=(*notes, *manifest.notes),
     )
 
 

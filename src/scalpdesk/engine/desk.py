@@ -8,7 +8,7 @@ from scalpdesk.core.enums import CARRY, ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
@@ -134,12 +134,13 @@ class Desk:
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""
-        if event.quantity_change:
-            self.positions.book(event.instrument_id, event.quantity_change, event.price, event.reference)
-        else:
-            self.positions.note_applied(event.reference)
+        worth = self.attribution.current_nav()
+        self.positions.change(event)
         self.account.cash += event.cash_change
-        if event.cause in CARRY:
+        if event.cause is ChangeCause.CORPORATE_ACTION:
+            self._carry_prices(event)
+            self.attribution.note_carry(self.attribution.current_nav() - worth)
+        elif event.cause in CARRY:
             self.attribution.note_carry(event.cash_change)
         elif event.cause is ChangeCause.TRANSFER:
             self._note_transfer(event)
@@ -147,6 +148,34 @@ class Desk:
             self.books.book_change(event)
         if self.books is None:
             self._note_round_trip()
+
+    def _carry_prices(self, event: PositionChanged) -> None:
+        """Carry the last prices through a corporate action: units change, what they are worth does not."""
+        number, source, units, at_ns = (
+            event.instrument_id,
+            event.source,
+            event.quantity_change,
+            event.ts_event_ns,
+        )
+        held, carry = self.positions.quantity(number), self.market.carry_price
+        if source is None or source == number:
+            if held and held != units and not event.price:
+                carry(number, number, float((held - units) / held), at_ns)
+            return
+        before = self.positions.quantity(source) - event.source_change
+        if not units or not before:
+            return
+        old, new = self.instruments[source], self.instruments[number]
+        each = before * old.multiplier * event.cost_fraction / (units * new.multiplier)
+        carry(source, number, float(each), at_ns)
+        if isinstance(old, OptionContract) and isinstance(new, OptionContract):
+            # its underlying moves by what moved the strike, held or not
+            spot = self.instruments.id_of(old.underlying)
+            is_split = units != before or new.multiplier != old.multiplier
+            factor = float(new.strike / old.strike) if is_split else 1.0
+            carry(spot, spot, factor, at_ns, paid=0.0 if is_split else float(old.strike - new.strike))
+        elif not event.source_change:
+            carry(source, source, float(1 - event.cost_fraction), at_ns)
 
     def _note_transfer(self, event: PositionChanged) -> None:
         """Move every starting point along: money brought or taken away is neither gained nor lost."""

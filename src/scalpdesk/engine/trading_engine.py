@@ -399,8 +399,14 @@ class TradingEngine:
             return None
         self._mark()
         desk.book_change(event)
-        desk.attribution.rebase(self.now_ns, event.instrument_id)
+        desk.attribution.rebase(self.now_ns, None if event.source is not None else event.instrument_id)
         self._mark()
+        if event.source is not None and desk.gate.mode in (Mode.ACTIVE, Mode.REDUCING):
+            old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]
+            if old is not new and isinstance(
+                old, OptionContract
+            ):  # no strategy knows its leg by the new name
+                self._set_mode(FLATTENING, f"{old.symbol} was adjusted to {new.symbol}", "risk gate")
         if event.cause not in EXERCISED and not event.more_follow:
             return Wake.ACCOUNT
         self._flatten_late()  # only half of an exercise is booked: the delivery that completes it follows

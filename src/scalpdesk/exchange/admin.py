@@ -289,7 +289,7 @@ class Admin:
 
     def dividend(self, body: dict[str, Any]) -> dict[str, Any]:
         """Pay ``amount`` a share of ``symbol`` to every holder; charge short positions."""
-        self._world.broker.expiry.pay_dividend(self._number(body), Decimal(str(body["amount"])))
+        self._world.broker.actions.pay_dividend(self._number(body), Decimal(str(body["amount"])))
         return {"paid": body["symbol"]}
 
     def pay(self, body: dict[str, Any]) -> dict[str, Any]:

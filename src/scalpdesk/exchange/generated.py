@@ -26,6 +26,7 @@ from scalpdesk.instruments.contract import (
     occ_symbol,
     us_option,
 )
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend
 from scalpdesk.pricing import greeks
@@ -114,6 +115,7 @@ class GeneratedSource:
         self._by_number = {walker.number: walker for walker in self._walkers}
         self._listed_on: date | None = None
         self.dividends = self._dividends()
+        self.actions: tuple[CorporateAction, ...] = ()
         self._relist()
 
     # listing ----------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ A simulated market neither waits nor draws random numbers of its own: its driver
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.clock import Clock
@@ -15,7 +14,6 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
-from scalpdesk.instruments.sessions import Session
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
@@ -114,6 +112,7 @@ class SimulatedMarket:
         self.ledger: Ledger = self.broker.ledger
         self.ledger.now_ns = source.start_ns
         self.broker.expiry.settlement_of = source.settlement
+        self.broker.actions.schedule = (*source.dividends, *source.actions)
         self.bars = BarBook()
         self.last_trades: dict[InstrumentId, TradeEvent] = {}
         self.closes: dict[InstrumentId, Decimal] = {}
@@ -126,7 +125,6 @@ class SimulatedMarket:
             self.broker.open_session(session.open_ns, session.close_ns)
         self._has_trades: set[InstrumentId] = set()
         self._asked_second = -1
-        self._paid: set[tuple[str, date]] = set()
 
     # watching ---------------------------------------------------------------------------------------
 
@@ -278,20 +276,7 @@ class SimulatedMarket:
             self.broker.close_session(now_ns)
         self._boundary_ns = hours.next_boundary_ns(now_ns)
         if opening is not None:
-            self._pay_dividends(opening)
             self.broker.open_session(now_ns, opening.close_ns)
-
-    def _pay_dividends(self, session: Session) -> None:
-        for dividend in self.source.dividends:
-            key = (dividend.symbol, dividend.ex_date)
-            if dividend.ex_date != session.day or key in self._paid:
-                continue
-            self._paid.add(key)
-            if dividend.symbol in self.ledger.instruments:
-                number = self.ledger.instruments.id_of(dividend.symbol)
-                self.broker.expiry.pay_dividend(number, dividend.amount)
-
-    # the market by hand -----------------------------------------------------------------------------
 
     def quote(self, number: InstrumentId) -> QuoteEvent | None:
         """Return the present quote of an instrument, and watch it from now on."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, RateCurve
 from scalpdesk.simulation.hours import Hours, TapeHours
@@ -142,6 +143,7 @@ class MarketSource(Protocol):
     """Start of the market, UTC nanoseconds."""
     open_interest: dict[str, int]
     dividends: tuple[CashDividend, ...]
+    actions: tuple[CorporateAction, ...]
     rate_curve: RateCurve
     dividend_yield: float
     barred: frozenset[InstrumentId]
@@ -194,6 +196,7 @@ class TapeSource(TapeReader):
         self.start_ns = tape.sessions[0].open_ns
         self.open_interest = dict(tape.open_interest)
         self.dividends = tape.dividends
+        self.actions = tape.actions
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
         self._daily = tuple(daily)

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from scalpdesk.core.events import (
     BarEvent,
     DividendEvent,
@@ -95,6 +97,8 @@ class MarketState:
         self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
+        self._carried: dict[InstrumentId, int] = {}
+        """When a price was last carried across a corporate action, by instrument."""
         self._stale_ns = [
             int(
                 (stale_seconds_option if isinstance(instrument, OptionContract) else stale_seconds_underlying)
@@ -116,6 +120,24 @@ class MarketState:
             self.quotes[quote.instrument_id] = quote
         # an index level has bid equal to ask: always locked, and good
         return verdict is QuoteVerdict.GOOD or verdict is QuoteVerdict.LOCKED
+
+    def carry_price(
+        self, source: InstrumentId, target: InstrumentId, factor: float, at_ns: int, *, paid: float = 0.0
+    ) -> None:
+        """Carry the last price of ``source`` across a corporate action at ``at_ns`` (UTC nanoseconds), once.
+
+        ``target`` then has it, less what is ``paid`` a unit (currency), times a factor; it keeps its time.
+        Nothing changes where either was quoted since.
+        """
+        quote, own = self.quotes[source], self.quotes[target]
+        if quote is None or max(quote.ts_event_ns, 0 if own is None else own.ts_event_ns) >= at_ns:
+            return
+        if self._carried.get(target) == at_ns:
+            return
+        self._carried[target] = at_ns
+        self.quotes[target] = msgspec.structs.replace(
+            quote, instrument_id=target, bid=(quote.bid - paid) * factor, ask=(quote.ask - paid) * factor
+        )
 
     def apply_bar(self, bar: BarEvent) -> None:
         """Apply a closed bar."""

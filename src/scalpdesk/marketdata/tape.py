@@ -14,6 +14,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import BarEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import Session
 
 
@@ -92,6 +93,8 @@ class MarketTape:
     open_interest: dict[str, int] = field(default_factory=dict)
     """Contracts by option symbol, as published before the first session."""
     dividends: tuple[CashDividend, ...] = ()
+    actions: tuple[CorporateAction, ...] = ()
+    """Splits, special dividends, spin-offs and mergers of these sessions."""
     rate_curve: RateCurve = FLAT_ZERO
     dividend_yield: float = 0.0
     """Continuous yield of the underlying, a fraction a year."""

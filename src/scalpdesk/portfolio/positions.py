@@ -6,7 +6,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import InvariantError
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
@@ -30,6 +32,7 @@ class Position:
     """
 
     __slots__ = (
+        "_base",
         "_cost",
         "_priced",
         "_realized",
@@ -55,6 +58,8 @@ class Position:
         self._trades: list[tuple[Decimal, Decimal]] = [(quantity, average_price)] if quantity else []
         """Signed quantity and price of every trade; the first ``_trades_priced`` are in the figures below."""
         self._trades_priced = 0
+        self._base = (ZERO, ZERO, ZERO)
+        """The figures below before the first of these trades."""
         self._priced = self._cost = self._realized = ZERO
         """Quantity, its cost (quantity times price per unit, signed) and realised profit in currency."""
 
@@ -63,10 +68,20 @@ class Position:
         self.quantity += signed_quantity
         self._trades.append((signed_quantity, price))
 
+    def adjust(self, units: Decimal, cost: Decimal = ZERO) -> None:
+        """Add signed units, and cost in currency, without a trade: the realised profit stays as it is."""
+        self._price_trades()
+        self._trades.clear()
+        self._trades_priced = 0
+        self._priced += units
+        self._cost += cost / self.multiplier
+        self.quantity += units
+        self._base = (self._priced, self._cost, self._realized)
+
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Undo a trade, the latest of equal ones: average and realised profit become those of the others.
 
-        Without such a trade the opposite one is booked.
+        Without such a trade, or when units were adjusted since, the opposite one is booked.
         """
         trades = self._trades
         for index in reversed(range(len(trades))):
@@ -74,7 +89,7 @@ class Position:
                 del trades[index]
                 self.quantity -= signed_quantity
                 self._trades_priced = 0
-                self._priced = self._cost = self._realized = ZERO
+                self._priced, self._cost, self._realized = self._base
                 return
         self.apply(-signed_quantity, price)
 
@@ -129,10 +144,20 @@ class FifoLots:
         self._trades_matched = 0
         self._lots: deque[tuple[Decimal, Decimal]] = deque()
         self._realized = ZERO
+        self._base: tuple[tuple[tuple[Decimal, Decimal], ...], Decimal] = ((), ZERO)
+        """Lots and realised profit before the first of these trades."""
 
     def add(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Add a fill; lots are matched when ``realized`` is read."""
         self._trades.append((signed_quantity, price))
+
+    def rescale(self, units: Decimal, prices: Decimal) -> None:
+        """Multiply the units and the prices of the open lots: their realised profit stays as it is."""
+        realized = self.realized
+        self._lots = deque((quantity * units, price * prices) for quantity, price in self._lots if units)
+        self._base = (tuple(self._lots), realized)
+        self._trades.clear()
+        self._trades_matched = 0
 
     def take_back(self, signed_quantity: Decimal, price: Decimal) -> None:
         """Undo a fill, or add the opposite one where there is no such fill."""
@@ -140,8 +165,8 @@ class FifoLots:
         for index in reversed(range(len(trades))):
             if trades[index] == (signed_quantity, price):
                 del trades[index]
-                self._trades_matched, self._realized = 0, ZERO
-                self._lots.clear()
+                lots, self._realized = self._base
+                self._trades_matched, self._lots = 0, deque(lots)
                 return
         self.add(-signed_quantity, price)
 
@@ -246,6 +271,31 @@ class PositionsView(Protocol):
         ...
 
 
+def apply_change(change: PositionChanged, target: Position, source: Position | None) -> None:
+    """Book the units of a change that no order caused; a conversion conserves cost and realises nothing.
+
+    Parameters
+    ----------
+    change
+        What happened. A corporate action without a source, a price and cash changes the units of a holding
+        and not its cost.
+    target, source
+        Positions in its instrument and in its source; None without a source.
+    """
+    if source is None:
+        is_free = change.cause is ChangeCause.CORPORATE_ACTION and not change.price and not change.cash_change
+        if is_free:
+            target.adjust(change.quantity_change)
+        elif change.quantity_change:
+            target.apply(change.quantity_change, change.price)
+    elif source is target:
+        target.adjust(change.quantity_change)
+    else:
+        cost = source.cost * change.cost_fraction
+        source.adjust(change.source_change, -cost)
+        target.adjust(change.quantity_change, cost)
+
+
 class PositionManager:
     """Positions of an account; every fill and other change is booked once.
 
@@ -294,18 +344,61 @@ class PositionManager:
         if reference in self._bookings:
             raise InvariantError("one execution would be booked twice", where="reference", value=reference)
         self._bookings[reference] = BookedTrade(instrument_id, signed_quantity, price, fee)
-        position = self.positions.get(instrument_id)
-        if position is None:
-            multiplier = self._instruments[instrument_id].multiplier
-            position = self.positions[instrument_id] = Position(instrument_id, multiplier)
-            if multiplier == 1:
-                self.scalps[instrument_id] = FifoLots()
+        position = self.positions.get(instrument_id) or self._open(instrument_id)
         position.fees += fee
         lots = self.scalps.get(instrument_id)
         if lots is not None:
             lots.add(signed_quantity, price)
         position.apply(signed_quantity, price)
         return position
+
+    def _open(self, instrument_id: InstrumentId) -> Position:
+        multiplier = self._instruments[instrument_id].multiplier
+        position = self.positions[instrument_id] = Position(instrument_id, multiplier)
+        if multiplier == 1:
+            self.scalps[instrument_id] = FifoLots()
+        return position
+
+    def change(self, change: PositionChanged) -> None:
+        """Book what happened to the positions without an order, once by its reference.
+
+        Raises
+        ------
+        InvariantError
+            When the reference was booked before.
+        """
+        number, reference, units = change.instrument_id, change.reference, change.quantity_change
+        if reference in self._bookings:
+            raise InvariantError("one change would be booked twice", where="reference", value=reference)
+        self._bookings[reference] = None
+        if not units and change.source is None:
+            return
+        target = self.positions.get(number) or self._open(number)
+        source = None
+        if change.source is not None:
+            source = self.positions.get(change.source) or self._open(change.source)
+        held = target.quantity
+        apply_change(change, target, source)
+        is_free = source is target or (change.cause is ChangeCause.CORPORATE_ACTION and not change.price)
+        self._move_lots(change, held, is_free=is_free)
+
+    def _move_lots(self, change: PositionChanged, held: Decimal, *, is_free: bool) -> None:
+        """Carry the lots of shares through a change; ``held`` is what the target was before it."""
+        number, units, source = change.instrument_id, change.quantity_change, change.source
+        if source is not None and source != number and source in self.scalps:
+            # what leaves for good takes its lots along at their cost
+            stays = ZERO if change.source_change else 1 - change.cost_fraction
+            self.scalps[source].rescale(ZERO if change.source_change else Decimal(1), stays)
+        lots = self.scalps.get(number)
+        if lots is None or not units:
+            return
+        after = held + units
+        if source is not None and source != number:
+            lots.add(units, self.positions[number].average_price)
+        elif is_free and held and after:
+            lots.rescale(after / held, held / after)
+        else:
+            lots.add(units, change.price)
 
     def booking(self, reference: str) -> BookedTrade | None:
         """Return a booking that stands, or None where there is none or it was taken back."""
@@ -330,10 +423,6 @@ class PositionManager:
         if lots is not None:
             lots.take_back(booking.quantity, booking.price)
         return booking
-
-    def note_applied(self, reference: str) -> None:
-        """Record a change of cash alone (a dividend) as booked."""
-        self._bookings[reference] = None
 
 
 exact_price = lru_cache(maxsize=8_192)(exact)

@@ -8,6 +8,8 @@ account's owner). They sum to the account after every event.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from scalpdesk.core.enums import CARRY, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
@@ -265,12 +267,16 @@ class SubBooks:
         for count, (book, quantity) in enumerate(parts, start=1):
             cash = left if count == len(parts) else (event.cash_change * quantity / whole).quantize(_FINEST)
             left -= cash
-            book.mark(now_ns)
+            is_action = event.cause is ChangeCause.CORPORATE_ACTION
+            if not is_action:  # its prices are carried through already; the books were marked before
+                book.mark(now_ns)
+            worth = book.attribution.nav
             if event.quantity_change and quantity:
-                book.positions.book(instrument_id, quantity, event.price, event.reference)
-                book.opened[instrument_id] = _towards_zero(book.opened.get(instrument_id, ZERO), quantity)
+                self._change(book, event, quantity)
             book.account.cash += cash
-            if event.cause in CARRY:
+            if is_action:
+                book.attribution.note_carry(book.attribution.current_nav() - worth)
+            elif event.cause in CARRY:
                 book.attribution.note_carry(cash)
             elif event.cause is ChangeCause.TRANSFER:
                 multiplier = self._instruments[instrument_id].multiplier
@@ -281,9 +287,21 @@ class SubBooks:
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
+    def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal) -> None:
+        """Book one book's part of the units."""
+        number, source = event.instrument_id, event.source
+        held, opened = book.quantity(number), book.opened.get(number, ZERO)
+        leaves = -book.quantity(source) if source is not None and event.source_change else ZERO
+        book.positions.change(msgspec.structs.replace(event, quantity_change=quantity, source_change=leaves))
+        if event.cause is not ChangeCause.CORPORATE_ACTION:
+            book.opened[number] = _towards_zero(opened, quantity)
+        elif held:
+            book.opened[number] = opened * (held + quantity) / held
+
     def _parts(self, event: PositionChanged) -> list[Part]:
         """Return the books that a change concerns, each with its units (for a dividend: its holding)."""
-        instrument_id, change, unassigned = event.instrument_id, event.quantity_change, self.books[UNASSIGNED]
+        change, unassigned = event.quantity_change, self.books[UNASSIGNED]
+        instrument_id = event.instrument_id if event.source is None else event.source
         holders = [(book, held) for book in self.books.values() if (held := book.quantity(instrument_id))]
         total = sum((held for _, held in holders), ZERO)
         if event.cause is ChangeCause.TRANSFER:
@@ -294,7 +312,7 @@ class SubBooks:
             dues, due = [due for due, _ in self._exercised], (change, event.price)
             place = dues.index(due) if due in dues else 0  # without a matching exercise: the oldest one
             return _in_proportion(change, self._exercised.pop(place)[1])
-        if event.cause is ChangeCause.CORPORATE_ACTION and total:  # a split: all holdings alike
+        if event.cause is ChangeCause.CORPORATE_ACTION and total:  # all holdings alike
             return _in_proportion(change, holders)
         if change == -total:
             return [(book, -held) for book, held in holders]

@@ -270,8 +270,8 @@ class Projection:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _on_position_changed(self, event: PositionChanged) -> None:
-        if event.quantity_change and not self._book.already_applied(event.reference):
-            self._book.book(event.instrument_id, event.quantity_change, event.price, event.reference)
+        if not self._book.already_applied(event.reference):
+            self._book.change(event)
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
         for line in event.positions:

@@ -6,9 +6,11 @@ from typing import Protocol
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.portfolio.positions import Position
+from scalpdesk.portfolio.positions import Position, apply_change
 from scalpdesk.simulation.margin import SPREADS, Holding, short_share_bound
 from scalpdesk.simulation.orders import ZERO, Activity, BrokerOrder, Execution, PositionIntent
 
@@ -128,6 +130,23 @@ class BrokerAccount:
         if not held.quantity:
             del self.holdings[instrument_id]
         return held.quantity
+
+    def change(self, change: PositionChanged) -> None:
+        """Book what happens without an order, at its cost."""
+        if change.source is None and change.cause is not ChangeCause.CORPORATE_ACTION:
+            self.book(change.instrument_id, change.quantity_change, change.price, change.cash_change)
+            return
+        instruments = self._valuation.instruments
+        ids = [change.instrument_id] + ([] if change.source is None else [change.source])
+        held = [
+            self.holdings.setdefault(number, Position(number, instruments[number].multiplier))
+            for number in ids
+        ]
+        self.book(change.instrument_id, ZERO, ZERO, change.cash_change)
+        apply_change(change, held[0], None if change.source is None else held[1])
+        for position in held:
+            if not position.quantity:
+                self.holdings.pop(position.instrument_id, None)
 
     def take_back(
         self, instrument_id: InstrumentId, signed: Decimal, price: Decimal, cash_change: Decimal

@@ -7,14 +7,16 @@ the served exchange over its protocols.
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
-from scalpdesk.simulation.expiry import ExpiryProcessor
+from scalpdesk.simulation.expiry import ActionProcessor, ExpiryProcessor
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.hours import NEVER_NS, Hours
@@ -40,6 +42,7 @@ from scalpdesk.simulation.orders import (
     Structure,
 )
 from scalpdesk.simulation.staged_faults import StagedFaults
+from scalpdesk.simulation.tape_reader import settlement_level
 
 # looking up an enum's member costs as much as a call
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
@@ -107,6 +110,7 @@ class Broker:
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
         self.expiry = ExpiryProcessor(self.ledger, self.force, liquidates=rules.liquidation)
+        self.actions = ActionProcessor(self.ledger)
         self.staged = StagedFaults(self.ledger, self.matcher)
         self._effect_latency_ns = effect_latency_ns
 
@@ -128,6 +132,11 @@ class Broker:
         for number in account.holdings:
             self.expiry.watch(number)
         return account
+
+    def play(self, tape: MarketTape) -> None:
+        """Take settlement levels, dividends and corporate actions from a tape."""
+        self.expiry.settlement_of = partial(settlement_level, tape)
+        self.actions.schedule = (*tape.dividends, *tape.actions)
 
     # the market -------------------------------------------------------------------------------------
 
@@ -168,13 +177,20 @@ class Broker:
             self.matcher.match(order)
 
     def open_session(self, now_ns: int, closes_ns: int) -> None:
-        """Begin a session; orders that waited for it reach the exchange."""
+        """Begin a session: dividends and corporate actions, then the orders that waited for it.
+
+        Raises
+        ------
+        DataError
+            When a holding cannot be carried across a corporate action.
+        """
         ledger = self.ledger
         ledger.now_ns = max(ledger.now_ns, now_ns)
         ledger.session_open_ns = now_ns
         self.entry.is_open, self.entry.closes_ns = True, closes_ns
         for account in ledger.accounts.values():
             account.unsettled = ZERO
+        self.actions.open_session(now_ns)
         for order in self._open_orders():
             if order.status is Status.ACCEPTED:
                 self.activate(order)

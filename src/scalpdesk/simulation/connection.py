@@ -33,7 +33,6 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     VenueCommand,
 )
-from scalpdesk.core.units import InstrumentId
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.hours import NEVER_NS
@@ -132,12 +131,6 @@ class BrokerConnection:
         self.broker.advance(now_ns)
         self.broker.expiry.close_session(now_ns)
         self.broker.expiry.check_levels()
-        self._collect(now_ns)
-
-    def pay_dividend(self, number: InstrumentId, amount: Decimal, now_ns: int, label: str) -> None:
-        """Credit (or charge a short holding) a cash dividend of ``amount`` a share at the ex-date."""
-        self.broker.advance(now_ns)
-        self.broker.expiry.pay_dividend(number, amount, label)
         self._collect(now_ns)
 
     def close_session(self, now_ns: int) -> None:

@@ -54,6 +54,7 @@ ACTIVITY_OF = {
     ChangeCause.ASSIGNMENT: "OPASN",
     ChangeCause.DELIVERY: "OPTRD",
     ChangeCause.DIVIDEND: "DIV",
+    ChangeCause.CORPORATE_ACTION: "REORG",
 }
 """Kind of the line in the account's history for each cause of a change."""
 
@@ -291,7 +292,7 @@ class Ledger:
         """Book and report what happens to an account without an order."""
         for change in changes:
             held = account.quantity(change.instrument_id)
-            account.book(change.instrument_id, change.quantity_change, change.price, change.cash_change)
+            account.change(change)
             self.updates.append(Booking(account.name, change))
             if self.keeps_history:
                 quantity, price = (

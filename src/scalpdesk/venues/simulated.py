@@ -35,7 +35,7 @@ from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.connection import OVER, AccountEvent, BrokerConnection
 from scalpdesk.simulation.hours import NEVER_NS, Hours
-from scalpdesk.simulation.tape_reader import TapeReader, settlement_level
+from scalpdesk.simulation.tape_reader import TapeReader
 from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
@@ -239,7 +239,7 @@ class PlayedSession:
         self._reader = TapeReader(tape, self.session)
         self._market: deque[QuoteEvent | BarEvent] = deque()
         self._is_settled = False
-        connection.broker.expiry.settlement_of = lambda symbol, day: settlement_level(tape, symbol, day)
+        connection.broker.play(tape)
         connection.open_session(self.session.open_ns, self.session.close_ns)
 
     def _market_ns(self) -> int:

@@ -17,6 +17,7 @@ from scalpdesk.instruments.contract import (
     occ_symbol,
     us_option,
 )
+from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import CashDividend, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
@@ -75,6 +76,7 @@ class SmallMarket:
         self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
         self.barred: frozenset[InstrumentId] = frozenset()
         self.dividends: tuple[CashDividend, ...] = ()
+        self.actions: tuple[CorporateAction, ...] = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
         self._quotes = self._draw(seed, seconds, share_every, option_every, move)

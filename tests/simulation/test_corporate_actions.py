@@ -1,0 +1,226 @@
+"""Dividends and corporate actions: what the broker reports, and what the desk's book makes of it."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.broker import connect
+from fakes.desk import Scripted, decisions, run_tape
+from fakes.instruments import DAY, option, share, straddle_book
+from fakes.tape import TapeBuilder, at
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.events import OrderCancelled, PositionChanged
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.sessions import session_on
+from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.portfolio.positions import PositionManager
+
+D = Decimal
+TUESDAY = date(2024, 3, 5)
+OPEN, CLOSE = session_on(TUESDAY).open_ns, session_on(TUESDAY).close_ns
+
+
+def action(kind="split", ratio="1", **terms):
+    return CorporateAction(symbol="SPY", ex_date=TUESDAY, kind=ActionKind(kind), ratio=D(ratio), **terms)
+
+
+TRADES = st.lists(
+    st.tuples(
+        st.integers(-60, 60).filter(bool).map(D), st.integers(100, 90_000).map(lambda cents: D(cents) / 100)
+    ),
+    min_size=1,
+    max_size=12,
+).filter(lambda trades: sum(quantity for quantity, _ in trades))
+RATIOS = st.sampled_from(["2", "3", "7", "1.5", "0.5", "0.1", "0.333333"]).map(D)
+
+
+def books_after(trades, happens, spot="500"):
+    """Return the desk's book and the broker's holding after trades and an action."""
+    instruments = straddle_book()
+    instruments.add(share("KID"))
+    held, book = sum(quantity for quantity, _ in trades), PositionManager(instruments)
+    for index, (quantity, price) in enumerate(trades):
+        book.book(0, quantity, price, f"x{index}")
+    cost, realized, scalps = book.positions[0].cost, book.positions[0].realized, book.scalps[0].realized
+    venue = connect(instruments, cash=10_000_000, is_open=False)
+    account = venue.account
+    for quantity, price in trades:
+        account.book(0, quantity, price, D(0))
+    venue.on_quote(TapeBuilder().quote(0, "16:00", float(spot), float(spot)).rows[0])
+    venue.broker.actions.schedule = (happens,)
+    venue.open_session(OPEN, CLOSE)
+    changes = [event for event in venue.take_due(OPEN) if isinstance(event, PositionChanged)]
+    cash = D(0)
+    for change in changes:
+        book.change(change)
+        cash += change.cash_change
+    assert account.cash == 10_000_000 + cash
+    assert {n: p.quantity for n, p in account.holdings.items()} == {
+        p.instrument_id: p.quantity for p in book.held()
+    }
+    for number, position in account.holdings.items():
+        assert abs(position.cost - book.positions[number].cost) < D("1e-18")
+    return held, cost, realized, scalps, book, cash, changes
+
+
+@given(TRADES, RATIOS)
+def test_a_split_conserves_cost_and_realises_only_the_fraction(trades, ratio):
+    held, cost, realized, scalps, book, cash, _ = books_after(trades, action(ratio=str(ratio)))
+    position = book.positions[0]
+    after = held * ratio
+    fraction = after - position.quantity
+    price = (D(500) / ratio).quantize(D("0.0001"))
+    assert position.quantity == int(after)
+    assert cash == fraction * price
+    part = position.quantity / after
+    assert abs(position.cost - cost * part) < D("1e-15")
+    gain = fraction * price - cost * (1 - part)
+    assert abs(position.realized - realized - gain) < D("1e-15")
+    if not fraction:
+        assert (position.realized, book.scalps[0].realized, position.cost) == (realized, scalps, cost)
+    if position.quantity:
+        assert abs(position.average_price * ratio - cost / held) < D("1e-15")
+
+
+@given(TRADES, st.sampled_from(["0.125", "1", "0.5"]).map(D), st.sampled_from(["0.04", "0.3"]).map(D))
+def test_a_spin_off_divides_cost_and_value_and_realises_only_the_fraction(trades, ratio, part):
+    held, cost, _, _, book, cash, changes = books_after(
+        trades, action("spin_off", str(ratio), into="KID", value_fraction=part)
+    )
+    parent = book.positions[0]
+    assert parent.quantity == held
+    assert abs(parent.cost - cost * (1 - part)) < D("1e-15")
+    kid = book.positions[3]
+    units = held * ratio
+    assert kid.quantity == int(units)
+    each = (500 * part / ratio).quantize(D("0.0001"))
+    assert cash == (units - kid.quantity) * each
+    # value: what is left of the share, and the new one at its part of the price, are the old price
+    value = parent.quantity * 500 * (1 - part) + kid.quantity * each + cash
+    assert abs(value - held * 500) <= abs(units) * D("0.0001")
+    assert changes[0].more_follow == (len(changes) > 1)
+
+
+@given(TRADES)
+def test_a_merger_for_shares_moves_cost_and_one_for_cash_realises_it(trades):
+    held, cost, realized, _, book, cash, _ = books_after(trades, action("merger", "2", into="KID"))
+    assert (book.quantity(0), book.quantity(3), cash) == (0, 2 * held, 0)
+    assert book.positions[3].cost == cost
+    held, cost, realized, _, book, cash, _ = books_after(trades, action("merger", "0", cash=D(510)))
+    assert (book.held(), cash) == ([], held * 510)
+    assert abs(book.positions[0].realized - realized - (cash - cost)) < D("1e-15")
+
+
+def two_days(instruments, before, after, *actions, dividends=()):
+    """Return a tape of two sessions; prices by instrument id at the first close and from the second open."""
+    builder = TapeBuilder(instruments, days=(DAY, TUESDAY))
+    for day, times, prices in ((DAY, ("10:00", "16:00"), before), (TUESDAY, ("09:31", "16:00"), after)):
+        for when in times:
+            for number, price in prices.items():
+                builder.quote(number, at(when, day), price - 0.005, price + 0.005)
+    builder.dividends = dividends
+    return replace(builder.build(), actions=actions)
+
+
+@pytest.mark.parametrize(
+    ("happens", "after", "holdings", "carry"),
+    [
+        (action(ratio="4"), {0: 125.0}, {0: 404}, 0),
+        (action(ratio="0.1"), {0: 5_000.0}, {0: 10}, 0),
+        (
+            action("spin_off", "0.125", into="KID", value_fraction=D("0.04")),
+            {0: 480.0, 1: 160.0},
+            {0: 101, 1: 12},
+            0,
+        ),
+        (action("merger", "2", into="KID"), {1: 250.0}, {1: 202}, 0),
+        (action("merger", "0", cash=D(510)), {}, {}, 1_010),
+        (action("special_dividend", cash=D(20)), {0: 480.0}, {0: 101}, 2_020),
+    ],
+)
+def test_an_action_is_explained_without_a_residual(happens, after, holdings, carry):
+    book = Instruments([share("SPY"), share("KID")])
+    tape = two_days(book, {0: 500.0}, after, happens)
+    run = run_tape(tape, Scripted(), positions={0: 101})
+    desk = run.engine.desk
+    assert {p.instrument_id: p.quantity for p in desk.positions.held()} == holdings
+    assert {n: p.quantity for n, p in run.broker.account.holdings.items()} == holdings
+    assert desk.account.cash == run.broker.account.cash
+    totals = desk.attribution.totals
+    assert totals["residual"] == 0
+    assert float(totals["carry"]) == pytest.approx(carry, abs=0.01)
+    expected = 0 if happens.kind is not ActionKind.MERGER or not happens.cash else 1_010
+    assert float(desk.attribution.nav) == pytest.approx(100_000 + 101 * 500 + expected, abs=0.06)
+    assert sum(totals.values()) == desk.attribution.nav_change
+
+
+def split_book():
+    return Instruments([share("SPY"), option("C", 500), option("C", 250)])
+
+
+def test_options_go_across_a_whole_split_with_their_cost():
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
+    run = run_tape(tape, Scripted(), positions={1: -3})
+    desk = run.engine.desk
+    (change,) = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert (change.instrument_id, change.source, change.quantity_change, change.source_change) == (
+        2,
+        1,
+        -6,
+        3,
+    )
+    # no strategy knows the new leg: the desk closes it, and says why
+    reasons = [line for decision in decisions(run.outputs) for line in decision.reasons]
+    adjusted = "SPY240419C00500000 was adjusted to SPY240419C00250000"
+    assert f"ACTIVE to FLATTENING: {adjusted}" in reasons
+    assert desk.positions.held() == []
+    assert desk.account.cash == run.broker.account.cash == 100_000 - 600 * D("6.005")
+    assert desk.positions.positions[2].realized == 3 * 100 * 1 - 600 * D("6.005")  # sold at 1, before
+    assert abs(desk.attribution.totals["residual"]) < 1
+
+
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (action(ratio="0.1"), "it then delivers 10 SPY"),
+        (action(ratio="4"), "the data have no SPY240419C00125000"),
+        (action("spin_off", "0.1", into="KID", value_fraction=D("0.1")), "100 SPY and 10 KID"),
+    ],
+)
+def test_a_run_that_cannot_carry_an_option_says_so(happens, why):
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0}, happens)
+    with pytest.raises(DataError, match=why):
+        run_tape(tape, Scripted(), positions={1: 1})
+    run_tape(tape, Scripted(), positions={2: 0})  # who holds none of it goes on
+
+
+def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
+    paid = (CashDividend("SPY", TUESDAY, D("21.00")),)
+    tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 479.0}, dividends=paid)
+    for held in ({0: 100}, {1: 1}):
+        with pytest.raises(
+            DataError, match=r"21.00 a share, 4.2% of its price, is no ordinary dividend of SPY"
+        ):
+            run_tape(tape, Scripted(), positions=held)
+    assert run_tape(tape, Scripted()).engine.desk.account.cash == 100_000
+
+
+def test_orders_that_rest_are_cancelled_by_an_action_and_left_by_a_dividend():
+    for happens, is_left in ((action(ratio="2"), False), (CashDividend("SPY", TUESDAY, D(1)), True)):
+        venue = connect(split_book(), is_open=False)
+        ids = count(1)
+        for number, price in ((0, "400"), (1, "1")):
+            name, limit = f"o-{next(ids)}", (OrderType.LIMIT, D(price), TimeInForce.GTC)
+            venue.send(SubmitOrder(name, number, Side.BUY, D(1), *limit, Purpose.HEDGE), OPEN - 10)
+        assert len(venue.account.open_orders()) == 2
+        venue.broker.actions.schedule = (happens,)
+        venue.open_session(OPEN, CLOSE)
+        gone = [event for event in venue.take_due(OPEN) if isinstance(event, OrderCancelled)]
+        assert (len(gone), len(venue.account.open_orders())) == ((0, 2) if is_left else (2, 0))
