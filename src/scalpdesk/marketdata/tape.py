@@ -70,6 +70,8 @@ class RateCurve:
 
     def rate_at(self, days: float) -> float:
         """Return the rate for ``days`` to maturity, linear between the points."""
+        if not self.rates[1:]:  # most curves are flat, and numpy takes ten times as long
+            return self.rates[0]
         return float(np.interp(days, self.days, self.rates))
 
 

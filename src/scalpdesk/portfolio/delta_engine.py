@@ -123,8 +123,8 @@ class DeltaEngine:
         self._dividend_yields = dividend_yields
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
-        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
-        """Valued options, with the id of their underlying and their expiry instant."""
+        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int, float]] = {}
+        """Valued options, with the id of their underlying, their expiry instant and dividend yield."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
 
@@ -188,8 +188,9 @@ class DeltaEngine:
             if not isinstance(contract, OptionContract):
                 return None
             underlying = self._instruments.id_of(contract.underlying)
-            known = self._options[instrument_id] = (contract, underlying, expiry_instant_ns(contract))
-        contract, underlying, expires_ns = known
+            terms = (contract, underlying, expiry_instant_ns(contract), self.dividend_yield(contract))
+            known = self._options[instrument_id] = terms
+        contract, underlying, expires_ns, dividend_yield = known
         quotes = self._state.quotes
         quote, spot_quote = quotes[instrument_id], quotes[underlying]
         if quote is None or spot_quote is None:
@@ -200,7 +201,8 @@ class DeltaEngine:
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
         years = self._years_to(expires_ns, now_ns)
-        valuation = self._value(instrument_id, contract, quote, mark_price(spot_quote), years, fresh)
+        spot = mark_price(spot_quote)
+        valuation = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
         self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, valuation)
         return valuation
 
@@ -211,6 +213,7 @@ class DeltaEngine:
         quote: QuoteEvent,
         spot: float,
         years: float,
+        dividend_yield: float,
         fresh: bool,
     ) -> Valuation:
         rate = self.rate(years)
@@ -221,13 +224,13 @@ class DeltaEngine:
         if not fresh and known is not None and known[0] is quote:
             vol = known[1]
         elif years > 0.0:
-            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, self.dividend_yield(contract))
+            vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield)
             is_fresh = vol is not None
             if vol is not None:
                 self._last_vol[instrument_id] = (quote, vol)
         if vol is None:
             vol = known[1] if known is not None else 0.0
-        greeks = self._pricer.greeks(contract, spot, years, vol, rate, self.dividend_yield(contract))
+        greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:

@@ -13,12 +13,13 @@ import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual, Right
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
 from scalpdesk.risk.limits import RiskLimits
 
 ONE_PERCENT = 0.01
+CALL = Right.CALL
 SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
 LEAST_FACTOR = 0.25
@@ -160,9 +161,14 @@ def exposure_of(
         if valued is None:
             return UnknownExposure(f"the Greeks of {instrument.symbol} are not known")
         units, underlying = quantity * instrument.multiplier, instrument.underlying
-        spots[underlying] = valued.spot
-        sums.setdefault(underlying, GreekSum()).add(units, valued.greeks)
-        theta += units * _decay(instrument, valued)
+        total = sums.get(underlying)
+        if total is None:
+            total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
+        total.add(units, valued.greeks)
+        strike, spot = float(instrument.strike), valued.spot
+        intrinsic = max(spot - strike if instrument.right is CALL else strike - spot, 0.0)
+        # near expiry a rate per day promises more than there is to lose
+        theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
         delta += total.delta * spot * beta
@@ -173,13 +179,6 @@ def exposure_of(
     if math.isfinite(delta + gamma + vega + theta):
         return found
     return UnknownExposure("the Greeks of the book are not numbers")
-
-
-def _decay(option: OptionContract, valued: Valuation) -> float:
-    """Theta of one unit over a day: near expiry a rate per day promises more than there is to lose."""
-    strike = float(option.strike)
-    intrinsic = max(valued.spot - strike if option.is_call else strike - valued.spot, 0.0)
-    return max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
 
 
 def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[CapRoom, ...]:
@@ -196,25 +195,24 @@ def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tupl
         what it can lose ends at the premium.
     """
     delta_key = "max_bought_delta_fraction" if only_buys_options else "max_net_delta_fraction"
-    delta = _amount(getattr(limits, delta_key), equity)
-    vega = _amount(limits.max_vega_fraction, equity)
-    written, bought = (
-        _amount(limits.max_gamma_fraction, equity),
-        _amount(limits.max_bought_gamma_fraction, equity),
-    )
     gamma_key = "max_bought_gamma_fraction" if only_buys_options else "max_gamma_fraction"
+    worth = max(equity, 0.0)
+    delta, vega, written, bought, theta = [
+        math.inf if fraction is None else fraction * worth
+        for fraction in (
+            limits.max_bought_delta_fraction if only_buys_options else limits.max_net_delta_fraction,
+            limits.max_vega_fraction,
+            limits.max_gamma_fraction,
+            limits.max_bought_gamma_fraction,
+            limits.max_theta_fraction,
+        )
+    ]
     return (
         CapRoom(-delta, delta, "net delta", f"risk.{delta_key}"),
         CapRoom(-written, bought, "gamma per 1 %", f"risk.{gamma_key}"),
         CapRoom(-vega, vega, "vega per point", "risk.max_vega_fraction"),
-        CapRoom(
-            -_amount(limits.max_theta_fraction, equity), math.inf, "theta per day", "risk.max_theta_fraction"
-        ),
+        CapRoom(-theta, math.inf, "theta per day", "risk.max_theta_fraction"),
     )
-
-
-def _amount(fraction: float | None, equity: float) -> float:
-    return math.inf if fraction is None else fraction * max(equity, 0.0)
 
 
 def largest_within(
