@@ -60,6 +60,14 @@ def test_the_margin_holds_where_a_venue_takes_orders_to_the_end():
     assert exit_deadline_ns(close, exit_minutes=0.0) == close - 5 * 60 * 10**9
 
 
+@pytest.mark.parametrize("minutes", [1.0, 15.0, 60.0])
+def test_without_a_cutoff_the_own_exit_alone_counts(minutes):
+    close = session_on(date(2025, 12, 30)).close_ns
+    own = exit_deadline_ns(close, exit_minutes=minutes, cutoff_minutes=None, buffer_minutes=30.0)
+    assert own == close - int(minutes * 60e9)
+    assert to_new_york(exit_deadline_ns(close, cutoff_minutes=None)).time() == time(15, 45)
+
+
 def test_unknown_venue_names_the_nearest():
     with pytest.raises(ConfigError) as refusal:
         venue_cutoff("alpacca")

@@ -1,6 +1,8 @@
 """Each signal by hand: what scores, which way, and what one missing fact does."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from scalpdesk.signals.base import Confidence, MarketFacts, Scoring, SignalBar, StrikeInterest, find_signal
@@ -117,6 +119,34 @@ def test_opening_drive_goes_where_the_price_went():
     assert OpeningDrive().measured(DRIVE).direction == 1
     down = OpeningDrive().measured(replace(DRIVE, price=587.0))
     assert (down.score, down.direction) == (7.5, -1)
+
+
+@given(
+    price=st.floats(580.0, 600.0),
+    prior=st.floats(585.0, 595.0),
+    overnight=st.none() | st.floats(585.0, 595.0),
+    scoring=st.sampled_from(["measured", "original"]),
+)
+def test_opening_drive_counts_a_level_only_with_a_move_beyond_a_fifth_of_a_percent(
+    price, prior, overnight, scoring
+):
+    facts = MarketFacts(
+        price=price,
+        open_price=590.0,
+        prior_high=prior,
+        prior_low=prior,
+        overnight_high=overnight,
+        overnight_low=overnight,
+        opening_volume_ratio=2.1,
+    )
+    reading = getattr(OpeningDrive(), scoring)(facts)
+    moved = abs(price / 590.0 - 1.0)
+    if moved < 0.002 - 1e-9:
+        assert reading.score == 2.0  # the volume's alone
+    elif moved > 0.002 + 1e-9 and not reading.is_absent:
+        beyond = (price - prior) * (price - 590.0) > 0
+        others = overnight is not None and (price - overnight) * (price - 590.0) > 0
+        assert reading.score == 5.0 + (2.5 if beyond else 2.0 if others else 0.0)
 
 
 def test_opening_drive_without_premarket_is_scored_measured_and_absent_originally():

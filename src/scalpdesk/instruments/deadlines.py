@@ -4,6 +4,7 @@ A venue stops accepting orders in contracts that expire today some time before t
 the rest soon after. An exit planned later would be refused, so a margin before the cut-off is kept.
 """
 
+import math
 from dataclasses import dataclass
 
 from scalpdesk.core.errors import ConfigError, nearest_name
@@ -78,7 +79,7 @@ def exit_deadline_ns(
     close_ns: int,
     *,
     exit_minutes: float = EXIT_MINUTES,
-    cutoff_minutes: float = 0.0,
+    cutoff_minutes: float | None = 0.0,
     buffer_minutes: float = BUFFER_MINUTES,
 ) -> int:
     """Return the exit deadline, UTC nanoseconds: the earlier of the strategy's exit and the venue's.
@@ -90,7 +91,8 @@ def exit_deadline_ns(
     exit_minutes
         The strategy's exit, minutes before the close.
     cutoff_minutes
-        The venue's order cut-off, minutes before the close; 0 without one.
+        The venue's order cut-off, minutes before the close; 0 where it takes orders to the end, None
+        where no venue is in the way: then the strategy's exit alone counts.
     buffer_minutes
         Margin before the venue's cut-off.
 
@@ -99,4 +101,5 @@ def exit_deadline_ns(
     >>> (60 * 60 * 10**9 - exit_deadline_ns(60 * 60 * 10**9, cutoff_minutes=30)) // MINUTE_NS
     35
     """
-    return close_ns - int(max(exit_minutes, max(cutoff_minutes, 0.0) + buffer_minutes) * MINUTE_NS)
+    by_venue = -math.inf if cutoff_minutes is None else max(cutoff_minutes, 0.0) + buffer_minutes
+    return close_ns - int(max(exit_minutes, by_venue) * MINUTE_NS)

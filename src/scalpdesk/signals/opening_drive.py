@@ -12,11 +12,11 @@ VOLUME_RATIO_ABOVE = 2.0
 class OpeningDrive:
     """Away from the open, beyond yesterday's range, on volume.
 
-    3 points for more than 0.20 % from the opening price, 2.5 beyond the high (low) of the session before
-    or else 2 beyond the premarket's, 2 for an opening volume of more than twice the usual. Goes where the
-    price went. The two definitions score alike: ``measured`` insists on levels computed from bars and
-    leaves the premarket's points out where the feed has none; ``original`` is absent without them, unless
-    yesterday's level is broken anyway.
+    3 points for more than 0.20 % from the opening price; only then 2.5 beyond the high (low) of the
+    session before or else 2 beyond the premarket's: a level is left only by a price that has moved.
+    2 for an opening volume of more than twice the usual. Goes where the price went. The two definitions
+    score alike: ``measured`` insists on levels computed from bars and leaves the premarket's points out
+    where the feed has none; ``original`` is absent where a move would need them to be scored.
     """
 
     name: ClassVar[str] = "OPENING_DRIVE"
@@ -45,20 +45,20 @@ class OpeningDrive:
         side = sign(moved)
         prior = facts.prior_high if side > 0 else facts.prior_low
         overnight = facts.overnight_high if side > 0 else facts.overnight_low
+        edge = "high" if side > 0 else "low"
         score, reasons = 0.0, []
         if exceeds(abs(moved), MOVE_FRACTION):
             score += 3.0
             reasons.append(f"{moved:+.2%} from the open: +3")
-        edge = "high" if side > 0 else "low"
-        if side and exceeds(side * facts.price, side * prior):
-            score += 2.5
-            reasons.append(f"beyond the {edge} of the session before, {prior:.2f}: +2.5")
-        elif overnight is None:
-            if needs_overnight:
-                return absent(self, "the premarket's range is not known")
-        elif side and exceeds(side * facts.price, side * overnight):
-            score += 2.0
-            reasons.append(f"beyond the premarket's {edge}, {overnight:.2f}: +2")
+            if exceeds(side * facts.price, side * prior):
+                score += 2.5
+                reasons.append(f"beyond the {edge} of the session before, {prior:.2f}: +2.5")
+            elif overnight is None:
+                if needs_overnight:
+                    return absent(self, "the premarket's range is not known")
+            elif exceeds(side * facts.price, side * overnight):
+                score += 2.0
+                reasons.append(f"beyond the premarket's {edge}, {overnight:.2f}: +2")
         if exceeds(facts.opening_volume_ratio, VOLUME_RATIO_ABOVE):
             score += 2.0
             reasons.append(f"opening volume {facts.opening_volume_ratio:.2f} times the usual: +2")

@@ -188,7 +188,7 @@ def _e_hedge(
     }
 
 
-def _deadline(close: str, exit_off: float, cut_off: float, buf: float) -> Answer:
+def _deadline(close: str, exit_off: float, cut_off: float | None, buf: float) -> Answer:
     hours, minutes = (int(part) for part in close.split(":"))
     at_ns = exit_deadline_ns(
         (60 * hours + minutes) * MINUTE_NS,
