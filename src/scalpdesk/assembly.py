@@ -74,6 +74,8 @@ def load_market(
         end=end,
         max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
         index_source=settings.config.data.index_source,
+        # without a strategy (a notebook loads data first) whatever any of them reads
+        option_bars=settings.strategy is None or find_strategy(settings.strategy).reads_option_volume,
     )
 
 

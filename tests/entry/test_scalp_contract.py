@@ -4,7 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.entry.scalp_selector import ContractConfig, buy_limit, contract_score
+from fakes.desk import HandDesk, Scripted
+from fakes.instruments import DAY, straddle_book
+from scalpdesk.core.events import OpenInterestEvent, TradeEvent
+from scalpdesk.entry.scalp_selector import (
+    ContractConfig,
+    ScalpContractSelector,
+    buy_limit,
+    contract_score,
+)
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 
 CONFIG = ContractConfig()
@@ -27,3 +35,36 @@ def test_contract_score_parts():
     assert contract_score(0.30, 0.0, 10_000, 0.0, 0.20) == pytest.approx(100.0)
     assert contract_score(0.40, 0.0, 0, 0.05, 0.40) == pytest.approx(0.0)
     assert contract_score(0.35, 100.0, 500, 0.025, 0.25) == pytest.approx(20.0 + 0.3 * 15.0 + 10.0 + 7.5)
+
+
+@pytest.mark.parametrize(
+    ("open_interest", "prints", "passes"),
+    [(500, (), True), (499, (), False), (499, (49.0,), False), (499, (30.0, 20.0), True), (0, (50.0,), True)],
+)
+def test_a_contract_is_active_by_its_open_interest_or_by_what_it_traded_today(open_interest, prints, passes):
+    desk = HandDesk(Scripted(), straddle_book(500, expiry=DAY))
+    desk.open()
+    desk.go_to("10:00").market(500.0)
+    desk.handle(OpenInterestEvent(1, desk.now_ns, desk.now_ns, open_interest))
+    for size in prints:
+        desk.handle(TradeEvent(1, desk.now_ns, desk.now_ns, 2.0, size))
+    selector = ScalpContractSelector(ContractConfig(target_delta=0.5, max_spread_fraction=0.5))
+    view = desk.engine.desk.view
+    options = tuple(view.instruments.options("SPY"))
+    choice = selector.select(options, DAY, 1, view.market, view.delta_engine, desk.now_ns)
+    assert (choice.best is not None) is passes
+    if passes:
+        volume = sum(prints)
+        assert choice.best.score == pytest.approx(
+            contract_score(
+                choice.best.delta,
+                volume,
+                open_interest,
+                (choice.best.ask - choice.best.bid) / choice.best.ask,
+                choice.best.vol,
+                selector.config,
+            )
+        )
+    else:
+        told = "1 with fewer than 500 open and 50 traded" if prints else "1 with fewer than 500 open"
+        assert choice.why_none() == f"of 1 contracts: {told}"

@@ -109,3 +109,16 @@ def test_earlier_sessions_are_kept_in_the_order_they_came(state):
     for event in made:
         state.apply_session_bars(event)
     assert state.earlier_sessions == {0: made}
+
+
+def test_the_volume_of_a_session_is_that_of_its_bars_or_of_its_prints_never_of_both(state):
+    assert state.volume_today(1) is None
+    state.apply_trade(TradeEvent(1, 10, 10, 2.0, 30.0))
+    state.apply_trade(TradeEvent(1, 11, 11, 2.0, 12.0))
+    assert state.volume_today(1) == 42.0
+    for end_ns, volume in ((60, 45.0), (120, math.nan), (180, 0.0), (240, 5.0)):
+        state.apply_bar(BarEvent(1, end_ns, end_ns, 60, 2.0, 2.0, 2.0, 2.0, volume))
+    assert state.volume_today(1) == 50.0
+    assert state.volume_today(2) is None
+    state.open_session()
+    assert state.volume_today(1) is None

@@ -91,6 +91,7 @@ class Desk:
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         self.gate.new_session()
+        self.market.open_session()
         if self.books is not None:
             self.books.new_session()
         self.session_equity = self.attribution.current_nav()

@@ -29,7 +29,8 @@ class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     max_spread_fraction
         Largest ask less bid, as a fraction of the ask.
     min_volume_contracts, min_open_interest_contracts
-        One of the two must be reached.
+        One of the two must be reached. The volume is the session's; where neither the data nor the
+        venue bring an option's prints or bars it is not known, and the open interest alone counts.
     equity_fraction
         Fraction of equity that the premium of one entry may cost.
     max_contracts
@@ -185,14 +186,16 @@ class ScalpContractSelector:
         if exceeds(fraction, config.max_spread_fraction):
             return f"with a spread above {config.max_spread_fraction:.0%}"
         interest = market.open_interest.get(number, 0)
-        # nobody counts an option's trades here: its open interest has to speak for it
-        if interest < config.min_open_interest_contracts:
-            return f"with fewer than {config.min_open_interest_contracts} open"
+        volume = market.volume_today(number)
+        is_traded = volume is not None and volume >= config.min_volume_contracts
+        if interest < config.min_open_interest_contracts and not is_traded:
+            traded = "" if volume is None else f" and {config.min_volume_contracts} traded"
+            return f"with fewer than {config.min_open_interest_contracts} open{traded}"
         valuation = delta_engine.value(number, now_ns)
         if valuation is None or not valuation.vol_is_fresh:
             return "without an implied volatility"
         delta = valuation.greeks.delta
         if not abs(abs(delta) - config.target_delta) <= config.delta_tolerance + 1e-12:  # NaN stays out
             return f"off delta {config.target_delta:.2f} by more than {config.delta_tolerance:.2f}"
-        score = contract_score(abs(delta), 0.0, interest, fraction, valuation.vol, config)
+        score = contract_score(abs(delta), volume or 0.0, interest, fraction, valuation.vol, config)
         return ScalpCandidate(number, contract, score, delta, valuation.vol, quote.bid, quote.ask, interest)

@@ -44,6 +44,10 @@ class MarketView(Protocol):
         """Open contracts of the day before."""
         ...
 
+    def volume_today(self, instrument_id: InstrumentId) -> float | None:
+        """Return what has traded in this session: contracts or shares; None when nothing is known of it."""
+        ...
+
     @property
     def forecasts(self) -> Mapping[InstrumentId, ForecastEvent]:
         """Latest volatility forecast by underlying."""
@@ -90,6 +94,8 @@ class MarketState:
         self.quotes: list[QuoteEvent | None] = [None] * len(instruments)
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
+        self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
+        """Volume of this session as its bars and as its prints have it: a feed may bring both."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
@@ -142,10 +148,29 @@ class MarketState:
     def apply_bar(self, bar: BarEvent) -> None:
         """Apply a closed bar."""
         self.bars[bar.instrument_id] = bar
+        self._add_volume(BarEvent, bar.instrument_id, bar.volume)
 
     def apply_trade(self, trade: TradeEvent) -> None:
         """Apply a print."""
         self.last_trade[trade.instrument_id] = trade
+        self._add_volume(TradeEvent, trade.instrument_id, trade.size)
+
+    def _add_volume(
+        self, source: type[BarEvent | TradeEvent], instrument_id: InstrumentId, volume: float
+    ) -> None:
+        if volume > 0.0:  # NaN and the zero of a feed without volumes are no knowledge
+            key = (source, instrument_id)
+            self._volumes[key] = self._volumes.get(key, 0.0) + volume
+
+    def volume_today(self, instrument_id: InstrumentId) -> float | None:
+        """Return what has traded in this session: contracts or shares; None when nothing is known of it."""
+        volumes = self._volumes
+        by_bars = volumes.get((BarEvent, instrument_id), 0.0)
+        return max(by_bars, volumes.get((TradeEvent, instrument_id), 0.0)) or None
+
+    def open_session(self) -> None:
+        """Count the session's volumes from zero."""
+        self._volumes.clear()
 
     def apply_open_interest(self, event: OpenInterestEvent) -> None:
         """Apply the open interest of the day before."""

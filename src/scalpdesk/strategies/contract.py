@@ -282,6 +282,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
         Whether a live run has to load an option chain.
     reads_dealer_gamma
         Whether it reads dealer gamma exposure.
+    reads_option_volume
+        Whether recorded trades of the options are loaded with their quotes.
     history_sessions
         Sessions before the first one whose minute bars it reads, from its settings.
     expiry_days
@@ -308,6 +310,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     trades_options: bool = True
     reads_dealer_gamma: bool = False
+    reads_option_volume: bool = False
     history_sessions: Callable[[Any], int] = lambda _: 0
     expiry_days: Callable[[Any], tuple[int, int]] | None = None
     takes_over: Callable[[OptionContract, date], bool] = lambda _contract, _day: True

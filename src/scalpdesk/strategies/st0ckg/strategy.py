@@ -552,6 +552,7 @@ PLUG = StrategySpec(
     build=St0ckg,
     summary="options of the day on the strongest of seven signals",
     reads_dealer_gamma=True,
+    reads_option_volume=True,
     history_sessions=lambda config: config.volume_sessions,
     credentials=("st0ckg_key", "st0ckg_secret"),
 )
