@@ -565,3 +565,36 @@ def test_a_proposal_of_an_unknown_kind_is_refused_before_an_order_leaves(desk):
         one.quote(0, 499.99, 500.01)
     assert refused.value.nearest == "entry"
     assert one.engine.desk.orders.orders == {}
+
+
+def test_the_days_loss_is_judged_at_the_marks_of_now_whether_or_not_the_strategy_is_woken(desk):
+    limits = RiskLimits(max_daily_loss=D(300), max_daily_loss_fraction=1.0)
+    one = desk(wanting(buy()), limits=limits, mark_seconds=1e6)
+    one.strategy.triggers[0] = PriceMove(0, 1e6, 1e6)
+    (order,) = orders(one.quote(0, 499.99, 500.01))
+    one.fill(order)
+    for step in range(1, 60):
+        mid = 500.0 - step
+        outputs = one.wait(1).quote(0, mid - 0.01, mid + 0.01)
+        loss = D("0.01") * 10 + 10 * step
+        told = [item for item in decisions(outputs) if item.kind is DecisionKind.MODE]
+        assert bool(told) is (loss >= 300)
+        if told:
+            why = f"daily loss: {-loss:.2f} at the limit of -300.00"
+            assert told[0].reasons == (f"ACTIVE to FLATTENING: {why}",)
+            return
+    pytest.fail("the limit never struck")
+
+
+def test_what_a_strategy_sees_of_the_account_is_worth_what_it_is_worth_now(desk):
+    seen = []
+
+    def think(view, wake, event):
+        seen.append(view.nav)
+        return ()
+
+    one = desk(Scripted(think, [EveryQuote(0)]), mark_seconds=1e6)
+    one.adopt({0: (10, "500")})
+    for mid in (500.0, 490.0, 517.5):
+        one.wait(1).quote(0, mid - 0.01, mid + 0.01)
+    assert [worth - 100_000 for worth in seen[-3:]] == [5_000, 4_900, 5_175]

@@ -192,3 +192,35 @@ def test_a_closing_that_is_taken_back_counts_for_nothing(before, busted, again):
     for one in (trades, other):
         one.close(cash + again)
     assert (trades.losses_in_a_row, trades.start_cash) == (other.losses_in_a_row, other.start_cash)
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(sorted(ChangeCause)),
+        st.integers(-50, 50).map(Decimal),
+        st.integers(0, 10_000).map(lambda cents: Decimal(cents) / 100),
+        st.integers(-10_000, 10_000).map(Decimal),
+    ),
+    max_size=8,
+)
+
+
+@given(trades=TRADES, changes=CHANGES, mark=st.integers(0, 10_000).map(lambda cents: Decimal(cents) / 100))
+def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(trades, changes, mark):
+    """The second way: what the position paid and brought in, and what is left at the mark."""
+    manager = PositionManager(straddle_book())
+    cash = D(0)
+    for count, (quantity, price) in enumerate(trades):
+        manager.book(1, quantity, price, f"trade-{count}", fee=D("0.10"))
+        cash -= quantity * price * 100 + D("0.10")
+    for count, (cause, quantity, price, paid) in enumerate(changes):
+        is_known = 1 in manager.positions
+        change = PositionChanged(1, 1, 1, cause, quantity, price, paid, f"change-{count}")
+        manager.change(change)
+        if cause is ChangeCause.TRANSFER:
+            cash -= quantity * price * 100  # units come and go at their price, cash is the owner's
+        elif quantity or (cause is ChangeCause.DIVIDEND and is_known):
+            cash += paid
+    if 1 in manager.positions:
+        worth = manager.quantity(1) * mark * 100
+        assert manager.positions[1].profit(mark) == pytest.approx(cash + worth, abs=D("0.000001"))

@@ -56,7 +56,7 @@ class ProposalFacts:
                 number = intent.instrument_id
                 before += risk_of(intent, desk.instruments[number], desk.market.quotes[number]) or ZERO
         return RiskFigures(
-            equity=desk.attribution.nav,
+            equity=desk.view.nav,
             session_equity=desk.session_equity,
             risk_before=before,
             consecutive_losses=desk.gate.closed_trades.losses_in_a_row,

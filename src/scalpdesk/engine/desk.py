@@ -73,12 +73,15 @@ class Desk:
         """The book divided among the strategies that share the desk; None with one strategy."""
         self._has_begun = False
 
-    def daily_loss_limit(self) -> Decimal:
-        """Return the loss of this session (currency, positive) that ends its trading; asked at every mark."""
+    def loss_at_limit(self, nav: Decimal) -> str:
+        """Return the session's loss in words once it ends the session's trading; empty while it does not."""
         if self._loss_limit_of is not self.session_equity:
             self._loss_limit_of = self.session_equity
             self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
-        return self._loss_limit
+        loss = nav - self.session_equity
+        if loss > -self._loss_limit:
+            return ""
+        return f"daily loss: {loss:.2f} at the limit of {-self._loss_limit:.2f}"
 
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
@@ -95,7 +98,6 @@ class Desk:
         if self.books is not None:
             self.books.new_session()
         self.session_equity = self.attribution.current_nav()
-        self.view.nav = self.session_equity
 
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:
         """Book one execution: position, cash, its cost, and the count of closed trades."""

@@ -60,9 +60,13 @@ from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSub
 
 ZERO = Decimal(0)
 MARK_TIMER = "mark"
+LOSS_CHECK_NS = NANOS_PER_SECOND
+"""The day's loss is judged at current marks as often as this, while the underlying is quoted."""
 FLATTEN_TIMER = "flatten"
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
+LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
+"""Modes that the day's loss ends."""
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 Check = Callable[[QuoteEvent], Wake | None]
 After = Callable[[Any, Wake], None]
@@ -90,6 +94,7 @@ class TradingEngine:
         """How often the strategy was woken."""
         self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
+        self._loss_due_ns = 0
         self._triggers: dict[int, tuple[Check | None, After | None]] = {}
         """Methods of each trigger by instrument; None where every quote wakes the strategy."""
         self._out: list[Output] = []
@@ -137,8 +142,10 @@ class TradingEngine:
                 if trigger is None:
                     return NOTHING
                 check, after = trigger
+                if now_ns >= self._loss_due_ns:
+                    self._watch_loss()
                 wake = PRICE if check is None else check(event)
-                if wake is None:
+                if wake is None and not self._out:
                     return NOTHING
             elif type(event) is OrderFilled:
                 wake, after = self._on_fill(event), self._flatten_late
@@ -314,18 +321,22 @@ class TradingEngine:
         """Mark the book, explain the change since the last mark, and stop at the session's loss limit."""
         desk = self.desk
         mark = desk.attribution.mark(self.now_ns)
-        nav = desk.view.nav = desk.attribution.nav
+        nav = desk.attribution.nav
         if desk.books is not None:
             desk.books.mark(self.now_ns)
-        if mark is None:
-            return
-        self._out.append(mark)
-        if nav >= desk.session_equity or desk.gate.mode not in (Mode.ACTIVE, Mode.REDUCING):
-            return
-        loss, limit = nav - desk.session_equity, desk.daily_loss_limit()
-        if loss <= -limit:
+        if mark is not None:
+            self._out.append(mark)
+        if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):
             self._mode_after_flattening = desk.gate.mode
-            self._set_mode(FLATTENING, f"daily loss: {loss:.2f} at the limit of {-limit:.2f}", "risk gate")
+            self._set_mode(FLATTENING, why, "risk gate")
+
+    def _watch_loss(self) -> None:
+        """Judge the session's loss between two marks, at the marks of now."""
+        desk = self.desk
+        self._loss_due_ns = self.now_ns + LOSS_CHECK_NS
+        trades = desk.gate.mode in LOSS_MODES and desk.view.session is not None
+        if trades and desk.loss_at_limit(desk.view.nav):
+            self._mark()
 
     def _on_halt(self, instrument_id: InstrumentId, since_ns: int | None, reason: str) -> None:
         """Note a halt of trading in an instrument and cancel what works in it, or its end (None)."""

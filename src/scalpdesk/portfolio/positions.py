@@ -39,6 +39,7 @@ class Position:
         "_trades",
         "_trades_priced",
         "fees",
+        "income",
         "instrument_id",
         "multiplier",
         "quantity",
@@ -55,6 +56,8 @@ class Position:
         self.multiplier = multiplier
         self.quantity = quantity
         self.fees = ZERO
+        self.income = ZERO
+        """Cash that it paid beyond its trades (dividends), in currency."""
         self._trades: list[tuple[Decimal, Decimal]] = [(quantity, average_price)] if quantity else []
         """Signed quantity and price of every trade; the first ``_trades_priced`` are in the figures below."""
         self._trades_priced = 0
@@ -110,6 +113,11 @@ class Position:
         """Realised profit in currency, before fees, at average cost."""
         self._price_trades()
         return self._realized
+
+    def profit(self, mark: Decimal) -> Decimal:
+        """Return what it has earned at a mark (currency per unit): realised, open, income less fees."""
+        unrealized = self.quantity * (mark - self.average_price) * self.multiplier
+        return self.realized + unrealized + self.income - self.fees
 
     def _price_trades(self) -> None:
         trades = self._trades
@@ -372,6 +380,9 @@ class PositionManager:
             raise InvariantError("one change would be booked twice", where="reference", value=reference)
         self._bookings[reference] = None
         if not units and change.source is None:
+            payer = self.positions.get(number)
+            if payer is not None and change.cause is ChangeCause.DIVIDEND:
+                payer.income += change.cash_change
             return
         target = self.positions.get(number) or self._open(number)
         source = None
@@ -381,6 +392,9 @@ class PositionManager:
         apply_change(change, target, source)
         is_free = source is target or (change.cause is ChangeCause.CORPORATE_ACTION and not change.price)
         self._move_lots(change, held, is_free=is_free)
+        if change.cause is not ChangeCause.TRANSFER:  # what the owner moves is no position's income
+            traded = units * change.price * target.multiplier if source is None else ZERO
+            target.income += change.cash_change + traded
 
     def _move_lots(self, change: PositionChanged, held: Decimal, *, is_free: bool) -> None:
         """Carry the lots of shares through a change; ``held`` is what the target was before it."""

@@ -271,8 +271,10 @@ class SubBooks:
             if not is_action:  # its prices are carried through already; the books were marked before
                 book.mark(now_ns)
             worth = book.attribution.nav
-            if event.quantity_change and quantity:
-                self._change(book, event, quantity)
+            if not event.quantity_change:  # of a dividend the part is the holding
+                book.positions.change(msgspec.structs.replace(event, cash_change=cash))
+            elif quantity:
+                self._change(book, event, quantity, cash)
             book.account.cash += cash
             if is_action:
                 book.attribution.note_carry(book.attribution.current_nav() - worth)
@@ -287,12 +289,15 @@ class SubBooks:
             if event.quantity_change and event.cause not in EXERCISED:  # those end with their delivery
                 book.note_round_trip()
 
-    def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal) -> None:
-        """Book one book's part of the units."""
+    def _change(self, book: SubBook, event: PositionChanged, quantity: Decimal, cash: Decimal) -> None:
+        """Book one book's part of the units and the cash."""
         number, source = event.instrument_id, event.source
         held, opened = book.quantity(number), book.opened.get(number, ZERO)
         leaves = -book.quantity(source) if source is not None and event.source_change else ZERO
-        book.positions.change(msgspec.structs.replace(event, quantity_change=quantity, source_change=leaves))
+        part = msgspec.structs.replace(
+            event, quantity_change=quantity, source_change=leaves, cash_change=cash
+        )
+        book.positions.change(part)
         if event.cause is not ChangeCause.CORPORATE_ACTION:
             book.opened[number] = _towards_zero(opened, quantity)
         elif held:

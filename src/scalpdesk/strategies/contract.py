@@ -4,7 +4,7 @@ A strategy reads the :class:`DeskView` and changes only itself. It never sends o
 actions, and the risk gate and the order manager do the rest. The same class runs in every mode.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol, final, runtime_checkable
@@ -23,7 +23,13 @@ from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager, OrdersView
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
-from scalpdesk.portfolio.positions import Account, PositionManager, PositionsView
+from scalpdesk.portfolio.positions import (
+    Account,
+    PositionManager,
+    PositionsView,
+    mark_decimal,
+    net_asset_value,
+)
 from scalpdesk.portfolio.sub_books import SubBooks
 
 Facts = dict[str, str | float | int]
@@ -59,6 +65,13 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
 
 Action = Proposal | SetTimer | AskFolder
+
+
+@final
+class TradeStart(msgspec.Struct, frozen=True, gc=False):
+    """Start of a trade: its instruments, and what each has earned before it, in currency."""
+
+    earned: dict[InstrumentId, Decimal]
 
 
 class DeskView(Protocol):
@@ -106,7 +119,7 @@ class DeskView(Protocol):
 
     @property
     def nav(self) -> Decimal:
-        """Net asset value at the last mark, in the quote currency."""
+        """Net asset value at the current marks, in the quote currency."""
         ...
 
     @property
@@ -127,6 +140,17 @@ class DeskView(Protocol):
         """Return the order that an event is about, None for any other event."""
         ...
 
+    def begin_trade(self, instrument_ids: Iterable[InstrumentId]) -> TradeStart:
+        """Return where a trade in these instruments starts: what each has earned before it."""
+        ...
+
+    def trade_pnl(self, trade: TradeStart) -> Decimal:
+        """Return the P&L of a trade at the current marks, fees and dividends included, in currency.
+
+        It comes from the positions' own trades: cash that is moved in or out does not change it.
+        """
+        ...
+
 
 class WritableDeskView:
     """The desk's own side of :class:`DeskView`: the engine writes it, strategies read it."""
@@ -137,7 +161,6 @@ class WritableDeskView:
         "instruments",
         "market",
         "mode",
-        "nav",
         "now_ns",
         "orders",
         "positions",
@@ -165,9 +188,25 @@ class WritableDeskView:
         self.orders = orders
         self.account = account
         self.underlying = underlying
-        self.nav = account.cash
         self.mode: Mode = Mode.ACTIVE
         self.venue = "simulated"
+
+    @property
+    def nav(self) -> Decimal:
+        """Net asset value at the current marks, in the quote currency."""
+        return net_asset_value(self.account, self.positions.held(), self.market)
+
+    def begin_trade(self, instrument_ids: Iterable[InstrumentId]) -> TradeStart:
+        """Return where a trade in these instruments starts: what each has earned before it."""
+        return TradeStart({number: self._earned(number) for number in instrument_ids})
+
+    def trade_pnl(self, trade: TradeStart) -> Decimal:
+        """Return the P&L of a trade at the current marks, fees and dividends included, in currency."""
+        return sum((self._earned(number) - before for number, before in trade.earned.items()), Decimal(0))
+
+    def _earned(self, instrument_id: InstrumentId) -> Decimal:
+        position = self.positions.positions.get(instrument_id)
+        return Decimal(0) if position is None else position.profit(mark_decimal(self.market, position))
 
     def exposure(self, instrument_id: InstrumentId) -> Decimal:
         """Signed contracts or shares held plus the open quantity of live orders."""

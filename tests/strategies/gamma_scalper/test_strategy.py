@@ -76,6 +76,13 @@ def hold(desk, spot=500.0):
     return desk
 
 
+def fill_all(desk, outputs):
+    """Fill these orders, and those that follow."""
+    left = orders(outputs)
+    while left:
+        left += orders(desk.fill(left.pop(0)))
+
+
 def option_delta(desk):
     inner = desk.engine.desk
     greeks = inner.delta_engine.position_greeks(inner.positions.held(), desk.now_ns)
@@ -448,14 +455,9 @@ def test_after_an_exit_another_entry_may_follow(scalper):
         scalper(entry={"again_after_exit": True}, exits=ExitConfig(stop_fraction=0.01, min_dte=None))
     )
     again.vol = 0.10
-    again.engine._mark()
-    again.wait(60).market(500.0)
-    again.engine._mark()
     outputs = again.wait(6).market(500.0)
-    for order in orders(outputs):
-        again.fill(order)
-    for order in [one.submitted for one in again.engine.desk.orders.live.values()]:
-        again.fill(order)
+    assert decisions(outputs)[0].reasons[0].startswith("stop: ")
+    fill_all(again, outputs)
     assert again.positions == {}
     assert again.strategy.phase is ScalperPhase.WAITING
     assert [one.instrument_id for one in orders(again.wait(6).market(500.0))] == [CALL, PUT]
@@ -669,3 +671,66 @@ def test_leaving_takes_a_working_hedge_off_the_book_before_it_unwinds(scalper):
     (unwind,) = orders(desk.cancelled(sell.client_order_id))
     assert (unwind.instrument_id, unwind.side, unwind.quantity) == (0, Side.BUY, abs(held))
     assert unwind.purpose is Purpose.UNWIND_HEDGE
+
+
+# P&L of the trade -----------------------------------------------------------------------------------
+
+
+def worth_of_the_trade(desk, start_cash):
+    """Return the P&L the other way: cash since before the entry, and what is held at its mids."""
+    inner = desk.engine.desk
+    worth = sum(
+        (
+            line.quantity
+            * inner.instruments[line.instrument_id].multiplier
+            * D(str(round(inner.market.quotes[line.instrument_id].mid, 6)))
+            for line in inner.positions.held()
+        ),
+        D(0),
+    )
+    return inner.account.cash - start_cash + worth
+
+
+@pytest.mark.parametrize("fraction", [0.10, 0.20])
+def test_the_stop_judges_the_marks_of_now_not_those_of_the_last_minute(scalper, fraction):
+    desk = scalper(exits=ExitConfig(stop_fraction=fraction, min_dte=None, arm_fraction=None))
+    start_cash = desk.engine.desk.account.cash
+    hold(desk)
+    (premium,) = {desk.strategy._premium}
+    for step in range(60):
+        desk.vol -= 0.002
+        outputs = desk.wait(0.5).market(500.0 + 0.06 * (-1) ** step)  # a move wakes it
+        pnl = worth_of_the_trade(desk, start_cash)
+        told = [one for one in decisions(outputs) if one.reasons[0].startswith("stop: ")]
+        assert bool(told) is (pnl <= -D(str(fraction)) * premium)
+        if told:
+            assert f"P&L {pnl:.2f} " in told[0].reasons[0]
+            assert told[0].facts["pnl_usd"] == pytest.approx(float(pnl))
+            return
+        fill_all(desk, outputs)
+    pytest.fail("the stop never fired")
+
+
+@pytest.mark.parametrize("cause", [ChangeCause.TRANSFER, ChangeCause.INTEREST, ChangeCause.FEE])
+@pytest.mark.parametrize("amount", [-20_000, 20_000])
+def test_cash_moved_in_or_out_of_the_account_does_not_move_the_trades_pnl(scalper, cause, amount):
+    desk = scalper(exits=ExitConfig(stop_fraction=0.05, arm_fraction=0.05, min_dte=None))
+    hold(desk)
+    view = desk.engine.desk.view
+    before, nav = view.trade_pnl(desk.strategy._trade), view.nav
+    change = PositionChanged(0, desk.now_ns, desk.now_ns, cause, D(0), D(0), D(amount), "moved")
+    desk.handle(change)
+    assert view.trade_pnl(desk.strategy._trade) == before
+    assert view.nav == nav + amount
+    for _ in range(3):
+        fill_all(desk, desk.wait(6).market(500.0))
+    assert desk.strategy.phase is ScalperPhase.HOLDING
+
+
+def test_a_dividend_on_the_hedge_is_part_of_the_trade(scalper):
+    desk = hold(scalper())
+    view = desk.engine.desk.view
+    before = view.trade_pnl(desk.strategy._trade)
+    dividend = PositionChanged(0, desk.now_ns, desk.now_ns, ChangeCause.DIVIDEND, D(0), D(0), D(-7), "paid")
+    desk.handle(dividend)
+    assert view.trade_pnl(desk.strategy._trade) == before - 7

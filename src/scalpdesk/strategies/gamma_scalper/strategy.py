@@ -28,7 +28,14 @@ from scalpdesk.instruments.contract import StraddlePair, options_in_order, strad
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Proposal,
+    StrategySpec,
+    TradeStart,
+    traded_symbol,
+)
 from scalpdesk.strategies.gamma_scalper.edge import SECONDS, VOL, EntryConfig, StraddleEdge, entry_facts
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import ExitConfig, StraddleView, first_reason, straddle_rules
@@ -38,6 +45,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     ReportOnce,
     cancels_of,
     expired_orders,
+    surplus_cancels,
     without_figures,
 )
 
@@ -183,7 +191,7 @@ class GammaScalper:
         self._selector = StraddleSelector(self.config.selection, self.config.straddles)
         self._edge = StraddleEdge(self.config.entry, self.config.straddles)
         hedge = self.config.hedge
-        self._hedger = DeltaHedger(
+        self.hedger = DeltaHedger(
             hedge.make_band(),
             DeltaModel(hedge.delta_vol, hedge.fixed_vol),
             order_ttl_seconds=hedge.order_ttl_seconds,
@@ -195,7 +203,7 @@ class GammaScalper:
         self._options: frozenset[InstrumentId] = frozenset()
         self._pair: StraddlePair | None = None
         self._entry_vols: dict[InstrumentId, float] = {}
-        self._entry_nav = ZERO
+        self._trade = TradeStart({})
         self._entry_session: date | None = None
         self._premium = ZERO
         self._straddles = self.config.straddles
@@ -243,6 +251,7 @@ class GammaScalper:
         if isinstance(event, OrderRejected | OrderNotFound):  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
             return (SetTimer("gamma-scalper: after a rejection", until_ns),)
+        self.hedger.note_fill(view, event)
         if isinstance(event, OrderFilled | FillBusted):
             self._rejected.succeed()
             self._abandoned.until_ns = 0
@@ -281,6 +290,7 @@ class GammaScalper:
             return ()
         if self.config.mode == "init":
             holds = self._held_options(view) or view.positions.quantity(view.underlying)
+            self._trade = view.begin_trade((*self._held_options(view), view.underlying))
             return self._start_leaving(view, "init: start flat") if holds else ()
         return self._adopt(view) if self._held_options(view) else ()
 
@@ -304,8 +314,7 @@ class GammaScalper:
                     DecisionKind.ENTRY, (f"resume refused: {wrong}: {names}; use mode=init to start flat",)
                 ),
             )
-        self._pair = pair
-        self._entry_nav = view.nav
+        self._begin_trade(view, pair)
         self._note_entered(view)
         return (
             Proposal(DecisionKind.ENTRY, (f"resumed {view.instruments[pair.call_id].symbol} and its put",)),
@@ -326,11 +335,11 @@ class GammaScalper:
         if selection.best is None:
             return self._refuse_entry(selection.why_none(), dict(selection.removed))
         best = selection.best
-        verdict = self._edge.judge(best, view, self._hedger.band)
+        verdict = self._edge.judge(best, view, self.hedger.band)
         facts = entry_facts(view, best, spot) | verdict.facts
         if not verdict.passed:
             return self._refuse_entry("; ".join(verdict.reasons), facts)
-        self._pair = best.pair
+        self._begin_trade(view, best.pair)
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         self._straddles = self.config.straddles
         legs = (best.pair.call_id, best.pair.put_id)
@@ -338,7 +347,6 @@ class GammaScalper:
         self._entry = LegEntry(
             legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
         )
-        self._entry_nav = view.nav
         self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
@@ -381,6 +389,10 @@ class GammaScalper:
             SetTimer("gamma-scalper: after an abandoned entry", until_ns),
         )
 
+    def _begin_trade(self, view: DeskView, pair: StraddlePair) -> None:
+        self._pair = pair
+        self._trade = view.begin_trade((pair.call_id, pair.put_id, view.underlying))
+
     def _note_entered(self, view: DeskView) -> None:
         assert self._pair is not None
         assert view.session is not None
@@ -395,7 +407,7 @@ class GammaScalper:
             if leg not in self._entry_vols:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        self._hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
+        self.hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
         self._exits = straddle_rules(self.config.exits)
 
     # holding ----------------------------------------------------------------------------------------
@@ -413,25 +425,16 @@ class GammaScalper:
                 mode=view.mode,
                 expiry=self._pair.expiry,
                 premium_paid=self._premium,
-                pnl=view.nav - self._entry_nav,
+                pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
-                edge_usd=self._edge.left(self._pair, view, self._hedger.band)
+                edge_usd=self._edge.left(self._pair, view, self.hedger.band)
                 if self.config.exits.edge_gone
                 else None,
             ),
         )
         if reason is not None:
             return self._start_leaving(view, reason)
-        return [*self._surplus(view), *self._hedger.step(view, self._held_options(view))]
-
-    def _surplus(self, view: DeskView) -> list[Action]:
-        """Take off what would still add to a straddle that is whole: a leg may fill after its cancel."""
-        adding = [order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN]
-        cancels = cancels_of(adding, "the straddle is whole")
-        if not cancels:
-            return []
-        why = "the straddle is whole: take off what would add to it"
-        return [Proposal(DecisionKind.ENTRY, (why,), {}, cancels)]
+        return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
 
     # leaving ----------------------------------------------------------------------------------------
 
@@ -489,7 +492,7 @@ class GammaScalper:
                 intents.append(OrderIntent(number, side, abs(left), purpose, self._why_leaving))
         if not intents:
             return ()
-        facts: dict[str, str | float | int] = {"pnl_usd": float(view.nav - self._entry_nav)}
+        facts: dict[str, str | float | int] = {"pnl_usd": float(view.trade_pnl(self._trade))}
         step = "sell the options" if legs else "unwind the hedge"
         return (
             Proposal(DecisionKind.EXIT, (self._why_leaving, step), facts, tuple(intents), all_or_none=False),
@@ -511,7 +514,7 @@ class GammaScalper:
             Proposal(
                 DecisionKind.EXIT,
                 (f"flat: {self._why_leaving}",),
-                {"pnl_usd": float(view.nav - self._entry_nav)},
+                {"pnl_usd": float(view.trade_pnl(self._trade))},
             ),
         )
 

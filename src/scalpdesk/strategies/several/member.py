@@ -139,7 +139,6 @@ class Member:
         own.session = view.session
         own.venue = view.venue
         own.mode = max(view.mode, self.mode, key=STRICTNESS.index)
-        own.nav = self.book.attribution.nav
         self.orders.refresh(view.orders)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
@@ -84,7 +84,7 @@ class DeltaHedger:
         self._last_hedge_ns: int | None = None
         self._session: Session | None = None
         self._unfinished: float | None = None
-        """Net delta that a hedge across zero was meant to reach, while only its first order is out."""
+        """Net delta that a hedge across zero was meant to reach, until its second order is out."""
 
     def begin(
         self,
@@ -99,6 +99,7 @@ class DeltaHedger:
         ----------
         since_ns
             Instant from which the time since the last hedge counts; None: the first is due at once.
+            From then on it counts from the fill of a whole hedge (:meth:`note_fill`).
         entry_vols
             Implied volatilities at entry, by leg.
         straddles
@@ -109,6 +110,24 @@ class DeltaHedger:
         self._unfinished = None
         self.unusable = ""
         self._delta_model.begin(entry_vols or {})
+
+    def note_fill(self, view: DeskView, event: Event) -> None:
+        """Start the clock of the next hedge where a hedge has been filled whole.
+
+        One that is rejected, refused, expires or is filled in part leaves the clock where it was: what it
+        should have hedged is still open. After one that is taken back the next is due at once.
+        """
+        order = view.order_of(event)
+        if (
+            order is None
+            or order.submitted.instrument_id != view.underlying
+            or order.submitted.purpose is not Purpose.HEDGE
+        ):
+            return
+        if isinstance(event, FillBusted):
+            self._last_hedge_ns = None
+        elif isinstance(event, OrderFilled) and not order.is_live and self._unfinished is None:
+            self._last_hedge_ns = view.now_ns
 
     def step(
         self,
@@ -159,7 +178,6 @@ class DeltaHedger:
         parts = split_at_zero(owned, quantity)
         if len(parts) > 1:
             self._unfinished = target
-        self._last_hedge_ns = view.now_ns
         side = Side.BUY if parts[0] > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(parts[0])), Purpose.HEDGE, judged.reason)
         facts: Facts = {

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import CancelIntent
+from scalpdesk.core.intents import CancelIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -30,6 +30,14 @@ def expired_orders(
         if order.created_ns <= limit_ns and order.submitted.instrument_id in numbers
     )
     return cancels_of(late, f"not filled within {ttl_seconds:g} s")
+
+
+def surplus_cancels(view: DeskView) -> list[Action]:
+    """Take off what would still add to a position that is whole: a leg may fill after its cancel."""
+    adding = (order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN)
+    why = "the position is whole: take off what would add to it"
+    cancels = cancels_of(adding, why)
+    return [Proposal(DecisionKind.ENTRY, (why,), {}, cancels)] if cancels else []
 
 
 def without_figures(words: str) -> str:

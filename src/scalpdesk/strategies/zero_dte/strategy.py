@@ -40,12 +40,20 @@ from scalpdesk.instruments.deadlines import (
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Facts,
+    Proposal,
+    StrategySpec,
+    TradeStart,
+    traded_symbol,
+)
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import RISK_HALT
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS
+from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, surplus_cancels
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
 ZERO = Decimal(0)
@@ -270,7 +278,7 @@ class ZeroDteScalper:
         self._entry: LegEntry | None = None
         self._is_mine = False
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
-        self._start_nav = ZERO
+        self._trade = TradeStart({})
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._last_words: dict[str, str] = {}
         self._blind_since_ns: int | None = None
@@ -313,6 +321,7 @@ class ZeroDteScalper:
             actions += self._new_session(view)
         if wake is Wake.SESSION and view.now_ns != session.open_ns:
             return [*actions, *self._last_word(view)]
+        self.hedger.note_fill(view, event)
         if isinstance(event, OrderFilled):
             self._rejected.succeed()
             actions += self._report(view, event)
@@ -353,7 +362,7 @@ class ZeroDteScalper:
         )
         self._pairs = straddle_pairs([(number, self._options[number]) for number in sorted(self._today)])
         self._pair = self._entry = None
-        self._start_nav = view.nav
+        self._trade = view.begin_trade((*self._today, view.underlying))
         self.hedger.begin()
         self.meter.begin()
         self._watch.begin()
@@ -414,7 +423,7 @@ class ZeroDteScalper:
 
     def _last_word(self, view: DeskView) -> Sequence[Action]:
         """At the close say what the session's hedges came to."""
-        facts = self.meter.totals.facts() | {"pnl_usd": float(view.nav - self._start_nav)}
+        facts = self.meter.totals.facts() | {"pnl_usd": float(view.trade_pnl(self._trade))}
         if not self.meter.totals.fills:
             return ()
         return (Proposal(DecisionKind.SUMMARY, ("hedges of the session",), facts),)
@@ -500,7 +509,8 @@ class ZeroDteScalper:
         threshold = self.hedger.band.judge(exposure.inputs).half_width_shares / exposure.inputs.multiplier
         alerts = self._watch.check(view, exposure, threshold)
         hedges = self.hedger.step(view, legs, exposure)
-        return [*alerts, *(_with_greeks(hedge, exposure, len(legs)) for hedge in hedges)]
+        hedges = [_with_greeks(hedge, exposure, len(legs)) for hedge in hedges]
+        return [*alerts, *surplus_cancels(view), *hedges]
 
     def _blind(self, view: DeskView) -> list[Action]:
         """Say once that there has been no delta to hedge on for a while."""
@@ -531,7 +541,7 @@ class ZeroDteScalper:
         if actions or not self._leaving.is_flat(view, legs):
             return actions
         self.phase, self._is_mine, why = ZeroDtePhase.CLOSED, False, f"flat: {self._leaving.why}"
-        facts = self.meter.totals.facts() | {"pnl_usd": float(view.nav - self._start_nav)}
+        facts = self.meter.totals.facts() | {"pnl_usd": float(view.trade_pnl(self._trade))}
         if self._leaving.why == LEFT_OVER and view.now_ns < (self.deadline_ns or 0):
             self.phase = ZeroDtePhase.WAITING  # today's own options are still to come
             self._leaving.forget()
