@@ -115,6 +115,7 @@ def build_engine(
         config.simulation.starting_cash,
     )
     desk.view.venue = str(data.get("venue", "simulated"))
+    desk.takes_combos = bool(data.get("takes_combos", False))
     strategy = find_strategy(strategy_name).build(strategy_config)
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
 

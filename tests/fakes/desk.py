@@ -25,7 +25,7 @@ from scalpdesk.core.events import (
     SessionEvent,
     TimerEvent,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -237,8 +237,13 @@ class HandDesk:
 
 
 def orders(outputs: Sequence[Output]) -> list[SubmitOrder]:
-    """Return the orders among the outputs."""
-    return [one for one in outputs if isinstance(one, SubmitOrder)]
+    """Return the orders among the outputs, legs of combos among them."""
+    return [order for one in outputs for order in orders_of(one)]
+
+
+def combos(outputs: Sequence[Output]) -> list[MultiLegOrder]:
+    """Return the orders of several legs among the outputs."""
+    return [one for one in outputs if isinstance(one, MultiLegOrder)]
 
 
 def cancels(outputs: Sequence[Output]) -> list[str]:

@@ -24,7 +24,7 @@ import numpy as np
 from fakes.live import until
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.intents import SubmitOrder
+from scalpdesk.core.intents import SubmitOrder, orders_of
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import LiveDesk, unfinished_run
@@ -199,8 +199,8 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
 def journaled_orders(run_dir: Path) -> list[SubmitOrder]:
     """Return every order that the journal says was about to be sent."""
     return [
-        one
+        order
         for _, outputs in JournalReader(run_dir).steps()
-        for one in outputs
-        if isinstance(one, SubmitOrder)
+        for output in outputs
+        for order in orders_of(output)
     ]

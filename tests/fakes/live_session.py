@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from fakes.broker import connect
+from fakes.desk import orders as orders_of
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
-from scalpdesk.core.intents import Decision, Output, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
@@ -101,7 +102,7 @@ class Played:
 
     def desk_fills(self) -> list[tuple[Any, ...]]:
         """Each execution as the desk's journal has it, with what its own order says of it."""
-        orders = {one.client_order_id: one for one in self.outputs if isinstance(one, SubmitOrder)}
+        orders = {one.client_order_id: one for one in orders_of(self.outputs)}
         found = []
         for event in self.events:
             if isinstance(event, OrderFilled):
@@ -371,8 +372,7 @@ def rows(outputs: Iterable[Output], symbols: list[str], until_ns: int) -> list[R
         one.client_order_id: (
             symbols[one.instrument_id], one.side.value, one.quantity, one.order_type.value, one.limit_price
         )
-        for one in said
-        if isinstance(one, SubmitOrder)
+        for one in orders_of(said)
     }  # fmt: skip
     return [
         Row(

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.desk import orders
 from fakes.live_session import Wanted, play
 from scalpdesk.assembly import engine_from_header
-from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.recovery import rebuild
@@ -32,7 +32,7 @@ def morning(tmp_path_factory):
 
 
 def test_both_trade_and_their_orders_say_whose_they_are(morning):
-    owners = [one.owner for one in morning.outputs if isinstance(one, SubmitOrder)]
+    owners = [one.owner for one in orders(morning.outputs)]
     assert set(owners) == {ST0CKA, SCALPER}
     assert owners.count(ST0CKA) >= 5
     assert owners.count(SCALPER) >= 3

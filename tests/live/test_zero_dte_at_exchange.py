@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
+from fakes.desk import combos, orders
 from fakes.live_session import CASH, Played, Wanted, play
-from scalpdesk.core.intents import Purpose, SubmitOrder
+from scalpdesk.core.intents import Purpose
 from scalpdesk.instruments.contract import us_option
 from scalpdesk.instruments.deadlines import exit_deadline_ns, venue_cutoff
 from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns
@@ -58,8 +59,10 @@ def test_options_are_left_by_the_deadline_before_the_venue_refuses_them(played):
 
 
 def test_the_venue_refused_nothing_and_closed_nothing_by_itself(played):
-    ours = {one.client_order_id for one in played.outputs if isinstance(one, SubmitOrder)}
-    assert set(played.truth_orders()) == ours
+    ours = {one.client_order_id for one in orders(played.outputs)}
+    assert ours <= set(played.truth_orders())
+    parents = {one.client_order_id for one in combos(played.outputs)}
+    assert set(played.truth_orders()) - ours <= parents
     assert set(played.truth_orders().values()) <= {"filled", "canceled"}
 
 
@@ -72,14 +75,14 @@ def test_ends_flat_with_the_exchanges_ledger(played):
 
 
 def test_hedges_after_the_options_are_gone_only_unwind(played):
-    orders = {one.client_order_id: one for one in played.outputs if isinstance(one, SubmitOrder)}
+    sent = {one.client_order_id: one for one in orders(played.outputs)}
     last_option_ns = max(fill[-1] for fill in played.truth_fills() if len(fill[2]) > 6)
     shares = Decimal(0)
     for _, name, symbol, side, quantity, _, _, ts_ns in played.truth_fills():
         if symbol == "SPY":
             shares += quantity if side == "buy" else -quantity
             if ts_ns > last_option_ns:
-                assert orders[name].purpose is Purpose.UNWIND_HEDGE
+                assert sent[name].purpose is Purpose.UNWIND_HEDGE
                 # within moments of the last option, not minutes
                 assert ts_ns - last_option_ns < 5_000_000_000
     assert shares == 0

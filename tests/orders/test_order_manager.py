@@ -188,3 +188,15 @@ def test_pending_counts_live_orders_of_one_instrument(manager):
     manager.apply(CANCELLED)
     manager.apply(OrderStatusUnknown("run-000003", 1, 1, "time-out"))
     assert manager.pending(0) == 2  # a doubted order still counts
+
+
+def test_the_legs_of_a_combo_are_cancelled_and_left_at_work_together():
+    manager = OrderManager("r")
+    intents = [OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "entry") for number in (1, 2)]
+    legs = [leg.client_order_id for leg in manager.submit_combo(intents, None, 5).legs]
+    manager.apply(OrderAccepted(legs[0], 6, 6, "v"))
+    assert manager.cancel(legs[1]) == CancelOrder(legs[1])
+    assert manager.cancel(legs[0]) is None
+    assert {manager.order(name).state for name in legs} == {OrderState.PENDING_CANCEL}
+    manager.apply(CancelRejected(legs[1], 7, 7, "too late"))
+    assert [manager.order(name).state for name in legs] == [OrderState.WORKING, OrderState.PENDING_NEW]

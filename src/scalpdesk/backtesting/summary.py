@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Decision, Mark, Output, SubmitOrder
+from scalpdesk.core.intents import Decision, Mark, Output, orders_of
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
@@ -41,8 +41,8 @@ class Tally:
                 self._count(output)
             elif isinstance(output, Mark):
                 self.marks.append(output)
-            elif isinstance(output, SubmitOrder):
-                self.orders += 1
+            else:
+                self.orders += len(orders_of(output))
 
     def _count(self, decision: Decision) -> None:
         self.decisions += 1

@@ -52,6 +52,17 @@ class Purpose(StrEnum):
     UNWIND_HEDGE = "unwind_hedge"
 
 
+class LegOrders(StrEnum):
+    """How the legs of one position go to the venue."""
+
+    AUTO = "auto"
+    """As one order where a live venue takes one; in a backtest leg by leg."""
+    COMBO = "combo"
+    """As one order, in backtests too."""
+    LEGS = "legs"
+    """Each as an order of its own."""
+
+
 OPENING = frozenset({Purpose.OPEN})
 """Purposes that add risk. A hedge, a close and an unwind lower it and pass most risk checks."""
 EXITS = frozenset({Purpose.CLOSE, Purpose.UNWIND_HEDGE})
@@ -202,3 +213,10 @@ Command = SubmitOrder | CancelOrder
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder
 """What a gateway to a venue carries; the synchronous simulation takes a :data:`Command`."""
 Output = SubmitOrder | CancelOrder | Decision | Mark | SetTimer | ReplaceOrder | MultiLegOrder | AskFolder
+
+
+def orders_of(output: Output) -> tuple[SubmitOrder, ...]:
+    """Return the orders that an output sends: itself, the legs of a combo, or none."""
+    if isinstance(output, SubmitOrder):
+        return (output,)
+    return output.legs if isinstance(output, MultiLegOrder) else ()

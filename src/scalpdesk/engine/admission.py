@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, Side, SubmitOrder
+from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract
@@ -25,6 +25,9 @@ from scalpdesk.risk.checks import risk_of
 from scalpdesk.risk.context import Held, OrderContext, RiskFigures, Working
 
 ZERO = Decimal(0)
+COMBO_LEVEL = 3
+"""Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
+MOST_LEGS = 4
 LAST_CALL_NS = 30 * 60 * NANOS_PER_SECOND
 """Before the close; from then on an exit does not wait for a fresh quote."""
 LAST_CALL_EXPIRING_NS = 60 * 60 * NANOS_PER_SECOND
@@ -158,6 +161,22 @@ class OrderAdmission:
         if together and any(intent.purpose not in EXITS for intent in admitted):
             admitted = list(self._cut(admitted, (), now_ns, refusals, notes))
         return Admitted(tuple(admitted), tuple(refusals), tuple(notes))
+
+    def may_combine(self, intents: Sequence[OrderIntent], leg_orders: LegOrders) -> bool:
+        """Return whether admitted orders go as one: equal sizes of different options, of one type."""
+        desk, count = self._desk, len(intents)
+        if leg_orders is LegOrders.LEGS or not 1 < count <= MOST_LEGS:
+            return False
+        limits = desk.gate.venue_limits
+        if limits is not None and limits.options_level < COMBO_LEVEL:
+            return False
+        kinds = {(leg.quantity, leg.order_type, leg.time_in_force, leg.purpose, leg.owner) for leg in intents}
+        return (
+            (leg_orders is LegOrders.COMBO or desk.takes_combos)
+            and len(kinds) == 1
+            and len({leg.instrument_id for leg in intents}) == count
+            and all(isinstance(desk.instruments[leg.instrument_id], OptionContract) for leg in intents)
+        )
 
     def _within_one_order(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
         """Cut an exit to the largest order: refused it would never leave, in parts it does."""

@@ -69,6 +69,8 @@ class Desk:
         self._loss_limit = ZERO
         gate.closed_trades.start_cash = cash
         self.started = False
+        self.takes_combos = False
+        """Whether the venue takes several legs as one order; a backtest's is asked by setting only."""
         self.books: SubBooks | None = None
         """The book divided among the strategies that share the desk; None with one strategy."""
         self._has_begun = False

@@ -45,6 +45,8 @@ from scalpdesk.core.intents import (
     EXITS,
     CancelIntent,
     Decision,
+    LegOrders,
+    MultiLegOrder,
     OrderIntent,
     Output,
     SetTimer,
@@ -56,6 +58,7 @@ from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks
 
 ZERO = Decimal(0)
@@ -67,6 +70,7 @@ NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the day's loss ends."""
+LEGS = LegOrders.LEGS
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 Check = Callable[[QuoteEvent], Wake | None]
 After = Callable[[Any, Wake], None]
@@ -248,12 +252,20 @@ class TradingEngine:
             else:
                 orders.append(intent)
         admitted = self._admission.judge(orders, now_ns, all_or_none=proposal.all_or_none)
-        commands: list[SubmitOrder] = []
+        commands: list[SubmitOrder | MultiLegOrder] = []
         ids: list[str] = []
+        combo: MultiLegOrder | None = None
+        if proposal.leg_orders is not LEGS and self._admission.may_combine(
+            admitted.intents, proposal.leg_orders
+        ):
+            combo = desk.orders.submit_combo(admitted.intents, net_limit(admitted.intents), now_ns)
+            commands.append(combo)
+            ids += [leg.client_order_id for leg in combo.legs]
         for order in admitted.intents:
-            command = desk.orders.submit(order, now_ns)
-            commands.append(command)
-            ids.append(command.client_order_id)
+            if combo is None:
+                command = desk.orders.submit(order, now_ns)
+                commands.append(command)
+                ids.append(command.client_order_id)
             is_option = type(desk.instruments.by_id[order.instrument_id]) is OptionContract
             size = ZERO if order.purpose in EXITS else order.quantity
             desk.gate.counters.note_order(now_ns, size, is_option=is_option)

@@ -413,6 +413,7 @@ async def _new_run(
     """Begin a run: its market, its header, an engine with the account's cash, an empty journal."""
     data, opening = await first_market(plan, gateway, instruments, clock)
     data["account_id"], data["url"] = facts.account_id, plan.url
+    data["takes_combos"] = gateway.takes_combos
     assert plan.settings.strategy is not None
     data |= folder_facts(plan.settings.strategy, plan.settings.config.strategies)
     header = live_header(plan, instruments, data, clock.now_ns())

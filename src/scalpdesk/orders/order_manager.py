@@ -49,6 +49,16 @@ class OrdersView(Protocol):
         ...
 
 
+def net_limit(intents: Sequence[OrderIntent]) -> Decimal | None:
+    """Return what one set of equal legs may cost: paid above zero; None at the market."""
+    total = ZERO
+    for intent in intents:
+        if intent.limit_price is None:
+            return None
+        total += intent.side.sign * intent.limit_price
+    return total
+
+
 class OrderManager:
     """Names, sends and follows orders.
 
@@ -65,6 +75,8 @@ class OrderManager:
         self.orders: dict[str, Order] = {}
         self.live: dict[str, Order] = {}
         """Orders that the venue may still fill, by client order id, oldest first."""
+        self._combos: dict[str, tuple[Order, ...]] = {}
+        """Legs by the id of their combo."""
 
     def submit_combo(
         self, intents: Sequence[OrderIntent], net_limit_price: Decimal | None, now_ns: int
@@ -76,9 +88,23 @@ class OrderManager:
         self._count += 1
         parent_id = f"{self._prefix}-{self._count:06d}"
         legs = tuple(self.submit(intent, now_ns) for intent in intents)
-        for leg in legs:
-            self.orders[leg.client_order_id].parent_id = parent_id
+        self._bind(parent_id, tuple(self.orders[leg.client_order_id] for leg in legs))
         return MultiLegOrder(parent_id, legs, net_limit_price, legs[0].time_in_force)
+
+    def _bind(self, parent_id: str, legs: tuple[Order, ...]) -> None:
+        self._combos[parent_id] = legs
+        for leg in legs:
+            leg.parent_id = parent_id
+
+    def restore(self, command: SubmitOrder | MultiLegOrder, now_ns: int) -> Sequence[Order]:
+        """Add the orders of a command that a journal holds, and return them."""
+        sent = command.legs if isinstance(command, MultiLegOrder) else (command,)
+        orders = tuple(Order(order, now_ns) for order in sent)
+        for order in orders:
+            self.orders[order.client_order_id] = self.live[order.client_order_id] = order
+        if isinstance(command, MultiLegOrder):
+            self._bind(command.client_order_id, orders)
+        return orders
 
     def submit(self, intent: OrderIntent, now_ns: int) -> SubmitOrder:
         """Turn an intent that passed the gate into a command with an id of its own."""
@@ -100,14 +126,19 @@ class OrderManager:
         return command
 
     def cancel(self, client_order_id: str) -> CancelOrder | None:
-        """Ask for an order's end; None when it is over or already being cancelled."""
+        """Ask for an order's end, of a leg for its combo's; None when it is over or being cancelled."""
         order = self.live.get(client_order_id)
         if order is None or order.state is OrderState.PENDING_CANCEL:
             return None
-        if order.state is not OrderState.UNKNOWN:
-            order.resumes_as = order.state
-            order.move(OrderState.PENDING_CANCEL)
+        for leg in self.legs_with(order):
+            if leg.is_live and leg.state not in (OrderState.UNKNOWN, OrderState.PENDING_CANCEL):
+                leg.resumes_as = leg.state
+                leg.move(OrderState.PENDING_CANCEL)
         return CancelOrder(client_order_id)
+
+    def legs_with(self, order: Order) -> Sequence[Order]:
+        """Return the legs of an order's combo, itself included; of an order on its own just that."""
+        return self._combos.get(order.parent_id, (order,)) if order.parent_id else (order,)
 
     def order(self, client_order_id: str) -> Order:
         """Return an order by its id.
@@ -147,6 +178,8 @@ class OrderManager:
                 order.resumes_as = WORKING
         elif type(event) is FillBusted:
             order.bust(event.execution_id, is_corrected=event.is_corrected)
+        elif type(event) is CancelRejected:
+            self._resume(order, event.reason)
         elif order.state in TERMINAL:
             return order
         elif type(event) is OrderRejected:
@@ -162,14 +195,17 @@ class OrderManager:
             if order.state is UNKNOWN:
                 ended = OrderState.CANCELLED if order.was_filled else OrderState.REJECTED
                 order.move(ended, "never reached the venue")
-        elif type(event) is CancelRejected:
-            if order.state is PENDING_CANCEL:
-                order.move(order.resumes_as, event.reason)
         else:
             assert_never(event)
         if order.state in TERMINAL:
             self.live.pop(event.client_order_id, None)
         return order
+
+    def _resume(self, order: Order, reason: str) -> None:
+        """Go back to before a refused cancel; a combo is cancelled whole, and so is its cancel refused."""
+        for leg in self.legs_with(order):
+            if leg.state is PENDING_CANCEL:
+                leg.move(leg.resumes_as, reason)
 
     def fill(self, order: Order, event: OrderFilled) -> None:
         """Apply an execution to the order that it names."""

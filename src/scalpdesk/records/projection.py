@@ -12,12 +12,13 @@ from sqlalchemy import Connection, insert, select, update
 from scalpdesk.core.errors import InvariantError, JournalError
 from scalpdesk.core.events import (
     AccountSnapshot,
+    CancelRejected,
     FillBusted,
     OrderEvent,
     OrderFilled,
     PositionChanged,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader, run_dirs
 from scalpdesk.orders.order import Order
@@ -178,13 +179,13 @@ class Projection:
             self._on_decision(output)
         elif isinstance(output, Mark):
             self._on_mark(output)
-        elif isinstance(output, SubmitOrder):
-            order = Order(output, now_ns)
-            self._manager.orders[output.client_order_id] = order
-            self._manager.live[output.client_order_id] = order
-            self._note(order, now_ns, output.purpose.value)
+        elif isinstance(output, SubmitOrder | MultiLegOrder):
+            for order in self._manager.restore(output, now_ns):
+                leg_of = f", leg of {order.parent_id}" if order.parent_id else ""
+                self._note(order, now_ns, order.submitted.purpose.value + leg_of)
         elif isinstance(output, CancelOrder) and self._manager.cancel(output.client_order_id) is not None:
-            self._note(self._manager.orders[output.client_order_id], now_ns, "cancel sent")
+            for order in self._manager.legs_with(self._manager.orders[output.client_order_id]):
+                self._note(order, now_ns, "cancel sent")
 
     def _on_decision(self, decision: Decision) -> None:
         if decision.taken:
@@ -235,7 +236,9 @@ class Projection:
             if order is not None:
                 order.reason = error.what
         if order is not None:
-            self._note(order, event.ts_recv_ns, getattr(event, "reason", ""))
+            concerned = self._manager.legs_with(order) if isinstance(event, CancelRejected) else (order,)
+            for each in concerned:
+                self._note(each, event.ts_recv_ns, getattr(event, "reason", ""))
 
     def _on_fill(self, event: OrderFilled, order: Order | None) -> None:
         key = (event.client_order_id, event.execution_id)

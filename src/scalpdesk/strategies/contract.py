@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderEvent
-from scalpdesk.core.intents import AskFolder, Intent, OrderIntent, SetTimer
+from scalpdesk.core.intents import AskFolder, Intent, LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instruments, OptionContract
 from scalpdesk.instruments.sessions import Session
@@ -54,6 +54,8 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
         When the gate refuses one intent, none is sent (the legs of a straddle).
     carried_out
         Part of it was done inside the desk already, without an order.
+    leg_orders
+        Whether its orders, options of equal size, may go as one order of several legs.
     """
 
     kind: DecisionKind
@@ -62,6 +64,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     intents: tuple[Intent, ...] = ()
     all_or_none: bool = True
     carried_out: bool = False
+    leg_orders: LegOrders = LegOrders.LEGS
 
 
 Action = Proposal | SetTimer | AskFolder

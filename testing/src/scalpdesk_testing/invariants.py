@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     PositionChanged,
     QuoteEvent,
 )
-from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder
+from scalpdesk.core.intents import Mark, Output, Purpose, SubmitOrder, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
@@ -119,7 +119,7 @@ class Scene:
     @property
     def submitted(self) -> list[SubmitOrder]:
         """Orders among the outputs."""
-        return [output for output in self.outputs if isinstance(output, SubmitOrder)]
+        return [order for output in self.outputs for order in orders_of(output)]
 
 
 Law = Callable[[Scene], str | None]

@@ -10,7 +10,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import CancelOrder, Decision, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
 from scalpdesk.engine.flattening import Flattener
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.live.watchdog_program import EmergencyTrader
@@ -153,7 +153,7 @@ class RehearsalTrial(Trial):
         if self.struck_at is None and self._has_struck():
             self.struck_at = self.loop.time()
         if self.struck_at is not None and self.loop.time() < self._length - JUDGED_BEFORE_CLOSE:
-            self.did["orders sent"] += sum(isinstance(command, SubmitOrder) for command in commands)
+            self.did["orders sent"] += sum(len(orders_of(command)) for command in commands)
             self.did["cancels sent"] += sum(isinstance(command, CancelOrder) for command in commands)
             kind = type(event).__name__
             self.did["orders in doubt"] += kind == "OrderStatusUnknown"

@@ -7,6 +7,7 @@ import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import LegOrders
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
@@ -50,6 +51,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         So often; then what was bought is sold again.
     again_after_exit
         Look for another entry after an exit.
+    orders
+        How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
+        ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
     """
 
     gate: Literal["enforce", "advise", "off"] = "enforce"
@@ -63,6 +67,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     order_ttl_seconds: float = 15.0
     max_attempts: int = 5
     again_after_exit: bool = False
+    orders: LegOrders = LegOrders.AUTO
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times that are none, and a window that is empty."""

@@ -19,7 +19,7 @@ from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import Intent, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.intents import Intent, LegOrders, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -45,6 +45,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     ReportOnce,
     cancels_of,
     expired_orders,
+    has_rejected_combo,
     surplus_cancels,
     without_figures,
 )
@@ -345,7 +346,11 @@ class GammaScalper:
         legs = (best.pair.call_id, best.pair.put_id)
         entry = self.config.entry
         self._entry = LegEntry(
-            legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
+            legs,
+            self._straddles,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts,
+            leg_orders=entry.orders,
         )
         self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
@@ -359,10 +364,9 @@ class GammaScalper:
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
         del sent
-        if self.phase is ScalperPhase.ENTERING and self._pair is not None:
-            self._straddles = int(min(view.exposure(self._pair.call_id), view.exposure(self._pair.put_id)))
-            if self._entry is not None:
-                self._entry.quantity = self._straddles
+        if self.phase is ScalperPhase.ENTERING and self._entry is not None:
+            self._entry.note_cut(view)
+            self._straddles = self._entry.quantity
 
     def _enter(self, view: DeskView) -> Sequence[Action]:
         """Follow the legs of the entry; give it up after too many attempts."""
@@ -495,7 +499,14 @@ class GammaScalper:
         facts: dict[str, str | float | int] = {"pnl_usd": float(view.trade_pnl(self._trade))}
         step = "sell the options" if legs else "unwind the hedge"
         return (
-            Proposal(DecisionKind.EXIT, (self._why_leaving, step), facts, tuple(intents), all_or_none=False),
+            Proposal(
+                DecisionKind.EXIT,
+                (self._why_leaving, step),
+                facts,
+                tuple(intents),
+                all_or_none=False,
+                leg_orders=LegOrders.LEGS if has_rejected_combo(view, legs) else self.config.entry.orders,
+            ),
         )
 
     def _finish(self, view: DeskView) -> Sequence[Action]:

@@ -156,6 +156,7 @@ class Outgoing(msgspec.Struct):
             (*self.cancels, *intents),
             self.proposal.all_or_none,
             carried_out=self.is_done_inside,
+            leg_orders=self.proposal.leg_orders,
         )
 
 

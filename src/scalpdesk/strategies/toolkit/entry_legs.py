@@ -1,13 +1,13 @@
-"""Entry into a position of several legs, one limit order each, priced anew until all are filled."""
+"""Entry into a position of several legs by limit orders, priced anew until all are filled."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import LegOrders, OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
-from scalpdesk.strategies.toolkit.order_life import expired_orders
+from scalpdesk.strategies.toolkit.order_life import expired_orders, has_rejected_combo
 
 
 class EntryStatus(StrEnum):
@@ -34,6 +34,8 @@ class LegEntry:
         Orders after the first that may be tried.
     timer
         Name of a timer; with one, attempts are ``ttl_seconds`` apart.
+    leg_orders
+        Whether the legs may go as one order; after one that the venue rejected each goes on its own.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class LegEntry:
         ttl_seconds: float,
         max_attempts: int,
         timer: str = "",
+        leg_orders: LegOrders = LegOrders.LEGS,
     ) -> None:
         self.legs = tuple(legs)
         self.quantity = quantity
@@ -51,6 +54,7 @@ class LegEntry:
         self._ttl_seconds = ttl_seconds
         self._max_attempts = max_attempts
         self._timer = timer
+        self._leg_orders = leg_orders
         self._not_before_ns = 0
 
     def begin(self, view: DeskView, proposal: Proposal) -> list[Action]:
@@ -74,10 +78,16 @@ class LegEntry:
         intents = self._missing(view)
         if not intents:
             return EntryStatus.WORKING, []
+        if has_rejected_combo(view, self.legs):
+            self._leg_orders = LegOrders.LEGS
         facts: Facts = {"attempt": self.attempts}
         return EntryStatus.WORKING, self._sent(
             view, DecisionKind.ENTRY, ("complete the straddle",), facts, intents
         )
+
+    def note_cut(self, view: DeskView) -> None:
+        """Be content with the sets that the risk gate let through."""
+        self.quantity = int(min(view.exposure(leg) for leg in self.legs))
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
         """Return orders at the ask for what is neither held nor ordered of each leg."""
@@ -99,7 +109,7 @@ class LegEntry:
         facts: Facts,
         intents: tuple[OrderIntent, ...],
     ) -> list[Action]:
-        actions: list[Action] = [Proposal(kind, reasons, facts, intents)]
+        actions: list[Action] = [Proposal(kind, reasons, facts, intents, leg_orders=self._leg_orders)]
         if self._timer:
             self._not_before_ns = view.now_ns + int(self._ttl_seconds * NANOS_PER_SECOND)
             actions.append(SetTimer(self._timer, self._not_before_ns))

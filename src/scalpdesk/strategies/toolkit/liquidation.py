@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import CancelIntent, Intent, OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import (
+    CancelIntent,
+    Intent,
+    LegOrders,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    SetTimer,
+    Side,
+)
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -40,13 +49,24 @@ class Liquidation:
         Failed attempts at one leg before an alert.
     timer
         Name of the timer of the next attempt.
+    leg_orders
+        Whether the first try at all options may go as one order; later ones go leg by leg.
     """
 
-    def __init__(self, hedger: DeltaHedger, *, retry_seconds: float, alert_after: int, timer: str) -> None:
+    def __init__(
+        self,
+        hedger: DeltaHedger,
+        *,
+        retry_seconds: float,
+        alert_after: int,
+        timer: str,
+        leg_orders: LegOrders = LegOrders.LEGS,
+    ) -> None:
         self._hedger = hedger
         self._retry_ns = int(retry_seconds * NANOS_PER_SECOND)
         self._alert_after = alert_after
         self._timer = timer
+        self._leg_orders = leg_orders
         self.why = ""
         self.since_ns: int | None = None
         """When leaving began; None while there is no reason to."""
@@ -169,7 +189,18 @@ class Liquidation:
         actions: list[Action] = []
         if intents:
             reasons = (self.why, "leave the options, then their hedge")
-            actions.append(Proposal(DecisionKind.EXIT, reasons, facts, tuple(intents), all_or_none=False))
+            is_first = all(self._tries[leg] == 1 for leg in legs if leg in self._tries)
+            leg_orders = self._leg_orders if is_first else LegOrders.LEGS
+            actions.append(
+                Proposal(
+                    DecisionKind.EXIT,
+                    reasons,
+                    facts,
+                    tuple(intents),
+                    all_or_none=False,
+                    leg_orders=leg_orders,
+                )
+            )
         if waits:
             actions.append(SetTimer(self._timer, min(waits)))
         return actions

@@ -32,6 +32,14 @@ def expired_orders(
     return cancels_of(late, f"not filled within {ttl_seconds:g} s")
 
 
+def has_rejected_combo(view: DeskView, legs: Collection[InstrumentId]) -> bool:
+    """Return whether the venue has rejected an order of several legs, one of them of these."""
+    return any(
+        order.parent_id and order.state is OrderState.REJECTED and order.submitted.instrument_id in legs
+        for order in view.orders.orders.values()
+    )
+
+
 def surplus_cancels(view: DeskView) -> list[Action]:
     """Take off what would still add to a position that is whole: a leg may fill after its cancel."""
     adding = (order for order in view.orders.live.values() if order.submitted.purpose is Purpose.OPEN)

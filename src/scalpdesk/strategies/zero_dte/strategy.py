@@ -18,7 +18,7 @@ from scalpdesk.core.bounds import check_range, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import Purpose, SetTimer
+from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -108,6 +108,9 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         A leg's order that has not been filled by then is cancelled and priced anew.
     max_attempts
         So often; then what was bought is sold again.
+    orders
+        How a straddle's legs go to the venue, in and out: ``combo`` as one order, ``legs`` one by one,
+        ``auto`` as one order where a live venue takes it and leg by leg in a backtest.
     """
 
     mode: Literal["adopt", "straddle"] = "adopt"
@@ -116,6 +119,7 @@ class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     not_after: str = "14:00"
     order_ttl_seconds: float = 15.0
     max_attempts: int = 5
+    orders: LegOrders = LegOrders.AUTO
 
     def __post_init__(self) -> None:
         """Refuse times and numbers that are none."""
@@ -268,7 +272,11 @@ class ZeroDteScalper:
         self._watch = ExposureAlerts(self.config.watch)
         leave = self.config.exit
         self._leaving = Liquidation(
-            self.hedger, retry_seconds=leave.retry_seconds, alert_after=leave.alert_after, timer=RETRY_TIMER
+            self.hedger,
+            retry_seconds=leave.retry_seconds,
+            alert_after=leave.alert_after,
+            timer=RETRY_TIMER,
+            leg_orders=self.config.entry.orders,
         )
         self._options: dict[InstrumentId, OptionContract] = {}
         self._today: frozenset[InstrumentId] = frozenset()
@@ -462,6 +470,7 @@ class ZeroDteScalper:
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts - 1,
             timer=ENTRY_TIMER,
+            leg_orders=entry.orders,
         )
         facts: Facts = {
             "spot": spot,
@@ -471,6 +480,12 @@ class ZeroDteScalper:
         }
         chosen = f"straddle {self._pair.strike.normalize():f}, at the money of {len(good)}"
         return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen,), facts))
+
+    def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
+        """Be content with the straddles that the risk gate allows."""
+        del sent
+        if self.phase is ZeroDtePhase.ENTERING and self._entry is not None:
+            self._entry.note_cut(view)
 
     def _enter(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         """Follow the legs of the entry; after too many attempts keep whole straddles only."""

@@ -1,0 +1,255 @@
+"""Straddles as one order of two legs: entry, exit, what the venue does to them, and a restart."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+
+from fakes.desk import HandDesk, build_engine, cancels, combos, orders, run_tape
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import TapeBuilder
+from scalpdesk.core.events import AccountLimits, CancelRejected, OrderFilled
+from scalpdesk.core.intents import LegOrders, MultiLegOrder, Purpose, Side
+from scalpdesk.live.recovery import known_orders
+from scalpdesk.orders.order import OrderState
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig, TriggersConfig
+from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.zero_dte.strategy import (
+    ZeroDteConfig,
+    ZeroDteEntry,
+    ZeroDteScalper,
+    ZeroDteTriggers,
+)
+
+SHARE, CALL, PUT = 0, 1, 2
+STRADDLES = 5
+NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
+
+
+def gamma_scalper(leg_orders):
+    return GammaScalper(
+        GammaScalperConfig(
+            straddles=STRADDLES,
+            entry=EntryConfig(gate="off", orders=leg_orders),
+            triggers=TriggersConfig(spread_filter=False),
+            exits=NO_EXITS,
+        )
+    )
+
+
+def zero_dte(leg_orders):
+    return ZeroDteScalper(
+        ZeroDteConfig(
+            entry=ZeroDteEntry(mode="straddle", straddles=STRADDLES, at="09:35", orders=leg_orders),
+            triggers=ZeroDteTriggers(spread_filter=False),
+        )
+    )
+
+
+LIMITS = RiskLimits(
+    max_daily_loss=Decimal(90_000),
+    max_theta_fraction=1.0,
+    max_bought_gamma_fraction=500.0,
+    max_capital_fraction=4.0,
+)
+
+
+@pytest.fixture(params=[gamma_scalper, zero_dte], ids=lambda make: make.__name__)
+def desk_of(request):
+    """Build a desk at 10:00 whose venue takes combos unless told otherwise."""
+
+    def build(leg_orders=LegOrders.AUTO, *, takes_combos=True):
+        expiry = {"expiry": DAY} if request.param is zero_dte else {}
+        desk = HandDesk(request.param(leg_orders), straddle_book(500, **expiry), limits=LIMITS)
+        desk.engine.desk.takes_combos = takes_combos
+        desk.events, handle = [], desk.engine.handle
+        desk.engine.handle = lambda event: (desk.events.append(event), handle(event))[1]
+        desk.open()
+        desk.go_to("10:00")
+        return desk
+
+    return build
+
+
+@pytest.fixture
+def desk(desk_of):
+    return desk_of()
+
+
+def enter(desk):
+    """Let the price be known; return the one order of both legs."""
+    (combo,) = combos(desk.market(500.0))
+    return combo
+
+
+def fill(desk, combo, sets=STRADDLES):
+    """Fill so many sets of an order's legs; return what follows."""
+    outputs = ()
+    for leg in combo.legs:
+        outputs += desk.fill(leg, sets)
+    return outputs
+
+
+def end(desk, combo):
+    """Let the venue end what is left of an order; return what follows."""
+    outputs = ()
+    for leg in combo.legs:
+        outputs += desk.cancelled(leg.client_order_id)
+    return outputs
+
+
+def states(desk, combo):
+    return {desk.engine.desk.orders.order(leg.client_order_id).state for leg in combo.legs}
+
+
+def hold(desk):
+    """Own all straddles, without a hedge at work."""
+    combo = enter(desk)
+    for order in orders(fill(desk, combo)):
+        desk.fill(order)
+    assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
+
+
+def test_an_entry_is_one_order_for_what_both_legs_cost_together(desk):
+    combo = enter(desk)
+    quotes = desk.engine.desk.market.quotes
+    asks = sum(Decimal(str(quotes[number].ask)) for number in (CALL, PUT))
+    assert combo.net_limit_price == asks
+    assert [(leg.instrument_id, leg.side, leg.quantity) for leg in combo.legs] == [
+        (CALL, Side.BUY, STRADDLES),
+        (PUT, Side.BUY, STRADDLES),
+    ]
+    assert {leg.purpose for leg in combo.legs} == {Purpose.OPEN}
+    assert len({combo.client_order_id, *(leg.client_order_id for leg in combo.legs)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("leg_orders", "takes_combos", "is_one"),
+    [
+        (LegOrders.AUTO, False, False),  # a backtest
+        (LegOrders.LEGS, True, False),
+        (LegOrders.COMBO, False, True),  # a backtest that is asked to
+    ],
+)
+def test_the_setting_and_the_venue_decide(desk_of, leg_orders, takes_combos, is_one):
+    outputs = desk_of(leg_orders, takes_combos=takes_combos).market(500.0)
+    assert len(combos(outputs)) == is_one
+    assert len(orders(outputs)) == 2
+
+
+@pytest.mark.parametrize(("level", "is_one"), [(2, False), (3, True)])
+def test_an_account_without_the_level_for_several_legs_sends_them_one_by_one(desk, level, is_one):
+    money = Decimal(10**6)
+    desk.handle(AccountLimits(desk.now_ns, desk.now_ns, True, True, level, money, money, (SHARE,)))
+    assert len(combos(desk.market(500.0))) == is_one
+
+
+def test_what_is_filled_in_part_is_cancelled_whole_and_the_rest_goes_as_one_again(desk):
+    combo = enter(desk)
+    fill(desk, combo, 2)
+    outputs = desk.wait(16).market(500.0)
+    assert len(cancels(outputs)) == 1  # a cancel of one leg is the other's too
+    assert states(desk, combo) == {OrderState.PENDING_CANCEL}
+    outputs = end(desk, combo)
+    (rest,) = combos(outputs) or combos(desk.wait(16).market(500.0))
+    assert [leg.quantity for leg in rest.legs] == [STRADDLES - 2] * 2
+    fill(desk, rest, STRADDLES - 2)
+    assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
+
+
+def test_a_refused_cancel_leaves_both_legs_at_work_and_a_late_fill_completes_the_entry(desk):
+    combo = enter(desk)
+    (name,) = cancels(desk.wait(16).market(500.0))
+    outputs = desk.handle(CancelRejected(name, desk.now_ns, desk.now_ns, "too late"))
+    assert cancels(outputs) == [name]  # both were at work again, and are too old still
+    fill(desk, combo)
+    assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
+    assert desk.strategy.phase == "holding"
+
+
+def test_after_a_rejected_combo_the_legs_go_one_by_one(desk):
+    combo = enter(desk)
+    for leg in combo.legs:
+        desk.reject(leg, "multi-leg orders are not enabled")
+    outputs = desk.wait(31).market(500.0)
+    assert combos(outputs) == []
+    assert [(leg.instrument_id, leg.quantity) for leg in orders(outputs)] == [(CALL, 5), (PUT, 5)]
+
+
+def test_an_exit_is_one_order_at_the_market_and_leg_by_leg_once_that_is_refused(desk):
+    hold(desk)
+    outputs = desk.wait(1).operate("flatten")
+    (combo,) = combos(outputs)
+    assert combo.net_limit_price is None
+    assert {(leg.side, leg.purpose, leg.quantity) for leg in combo.legs} == {
+        (Side.SELL, Purpose.CLOSE, Decimal(STRADDLES))
+    }
+    for leg in combo.legs:
+        outputs = desk.reject(leg)
+    outputs += desk.wait(31).market(500.0)
+    assert combos(outputs) == []
+    sold = orders(outputs)
+    assert {leg.instrument_id for leg in sold} == {CALL, PUT}
+    left = [*sold]
+    while left:
+        left += orders(desk.fill(left.pop(0)))
+    assert desk.positions.get(CALL, 0) == desk.positions.get(PUT, 0) == 0
+
+
+def test_a_restart_in_the_middle_knows_the_legs_of_the_order_again(desk):
+    combo = enter(desk)
+    fill(desk, combo, 2)
+    known = known_orders(SimpleNamespace(desk=desk.engine.desk))
+    assert [(one.submitted.client_order_id, one.parent_id) for one in known] == [
+        (leg.client_order_id, combo.client_order_id) for leg in combo.legs
+    ]
+    again = build_engine(type(desk.strategy)(desk.strategy.config), desk.book, limits=LIMITS)
+    again.desk.takes_combos = True
+    outputs = [output for event in desk.events for output in again.handle(event)]
+    assert outputs == desk.outputs  # what a replay of the journal gives
+    desk.engine = again
+    assert states(desk, combo) == {OrderState.PARTIALLY_FILLED}
+    (name,) = cancels(desk.wait(16).market(500.0))
+    assert name == combo.legs[0].client_order_id
+    assert states(desk, combo) == {OrderState.PENDING_CANCEL}
+
+
+@pytest.mark.parametrize("latency_ms", [0.0, 250.0])
+@pytest.mark.parametrize("fills", ["cross", "mid", "queue"])
+def test_at_the_simulated_broker_a_combo_buys_and_sells_what_legs_do(latency_ms, fills):
+    """Both legs are there together: never is one held without the other, and both ledgers agree."""
+    mids = [500.0 + 0.1 * (step % 9) for step in range(400)]
+    tape = TapeBuilder(straddle_book(490, 495, 500, 505, 510)).path("10:00", 5.0, mids).build()
+    exits = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False, close_at="10:20")
+    ends = {}
+    for leg_orders in (LegOrders.COMBO, LegOrders.LEGS):
+        config = GammaScalperConfig(
+            straddles=3,
+            entry=EntryConfig(gate="off", orders=leg_orders),
+            triggers=TriggersConfig(spread_filter=False),
+            exits=exits,
+        )
+        run = run_tape(tape, GammaScalper(config), fills=fills, latency_ms=latency_ms, limits=LIMITS)
+        sent = [one for one in run.outputs if isinstance(one, MultiLegOrder)]
+        assert bool(sent) is (leg_orders is LegOrders.COMBO)
+        inner = run.engine.desk
+        assert inner.positions.held() == []
+        assert inner.account.cash == run.broker.account.cash
+        ends[leg_orders] = {
+            (order.submitted.instrument_id, order.submitted.side): order.filled
+            for order in inner.orders.orders.values()
+            if order.submitted.purpose is not Purpose.HEDGE and order.submitted.instrument_id and order.filled
+        }
+        if leg_orders is LegOrders.COMBO:
+            held = {}
+            by_id = inner.orders.orders
+            for event in run.events:
+                if isinstance(event, OrderFilled) and by_id[event.client_order_id].parent_id:
+                    order = by_id[event.client_order_id]
+                    number = order.submitted.instrument_id
+                    held[number] = held.get(number, 0) + event.quantity * order.submitted.side.sign
+                    assert max(held.values()) - min([*held.values(), 0][: len(held)]) <= 3
+            assert set(held.values()) == {0}
+    assert ends[LegOrders.COMBO] == ends[LegOrders.LEGS]
