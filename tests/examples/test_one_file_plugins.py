@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.clock import ManualClock
+from fakes.instruments import DAY, straddle_book
 from fakes.packages import DOCS, install_page
 from fakes.tape import TapeBuilder
 from scalpdesk.config.settings import load_settings
@@ -95,6 +96,40 @@ def test_the_exit_rule_closes_the_trade_with_its_reason(tmp_path):
     without = BUY_AT_ONCE | {"exits.arm_fraction": None}
     _, _, decisions = run("gamma-scalper", climb(1.0), tmp_path / "other", without)
     assert [each for each in decisions if each.kind == "exit"] == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "keys"),
+    [
+        ("st0cka", {"rules.profit_target.fraction": 0.0, "profit_target": "5"}),
+        (
+            "zero-dte",
+            {
+                "exit.rules.profit_target.fraction": 0.0,
+                "entry.mode": "straddle",
+                "triggers.spread_filter": False,
+                "risk.max_theta_fraction": 1.0,
+            },
+        ),
+        (
+            "hybrid",
+            {
+                "volatility": 0.5,
+                "strategies.gamma-scalper.entry.gate": "off",
+                "strategies.gamma-scalper.exits.edge_gone": False,
+                "strategies.gamma-scalper.exits.rules.profit_target.fraction": 0.0,
+            },
+        ),
+    ],
+)
+def test_one_exit_rule_closes_the_trades_of_every_strategy(tmp_path, strategy, keys):
+    start = "09:31" if strategy == "st0cka" else "10:00"
+    mids = [500.0 + 2.0 * minute for minute in range(25)]
+    expiry = {"expiry": DAY} if strategy == "zero-dte" else {}
+    tape = TapeBuilder(straddle_book(500, **expiry)).path(start, 60, mids).build()
+    _, _, decisions = run(strategy, tape, tmp_path / "runs", keys)
+    reasons = [reason for each in decisions if each.kind == "exit" for reason in each.reasons]
+    assert any(reason.startswith("profit target: P&L ") for reason in reasons), decisions
 
 
 def test_an_exit_rule_that_is_not_named_leaves_the_configuration_as_it_was():

@@ -25,8 +25,7 @@ from scalpdesk.signals.options_pin import OptionsPin
 from scalpdesk.signals.vwap_reclaim import VwapReclaim
 from scalpdesk.strategies.hybrid import HIGH, LOW, HybridConfig, who_trades
 from scalpdesk.strategies.st0cka.mean_reversion import read_mean_reversion
-from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit
-from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
+from scalpdesk.strategies.st0cka.strategy import St0ckaConfig, dynamic_target, sell_limit
 from scalpdesk.strategies.toolkit.exits import (
     ScalpExitConfig,
     ScalpView,

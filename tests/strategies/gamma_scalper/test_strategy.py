@@ -430,7 +430,7 @@ def test_leaving_sells_the_options_first_and_then_unwinds_the_hedge(scalper):
         (CALL, Side.SELL, Purpose.CLOSE),
         (PUT, Side.SELL, Purpose.CLOSE),
     ]
-    assert decisions(outputs)[0].reasons == ("clock: 11:00 New York", "sell the options")
+    assert decisions(outputs)[0].reasons == ("clock: 11:00 New York", "leave the options, then their hedge")
     assert orders(desk.fill(sales[0])) == []  # the hedge stays while an option is held
     assert desk.positions == {PUT: 1, 0: hedge}
     (unwind,) = orders(desk.fill(sales[1]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
-from scalpdesk.strategies.st0cka.rules import dynamic_target, sell_limit, viability
+from scalpdesk.strategies.st0cka.strategy import dynamic_target, sell_limit, viability
 from scalpdesk.strategies.toolkit.sizing import size_by_vol
 
 D = Decimal

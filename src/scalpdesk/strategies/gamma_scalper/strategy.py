@@ -19,7 +19,7 @@ from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import Intent, LegOrders, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -31,6 +31,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
+    Facts,
     Proposal,
     StrategySpec,
     TradeStart,
@@ -40,15 +41,14 @@ from scalpdesk.strategies.gamma_scalper.edge import SECONDS, VOL, EntryConfig, S
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
 from scalpdesk.strategies.toolkit.exits import ExitConfig, StraddleView, first_reason, straddle_rules
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import (
     REJECTION_SECONDS,
     ReportOnce,
-    cancels_of,
-    expired_orders,
-    has_rejected_combo,
     surplus_cancels,
     without_figures,
 )
+from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
 ZERO = Decimal(0)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
@@ -198,6 +198,12 @@ class GammaScalper:
             order_ttl_seconds=hedge.order_ttl_seconds,
             forecast_vol=self._edge.forecast_vol,
         )
+        self._leaving = Liquidation(
+            self.hedger,
+            retry_seconds=self.config.entry.order_ttl_seconds,
+            timer="gamma-scalper: exit again",
+            leg_orders=self.config.entry.orders,
+        )
         self._exits = straddle_rules(self.config.exits)
         self.phase = ScalperPhase.WAITING
         self._pairs: list[StraddlePair] = []
@@ -214,7 +220,6 @@ class GammaScalper:
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._refusals = ReportOnce()
-        self._why_leaving = ""
         self._rests_as: ScalperPhase | None = None
         """Phase to go back to once what a late trade left behind is gone."""
 
@@ -249,7 +254,8 @@ class GammaScalper:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
-        if isinstance(event, OrderRejected | OrderNotFound):  # not at once again
+        is_leaving = self.phase is ScalperPhase.LEAVING
+        if isinstance(event, OrderRejected | OrderNotFound) and not is_leaving:  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
             return (SetTimer("gamma-scalper: after a rejection", until_ns),)
         self.hedger.note_fill(view, event)
@@ -260,11 +266,11 @@ class GammaScalper:
             event, OrderFilled | FillBusted
         ):
             self._rests_as = self.phase  # a trade after the last word, or one taken back: not flat after all
-        if (
-            wake is Wake.BAR
-            or view.mode is Mode.HALTED
-            or view.now_ns < max(self._rejected.until_ns, self._abandoned.until_ns)
-        ):
+        if wake is Wake.BAR or view.mode is Mode.HALTED:
+            return ()
+        if is_leaving:
+            return self._leave(view, event)
+        if view.now_ns < max(self._rejected.until_ns, self._abandoned.until_ns):
             return ()
         if self._rests_as is self.phase:
             return self._clear_up(view)
@@ -275,8 +281,6 @@ class GammaScalper:
             return self._look_for_entry(view)
         if self.phase is ScalperPhase.ENTERING:
             return self._enter(view)
-        if self.phase is ScalperPhase.LEAVING:
-            return self._leave(view)
         return ()
 
     # session, start ---------------------------------------------------------------------------------
@@ -293,33 +297,30 @@ class GammaScalper:
             holds = self._held_options(view) or view.positions.quantity(view.underlying)
             self._trade = view.begin_trade((*self._held_options(view), view.underlying))
             return self._start_leaving(view, "init: start flat") if holds else ()
-        return self._adopt(view) if self._held_options(view) else ()
+        return self._adopt(view)
 
     def _adopt(self, view: DeskView) -> Sequence[Action]:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
-        held = self._held_options(view)
-        pair = next((pair for pair in self._pairs if {pair.call_id, pair.put_id} == set(held)), None)
         wanted = Decimal(self.config.straddles)
-        wrong = None
-        if pair is None:
-            wrong = "not one call and one put of equal strike and expiry"
-        elif any(view.positions.quantity(leg) != wanted for leg in held):
-            wrong = f"not {wanted} long of each leg"
-        if wrong is not None or pair is None:
-            self.phase = ScalperPhase.DONE
-            names = ", ".join(
-                f"{view.positions.quantity(leg):+f} {view.instruments[leg].symbol}" for leg in held
-            )
-            return (
-                Proposal(
-                    DecisionKind.ENTRY, (f"resume refused: {wrong}: {names}; use mode=init to start flat",)
-                ),
-            )
-        self._begin_trade(view, pair)
-        self._note_entered(view)
-        return (
-            Proposal(DecisionKind.ENTRY, (f"resumed {view.instruments[pair.call_id].symbol} and its put",)),
-        )
+        pairs = {frozenset((pair.call_id, pair.put_id)): pair for pair in self._pairs}
+
+        def wrong(held: Holdings) -> str:
+            if frozenset(held) not in pairs:
+                return "not one call and one put of equal strike and expiry"
+            return "" if set(held.values()) == {wanted} else f"not {wanted} long of each leg"
+
+        match resume(view, self._options, wrong):
+            case ResumeRefused(proposal):
+                self.phase = ScalperPhase.DONE
+                return (proposal,)
+            case Adopted(held):
+                pair = pairs[frozenset(held)]
+                self._begin_trade(view, pair)
+                self._note_entered(view)
+                reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
+                return (Proposal(DecisionKind.ENTRY, (reason,)),)
+            case Flat():
+                return ()
 
     # entry ------------------------------------------------------------------------------------------
 
@@ -444,7 +445,7 @@ class GammaScalper:
 
     def _start_leaving(self, view: DeskView, reason: str) -> Sequence[Action]:
         self.phase = ScalperPhase.LEAVING
-        self._why_leaving = reason
+        self._leaving.begin(view.now_ns, reason)
         return self._leave(view)
 
     def _is_whole(self, view: DeskView) -> bool:
@@ -463,56 +464,17 @@ class GammaScalper:
         self._rests_as = None
         return ()
 
-    def _leave(self, view: DeskView) -> Sequence[Action]:
-        """Sell the options; once the book shows none, unwind the hedge; then done.
-
-        What was still being bought or hedged is taken off the book first: an exit is sized by what is
-        held, and must not meet an order of the other side.
-        """
+    def _leave(self, view: DeskView, event: Event | None = None) -> Sequence[Action]:
+        """Get rid of the options, then of their hedge; then done."""
         legs = self._held_options(view)
-        targets = legs or ([view.underlying] if view.positions.quantity(view.underlying) else [])
-        ttl = self.config.entry.order_ttl_seconds
-        cancels = expired_orders(view, (*legs, view.underlying), ttl)
-        if cancels:
-            return (
-                Proposal(DecisionKind.EXIT, ("exit order not filled in time: send it again",), {}, cancels),
-            )
-        if not targets:
-            return self._finish(view)
-        in_the_way = [
-            order
-            for order in view.orders.live.values()
-            if order.submitted.purpose in (Purpose.OPEN, Purpose.HEDGE)
-        ]
-        blocked = {order.submitted.instrument_id for order in in_the_way}
-        intents: list[Intent] = [*cancels_of(in_the_way, "leaving")]
-        for number in targets:
-            left = ZERO if number in blocked else view.exposure(number)
-            if not left:
-                continue
-            purpose = Purpose.CLOSE if legs else Purpose.UNWIND_HEDGE
-            side = Side.SELL if left > 0 else Side.BUY
-            if view.market.quotes[number] is not None:
-                intents.append(OrderIntent(number, side, abs(left), purpose, self._why_leaving))
-        if not intents:
-            return ()
-        facts: dict[str, str | float | int] = {"pnl_usd": float(view.trade_pnl(self._trade))}
-        step = "sell the options" if legs else "unwind the hedge"
-        return (
-            Proposal(
-                DecisionKind.EXIT,
-                (self._why_leaving, step),
-                facts,
-                tuple(intents),
-                all_or_none=False,
-                leg_orders=LegOrders.LEGS if has_rejected_combo(view, legs) else self.config.entry.orders,
-            ),
-        )
+        refused = self._leaving.note_refused(view, event)
+        if refused:
+            return refused
+        actions = self._leaving.step(view, legs, {"pnl_usd": float(view.trade_pnl(self._trade))})
+        return actions if actions or not self._leaving.is_flat(view, legs) else self._finish(view)
 
     def _finish(self, view: DeskView) -> Sequence[Action]:
         """Flat: wait for the next entry when one is allowed, else stop."""
-        if view.orders.live:
-            return ()
         started_flat = self._entry_session is None
         again = started_flat or self.config.entry.again_after_exit
         self.phase = ScalperPhase.WAITING if again and view.mode is Mode.ACTIVE else ScalperPhase.DONE
@@ -521,13 +483,10 @@ class GammaScalper:
         self._pair = None
         self._entry_vols = {}
         self._entry_session = None
-        return (
-            Proposal(
-                DecisionKind.EXIT,
-                (f"flat: {self._why_leaving}",),
-                {"pnl_usd": float(view.trade_pnl(self._trade))},
-            ),
-        )
+        facts: Facts = {"pnl_usd": float(view.trade_pnl(self._trade))}
+        why = f"flat: {self._leaving.why}"
+        self._leaving.forget()
+        return (Proposal(DecisionKind.EXIT, (why,), facts),)
 
     # small questions --------------------------------------------------------------------------------
 

@@ -19,22 +19,84 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeSchedule
 from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
-from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, ReversionTracker
-from scalpdesk.strategies.st0cka.rules import (
-    Viability,
-    dynamic_target,
-    sell_limit,
-    viability,
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Facts,
+    Proposal,
+    StrategySpec,
+    TradeStart,
+    traded_symbol,
 )
-from scalpdesk.strategies.toolkit.exits import RISK_HALT
+from scalpdesk.strategies.st0cka.mean_reversion import MeanReversionConfig, ReversionTracker
+from scalpdesk.strategies.toolkit.exits import ExitRule, PluginRules, RiskHalt, TradeView, first_reason
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, cancels_of
-from scalpdesk.strategies.toolkit.sizing import size_by_vol
+from scalpdesk.strategies.toolkit.resume import Adopted, resume
+from scalpdesk.strategies.toolkit.sizing import exact_vol, size_by_vol
+
+ONE = Decimal(1)
+
+
+def dynamic_target(vol: float | None, base: Decimal, *, reference_vol: float | None = 0.10) -> Decimal:
+    """Return the profit target in currency a share: ``base``·max(1, vol/reference).
+
+    ``reference_vol`` None, or an unknown ``vol``, leaves the base. Not rounded: :func:`sell_limit` is.
+
+    >>> dynamic_target(0.25, Decimal("0.01"))
+    Decimal('0.025')
+    """
+    if vol is None or reference_vol is None:
+        return base
+    return base * max(ONE, exact_vol(vol) / exact_vol(reference_vol))
+
+
+def sell_limit(entry_price: Decimal, target: Decimal, tick: Decimal) -> Decimal:
+    """Return the limit that takes the target, rounded up: shares are not quoted in parts of a cent.
+
+    Source of the rule: SEC Regulation NMS, 17 CFR 242.612 (no sub-penny quotes at 1 USD and above).
+
+    >>> sell_limit(Decimal("590.00"), Decimal("0.025"), Decimal("0.01"))
+    Decimal('590.03')
+    """
+    return round_to_tick(entry_price + target, tick, "up")
+
+
+class Viability(msgspec.Struct, frozen=True):
+    """What a scalp brings when its target is reached. Currency, the whole lot."""
+
+    target: Decimal
+    """From the ask paid to the limit asked."""
+    half_spread: Decimal
+    """What the lot is worth less than was paid, the moment it is bought."""
+    fees: Decimal
+    """Of the purchase and of the sale."""
+
+    @property
+    def net(self) -> Decimal:
+        """Target less half-spread and fees."""
+        return self.target - self.half_spread - self.fees
+
+    def in_words(self) -> str:
+        """Return the sum as a reader checks it."""
+        verdict = "viable" if self.net > 0 else "unviable"
+        parts = f"target {self.target:.2f} - half-spread {self.half_spread:.3f} - fees {self.fees:.2f}"
+        return f"{verdict}: expected net {self.net:.3f} USD ({parts})"
+
+
+def viability(
+    instrument: Instrument, size: Decimal, bid: Decimal, ask: Decimal, limit: Decimal, fees: FeeSchedule
+) -> Viability:
+    """Return what a lot bought at ``ask`` and sold at ``limit`` brings (prices in currency a share)."""
+    paid = fees.fee(instrument, Side.BUY, size, ask) + fees.fee(instrument, Side.SELL, size, limit)
+    return Viability(size * (limit - ask), size * (ask - bid) / 2, paid)
+
 
 ZERO = Decimal(0)
 LONGEST_AFTER_REFUSAL_SECONDS = 600.0
@@ -43,7 +105,7 @@ REPORT_AGAIN_SECONDS = 300.0
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
 
-class St0ckaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of st0cka. Names are those of its earlier configuration where it had one.
 
     Parameters
@@ -88,6 +150,8 @@ class St0ckaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Buy only while the spread is at most this fraction of the price.
     price_change_usd, heartbeat_seconds
         Think again after such a move of the mid, or after such a silence.
+    rules
+        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
     """
 
     underlying: str = "SPY"
@@ -139,6 +203,7 @@ class St0ckaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise _refusal(
                 "a fraction of the price, at most 1", "max_spread_fraction", self.max_spread_fraction
             )
+        self.plugin_rules("rules")
 
 
 CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
@@ -161,6 +226,44 @@ def _refusal(what: str, key: str, value: object) -> ConfigError:
     return ConfigError(what, where=key, value=str(value), fix=f"change {key}")
 
 
+class LotView(TradeView, frozen=True, kw_only=True):
+    """An open lot of shares."""
+
+    held: Decimal
+    gain: Decimal | None
+    """Mark less the price paid, currency a share; None while there is no mark."""
+    stop: Decimal
+    """Loss a share at which it is sold, currency."""
+    ends_ns: int
+    why_ends: str
+
+
+class NeverShort:
+    """Exit what this strategy cannot have bought."""
+
+    def reason(self, trade: LotView) -> str | None:
+        """Return why to exit, or None."""
+        return "short, which this strategy never is: bought back" if trade.held < 0 else None
+
+
+class LotStop:
+    """Exit at a loss a share."""
+
+    def reason(self, trade: LotView) -> str | None:
+        """Return why to exit, or None."""
+        if trade.gain is None or trade.gain > -trade.stop:
+            return None
+        return f"stop: {trade.gain:.3f} a share, limit -{trade.stop:.3f}"
+
+
+class SellingEnds:
+    """Exit at the end of the selling window, or before the close."""
+
+    def reason(self, trade: LotView) -> str | None:
+        """Return why to exit, or None."""
+        return trade.why_ends if trade.now_ns >= trade.ends_ns else None
+
+
 class St0cka:
     """One to three shares in the morning, sold a cent or a few higher."""
 
@@ -171,11 +274,16 @@ class St0cka:
         self.config = config or St0ckaConfig()
         self._fees = ALPACA_FEES if self.config.fees == "alpaca" else NO_FEES
         self._reversion: ReversionTracker | None = None
-        self._why_leaving = ""
-        """Not empty: everything goes, at the market."""
+        self._leaving = Liquidation(
+            None,
+            retry_seconds=self.config.order_ttl_seconds,
+            timer="st0cka: exit again",
+            step="",
+        )
+        self._exits = self._new_exits()
         self._target = self.config.profit_target
-        self._trip = ZERO
-        """Cash of the round trip under way, fees included."""
+        self._trade = TradeStart({})
+        """Of the round trip under way."""
         self._skipped = ReportOnce(again_after_seconds=REPORT_AGAIN_SECONDS)
         self._last_entry_ns: int | None = None
         self._is_proposed = False
@@ -207,7 +315,7 @@ class St0cka:
         self._is_proposed = self._is_proposed and not orders
         if view.session is None or view.mode is Mode.HALTED or wake is Wake.BAR:
             return own
-        if held or (self._why_leaving and orders):
+        if held or (self._leaving.why and orders):
             return (*own, *self._manage(view, view.session, held, orders))
         if any(order.submitted.side is Side.BUY for order in orders):
             return (*own, *self._watch_purchase(view, orders))
@@ -225,6 +333,7 @@ class St0cka:
             return ()
         self._skipped.forget()
         self._refused.succeed()
+        self._trade = view.begin_trade((view.underlying,))
         self._is_proposed = False
         sells_from, sells_until = self._selling(session)
         timers = tuple(
@@ -235,11 +344,13 @@ class St0cka:
             )
             if session.open_ns < at_ns <= session.close_ns
         )
-        held = view.positions.quantity(view.underlying)
-        if not held:
+        found = resume(view, {view.underlying})
+        if not isinstance(found, Adopted):
             return timers
+        held = found.held[view.underlying]
         if self.config.mode == "init":
-            return (*timers, *self._leave(view, held, [], "init: start flat"))
+            self._leaving.begin(view.now_ns, "init: start flat")
+            return (*timers, *self._leave(view, held))
         words = f"resume: {held:f} shares held at the start are the open lot"
         return (*timers, Proposal(DecisionKind.ENTRY, (words,), {"held_shares": float(held)}))
 
@@ -262,6 +373,8 @@ class St0cka:
         """Take a fill into the round trip's account; after a rejection wait before the next try."""
         if isinstance(event, OrderRejected | OrderNotFound):
             self._is_proposed = False
+            if self._leaving.why:
+                return self._leaving.note_refused(view, event)
             return self._back_off(view, "st0cka: after a rejection", REJECTION_SECONDS)
         if not isinstance(event, OrderFilled):
             return ()
@@ -270,13 +383,13 @@ class St0cka:
             return ()
         self._refused.succeed()
         self._is_proposed = False
-        self._trip -= order.side.sign * event.quantity * event.price + event.fee
         if view.positions.quantity(view.underlying):
             return ()
-        pnl, self._trip = self._trip, ZERO
-        why = self._why_leaving or "target filled"
+        pnl, self._trade = view.trade_pnl(self._trade), view.begin_trade((view.underlying,))
+        self._exits = self._new_exits()
+        why = self._leaving.why or "target filled"
         if not view.orders.live_for(view.underlying):
-            self._why_leaving = ""
+            self._leaving.forget()
         return (
             Proposal(
                 DecisionKind.EXIT, (f"flat: {why}",), {"pnl_usd": float(pnl), "price": float(event.price)}
@@ -304,7 +417,7 @@ class St0cka:
     # entry ------------------------------------------------------------------------------------------
 
     def _look_for_entry(self, view: DeskView, session: Session) -> Sequence[Action]:
-        self._why_leaving = ""
+        self._leaving.forget()
         begins, ends = self._buying(session)
         if view.mode is not Mode.ACTIVE or view.now_ns < begins:
             return ()
@@ -435,9 +548,12 @@ class St0cka:
             return self._back_off(view, "st0cka: after a refusal", REJECTION_SECONDS)
         begins, ends = self._selling(session)
         position = view.positions.positions[view.underlying]
-        reason = self._why_leaving or self._exit_reason(view, held, position.average_price, ends)
-        if reason:
-            return self._leave(view, held, orders, reason)
+        if not self._leaving.why:
+            reason = first_reason(self._exits, self._lot(view, held, position.average_price, ends))
+            if reason:
+                self._leaving.begin(view.now_ns, reason)
+        if self._leaving.why:
+            return self._leave(view, held)
         purchases = [item for item in orders if item.submitted.side is Side.BUY]
         if purchases:  # partly filled: the rest is not waited for longer than a whole one
             return self._watch_purchase(view, purchases)
@@ -453,44 +569,32 @@ class St0cka:
         words = f"offer {held:f} at {limit:.2f}, bought at {entry_price:.4f}"
         return (Proposal(DecisionKind.EXIT, (words,), {"sell_limit": float(limit)}, (intent,)),)
 
-    def _exit_reason(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> str:
-        """Return the first reason to sell at the market, in words; empty for none."""
-        if view.mode is Mode.FLATTENING:
-            return RISK_HALT
-        if held < 0:
-            return "short, which this strategy never is: bought back"
-        stop = self._stop(self._target)
-        mark = view.market.mark(view.underlying)
-        if mark is not None and exact(mark) - entry_price <= -stop:
-            return f"stop: {exact(mark) - entry_price:.3f} a share, limit -{stop:.3f}"
-        if view.now_ns < ends_ns:
-            return ""
-        session = view.session
-        assert session is not None
-        by_window = new_york_ns(session.day, time.fromisoformat(self.config.sell_until)) <= ends_ns
-        if by_window:
-            return f"selling window ended at {self.config.sell_until} New York"
-        return f"{self.config.flat_minutes_before_close:g} minutes before the close"
+    def _new_exits(self) -> tuple[ExitRule[LotView], ...]:
+        return (RiskHalt(), NeverShort(), LotStop(), SellingEnds(), *self.config.plugin_rules("rules"))
 
-    def _leave(self, view: DeskView, held: Decimal, orders: Sequence[Order], reason: str) -> Sequence[Action]:
+    def _lot(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> LotView:
+        session, config = view.session, self.config
+        assert session is not None
+        mark = view.market.mark(view.underlying)
+        by_window = new_york_ns(session.day, time.fromisoformat(config.sell_until)) <= ends_ns
+        return LotView(
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(self._trade),
+            premium_paid=held * entry_price,
+            held=held,
+            gain=None if mark is None else exact(mark) - entry_price,
+            stop=self._stop(self._target),
+            ends_ns=ends_ns,
+            why_ends=f"selling window ended at {config.sell_until} New York"
+            if by_window
+            else f"{config.flat_minutes_before_close:g} minutes before the close",
+        )
+
+    def _leave(self, view: DeskView, held: Decimal) -> Sequence[Action]:
         """Take the open orders back, then sell at the market; repeated until nothing is held."""
-        self._why_leaving = reason
-        market = [item for item in orders if item.submitted.order_type is OrderType.MARKET]
-        others = [item for item in orders if item.submitted.order_type is not OrderType.MARKET]
-        if others:
-            return self._cancel(others, DecisionKind.EXIT, f"{reason}: take back what is open")
-        if market:
-            too_old = view.now_ns - int(self.config.order_ttl_seconds * NANOS_PER_SECOND)
-            late = [item for item in market if item.created_ns <= too_old]
-            return self._cancel(
-                late, DecisionKind.EXIT, "sale at the market not filled in time: send it again"
-            )
-        if not held or view.now_ns < self._refused.until_ns or view.market.quotes[view.underlying] is None:
-            return ()
-        side = Side.SELL if held > 0 else Side.BUY
-        self._is_proposed = True
-        intent = OrderIntent(view.underlying, side, abs(held), Purpose.CLOSE, reason)
-        return (Proposal(DecisionKind.EXIT, (reason,), {"held_shares": float(held)}, (intent,)),)
+        legs = [view.underlying] if held else []
+        return self._leaving.step(view, legs, {"held_shares": float(held)})
 
 
 PLUG = StrategySpec(

@@ -1,17 +1,19 @@
 """One scalp from its order to its end: what it bought and sold itself, whatever else the account holds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.contract import DeskView, TradeStart
+from scalpdesk.strategies.toolkit.exits import ExitRule, ScalpView
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
 
 ZERO = Decimal(0)
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 60.0
+RETRY_SECONDS = 5.0
+"""Age at which an exit order that is not filled is cancelled and priced anew."""
 
 
 class Scalp:
@@ -25,11 +27,21 @@ class Scalp:
         Why: the signal's name and +1 (calls) or -1 (puts).
     ordered_ns
         When the entry was proposed, UTC nanoseconds.
+    trade
+        The contract's P&L before it.
     """
 
     def __init__(
-        self, number: InstrumentId, contract: OptionContract, signal: str, direction: int, ordered_ns: int
+        self,
+        number: InstrumentId,
+        contract: OptionContract,
+        signal: str,
+        direction: int,
+        ordered_ns: int,
+        trade: TradeStart,
     ) -> None:
+        self.trade = trade
+        self.rules: Sequence[ExitRule[ScalpView]] = ()
         self.number = number
         self.contract = contract
         self.signal = signal
@@ -42,12 +54,10 @@ class Scalp:
         self.is_breakeven_armed = False
         self.is_scale_skipped = False
         """One contract cannot be halved: it runs on."""
-        self.leaving = ""
-        """Why everything is being sold; empty while it is not."""
+        self.exit = Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step="")
         self.ended_ns: int | None = None
         """When it was over; orders on the same contract after that are another scalp's."""
         self._orders: dict[str, Order] = {}
-        self._pace = BackOff(FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
 
     # what the orders say ------------------------------------------------------------------------
 
@@ -102,25 +112,6 @@ class Scalp:
         """Contracts of its own still held; never more than the account has."""
         own = self.bought - self.sold
         return max(min(own, view.positions.quantity(self.number)), ZERO)
-
-    def unsold(self, view: DeskView) -> Decimal:
-        """Contracts held and not yet on offer."""
-        offered = sum((order.leaves for order in self.live(Side.SELL)), ZERO)
-        return max(self.held(view) - offered, ZERO)
-
-    # pacing -------------------------------------------------------------------------------------
-
-    def may_sell(self, now_ns: int) -> bool:
-        """False for a while after each attempt, so that what is refused is not wanted with every quote."""
-        return now_ns >= self._pace.until_ns
-
-    def note_sale(self, now_ns: int) -> None:
-        """Remember an attempt: wait 5, 10, 20 … 60 seconds for its outcome."""
-        self._pace.fail(now_ns)
-
-    def note_sold(self) -> None:
-        """A sale was filled: the next attempt need not wait."""
-        self._pace.succeed()
 
 
 def _filled(orders: Iterable[Order], side: Side) -> Decimal:

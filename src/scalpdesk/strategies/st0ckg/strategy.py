@@ -31,8 +31,7 @@ from scalpdesk.strategies.st0ckg.filters import EntryHistory, EntryMoment, Filte
 from scalpdesk.strategies.st0ckg.market_facts import FactsCollector, invalid_levels
 from scalpdesk.strategies.st0ckg.scalp import Scalp
 from scalpdesk.strategies.toolkit.exits import (
-    CLOSES_ALL,
-    RISK_HALT,
+    HOLDS_ON,
     ExitAction,
     ScalpExitConfig,
     ScalpView,
@@ -181,7 +180,6 @@ class St0ckg:
         self.config = config or St0ckgConfig()
         self._signals = tuple(find_signal(name) for name in self.config.signals)
         self._selector = ScalpContractSelector(self.config.contract)
-        self._exits = scalp_rules(self.config.exits)
         self._history = EntryHistory()
         self._watch: FactsCollector | None = None
         self._scalps: list[Scalp] = []
@@ -219,7 +217,7 @@ class St0ckg:
         actions: list[Action] = []
         if self._scalps:
             for scalp in tuple(self._scalps):
-                actions += self._tend(view, scalp)
+                actions += self._tend(view, scalp, event)
         if is_new_minute and view.now_ns < view.session.close_ns:
             actions += self._think(view, watch)
         return actions
@@ -259,9 +257,7 @@ class St0ckg:
             return
 
     def _note_fill(self, view: DeskView, scalp: Scalp, order: Order) -> None:
-        if order.submitted.side is Side.SELL:
-            scalp.note_sold()
-        elif scalp.entry_spot is None:
+        if order.submitted.side is Side.BUY and scalp.entry_spot is None:
             spot = view.market.mark(view.underlying)
             scalp.entry_spot = exact(spot if spot is not None else float(scalp.contract.strike))
             self._history.note_fill(scalp.signal, view.now_ns)
@@ -350,8 +346,10 @@ class St0ckg:
             return self._refusals.report(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
-        scalp = Scalp(best.number, best.contract, chosen.name, chosen.direction, view.now_ns)
+        trade = view.begin_trade((best.number,))
+        scalp = Scalp(best.number, best.contract, chosen.name, chosen.direction, view.now_ns, trade)
         scalp.invalid_below, scalp.invalid_above = below, above
+        scalp.rules = scalp_rules(self.config.exits)
         self._scalps.append(scalp)
         self._refusals.forget()
         intent = OrderIntent(
@@ -370,7 +368,7 @@ class St0ckg:
 
     # open scalps --------------------------------------------------------------------------------
 
-    def _tend(self, view: DeskView, scalp: Scalp) -> list[Action]:
+    def _tend(self, view: DeskView, scalp: Scalp, event: Event) -> list[Action]:
         """End an entry in time, ask the exit rules, and drop the scalp when it is over."""
         if scalp.ordered_ns == view.now_ns and not scalp.has_orders:
             return []
@@ -385,22 +383,19 @@ class St0ckg:
             actions += _cancel(buys, f"not filled within {self.config.order_ttl_seconds:g} s")
         if not held or scalp.entry_spot is None:
             return actions
-        if scalp.leaving:
-            return actions + self._sell_all(view, scalp)
-        return actions + self._ask_exits(view, scalp)
+        if not scalp.exit.why:
+            return actions + self._ask_exits(view, scalp)
+        return actions + (scalp.exit.note_refused(view, event) or self._sell_all(view, scalp))
 
     def _ask_exits(self, view: DeskView, scalp: Scalp) -> list[Action]:
         """Do what the first exit rule asks for; a step that needs no order lets the next rule speak."""
         actions: list[Action] = []
-        if view.mode is Mode.FLATTENING:
-            scalp.leaving = RISK_HALT
-            return self._sell_all(view, scalp)
         while True:
-            action = first_reason(self._exits, self._state(view, scalp))
+            action = first_reason(scalp.rules, self._state(view, scalp))
             if action is None:
                 return actions
-            if action in CLOSES_ALL:
-                scalp.leaving = action
+            if action not in HOLDS_ON:
+                scalp.exit.begin(view.now_ns, str(action))
                 return actions + self._sell_all(view, scalp)
             if action == ExitAction.SET_BREAKEVEN:
                 scalp.is_breakeven_armed = True
@@ -409,7 +404,7 @@ class St0ckg:
                 continue
             count = scale_out_contracts(scalp.held(view))
             if count:
-                return actions + self._sell(view, scalp, Decimal(count), action)
+                return actions + self._sell_part(view, scalp, Decimal(count), action)
             scalp.is_scale_skipped = True
             words = "scale_out: one contract cannot be halved, it runs on"
             actions.append(Proposal(DecisionKind.EXIT, (words,), self._exit_facts(view, scalp)))
@@ -420,6 +415,10 @@ class St0ckg:
         is_priced = view.market.verdict(scalp.number, view.now_ns) in PRICED
         assert scalp.entry_spot is not None
         return ScalpView(
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(scalp.trade),
+            premium_paid=scalp.bought * scalp.entry_price * scalp.contract.multiplier,
             right=scalp.contract.right,
             entry_spot=scalp.entry_spot,
             spot=scalp.entry_spot if spot is None else exact(spot),
@@ -434,15 +433,13 @@ class St0ckg:
 
     def _sell_all(self, view: DeskView, scalp: Scalp) -> list[Action]:
         """Sell what is held; an entry still working is taken off the book first."""
-        buys = scalp.live(Side.BUY)
-        if buys:
-            return _cancel(buys, "leaving")
-        return self._sell(view, scalp, scalp.unsold(view), scalp.leaving)
+        held = scalp.held(view)
+        facts = self._exit_facts(view, scalp) | {"contracts": int(held)}
+        return scalp.exit.step(view, [scalp.number], facts, {scalp.number: held})
 
-    def _sell(self, view: DeskView, scalp: Scalp, count: Decimal, why: str) -> list[Action]:
-        if not count or not scalp.may_sell(view.now_ns):
-            return []
-        scalp.note_sale(view.now_ns)
+    def _sell_part(self, view: DeskView, scalp: Scalp, count: Decimal, why: str) -> list[Action]:
+        """Sell some of what is held, once; a part that is not sold then goes with the rest."""
+        scalp.is_scale_skipped = True
         intent = OrderIntent(scalp.number, Side.SELL, count, Purpose.CLOSE, why)
         facts = self._exit_facts(view, scalp) | {"contracts": int(count)}
         return [Proposal(DecisionKind.EXIT, (why,), facts, (intent,))]
@@ -454,7 +451,7 @@ class St0ckg:
         name = scalp.contract.symbol
         if scalp.bought:
             facts: Facts = {"gain_before_fees_usd": float(scalp.gain_usd), "signal": scalp.signal}
-            why = scalp.leaving or "expired or taken away"
+            why = scalp.exit.why or "expired or taken away"
             return [Proposal(DecisionKind.EXIT, (f"flat in {name}: {why}",), facts)]
         if scalp.has_orders:
             return [

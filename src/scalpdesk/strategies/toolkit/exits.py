@@ -2,7 +2,7 @@
 
 A rule is any object with ``reason(trade)``: it returns why to exit, or None. A rule may remember what
 it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` and
-:func:`scalp_rules` give the two orders in use. An installed package adds rules to a straddle's by entry
+:func:`scalp_rules` give the two orders in use. An installed package adds rules to any strategy's by entry
 point: a class with a ``Config``, made from one, and ``reason``.
 """
 
@@ -37,6 +37,10 @@ class TradeView(msgspec.Struct, frozen=True, kw_only=True):
     now_ns: int = 0
     mode: Mode = Mode.ACTIVE
     """Of the desk."""
+    pnl: Decimal = Decimal(0)
+    """Of the trade so far: options, hedge and costs, in currency."""
+    premium_paid: Decimal = Decimal(0)
+    """What opening it cost, whole position, in currency."""
 
 
 Trade_contra = TypeVar("Trade_contra", bound=TradeView, contravariant=True)
@@ -58,6 +62,40 @@ def first_reason(rules: Sequence[ExitRule[Seen]], trade: Seen) -> str | None:
     return next((reason for rule in rules if (reason := rule.reason(trade)) is not None), None)
 
 
+class PluginRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of exit rules from installed packages.
+
+    Parameters
+    ----------
+    rules
+        Settings of the rules of installed packages, by rule; they are asked last, in the order of names.
+    """
+
+    rules: dict[str, dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
+
+    def plugin_rules(self, where: str = "exits.rules") -> tuple[ExitRule[TradeView], ...]:
+        """Return new rules of installed packages; ``where`` is the key path of their settings."""
+        return tuple(
+            _installed_rule(name, given, where) for name, given in sorted((self.rules or {}).items())
+        )
+
+
+def _installed_rule(name: str, settings: Mapping[str, object], where: str) -> ExitRule[TradeView]:
+    where = f"{where}.{name}"
+    plug = installed_plug(ENTRY_POINT_GROUP, name)
+    if plug is None:
+        known = plug_names(ENTRY_POINT_GROUP)
+        raise ConfigError(
+            "there is no exit rule of this name",
+            where=where,
+            value=name,
+            nearest=nearest_name(name, known),
+            fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
+        )
+    rule = configured(plug, settings, kind="exit rule", name=name, where=where)
+    return cast("ExitRule[TradeView]", rule)
+
+
 class RiskHalt:
     """Exit while the desk is flattening."""
 
@@ -69,7 +107,7 @@ class RiskHalt:
 # long straddles -----------------------------------------------------------------------------------
 
 
-class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Exits of a long straddle. None switches a rule off.
 
     Parameters
@@ -90,7 +128,7 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     flat_minutes_before_close
         Leave so many minutes before the session's own close (half days included).
     rules
-        Settings of the rules of installed packages, by rule; they are asked last, in the order of names.
+        See :class:`PluginRules`.
     """
 
     min_dte: int | None = 7
@@ -101,12 +139,11 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_sessions: int | None = None
     close_at: str | None = None
     flat_minutes_before_close: float | None = None
-    rules: dict[str, dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
         check_bounds(self, STRADDLE_BOUNDS, "exits")
-        self.make_rules()
+        self.plugin_rules()
         if self.close_at is None:
             return
         try:
@@ -122,26 +159,6 @@ class ExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 value=self.close_at,
                 fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
             )
-
-    def make_rules(self) -> list[ExitRule["StraddleView"]]:
-        """Return new rules of installed packages."""
-        return [_installed_rule(name, settings) for name, settings in sorted((self.rules or {}).items())]
-
-
-def _installed_rule(name: str, settings: Mapping[str, object]) -> ExitRule["StraddleView"]:
-    where = f"exits.rules.{name}"
-    plug = installed_plug(ENTRY_POINT_GROUP, name)
-    if plug is None:
-        known = plug_names(ENTRY_POINT_GROUP)
-        raise ConfigError(
-            "there is no exit rule of this name",
-            where=where,
-            value=name,
-            nearest=nearest_name(name, known),
-            fix=f"use one of {', '.join(known)}" if known else "install the package that brings it",
-        )
-    rule = configured(plug, settings, kind="exit rule", name=name, where=where)
-    return cast("ExitRule[StraddleView]", rule)
 
 
 STRADDLE_BOUNDS = {
@@ -159,10 +176,6 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
 
     session: Session
     expiry: date
-    premium_paid: Decimal
-    """Currency, whole position."""
-    pnl: Decimal
-    """Of the trade so far: options, hedge and costs."""
     sessions_held: int
     edge_usd: float | None
     """Edge left, or None when it is not known."""
@@ -296,7 +309,7 @@ def straddle_rules(config: ExitConfig) -> tuple[ExitRule[StraddleView], ...]:
         rules.append(CloseAt(config.close_at))
     if config.flat_minutes_before_close is not None:
         rules.append(BeforeClose(config.flat_minutes_before_close))
-    return (*rules, *config.make_rules())
+    return (*rules, *config.plugin_rules())
 
 
 # scalps in options --------------------------------------------------------------------------------
@@ -314,11 +327,11 @@ class ExitAction(StrEnum):
     INVALIDATED = "invalidated"
 
 
-CLOSES_ALL = frozenset(ExitAction) - {ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN}
-"""Actions after which nothing is held."""
+HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
+"""Reasons after which something is still held; after any other nothing is."""
 
 
-class ScalpExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Distances and times of the exits.
 
     Parameters
@@ -331,6 +344,8 @@ class ScalpExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Sell when the option is worth this fraction of its entry price or less.
     flat_minutes_before_close
         Sell so many minutes before the session's close (half days included).
+    rules
+        See :class:`PluginRules`.
     """
 
     risk_unit_usd: Decimal = Decimal("0.10")
@@ -349,6 +364,7 @@ class ScalpExitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
                 where="exits",
                 value=[str(step) for step in steps[1:]],
             )
+        self.plugin_rules()
 
 
 class ScalpView(TradeView, frozen=True, kw_only=True):
@@ -440,9 +456,10 @@ class Invalidated:
 
 
 def scalp_rules(config: ScalpExitConfig) -> tuple[ExitRule[ScalpView], ...]:
-    """Return the rules of a scalp, in the order of :class:`ExitAction`; they remember nothing."""
+    """Return new rules of a scalp, in the order of :class:`ExitAction`."""
     unit = config.risk_unit_usd
     return (
+        RiskHalt(),
         Deadline(),
         PriceStop(config.stop_fraction),
         BreakevenStop(),
@@ -450,6 +467,7 @@ def scalp_rules(config: ScalpExitConfig) -> tuple[ExitRule[ScalpView], ...]:
         GainReached(ExitAction.SCALE_OUT, config.scale_out_at_r, unit),
         GainReached(ExitAction.SET_BREAKEVEN, config.breakeven_at_r, unit),
         Invalidated(),
+        *config.plugin_rules(),
     )
 
 

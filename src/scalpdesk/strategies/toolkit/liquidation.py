@@ -5,11 +5,13 @@ the other side's quote meets, every few seconds. A leg counts as closed when its
 not before. While options that could not be left are still held, their hedge is kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import (
+    EXITS,
     CancelIntent,
     Intent,
     LegOrders,
@@ -29,6 +31,7 @@ from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ZERO = Decimal(0)
 LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_REFUSED_SECONDS = 30.0
 ALERT_EVERY_SECONDS = 30.0
 LAST_CALL_NS = 60 * NANOS_PER_SECOND
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
@@ -42,40 +45,53 @@ class Liquidation:
     Parameters
     ----------
     hedger
-        Keeps the hedge of options that cannot be closed yet.
+        Keeps the hedge of options that cannot be closed yet; None for legs without a hedge, which are all
+        that is closed then, and all whose orders are taken off.
     retry_seconds
         Age at which an exit order that is not filled is cancelled and priced anew.
     alert_after
         Failed attempts at one leg before an alert.
     timer
         Name of the timer of the next attempt.
+    step
+        What it does, in words; empty where the reason says enough.
     leg_orders
         Whether the first try at all options may go as one order; later ones go leg by leg.
     """
 
     def __init__(
         self,
-        hedger: DeltaHedger,
+        hedger: DeltaHedger | None,
         *,
         retry_seconds: float,
-        alert_after: int,
+        alert_after: int = 3,
         timer: str,
+        step: str = "leave the options, then their hedge",
         leg_orders: LegOrders = LegOrders.LEGS,
     ) -> None:
         self._hedger = hedger
         self._retry_ns = int(retry_seconds * NANOS_PER_SECOND)
         self._alert_after = alert_after
         self._timer = timer
+        self._step = step
         self._leg_orders = leg_orders
+        self._legs: set[InstrumentId] = set()
+        """Legs so far, where there is no hedge."""
         self.why = ""
         self.since_ns: int | None = None
         """When leaving began; None while there is no reason to."""
         self._tries: dict[InstrumentId, int] = {}
         self._not_before: dict[InstrumentId, int] = {}
+        self._sent_ns: dict[InstrumentId, int] = {}
+        """When an exit order was proposed last."""
+        self._refused: dict[InstrumentId, int] = {}
+        """Proposals in a row of which the risk gate made no order."""
         self._alerted_ns = 0
         self._worthless: set[InstrumentId] = set()
         """Options without a bid that are offered at the smallest price, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
+        self._facts: Facts = {}
+        self._own: Mapping[InstrumentId, Decimal] = {}
 
     def begin(self, now_ns: int, why: str) -> None:
         """Start to leave; a second reason changes nothing."""
@@ -88,21 +104,51 @@ class Liquidation:
         self.since_ns = None
         self.why = ""
         self._tries.clear()
+        self._legs.clear()
         self._not_before.clear()
+        self._sent_ns.clear()
+        self._refused.clear()
         self._hedged_for.clear()
         self._worthless.clear()
         self._alerted_ns = 0
 
-    def note_refused(self, number: InstrumentId, now_ns: int) -> SetTimer:
-        """Wait 1, 2, 4 … seconds after a refused exit order, then try again."""
+    def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
+        """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event."""
+        order = view.order_of(event) if isinstance(event, OrderRejected | OrderNotFound) else None
+        if order is None:
+            return []
+        number = order.submitted.instrument_id
         tries = self._tries.get(number, 0)
         pause = min(2.0 ** max(tries - 1, 0), LONGEST_PAUSE_SECONDS)
-        due_ns = now_ns + int(pause * NANOS_PER_SECOND)
+        due_ns = view.now_ns + int(pause * NANOS_PER_SECOND)
         self._not_before[number] = due_ns
-        return SetTimer(self._timer, due_ns)
+        timer = SetTimer(self._timer, due_ns)
+        if order.submitted.purpose not in EXITS:
+            return [timer]
+        why = f"exit order refused: {order.reason or 'never reached the venue'}"
+        return [Proposal(DecisionKind.EXIT, (why,), {"order": order.client_order_id}), timer]
 
-    def step(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
-        """Do what is next; an empty list when something is under way or all is done."""
+    def step(
+        self,
+        view: DeskView,
+        legs: Sequence[InstrumentId],
+        facts: Facts | None = None,
+        own: Mapping[InstrumentId, Decimal] | None = None,
+    ) -> list[Action]:
+        """Do what is next; an empty list when something is under way or all is done.
+
+        Parameters
+        ----------
+        view, legs
+            The desk, and the options held.
+        facts
+            Figures of the trade, for the record of each exit order.
+        own
+            Signed quantities to close where the account holds more than the trade; all that is held is
+            closed without.
+        """
+        self._facts, self._own = facts or {}, own or {}
+        self._legs.update(legs)
         actions: list[Action] = list(self.take_off(view))
         if legs:
             closing = self._close(view, legs)
@@ -110,11 +156,14 @@ class Liquidation:
             # orders that go out now are counted from the next wake on
             if not any(isinstance(item, Proposal) for item in closing):
                 actions += self._keep_hedged(view, legs)
-        elif view.positions.quantity(view.underlying):
+        elif self._hedge_held(view):
             actions += self._unwind(view)
-        if legs or view.positions.quantity(view.underlying):
+        if legs or self._hedge_held(view):
             actions += self._alert(view, legs)
         return actions
+
+    def _hedge_held(self, view: DeskView) -> Decimal:
+        return ZERO if self._hedger is None else view.positions.quantity(view.underlying)
 
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
@@ -131,9 +180,9 @@ class Liquidation:
             if order.state in UNCERTAIN:
                 continue
             sent = order.submitted
-            if sent.purpose is Purpose.OPEN or (
-                sent.purpose is Purpose.HEDGE and order.created_ns < since_ns
-            ):
+            if self._hedger is None and sent.instrument_id not in self._legs:
+                continue
+            if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
                 cancels.append(CancelIntent(order.client_order_id, "leaving"))
             elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
                 if self._rests_rightly(view, order):
@@ -142,7 +191,9 @@ class Liquidation:
         if not cancels:
             return ()
         return (
-            Proposal(DecisionKind.EXIT, ("take back what is in the way of the exit",), {}, tuple(cancels)),
+            Proposal(
+                DecisionKind.EXIT, (self.why, "take back what is in the way of the exit"), {}, tuple(cancels)
+            ),
         )
 
     def _rests_rightly(self, view: DeskView, order: Order) -> bool:
@@ -167,7 +218,7 @@ class Liquidation:
 
     def _close(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         intents: list[Intent] = []
-        facts: Facts = {}
+        facts = dict(self._facts)
         waits: list[int] = []
         for number in legs:
             if view.orders.live_for(number):  # its end wakes the strategy, and the timer looks after it
@@ -179,16 +230,17 @@ class Liquidation:
                 continue
             intent = self._close_order(view, number)
             # counts as an attempt whatever its outcome: the gate may refuse it without an event
-            pause_ns = view.now_ns + self._retry_ns
-            self._not_before[number] = pause_ns
-            waits.append(pause_ns)
+            due_ns = view.now_ns + self._pause_ns(view, number)
+            self._sent_ns[number] = view.now_ns
+            self._not_before[number] = due_ns
+            waits.append(due_ns)
             if intent is not None:
                 self._tries[number] = self._tries.get(number, 0) + 1
                 facts[f"try_{view.instruments[number].symbol}"] = self._tries[number]
                 intents.append(intent)
         actions: list[Action] = []
         if intents:
-            reasons = (self.why, "leave the options, then their hedge")
+            reasons = (self.why, self._step) if self._step else (self.why,)
             is_first = all(self._tries[leg] == 1 for leg in legs if leg in self._tries)
             leg_orders = self._leg_orders if is_first else LegOrders.LEGS
             actions.append(
@@ -205,9 +257,22 @@ class Liquidation:
             actions.append(SetTimer(self._timer, min(waits)))
         return actions
 
+    def _pause_ns(self, view: DeskView, number: InstrumentId) -> int:
+        """Return how long an attempt is given: longer and longer while the gate lets none through."""
+        sent_ns = self._sent_ns.get(number)
+        if sent_ns is None or any(
+            order.created_ns == sent_ns and order.submitted.instrument_id == number
+            for order in view.orders.orders.values()
+        ):
+            self._refused[number] = 0
+        else:
+            self._refused[number] = self._refused.get(number, 0) + 1
+        longest_ns = int(LONGEST_REFUSED_SECONDS * NANOS_PER_SECOND)
+        return int(min(self._retry_ns * 2.0 ** self._refused[number], max(longest_ns, self._retry_ns)))
+
     def _close_order(self, view: DeskView, number: InstrumentId) -> OrderIntent | None:
         """At the market first; from the second try on, or without a good quote, as a limit."""
-        held = view.positions.quantity(number)
+        held = self._own.get(number, view.positions.quantity(number))
         quote = view.market.quotes[number]
         side = Side.SELL if held > 0 else Side.BUY
         tries = self._tries.get(number, 0)
@@ -247,6 +312,8 @@ class Liquidation:
 
     def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
+        if self._hedger is None:
+            return ()
         session = view.session
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
@@ -281,7 +348,7 @@ class Liquidation:
         self._not_before[number] = pause_ns
         side = Side.SELL if left > 0 else Side.BUY
         intent = OrderIntent(number, side, abs(left), Purpose.UNWIND_HEDGE, self.why)
-        facts: Facts = {"owned_shares": int(left)}
+        facts: Facts = {**self._facts, "owned_shares": int(left)}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
             Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, (intent,)),
@@ -300,7 +367,8 @@ class Liquidation:
             reason = f"no bid for {names}: offered at the smallest price, else it expires"
             return (Proposal(DecisionKind.EXIT, (reason,)),)
         legs = [leg for leg in legs if leg not in resting]
-        if not legs and not view.positions.quantity(view.underlying):
+        hedge = self._hedge_held(view)
+        if not legs and not hedge:
             return ()
         worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
@@ -309,7 +377,7 @@ class Liquidation:
         if view.now_ns - self._alerted_ns < ALERT_EVERY_SECONDS * NANOS_PER_SECOND:
             return ()
         self._alerted_ns = view.now_ns
-        held = [*legs, *([view.underlying] if view.positions.quantity(view.underlying) else [])]
+        held = [*legs, *([view.underlying] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
         )

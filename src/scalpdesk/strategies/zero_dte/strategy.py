@@ -18,7 +18,7 @@ from scalpdesk.core.bounds import check_range, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, SetTimer
+from scalpdesk.core.intents import LegOrders, OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -50,10 +50,11 @@ from scalpdesk.strategies.contract import (
     traded_symbol,
 )
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
-from scalpdesk.strategies.toolkit.exits import RISK_HALT
+from scalpdesk.strategies.toolkit.exits import PluginRules, RiskHalt, TradeView, first_reason
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, surplus_cancels
+from scalpdesk.strategies.toolkit.resume import Adopted, resume
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
 ZERO = Decimal(0)
@@ -171,7 +172,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
         return make_band(self.band, own | self.band_settings)
 
 
-class ZeroDteExit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ZeroDteExit(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When and how everything is left.
 
     Parameters
@@ -188,6 +189,8 @@ class ZeroDteExit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         An exit order that has not been filled by then is cancelled and priced anew.
     alert_after
         So many tries of one leg that came to nothing are an alert.
+    rules
+        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
     """
 
     at: str = "15:45"
@@ -204,6 +207,7 @@ class ZeroDteExit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         check_range("exit.buffer_minutes", self.buffer_minutes, 1.0, 120.0)
         check_range("exit.retry_seconds", self.retry_seconds, 0.1, 60.0)
         check_range("exit.alert_after", self.alert_after, 1, 100)
+        self.plugin_rules("exit.rules")
         if self.venue != AUTO and self.venue not in VENUE_CUTOFFS:
             raise ConfigError(
                 "no last-order rule is known for this venue",
@@ -253,6 +257,22 @@ class ZeroDtePhase(StrEnum):
     CLOSED = "closed_for_session"
 
 
+class DeadlineView(TradeView, frozen=True, kw_only=True):
+    """Options of the day with their hedge."""
+
+    deadline_ns: int | None
+
+
+class PastDeadline:
+    """Exit at the session's deadline."""
+
+    def reason(self, trade: DeadlineView) -> str | None:
+        """Return why to exit, or None."""
+        if trade.deadline_ns is None or trade.now_ns < trade.deadline_ns:
+            return None
+        return f"deadline {to_new_york(trade.deadline_ns):%H:%M:%S} New York"
+
+
 class ZeroDteScalper:
     """Hedges options that expire today and closes them before the deadline."""
 
@@ -284,6 +304,7 @@ class ZeroDteScalper:
         self._pair: StraddlePair | None = None
         self._day: date | None = None
         self._entry: LegEntry | None = None
+        self._plugin_rules = self.config.exit.plugin_rules("exit.rules")
         self._is_mine = False
         """Whether shares of the underlying are this strategy's hedge: it adopted or bought options."""
         self._trade = TradeStart({})
@@ -347,7 +368,7 @@ class ZeroDteScalper:
         if self.phase is ZeroDtePhase.ENTERING:
             return [*actions, *self._enter(view, legs)]
         if self.phase is ZeroDtePhase.WAITING:
-            actions += self._wait(view, legs)
+            actions += self._wait(view)
         if self.phase is ZeroDtePhase.HOLDING:
             actions += self._hold(view, legs)
         return actions
@@ -375,6 +396,7 @@ class ZeroDteScalper:
         self.meter.begin()
         self._watch.begin()
         self._leaving.forget()
+        self._plugin_rules = self.config.exit.plugin_rules("exit.rules")
         self._last_words.clear()
         self._blind_since_ns = None
         self.phase = ZeroDtePhase.WAITING
@@ -420,10 +442,16 @@ class ZeroDteScalper:
             self._is_mine = True
         if self.phase in (ZeroDtePhase.LEAVING, ZeroDtePhase.CLOSED):
             return
-        if self.deadline_ns is not None and view.now_ns >= self.deadline_ns:
-            self._begin_leaving(view, f"deadline {to_new_york(self.deadline_ns):%H:%M:%S} New York")
-        elif view.mode is Mode.FLATTENING:
-            self._begin_leaving(view, RISK_HALT)
+        trade = DeadlineView(now_ns=view.now_ns, mode=view.mode, deadline_ns=self.deadline_ns)
+        why = first_reason((PastDeadline(), RiskHalt()), trade)
+        if why is None and self._plugin_rules and legs:
+            held = [view.positions.positions[leg] for leg in legs]
+            paid = sum((line.quantity * line.average_price * line.multiplier for line in held), ZERO)
+            pnl = view.trade_pnl(self._trade)
+            seen = msgspec.structs.replace(trade, pnl=pnl, premium_paid=paid)
+            why = first_reason(self._plugin_rules, seen)
+        if why is not None:
+            self._begin_leaving(view, why)
 
     def _begin_leaving(self, view: DeskView, why: str) -> None:
         self.phase = ZeroDtePhase.LEAVING
@@ -438,11 +466,11 @@ class ZeroDteScalper:
 
     # entry ------------------------------------------------------------------------------------------
 
-    def _wait(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
-        if legs:
+    def _wait(self, view: DeskView) -> list[Action]:
+        found = resume(view, self._today)
+        if isinstance(found, Adopted):
             self.phase = ZeroDtePhase.HOLDING
-            names = ", ".join(f"{view.positions.quantity(n):+f} {view.instruments[n].symbol}" for n in legs)
-            return [Proposal(DecisionKind.ENTRY, (f"adopted {names}",), {"options": len(legs)})]
+            return [Proposal(DecisionKind.ENTRY, (f"adopted {found.names}",), {"options": len(found.held)})]
         if self.config.entry.mode == "straddle" and self._today and view.mode is Mode.ACTIVE:
             return self._look_for_entry(view)
         return []
@@ -540,13 +568,9 @@ class ZeroDteScalper:
     def _leave(self, view: DeskView, legs: Sequence[InstrumentId], event: Event | None) -> list[Action]:
         if self.phase is ZeroDtePhase.CLOSED and self._leaving.is_flat(view, legs):
             return []
-        if isinstance(event, OrderRejected | OrderNotFound):
-            order = view.orders.orders[event.client_order_id]
-            timer = self._leaving.note_refused(order.submitted.instrument_id, view.now_ns)
-            why = f"exit order refused: {order.reason or 'never reached the venue'}"
-            if order.submitted.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE):
-                return [Proposal(DecisionKind.EXIT, (why,), {"order": event.client_order_id}), timer]
-            return [timer]
+        refused = self._leaving.note_refused(view, event)
+        if refused:
+            return refused
         if not self._is_mine and not legs:  # nothing was ever held: shares, if any, are somebody's
             if not view.orders.live:
                 self.phase = ZeroDtePhase.CLOSED
