@@ -26,7 +26,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.plan import LivePlan, plan_of
-from scalpdesk.marketdata.tape import CashDividend, RateCurve
+from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
@@ -71,7 +71,7 @@ class StillMarket:
         self.close_ns = session.close_ns
         self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
         self.barred: frozenset[InstrumentId] = frozenset()
-        self.dividends: tuple[CashDividend, ...] = ()
+        self.dividends = self.actions = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
         self._next_ns = self.start_ns

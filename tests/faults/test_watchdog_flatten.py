@@ -132,7 +132,7 @@ class Account:
             self.loop.run_until_complete(asyncio.sleep(0.001))
             self.loop.close()
 
-    async def clear(self, *, flatten=True, desk_orders=()):
+    async def clear(self, *, flatten=True, desk_orders=(), only_ids=None):
         """Let a watchdog act once the faults are armed."""
         gateway = self.gateway()
         await gateway.connect()
@@ -142,6 +142,7 @@ class Account:
             flattener=Flattener(self.instruments, OWN),
             limits=RiskLimits(),
             log=lambda text: self.messages.append((round(self.loop.time(), 2), text)),
+            only_ids=only_ids,
         )
         self.faults.is_armed = True
         try:
@@ -361,6 +362,28 @@ def test_foreign_orders_are_cancelled_by_the_venues_id_and_do_not_stop_the_flatt
     assert account.run(play())
     assert (account.holdings(), account.open_orders(), account.reversals()) == ({}, [], [])
     assert any("cancelling sell 60 SPY by-hand" in text for _, text in account.messages)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_orders_from_elsewhere_are_left_where_that_is_set_and_said(flatten):
+    account = Account(2)
+
+    async def play():
+        account.line.drive()
+        await hold(account, shares=100)
+        assert account.place("by-hand", PUT, "buy", 1, limit="0.05")
+        assert account.place(f"{DESK}-1", CALL, "buy", 1, limit="0.05")
+        return await account.clear(
+            flatten=flatten, desk_orders=[desk_order(f"{DESK}-2", CALL, Side.BUY, 1)], only_ids=DESK
+        )
+
+    assert account.run(play())
+    assert account.open_orders() == ["by-hand"]
+    assert account.holdings() == ({} if flatten else {SHARE: 100})
+    assert any(
+        f"are left (--foreign-orders leave): {account.symbol(PUT)} by-hand" in text
+        for _, text in account.messages
+    )
 
 
 def test_options_beside_the_runs_own_are_closed_with_their_hedge_and_before_it():

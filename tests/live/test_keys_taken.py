@@ -40,12 +40,13 @@ def test_the_kernel_shows_no_key_of_a_process_that_took_them():
         "after = open('/proc/self/environ', 'rb').read()\n"
         "child = os.popen('env').read()\n"
         "assert len(taken) == 4 and len(after) == len(before)\n"
-        "print(before.count(b'canary'), after.count(b'canary'), child.count('canary'),"
-        "      b'LAST=kept' in after)\n"
+        "counts = [shown.count(b'canary') for shown in (before, after, child.encode())]\n"
+        "print(*counts, b'LAST=kept' in after)\n"
     )
     environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"]}
     environ |= KEYS | OTHERS | {"LAST": "kept"}
-    told = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, check=True)
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, env=environ, capture_output=True, check=True)
     assert told.stdout.split() == [b"4", b"0", b"0", b"True"], told.stderr
 
 

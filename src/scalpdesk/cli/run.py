@@ -72,6 +72,13 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     default=None,
     help="The watchdog also closes the positions [venue.watchdog_flatten].",
 )
+@click.option(
+    "--foreign-orders",
+    type=click.Choice(["cancel", "leave"]),
+    default="cancel",
+    show_default=True,
+    help="What the watchdog does with open orders that this run did not send.",
+)
 @click.option("--session", default=None, metavar="DATE", help="Simulated venue: the day [2018-02-05].")
 @click.option("--data", "data_set", default="embedded", show_default=True, help="Simulated venue: the data.")
 @click.option(
@@ -95,6 +102,7 @@ def run(
     contracts: int | None,
     watchdog: bool | None,
     watchdog_flatten: bool | None,
+    foreign_orders: str,
     session: str | None,
     data_set: str,
     speed: str | None,
@@ -147,7 +155,10 @@ def run(
     section = settings.config.venue
     closes = section.watchdog_flatten if watchdog_flatten is None else watchdog_flatten
     guarded = (section.watchdog if watchdog is None else watchdog) and is_real
-    line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes) if guarded else None
+    line = None
+    if guarded:
+        leaves = foreign_orders == "leave"
+        line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
     try:
         summary = _carry_out(plan, line)
     finally:
@@ -241,6 +252,7 @@ def _start_watchdog(
     keys: dict[str, str],
     *,
     flatten: bool,
+    leaves_foreign: bool,
 ) -> "WatchdogSupervisor":
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.instruments.contract import Instruments
@@ -262,6 +274,7 @@ def _start_watchdog(
         plan.url,
         keys=keys,
         flatten=flatten,
+        leaves_foreign=leaves_foreign,
         state="" if plan.state is None else str(plan.state),
     )
 

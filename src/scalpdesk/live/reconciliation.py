@@ -23,6 +23,7 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.reconcile import (
+    UNEXPLAINED_CASH,
     AccountChange,
     AccountPicture,
     BookedFill,
@@ -60,11 +61,10 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
             for name, order in desk.orders.live.items()
         ),
         tuple(
-            BookedFill(
-                name, execution_id, order.submitted.instrument_id, quantity * order.submitted.side.sign, price
-            )
+            BookedFill(name, execution_id, *trade)
             for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS)
-            for execution_id, (quantity, price) in order.executions.items()
+            for execution_id in order.executions
+            if (trade := desk.positions.booking(f"{name}/{execution_id}")) is not None
         )[::-1],
     )
 
@@ -211,7 +211,8 @@ class Reconciler:
         )
         names = [f"foreign-{fill.execution_id}" for fill in foreign]
         names += [change.reference for change in changes]
-        booked = frozenset(name for name in names if desk.positions.already_applied(name))
+        booked = desk.positions.applied(UNEXPLAINED_CASH)
+        booked |= frozenset(name for name in names if desk.positions.already_applied(name))
         found = reconcile(
             ours,
             theirs,

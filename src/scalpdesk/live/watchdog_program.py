@@ -72,6 +72,8 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
         Without a heartbeat for so long, the desk counts as hanging.
     flatten
         Close the positions too.
+    leaves_foreign
+        Leave open orders that the run did not send.
     state
         Folder of armings, empty for the user's own.
     """
@@ -86,6 +88,7 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
     keys: dict[str, str] = {}
     stall_seconds: float = STALL_SECONDS
     flatten: bool = False
+    leaves_foreign: bool = False
     state: str = ""
 
 
@@ -218,6 +221,8 @@ class EmergencyTrader:
         Largest orders and allowed order types.
     log
         Takes messages.
+    only_ids
+        Beginning of the ids of the run's orders: open orders with other ids are left. None leaves none.
     """
 
     def __init__(
@@ -228,12 +233,14 @@ class EmergencyTrader:
         flattener: Flattener,
         limits: RiskLimits,
         log: Log,
+        only_ids: str | None = None,
     ) -> None:
         self._gateway = gateway
         self._instruments = instruments
         self._flattener = flattener
         self._limits = limits
         self._log = log
+        self._only_ids = only_ids
         self._orders = OrderManager("")
         self._events = 0
         self._cancelled: dict[str, float] = {}
@@ -327,7 +334,7 @@ class EmergencyTrader:
         due = [
             order
             for order in view.open_orders
-            if not self._is_own(order.client_order_id)
+            if not (self._is_own(order.client_order_id) or self._is_left(order))
             and now >= self._cancelled.get(order.venue_order_id, -1e9) + REPEAT_CANCEL_SECONDS
         ]
         for order in due:
@@ -346,6 +353,11 @@ class EmergencyTrader:
         order = self._orders.live.get(client_order_id)
         return order is not None and bool(order.created_ns)
 
+    def _is_left(self, order: VenueOrder) -> bool:
+        """Return whether an open order is from elsewhere and such orders are left."""
+        name, only = order.client_order_id, self._only_ids
+        return only is not None and not name.startswith(only) and name not in self._orders.orders
+
     # rounds ---------------------------------------------------------------------------------------
 
     async def _round(self, *, flatten: bool) -> bool:
@@ -355,7 +367,11 @@ class EmergencyTrader:
         await self._cancel_open(view)
         shown = frozenset(order.client_order_id for order in view.open_orders)
         await self._query_missing(shown)
-        is_clear = not view.open_orders and not self._orders.live
+        left = [order for order in view.open_orders if self._is_left(order)]
+        if left:
+            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
+            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
+        is_clear = len(left) == len(view.open_orders) and not self._orders.live
         if not flatten:
             if is_clear:
                 self._log("no order is open")
@@ -562,6 +578,7 @@ async def _act(
         flattener=Flattener(instruments, f"{header.data['order_prefix']}-{settings.desk_pid}"),
         limits=limits,
         log=log_to_run,
+        only_ids=header.data["order_prefix"] if settings.leaves_foreign else None,
     )
     began = asyncio.get_running_loop().time()
     done = await trader.clear(watched.live.values(), flatten=settings.flatten, parents=watched.parents)

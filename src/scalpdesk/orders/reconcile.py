@@ -9,6 +9,7 @@ the operator.
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from itertools import product
 
 import msgspec
 
@@ -17,7 +18,7 @@ from scalpdesk.core.events import DividendEvent, FillBusted, PositionChanged
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right, Settlement
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, last_trading_ns, to_new_york
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -122,7 +123,7 @@ class Tolerance(msgspec.Struct, frozen=True):
     cash
         Difference of cash that is none, in currency.
     cash_cause_fraction
-        Share of ``equity`` up to which a difference of cash alone is booked as interest or fees.
+        Share of ``equity`` up to which a difference of cash alone is booked as interest or fees, once a day.
     equity
         Net asset value in currency.
     """
@@ -293,6 +294,10 @@ def ended(
     return [Explained(ChangeCause.EXPIRED_WORTHLESS, detail, event)]
 
 
+MOST_CANDIDATES, MOST_SEARCHED = 8, 3
+"""Executions of one size among which the busted one is looked for, in so many instruments."""
+
+
 def busted(
     desk: AccountPicture,
     wanted: Mapping[InstrumentId, Decimal],
@@ -301,33 +306,54 @@ def busted(
     within: Tolerance,
     now_ns: int,
 ) -> tuple[list[Explained], Decimal]:
-    """Explain what is missing by executions taken back, when they give all of it to the cent.
+    """Explain what is missing by executions taken back, when they give all of it to the cent, fees included.
 
-    The latest execution of the very size is taken; the event names it, so that the venue's own report,
-    should it still come, changes nothing.
+    Of several of the very size those are taken whose cash fits best, of equal ones the latest; the event
+    names the execution, so that the venue's own report, should it still come, changes nothing.
     """
-    found: list[Explained] = []
-    cash = ZERO
-    for instrument_id, change in wanted.items():
-        gone = next(
+    latest, most = desk.fills[::-1], MOST_CANDIDATES if len(wanted) <= MOST_SEARCHED else 1
+    candidates = [
+        [fill for fill in latest if fill.instrument_id == number and fill.quantity == -change][:most]
+        for number, change in wanted.items()
+    ]
+
+    def paid(fills: Sequence[BookedFill]) -> Decimal:
+        return sum(
             (
-                fill
-                for fill in reversed(desk.fills)
-                if fill.instrument_id == instrument_id and fill.quantity == -change
+                fill.quantity * fill.price * instruments[fill.instrument_id].multiplier + fill.fee
+                for fill in fills
             ),
-            None,
+            ZERO,
         )
-        if gone is None:
-            return [], ZERO
-        cash += gone.quantity * gone.price * instruments[instrument_id].multiplier + gone.fee
-        detail = f"bust of {gone.quantity:+f} {instruments[instrument_id].symbol} at {gone.price}"
+
+    gone = min(product(*candidates), key=lambda fills: abs(cash_left - paid(fills)), default=())
+    if not gone or abs(cash_left - paid(gone)) > within.cash:
+        return [], ZERO
+    found = []
+    for fill in gone:
+        detail = f"bust of {fill.quantity:+f} {instruments[fill.instrument_id].symbol} at {fill.price}"
         event = FillBusted(
-            gone.client_order_id, now_ns, now_ns, gone.execution_id, "not at the venue any more"
+            fill.client_order_id, now_ns, now_ns, fill.execution_id, "not at the venue any more"
         )
         found.append(Explained(ChangeCause.BUST, detail, event))
-    if not found or abs(cash_left - cash) > within.cash:
-        return [], ZERO
-    return found, cash
+    return found, paid(gone)
+
+
+UNEXPLAINED_CASH = "cash-"
+"""Begins the references of cash that was booked for its smallness alone; its instant follows."""
+MOST_DAYS_A_WEEK = 2
+"""Days within a week on which cash may pass for interest: what comes on a third is something else."""
+
+
+def _repeats(booked: Collection[str], now_ns: int) -> bool:
+    """Return whether cash passed for interest on this day already, or on two of the six days before."""
+    today = to_new_york(now_ns).date()
+    days = {
+        to_new_york(int(reference.split("-", 2)[1])).date()
+        for reference in booked
+        if reference.startswith(UNEXPLAINED_CASH)
+    }
+    return today in days or sum(0 < (today - day).days < 7 for day in days) >= MOST_DAYS_A_WEEK
 
 
 def cash_cause(
@@ -348,10 +374,10 @@ def cash_cause(
                 dividend.instrument_id, now_ns, now_ns, ChangeCause.DIVIDEND, ZERO, ZERO, cash_left, reference
             )
             return Explained(ChangeCause.DIVIDEND, f"dividend of {dividend.amount} on {held:f}", event)
-    if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity):
+    if not abs(cash_left) <= within.cash_cause_fraction * abs(within.equity) or _repeats(booked, now_ns):
         return None
     instrument_id = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    reference = f"cash-{now_ns}-{cash_left}"
+    reference = f"{UNEXPLAINED_CASH}{now_ns}-{cash_left}"
     event = PositionChanged(
         instrument_id, now_ns, now_ns, ChangeCause.INTEREST, ZERO, ZERO, cash_left, reference
     )
