@@ -45,6 +45,8 @@ def test_requests_that_go_wrong(bench, name, status, taken):
     body = {"symbol": "SPY", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day"}
     answer = bench.ask("POST", "/v2/orders", {**body, "client_order_id": "c1"})
     assert answer.status == status
+    if status >= 500:
+        assert answer.json()["code"] == 50010000
     bench.clock_ns += 2_000_000_000
     found = bench.ask("GET", "/v2/orders:by_client_order_id", client_order_id="c1")
     assert found.status == (200 if taken else 404)

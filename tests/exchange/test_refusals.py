@@ -99,7 +99,8 @@ def test_buying_power_names_its_figures(bench):
 def test_a_body_that_is_no_object(bench):
     for body in (b"", b"[]", b"{", b'"x"'):
         assert bench.ask("POST", "/v2/orders", body).status == 400
-    assert bench.ask("POST", "/v2/orders", b" " * 70_000).status == 413
+    assert bench.ask("POST", "/v2/orders", b" " * 65_536).status == 400
+    assert bench.ask("POST", "/v2/orders", b" " * 65_537).status == 413
 
 
 def test_a_holding_is_not_turned_round_in_one_order(bench):
@@ -133,6 +134,20 @@ def test_open_closing_orders_hold_the_position(bench):
     assert (position["qty"], position["qty_available"]) == ("5", "1")
     assert bench.ask("DELETE", "/v2/positions/SPY").status == 403
     assert bench.refused(qty=2, side="sell")[2].endswith("(requested: 2, available: 1)")
+
+
+@pytest.mark.parametrize("percentage", ["1", "50", "99.5", "100"])
+def test_a_percentage_of_a_position_is_closed(bench, percentage):
+    bench.order(qty=100)
+    answer = bench.ask("DELETE", "/v2/positions/SPY", percentage=percentage)
+    assert (answer.status, answer.json()["qty"]) == (200, percentage)
+
+
+@pytest.mark.parametrize("query", [{"percentage": 0}, {"percentage": 100.1}, {"percentage": 5, "qty": 1}])
+def test_what_is_no_part_of_a_position_is_not_closed(bench, query):
+    bench.order(qty=100)
+    assert bench.ask("DELETE", "/v2/positions/SPY", **query).status == 422
+    assert bench.get("/v2/positions/SPY")["qty"] == "100"
 
 
 def test_wash_trades(bench):

@@ -6,12 +6,17 @@ alone.
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fakes.clock import ManualClock
 from fakes.exchange import Bench, generated
+from scalpdesk.exchange.alpaca.serializers import event_id, number_text
+from scalpdesk.exchange.launch import LaunchPlan
+from scalpdesk.exchange.market import Pace
 from scalpdesk.simulation.faults import Fault
 
 FOLDER = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "alpaca_samples"
@@ -373,3 +378,37 @@ def test_only_market_data_clock_and_calendar_show_the_rate_limit():
     )
     bench.ask("GET", "/v2/account")
     assert bench.ask("GET", "/v2/account").json() == {"code": 42910000, "message": "rate limit exceeded"}
+
+
+def test_an_event_id_is_a_ulid_of_its_time_and_counts_on():
+    letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+    def value(text):
+        found = 0
+        for letter in text:
+            found = found * 32 + letters.index(letter)
+        return found
+
+    at_ns = 1_795_185_000_123_456_789
+    first, second = (event_id(at_ns, number) for number in (7, 8))
+    assert len(first) == 26
+    assert value(first) >> 80 == at_ns // 1_000_000
+    assert value(first) & ((1 << 80) - 1) == 7
+    assert first < second < event_id(at_ns + 1_000_000, 1)
+
+
+def test_numbers_and_names_of_the_account(shown):
+    account = shown["account"]
+    assert account["account_number"][:2] == "PA"
+    assert len(account["account_number"]) == 12
+    assert account["balance_asof"] == "2026-11-17"
+    assert shown["position"]["asset_marginable"] is True
+    shortest = {"-0": "0", "1E+3": "1000", "2.50": "2.5", "-0.10": "-0.1"}
+    assert {text: number_text(Decimal(text)) for text in shortest} == shortest
+    assert LaunchPlan(source=generated()).cash == 100_000
+
+
+def test_a_paused_market_waits_and_one_at_full_speed_does_not():
+    clock = ManualClock(0)
+    waits = {speed: Pace(clock, 0, 0, speed).wait_seconds(10**9, 0) for speed in (0.0, 2.0, float("inf"))}
+    assert waits == {0.0: 3_600.0, 2.0: 0.5, float("inf"): 0.0}

@@ -104,10 +104,18 @@ class Conversation:
         What the venue answers.
     at_ns
         Time at the beginning, UTC nanoseconds.
+    is_connected
+        Whether orders may be sent.
     """
 
     def __init__(
-        self, book: Instruments, answer: Callable[[Asked], Answer], at_ns: int, **options: Any
+        self,
+        book: Instruments,
+        answer: Callable[[Asked], Answer],
+        at_ns: int,
+        *,
+        is_connected: bool = True,
+        **options: Any,
     ) -> None:
         self.loop = VirtualLoop()
         self.clock: Clock = VirtualClock(self.loop, at_ns)
@@ -120,7 +128,8 @@ class Conversation:
             options=GatewayOptions(**options),
             network=self.venue,
         )
-        self.gateway._orders.is_open = True
+        if is_connected:
+            self.gateway._orders.is_open = True
 
     def run(self, scenario: Callable[[], Any]) -> Any:
         """Run a scenario, then the loop until no request is under way; return its result."""

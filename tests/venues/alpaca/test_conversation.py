@@ -137,8 +137,7 @@ def test_an_id_that_was_used_is_looked_up_and_never_sent_again(code):
 
 
 def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_down():
-    made = talk({})
-    made.gateway._orders.is_open = False
+    made = talk({}, is_connected=False)
     said = made.send(order())
     assert kinds(said) == [OrderStatusUnknown, OrderNotFound]
     assert said[0].reason == "not sent: the gateway is not connected"

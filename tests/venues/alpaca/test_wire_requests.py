@@ -17,6 +17,7 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import us_option
 from scalpdesk.venues.alpaca import order_messages
 
 BOOK = straddle_book(500)
@@ -99,6 +100,22 @@ def test_one_leg_or_one_contract_twice_is_no_multi_leg_order():
     for legs in ((order(CALL, "1", "a"),), (order(CALL, "1", "a"), order(CALL, "1", "b"))):
         with pytest.raises(ArgumentError, match="2 to 4 legs"):
             order_messages.combo_request(MultiLegOrder("m", legs, None), BOOK)
+
+
+def test_a_part_of_a_contract_is_no_leg():
+    legs = (order(CALL, "1.5", "a"), order(PUT, "1", "b"))
+    with pytest.raises(ArgumentError, match="whole"):
+        order_messages.combo_request(MultiLegOrder("m", legs, None), BOOK)
+
+
+def test_four_legs_are_the_most():
+    book = straddle_book(500)
+    for strike in ("00490000", "00510000", "00520000"):
+        book.add(us_option(f"SPY240419C{strike}"))
+    legs = tuple(order(InstrumentId(number), "1", str(number)) for number in range(1, 6))
+    assert len(body_of(order_messages.combo_request(MultiLegOrder("m", legs[:4], None), book))["legs"]) == 4
+    with pytest.raises(ArgumentError, match="2 to 4 legs"):
+        order_messages.combo_request(MultiLegOrder("m", legs, None), book)
 
 
 def test_a_replacement_counts_from_the_orders_beginning():

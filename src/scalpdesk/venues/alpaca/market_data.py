@@ -314,7 +314,7 @@ Figures = tuple[float, float, float, float, float]
 """Open, high, low, close, volume."""
 
 
-class BarRow(msgspec.Struct):
+class BarRow(msgspec.Struct, frozen=True):
     """A bar of the past: its beginning, prices in currency per unit, volume in units."""
 
     t: str
