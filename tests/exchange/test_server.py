@@ -222,5 +222,5 @@ def test_a_busy_machine_plays_a_shorter_part_before_each_answer():
     clock.advance(1_800_000_000)
     server._keep_up()
     played = (server.world.now_ns - start_ns) / 1e9
-    parts = TURN_NS // 2_000_000 + 1
+    parts = -(-TURN_NS // 2_000_000)
     assert played == pytest.approx(parts * INSTANTS_A_LOOK, abs=2)

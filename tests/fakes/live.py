@@ -11,6 +11,7 @@ from fakes.broker import connect
 from fakes.desk import CASH, Scripted, build_engine
 from fakes.instruments import DAY
 from fakes.tape import TapeBuilder
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder
@@ -27,7 +28,6 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.strategies.contract import Proposal
-from scalpdesk.venues.contract import FollowingClock
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
 
 SHARE = InstrumentId(0)

@@ -9,13 +9,13 @@ from fakes.clock import ManualClock
 from fakes.killing import Exchange, plan_for
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
 from scalpdesk.live import arming
 from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.venues.contract import FollowingClock, LiveToken
+from scalpdesk.venues.contract import LiveToken
 from scalpdesk.venues.registry import find_venue
 
 

@@ -1,7 +1,8 @@
 import asyncio
 
+from scalpdesk.core.clock import FollowingClock, Stamper
 from scalpdesk.core.events import OrderAccepted, QuoteEvent
-from scalpdesk.venues.contract import FollowingClock, Notice, Stamper
+from scalpdesk.venues.contract import Notice
 from scalpdesk.venues.event_queue import EventQueue
 
 

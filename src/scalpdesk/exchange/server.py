@@ -27,7 +27,7 @@ MAX_BACKLOG = 50_000
 TICK_SECONDS = 0.002
 INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
 """Instants of the market played per turn of the event loop, and between two looks at the clock."""
-TURN_NS = 5_000_000
+TURN_NS = 20_000_000
 """Wall time after which a turn ends: a busy market must not keep requests waiting."""
 EVENING_NS = 3_600 * 1_000_000_000
 """How long a market at full speed continues after its last quote."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from scalpdesk.assembly import connect_broker, engine_from_header, gamma_events, load_market
 from scalpdesk.backtesting.summary import Tally
-from scalpdesk.core.clock import Clock, SystemClock
+from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Output
@@ -39,7 +39,6 @@ from scalpdesk.strategies.contract import AsksFolders, members_of
 from scalpdesk.venues.contract import (
     AccountFacts,
     EmergencyGateway,
-    FollowingClock,
     Gateway,
     LiveToken,
     VenueSetup,

@@ -20,7 +20,7 @@ from types import MappingProxyType
 import msgspec
 
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -44,7 +44,7 @@ from scalpdesk.live.watchdog import ACTED_FILE, STARTING_SECONDS, DeskMessage, H
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.venues.contract import EmergencyGateway, FollowingClock, KnownOrder, VenueOrder, VenueView
+from scalpdesk.venues.contract import EmergencyGateway, KnownOrder, VenueOrder, VenueView
 
 STALL_SECONDS = 3.0
 START_STALL_SECONDS = 60.0

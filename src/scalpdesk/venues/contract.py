@@ -35,7 +35,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from scalpdesk.core.clock import Clock, FollowingClock, Stamper
+from scalpdesk.core.clock import Clock
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
     AccountLimits,
@@ -209,26 +209,6 @@ def sessions_of(
             )
         )
     return tuple(events)
-
-
-__all__ = [
-    "AccountFacts",
-    "FollowingClock",
-    "Gateway",
-    "Health",
-    "KnownOrder",
-    "ListedContract",
-    "LiveToken",
-    "Notice",
-    "NoticeKind",
-    "Revealable",
-    "Stamper",
-    "VenueClock",
-    "VenueFill",
-    "VenueOrder",
-    "VenuePosition",
-    "VenueView",
-]
 
 
 class Revealable(Protocol):

@@ -8,7 +8,7 @@ import pytest
 from conformance.venue import Listener, connected
 from fakes.alpaca_bench import AlpacaBench, Key
 from fakes.clock import ManualClock
-from scalpdesk.core.clock import SystemClock
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import OrderEvent, OrderFilled, OrderNotFound, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import OrderType, Purpose, ReplaceOrder, Side, SubmitOrder, TimeInForce
@@ -18,7 +18,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.stream import loop_ns
 from scalpdesk.venues.alpaca.transport import LIVE_HOST, ApiKeys, Endpoints, GatewayOptions
-from scalpdesk.venues.contract import FollowingClock, KnownOrder, LiveToken, NoticeKind
+from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 
 TOKEN = LiveToken("account-1", "hash", 1, "a person")
 CANARY = "canary-secret-91c4"

@@ -509,13 +509,17 @@ class ReplyVerdict(StrEnum):
     """The keys are not accepted."""
     UNKNOWN = "unknown"
     """It may have been carried out or not."""
+    NOT_SENT = "not_sent"
+    """The request never left."""
 
 
 class JudgedReply(msgspec.Struct, frozen=True):
-    """A reply's verdict; ``reason`` is the venue's own text with its code."""
+    """What became of a request; ``reason`` is the venue's own text with its code, or why there is none."""
 
     verdict: ReplyVerdict
     reason: str = ""
+    body: bytes = b""
+    """Of an answer that was judged; empty without one."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):

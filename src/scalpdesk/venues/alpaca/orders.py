@@ -27,7 +27,7 @@ from scalpdesk.venues.alpaca.order_messages import (
 )
 from scalpdesk.venues.alpaca.queries import BudgetedClient
 from scalpdesk.venues.alpaca.stream import Receive, Send, StreamRefused, loop_ns
-from scalpdesk.venues.alpaca.transport import ApiKeys, NoAnswer, NotSent, Reply
+from scalpdesk.venues.alpaca.transport import ApiKeys, Reply
 from scalpdesk.venues.budget import Urgency, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
@@ -96,8 +96,10 @@ class OrderReports:
                 mates = self._legs.get(order.parent_id, ())
                 self._legs[order.parent_id] = (*mates, order.submitted.client_order_id)
 
-    def track_combo(self, command: MultiLegOrder) -> list[TrackedOrder]:
-        """Track the legs of a combo that is about to be sent."""
+    def track(self, command: SubmitOrder | MultiLegOrder) -> list[TrackedOrder]:
+        """Track an order, or the legs of a combo, that is about to be sent."""
+        if isinstance(command, SubmitOrder):
+            return [self.tracker.track(command, loop_ns())]
         self._legs[command.client_order_id] = tuple(leg.client_order_id for leg in command.legs)
         return [self.tracker.track(leg, loop_ns(), command.client_order_id) for leg in command.legs]
 
@@ -131,14 +133,12 @@ class OrderReports:
         if order is None or not self._client.may_ask(Urgency.HEDGE):
             return False
         asked = order.parent_id or client_order_id
-        try:
-            reply = await self._client.send(order_messages.order_by_client_id_request(asked))
-        except RetryError:
-            return False
-        verdict = self._client.judge(reply).verdict
-        if verdict is ReplyVerdict.DONE:
-            return await self._apply_queried(reply.body, asked)
-        if verdict is not ReplyVerdict.NOT_FOUND or order.accepted:
+        found = await self._client.outcome(
+            self._client.start(order_messages.order_by_client_id_request(asked))
+        )
+        if found.verdict is ReplyVerdict.DONE:
+            return await self._apply_queried(found.body, asked)
+        if found.verdict is not ReplyVerdict.NOT_FOUND or order.accepted:
             return False
         if order.answered_ns is None or loop_ns() - order.answered_ns < self._acceptance_ns:
             return False
@@ -208,12 +208,11 @@ class OrderReports:
         token: str | None = None
         after = text_of_ns(max(since_ns, 0))
         for _ in range(MOST_HISTORY_PAGES):
-            reply = await self._client.send(fills_request(after, token))
-            judged = self._client.judge(reply)
-            if judged.verdict is not ReplyVerdict.DONE:
-                raise RetryError("the venue does not return its executions", value=judged.reason)
+            found = await self._client.outcome(self._client.start(fills_request(after, token)))
+            if found.verdict is not ReplyVerdict.DONE:
+                raise RetryError("the venue does not return its executions", value=found.reason)
             try:
-                page, token = read_fills(reply.body)
+                page, token = read_fills(found.body)
             except Malformed as refused:
                 raise RetryError("executions that cannot be believed", value=str(refused)) from None
             fills += page
@@ -537,42 +536,31 @@ class OrderSender:
 
     def send(self, command: VenueCommand) -> None:
         """Send a command; an order is on the wire when this returns, if it may be sent at all."""
-        if isinstance(command, SubmitOrder):
-            self._submit(command)
-        elif isinstance(command, CancelOrder):
+        if isinstance(command, CancelOrder):
             self._spawn(self._cancel(command.client_order_id))
         elif isinstance(command, ReplaceOrder):
             self._spawn(self._replace(command))
         else:
-            self._submit_combo(command)
+            self._submit(command)
 
-    def _submit(self, command: SubmitOrder) -> None:
+    def _submit(self, command: SubmitOrder | MultiLegOrder) -> None:
+        reports = self._reports
         try:
-            request = order_messages.submit_request(command, self._reports.instruments)
+            if isinstance(command, SubmitOrder):
+                urgency = urgency_of(command.purpose)
+                request = order_messages.submit_request(command, reports.instruments)
+            else:
+                urgency = max(urgency_of(leg.purpose) for leg in command.legs)
+                request = order_messages.combo_request(command, reports.instruments)
         except ArgumentError as error:
-            self._not_sent([self._tracker.track(command, loop_ns())], error.what)
+            self._not_sent(reports.track(command), error.what)
             return
-        held = self._held_back(urgency_of(command.purpose))
-        answering = None if held else self._client.start(request)  # the order first, its bookkeeping after
-        self._after_submit([self._tracker.track(command, loop_ns())], answering, held)
-
-    def _submit_combo(self, command: MultiLegOrder) -> None:
-        try:
-            request = order_messages.combo_request(command, self._reports.instruments)
-        except ArgumentError as error:
-            self._not_sent(self._reports.track_combo(command), error.what)
+        held = self._held_back(urgency)
+        if held:
+            self._not_sent(reports.track(command), held)
             return
-        held = self._held_back(max(urgency_of(leg.purpose) for leg in command.legs))
-        answering = None if held else self._client.start(request)
-        self._after_submit(self._reports.track_combo(command), answering, held)
-
-    def _after_submit(
-        self, orders: list[TrackedOrder], answering: asyncio.Future[Reply] | None, held: str
-    ) -> None:
-        if answering is None:
-            self._not_sent(orders, held)
-        else:
-            self._spawn(self._submitted(orders, answering))
+        answering = self._client.start(request)  # the order first, its bookkeeping after
+        self._spawn(self._submitted(reports.track(command), answering))
 
     def _held_back(self, urgency: Urgency) -> str:
         """Return why an order may not be sent now; empty when it may, and then it is counted."""
@@ -599,29 +587,20 @@ class OrderSender:
             self._reports.gap("internal_fault", repr(task.exception())[:200])
 
     async def _submitted(self, orders: list[TrackedOrder], answering: asyncio.Future[Reply]) -> None:
-        try:
-            reply = self._client.learn(await answering)
-        except NotSent as error:
-            self._answered(orders)
-            self._not_sent(orders, error.what)
-            return
-        except NoAnswer as error:
-            self._answered(orders)
-            self._unknown(orders, error.what)
-            return
+        outcome = await self._client.outcome(answering)
         self._answered(orders)
-        judged = self._client.judge(reply)
-        if judged.verdict is ReplyVerdict.DONE:
-            self._accepted(orders, reply.body)
-        elif judged.verdict is ReplyVerdict.DUPLICATE:
-            self._unknown(orders, judged.reason)
-            await self._reports.query_order(orders[0].submitted.client_order_id)
-        elif judged.verdict is ReplyVerdict.UNKNOWN:
-            self._unknown(orders, judged.reason)
-        else:
-            now_ns = self._publisher.timestamp()
-            for order in orders:
-                self._publisher.publish(self._tracker.reject(order, judged.reason, now_ns, now_ns))
+        match outcome.verdict:
+            case ReplyVerdict.DONE:
+                self._accepted(orders, outcome.body)
+            case ReplyVerdict.NOT_SENT:
+                self._not_sent(orders, outcome.reason)
+            case ReplyVerdict.UNKNOWN:
+                self._unknown(orders, outcome.reason)
+            case ReplyVerdict.DUPLICATE:
+                self._unknown(orders, outcome.reason)
+                await self._reports.query_order(orders[0].submitted.client_order_id)
+            case _:
+                self._reject(orders, outcome.reason)
 
     def _accepted(self, orders: list[TrackedOrder], body: bytes) -> None:
         try:
@@ -654,45 +633,36 @@ class OrderSender:
         for _ in range(MOST_CANCEL_TRIES):
             if not self._client.may_ask(Urgency.CANCEL):
                 await self._client.pause(Urgency.CANCEL)
-            try:
-                reply = await self._client.send(request)
-            except NotSent as error:
-                self._reports.reject_cancel(order, f"not sent: {error.what}")
-                return
-            except NoAnswer as error:
-                self._unknown([order], f"cancel: {error.what}")
-                return
-            judged = self._client.judge(reply)
-            if judged.verdict is ReplyVerdict.DONE:
-                return  # accepted, not done: the stream reports the end
-            if judged.verdict is ReplyVerdict.UNKNOWN:
-                self._unknown([order], f"cancel: {judged.reason}")
-                return
-            if judged.verdict is not ReplyVerdict.LIMITED:
-                if judged.verdict is ReplyVerdict.TOO_LATE:
+            outcome = await self._client.outcome(self._client.start(request))
+            match outcome.verdict:
+                case ReplyVerdict.DONE:
+                    return  # accepted, not done: the stream reports the end
+                case ReplyVerdict.UNKNOWN:
+                    self._unknown([order], f"cancel: {outcome.reason}")
+                    return
+                case ReplyVerdict.LIMITED:
+                    await self._client.pause(Urgency.CANCEL)
+                case ReplyVerdict.TOO_LATE:
                     # it is over: without its end the desk would cancel it for ever
                     await self._reports.query_order(client_order_id)
-                self._reports.reject_cancel(order, judged.reason)
-                return
-            await self._client.pause(Urgency.CANCEL)
+                    self._reports.reject_cancel(order, outcome.reason)
+                    return
+                case _:
+                    self._reports.reject_cancel(order, outcome.reason)
+                    return
         self._reports.reject_cancel(order, "the venue's rate limit")
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by the venue's id; return whether the venue took it, or the order is over."""
         if not self._client.may_ask(Urgency.CANCEL):
             return False
-        try:
-            reply = await self._client.send(
-                order_messages.cancel_request(self._reports.cancel_id(venue_order_id))
-            )
-        except RetryError:
-            return False
-        verdict = self._client.judge(reply).verdict
+        request = order_messages.cancel_request(self._reports.cancel_id(venue_order_id))
+        verdict = (await self._client.outcome(self._client.start(request))).verdict
         return verdict in (ReplyVerdict.DONE, ReplyVerdict.NOT_FOUND, ReplyVerdict.TOO_LATE)
 
     async def _replace(self, command: ReplaceOrder) -> None:
         old = self._tracker.orders.get(command.client_order_id)
-        new = self._tracker.track(command.replacement, loop_ns())
+        (new,) = self._reports.track(command.replacement)
         venue_order_id = None if old is None else await self._venue_id(old)
         if old is None or venue_order_id is None:
             self._answered([new])
@@ -706,29 +676,21 @@ class OrderSender:
             self._reports.reject_cancel(old, "replacement held back")
             return
         request = order_messages.replace_request(command, venue_order_id, old.covered)
-        try:
-            reply = await self._client.send(request)
-        except NotSent as error:
-            self._answered([new])
-            self._not_sent([new], error.what)
-            self._reports.reject_cancel(old, error.what)
-            return
-        except NoAnswer as error:
-            self._answered([new])
-            self._unknown([old, new], f"replace: {error.what}")
-            return
+        outcome = await self._client.outcome(self._client.start(request))
         self._answered([new])
-        judged = self._client.judge(reply)
-        if judged.verdict is ReplyVerdict.DONE:
-            self._accepted([new], reply.body)
-        elif judged.verdict in (ReplyVerdict.UNKNOWN, ReplyVerdict.DUPLICATE):
-            self._unknown([old, new], f"replace: {judged.reason}")
-        else:
-            now_ns = self._publisher.timestamp()
-            self._publisher.publish(self._tracker.reject(new, judged.reason, now_ns, now_ns))
-            if judged.verdict is ReplyVerdict.TOO_LATE:  # it is over, or about to be: learn its end
-                await self._reports.query_order(command.client_order_id)
-            self._reports.reject_cancel(old, judged.reason)
+        match outcome.verdict:
+            case ReplyVerdict.DONE:
+                self._accepted([new], outcome.body)
+            case ReplyVerdict.NOT_SENT:
+                self._not_sent([new], outcome.reason)
+                self._reports.reject_cancel(old, outcome.reason)
+            case ReplyVerdict.UNKNOWN | ReplyVerdict.DUPLICATE:
+                self._unknown([old, new], f"replace: {outcome.reason}")
+            case verdict:
+                self._reject([new], outcome.reason)
+                if verdict is ReplyVerdict.TOO_LATE:  # it is over, or about to be: learn its end
+                    await self._reports.query_order(command.client_order_id)
+                self._reports.reject_cancel(old, outcome.reason)
 
     async def _venue_id(self, order: TrackedOrder) -> str | None:
         """Return the venue's id of an order, waiting for its acknowledgement or querying it."""
@@ -747,6 +709,11 @@ class OrderSender:
     def _unknown(self, orders: Iterable[TrackedOrder], reason: str) -> None:
         for order in orders:
             self._publisher.publish(self._tracker.mark_unknown(order, reason, self._publisher.timestamp()))
+
+    def _reject(self, orders: Iterable[TrackedOrder], reason: str) -> None:
+        now_ns = self._publisher.timestamp()
+        for order in orders:
+            self._publisher.publish(self._tracker.reject(order, reason, now_ns, now_ns))
 
     def _not_sent(self, orders: Iterable[TrackedOrder], reason: str) -> None:
         for order in orders:

@@ -38,7 +38,15 @@ from scalpdesk.venues.alpaca.order_messages import (
     read_orders,
 )
 from scalpdesk.venues.alpaca.stream import loop_ns
-from scalpdesk.venues.alpaca.transport import Endpoints, GatewayOptions, Reply, RestClient, RestRequest
+from scalpdesk.venues.alpaca.transport import (
+    Endpoints,
+    GatewayOptions,
+    NoAnswer,
+    NotSent,
+    Reply,
+    RestClient,
+    RestRequest,
+)
 from scalpdesk.venues.budget import RequestBudget, Urgency
 from scalpdesk.venues.contract import (
     AccountFacts,
@@ -100,6 +108,17 @@ class BudgetedClient:
         while not self.may_ask(urgency):
             await self.pause(urgency)
         return await self.send(request)
+
+    async def outcome(self, answering: Awaitable[Reply]) -> JudgedReply:
+        """Return what became of a request that was started."""
+        try:
+            reply = self.learn(await answering)
+        except NotSent as error:
+            return JudgedReply(ReplyVerdict.NOT_SENT, error.what)
+        except NoAnswer as error:
+            return JudgedReply(ReplyVerdict.UNKNOWN, error.what)
+        judged = self.judge(reply)
+        return JudgedReply(judged.verdict, judged.reason, reply.body)
 
     def learn(self, reply: Reply) -> Reply:
         """Return an answer after taking the venue's own count of requests from it."""
