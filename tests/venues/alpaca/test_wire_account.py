@@ -72,6 +72,12 @@ def test_a_blocked_account_may_not_trade(change):
     assert not account_messages.read_account(as_json({**ACCOUNT, **change})).may_trade
 
 
+def test_a_holding_of_reinvested_dividends_has_sixteen_decimals():
+    line = {"symbol": "SPY ", "qty": "201.9617035750071243", "avg_entry_price": "300.1", "side": "long"}
+    (held,) = account_messages.read_positions(as_json([line]), NUMBERS.get)
+    assert (held.symbol, held.quantity) == ("SPY", Decimal("201.9617035750071243"))
+
+
 @pytest.mark.parametrize("change", [{"cash": "NaN"}, {"cash": None}, {"id": ""}, {"status": 5}])
 def test_an_account_that_cannot_be_believed_is_refused(change):
     with pytest.raises(Malformed):

@@ -102,6 +102,14 @@ def test_an_activity_that_has_not_happened_is_passed_over(status):
     assert wire.read_activities(as_json([{**DIVIDEND, "status": status}])) == ([], None)
 
 
+def test_a_kind_that_is_not_known_may_look_as_it_likes():
+    page = [{"id": "a", "activity_type": "XYZ", "date": None, "qty": None}, FILL, ASSIGNED]
+    (one,), _ = wire.read_activities(as_json(page))
+    assert one.kind == "OPASN"
+    (moved,), _ = wire.read_activities(as_json([{**ASSIGNED, "net_amount": None, "date": "2024-03-04"}]))
+    assert (moved.cash_change, moved.quantity_change) == (0, 2)
+
+
 def test_a_page_of_executions_names_where_the_next_one_begins():
     page = [{**FILL, "id": f"20261120143000123::e{n}"} for n in range(wire.ACTIVITIES_PER_PAGE)]
     fills, token = wire.read_fills(as_json(page))
@@ -129,7 +137,15 @@ def test_what_did_not_happen_and_what_is_not_known_is_passed_over():
 
 
 @pytest.mark.parametrize(
-    "change", [{"date": "2024-13-01"}, {"net_amount": "x"}, {"id": ""}, {"qty": "NaN"}, {"created_at": "now"}]
+    "change",
+    [
+        {"date": "2024-13-01"},
+        {"date": None},
+        {"net_amount": "x"},
+        {"id": ""},
+        {"qty": "NaN"},
+        {"created_at": "now"},
+    ],
 )
 def test_an_activity_that_cannot_be_believed_spoils_the_page(change):
     with pytest.raises(Malformed):

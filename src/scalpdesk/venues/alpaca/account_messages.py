@@ -365,8 +365,8 @@ class _Fill(msgspec.Struct):
 class _Other(msgspec.Struct):
     id: str
     activity_type: str
-    date: str
-    net_amount: Decimal = ZERO
+    date: str | None = None
+    net_amount: Decimal | None = None
     symbol: str | None = None
     qty: Decimal | None = None
     price: Decimal | None = None
@@ -459,7 +459,7 @@ def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
         quantity = abs(quantity)
     elif row.activity_type == "OPEXC":
         quantity = -abs(quantity)
-    day_of(row.date, "date")
+    at = row.created_at or f"{day_of(row.date, 'date')}T00:00:00Z"
     return VenueActivity(
         # an exercise or assignment and the delivery that it causes may share their id
         activity_id=f"{row.id}/{row.activity_type}",
@@ -468,6 +468,6 @@ def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
         symbol=text(row.symbol, "symbol", 32) if row.symbol else "",
         quantity_change=quantity,
         price=not_negative(row.price, "price") if moves and row.price is not None else ZERO,
-        cash_change=amount(row.net_amount, "net_amount"),
-        ts_event_ns=ns_of_text(row.created_at or f"{row.date}T00:00:00Z"),
+        cash_change=amount(row.net_amount or ZERO, "net_amount"),
+        ts_event_ns=ns_of_text(at),
     )

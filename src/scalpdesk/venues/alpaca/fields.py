@@ -19,8 +19,8 @@ TIMESTAMP_EXT = -1
 LATEST_NS = 4_102_444_800 * NANOS_PER_SECOND
 """2100-01-01: a stamp from there on is a slip of digits."""
 LARGEST_AMOUNT = Decimal(10) ** 13
-FINEST_EXPONENT = -12
-"""Amounts beyond 10 trillion or finer than a trillionth are no amounts."""
+FINEST_EXPONENT = -18
+"""Amounts beyond 10 trillion or of more than 18 decimals are no amounts; reinvested dividends leave 16."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding bytes of any content may raise; ``ValidationError`` is a ``DecodeError``."""
 LONGEST_SHOWN = 160

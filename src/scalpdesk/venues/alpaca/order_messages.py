@@ -542,6 +542,7 @@ _DUPLICATE_TEXT = "client_order_id must be unique"
 _TOO_LATE_TEXTS = (
     "order is already in",
     "is not cancelable",
+    "unable to cancel order",
     "isn't sent to exchange yet",
     "cannot replace order in",
     "unable to replace order in",
