@@ -1,8 +1,9 @@
 """The surroundings of every test: no settings of the user's, an empty folder, nothing left behind.
 
 The environment holds what :data:`_KEPT` names and no more, so a ``SCALPDESK_`` variable, a vendor's key or a
-terminal's width changes no test; the working folder has no ``.env`` and no ``scalpdesk.toml``; armings
-and locks lie in a folder of this session. A test that leaves a variable, a folder or a file behind fails.
+terminal's width changes no test; the working folder has no ``.env`` and no ``scalpdesk.toml``; armings,
+locks and drawn sessions lie in folders of this session. A test that leaves a variable, a folder or a file
+behind fails.
 
 The builders under ``tests/fakes`` are importable as ``fakes``; the folder of tests itself is not on the path:
 ``tests/datasets`` or ``tests/records`` must never be found by the name of an installed package.
@@ -58,10 +59,11 @@ if "fakes" not in sys.modules:
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Work in an empty folder of this session; keep armings and locks in another."""
+    """Work in an empty folder of this session; keep armings, locks and drawn sessions in others."""
     folder, before = tmp_path_factory.mktemp("here"), Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         os.chdir(folder)
         yield folder
         os.chdir(before)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.config.settings import DeskConfig, LoadedSettings
-from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -53,15 +53,10 @@ def load_market(
         When the data set, the underlying or a session is not there; says what is.
     """
     if data == EMBEDDED:
-        from scalpdesk.datasets.embedded.market import reconstruct
+        from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
         if start != end:
-            raise DataError(
-                "the embedded market is one session at a time",
-                where="--start, --end",
-                value=f"{start} to {end}",
-                fix="use the same day for both, or a recorded data set (scalpdesk data ls)",
-            )
+            return reconstruct_span(start, end, seed=seed, underlying=underlying)
         return reconstruct(start, seed=seed, underlying=underlying)
     from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, load_tape
 
@@ -138,14 +133,12 @@ def describe(tape: MarketTape) -> dict[str, Any]:
 def _prices(tape: MarketTape) -> dict[str, str | None]:
     """Open, high, low, close of the underlying: from its trade bars, else from its quotes' mids."""
     number = tape.instruments.id_of(tape.underlying)
-    bars = tape.bars
-    if bars is not None and bool((bars.instrument_id == number).any()):
-        mine = bars.instrument_id == number
-        figures = (bars.open[mine][0], bars.high[mine].max(), bars.low[mine].min(), bars.close[mine][-1])
-        decimals = 2
-    else:
-        mine = tape.quotes.instrument_id == number
-        mids = 0.5 * (tape.quotes.bid[mine] + tape.quotes.ask[mine])
+    figures = tape.bars.edges_of(number) if tape.bars is not None else None
+    decimals = 2
+    if figures is None:
+        quotes = tape.quotes.whole()
+        mine = quotes.instrument_id == number
+        mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
         mids = mids[np.isfinite(mids)]
         if not len(mids):
             return dict.fromkeys(("open", "high", "low", "close"))

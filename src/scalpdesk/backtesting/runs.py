@@ -265,8 +265,7 @@ def assemble_backtest(
 
 def _without_sizes(tape: MarketTape) -> MarketTape:
     """Return the tape with unknown displayed sizes: fill models then fill whole orders."""
-    unknown = np.zeros(len(tape.quotes))
-    return replace(tape, quotes=replace(tape.quotes, bid_size=unknown, ask_size=unknown))
+    return replace(tape, quotes=tape.quotes.without_sizes())
 
 
 def _snapshot(
@@ -276,10 +275,11 @@ def _snapshot(
     if not positions:
         return ()
     at_ns = tape.sessions[0].open_ns
+    opening = tape.quotes.between(at_ns, tape.sessions[0].close_ns)
     lines = []
     for number, quantity in positions.items():
-        rows = tape.quotes.instrument_id == number
-        bids, asks = tape.quotes.bid[rows], tape.quotes.ask[rows]
+        rows = opening.instrument_id == number
+        bids, asks = opening.bid[rows], opening.ask[rows]
         mids = 0.5 * (bids + asks)
         known = mids[np.isfinite(mids)]
         price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)

@@ -133,7 +133,8 @@ def chain_document(tape: "MarketTape", now_ns: int, wanted: date | None) -> dict
             fix="choose a later --time",
         )
     row = last[spot_id]
-    spot = 0.5 * (float(tape.quotes.bid[row]) + float(tape.quotes.ask[row]))
+    quotes = tape.quotes.until(now_ns)
+    spot = 0.5 * (float(quotes.bid[row]) + float(quotes.ask[row]))
     rows = [last.get(number) for number in ids]
     years = max(expiry_instant_ns(contracts[0]) - now_ns, 0) / 1e9 / 86_400.0 / DAYS_PER_YEAR
     return {
@@ -156,9 +157,9 @@ def _last_rows(tape: "MarketTape", now_ns: int) -> dict[int, int]:
     """Return the row of each instrument's latest quote known by ``now_ns``."""
     import numpy as np
 
-    until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
-    numbers, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
-    return dict(zip(numbers.tolist(), (until - 1 - from_end).tolist(), strict=True))
+    ids = tape.quotes.until(now_ns).instrument_id
+    numbers, from_end = np.unique(ids[::-1], return_index=True)
+    return dict(zip(numbers.tolist(), (len(ids) - 1 - from_end).tolist(), strict=True))
 
 
 def _valued(
@@ -175,9 +176,9 @@ def _valued(
     from scalpdesk.marketdata.quotes import judge_quote
     from scalpdesk.pricing import greeks, implied_vol
 
-    nan = float("nan")
-    bid = np.array([nan if row is None else float(tape.quotes.bid[row]) for row in rows])
-    ask = np.array([nan if row is None else float(tape.quotes.ask[row]) for row in rows])
+    nan, quotes = float("nan"), tape.quotes.until(now_ns)
+    bid = np.array([nan if row is None else float(quotes.bid[row]) for row in rows])
+    ask = np.array([nan if row is None else float(quotes.ask[row]) for row in rows])
     mid = 0.5 * (bid + ask)
     strike = np.array([float(contract.strike) for contract in contracts])
     is_call = np.array([contract.is_call for contract in contracts])

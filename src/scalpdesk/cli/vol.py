@@ -273,8 +273,9 @@ def session_itself(tape: "MarketTape") -> dict[str, Any]:
     from scalpdesk.volatility.variance_time import NS_PER_SECOND
 
     session = tape.sessions[0]
-    mine = tape.quotes.instrument_id == tape.instruments.id_of(tape.underlying)
-    bids, asks, at = tape.quotes.bid[mine], tape.quotes.ask[mine], tape.quotes.ts_ns[mine]
+    quotes = tape.quotes.whole()
+    mine = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
+    bids, asks, at = quotes.bid[mine], quotes.ask[mine], quotes.ts_ns[mine]
     good = (bids > 0.0) & (asks >= bids) & (at >= session.open_ns) & (at <= session.close_ns)
     mids, at = 0.5 * (bids + asks)[good], at[good]
     found: dict[str, Any] = {"five_minutes": None, "bipower": None, "kernel": None}

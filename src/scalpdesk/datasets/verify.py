@@ -80,7 +80,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
 
     Returns None when the tape has no option rows after the underlying's first quote.
     """
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     root_id = int(tape.instruments.id_of(tape.underlying))
     options = [o if isinstance(o, OptionContract) else None for o in tape.instruments]
     is_option = np.array([o is not None for o in options], dtype=np.bool_)
@@ -362,7 +362,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     session times, gaps of the underlying, prices below intrinsic value, put-call parity. Crossed
     quotes, unsorted time, unknown instruments and impossible prices are hard.
     """
-    quotes, total = tape.quotes, len(tape.quotes)
+    quotes, total = tape.quotes.whole(), len(tape.quotes.whole())
     backward = int((np.diff(quotes.ts_ns) < 0).sum())
     unknown = (quotes.instrument_id < 0) | (quotes.instrument_id >= len(tape.instruments))
     days = tuple(session.day for session in tape.sessions)
@@ -502,7 +502,7 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
 
 
 def _impossible(tape: MarketTape) -> int:
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     bad = np.zeros(len(quotes), dtype=np.bool_)
     for column in (quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size):
         bad |= (column < 0) | np.isinf(column)
@@ -510,7 +510,7 @@ def _impossible(tape: MarketTape) -> int:
 
 
 def _crossed(tape: MarketTape) -> tuple[int, int, str]:
-    bid, ask = tape.quotes.bid, tape.quotes.ask
+    bid, ask = tape.quotes.whole().bid, tape.quotes.whole().ask
     crossed = np.flatnonzero(bid > ask)
     both = int((np.isfinite(bid) & np.isfinite(ask)).sum())
     return both, len(crossed), _row_text(tape, crossed)
@@ -518,7 +518,7 @@ def _crossed(tape: MarketTape) -> tuple[int, int, str]:
 
 def _locked(tape: MarketTape) -> tuple[int, int, str]:
     """An index level is bid and ask at once by design and is left out."""
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     is_level = np.array([isinstance(each, Index) for each in tape.instruments], dtype=np.bool_)
     candidates = ~is_level[quotes.instrument_id] & np.isfinite(quotes.bid) & np.isfinite(quotes.ask)
     locked = np.flatnonzero(candidates & (quotes.bid == quotes.ask) & (quotes.bid > 0))
@@ -526,20 +526,20 @@ def _locked(tape: MarketTape) -> tuple[int, int, str]:
 
 
 def _one_sided(tape: MarketTape) -> tuple[int, str]:
-    no_bid, no_ask = np.isnan(tape.quotes.bid), np.isnan(tape.quotes.ask)
+    no_bid, no_ask = np.isnan(tape.quotes.whole().bid), np.isnan(tape.quotes.whole().ask)
     found = int((no_bid | no_ask).sum())
     return found, f"no bid {int(no_bid.sum())}, no ask {int(no_ask.sum())}" if found else ""
 
 
 def _duplicates(tape: MarketTape) -> int:
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     order = np.lexsort((quotes.instrument_id, quotes.ts_ns))
     ts, ids = quotes.ts_ns[order], quotes.instrument_id[order]
     return int(((np.diff(ts) == 0) & (np.diff(ids) == 0)).sum())
 
 
 def _outside_sessions(tape: MarketTape) -> tuple[int, str]:
-    ts = tape.quotes.ts_ns
+    ts = tape.quotes.whole().ts_ns
     inside = np.zeros(len(ts), dtype=np.bool_)
     for session in tape.sessions:
         inside |= (ts >= session.open_ns) & (ts <= session.close_ns)
@@ -549,7 +549,8 @@ def _outside_sessions(tape: MarketTape) -> tuple[int, str]:
 
 def _gaps(tape: MarketTape) -> tuple[int, int, str]:
     """Count silences of the underlying (its bars where it has no quotes) from open to close."""
-    columns = tape.quotes if len(tape.quotes) or tape.bars is None else tape.bars
+    quotes = tape.quotes.whole()
+    columns = quotes if len(quotes) or tape.bars is None else tape.bars.whole()
     ts = columns.ts_ns[columns.instrument_id == int(tape.instruments.id_of(tape.underlying))]
     limit = round(GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
     checked, found, longest, longest_at = 0, 0, 0, 0
@@ -569,7 +570,7 @@ def _gaps(tape: MarketTape) -> tuple[int, int, str]:
 def _row_text(tape: MarketTape, rows: Sequence[int] | NDArray[np.int64]) -> str:
     if not len(rows):
         return ""
-    at, quotes = int(rows[0]), tape.quotes
+    at, quotes = int(rows[0]), tape.quotes.whole()
     symbol = list(tape.instruments)[int(quotes.instrument_id[at])].symbol
     return f"first: {symbol} {_moment(int(quotes.ts_ns[at]))} bid {quotes.bid[at]:g} ask {quotes.ask[at]:g}"
 

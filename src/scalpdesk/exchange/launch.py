@@ -65,7 +65,7 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
 
     moved_instruments = Instruments(moved(instrument) for instrument in tape.instruments)
     names = {old.symbol: new.symbol for old, new in zip(tape.instruments, moved_instruments, strict=True)}
-    bars = tape.bars
+    quotes, bars = tape.quotes.whole(), tape.bars.whole() if tape.bars is not None else None
     return replace(
         tape,
         sessions=tuple(
@@ -77,7 +77,7 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
             for session in tape.sessions
         ),
         instruments=moved_instruments,
-        quotes=replace(tape.quotes, ts_ns=tape.quotes.ts_ns + shift_ns),
+        quotes=replace(quotes, ts_ns=quotes.ts_ns + shift_ns),
         bars=None if bars is None else replace(bars, ts_ns=bars.ts_ns + shift_ns),
         open_interest={
             names[symbol]: count for symbol, count in tape.open_interest.items() if symbol in names

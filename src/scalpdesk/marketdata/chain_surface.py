@@ -366,12 +366,12 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     DataError
         When the underlying was not quoted yet.
     """
-    until = int(np.searchsorted(tape.quotes.ts_ns, now_ns, side="right"))
-    ids, from_end = np.unique(tape.quotes.instrument_id[:until][::-1], return_index=True)
-    row_of = dict(zip(ids.tolist(), (until - 1 - from_end).tolist(), strict=True))
+    quotes = tape.quotes.until(now_ns)
+    ids, from_end = np.unique(quotes.instrument_id[::-1], return_index=True)
+    row_of = dict(zip(ids.tolist(), (len(quotes) - 1 - from_end).tolist(), strict=True))
     spot_rows = np.flatnonzero(
-        (tape.quotes.instrument_id[:until] == tape.instruments.id_of(tape.underlying))
-        & np.isfinite(tape.quotes.bid[:until] + tape.quotes.ask[:until])
+        (quotes.instrument_id == tape.instruments.id_of(tape.underlying))
+        & np.isfinite(quotes.bid + quotes.ask)
     )
     if not len(spot_rows):
         raise DataError(
@@ -379,8 +379,8 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
             where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
             fix="choose a later --time",
         )
-    spots = 0.5 * (tape.quotes.bid[spot_rows] + tape.quotes.ask[spot_rows])
-    spot_ts = tape.quotes.ts_ns[spot_rows]
+    spots = 0.5 * (quotes.bid[spot_rows] + quotes.ask[spot_rows])
+    spot_ts = quotes.ts_ns[spot_rows]
     spot = float(spots[-1])
     groups: dict[ExpiryLabel, list[tuple[OptionContract, int]]] = {}
     oldest_ns = 0 if max_age_seconds is None else now_ns - round(max_age_seconds * NANOS_PER_SECOND)
@@ -388,15 +388,15 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
     underlying = next((option.underlying for option in options), tape.underlying)
     for instrument_id, contract in options_in_order(tape.instruments, underlying):
         row = row_of.get(instrument_id)
-        if row is not None and tape.quotes.ts_ns[row] >= oldest_ns and expiry_instant_ns(contract) > now_ns:
+        if row is not None and quotes.ts_ns[row] >= oldest_ns and expiry_instant_ns(contract) > now_ns:
             groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append((contract, row))
     expiries = []
     for label, members in groups.items():
         contracts, rows = [contract for contract, _ in members], np.array([row for _, row in members])
-        quoted_ns = tape.quotes.ts_ns[rows]
+        quoted_ns = quotes.ts_ns[rows]
         then = spots[np.maximum(np.searchsorted(spot_ts, quoted_ns, side="right") - 1, 0)]
         recent = now_ns - quoted_ns <= round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
-        bid, ask = tape.quotes.bid[rows], tape.quotes.ask[rows]
+        bid, ask = quotes.bid[rows], quotes.ask[rows]
         expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.where(recent, then, spot)))
     expiries.sort(key=lambda entry: entry.years)
     return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))

@@ -3,9 +3,11 @@
 Columns are sorted by the instant at which a row is known (``ts_ns``), never by the start of a bar.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,73 @@ class QuoteColumns:
     def __len__(self) -> int:
         return len(self.ts_ns)
 
+    def between(self, from_ns: int, to_ns: int) -> "QuoteColumns":
+        """Return the rows known from one instant to another, both included."""
+        low, high = _rows_between(self.ts_ns, from_ns, to_ns)
+        return QuoteColumns(*(getattr(self, column.name)[low:high] for column in fields(self)))
+
+    def until(self, now_ns: int) -> "QuoteColumns":
+        """Return the rows known by ``now_ns``."""
+        return self.between(int(self.ts_ns[0]) if len(self) else 0, now_ns)
+
+    def whole(self) -> "QuoteColumns":
+        """Return all rows."""
+        return self
+
+    def without_sizes(self) -> "QuoteColumns":
+        """Return the quotes with unknown displayed sizes."""
+        unknown = np.zeros(len(self))
+        return replace(self, bid_size=unknown, ask_size=unknown)
+
+
+class LazyQuotes:
+    """Quotes of many sessions, each loaded when it is read; the last two stay in memory.
+
+    Parameters
+    ----------
+    sessions
+        In order.
+    load
+        Returns the quotes of a session, sorted by time; the same ones each time.
+    """
+
+    def __init__(self, sessions: Sequence[Session], load: Callable[[Session], QuoteColumns]) -> None:
+        self._sessions = tuple(sessions)
+        self._load = load
+        self._of = lru_cache(maxsize=2)(load)
+
+    def between(self, from_ns: int, to_ns: int) -> QuoteColumns:
+        """Return the rows known from one instant to another, both included."""
+        wanted = [each for each in self._sessions if each.open_ns <= to_ns and each.close_ns >= from_ns]
+        parts = [self._of(session).between(from_ns, to_ns) for session in wanted]
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def until(self, now_ns: int) -> QuoteColumns:
+        """Return the rows of the running or the last session that are known by ``now_ns``."""
+        begun = [session for session in self._sessions if session.open_ns <= now_ns]
+        return self.between(begun[-1].open_ns, now_ns) if begun else _joined(())
+
+    def whole(self) -> QuoteColumns:
+        """Return all rows, in memory: 15 MB a session."""
+        return _joined([self._of(session) for session in self._sessions])
+
+    def without_sizes(self) -> "LazyQuotes":
+        """Return the quotes with unknown displayed sizes."""
+        return LazyQuotes(self._sessions, lambda session: self._load(session).without_sizes())
+
+
+def _joined(parts: Sequence[QuoteColumns]) -> QuoteColumns:
+    if not parts:
+        nothing, ids = np.zeros(0), np.zeros(0, np.int32)
+        return QuoteColumns(np.zeros(0, np.int64), ids, nothing, nothing, nothing, nothing)
+    names = [column.name for column in fields(QuoteColumns)]
+    return QuoteColumns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _rows_between(stamps: NDArray[np.int64], from_ns: int, to_ns: int) -> tuple[int, int]:
+    low = int(np.searchsorted(stamps, from_ns, side="left"))
+    return low, int(np.searchsorted(stamps, to_ns, side="right"))
+
 
 @dataclass(frozen=True, slots=True)
 class BarColumns:
@@ -50,6 +119,47 @@ class BarColumns:
 
     def __len__(self) -> int:
         return len(self.ts_ns)
+
+    def whole(self) -> "BarColumns":
+        """Return all bars."""
+        return self
+
+    def between(self, from_ns: int, to_ns: int) -> "BarColumns":
+        """Return the bars that end from one instant to another, both included."""
+        low, high = _rows_between(self.ts_ns, from_ns, to_ns)
+        return BarColumns(*(getattr(self, column.name)[low:high] for column in fields(self)))
+
+    def edges_of(self, number: InstrumentId) -> tuple[float, float, float, float] | None:
+        """Return open, high, low and close of an instrument over all bars; None without any."""
+        mine = np.flatnonzero(self.instrument_id == number)
+        if not len(mine):
+            return None
+        top, bottom = float(self.high[mine].max()), float(self.low[mine].min())
+        return float(self.open[mine[0]]), top, bottom, float(self.close[mine[-1]])
+
+
+@dataclass(frozen=True, slots=True)
+class LazyBars:
+    """Bars of many sessions, each loaded when it is read."""
+
+    sessions: tuple[Session, ...]
+    load: Callable[[Session], BarColumns]
+    edges: tuple[float, float, float, float]
+    """Open, high, low and close of the underlying over all of them."""
+
+    def between(self, from_ns: int, to_ns: int) -> BarColumns:
+        """Return the bars that end from one instant to another, both included; within one session."""
+        session = next(each for each in self.sessions if each.close_ns >= from_ns)
+        return self.load(session).between(from_ns, to_ns)
+
+    def whole(self) -> BarColumns:
+        """Return all bars."""
+        parts = [self.load(session) for session in self.sessions]
+        return BarColumns(*(np.concatenate([getattr(p, c.name) for p in parts]) for c in fields(BarColumns)))
+
+    def edges_of(self, number: InstrumentId) -> tuple[float, float, float, float] | None:
+        """Return open, high, low and close of the underlying over all bars; None for another instrument."""
+        return self.edges if number == 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +189,16 @@ FLAT_ZERO = RateCurve((1.0,), (0.0,))
 
 
 @dataclass(frozen=True, slots=True)
+class Morning:
+    """What is published before a session opens."""
+
+    rate_curve: RateCurve
+    open_interest: dict[str, int]
+    declared: tuple[CashDividend, ...]
+    """Dividends that become known."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarketTape:
     """One or more consecutive sessions of one market.
 
@@ -90,8 +210,8 @@ class MarketTape:
     underlying: str
     sessions: tuple[Session, ...]
     instruments: Instruments
-    quotes: QuoteColumns
-    bars: BarColumns | None = None
+    quotes: QuoteColumns | LazyQuotes
+    bars: BarColumns | LazyBars | None = None
     open_interest: dict[str, int] = field(default_factory=dict)
     """Contracts by option symbol, as published before the first session."""
     dividends: tuple[CashDividend, ...] = ()
@@ -106,10 +226,14 @@ class MarketTape:
     """Typical time between two updates of a live instrument; staleness limits scale with it."""
     notes: tuple[str, ...] = ()
     """Caveats that are shown with results (derived index, missing sides ...)."""
+    morning: Callable[[Session], Morning] | None = None
+    """Where sessions differ in it; without it what the tape has is known at the first open."""
 
     def __post_init__(self) -> None:
         """Refuse unsorted columns: they would give look-ahead."""
         for label, columns in (("quotes", self.quotes), ("bars", self.bars)):
+            if isinstance(columns, LazyQuotes | LazyBars):
+                continue
             if columns is not None and len(columns) > 1 and bool(np.any(np.diff(columns.ts_ns) < 0)):
                 at = int(np.argmax(np.diff(columns.ts_ns) < 0)) + 1
                 raise DataError(
@@ -124,18 +248,18 @@ def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:
     columns = tape.bars
     if columns is None:
         return []
-    inside = (columns.ts_ns > session.open_ns) & (columns.ts_ns <= session.close_ns)
+    columns = columns.between(session.open_ns + 1, session.close_ns)
     return [
         BarEvent(InstrumentId(number), ts_ns, ts_ns, seconds, o, h, low, c, volume)
         for number, ts_ns, seconds, o, h, low, c, volume in zip(
-            columns.instrument_id[inside].tolist(),
-            columns.ts_ns[inside].tolist(),
-            columns.bar_seconds[inside].tolist(),
-            columns.open[inside].tolist(),
-            columns.high[inside].tolist(),
-            columns.low[inside].tolist(),
-            columns.close[inside].tolist(),
-            columns.volume[inside].tolist(),
+            columns.instrument_id.tolist(),
+            columns.ts_ns.tolist(),
+            columns.bar_seconds.tolist(),
+            columns.open.tolist(),
+            columns.high.tolist(),
+            columns.low.tolist(),
+            columns.close.tolist(),
+            columns.volume.tolist(),
             strict=True,
         )
     ]

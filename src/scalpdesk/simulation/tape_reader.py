@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
     RateEvent,
 )
 from scalpdesk.instruments.sessions import Session, is_session, session_on
-from scalpdesk.marketdata.tape import CashDividend, MarketTape, session_bars
+from scalpdesk.marketdata.tape import CashDividend, MarketTape, Morning, session_bars
 from scalpdesk.simulation.hours import NEVER_NS
 
 CHUNK_ROWS = 8_192
@@ -30,15 +30,21 @@ CHUNK_ROWS = 8_192
 def opening_events(tape: MarketTape, session: Session, *, is_first: bool) -> list[Event]:
     """Return what is known before the session opens: rates, open interest, declared dividends."""
     at_ns = session.open_ns
-    events: list[Event] = [RateEvent(at_ns, at_ns, tuple(tape.rate_curve.days), tuple(tape.rate_curve.rates))]
-    if is_first:
-        for symbol, contracts in sorted(tape.open_interest.items()):
-            if symbol in tape.instruments:
-                events.append(OpenInterestEvent(tape.instruments.id_of(symbol), at_ns, at_ns, contracts))
-        for dividend in tape.dividends:
-            if dividend.symbol in tape.instruments:
-                number = tape.instruments.id_of(dividend.symbol)
-                events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
+    if tape.morning is not None:
+        known = tape.morning(session)
+    elif is_first:
+        known = Morning(tape.rate_curve, tape.open_interest, tape.dividends)
+    else:
+        known = Morning(tape.rate_curve, {}, ())
+    curve = known.rate_curve
+    events: list[Event] = [RateEvent(at_ns, at_ns, tuple(curve.days), tuple(curve.rates))]
+    for symbol, contracts in sorted(known.open_interest.items()):
+        if symbol in tape.instruments:
+            events.append(OpenInterestEvent(tape.instruments.id_of(symbol), at_ns, at_ns, contracts))
+    for dividend in known.declared:
+        if dividend.symbol in tape.instruments:
+            number = tape.instruments.id_of(dividend.symbol)
+            events.append(DividendEvent(number, at_ns, at_ns, ex_instant_ns(dividend), dividend.amount))
     return events
 
 
@@ -60,9 +66,8 @@ def session_quotes(tape: MarketTape, session: Session) -> Iterator[list[QuoteEve
 
 
 def _quotes(tape: MarketTape, from_ns: int, to_ns: int) -> Iterator[list[QuoteEvent]]:
-    columns = tape.quotes
-    low = int(np.searchsorted(columns.ts_ns, from_ns, side="left"))
-    last = int(np.searchsorted(columns.ts_ns, to_ns, side="right"))
+    columns = tape.quotes.between(from_ns, to_ns)
+    low, last = 0, len(columns)
     underlying = tape.instruments.id_of(tape.underlying)
     while low < last:
         high = min(low + CHUNK_ROWS, last)

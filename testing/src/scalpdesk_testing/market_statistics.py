@@ -89,13 +89,13 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
     if not len(rows):
         raise DataError(f"no two-sided quote of {tape.underlying}", where=tape.name, value=str(session.day))
     seconds = (session.close_ns - session.open_ns) // NANOS
-    by_second = _last_known(tape.quotes.ts_ns[rows], mids, session, 1)
-    by_minute = _last_known(tape.quotes.ts_ns[rows], mids, session, 60)
+    by_second = _last_known(tape.quotes.whole().ts_ns[rows], mids, session, 1)
+    by_minute = _last_known(tape.quotes.whole().ts_ns[rows], mids, session, 60)
     minute_returns = np.diff(np.log(by_minute))
     realised = float(np.sum(minute_returns**2))
     absolute = np.abs(minute_returns)
     fine = len(rows) > seconds / 10
-    bid, ask = tape.quotes.bid[rows], tape.quotes.ask[rows]
+    bid, ask = tape.quotes.whole().bid[rows], tape.quotes.whole().ask[rows]
     near, far = _option_groups(tape, session, by_second)
     return MarketStatistics(
         variance_ratio=realised / _garman_klass(tape),
@@ -108,12 +108,12 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
         changed_seconds_share=float(np.mean(np.abs(np.diff(by_second)) > 1e-9)) if fine else math.nan,
         spot_volatility_correlation=_spot_volatility_correlation(tape, session, by_second),
         spread_usd=float(np.median(ask - bid)),
-        size_shares=float(np.median(tape.quotes.bid_size[rows])),
+        size_shares=float(np.median(tape.quotes.whole().bid_size[rows])),
         quotes_per_second=len(rows) / seconds,
         near_options=near,
         far_options=far,
         worst_parity_error_usd=_worst_parity_error(tape),
-        quote_rows=len(tape.quotes),
+        quote_rows=len(tape.quotes.whole()),
     )
 
 
@@ -125,7 +125,7 @@ def _correlation(left: Floats, right: Floats) -> float:
 
 
 def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> tuple[Ints, Floats]:
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     inside = (quotes.ts_ns >= session.open_ns) & (quotes.ts_ns <= session.close_ns)
     rows = np.flatnonzero(
         inside & (quotes.instrument_id == instrument) & np.isfinite(quotes.bid + quotes.ask)
@@ -163,7 +163,7 @@ def _option_groups(
     options = _options(tape)
     if not options:
         return None, None
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     strike = np.full(len(tape.instruments), np.nan)
     sign = np.zeros(len(tape.instruments))
     for number, contract in options:
@@ -183,7 +183,7 @@ def _group(tape: MarketTape, chosen: NDArray[np.bool_], contract_seconds: float)
     rows = np.flatnonzero(chosen)
     if not len(rows):
         return None
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     spread = quotes.ask[rows] - quotes.bid[rows]
     two_sided = np.isfinite(spread)
     if not two_sided.any():
@@ -210,7 +210,7 @@ def _pairs(tape: MarketTape) -> list[tuple[InstrumentId, InstrumentId, OptionCon
 
 def _worst_parity_error(tape: MarketTape) -> float:
     """Only quotes of call and put that carry the same stamp are compared."""
-    quotes = tape.quotes
+    quotes = tape.quotes.whole()
     order = np.argsort(quotes.instrument_id, kind="stable")
     edges = np.searchsorted(quotes.instrument_id[order], np.arange(len(tape.instruments) + 1))
     share = order[edges[0] : edges[1]] if tape.instruments.id_of(tape.underlying) == 0 else None
@@ -281,7 +281,7 @@ def _time_value(
         rows, mids = _two_sided(tape, number, session)
         if not len(rows):
             return None
-        stamps = tape.quotes.ts_ns[rows]
+        stamps = tape.quotes.whole().ts_ns[rows]
         second = np.clip((stamps - session.open_ns) // NANOS, 0, len(by_second) - 1)
         # The quote answers to the share of its own moment, not to that of the end of the step.
         outside = mids - 0.5 * np.abs(by_second[second] - strike)

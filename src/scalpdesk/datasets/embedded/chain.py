@@ -7,10 +7,11 @@ strikes near the money within half a second). The latter keeps quotes near the m
 stale quote can be picked off for more than about its own spread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,16 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.path import expected_clock
-from scalpdesk.datasets.embedded.surface import call_delta, option_prices, total_variance, variance_years
+from scalpdesk.datasets.embedded.surface import (
+    call_delta,
+    exercise_premiums,
+    option_prices,
+    smile_factor,
+    total_variance,
+    variance_years,
+)
 from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol, us_option
-from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session
+from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session, session_on
 from scalpdesk.marketdata.tape import QuoteColumns
 
 Floats = NDArray[np.float64]
@@ -29,6 +37,7 @@ Ints = NDArray[np.int64]
 FULL_SESSION_SECONDS = 23_400
 NANOS = 1_000_000_000
 MILLISECOND = 1_000_000
+NANOS_PER_YEAR = NANOS * 86_400.0 * 365.0
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
 MOST_QUIET_ROWS = 180_000
@@ -229,19 +238,38 @@ def build_pairs(
 
     The range of $1 steps shrinks until there are at most 400 contracts.
     """
-    pairs: list[StrikePair] = []
+    listed = expiries_and_strikes(session, expiries, open_usd, money_variance_30d)
+    return tuple(strike_pair(underlying, expiry, strike) for expiry, strike in listed)
+
+
+def expiries_and_strikes(
+    session: date, expiries: tuple[date, ...], open_usd: float, money_variance_30d: float
+) -> list[tuple[date, int]]:
+    """Return expiry and strike of every pair of :func:`build_pairs`, in its order."""
+    listed: list[tuple[date, int]] = []
     for near in DOLLAR_STEP_HALF_WIDTHS_USD:
-        pairs = []
+        listed = []
         for expiry in expiries:
-            years = variance_years(session, np.zeros(1), expiry, half_day=False)
-            move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+            move = _move_from_open(session, expiry, money_variance_30d)
             half_width = open_usd * max(EXPECTED_MOVES * move, LEAST_HALF_WIDTH)
-            for strike in _strikes(open_usd, half_width, near):
-                call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)
-                pairs.append(StrikePair(call, put, float(strike), expiry))
-        if 2 * len(pairs) <= MOST_CONTRACTS:
+            listed += [(expiry, strike) for strike in _strikes(open_usd, half_width, near)]
+        if 2 * len(listed) <= MOST_CONTRACTS:
             break
-    return tuple(pairs)
+    return listed
+
+
+@lru_cache(maxsize=8192)
+def strike_pair(underlying: str, expiry: date, strike: int) -> StrikePair:
+    """Return call and put of a strike."""
+    call, put = (us_option(occ_symbol(underlying, expiry, r, Decimal(strike))) for r in Right)
+    return StrikePair(call, put, float(strike), expiry)
+
+
+@lru_cache(maxsize=4096)
+def _move_from_open(session: date, expiry: date, money_variance_30d: float) -> float:
+    """Return the standard deviation of the log return from the open of ``session`` to ``expiry``."""
+    years = variance_years(session, np.zeros(1), expiry, half_day=False)
+    return float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
 
 
 def _strikes(centre: float, half_width: float, near: int) -> list[int]:
@@ -258,8 +286,11 @@ def open_interest(
     session: date,
     open_usd: float,
     money_variance_30d: float,
+    shocks: Mapping[str, float] | None = None,
 ) -> dict[str, int]:
     """Draw the open interest before the session, in contracts by symbol.
+
+    ``shocks`` (standard normal, by symbol) are what a contract keeps for its life; drawn anew without them.
 
     Level by days to expiry and decay by moneyness as in
     :data:`~scalpdesk.datasets.embedded.days.OPEN_INTEREST_AT_THE_MONEY`; more at multiples of 5 and 10;
@@ -269,15 +300,15 @@ def open_interest(
     for pair in pairs:
         days = (pair.expiry - session).days
         level = next(value for limit, value in figures.OPEN_INTEREST_AT_THE_MONEY if days <= limit)
-        years = variance_years(session, np.zeros(1), pair.expiry, half_day=False)
-        move = float(np.sqrt(total_variance(np.array([money_variance_30d]), years))[0])
+        move = _move_from_open(session, pair.expiry, money_variance_30d)
         y = float(np.log(pair.strike / open_usd)) / move
         near = abs(y) <= 1.0 or abs(pair.strike - open_usd) <= NEAR_THE_MONEY_USD
         whole = round(pair.strike)
         round_number = 3.0 if whole % 10 == 0 else 1.8 if whole % 5 == 0 else 1.0
         for contract, out in ((pair.call, y), (pair.put, -y)):
             width = figures.OPEN_INTEREST_OUT if out >= 0 else figures.OPEN_INTEREST_IN
-            noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * generator.standard_normal()))
+            draw = generator.standard_normal() if shocks is None else shocks[contract.symbol]
+            noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * draw))
             count = level * round_number * float(np.exp(-(y**2) / width)) * noise
             result[contract.symbol] = max(int(count), LEAST_OPEN_INTEREST if near else 0)
     return result
@@ -293,6 +324,44 @@ class SharePath:
     vix: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Rate and next dividend of the share as of one session."""
+
+    rate: float
+    """Continuous, a fraction a year."""
+    ex_date: date
+    dividend_usd: float
+
+    def american_prices(
+        self, session: date, expiry: date, stamps_ns: Ints, spot: Floats, strike: Floats, theta: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return call, put and the call's delta: European on the forward, and the right to exercise early."""
+        close_ns = session_on(expiry).close_ns
+        years = (close_ns - stamps_ns) / NANOS_PER_YEAR
+        growth = np.exp(self.rate * years)
+        to_ex, paid = 0.0, np.zeros(len(spot))
+        if session < self.ex_date <= expiry:
+            opens_ns = session_on(self.ex_date).open_ns
+            paid = self.dividend_usd * np.exp(-self.rate * (opens_ns - stamps_ns) / NANOS_PER_YEAR)
+            to_ex = float(np.mean(opens_ns - stamps_ns)) / NANOS_PER_YEAR
+        forward = (spot - paid) * growth
+        call, put = (price / growth for price in option_prices(forward, strike, theta))
+        if expiry > session:
+            deviation = np.sqrt(theta * smile_factor(np.log(strike / forward) / np.sqrt(theta)))
+            extra = exercise_premiums(
+                np.log(strike / spot),
+                deviation,
+                rate=self.rate,
+                years=float(np.mean(years)),
+                dividend=self.dividend_usd / float(np.mean(spot)) if to_ex else 0.0,
+                years_to_ex=to_ex,
+            )
+            call, put = call + spot * extra[0], put + spot * extra[1]
+        exercised = spot - strike
+        return np.maximum(call, exercised), np.maximum(put, -exercised), call_delta(forward, strike, theta)
+
+
 def option_quotes(
     generator: np.random.Generator,
     session: Session,
@@ -300,6 +369,7 @@ def option_quotes(
     share: SharePath,
     first_instrument_id: int,
     quote_seconds: float,
+    carry: Carry | None = None,
 ) -> QuoteColumns:
     """Draw the quotes of all pairs; pair i has ids ``first_instrument_id + 2·i`` (call) and one more (put).
 
@@ -329,8 +399,16 @@ def option_quotes(
         years = variance_years(session.day, at[of_expiry] / length, expiry, half_day=half_day)
         theta[of_expiry] = total_variance(variance[of_expiry], years)
     strike = strikes[row]
-    call, put = option_prices(spot, strike, theta)
-    delta = call_delta(spot, strike, theta)
+    if carry is None:
+        call, put = option_prices(spot, strike, theta)
+        delta = call_delta(spot, strike, theta)
+    else:
+        call, put, delta = (np.empty(len(at)) for _ in range(3))
+        for expiry in sorted({pair.expiry for pair in pairs}):
+            of_expiry = np.array([pair.expiry == expiry for pair in pairs])[row]
+            at_ns, market = stamps[of_expiry], (spot[of_expiry], strike[of_expiry], theta[of_expiry])
+            prices = carry.american_prices(session.day, expiry, at_ns, *market)
+            call[of_expiry], put[of_expiry], delta[of_expiry] = prices
     sides = []
     for is_put, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
         intrinsic = np.maximum((spot - strike) * (1 - 2 * is_put), 0.0)
@@ -346,10 +424,12 @@ def option_quotes(
 def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
     """Mean seconds between two quotes of each pair, from its moneyness at the open."""
     scaled = []
+    moves: dict[date, float] = {}
     for pair in pairs:
-        years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
-        move = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
-        scaled.append(float(np.log(pair.strike / share.mid_usd[0])) / move)
+        if pair.expiry not in moves:
+            years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
+            moves[pair.expiry] = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
+        scaled.append(float(np.log(pair.strike / share.mid_usd[0])) / moves[pair.expiry])
     front = [(pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS for pair in pairs]
     return quiet_means(np.array(scaled), front)
 

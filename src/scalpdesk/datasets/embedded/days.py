@@ -234,3 +234,68 @@ OPEN_INTEREST_OUT, OPEN_INTEREST_IN = 8.0, 1.0
 """Decay exp(−y²/width): the same chains show 0.2 to 1 of it at three expected moves out of the money and
 0.01 to 0.3 at one in it."""
 OPEN_INTEREST_LOG_SD = 0.5
+
+# Rates and dividends (sessions in sequence; a lone session has neither) ----------------------------------
+FED_TARGET_PERCENT = (
+    (date(2008, 12, 16), 0.00, 0.25),
+    (date(2015, 12, 17), 0.25, 0.50),
+    (date(2016, 12, 15), 0.50, 0.75),
+    (date(2017, 3, 16), 0.75, 1.00),
+    (date(2017, 6, 15), 1.00, 1.25),
+    (date(2017, 12, 14), 1.25, 1.50),
+    (date(2018, 3, 22), 1.50, 1.75),
+    (date(2018, 6, 14), 1.75, 2.00),
+    (date(2018, 9, 27), 2.00, 2.25),
+    (date(2018, 12, 20), 2.25, 2.50),
+)
+"""Target range of the federal funds rate from the day on which it is in force: Board of Governors of the
+Federal Reserve System, "Open Market Operations". The rate of a session is the middle of its range."""
+
+SPY_DIVIDENDS_USD = (
+    (date(2013, 12, 20), 0.98),
+    (date(2014, 3, 21), 0.825),
+    (date(2014, 6, 20), 0.937),
+    (date(2014, 9, 19), 0.939),
+    (date(2014, 12, 19), 1.135),
+    (date(2015, 3, 20), 0.931),
+    (date(2015, 6, 19), 1.030),
+    (date(2015, 9, 18), 1.033),
+    (date(2015, 12, 18), 1.212),
+    (date(2016, 3, 18), 1.050),
+    (date(2016, 6, 17), 1.078),
+    (date(2016, 9, 16), 1.082),
+    (date(2016, 12, 16), 1.329),
+    (date(2017, 3, 17), 1.033),
+    (date(2017, 6, 16), 1.183),
+    (date(2017, 9, 15), 1.235),
+    (date(2017, 12, 15), 1.351),
+    (date(2018, 3, 16), 1.097),
+    (date(2018, 6, 15), 1.246),
+    (date(2018, 9, 21), 1.323),
+    (date(2018, 12, 21), 1.435),
+    (date(2019, 3, 15), 1.233),
+)
+"""Ex-date and dollars a share, to a tenth of a cent: State Street, SPDR S&P 500 ETF Trust distribution
+history."""
+
+
+def rate_on(session: date) -> float:
+    """Return the continuous short rate of a session, a fraction a year (:data:`FED_TARGET_PERCENT`)."""
+    low, high = next((low, high) for since, low, high in reversed(FED_TARGET_PERCENT) if since <= session)
+    return math.log1p((low + high) / 200.0)
+
+
+def dividends_around(session: date) -> tuple[tuple[date, float], tuple[date, float]]:
+    """Return ex-date and amount of the last dividend up to ``session`` and of the next one after it."""
+    ahead = next(place for place, (ex_date, _) in enumerate(SPY_DIVIDENDS_USD) if ex_date > session)
+    return SPY_DIVIDENDS_USD[ahead - 1], SPY_DIVIDENDS_USD[ahead]
+
+
+def accrued_cents(session: date) -> int:
+    """Return the part of the next dividend that the share holds, in whole cents.
+
+    The trust keeps what its shares pay until the ex-date: the share is a tenth of the index and this, by
+    calendar days, and falls by all of it when it goes ex. That it accrues evenly is assumed.
+    """
+    (last, _), (coming, amount) = dividends_around(session)
+    return round(100.0 * amount * (session - last).days / (coming - last).days)

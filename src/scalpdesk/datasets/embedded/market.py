@@ -5,10 +5,19 @@ VIX. Everything else is drawn, deterministically by session and seed, from the m
 and ``chain`` with the measured constants of ``days``. Results show the tape's ``kind = "reconstructed"``.
 """
 
+import hashlib
+import os
+import zipfile
+import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +27,16 @@ from scalpdesk.core.events import SessionBarsEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.chain import (
+    Carry,
     SharePath,
+    StrikePair,
     build_pairs,
     checked_expiries,
+    expiries_and_strikes,
+    listed_expiries,
     open_interest,
     option_quotes,
+    strike_pair,
 )
 from scalpdesk.datasets.embedded.days import (
     MarketDay,
@@ -33,10 +47,19 @@ from scalpdesk.datasets.embedded.days import (
     us_date,
 )
 from scalpdesk.datasets.embedded.path import SessionCents, UnderlyingPath, draw_path, u_shape
-from scalpdesk.datasets.embedded.surface import money_variance_from_vix, vix_path
+from scalpdesk.datasets.embedded.surface import log_vix_at_open, money_variance_from_vix, vix_path
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import Session, session_on
-from scalpdesk.marketdata.tape import BarColumns, MarketTape, QuoteColumns
+from scalpdesk.marketdata.tape import (
+    BarColumns,
+    CashDividend,
+    LazyBars,
+    LazyQuotes,
+    MarketTape,
+    Morning,
+    QuoteColumns,
+    RateCurve,
+)
 
 __all__ = [
     "SessionOhlc",
@@ -44,6 +67,7 @@ __all__ = [
     "is_available",
     "reconstruct",
     "reconstruct_bars",
+    "reconstruct_span",
     "session_cents",
     "session_ohlc",
 ]
@@ -124,7 +148,7 @@ def reconstruct(
         instruments.add(pair.put)
 
     shown, share_quotes = _share_quotes(for_share, path, stamps, quote_seconds)
-    bars = _bars(for_share, path, hours, day)
+    bars = _bars(for_share, path, hours, day.volume)
     known = SharePath(stamps[shown], path.mid[shown], money_variance[shown], vix[shown])
     quotes = _merged(share_quotes, option_quotes(for_chain, hours, pairs, known, 1, quote_seconds))
     return MarketTape(
@@ -140,6 +164,218 @@ def reconstruct(
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
         notes=_notes(day, seed),
     )
+
+
+LISTED_AHEAD_DAYS = 100
+"""Calendar days within which a strike that is still listed was listed first."""
+
+
+def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str = "SPY") -> MarketTape:
+    """Build the embedded market of consecutive sessions, with the nights between them.
+
+    A session's path, VIX and bars are those of the lone session (:func:`reconstruct`) with the dividend that
+    the share has accrued on top. A strike once listed stays until its expiry, so that each session has the
+    strikes that the hundred days before it have listed; its quotes are the same in every span. Options are
+    quoted with the session's rate and the share's next dividend.
+
+    Parameters
+    ----------
+    start, end
+        First and last day; the sessions between them that have packaged figures.
+    seed
+        As for a lone session.
+    underlying
+        Only ``SPY``.
+
+    Returns
+    -------
+    MarketTape
+        Its quotes and bars are drawn when a session is read, and kept in :func:`cache_folder`.
+
+    Raises
+    ------
+    DataError
+        When the embedded market has no session between the two days.
+    ArgumentError
+        When another argument is out of range.
+    """
+    _check(seed, underlying, 1.0)
+    days = [day for day in available_sessions() if start <= day <= end]
+    if not days:
+        market_day(start)
+    sessions = tuple(session_on(day) for day in days)
+    instruments = Instruments([Equity(underlying)])
+    first_id: dict[StrikePair, int] = {}
+    places: dict[date, NDArray[np.int32]] = {}
+    for day in days:
+        pairs = listed_pairs(day)
+        for pair in pairs:
+            if pair not in first_id:
+                first_id[pair] = instruments.add(pair.call)
+                instruments.add(pair.put)
+        calls = np.array([first_id[pair] for pair in pairs], dtype=np.int32)
+        places[day] = np.concatenate(([np.int32(0)], np.column_stack((calls, calls + 1)).ravel()))
+
+    @lru_cache(maxsize=2)
+    def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
+        return _kept(day, seed)
+
+    def quotes(session: Session) -> QuoteColumns:
+        own = drawn(session.day)[0]
+        return replace(own, instrument_id=places[session.day][own.instrument_id])
+
+    cents = [session_cents(market_day(day)) for day in days]
+    shifts = [figures.accrued_cents(day) for day in days]
+    ends = [(each, shift) for each, shift in zip(cents, shifts, strict=True)]
+    edges = (
+        (ends[0][0].open + ends[0][1]) / 100.0,
+        max(each.high + shift for each, shift in ends) / 100.0,
+        min(each.low + shift for each, shift in ends) / 100.0,
+        (ends[-1][0].close + ends[-1][1]) / 100.0,
+    )
+    return MarketTape(
+        name=EMBEDDED,
+        kind=RECONSTRUCTED,
+        underlying=underlying,
+        sessions=sessions,
+        instruments=instruments,
+        quotes=LazyQuotes(sessions, quotes),
+        bars=LazyBars(sessions, lambda session: drawn(session.day)[1], edges),
+        dividends=tuple(
+            CashDividend(underlying, ex_date, Decimal(str(amount)))
+            for ex_date, amount in figures.SPY_DIVIDENDS_USD
+            if days[0] < ex_date <= days[-1]
+        ),
+        rate_curve=_rate_curve(days[0]),
+        settlement_prices={
+            (underlying, day): (each.close + shift) / 100.0
+            for day, (each, shift) in zip(days, ends, strict=True)
+        },
+        quote_seconds=figures.MONTHLY_UPDATE_SECONDS,
+        notes=_span_notes(seed),
+        morning=partial(_morning, underlying, days[0], seed),
+    )
+
+
+def listed_pairs(session: date) -> tuple[StrikePair, ...]:
+    """Return the strikes that are listed on ``session`` where sessions follow one another.
+
+    By expiry and strike: what this session and those of the hundred days before it list, less what expired.
+    Each listing rests on that session's opening price and VIX, so that nothing later is in it.
+    """
+    since = session - timedelta(days=LISTED_AHEAD_DAYS)
+    days = available_sessions()
+    recent = days[bisect_left(days, since) : bisect_right(days, session)]
+    listed = {item for day in recent for item in _newly_listed(day) if item[0] >= session}
+    return tuple(strike_pair("SPY", expiry, strike) for expiry, strike in sorted(listed))
+
+
+@lru_cache(maxsize=512)
+def _newly_listed(session: date) -> tuple[tuple[date, int], ...]:
+    day = market_day(session)
+    open_usd = (session_cents(day).open + figures.accrued_cents(session)) / 100.0
+    return tuple(
+        expiries_and_strikes(session, listed_expiries(session), open_usd, _opening_money_variance(day))
+    )
+
+
+def _opening_money_variance(day: MarketDay) -> float:
+    return float(money_variance_from_vix(np.exp(np.array([log_vix_at_open(day)])))[0])
+
+
+def _rate_curve(session: date) -> RateCurve:
+    return RateCurve((1.0,), (figures.rate_on(session),))
+
+
+def _morning(underlying: str, first: date, seed: int, session: Session) -> Morning:
+    """Return what is published before a session: rate, open interest, the next dividend once it is known."""
+    day, pairs = market_day(session.day), listed_pairs(session.day)
+    open_usd = (session_cents(day).open + figures.accrued_cents(session.day)) / 100.0
+    shocks = {
+        contract.symbol: shock
+        for pair in pairs
+        for contract, shock in zip((pair.call, pair.put), _open_interest_shocks(pair, seed), strict=True)
+    }
+    nobody = np.random.Generator(np.random.PCG64(0))  # every contract has its own shock
+    held = open_interest(nobody, pairs, session.day, open_usd, _opening_money_variance(day), shocks)
+    (last, _), (coming, amount) = figures.dividends_around(session.day)
+    # the next dividend is taken as known from the ex-date before it: estimates of it are close
+    is_news = session.day in {first, last}
+    declared = (CashDividend(underlying, coming, Decimal(str(amount))),) if is_news else ()
+    return Morning(_rate_curve(session.day), held, declared)
+
+
+@lru_cache(maxsize=16_384)
+def _open_interest_shocks(pair: StrikePair, seed: int) -> tuple[float, float]:
+    """Return what sets the open interest of call and put apart from the usual, for their whole life."""
+    stream = np.random.SeedSequence([pair.expiry.toordinal(), round(pair.strike), seed])
+    first, second = np.random.Generator(np.random.PCG64(stream)).standard_normal(2).tolist()
+    return first, second
+
+
+def _drawn(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
+    """Draw quotes and bars of a session among others; its instruments are numbered as they are listed."""
+    day, hours = market_day(session), session_on(session)
+    seconds = (hours.close_ns - hours.open_ns) // NANOS
+    for_path, for_share, for_level, for_chain = _generators(session, seed)
+    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
+    stamps = _stamps(for_share, hours, seconds)
+    vix = vix_path(for_level, day, path)
+    money_variance = money_variance_from_vix(vix)
+    shift = figures.accrued_cents(session)
+    path = replace(path, bid_cents=path.bid_cents + shift, ask_cents=path.ask_cents + shift)
+    shown, share_quotes = _share_quotes(for_share, path, stamps, 1.0)
+    bars = _bars(for_share, path, hours, day.volume)
+    known = SharePath(stamps[shown], path.mid[shown], money_variance[shown], vix[shown])
+    _, (coming, amount) = figures.dividends_around(session)
+    carry = Carry(figures.rate_on(session), coming, amount)
+    options = option_quotes(for_chain, hours, listed_pairs(session), known, 1, 1.0, carry)
+    return _merged(share_quotes, options), bars
+
+
+def cache_folder() -> Path:
+    """Return the folder of drawn sessions: in ``XDG_CACHE_HOME``, by the code that draws them."""
+    usual = Path.home() / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "scalpdesk" / f"embedded-{_code_digest()}"
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    """Return the digest of the code that draws sessions: another version draws its own."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def _kept(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
+    """Read a session from the cache, or draw it and put it there; a cache that fails is done without."""
+    path = cache_folder() / str(seed) / f"{session}.npz"
+    open_ns = session_on(session).open_ns
+    with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
+        stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * 1_000_000
+        bid = np.where(kept["bid_cents"] < 0, np.nan, kept["bid_cents"] / 100.0)
+        sizes = (kept[name].astype(np.float64) for name in ("bid_size", "ask_size"))
+        ids = kept["instrument_id"].astype(np.int32)
+        bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
+        return QuoteColumns(stamps, ids, bid, kept["ask_cents"] / 100.0, *sizes), bars
+    quotes, bars = _drawn(session, seed)
+    columns: dict[str, NDArray[Any]] = {
+        "milliseconds": np.diff((quotes.ts_ns - open_ns) // 1_000_000, prepend=0).astype(np.int32),
+        "instrument_id": quotes.instrument_id.astype(np.int16),
+        "bid_cents": np.rint(np.nan_to_num(quotes.bid, nan=-0.01) * 100.0).astype(np.int32),
+        "ask_cents": np.rint(quotes.ask * 100.0).astype(np.int32),
+        "bid_size": quotes.bid_size.astype(np.int32),
+        "ask_size": quotes.ask_size.astype(np.int32),
+    }
+    columns |= {f"bar_{column.name}": getattr(bars, column.name) for column in fields(bars)}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+        np.savez(unfinished, allow_pickle=False, **columns)
+        unfinished.replace(path)
+    return quotes, bars
 
 
 def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
@@ -162,7 +398,7 @@ def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
     path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
     # draw the quotes first: the bars continue the generator's stream
     _share_quotes(for_share, path, _stamps(for_share, hours, seconds), 1.0)
-    return _bars(for_share, path, hours, day)
+    return _bars(for_share, path, hours, day.volume)
 
 
 def _generators(session: date, seed: int) -> list[np.random.Generator]:
@@ -192,15 +428,12 @@ def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
 
 
 def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> SessionOhlc:
-    bars, quotes = tape.bars, tape.quotes
-    if bars is not None:
-        inside = (bars.ts_ns > session.open_ns) & (bars.ts_ns <= session.close_ns)
-        mine = np.flatnonzero(inside & (bars.instrument_id == share))
-        if len(mine):
-            edges = (bars.open[mine[0]], bars.high[mine].max(), bars.low[mine].min(), bars.close[mine[-1]])
-            return SessionOhlc(*(Decimal(f"{float(edge):.2f}") for edge in edges))
-    inside = (quotes.ts_ns >= session.open_ns) & (quotes.ts_ns <= session.close_ns)
-    mine = np.flatnonzero(inside & (quotes.instrument_id == share))
+    if tape.bars is not None:
+        found = tape.bars.between(session.open_ns + 1, session.close_ns).edges_of(share)
+        if found is not None:
+            return SessionOhlc(*(Decimal(f"{edge:.2f}") for edge in found))
+    quotes = tape.quotes.between(session.open_ns, session.close_ns)
+    mine = quotes.instrument_id == share
     mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
     mids = mids[np.isfinite(mids)]
     if not len(mids):
@@ -272,7 +505,9 @@ def _share_quotes(
     return shown, columns
 
 
-def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, day: MarketDay) -> BarColumns:
+def _bars(
+    generator: np.random.Generator, path: UnderlyingPath, hours: Session, index_volume: float
+) -> BarColumns:
     """Draw 1-minute bars of prints at bid or ask; at the four recorded prices the print is at the mid."""
     count = len(path.bid_cents)
     minutes = (count - 1) // BAR_SECONDS
@@ -289,7 +524,7 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
     busy = np.sqrt(
         u_shape((np.arange(minutes) + 0.5) / minutes) * np.exp(0.3 * generator.standard_normal(minutes))
     )
-    total = figures.UNDERLYING_VOLUME_SHARES * day.volume / figures.INDEX_VOLUME_MEDIAN
+    total = figures.UNDERLYING_VOLUME_SHARES * index_volume / figures.INDEX_VOLUME_MEDIAN
     return BarColumns(
         ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS,
         instrument_id=np.zeros(minutes, dtype=np.int32),
@@ -321,6 +556,15 @@ def _notes(day: MarketDay, seed: int) -> tuple[str, ...]:
     return (
         f"reconstructed, seed {seed}: {real} of {day.vix:.2f} are real, the seconds between are drawn",
         "rates and dividends are zero: American options cost what European ones cost",
+        "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
+    )
+
+
+def _span_notes(seed: int) -> tuple[str, ...]:
+    real = "open, high, low, close (S&P 500 / 10), the closing VIX, dividends and rates"
+    return (
+        f"reconstructed, seed {seed}: {real} are real, the seconds between are drawn",
+        "the share is a tenth of the index and the dividend accrued; overnight gaps are those of the index",
         "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
     )
 

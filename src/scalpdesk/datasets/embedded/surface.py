@@ -8,6 +8,7 @@ arbitrage, and with η²(1+|ρ|) ≤ 4 no butterfly arbitrage.
 """
 
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPat
     """
     beta = figures.VIX_SPOT_BETA
     log_move = np.log(path.mid / path.mid[0])
-    log_open = np.log(day.previous_vix) - beta * np.log(day.open / day.previous_close)
+    log_open = log_vix_at_open(day)
     unexplained = np.log(day.vix) - log_open + beta * log_move[-1]
     clock = path.variance_clock
     steps = generator.standard_normal(len(clock) - 1) * np.sqrt(np.diff(clock))
@@ -42,6 +43,12 @@ def vix_path(generator: np.random.Generator, day: MarketDay, path: UnderlyingPat
     noise_sd = figures.VIX_NOISE_SHARE * beta * np.sqrt(day.garman_klass_variance)
     noise = noise_sd * (walk - walk[-1] * clock)
     return np.asarray(np.exp(log_open - beta * log_move + unexplained * clock + noise))
+
+
+def log_vix_at_open(day: MarketDay) -> float:
+    """Return log VIX (points) at the open, from the close before and the overnight return."""
+    overnight = np.log(day.open / day.previous_close)
+    return float(np.log(day.previous_vix) - figures.VIX_SPOT_BETA * overnight)
 
 
 def smile_factor(scaled_moneyness: Floats) -> Floats:
@@ -69,10 +76,16 @@ def swap_over_money(theta: float) -> float:
 
 def money_variance_from_vix(vix: Floats) -> Floats:
     """At-the-money variance a year at 30 days whose smile has a VIX of ``vix`` points."""
+    money, fair = _money_and_fair()
+    return np.asarray(np.interp(vix / 100.0, np.sqrt(fair), money) ** 2)
+
+
+@lru_cache(maxsize=1)
+def _money_and_fair() -> tuple[Floats, Floats]:
+    """Return at-the-money volatilities and the variances that their smiles' VIX measures."""
     money = np.linspace(0.02, 1.5, 60)
     years = VIX_DAYS / 365.0
-    fair = np.array([m**2 * swap_over_money(m**2 * years) for m in money])
-    return np.asarray(np.interp(vix / 100.0, np.sqrt(fair), money) ** 2)
+    return money, np.array([m**2 * swap_over_money(m**2 * years) for m in money])
 
 
 def variance_years(session: date, elapsed_share: Floats, expiry: date, *, half_day: bool) -> Floats:
@@ -85,11 +98,17 @@ def variance_years(session: date, elapsed_share: Floats, expiry: date, *, half_d
     weight = figures.HALF_DAY_VARIANCE_WEIGHT if half_day else 1.0
     days = (1.0 - night) * weight * (1.0 - expected_clock(elapsed_share))
     if expiry > session:
-        later = sessions_between(session + timedelta(days=1), expiry)
-        halves = sum(1 for s in later if s.is_half_day)
-        whole = len(later) - halves
+        whole, halves = _sessions_after(session, expiry)
         days = days + whole + halves * (night + (1.0 - night) * figures.HALF_DAY_VARIANCE_WEIGHT)
     return np.asarray(days / SESSIONS_PER_YEAR)
+
+
+@lru_cache(maxsize=4096)
+def _sessions_after(session: date, expiry: date) -> tuple[int, int]:
+    """Return how many whole and how many half sessions come after ``session`` up to ``expiry``."""
+    later = sessions_between(session + timedelta(days=1), expiry)
+    halves = sum(1 for s in later if s.is_half_day)
+    return len(later) - halves, halves
 
 
 def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
@@ -119,6 +138,75 @@ def option_prices(share: Floats, strike: Floats, theta: Floats) -> tuple[Floats,
     above = share > strike
     # the out-of-the-money option is computed, the other follows by parity: no digits are lost
     return np.where(above, put + share - strike, call), np.where(above, put, call - share + strike)
+
+
+TREE_STEPS = 64
+TABLE_MONEYNESS, TABLE_DEVIATIONS = 49, 5
+
+
+def exercise_premiums(
+    log_strike: Floats,
+    deviation: Floats,
+    *,
+    rate: float,
+    years: float,
+    dividend: float,
+    years_to_ex: float,
+) -> tuple[Floats, Floats]:
+    """Return what the right to exercise early adds to call and put, as fractions of the share.
+
+    From a table over moneyness and deviation, computed on a binomial tree (Cox, Ross and Rubinstein 1979) as
+    American less European value, the share being a dividend certain to come and a diffusion without it.
+
+    Parameters
+    ----------
+    log_strike, deviation
+        ln(K/S), and the standard deviation of the log return to the expiry.
+    rate, years
+        Continuous rate, and calendar time to the expiry.
+    dividend, years_to_ex
+        Next dividend before the expiry as a fraction of the share, and the time to it; 0 without one.
+    """
+    x = np.linspace(log_strike.min() - 1e-6, log_strike.max() + 1e-6, TABLE_MONEYNESS)
+    s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, TABLE_DEVIATIONS)
+    kinds = _tree_premiums(np.repeat(x, len(s)), np.tile(s, len(x)), rate, years, dividend, years_to_ex)
+    at_x, at_s = (log_strike - x[0]) / (x[1] - x[0]), (deviation - s[0]) / (s[1] - s[0])
+    i, j = at_x.astype(np.int64), at_s.astype(np.int64)
+    i, j = np.minimum(i, len(x) - 2), np.minimum(j, len(s) - 2)
+    u, v = at_x - i, at_s - j
+    found = []
+    for kind in kinds:
+        table = kind.reshape(len(x), len(s))
+        low, high = ((1.0 - v) * table[i + step, j] + v * table[i + step, j + 1] for step in (0, 1))
+        found.append((1.0 - u) * low + u * high)
+    return found[0], found[1]
+
+
+def _tree_premiums(
+    log_strike: Floats, deviation: Floats, rate: float, years: float, dividend: float, years_to_ex: float
+) -> tuple[Floats, Floats]:
+    step = years / TREE_STEPS
+    up = np.exp(deviation / np.sqrt(TREE_STEPS))[:, None]
+    chance = (np.exp(rate * step) - 1.0 / up) / (up - 1.0 / up)
+    keep = np.exp(-rate * step)
+    strike = np.exp(log_strike)[:, None]
+    start = 1.0 - dividend * np.exp(-rate * years_to_ex)
+    found = []
+    for sign in (1.0, -1.0):
+        if sign > 0.0 and not dividend:  # a call is never exercised early then
+            found.append(np.zeros(len(log_strike)))
+            continue
+        share = start * up ** (2.0 * np.arange(TREE_STEPS + 1) - TREE_STEPS)
+        american = european = np.maximum(sign * (share - strike), 0.0)
+        for left in range(TREE_STEPS - 1, -1, -1):
+            ahead = years_to_ex - left * step
+            escrow = dividend * np.exp(-rate * ahead) if ahead > 0.0 else 0.0
+            share = start * up ** (2.0 * np.arange(left + 1) - left)
+            european = keep * (chance * european[:, 1:] + (1.0 - chance) * european[:, :-1])
+            held = keep * (chance * american[:, 1:] + (1.0 - chance) * american[:, :-1])
+            american = np.maximum(held, sign * (share + escrow - strike))
+        found.append((american - european)[:, 0])
+    return found[0], found[1]
 
 
 def call_delta(share: Floats, strike: Floats, theta: Floats) -> Floats:

@@ -1,0 +1,232 @@
+"""The embedded market over nights: one listing, real gaps, dividends and rates, and nothing of tomorrow."""
+
+from dataclasses import fields, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded import market
+from scalpdesk.datasets.embedded.days import available_sessions, market_day
+from scalpdesk.datasets.embedded.market import listed_pairs, reconstruct_span, session_cents
+from scalpdesk.datasets.embedded.surface import exercise_premiums
+from scalpdesk.datasets.importers.lean import read_factor_file
+from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
+from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.pricing import greeks
+from scalpdesk.simulation.tape_reader import opening_events
+
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+FIRST, LAST = date(2016, 3, 16), date(2016, 3, 18)
+EX_DATE, DIVIDEND = date(2016, 3, 18), 1.05
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return reconstruct_span(FIRST, LAST)
+
+
+def quotes_of(tape, day) -> QuoteColumns:
+    session = session_on(day)
+    return tape.quotes.between(session.open_ns, session.close_ns)
+
+
+def share_of(quotes):
+    mine = quotes.instrument_id == 0
+    return quotes.ts_ns[mine], quotes.bid[mine], quotes.ask[mine]
+
+
+def test_a_session_is_the_lone_one_with_what_its_share_has_accrued(tape):
+    for day in (FIRST, EX_DATE):
+        lone, ours = share_of(market.reconstruct(day).quotes), share_of(quotes_of(tape, day))
+        assert np.array_equal(lone[0], ours[0])
+        shift = figures.accrued_cents(day) / 100.0
+        for side in (1, 2):
+            np.testing.assert_allclose(ours[side], lone[side] + shift, rtol=0.0, atol=1e-9)
+
+
+def test_the_night_is_the_indexs_and_the_share_falls_by_its_dividend_when_it_goes_ex(tape):
+    before, after = market_day(date(2016, 3, 17)), market_day(EX_DATE)
+    gap = (session_cents(after).open - session_cents(before).close) / 100.0
+    close, opening = (share_of(quotes_of(tape, each.day)) for each in (before, after))
+    fallen = 0.5 * (opening[1][0] + opening[2][0] - close[1][-1] - close[2][-1]) - gap
+    assert fallen == pytest.approx(-DIVIDEND, abs=0.02)
+    assert figures.accrued_cents(EX_DATE) == 0
+
+
+def test_a_session_is_the_same_in_every_span(tape):
+    other = reconstruct_span(EX_DATE, date(2016, 3, 21))
+    mine, theirs = quotes_of(tape, EX_DATE), quotes_of(other, EX_DATE)
+    for name in ("ts_ns", "bid", "ask", "bid_size", "ask_size"):
+        assert np.array_equal(getattr(mine, name), getattr(theirs, name), equal_nan=True)
+    names = [np.array([contract.symbol for contract in each.instruments]) for each in (tape, other)]
+    assert np.array_equal(names[0][mine.instrument_id], names[1][theirs.instrument_id])
+
+
+def test_a_strike_once_listed_stays_until_it_expires():
+    days = available_sessions()[500:530]
+    for day, following in pairwise(days):
+        today, tomorrow = set(listed_pairs(day)), set(listed_pairs(following))
+        assert {pair for pair in today if pair.expiry >= following} <= tomorrow
+        assert all(pair.expiry >= following for pair in tomorrow)
+        new = {pair.strike for pair in tomorrow - today}
+        level = session_cents(market_day(following)).open / 100.0
+        assert all(abs(strike / level - 1.0) < 0.35 for strike in new)
+
+
+def test_every_listed_contract_is_quoted_through_its_last_session(tape):
+    for day in (FIRST, LAST):
+        quotes = quotes_of(tape, day)
+        quoted = {tape.instruments[number].symbol for number in np.unique(quotes.instrument_id)}
+        assert quoted == {"SPY"} | {c.symbol for pair in listed_pairs(day) for c in (pair.call, pair.put)}
+
+
+def test_what_comes_later_changes_nothing_before(tape, monkeypatch, tmp_path):
+    """Other figures from the ex-date on: the sessions before it, their listings and mornings stay."""
+
+    def other(figure):
+        up = {"open": figure.open * 1.1, "high": figure.high * 1.3, "close": figure.close * 1.2}
+        return figure if figure.day < EX_DATE else replace(figure, **up, vix=50.0)
+
+    changed = {day: other(figure) for day, figure in figures._days().items()}
+    before = quotes_of(tape, date(2016, 3, 17))
+    known = [listed_pairs(day) for day in (FIRST, date(2016, 3, 17))]
+    mornings = [opening_events(tape, each, is_first=False) for each in tape.sessions[:2]]
+    later = quotes_of(tape, EX_DATE)
+    monkeypatch.setattr(figures, "_days", lambda: changed)
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
+    market._newly_listed.cache_clear()
+    try:
+        changed_tape = reconstruct_span(FIRST, LAST)
+        assert [listed_pairs(day) for day in (FIRST, date(2016, 3, 17))] == known
+        assert [
+            opening_events(changed_tape, each, is_first=False) for each in changed_tape.sessions[:2]
+        ] == mornings
+        again = quotes_of(changed_tape, date(2016, 3, 17))
+        for column in fields(QuoteColumns):
+            assert np.array_equal(getattr(before, column.name), getattr(again, column.name), equal_nan=True)
+        assert quotes_of(changed_tape, EX_DATE).bid[0] != later.bid[0]
+    finally:
+        market._newly_listed.cache_clear()
+
+
+def test_parity_shows_the_rate_and_the_dividend(tape):
+    """C - P = S - PV(dividend before the expiry) - K e^(-rT), of quotes at one instant near the money."""
+    day = date(2016, 3, 17)
+    quotes, rate = quotes_of(tape, day), np.log1p(0.00375)
+    mids = 0.5 * (quotes.bid + quotes.ask)
+    errors = []
+    for pair in listed_pairs(day):
+        if not 205.0 <= pair.strike <= 212.0 or (pair.expiry - day).days < 20:
+            continue  # the right to exercise before the ex-date is worth something there
+        call, put = (tape.instruments.id_of(each.symbol) for each in (pair.call, pair.put))
+        calls, puts = (np.flatnonzero(quotes.instrument_id == number) for number in (call, put))
+        at = calls[len(calls) // 2]
+        assert quotes.ts_ns[puts[len(puts) // 2]] == quotes.ts_ns[at]
+        stamps, bid, ask = share_of(quotes)
+        place = np.searchsorted(stamps, quotes.ts_ns[at], side="right") - 1
+        years = (expiry_instant_ns(pair.call) - quotes.ts_ns[at]) / 1e9 / 86_400 / 365
+        paid = DIVIDEND if pair.expiry >= EX_DATE else 0.0
+        fair = 0.5 * (bid[place] + ask[place]) - paid - pair.strike * np.exp(-rate * years)
+        errors.append(mids[at] - mids[puts[len(puts) // 2]] - fair)
+    assert len(errors) > 10
+    assert abs(np.median(errors)) < 0.03  # both may be exercised early: parity holds but for that
+    assert max(np.abs(errors)) < 0.06
+
+
+def test_no_option_is_offered_below_what_exercise_brings(tape):
+    quotes = quotes_of(tape, date(2016, 3, 17))
+    stamps, bid, ask = share_of(quotes)
+    for pair in listed_pairs(date(2016, 3, 17))[::7]:
+        for contract, sign in ((pair.call, 1), (pair.put, -1)):
+            mine = quotes.instrument_id == tape.instruments.id_of(contract.symbol)
+            place = np.searchsorted(stamps, quotes.ts_ns[mine], side="right") - 1
+            side = 0.5 * (bid[place] + ask[place])
+            assert (quotes.ask[mine] >= sign * (side - pair.strike) - 1e-9).all()
+
+
+@pytest.mark.parametrize(("days", "vol"), [(7, 0.12), (40, 0.30), (90, 0.20)])
+@pytest.mark.parametrize("dividend", [0.0, 1.4])
+def test_the_right_to_exercise_early_is_worth_what_the_desks_own_pricing_says(days, vol, dividend):
+    spot, rate, years = 250.0, 0.0235, days / 365
+    strikes = np.arange(210.0, 291.0, 20.0)
+    deviations = np.full(len(strikes), vol * np.sqrt(years))
+    terms = {"rate": rate, "years": years, "dividend": dividend / spot, "years_to_ex": years / 2}
+    found = exercise_premiums(np.log(strikes / spot), deviations, **terms)
+    paid = dividend * np.exp(-rate * years / 2)
+    forward = (spot - paid) * np.exp(rate * years)
+    discount = np.exp(-rate * years)
+    schedule = [(years / 2, dividend)] if dividend else None
+    for is_call, premiums in ((True, found[0]), (False, found[1])):
+        for strike, premium in zip(strikes, premiums, strict=True):
+            american = greeks(spot, strike, years, vol, is_call, rate=rate, dividends=schedule).price
+            european = discount * black(forward, strike, vol * np.sqrt(years), is_call)
+            ours = max(european + spot * premium, (spot - strike) if is_call else (strike - spot))
+            assert ours == pytest.approx(float(american), abs=0.03)
+
+
+def black(forward, strike, deviation, is_call):
+    """Black (1976), undiscounted."""
+    d1 = np.log(forward / strike) / deviation + deviation / 2
+    sign = 1 if is_call else -1
+    return sign * (forward * ndtr(sign * d1) - strike * ndtr(sign * (d1 - deviation)))
+
+
+def test_a_morning_brings_the_rate_the_open_interest_and_a_dividend_once(tape):
+    mornings = [tape.morning(session) for session in tape.sessions]
+    for morning in mornings:
+        assert morning.rate_curve.rates == pytest.approx([np.log1p(0.00375)])
+    coming = date(2016, 6, 17)
+    assert [[each.ex_date for each in morning.declared] for morning in mornings] == [[EX_DATE], [], [coming]]
+    assert [(each.ex_date, each.amount) for each in tape.dividends] == [(EX_DATE, Decimal("1.05"))]
+    held = [morning.open_interest for morning in mornings]
+    both = sorted(held[0].keys() & held[1].keys())
+    assert len(both) > 300
+    logs = [np.log([max(each[symbol], 1) for symbol in both]) for each in held[:2]]
+    assert np.corrcoef(logs)[0, 1] > 0.9  # the same contracts, a day older
+
+
+def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path)
+    day = date(2017, 11, 24)
+    drawn, kept = market._kept(day, 3), market._kept(day, 3)
+    (path,) = (tmp_path / "3").iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    again = market._kept(day, 3)
+    monkeypatch.setattr(market, "cache_folder", lambda: tmp_path / "3" / path.name / "no folder")
+    for other in (kept, again, market._kept(day, 3)):
+        for mine, theirs in zip(drawn, other, strict=True):
+            for column in fields(mine):
+                first, second = getattr(mine, column.name), getattr(theirs, column.name)
+                assert first.dtype == second.dtype
+                assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+@pytest.mark.recorded
+def test_dividends_are_those_of_the_recorded_factors():
+    path = SHARED / "raw_lean" / "Data" / "equity" / "usa" / "factor_files" / "spy.csv"
+    paid = {day: float(amount) for day, kind, amount in read_factor_file(path) if kind == "dividend"}
+    for ex_date, amount in figures.SPY_DIVIDENDS_USD:
+        assert amount == pytest.approx(paid[ex_date], abs=0.0105)  # of closes and seven digits
+
+
+@pytest.mark.recorded
+def test_the_target_range_ends_half_a_percent_below_the_discount_rate():
+    lines = (SHARED / "rates" / "fed_discount_rate_lean.csv").read_text().splitlines()[1:]
+    steps = [(date.fromisoformat(day), float(rate)) for day, rate in (line.split(",")[:2] for line in lines)]
+    for session in available_sessions()[::5]:
+        discount = next(rate for since, rate in reversed(steps) if since <= session)
+        upper = next(high for since, _, high in reversed(figures.FED_TARGET_PERCENT) if since <= session)
+        assert discount - upper == pytest.approx(0.5)
+
+
+def test_there_is_a_dividend_ahead_and_one_behind_on_every_session():
+    for session in available_sessions():
+        (last, _), (coming, _) = figures.dividends_around(session)
+        assert last <= session < coming
+        assert coming - last < timedelta(days=100)
