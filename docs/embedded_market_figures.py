@@ -7,8 +7,10 @@ Without the folder only the reconstructed half is printed.
 """
 
 import sys
+from bisect import bisect_right
 from collections.abc import Callable
-from datetime import date
+from dataclasses import astuple
+from datetime import date, timedelta
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -17,6 +19,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.backtesting.statistics import bootstrap_interval
+from scalpdesk.datasets.embedded.days import available_sessions, market_day
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.contract import Equity, Instruments, us_option
 from scalpdesk.instruments.sessions import session_on
@@ -133,9 +137,37 @@ def _summary(rows: list[MarketStatistics]) -> str:
     )
 
 
+def variance_premiums() -> tuple[list[date], NDArray[Any], NDArray[Any]]:
+    """Return, for each day with thirty more after it, VIX² and the realised variance of those (a year)."""
+    days = available_sessions()
+    closes = np.log([market_day(day).close for day in days])
+    kept, implied, realised = [], [], []
+    for place, day in enumerate(days):
+        last = bisect_right(days, day + timedelta(days=30)) - 1
+        if day + timedelta(days=30) > days[-1]:
+            break
+        kept.append(day)
+        implied.append((market_day(day).vix / 100.0) ** 2)
+        realised.append(float(np.sum(np.diff(closes[place : last + 1]) ** 2)) * 365.0 / 30.0)
+    return kept, np.array(implied), np.array(realised)
+
+
+def _premium_line() -> str:
+    days, implied, realised = variance_premiums()
+    points2, points = 1e4 * (implied - realised), 100.0 * (np.sqrt(implied) - np.sqrt(realised))
+    parts = [f"{len(days)} days, positive on {(points2 > 0).mean():.0%}"]
+    for name, values in (("variance, points²", points2), ("volatility, points", points)):
+        low, high = astuple(bootstrap_interval(values, lambda drawn: float(drawn.mean())))
+        parts.append(f"{name} {values.mean():.1f} ({low:.1f} to {high:.1f})")
+    years = np.array([day.year for day in days])
+    parts.append("by year " + " ".join(f"{points2[years == year].mean():.0f}" for year in np.unique(years)))
+    return "; ".join(parts)
+
+
 def main(arguments: list[str]) -> None:
     """Print all tables."""
     write = sys.stdout.write
+    write(_premium_line() + "\n\n")
     shown = ("2018-02-05", "2015-08-24", "2016-03-10", "2017-05-01", "2018-07-03")
     rows = {
         (day, seed): embedded_market_statistics(reconstruct(date.fromisoformat(day), seed=seed))

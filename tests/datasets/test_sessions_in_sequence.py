@@ -230,3 +230,26 @@ def test_there_is_a_dividend_ahead_and_one_behind_on_every_session():
         (last, _), (coming, _) = figures.dividends_around(session)
         assert last <= session < coming
         assert coming - last < timedelta(days=100)
+
+
+def test_the_variance_premium_of_the_page_is_that_of_the_days():
+    days = available_sessions()
+    levels = {day: (market_day(day).close, market_day(day).vix) for day in days}
+    premiums, by_year = [], {}
+    for place, day in enumerate(days):
+        end = day + timedelta(days=30)
+        if end > days[-1]:
+            break
+        window = [levels[each][0] for each in days[place : place + 24] if each <= end]
+        realised = sum(np.log(after / before) ** 2 for before, after in pairwise(window)) * 365 / 30
+        premiums.append(levels[day][1] ** 2 - 1e4 * realised)
+        by_year.setdefault(day.year, []).append(premiums[-1])
+    page = (Path(__file__).resolve().parents[2] / "docs" / "embedded-market.md").read_text("utf-8")
+    text = " ".join(page.split())
+    assert f"by {np.mean(premiums):.0f} points² a year (95 % from 34 to 90" in text
+    assert f"over {len(premiums)} days" in text
+    assert f"on {np.mean(np.array(premiums) > 0):.0%}".replace("%", " %") in text
+    years = [f"{np.mean(by_year[year]):.0f}" for year in sorted(by_year)]
+    assert f"by year {', '.join(years[:4])} and, in 2018, {years[4]}." in text
+    apart = np.array(premiums[::21])  # windows that hardly overlap: a plain standard error
+    assert abs(apart.mean() - 64) < 2 * apart.std(ddof=1) / np.sqrt(len(apart))
