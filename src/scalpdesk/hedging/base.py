@@ -153,17 +153,8 @@ def check_inputs(inputs: HedgeInputs) -> None:
         and min(item.straddles, item.multiplier) >= 1
     ):
         return
-    for field in (
-        "net_delta_shares",
-        "gamma_shares_per_usd",
-        "spot",
-        "years",
-        "vol",
-        "rate",
-        "own_cost_fraction",
-        "seconds_since_hedge",
-    ):
-        value = getattr(inputs, field)
+    for field, lowest in _LOWEST.items():
+        value = getattr(item, field)
         if not math.isfinite(value):
             raise ArgumentError(
                 "a hedge band needs finite numbers",
@@ -171,18 +162,24 @@ def check_inputs(inputs: HedgeInputs) -> None:
                 value=value,
                 fix="skip the decision until the Greeks are known",
             )
-    for field, lowest, strict in (
-        ("spot", 0.0, True),
-        ("years", 0.0, False),
-        ("vol", 0.0, False),
-        ("own_cost_fraction", 0.0, False),
-        ("straddles", 1, False),
-        ("multiplier", 1, False),
-    ):
-        value = getattr(inputs, field)
-        if value < lowest or (strict and value == lowest):
-            bound = "above" if strict else "at least"
+        if value < lowest or (field == "spot" and value == lowest):
+            bound = "above" if field == "spot" else "at least"
             raise ArgumentError(f"{field} must be {bound} {lowest:g}", where=field, value=value)
+
+
+_LOWEST = {
+    "net_delta_shares": -math.inf,
+    "gamma_shares_per_usd": -math.inf,
+    "spot": 0.0,
+    "years": 0.0,
+    "vol": 0.0,
+    "rate": -math.inf,
+    "own_cost_fraction": 0.0,
+    "seconds_since_hedge": -math.inf,
+    "straddles": 1,
+    "multiplier": 1,
+}
+"""Least value of each number; of the spot it is refused itself."""
 
 
 def positive(key: str, value: float, *, zero_allowed: bool = False) -> None:
@@ -317,6 +314,66 @@ def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict |
     return verdict_of_width(
         inputs, width, rehedge_to, f"fixed band of the last hour, {seconds:.0f} s to expiry"
     )
+
+
+class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of a band that follows from an aversion to risk.
+
+    Parameters
+    ----------
+    risk_aversion
+        Absolute risk aversion, 1/USD; smaller means wider. 0.001 gives some three shares for one
+        SPY straddle (gamma 2 shares/USD) at a cost of 0.1 basis point.
+    rehedge_to
+        ``edge`` (the theory) or ``zero``.
+    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
+        As in :class:`WidthLimits`.
+    """
+
+    risk_aversion: float = 0.001
+    rehedge_to: RehedgeTo = "edge"
+
+    def __post_init__(self) -> None:
+        WidthLimits.__post_init__(self)
+        positive("risk_aversion", self.risk_aversion)
+
+
+class AversionBand:
+    """No trade inside a formula's band of the whole position; back to its edge beyond it."""
+
+    title: ClassVar[str]
+    """Of the formula, in reasons."""
+    Config = AversionConfig
+
+    def __init__(self, config: AversionConfig | None = None) -> None:
+        self.config = AversionConfig() if config is None else config
+        self.rehedge_to: RehedgeTo = self.config.rehedge_to
+
+    def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
+        """Return the formula's half width in shares, and the figures of its own in words."""
+        raise NotImplementedError
+
+    def judge(self, inputs: HedgeInputs) -> BandVerdict:
+        """Return the verdict of the band at the position's gamma, within the limits.
+
+        Raises
+        ------
+        ArgumentError
+            When an input is not finite or out of the formula's range.
+        """
+        check_inputs(inputs)
+        config = self.config
+        last_hour = last_hour_verdict(inputs, config)
+        if last_hour is not None:
+            return last_hour
+        raw, figures = self.half_width(inputs)
+        width, bitten = limited(raw, inputs, config)
+        why = (
+            f"{self.title}, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
+            f"{figures}cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
+            f"aversion {config.risk_aversion:g}/USD{bitten}"
+        )
+        return verdict_of_width(inputs, width, config.rehedge_to, why)
 
 
 ENTRY_POINT_GROUP = "scalpdesk.hedge_bands"

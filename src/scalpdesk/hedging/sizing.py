@@ -8,7 +8,6 @@ in whole contracts. (Deribit, "Inverse Options"; Reiswich and Wystup, 2010.)
 """
 
 import math
-from decimal import Decimal
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import exact, round_half_away
@@ -19,75 +18,6 @@ _SURELY_ROUNDED = 0.5 - 1e-6
 """Nearer than this to a whole number, no billionth turns the rounding."""
 _LARGEST_SURE = 1_000_000
 """Below it a double tells billionths of a share apart."""
-
-
-def net_delta_shares(option_delta_shares: float, owned: int, pending: int) -> Decimal:
-    """Net delta of a position: its options, the shares owned and the shares in flight.
-
-    Parameters
-    ----------
-    option_delta_shares
-        Delta of all options, in shares, signed.
-    owned, pending
-        Shares held and signed leaves of live orders.
-
-    Raises
-    ------
-    ArgumentError
-        When the option delta is not finite: a NaN compares false with every threshold and would
-        silently stop the hedging.
-    """
-    if not math.isfinite(option_delta_shares):
-        raise ArgumentError(
-            "an unknown delta cannot be hedged",
-            where="option_delta_shares",
-            value=option_delta_shares,
-            fix="skip the decision until both legs have Greeks",
-        )
-    return exact(option_delta_shares, _DECIMALS) + owned + pending
-
-
-def hedge_quantity(
-    option_delta_shares: float, owned: int, pending: int, straddles: int, threshold: float
-) -> int:
-    """Shares to trade under the fixed rule: back to zero when strictly beyond the threshold per straddle.
-
-    Parameters
-    ----------
-    option_delta_shares
-        Delta of all options (per-share delta × multiplier × straddles), signed.
-    owned, pending
-        Shares held and signed leaves of live hedge orders; both count.
-    straddles
-        Straddles held, 1 or more.
-    threshold
-        Shares per straddle, 0 or more.
-
-    Returns
-    -------
-    int
-        Positive buys, negative sells, 0 for nothing. Halves round away from zero.
-
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite, there is no straddle or the threshold is negative.
-
-    Examples
-    --------
-    >>> hedge_quantity(2.5, owned=0, pending=0, straddles=1, threshold=2.0)
-    -3
-    >>> hedge_quantity(36.0, owned=-30, pending=-3, straddles=3, threshold=2.0)
-    0
-    """
-    if straddles < 1:
-        raise ArgumentError("a hedge needs at least one straddle", where="straddles", value=straddles)
-    if not (math.isfinite(threshold) and threshold >= 0.0):
-        raise ArgumentError("the threshold must be zero or more", where="threshold", value=threshold)
-    net = net_delta_shares(option_delta_shares, owned, pending)
-    if abs(net) <= exact(threshold, _DECIMALS) * straddles:
-        return 0
-    return -round_half_away(net)
 
 
 def quantity_to_target(net_delta: float, target_delta: float) -> int:

@@ -17,15 +17,16 @@ from msgspec import structs
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
+from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import leland_number, leland_vol
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
+from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import cost_of_band, cost_of_clock
 from scalpdesk.hedging.sizing import (
-    hedge_quantity,
-    net_delta_shares,
     perpetual_target_usd,
     perpetual_trade_usd,
+    quantity_to_target,
     split_at_zero,
 )
 from scalpdesk.instruments.fees import deribit_delivery_fee, deribit_option_fee
@@ -142,10 +143,13 @@ def _escrow(
 
 def _hedge(opt_delta: float, N_: int, owned: int, pending: int, thr: float) -> Answer:
     options = opt_delta * CONTRACT * N_
+    net = options + owned + pending
+    inputs = HedgeInputs(net, 1.0, 1.0, 1.0, 0.2, 0.0, N_, CONTRACT, 0.0, 0.0)
+    verdict = FixedBand(FixedConfig(threshold=thr)).judge(inputs)
     return {
         "options_delta": options,
-        "net_delta_per_straddle": net_delta_shares(options, owned, pending) / N_,
-        "trade_qty": hedge_quantity(options, owned, pending, N_, thr),
+        "net_delta_per_straddle": net / N_,
+        "trade_qty": quantity_to_target(net, verdict.target_delta_shares),
     }
 
 

@@ -1,39 +1,12 @@
 """The Whalley–Wilmott band: optimal for small proportional costs under exponential utility."""
 
-from typing import ClassVar, overload
+from typing import ClassVar
 
 import numpy as np
 
-from scalpdesk.hedging.base import (
-    Array,
-    BandVerdict,
-    HedgeInputs,
-    Numbers,
-    RehedgeTo,
-    WidthLimits,
-    check_inputs,
-    last_hour_verdict,
-    limited,
-    positive,
-    refuse_below,
-    verdict_of_width,
-)
+from scalpdesk.hedging.base import Array, AversionBand, HedgeInputs, Numbers, refuse_below
 
 
-@overload
-def whalley_wilmott_band(
-    gamma: float, spot: float, years: float, cost_fraction: float, risk_aversion: float, *, rate: float = 0.0
-) -> float: ...
-@overload
-def whalley_wilmott_band(
-    gamma: Numbers,
-    spot: Numbers,
-    years: Numbers,
-    cost_fraction: Numbers,
-    risk_aversion: Numbers,
-    *,
-    rate: Numbers = 0.0,
-) -> Numbers: ...
 def whalley_wilmott_band(
     gamma: Numbers,
     spot: Numbers,
@@ -91,59 +64,23 @@ def whalley_wilmott_band(
     return width if np.ndim(width) else float(width)
 
 
-class WhalleyWilmottConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of the Whalley–Wilmott band.
-
-    Parameters
-    ----------
-    risk_aversion
-        Absolute risk aversion, 1/USD; smaller means wider. 0.001 gives some three shares for one
-        SPY straddle (gamma 2 shares/USD) at a cost of 0.1 basis point.
-    rehedge_to
-        ``edge`` (the theory) or ``zero``.
-    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
-        As in :class:`scalpdesk.hedging.base.WidthLimits`.
-    """
-
-    risk_aversion: float = 0.001
-    rehedge_to: RehedgeTo = "edge"
-
-    def __post_init__(self) -> None:
-        WidthLimits.__post_init__(self)
-        positive("risk_aversion", self.risk_aversion)
-
-
-class WhalleyWilmottBand:
+class WhalleyWilmottBand(AversionBand):
     """No trade inside the Whalley–Wilmott band of the whole position; back to its edge beyond it."""
 
     name: ClassVar[str] = "whalley_wilmott"
-    Config = WhalleyWilmottConfig
+    title: ClassVar[str] = "Whalley–Wilmott"
 
-    def __init__(self, config: WhalleyWilmottConfig | None = None) -> None:
-        self.config = WhalleyWilmottConfig() if config is None else config
-        self.rehedge_to: RehedgeTo = self.config.rehedge_to
-
-    def judge(self, inputs: HedgeInputs) -> BandVerdict:
-        """Return the verdict of the band at the position's gamma, within the limits."""
-        check_inputs(inputs)
-        config = self.config
-        last_hour = last_hour_verdict(inputs, config)
-        if last_hour is not None:
-            return last_hour
-        raw = whalley_wilmott_band(
+    def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
+        """Return the band of the position's gamma."""
+        width = whalley_wilmott_band(
             inputs.gamma_shares_per_usd,
             inputs.spot,
             inputs.years,
             inputs.own_cost_fraction,
-            config.risk_aversion,
+            self.config.risk_aversion,
             rate=inputs.rate,
         )
-        width, bitten = limited(raw, inputs, config)
-        why = (
-            f"Whalley–Wilmott, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
-            f"cost {inputs.own_cost_fraction * 1e4:.3g} bp, aversion {config.risk_aversion:g}/USD{bitten}"
-        )
-        return verdict_of_width(inputs, width, config.rehedge_to, why)
+        return float(width), ""
 
 
 PLUG = WhalleyWilmottBand

@@ -1,23 +1,11 @@
 """The Zakamouline band: a fit to the numerically solved optimum, good at larger costs too."""
 
-from typing import ClassVar, overload
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
-from scalpdesk.hedging.base import (
-    BandVerdict,
-    HedgeInputs,
-    Numbers,
-    RehedgeTo,
-    WidthLimits,
-    check_inputs,
-    last_hour_verdict,
-    limited,
-    positive,
-    refuse_below,
-    verdict_of_width,
-)
+from scalpdesk.hedging.base import AversionBand, HedgeInputs, Numbers, refuse_below
 
 
 class ZakamoulineTerms(msgspec.Struct, frozen=True):
@@ -109,28 +97,6 @@ def _plain(value: Numbers) -> Numbers:
     return value if isinstance(value, np.ndarray) and value.ndim else float(value)
 
 
-@overload
-def zakamouline_band(
-    gamma: float,
-    spot: float,
-    years: float,
-    vol: float,
-    cost_fraction: float,
-    risk_aversion: float,
-    *,
-    rate: float = 0.0,
-) -> float: ...
-@overload
-def zakamouline_band(
-    gamma: Numbers,
-    spot: Numbers,
-    years: Numbers,
-    vol: Numbers,
-    cost_fraction: Numbers,
-    risk_aversion: Numbers,
-    *,
-    rate: Numbers = 0.0,
-) -> Numbers: ...
 def zakamouline_band(
     gamma: Numbers,
     spot: Numbers,
@@ -156,69 +122,27 @@ def zakamouline_band(
     return zakamouline_terms(gamma, spot, years, vol, cost_fraction, risk_aversion, rate=rate).band
 
 
-class ZakamoulineConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of the Zakamouline band.
-
-    Parameters
-    ----------
-    risk_aversion
-        Absolute risk aversion, 1/USD; smaller means wider.
-    rehedge_to
-        ``edge`` (the theory) or ``zero``.
-    floor_shares_per_straddle, cap_fraction, last_hour_shares_per_straddle
-        As in :class:`scalpdesk.hedging.base.WidthLimits`.
-    """
-
-    risk_aversion: float = 0.001
-    rehedge_to: RehedgeTo = "edge"
-
-    def __post_init__(self) -> None:
-        WidthLimits.__post_init__(self)
-        positive("risk_aversion", self.risk_aversion)
-
-
-class ZakamoulineBand:
+class ZakamoulineBand(AversionBand):
     """No trade inside the Zakamouline band of the whole position; back to its edge beyond it.
 
     The delta is the caller's own: the paper's modified volatility is not applied.
     """
 
     name: ClassVar[str] = "zakamouline"
-    Config = ZakamoulineConfig
+    title: ClassVar[str] = "Zakamouline"
 
-    def __init__(self, config: ZakamoulineConfig | None = None) -> None:
-        self.config = ZakamoulineConfig() if config is None else config
-        self.rehedge_to: RehedgeTo = self.config.rehedge_to
-
-    def judge(self, inputs: HedgeInputs) -> BandVerdict:
-        """Return the verdict of the band at the position's gamma, within the limits.
-
-        Raises
-        ------
-        ArgumentError
-            When an input is not finite or the vol is zero.
-        """
-        check_inputs(inputs)
-        config = self.config
-        last_hour = last_hour_verdict(inputs, config)
-        if last_hour is not None:
-            return last_hour
-        raw = zakamouline_band(
+    def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
+        """Return the band of the position's gamma; the vol must be above zero."""
+        width = zakamouline_band(
             inputs.gamma_shares_per_usd,
             inputs.spot,
             inputs.years,
             inputs.vol,
             inputs.own_cost_fraction,
-            config.risk_aversion,
+            self.config.risk_aversion,
             rate=inputs.rate,
         )
-        width, bitten = limited(raw, inputs, config)
-        why = (
-            f"Zakamouline, gamma {inputs.gamma_shares_per_usd:.3g} shares/USD, spot {inputs.spot:.2f}, "
-            f"vol {inputs.vol:.4g}, cost {inputs.own_cost_fraction * 1e4:.3g} bp, "
-            f"aversion {config.risk_aversion:g}/USD{bitten}"
-        )
-        return verdict_of_width(inputs, width, config.rehedge_to, why)
+        return float(width), f"vol {inputs.vol:.4g}, "
 
 
 PLUG = ZakamoulineBand
