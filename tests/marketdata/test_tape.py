@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.tape import TapeBuilder
 from scalpdesk.core.errors import DataError
@@ -23,6 +25,16 @@ def test_bars_out_of_order_are_refused_too():
     assert len(bars) == 2
     with pytest.raises(DataError, match="bars"):
         replace(tape, bars=bars)
+
+
+@given(
+    st.dictionaries(st.integers(0, 4_000).map(float), st.floats(-0.05, 0.2), min_size=1, max_size=9),
+    st.floats(0.0, 5_000.0) | st.integers(0, 4_000).map(float),
+)
+def test_rates_are_numpys_to_the_bit(points, days):
+    xs = tuple(sorted(points))
+    ys = tuple(points[x] for x in xs)
+    assert RateCurve(xs, ys).rate_at(days) == float(np.interp(days, xs, ys))
 
 
 def test_rates_are_linear_between_points_and_flat_outside():

@@ -116,17 +116,20 @@ def cut_to_caps(
         else:
             if price is not None and units * price <= fraction * equity:
                 return None
-    before = exposure_of(book, marks, limits.betas)
-    lines = [(order.instrument_id, share, float(order.signed_quantity)) for order, share in trade]
-    added = exposure_of(lines, marks, limits.betas)
+    moves_delta_only = only_buys = True
+    lines: list[BookLine] = []
+    for order, instrument in trade:
+        is_option = type(instrument) is OptionContract
+        moves_delta_only = moves_delta_only and not is_option
+        only_buys = only_buys and is_option and order.side is Side.BUY
+        lines.append((order.instrument_id, instrument, float(order.signed_quantity)))
+    before = exposure_of(book, marks, limits.betas, delta_only=moves_delta_only)
+    added = exposure_of(lines, marks, limits.betas, delta_only=moves_delta_only)
     for found in (before, added):
         if isinstance(found, UnknownExposure):
             return SizeCut(0, f"the exposure is not known: {found.why}")
     assert isinstance(before, GreekExposure)
     assert isinstance(added, GreekExposure)
-    only_buys = all(
-        intent.side is Side.BUY and isinstance(instrument, OptionContract) for intent, instrument in trade
-    )
     caps = rooms(limits, equity, only_buys_options=only_buys)
     for start, step, room in zip(before, added, caps, strict=True):
         if step and not min(room.low, -abs(start)) <= start + step <= max(room.high, abs(start)):
@@ -136,11 +139,18 @@ def cut_to_caps(
 
 
 def exposure_of(
-    lines: Iterable[BookLine], marks: Marks, betas: Mapping[str, float]
+    lines: Iterable[BookLine], marks: Marks, betas: Mapping[str, float], *, delta_only: bool = False
 ) -> GreekExposure | UnknownExposure:
     """Return the summed exposure of these lines, or which line has no Greeks.
 
-    ``betas`` gives the beta of an underlying by symbol; 1 where it is not named.
+    Parameters
+    ----------
+    lines, marks
+        What is summed, and where values come from.
+    betas
+        Beta of an underlying by symbol; 1 where it is not named.
+    delta_only
+        Leave the other Greeks at zero: a trade in shares moves none of them, and a hedge does not wait.
     """
     delta = gamma = vega = theta = 0.0
     sums: dict[str, GreekSum] = {}
@@ -165,6 +175,8 @@ def exposure_of(
         if total is None:
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
         total.add(units, valued.greeks)
+        if delta_only:
+            continue
         strike, spot = float(instrument.strike), valued.spot
         intrinsic = max(spot - strike if instrument.right is CALL else strike - spot, 0.0)
         # near expiry a rate per day promises more than there is to lose
@@ -172,6 +184,8 @@ def exposure_of(
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
         delta += total.delta * spot * beta
+        if delta_only:
+            continue
         # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
         gamma += total.gamma * spot * spot * ONE_PERCENT * beta * beta
         vega += total.vega / 100.0

@@ -447,25 +447,28 @@ def _largest_positions(context: OrderContext) -> Iterator[tuple[InstrumentId, In
 @concerns(Scope(purposes=OPENING, venue_limits=False))
 def cash_covers(context: OrderContext) -> str | None:
     """What an opening order pays must be there in cash, where the venue reports no buying power."""
-    return _is_covered(context, "cash", context.facts.figures().cash, known_ns=-1)
+    added = _added_units(context)
+    return _is_covered(context, added, "cash", context.facts.figures().cash, known_ns=-1) if added else None
 
 
 @concerns(Scope(purposes=NO_EXITS, venue_limits=True))
 def buying_power_covers(context: OrderContext) -> str | None:
     """What an order pays must be there in buying power, less the cash that was spent since its report."""
-    limits, figures = context.venue_limits, context.facts.figures()
+    added, limits = _added_units(context), context.venue_limits
+    if not added:
+        return None
     assert limits is not None
+    figures = context.facts.figures()
     source = "options buying power" if context.is_option else "buying power"
     reported = limits.options_buying_power if context.is_option else limits.buying_power
     available = reported + min(figures.cash - figures.cash_at_report, ZERO)
-    return _is_covered(context, source, available, known_ns=limits.ts_recv_ns)
+    return _is_covered(context, added, source, available, known_ns=limits.ts_recv_ns)
 
 
-def _is_covered(context: OrderContext, source: str, available: Decimal, known_ns: int) -> str | None:
-    """Compare an order's cost with what is available; orders sent after ``known_ns`` are set aside."""
-    added = _added_units(context)
-    if not added:
-        return None
+def _is_covered(
+    context: OrderContext, added: Decimal, source: str, available: Decimal, known_ns: int
+) -> str | None:
+    """Compare the cost of ``added`` units with what is available; orders sent after ``known_ns`` count."""
     price = _price(context)
     if price is None:  # of an opening order the loss rules report it already
         return None if context.intent.purpose is OPEN else "the cost of the order is not known: no price"

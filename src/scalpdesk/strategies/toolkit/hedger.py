@@ -74,6 +74,8 @@ class DeltaHedger:
         strict_quotes: bool = False,
     ) -> None:
         self.band = band
+        self._adjusts_vol = band if isinstance(band, AdjustsVol) else None
+        """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
         self._forecast_vol = forecast_vol
@@ -206,8 +208,8 @@ class DeltaHedger:
         if known is None or quote is None or known.years <= 0.0:
             return None
         inputs = self._inputs(view, quote, known, legs)
-        if isinstance(self.band, AdjustsVol) and known.vol > 0.0:  # Leland: the volatility that costs leave
-            vol = self.band.delta_vol(inputs) or known.vol
+        if self._adjusts_vol is not None and known.vol > 0.0:  # Leland: the volatility that costs leave
+            vol = self._adjusts_vol.delta_vol(inputs) or known.vol
             again = self._leg_greeks(view, legs, vol / known.vol)
             if again is not None:
                 known = again
@@ -222,7 +224,9 @@ class DeltaHedger:
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
     ) -> HedgeInputs:
-        largest = max(abs(view.positions.quantity(leg)) for leg in legs)
+        straddles = self._straddles
+        if straddles is None:
+            straddles = max(int(max(abs(view.positions.quantity(leg)) for leg in legs)), 1)
         return HedgeInputs(
             net_delta_shares=known.greeks.net_delta_shares,
             gamma_shares_per_usd=known.greeks.gamma_shares_per_usd,
@@ -230,7 +234,7 @@ class DeltaHedger:
             years=known.years,
             vol=known.vol,
             rate=view.delta_engine.rate(known.years),
-            straddles=max(int(largest), 1) if self._straddles is None else self._straddles,
+            straddles=straddles,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
             own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
