@@ -44,6 +44,7 @@ SAMPLES = {
     ev.OrderStatusUnknown: ("a-1", 1, 2, "time-out"),
     ev.OrderNotFound: ("a-1", 1, 2),
     ev.FillBusted: ("a-1", 1, 2, "x1", "error"),
+    ev.UnmatchedOrderEvent: (ev.OrderNotFound("a-1", 1, 2), 1, 2, "the desk never sent this order"),
     ev.PositionChanged: (3, 1, 2, "exercise", Decimal(-1), Decimal(0), Decimal(0), "r-1"),
     ev.AccountSnapshot: (1, 2, Decimal("1000.01"), (HeldPosition(3, Decimal(-2), Decimal("1.5")),)),
     ev.AccountLimits: (1, 2, True, False, 3, Decimal("1000.01"), Decimal("500.00"), (3,)),

@@ -18,7 +18,7 @@ from scalpdesk.core.events import (
     TimerEvent,
     TradeEvent,
 )
-from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, SetTimer, Side
+from scalpdesk.core.intents import CancelIntent, CancelOrder, Decision, OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.orders.order import OrderState
@@ -221,6 +221,29 @@ def test_a_strategy_can_cancel_its_own_order(desk):
     assert decisions(outputs)[0].taken
     again = one.wait(1).quote(0, 499.99, 500.01)
     assert cancels(again) == []  # it is on its way out already
+
+
+def test_a_venue_that_refuses_each_cancel_at_once_is_asked_ever_more_seldom(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.strategy.think = lambda view, wake, event: (
+        Proposal(DecisionKind.ENTRY, ("too old",), {}, (CancelIntent(order.client_order_id, "old"),)),
+    )
+    asked, decided = [], 0
+    began_ns = one.now_ns
+    for _ in range(200):
+        outputs = one.wait(1).quote(0, 499.99, 500.01)
+        waiting = list(outputs)
+        while waiting:  # each refusal is a wake of its own
+            output = waiting.pop(0)
+            if isinstance(output, CancelOrder):
+                asked.append((one.now_ns - began_ns) // 1_000_000_000)
+                refused = CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "no")
+                waiting += one.handle(refused)
+            decided += isinstance(output, Decision)
+    assert asked == [1, 2, 4, 8, 16, 32, 64, 124, 184]
+    assert decided == len(asked)
+    assert cancels(one.operate("halt")) == [order.client_order_id]  # an operator does not wait
 
 
 # orders --------------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.timers import Timers
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.core import LiveCore, Timers
+from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import StopMode

@@ -6,12 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from fakes.desk import Scripted, run_tape
+from fakes.desk import Scripted, build_engine, run_tape
 from fakes.live import FAST, SHARE, LiveBench, follower, until, walk
 from scalpdesk.core.events import OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Decision, Mark, SubmitOrder
+from scalpdesk.core.intents import Decision, Mark, SetTimer, SubmitOrder
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.sessions import StopMode
+from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
 
 D = Decimal
@@ -177,8 +179,30 @@ def test_word_about_a_foreign_order_goes_into_quarantine(tmp_path):
         await asyncio.sleep(0)
 
     assert bench.live(meanwhile=foreign) is not None
-    assert [one.why for one in bench.core.quarantine] == ["the desk never sent this order"]
+    assert [one.why for one in bench.engine.desk.orders.unmatched] == ["the desk never sent this order"]
     assert bench.differences() == []
+    reborn = build_engine(bench.make_strategy(), bench.tape.instruments, mark_seconds=bench.mark_seconds)
+    rebuild(JournalReader(bench.run_dir), reborn)
+    (known,) = reborn.desk.orders.unmatched
+    assert (known.event.execution_id, known.why) == ("x9", "the desk never sent this order")
+
+
+def test_a_timer_set_twice_fires_once_live_and_in_a_backtest(tmp_path):
+    def think(view, wake, event):
+        if wake is Wake.SESSION and view.now_ns == view.session.open_ns:
+            due_ns = view.session.open_ns + 90 * 1_000_000_000
+            return (SetTimer("again", due_ns), SetTimer("again", due_ns))
+        return ()
+
+    made = []
+
+    def strategy():
+        made.append(Scripted(think))
+        return made[-1]
+
+    assert bench_on(tmp_path, strategy=strategy).live() is not None
+    run_tape(walk(), strategy())
+    assert [one.wakes.count(Wake.TIMER) for one in made] == [1, 1]
 
 
 def test_full_disk_takes_orders_off_the_book_and_stops(tmp_path):

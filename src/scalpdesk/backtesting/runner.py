@@ -4,23 +4,21 @@ The order at one instant: what the broker reports, then timers, then the market.
 journal before it goes to the broker; so does every other output of the engine.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
-from scalpdesk.core.intents import AskFolder, Output, SetTimer, VenueCommand
+from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
+from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.tape import MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import NEVER_NS
 from scalpdesk.simulation.tape_reader import opening_events, session_quotes
-
-COMMANDS = frozenset(get_args(VenueCommand))
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
@@ -106,8 +104,7 @@ class BacktestRunner:
         self._known_at_open = known_at_open
         self._answerer = answerer
         self._answers: deque[Event] = deque()
-        self._timers: list[tuple[int, int, str]] = []
-        self._timer_count = 0
+        self._timers = Timers()
         self._due_ns = NEVER_NS
         self._advancing = False
 
@@ -227,8 +224,7 @@ class BacktestRunner:
             if type(output) in COMMANDS:
                 self._send(output, now_ns)
             elif type(output) is SetTimer:
-                self._timer_count += 1
-                heapq.heappush(self._timers, (output.due_ns, self._timer_count, output.name))
+                self._timers.set(output)
             elif type(output) is AskFolder and self._answerer is not None:
                 self._answers.append(self._answerer(output, now_ns))
         for watcher in self._watchers:
@@ -243,8 +239,7 @@ class BacktestRunner:
             if self._answers:
                 self._feed(self._answers.popleft())
                 continue
-            timer_ns = self._timers[0][0] if self._timers else NEVER_NS
-            broker_ns = self._broker.due_ns
+            timer_ns, broker_ns = self._timers.due_ns, self._broker.due_ns
             due_ns = min(broker_ns, timer_ns)
             if due_ns > now_ns:
                 self._due_ns = due_ns
@@ -254,8 +249,7 @@ class BacktestRunner:
                 for answer in self._broker.take_due(broker_ns):
                     self._feed(answer)
             else:
-                _, _, name = heapq.heappop(self._timers)
-                self._feed(TimerEvent(due_ns, due_ns, name))
+                self._feed(TimerEvent(due_ns, due_ns, self._timers.pop()[1]))
 
 
 def _session_event(session: Session, phase: SessionPhase) -> SessionEvent:

@@ -287,6 +287,29 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     """The execution in its place comes next: its quantity is not gone from the order."""
 
 
+OrderEvent = (
+    OrderAccepted
+    | OrderRejected
+    | OrderFilled
+    | OrderCancelled
+    | OrderExpired
+    | CancelRejected
+    | OrderStatusUnknown
+    | OrderNotFound
+    | FillBusted
+)
+
+
+@final
+class UnmatchedOrderEvent(msgspec.Struct, frozen=True, array_like=True, tag=29):
+    """An order event that matches no known order, or would overfill one: recorded, not applied."""
+
+    event: OrderEvent
+    ts_event_ns: int
+    ts_recv_ns: int
+    why: str
+
+
 @final
 class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
     """Units and cash move without an order: exercise, assignment, settlement, dividend, interest.
@@ -407,16 +430,13 @@ MarketEvent = (
     | SessionBarsEvent
     | TradingHalt
 )
-OrderEvent = (
-    OrderAccepted
-    | OrderRejected
-    | OrderFilled
-    | OrderCancelled
-    | OrderExpired
-    | CancelRejected
-    | OrderStatusUnknown
-    | OrderNotFound
-    | FillBusted
-)
 AccountEvent = PositionChanged | AccountSnapshot | AccountLimits
-Event = MarketEvent | OrderEvent | AccountEvent | TimerEvent | OperatorEvent | FolderAnswered
+Event = (
+    MarketEvent
+    | OrderEvent
+    | UnmatchedOrderEvent
+    | AccountEvent
+    | TimerEvent
+    | OperatorEvent
+    | FolderAnswered
+)

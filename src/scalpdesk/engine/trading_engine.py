@@ -40,6 +40,7 @@ from scalpdesk.core.events import (
     TimerEvent,
     TradeEvent,
     TradingHalt,
+    UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import (
     EXITS,
@@ -212,6 +213,8 @@ class TradingEngine:
                 self._on_halt(
                     event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason
                 )
+            elif type(event) is UnmatchedOrderEvent:
+                self.desk.orders.unmatched.append(event)
             else:
                 assert_never(event)
             if wake is not None:
@@ -245,12 +248,14 @@ class TradingEngine:
         if kind.__class__ is not DecisionKind:  # a plug-in's plain text
             kind = _kind_of(kind)
         orders: list[OrderIntent] = []
-        has_cancels = False
+        cancels: list[str] = []
         for intent in proposal.intents:
-            if type(intent) is CancelIntent:
-                has_cancels = True
-            else:
+            if type(intent) is not CancelIntent:
                 orders.append(intent)
+            elif desk.orders.may_cancel(intent.client_order_id, now_ns):
+                cancels.append(intent.client_order_id)
+        if proposal.intents and not orders and not cancels and not proposal.carried_out:
+            return  # only cancels, all refused a moment ago
         admitted = self._admission.judge(orders, now_ns, all_or_none=proposal.all_or_none)
         commands: list[SubmitOrder | MultiLegOrder] = []
         ids: list[str] = []
@@ -271,15 +276,13 @@ class TradingEngine:
             desk.gate.counters.note_order(now_ns, size, is_option=is_option)
         if admitted.notes and isinstance(self.strategy, OnSizeCut):
             self.strategy.on_cut(self._view, admitted.intents)
-        if has_cancels:
-            for intent in proposal.intents:
-                if isinstance(intent, CancelIntent):
-                    self._cancel(intent.client_order_id)
+        for client_order_id in cancels:
+            self._cancel(client_order_id)
         out.append(
             Decision(
                 ts_ns=now_ns,
                 kind=kind,
-                taken=bool(commands or has_cancels) or proposal.carried_out,
+                taken=bool(commands or cancels) or proposal.carried_out,
                 reasons=proposal.reasons + admitted.notes + admitted.refusals,
                 facts=proposal.facts,
                 client_order_ids=tuple(ids),

@@ -18,7 +18,7 @@ import msgspec
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError, nearest_name
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import Output, VenueCommand
+from scalpdesk.core.intents import COMMANDS, Output
 from scalpdesk.journal.codec import (
     DecisionHash,
     JournalHeader,
@@ -278,7 +278,7 @@ class JournalWriter:
         self._on_disk = 0
         """Number of records synced to disk."""
         self._previous = GENESIS
-        self._totals = JournalTotals()
+        self._events = self._outputs = self._output_records = 0
         self._awaits_outputs = False
         self._failure: StopError | None = None
         self._is_closed = False
@@ -357,7 +357,7 @@ class JournalWriter:
     @property
     def totals(self) -> JournalTotals:
         """Totals so far, without pending events."""
-        return self._totals
+        return JournalTotals(self._events, self._outputs, self._output_records)
 
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it."""
@@ -389,8 +389,7 @@ class JournalWriter:
         self.decisions.add_encoded(payload)
         self._add_record(RecordKind.OUTPUTS, payload, len(outputs))
         if self._is_durable:
-            has_command = any(isinstance(output, VenueCommand) for output in outputs)
-            self._write_out(is_synced=has_command)
+            self._write_out(is_synced=not COMMANDS.isdisjoint(map(type, outputs)))
 
     def flush(self) -> None:
         """Write everything pending; with ``durability="commands"`` it is on disk after the return."""
@@ -406,7 +405,7 @@ class JournalWriter:
             return
         try:
             self._write_batch()
-            self._add_record(RecordKind.SEAL, encode_seal(JournalSeal(self._totals, summary or {})), 1)
+            self._add_record(RecordKind.SEAL, encode_seal(JournalSeal(self.totals, summary or {})), 1)
             self.flush()
         finally:
             self._release()
@@ -456,9 +455,10 @@ class JournalWriter:
         self._previous = digest
         self._awaits_outputs = kind is RecordKind.EVENTS
         if kind is RecordKind.EVENTS:
-            self._totals = self._totals.plus(events=items)
+            self._events += items
         elif kind is RecordKind.OUTPUTS:
-            self._totals = self._totals.plus(outputs=items)
+            self._outputs += items
+            self._output_records += 1
         if len(self._buffer) >= _BUFFER_BYTES:
             self._write_out(is_synced=False)
 
@@ -499,7 +499,9 @@ class JournalWriter:
         self._previous = end.digest
         self._segment_bytes = end.position
         self._awaits_outputs = end.last_kind == RecordKind.EVENTS
-        self._totals = reader.totals
+        totals = reader.totals
+        self._events, self._outputs = totals.events, totals.outputs
+        self._output_records = totals.output_records
         self.decisions = reader.decisions
         for number in segment_numbers(self.run_dir):
             if number > end.segment:  # created, but without a complete header

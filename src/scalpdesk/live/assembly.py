@@ -18,6 +18,7 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import AskFolder, Output
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
+from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
@@ -27,7 +28,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.arming import AccountLock, DeskHolder, state_dir, token_for
-from scalpdesk.live.core import LiveCore, Timers
+from scalpdesk.live.core import LiveCore
 from scalpdesk.live.market import daily_update, first_market
 from scalpdesk.live.plan import SANDBOX, LivePlan, trades_options, venue_name
 from scalpdesk.live.recovery import Start, known_orders, rebuild

@@ -4,17 +4,15 @@ Every input goes through :meth:`LiveCore.feed`, so the journal alone rebuilds th
 ``feed`` returns is on disk.
 """
 
-import heapq
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol, get_args
 
 import msgspec
 
-from scalpdesk.core.enums import SessionPhase
-from scalpdesk.core.events import Event, OrderEvent, OrderFilled, SessionEvent, TimerEvent
-from scalpdesk.core.intents import CancelOrder, Decision, Output, SetTimer, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NEVER_NS
+from scalpdesk.core.events import Event, OrderEvent, OrderFilled, QuoteEvent, TimerEvent, UnmatchedOrderEvent
+from scalpdesk.core.intents import Decision, Output, VenueCommand
+from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 
 DECISIONS_KEPT = 2_000
@@ -22,7 +20,6 @@ Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
 
 _ORDER_EVENTS = frozenset(get_args(OrderEvent))
-_SYNCED_BY_JOURNAL = frozenset({SubmitOrder, CancelOrder})
 
 
 class DurableJournal(Protocol):
@@ -33,55 +30,12 @@ class DurableJournal(Protocol):
         ...
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        """Add the engine's outputs; on return an order or a cancel in it is on disk."""
+        """Add the engine's outputs; on return the commands among them are on disk."""
         ...
 
     def flush(self) -> None:
         """Write everything pending; it is on disk on return."""
         ...
-
-
-class UnmatchedOrderEvent(msgspec.Struct, frozen=True):
-    """An order event that matches no known order, or would overfill one: recorded, not applied."""
-
-    event: OrderEvent
-    why: str
-
-
-class Timers:
-    """The engine's timers by name and instant; a replay rebuilds them from the outputs."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, str]] = []
-        self._count = 0
-
-    @property
-    def due_ns(self) -> int:
-        """Instant of the next timer, UTC nanoseconds."""
-        return self._heap[0][0] if self._heap else NEVER_NS
-
-    def pop(self) -> tuple[int, str]:
-        """Remove the next timer; return its instant and its name."""
-        due_ns, _, name = heapq.heappop(self._heap)
-        return due_ns, name
-
-    def note(self, event: Event, outputs: tuple[Output, ...]) -> None:
-        """Follow one handled event: the timer that fired, the timers that were set, the session's close."""
-        if type(event) is TimerEvent:
-            self._remove(event.ts_event_ns, event.name)
-        for output in outputs:
-            if type(output) is SetTimer:
-                self._count += 1
-                heapq.heappush(self._heap, (output.due_ns, self._count, output.name))
-        if type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
-            self._heap.clear()
-
-    def _remove(self, due_ns: int, name: str) -> None:
-        for entry in self._heap:
-            if entry[0] == due_ns and entry[2] == name:
-                self._heap.remove(entry)
-                heapq.heapify(self._heap)
-                return
 
 
 class LiveCore:
@@ -112,7 +66,6 @@ class LiveCore:
         self.events = 0
         self.decisions: deque[tuple[int, Decision]] = deque(maxlen=DECISIONS_KEPT)
         """The latest decisions with their numbers, counted from 1 over the run."""
-        self.quarantine: list[UnmatchedOrderEvent] = []
         self.counters: Counter[str] = Counter()
         self._decision_count = 0
         self._watchers = watchers
@@ -122,8 +75,8 @@ class LiveCore:
         """Handle one event; return the commands that follow, each of them on disk.
 
         An event stamped before the one handled last is stamped anew, at the engine's time. An order
-        event that matches no order of the desk, or would fill one beyond its quantity, goes to
-        :attr:`quarantine` and nowhere else.
+        event that matches no order of the desk, or would fill one beyond its quantity, becomes an
+        :class:`UnmatchedOrderEvent`, which is on disk at once.
 
         Raises
         ------
@@ -139,21 +92,21 @@ class LiveCore:
             assert isinstance(event, OrderEvent)
             why = self._mismatch(event)
             if why is not None:
-                self.quarantine.append(UnmatchedOrderEvent(event, why))
+                event = UnmatchedOrderEvent(event, event.ts_event_ns, event.ts_recv_ns, why)
                 self.counters["quarantined"] += 1
-                return ()
         self.events += 1
         self.journal.add_event(event)
         outputs = engine.handle(event)
-        if not outputs:
-            if kind is SessionEvent:
-                self.timers.note(event, outputs)
-            return ()
-        self.journal.add_outputs(outputs)
-        self.timers.note(event, outputs)
-        commands = self.note_outputs(outputs)
-        if any(type(command) not in _SYNCED_BY_JOURNAL for command in commands):
+        if type(event) is UnmatchedOrderEvent:
             self.journal.flush()
+        if outputs:
+            self.journal.add_outputs(outputs)
+        elif type(event) is QuoteEvent:
+            return ()
+        self.timers.note(event, outputs)
+        if not outputs:
+            return ()
+        commands = self.note_outputs(outputs)
         self._unwatched = (event, outputs)
         if not commands:
             self.inform_watchers()
@@ -172,11 +125,11 @@ class LiveCore:
         """Keep the decisions among outputs and return the commands."""
         commands: list[VenueCommand] = []
         for output in outputs:
-            if isinstance(output, VenueCommand):
-                commands.append(output)
-            elif isinstance(output, Decision):
+            if type(output) is Decision:
                 self._decision_count += 1
                 self.decisions.append((self._decision_count, output))
+            elif isinstance(output, VenueCommand):
+                commands.append(output)
         return tuple(commands)
 
     def next_timer(self, now_ns: int) -> TimerEvent | None:

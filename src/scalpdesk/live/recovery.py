@@ -14,10 +14,11 @@ from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OperatorEvent, OrderStatusUnknown, QuoteEvent
 from scalpdesk.core.intents import Output
+from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import same_outputs
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.core import Timers, Watcher
+from scalpdesk.live.core import Watcher
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
 

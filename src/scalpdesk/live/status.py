@@ -68,7 +68,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),
         "differences": [str(difference) for difference in reconciler.unexplained],
         "adopted": reconciler.adopted[-NEWEST:],
-        "quarantine": [unmatched.why for unmatched in core.quarantine[-NEWEST:]],
+        "quarantine": [unmatched.why for unmatched in desk.orders.unmatched[-NEWEST:]],
         "connection": msgspec.to_builtins(health),
         "counters": dict(state.counters | core.counters),
         "notices": [

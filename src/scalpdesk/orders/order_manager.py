@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, assert_never
 
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -16,6 +17,7 @@ from scalpdesk.core.events import (
     OrderNotFound,
     OrderRejected,
     OrderStatusUnknown,
+    UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderIntent, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -25,6 +27,8 @@ ZERO = Decimal(0)
 # looking up an enum's member costs as much as a call
 PENDING_NEW, WORKING = OrderState.PENDING_NEW, OrderState.WORKING
 PENDING_CANCEL, UNKNOWN = OrderState.PENDING_CANCEL, OrderState.UNKNOWN
+CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 1.0, 60.0
+"""First and longest pause after a venue refused the cancel of an order."""
 
 
 class OrdersView(Protocol):
@@ -77,6 +81,9 @@ class OrderManager:
         """Orders that the venue may still fill, by client order id, oldest first."""
         self._combos: dict[str, tuple[Order, ...]] = {}
         """Legs by the id of their combo."""
+        self.unmatched: list[UnmatchedOrderEvent] = []
+        """Quarantine: order events that were recorded and not applied."""
+        self._refused_cancels: dict[str, BackOff] = {}
 
     def submit_combo(
         self, intents: Sequence[OrderIntent], net_limit_price: Decimal | None, now_ns: int
@@ -140,6 +147,11 @@ class OrderManager:
         """Return the legs of an order's combo, itself included; of an order on its own just that."""
         return self._combos.get(order.parent_id, (order,)) if order.parent_id else (order,)
 
+    def may_cancel(self, client_order_id: str, now_ns: int) -> bool:
+        """Return whether a cancel may be asked for: after each refusal the order is left alone for longer."""
+        refused = self._refused_cancels.get(client_order_id)
+        return refused is None or now_ns >= refused.until_ns
+
     def order(self, client_order_id: str) -> Order:
         """Return an order by its id.
 
@@ -179,6 +191,8 @@ class OrderManager:
         elif type(event) is FillBusted:
             order.bust(event.execution_id, is_corrected=event.is_corrected)
         elif type(event) is CancelRejected:
+            pause = BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
+            self._refused_cancels.setdefault(order.client_order_id, pause).fail(event.ts_recv_ns)
             self._resume(order, event.reason)
         elif order.state in TERMINAL:
             return order

@@ -1,0 +1,60 @@
+"""The engine's timers: set by its outputs, brought back as events by whoever runs it."""
+
+import heapq
+
+from scalpdesk.core.enums import SessionPhase
+from scalpdesk.core.events import Event, SessionEvent, TimerEvent
+from scalpdesk.core.intents import Output, SetTimer
+from scalpdesk.core.units import NEVER_NS
+
+
+class Timers:
+    """Timers by name and instant, in the order of their instants, then as they were set.
+
+    A timer is its name and its instant: set again while it waits it is the same one, and fires once.
+    """
+
+    def __init__(self) -> None:
+        self.due_ns = NEVER_NS
+        """Instant of the next timer, UTC nanoseconds."""
+        self._heap: list[tuple[int, int, str]] = []
+        self._waiting: set[tuple[int, str]] = set()
+        self._count = 0
+
+    def set(self, timer: SetTimer) -> None:
+        """Set a timer."""
+        key = timer.due_ns, timer.name
+        if key not in self._waiting:
+            self._waiting.add(key)
+            self._count += 1
+            heapq.heappush(self._heap, (timer.due_ns, self._count, timer.name))
+            self._look_ahead()
+
+    def pop(self) -> tuple[int, str]:
+        """Remove the next timer; return its instant and its name."""
+        due_ns, _, name = heapq.heappop(self._heap)
+        self._waiting.discard((due_ns, name))
+        self._look_ahead()
+        return due_ns, name
+
+    def clear(self) -> None:
+        """Remove all timers: they end with their session."""
+        self._heap.clear()
+        self._waiting.clear()
+        self._look_ahead()
+
+    def note(self, event: Event, outputs: tuple[Output, ...]) -> None:
+        """Follow one handled event: the timer that fired, the timers that were set, the session's close."""
+        if type(event) is TimerEvent and (event.ts_event_ns, event.name) in self._waiting:  # a replay
+            self._waiting.discard((event.ts_event_ns, event.name))
+            self._heap = [entry for entry in self._heap if (entry[0], entry[2]) in self._waiting]
+            heapq.heapify(self._heap)
+            self._look_ahead()
+        for output in outputs:
+            if type(output) is SetTimer:
+                self.set(output)
+        if type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
+            self.clear()
+
+    def _look_ahead(self) -> None:
+        self.due_ns = self._heap[0][0] if self._heap else NEVER_NS
