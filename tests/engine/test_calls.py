@@ -24,10 +24,10 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (49, 48)
-STRADDLE = (137, 151)
-WHOLE_TRIP = (73, 64)
-STRADDLE_DECISION = (105, 120)
+SHARES = (48, 48)
+STRADDLE = (146, 158)
+WHOLE_TRIP = (72, 64)
+STRADDLE_DECISION = (125, 128)
 """Python calls and C calls."""
 
 

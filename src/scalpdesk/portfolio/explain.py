@@ -215,11 +215,13 @@ class PnlExplain:
         """
         positions = self._positions.positions
         if instrument_id is not None and instrument_id in self._legs and now_ns == self._last_ns:
-            position = positions[instrument_id]
-            if position.quantity:
-                self._legs[instrument_id] = self._leg(position, now_ns)
-            else:
+            position, leg = positions[instrument_id], self._legs[instrument_id]
+            if not position.quantity:
                 del self._legs[instrument_id]
+            elif leg.is_quoted:  # at one instant and one quote a trade changes the units alone
+                leg.units = float(position.quantity) * position.multiplier
+            else:
+                self._legs[instrument_id] = self._leg(position, now_ns)
             return
         self._legs = {
             instrument_id: self._leg(position, now_ns)

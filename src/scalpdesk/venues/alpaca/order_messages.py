@@ -353,19 +353,20 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         When the venue cannot take such an order at all.
     """
     instrument = book[command.instrument_id]
+    is_option = isinstance(instrument, OptionContract)
     body: dict[str, object] = {
         "symbol": instrument.symbol,
-        "qty": plain(_whole(command, is_option=isinstance(instrument, OptionContract))),
-        "side": command.side.value,
-        "type": command.order_type.value,
-        "time_in_force": command.time_in_force.value,
+        "qty": plain(_whole(command, is_option=is_option)),
+        "side": command.side,  # the encoder writes an enum's value; asking for it costs three calls
+        "type": command.order_type,
+        "time_in_force": command.time_in_force,
         "client_order_id": command.client_order_id,
     }
     if command.order_type is OrderType.LIMIT:
         if command.limit_price is None:
             raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
         body["limit_price"] = plain(command.limit_price)
-    if isinstance(instrument, OptionContract):
+    if is_option:
         intent = position_intent(command)
         if intent is not None:
             body["position_intent"] = intent
