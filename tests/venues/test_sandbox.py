@@ -31,7 +31,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.simulation.hours import AlwaysOpen, ExchangeHours
-from scalpdesk.venues.contract import Gateway, KnownOrder
+from scalpdesk.venues.contract import Gateway, KnownOrder, NoticeKind
 from scalpdesk.venues.simulated import SandboxGateway
 
 D = Decimal
@@ -168,6 +168,28 @@ def kinds(events):
 def sent(gateway, command, now_ns):
     gateway.record.take(command, now_ns)
     return gateway.record.collect(now_ns)
+
+
+class BrokenData(NoData):
+    async def events(self):
+        yield quote(SHARE, OPEN_NS, 500.00, 500.02)
+        raise KeyError("a fault of the data gateway")
+
+
+def test_a_fault_beside_the_desk_ends_the_session_and_is_named():
+    async def scenario():
+        hours = ExchangeHours()
+        connection = connect(straddle_book(500), cash=100_000, hours=hours, is_open=False)
+        gateway = SandboxGateway(BrokenData(), connection, ManualClock(OPEN_NS), hours)
+        await gateway.connect()
+        await asyncio.wait([gateway._tasks[0]])
+        await gateway.close()
+        return [item async for item in gateway.events()]
+
+    first, second, third = asyncio.run(scenario())
+    assert (first.kind, second.bid) == (NoticeKind.CONNECTED, 500.00)
+    assert (third.kind, third.name) == (NoticeKind.DEAD, "internal_fault")
+    assert "a fault of the data gateway" in third.detail
 
 
 def test_a_resting_order_is_filled_by_a_later_quote_before_the_desk_sees_it():

@@ -29,6 +29,11 @@ def urgency_of(purpose: Purpose) -> Urgency:
     return Urgency.OPEN if purpose is Purpose.OPEN else Urgency.HEDGE
 
 
+def kept_of(per_minute: int) -> dict[Urgency, float]:
+    """Return the requests that each kind must leave untouched: never so many that a full minute has none."""
+    return {urgency: max(min(per_minute * share, per_minute - 1), 0) for urgency, share in SHARE_KEPT.items()}
+
+
 class RequestBudget:
     """A token bucket over one minute.
 
@@ -40,6 +45,7 @@ class RequestBudget:
 
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
+        self._kept = kept_of(per_minute)
         self._tokens = float(per_minute)
         self._at_ns: int | None = None
 
@@ -54,7 +60,7 @@ class RequestBudget:
         ``now_ns`` is of a clock that never runs backwards (the event loop's).
         """
         self._refill(now_ns)
-        if self._tokens - 1 < self._kept(urgency) - ROUNDING:
+        if self._tokens - 1 < self._kept[urgency] - ROUNDING:
             return False
         self._tokens -= 1
         return True
@@ -62,7 +68,7 @@ class RequestBudget:
     def wait_ns(self, urgency: Urgency, now_ns: int) -> int:
         """Nanoseconds until :meth:`take` would succeed if nothing else is asked meanwhile."""
         self._refill(now_ns)
-        missing = self._kept(urgency) + 1 - self._tokens
+        missing = self._kept[urgency] + 1 - self._tokens
         return max(0, int(missing / self.per_minute * MINUTE_NS) + 1) if missing > 0 else 0
 
     def learn(self, limit: int, remaining: int, now_ns: int) -> None:
@@ -72,12 +78,8 @@ class RequestBudget:
         """
         self._refill(now_ns)
         self._tokens += max(limit - self.per_minute, 0)
-        self.per_minute = limit
+        self.per_minute, self._kept = limit, kept_of(limit)
         self._tokens = min(self._tokens, float(remaining))
-
-    def _kept(self, urgency: Urgency) -> float:
-        """Return the requests that must be left untouched: never so many that a full minute has none free."""
-        return max(min(self.per_minute * SHARE_KEPT[urgency], self.per_minute - 1), 0)
 
     def _refill(self, now_ns: int) -> None:
         if self._at_ns is not None and now_ns > self._at_ns:

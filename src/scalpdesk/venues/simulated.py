@@ -483,8 +483,17 @@ class SandboxGateway:
         self._put([Notice(NoticeKind.CONNECTED, now_ns, "orders", "connected")])
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._pump()), loop.create_task(self._keep_time())]
+        for task in self._tasks:
+            task.add_done_callback(self._failed)
         self._is_connected = True
         return self.record.facts()
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        """Report a task that ended by a fault: without it the account stands still."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._put(
+                [Notice(NoticeKind.DEAD, self._last_put_ns, "orders", "internal_fault", repr(error)[:200])]
+            )
 
     def _begin(self, now_ns: int) -> None:
         """Open the session that is on, and note when the next one begins or ends."""

@@ -147,6 +147,19 @@ def test_nothing_is_sent_before_the_gateway_is_connected_or_while_the_line_is_do
     assert made.venue.asked == []
 
 
+def test_a_fault_while_a_connection_is_made_is_not_waited_for():
+    made = talk({})
+
+    async def connect(_make, _url):
+        raise UnicodeError("label too long")
+
+    made.venue.connect = connect
+    said = made.send(order())
+    assert kinds(said) == [OrderStatusUnknown, OrderNotFound]
+    assert said[0].reason == "not sent: no connection could be made"
+    assert made.loop.time() < 1
+
+
 def test_a_combo_that_is_refused_rejects_each_leg_and_one_without_an_answer_is_in_doubt():
     legs = (order("c", CALL, 2, Purpose.OPEN), order("p", PUT, 2, Purpose.OPEN))
     said = talk({"POST /v2/orders": NO_OPTIONS}).send(MultiLegOrder("m", legs, None))

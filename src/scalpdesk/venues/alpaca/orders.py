@@ -536,12 +536,12 @@ class OrderSender:
 
     def send(self, command: VenueCommand) -> None:
         """Send a command; an order is on the wire when this returns, if it may be sent at all."""
-        if isinstance(command, CancelOrder):
-            self._spawn(self._cancel(command.client_order_id))
-        elif isinstance(command, ReplaceOrder):
-            self._spawn(self._replace(command))
-        else:
+        if isinstance(command, SubmitOrder | MultiLegOrder):
             self._submit(command)
+        elif isinstance(command, CancelOrder):
+            self._spawn(self._cancel(command.client_order_id))
+        else:
+            self._spawn(self._replace(command))
 
     def _submit(self, command: SubmitOrder | MultiLegOrder) -> None:
         reports = self._reports

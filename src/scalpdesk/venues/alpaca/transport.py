@@ -206,7 +206,13 @@ class RestClient:
         for _ in range(wanted):
             task = asyncio.get_running_loop().create_task(self._connect())
             self._opening[task] = None
-            task.add_done_callback(lambda done: self._opening.pop(done, None))
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # a fault of our own, or of a library: whoever waits for the connection learns of it now
+            self._fail_waiting("no connection could be made", type(error).__name__)
 
     async def _connect(self) -> None:
         pause = FIRST_PAUSE_SECONDS
