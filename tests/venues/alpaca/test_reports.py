@@ -11,6 +11,7 @@ from fakes.clock import ManualClock
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
+    OrderCancelled,
     OrderFilled,
     OrderNotFound,
     OrderStatusUnknown,
@@ -94,6 +95,19 @@ def test_an_execution_that_was_missed_is_a_gap():
     assert [type(one) for one in said[:2]] == [OrderAccepted, OrderFilled]
     assert names(said) == ["missing_execution"]
     assert said[-1].asks_for_reconciliation
+
+
+def test_the_end_of_an_order_comes_after_the_executions_that_it_counts():
+    # told before them it frees a quantity that is filled: the desk would buy it again
+    ended = samples.update(
+        "canceled", samples.order(status="canceled", filled_qty="4", filled_avg_price="185.14")
+    )
+    said = said_of(ended, known=[KnownOrder(order())])
+    assert [type(one) for one in said] == [Notice]
+    assert said[0].asks_for_reconciliation
+    whole = samples.update("canceled", samples.order(status="canceled"))
+    said = said_of(whole, known=[KnownOrder(order())])
+    assert [type(one) for one in said] == [OrderAccepted, OrderCancelled]
 
 
 def test_an_execution_larger_than_the_whole_is_refused():

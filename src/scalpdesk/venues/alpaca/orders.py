@@ -278,9 +278,12 @@ class OrderReports:
         elif event in ("order_cancel_rejected", "order_replace_rejected"):
             self.reject_cancel(order, update.reason or event, now_ns)
         else:
-            self.apply(order, shown, infer=False, reason=update.reason, now_ns=now_ns)
-            if order.holes(shown.filled):
+            is_missing = bool(order.holes(shown.filled))
+            if is_missing:
                 self._gap(order, shown)
+            if is_missing and shown.status in OUTCOMES:
+                return  # its end comes with its executions: before them it would look less filled than it is
+            self.apply(order, shown, infer=False, reason=update.reason, now_ns=now_ns)
 
     def _execution(
         self, order: TrackedOrder, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
