@@ -67,6 +67,9 @@ MARK_TIMER = "mark"
 LOSS_CHECK_NS = NANOS_PER_SECOND
 """The day's loss is judged at current marks as often as this, while the underlying is quoted."""
 FLATTEN_TIMER = "flatten"
+HALT_TIMER = "halt: cancel again"
+CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
+"""A halted desk repeats a cancel that was refused so much later; nothing else wakes it."""
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
@@ -107,6 +110,7 @@ class TradingEngine:
         """While the risk gate itself is flattening: the mode to go back to in the next session."""
         self._flattener = Flattener(desk.instruments)
         self._flatten_due = False
+        self._cancels_again = False
         if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
         self._view = desk.view
@@ -177,6 +181,8 @@ class TradingEngine:
             ):
                 self.desk.orders.apply(event)
                 wake = ORDER
+                if type(event) is CancelRejected and self.desk.gate.mode is Mode.HALTED:
+                    self._cancel_again_soon()
             elif type(event) is FillBusted:
                 wake, after = self._on_bust(event), self._flatten_late
             elif type(event) is FolderAnswered:
@@ -308,7 +314,7 @@ class TradingEngine:
         if self._mode_after_flattening is not None:
             mode, self._mode_after_flattening = self._mode_after_flattening, None
             self._set_mode(mode, "a new session", "risk gate")
-        self._flatten_due = False  # timers end with the session
+        self._flatten_due = self._cancels_again = False  # timers end with the session
         if desk.gate.mode is FLATTENING:
             self._begin_flattening()
         if not desk.started:
@@ -326,6 +332,13 @@ class TradingEngine:
             session = self.desk.view.session
             if session is not None and self.now_ns < session.close_ns:
                 self._out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+        elif event.name == HALT_TIMER:
+            self._cancels_again = False
+            live = self.desk.orders.live_ids() if self.desk.gate.mode is Mode.HALTED else ()
+            for client_order_id in live:
+                self._cancel(client_order_id)
+            if live:
+                self._cancel_again_soon()
         elif event.name == FLATTEN_TIMER:
             self._flatten()
         else:
@@ -461,6 +474,12 @@ class TradingEngine:
                 self._cancel(client_order_id)
         if mode is FLATTENING:
             self._begin_flattening()
+
+    def _cancel_again_soon(self) -> None:
+        """Set the timer at which a halted desk cancels what still works; one at a time."""
+        if not self._cancels_again:
+            self._cancels_again = True
+            self._out.append(SetTimer(HALT_TIMER, self.now_ns + CANCEL_AGAIN_NS))
 
     def _begin_flattening(self) -> None:
         """Give the strategy time for its own exit, then close what it leaves."""

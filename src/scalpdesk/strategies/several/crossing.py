@@ -32,6 +32,7 @@ import msgspec
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderCancelled, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import (
+    EXITS,
     AskFolder,
     CancelIntent,
     Intent,
@@ -555,6 +556,8 @@ class Crossing:
         resting = _resting_against(view, item.member, intent)
         if resting:
             return all(_is_leaving(order) for order in resting)
+        if quote is None and intent.purpose not in EXITS:
+            return True  # its owner would not send it on such a quote either
         return not self._free(view, intent, box)
 
     def drop(self, order: Order, why: str) -> None:
