@@ -151,7 +151,9 @@ def test_debug_logs_each_decision_with_its_reasons(capsys):
 def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys, monkeypatch):
     argv = ["run", "st0cka", "--live", "--debug"]
 
-    def refused():
+    def refused(**environment):
+        for name, value in environment.items():  # each time: keys are taken out of the environment once read
+            monkeypatch.setenv(name, value)
         assert main(argv) == 2
         told = capsys.readouterr().err
         assert "Traceback" not in told
@@ -159,11 +161,9 @@ def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys,
         return told
 
     assert "put TRADING_API_KEY and TRADING_API_SECRET into .env" in refused()
-    monkeypatch.setenv("ST0CKAKEY", "AKTEST")
-    monkeypatch.setenv("ST0CKASECRET", "secret")
-    assert "IS_PAPER_TRADING=false" in refused()
-    monkeypatch.setenv("IS_PAPER_TRADING", "false")
-    assert "live trading is not armed" in (told := refused())
+    keys = {"ST0CKAKEY": "AKTEST", "ST0CKASECRET": "secret"}
+    assert "IS_PAPER_TRADING=false" in refused(**keys)
+    assert "live trading is not armed" in (told := refused(**keys, IS_PAPER_TRADING="false"))
     assert "scalpdesk arm st0cka" in told.replace("STRATEGY", "st0cka")
 
 
@@ -177,4 +177,4 @@ def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(cap
 
 def test_live_at_the_simulated_venue_is_refused(capsys):
     assert main(["run", "st0cka", "--live", "--venue", "simulated"]) == 2
-    assert "--live needs a venue" in capsys.readouterr().err
+    assert "real money is traded at a venue that can be armed" in capsys.readouterr().err

@@ -158,6 +158,8 @@ class StraddleSelector:
     def __init__(self, config: SelectionConfig, straddles: int = 1) -> None:
         self._config = config
         self._straddles = straddles
+        self._window: tuple[date, Sequence[StraddlePair], list[StraddlePair]] | None = None
+        """Day, and what of these pairs is in its window."""
 
     def select(
         self,
@@ -195,13 +197,18 @@ class StraddleSelector:
     ) -> list[StraddlePair]:
         config = self._config
         today = to_new_york(now_ns).date()
-        left = [
-            pair
-            for pair in pairs
-            if config.min_expiration_days <= (pair.expiry - today).days <= config.max_expiration_days
-            and (config.expiry is None or pair.expiry == config.expiry)
-            and (config.strike is None or pair.strike == config.strike)
-        ]
+        if (
+            self._window is None or self._window[0] != today or self._window[1] is not pairs
+        ):  # the same all day
+            inside = [
+                pair
+                for pair in pairs
+                if config.min_expiration_days <= (pair.expiry - today).days <= config.max_expiration_days
+                and (config.expiry is None or pair.expiry == config.expiry)
+                and (config.strike is None or pair.strike == config.strike)
+            ]
+            self._window = today, pairs, inside
+        left = self._window[2]
         wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
         if config.expiry is not None or config.strike is not None:
             wanted += f", asked for strike {config.strike} expiry {config.expiry}"
