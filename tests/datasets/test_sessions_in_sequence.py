@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from fakes.desk import CASH, Scripted, run_tape
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.days import available_sessions, market_day
@@ -205,6 +207,20 @@ def test_a_kept_session_is_the_drawn_one_and_a_damaged_one_is_drawn_again(monkey
                 first, second = getattr(mine, column.name), getattr(theirs, column.name)
                 assert first.dtype == second.dtype
                 assert np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+
+
+def test_what_is_held_over_nights_earns_its_dividend_and_is_delivered_at_its_expiry(tape):
+    pair = next(pair for pair in listed_pairs(FIRST) if (pair.strike, pair.expiry) == (200.0, EX_DATE))
+    call, put = (tape.instruments.id_of(each.symbol) for each in (pair.call, pair.put))
+    run = run_tape(tape, Scripted(), positions={0: 100, call: 1, put: 1}, mark_seconds=3600.0)
+    desk = run.engine.desk
+    assert {each.instrument_id: each.quantity for each in desk.positions.held()} == {0: 200}
+    # by hand: the dividend of the shares held into the ex-date, and the strike paid for a hundred more
+    cash = CASH + 100 * Decimal("1.05") - 100 * 200
+    assert desk.account.cash == cash
+    assert run.broker.account.cash == cash
+    causes = [event.cause for event in run.events if isinstance(event, PositionChanged)]
+    assert sorted(causes) == ["delivery", "dividend", "exercise", "expired_worthless"]
 
 
 @pytest.mark.recorded

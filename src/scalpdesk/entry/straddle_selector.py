@@ -197,9 +197,8 @@ class StraddleSelector:
     ) -> list[StraddlePair]:
         config = self._config
         today = to_new_york(now_ns).date()
-        if (
-            self._window is None or self._window[0] != today or self._window[1] is not pairs
-        ):  # the same all day
+        # the same all day, and a listing of years has tens of thousands of pairs
+        if self._window is None or self._window[0] != today or self._window[1] is not pairs:
             inside = [
                 pair
                 for pair in pairs
