@@ -13,6 +13,7 @@ from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
     OrderCancelled,
+    OrderExpired,
     OrderFilled,
     OrderNotFound,
     OrderRejected,
@@ -116,6 +117,21 @@ def test_what_becomes_of_an_order_by_the_answer_to_it(answer, expected):
     made = talk({"POST /v2/orders": answer})
     assert kinds(made.send(order())) == expected
     assert made.health().in_flight == 0
+
+
+@pytest.mark.parametrize("status", ["canceled", "expired", "rejected"])
+def test_an_answer_that_shows_the_end_with_executions_unknown_asks_for_them_first(status):
+    over = samples.order(status=status, filled_qty="4", filled_avg_price="185.14")
+    made = talk({"POST /v2/orders": (200, over), BY_ID: (200, over), HISTORY: (200, [])})
+    assert kinds(made.send(order())) == ["missing_execution", OrderAccepted]
+    assert made.run(lambda: made.gateway.query_order("sd-1"))
+    filled, end = made.said()
+    assert (filled.quantity, filled.price) == (4, D("185.14"))
+    assert type(end) in (OrderCancelled, OrderExpired)
+
+
+def test_an_answer_that_shows_the_whole_filled_leaves_the_executions_to_the_stream():
+    assert kinds(talk({"POST /v2/orders": (200, FILLED)}).send(order())) == [OrderAccepted]
 
 
 def test_only_refused_keys_end_the_session():

@@ -103,7 +103,7 @@ def test_the_end_of_an_order_comes_after_the_executions_that_it_counts():
         "canceled", samples.order(status="canceled", filled_qty="4", filled_avg_price="185.14")
     )
     said = said_of(ended, known=[KnownOrder(order())])
-    assert [type(one) for one in said] == [Notice]
+    assert [type(one) for one in said] == [Notice, OrderAccepted]
     assert said[0].asks_for_reconciliation
     whole = samples.update("canceled", samples.order(status="canceled"))
     said = said_of(whole, known=[KnownOrder(order())])

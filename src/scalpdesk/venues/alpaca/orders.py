@@ -49,6 +49,12 @@ UNKNOWN_PAUSE_SECONDS = 1.0
 """Pause before a cancel of an order that the venue does not know yet is refused."""
 
 
+def ends(order: TrackedOrder, shown: WireOrder) -> bool:
+    """Return whether the venue shows an order that will not fill any further, before it is whole."""
+    outcome = OUTCOMES.get(shown.status, "open")
+    return outcome != "open" and (outcome != "filled" or shown.filled < order.submitted.quantity)
+
+
 class OrderReports:
     """Turns what Alpaca reports of orders into events, each execution and each end once.
 
@@ -278,12 +284,9 @@ class OrderReports:
         elif event in ("order_cancel_rejected", "order_replace_rejected"):
             self.reject_cancel(order, update.reason or event, now_ns)
         else:
-            is_missing = bool(order.holes(shown.filled))
-            if is_missing:
-                self._gap(order, shown)
-            if is_missing and shown.status in OUTCOMES:
-                return  # its end comes with its executions: before them it would look less filled than it is
             self.apply(order, shown, infer=False, reason=update.reason, now_ns=now_ns)
+            if order.holes(shown.filled) and not ends(order, shown):
+                self._gap(order, shown)
 
     def _execution(
         self, order: TrackedOrder, update: TradeUpdate, quantity: Decimal, price: Decimal, now_ns: int
@@ -362,14 +365,22 @@ class OrderReports:
         reason: str = "",
         now_ns: int | None = None,
     ) -> None:
-        """Apply an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`."""
+        """Apply an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`.
+
+        An end comes with the executions that it counts: before them the order would look less filled than
+        it is. Without inference it waits for them, and the runner is asked to reconcile.
+        """
+        outcome = OUTCOMES.get(shown.status, "open")
+        if not infer and ends(order, shown) and order.holes(shown.filled):
+            self._gap(order, shown)
+            outcome = "open"
         if shown.status == "replaced" and not reason:
             reason = f"replaced by {shown.replaced_by}"
         report = OrderReport(
             shown.client_order_id,
             shown.venue_order_id,
             shown.updated_ns,
-            OUTCOMES.get(shown.status, "open"),
+            outcome,
             shown.filled,
             shown.average_price,
             reason,
