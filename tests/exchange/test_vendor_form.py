@@ -66,6 +66,15 @@ FIELDS = {
     "stock_trade": "t x p s c i z",
     "option_trade": "t x p s c",
     "bar": "t o h l c v n vw",
+    "stream q": "T S t ax ap as bx bp bs c z",
+    "stream t": "T S t x p s c i z",
+    "stream b": "T S t o h l c v n vw",
+    "stream s": "T S t sc sm rc rm z",
+    "stream option q": "T S t ax ap as bx bp bs c",
+    "stream success": "T msg",
+    "stream error": "T code msg",
+    "cancelled": "id status body",
+    "closed": "symbol status body",
     "snapshot": "greeks impliedVolatility latestQuote latestTrade",
     "dividend": "id symbol cusip rate special foreign process_date ex_date record_date payable_date",
 }
@@ -110,7 +119,10 @@ def shown() -> dict[str, dict[str, Any]]:
     stocks = {"symbols": "SPY"}
     by_event = {update["event"] + update["order"]["symbol"]: update for update in updates}
     activities = bench.get("/v2/account/activities")
+    bench.order(symbol="NVDA", type="limit", limit_price=1)
     return {
+        **streamed(call),
+        "cancelled": bench.ask("DELETE", "/v2/orders").json()[0],
         "account": bench.get("/v2/account"),
         "account_configurations": bench.get("/v2/account/configurations"),
         "asset": bench.get("/v2/assets/SPY"),
@@ -138,7 +150,22 @@ def shown() -> dict[str, dict[str, Any]]:
         "dividend": bench.get("/v1/corporate-actions", symbols="SPY", start="2026-01-01", end="2026-11-18")[
             "corporate_actions"
         ]["cash_dividends"][0],
+        "closed": bench.ask("DELETE", "/v2/positions").json()[0],
     }
+
+
+def streamed(call: str) -> dict[str, dict[str, Any]]:
+    """One message of each kind of the data streams."""
+    bench = Bench(generated(), trading_limit=0, data_limit=0)
+    stocks, options = bench.data_stream(), bench.data_stream("/v1beta1/opra", packed=True)
+    channels = {name: ["SPY"] for name in ("quotes", "trades", "bars", "statuses")}
+    stocks.say({"action": "subscribe", **channels})
+    options.say({"action": "subscribe", "quotes": [call]})
+    bench.advance(61)
+    bench.world.halt(bench.world.ledger.instruments.id_of("SPY"))
+    stocks.say({"action": "nothing"})
+    found = {f"stream {one['T']}": one for (one,) in stocks.messages()}
+    return found | {f"stream option {one['T']}": one for (one,) in options.messages() if one["T"] == "q"}
 
 
 @pytest.mark.parametrize("kind", FIELDS)
@@ -163,6 +190,8 @@ PLACES = {
     "option_bars": {"bar": "bars * *"},
     "option_snapshots": {"snapshot": "snapshots *"},
     "option_chain": {"snapshot": "snapshots *"},
+    "cancel_all_orders": {"cancelled": "*"},
+    "close_all_positions": {"closed": "*"},
     "corporate_actions": {"dividend": "corporate_actions cash_dividends *"},
     **{kind: {kind: ""} for kind in ("account", "account_configurations", "asset", "clock", "order")},
 }
@@ -188,6 +217,9 @@ def parts(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in sample["body"]:
             if row["activity_type"] in ACTIVITIES:
                 yield ACTIVITIES[row["activity_type"]], row
+    elif kind in ("stock_stream", "option_stream", "stream_success", "stream_error"):
+        name = "stream option" if kind == "option_stream" else "stream"
+        yield from ((f"{name} {one['T']}", one) for one in sample["frame"] if one["T"] not in "udlcxin")
     elif kind == "trade_update" and sample["frame"]["data"]["order"].get("order_class") != "mleg":
         data = sample["frame"]["data"]
         yield "stream_order", data["order"]
