@@ -10,8 +10,9 @@ from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange.alpaca.serializers import (
     account_id,
-    activities_json,
+    activity_json,
     instant,
+    leaders,
     number_text,
     order_json,
     price_text,
@@ -168,9 +169,9 @@ class Admin:
     def activities(self) -> list[dict[str, Any]]:
         """Return the history of every account."""
         return [
-            {"account": account.name, **document}
+            {"account": account.name, **activity_json(account, activity, leader)}
             for account in self._world.ledger.accounts.values()
-            for _, document in activities_json(account)
+            for activity, leader in leaders(account)
         ]
 
     def state(self) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from scalpdesk.exchange.alpaca.serializers import (
     ApiError,
     Request,
     account_json,
-    activities_json,
+    activity_json,
     asset_id,
     from_refusal,
+    leaders,
     order_json,
+    own_id,
     position_json,
     query_us,
 )
@@ -383,8 +385,7 @@ class OrderDesk:
 
 def _lies_between(ts_ns: int, after_us: int | None, until_us: int | None) -> bool:
     """Return whether an instant lies between two that clients know to the microsecond, both excluded."""
-    ts_us = ts_ns // 1_000
-    return (after_us is None or ts_us > after_us) and (until_us is None or ts_us < until_us)
+    return (after_us is None or ts_ns // 1_000 > after_us) and (until_us is None or ts_ns // 1_000 < until_us)
 
 
 def _own(order: BrokerOrder) -> tuple[str, ...]:
@@ -482,22 +483,23 @@ class AccountDesk:
             raise ApiError(422, MALFORMED, f"invalid activity type: {min(unknown)}")
         after, until = query_us(request, "after"), query_us(request, "until")
         found = [
-            document
-            for ts_ns, document in activities_json(account)
-            if (not kinds or document["activity_type"] in kinds) and _lies_between(ts_ns, after, until)
+            (activity, leader)
+            for activity, leader in leaders(account)
+            if (not kinds or activity.kind in kinds) and _lies_between(activity.ts_ns, after, until)
         ]
         if request.query.get("direction", "desc") != "asc":
             found.reverse()
         token = request.query.get("page_token")
         if token:
-            ids = [document["id"] for document in found]
-            if token not in ids:
+            ids = [own_id(activity) for activity, _ in found]
+            last = token.rpartition("::")[2]
+            if last not in ids:
                 raise ApiError(422, MALFORMED, "invalid page_token")
-            found = found[ids.index(token) + 1 :]
+            found = found[ids.index(last) + 1 :]
         size = request.query.get("page_size") or str(MAX_PAGE)
         if not size.isdigit() or not 1 <= int(size) <= MAX_PAGE:
             raise ApiError(422, MALFORMED, f"page_size must be between 1 and {MAX_PAGE}")
-        return found[: int(size)]
+        return [activity_json(account, *line) for line in found[: int(size)]]
 
     def portfolio_history(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``GET /v2/account/portfolio/history``: equity at the last close and now."""

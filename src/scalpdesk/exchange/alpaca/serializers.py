@@ -4,7 +4,7 @@ Money and quantities are strings, instants RFC 3339.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -64,7 +64,8 @@ def money_text(value: Decimal) -> str:
     >>> money_text(Decimal("-23140.204"))
     '-23140.2'
     """
-    return number_text(to_cents(value))
+    text = str(to_cents(value)).rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 @lru_cache(maxsize=65_536)
@@ -210,7 +211,7 @@ def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
         "price": price_text(execution.price),
         "qty": number_text(execution.quantity),
         "swap_rate": "1",
-        "settle_date": next_session(to_new_york(update.ts_ns).date()).day.isoformat(),
+        "settle_date": _settles_on(to_new_york(update.ts_ns).date()),
     }
     if update.leg_executions:
         return data | _leg_executions(world, update.leg_executions)
@@ -220,6 +221,11 @@ def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
     if update.position_quantity is not None:
         data["position_qty"] = number_text(update.position_quantity)
     return data
+
+
+@lru_cache(maxsize=64)
+def _settles_on(day: date) -> str:
+    return next_session(day).day.isoformat()
 
 
 def _leg_executions(world: SimulatedMarket, executions: Sequence[Execution]) -> JsonObject:
@@ -347,25 +353,34 @@ def activity_id(activity: Activity) -> str:
     """Return an activity's id: New York time and an execution's id, or the day and an id of its own."""
     moment = to_new_york(activity.ts_ns)
     if activity.execution is not None:
-        return f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1_000:03d}::{activity.execution.execution_id}"
-    return f"{moment:%Y%m%d}{0:09d}::{activity.activity_id.rpartition('::')[2]}"
+        return f"{moment:%Y%m%d%H%M%S}{moment.microsecond // 1_000:03d}::{own_id(activity)}"
+    return f"{moment:%Y%m%d}{0:09d}::{own_id(activity)}"
 
 
-def activities_json(account: BrokerAccount) -> list[tuple[int, JsonObject]]:
-    """Return an account's activities, oldest first, each with its time in UTC nanoseconds.
+def own_id(activity: Activity) -> str:
+    """Return the part of an activity's id that no other has."""
+    if activity.execution is not None:
+        return activity.execution.execution_id
+    return activity.activity_id.rpartition("::")[2]
 
-    A delivery belongs to the group of the exercise or assignment that it follows.
+
+def leaders(account: BrokerAccount) -> Iterator[tuple[Activity, Activity]]:
+    """Yield an account's activities, oldest first, each with the one that leads its group.
+
+    A delivery belongs to the exercise or assignment that it follows; every other one leads its own.
     """
-    found, group = [], ""
+    leader = None
     for activity in account.activities:
-        if activity.kind != "OPTRD":
-            group = uuid_of(f"group|{activity.activity_id}")
-        execution = activity.execution
-        if execution is not None:
-            found.append((activity.ts_ns, _fill_json(account, activity, execution)))
-        else:
-            found.append((activity.ts_ns, _other_json(activity, group)))
-    return found
+        if leader is None or activity.kind != "OPTRD":
+            leader = activity
+        yield activity, leader
+
+
+def activity_json(account: BrokerAccount, activity: Activity, leader: Activity) -> JsonObject:
+    """Return an account activity; ``leader`` as in :func:`leaders`."""
+    if activity.execution is not None:
+        return _fill_json(account, activity, activity.execution)
+    return _other_json(activity, uuid_of(f"group|{leader.activity_id}"))
 
 
 def _fill_json(account: BrokerAccount, activity: Activity, execution: Execution) -> JsonObject:
