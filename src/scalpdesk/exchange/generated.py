@@ -287,19 +287,8 @@ class GeneratedSource:
             reach = abs(float(steps[index])) * 0.5 * close
             begin = bar_start(self.start_ns - 1 - index * width_ns, seconds)
             high, low = max(close, opened) + reach, min(close, opened) - reach
-            made.append(
-                Bar(
-                    begin,
-                    seconds,
-                    round(opened, 2),
-                    round(high, 2),
-                    round(low, 2),
-                    round(close, 2),
-                    1_000.0 * seconds,
-                    seconds,
-                    round((high + low + close) / 3, 4),
-                )
-            )
+            prices = (round(opened, 2), round(high, 2), round(low, 2), round(close, 2))
+            made.append(Bar.of_prices(begin, seconds, prices, 1_000.0 * seconds, seconds))
         made.reverse()
         return [bar for bar in made if start_ns <= bar.start_ns <= end_ns]
 

@@ -420,7 +420,11 @@ class Health(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Gateway(Protocol):
-    """One account at one venue."""
+    """One account at one venue.
+
+    A question (snapshot, quotes, bars, contracts) raises RetryError when the venue does not answer, or not
+    credibly.
+    """
 
     name: str
     """The venue, as ``--venue`` names it."""
@@ -473,13 +477,7 @@ class Gateway(Protocol):
         ...
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
-        """Ask for the whole account.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer; the view would not be whole.
-        """
+        """Ask for the whole account."""
         ...
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
@@ -487,45 +485,21 @@ class Gateway(Protocol):
         ...
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
-        """Return the latest quote of each instrument that has one, by query.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer.
-        """
+        """Return the latest quote of each instrument that has one, by query."""
         ...
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
-        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
-        """
+        """Return the daily bars of a share that end from ``first`` to ``last``, oldest first."""
         ...
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
-        """Return the minutes of a share of the days ``first`` to ``last``, oldest first.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
-        """
+        """Return the minutes of a share of the days ``first`` to ``last``, oldest first."""
         ...
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
-        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer.
-        """
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``, both included."""
         ...
 
     def health(self) -> Health:

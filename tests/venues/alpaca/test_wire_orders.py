@@ -28,12 +28,6 @@ def test_a_fill_update():
     assert said.order.is_open
 
 
-def test_both_codecs_say_the_same():
-    message = samples.fill_update()
-    in_json = read_update(samples.as_json(message))
-    assert in_json == read_update(samples.as_msgpack(message), is_msgpack=True)
-
-
 def test_numbers_for_amounts_are_as_good_as_texts():
     body = samples.order(qty=10, filled_qty=2.5, filled_avg_price=185.14)
     order = read_order(samples.as_json(body))
@@ -58,7 +52,6 @@ def test_authorization_and_listening():
 def test_the_servers_error_names_no_stream():
     message = {"action": "error", "data": {"error_message": "auth timeout"}}
     assert read_update(samples.as_json(message)) == StreamError("auth timeout")
-    assert read_update(samples.as_msgpack(message), is_msgpack=True) == StreamError("auth timeout")
 
 
 def test_a_fill_of_a_whole_carries_the_executions_of_its_legs():

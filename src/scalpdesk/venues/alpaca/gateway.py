@@ -205,11 +205,6 @@ class AlpacaGateway:
         """Ask for the whole account; executions that it reveals come out as events first.
 
         Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
-
-        Raises
-        ------
-        RetryError
-            The venue does not answer, or not credibly.
         """
         orders = await self._queries.open_orders()
         fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
@@ -246,21 +241,21 @@ class AlpacaGateway:
         await self._data.subscribe(instrument_ids)
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
-        """Return the latest quote of each instrument that has one, by query; raises as :meth:`snapshot`."""
+        """Return the latest quote of each instrument that has one, by query."""
         return await self._queries.quotes(instrument_ids)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
-        """Return the daily bars of a share from ``first`` to ``last``; raises as :meth:`snapshot`."""
+        """Return the daily bars of a share from ``first`` to ``last``."""
         return await self._queries.daily_bars(instrument_id, first, last)
 
     async def minute_bars(
         self, instrument_id: InstrumentId, first: date, last: date
     ) -> tuple[VenueMinute, ...]:
-        """Return the minutes of a share from ``first`` to ``last``; raises as :meth:`snapshot`."""
+        """Return the minutes of a share from ``first`` to ``last``."""
         return await self._queries.minute_bars(instrument_id, first, last)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
-        """Return the options that expire from ``first`` to ``last``; raises as :meth:`snapshot`."""
+        """Return the options that expire from ``first`` to ``last``."""
         return await self._queries.discover(underlying, first, last)
 
     def health(self) -> Health:

@@ -12,7 +12,6 @@ from math import gcd
 from urllib.parse import quote, urlencode
 
 import msgspec
-from msgspec.msgpack import Ext
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, ReplaceOrder, Side, SubmitOrder
@@ -129,9 +128,9 @@ class _Order(msgspec.Struct):
     id: str
     client_order_id: str
     status: str
-    submitted_at: str | Ext | None = None
-    created_at: str | Ext | None = None
-    updated_at: str | Ext | None = None
+    submitted_at: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
     symbol: str | None = None
     side: str | None = None
     qty: Decimal | None = None
@@ -150,13 +149,13 @@ class _LegFill(msgspec.Struct):
     symbol: str
     qty: Decimal
     price: Decimal
-    timestamp: str | Ext | None = None
+    timestamp: str | None = None
 
 
 class _Update(msgspec.Struct):
     event: str
     order: _Order
-    timestamp: str | Ext | None = None
+    timestamp: str | None = None
     execution_id: str | None = None
     previous_execution_id: str | None = None
     qty: Decimal | None = None
@@ -186,42 +185,31 @@ class _Listening(msgspec.Struct):
 
 _ORDER_JSON = msgspec.json.Decoder(_Order).decode
 _ORDERS_JSON = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_MESSAGE = msgspec.json.Decoder(_StreamMessage).decode
+_UPDATE = msgspec.json.Decoder(_Update).decode
+_AUTHORIZATION = msgspec.json.Decoder(_Authorization).decode
+_LISTENING = msgspec.json.Decoder(_Listening).decode
+_STREAM_ERROR = msgspec.json.Decoder(_StreamErrorData).decode
 
 
-class _UpdateCodec:
-    """The decoders of ``/stream`` for one codec."""
-
-    def __init__(
-        self, codec: type[msgspec.json.Decoder[_Update]] | type[msgspec.msgpack.Decoder[_Update]]
-    ) -> None:
-        self.message = codec(_StreamMessage).decode
-        self.update = codec(_Update).decode
-        self.authorization = codec(_Authorization).decode
-        self.listening = codec(_Listening).decode
-        self.error = codec(_StreamErrorData).decode
-
-
-_JSON = _UpdateCodec(msgspec.json.Decoder)
-_MSGPACK = _UpdateCodec(msgspec.msgpack.Decoder)
-
-
-def read_update(raw: bytes, *, is_msgpack: bool = False) -> UpdateItem:
-    """Return the content of a frame of ``/stream``: JSON in text or binary frames, or MessagePack."""
+def read_update(raw: bytes) -> UpdateItem:
+    """Return the content of a frame of ``/stream``: JSON, in text or binary frames."""
     if len(raw) > LARGEST_UPDATE_BYTES:
         return BadMessage("frame_too_large", f"{len(raw)} bytes")
-    codec = _MSGPACK if is_msgpack else _JSON
     try:
-        message = decode(codec.message, raw, "malformed_frame")
+        message = decode(_MESSAGE, raw, "malformed_frame")
         payload = bytes(message.data)
         if message.stream == "trade_updates":
-            return _update(decode(codec.update, payload, "malformed_update"))
+            return _update(decode(_UPDATE, payload, "malformed_update"))
         if message.stream == "authorization":
-            answer = decode(codec.authorization, payload, "malformed_authorization")
+            answer = decode(_AUTHORIZATION, payload, "malformed_authorization")
             return Authorized(answer.status == "authorized", answer.action[:40])
         if message.stream == "listening":
-            return Listening(decode(codec.listening, payload, "malformed_listening").streams)
+            return Listening(decode(_LISTENING, payload, "malformed_listening").streams)
         if message.action == "error":
-            return StreamError(decode(codec.error, payload, "malformed_error").error_message[:LONGEST_SHOWN])
+            return StreamError(
+                decode(_STREAM_ERROR, payload, "malformed_error").error_message[:LONGEST_SHOWN]
+            )
     except Malformed as refused:
         return BadMessage(refused.name, refused.detail)
     return BadMessage("unknown_stream", repr(message.stream)[:80])
