@@ -191,6 +191,8 @@ def type_words(kind: Any) -> str:
         return " or ".join(type_words(option) for option in get_args(kind) if option is not msgspec.UnsetType)
     if origin is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return ", ".join(f"`{member.value}`" for member in kind)
     if origin is dict:
         return f"table of {type_words(get_args(kind)[1])}"
     return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -17,18 +17,17 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
-    TriggersConfig,
 )
 from scalpdesk.strategies.hybrid import Hybrid, HybridConfig
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.strategies.several.strategy import SharedConfig
 from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteHedge,
     ZeroDteScalper,
-    ZeroDteTriggers,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
@@ -56,7 +55,7 @@ def zero_dte(band):
     config = ZeroDteConfig(
         hedge=ZeroDteHedge(band=band),
         watch=ZeroDteWatch(report_hedges=False),
-        triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
+        triggers=TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
     )
     return ZeroDteScalper(config), DAY
 

@@ -19,9 +19,9 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalperConfig,
     HedgeConfig,
     ScalperPhase,
-    TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 D = Decimal
 LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_daily_loss=D(1_000_000))

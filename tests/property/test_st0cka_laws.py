@@ -122,7 +122,9 @@ def test_one_lot_never_short_never_both_sides_and_flat_in_the_end(steps, start):
             venue.asked.remove(name)
             venue.gone(name)
         for order in [*venue.open]:
-            if order in venue.open and order.limit_price is None:
+            limit = order.limit_price
+            is_marketable = limit is None or (order.side is Side.SELL and limit * 100 <= venue.cents)
+            if order in venue.open and is_marketable:
                 venue.fill(order, venue.left[order.client_order_id])
         venue.desk.wait(15)
         venue.step("tick", 3)

@@ -11,11 +11,11 @@ from scalpdesk.core.events import CancelRejected, OrderNotFound, OrderStatusUnkn
 from scalpdesk.core.intents import CancelOrder, Purpose, SetTimer, SubmitOrder
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteEntry,
     ZeroDteScalper,
-    ZeroDteTriggers,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
@@ -112,7 +112,7 @@ steps = st.lists(
 def start(mode, quantity):
     config = ZeroDteConfig(
         entry=ZeroDteEntry(mode=mode),
-        triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
+        triggers=TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
         watch=ZeroDteWatch(report_hedges=False),
     )
     desk = HandDesk(ZeroDteScalper(config), straddle_book(500, expiry=DAY), limits=LOOSE, mark_seconds=1e7)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import last_trading_ns
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 EXIT_MINUTES = 15.0
@@ -103,3 +105,30 @@ def exit_deadline_ns(
     """
     by_venue = -math.inf if cutoff_minutes is None else max(cutoff_minutes, 0.0) + buffer_minutes
     return close_ns - int(max(exit_minutes, by_venue) * MINUTE_NS)
+
+
+def contract_deadline_ns(
+    contract: OptionContract,
+    venue: str,
+    *,
+    exit_minutes: float = EXIT_MINUTES,
+    buffer_minutes: float = BUFFER_MINUTES,
+) -> int:
+    """Return by when a position in a contract is left at a venue, UTC nanoseconds.
+
+    A venue whose rule is not known counts as one that stops 45 minutes before the close.
+
+    Parameters
+    ----------
+    contract, venue
+        The option, and the venue's name.
+    exit_minutes, buffer_minutes
+        As for :func:`exit_deadline_ns`.
+    """
+    cutoff = VENUE_CUTOFFS.get(venue, CAUTIOUS)
+    return exit_deadline_ns(
+        last_trading_ns(contract),
+        exit_minutes=exit_minutes,
+        cutoff_minutes=cutoff.of(contract.underlying),
+        buffer_minutes=buffer_minutes,
+    )

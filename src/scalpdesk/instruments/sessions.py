@@ -36,6 +36,10 @@ class Session:
         """True when the session ends before 16:00 New York."""
         return to_new_york(self.close_ns).time() < REGULAR_CLOSE
 
+    def clock_ns(self, text: str) -> int:
+        """Return the instant of a New York time (``HH:MM``) on the session's day, UTC nanoseconds."""
+        return new_york_ns(self.day, time.fromisoformat(text))
+
 
 def to_ns(moment: datetime) -> int:
     """UTC nanoseconds of an aware datetime, exact to the microsecond."""

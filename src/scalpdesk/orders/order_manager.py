@@ -191,9 +191,7 @@ class OrderManager:
         elif type(event) is FillBusted:
             order.bust(event.execution_id, is_corrected=event.is_corrected)
         elif type(event) is CancelRejected:
-            pause = BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
-            self._refused_cancels.setdefault(order.client_order_id, pause).fail(event.ts_recv_ns)
-            self._resume(order, event.reason)
+            self._resume(order, event)
         elif order.state in TERMINAL:
             return order
         elif type(event) is OrderRejected:
@@ -215,11 +213,16 @@ class OrderManager:
             self.live.pop(event.client_order_id, None)
         return order
 
-    def _resume(self, order: Order, reason: str) -> None:
+    def _resume(self, order: Order, event: CancelRejected) -> None:
         """Go back to before a refused cancel; a combo is cancelled whole, and so is its cancel refused."""
+        pause = self._refused_cancels.setdefault(
+            order.client_order_id, BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
+        )
+        pause.fail(event.ts_recv_ns)
         for leg in self.legs_with(order):
+            self._refused_cancels[leg.client_order_id] = pause
             if leg.state is PENDING_CANCEL:
-                leg.move(leg.resumes_as, reason)
+                leg.move(leg.resumes_as, event.reason)
 
     def fill(self, order: Order, event: OrderFilled) -> None:
         """Apply an execution to the order that it names."""

@@ -18,6 +18,7 @@ from typing import Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, SessionEvent
@@ -64,32 +65,24 @@ class HybridConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Refuse figures that mean nothing."""
+        check_bounds(self, HYBRID_BOUNDS, "")
         threshold = self.volatility_threshold_for_gamma
-        if not 0.0 < threshold < math.inf:
-            raise ConfigError(
-                "a volatility above 0",
-                where="volatility_threshold_for_gamma",
-                value=threshold,
-                fix="write it as a fraction a year: 0.20",
-            )
-        if not 0.0 <= self.hysteresis < threshold:
+        if self.hysteresis >= threshold:
             raise ConfigError(
                 "zero or above, and less than the threshold",
                 where="hysteresis",
                 value=self.hysteresis,
                 fix=f"set it below {threshold}",
             )
-        if not 0.0 <= self.dwell_minutes < math.inf:
-            raise ConfigError(
-                "zero or above", where="dwell_minutes", value=self.dwell_minutes, fix="set it to 0 or more"
-            )
-        if self.volatility is not None and not 0.0 < self.volatility < math.inf:
-            raise ConfigError(
-                "a volatility above 0",
-                where="volatility",
-                value=self.volatility,
-                fix="write it as a fraction a year: 0.20",
-            )
+
+
+VOL = Bound(0, 100, "a volatility as a fraction a year: 0.20 is 20 %")
+HYBRID_BOUNDS = {
+    "volatility_threshold_for_gamma": VOL,
+    "hysteresis": Bound(0, 100, "a volatility as a fraction a year", may_equal_low=True),
+    "dwell_minutes": Bound(0, 1e6, "minutes", may_equal_low=True),
+    "volatility": VOL,
+}
 
 
 def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis: float = 0.02) -> str:

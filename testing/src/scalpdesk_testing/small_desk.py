@@ -31,9 +31,9 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
-    TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk_testing.market import SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash
 

@@ -12,9 +12,9 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     ScalperPhase,
-    TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 D = Decimal
 CALL, PUT = 1, 2

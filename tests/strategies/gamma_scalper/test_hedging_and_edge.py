@@ -15,9 +15,9 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalperConfig,
     HedgeConfig,
     ScalperPhase,
-    TriggersConfig,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
 

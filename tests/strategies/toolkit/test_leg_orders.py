@@ -4,6 +4,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from fakes.desk import HandDesk, build_engine, cancels, combos, orders, run_tape
 from fakes.instruments import DAY, straddle_book
@@ -14,13 +15,13 @@ from scalpdesk.live.recovery import known_orders
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig, TriggersConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteEntry,
     ZeroDteScalper,
-    ZeroDteTriggers,
 )
 
 SHARE, CALL, PUT = 0, 1, 2
@@ -43,7 +44,7 @@ def zero_dte(leg_orders):
     return ZeroDteScalper(
         ZeroDteConfig(
             entry=ZeroDteEntry(mode="straddle", straddles=STRADDLES, at="09:35", orders=leg_orders),
-            triggers=ZeroDteTriggers(spread_filter=False),
+            triggers=TriggersConfig(spread_filter=False),
         )
     )
 
@@ -146,6 +147,18 @@ def test_an_account_without_the_level_for_several_legs_sends_them_one_by_one(des
     assert len(combos(desk.market(500.0))) == is_one
 
 
+def test_an_entry_that_the_gate_cuts_is_one_smaller_order_and_enough(desk):
+    gate = desk.engine.desk.gate
+    vega = {"gamma-scalper": 0.003, "zero-dte": 0.0003}[desk.strategy.name]
+    gate.limits = replace(gate.limits, max_vega_fraction=vega)
+    combo = enter(desk)
+    (sets,) = {int(leg.quantity) for leg in combo.legs}
+    assert 0 < sets < STRADDLES
+    fill(desk, combo, sets)
+    assert desk.strategy.phase == "holding"
+    assert not [order for order in orders(desk.wait(16).market(500.0)) if order.purpose is Purpose.OPEN]
+
+
 def test_what_is_filled_in_part_is_cancelled_whole_and_the_rest_goes_as_one_again(desk):
     combo = enter(desk)
     fill(desk, combo, 2)
@@ -163,7 +176,8 @@ def test_a_refused_cancel_leaves_both_legs_at_work_and_a_late_fill_completes_the
     combo = enter(desk)
     (name,) = cancels(desk.wait(16).market(500.0))
     outputs = desk.handle(CancelRejected(name, desk.now_ns, desk.now_ns, "too late"))
-    assert cancels(outputs) == [name]  # both were at work again, and are too old still
+    assert cancels(outputs) == []
+    assert states(desk, combo) == {OrderState.PENDING_NEW}  # and are left alone for a moment, both
     fill(desk, combo)
     assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
     assert desk.strategy.phase == "holding"

@@ -15,13 +15,13 @@ from scalpdesk.instruments.contract import Index, Instruments
 from scalpdesk.instruments.sessions import next_session, session_on, to_new_york
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.strategy import (
     ZeroDteConfig,
     ZeroDteEntry,
     ZeroDteExit,
     ZeroDteHedge,
     ZeroDteScalper,
-    ZeroDteTriggers,
 )
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
@@ -38,7 +38,7 @@ def desk_of(
         exit=ZeroDteExit(**(exits or {})),
         hedge=ZeroDteHedge(**hedge),
         watch=ZeroDteWatch(**({"report_hedges": False} | (watch or {}))),
-        triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
+        triggers=TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0, spread_filter=False),
     )
     day = DAY if session is None else session.day
     desk = HandDesk(
@@ -528,7 +528,7 @@ def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():
     for right in ("C", "P"):
         book.add(option(right, 5000, DAY, "SPXW"))
     config = ZeroDteConfig(
-        underlying="SPXW", triggers=ZeroDteTriggers(price_change_usd=0.0, heartbeat_seconds=0.0)
+        underlying="SPXW", triggers=TriggersConfig(price_change_usd=0.0, heartbeat_seconds=0.0)
     )
     desk = HandDesk(ZeroDteScalper(config), book, limits=LOOSE, mark_seconds=1e6)
     desk.adopt({CALL: (1, "20.00")})
@@ -575,7 +575,7 @@ def test_another_market_is_refused():
         (ZeroDteExit, {"retry_seconds": 3600.0}),
         (ZeroDteExit, {"buffer_minutes": 0.0}),
         (ZeroDteWatch, {"delta_z": -1.0}),
-        (ZeroDteTriggers, {"heartbeat_seconds": 5000.0}),
+        (TriggersConfig, {"heartbeat_seconds": 5000.0}),
         (ZeroDteConfig, {"entry": ZeroDteEntry(not_after="15:50")}),
     ],
 )

@@ -7,7 +7,7 @@ delay the desk but not wedge it: what is missing is simply wanted again.
 """
 
 from collections.abc import Sequence
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -25,9 +25,7 @@ from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
 from scalpdesk.instruments.contract import StraddlePair, options_in_order, straddle_pairs
-from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
@@ -49,6 +47,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     without_figures,
 )
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 ZERO = Decimal(0)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
@@ -65,37 +64,11 @@ class ScalperPhase(StrEnum):
     DONE = "done"
 
 
-TRIGGER_BOUNDS = {
-    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
-    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds", may_equal_low=True),
-}
 HEDGE_BOUNDS = {
     "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
     "fixed_vol": VOL,
     "order_ttl_seconds": SECONDS,
 }
-
-
-class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to think.
-
-    Parameters
-    ----------
-    price_change_usd
-        Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD).
-    heartbeat_seconds
-        Longest silence (HEARTBEAT_TRIGGER_SECONDS).
-    spread_filter
-        Use only quotes whose spread is at most 1.5 times its running average as a price.
-    """
-
-    price_change_usd: float = 0.05
-    heartbeat_seconds: float = 5.0
-    spread_filter: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse figures out of bounds."""
-        check_bounds(self, TRIGGER_BOUNDS, "triggers")
 
 
 class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -240,15 +213,7 @@ class GammaScalper:
         options = options_in_order(view.instruments, symbol)
         self._options = frozenset(number for number, _ in options)
         self._pairs = straddle_pairs(options)
-        triggers = self.config.triggers
-        return (
-            PriceMove(
-                view.underlying,
-                triggers.price_change_usd,
-                triggers.heartbeat_seconds,
-                SpreadFilter() if triggers.spread_filter else None,
-            ),
-        )
+        return (self.config.triggers.trigger(view.underlying),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Do what the phase asks for."""
@@ -328,8 +293,8 @@ class GammaScalper:
         session = view.session
         if session is None or view.mode is not Mode.ACTIVE:
             return ()
-        opens_ns = new_york_ns(session.day, time.fromisoformat(self.config.entry.not_before))
-        closes_ns = new_york_ns(session.day, time.fromisoformat(self.config.entry.not_after))
+        opens_ns = session.clock_ns(self.config.entry.not_before)
+        closes_ns = session.clock_ns(self.config.entry.not_after)
         spot = view.market.mark(view.underlying)
         if not opens_ns <= view.now_ns <= min(closes_ns, session.close_ns) or spot is None:
             return ()

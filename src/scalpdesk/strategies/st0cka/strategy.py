@@ -6,14 +6,13 @@ rejection, a partial fill or a late answer left behind is simply seen and dealt 
 """
 
 from collections.abc import Sequence
-from datetime import time
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.bounds import time_of_day
+from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
@@ -21,7 +20,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Si
 from scalpdesk.core.units import NANOS_PER_SECOND, exact, round_to_tick
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeSchedule
-from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
+from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
@@ -195,31 +194,27 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
             )
         if not 0 < self.low_vol_threshold < self.high_vol_threshold:
             raise _refusal("thresholds: low before high", "low_vol_threshold", self.low_vol_threshold)
-        for key in KEYS_ABOVE_ZERO:
-            value = getattr(self, key)
-            if value is not None and not value > 0:
-                raise _refusal("must be above zero", key, str(value))
-        if self.max_spread_fraction > 1:
-            raise _refusal(
-                "a fraction of the price, at most 1", "max_spread_fraction", self.max_spread_fraction
-            )
+        check_bounds(self, ST0CKA_BOUNDS, "")
         self.plugin_rules("rules")
 
 
 CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
-KEYS_ABOVE_ZERO = (
-    "profit_target",
-    "target_vol_ref",
-    "volatility",
-    "entry_interval_seconds",
-    "order_ttl_seconds",
-    "stop_usd",
-    "stop_targets",
-    "flat_minutes_before_close",
-    "max_spread_fraction",
-    "price_change_usd",
-    "heartbeat_seconds",
-)
+ABOVE_ZERO = Bound(0, 1e9, "a number")
+ST0CKA_BOUNDS = dict.fromkeys(
+    (
+        "profit_target",
+        "target_vol_ref",
+        "volatility",
+        "entry_interval_seconds",
+        "order_ttl_seconds",
+        "stop_usd",
+        "stop_targets",
+        "flat_minutes_before_close",
+        "price_change_usd",
+        "heartbeat_seconds",
+    ),
+    ABOVE_ZERO,
+) | {"max_spread_fraction": Bound(0, 1, "a fraction of the price")}
 
 
 def _refusal(what: str, key: str, value: object) -> ConfigError:
@@ -356,14 +351,14 @@ class St0cka:
 
     def _buying(self, session: Session) -> tuple[int, int]:
         """First and last instant of buying; nothing is bought once all must be sold."""
-        begins = new_york_ns(session.day, time.fromisoformat(self.config.buy_from))
-        ends = new_york_ns(session.day, time.fromisoformat(self.config.buy_until))
+        begins = session.clock_ns(self.config.buy_from)
+        ends = session.clock_ns(self.config.buy_until)
         return begins, min(ends, self._selling(session)[1] - NANOS_PER_SECOND)
 
     def _selling(self, session: Session) -> tuple[int, int]:
         """First instant of the target's offer, and the instant at which the rest goes at the market."""
-        begins = new_york_ns(session.day, time.fromisoformat(self.config.sell_from))
-        ends = new_york_ns(session.day, time.fromisoformat(self.config.sell_until))
+        begins = session.clock_ns(self.config.sell_from)
+        ends = session.clock_ns(self.config.sell_until)
         flat_ns = session.close_ns - int(self.config.flat_minutes_before_close * 60 * NANOS_PER_SECOND)
         return begins, min(ends, flat_ns)
 
@@ -576,7 +571,7 @@ class St0cka:
         session, config = view.session, self.config
         assert session is not None
         mark = view.market.mark(view.underlying)
-        by_window = new_york_ns(session.day, time.fromisoformat(config.sell_until)) <= ends_ns
+        by_window = session.clock_ns(config.sell_until) <= ends_ns
         return LotView(
             now_ns=view.now_ns,
             mode=view.mode,

@@ -1,6 +1,5 @@
 """Whether a signal may be traded now: st0ckg's filters, in order, the first refusal with its reason."""
 
-from datetime import time
 from typing import NamedTuple
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from scalpdesk.core.bounds import time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import Session, new_york_ns, whole_session
+from scalpdesk.instruments.sessions import Session, whole_session
 
 PIN = "OPTIONS_PIN"
 """Exempt from the trend filter: a pin pulls against the trend as well."""
@@ -121,8 +120,8 @@ def is_in_window(now_ns: int, session: Session, config: FilterConfig) -> bool:
 
 
 def _window(now_ns: int, session: Session, config: FilterConfig) -> FilterRefusal | None:
-    from_ns = new_york_ns(session.day, time.fromisoformat(config.window_from))
-    until_ns = new_york_ns(session.day, time.fromisoformat(config.window_until))
+    from_ns = session.clock_ns(config.window_from)
+    until_ns = session.clock_ns(config.window_until)
     if not from_ns <= now_ns <= until_ns:
         return FilterRefusal("window", f"outside {config.window_from} to {config.window_until} New York")
     if now_ns < whole_session(session).open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):

@@ -5,13 +5,13 @@ the day; what is bought is watched until one of the exits sells it. Every wake r
 a rejection, a partial fill or a late answer left behind is simply seen and dealt with.
 """
 
-import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
@@ -19,8 +19,7 @@ from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Si
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.entry.scalp_selector import ContractConfig, ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS, exit_deadline_ns, venue_cutoff
-from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.instruments.deadlines import contract_deadline_ns, venue_cutoff
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import Order
@@ -123,51 +122,47 @@ class St0ckgConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         if self.venue:
             venue_cutoff(self.venue)
-        for key, (least, most) in BOUNDS.items():
-            value = self
-            for name in key.split("."):
-                value = getattr(value, name)
-            _refuse_beyond(key, value, least, most)
-        for name in ("exposure_p90_usd", "near_exposure_p90_usd"):
-            given = getattr(self, name)
-            if given is not None and not given > 0:
-                raise ConfigError("above 0", where=name, value=given, fix="leave it out to have it counted")
+        for section, bounds in BOUNDS.items():
+            check_bounds(getattr(self, section) if section else self, bounds, section)
 
 
-ONE = Decimal(1)
-LEAST = Decimal("1e-9")
-"""What is to be above zero is at least this."""
-BOUNDS: dict[str, tuple[Decimal, Decimal | None]] = {
-    "contract.equity_fraction": (LEAST, ONE),
-    "contract.max_contracts": (ONE, None),
-    "contract.target_delta": (LEAST, ONE),
-    "contract.delta_tolerance": (Decimal(0), ONE),
-    "contract.max_spread_fraction": (LEAST, ONE),
-    "contract.limit_fraction": (Decimal(0), ONE),
-    "contract.min_volume_contracts": (Decimal(0), None),
-    "contract.min_open_interest_contracts": (Decimal(0), None),
-    "exits.stop_fraction": (Decimal(0), ONE),
-    "exits.flat_minutes_before_close": (Decimal(0), None),
-    "filters.skip_opening_minutes": (Decimal(0), None),
-    "filters.min_seconds_between_trades": (Decimal(0), None),
-    "filters.min_seconds_same_signal": (Decimal(0), None),
-    "filters.max_open_positions": (ONE, None),
-    "filters.max_trades_per_session": (ONE, None),
-    "volume_sessions": (ONE, None),
-    "exposure_sessions": (ONE, None),
-    "order_ttl_seconds": (LEAST, None),
-    "price_change_usd": (LEAST, None),
-    "heartbeat_seconds": (LEAST, None),
+COUNT = Bound(0, 1e9, "a number", may_equal_low=True)
+SIZE = Bound(0, 1e9, "a number")
+PART = Bound(0, 1, "a fraction", may_equal_low=True)
+SHARE = Bound(0, 1, "a fraction")
+BOUNDS = {
+    "contract": {
+        "equity_fraction": SHARE,
+        "max_contracts": SIZE,
+        "target_delta": SHARE,
+        "delta_tolerance": PART,
+        "max_spread_fraction": SHARE,
+        "limit_fraction": PART,
+        "min_volume_contracts": COUNT,
+        "min_open_interest_contracts": COUNT,
+    },
+    "exits": {"stop_fraction": PART, "flat_minutes_before_close": COUNT},
+    "filters": {
+        "skip_opening_minutes": COUNT,
+        "min_seconds_between_trades": COUNT,
+        "min_seconds_same_signal": COUNT,
+        "max_open_positions": SIZE,
+        "max_trades_per_session": SIZE,
+    },
+    "": dict.fromkeys(
+        (
+            "volume_sessions",
+            "exposure_sessions",
+            "order_ttl_seconds",
+            "price_change_usd",
+            "heartbeat_seconds",
+            "exposure_p90_usd",
+            "near_exposure_p90_usd",
+        ),
+        SIZE,
+    ),
 }
-"""Least and most that a key takes."""
-
-
-def _refuse_beyond(key: str, value: Any, least: Decimal, most: Decimal | None) -> None:
-    if math.isfinite(value) and least <= value and (most is None or value <= most):
-        return
-    low = "above 0" if least == LEAST else f"at least {least}"
-    bounds = low if most is None else f"{low} and at most {most}"
-    raise ConfigError(f"this key takes {bounds}", where=key, value=str(value), fix=f"change {key}")
+"""What each key takes, by section."""
 
 
 class St0ckg:
@@ -474,12 +469,8 @@ class St0ckg:
 
     def _deadline_ns(self, contract: OptionContract, view: DeskView) -> int:
         """Return by when a contract is sold: minutes before the close, or before the venue's last order."""
-        cutoff = VENUE_CUTOFFS.get(self.config.venue or view.venue, CAUTIOUS)
-        return exit_deadline_ns(
-            last_trading_ns(contract),
-            exit_minutes=self.config.exits.flat_minutes_before_close,
-            cutoff_minutes=cutoff.of(contract.underlying),
-        )
+        minutes = self.config.exits.flat_minutes_before_close
+        return contract_deadline_ns(contract, self.config.venue or view.venue, exit_minutes=minutes)
 
     def _report_absences(self, found: Survey) -> list[Action]:
         """Report each absent signal with its reason, once a session and reason."""

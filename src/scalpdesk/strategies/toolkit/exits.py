@@ -21,7 +21,7 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Right
-from scalpdesk.instruments.sessions import Session, new_york_ns, to_new_york
+from scalpdesk.instruments.sessions import Session, to_new_york
 
 ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
@@ -272,7 +272,7 @@ class CloseAt:
 
     def reason(self, trade: StraddleView) -> str | None:
         """Return why to exit, or None."""
-        at_ns = new_york_ns(trade.session.day, time.fromisoformat(self.close_at))
+        at_ns = trade.session.clock_ns(self.close_at)
         return f"clock: {self.close_at} New York" if trade.now_ns >= at_ns else None
 
 

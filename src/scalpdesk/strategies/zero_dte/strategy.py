@@ -6,7 +6,7 @@ deadline on it only leaves; what a late fill or a broken trade brings back is le
 """
 
 from collections.abc import Sequence
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -32,14 +32,12 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.instruments.deadlines import (
     BUFFER_MINUTES,
-    CAUTIOUS,
     EXIT_MINUTES,
     VENUE_CUTOFFS,
-    exit_deadline_ns,
+    contract_deadline_ns,
 )
-from scalpdesk.instruments.sessions import last_trading_ns, new_york_ns, to_new_york
-from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.instruments.sessions import last_trading_ns, to_new_york
+from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
@@ -55,6 +53,7 @@ from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPositio
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, surplus_cancels
 from scalpdesk.strategies.toolkit.resume import Adopted, resume
+from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.zero_dte.watch import ExposureAlerts, HedgeMeter, ZeroDteWatch
 
 ZERO = Decimal(0)
@@ -68,29 +67,6 @@ BLIND_SECONDS = 60.0
 
 AUTO = "auto"
 MOST_STRADDLES = 100_000
-
-
-class ZeroDteTriggers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to think.
-
-    Parameters
-    ----------
-    price_change_usd
-        Move of the underlying since the last thought.
-    heartbeat_seconds
-        Longest silence.
-    spread_filter
-        Use only quotes whose spread is at most 1.5 times its running average; never on an index.
-    """
-
-    price_change_usd: float = 0.05
-    heartbeat_seconds: float = 5.0
-    spread_filter: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse times and moves that are none."""
-        check_range("triggers.price_change_usd", self.price_change_usd, 0.0, 1e6)
-        check_range("triggers.heartbeat_seconds", self.heartbeat_seconds, 0.0, 3600.0)
 
 
 class ZeroDteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,7 +209,7 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     entry: ZeroDteEntry = msgspec.field(default_factory=ZeroDteEntry)
     hedge: ZeroDteHedge = msgspec.field(default_factory=ZeroDteHedge)
     exit: ZeroDteExit = msgspec.field(default_factory=ZeroDteExit)
-    triggers: ZeroDteTriggers = msgspec.field(default_factory=ZeroDteTriggers)
+    triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     watch: ZeroDteWatch = msgspec.field(default_factory=ZeroDteWatch)
 
     def __post_init__(self) -> None:
@@ -323,16 +299,8 @@ class ZeroDteScalper:
         instrument = view.instruments[view.underlying]
         traded_symbol(view, self.config.underlying, self.name)
         self._options = dict(options_in_order(view.instruments, instrument.symbol))
-        triggers = self.config.triggers
-        filtered = triggers.spread_filter and not isinstance(instrument, Index)
-        return (
-            PriceMove(
-                view.underlying,
-                triggers.price_change_usd,
-                triggers.heartbeat_seconds,
-                SpreadFilter() if filtered else None,
-            ),
-        )
+        is_index = isinstance(instrument, Index)
+        return (self.config.triggers.trigger(view.underlying, is_index=is_index),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Do what the session's phase asks for."""
@@ -408,7 +376,7 @@ class ZeroDteScalper:
         self.deadline_ns = self._deadline(view)
         timers: list[Action] = [SetTimer(DEADLINE_TIMER, self.deadline_ns)]
         if self.config.entry.mode == "straddle":
-            timers.append(SetTimer(ENTRY_TIMER, self._clock_ns(view, self.config.entry.at)))
+            timers.append(SetTimer(ENTRY_TIMER, session.clock_ns(self.config.entry.at)))
         by = to_new_york(self.deadline_ns)
         if not self._held(view) and self.config.entry.mode == "adopt":
             reason = "nothing that expires today is held, and entry.mode=adopt buys nothing"
@@ -419,22 +387,19 @@ class ZeroDteScalper:
 
     def _deadline(self, view: DeskView) -> int:
         """Return by when to be out: one's own time, the close's, the venue's; the earliest counts."""
-        config = self.config.exit
-        name = view.venue if config.venue == AUTO else config.venue
-        cutoff = VENUE_CUTOFFS.get(name, CAUTIOUS)
-        closes = min(last_trading_ns(self._options[number]) for number in self._today)
-        symbol = view.instruments[view.underlying].symbol
-        by_venue = exit_deadline_ns(
-            closes,
-            exit_minutes=config.minutes_before_close,
-            cutoff_minutes=cutoff.of(symbol),
-            buffer_minutes=config.buffer_minutes,
+        config, session = self.config.exit, view.session
+        assert session is not None
+        venue = view.venue if config.venue == AUTO else config.venue
+        by_venue = min(
+            contract_deadline_ns(
+                self._options[number],
+                venue,
+                exit_minutes=config.minutes_before_close,
+                buffer_minutes=config.buffer_minutes,
+            )
+            for number in self._today
         )
-        return min(by_venue, self._clock_ns(view, config.at))
-
-    def _clock_ns(self, view: DeskView, text: str) -> int:
-        assert view.session is not None
-        return new_york_ns(view.session.day, time.fromisoformat(text))
+        return min(by_venue, session.clock_ns(config.at))
 
     def _notice(self, view: DeskView, legs: Sequence[InstrumentId]) -> None:
         """Take over options that are held, and start to leave when it is time."""
@@ -477,7 +442,8 @@ class ZeroDteScalper:
 
     def _look_for_entry(self, view: DeskView) -> list[Action]:
         entry = self.config.entry
-        opens, closes = self._clock_ns(view, entry.at), self._clock_ns(view, entry.not_after)
+        assert view.session is not None
+        opens, closes = view.session.clock_ns(entry.at), view.session.clock_ns(entry.not_after)
         if not opens <= view.now_ns <= min(closes, self.deadline_ns or closes):
             return []
         spot = view.market.mark(view.underlying)

@@ -1,0 +1,40 @@
+"""When a strategy thinks: settings of its trigger, and the trigger."""
+
+import msgspec
+
+from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.marketdata.quotes import SpreadFilter
+from scalpdesk.marketdata.triggers import PriceMove
+
+BOUNDS = {
+    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
+    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds", may_equal_low=True),
+}
+
+
+class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When to think.
+
+    Parameters
+    ----------
+    price_change_usd
+        Move of the underlying since the last thought (PRICE_CHANGE_THRESHOLD).
+    heartbeat_seconds
+        Longest silence (HEARTBEAT_TRIGGER_SECONDS).
+    spread_filter
+        Use only quotes whose spread is at most 1.5 times its running average as a price; never on an index.
+    """
+
+    price_change_usd: float = 0.05
+    heartbeat_seconds: float = 5.0
+    spread_filter: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, BOUNDS, "triggers")
+
+    def trigger(self, instrument_id: InstrumentId, *, is_index: bool = False) -> PriceMove:
+        """Return the trigger on an underlying."""
+        spreads = SpreadFilter() if self.spread_filter and not is_index else None
+        return PriceMove(instrument_id, self.price_change_usd, self.heartbeat_seconds, spreads)
