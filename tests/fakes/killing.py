@@ -24,7 +24,7 @@ import numpy as np
 from fakes.live import until
 from scalpdesk import pricing
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.intents import SubmitOrder, orders_of
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.instruments.sessions import is_session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.assembly import LiveDesk, unfinished_run
@@ -159,20 +159,27 @@ class Lives:
 
 
 def live_and_die(plan: LivePlan, folder: Path, kills: int, rng: np.random.Generator) -> Lives:
-    """Kill the desk ``kills`` times, each at a random moment of its life; then end it in order."""
+    """Kill the desk ``kills`` times, each at a random moment within three times its usual recovery.
+
+    The measure is the life's own: on a busy machine a recovery takes seconds, and kills at moments of the
+    wall would all fall before it.
+    """
     lives = Lives()
     report = folder / "report.json"
+    usual = 0.4
     for _ in range(kills):
         report.unlink(missing_ok=True)
         pid = fork_desk(plan, report)
-        deadline = time.monotonic() + float(rng.uniform(0.05, 1.2))
-        while time.monotonic() < deadline:
-            time.sleep(0.002)
+        lived = float(rng.uniform(0.05, 3.0)) * usual
+        time.sleep(lived)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         lives.kills += 1
         if report.exists() and report.stat().st_size:
             lives.recoveries.append(json.loads(report.read_text())["settled"])
+            usual = float(np.median(lives.recoveries[-9:]))
+        elif lived > usual:
+            usual *= 1.3
     return lives
 
 
@@ -196,11 +203,11 @@ def end_in_order(exchange: Exchange, plan: LivePlan, folder: Path, fills: int) -
     return json.loads(report.with_suffix(".summary").read_text())
 
 
-def journaled_orders(run_dir: Path) -> list[SubmitOrder]:
-    """Return every order that the journal says was about to be sent."""
-    return [
-        order
+def journaled_names(run_dir: Path) -> set[str]:
+    """Return the ids of every order that the journal says was about to be sent."""
+    return {
+        output.client_order_id
         for _, outputs in JournalReader(run_dir).steps()
         for output in outputs
-        for order in orders_of(output)
-    ]
+        if isinstance(output, SubmitOrder | MultiLegOrder)
+    }

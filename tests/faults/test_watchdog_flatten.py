@@ -12,6 +12,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from fakes.order_faults import FaultsLater, rules_of
 from scalpdesk.core.events import CancelRejected
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.engine.flattening import Flattener
@@ -23,7 +24,6 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
@@ -34,15 +34,6 @@ D = Decimal
 KEY, SECRET, ACCOUNT = "PKWATCHDOG000000000", "watchdog-secret", "watchdog"
 OWN, DESK = "wd", "desk"
 ABSENT_AFTER_SECONDS = 10.0
-
-
-class FaultsLater(FaultPlan):
-    """A plan of faults that strike once it is armed: the positions are there first."""
-
-    is_armed = False
-
-    def take(self, place, about=""):
-        return super().take(place, about) if self.is_armed else None
 
 
 @dataclass
@@ -192,41 +183,6 @@ async def hold(account, **quantities):
             side = "buy" if quantity > 0 else "sell"
             assert account.place(f"before-{name}", number, side, abs(quantity))
     await asyncio.sleep(2.0)
-
-
-REQUEST_FAULTS = (
-    "delay", "slow_answer", "drop_request", "half_open", "disconnect_before", "disconnect_after",
-    "truncated_answer", "too_many_requests", "server_error", "unavailable", "gateway_timeout",
-)  # fmt: skip
-ORDER_FAULTS = ("reject", "late_reject", "late_ack", "fill_before_ack", "partial_fill", "cancel_too_late")
-STREAM_FAULTS = ("stream_drop", "stream_delay", "stream_duplicate", "stream_reorder", "stream_disconnect")
-
-
-def rules_of(dice):
-    """Draw what goes wrong: most of it hits the orders and the cancels."""
-    rules = []
-    for name in dice.choice(REQUEST_FAULTS, 3, replace=False):
-        match = str(dice.choice(["POST /v2/orders", "POST /v2/orders", "DELETE /v2/orders", ""]))
-        rules.append(
-            Fault(
-                str(name),
-                probability=float(dice.uniform(0.3, 1.0)),
-                times=int(dice.integers(1, 6)),
-                match=match,
-                seconds=round(float(dice.uniform(0.3, 6.0)), 3),
-            )
-        )
-    rules.extend(
-        Fault(
-            str(name),
-            probability=float(dice.uniform(0.3, 1.0)),
-            times=int(dice.integers(1, 4)),
-            seconds=round(float(dice.uniform(0.2, 8.0)), 3),
-            fraction=round(float(dice.uniform(0.1, 0.9)), 3),
-        )
-        for name in (*dice.choice(ORDER_FAULTS, 2, replace=False), *dice.choice(STREAM_FAULTS, 1))
-    )
-    return tuple(rules)
 
 
 def trial(seed):
