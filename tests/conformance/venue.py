@@ -442,6 +442,7 @@ async def the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
     ]
     assert sorted((one.quantity, one.price) for one in view.fills) == sorted(one[1:] for one in truth.fills)
     assert {one.instrument_id for one in view.as_event().positions} == {bench.share, bench.put}
+    assert all(one.instrument == bench.book[one.instrument_id] for one in view.positions)
     await desk.close()
 
 

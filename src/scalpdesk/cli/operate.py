@@ -179,6 +179,7 @@ def arm(
     from scalpdesk.cli.output import console
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.live import arming
+    from scalpdesk.live.run import operator_name
     from scalpdesk.risk.limits import check_account
     from scalpdesk.venues.contract import LiveToken
 
@@ -202,7 +203,7 @@ def arm(
         typed_hash = click.prompt("type the configuration's 8 digits")
     assert account is not None
     assert typed_hash is not None
-    token = LiveToken(facts.account_id, digest, SystemClock().now_ns(), _user())
+    token = LiveToken(facts.account_id, digest, SystemClock().now_ns(), operator_name())
     arming.arm(arming.state_dir(os.environ), venue, token, typed_account=account, typed_hash=typed_hash)
     if as_json:
         print_json({"armed": facts.account_id, "config_hash": digest})
@@ -222,12 +223,3 @@ def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
         print_json({"disarmed": gone})
     else:
         click.echo(f"disarmed: {', '.join(gone)}" if gone else "nothing was armed")
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

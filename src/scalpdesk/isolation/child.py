@@ -126,8 +126,9 @@ def limit_resources(memory_bytes: int) -> None:
         resource.RLIMIT_NOFILE: MOST_FILES,
         resource.RLIMIT_FSIZE: LARGEST_FILE_BYTES,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NPROC: _tasks_of_user() + MORE_TASKS,  # root is exempt
     }
+    if sys.platform == "linux":
+        limits[resource.RLIMIT_NPROC] = _tasks_of_user() + MORE_TASKS  # root is exempt
     if memory_bytes:
         limits[resource.RLIMIT_AS] = memory_bytes
     for what, most in limits.items():

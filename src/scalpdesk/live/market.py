@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from scalpdesk.assembly import (
     FORECAST_HISTORY_DAYS,
     daily_history,
@@ -50,7 +52,7 @@ async def first_market(
     number = instruments.add(Equity(symbol))
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
-    held = held_instruments(plan, await gateway.snapshot())
+    held = held_instruments(plan, await gateway.snapshot(), instruments)
     events, notes = await _daily(plan, gateway, number, symbol, clock)
     minutes, more = await _earlier(plan, gateway, number, clock)
     events += minutes
@@ -177,7 +179,7 @@ def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
     }
 
 
-def held_instruments(plan: LivePlan, view: VenueView) -> list[Instrument]:
+def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) -> list[Instrument]:
     """Return what the account holds: a new run knows all of it, values it, and closes it in a flatten.
 
     Raises
@@ -186,7 +188,13 @@ def held_instruments(plan: LivePlan, view: VenueView) -> list[Instrument]:
         When something cannot be valued or closed, or is an option on the run's underlying that its strategy
         neither hedges nor closes: it would trade the hedge shares without the options.
     """
-    holdings = [position for position in view.positions if position.quantity]
+    holdings = [
+        position
+        if position.instrument_id is None
+        else structs.replace(position, instrument=instruments[position.instrument_id])
+        for position in view.positions
+        if position.quantity
+    ]
     symbol, listed = plan.underlying, ", ".join(map(str, holdings))
     unknown = [
         position

@@ -237,18 +237,19 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         if do == "resume" and not reason:
             return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
         began = time.perf_counter()
-        result = await desk.runner.operate(str(do), reason or f"asked by {_who()}", _who())
+        result = await desk.runner.operate(str(do), reason or f"asked by {operator_name()}", operator_name())
         return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
         if how not in tuple(StopMode):
             return {"error": "stop how?", "fix": "leave, hold or flatten"}
-        desk.runner.stop(StopMode(how), _who())
+        desk.runner.stop(StopMode(how), operator_name())
         return {"stopping": how}
     return {"error": f"unknown request {do!r}"}
 
 
-def _who() -> str:
+def operator_name() -> str:
+    """Return who runs this process, by name where the system knows one."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
