@@ -135,3 +135,16 @@ def test_a_day_that_is_not_there_is_refused_with_the_nearest(capsys):
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["where"], error["nearest"]) == ("--start", "2018-12-31")
     assert "1257 sessions, 2014-01-03 to 2018-12-31, and not this day" in error["what"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "where", "near"),
+    [
+        ("2018-12-27", "2019-01-04", "--end", "2018-12-31"),
+        ("2013-12-30", "2014-01-03", "--start", "2014-01-03"),
+    ],
+)
+def test_a_span_that_reaches_beyond_the_data_is_refused_at_the_end_that_does(start, end, where, near, capsys):
+    assert main(["backtest", "gamma-scalper", "--start", start, "--end", end, "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["where"], error["nearest"]) == (where, near)

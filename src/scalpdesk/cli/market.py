@@ -92,6 +92,7 @@ def load_tape(
         if error.where != "session":
             raise
         near = (error.nearest or "").rpartition(" ")[2]
+        option = "--end" if last not in {None, first} and error.value == str(last) else option
         raise DataError(
             error.what,
             where=option,

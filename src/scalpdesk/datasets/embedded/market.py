@@ -134,23 +134,14 @@ def reconstruct(
     day = market_day(session)
     hours = session_on(session)
     listed = checked_expiries(session, expiries)
-    seconds = (hours.close_ns - hours.open_ns) // NANOS
-    for_path, for_share, for_level, for_chain = _generators(session, seed)
-
-    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
-    stamps = _stamps(for_share, hours, seconds)
-    vix = vix_path(for_level, day, path)
-    money_variance = money_variance_from_vix(vix)
-    pairs = build_pairs(underlying, session, listed, path.mid[0], money_variance[0])
+    drawn = _DrawnSession(session, seed)
+    opening = float(drawn.path.mid[0]), float(drawn.money_variance[0])
+    pairs = build_pairs(underlying, session, listed, *opening)
     instruments = Instruments([Equity(underlying)])
     for pair in pairs:
         instruments.add(pair.call)
         instruments.add(pair.put)
-
-    shown, share_quotes = _share_quotes(for_share, path, stamps, quote_seconds)
-    bars = _bars(for_share, path, hours, day.volume)
-    known = SharePath(stamps[shown], path.mid[shown], money_variance[shown], vix[shown])
-    quotes = _merged(share_quotes, option_quotes(for_chain, hours, pairs, known, 1, quote_seconds))
+    quotes, bars = drawn.columns(pairs, quote_seconds)
     return MarketTape(
         name=EMBEDDED,
         kind=RECONSTRUCTED,
@@ -159,7 +150,7 @@ def reconstruct(
         instruments=instruments,
         quotes=quotes,
         bars=bars,
-        open_interest=open_interest(for_chain, pairs, session, path.mid[0], money_variance[0]),
+        open_interest=open_interest(drawn.for_chain, pairs, session, *opening),
         settlement_prices={(underlying, session): session_cents(day).close / 100.0},
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
         notes=_notes(day, seed),
@@ -195,14 +186,16 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     Raises
     ------
     DataError
-        When the embedded market has no session between the two days.
+        When the embedded market has no session between the two days, or does not reach to one of them.
     ArgumentError
         When another argument is out of range.
     """
     _check(seed, underlying, 1.0)
-    days = [day for day in available_sessions() if start <= day <= end]
-    if not days:
-        market_day(start)
+    every = available_sessions()
+    days = [day for day in every if start <= day <= end]
+    for day in (start, end):
+        if not days or not every[0] <= day <= every[-1]:
+            market_day(day)  # refuses a day that is not there
     sessions = tuple(session_on(day) for day in days)
     instruments = Instruments([Equity(underlying)])
     first_id: dict[StrikePair, int] = {}
@@ -315,22 +308,41 @@ def _open_interest_shocks(pair: StrikePair, seed: int) -> tuple[float, float]:
 
 def _drawn(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
     """Draw quotes and bars of a session among others; its instruments are numbered as they are listed."""
-    day, hours = market_day(session), session_on(session)
-    seconds = (hours.close_ns - hours.open_ns) // NANOS
-    for_path, for_share, for_level, for_chain = _generators(session, seed)
-    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
-    stamps = _stamps(for_share, hours, seconds)
-    vix = vix_path(for_level, day, path)
-    money_variance = money_variance_from_vix(vix)
-    shift = figures.accrued_cents(session)
-    path = replace(path, bid_cents=path.bid_cents + shift, ask_cents=path.ask_cents + shift)
-    shown, share_quotes = _share_quotes(for_share, path, stamps, 1.0)
-    bars = _bars(for_share, path, hours, day.volume)
-    known = SharePath(stamps[shown], path.mid[shown], money_variance[shown], vix[shown])
+    drawn = _DrawnSession(session, seed)
+    shift, path = figures.accrued_cents(session), drawn.path
+    drawn.path = replace(path, bid_cents=path.bid_cents + shift, ask_cents=path.ask_cents + shift)
     _, (coming, amount) = figures.dividends_around(session)
-    carry = Carry(figures.rate_on(session), coming, amount)
-    options = option_quotes(for_chain, hours, listed_pairs(session), known, 1, 1.0, carry)
-    return _merged(share_quotes, options), bars
+    return drawn.columns(listed_pairs(session), 1.0, Carry(figures.rate_on(session), coming, amount))
+
+
+class _DrawnSession:
+    """A session's path, its VIX, and the streams of what is still to draw."""
+
+    def __init__(self, session: date, seed: int) -> None:
+        self.day, self.hours = market_day(session), session_on(session)
+        seconds = (self.hours.close_ns - self.hours.open_ns) // NANOS
+        for_path, self.for_share, for_level, self.for_chain = _generators(session, seed)
+        cents = session_cents(self.day)
+        self.path = draw_path(for_path, seconds, cents, self.day.garman_klass_variance)
+        self.stamps = _stamps(self.for_share, self.hours, seconds)
+        self.vix = vix_path(for_level, self.day, self.path)
+        self.money_variance = money_variance_from_vix(self.vix)
+
+    def share(self, quote_seconds: float) -> tuple[Ints, QuoteColumns, BarColumns]:
+        """Draw the seconds with a quote of the share, its quotes and its bars."""
+        shown, quotes = _share_quotes(self.for_share, self.path, self.stamps, quote_seconds)
+        return shown, quotes, _bars(self.for_share, self.path, self.hours, self.day.volume)
+
+    def columns(
+        self, pairs: Sequence[StrikePair], quote_seconds: float, carry: Carry | None = None
+    ) -> tuple[QuoteColumns, BarColumns]:
+        """Draw all quotes and the bars; pair i has ids 1 + 2·i (call) and 2 + 2·i (put)."""
+        shown, quotes, bars = self.share(quote_seconds)
+        known = SharePath(
+            self.stamps[shown], self.path.mid[shown], self.money_variance[shown], self.vix[shown]
+        )
+        options = option_quotes(self.for_chain, self.hours, pairs, known, 1, quote_seconds, carry)
+        return _merged(quotes, options), bars
 
 
 def cache_folder() -> Path:
@@ -391,14 +403,7 @@ def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
         When the seed is out of range.
     """
     _check(seed, "SPY", 1.0)
-    day = market_day(session)
-    hours = session_on(session)
-    seconds = (hours.close_ns - hours.open_ns) // NANOS
-    for_path, for_share, _, _ = _generators(session, seed)
-    path = draw_path(for_path, seconds, session_cents(day), day.garman_klass_variance)
-    # draw the quotes first: the bars continue the generator's stream
-    _share_quotes(for_share, path, _stamps(for_share, hours, seconds), 1.0)
-    return _bars(for_share, path, hours, day.volume)
+    return _DrawnSession(session, seed).share(1.0)[2]
 
 
 def _generators(session: date, seed: int) -> list[np.random.Generator]:
