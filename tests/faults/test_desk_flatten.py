@@ -75,9 +75,7 @@ def test_a_flatten_under_faults_brings_every_position_to_zero_and_none_across_it
             options = [name for name, left in held.items() if left and name[:3] == symbol and name != symbol]
             what = f"{purpose} {signed:+} {symbol} of {held}"
             before_it, after_it = held.get(symbol, 0), held.get(symbol, 0) + signed
-            if (
-                purpose is not Purpose.HEDGE
-            ):  # that may be on its way, or of options still held
+            if purpose is not Purpose.HEDGE:  # that may be on its way, or of options still held
                 assert abs(after_it) < abs(before_it), what
                 assert before_it * after_it >= 0, what
             if purpose is Purpose.UNWIND_HEDGE:
