@@ -11,8 +11,6 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig, HedgeConfig
 from scalpdesk_testing.rehearsal import DISASTERS, rehearse
 
-BUGS = {bug.name: bug for bug in PLANTED_BUGS}
-
 
 @pytest.mark.parametrize("disaster", DISASTERS, ids=lambda one: one.name)
 def test_disaster_ends_well(disaster):
@@ -50,7 +48,7 @@ def test_watchdog_takes_the_order_off():
 
 def test_desk_with_a_bug_does_not_end_well():
     (chosen,) = (one for one in DISASTERS if one.name == "crash and restart")
-    with planted(BUGS["unknown_is_rejected"]):
+    with planted(PLANTED_BUGS["unknown_is_rejected"]):
         found = rehearse(GammaScalperConfig(), RiskLimits(), chosen)
     assert not found.ok
     assert found.ending.startswith("broken: ")

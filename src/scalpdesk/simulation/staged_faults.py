@@ -48,7 +48,8 @@ class StagedFaults:
             self._ledger.end(order, Status.REJECTED)
         elif fault.name == "partial_fill":
             part = (order.quantity * Decimal(str(fault.fraction))).to_integral_value(ROUND_DOWN)
-            self._matcher.held_back[order.order_id] = max(part, Decimal(1))
+            least = Decimal(1) if fault.fraction else Decimal(0)  # nothing of it fills for now, with 0
+            self._matcher.held_back[order.order_id] = max(part, least)
             self._ledger.at(self._ledger.now_ns + delay_ns, lambda: self._let_go(order))
             effect(order)
         else:

@@ -35,6 +35,8 @@ from scalpdesk_testing.small_desk import (
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
+BY_HAND = "by-hand-"
+"""Begins the client order ids of somebody else's trades in the account."""
 LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND
 """Longer than the strategy waits after rejections."""
 HEDGE_PATIENCE_NS = 20 * NANOS_PER_SECOND
@@ -88,7 +90,13 @@ class Scene:
     open_at_venue: tuple[BrokerOrder, ...] = ()
     now_ns: int = 0
     phase: str = ""
-    """Of the strategy, after the event."""
+    """Of the strategy, after the event; of several, the one that they share."""
+    references: set[str] = field(default_factory=set)
+    """Of what was booked beside the desk's orders."""
+    is_booked_twice: bool = False
+    truth: tuple[object, ...] = ()
+    """Holdings, cash and executions of the account, to see when it last moved."""
+    truth_since_ns: int = 0
     _observer: tuple[TradingEngine, DeltaEngine] | None = None
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
@@ -108,6 +116,8 @@ class Scene:
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )
             self.booked_cash += event.cash_change
+            self.is_booked_twice = event.reference in self.references
+            self.references.add(event.reference)
             resting = self.phase in ("waiting", "done")
             if resting and event.cause == "manual_trade":
                 self.excused.add(7)  # somebody else's trade beside a desk at rest is his to undo
@@ -141,7 +151,7 @@ class Invariant(NamedTuple):
 def no_order_without_intent(scene: Scene) -> str | None:
     """Everything at the venue under the desk's name is on the desk's disk."""
     for name, order in scene.account.by_client_id.items():
-        if order.request.client_order_id is None or name in FOREIGN:
+        if order.request.client_order_id is None or name.startswith(BY_HAND):
             continue  # the broker's own liquidation, or somebody else's hand
         if name not in scene.journal.durable:
             return f"{order.side.value} {order.quantity} {order.request.symbol} {name} was never journaled"
@@ -173,7 +183,7 @@ def position_is_sum_of_fills(scene: Scene) -> str | None:
             number = order.submitted.instrument_id
             signed = sum((quantity for quantity, _ in order.executions.values()), ZERO)
             sums[number] = sums.get(number, ZERO) + signed * order.submitted.side.sign
-    for number in (SHARE, CALL, PUT):
+    for number in map(InstrumentId, range(len(desk.instruments))):
         held = desk.positions.quantity(number)
         if held != sums.get(number, ZERO):
             return f"{desk.instruments[number].symbol}: holds {held}, fills give {sums.get(number, ZERO)}"
@@ -327,6 +337,70 @@ def desk_never_ahead_of_venue(scene: Scene) -> str | None:
     return None
 
 
+def executions_are_the_venues(scene: Scene) -> str | None:
+    """An execution is booked as the venue has it: its order, quantity and price."""
+    event = scene.event
+    if not isinstance(event, OrderFilled):
+        return None
+    truth = next(
+        (known for known in scene.account.executions if known.execution_id == event.execution_id), None
+    )
+    if truth is None:
+        return None  # put together from an order that the venue shows, until its executions are known
+    if (truth.quantity, truth.price) != (event.quantity, event.price):
+        return f"{event.quantity} at {event.price} booked of {truth.quantity} at {truth.price}"
+    return None
+
+
+def bookings_are_the_venues(scene: Scene) -> str | None:
+    """What is booked beside the desk's own orders is in the venue's books, and counts once."""
+    event = scene.event
+    if not isinstance(event, PositionChanged):
+        return None
+    if scene.is_booked_twice:
+        return f"{event.reference} is booked twice"
+    if event.cause == "interest" and 14 not in scene.excused:
+        return f"{event.cash_change} booked as interest; the venue pays none"
+    name = event.reference.removeprefix("foreign-")
+    if name != event.reference:
+        fills = (line.execution for line in scene.account.activities)
+        truth = next((known for known in fills if known is not None and known.execution_id == name), None)
+        if truth is None:
+            return f"{event.quantity_change} booked for the trade {name}, which the venue does not have"
+        if truth.quantity * truth.side.sign != event.quantity_change:
+            return f"{event.quantity_change} booked for a trade of {truth.quantity}"
+    return None
+
+
+QUIET_NS = 45 * NANOS_PER_SECOND
+"""Longer than from one look at the account to the next, and a second look to make sure."""
+
+
+def equals_venue_when_quiet(scene: Scene) -> str | None:
+    """With a line, no faults and an account at rest the desk's books are the venue's."""
+    event, account = scene.event, scene.account
+    if not isinstance(event, QuoteEvent) or event.instrument_id != SHARE or not scene.healed():
+        return None
+    truth = (
+        account.cash,
+        len(account.executions),
+        tuple((number, held.quantity) for number, held in account.holdings.items()),
+    )
+    if truth != scene.truth or scene.open_at_venue or not scene.connected() or 3 in scene.excused:
+        scene.truth, scene.truth_since_ns = truth, scene.now_ns
+        return None
+    if scene.now_ns - scene.truth_since_ns < QUIET_NS:
+        return None
+    desk = scene.engine.desk
+    for number in range(len(desk.instruments)):
+        ours, theirs = (books.quantity(InstrumentId(number)) for books in (desk.positions, account))
+        if ours != theirs:
+            return f"{desk.instruments[InstrumentId(number)].symbol}: desk {ours}, venue {theirs}"
+    if abs(desk.account.cash - account.cash) > CENT:
+        return f"cash: desk {desk.account.cash}, venue {account.cash}"
+    return None
+
+
 def terminal_is_final(scene: Scene) -> str | None:
     """Orders move only along the edges; a transport error only doubts; REJECTED is the venue's word."""
     for name, before in scene.states_before.items():
@@ -364,11 +438,12 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(8, "cash_is_conserved", cash_is_conserved),
     Invariant(11, "executions_count_once", executions_count_once),
     Invariant(11, "desk_never_ahead_of_venue", desk_never_ahead_of_venue),
+    Invariant(3, "equals_venue_when_quiet", equals_venue_when_quiet, at_quotes=True),
+    Invariant(11, "executions_are_the_venues", executions_are_the_venues),
+    Invariant(14, "bookings_are_the_venues", bookings_are_the_venues),
     Invariant(13, "terminal_is_final", terminal_is_final),
 )
 """Checked after every event; those that quotes cannot break are left out after quotes without outputs."""
-FOREIGN: set[str] = {"by-hand"}
-"""Client order ids of trades that somebody else makes in the account."""
 
 
 def broken(scene: Scene, seed: int, step: int) -> list[Violation]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
@@ -27,6 +27,17 @@ BASE_URL = f"http://{HOST}:1"
 SILENT_FAULTS = frozenset({"drop_request", "half_open"})
 """Nothing ever comes back: the client's own time-out ends the wait."""
 Delivered = Callable[[Request], None]
+
+
+class OnTheWay(NamedTuple):
+    """What happens to one request: it lies on the way, arrives twice, or is answered twice."""
+
+    held_seconds: float = 0.0
+    again_after: float | None = None
+    is_answered_twice: bool = False
+
+
+STRAIGHT = OnTheWay()
 
 
 def unreachable() -> aiohttp.ClientConnectorError:
@@ -70,8 +81,12 @@ class Line:
         """No new connection comes about."""
         self.frozen_until = 0.0
         """The desk's process does not read before this (loop seconds)."""
-        self.hold_requests: Callable[[str, str], float] = lambda _method, _path: 0.0
-        """Seconds that a request lies on the way before it arrives."""
+        self.on_the_way: Callable[[str, str], OnTheWay] = lambda _method, _path: STRAIGHT
+        """What happens to a request, by its method and path."""
+        self.on_sent: Callable[[str, str, bytes], None] = lambda _method, _path, _body: None
+        """Called with each request as its bytes leave the desk."""
+        self.on_stream: Callable[[], None] = lambda: None
+        """Called when a stream of orders was opened."""
         self.after_request: list[Delivered] = []
         self.requests = 0
         self.in_flight = 0
@@ -141,11 +156,12 @@ class Line:
         """Send a request; ``on_answer`` gets the answer, or None when the connection breaks."""
         parts = urlsplit(url)
         path = unquote(parts.path)
-        held = self.hold_requests(method, path)
+        fate = self.on_the_way(method, path)
         self.requests += 1
         self.in_flight += 1
+        self.on_sent(method, path, body)
 
-        def arrives() -> None:
+        def arrives(reply_to: Callable[[Answer | None], None]) -> None:
             self.in_flight -= 1
             self.world.advance_to(self.clock.true_ns())
             request = Request(
@@ -156,12 +172,23 @@ class Line:
                 body,
                 self.clock.true_ns(),
             )
-            self._answer(self.api.handle(request), on_answer)
+            self._answer(self.api.handle(request), reply_to)
             for watcher in self.after_request:
                 watcher(request)
             self.loop.call_soon(self.drive)
 
-        self.loop.call_at(self.loop.time() + self.latency_seconds + held, arrives)
+        def twice(answer: Answer | None) -> None:
+            on_answer(answer)
+            on_answer(answer)
+
+        due = self.loop.time() + self.latency_seconds + fate.held_seconds
+        if fate.again_after is None:
+            self.loop.call_at(due, arrives, twice if fate.is_answered_twice else on_answer)
+        else:
+            # whoever stands between sent it again: the first answer is lost, the second one comes
+            self.in_flight += 1
+            self.loop.call_at(due, arrives, lambda _answer: None)
+            self.loop.call_at(due + fate.again_after, arrives, on_answer)
 
     def _answer(self, reply: Answer, on_answer: Callable[[Answer | None], None]) -> None:
         """Carry an answer back, or what a fault leaves of it."""
@@ -195,6 +222,7 @@ class Line:
         socket.wire = wire
         if path == "/stream":
             socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
+            self.on_stream()
         else:
             socket.stream = DataStream(
                 path, self.world, self.keyring, wire, packed=packed, headers=plain, is_free=self.hub.is_free

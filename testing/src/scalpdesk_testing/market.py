@@ -29,6 +29,9 @@ DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 START_SPOT = 500.0
 IMPLIED_VOL = 0.20
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
+OTHER = InstrumentId(3)
+"""A call further out that the desk does not trade; in a market that has one."""
+OTHER_STRIKE = START_SPOT + 5.0
 
 
 class SmallMarket:
@@ -52,6 +55,8 @@ class SmallMarket:
         Calendar days to the options' expiry.
     is_deep
         Whether every order finds its size at once.
+    has_other
+        Whether there is a second call, 5 above the first.
     """
 
     def __init__(
@@ -66,10 +71,16 @@ class SmallMarket:
         symbol: str = "SPY",
         expires_after_days: int = 4,
         is_deep: bool = False,
+        has_other: bool = False,
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
-        self.instruments = small_book(day, symbol=symbol, expires_after_days=expires_after_days)
+        self.instruments = small_book(
+            day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other
+        )
+        self.options = tuple(InstrumentId(number) for number in range(1, 4 if has_other else 3))
+        self.silent_until: dict[InstrumentId, int] = {}
+        """Instruments whose quotes do not come before an instant, UTC nanoseconds."""
         self._is_deep = is_deep
         self.hours: Hours = TapeHours((self.session,))
         self.start_ns = self.session.open_ns
@@ -99,7 +110,7 @@ class SmallMarket:
             if at_ns >= self.session.close_ns:
                 break
             if step * share_every % option_every == 0:
-                quotes += [self._option_quote(number, mid, at_ns) for number in (CALL, PUT)]
+                quotes += [self._option_quote(number, mid, at_ns) for number in self.options]
             size = 5_000.0 if self._is_deep else sizes[step]
             quotes.append(
                 QuoteEvent(SHARE, at_ns, at_ns, round(mid - 0.01, 2), round(mid + 0.01, 2), size, size)
@@ -126,7 +137,10 @@ class SmallMarket:
         first = self._at
         while self.next_ns() == now_ns and self._at < len(self._quotes):
             self._at += 1
-        return self._quotes[first : self._at]
+        quotes = self._quotes[first : self._at]
+        if self.silent_until:
+            return [quote for quote in quotes if self.silent_until.get(quote.instrument_id, 0) <= now_ns]
+        return quotes
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Every instrument is played anyway."""
@@ -144,10 +158,15 @@ class SmallMarket:
         return ()
 
 
-def small_book(day: date, *, symbol: str = "SPY", expires_after_days: int = 4) -> Instruments:
-    """Return a share (number 0), a call and a put (1 and 2) at the money."""
+def small_book(
+    day: date, *, symbol: str = "SPY", expires_after_days: int = 4, has_other: bool = False
+) -> Instruments:
+    """Return a share (number 0), a call and a put (1 and 2) at the money; perhaps one call more (3)."""
     book = Instruments([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
-    for right in (Right.CALL, Right.PUT):
-        book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(START_SPOT)))))
+    strikes = [(Right.CALL, START_SPOT), (Right.PUT, START_SPOT)]
+    if has_other:
+        strikes.append((Right.CALL, OTHER_STRIKE))
+    for right, strike in strikes:
+        book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(strike)))))
     return book

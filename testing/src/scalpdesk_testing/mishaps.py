@@ -5,13 +5,14 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.live.runner import LiveRunner, OperationResult
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import OrderRequest, Refused
+from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Status
+from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
-from scalpdesk_testing.market import CALL, SHARE
+from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
 from scalpdesk_testing.schedule import CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
@@ -26,8 +27,8 @@ class Mishaps:
     ----------
     line, plan, journal
         What they strike.
-    account
-        The account at the exchange.
+    account, market
+        The account at the exchange, and where its quotes come from.
     say
         Called with what happens.
     """
@@ -38,6 +39,7 @@ class Mishaps:
         plan: CountingPlan,
         journal: MortalJournal,
         account: BrokerAccount,
+        market: SmallMarket,
         say: Callable[[str, str], None],
     ) -> None:
         self.line = line
@@ -47,6 +49,8 @@ class Mishaps:
         self.plan = plan
         self.journal = journal
         self.account = account
+        self.market = market
+        self._trades_by_hand = 0
         self._say = say
         self.runner: LiveRunner | None = None
         self.running: asyncio.Task[str] | None = None
@@ -61,8 +65,8 @@ class Mishaps:
         self.plan.note(moment.kind)
         self._say("fault", f"{moment.kind} {moment.seconds:g} s")
         kind = moment.kind
-        if kind == "kill":
-            self._kill()
+        if kind in ("kill", "power_cut"):
+            self._kill(is_power_cut=kind == "power_cut")
         elif kind == "outage":
             self.line.is_down = True
             self.line.cut()
@@ -75,7 +79,7 @@ class Mishaps:
             self.clock.skew_ns = int((moment.seconds - 6.0) * NANOS_PER_SECOND)
         elif kind == "disk_full":
             self.disk_full_until = self.loop.time() + moment.seconds
-        elif kind in ("halt", "flatten"):
+        elif kind in ("halt", "reduce", "flatten"):
             self.operate(kind, "rehearsed")
         else:
             self._strike_market(moment)
@@ -90,26 +94,66 @@ class Mishaps:
         elif moment.kind == "bust" and self.account.executions:
             self.world.broker.staged.bust(self.account.executions[-1])
         elif moment.kind == "manual_trade" and self.account.quantity(CALL):
-            try:
-                self.world.broker.submit(
-                    self.account.name,
-                    OrderRequest(
-                        self.world.ledger.instruments[SHARE].symbol,
-                        Side.BUY,
-                        OrderType.MARKET,
-                        quantity=Decimal(3),
-                        client_order_id="by-hand",
-                    ),
-                )
-            except Refused as refused:
-                self._say("fault", f"the hand's trade was refused: {refused}")
+            self._by_hand(SHARE, Side.BUY, 3)
+        elif moment.kind == "foreign_order":
+            away = (self.world.ledger.mark(SHARE) - 5).quantize(Decimal("0.01"))
+            order = self._by_hand(SHARE, Side.BUY, 3, away)
+            if order is not None:
+                self.loop.call_later(moment.seconds, self._end, order, Status.CANCELED)
+        elif moment.kind == "dividend":
+            self.world.broker.actions.pay_dividend(SHARE, Decimal("0.50"))
+        elif moment.kind == "assignment" and self._by_hand(OTHER, Side.SELL, 1) is not None:
+            self.loop.call_later(moment.seconds, self._assign)
+        elif moment.kind == "lost_quotes":
+            # a longer silence is a contract that has left the feed
+            until = self.clock.true_ns() + int(12.0 * moment.seconds * NANOS_PER_SECOND)
+            self.market.silent_until[CALL] = until
+        elif moment.kind in ("venue_cancel", "venue_expiry"):
+            open_orders = [
+                order for order in self.account.open_orders() if not order.client_order_id.startswith(BY_HAND)
+            ]
+            if open_orders:
+                ended = Status.CANCELED if moment.kind == "venue_cancel" else Status.EXPIRED
+                self._end(open_orders[-1], ended)
         self.world.settle()
         self.line.drive()
 
-    def _kill(self) -> None:
+    def _by_hand(
+        self, number: InstrumentId, side: Side, quantity: int, limit_price: Decimal | None = None
+    ) -> BrokerOrder | None:
+        """Trade in the account as somebody else; None when the exchange refuses."""
+        self._trades_by_hand += 1
+        kind = OrderType.MARKET if limit_price is None else OrderType.LIMIT
+        symbol = self.world.ledger.instruments[number].symbol
+        request = OrderRequest(
+            symbol,
+            side,
+            kind,
+            quantity=Decimal(quantity),
+            limit_price=limit_price,
+            client_order_id=f"{BY_HAND}{self._trades_by_hand}",
+        )
+        try:
+            return self.world.broker.submit(self.account.name, request)
+        except Refused as refused:
+            self._say("fault", f"the hand's trade was refused: {refused}")
+            return None
+
+    def _end(self, order: BrokerOrder, status: Status) -> None:
+        """Let the venue end an order."""
+        if order.is_open:
+            self.world.ledger.end(order, status)
+        self.world.settle()
+        self.line.drive()
+
+    def _assign(self) -> None:
+        self.world.strike_market_fault(Fault("assignment"))
+        self.line.drive()
+
+    def _kill(self, *, is_power_cut: bool) -> None:
         running = self.running
         if running is not None and not running.done():
-            self.journal.die("killed")
+            self.journal.die("power cut" if is_power_cut else "killed", is_power_cut=is_power_cut)
             running.cancel()
 
     def operate(self, action: str, reason: str) -> None:
@@ -123,9 +167,11 @@ class Mishaps:
         """Everything works from here on; a person looks at a desk that is not active."""
         self._say("healed", "all faults end")
         self.plan.heal()
+        self.journal.heal()
         self.line.restore()
         self.clock.skew_ns = 0
         self.disk_full_until = 0.0
+        self.market.silent_until.clear()
         for number in tuple(self.world.ledger.halted):
             self.world.resume(number)
         self.line.drive()

@@ -1,7 +1,7 @@
 """What goes wrong in one trial, and when: everything follows from the seed."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 
 import msgspec
@@ -17,10 +17,16 @@ REJECTIONS = (
 BY_RULE = tuple(name for name in PLACES if name != "assignment")
 """Faults that strike by chance where the exchange asks for them."""
 MOMENTS = (
-    "kill", "outage", "cut", "freeze", "clock_jump", "disk_full", "halt", "flatten", "trading_halt",
-    "auto_liquidation", "bust", "manual_trade",
+    "kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full", "halt", "reduce", "flatten",
+    "trading_halt", "lost_quotes", "auto_liquidation", "bust", "manual_trade", "foreign_order", "dividend",
+    "assignment", "venue_cancel", "venue_expiry",
 )  # fmt: skip
-"""Faults that strike at an instant: process, line, machine, operator, market, account."""
+"""Faults that strike at an instant: process, line, machine, operator, market, account, order."""
+LINE_FAULTS = ("held_request", "double_request", "double_answer")
+"""Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
+FAULTS = tuple(dict.fromkeys((*BY_RULE, *MOMENTS, *LINE_FAULTS)))
+STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
+"""States of the desk's orders that a fault can meet."""
 LIKELIHOOD = {
     "http": (0.01, 0.4, 10),
     "stream": (0.02, 0.3, 10),
@@ -51,6 +57,14 @@ class Moment(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
+class Aim(msgspec.Struct, frozen=True):
+    """A fault that strikes as soon as one of the desk's orders is in a state."""
+
+    fault: str
+    state: str
+    seconds: float = 1.0
+
+
 class Crash(msgspec.Struct, frozen=True):
     """The desk's process dies at its ``write``-th journal write that holds a command."""
 
@@ -79,6 +93,14 @@ class Schedule(msgspec.Struct, frozen=True):
         Deaths at a write.
     held_fraction, held_seconds
         Share of requests that lie on the way, and how long at most.
+    doubled_fraction
+        Share of requests that arrive twice, and of answers that come twice.
+    aim
+        A fault at a chosen state of an order.
+    is_reckless
+        The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
+    members
+        Strategies that share the desk.
     latency_seconds
         One way between desk and exchange.
     seconds
@@ -93,10 +115,45 @@ class Schedule(msgspec.Struct, frozen=True):
     crashes: tuple[Crash, ...] = ()
     held_fraction: float = 0.0
     held_seconds: float = 0.0
+    doubled_fraction: float = 0.0
+    aim: Aim | None = None
+    is_reckless: bool = False
+    members: int = 1
     latency_seconds: float = 0.02
     seconds: int = 330
 
+    @property
+    def faults(self) -> set[str]:
+        """Names of all that may go wrong."""
+        aimed = set() if self.aim is None else {self.aim.fault}
+        return aimed | {rule.name for rule in self.rules} | {moment.kind for moment in self.moments}
 
+
+_RESTS = Fault("partial_fill", times=40, fraction=0.0, seconds=60.0)
+_RESTS_HALF = Fault("partial_fill", times=40, fraction=0.5, seconds=60.0)
+LEADS_TO: dict[str, tuple[Fault, ...]] = {
+    "no_order": (),
+    "pending_new": (Fault("late_ack", probability=0.6, times=8, seconds=1.0),),
+    "working": (_RESTS,),
+    "partially_filled": (_RESTS_HALF,),
+    "pending_cancel": (_RESTS_HALF, Fault("cancel_stuck", probability=0.8, times=6, seconds=4.0)),
+    "unknown": (Fault("disconnect_after", probability=0.7, times=6, match="POST /v2/orders"), _RESTS_HALF),
+}
+"""Faults that bring orders into a state and keep them there for a while."""
+OF_A_SUBMIT = frozenset(name for name, place in PLACES.items() if place == "submit")
+OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "cancel")
+ANY_STATE = frozenset(STATES)
+IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
+    (frozenset({"replace_too_late"}), ANY_STATE, "the desk cancels and sends anew; it never replaces"),
+    (OF_A_SUBMIT, frozenset({"no_order"}), "the order that is submitted is pending_new at the desk"),
+    (OF_A_CANCEL, frozenset({"no_order"}), "the order that is cancelled is alive at the desk"),
+    (
+        frozenset({"correct", "venue_cancel", "venue_expiry"}),
+        frozenset({"no_order"}),
+        "it strikes an order of the desk at the venue, and that one is alive at the desk",
+    ),
+)
+"""Pairs of faults and states that cannot meet, and why."""
 QUIET_DAY = DAYS[0]
 
 
@@ -106,8 +163,25 @@ def quiet_schedule(seed: int = 0, **changes: object) -> Schedule:
     return msgspec.structs.replace(quiet, **changes)
 
 
+def possible_pairs() -> list[tuple[str, str]]:
+    """Return every fault with every state in which it can strike, in a fixed order."""
+    return [(fault, state) for state in STATES for fault in FAULTS if impossible(fault, state) is None]
+
+
+def impossible(fault: str, state: str) -> str | None:
+    """Return why a fault cannot meet a state, None where it can."""
+    for faults, states, why in IMPOSSIBLE:
+        if fault in faults and state in states:
+            return why
+    return None
+
+
 def draw_schedule(seed: int) -> Schedule:
-    """Draw a trial's faults; the same seed draws the same."""
+    """Draw a trial's faults; the same seed draws the same.
+
+    Beside what is drawn by chance one fault is aimed at one state of an order: each pair is drawn in turn
+    with the seeds.
+    """
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 19])))
     heal_at = float(dice.integers(50, 130))
     names = [str(name) for name in dice.choice(BY_RULE, size=int(dice.integers(0, 9)), replace=False)]
@@ -123,15 +197,22 @@ def draw_schedule(seed: int) -> Schedule:
         Crash(int(dice.integers(1, 12)), str(dice.choice(CRASHES)), round(float(dice.random()), 3))
         for _ in range(int(dice.integers(0, 3)))
     ]
+    pairs = possible_pairs()
+    fault, state = pairs[seed % len(pairs)]
+    temper = float(dice.random())
     return Schedule(
         seed,
         DAYS[int(dice.integers(0, len(DAYS)))],
         heal_at,
-        tuple(_rule(name, dice) for name in names),
+        LEADS_TO[state] + tuple(_rule(name, dice) for name in names),
         tuple(sorted(moments, key=lambda moment: moment.at)),
         tuple(crashes),
         held_fraction=float(dice.choice([0.0, 0.0, 0.02, 0.1])),
         held_seconds=round(float(dice.uniform(0.5, 8.0)), 3),
+        doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
+        aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
+        is_reckless=temper < 0.3,
+        members=2 if temper > 0.85 else 1,  # what is reckless for one may be a cross between two
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
         seconds=DRAWN_SECONDS,
     )
@@ -161,14 +242,38 @@ class CountingPlan(FaultPlan):
         As of any plan.
     """
 
-    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+    def __init__(self, faults: Sequence[Fault], seed: int, aim: Aim | None = None) -> None:
         super().__init__(faults, seed)
         self.states: Callable[[], Sequence[str]] = tuple
         self.pairs: Counter[str] = Counter()
+        self._aim = aim
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing can go wrong."""
+        return self._aim is None and super().is_quiet
+
+    def heal(self) -> None:
+        """Let nothing go wrong from here on."""
+        super().heal()
+        self._aim = None
+
+    def aimed(self, faults: Collection[str]) -> Aim | None:
+        """Return the aim when it is one of these faults and an order is in its state now; it is used up."""
+        aim = self._aim
+        if aim is None or aim.fault not in faults or aim.state not in (self.states() or ("no_order",)):
+            return None
+        self._aim = None
+        return aim
 
     def take(self, place: str, about: str = "") -> Fault | None:
         """Return the fault that strikes here and now, or None."""
         fault = super().take(place, about)
+        if fault is None and self._aim is not None and PLACES.get(self._aim.fault) == place:
+            aim = self.aimed(BY_RULE)
+            fault = None if aim is None else Fault(aim.fault, seconds=aim.seconds)
+            if fault is not None:
+                self.hits[fault.name] += 1
         if fault is not None:
             self.note(fault.name)
         return fault

@@ -174,7 +174,7 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool) -> int:
     ConfigError
         When the text is not a range.
     """
-    from scalpdesk_testing.campaign import run_campaign
+    from scalpdesk_testing.campaign import IMPOSSIBLE_EDGES, impossible_pairs, run_campaign
 
     first, last = _range(text)
     began = time.perf_counter()
@@ -197,6 +197,8 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool) -> int:
             "fault_states": dict(sorted(found.pairs.items())),
             "unhit_edges": found.unhit_edges(),
             "unhit_fault_states": found.unhit_pairs(),
+            "impossible_edges": IMPOSSIBLE_EDGES,
+            "impossible_fault_states": impossible_pairs(),
         },
     }
     if as_json:
@@ -221,12 +223,17 @@ def _print_campaign(document: dict[str, Any]) -> None:
         f" {document['events']} events, {document['orders']} orders, {document['faults_injected']} faults,"
         f" {document['lives'] - document['seeds']} restarts"
     )
-    met = len(hits["fault_states"])
+    met, never = len(hits["fault_states"]), hits["unhit_fault_states"]
     click.echo(
         f"edges of the order machine met: {len(hits['edges'])},"
-        f" never: {', '.join(hits['unhit_edges']) or 'none'}"
+        f" never: {', '.join(hits['unhit_edges']) or 'none'};"
+        f" {len(hits['impossible_edges'])} are impossible (--json says why)"
     )
-    click.echo(f"pairs of fault and order state met: {met}, never: {len(hits['unhit_fault_states'])}")
+    click.echo(
+        f"pairs of fault and order state met: {met}, never: {', '.join(never[:MOST_SHOWN]) or 'none'}"
+        f"{f' and {len(never) - MOST_SHOWN} more' if len(never) > MOST_SHOWN else ''};"
+        f" {len(hits['impossible_fault_states'])} are impossible"
+    )
     violations = document["violations"]
     for violation in violations[:MOST_SHOWN]:
         click.echo(

@@ -2,15 +2,28 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
 
+import msgspec
+
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, Output, SubmitOrder
+from scalpdesk.core.intents import (
+    CancelOrder,
+    MultiLegOrder,
+    OrderIntent,
+    OrderType,
+    Output,
+    Purpose,
+    Side,
+    SubmitOrder,
+)
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -20,21 +33,24 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.triggers import Wake
+from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.contract import Strategy
+from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
 )
+from scalpdesk.strategies.several.strategy import Several
 from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
-from scalpdesk_testing.market import SHARE, SmallMarket
+from scalpdesk_testing.market import CALL, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash
 
 CASH = Decimal(1_000_000)
@@ -75,6 +91,10 @@ class DeskPlan:
     ----------
     config, limits
         Of the strategy and of the risk gate.
+    members
+        How many strategies share the desk, and its straddles.
+    is_reckless
+        Whether the strategy also proposes what no strategy may.
     stale_share_seconds, stale_option_seconds
         Age at which a quote is too old.
     band_shares
@@ -83,6 +103,8 @@ class DeskPlan:
 
     config: GammaScalperConfig
     limits: RiskLimits
+    members: int = 1
+    is_reckless: bool = False
     stale_share_seconds: float = STALE_SHARE_SECONDS
     stale_option_seconds: float = STALE_OPTION_SECONDS
     band_shares: float = BAND_SHARES
@@ -102,8 +124,72 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
     )
     pricing = DeltaEngine(book, market, ContractPricer(Style.EUROPEAN))
     desk = Desk(book, market, pricing, RiskGate(plan.limits), OrderManager(prefix), SHARE, CASH)
-    strategy = cast("Strategy", GammaScalper(plan.config))
-    return TradingEngine(desk, strategy, mark_seconds=30.0)
+    make = RecklessScalper if plan.is_reckless else GammaScalper
+    if plan.members == 1:
+        return TradingEngine(desk, cast("Strategy", make(plan.config)), mark_seconds=30.0)
+    config = msgspec.structs.replace(plan.config, straddles=plan.config.straddles // plan.members)
+    scalpers = [make(config) for _ in range(plan.members)]
+    for number, scalper in enumerate(scalpers):
+        scalper.name = f"scalper-{number + 1}"
+    share = Decimal(1) / plan.members
+    several = Several([cast("Strategy", item) for item in scalpers], {item.name: share for item in scalpers})
+    return TradingEngine(desk, cast("Strategy", several), mark_seconds=30.0)
+
+
+AT_ONCE_NS = NANOS_PER_SECOND // 2
+"""An equal order within this time is a duplicate by any setting."""
+
+
+class RecklessScalper(GammaScalper):
+    """A gamma scalper that also proposes what no strategy may; the risk gate refuses all of it.
+
+    By turns: an order equal to one that works, an order that would trade with one's own, an exit of
+    more than is held, a size above the limit, a price far off, an opening order while the desk reduces,
+    any order while it is halted.
+    """
+
+    def __init__(self, config: GammaScalperConfig) -> None:
+        super().__init__(config)
+        self._turn = 0
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Do what the scalper does, then what it may not."""
+        actions = [*super().on_wake(view, wake, event)]
+        self._turn += 1
+        intent = self._forbidden(view, self._turn % 4)
+        if intent is not None:
+            actions.append(Proposal(DecisionKind.HEDGE, ("reckless",), {}, (intent,)))
+        return actions
+
+    def _forbidden(self, view: DeskView, turn: int) -> OrderIntent | None:
+        call = view.market.quotes[CALL]
+        if view.session is None or call is None:
+            return None
+        ask = Decimal(str(call.ask)) if call.ask == call.ask and call.ask > 0 else Decimal(4)
+        if view.mode is Mode.HALTED:
+            return OrderIntent(SHARE, Side.BUY, Decimal(5), Purpose.HEDGE, "halted")
+        if view.mode is not Mode.ACTIVE:
+            limit = OrderType.LIMIT
+            return OrderIntent(CALL, Side.BUY, Decimal(1), Purpose.OPEN, "not active", limit, ask)
+        working = next(
+            (order for order in view.orders.live.values() if order.state is OrderState.WORKING), None
+        )
+        if working is not None and (
+            turn == 0 or (turn == 1 and working.created_ns > view.now_ns - AT_ONCE_NS)
+        ):
+            sent = working.submitted
+            side = sent.side if turn else (Side.SELL if sent.side is Side.BUY else Side.BUY)
+            purpose = sent.purpose if turn else Purpose.HEDGE
+            return OrderIntent(
+                sent.instrument_id, side, sent.quantity, purpose, "twice", sent.order_type, sent.limit_price
+            )
+        held = view.positions.quantity(CALL)
+        if turn == 2 and held > 0:
+            return OrderIntent(CALL, Side.SELL, held + 1, Purpose.CLOSE, "too much", OrderType.LIMIT, ask)
+        if turn == 3:
+            return OrderIntent(SHARE, Side.BUY, Decimal(501), Purpose.HEDGE, "too large")
+        far = (ask * 2).quantize(Decimal("0.01"))
+        return OrderIntent(CALL, Side.BUY, Decimal(1), Purpose.OPEN, "too dear", OrderType.LIMIT, far)
 
 
 def small_header(market: SmallMarket, seed: int) -> JournalHeader:
@@ -239,6 +325,10 @@ class MortalJournal:
         if due is not None:
             self._crashes.remove(due)
         return due
+
+    def heal(self) -> None:
+        """Let no write be the last one from here on."""
+        self._crashes.clear()
 
     def files(self) -> list[Path]:
         """Files of the journal as they are on disk."""

@@ -1,0 +1,185 @@
+"""Laws on the bytes that leave the desk: what was sent, held against the exchange's own books.
+
+They read the requests as they are written, before any fault of the line, so that a request that never
+arrives counts too. What the gateway reports plays no part.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.intents import EXITS
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.simulation.ledger import Ledger
+from scalpdesk.simulation.orders import BrokerOrder
+from scalpdesk_testing.invariants import Scene
+
+ORDERS_PATH = "/v2/orders"
+LOOKS = frozenset({ORDERS_PATH, "/v2/account", "/v2/positions"})
+"""Requests with which a look at the account begins."""
+CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
+"""After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
+LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
+"""After the order stream came up again: by then the account was looked at."""
+FAR = Decimal("1.5")
+"""A buy limit above so many times the ask is beyond every collar."""
+
+
+class SentOrder(NamedTuple):
+    """One order as its bytes name it."""
+
+    client_order_id: str
+    symbol: str
+    is_buy: bool
+    quantity: Decimal
+    limit_price: Decimal | None
+    at_ns: int
+
+
+def read_orders(body: bytes, at_ns: int) -> list[SentOrder]:
+    """Return the orders of a request's body: one, or the legs of a combo under the name of the whole."""
+    wire: dict[str, Any] = msgspec.json.decode(body)
+    quantity = Decimal(wire["qty"])
+    price = None if wire.get("limit_price") is None else Decimal(wire["limit_price"])
+    if wire.get("legs"):
+        return [
+            SentOrder(
+                wire["client_order_id"],
+                leg["symbol"],
+                leg["side"] == "buy",
+                quantity * Decimal(leg["ratio_qty"]),
+                None,
+                at_ns,
+            )
+            for leg in wire["legs"]
+        ]
+    return [SentOrder(wire["client_order_id"], wire["symbol"], wire["side"] == "buy", quantity, price, at_ns)]
+
+
+class WireLaws:
+    """Follows the requests of one trial.
+
+    Parameters
+    ----------
+    scene
+        Desk and account.
+    ledger
+        The exchange's books.
+    """
+
+    def __init__(self, scene: Scene, ledger: Ledger) -> None:
+        self._scene = scene
+        self._ledger = ledger
+        self._bodies: dict[str, bytes] = {}
+        self._cancelled: set[str] = set()
+        """Last parts of the paths of cancels since the halt."""
+        self._halted_ns: int | None = None
+        self._stream_up_ns: int | None = None
+        self._mode: tuple[Mode, int] = (Mode.ACTIVE, 0)
+        """Mode of the desk and since when, UTC nanoseconds."""
+
+    def sent(self, method: str, path: str, body: bytes, now_ns: int) -> Iterator[str]:
+        """Yield what is wrong with a request."""
+        if method == "DELETE":
+            self._cancelled.add(path.rpartition("/")[2])
+        elif method == "GET" and path in LOOKS:
+            self._stream_up_ns = None
+        elif method == "POST" and path == ORDERS_PATH:
+            orders = read_orders(body, now_ns)
+            name = orders[0].client_order_id
+            if name not in self._scene.journal.durable:
+                yield f"1 no_order_without_intent: {name} left before its intent was on disk"
+            if self._bodies.setdefault(name, body) != body:
+                yield f"2 one_live_order_per_intent: {name} was sent with another content"
+            for order in orders:
+                why = self._why_not(order)
+                if why is not None:
+                    yield why
+
+    def stream_opened(self, now_ns: int) -> None:
+        """Take note that the order stream came up."""
+        self._stream_up_ns = now_ns
+
+    def overdue(self, now_ns: int, *, is_connected: bool) -> str | None:
+        """Return what should have left the desk by now."""
+        desk = self._scene.engine.desk
+        if desk.gate.mode is not self._mode[0]:
+            self._mode = desk.gate.mode, now_ns
+        if not is_connected or desk.gate.mode is not Mode.HALTED:
+            self._halted_ns = None
+        elif self._halted_ns is None:
+            self._halted_ns = now_ns
+            self._cancelled.clear()
+        elif now_ns - self._halted_ns > CANCEL_PATIENCE_NS:
+            left = [order for order in self._own() if order.order_id not in self._cancelled]
+            if left:
+                return f"5 halt_cancels: {left[0].client_order_id} works on, no cancel of it was sent"
+        if not is_connected:
+            self._stream_up_ns = None if self._stream_up_ns is None else now_ns
+        elif self._stream_up_ns is not None and now_ns - self._stream_up_ns > LOOK_PATIENCE_NS:
+            self._stream_up_ns = None
+            return "14 reconnect_looks: the order stream is back and the account was not looked at"
+        return None
+
+    def _own(self) -> list[BrokerOrder]:
+        """Orders at the venue that the desk knows to be its own and alive."""
+        live = self._scene.engine.desk.orders.live
+        return [order for order in self._scene.account.open_orders() if order.client_order_id in live]
+
+    def _why_not(self, order: SentOrder) -> str | None:
+        scene, ledger = self._scene, self._ledger
+        desk, limits = scene.engine.desk, scene.plan.limits
+        number = ledger.instruments.id_of(order.symbol)
+        is_option = isinstance(ledger.instruments[number], OptionContract)
+        what = f"{'buy' if order.is_buy else 'sell'} {order.quantity} {order.symbol}"
+        mine = desk.orders.orders.get(order.client_order_id)
+        # what was decided before a person spoke may be on its way to the wire just then
+        is_held = desk.gate.mode is self._mode[0] and (mine is None or mine.created_ns > self._mode[1])
+        if desk.gate.mode is Mode.HALTED and is_held:
+            return f"5 no_new_risk_blindly: {what} while halted"
+        held, known = scene.account.quantity(number), desk.positions.quantity(number)
+        opens = is_option and order.is_buy and held >= 0
+        if opens and desk.gate.mode is not Mode.ACTIVE and is_held:
+            return f"5 no_new_risk_blindly: {what} while {desk.gate.mode}"
+        most = limits.max_order_contracts if is_option else limits.max_order_shares
+        if order.quantity > most:
+            return f"4 worst_case_within_limits: {what} in one order, limit {most}"
+        quote, price = ledger.quotes.get(number), order.limit_price
+        asked = Decimal(str(quote.ask)) if quote is not None and quote.ask > 0 else Decimal("inf")
+        if price is not None and order.is_buy and price > FAR * asked:
+            return f"5 price_within_collar: {what} at {price}, ask {asked}"
+        if mine is None:
+            return None
+        same = [other for other in self._own() if other.instrument_id == number and other.leaves > 0]
+        for other in same:
+            if other.client_order_id == order.client_order_id:
+                continue
+            theirs = desk.orders.orders[other.client_order_id].submitted
+            if (other.side.sign > 0) is not order.is_buy and crosses(order, other):
+                return f"5 no_wash_trade: {what} against its own {other.client_order_id}"
+            is_equal = other.quantity == order.quantity and other.request.limit_price == order.limit_price
+            age_ns = mine.created_ns - desk.orders.orders[other.client_order_id].created_ns
+            soon = age_ns < limits.duplicate_window_seconds * NANOS_PER_SECOND
+            alike = (theirs.purpose, theirs.owner) == (mine.submitted.purpose, mine.submitted.owner)
+            if (other.side.sign > 0) is order.is_buy and is_equal and alike and soon:
+                return f"2 no_duplicate: {what} again beside {other.client_order_id}"
+        # where strategies share the account, one may sell what another has sold short
+        if mine.submitted.purpose in EXITS and held == known and scene.plan.members == 1:
+            closing = sum(
+                (other.leaves for other in same if (other.side.sign > 0) is order.is_buy), Decimal(0)
+            )
+            if order.quantity + closing > abs(held):
+                return f"4 exit_lowers: {what} beside {closing} closes more than the {held} held"
+        return None
+
+
+def crosses(order: SentOrder, other: BrokerOrder) -> bool:
+    """Return whether two orders of opposite sides could trade with one another."""
+    if order.limit_price is None or other.working_limit is None:
+        return True
+    ahead = order.limit_price - other.working_limit
+    return ahead >= 0 if order.is_buy else ahead <= 0
