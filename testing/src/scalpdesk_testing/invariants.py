@@ -250,7 +250,7 @@ def no_new_risk_blindly(scene: Scene) -> str | None:
 def hedge_is_alive(scene: Scene) -> str | None:
     """Outside the band for long, with fresh data and a line: an order works or a reason is stated."""
     event = scene.event
-    if not isinstance(event, QuoteEvent) or event.instrument_id != SHARE:
+    if not isinstance(event, QuoteEvent) or event.instrument_id != SHARE or 6 in scene.excused:
         return None
     desk = scene.engine.desk
     number = scene.now_ns
