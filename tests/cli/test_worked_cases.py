@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from scalpdesk_testing.selftest import judge
-from scalpdesk_testing.worked_cases import agrees
+from scalpdesk_testing.worked_cases import BINDINGS, agrees
 
-CASES = Path(__file__).resolve().parents[2] / ".." / "shared" / "reference" / "worked_cases.json"
+REFERENCE = Path(__file__).resolve().parents[2] / ".." / "shared" / "reference"
+CASES = REFERENCE / "worked_cases.json"
+TRADE_CASES = REFERENCE / "worked_cases_trade.json"
 
 
 @pytest.mark.parametrize(
@@ -45,4 +47,12 @@ def test_all_cases_of_areas_a_g_and_h_pass():
     cases = [case for case in json.loads(CASES.read_text()) if case["area"] in {"A", "G", "H"}]
     verdicts = {case["id"]: judge(case)["verdict"] for case in cases}
     assert len(verdicts) >= 40
+    assert {name for name, verdict in verdicts.items() if verdict != "passed"} == set()
+
+
+@pytest.mark.skipif(not TRADE_CASES.is_file(), reason="the worked cases lie beside the project")
+def test_all_bound_cases_of_the_trade_pass():
+    cases = [case for case in json.loads(TRADE_CASES.read_text()) if case["function"] in BINDINGS]
+    verdicts = {case["id"]: judge(case)["verdict"] for case in cases}
+    assert len(verdicts) >= 60
     assert {name for name, verdict in verdicts.items() if verdict != "passed"} == set()

@@ -17,7 +17,7 @@ from scalpdesk.instruments.sessions import Session, next_session
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig
-from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, nowcast, who_trades
+from scalpdesk.strategies.hybrid import HIGH, LOW, Hybrid, HybridConfig, who_trades
 from scalpdesk.strategies.registry import find_strategy, member_names
 from scalpdesk.strategies.several.strategy import SharedConfig
 from scalpdesk.strategies.st0cka.strategy import St0ckaConfig
@@ -64,15 +64,6 @@ def test_hysteresis_only_ever_takes_handovers_away(vols, hysteresis):
             assert who == G
         if vol < 0.2 - hysteresis - 1e-9:
             assert who == A
-
-
-def test_the_nowcast_goes_from_the_forecast_to_what_was_realised():
-    a_day = 0.02**2
-    assert nowcast(0.16, 0.0, 0.0) == pytest.approx(0.16)
-    assert nowcast(0.16, a_day, 1.0) == pytest.approx(0.02 * math.sqrt(252))
-    half = nowcast(0.16, a_day, 0.5)
-    assert half == pytest.approx(math.sqrt(252 * (a_day + 0.5 * 0.16**2 / 252)))
-    assert nowcast(None, a_day, 0.5) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The volatility at which the delta of a hedge is computed."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -40,3 +41,58 @@ class DeltaModel:
         elif self.source == "forecast":
             found = forecast_vol()
         return found or implied
+
+
+def skew_delta(vega: float, spot: float, skew: float, stickiness: float) -> float:
+    """Return what is added to a Black–Scholes delta because the strike's volatility moves with the spot.
+
+    Parameters
+    ----------
+    vega
+        Per 1.00 of volatility and unit.
+    spot
+        Currency per unit.
+    skew
+        Slope of the volatility in ln(strike), usually below zero.
+    stickiness
+        R (Bergomi 2009): 1 sticky strike, 0 sticky delta, 2 local volatility; the index about 1.5.
+    """
+    return vega * (stickiness - 1.0) * skew / spot
+
+
+def minimum_variance_delta(
+    spot: float, strike: float, years: float, vol: float, coefficients: tuple[float, float, float]
+) -> float:
+    """Return what Hull and White (2017) add to the delta of a call, and of the put of its strike.
+
+    Parameters
+    ----------
+    spot, strike
+        Currency per unit, without rate and yield.
+    years, vol
+        To expiry, and volatility, on one clock.
+    coefficients
+        a, b, c of ``n(d1)·(a + b·δ + c·δ²)`` with δ the call's delta.
+    """
+    root = vol * math.sqrt(years)
+    d1 = math.log(spot / strike) / root + 0.5 * root
+    call = 0.5 * math.erfc(-d1 / math.sqrt(2.0))
+    a, b, c = coefficients
+    return math.exp(-0.5 * d1 * d1) / math.sqrt(2.0 * math.pi) * (a + b * call + c * call * call)
+
+
+def least_hedge(vanna: float, vol_deviation: float, units: float, deviations: float = 2.0) -> int:
+    """Return the smallest hedge, in shares, that is more than the noise of its own delta.
+
+    Parameters
+    ----------
+    vanna
+        Change of delta per 1.00 of volatility and unit.
+    vol_deviation
+        Standard deviation of the filtered volatility, a fraction a year.
+    units
+        Contracts times multiplier.
+    deviations
+        Of the delta's noise that a hedge must exceed.
+    """
+    return max(math.ceil(deviations * abs(vanna * vol_deviation * units)), 1)

@@ -31,9 +31,9 @@ from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.crossing import MemberActions, Outgoing
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
+from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
-SESSIONS_PER_YEAR = 252
 BAR_SECONDS = 300
 LEAST_BARS = 12
 """Closed bars of a session that its realised volatility alone takes: an hour."""
@@ -106,29 +106,6 @@ def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis:
     if vol is None:
         return LOW
     return HIGH if exceeds(vol, threshold - hysteresis if now == HIGH else threshold) else LOW
-
-
-def nowcast(forecast_vol: float | None, realized_variance: float, share_elapsed: float) -> float | None:
-    """Return a day's volatility (fraction a year) from a forecast and what the session has shown so far.
-
-    Parameters
-    ----------
-    forecast_vol
-        Made before the session, fraction a year; None for none.
-    realized_variance
-        Sum of squared log returns so far, the gap at the open among them.
-    share_elapsed
-        Share of the session that they cover, 0 to 1; the rest is as forecast.
-
-    Examples
-    --------
-    >>> round(nowcast(0.16, 0.0, 0.0), 12), nowcast(None, 0.001, 0.5)
-    (0.16, None)
-    """
-    if forecast_vol is None:
-        return None
-    left = forecast_vol**2 / SESSIONS_PER_YEAR * (1.0 - share_elapsed)
-    return math.sqrt(SESSIONS_PER_YEAR * (realized_variance + left))
 
 
 class _VolWatch:
@@ -304,8 +281,8 @@ class Hybrid(Several):
                 return None, f"volatility not known: {bars} bars of five minutes closed, {LEAST_BARS} needed"
             vol = math.sqrt(SESSIONS_PER_YEAR * variance / elapsed)
             return vol, f"volatility {vol:.1%}, realised in {bars} bars of five minutes"
-        now = nowcast(forecast, variance, elapsed)
-        assert now is not None
+        assert forecast is not None
+        now = nowcast(forecast, variance, elapsed).day_vol
         return (
             now,
             f"volatility {now:.1%}: {forecast:.1%} forecast, kept up to date by the open and {bars} bars",

@@ -49,7 +49,12 @@ from scalpdesk.volatility.garch import garch_long_run, garch_path
 from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
-from scalpdesk_testing import worked_cases_margin, worked_cases_statistics, worked_cases_strategies
+from scalpdesk_testing import (
+    worked_cases_margin,
+    worked_cases_statistics,
+    worked_cases_strategies,
+    worked_cases_trade,
+)
 
 Answer = dict[str, Any]
 
@@ -390,6 +395,7 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "flip": _flip,
     **worked_cases_margin.BINDINGS,
     **worked_cases_statistics.BINDINGS,
+    **worked_cases_trade.BINDINGS,
     "pa_hedge": _pa_hedge,
     "settle": _settle,
     "inv_pnl": _inv_pnl,

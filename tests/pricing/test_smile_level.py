@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded.surface import smile_factor, swap_over_money
+from scalpdesk.pricing import greeks
+from scalpdesk.pricing.smile_level import (
+    horizon_level,
+    level_of,
+    shifted_smile,
+    swap_variance_of_quotes,
+    swap_vol,
+)
+
+YEARS = 28.7 / 252
+AT_MONEY = 0.1541
+
+
+def embedded(k):
+    """The embedded market's smile with 30 days to go."""
+    theta = AT_MONEY**2 * YEARS
+    return AT_MONEY * math.sqrt(float(smile_factor(np.array(k / math.sqrt(theta)))))
+
+
+@pytest.mark.parametrize("level", ["swap", "atm"])
+@pytest.mark.parametrize("shift", ["standardised", "parallel"])
+@pytest.mark.parametrize("wanted", [0.12, 0.2, 0.34])
+def test_a_moved_smile_has_the_level_that_it_was_moved_to(level, shift, wanted):
+    moved = shifted_smile(embedded, YEARS, wanted, level=level, shift=shift)
+    assert level_of(moved, YEARS, level) == pytest.approx(wanted, rel=1e-8)
+
+
+@pytest.mark.parametrize("shift", ["standardised", "parallel"])
+def test_a_forecast_at_the_markets_level_moves_nothing(shift):
+    moved = shifted_smile(embedded, YEARS, swap_vol(embedded, YEARS), shift=shift)
+    assert [moved(k) for k in (-0.1, 0.0, 0.05)] == [embedded(k) for k in (-0.1, 0.0, 0.05)]
+
+
+def test_a_flat_smile_is_its_own_variance_swap():
+    assert swap_vol(lambda _: 0.2, 0.25) == pytest.approx(0.2, rel=1e-12)
+    moved = shifted_smile(lambda _: 0.2, 0.25, 0.3)
+    assert moved(-0.2) == pytest.approx(0.3, rel=1e-9)
+
+
+def test_the_swap_of_the_embedded_smile_is_a_fifth_above_the_money():
+    # three calculations: the smile's integral, the embedded market's own, and a strip of option prices
+    ratio = swap_vol(embedded, YEARS) / AT_MONEY
+    assert 1.19 <= ratio <= 1.20
+    assert ratio**2 == pytest.approx(swap_over_money(AT_MONEY**2 * YEARS), rel=3e-3)
+    strikes = np.linspace(10.0, 300.0, 5801)
+    vols = np.array([embedded(math.log(strike / 100.0)) for strike in strikes])
+    mids = greeks(100.0, strikes, YEARS, vols, strikes > 100.0, style="european").price
+    at = int(np.searchsorted(strikes, 100.0))
+    mids[at] = greeks(100.0, 100.0, YEARS, embedded(0.0), True, style="european").price
+    variance = swap_variance_of_quotes(100.0, YEARS, 0.0, list(zip(strikes, mids, strict=True)))
+    assert math.sqrt(variance) / AT_MONEY == pytest.approx(ratio, rel=1e-3)
+    assert figures.SMILE_RHO < 0.0
+
+
+def test_a_standardised_shift_keeps_the_smile_over_deviations():
+    moved = shifted_smile(embedded, YEARS, 1.5 * AT_MONEY, level="atm")
+    for k in (-0.1, -0.02, 0.0, 0.04):
+        assert moved(1.5 * k) == pytest.approx(1.5 * embedded(k), rel=1e-9)
+
+
+def test_only_the_variance_to_the_horizon_moves():
+    assert horizon_level(0.16, YEARS, 5 / 252, 0.16) == pytest.approx(0.16)
+    assert horizon_level(0.16, YEARS, YEARS, 0.2) == pytest.approx(0.2)
+    moved = horizon_level(0.16, YEARS, 5 / 252, 0.2, 0.145)
+    gained = moved**2 * YEARS - 0.16**2 * YEARS
+    assert gained == pytest.approx((0.2**2 - 0.145**2) * 5 / 252)
