@@ -104,4 +104,4 @@ def test_minimum_variance_shifts_call_and_put_alike():
 
 @pytest.mark.parametrize(("deviation", "least"), [(0.0, 1), (0.0043, 3), (0.043, 24)])
 def test_a_hedge_exceeds_the_noise_of_its_delta(deviation, least):
-    assert least_hedge(2.68789002179, deviation, 100) == least
+    assert least_hedge(2.68789002179 * deviation * 100) == least

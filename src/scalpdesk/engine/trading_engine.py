@@ -115,6 +115,7 @@ class TradingEngine:
             desk.divide(strategy.open_books(desk.view))
         self._view = desk.view
         self._quotes = desk.market.quotes
+        self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
 
@@ -151,6 +152,8 @@ class TradingEngine:
                 if trigger is None:
                     return NOTHING
                 check, after = trigger
+                if number in self._recent and self._recent[number][-1] is not event:
+                    self._recent[number].append(event)
                 if now_ns >= self._loss_due_ns:
                     self._watch_loss()
                 wake = PRICE if check is None else check(event)

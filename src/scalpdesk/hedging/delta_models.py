@@ -6,7 +6,7 @@ from typing import Literal
 
 from scalpdesk.core.units import InstrumentId
 
-DeltaVol = Literal["implied", "entry", "forecast", "fixed"]
+DeltaVol = Literal["implied", "smile", "entry", "forecast", "fixed"]
 
 
 class DeltaModel:
@@ -15,7 +15,8 @@ class DeltaModel:
     Parameters
     ----------
     source
-        ``implied`` now, implied at ``entry``, ``forecast``, or ``fixed``. It decides how the profit
+        ``implied`` now by each leg's quote, ``smile`` (one filtered volatility for call and put of a
+        strike), implied at ``entry``, ``forecast``, or ``fixed``. It decides how the profit
         arrives: at the implied one a little at a time and certain in sign, at the actual one certain
         in sum (Ahmad and Wilmott, 2005).
     fixed_vol
@@ -81,18 +82,15 @@ def minimum_variance_delta(
     return math.exp(-0.5 * d1 * d1) / math.sqrt(2.0 * math.pi) * (a + b * call + c * call * call)
 
 
-def least_hedge(vanna: float, vol_deviation: float, units: float, deviations: float = 2.0) -> int:
+def least_hedge(noise_shares: float, deviations: float = 2.0) -> int:
     """Return the smallest hedge, in shares, that is more than the noise of its own delta.
 
     Parameters
     ----------
-    vanna
-        Change of delta per 1.00 of volatility and unit.
-    vol_deviation
-        Standard deviation of the filtered volatility, a fraction a year.
-    units
-        Contracts times multiplier.
+    noise_shares
+        Standard deviation of the delta: vanna (per 1.00 of volatility) times the volatility's standard
+        deviation times units, summed with its sign over the legs of a strike.
     deviations
-        Of the delta's noise that a hedge must exceed.
+        Of the noise that a hedge must reach.
     """
-    return max(math.ceil(deviations * abs(vanna * vol_deviation * units)), 1)
+    return max(math.ceil(deviations * abs(noise_shares)), 1)

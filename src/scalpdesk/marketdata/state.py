@@ -1,6 +1,6 @@
 """Latest market state of every instrument."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -24,6 +24,8 @@ from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
 _KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
 """Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
+QUOTES_KEPT = 1024
+"""Of each underlying: at a quote a second the last seventeen minutes."""
 
 
 class MarketView(Protocol):
@@ -96,6 +98,8 @@ class MarketState:
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
         """Volume of this session as its bars and as its prints have it: a feed may bring both."""
+        self.recent: dict[InstrumentId, deque[QuoteEvent]] = {}
+        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first, never none."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
@@ -124,8 +128,26 @@ class MarketState:
             self.oddities[verdict] += 1
         if verdict in _KEPT:
             self.quotes[quote.instrument_id] = quote
+            if quote.instrument_id in self.recent:
+                self.recent[quote.instrument_id].append(quote)
         # an index level has bid equal to ask: always locked, and good
         return verdict is QuoteVerdict.GOOD or verdict is QuoteVerdict.LOCKED
+
+    def quote_in_force(self, instrument_id: InstrumentId, at_ns: int) -> QuoteEvent | None:
+        """Return the quote of an underlying at an earlier instant (UTC nanoseconds).
+
+        None where it was not quoted by then, or where that is longer ago than its kept quotes reach. They
+        are kept from the first question on.
+        """
+        latest = self.quotes[instrument_id]
+        if latest is None:
+            return None
+        if instrument_id not in self.recent:
+            self.recent[instrument_id] = deque((latest,), QUOTES_KEPT)
+        for quote in reversed(self.recent[instrument_id]):
+            if quote.ts_event_ns <= at_ns:
+                return quote
+        return None
 
     def carry_price(
         self, source: InstrumentId, target: InstrumentId, factor: float, at_ns: int, *, paid: float = 0.0

@@ -16,6 +16,7 @@ from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
+from scalpdesk.portfolio.strike_vols import StrikeVol, StrikeVols
 from scalpdesk.pricing.base import OptionGreeks
 
 
@@ -69,6 +70,10 @@ class OptionValuer(Protocol):
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
+        ...
+
+    def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
+        """Return the filtered volatility of an option's strike; see :class:`StrikeVols`."""
         ...
 
     def rate(self, years: float) -> float:
@@ -127,6 +132,7 @@ class DeltaEngine:
         """Valued options, with the id of their underlying, their expiry instant and dividend yield."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
+        self._strike_vols = StrikeVols(instruments, state, self._quote_vol)
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -232,6 +238,29 @@ class DeltaEngine:
             vol = known[1] if known is not None else 0.0
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
+
+    def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
+        """Return the filtered volatility of an option's strike, common to its call and put.
+
+        None for what is no option, and while the strike was never measured.
+        """
+        contract = self._instruments[instrument_id]
+        return self._strike_vols.value(contract) if isinstance(contract, OptionContract) else None
+
+    def _quote_vol(
+        self, instrument_id: InstrumentId, quote: QuoteEvent, spot: float
+    ) -> tuple[float, float] | None:
+        """Volatility and vega of a quote's mid at its own instant."""
+        contract = self._instruments[instrument_id]
+        assert isinstance(contract, OptionContract)
+        years = self.years(contract, quote.ts_event_ns)
+        if years <= 0.0:
+            return None
+        terms = (self.rate(years), self.dividend_yield(contract))
+        vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
+        if vol is None:
+            return None
+        return vol, self._pricer.greeks(contract, spot, years, vol, *terms).vega
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""

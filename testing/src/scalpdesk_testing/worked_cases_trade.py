@@ -173,7 +173,7 @@ def _hedge_noise(
     return {
         "vanna": vanna,
         "delta_sd_shares": abs(vanna) * iv_sd * units,
-        "least_hedge": least_hedge(vanna, iv_sd, units, z),
+        "least_hedge": least_hedge(vanna * iv_sd * units, z),
     }
 
 

@@ -11,7 +11,7 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
-from scalpdesk.hedging.delta_models import DeltaModel
+from scalpdesk.hedging.delta_models import DeltaModel, least_hedge
 from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -33,6 +33,8 @@ class HedgedPosition(NamedTuple):
 
     greeks: PositionGreeks
     inputs: HedgeInputs
+    least_shares: int = 1
+    """A smaller hedge is less than the noise of its own delta."""
 
     @property
     def net_delta_contracts(self) -> float:
@@ -45,6 +47,7 @@ class _LegGreeks(NamedTuple):
     vol: float
     years: float
     multiplier: int
+    least_shares: int
 
 
 class DeltaHedger:
@@ -173,7 +176,7 @@ class DeltaHedger:
             return []
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         quantity = quantity_to_target(inputs.net_delta_shares, target)
-        if not quantity:
+        if -exposure.least_shares < quantity < exposure.least_shares:
             return []
         owned = int(view.positions.quantity(number))
         # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
@@ -219,7 +222,7 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return HedgedPosition(known.greeks, inputs)
+        return HedgedPosition(known.greeks, inputs, known.least_shares)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
@@ -260,7 +263,7 @@ class DeltaHedger:
         """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
         number = view.underlying
         total = GreekSum(float(view.positions.quantity(number) + view.orders.pending(number)))
-        vol_sum = years = 0.0
+        vol_sum = years = noise = 0.0
         multiplier = 1
         for leg in legs:
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else QuoteVerdict.GOOD
@@ -270,19 +273,25 @@ class DeltaHedger:
             if valuation is None or not _can_be_hedged(valuation.greeks.delta, verdict):
                 self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
                 return None
-            vol = self._delta_model.vol(leg, valuation.vol, lambda: self._forecast_vol(view)) * vol_factor
+            implied, deviation = valuation.vol, 0.0
+            if self._delta_model.source == "smile":
+                implied, deviation = view.delta_engine.strike_vol(leg) or (implied, 0.0)
+            vol = self._delta_model.vol(leg, implied, lambda: self._forecast_vol(view)) * vol_factor
             greeks = valuation.greeks
             if vol != valuation.vol:
                 greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
             multiplier = view.instruments[leg].multiplier
-            total.add(float(view.positions.quantity(leg)) * multiplier, greeks)
+            units = float(view.positions.quantity(leg)) * multiplier
+            total.add(units, greeks)
+            noise += units * greeks.vanna * deviation
             vol_sum += vol
             years = valuation.years
         found = total.total()
         # NaN never reaches a hedge
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
             return None
-        return _LegGreeks(found, vol_sum / len(legs), years, multiplier)
+        least = least_hedge(noise) if noise else 1
+        return _LegGreeks(found, vol_sum / len(legs), years, multiplier, least)
 
 
 def _can_be_hedged(delta: float, verdict: QuoteVerdict) -> bool:
