@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.volatility.forecast import VolForecast
 
 TRADING_DAYS_PER_YEAR = 252.0
@@ -152,6 +153,45 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
     edge: Edge | None
     stderr_usd: float | None
     vol_ratio: float | None
+
+
+class GatePasses:
+    """Counts evaluations that pass in a row, at least so far apart: one tick's noise buys nothing.
+
+    Parameters
+    ----------
+    needed
+        Passes in a row that let an entry through.
+    spacing_seconds
+        Least time between two evaluations; what is asked sooner does not count.
+
+    Examples
+    --------
+    >>> passes = GatePasses(2, 60.0)
+    >>> [passes.is_due(at) and passes.note(at, passed=True) for at in (0, 14 * 10**9, 60 * 10**9)]
+    [False, False, True]
+    """
+
+    def __init__(self, needed: int, spacing_seconds: float) -> None:
+        self.needed = needed
+        self._spacing_ns = int(spacing_seconds * NANOS_PER_SECOND)
+        self.count = 0
+        """Passes in a row so far."""
+        self._last_ns: int | None = None
+
+    def is_due(self, now_ns: int) -> bool:
+        """Return whether an evaluation counts now."""
+        return self.needed <= 1 or self._last_ns is None or now_ns - self._last_ns >= self._spacing_ns
+
+    def note(self, now_ns: int, *, passed: bool) -> bool:
+        """Count an evaluation; return whether enough in a row have passed."""
+        self._last_ns = now_ns
+        self.count = self.count + 1 if passed else 0
+        return self.count >= self.needed
+
+    def forget(self) -> None:
+        """Begin anew, as after an entry or a night."""
+        self.count, self._last_ns = 0, None
 
 
 class EdgeGate:

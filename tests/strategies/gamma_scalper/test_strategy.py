@@ -138,6 +138,37 @@ def test_without_a_straddle_the_verdict_says_why_and_says_it_once(scalper):
     assert len(orders(desk.wait(1).market(502.0))) == 2
 
 
+def passed_thrice(desk, spot=500.0):
+    """Let the gate be asked three times, a minute apart; return what follows from the third."""
+    for _ in range(2):
+        assert orders(desk.market(spot)) == []
+        desk.wait(60)
+    return desk.market(spot)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "passing", "buys_at"),
+    [
+        ([0, 14, 60, 120, 180], [False, True, True, True, True], 180),
+        ([0, 14, 28, 60, 61, 119], [True] * 6, None),
+        ([0, 60, 120], [True] * 3, 120),
+        ([0, 60, 120, 180, 240, 300], [True, True, False, True, True, True], 300),
+    ],
+)
+def test_an_enforced_gate_passes_three_times_in_a_row_a_minute_apart(scalper, seconds, passing, buys_at):
+    desk = scalper(entry={"gate": "enforce"})
+    start_ns = desk.now_ns
+    for at, passes in zip(seconds, passing, strict=True):
+        desk.now_ns = start_ns + at * 10**9
+        vol = 0.60 if passes else 0.05
+        desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, vol, vol, vol, 0.0, ""))
+        bought = bool(orders(desk.market(500.0 + 0.06 * (at % 7))))
+        assert bought is (at == buys_at)
+        if bought:
+            return
+    assert buys_at is None
+
+
 def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
     poor = scalper(entry={"gate": "enforce", "forecast_vol": 0.15})
     (decision,) = decisions(poor.market(500.0))
@@ -146,7 +177,7 @@ def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):
     assert decision.facts["forecast_vol"] == 0.15
     assert decision.facts["edge_usd"] < 0
     rich = scalper(entry={"gate": "enforce", "forecast_vol": 0.40})
-    outputs = rich.market(500.0)
+    outputs = passed_thrice(rich)
     assert decisions(outputs)[0].reasons[1].startswith("entry gate: ")
     assert decisions(outputs)[0].facts["edge_usd"] > 5.0
     assert len(orders(outputs)) == 2
@@ -163,7 +194,8 @@ def test_without_a_forecast_the_gate_refuses_and_with_the_runs_own_it_judges(sca
     (decision,) = decisions(desk.market(500.0))
     assert "set entry.forecast_vol, or entry.gate=off" in decision.reasons[0]
     desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, 0.40, 0.35, 0.45, 0.0, ""))
-    outputs = desk.wait(1).market(501.0)
+    assert decisions(desk.wait(1).market(501.0)) == []  # no minute has passed
+    outputs = passed_thrice(desk.wait(59), 501.0)
     assert decisions(outputs)[0].facts["forecast_model"] == "har"
     assert len(orders(outputs)) == 2
 

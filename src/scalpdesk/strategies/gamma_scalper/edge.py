@@ -25,6 +25,8 @@ ENTRY_BOUNDS = {
     "min_vol_ratio": Bound(0, 10, "forecast over implied volatility", may_equal_low=True),
     "horizon_days": Bound(0, 252, "trading days"),
     "forecast_vol": VOL,
+    "passes": Bound(0, 100, "a number of evaluations"),
+    "pass_seconds": SECONDS,
     "order_ttl_seconds": SECONDS,
     "max_attempts": Bound(0, 100, "a number of orders"),
 }
@@ -39,6 +41,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         ``enforce`` buys only with an edge; ``advise`` states the verdict and buys; ``off`` does not ask.
     min_edge_usd, k_stderr, min_vol_ratio
         Of the gate: net edge a straddle in USD, standard errors it must exceed, forecast over implied.
+    passes, pass_seconds
+        An enforced gate must let an entry through so many times in a row, at least so far apart; it is
+        asked no sooner, and not at each tick.
     horizon_days
         Trading days over which the edge is counted.
     forecast_vol
@@ -60,6 +65,8 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     min_edge_usd: float = 5.0
     k_stderr: float = 1.0
     min_vol_ratio: float = 1.05
+    passes: int = 3
+    pass_seconds: float = 60.0
     horizon_days: float = 5.0
     forecast_vol: float | None = None
     not_before: str = "09:35"

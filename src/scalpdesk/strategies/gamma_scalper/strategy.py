@@ -21,6 +21,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
@@ -189,6 +190,8 @@ class GammaScalper:
         self._straddles = self.config.straddles
         """Straddles of the current trade: fewer than configured once the risk gate has cut it."""
         self._sessions_held = 0
+        entry = self.config.entry
+        self._passes = GatePasses(entry.passes if entry.gate == "enforce" else 1, entry.pass_seconds)
         self._entry: LegEntry | None = None
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
@@ -254,6 +257,7 @@ class GammaScalper:
         session = view.session
         if session is None or view.now_ns != session.open_ns:
             return ()
+        self._passes.forget()
         if self._entry_session is not None and self._entry_session != session.day:
             self._sessions_held += 1
         if self.phase is not ScalperPhase.WAITING:
@@ -298,14 +302,22 @@ class GammaScalper:
         spot = view.market.mark(view.underlying)
         if not opens_ns <= view.now_ns <= min(closes_ns, session.close_ns) or spot is None:
             return ()
+        if not self._passes.is_due(view.now_ns):
+            return ()
         selection = self._selector.select(self._pairs, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
+            self._passes.note(view.now_ns, passed=False)
             return self._refuse_entry(selection.why_none(), dict(selection.removed))
         best = selection.best
         verdict = self._edge.judge(best, view, self.hedger.band)
         facts = entry_facts(view, best, spot) | verdict.facts
+        is_enough = self._passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
             return self._refuse_entry("; ".join(verdict.reasons), facts)
+        if not is_enough:
+            count, needed = self._passes.count, self._passes.needed
+            return self._refuse_entry(f"the entry gate passes: {count} of {needed} in a row", facts)
+        self._passes.forget()
         self._begin_trade(view, best.pair)
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         self._straddles = self.config.straddles
