@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import InstrumentId, exceeds
 from scalpdesk.instruments.contract import StraddlePair
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.quotes import QuoteVerdict
@@ -127,6 +127,11 @@ class Candidate(msgspec.Struct, frozen=True):
     call: Valuation
     put: Valuation
 
+    @property
+    def delta(self) -> float:
+        """Of one straddle, per unit of the underlying."""
+        return self.call.greeks.delta + self.put.greeks.delta
+
 
 class Selection(msgspec.Struct, frozen=True):
     """What was chosen, and how many each filter removed."""
@@ -153,10 +158,16 @@ class StraddleSelector:
         Filters and score.
     straddles
         Number of straddles meant to be bought (the legacy score depends on it).
+    max_delta
+        Largest absolute delta of a straddle, per unit of the underlying; a configured strike is taken as it
+        is. None: any.
     """
 
-    def __init__(self, config: SelectionConfig, straddles: int = 1) -> None:
+    def __init__(
+        self, config: SelectionConfig, straddles: int = 1, *, max_delta: float | None = None
+    ) -> None:
         self._config = config
+        self._max_delta = math.inf if max_delta is None or config.strike is not None else max_delta
         self._straddles = straddles
         self._window: tuple[date, Sequence[StraddlePair], list[StraddlePair]] | None = None
         """Day, and what of these pairs is in its window."""
@@ -177,9 +188,12 @@ class StraddleSelector:
         if self._config.strike is None:
             left = self._near_the_money(left, delta_engine, spot, now_ns, removed)
         ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
+        lopsided = 0
         for pair in left:
             candidate = self._score(pair, market, delta_engine, now_ns)
-            if candidate is not None:
+            if candidate is not None and exceeds(abs(candidate.delta), self._max_delta):
+                lopsided += 1
+            elif candidate is not None:
                 key = (
                     candidate.rank,
                     candidate.spread,
@@ -188,7 +202,9 @@ class StraddleSelector:
                     market.instruments[pair.call_id].symbol,
                 )
                 ranked.append((key, candidate))
-        removed["greeks"] = len(left) - len(ranked)
+        removed["greeks"] = len(left) - len(ranked) - lopsided
+        if lopsided:
+            removed[f"delta up to {100 * self._max_delta:g} of 100"] = lopsided
         best = min(ranked, key=lambda item: item[0])[1] if ranked else None
         return Selection(best, len(ranked), removed)
 

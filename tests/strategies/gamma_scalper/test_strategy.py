@@ -7,6 +7,7 @@ import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
 from fakes.instruments import DAY, straddle_book
+from fakes.tape import model_price
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
@@ -167,6 +168,23 @@ def test_an_enforced_gate_passes_three_times_in_a_row_a_minute_apart(scalper, se
         if bought:
             return
     assert buys_at is None
+
+
+@pytest.mark.parametrize(
+    ("gate", "most", "buys"), [("enforce", 10.0, 500), ("enforce", None, 510), ("off", 10.0, 510)]
+)
+def test_an_enforced_gate_takes_no_lopsided_straddle(scalper, gate, most, buys):
+    """Without a smile the score prefers the far strike, whose delta is that of forty shares."""
+    entry = {"gate": gate, "max_straddle_delta": most, "passes": 1, "forecast_vol": 0.90}
+    desk = scalper(entry=entry, book=straddle_book(500, 510))
+    for number, instrument in enumerate(desk.book):
+        vol = 0.10 if getattr(instrument, "strike", 0) == 510 else 0.20
+        if number:
+            fair = model_price(instrument, 500.0, vol, desk.now_ns)
+            desk.quote(number, round(fair - 0.05, 2), round(fair + 0.05, 2))
+    outputs = desk.quote(0, 499.99, 500.01)
+    bought = {int(desk.book[order.instrument_id].strike) for order in orders(outputs)}
+    assert bought == {buys}
 
 
 def test_the_gate_refuses_an_entry_without_edge_and_buys_with_one(scalper):

@@ -27,6 +27,7 @@ ENTRY_BOUNDS = {
     "forecast_vol": VOL,
     "passes": Bound(0, 100, "a number of evaluations"),
     "pass_seconds": SECONDS,
+    "max_straddle_delta": Bound(0, 100, "shares of 100"),
     "order_ttl_seconds": SECONDS,
     "max_attempts": Bound(0, 100, "a number of orders"),
 }
@@ -44,6 +45,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     passes, pass_seconds
         An enforced gate must let an entry through so many times in a row, at least so far apart; it is
         asked no sooner, and not at each tick.
+    max_straddle_delta
+        With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far
+        from the money is skew, not an edge.
     horizon_days
         Trading days over which the edge is counted.
     forecast_vol
@@ -67,6 +71,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     min_vol_ratio: float = 1.05
     passes: int = 3
     pass_seconds: float = 60.0
+    max_straddle_delta: float | None = 10.0
     horizon_days: float = 5.0
     forecast_vol: float | None = None
     not_before: str = "09:35"

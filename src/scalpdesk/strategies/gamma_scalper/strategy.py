@@ -163,7 +163,13 @@ class GammaScalper:
 
     def __init__(self, config: GammaScalperConfig | None = None) -> None:
         self.config = config or GammaScalperConfig()
-        self._selector = StraddleSelector(self.config.selection, self.config.straddles)
+        entry = self.config.entry
+        is_enforced, most = entry.gate == "enforce", entry.max_straddle_delta
+        self._selector = StraddleSelector(
+            self.config.selection,
+            self.config.straddles,
+            max_delta=most / 100 if is_enforced and most is not None else None,
+        )
         self._edge = StraddleEdge(self.config.entry, self.config.straddles)
         hedge = self.config.hedge
         self.hedger = DeltaHedger(
@@ -190,8 +196,7 @@ class GammaScalper:
         self._straddles = self.config.straddles
         """Straddles of the current trade: fewer than configured once the risk gate has cut it."""
         self._sessions_held = 0
-        entry = self.config.entry
-        self._passes = GatePasses(entry.passes if entry.gate == "enforce" else 1, entry.pass_seconds)
+        self._passes = GatePasses(entry.passes if is_enforced else 1, entry.pass_seconds)
         self._entry: LegEntry | None = None
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
