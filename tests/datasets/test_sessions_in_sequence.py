@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from fakes.clock import ManualClock
 from fakes.desk import CASH, Scripted, run_tape
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.datasets.embedded import days as figures
@@ -20,6 +21,7 @@ from scalpdesk.datasets.embedded.surface import exercise_premiums
 from scalpdesk.datasets.importers.lean import read_factor_file
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.notebook import backtest
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.tape_reader import opening_events
 
@@ -221,6 +223,18 @@ def test_what_is_held_over_nights_earns_its_dividend_and_is_delivered_at_its_exp
     assert run.broker.account.cash == cash
     causes = [event.cause for event in run.events if isinstance(event, PositionChanged)]
     assert sorted(causes) == ["delivery", "dividend", "exercise", "expired_worthless"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["gamma-scalper", "st0cka", "zero-dte", "hybrid", "st0ckg"])
+def test_what_is_listed_later_changes_no_decision(tape, strategy):
+    longer = reconstruct_span(FIRST, date(2016, 3, 31))
+    assert len(longer.instruments) > len(tape.instruments)
+    short, long = (
+        backtest(strategy, replace(each, sessions=each.sessions[:1], dividends=()), clock=ManualClock(1))
+        for each in (tape, longer)
+    )
+    assert short.summary["decision_hash"] == long.summary["decision_hash"]
 
 
 @pytest.mark.recorded

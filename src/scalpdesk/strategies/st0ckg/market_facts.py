@@ -333,15 +333,16 @@ class ChainExposure:
     def _sum(self, view: DeskView, spot: float, within: float | None) -> tuple[float | None, str]:
         """Sum the chain, or its strikes within a fraction of ``spot``; None with the reason."""
         assert view.session is not None
+        interest, quotes = view.market.open_interest, view.market.quotes
         listed = [
             (number, contract)
             for number, contract in self._options
             if contract.expiry >= view.session.day
+            and (number in interest or quotes[number] is not None)  # else listed on a later day
             and (within is None or abs(float(contract.strike) - spot) <= within * spot)
         ]
         if not listed:
             return None, "no options are listed near the price" if within else "no options are listed"
-        interest = view.market.open_interest
         rows = ExposureRows(
             strike=np.array([float(contract.strike) for _, contract in listed]),
             is_call=np.array([contract.is_call for _, contract in listed]),
