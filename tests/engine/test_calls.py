@@ -25,9 +25,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (48, 48)
-STRADDLE = (146, 158)
+STRADDLE = (138, 150)
 WHOLE_TRIP = (72, 64)
-STRADDLE_DECISION = (125, 128)
+STRADDLE_DECISION = (116, 119)
 """Python calls and C calls."""
 
 

@@ -5,7 +5,9 @@ Values are computed on request and cached: equal requests at one instant are com
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
@@ -48,7 +50,7 @@ class OptionPricer(Protocol):
         ...
 
 
-class Valuation(NamedTuple):
+class Valuation(msgspec.Struct, frozen=True, gc=False):
     """Valuation of one option; prices in currency per unit of the underlying."""
 
     mark: float

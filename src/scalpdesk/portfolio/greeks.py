@@ -1,13 +1,13 @@
 """Sum of the Greeks of positions, for strategies, views and checks."""
 
-from typing import NamedTuple
+import msgspec
 
 from scalpdesk.pricing.base import OptionGreeks
 
 DAYS_PER_YEAR = 365.0
 
 
-class PositionGreeks(NamedTuple):
+class PositionGreeks(msgspec.Struct, frozen=True, gc=False):
     """Greeks of positions on one underlying, signed."""
 
     option_delta_shares: float

@@ -38,7 +38,7 @@ class GreekExposure(NamedTuple):
     """Of a calendar day; what decays is at most the time value that is left."""
 
 
-class CapRoom(NamedTuple):
+class CapRoom(msgspec.Struct, frozen=True, gc=False):
     """Lowest and highest value that one Greek may have after a trade, and the key that sets them."""
 
     low: float

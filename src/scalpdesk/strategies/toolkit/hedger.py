@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 
@@ -28,7 +27,7 @@ LONG_AGO_SECONDS = 1e9
 LARGEST = 1e15
 
 
-class HedgedPosition(NamedTuple):
+class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
     """A position with its hedge as of now."""
 
     greeks: PositionGreeks
@@ -42,7 +41,7 @@ class HedgedPosition(NamedTuple):
         return self.inputs.net_delta_shares / self.inputs.multiplier
 
 
-class _LegGreeks(NamedTuple):
+class _LegGreeks(msgspec.Struct, frozen=True, gc=False):
     greeks: PositionGreeks
     vol: float
     years: float
