@@ -83,6 +83,7 @@ def build_engine(
 ) -> TradingEngine:
     """Put an engine together; ``data`` is the ``data`` of the run's journal header."""
     from scalpdesk.portfolio.option_pricer import ContractPricer
+    from scalpdesk.volatility.variance_time import US_SESSIONS, clock_named
 
     pace = float(data["quote_seconds"])
     market = MarketState(
@@ -99,6 +100,7 @@ def build_engine(
         dividend_yields=config.rates.dividend_yields,
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
+        clock=clock_named(data.get("variance_clock", US_SESSIONS.name)),
     )
     desk = Desk(
         instruments,
@@ -127,6 +129,7 @@ def describe(tape: MarketTape) -> dict[str, Any]:
         "notes": list(tape.notes),
         "quote_seconds": tape.quote_seconds,
         "dividend_yield": tape.dividend_yield,
+        "variance_clock": tape.variance_clock,
     }
 
 

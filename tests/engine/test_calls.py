@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (48, 48)
-STRADDLE = (138, 150)
-WHOLE_TRIP = (72, 64)
+SHARES = (57, 50)
+STRADDLE = (192, 175)
+WHOLE_TRIP = (81, 66)
 STRADDLE_DECISION = (116, 119)
 """Python calls and C calls."""
 

@@ -4,7 +4,6 @@ import pytest
 
 from fakes.instruments import option, share, straddle_book
 from fakes.tape import at, model_price, quote
-from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import years_between
 from scalpdesk.instruments.contract import Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -181,8 +180,7 @@ def test_each_underlying_has_its_own_dividend_yield():
         by_hand = greeks(*terms, rate=found.rate, dividend_yield=expected, style=contract.style.value)
         assert found.greeks.price == pytest.approx(12.1, abs=1e-6)
         assert float(by_hand.delta) == pytest.approx(found.greeks.delta, rel=1e-6)
-        again = engine.reprice(number, 500.0, found.years, found.vol, found.rate)
-        assert again == engine.greeks_at(number, NOON, found.vol) == found.greeks
+        assert engine.greeks_at(number, NOON, found.vol) == found.greeks
 
 
 def test_the_book_sums_options_by_contract_and_multiplier_and_shares_beside_them(market):
@@ -234,14 +232,6 @@ def test_each_contract_is_priced_in_its_own_style_unless_told_otherwise(style, r
 
 def test_a_price_below_intrinsic_has_no_volatility():
     assert ContractPricer().implied_vol(option("C", 400), 50.0, 500.0, 0.1, 0.0, 0.0) is None
-
-
-def test_an_option_can_be_repriced_anywhere_and_a_share_cannot(market):
-    got = market.engine.reprice(CALL, 510.0, 0.1, 0.3, 0.02)
-    expected = greeks(510.0, 500.0, 0.1, 0.3, True, rate=0.02)
-    assert got.delta == pytest.approx(float(expected.delta), rel=1e-6)
-    with pytest.raises(ArgumentError, match="only an option"):
-        market.engine.reprice(0, 510.0, 0.1, 0.3, 0.02)
 
 
 def test_whoever_only_looks_changes_no_later_answer():

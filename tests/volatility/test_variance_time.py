@@ -1,14 +1,17 @@
 import math
 from datetime import date, time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.sessions import new_york_ns
+from scalpdesk.datasets.embedded.surface import variance_years
+from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
+    EMBEDDED_SESSIONS,
     NS_PER_SECOND,
     US_SESSIONS,
     SessionWeights,
@@ -133,3 +136,17 @@ def test_a_vol_that_cannot_be_and_an_empty_span_are_refused():
         convert_vol(0.2, CALENDAR, US_SESSIONS, 5, 5)
     with pytest.raises(ArgumentError, match="finite"):
         convert_vol(math.nan, CALENDAR, US_SESSIONS, 0, 5)
+
+
+def test_the_embedded_clock_is_the_one_that_its_market_is_drawn_by():
+    day, expiry = date(2018, 2, 5), date(2018, 3, 16)
+    session, end = session_on(day), session_on(expiry).close_ns
+    for minutes in (0, 30, 90, 150, 210, 270, 330, 390):
+        drawn = variance_years(day, np.array([minutes / 390]), expiry, half_day=False)[0]
+        told = EMBEDDED_SESSIONS.years(session.open_ns + minutes * 60 * 10**9, end)
+        assert told == pytest.approx(drawn, rel=1e-6)
+    half = date(2017, 11, 24)
+    drawn = variance_years(half, np.array([0.0]), half, half_day=True)[0]
+    assert EMBEDDED_SESSIONS.years(session_on(half).open_ns, session_on(half).close_ns) == pytest.approx(
+        drawn, rel=1e-6
+    )

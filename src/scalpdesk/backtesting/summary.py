@@ -12,7 +12,7 @@ from scalpdesk.engine.desk import by_strategy
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
-from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 
 LOG = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ def run_summary(
         "pnl": {name: str(amount) for name, amount in pnl.items()},
         "gamma_rent": f"{desk.attribution.realised_vs_implied:.2f}",
         "theta_paid": f"{desk.attribution.theta_paid:.2f}",
+        "explain": explain_lines(desk.attribution),
         "scalp_realized": str(_scalps(engine)),
         "end_positions": _positions(engine),
         "mode": desk.gate.mode.value,

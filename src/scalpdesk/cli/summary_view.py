@@ -120,9 +120,18 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'])}[/]", "")
     print_table(table, out)
     out.print(
-        f"\ngamma rent: earned {summary['gamma_rent']} over what implied volatility charged"
-        f" (theta {summary['theta_paid']})"
+        f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
+        f"{_moves(summary.get('explain'))}"
     )
+
+
+def _moves(explain: dict[str, Any] | None) -> str:
+    """Return the volatilities behind the headline; nothing for a run of an earlier version."""
+    figures = {} if explain is None else explain["realised_against_implied"]
+    realised, implied = figures.get("realised_vol_weighted"), figures.get("implied_vol_weighted")
+    if realised is None or implied is None:
+        return ""
+    return f"; volatility {realised:.1%} realised, {implied:.1%} paid"
 
 
 def folder_line(folder: dict[str, Any]) -> str:

@@ -99,6 +99,7 @@ class Desk:
         self.market.open_session()
         if self.books is not None:
             self.books.new_session()
+        self.attribution.open_session()
         self.session_equity = self.attribution.current_nav()
 
     def book_fill(self, command: SubmitOrder, event: OrderFilled) -> None:

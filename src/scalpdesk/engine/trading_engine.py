@@ -308,7 +308,7 @@ class TradingEngine:
     # market and time ----------------------------------------------------------------------------
 
     def _close_session(self, event: SessionEvent, wake: Wake) -> None:  # noqa: ARG002 - a step after a wake
-        self._mark()
+        self._mark(is_anchor=True)
         self._view.session = None
 
     def _open_session(self, event: SessionEvent) -> None:
@@ -348,10 +348,10 @@ class TradingEngine:
             return Wake.TIMER
         return None
 
-    def _mark(self) -> None:
+    def _mark(self, *, is_anchor: bool = False) -> None:
         """Mark the book, explain the change since the last mark, and stop at the session's loss limit."""
         desk = self.desk
-        mark = desk.attribution.mark(self.now_ns)
+        mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
         if desk.books is not None:
             desk.books.mark(self.now_ns)
@@ -410,7 +410,7 @@ class TradingEngine:
         held_before = desk.positions.quantity(sent.instrument_id)
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
-        desk.attribution.rebase(now_ns, sent.instrument_id)
+        desk.attribution.rebase(now_ns)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
             if why is not None and desk.gate.mode is Mode.ACTIVE:
@@ -429,7 +429,7 @@ class TradingEngine:
         self._mark()
         desk.orders.apply(event)
         desk.book_bust(order.submitted, event)
-        desk.attribution.rebase(self.now_ns, order.submitted.instrument_id)
+        desk.attribution.rebase(self.now_ns)
         if not event.is_corrected:
             return ORDER
         self._flatten_late()  # the execution in its place follows: the book is incomplete
@@ -441,7 +441,7 @@ class TradingEngine:
             return None
         self._mark()
         desk.book_change(event)
-        desk.attribution.rebase(self.now_ns, None if event.source is not None else event.instrument_id)
+        desk.attribution.rebase(self.now_ns)
         self._mark()
         if event.source is not None and desk.gate.mode in (Mode.ACTIVE, Mode.REDUCING):
             old, new = desk.instruments[event.source], desk.instruments[event.instrument_id]

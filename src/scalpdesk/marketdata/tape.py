@@ -225,6 +225,8 @@ class MarketTape:
     rate_curve: RateCurve = FLAT_ZERO
     dividend_yield: float = 0.0
     """Continuous yield of the underlying, a fraction a year."""
+    variance_clock: str = "us-sessions"
+    """Name of the variance clock that its market runs by."""
     settlement_prices: dict[tuple[str, date], float] = field(default_factory=dict)
     """Official closing level by (underlying, session), where it is not the last quote's mid."""
     quote_seconds: float = 1.0

@@ -4,22 +4,33 @@ Values are computed on request and cached: equal requests at one instant are com
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date, time
 from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import StrikeVol, StrikeVols
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.volatility.variance_time import (
+    CALENDAR,
+    FIRST_YEAR,
+    LAST_YEAR,
+    US_SESSIONS,
+    VarianceClock,
+)
+
+_FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
+_END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
+"""Instants between which the session clock knows the calendar."""
 
 
 class OptionPricer(Protocol):
@@ -110,6 +121,8 @@ class DeltaEngine:
         Smallest time to expiry used in pricing before the expiry instant, in seconds.
     flat_rate
         One rate for all maturities (fraction a year); None uses the market's curve.
+    clock
+        Variance clock of theta and implied variance.
     """
 
     def __init__(
@@ -122,7 +135,9 @@ class DeltaEngine:
         dividend_yields: Mapping[str, float] = MappingProxyType({}),
         floor_seconds: float = 1.0,
         flat_rate: float | None = None,
+        clock: VarianceClock = US_SESSIONS,
     ) -> None:
+        self._clock = clock
         self._instruments = instruments
         self._state = state
         self._pricer = pricer
@@ -150,6 +165,7 @@ class DeltaEngine:
             dividend_yields=self._dividend_yields,
             floor_seconds=self._floor_seconds,
             flat_rate=self._flat_rate,
+            clock=self._clock,
         )
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
@@ -161,6 +177,12 @@ class DeltaEngine:
         if left_ns <= 0:
             return 0.0
         return max(left_ns / NANOS_PER_SECOND, self._floor_seconds) / SECONDS_PER_YEAR
+
+    def variance_years(self, start_ns: int, end_ns: int) -> float:
+        """Return years of the variance clock between two instants; by the calendar where it knows no more."""
+        if start_ns >= _FIRST_NS and end_ns < _END_NS:
+            return self._clock.years(start_ns, end_ns)
+        return CALENDAR.years(start_ns, end_ns)
 
     def rate(self, years: float) -> float:
         """Return the continuous rate for a maturity, a fraction a year."""
@@ -276,21 +298,6 @@ class DeltaEngine:
         return self._pricer.greeks(
             contract, spot, years, vol, self.rate(years), self.dividend_yield(contract)
         )
-
-    def reprice(
-        self, instrument_id: InstrumentId, spot: float, years: float, vol: float, rate: float
-    ) -> OptionGreeks:
-        """Return price and Greeks of an option at given market data.
-
-        Raises
-        ------
-        ArgumentError
-            When the instrument is not an option.
-        """
-        contract = self._instruments[instrument_id]
-        if not isinstance(contract, OptionContract):
-            raise ArgumentError("only an option has Greeks", where="instrument_id", value=contract.symbol)
-        return self._pricer.greeks(contract, spot, years, vol, rate, self.dividend_yield(contract))
 
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False

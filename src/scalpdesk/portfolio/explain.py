@@ -1,32 +1,37 @@
-"""P&L explain: the change of net asset value between two marks by Greek and by trading cost, to the cent.
+"""P&L explain: the change of net asset value between two marks by cause, to the cent.
 
-Over an interval without trades the change of each leg follows from the Greeks at its start (Taylor expansion
-to second order in spot and volatility):
+Each option leg is revalued from an *anchor*, the state of the market in which its interval began (anchored
+ANOVA: Rabitz and Aliş 1999; for options Carr and Wu 2020): the step in time alone is theta, on the variance
+clock of the session; the step in spot alone is delta, gamma and what is left of it; the step in volatility
+alone is vega and volga; the cross terms are vanna, charm and veta; rates and dividends come last. A mark
+shows the running values, so that marks change nothing: anchors are the changes of a position, the session's
+open and close, and the wall clock each 300 s (60 s in the last two hours of a held expiry). The path between
+is never interpolated: n straight steps would call (n-1)/n of gamma delta.
 
-    dV = Δ dS + ½Γ dS² + Θ dt + 𝒱 dσ + Vanna dS dσ + ½Volga dσ² + Charm dS dt + ρ dr + residual
-
-The residual closes the sum to the change of net asset value exactly. Where the expansion explains an option's
-interval badly (a large move near expiry), the interval is divided into eight steps, each with its own Greeks.
 Trades are booked between intervals: each costs its half-spread, its fee, and slippage, the rest of the
-distance between its price and the mid.
+distance between its price and the mid. The residual closes the sum to the change of net asset value exactly;
+a mark that the model's value does not meet is in it, and shown apart as *mark noise*.
 
-Realised against implied: a long-gamma book earns ½Γ(dS² − S²σ²dt) over the theta paid for it.
+Realised against implied is gamma plus theta: what moving earned less what the implied volatility charged.
 """
 
+import math
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract, Style
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine, Valuation
-from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
+from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price, net_asset_value
-from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.scalar import Corners, PricedState, corner_prices
 
 PARTS = (
     "delta",
@@ -44,71 +49,183 @@ ZERO = Decimal(0)
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
-OPTION_PARTS = ("gamma", "theta", "vega", "higher_order", "carry")
-_STEPS = 8
-_TOLERATED_FRACTION = 0.02
-_TOLERATED_AMOUNT = 0.05
-"""Unexplained part of a leg, as a fraction of its terms and in currency, up to which one step suffices."""
+MODEL_PARTS = PARTS[:6]
+"""Parts that revaluation gives; the others are booked."""
+DETAILS = (
+    "spot_higher",
+    "volga",
+    "vanna",
+    "charm",
+    "veta",
+    "three_way",
+    "dividend",
+    "rate",
+    "mark_noise",
+)
+"""Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
+ANCHOR_NS = 300 * NANOS_PER_SECOND
+LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
+LAST_HOURS_SECONDS = 2 * 3_600
+"""Wall-clock grid of the anchors, and the finer one in the last hours of a held expiry."""
 
 
-class TaylorTerms(msgspec.Struct, frozen=True, gc=False):
-    """Taylor terms of a leg over an interval, in currency for the whole position."""
+class LegParts(NamedTuple):
+    """What moved a leg between two states, in currency; the sum is the change of its value at the mark."""
 
-    delta: float
-    gamma: float
-    theta: float
-    vega: float
-    vanna: float
-    volga: float
-    charm: float
-    rho: float
-
-    @property
-    def total(self) -> float:
-        """Sum of the terms."""
-        return (
-            self.delta + self.gamma + self.theta + self.vega + self.vanna + self.volga + self.charm + self.rho
-        )
+    theta: float = 0.0
+    delta: float = 0.0
+    gamma: float = 0.0
+    spot_higher: float = 0.0
+    vega: float = 0.0
+    volga: float = 0.0
+    vanna: float = 0.0
+    charm: float = 0.0
+    veta: float = 0.0
+    three_way: float = 0.0
+    dividend: float = 0.0
+    rate: float = 0.0
+    mark_noise: float = 0.0
 
 
-TERM_NAMES = ("delta", "gamma", "theta", "vega", "vanna", "volga", "charm", "rho")
+NO_LEG_PARTS = LegParts()
+_CROSSES = tuple((LegParts._fields.index(name), name) for name in DETAILS[1:6])
 
 
-def taylor_terms(
-    greeks: OptionGreeks, units: float, *, d_spot: float, d_vol: float, d_years: float, d_rate: float
-) -> TaylorTerms:
-    """Return the Taylor terms of a position for a move of the market.
+def leg_parts(
+    corners: Corners,
+    *,
+    units: float,
+    delta: float,
+    gamma: float,
+    vega: float,
+    d_spot: float,
+    d_vol: float,
+    d_mark: float | None = None,
+) -> LegParts:
+    """Return the parts of a leg's change of value from its prices at the corners of the step.
 
     Parameters
     ----------
-    greeks
-        At the start of the interval, per unit.
+    corners
+        As :func:`scalpdesk.pricing.scalar.corner_prices` returns them.
     units
         Contracts times multiplier, signed.
-    d_spot, d_vol, d_years, d_rate
-        Change of spot (currency), volatility (1.00 = 100 points), calendar time (years) and rate.
+    delta, gamma, vega
+        At the start; vega per 1.00 of volatility on the variance clock.
+    d_spot, d_vol
+        Steps of the spot (dividends added back) and of the volatility.
+    d_mark
+        Change of the quoted mark, per unit; None for the model's own.
     """
-    return TaylorTerms(
-        delta=units * greeks.delta * d_spot,
-        gamma=units * 0.5 * greeks.gamma * d_spot * d_spot,
-        theta=units * greeks.theta * d_years,
-        vega=units * greeks.vega * d_vol,
-        vanna=units * greeks.vanna * d_spot * d_vol,
-        volga=units * 0.5 * greeks.volga * d_vol * d_vol,
-        charm=units * greeks.charm * d_spot * d_years,
-        rho=units * greeks.rho * d_rate,
+    start, spot, vol, time, spot_vol, spot_time, vol_time, all_three, paid, end = corners
+    spot_step, vol_step, time_step = spot - start, vol - start, time - start
+    first, second, by_vol = delta * d_spot, 0.5 * gamma * d_spot * d_spot, vega * d_vol
+    vanna = spot_vol - spot - vol + start
+    charm = spot_time - spot - time + start
+    veta = vol_time - vol - time + start
+    three_way = all_three - start - spot_step - vol_step - time_step - vanna - charm - veta
+    return LegParts(
+        units * time_step,
+        units * first,
+        units * second,
+        units * (spot_step - first - second),
+        units * by_vol,
+        units * (vol_step - by_vol),
+        units * vanna,
+        units * charm,
+        units * veta,
+        units * three_way,
+        units * (paid - all_three),
+        units * (end - paid),
+        0.0 if d_mark is None else units * (d_mark - (end - start)),
     )
 
 
+class MoveMeter:
+    """Realised variance beside the implied variance that was paid for it, over the same intervals."""
+
+    def __init__(self) -> None:
+        self.gamma = self.theta = 0.0
+        """First order: half gamma times the squared move, and what implied variance charged for it."""
+        self._realised = self._implied = self._time = 0.0
+        self._weighted_realised = self._weighted_implied = self._weight = 0.0
+        self._moves = self._even_moves = 0.0
+
+    def add(self, gamma: float, spot: float, d_spot: float, vol: float, variance_years: float) -> None:
+        """Add an interval.
+
+        Parameters
+        ----------
+        gamma
+            Of the book at its start, shares per unit of currency.
+        spot, d_spot
+            At its start, and the move; currency.
+        vol
+            Implied, per root year of the variance clock.
+        variance_years
+            Length of the interval by that clock.
+        """
+        move = d_spot / spot
+        realised, implied = move * move, vol * vol * variance_years
+        cash_gamma = gamma * spot * spot
+        self.gamma += 0.5 * cash_gamma * realised
+        self.theta -= 0.5 * cash_gamma * implied
+        self._realised += realised
+        self._implied += implied
+        self._time += variance_years
+        self._weighted_realised += cash_gamma * realised
+        self._weighted_implied += cash_gamma * implied
+        self._weight += cash_gamma * variance_years
+        self._moves += d_spot * d_spot
+        self._even_moves += spot * spot * implied
+
+    def figures(self) -> dict[str, float]:
+        """Return the headline and what stands beside it; NaN where nothing was held.
+
+        Volatilities are per root year of the variance clock. The weighted pair (by gamma times squared spot)
+        always has the headline's sign; the plain one need not.
+        """
+        return {
+            "gamma": self.gamma,
+            "theta": self.theta,
+            "headline": self.gamma + self.theta,
+            "realised_vol": _root(self._realised, self._time),
+            "implied_vol": _root(self._implied, self._time),
+            "realised_vol_weighted": _root(self._weighted_realised, self._weight),
+            "implied_vol_weighted": _root(self._weighted_implied, self._weight),
+            "realised_move": math.sqrt(self._moves),
+            "break_even_move": math.sqrt(self._even_moves),
+        }
+
+
+def _root(total: float, over: float) -> float:
+    return math.sqrt(total / over) if over and total / over >= 0.0 else math.nan
+
+
+class _Terms(NamedTuple):
+    """What does not change of an option."""
+
+    underlying: InstrumentId
+    strike: float
+    is_call: bool
+    is_american: bool
+    expires_ns: int
+    dividend_yield: float
+
+
 class _Leg(msgspec.Struct, gc=False):
-    """Position at the last mark."""
+    """Position at its anchor, and what of the interval since was shown."""
 
     instrument_id: InstrumentId
     units: float
     mark: float
     is_quoted: bool
     """False when the mark is the average price, as there was no quote."""
+    ts_ns: int
     valuation: Valuation | None
+    state: PricedState | None
+    """None for what is no option, or has no volatility."""
+    shown: LegParts = NO_LEG_PARTS
 
 
 class PnlExplain:
@@ -145,6 +262,18 @@ class PnlExplain:
         self._spread = self._fees = self._slippage = self._carry = ZERO
         """Costs of the trades (negative) and carry since the last mark, exact."""
         self.totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        self.overnight: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        """Of the totals: from a close to the first mark of the next session."""
+        self.details: dict[str, float] = dict.fromkeys(DETAILS, 0.0)
+        """Lines under the totals, in currency."""
+        self.meter = MoveMeter()
+        self._interval: tuple[int, float, float, float, int, float] | None = None
+        """Of the meter: start, gamma (shares a unit of currency), spot, volatility, expiry, time to it."""
+        self._anchor_ns = 0
+        self._is_overnight = False
+        self._terms: dict[InstrumentId, _Terms] = {}
+        self._spans: dict[int, tuple[int, float]] = {}
+        """Variance time to an expiry instant, with when it was asked for."""
         self.high_water = account.cash
         self.realised_vs_implied = 0.0
         self.theta_paid = 0.0
@@ -203,182 +332,241 @@ class PnlExplain:
         self._start_nav += worth
         self.high_water += worth
 
-    def rebase(self, now_ns: int, instrument_id: InstrumentId | None = None) -> None:
-        """Start the next interval from the current positions.
+    def open_session(self) -> None:
+        """Count the interval up to the next mark as overnight."""
+        self._is_overnight = bool(self._legs)
 
-        Parameters
-        ----------
-        now_ns
-            UTC nanoseconds; at the instant of the last mark only the changed position is updated.
-        instrument_id
-            The instrument whose position has changed since the last mark; None for any.
-        """
-        positions = self._positions.positions
-        if instrument_id is not None and instrument_id in self._legs and now_ns == self._last_ns:
-            position, leg = positions[instrument_id], self._legs[instrument_id]
-            if not position.quantity:
-                del self._legs[instrument_id]
-            elif leg.is_quoted:  # at one instant and one quote a trade changes the units alone
-                leg.units = float(position.quantity) * position.multiplier
-            else:
-                self._legs[instrument_id] = self._leg(position, now_ns)
-            return
+    def rebase(self, now_ns: int) -> None:
+        """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions."""
+        self._anchor_ns = now_ns
         self._legs = {
             instrument_id: self._leg(position, now_ns)
-            for instrument_id, position in positions.items()
+            for instrument_id, position in self._positions.positions.items()
             if position.quantity
         }
+        self._renew_interval(now_ns)
+
+    def _renew_interval(self, now_ns: int) -> None:
+        """End the meter's interval and begin the next with the gamma of now."""
+        if not self._terms:  # never an option
+            return
+        spot = self._state.mark(self._underlying)
+        if spot is None:
+            return
+        paid = 0.0
+        if self._interval is not None:
+            start_ns, gamma, start_spot, vol, expires_ns, left = self._interval
+            years = left - self._variance_years(expires_ns, now_ns)
+            if years > 0.0:
+                if self._state.dividends:
+                    paid = self._dividends(self._underlying, start_ns, now_ns)
+                self.meter.add(gamma, start_spot, spot + paid - start_spot, vol, years)
+        gamma = variance = size = left = 0.0
+        expires_ns = 0
+        for instrument_id, leg in self._legs.items():
+            if leg.state is None or self._terms[instrument_id].underlying != self._underlying:
+                continue
+            assert leg.valuation is not None
+            expires_ns, left = self._terms[instrument_id].expires_ns, leg.state.variance_years
+            mine = leg.units * leg.valuation.greeks.gamma
+            gamma += mine
+            size += abs(mine)
+            variance += abs(mine) * leg.state.vol * leg.state.vol
+        self._interval = None
+        if size:
+            self._interval = (now_ns, gamma, spot, math.sqrt(variance / size), expires_ns, left)
 
     def _leg(self, position: Position, now_ns: int) -> _Leg:
         instrument_id = position.instrument_id
         units = float(position.quantity) * position.multiplier
         mark = self._state.mark(instrument_id)
-        valuation = None
-        if type(self._instruments.by_id[instrument_id]) is OptionContract:
+        contract = self._instruments.by_id[instrument_id]
+        valuation = state = None
+        if type(contract) is OptionContract:
             valuation = self._delta_engine.value(instrument_id, now_ns)
+            if valuation is not None:
+                terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
+                state = self._priced_state(terms, valuation, now_ns)
         if mark is None:
-            return _Leg(instrument_id, units, float(position.average_price), False, valuation)
-        return _Leg(instrument_id, units, mark, True, valuation)
+            price = float(position.average_price)
+            return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
+        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state)
 
-    def mark(self, now_ns: int) -> Mark | None:  # noqa: PLR0915 - sums in locals: a fifth of an order's time
-        """Explain the interval since the last mark; None when nothing has changed."""
-        before, legs = self._legs, dict[InstrumentId, _Leg]()
-        nav = self._account.cash
-        net_delta = net_gamma = net_theta = net_vega = vol_sum = vol_weight = 0.0
-        for instrument_id, position in self._positions.positions.items():
-            if not position.quantity:
-                continue
-            leg = legs[instrument_id] = self._leg(position, now_ns)
-            price = exact_price(leg.mark) if leg.is_quoted else position.average_price
-            nav += position.quantity * position.multiplier * price
-            valuation, units = leg.valuation, leg.units
-            if valuation is None:
-                net_delta += units
-                continue
-            greeks = valuation.greeks
-            net_delta += units * greeks.delta
-            net_gamma += units * greeks.gamma
-            net_theta += units * greeks.theta
-            net_vega += units * greeks.vega
-            vol_sum += abs(units) * valuation.vol
-            vol_weight += abs(units)
-        self._legs = legs
-        spread, fees, change = self._spread, self._fees, nav - self.nav
+    def _learn(self, instrument_id: InstrumentId, contract: OptionContract) -> _Terms:
+        terms = self._terms[instrument_id] = _Terms(
+            self._instruments.id_of(contract.underlying),
+            float(contract.strike),
+            contract.is_call,
+            contract.style is Style.AMERICAN,
+            expiry_instant_ns(contract),
+            self._delta_engine.dividend_yield(contract),
+        )
+        return terms
+
+    def _variance_years(self, expires_ns: int, now_ns: int) -> float:
+        """Return the variance time to an expiry; legs of one expiry share it."""
+        known = self._spans.get(expires_ns)
+        if known is not None and known[0] == now_ns:
+            return known[1]
+        years = self._delta_engine.variance_years(now_ns, expires_ns) if expires_ns > now_ns else 0.0
+        self._spans[expires_ns] = (now_ns, years)
+        return years
+
+    def _priced_state(
+        self, terms: _Terms, valuation: Valuation, now_ns: int, vol: float | None = None
+    ) -> PricedState | None:
+        """Return the state of an option's value; without a volatility or time left that of ``vol``."""
+        variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
+        if variance_years > 0.0 and valuation.vol > 0.0 and (vol is None or valuation.vol_is_fresh):
+            vol = valuation.vol * math.sqrt(years / variance_years)
+        if vol is None:
+            return None
+        return PricedState(valuation.spot, vol, variance_years, years, valuation.rate, terms.dividend_yield)
+
+    def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:
+        """Return what a share paid in between, currency a share."""
+        return sum(
+            float(dividend.amount)
+            for dividend in self._state.dividends
+            if dividend.instrument_id == share and from_ns < dividend.ts_ex_ns <= to_ns
+        )
+
+    def mark(self, now_ns: int, *, is_anchor: bool = False) -> Mark | None:
+        """Explain the interval since the last mark; None when nothing has changed.
+
+        Parameters
+        ----------
+        now_ns
+            UTC nanoseconds.
+        is_anchor
+            Whether a new interval begins here whatever the clock says: the close of a session.
+        """
+        nav, greeks, vol, last_hours = self._book_now(now_ns)
+        spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
             return None
-        d_years = (now_ns - self._last_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
-        delta = gamma = theta = vega = higher_order = carry = realised_vs_implied = 0.0
-        has_options = False
-        for instrument_id, leg in before.items():
-            after = legs.get(instrument_id)
-            mark_now = self._state.mark(instrument_id) if after is None else after.mark
-            if mark_now is None:
+        theta = delta = gamma = vega = higher_order = carry = 0.0
+        details = self.details
+        for leg in self._legs.values():
+            before = leg.shown
+            running = leg.shown = self._since_anchor(leg, now_ns)
+            delta += running.delta - before.delta
+            if leg.state is None:
+                carry += running.dividend - before.dividend
                 continue
-            start = leg.valuation
-            if start is None:
-                delta += leg.units * (mark_now - leg.mark)
-                continue
-            has_options = True
-            end = start if after is None or after.valuation is None else after.valuation
-            terms = self._leg_terms(leg, start, end, d_years, leg.units * (mark_now - leg.mark))
-            delta += terms.delta
-            gamma += terms.gamma
-            theta += terms.theta
-            vega += terms.vega
-            higher_order += terms.vanna + terms.volga + terms.charm
-            carry += terms.rho
-            d_spot = end.spot - start.spot
-            expected = start.spot * start.spot * start.vol * start.vol * d_years
-            realised_vs_implied += leg.units * 0.5 * start.greeks.gamma * (d_spot * d_spot - expected)
-        slippage, totals, parts = self._slippage, self.totals, NO_PARTS.copy()
+            theta += running.theta - before.theta
+            gamma += running.gamma - before.gamma
+            vega += running.vega - before.vega
+            moved = running.spot_higher - before.spot_higher
+            details["spot_higher"] += moved
+            higher_order += moved
+            for place, name in _CROSSES:
+                moved = running[place] - before[place]
+                details[name] += moved
+                higher_order += moved
+            dividend, rate = running.dividend - before.dividend, running.rate - before.rate
+            carry += dividend + rate
+            details["dividend"] += dividend
+            details["rate"] += rate
+            details["mark_noise"] += running.mark_noise - before.mark_noise
+        totals, parts = self.totals, NO_PARTS.copy()
         explained = NO_AMOUNT + self._carry + spread + fees + slippage
-        if delta:
-            parts["delta"] = amount = Decimal(f"{delta:.6f}")
-            explained += amount
-            totals["delta"] += amount
-        if has_options:  # shares have no other part
-            for name, value in zip(OPTION_PARTS, (gamma, theta, vega, higher_order, carry), strict=True):
-                if value:
-                    parts[name] = amount = Decimal(f"{value:.6f}")
-                    explained += amount
-                    totals[name] += amount
+        for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order, carry), strict=True):
+            if value:
+                parts[name] = amount = Decimal(f"{value:.6f}")
+                explained += amount
         parts["carry"] += self._carry
-        if self._carry:
-            totals["carry"] += self._carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
-        if spread:
-            totals["spread"] += spread
-        if fees:
-            totals["fees"] += fees
-        if slippage:
-            totals["slippage"] += slippage
-        parts["residual"] = residual = change - explained
-        if residual:
-            totals["residual"] += residual
-        self.realised_vs_implied += realised_vs_implied
+        parts["residual"] = change - explained
+        night = self.overnight if self._is_overnight else None
+        for name, amount in parts.items():
+            if amount:
+                totals[name] += amount
+                if night is not None:
+                    night[name] += amount
+        self.realised_vs_implied += gamma + theta
         self.theta_paid += theta
         self.high_water = max(self.high_water, nav)
         self._last_ns, self.nav = now_ns, nav
         self._spread = self._fees = self._slippage = self._carry = ZERO
+        step = LAST_ANCHOR_NS if last_hours else ANCHOR_NS
+        is_due = now_ns // step != self._anchor_ns // step
+        if is_anchor or is_due or night is not None:
+            self.rebase(now_ns)
+        self._is_overnight = False
+        total = greeks.total()
         return Mark(
             ts_ns=now_ns,
             nav=nav,
             nav_change=change,
             parts=parts,
             spot=self._state.mark(self._underlying) or 0.0,
-            net_delta_shares=net_delta,
-            gamma_shares_per_usd=net_gamma,
-            theta_usd_per_day=net_theta / DAYS_PER_YEAR,
-            vega_usd_per_point=net_vega / 100.0,
-            implied_vol=vol_sum / vol_weight if vol_weight else 0.0,
-            gamma_rent=realised_vs_implied,
+            net_delta_shares=total.option_delta_shares + total.owned_shares,
+            gamma_shares_per_usd=total.gamma_shares_per_usd,
+            theta_usd_per_day=total.theta_usd_per_day,
+            vega_usd_per_point=total.vega_usd_per_point,
+            implied_vol=vol,
+            gamma_rent=gamma + theta,
             theta_paid=theta,
         )
 
-    def _leg_terms(
-        self, leg: _Leg, start: Valuation, end: Valuation, d_years: float, change: float
-    ) -> TaylorTerms:
-        """Return the terms of an option over an interval, in several steps where one is too coarse."""
-        d_spot, d_rate = end.spot - start.spot, end.rate - start.rate
-        d_vol = end.vol - start.vol if end.vol_is_fresh else 0.0
-        terms = taylor_terms(
-            start.greeks, leg.units, d_spot=d_spot, d_vol=d_vol, d_years=d_years, d_rate=d_rate
+    def _book_now(self, now_ns: int) -> tuple[Decimal, GreekSum, float, bool]:
+        """Return net asset value, Greeks, mean implied volatility, and whether an expiry is near."""
+        nav, greeks = self._account.cash, GreekSum()
+        vol_sum = vol_weight = 0.0
+        last_hours = False
+        for instrument_id, position in self._positions.positions.items():
+            if not position.quantity:
+                continue
+            units = float(position.quantity) * position.multiplier
+            mark = self._state.mark(instrument_id)
+            price = position.average_price if mark is None else exact_price(mark)
+            nav += position.quantity * position.multiplier * price
+            contract = self._instruments.by_id[instrument_id]
+            valuation = None
+            if type(contract) is OptionContract:
+                valuation = self._delta_engine.value(instrument_id, now_ns)
+            if valuation is None:
+                greeks.shares += units
+                continue
+            greeks.add(units, valuation.greeks)
+            vol_sum += abs(units) * valuation.vol
+            vol_weight += abs(units)
+            last_hours = last_hours or valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS
+        return nav, greeks, vol_sum / vol_weight if vol_weight else 0.0, last_hours
+
+    def _since_anchor(self, leg: _Leg, now_ns: int) -> LegParts:
+        """Return what has moved a leg since its anchor."""
+        instrument_id, units, market = leg.instrument_id, leg.units, self._state
+        mark = market.mark(instrument_id)
+        if mark is None:
+            return leg.shown
+        start, valuation = leg.state, leg.valuation
+        if start is None or valuation is None:
+            if type(self._instruments.by_id[instrument_id]) is OptionContract:
+                return leg.shown  # what no model values is residual
+            paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if market.dividends else 0.0
+            return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
+        terms, now = self._terms[instrument_id], self._delta_engine.value(instrument_id, now_ns)
+        end = None if now is None else self._priced_state(terms, now, now_ns, start.vol)
+        if end is None:
+            return leg.shown
+        paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
+        stepped = end.spot + paid
+        greeks = valuation.greeks
+        by_clock = math.sqrt(start.variance_years / start.years) if start.years > 0.0 else 0.0
+        return leg_parts(
+            corner_prices(
+                terms.strike, terms.is_call, start, end, stepped, end.spot, american=terms.is_american
+            ),
+            units=units,
+            delta=greeks.delta,
+            gamma=greeks.gamma,
+            vega=greeks.vega * by_clock,
+            d_spot=stepped - start.spot,
+            d_vol=end.vol - start.vol,
+            d_mark=mark - leg.mark,
         )
-        unexplained = abs(change - terms.total)
-        size = (
-            abs(terms.delta)
-            + abs(terms.gamma)
-            + abs(terms.theta)
-            + abs(terms.vega)
-            + abs(terms.vanna)
-            + abs(terms.volga)
-            + abs(terms.charm)
-            + abs(terms.rho)
-        )
-        if unexplained <= max(_TOLERATED_AMOUNT, _TOLERATED_FRACTION * size) or start.years <= 0.0:
-            return terms
-        sums = dict.fromkeys(TERM_NAMES, 0.0)
-        for step in range(_STEPS):
-            share = step / _STEPS
-            greeks = self._delta_engine.reprice(
-                leg.instrument_id,
-                start.spot + share * d_spot,
-                start.years + share * (end.years - start.years),
-                start.vol + share * d_vol,
-                start.rate + share * d_rate,
-            )
-            step_terms = taylor_terms(
-                greeks,
-                leg.units,
-                d_spot=d_spot / _STEPS,
-                d_vol=d_vol / _STEPS,
-                d_years=d_years / _STEPS,
-                d_rate=d_rate / _STEPS,
-            )
-            for name in TERM_NAMES:
-                sums[name] += getattr(step_terms, name)
-        finer = TaylorTerms(**sums)
-        return finer if abs(change - finer.total) < unexplained else terms
 
 
 def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str, Decimal]:
@@ -389,3 +577,26 @@ def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str,
         (amount for name, amount in rounded.items() if name != "residual"), ZERO
     )
     return {"total": total, **rounded}
+
+
+def explain_lines(explain: PnlExplain) -> dict[str, Any]:
+    """Return the lines under the parts as JSON types: amounts in cents, volatilities as fractions a year.
+
+    ``intraday`` and ``overnight`` hold the parts of each; volatilities and moves are null where nothing
+    was held.
+    """
+    night = {name: to_cents(amount) for name, amount in explain.overnight.items()}
+    figures = explain.meter.figures()
+    return {
+        "details": {name: f"{amount:.2f}" for name, amount in explain.details.items()},
+        "overnight": {name: str(amount) for name, amount in night.items()},
+        "intraday": {name: str(to_cents(amount) - night[name]) for name, amount in explain.totals.items()},
+        "realised_against_implied": {
+            "total": f"{explain.realised_vs_implied:.2f}",
+            **{
+                name: round(value, 6) if math.isfinite(value) else None
+                for name, value in figures.items()
+                if name.endswith(("_vol", "_weighted", "_move"))
+            },
+        },
+    }

@@ -5,6 +5,7 @@ compiles the kernels ahead of the trading day, so that no decision waits for a c
 """
 
 from math import frexp, isfinite, nan, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from scalpdesk.pricing.kernels.american_iv import (
     table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
-from scalpdesk.pricing.kernels.boundary import remembered_years
-from scalpdesk.pricing.kernels.european import european_greeks
+from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.european import european_corners, european_greeks
 from scalpdesk.pricing.models import greeks
 
 _AMERICAN = AmericanModel()
@@ -80,6 +81,98 @@ def option_greeks(
         return OptionGreeks._make(nine)
     g = _AMERICAN.greeks(_inputs(*terms))
     return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
+
+
+class PricedState(NamedTuple):
+    """State that an option is valued in: prices in currency, times in years, fractions a year."""
+
+    spot: float
+    vol: float
+    """Volatility per root year of the variance clock."""
+    variance_years: float
+    """Time to expiry by the variance clock: the total variance is ``vol`` squared times it."""
+    years: float
+    """Calendar time to expiry, for interest."""
+    rate: float = 0.0
+    dividend_yield: float = 0.0
+
+
+def _is_never_exercised(phi: float, rate: float, dividend_yield: float) -> bool:
+    kind = exercise_kind(rate, dividend_yield) if phi < 0.0 else exercise_kind(dividend_yield, rate)
+    return bool(kind == NEVER)
+
+
+Corners = tuple[float, float, float, float, float, float, float, float, float, float]
+
+
+def corner_prices(
+    strike: float,
+    is_call: bool,
+    start: PricedState,
+    end: PricedState,
+    stepped_spot: float,
+    end_spot: float,
+    *,
+    american: bool = True,
+) -> Corners:
+    """Return an option's prices at all combinations of spot, volatility and variance time of two states.
+
+    Parameters
+    ----------
+    strike, is_call, american
+        The option.
+    start, end
+        The states; interest accrues over the start's calendar time, but for the last price.
+    stepped_spot, end_spot
+        Spot of the end before and after what a dividend takes out of it.
+
+    Returns
+    -------
+    tuple
+        Spot, volatility and time at start (0) or end (1): 000, 100, 010, 001, 110, 101, 011, 111; then the
+        last with ``end_spot``; then that with the end's calendar time, rate and yield.
+    """
+    phi, years = 1.0 if is_call else -1.0, start.years
+    if years > 0.0:
+        before, after = sqrt(start.variance_years / years), sqrt(end.variance_years / years)
+    else:
+        before = after = 0.0
+    vols = (start.vol * before, end.vol * before, start.vol * after, end.vol * after)
+    last_vol = end.vol * sqrt(end.variance_years / end.years) if end.years > 0.0 else 0.0
+    if not american or (
+        _is_never_exercised(phi, start.rate, start.dividend_yield)
+        and _is_never_exercised(phi, end.rate, end.dividend_yield)
+    ):
+        return european_corners(
+            phi,
+            strike,
+            start.spot,
+            stepped_spot,
+            end_spot,
+            *vols,
+            years,
+            start.rate,
+            start.dividend_yield,
+            end.years,
+            last_vol,
+            end.rate,
+            end.dividend_yield,
+        )
+    v00, v10, v01, v11 = vols
+    terms = (is_call, start.rate, start.dividend_yield)
+    s0, s1 = start.spot, stepped_spot
+    return (
+        option_greeks(s0, strike, years, v00, *terms).price,
+        option_greeks(s1, strike, years, v00, *terms).price,
+        option_greeks(s0, strike, years, v10, *terms).price,
+        option_greeks(s0, strike, years, v01, *terms).price,
+        option_greeks(s1, strike, years, v10, *terms).price,
+        option_greeks(s1, strike, years, v01, *terms).price,
+        option_greeks(s0, strike, years, v11, *terms).price,
+        option_greeks(s1, strike, years, v11, *terms).price,
+        option_greeks(end_spot, strike, years, v11, *terms).price,
+        option_greeks(end_spot, strike, end.years, last_vol, is_call, end.rate, end.dividend_yield).price,
+    )
 
 
 def _inputs(*terms: float) -> PricingInputs:
@@ -145,4 +238,6 @@ def warm_up() -> int:
         option = option_greeks(100.0, 100.0, 0.1, 0.2, True, 0.04, 0.01, american=american)
         implied_vol_scalar(option.price, 100.0, 100.0, 0.1, True, 0.04, 0.01, american=american)
         option_greeks(100.0, 100.0, 0.1, 0.2, True, american=american)  # never exercised early
-    return 10
+        state = PricedState(100.0, 0.2, 0.1, 0.1)
+        corner_prices(100.0, True, state, state, 100.0, 100.0, american=american)
+    return 12

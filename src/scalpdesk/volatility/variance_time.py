@@ -244,7 +244,20 @@ US_SESSIONS = VarianceClock(
 )
 """Sessions, nights, weekends, holidays and the FOMC statements of the events calendar (2024 on)."""
 
-CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS)}
+EMBEDDED_SESSIONS = VarianceClock(
+    "embedded",
+    SessionWeights(
+        night=3 / 7,
+        weekend=3 / 7,
+        holiday=3 / 7,
+        half_day=0.6,
+        profile=(0.151089, 0.205958, 0.143818, 0.118703, 0.108861, 0.108999, 0.162572),
+        year=252 / 0.7,
+    ),
+)
+"""The clock of the embedded market: three tenths of a day's variance at night, a weekend as one."""
+
+CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS, EMBEDDED_SESSIONS)}
 
 
 def clock_named(name: str) -> VarianceClock:

@@ -117,8 +117,9 @@ def judge(case: dict[str, Any]) -> dict[str, Any]:
         verdict, shown = "failed", refusal.render()
     else:
         shown = _plain(got)
-        relative = RELATIVE_OF.get(function, RELATIVE)
-        verdict = "unbound" if got is None else "passed" if agrees(got, expected, relative) else "failed"
+        stated = case.get("tolerance") or {}
+        within = (stated.get("rel", RELATIVE_OF.get(function, RELATIVE)), stated.get("abs", 1e-12))
+        verdict = "unbound" if got is None else "passed" if agrees(got, expected, *within) else "failed"
     return {
         "id": case["id"],
         "area": case["area"],

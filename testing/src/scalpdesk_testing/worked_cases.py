@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from msgspec import structs
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
@@ -34,10 +33,8 @@ from scalpdesk.instruments.sessions import fomc_blocked, to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.portfolio.explain import taylor_terms
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
 from scalpdesk.pricing.kernels.grid import dividends_ahead
 from scalpdesk.pricing.scalar import option_greeks
@@ -50,6 +47,7 @@ from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
 from scalpdesk_testing import (
+    worked_cases_explain,
     worked_cases_margin,
     worked_cases_statistics,
     worked_cases_strategies,
@@ -86,21 +84,21 @@ def evaluate(function: str, inputs: Mapping[str, Any]) -> Answer | None:
         ) from problem
 
 
-def agrees(got: Any, expected: Any, relative: float = RELATIVE) -> bool:
-    """Return whether an answer is the expected one: numbers within ``relative``, all else exactly.
+def agrees(got: Any, expected: Any, relative: float = RELATIVE, absolute: float = 1e-12) -> bool:
+    """Return whether an answer is the expected one: numbers within a tolerance, all else exactly.
 
     A table is compared on the expected keys, a list element by element; ``"inf"`` is infinity.
     """
     if isinstance(expected, Mapping):
         return isinstance(got, Mapping) and all(
-            key in got and agrees(got[key], value, relative) for key, value in expected.items()
+            key in got and agrees(got[key], value, relative, absolute) for key, value in expected.items()
         )
     if isinstance(expected, list):
         return (
             isinstance(got, Sequence)
             and not isinstance(got, str)
             and len(got) == len(expected)
-            and all(agrees(g, e, relative) for g, e in zip(got, expected, strict=True))
+            and all(agrees(g, e, relative, absolute) for g, e in zip(got, expected, strict=True))
         )
     if expected is None or isinstance(expected, bool) or isinstance(got, bool):
         return got is expected
@@ -108,7 +106,7 @@ def agrees(got: Any, expected: Any, relative: float = RELATIVE) -> bool:
         return bool(got == expected)
     if not isinstance(got, int | float | Decimal):
         return False
-    return math.isclose(float(got), float(expected), rel_tol=relative, abs_tol=1e-12)
+    return math.isclose(float(got), float(expected), rel_tol=relative, abs_tol=absolute)
 
 
 def _straddle_score(c: Mapping[str, float], p: Mapping[str, float], W: float = 1.0, N_: int = 1) -> Answer:
@@ -267,11 +265,20 @@ def _attribution(
     is_call, units = cp == "C", qty * CONTRACT
     before = option_greeks(S, K, T, s, is_call, r, american=False)
     after = option_greeks(S + dS, K, T - dt, s + dsig, is_call, r + dr, american=False)
-    terms = taylor_terms(OptionGreeks(*before), units, d_spot=dS, d_vol=dsig, d_years=dt, d_rate=dr)
+    terms = {
+        "delta": units * before.delta * dS,
+        "gamma": units * 0.5 * before.gamma * dS * dS,
+        "theta": units * before.theta * dt,
+        "vega": units * before.vega * dsig,
+        "vanna": units * before.vanna * dS * dsig,
+        "volga": units * 0.5 * before.volga * dsig * dsig,
+        "charm": units * before.charm * dS * dt,
+        "rho": units * before.rho * dr,
+    }
     revalued = units * (after.price - before.price)
     hedge, spread, fees = shares * dS, -half * abs(traded), -fee * abs(traded)
-    return structs.asdict(terms) | {
-        "residual": revalued - terms.total,
+    return terms | {
+        "residual": revalued - sum(terms.values()),
         "hedge": hedge,
         "cost_spread": spread,
         "cost_fee": fees,
@@ -393,6 +400,7 @@ def _flip(chain: Sequence[Sequence[Any]], T: float, lo: float, hi: float) -> Ans
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "gex": _gex,
     "flip": _flip,
+    **worked_cases_explain.BINDINGS,
     **worked_cases_margin.BINDINGS,
     **worked_cases_statistics.BINDINGS,
     **worked_cases_trade.BINDINGS,

@@ -60,6 +60,7 @@ from scalpdesk.marketdata.tape import (
     QuoteColumns,
     RateCurve,
 )
+from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 __all__ = [
     "SessionOhlc",
@@ -151,6 +152,7 @@ def reconstruct(
         quotes=quotes,
         bars=bars,
         open_interest=open_interest(drawn.for_chain, pairs, session, *opening),
+        variance_clock=EMBEDDED_SESSIONS.name,
         settlement_prices={(underlying, session): session_cents(day).close / 100.0},
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
         notes=_notes(day, seed),
@@ -233,6 +235,7 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
         sessions=sessions,
         instruments=instruments,
         quotes=LazyQuotes(sessions, quotes),
+        variance_clock=EMBEDDED_SESSIONS.name,
         bars=LazyBars(sessions, lambda session: drawn(session.day)[1], edges),
         dividends=tuple(
             CashDividend(underlying, ex_date, Decimal(str(amount)))

@@ -106,3 +106,42 @@ def fill_european(
             out[j, i] = nine[j]
         if futures and T[i] > 0.0:
             out[5, i] -= T[i] * S[i] * nine[1]
+
+
+@kernel
+def european_corners(
+    phi: float,
+    K: float,
+    S0: float,
+    S1: float,
+    S2: float,
+    v00: float,
+    v10: float,
+    v01: float,
+    v11: float,
+    T0: float,
+    r0: float,
+    q0: float,
+    T1: float,
+    v2: float,
+    r1: float,
+    q1: float,
+) -> tuple[float, float, float, float, float, float, float, float, float, float]:
+    """Prices of one option at all combinations of two spots, volatilities and times, and two end states.
+
+    ``v10`` is the volatility of the end over the time of the start, and so on: all over ``T0``. In order:
+    spot, volatility and time 000, 100, 010, 001, 110, 101, 011, 111; then spot ``S2`` with the latter two;
+    then the end state (``S2``, ``T1``, ``v2``, ``r1``, ``q1``).
+    """
+    return (
+        european_greeks(phi, S0, K, T0, v00, r0, q0)[0],
+        european_greeks(phi, S1, K, T0, v00, r0, q0)[0],
+        european_greeks(phi, S0, K, T0, v10, r0, q0)[0],
+        european_greeks(phi, S0, K, T0, v01, r0, q0)[0],
+        european_greeks(phi, S1, K, T0, v10, r0, q0)[0],
+        european_greeks(phi, S1, K, T0, v01, r0, q0)[0],
+        european_greeks(phi, S0, K, T0, v11, r0, q0)[0],
+        european_greeks(phi, S1, K, T0, v11, r0, q0)[0],
+        european_greeks(phi, S2, K, T0, v11, r0, q0)[0],
+        european_greeks(phi, S2, K, T1, v2, r1, q1)[0],
+    )
