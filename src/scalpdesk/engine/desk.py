@@ -212,7 +212,7 @@ class Desk:
 
     def _begin(self, now_ns: int) -> None:
         self.attribution.begin(now_ns)
-        self.gate.closed_trades.start_cash = self.attribution.nav
+        self.gate.closed_trades.start_cash = self.session_equity = self.attribution.nav
         self._has_begun = True
         if self.books is not None:
             self.books.begin(now_ns, self.account.cash)
