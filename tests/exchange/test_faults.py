@@ -110,6 +110,20 @@ def test_partial_fill_then_the_rest(bench):
     assert line.events() == ["pending_new", "new", "partial_fill", "fill"]
 
 
+def test_legs_fill_in_parts_together(bench):
+    inject(bench, "partial_fill", fraction=0.3, seconds=5)
+    legs = [
+        {"symbol": name, "ratio_qty": 1, "position_intent": "buy_to_open"}
+        for name in (bench.option(right="call"), bench.option(right="put"))
+    ]
+    order = bench.order(symbol=None, side=None, qty=10, order_class="mleg", legs=legs)
+    assert bench.seen(order)["filled_qty"] == "3"
+    assert {held["qty"] for held in bench.get("/v2/positions")} == {"3"}
+    bench.advance(6)
+    assert bench.seen(order)["status"] == "filled"
+    assert {held["qty"] for held in bench.get("/v2/positions")} == {"10"}
+
+
 def test_cancel_that_comes_too_late(bench):
     order = bench.order(type="limit", limit_price=500)
     inject(bench, "cancel_too_late")

@@ -391,3 +391,34 @@ def differing(ours: list[Row], theirs: list[Row]) -> tuple[list[Row], list[Row]]
     return list((Counter(ours) - Counter(theirs)).elements()), list(
         (Counter(theirs) - Counter(ours)).elements()
     )
+
+
+ENDED = {"filled", "canceled", "expired", "rejected"}
+
+
+def ledger_differences(played: Played) -> list[str]:
+    """Return where the desk's books are not the exchange's truth, in words."""
+    found = []
+    orders = played.engine.desk.orders.orders
+    legs = {name for name, order in orders.items() if order.parent_id}
+    # legs of a combo and their executions go by names of the venue's own, and of the gateway's
+    ours = [fill if fill[1] not in legs else fill[2:] for fill in played.desk_fills()]
+    theirs = [fill if fill[1] in orders else fill[2:] for fill in played.truth_fills()]
+    found += [f"only the desk has {fill}" for fill in ours if fill not in theirs]
+    found += [f"only the exchange has {fill}" for fill in theirs if fill not in ours]
+    if len(ours) != len(theirs):
+        found.append(f"{len(ours)} fills at the desk, {len(theirs)} at the exchange")
+    if played.desk_positions() != played.truth_positions():
+        found.append(f"holds {played.desk_positions()}, exchange {played.truth_positions()}")
+    if played.desk_cash() != played.truth_cash():
+        found.append(f"cash {played.desk_cash()}, exchange {played.truth_cash()}")
+    states = played.truth_orders()
+    names = {order.parent_id or name for name, order in orders.items()}
+    if names != names & set(states) or len(states) != len(names) + len(legs):
+        found.append(f"orders of one side only: {names ^ set(states)}")
+    found += [
+        f"{name} is {order.state} here, {states.get(order.parent_id or name)} there"
+        for name, order in orders.items()
+        if order.is_live or states.get(order.parent_id or name) not in ENDED
+    ]
+    return found

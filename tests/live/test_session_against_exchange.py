@@ -8,7 +8,17 @@ from fakes.clock import ManualClock
 from fakes.desk import combos
 from fakes.exchange import Bench
 from fakes.instruments import DAY
-from fakes.live_session import CASH, Played, Wanted, backtest, differing, known_market, play, rows
+from fakes.live_session import (
+    CASH,
+    Played,
+    Wanted,
+    backtest,
+    differing,
+    known_market,
+    ledger_differences,
+    play,
+    rows,
+)
 from fakes.tape import TapeBuilder
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.exchange.market import Pace
@@ -20,35 +30,6 @@ from scalpdesk.instruments.sessions import session_on
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 PLAYED = Wanted().day
 EARLY = ("entry.not_before=09:31",)
-ENDED = {"filled", "canceled", "expired", "rejected"}
-
-
-def ledger_differences(played: Played) -> list[str]:
-    """Return where the desk's books are not the exchange's truth, in words."""
-    found = []
-    orders = played.engine.desk.orders.orders
-    legs = {name for name, order in orders.items() if order.parent_id}
-    # legs of a combo and their executions go by names of the venue's own, and of the gateway's
-    ours = [fill if fill[1] not in legs else fill[2:] for fill in played.desk_fills()]
-    theirs = [fill if fill[1] in orders else fill[2:] for fill in played.truth_fills()]
-    found += [f"only the desk has {fill}" for fill in ours if fill not in theirs]
-    found += [f"only the exchange has {fill}" for fill in theirs if fill not in ours]
-    if len(ours) != len(theirs):
-        found.append(f"{len(ours)} fills at the desk, {len(theirs)} at the exchange")
-    if played.desk_positions() != played.truth_positions():
-        found.append(f"holds {played.desk_positions()}, exchange {played.truth_positions()}")
-    if played.desk_cash() != played.truth_cash():
-        found.append(f"cash {played.desk_cash()}, exchange {played.truth_cash()}")
-    states = played.truth_orders()
-    names = {order.parent_id or name for name, order in orders.items()}
-    if names != names & set(states) or len(states) != len(names) + len(legs):
-        found.append(f"orders of one side only: {names ^ set(states)}")
-    found += [
-        f"{name} is {order.state} here, {states.get(order.parent_id or name)} there"
-        for name, order in orders.items()
-        if order.is_live or states.get(order.parent_id or name) not in ENDED
-    ]
-    return found
 
 
 @pytest.fixture(scope="module")

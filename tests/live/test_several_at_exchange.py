@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from fakes.desk import orders
-from fakes.live_session import Wanted, play
+from fakes.live_session import Wanted, ledger_differences, play
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.journal.reader import JournalReader
@@ -39,9 +39,7 @@ def test_both_trade_and_their_orders_say_whose_they_are(morning):
 
 
 def test_the_desk_and_the_exchange_agree_on_the_account(morning):
-    assert morning.desk_fills() == morning.truth_fills()
-    assert morning.desk_positions() == morning.truth_positions()
-    assert morning.desk_cash() == morning.truth_cash()
+    assert ledger_differences(morning) == []
 
 
 def test_the_rows_sum_to_the_account(morning):

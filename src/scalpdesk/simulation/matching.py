@@ -75,11 +75,19 @@ class Matcher:
                 return
         else:
             quantity = resting.leaves
-        if self.held_back and order.order_id in self.held_back:
-            quantity = min(quantity, self.held_back[order.order_id])
-            self.held_back[order.order_id] -= quantity
+        if self.held_back:
+            quantity = self._let_through(order, quantity)
         if quantity > 0 and not (order.is_unpriced and self._refused(order, {order: price})):
             self.fill(order, quantity, price)
+
+    def _let_through(self, order: BrokerOrder, quantity: Decimal) -> Decimal:
+        """Return how much of the quantity may trade for now, and count it as used."""
+        most = self.held_back.get(order.order_id)
+        if most is None:
+            return quantity
+        quantity = min(quantity, most)
+        self.held_back[order.order_id] = most - quantity
+        return quantity
 
     def _refused(self, order: BrokerOrder, prices: dict[BrokerOrder, Decimal]) -> bool:
         """Ask for the margin of an order that came before any price; reject it where the account has none."""
@@ -234,6 +242,9 @@ class Matcher:
         if combo.lifetime is TimeInForce.FOK and units < combo.leaves:
             return
         if combo.is_unpriced and self._refused(combo, dict(zip(combo.legs, prices, strict=True))):
+            return
+        units = self._let_through(combo, units)
+        if units <= 0:
             return
         trades = []
         for leg, price in zip(combo.legs, prices, strict=True):
