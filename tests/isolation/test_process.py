@@ -117,7 +117,8 @@ def test_one_large_wish_for_memory_is_a_failure_of_its_event(tmp_path):
             bytearray(1 << 40)
         return {"seen": len(seen)}
     """
-    with FolderProcess(folder(tmp_path, body, before=COUNTING)) as process:
+    limits = FolderLimits(time_limit_seconds=20)
+    with FolderProcess(folder(tmp_path, body, before=COUNTING), limits) as process:
         replies = list(process.ask_all(events("ok", "large", "ok")))
         assert process.restarts == 0
     assert replies[1].failure.startswith("MemoryError")
