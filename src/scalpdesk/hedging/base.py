@@ -6,6 +6,7 @@ that into shares; the strategy sends them. A band is found because its module li
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -338,7 +339,7 @@ class AversionConfig(WidthLimits, frozen=True, forbid_unknown_fields=True, kw_on
         positive("risk_aversion", self.risk_aversion)
 
 
-class AversionBand:
+class AversionBand(ABC):
     """No trade inside a formula's band of the whole position; back to its edge beyond it."""
 
     title: ClassVar[str]
@@ -349,9 +350,9 @@ class AversionBand:
         self.config = AversionConfig() if config is None else config
         self.rehedge_to: RehedgeTo = self.config.rehedge_to
 
+    @abstractmethod
     def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
         """Return the formula's half width in shares, and the figures of its own in words."""
-        raise NotImplementedError
 
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of the band at the position's gamma, within the limits.
