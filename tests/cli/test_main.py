@@ -220,6 +220,13 @@ def test_logs_go_to_stderr_and_json_alone_to_stdout():
     assert set(json.loads(done.stdout)) == {"vol", "status"}
 
 
+def test_the_package_runs_as_a_module():
+    run = subprocess.run(
+        [sys.executable, "-m", "scalpdesk", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"scalpdesk, version {main_module.VERSION}\n"
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert main_module.VERSION in capsys.readouterr().out
