@@ -5,6 +5,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.kernels.black_iv import normalised_iv, price_over_vega
 
 
 @pytest.mark.parametrize("style", ["american", "european"])
@@ -86,3 +87,15 @@ def test_a_hair_off_the_money_is_no_harder_than_on_it(style, dividend_yield):
         assert float(implied_vol(g.price, 20.0, 20.0, 1.0, True, **terms).vol) == pytest.approx(
             vol, rel=1e-12
         )
+
+
+def test_one_inversion_is_exact_from_the_smallest_to_the_largest_deviation():
+    rng = np.random.default_rng(4)
+    deviations = 10.0 ** rng.uniform(-5.0, 1.0, 3000)
+    for s, h in zip(deviations, -8.0 * rng.uniform(0.0, 1.0, 3000) ** 2, strict=True):
+        x = max(h * s, -14.0)
+        slope = math.exp(-0.5 * ((x / s) ** 2 + 0.25 * s * s)) / math.sqrt(2.0 * math.pi)
+        price = price_over_vega(x, s) * slope
+        if 0.0 < price < math.exp(0.5 * x) * (1.0 - 1e-6):
+            attainable = 2.2e-16 * (1.0 + price / (s * slope))  # what the rounding of the price leaves
+            assert abs(normalised_iv(x, price) / s - 1.0) <= 40.0 * attainable

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import erfcx as scaled_tail
 
 from scalpdesk.pricing.kernels import compiling
-from scalpdesk.pricing.kernels.normal import erfcx, exp_quick, sine_quick, tail_over_density
+from scalpdesk.pricing.kernels.normal import (
+    erfcx,
+    exp_quick,
+    mills_and_slope,
+    sine_quick,
+    tail_over_density,
+)
 
 CALLEE = """
 from scalpdesk.pricing.kernels.compiling import inner
@@ -96,3 +103,16 @@ def test_the_quick_functions_are_good_to_thirteen_digits():
     for d in np.linspace(-25.0, 25.0, 997):
         expected = np.sqrt(0.5 * np.pi) * erfcx(abs(d) * np.sqrt(0.5))
         assert tail_over_density(d) == pytest.approx(expected, rel=3e-13)
+
+
+def test_mills_ratio_and_its_slope_are_good_to_the_last_digits():
+    for z in np.concatenate((np.linspace(0.0, 12.0, 481), np.geomspace(12.0, 1e6, 60))):
+        tail, slope = mills_and_slope(z)
+        assert tail == pytest.approx(np.sqrt(0.5 * np.pi) * scaled_tail(z * np.sqrt(0.5)), rel=2e-15)
+        # 1 - z·M(z) = ∫ t·exp(-t²/2 - z·t) dt over t > 0, which has no cancellation
+        t, weight = np.polynomial.laguerre.laggauss(60)
+        if z > 4.0:
+            integral = float(np.sum(weight * t * np.exp(-0.5 * (t / z) ** 2))) / z**2
+            assert slope == pytest.approx(integral, rel=1e-13)
+        else:
+            assert slope == pytest.approx(1.0 - z * tail, abs=4e-15)

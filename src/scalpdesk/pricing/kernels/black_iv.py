@@ -11,57 +11,84 @@ from scalpdesk.pricing.kernels.normal import (
     Floats,
     log_ratio,
     mills,
+    mills_and_slope,
     norm_cdf,
-    tail_over_density,
 )
 
 OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
+LOG_INV_SQRT_2PI = math.log(INV_SQRT_2PI)
+NEAR_SERIES = (
+    5.176769678906216,
+    3.085943825265839,
+    0.655205567670932,
+    0.2685275582125658,
+    0.060311628346850644,
+    0.028120045786798182,
+    0.003604069935766606,
+    0.006655689070769271,
+)
+"""Monomials of s/beta in u = (3y - 8)/(y + 8), y = x/beta < 8; see ``first_deviation``."""
+FAR_SERIES = (
+    0.9508568886027847,
+    -0.5228034218953871,
+    0.10066087249396488,
+    0.1394040460174933,
+    -0.05993032718475316,
+    -0.030004768341122607,
+    0.013881315464982533,
+    0.010860216444231078,
+    -0.005435830717412621,
+)
+"""Monomials of h/sqrt(ln y) in u, linear in 1/sqrt(ln y), for y of 8 to exp(720)."""
+FAR_SCALE, FAR_SHIFT = 3.0478487269155132, -1.113586615641988
+G0, G1, G2, G3, G4, G5, G6, G7 = NEAR_SERIES
+H0, H1, H2, H3, H4, H5, H6, H7, H8 = FAR_SERIES
 
 
 @inner
-def normalised_black(x: float, s: float) -> float:
-    """Out-of-the-money Black price over sqrt(F·K); ``x`` = -|ln(F/K)|, ``s`` = v·sqrt(T) (Jäckel 2015).
+def price_over_vega(x: float, s: float) -> float:
+    """Out-of-the-money Black price over its slope in ``s``; ``x`` = -|ln(F/K)|, ``s`` = v·sqrt(T).
 
-    A small total deviation makes the textbook difference lose digits; the odd Taylor series in s/2 of the
-    Mills ratio has only positive terms. Its derivatives follow a three-term recurrence, run backward
-    (Miller) where the forward one is unstable.
+    Price and slope are those over sqrt(F·K) (Jäckel 2015). A small total deviation makes the textbook
+    difference lose digits; the odd Taylor series in s/2 of the Mills ratio has only positive terms. Its
+    derivatives follow a three-term recurrence: forward from a precise first derivative where |x| < 2, which
+    bounds the growth of rounding by sinh(1); else backward (Miller).
     """
     h = x / s
     t = 0.5 * s
-    front = INV_SQRT_2PI * math.exp(-0.5 * (h * h + t * t))
     if t > 0.25:
         if h + t > 5.0:
-            return math.exp(0.5 * x) * norm_cdf(h + t) - math.exp(-0.5 * x) * norm_cdf(h - t)
-        return front * (mills(h + t) - mills(h - t))
-    base = mills(h)
+            whole = math.exp(0.5 * x) * norm_cdf(h + t) - math.exp(-0.5 * x) * norm_cdf(h - t)
+            return whole * math.sqrt(2.0 * math.pi) * math.exp(0.5 * (h * h + t * t))
+        return mills(h + t) - mills(h - t)
+    value, slope = mills_and_slope(-h)
     total = 0.0
-    if h > -2.0:
-        a = base
-        b = 1.0 + h * base
-        factor = t
-        total = b * factor
-        for k in range(1, 17):
-            a, b = b, k * a + h * b
-            factor *= t / (k + 1)
-            if k % 2 == 0:
-                total += b * factor
-        return 2.0 * front * total
-    # backward: ratios R_k = M^(k)/M^(k-1) from far out, then upward products
+    if x > -2.0:
+        total = slope
+        factor = 1.0
+        for k in range(1, 40, 2):
+            # M^(k+1) = k M^(k-1) + h M^(k)
+            value = k * value + h * slope
+            slope = (k + 1) * slope + h * value
+            factor *= t * t / ((k + 1) * (k + 2))
+            total += factor * slope
+            if factor * slope < 1e-17 * total:
+                break
+        return 2.0 * t * total
+    # backward: ratios R_k = M^(k)/M^(k-1) = k / (R_(k+1) - h) from far out, then upward products
     ratios = np.empty(18)
     ratio = 0.0
     for k in range(24 + int(400.0 / (h * h)), 0, -1):
         ratio = k / (ratio - h)
         if k <= 17:
             ratios[k] = ratio
-    # M^(k+1) = k M^(k-1) + h M^(k)  =>  M^(k)/M^(k-1) = k / (R_(k+1) - h) with M' = 1 + h M for k = 0
-    value = base
     factor = 1.0
     for k in range(1, 18):
         value *= ratios[k]
         factor *= t / k
         if k % 2 == 1:
             total += value * factor
-    return 2.0 * front * total
+    return 2.0 * total
 
 
 @inner
@@ -74,67 +101,59 @@ def householder_step(gap: float, second: float, third: float) -> float:
 
 
 @inner
-def low_start(x: float, s: float, goal: float) -> float:
-    """Total deviation at which the log price is ``goal``, within a few percent; ``s`` is an upper bound.
+def first_deviation(x: float, beta: float, log_beta: float) -> float:
+    """Total deviation at which the price is ``beta``; ``x`` = |ln(F/K)|.
 
-    From the price's leading term in s, whose logarithm is nearly linear in 1/s²; ``x`` = |ln(F/K)|.
+    A small deviation s prices like a normal distribution: beta = s·n(h)·(1 - h·M(h)) with h = x/s and Mills'
+    ratio M, a function of one variable, here inverted by two polynomials (Chebyshev fits, error 1e-5). The
+    last step corrects to the order s². Within 1e-4 for the options of a chain, so that one step is enough.
     """
-    for _ in range(12):
+    ratio = x / beta
+    if ratio < 8.0:
+        u = (3.0 * ratio - 8.0) / (ratio + 8.0)
+        u2 = u * u
+        low = (G0 + G1 * u) + u2 * (G2 + G3 * u)
+        s = beta * (low + u2 * u2 * ((G4 + G5 * u) + u2 * (G6 + G7 * u)))
         h = x / s
-        rest = 1.0 - h * tail_over_density(h) if h < 50.0 else 1.0 / (h * h + 3.0)
-        off = math.log(INV_SQRT_2PI * s * rest) - 0.5 * h * h - 0.125 * s * s - goal
-        w = 1.0 / (s * s) + 2.0 * off * rest / (s * s)
-        fresh = 1.0 / math.sqrt(w) if w > 0.0 else 2.0 * s
-        near = abs(fresh - s) < 0.03 * s
-        s = fresh
-        if near:
-            break
-    return s
+    else:
+        root = 1.0 / math.sqrt(math.log(x) - log_beta)
+        u = FAR_SCALE * root + FAR_SHIFT
+        u2 = u * u
+        u4 = u2 * u2
+        low = (H0 + H1 * u) + u2 * (H2 + H3 * u)
+        h = (low + u4 * ((H4 + H5 * u) + u2 * (H6 + H7 * u) + u4 * H8)) / root
+        s = x / h
+    off = s * s * (0.125 - 1.0 / (12.0 + 5.88 * h + 4.0 * h * h))
+    return s * (1.0 + off / (1.0 + h + h * h))
 
 
 @inner
 def normalised_iv(x: float, beta: float) -> float:
-    """Total deviation s with ``normalised_black(x, s) = beta``; needs 0 < beta < exp(x/2).
+    """Total deviation s at which the normalised price is ``beta``; needs 0 < beta < exp(x/2).
 
-    Only the ratios of the second and third derivatives to the first are needed, which are simple (Jäckel
-    2015). The objective is the price, its logarithm where it is small, or the logarithm of its distance from
-    the maximum.
+    Only the ratios of the price, its second and its third derivative to the first are needed (Jäckel 2015).
+    The objective is the logarithm of the price, or of its distance from the maximum.
     """
     top = math.exp(0.5 * x)
     if x > -1e-300:
         x = 0.0
-    s = math.sqrt(2.0 * abs(x))  # the inflection point
-    b = normalised_black(x, s) if s > 0.0 else 0.0
-    low = s > 0.0 and beta < b
-    high = not low and beta > 0.5 * top
-    goal = 0.0
-    if low:
-        goal = math.log(beta)
-        s = low_start(-x, s, goal)
-        b = normalised_black(x, s)
-        while b <= 0.0:
-            s *= 1.5
-            b = normalised_black(x, s)
-    elif high:
+    high = beta > 0.5 * top
+    if high:
         goal = math.log(top - beta)
-        s = max(s, 1.0)
-    elif s < 2.0 * math.sqrt(0.5 * math.pi) * beta:  # near the money: the at-the-money value
-        s = 2.0 * math.sqrt(0.5 * math.pi) * beta
-        b = normalised_black(x, s)
-    for turn in range(60):
-        h = x / s
-        slope = INV_SQRT_2PI * math.exp(-0.5 * (h * h + 0.25 * s * s))
-        second = h * h / s - 0.25 * s
-        third = second * second - 3.0 * (h / s) ** 2 - 0.25
-        if low:
-            if turn > 0:
-                b = normalised_black(x, s)
-            rate = slope / b
-            step = householder_step(
-                (math.log(b) - goal) / rate, second - rate, third + rate * (2.0 * rate - 3.0 * second)
-            )
-        elif high:
+        s = max(math.sqrt(2.0 * abs(x)), 1.0)
+    else:
+        goal = math.log(beta)
+        s = first_deviation(-x, beta, goal)
+        goal -= LOG_INV_SQRT_2PI
+    for _ in range(60):
+        h2 = (x / s) ** 2
+        t2 = 0.25 * s * s
+        second = (h2 - t2) / s
+        third = second * second - 3.0 * h2 / (s * s) - 0.25
+        if high:
+            h = x / s
             t = 0.5 * s
+            slope = INV_SQRT_2PI * math.exp(-0.5 * (h2 + t2))
             rate = slope / (top * norm_cdf(-h - t) + math.exp(-0.5 * x) * norm_cdf(h - t))
             step = householder_step(
                 -(math.log(slope / rate) - goal) / rate,
@@ -142,9 +161,13 @@ def normalised_iv(x: float, beta: float) -> float:
                 third + rate * (2.0 * rate + 3.0 * second),
             )
         else:
-            if turn > 0:
-                b = normalised_black(x, s)
-            step = householder_step((b - beta) / slope, second, third)
+            ratio = price_over_vega(x, s)
+            rate = 1.0 / ratio
+            step = householder_step(
+                (math.log(ratio) - 0.5 * (h2 + t2) - goal) * ratio,
+                second - rate,
+                third + rate * (2.0 * rate - 3.0 * second),
+            )
         fresh = s + step
         if not fresh > 0.5 * s:
             fresh = 0.5 * s
