@@ -35,6 +35,9 @@ from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_
 TABLES_KEPT = 1024  # of 2.3 kB each
 
 
+_NO_TABLE = np.empty(TABLE_SHAPE)
+
+
 @lru_cache(maxsize=TABLES_KEPT)
 def boundary_table(
     phi: float, rate: float, dividend_yield: float, power: int, band: int, futures: bool
@@ -64,15 +67,15 @@ def tables_for(
     """
     keys = np.empty((phi.size, 5))
     count = sort_into_tables(phi, years, vol, rate, dividend_yield, slots, keys)
-    tables = np.empty((count, *TABLE_SHAPE))
-    bounds = np.empty((count, 2))
-    for index, (side, r, q, power, band) in enumerate(keys[:count].tolist()):
-        table = boundary_table(side, r, q, int(power), int(band), futures)
-        bounds[index] = 2.0**power, 4.0**band
+    found = [
+        boundary_table(side, r, q, int(power), int(band), futures)
+        for side, r, q, power, band in keys[:count].tolist()
+    ]
+    for index, table in enumerate(found):
         if table is None:
             slots[slots == index] = GRID
-        else:
-            tables[index] = table
+    tables = np.array([_NO_TABLE if table is None else table for table in found] or [_NO_TABLE])
+    bounds = np.ldexp(1.0, (keys[:count, 3:] * (1.0, 2.0)).astype(np.int64))
     return tables, bounds
 
 
@@ -112,8 +115,8 @@ class AmericanModel:
         terms = phi, spot, strike, years, vol, rate, dividend_yield
         tables, bounds = tables_for(phi, years, vol, rate, dividend_yield, self.futures, slots)
         fill_american(*terms, self.futures, slots, tables, bounds, columns)
-        rest = slots == GRID
-        if rest.any():
+        if slots.size and slots.min() == GRID:  # the lowest mark
+            rest = slots == GRID
             by_grid = np.empty((9, int(rest.sum())))
             fill_grid(*_picked(terms, rest), self.futures, by_grid)
             columns[:, rest] = by_grid
