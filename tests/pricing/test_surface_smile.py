@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
@@ -118,6 +118,7 @@ def test_recovers_any_smile_at_any_scale(smile, log_theta, years):
 
 @settings(deadline=None, max_examples=60)
 @given(smiles, st.integers(0, 2**32 - 1), st.floats(0.001, 0.2))
+@example(SviSmile(0.357421875, 0.546875, 0.0, 0.1875, 0.375), 481, 0.15625)  # a dip between grid points
 def test_held_fits_of_noisy_quotes_have_a_density(smile, seed, noise):
     theta, years = 0.004, 0.05
     fit, vol = quoted(smile, theta, years)

@@ -24,6 +24,10 @@ WING_SLOPE_LIMIT = 2.0
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
 )
+_MAY_DIP = 0.1
+"""g at a point of the grid below which it may be negative between this point and the next."""
+_FINE = np.linspace(0.0, 1.0, 13)
+"""Points between two neighbours of a low point of the grid."""
 AT_WALL = 5e-3
 """g(k), or relative growth of volatility times root of time, below which an arbitrage bound is active."""
 FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
@@ -106,9 +110,8 @@ def check_arbitrage(
     reach
         Largest |k| of the quotes, to which the grid is widened.
     """
-    k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
-    g = smile.butterfly(k)
-    worst_g, worst_k = float(np.min(g)), float(k[np.argmin(g)])
+    k = np.unique(np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach))))
+    worst_g, worst_k = _least_g(smile, k)
     steep = max(smile.wing_slopes) - WING_SLOPE_LIMIT
     below_zero = -smile.lowest_variance / theta
     butterfly = max(-worst_g, steep, below_zero, 0.0)
@@ -122,6 +125,24 @@ def check_arbitrage(
     if fall <= _ROUNDING:
         return ArbitrageCheck(butterfly, 0.0, dips)
     return ArbitrageCheck(butterfly, fall, (*dips, float(at[np.argmax(falls)])))
+
+
+def _least_g(smile: SviSmile, k: Floats) -> tuple[float, float]:
+    """Return the least g and its ln(K/F), sought between the points of an ascending grid too.
+
+    Two rounds of finer points around every low local minimum: a dip of g is narrower than the grid's step.
+    """
+    g = smile.butterfly(k)
+    padded = np.concatenate(([np.inf], g, [np.inf]))
+    lows = np.flatnonzero((g <= padded[:-2]) & (g <= padded[2:]) & (g < _MAY_DIP))
+    left, right = k[np.maximum(lows - 1, 0)], k[np.minimum(lows + 1, len(k) - 1)]
+    for _ in range(2 if len(lows) else 0):
+        fine = left[:, None] + (right - left)[:, None] * _FINE
+        at = np.take_along_axis(fine, np.argmin(smile.butterfly(fine), axis=1)[:, None], axis=1)[:, 0]
+        g, k = np.append(g, smile.butterfly(at)), np.append(k, at)
+        left, right = at - (right - left) * _FINE[1], at + (right - left) * _FINE[1]
+    least = int(np.argmin(g))
+    return float(g[least]), float(k[least])
 
 
 def _between_crossings(early: SviSmile, late: SviSmile) -> Floats:
