@@ -9,7 +9,7 @@ are kept (filled here where they are missing) and where recorded markets are fou
 
 import argparse
 import sys
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.runner import NoJournal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
@@ -53,18 +54,11 @@ HORIZONS_MINUTES = (1, 5, 15, 30)
 
 
 @dataclass
-class Seen:
+class Seen(NoJournal):
     """Decisions and orders of one run; takes the place of its journal."""
 
     decisions: list[Decision] = field(default_factory=list)
     fills: int = 0
-
-    def __post_init__(self) -> None:
-        """Forget the quotes."""
-        self.append = deque[Event](maxlen=0).append
-
-    def write_if_full(self) -> None:
-        """There is nothing to write."""
 
     def add_event(self, event: Event) -> None:
         """Count the fills."""

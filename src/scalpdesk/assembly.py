@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from scalpdesk.config.settings import DeskConfig, LoadedSettings
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
+from scalpdesk.core.errors import ConfigError, JournalError
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -22,7 +22,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve
+from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve, TapeOrigin
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.risk.gate import RiskGate
@@ -52,26 +52,64 @@ def load_market(
     DataError
         When the data set, the underlying or a session is not there; says what is.
     """
-    if data == EMBEDDED:
+    source = TapeOrigin(data, underlying, start, end, seed)
+    return _load(source, settings.config.data, settings.strategy)
+
+
+def journaled_market(header: JournalHeader) -> MarketTape:
+    """Return the tape of a journaled backtest as its engine saw it.
+
+    Raises
+    ------
+    DataError
+        When its data is not there any more.
+    JournalError
+        When its tape was put together by hand.
+    """
+    stored = header.data.get("tape")
+    if stored is None:
+        raise JournalError("the journal does not say where its tape came from", where=f"run {header.run_id}")
+    config = _config_of(header)
+    return played_market(_load(msgspec.convert(stored, TapeOrigin), config.data, header.strategy), config)
+
+
+def played_market(tape: MarketTape, config: DeskConfig) -> MarketTape:
+    """Return the tape as a run plays it, with the configured rate and displayed sizes.
+
+    A recorded market without a curve gets the default rate. Without displayed sizes fill models fill whole
+    orders.
+    """
+    if tape.rate_curve is FLAT_ZERO and tape.kind == "recorded":
+        tape = replace(tape, rate_curve=RateCurve((1.0,), (config.rates.default,)))
+    if not config.simulation.displayed_sizes:
+        tape = replace(tape, quotes=tape.quotes.without_sizes())
+    return tape
+
+
+def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
+    if source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
-        if start != end:
-            return reconstruct_span(start, end, seed=seed, underlying=underlying)
-        return reconstruct(start, seed=seed, underlying=underlying)
-    from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, load_tape
+        if source.start != source.end:
+            tape = reconstruct_span(source.start, source.end, seed=source.seed, underlying=source.underlying)
+        else:
+            tape = reconstruct(source.start, seed=source.seed, underlying=source.underlying)
+    else:
+        from scalpdesk.datasets.catalog import MAX_SIDE_AGE_SECONDS, load_tape
 
-    age = settings.config.data.max_side_age_seconds
-    return load_tape(
-        Path(settings.config.data.catalog),
-        data,
-        underlying=underlying,
-        start=start,
-        end=end,
-        max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
-        index_source=settings.config.data.index_source,
-        # without a strategy (a notebook loads data first) whatever any of them reads
-        option_bars=settings.strategy is None or find_strategy(settings.strategy).reads_option_volume,
-    )
+        age = data.max_side_age_seconds
+        tape = load_tape(
+            Path(data.catalog),
+            source.data_set,
+            underlying=source.underlying,
+            start=source.start,
+            end=source.end,
+            max_side_age_seconds=MAX_SIDE_AGE_SECONDS if age is None else age,
+            index_source=data.index_source,
+            # without a strategy (a notebook loads data first) whatever any of them reads
+            option_bars=strategy is None or find_strategy(strategy).reads_option_volume,
+        )
+    return replace(tape, loaded=(source, tape.quotes, tape.sessions))
 
 
 def build_engine(
@@ -130,6 +168,7 @@ def describe(tape: MarketTape) -> dict[str, Any]:
         "quote_seconds": tape.quote_seconds,
         "dividend_yield": tape.dividend_yield,
         "variance_clock": tape.variance_clock,
+        "tape": None if tape.origin is None else msgspec.to_builtins(tape.origin),
     }
 
 
@@ -151,13 +190,6 @@ def _prices(tape: MarketTape) -> dict[str, str | None]:
     return {name: f"{float(value):.{decimals}f}" for name, value in zip(names, figures, strict=True)}
 
 
-def with_rates(tape: MarketTape, settings: LoadedSettings) -> MarketTape:
-    """Return the tape; a recorded market without a curve gets the configured default rate."""
-    if tape.rate_curve is not FLAT_ZERO or tape.kind != "recorded":
-        return tape
-    return replace(tape, rate_curve=RateCurve((1.0,), (settings.config.rates.default,)))
-
-
 def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExposureEvent, ...]:
     """Return the events on dealer gamma of a tape's run, each stamped with when it may be known."""
     from scalpdesk.datasets.dealer_gamma import tape_gamma_events
@@ -165,7 +197,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
     assert settings.strategy is not None
     config = settings.config
     return tape_gamma_events(
-        with_rates(tape, settings),
+        played_market(tape, settings.config),
         config.gex,
         config.marketdata.gex_value,
         is_read=find_strategy(settings.strategy).reads_dealer_gamma,
@@ -255,24 +287,34 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
     ConfigError
         When the journal's configuration is not one of this version.
     """
-    plain = {key: value for key, value in header.config.items() if key != "credentials"}
-    sections = plain.get("strategies", {})
-    plain["strategies"] = {}
+    config = _config_of(header)
+    sections = header.config.get("strategies", {})
     try:
-        config = msgspec.convert(plain, DeskConfig, strict=False)
         configs = {
             name: msgspec.convert(sections.get(name, {}), find_strategy(name).config, strict=False)
             for name in (header.strategy, *member_names(header.strategy))
         }
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"the journal's configuration does not fit this version: {error}",
-            where=f"run {header.run_id}, build {header.build}",
-            fix=f"replay it with version {header.build}",
-        ) from error
+        raise _does_not_fit(header, error) from error
     book = Instruments(header.instruments)
     strategy_config = bound_config(header.strategy, configs, config.budgets.fractions, config.budgets.adopts)
     return build_engine(config, header.strategy, strategy_config, book, header.data)
+
+
+def _config_of(header: JournalHeader) -> DeskConfig:
+    plain = {key: value for key, value in header.config.items() if key != "credentials"}
+    try:
+        return msgspec.convert(plain | {"strategies": {}}, DeskConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise _does_not_fit(header, error) from error
+
+
+def _does_not_fit(header: JournalHeader, error: msgspec.ValidationError) -> ConfigError:
+    return ConfigError(
+        f"the journal's configuration does not fit this version: {error}",
+        where=f"run {header.run_id}, build {header.build}",
+        fix=f"replay it with version {header.build}",
+    )
 
 
 def fill_models(config: DeskConfig) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fakes.broker import connect
+from fakes.desk import Scripted, build_engine
 from fakes.exchange import Bench
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
@@ -136,6 +137,12 @@ def backtest(question: Question) -> tuple[Answer, list[str]]:
     client = Client(question)
 
     class Engine:
+        desk = build_engine(Scripted(), question.tape.instruments).desk
+        watched = frozenset(range(len(question.tape.instruments)))
+
+        def read_quotes(self, *_books):
+            """Nobody reads any."""
+
         def handle(self, event):
             client.events.append(event)
             return tuple(client.acts_after(event))

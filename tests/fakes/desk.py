@@ -287,9 +287,10 @@ def run_tape(
     latency_ms: float = 0.0,
     positions: dict[int, int] | None = None,
     known_at_open: tuple[Event, ...] = (),
+    every_quote: bool = True,
     **engine: Any,
 ) -> TapeRun:
-    """Run a tape through a strategy and the simulated broker."""
+    """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
     made = build_engine(strategy, tape.instruments, **engine)
     held = {InstrumentId(number): Decimal(quantity) for number, quantity in (positions or {}).items()}
     broker = connect(
@@ -319,6 +320,8 @@ def run_tape(
         at_ns = tape.sessions[0].open_ns
         lines = tuple(HeldPosition(number, quantity, Decimal(1)) for number, quantity in held.items())
         opening = (AccountSnapshot(at_ns, at_ns, CASH, lines), *known_at_open)
-    run.runner = BacktestRunner(tape, made, broker, None, watchers=(tally.see,), known_at_open=opening)
+    run.runner = BacktestRunner(
+        tape, made, broker, None, watchers=(tally.see,), known_at_open=opening, every_quote=every_quote
+    )
     run.runner.run()
     return run

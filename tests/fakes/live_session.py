@@ -26,7 +26,7 @@ import numpy as np
 from fakes.broker import connect
 from fakes.desk import orders as orders_of
 from scalpdesk.assembly import engine_from_header
-from scalpdesk.backtesting.runner import BacktestRunner
+from scalpdesk.backtesting.runner import BacktestRunner, NoJournal
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded.market import reconstruct
@@ -304,20 +304,13 @@ class InProcess:
     engine: TradingEngine
 
 
-class _FillsKept:
+class _FillsKept(NoJournal):
     def __init__(self) -> None:
         self.fills: list[OrderFilled] = []
-        self.append = lambda _event: None
-
-    def write_if_full(self) -> None:
-        pass
 
     def add_event(self, event: Event) -> None:
         if isinstance(event, OrderFilled):
             self.fills.append(event)
-
-    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
-        pass
 
 
 class AsLate(BrokerConnection):

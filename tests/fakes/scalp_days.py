@@ -1,8 +1,8 @@
 """A tape through st0ckg and the simulated exchange, as a command would run it, with all that was said."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
+from scalpdesk.backtesting.runner import NoJournal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, OrderFilled
@@ -12,18 +12,12 @@ from scalpdesk.marketdata.tape import MarketTape
 
 
 @dataclass
-class ScalpDay:
+class ScalpDay(NoJournal):
     """What a run left behind; takes the place of its journal."""
 
     outputs: list[Output] = field(default_factory=list)
     fills: list[OrderFilled] = field(default_factory=list)
     engine: TradingEngine = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.append = deque[Event](maxlen=0).append
-
-    def write_if_full(self) -> None:
-        """There is nothing to write."""
 
     def add_event(self, event: Event) -> None:
         """Keep the fills."""

@@ -4,8 +4,10 @@ import os
 import pytest
 
 from scalpdesk.core.errors import ArgumentError, InvariantError, JournalError, StopError
+from scalpdesk.core.events import TimerEvent
+from scalpdesk.core.intents import SetTimer
 from scalpdesk.journal import log
-from scalpdesk.journal.codec import DecisionHash, encode_events, encode_outputs
+from scalpdesk.journal.codec import DecisionHash, TapeRows, encode_events, encode_outputs
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
 
@@ -69,15 +71,36 @@ def test_a_long_silence_is_written_in_batches(tmp_path, header, quote, monkeypat
     assert all(step[1] == () for step in steps)
 
 
-def test_append_and_write_if_full_do_what_add_event_does(tmp_path, header, quote, monkeypatch):
-    monkeypatch.setattr(log, "BATCH_EVENTS", 10)
+def test_rows_of_a_tape_stand_for_its_quotes(tmp_path, header, quote):
+    timer = TimerEvent(5, 5, "mark")
+    quotes = [quote(step) for step in range(7)]
     with JournalWriter.create(tmp_path / "r", header, durability="none") as writer:
-        for step in range(12):
-            writer.append(quote(step))
-        assert writer.totals.events == 0
-        writer.write_if_full()
-        assert writer.totals.events == 12
-    assert JournalReader(tmp_path / "r").totals.events == 12
+        writer.add_rows(TapeRows("2018-02-05", 0, 3, "aa", quotes[2]))
+        writer.add_event(timer)
+        writer.add_rows(TapeRows("2018-02-05", 3, 7, "aa", quotes[6]))
+        writer.add_outputs((SetTimer("mark", 1),))
+        assert writer.totals.events == 8
+    reader = JournalReader(tmp_path / "r")
+    assert reader.totals.events == 8
+    said = (SetTimer("mark", 1),)
+    assert [(list(events), outputs) for events, outputs in reader.steps()] == [
+        ([quotes[2]], ()),
+        ([timer], ()),
+        ([quotes[6]], said),
+    ]
+    assert reader.passed == 8
+
+    def read_rows(rows):
+        assert (rows.session, rows.digest) == ("2018-02-05", "aa")
+        return (quotes[at : min(at + 2, rows.last)] for at in range(rows.first, rows.last, 2))
+
+    assert list(reader.steps(read_rows)) == [
+        (quotes[:2], ()),
+        (quotes[2:3], ()),
+        ([timer], ()),
+        (quotes[3:5], ()),
+        (quotes[5:7], said),
+    ]
 
 
 def test_segments_roll_and_read_as_one(tmp_path, header, script):
@@ -270,10 +293,8 @@ def test_a_full_buffer_goes_out_by_itself(tmp_path, header, quote, monkeypatch):
     monkeypatch.setattr(log, "BATCH_EVENTS", 10)
     writer = JournalWriter.create(tmp_path / "r", header, durability="none")
     for step in range(10):
-        writer.append(quote(step))
-    writer.write_if_full()
+        writer.add_event(quote(step))
     assert JournalReader(tmp_path / "r").totals.events == 10
-    writer.write_if_full()
     assert writer.totals.events == 10
     writer.abandon()
     writer.abandon()

@@ -4,21 +4,27 @@ The order at one instant: what the broker reports, then timers, then the market.
 journal before it goes to the broker; so does every other output of the engine.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, Protocol
+
+import numpy as np
 
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
+from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.marketdata.tape import MarketTape, session_bars
+from scalpdesk.journal.codec import TapeRows
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, SessionRows
+from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.simulation.connection import BrokerConnection
-from scalpdesk.simulation.hours import NEVER_NS
-from scalpdesk.simulation.tape_reader import opening_events, session_quotes
+from scalpdesk.simulation.tape_reader import opening_events, quote_events, session_quotes
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
@@ -26,14 +32,15 @@ Answerer = Callable[[AskFolder, int], Event]
 """Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
+WINDOW_ROWS = 32_768
+"""Quotes turned into events at a time: keeps conversion out of the inner loop."""
+
+
 class Journal(Protocol):
     """What the runner writes to."""
 
-    append: Callable[[Event], None]
-    """The cheapest way to add an event; whoever uses it calls :meth:`write_if_full` now and then."""
-
-    def write_if_full(self) -> None:
-        """Write what has been appended once it is a batch."""
+    def add_rows(self, rows: TapeRows) -> None:
+        """Add quotes of the tape by their place."""
         ...
 
     def add_event(self, event: Event) -> None:
@@ -48,11 +55,14 @@ class Journal(Protocol):
 class NoJournal:
     """Keeps nothing: for sweeps and benchmarks."""
 
-    # a queue without room forgets an event in a fifth of the time of a method that does nothing
-    append = add_event = add_outputs = staticmethod(deque[Any](maxlen=0).append)
+    def add_rows(self, rows: TapeRows) -> None:
+        """Do nothing."""
 
-    def write_if_full(self) -> None:
-        """There is nothing to write."""
+    def add_event(self, event: Event) -> None:
+        """Do nothing."""
+
+    def add_outputs(self, outputs: tuple[Output, ...]) -> None:
+        """Do nothing."""
 
 
 class BacktestRunner:
@@ -72,6 +82,9 @@ class BacktestRunner:
         after the quotes of it.
     answerer
         Asked for the answers of a strategy folder; they arrive at the instant of the question.
+    every_quote
+        Hand every quote to the engine, also those that nothing waits for, and copy each to the journal,
+        which otherwise names them by their place on the tape. The outputs are the same.
     """
 
     def __init__(
@@ -83,6 +96,8 @@ class BacktestRunner:
         watchers: tuple[Watcher, ...] = (),
         known_at_open: tuple[Event, ...] = (),
         answerer: Answerer | None = None,
+        *,
+        every_quote: bool = False,
     ) -> None:
         self.events = 0
         self._tape = tape
@@ -96,6 +111,22 @@ class BacktestRunner:
         self._watchers = watchers
         self._known_at_open = known_at_open
         self._answerer = answerer
+        self._every_quote = every_quote
+        count = len(tape.instruments)
+        self._all = frozenset(map(InstrumentId, range(count)))
+        kept = dict.fromkeys(self._all)
+        self._in_market = LatestQuotes(kept, count, valid=True)
+        engine.read_quotes(self._in_market, kept)
+        ledger = broker.broker.ledger
+        self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
+        ledger.latest = self._at_broker.__getitem__
+        self._shown = frozenset({tape.instruments.id_of(tape.underlying)})
+        """Handed over for those who look on."""
+        self._is_chosen = np.zeros(count, np.bool_)
+        self._working: AbstractSet[InstrumentId] = frozenset()
+        self._chosen: AbstractSet[InstrumentId] = frozenset()
+        self._rows = SessionRows(NO_QUOTES, count)
+        self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
         self._timers = Timers()
         self._due_ns = NEVER_NS
@@ -120,21 +151,23 @@ class BacktestRunner:
             if event.ts_recv_ns == session.open_ns:
                 self._feed(event)
         self._open(session)
-        bars: list[Event] = [*session_bars(self._tape, session), *self._known_within(session)]
-        bars.sort(key=attrgetter("ts_recv_ns"))
-        next_bar = 0
-        for quotes in session_quotes(self._tape, session):
-            stop_ns = quotes[-1].ts_recv_ns
-            upto = next_bar
-            while upto < len(bars) and bars[upto].ts_recv_ns <= stop_ns:
-                upto += 1
-            batch: list[Event] = [*quotes, *bars[next_bar:upto]]
-            if upto > next_bar:
-                next_bar = upto
-                batch.sort(key=attrgetter("ts_recv_ns"))  # stable: quotes before bars of one instant
-            yield from self._run_batch(batch)
+        columns = session_quotes(self._tape, session)
+        self._rows = SessionRows(columns, len(self._tape.instruments))
+        self._day, self._digest, self._journaled = session.day.isoformat(), columns.digest(), 0
+        self._in_market.follow(self._rows)
+        self._at_broker.follow(self._rows)
+        self._choose()
+        others: list[Event] = [*session_bars(self._tape, session), *self._known_within(session)]
+        last_ns = int(columns.ts_ns[-1]) if len(columns) else 0
+        # what comes after the last quote finds no market
+        others = sorted(
+            (event for event in others if event.ts_recv_ns <= last_ns), key=attrgetter("ts_recv_ns")
+        )
+        yield from self._run_rows(others)
+        self._know(len(columns))
         self._advance(session.close_ns)
         self._close(session)
+        self.events += len(columns) + len(others)
         yield session.close_ns
 
     def _known_within(self, session: Session) -> list[Event]:
@@ -142,41 +175,101 @@ class BacktestRunner:
             event for event in self._known_at_open if session.open_ns < event.ts_recv_ns <= session.close_ns
         ]
 
-    def _run_batch(self, batch: list[Event]) -> Iterator[int]:
-        """Feed one chunk of the market; this loop is the hot path of every backtest."""
-        handle = self._handle
-        append = self._journal.append
-        broker = self._broker
-        quotes, working = broker.quotes, broker.working
-        yield_every_ns = 1_000_000_000
-        next_yield_ns = batch[0].ts_recv_ns + yield_every_ns if batch else 0
-        due_ns = self._due_ns  # kept at hand: it changes only below
-        for event in batch:
-            now_ns = event.ts_recv_ns
-            if now_ns >= due_ns:
-                self._advance(now_ns)
-                due_ns = self._due_ns
-            if type(event) is QuoteEvent:
-                number = event.instrument_id
-                if number in working:
-                    broker.on_quote(event)
-                    self._due_ns = min(self._due_ns, broker.due_ns)
-                    if self._due_ns <= now_ns:
-                        self._advance(now_ns)
-                    due_ns = self._due_ns
+    def _run_rows(self, others: list[Event]) -> Iterator[int]:
+        """Feed a session's quotes that are waited for, and the other events among them, in order."""
+        rows, handle, broker = self._rows, self._handle, self._broker
+        working, kept, last = broker.working, broker.broker.ledger.quotes, len(rows)
+        copies = self._every_quote
+        stamps = [event.ts_recv_ns for event in others]
+        before = np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist()
+        low = done = 0
+        next_yield_ns = int(rows.columns.ts_ns[0]) + 1_000_000_000 if last else 0
+        while low < last or done < len(others):
+            high = min(low + WINDOW_ROWS, last)
+            for event, limit in self._window(low, high, others[done:], before[done:]):
+                now_ns = event.ts_recv_ns
+                if self._due_ns <= now_ns:
+                    self._catch_up(now_ns, limit)
+                    if working.keys() != self._working:
+                        break
+                rows.upto = limit
+                if type(event) is QuoteEvent:
+                    number = event.instrument_id
+                    if number in working:
+                        broker.on_quote(event)
+                        self._due_ns = min(self._due_ns, broker.due_ns)
+                        if self._due_ns <= now_ns:
+                            self._advance(now_ns)
+                    else:
+                        kept[number] = event
+                    rows.upto = limit + 1
+                    if copies:
+                        self._journal.add_event(event)
                 else:
-                    quotes[number] = event
-            append(event)
-            outputs = handle(event)
-            if outputs:
-                self._carry(event, outputs)
-                due_ns = self._due_ns
-            if now_ns >= next_yield_ns:
-                next_yield_ns = now_ns + yield_every_ns
-                yield now_ns
-                due_ns = self._due_ns
-        self._journal.write_if_full()
-        self.events += len(batch)
+                    done += 1
+                    self._note_rows()
+                    self._journal.add_event(event)
+                outputs = handle(event)
+                if outputs:
+                    self._note_rows()
+                    self._carry(event, outputs)
+                if now_ns >= next_yield_ns:
+                    next_yield_ns = now_ns + 1_000_000_000
+                    yield now_ns
+                if working.keys() != self._working:
+                    break
+            else:
+                low = high
+                continue
+            self._choose()
+            low = rows.upto
+
+    def _window(
+        self, low: int, high: int, others: list[Event], before: list[int]
+    ) -> Iterable[tuple[Event, int]]:
+        """Return events from row ``low`` to before ``high``, each with the number of rows before it."""
+        columns = self._rows.columns
+        picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
+        events: list[Event] = [*quote_events(columns, picked)]
+        limits: list[int] = picked.tolist()
+        end = high if high < len(columns) else high + 1
+        count = bisect_left(before, end)
+        for event, limit in zip(reversed(others[:count]), reversed(before[:count]), strict=True):
+            at = bisect_left(limits, limit)
+            events.insert(at, event)
+            limits.insert(at, limit)
+        return zip(events, limits, strict=True)
+
+    def _choose(self) -> None:
+        """Choose the instruments whose quotes are handed over: those that something waits for."""
+        self._working = frozenset(self._broker.working)
+        self._know(self._rows.upto)
+        self._chosen = self._all if self._every_quote else self._shown | self._engine.watched | self._working
+        self._is_chosen[:] = False
+        self._is_chosen[list(self._chosen)] = True
+        self._in_market.hand_over(self._chosen)
+        self._at_broker.hand_over(self._chosen)
+
+    def _know(self, upto: int) -> None:
+        """Let the engine and the broker see the rows before ``upto``."""
+        self._rows.advance(upto, self._chosen, self._engine.desk.market.oddities)
+
+    def _note_rows(self) -> None:
+        """Journal the rows that are known by now."""
+        upto = self._rows.upto
+        if upto > self._journaled and not self._every_quote:
+            last = self._rows.quote(upto - 1)
+            self._journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
+            self._journaled = upto
+
+    def _catch_up(self, now_ns: int, limit: int) -> None:
+        """Let what is due by now happen at the first row, handed over or not, that is not before it."""
+        rows = self._rows
+        while self._due_ns <= now_ns and self._broker.working.keys() == self._working:
+            row = max(rows.first_at(self._due_ns), rows.upto)
+            is_skipped = row < limit
+            self._know(row if is_skipped else limit)
+            self._advance(int(rows.columns.ts_ns[row]) if is_skipped else now_ns)
 
     def _open(self, session: Session) -> None:
         """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""
@@ -204,6 +297,7 @@ class BacktestRunner:
 
     def _feed(self, event: Event) -> None:
         self.events += 1
+        self._note_rows()
         self._journal.add_event(event)
         outputs = self._handle(event)
         if outputs:

@@ -1,8 +1,8 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,28 @@ from scalpdesk.assembly import (
     fill_models,
     forecasts,
     gamma_events,
-    with_rates,
+    journaled_market,
+    played_market,
 )
 from scalpdesk.backtesting.runner import BacktestRunner, Journal
 from scalpdesk.backtesting.summary import Tally, run_summary
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import AccountSnapshot, HeldPosition
+from scalpdesk.core.errors import JournalError
+from scalpdesk.core.events import AccountSnapshot, HeldPosition, QuoteEvent
 from scalpdesk.core.intents import Mark, Output
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import VERSION
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.isolation.answering import FolderAnswerer, folder_facts, start_folder
-from scalpdesk.journal.codec import SCHEMA, JournalHeader, same_outputs
+from scalpdesk.journal.codec import SCHEMA, JournalHeader, TapeRows, same_outputs
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader
-from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.journal.reader import JournalReader, RowsReader
+from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,9 @@ def run_backtest(
     journal = None if run_dir is None else JournalWriter.create(run_dir, header, durability="none")
     run: Assembled | None = None
     try:
-        run = assemble_backtest(settings, tape, header, engine, journal)
+        # a journal can name only quotes that can be loaded again
+        copies = journal is not None and tape.origin is None
+        run = assemble_backtest(settings, tape, header, engine, journal, every_quote=copies)
         began = time.perf_counter()
         for now_ns in run.runner.steps():
             if observer is not None:
@@ -170,7 +175,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     events = outputs = 0
     difference = None
     began = time.perf_counter()
-    for step, journaled in reader.steps():
+    for step, journaled in reader.steps(_rows_reader(reader.header)):
         produced: tuple[Output, ...] = ()
         for event in step:
             if produced and difference is None:
@@ -226,8 +231,10 @@ def assemble_backtest(
     header: JournalHeader,
     engine: TradingEngine,
     journal: Journal | None,
+    *,
+    every_quote: bool = False,
 ) -> Assembled:
-    """Connect tape, engine, simulated broker and journal."""
+    """Connect tape, engine, simulated broker and journal; ``every_quote`` as in the runner."""
     config = settings.config
     simulation = config.simulation
     positions = {
@@ -241,31 +248,24 @@ def assemble_backtest(
         {number: (quantity, Decimal(0)) for number, quantity in positions.items()},
     )
     tally = Tally()
-    market = with_rates(tape, settings)
     known = (
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
         *gamma_events(tape, settings),
         *earlier_sessions(tape, settings, header.seed),
     )
-    if not simulation.displayed_sizes:
-        market = _without_sizes(market)
     folder = start_folder(header.strategy, config.strategies)
     runner = BacktestRunner(
-        market,
+        played_market(tape, config),
         engine,
         broker,
         journal,
         watchers=(tally.see,),
         known_at_open=known,
         answerer=None if folder is None else folder.answer,
+        every_quote=every_quote,
     )
     return Assembled(header, engine, runner, tally, folder)
-
-
-def _without_sizes(tape: MarketTape) -> MarketTape:
-    """Return the tape with unknown displayed sizes: fill models then fill whole orders."""
-    return replace(tape, quotes=tape.quotes.without_sizes())
 
 
 def _snapshot(
@@ -285,6 +285,34 @@ def _snapshot(
         price = Decimal(f"{float(known[0]):.4f}") if len(known) else Decimal(0)
         lines.append(HeldPosition(number, quantity, price))
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
+
+
+def _rows_reader(header: JournalHeader) -> RowsReader:
+    """Return what reads the quotes of a journal from the tape that it names."""
+    found: list[tuple[MarketTape, str, QuoteColumns]] = []
+
+    def columns_of(rows: TapeRows) -> QuoteColumns:
+        if not found:
+            found.append((journaled_market(header), "", NO_QUOTES))
+        tape, day, columns = found[0]
+        if day != rows.session:
+            session = next(each for each in tape.sessions if each.day.isoformat() == rows.session)
+            columns = session_quotes(tape, session)
+            if columns.digest() != rows.digest:
+                raise JournalError(
+                    "the data is not what this run was made with: its quotes differ",
+                    where=f"{tape.name}, session {rows.session}",
+                    fix=f"restore the data set, or replay it with version {header.build}",
+                )
+            found[0] = (tape, rows.session, columns)
+        return columns
+
+    def read_rows(rows: TapeRows) -> Iterator[list[QuoteEvent]]:
+        columns = columns_of(rows)
+        for low in range(rows.first, rows.last, CHUNK_ROWS):
+            yield quote_events(columns, slice(low, min(low + CHUNK_ROWS, rows.last)))
+
+    return read_rows
 
 
 def _first_difference(event_number: int, journaled: Iterable[Output], produced: Iterable[Output]) -> str:

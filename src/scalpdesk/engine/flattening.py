@@ -14,6 +14,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, CancelIntent, OrderIntent, OrderType, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
@@ -72,7 +73,7 @@ class Flattener:
         now_ns: int,
         lines: Sequence[ClosingLine],
         working: Sequence[Order],
-        quotes: Mapping[InstrumentId, QuoteEvent | None] | Sequence[QuoteEvent | None],
+        quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
     ) -> FlattenStep:
         """Return what to do now.
@@ -144,7 +145,7 @@ class Flattener:
         self,
         lines: Sequence[ClosingLine],
         working: Sequence[Order],
-        quotes: Mapping[InstrumentId, QuoteEvent | None] | Sequence[QuoteEvent | None],
+        quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
     ) -> tuple[OrderIntent, ...]:
         orders = []

@@ -7,6 +7,7 @@ in who feeds it and who carries its commands away.
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -58,6 +59,7 @@ from scalpdesk.engine.admission import OrderAdmission
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.flattening import GRACE_SECONDS, STEP_SECONDS, Flattener, closing_lines
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.marketdata.state import QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy, UsesSubBooks
@@ -103,7 +105,7 @@ class TradingEngine:
         self._admission = OrderAdmission(desk)
         self._mark_ns = int(mark_seconds * NANOS_PER_SECOND)
         self._loss_due_ns = 0
-        self._triggers: dict[int, tuple[Check | None, After | None]] = {}
+        self._triggers: dict[InstrumentId, tuple[Check | None, After | None]] = {}
         """Methods of each trigger by instrument; None where every quote wakes the strategy."""
         self._out: list[Output] = []
         self._mode_after_flattening: Mode | None = None
@@ -114,10 +116,20 @@ class TradingEngine:
         if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
         self._view = desk.view
-        self._quotes = desk.market.quotes
+        self._quotes: QuoteBook = desk.market.quotes
         self._recent = desk.market.recent
         self._apply_quote = desk.market.apply_quote
         self._on_wake = strategy.on_wake
+
+    @property
+    def watched(self) -> AbstractSet[InstrumentId]:
+        """Instruments whose every quote may lead to something; known once a session is open."""
+        return self._triggers.keys()
+
+    def read_quotes(self, latest: QuoteBook, handled: QuoteBook) -> None:
+        """Read the latest quotes in one book and set those that are handled in another."""
+        self.desk.market.quotes = latest
+        self._quotes = handled
 
     def handle(self, event: Event) -> tuple[Output, ...]:  # noqa: PLR0912, PLR0915 - one branch an event
         """Take one event in and return what follows from it, in order.

@@ -12,12 +12,12 @@ from typing import Any, get_type_hints
 import msgspec
 
 from scalpdesk.core.errors import InvariantError, nearest_name
-from scalpdesk.core.events import Event
+from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import Output
 from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, OptionContract, Perpetual
 from scalpdesk.instruments.sessions import Session
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of all payloads; a reader refuses a newer one."""
 
 INSTRUMENT_CLASSES: dict[str, type[Equity | Index | Future | Perpetual | OptionContract]] = {
@@ -64,6 +64,28 @@ class JournalHeader(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     started_ns: int
     seed: int | None = None
+
+
+class TapeRows(msgspec.Struct, frozen=True, array_like=True):
+    """Quotes of a session's tape that came to be known, each an event, in place of a copy.
+
+    Parameters
+    ----------
+    session
+        Its date, ``YYYY-MM-DD``.
+    first, last
+        The rows from ``first`` to before ``last``, in the order of events.
+    digest
+        Of all the session's rows, in hexadecimal digits.
+    quote
+        The last of them; outputs that follow are its own.
+    """
+
+    session: str
+    first: int
+    last: int
+    digest: str
+    quote: QuoteEvent
 
 
 class JournalTotals(msgspec.Struct, frozen=True):
@@ -125,9 +147,11 @@ _HEADER = msgspec.msgpack.Decoder(
     )
 )
 decode_events = msgspec.msgpack.Decoder(list[Event]).decode
-"""Decode a batch of events; raises ``msgspec.MsgspecError`` for other bytes, as the two below."""
+"""Decode a batch of events; raises ``msgspec.MsgspecError`` for other bytes, as those below."""
 decode_outputs = msgspec.msgpack.Decoder(tuple[Output, ...]).decode
 """Decode the outputs of one event."""
+decode_rows = msgspec.msgpack.Decoder(TapeRows).decode
+"""Decode rows of a tape."""
 decode_seal = msgspec.msgpack.Decoder(JournalSeal).decode
 """Decode the seal."""
 
@@ -162,6 +186,11 @@ def same_outputs(journaled: Sequence[Output], produced: Sequence[Output]) -> boo
     expected = encode_outputs(journaled)
     got = encode_outputs(produced)
     return got == expected or encode_outputs(decode_outputs(got)) == expected
+
+
+def encode_rows(rows: TapeRows) -> bytes:
+    """Encode rows of a tape."""
+    return _encode(rows, "rows")
 
 
 def encode_seal(seal: JournalSeal) -> bytes:

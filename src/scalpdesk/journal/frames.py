@@ -54,6 +54,11 @@ class RecordKind(IntEnum):
     EVENTS = 2
     OUTPUTS = 3
     SEAL = 4
+    ROWS = 5
+
+
+CAUSES = frozenset({RecordKind.EVENTS, RecordKind.ROWS})
+"""Records of events; outputs follow their last one."""
 
 
 class Record(msgspec.Struct, frozen=True):

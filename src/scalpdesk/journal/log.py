@@ -8,7 +8,6 @@ file lock that ends with its process.
 import errno
 import fcntl
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,12 +23,15 @@ from scalpdesk.journal.codec import (
     JournalHeader,
     JournalSeal,
     JournalTotals,
+    TapeRows,
     encode_events,
     encode_header,
     encode_outputs,
+    encode_rows,
     encode_seal,
 )
 from scalpdesk.journal.frames import (
+    CAUSES,
     GENESIS,
     RecordKind,
     pack_record,
@@ -249,16 +251,11 @@ class JournalWriter:
 
     Attributes
     ----------
-    append
-        ``list.append`` of the pending batch: the cheapest way to add an event. A loop that uses it
-        calls :meth:`write_if_full` once a chunk; :meth:`add_event` does both.
     decisions
         Hash over all outputs so far (``decisions.hex()`` is the run's decision hash).
     recovered
         The incomplete last write that :meth:`reopen` truncated, or None.
     """
-
-    append: Callable[[Event], None]
 
     def __init__(self, run_dir: Path, lock: RunLock, durability: str, segment_limit_bytes: int) -> None:
         self.run_dir = run_dir
@@ -268,7 +265,6 @@ class JournalWriter:
         self._is_durable = durability == "commands"
         self._segment_limit = segment_limit_bytes
         self._pending: list[Event] = []
-        self.append = self._pending.append
         self._buffer = bytearray()
         self._file = SegmentFile(segment_path(run_dir, 0), -1, 0, 0)  # closed until one is opened
         self._reserve_bytes = RESERVE_BYTES if self._is_durable else 0
@@ -361,14 +357,14 @@ class JournalWriter:
 
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it."""
-        self.append(event)
+        self._pending.append(event)
         if len(self._pending) >= BATCH_EVENTS:
             self._write_batch()
 
-    def write_if_full(self) -> None:
-        """Write the pending batch once it has :data:`BATCH_EVENTS` events."""
-        if len(self._pending) >= BATCH_EVENTS:
-            self._write_batch()
+    def add_rows(self, rows: TapeRows) -> None:
+        """Add quotes that the engine has or can see, by their place on the tape."""
+        self._write_batch()
+        self._add_record(RecordKind.ROWS, encode_rows(rows), rows.last - rows.first)
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Add the engine's outputs for the last event; after the return their commands may be sent.
@@ -453,8 +449,8 @@ class JournalWriter:
         self._segment_bytes += len(frame) + len(payload)
         self._sequence += 1
         self._previous = digest
-        self._awaits_outputs = kind is RecordKind.EVENTS
-        if kind is RecordKind.EVENTS:
+        self._awaits_outputs = kind in CAUSES
+        if kind in CAUSES:
             self._events += items
         elif kind is RecordKind.OUTPUTS:
             self._outputs += items
@@ -498,7 +494,7 @@ class JournalWriter:
         self._on_disk = end.sequence if self._is_durable else 0
         self._previous = end.digest
         self._segment_bytes = end.position
-        self._awaits_outputs = end.last_kind == RecordKind.EVENTS
+        self._awaits_outputs = end.last_kind in CAUSES
         totals = reader.totals
         self._events, self._outputs = totals.events, totals.outputs
         self._output_records = totals.output_records

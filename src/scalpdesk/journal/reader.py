@@ -1,6 +1,6 @@
 """Reading a run's journal, which is validated completely first, and finding a run by id or prefix."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,12 +13,15 @@ from scalpdesk.journal.codec import (
     DecisionHash,
     JournalHeader,
     JournalTotals,
+    TapeRows,
     decode_events,
     decode_header,
     decode_outputs,
+    decode_rows,
     decode_seal,
 )
 from scalpdesk.journal.frames import (
+    CAUSES,
     FRAME_BYTES,
     GENESIS,
     SEGMENT_BYTES,
@@ -33,7 +36,9 @@ from scalpdesk.journal.frames import (
     segment_path,
 )
 
-Step = tuple[list[Event], tuple[Output, ...]]
+Step = tuple[Sequence[Event], tuple[Output, ...]]
+RowsReader = Callable[[TapeRows], Iterable[Sequence[Event]]]
+"""Returns rows of the run's tape as events, in order, in pieces of any length."""
 
 
 class RecoveryNote(msgspec.Struct, frozen=True):
@@ -74,6 +79,8 @@ class JournalReader:
         The incomplete last write that is ignored, or None.
     end
         Position of the next record.
+    passed
+        Events up to the end of the step that was read last.
 
     Raises
     ------
@@ -89,6 +96,7 @@ class JournalReader:
         self.summary: dict[str, Any] = {}
         self.totals = JournalTotals()
         self.decisions = DecisionHash()
+        self.passed = 0
         self._header: JournalHeader | None = None
         self.end = JournalEnd(1, 0, 0, GENESIS, 0)
         numbers = segment_numbers(run_dir)
@@ -121,18 +129,25 @@ class JournalReader:
             )
         return self._header
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self, read_rows: RowsReader | None = None) -> Iterator[Step]:
         """Yield the engine's inputs and outputs in order.
 
         The outputs of a step belong to the last event in it; the other events caused none. In a journal
         that is not sealed, outputs of the very last event may be missing (they were not acted on either).
+
+        Parameters
+        ----------
+        read_rows
+            Reads the quotes that a backtest's journal names by their place on its tape. Without it
+            the last of them stands for all.
 
         Raises
         ------
         JournalError
             When a payload does not match the kind of its record.
         """
-        waiting: list[Event] | None = None
+        waiting: Sequence[Event] | None = None
+        self.passed = 0
         for kind, payload, path, position in self._payloads():
             try:
                 if kind == RecordKind.EVENTS:
@@ -141,6 +156,16 @@ class JournalReader:
                     waiting = decode_events(payload)
                     if not waiting:
                         raise damage(path, position, "a batch of events is empty")
+                    self.passed += len(waiting)
+                elif kind == RecordKind.ROWS:
+                    if waiting is not None:
+                        yield waiting, ()
+                    rows = decode_rows(payload)
+                    waiting = (rows.quote,)
+                    self.passed += rows.last - rows.first
+                    if read_rows is not None:
+                        *before, waiting = read_rows(rows)
+                        yield from ((events, ()) for events in before)
                 elif kind == RecordKind.OUTPUTS:
                     if waiting is None:
                         raise damage(path, position, "outputs without an event that caused them")
@@ -174,7 +199,7 @@ class JournalReader:
         if (frame.kind == RecordKind.HEADER) != (frame.sequence == 0):
             raise damage(path, frame.position, "the header must be the first record and no other")
         try:
-            if frame.kind == RecordKind.EVENTS:
+            if frame.kind in CAUSES:
                 self.totals = self.totals.plus(events=frame.items)
             elif frame.kind == RecordKind.OUTPUTS:
                 self.totals = self.totals.plus(outputs=frame.items)

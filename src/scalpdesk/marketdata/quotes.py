@@ -21,6 +21,10 @@ class QuoteVerdict(StrEnum):
     OUT_OF_ORDER = "out_of_order"
 
 
+KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
+"""Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
+
+
 def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     """Return the verdict on a pair of prices, the worst fault first.
 

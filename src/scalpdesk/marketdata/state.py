@@ -19,13 +19,27 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote, mark_price
+from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
-_KEPT = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID, QuoteVerdict.ONE_SIDED})
-"""Verdicts of quotes that replace the last one; crossed and invalid ones are only counted."""
 QUOTES_KEPT = 1024
 """Of each underlying: at a quote a second the last seventeen minutes."""
+
+
+class QuoteBook(Protocol):
+    """Latest quotes by instrument id."""
+
+    def __len__(self) -> int:
+        """Return the number of instruments."""
+        ...
+
+    def __getitem__(self, number: InstrumentId, /) -> QuoteEvent | None:
+        """Return the latest quote; None when never quoted."""
+        ...
+
+    def __setitem__(self, number: InstrumentId, quote: QuoteEvent, /) -> None:
+        """Set the latest quote."""
+        ...
 
 
 class MarketView(Protocol):
@@ -37,7 +51,7 @@ class MarketView(Protocol):
         ...
 
     @property
-    def quotes(self) -> Sequence[QuoteEvent | None]:
+    def quotes(self) -> QuoteBook:
         """Latest quote by instrument id."""
         ...
 
@@ -93,7 +107,8 @@ class MarketState:
         stale_seconds_option: float = 60.0,
     ) -> None:
         self.instruments = instruments
-        self.quotes: list[QuoteEvent | None] = [None] * len(instruments)
+        nothing: list[QuoteEvent | None] = [None] * len(instruments)
+        self.quotes: QuoteBook = nothing
         self.bars: list[BarEvent | None] = [None] * len(instruments)
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
@@ -126,7 +141,7 @@ class MarketState:
         verdict = judge_quote(quote.bid, quote.ask)
         if verdict is not QuoteVerdict.GOOD:
             self.oddities[verdict] += 1
-        if verdict in _KEPT:
+        if verdict in KEPT:
             self.quotes[quote.instrument_id] = quote
             if quote.instrument_id in self.recent:
                 self.recent[quote.instrument_id].append(quote)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,13 @@ class QuoteColumns:
     def whole(self) -> "QuoteColumns":
         """Return all rows."""
         return self
+
+    def digest(self) -> str:
+        """Return the BLAKE2b-128 of all rows, 32 hexadecimal digits."""
+        hasher = blake2b(digest_size=16)
+        for column in fields(self):
+            hasher.update(np.ascontiguousarray(getattr(self, column.name)).data)
+        return hasher.hexdigest()
 
     def without_sizes(self) -> "QuoteColumns":
         """Return the quotes with unknown displayed sizes."""
@@ -92,10 +100,14 @@ class LazyQuotes:
         return LazyQuotes(self._sessions, lambda session: self._load(session).without_sizes())
 
 
+NO_QUOTES = QuoteColumns(
+    np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)
+)
+
+
 def _joined(parts: Sequence[QuoteColumns]) -> QuoteColumns:
     if not parts:
-        nothing, ids = np.zeros(0), np.zeros(0, np.int32)
-        return QuoteColumns(np.zeros(0, np.int64), ids, nothing, nothing, nothing, nothing)
+        return NO_QUOTES
     names = [column.name for column in fields(QuoteColumns)]
     return QuoteColumns(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -204,6 +216,17 @@ class Morning:
 
 
 @dataclass(frozen=True, slots=True)
+class TapeOrigin:
+    """Where a tape comes from: loaded again from there it has the same rows."""
+
+    data_set: str
+    underlying: str
+    start: date
+    end: date
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class MarketTape:
     """One or more consecutive sessions of one market.
 
@@ -235,6 +258,15 @@ class MarketTape:
     """Caveats that are shown with results (derived index, missing sides ...)."""
     morning: Callable[[Session], Morning] | None = None
     """Where sessions differ in it; without it what the tape has is known at the first open."""
+    loaded: tuple[TapeOrigin, QuoteColumns | LazyQuotes, tuple[Session, ...]] | None = None
+    """Where the tape was loaded from, with the quotes and sessions as they came from there."""
+
+    @property
+    def origin(self) -> TapeOrigin | None:
+        """Where the quotes can be loaded again; None for those that were put together by hand."""
+        if self.loaded is None or self.loaded[1] is not self.quotes or self.loaded[2] != self.sessions:
+            return None
+        return self.loaded[0]
 
     def __post_init__(self) -> None:
         """Refuse unsorted columns: they would give look-ahead."""

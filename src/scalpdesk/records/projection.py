@@ -118,7 +118,7 @@ class Projection:
                 take = take_event.get(type(event))
                 if take is not None:
                     take(event)
-            self._events += len(events)
+            self._events = self._reader.passed
             first_ns, now_ns = self._span_ns[0], events[-1].ts_recv_ns
             self._span_ns = (events[0].ts_recv_ns if first_ns is None else first_ns, now_ns)
             for output in outputs:

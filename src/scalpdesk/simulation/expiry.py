@@ -230,7 +230,7 @@ class ExpiryProcessor:
             official = self.settlement_of(contract.underlying, to_new_york(ends_ns).date())
             if official is not None:
                 return official
-        quote = ledger.quotes.get(underlying)
+        quote = ledger.latest(underlying)
         if quote is None or quote.mid != quote.mid:
             return None
         is_late = is_opening or ledger.now_ns > ends_ns + 1
@@ -252,7 +252,7 @@ class ExpiryProcessor:
                 assert isinstance(contract, OptionContract)
                 if contract.settlement is Settlement.CASH_AM:
                     continue
-                quote = ledger.quotes.get(underlying)
+                quote = ledger.latest(underlying)
                 last = "none"
                 if quote is not None:
                     last = f"{quote.mid:.2f} of {to_new_york(quote.ts_recv_ns):%Y-%m-%d %H:%M}"
@@ -546,7 +546,7 @@ class ActionProcessor:
 
     def _reprice(self, share: InstrumentId, action: CorporateAction) -> None:
         """Carry the last quote of the share across, for what accounts are worth until the next one."""
-        quote = self._ledger.quotes.get(share)
+        quote = self._ledger.latest(share)
         if quote is None or action.kind not in (ActionKind.SPLIT, ActionKind.SPIN_OFF):
             return
         is_split = action.kind is ActionKind.SPLIT

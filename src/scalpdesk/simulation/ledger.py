@@ -129,6 +129,9 @@ class Ledger:
         self.awaited: set[InstrumentId] = set()
         """Underlyings whose next quote settles an option; they stand in ``working`` meanwhile."""
         self.quotes: dict[InstrumentId, QuoteEvent] = {}
+        """As they were handed over; ``latest`` reads them."""
+        self.latest: Callable[[InstrumentId], QuoteEvent | None] = self.quotes.get
+        """The latest quote of an instrument; a backtest reads here what it does not hand over."""
         self.halted: set[InstrumentId] = set()
         self.now_ns = 0
         self.session_open_ns = 0
@@ -164,7 +167,7 @@ class Ledger:
 
     def mark(self, number: InstrumentId) -> Decimal:
         """Value of one unit at the mid, currency per unit; 0 before the first quote."""
-        quote = self.quotes.get(number)
+        quote = self.latest(number)
         if quote is None:
             return ZERO
         value = mark_price(quote)

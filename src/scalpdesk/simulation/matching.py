@@ -50,7 +50,7 @@ class Matcher:
             self._match_legs(order)
             return
         ledger = self._ledger
-        quote = ledger.quotes.get(number)
+        quote = ledger.latest(number)
         if quote is None or resting is None or number in ledger.halted:
             return
         if quote.ts_recv_ns < ledger.session_open_ns:
@@ -110,7 +110,7 @@ class Matcher:
     def _quote(self, number: InstrumentId) -> QuoteEvent | None:
         """Return the quote that orders may trade at: of this session, not halted."""
         ledger = self._ledger
-        quote = ledger.quotes.get(number)
+        quote = ledger.latest(number)
         if quote is None or quote.ts_recv_ns < ledger.session_open_ns or number in ledger.halted:
             return None
         return quote

@@ -193,7 +193,7 @@ class OrderEntry:
             self._check_means(account, more, instrument, old.side, price)
 
     def _far_price(self, number: InstrumentId, side: Side) -> Decimal:
-        quote = self._ledger.quotes.get(number)
+        quote = self._ledger.latest(number)
         far = 0.0 if quote is None else (quote.ask if side is BUY else quote.bid)
         return exact_price(far) if far > 0 else self._ledger.mark(number)  # NaN is not above 0 either
 

@@ -4,12 +4,13 @@ At one instant: option quotes, then the underlying's quotes, then bars that clos
 the underlying's quote then sees the options as of the same instant, and nothing later.
 """
 
-from collections.abc import Iterator
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalpdesk.core.events import (
     BarEvent,
@@ -20,7 +21,7 @@ from scalpdesk.core.events import (
     RateEvent,
 )
 from scalpdesk.instruments.sessions import Session, is_session, session_on
-from scalpdesk.marketdata.tape import CashDividend, MarketTape, Morning, session_bars
+from scalpdesk.marketdata.tape import CashDividend, MarketTape, Morning, QuoteColumns, session_bars
 from scalpdesk.simulation.hours import NEVER_NS
 
 CHUNK_ROWS = 8_192
@@ -60,36 +61,36 @@ def settlement_level(tape: MarketTape, symbol: str, day: date) -> Decimal | None
     return None if level is None else Decimal(f"{level:.4f}")
 
 
-def session_quotes(tape: MarketTape, session: Session) -> Iterator[list[QuoteEvent]]:
-    """Yield the session's quotes in order, a chunk at a time; a chunk never cuts through one instant."""
-    return _quotes(tape, session.open_ns, session.close_ns)
+def session_quotes(tape: MarketTape, session: Session) -> QuoteColumns:
+    """Return the session's quotes in the order of events."""
+    return _in_order(tape, session.open_ns, session.close_ns)
 
 
-def _quotes(tape: MarketTape, from_ns: int, to_ns: int) -> Iterator[list[QuoteEvent]]:
+def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
     columns = tape.quotes.between(from_ns, to_ns)
-    low, last = 0, len(columns)
-    underlying = tape.instruments.id_of(tape.underlying)
-    while low < last:
-        high = min(low + CHUNK_ROWS, last)
-        if high < last:
-            high = int(np.searchsorted(columns.ts_ns, columns.ts_ns[high - 1], side="right"))
-        part = slice(low, high)
-        ids = columns.instrument_id[part]
-        order = np.lexsort((ids, ids == underlying, columns.ts_ns[part]))
-        stamps = columns.ts_ns[part][order].tolist()
-        yield list(
-            map(
-                QuoteEvent,
-                ids[order].tolist(),
-                stamps,
-                stamps,
-                columns.bid[part][order].tolist(),
-                columns.ask[part][order].tolist(),
-                columns.bid_size[part][order].tolist(),
-                columns.ask_size[part][order].tolist(),
-            )
+    ids, stamps = columns.instrument_id, columns.ts_ns
+    rank = np.where(ids == tape.instruments.id_of(tape.underlying), np.iinfo(ids.dtype).max, ids)
+    if not np.any((stamps[1:] == stamps[:-1]) & (rank[1:] < rank[:-1])):
+        return columns  # as most tapes are made
+    order = np.lexsort((rank, stamps))
+    return QuoteColumns(*(getattr(columns, column.name)[order] for column in fields(columns)))
+
+
+def quote_events(columns: QuoteColumns, rows: slice | NDArray[np.int64]) -> list[QuoteEvent]:
+    """Return these rows as events."""
+    stamps = columns.ts_ns[rows].tolist()
+    return list(
+        map(
+            QuoteEvent,
+            columns.instrument_id[rows].tolist(),
+            stamps,
+            stamps,
+            columns.bid[rows].tolist(),
+            columns.ask[rows].tolist(),
+            columns.bid_size[rows].tolist(),
+            columns.ask_size[rows].tolist(),
         )
-        low = high
+    )
 
 
 class TapeReader:
@@ -105,7 +106,10 @@ class TapeReader:
 
     def __init__(self, tape: MarketTape, session: Session | None = None) -> None:
         sessions = tape.sessions if session is None else (session,)
-        self._quotes = _quotes(tape, sessions[0].open_ns, sessions[-1].close_ns)
+        columns = _in_order(tape, sessions[0].open_ns, sessions[-1].close_ns)
+        self._quotes = (
+            quote_events(columns, slice(low, low + CHUNK_ROWS)) for low in range(0, len(columns), CHUNK_ROWS)
+        )
         self._bars: list[BarEvent] = [bar for played in sessions for bar in session_bars(tape, played)]
         self._bars.sort(key=attrgetter("ts_recv_ns"))
         self.barred = frozenset(bar.instrument_id for bar in self._bars)
@@ -128,8 +132,9 @@ class TapeReader:
         while self._at < len(buffer) and buffer[self._at].ts_recv_ns == now_ns:
             events.append(buffer[self._at])
             self._at += 1
-        if self._at >= len(buffer):
-            self._buffer, self._at = next(self._quotes, []), 0
+            if self._at == len(buffer):
+                buffer = self._buffer = next(self._quotes, [])
+                self._at = 0
         while self._bar_at < len(self._bars) and self._bars[self._bar_at].ts_recv_ns == now_ns:
             events.append(self._bars[self._bar_at])
             self._bar_at += 1

@@ -1,0 +1,100 @@
+"""Latest quotes that are read from columns equal those of a reader who takes in each row."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, SessionRows
+from scalpdesk.marketdata.quotes import KEPT, judge_quote
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import QuoteColumns
+
+COUNT = 4
+NAN, INF = float("nan"), float("inf")
+PRICES = [
+    (1.0, 1.1),
+    (1.1, 1.2),
+    (0.0, 0.05),
+    (NAN, 0.05),
+    (1.0, NAN),
+    (1.2, 1.1),
+    (1.0, 1.0),
+    (1.0, INF),
+    (-1.0, 1),
+]
+ROWS = st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(PRICES)), min_size=1, max_size=40)
+STEPS = st.lists(st.tuples(st.integers(0, 5), st.frozensets(st.integers(0, COUNT - 1))), max_size=20)
+
+
+def columns(rows):
+    stamps = np.arange(1, len(rows) + 1, dtype=np.int64)
+    bid, ask = (np.array([row[1][side] for row in rows], float) for side in (0, 1))
+    return QuoteColumns(
+        stamps,
+        np.array([row[0] for row in rows], np.int32),
+        bid,
+        ask,
+        np.full(len(rows), 3.0),
+        np.full(len(rows), 4.0),
+    )
+
+
+def same(one, other):
+    return repr(one) == repr(other)  # NaN equals NaN here
+
+
+@given(st.lists(st.tuples(ROWS, STEPS), min_size=1, max_size=3))
+def test_reading_late_is_reading_each(sessions):
+    plain = MarketState(Instruments([Equity(name) for name in "ABCD"]))
+    last, kept = {}, dict.fromkeys(range(COUNT))
+    market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
+    oddities = Counter()
+    for rows, steps in sessions:
+        seen = SessionRows(columns(rows), COUNT)
+        market.follow(seen)
+        broker.follow(seen)
+        handed = frozenset()
+        for rows_on, wanted in [*steps, (len(rows), frozenset())]:
+            for row in range(seen.upto, min(seen.upto + rows_on, len(rows))):
+                quote = seen.quote(row)
+                plain.apply_quote(QuoteEvent(quote.instrument_id, 1, 1, *quote_prices(quote)))
+                last[quote.instrument_id] = quote
+                seen.upto = row + 1
+                if quote.instrument_id in handed:
+                    broker[quote.instrument_id] = quote
+                    if judge_quote(quote.bid, quote.ask) in KEPT:
+                        market[quote.instrument_id] = quote
+            seen.advance(seen.upto, handed, oddities)
+            market.hand_over(wanted)
+            broker.hand_over(wanted)
+            handed = wanted
+            for number in range(COUNT):
+                expected, got = plain.quotes[number], market[number]
+                assert (expected is None) is (got is None)
+                if got is not None:
+                    assert same(quote_prices(expected), quote_prices(got))
+                    assert market[number] is got
+                assert same(broker[number], last.get(number))
+
+
+def quote_prices(quote):
+    return quote.bid, quote.ask, quote.bid_size, quote.ask_size
+
+
+def test_imperfect_rows_are_counted_once_and_only_where_nobody_took_them_in():
+    seen = SessionRows(columns([(0, (1.2, 1.1)), (1, (1.2, 1.1)), (1, (0.0, 0.05)), (0, (1.0, 1.0))]), COUNT)
+    oddities = Counter()
+    seen.advance(2, {1}, oddities)
+    assert oddities == {"crossed": 1}
+    seen.advance(4, (), oddities)
+    assert oddities == {"crossed": 1, "zero_bid": 1, "locked": 1}
+
+
+def test_rows_are_known_by_their_time():
+    seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), COUNT)
+    assert [seen.first_at(now_ns) for now_ns in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 3]
+    assert seen.quote(2) == QuoteEvent(0, 3, 3, 1.0, 1.1, 3.0, 4.0)
