@@ -1,5 +1,6 @@
 """Faults that the seeded trials brought to light, each held down by a test of its own."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -28,7 +29,8 @@ from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciliation import Reconciler
+from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
+from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.accounts import AccountTerms
@@ -38,7 +40,7 @@ from scalpdesk.venues.alpaca.account_messages import read_fills
 from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueView
 from scalpdesk.venues.tracker import OrderReport, OrderTracker
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
-from scalpdesk_testing.schedule import Crash, Moment, Schedule
+from scalpdesk_testing.schedule import Crash, Moment, Schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
 from scalpdesk_testing.trial import run_trial
 
@@ -183,22 +185,26 @@ class _Unwritten:
         pass
 
 
-def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times():
-    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
-    core = LiveCore(engine, _Unwritten())
-    reconciler = Reconciler(core, lambda _level, _text: None)
+def view_at(at_ns):
+    cash = Decimal("999998.50")
+    facts = AccountFacts("a", "ACTIVE", "USD", cash, cash, cash, cash, 3, may_trade=True, may_short=True)
+    return VenueView(at_ns, at_ns, facts, VenueClock(at_ns, True, at_ns, at_ns), (), (), ())
 
-    def view(at_ns):
-        cash = Decimal("999998.50")
-        facts = AccountFacts("a", "ACTIVE", "USD", cash, cash, cash, cash, 3, may_trade=True, may_short=True)
-        return VenueView(at_ns, at_ns, facts, VenueClock(at_ns, True, at_ns, at_ns), (), (), ())
 
-    assert reconciler.judge(view(1_000), 7) == ([], (), True)
+@pytest.fixture
+def reconciler():
+    core = LiveCore(small_engine(SmallMarket(1, DAYS[0]).instruments, "t"), _Unwritten())
+    return Reconciler(core, lambda _level, _text: None)
+
+
+def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times(reconciler):
+    desk = reconciler._core.engine.desk
+    assert reconciler.judge(view_at(1_000), 7) == ([], (), True)
     assert not reconciler.is_settled
-    reconciler.judge(view(2_000), 7)
+    reconciler.judge(view_at(2_000), 7)
     assert reconciler.is_settled
-    assert engine.desk.account.cash == Decimal("999998.50")
-    assert not engine.desk.positions.quantity(SHARE)
+    assert desk.account.cash == Decimal("999998.50")
+    assert not desk.positions.quantity(SHARE)
     assert reconciler.adopted
 
 
@@ -270,3 +276,37 @@ def test_halted_desk_repeats_a_cancel_that_was_refused():
     assert cancel == CancelOrder(name)
     engine.handle(OrderCancelled(name, timer.due_ns - 1, timer.due_ns - 1, "done"))
     assert engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name)) == ()
+
+
+def test_after_a_reconnect_the_account_is_looked_at_although_the_venue_limits_requests():
+    # questions waited 24 s for the budget to refill; opening orders went out before
+    limited = Fault("too_many_requests", times=1, after=1, match="orders")
+    outcome = run_trial(quiet_schedule(4, rules=(limited,), moments=(Moment(9.0, "cut"),)))
+    assert outcome.faults == 2
+    assert outcome.violations == []
+
+
+def test_a_query_under_way_at_a_reconnect_is_followed_by_another(reconciler):
+    asked, viewed = [], []
+
+    class Venue:
+        async def snapshot(self, *, fills_since_ns):
+            asked.append(fills_since_ns)
+            await settle_queue()
+            return view_at(1_000)
+
+    async def reconnect_during_a_query():
+        supervisor = Supervisor(lambda *_: None, lambda _error: None)
+        queries = AccountQueries(
+            gateway=Venue(), reconciler=reconciler, supervisor=supervisor, put=viewed.append
+        )
+        queries.ask()
+        await asyncio.sleep(0)
+        queries.ask()
+        queries.ask_anew()
+        assert len(asked) == 1
+        for _ in range(8):
+            await settle_queue()
+
+    asyncio.run(reconnect_during_a_query())
+    assert (len(asked), len(viewed)) == (2, 2)

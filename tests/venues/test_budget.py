@@ -14,7 +14,7 @@ def spend(budget, urgency, now_ns=0):
 
 def test_each_urgency_leaves_the_share_of_the_more_urgent():
     budget = RequestBudget(200)
-    assert [spend(budget, urgency) for urgency in sorted(Urgency)] == [120, 30, 30, 20]
+    assert [spend(budget, urgency) for urgency in sorted(Urgency)] == [120, 30, 20, 10, 20]
 
 
 @given(st.sampled_from(sorted(Urgency)), st.integers(1, 10), st.integers(0, 10))
@@ -23,6 +23,16 @@ def test_whatever_the_venue_grants_no_request_waits_for_ever(urgency, limit, rem
     budget.learn(limit, remaining, 0)
     spend(budget, urgency)
     assert budget.take(urgency, budget.wait_ns(urgency, 0))
+
+
+@given(st.integers(1, 10_000))
+def test_after_a_refusal_the_account_is_asked_for_before_anything_opens(per_minute):
+    budget = RequestBudget(per_minute)
+    budget.learn(per_minute, 0, 0)
+    waits = [budget.wait_ns(urgency, 0) for urgency in sorted(Urgency)]
+    assert waits == sorted(waits, reverse=True)
+    if per_minute >= 200:
+        assert waits[Urgency.ACCOUNT] < 10e9 < waits[Urgency.OPEN]
 
 
 def test_a_full_minute_gives_all_back():

@@ -355,6 +355,8 @@ class AccountQueries:
         self._put = put
         self.is_asking = False
         """A query is under way: another one would bring the same."""
+        self._ask_again = False
+        """Something happened that the query under way may not have seen."""
         self.last_at = 0.0
         """When a view arrived last, or was asked for by the timer; the event loop's time."""
         self.latest: VenueView | None = None
@@ -365,6 +367,11 @@ class AccountQueries:
         view = await self._gateway.snapshot(fills_since_ns=since_ns)
         self.last_at = asyncio.get_running_loop().time()
         return view
+
+    def ask_anew(self) -> None:
+        """Ask now; a query under way may have begun before what happened, and another one follows it."""
+        self._ask_again = self.is_asking
+        self.ask()
 
     def ask(self, wait_seconds: float = 0.0) -> None:
         """Ask, after a while, unless a query is under way."""
@@ -383,6 +390,8 @@ class AccountQueries:
         finally:  # the timer asks again after a failure
             self.is_asking = False
         self._put(Viewed(view))
+        if self._ask_again:
+            self.ask_anew()
 
     async def _answered(self, wait_seconds: float) -> VenueView:
         while True:

@@ -547,7 +547,7 @@ class LiveRunner:
             now = asyncio.get_running_loop().time()
             self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
         if notice.asks_for_reconciliation and self.reconciler.is_settled:
-            self.queries.ask()
+            self.queries.ask_anew()
         if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.mode is not Mode.HALTED:
             self._notify("alarm", f"the venue ended the session for good: {notice.name} {notice.detail}")
             now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)

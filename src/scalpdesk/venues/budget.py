@@ -15,12 +15,20 @@ class Urgency(IntEnum):
 
     QUERY = 0
     OPEN = 1
-    HEDGE = 2
+    ACCOUNT = 2
+    """The state of the account after a reconnection: nothing opens before it is known."""
+    HEDGE = 3
     """Also exits: whatever lowers risk by an order."""
-    CANCEL = 3
+    CANCEL = 4
 
 
-SHARE_KEPT = {Urgency.QUERY: 0.4, Urgency.OPEN: 0.25, Urgency.HEDGE: 0.1, Urgency.CANCEL: 0.0}
+SHARE_KEPT = {
+    Urgency.QUERY: 0.4,
+    Urgency.OPEN: 0.25,
+    Urgency.ACCOUNT: 0.15,
+    Urgency.HEDGE: 0.1,
+    Urgency.CANCEL: 0.0,
+}
 """Fraction of a minute's requests that a request of this kind must leave untouched."""
 
 

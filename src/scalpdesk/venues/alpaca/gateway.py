@@ -116,7 +116,12 @@ class AlpacaGateway:
         )
         self._orders = OrderSender(orders, self._reports)
         self._queries = Queries(
-            trading=trading, data=data, endpoints=endpoints, instruments=instruments, publisher=publisher
+            trading=trading,
+            data=data,
+            endpoints=endpoints,
+            instruments=instruments,
+            publisher=publisher,
+            is_account_stale=lambda: self._viewed_connections != self._stream.connections,
         )
         self._checks = StartChecks(endpoints, options, self._queries)
         beat = options.heartbeat_seconds
@@ -137,6 +142,8 @@ class AlpacaGateway:
             for name, url in (("stocks", endpoints.stocks_url), ("options", endpoints.options_url))
         )
         self._data = MarketStreams(stocks, options_stream, instruments)
+        self._viewed_connections = 0
+        """Connections of the order stream that had come up before the latest whole view began."""
         self._warmer: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -206,6 +213,7 @@ class AlpacaGateway:
 
         Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
         """
+        connections = self._stream.connections
         orders = await self._queries.open_orders()
         fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
         self._reports.apply_history(fills)
@@ -216,6 +224,8 @@ class AlpacaGateway:
         )
         # after the positions: what moved them is written down by then, or a second view finds it
         activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
+        shortable = await self._queries.shortable()
+        self._viewed_connections = connections
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
@@ -225,7 +235,7 @@ class AlpacaGateway:
             open_orders=tuple(shown for order in orders for shown in self._reports.shown(order)),
             fills=tuple(fills),
             activities=activities,
-            shortable=await self._queries.shortable(),
+            shortable=shortable,
         )
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:

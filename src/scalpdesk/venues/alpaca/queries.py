@@ -73,6 +73,10 @@ ACTIVITY_LOOKBACK_NS = 5 * 86_400 * NANOS_PER_SECOND
 """What happened over a long weekend is often written down days later, under the day it happened."""
 
 
+STALE_CHECK_SECONDS = 1.0
+"""A question for the account that waits becomes urgent at most so long after a reconnection."""
+
+
 class BudgetedClient:
     """A REST client that counts its requests against the venue's limit and reports refusals of it.
 
@@ -91,9 +95,10 @@ class BudgetedClient:
         """Take one request from the budget; False when what is left is kept for more urgent ones."""
         return self.budget.take(urgency, loop_ns())
 
-    async def pause(self, urgency: Urgency) -> None:
+    async def pause(self, urgency: Urgency, most_seconds: float = 60.0) -> None:
         """Sleep until the budget has a request of this urgency, unless others take it meanwhile."""
-        await asyncio.sleep(self.budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND)
+        wait_seconds = self.budget.wait_ns(urgency, loop_ns()) / NANOS_PER_SECOND
+        await asyncio.sleep(min(wait_seconds, most_seconds))
 
     def start(self, request: RestRequest) -> asyncio.Future[Reply]:
         """Write a request now; see :meth:`RestClient.start`."""
@@ -151,6 +156,9 @@ class Queries:
         Clients of the two hosts.
     endpoints, instruments, publisher
         Names of the feeds, instruments of the run, and where messages that were not believed are published.
+    is_account_stale
+        Whether the order stream came up since the account was last asked for: these questions then go before
+        orders that open.
     """
 
     def __init__(
@@ -161,8 +169,10 @@ class Queries:
         endpoints: Endpoints,
         instruments: Instruments,
         publisher: EventPublisher,
+        is_account_stale: Callable[[], bool],
     ) -> None:
         self._trading = trading
+        self._is_account_stale = is_account_stale
         self._data = data
         self._endpoints = endpoints
         self._instruments = instruments
@@ -177,6 +187,14 @@ class Queries:
     async def ask(self, request: RestRequest) -> Reply:
         """Return the answer of the trading host."""
         return self.checked(await self._trading.ask(request, Urgency.QUERY), request)
+
+    async def _ask_account(self, request: RestRequest) -> Reply:
+        """Return the answer, whatever its status, to a question for the state of the account."""
+        while True:
+            urgency = Urgency.ACCOUNT if self._is_account_stale() else Urgency.QUERY
+            if self._trading.may_ask(urgency):
+                return await self._trading.send(request)
+            await self._trading.pause(urgency, STALE_CHECK_SECONDS)
 
     async def _ask_data(self, request: RestRequest) -> Reply:
         # nothing but questions goes to the data host: all of its requests are theirs
@@ -203,14 +221,15 @@ class Queries:
 
     async def clock(self) -> VenueClock:
         """Return the venue's clock."""
-        return self.read(read_clock, await self.ask(CLOCK))
+        return self.read(read_clock, self.checked(await self._ask_account(CLOCK), CLOCK))
 
     async def open_orders(self) -> list[WireOrder]:
         """Return all open orders, oldest first."""
         orders: dict[str, WireOrder] = {}
         after: str | None = None
         for _ in range(MOST_PAGES):
-            reply = await self.ask(order_messages.open_orders_request(after))
+            request = order_messages.open_orders_request(after)
+            reply = self.checked(await self._ask_account(request), request)
             page, refusals = self.read(read_orders, reply)
             if refusals:
                 raise RetryError("an open order cannot be believed", value=refusals[0].detail)
@@ -291,7 +310,7 @@ class Queries:
 
         async def page(token: str | None) -> Reply | None:
             request = activities_request(after, token)
-            reply = await self._trading.ask(request, Urgency.QUERY)
+            reply = await self._ask_account(request)
             if reply.status in REFUSED_QUESTIONS:
                 reason = f"HTTP {reply.status} {judge(reply.status, reply.body).reason}"
                 self._publisher.refuse("requests", "activities_refused", reason)
@@ -326,7 +345,7 @@ class Queries:
 
     async def account(self) -> AccountFacts:
         """Return the account."""
-        return self.read(read_account, await self.ask(ACCOUNT))
+        return self.read(read_account, self.checked(await self._ask_account(ACCOUNT), ACCOUNT))
 
     async def shortable(self) -> tuple[InstrumentId, ...]:
         """Return the shares of the book that may be sold short; one that is not known may not."""
@@ -337,7 +356,8 @@ class Queries:
             asked_ns, may = self._shortable.get(share.symbol, (None, False))
             if asked_ns is None or loop_ns() - asked_ns > ASSET_AGE_NS:
                 try:
-                    reply = await self.ask(asset_request(share.symbol))
+                    request = asset_request(share.symbol)
+                    reply = self.checked(await self._ask_account(request), request)
                     may = read_may_short(reply.body, share.symbol)
                 except (RetryError, Malformed):
                     may = False  # asked again with the next view of the account
@@ -349,7 +369,7 @@ class Queries:
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Return all holdings."""
-        reply = await self.ask(POSITIONS)
+        reply = self.checked(await self._ask_account(POSITIONS), POSITIONS)
         return self.read(lambda raw: read_positions(raw, self.lookup), reply)
 
     def _refuse(self, refused: Iterable[BadMessage], stream: str) -> None:

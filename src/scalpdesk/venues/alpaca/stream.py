@@ -99,6 +99,8 @@ class StreamConnection:
         self._first: asyncio.Future[None] | None = None
         self.is_up = False
         self.reconnects = 0
+        self.connections = 0
+        """How many connections have come up."""
         self._last_at = 0.0
         self._dropped: tuple[str, str] | None = None
         """Why this side dropped the connection."""
@@ -199,6 +201,7 @@ class StreamConnection:
                 async with asyncio.timeout(HELLO_SECONDS):
                     await self._handler.hello(send, receive)
                 self.is_up = True
+                self.connections += 1
                 self._last_at = asyncio.get_running_loop().time()
                 self._handler.on_up()
                 if self._first is not None and not self._first.done():
