@@ -175,6 +175,20 @@ def test_busted_part_of_a_working_order_is_not_worked_again(world):
     assert (account.quantity(SHARE), order.filled, order.is_open) == (6, 6, False)
 
 
+def test_healing_ends_what_holds_orders_back(world):
+    # an order that was to rest for a minute rested on after all was healed
+    world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=60.0))
+    wanted = OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=Decimal(10))
+    order_id = world.broker.submit("a", wanted).order_id
+    world.settle()
+    order = world.ledger.orders[order_id]
+    assert (order.filled, order.is_open) == (4, True)
+    world.broker.staged.heal()
+    assert (order.filled, order.is_open) == (10, False)
+    world.advance_to(world.now_ns + 100_000_000_000)
+    assert world.ledger.accounts["a"].quantity(SHARE) == 10
+
+
 class _Unwritten:
     def add_event(self, event):
         pass

@@ -55,6 +55,11 @@ class StagedFaults:
         else:
             self._fill_before_ack(order, effect)
 
+    def heal(self) -> None:
+        """Let every order trade on that a fault holds back."""
+        for order_id in tuple(self._matcher.held_back):
+            self._let_go(self._ledger.orders[order_id])
+
     def _let_go(self, order: BrokerOrder) -> None:
         self._matcher.held_back.pop(order.order_id, None)
         self._matcher.match(order)

@@ -94,6 +94,8 @@ class Scene:
     references: set[str] = field(default_factory=set)
     """Of what was booked beside the desk's orders."""
     is_booked_twice: bool = False
+    moved_ns: dict[InstrumentId, int] = field(default_factory=dict)
+    """When the desk last heard of a change of what it holds, UTC nanoseconds."""
     truth: tuple[object, ...] = ()
     """Holdings, cash and executions of the account, to see when it last moved."""
     truth_since_ns: int = 0
@@ -109,9 +111,14 @@ class Scene:
         return self._observer[1].position_greeks(desk.positions.held(), self.engine.now_ns).net_delta_shares
 
     def note_booked(self) -> None:
-        """Follow what moves positions without an order."""
+        """Follow what moves positions, and those that no order moves."""
         event = self.event
-        if isinstance(event, PositionChanged):
+        if isinstance(event, OrderFilled | FillBusted):
+            order = self.engine.desk.orders.orders.get(event.client_order_id)
+            if order is not None:
+                self.moved_ns[order.submitted.instrument_id] = self.now_ns
+        elif isinstance(event, PositionChanged):
+            self.moved_ns[event.instrument_id] = self.now_ns
             self.booked[event.instrument_id] = (
                 self.booked.get(event.instrument_id, ZERO) + event.quantity_change
             )

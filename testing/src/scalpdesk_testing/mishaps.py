@@ -174,6 +174,7 @@ class Mishaps:
         self.market.silent_until.clear()
         for number in tuple(self.world.ledger.halted):
             self.world.resume(number)
+        self.world.broker.staged.heal()
         self.line.drive()
         self.loop.call_later(RESUME_AFTER_SECONDS, self._resume_by_hand)
 
