@@ -13,6 +13,7 @@ from scalpdesk.core.events import (
     OrderAccepted,
     OrderCancelled,
     OrderFilled,
+    OrderRejected,
     PositionChanged,
     TimerEvent,
 )
@@ -213,13 +214,36 @@ def reconciler():
 
 def test_small_difference_of_cash_is_adopted_from_two_views_at_two_times(reconciler):
     desk = reconciler._core.engine.desk
-    assert reconciler.judge(view_at(1_000), 7) == ([], (), True)
+    assert reconciler.judge(view_at(1_000)) == ([], (), True)
     assert not reconciler.is_settled
-    reconciler.judge(view_at(2_000), 7)
+    reconciler.judge(view_at(2_000))
     assert reconciler.is_settled
     assert desk.account.cash == Decimal("999998.50")
     assert not desk.positions.quantity(SHARE)
     assert reconciler.adopted
+
+
+def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_booked(reconciler):
+    # its books were wrong, so its orders were refused; each refusal put off the correction of its books
+    engine = reconciler._core.engine
+    for at_ns in (1_000, 2_000):
+        assert not reconciler.is_settled
+        reconciler.judge(view_at(at_ns))
+        intent = OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test")
+        name = engine.desk.orders.submit(intent, at_ns).client_order_id
+        engine.handle(OrderRejected(name, at_ns, at_ns, "insufficient qty available"))
+    assert reconciler.is_settled
+    assert engine.desk.account.cash == Decimal("999998.50")
+
+
+def test_fill_between_two_views_puts_a_difference_off(reconciler):
+    engine = reconciler._core.engine
+    reconciler.judge(view_at(1_000))
+    intent = OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test")
+    name = engine.desk.orders.submit(intent, 1_500).client_order_id
+    engine.handle(OrderFilled(name, 1_500, 1_500, "x", Decimal(9), Decimal(500), Decimal(0)))
+    assert reconciler.judge(view_at(2_000)).look_again
+    assert not reconciler.is_settled
 
 
 LATE_FILLS = (

@@ -1,7 +1,8 @@
 """Reconciliation of the desk with the venue's account: at start, after reconnects, on a timer, on unknowns.
 
-A difference is acted on only when two views in a row show the same one and no order event came
-between them: a fill may travel on the stream while the query is answered.
+A difference is acted on only when two views in a row show the same one and the desk's own books did not
+move between them: a fill may travel on the stream while the query is answered. Orders that come to nothing
+do not count: a desk whose orders are refused because its books are wrong would never correct them.
 """
 
 import asyncio
@@ -133,22 +134,14 @@ class Reconciler:
         """Differences that were booked, in words."""
         self.fills_since_ns = 0
         """Executions are asked for from here on."""
-        self._pending: tuple[object, int] | None = None
+        self._pending: tuple[object, Decimal, dict[InstrumentId, Decimal]] | None = None
+        """Difference of the last view, with the desk's cash and holdings."""
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
 
-    def judge(self, view: VenueView, order_events: int) -> Verdict:
-        """Compare a view and book what is explained.
-
-        Parameters
-        ----------
-        view
-            The venue's side.
-        order_events
-            How many order and account events the desk has handled so far: a count that moved says
-            that the account was in motion.
-        """
+    def judge(self, view: VenueView) -> Verdict:
+        """Compare a view and book what is explained."""
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view)
         found = self._compare(view, ours, theirs)
@@ -171,8 +164,9 @@ class Reconciler:
             self.unexplained = ()
             return Verdict(commands, (), look_again=False)
         key = (tuple(_comparable(difference) for difference in found.explained), found.unexplained)
-        if self._pending != (key, order_events):
-            self._pending = (key, order_events)
+        pending = key, ours.cash, ours.holdings
+        if self._pending != pending:
+            self._pending = pending
             return Verdict(commands, (), look_again=True)
         self._pending = None
         commands += self._act(found, ours, theirs, now_ns)

@@ -139,7 +139,6 @@ class RunnerState:
     reason: str = ""
     """Why the run ended; empty while it runs."""
     closes: int = 0
-    order_events: int = 0
     counters: Counter[str] = field(default_factory=Counter)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
     recovered_seconds: float | None = None
@@ -502,7 +501,6 @@ class LiveRunner:
 
     def _feed(self, event: Event) -> list[VenueCommand]:
         """Feed anything but a quote: it may have moved the account."""
-        self.state.order_events += 1
         commands = list(self.core.feed(event))
         if self._watchdog is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
@@ -558,7 +556,7 @@ class LiveRunner:
     def _on_view(self, view: VenueView) -> list[VenueCommand]:
         commands = self._fire(view.ts_recv_ns)
         self.queries.take(view)
-        verdict = self.reconciler.judge(view, self.state.order_events)
+        verdict = self.reconciler.judge(view)
         commands += verdict.commands
         for name in verdict.query:
             self._unknown.add(name)
@@ -575,7 +573,7 @@ class LiveRunner:
         limits = view.limits(max(view.ts_recv_ns, self.core.engine.now_ns))
         if limits is None or (known is not None and limits == _stamped_as(known, limits)):
             return []
-        return list(self.core.feed(limits))  # not an order's event: the picture of the account stays settled
+        return list(self.core.feed(limits))
 
     async def _resolve(self, client_order_id: str) -> None:
         if await self.gateway.query_order(client_order_id):
