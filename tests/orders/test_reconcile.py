@@ -282,6 +282,47 @@ def test_a_round_trip_that_does_not_give_the_cash_explains_nothing():
     assert found.explained == ()
 
 
+@given(
+    premiums=st.lists(st.integers(1, 900), min_size=1, max_size=3),
+    dividend=st.none() | st.integers(1, 900),
+    known=st.booleans(),
+)
+def test_what_was_sold_and_assigned_between_two_views_is_booked_as_that_and_never_as_interest(
+    premiums, dividend, known
+):
+    # beside a dividend, or an assignment that the desk's books hold already, a premium passed for interest
+    def line(name, cause, number, units, cash, age):
+        return AccountChange(name, ChangeCause(cause), number, D(units), D(0), D(cash), NOON_NS - age, name)
+
+    fills, changes = [], []
+    if known:
+        changes.append(line("before", "assignment", LATER, 1, "0", 1_000))
+    for number, premium in enumerate(premiums):
+        age = 100 - 10 * number
+        price = D(premium) / 100
+        fills.append(ForeignFill(f"x{number}", LATER, Side.SELL, D(1), price, NOON_NS - age))
+        changes.append(line(f"a{number}", "assignment", LATER, 1, "0", age - 5))
+    if dividend is not None:
+        changes.append(line("d", "dividend", SHARE, 0, str(dividend), 3))
+    cash = D(1000) + sum(premiums) + (dividend or 0)
+    ours, theirs = picture("1000", {SHARE: 7}), picture(str(cash), {SHARE: 7})
+    within = Tolerance(equity=D(10_000_000))
+    found = reconcile(ours, theirs, BOOK, foreign_fills=fills, changes=changes, tolerance=within)
+    assert found.unexplained == ()
+    assert {one.cause for one in found.explained} <= {"manual_trade", "assignment", "dividend"}
+    assert sum(one.event.cash_change for one in found.explained) == cash - 1000
+    again = reconcile(
+        after(ours, found),
+        theirs,
+        BOOK,
+        foreign_fills=fills,
+        changes=changes,
+        booked=booked(found),
+        tolerance=within,
+    )
+    assert again == EQUAL
+
+
 def test_deliveries_that_offset_each_other_are_booked_with_their_exercises():
     def line(name, cause, number, units, price="0", cash="0"):
         return AccountChange(name, ChangeCause(cause), number, D(units), D(price), D(cash), NOON_NS, name)

@@ -7,9 +7,9 @@ reconciling twice changes nothing the second time. Whatever no cause gives is **
 the operator.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from itertools import product
+from itertools import islice, product
 
 import msgspec
 
@@ -157,21 +157,45 @@ def matching_bookings(bookings: Sequence[Booking], change: Decimal) -> Sequence[
     return chosen
 
 
-def round_trips(
+MOST_SETS = 4_096
+"""Sets of bookings that are tried against a difference of cash."""
+
+
+def cash_only_bookings(
     bookings: Sequence[Booking], found: Sequence[Explained], cash: Decimal, within: Tolerance
 ) -> Sequence[Booking]:
-    """Return the bookings that moved units there and back again, when all of them give ``cash``.
+    """Return the fewest bookings that leave nothing but ``cash`` behind, to the cent; else none.
 
-    A round trip by hand, or two deliveries that offset each other, leave nothing but cash behind.
+    They are payments, and of each instrument its latest bookings that add up to no units: a round trip by
+    hand, a contract sold and assigned between two views, two deliveries that offset each other.
     """
     taken = {explained.event for explained in found}
-    moves = [(why, event) for why, event in bookings if event.quantity_change and event not in taken]
-    sums: dict[InstrumentId, Decimal] = {}
-    for _, event in moves:
-        sums[event.instrument_id] = sums.get(event.instrument_id, ZERO) + event.quantity_change
-    round_trips = [(why, event) for why, event in moves if not sums[event.instrument_id]]
-    given = sum((event.cash_change for _, event in round_trips), ZERO)
-    return round_trips if round_trips and abs(cash - given) <= within.cash else ()
+    payments: list[Booking] = []
+    moves: dict[InstrumentId, list[Booking]] = {}
+    for booking in bookings:
+        event = booking[1]
+        if event not in taken:
+            (moves.setdefault(event.instrument_id, []) if event.quantity_change else payments).append(booking)
+    choices = [_latest(payments, lambda _some: True)]
+    choices += [
+        _latest(line, lambda some: not sum(event.quantity_change for _, event in some))
+        for line in moves.values()
+    ]
+    best: Sequence[Booking] = ()
+    for chosen in islice(product(*choices), MOST_SETS):
+        together = [booking for part in chosen for booking in part]
+        is_shorter = not best or len(together) < len(best)
+        if is_shorter and abs(cash - sum(event.cash_change for _, event in together)) <= within.cash:
+            best = together
+    return best
+
+
+def _latest(
+    bookings: Sequence[Booking], fits: Callable[[Sequence[Booking]], bool]
+) -> list[Sequence[Booking]]:
+    """Return none of the bookings, the latest one, the latest two and so on, where they fit."""
+    counts = range(len(bookings) + 1)
+    return [part for count in counts if fits(part := bookings[len(bookings) - count :])]
 
 
 def cash_bookings(bookings: Sequence[Booking], cash: Decimal, within: Tolerance) -> Sequence[Booking]:
@@ -485,7 +509,7 @@ def reconcile(
         left.cash -= cash_of_busts
         left.wanted.clear()
     if not left.wanted and abs(left.cash) > within.cash:
-        for explained, _ in round_trips(history, left.found, left.cash, within):
+        for explained, _ in cash_only_bookings(history, left.found, left.cash, within):
             left.take(explained)
     if not left.wanted and abs(left.cash) > within.cash:
         paid = [(why, event) for why, event in history if not event.quantity_change]

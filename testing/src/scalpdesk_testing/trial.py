@@ -143,9 +143,7 @@ EXCUSES: dict[str, frozenset[int]] = {
     "late_fill_after_cancel": frozenset({4}),  # what fills after a confirmed cancel is beyond any limit
     "bust": frozenset({11, 14}),
     "correct": frozenset({14}),
-    # somebody else's contract, and the shares that it becomes; sold and assigned between two looks its
-    # premium passes for interest (seed 109)
-    "assignment": frozenset({4, 6, 7, 14}),
+    "assignment": frozenset({4, 6, 7}),  # somebody else's contract, and the shares that it becomes
 }
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
