@@ -1,30 +1,55 @@
 import math
 
 import msgspec
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge_usd
+from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
+from scalpdesk.portfolio.explain import MoveMeter
+from scalpdesk.pricing.scalar import option_greeks
+from scalpdesk.pricing.smile_level import swap_vol
 from scalpdesk.volatility.forecast import VolForecast
 
-STRADDLE = EdgeInputs(
-    spot=500.0,
-    gamma_per_usd=0.02,
-    implied_vol=0.18,
-    horizon_days=5,
-    spread_usd=12.0,
-    hedge_cost_usd=8.0,
-    multiplier=100,
-)
+SPOT, YEARS, VOL = 500.0, 30 / 252, 0.18
+HORIZON = 5 / 252
 
 
-def _with(**changes):
-    return msgspec.structs.replace(STRADDLE, **changes)
+def flat(k):
+    return np.full_like(k, VOL)
 
 
-def _forecast(vol=0.22, stderr=0.002, reason=None):
+def skewed(k):
+    """SSVI with the embedded market's slope and curvature."""
+    theta = VOL**2 * YEARS
+    x = 1.13 * np.asarray(k) / math.sqrt(theta)
+    return np.sqrt(0.5 * theta * (1.0 - 0.5 * x + np.sqrt((x - 0.5) ** 2 + 0.75)) / YEARS)
+
+
+def straddle(strike=500.0, smile=flat, **changes):
+    def value(vol):
+        return sum(
+            option_greeks(SPOT, strike, YEARS, vol, is_call, american=False).price
+            for is_call in (True, False)
+        )
+
+    inputs = EdgeInputs(
+        smile=smile,
+        years=YEARS,
+        log_moneyness=math.log(strike / SPOT),
+        value=value,
+        mid=None,
+        half_spreads=0.12,
+        hedge_cost_usd=8.0,
+        multiplier=100,
+        horizon_years=HORIZON,
+    )
+    return msgspec.structs.replace(inputs, **changes)
+
+
+def forecast_of(vol=0.22, stderr=0.002, reason=None):
     return VolForecast(
         vol=vol,
         low=vol / 2,
@@ -41,36 +66,106 @@ def _forecast(vol=0.22, stderr=0.002, reason=None):
     )
 
 
+def vega_of(inputs, vol):
+    return (inputs.value(vol + 1e-4) - inputs.value(vol - 1e-4)) / 2e-4
+
+
+# the edge -----------------------------------------------------------------------------------------
+
+
+def test_to_first_order_the_edge_is_what_moving_earns_over_what_the_implied_volatility_charges():
+    """The explain's own headline for a move by the forecast, at the money of a flat smile."""
+    gamma = 2.0 * option_greeks(SPOT, 500.0, YEARS, VOL, True, american=False).gamma
+    meter = MoveMeter()
+    meter.add(gamma, SPOT, SPOT * 0.185 * math.sqrt(HORIZON), VOL, HORIZON)
+    edge = shifted_edge(straddle(), 0.185)
+    assert edge.gross_usd == pytest.approx(100.0 * (meter.gamma + meter.theta), rel=5e-3)
+    assert edge.net_usd == edge.gross_usd - 12.0 - 8.0
+
+
+def test_a_forecast_at_the_markets_level_leaves_the_costs():
+    level = swap_vol(skewed, YEARS)
+    edge = shifted_edge(straddle(510.0, skewed), level)
+    assert edge.gross_usd == pytest.approx(0.0, abs=1e-6)
+    assert edge.market_level == edge.implied_level == edge.target_level == pytest.approx(level)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.floats(0.12, 0.35), st.sampled_from([485.0, 495.0, 510.0, 520.0]))
+def test_skew_is_no_edge(forecast, strike):
+    """Every strike has the edge of its vega; the far ones drift off by what volga brings."""
+    inputs, middle = straddle(strike, skewed), straddle(500.0, skewed)
+    edge, at_money = shifted_edge(inputs, forecast), shifted_edge(middle, forecast)
+    mean = 0.5 * (edge.implied_vol + edge.shifted_vol)
+    mean_middle = 0.5 * (at_money.implied_vol + at_money.shifted_vol)
+    per_vega = edge.gross_usd / vega_of(inputs, mean)
+    assert per_vega == pytest.approx(at_money.gross_usd / vega_of(middle, mean_middle), rel=0.12, abs=1e-9)
+    assert (edge.gross_usd > 0.0) == (at_money.gross_usd > 0.0)
+
+
+def test_the_swap_of_a_skewed_smile_asks_for_more_than_the_money():
+    swap = shifted_edge(straddle(500.0, skewed), 0.20)
+    at_money = shifted_edge(straddle(500.0, skewed, level="atm"), 0.20)
+    assert swap.implied_level > 1.15 * at_money.implied_level
+    assert swap.gross_usd < 0.0 < at_money.gross_usd
+
+
+def test_the_standard_error_is_the_change_of_the_edge_with_the_forecast():
+    for horizon in (HORIZON, None):
+        inputs = straddle(505.0, skewed, horizon_years=horizon)
+        edge = shifted_edge(inputs, 0.22, stderr=0.01)
+        up, down = (shifted_edge(inputs, 0.22 + step).net_usd for step in (1e-4, -1e-4))
+        assert edge.stderr_usd == pytest.approx(0.01 * (up - down) / 2e-4, rel=1e-5)
+
+
+def test_the_market_to_the_horizon_is_what_the_forecast_is_compared_with():
+    """A market that charges little for the next days leaves more to earn in them."""
+    cheap = shifted_edge(straddle(implied_to_horizon=0.15), 0.18)
+    assert cheap.implied_level == 0.15
+    assert cheap.gross_usd > shifted_edge(straddle(), 0.18).gross_usd + 10.0
+    beyond = straddle(implied_to_horizon=0.15, horizon_years=1.0)
+    assert shifted_edge(beyond, 0.18).implied_level == pytest.approx(VOL)
+
+
+@given(scale=st.integers(1, 1000))
+def test_the_edge_is_proportional_to_the_multiplier(scale):
+    one = shifted_edge(straddle(multiplier=1), 0.2).gross_usd
+    assert shifted_edge(straddle(multiplier=scale), 0.2).gross_usd == pytest.approx(scale * one)
+
+
+@pytest.mark.parametrize("field", ["years", "half_spreads", "hedge_cost_usd", "horizon_years"])
+def test_what_is_not_a_number_is_refused(field):
+    with pytest.raises(ArgumentError) as refusal:
+        shifted_edge(straddle(**{field: math.nan}), 0.22)
+    assert refusal.value.where == field
+
+
+# the gate -----------------------------------------------------------------------------------------
+
+
 def test_a_good_edge_passes_with_every_test_in_numbers():
-    verdict = EdgeGate().judge(STRADDLE, _forecast())
+    verdict = EdgeGate().judge(straddle(), forecast_of())
     assert verdict.passed
-    assert verdict.edge.net_usd == pytest.approx(59.3650793651)
-    # 100 · ½ · 0.02 · 500² · 5/252 · 2 · 0.22 · 0.002
-    assert verdict.stderr_usd == pytest.approx(4.36507936508)
+    assert verdict.edge == shifted_edge(straddle(), 0.22, 0.002)
     assert verdict.vol_ratio == pytest.approx(0.22 / 0.18)
     assert len(verdict.reasons) == 3
     assert all("is at least" in reason for reason in verdict.reasons)
 
 
 def test_every_failed_test_is_named():
-    verdict = EdgeGate().judge(STRADDLE, _forecast(vol=0.18, stderr=0.05))
+    verdict = EdgeGate().judge(straddle(), forecast_of(vol=0.18, stderr=0.05))
     assert not verdict.passed
-    assert [
-        key for key in ("min_edge_usd", "k_stderr", "min_vol_ratio") if key in " ".join(verdict.reasons)
-    ] == [
-        "min_edge_usd",
-        "k_stderr",
-        "min_vol_ratio",
-    ]
+    named = [key for key in ("min_edge_usd", "k_stderr", "min_vol_ratio") if key in " ".join(verdict.reasons)]
+    assert named == ["min_edge_usd", "k_stderr", "min_vol_ratio"]
     assert "edge -20.00 USD is below 5.00 USD" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
     ("inputs", "forecast", "named"),
     [
-        (_with(spread_usd=70.0), _forecast(stderr=0.0005), "min_edge_usd"),
-        (STRADDLE, _forecast(stderr=0.03), "k_stderr"),
-        (_with(gamma_per_usd=1.0, implied_vol=0.215), _forecast(), "min_vol_ratio"),
+        (straddle(half_spreads=0.90), forecast_of(stderr=0.0), "min_edge_usd"),
+        (straddle(), forecast_of(stderr=0.03), "k_stderr"),
+        (straddle(multiplier=10_000, half_spreads=0.0), forecast_of(vol=0.185), "min_vol_ratio"),
     ],
 )
 def test_each_test_refuses_alone(inputs, forecast, named):
@@ -80,41 +175,23 @@ def test_each_test_refuses_alone(inputs, forecast, named):
     assert named in verdict.reasons[0]
 
 
-def test_an_unknown_forecast_is_refused_with_its_reason():
-    verdict = EdgeGate().judge(STRADDLE, _forecast(vol=math.nan, reason="ewma needs 20 returns, has 3"))
+def test_an_unknown_forecast_or_smile_is_refused_with_its_reason():
+    verdict = EdgeGate().judge(straddle(), forecast_of(vol=math.nan, reason="ewma needs 20 returns, has 3"))
     assert not verdict.passed
     assert verdict.edge is None
     assert verdict.reasons == ("no volatility forecast: ewma needs 20 returns, has 3",)
-
-
-@pytest.mark.parametrize("implied", [math.nan, 0.0])
-def test_an_unknown_implied_vol_is_refused(implied):
-    verdict = EdgeGate().judge(_with(implied_vol=implied), _forecast())
-    assert verdict.reasons == ("no implied volatility of the straddle",)
-    assert not verdict.passed
+    assert EdgeGate().judge(None, forecast_of()).reasons == ("no implied volatility of the straddle",)
 
 
 def test_bounds_are_included():
-    exact_edge = EdgeGate().judge(STRADDLE, _forecast()).edge.net_usd
-    gate = EdgeGate(EdgeGateConfig(min_edge_usd=exact_edge, k_stderr=0.0, min_vol_ratio=0.22 / 0.18))
-    assert gate.judge(STRADDLE, _forecast()).passed
+    exact = EdgeGate().judge(straddle(), forecast_of()).edge
+    ratio = 0.22 / exact.implied_level
+    gate = EdgeGate(EdgeGateConfig(min_edge_usd=exact.net_usd, k_stderr=0.0, min_vol_ratio=ratio))
+    assert gate.judge(straddle(), forecast_of()).passed
 
 
 def test_a_standard_error_that_is_not_known_does_not_pass():
-    assert not EdgeGate().judge(STRADDLE, _forecast(stderr=math.nan)).passed
-
-
-@given(scale=st.integers(1, 1000), forecast=st.floats(0, 2))
-def test_gross_edge_is_proportional_to_the_multiplier(scale, forecast):
-    one = edge_usd(_with(multiplier=1), forecast).gross_usd
-    assert edge_usd(_with(multiplier=scale), forecast).gross_usd == pytest.approx(scale * one, abs=1e-9)
-
-
-@pytest.mark.parametrize("field", ["spot", "gamma_per_usd", "horizon_days", "spread_usd", "hedge_cost_usd"])
-def test_what_is_not_a_number_is_refused(field):
-    with pytest.raises(ArgumentError) as refusal:
-        edge_usd(_with(**{field: math.nan}), 0.22)
-    assert refusal.value.where == field
+    assert not EdgeGate().judge(straddle(), forecast_of(stderr=math.nan)).passed
 
 
 @pytest.mark.parametrize(

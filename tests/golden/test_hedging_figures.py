@@ -3,7 +3,6 @@
 import pytest
 
 from fakes.hedges import hedge_quantity
-from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.hedging import leland_number, whalley_wilmott_band, zakamouline_band
 from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.zakamouline import zakamouline_terms
@@ -67,21 +66,3 @@ def test_hedge_cost_of_a_clock():
     assert cost.rehedges == 65
     assert cost.shares_per_rehedge == pytest.approx(3.06683771733, rel=REL)
     assert cost.cost_usd == pytest.approx(1.99344451626, rel=REL)
-
-
-@pytest.mark.parametrize(
-    ("forecast", "gross", "net"), [(0.22, 79.3650793651, 59.3650793651), (0.18, 0.0, -20.0)]
-)
-def test_edge(forecast, gross, net):
-    straddle = EdgeInputs(
-        spot=500.0,
-        gamma_per_usd=0.02,
-        implied_vol=0.18,
-        horizon_days=5,
-        spread_usd=12.0,
-        hedge_cost_usd=8.0,
-        multiplier=100,
-    )
-    edge = edge_usd(straddle, forecast)
-    assert edge.gross_usd == pytest.approx(gross, rel=REL)
-    assert edge.net_usd == pytest.approx(net, rel=REL)

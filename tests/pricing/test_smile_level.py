@@ -21,7 +21,7 @@ AT_MONEY = 0.1541
 def embedded(k):
     """The embedded market's smile with 30 days to go."""
     theta = AT_MONEY**2 * YEARS
-    return AT_MONEY * math.sqrt(float(smile_factor(np.array(k / math.sqrt(theta)))))
+    return AT_MONEY * np.sqrt(smile_factor(np.asarray(k) / math.sqrt(theta)))
 
 
 @pytest.mark.parametrize("level", ["swap", "atm"])
@@ -35,13 +35,17 @@ def test_a_moved_smile_has_the_level_that_it_was_moved_to(level, shift, wanted):
 @pytest.mark.parametrize("shift", ["standardised", "parallel"])
 def test_a_forecast_at_the_markets_level_moves_nothing(shift):
     moved = shifted_smile(embedded, YEARS, swap_vol(embedded, YEARS), shift=shift)
-    assert [moved(k) for k in (-0.1, 0.0, 0.05)] == [embedded(k) for k in (-0.1, 0.0, 0.05)]
+    at = np.array([-0.1, 0.0, 0.05])
+    assert moved(at).tolist() == embedded(at).tolist()
 
 
 def test_a_flat_smile_is_its_own_variance_swap():
-    assert swap_vol(lambda _: 0.2, 0.25) == pytest.approx(0.2, rel=1e-12)
-    moved = shifted_smile(lambda _: 0.2, 0.25, 0.3)
-    assert moved(-0.2) == pytest.approx(0.3, rel=1e-9)
+    def flat(k):
+        return np.full_like(k, 0.2)
+
+    assert swap_vol(flat, 0.25) == pytest.approx(0.2, rel=1e-12)
+    moved = shifted_smile(flat, 0.25, 0.3)
+    assert moved(np.array([-0.2])) == pytest.approx(0.3, rel=1e-9)
 
 
 def test_the_swap_of_the_embedded_smile_is_a_fifth_above_the_money():
@@ -50,10 +54,10 @@ def test_the_swap_of_the_embedded_smile_is_a_fifth_above_the_money():
     assert 1.19 <= ratio <= 1.20
     assert ratio**2 == pytest.approx(swap_over_money(AT_MONEY**2 * YEARS), rel=3e-3)
     strikes = np.linspace(10.0, 300.0, 5801)
-    vols = np.array([embedded(math.log(strike / 100.0)) for strike in strikes])
+    vols = embedded(np.log(strikes / 100.0))
     mids = greeks(100.0, strikes, YEARS, vols, strikes > 100.0, style="european").price
     at = int(np.searchsorted(strikes, 100.0))
-    mids[at] = greeks(100.0, 100.0, YEARS, embedded(0.0), True, style="european").price
+    mids[at] = greeks(100.0, 100.0, YEARS, float(embedded(0.0)), True, style="european").price
     variance = swap_variance_of_quotes(100.0, YEARS, 0.0, list(zip(strikes, mids, strict=True)))
     assert math.sqrt(variance) / AT_MONEY == pytest.approx(ratio, rel=1e-3)
     assert figures.SMILE_RHO < 0.0

@@ -164,7 +164,9 @@ class TradingEngine:
                 if trigger is None:
                     return NOTHING
                 check, after = trigger
-                if number in self._recent and self._recent[number][-1] is not event:
+                if number in self._recent and not (
+                    self._recent[number] and self._recent[number][-1] is event
+                ):
                     self._recent[number].append(event)
                 if now_ns >= self._loss_due_ns:
                     self._watch_loss()

@@ -1,14 +1,22 @@
-"""Is there anything to earn: what the forecast promises over what the options and the hedging cost."""
+"""Is there anything to earn: a straddle on the smile at the forecast's level, against what it costs.
+
+A forecast of realised variance is a quantity of the variance swap. The market's smile is moved so that its
+level is the forecast, its skew kept, and the straddle repriced on it: every strike then has the same edge per
+vega, and skew is none. All volatilities are per root year of one variance clock.
+"""
 
 import math
+from collections.abc import Callable
 
 import msgspec
+import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, level_of, shifted_smile
 from scalpdesk.volatility.forecast import VolForecast
 
-TRADING_DAYS_PER_YEAR = 252.0
+_VOL_STEP = 1e-4
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -17,86 +25,137 @@ class Edge(msgspec.Struct, frozen=True):
     Parameters
     ----------
     gross_usd
-        Gamma profit less theta.
+        Its value on the moved smile less the market's.
     spread_usd, hedge_cost_usd
         What is taken off.
     net_usd
         What is left.
+    stderr_usd
+        Standard error of it, from that of the forecast.
+    implied_level
+        Of the market to the horizon, a fraction a year: what the forecast is compared with.
+    market_level, target_level
+        Of the expiry, in the market and at the forecast.
+    implied_vol, shifted_vol
+        Of the strike, on the market's smile and on the moved one.
     """
 
     gross_usd: float
     spread_usd: float
     hedge_cost_usd: float
     net_usd: float
+    stderr_usd: float
+    implied_level: float
+    market_level: float
+    target_level: float
+    implied_vol: float
+    shifted_vol: float
 
 
 class EdgeInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What an edge is computed from, for one straddle.
+    """What the edge of one straddle is computed from.
 
     Parameters
     ----------
-    spot
-        USD per share, above 0.
-    gamma_per_usd
-        Gamma of call plus put, per share.
-    implied_vol
-        Mid implied volatility of the straddle, per year.
-    horizon_days
-        Trading days that it is meant to be held.
-    spread_usd
-        Cost of a full round trip in both legs: ``multiplier × (spread of call + spread of put)``.
+    smile
+        The market's, of the straddle's expiry.
+    years
+        To expiry, on the clock of all volatilities; above 0.
+    log_moneyness
+        ln(strike / forward) of the straddle.
+    value
+        The straddle's price, currency per unit, at a volatility of its strike.
+    mid
+        The straddle's in the market at the spot of now, currency per unit; None takes its value on the smile.
+    half_spreads
+        Half spreads that are paid, both legs together, currency per unit.
     hedge_cost_usd
         Expected cost of hedging over the horizon, see :mod:`scalpdesk.hedging.expected_cost`.
     multiplier
         Units of the underlying in one contract.
+    horizon_years
+        Variance from now to there moves to the forecast, what lies behind stays the market's; None is expiry.
+    implied_to_horizon
+        The market's level to the horizon; None is that of the expiry.
+    level
+        What the forecast is the level of.
+    shift
+        How the smile moves, see :func:`scalpdesk.pricing.smile_level.shifted_smile`.
     """
 
-    spot: float
-    gamma_per_usd: float
-    implied_vol: float
-    horizon_days: float
-    spread_usd: float
+    smile: Smile
+    years: float
+    log_moneyness: float
+    value: Callable[[float], float]
+    mid: float | None
+    half_spreads: float
     hedge_cost_usd: float
     multiplier: int
+    horizon_years: float | None = None
+    implied_to_horizon: float | None = None
+    level: Level = "swap"
+    shift: Shift = "standardised"
 
 
-def edge_usd(inputs: EdgeInputs, forecast_vol: float) -> Edge:
-    """Edge of one straddle at a forecast volatility.
+def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:
+    """Return the edge of one straddle at a forecast volatility.
 
-    ``multiplier · ½ · Γ · S² · (σf² − σi²) · H/252 − spread − hedging``. Gamma is held constant: good
-    for moves up to about ``S·σ·√τ`` and horizons short against the time to expiry.
+    ``multiplier · (V(σ′) − mid − half spreads) − hedging`` with σ′ the strike's volatility once moved. For
+    a flat smile and a horizon short against the expiry the gross edge is to first order
+    ``multiplier · ½ · Γ · S² · (σf² − σi²) · H``.
 
     Parameters
     ----------
     inputs
-        The straddle.
-    forecast_vol
-        σf, per year of 252 trading days.
+        The straddle and its market.
+    forecast_vol, stderr
+        To the horizon, fractions a year, and its standard error.
 
     Raises
     ------
     ArgumentError
         When a number is not finite or out of its range.
-
-    Examples
-    --------
-    >>> straddle = EdgeInputs(spot=500.0, gamma_per_usd=0.02, implied_vol=0.18, horizon_days=5,
-    ...                       spread_usd=12.0, hedge_cost_usd=8.0, multiplier=100)
-    >>> round(edge_usd(straddle, 0.22).net_usd, 6)
-    59.365079
     """
-    for name in inputs.__struct_fields__:
-        _refuse_bad(name, getattr(inputs, name), zero_allowed=name not in {"spot", "multiplier"})
-    _refuse_bad("forecast_vol", forecast_vol, zero_allowed=True)
-    premium = forecast_vol**2 - inputs.implied_vol**2
-    gross = _half_gamma_cash(inputs) * premium
-    net = gross - inputs.spread_usd - inputs.hedge_cost_usd
-    return Edge(gross, inputs.spread_usd, inputs.hedge_cost_usd, net)
+    for name in ("years", "half_spreads", "hedge_cost_usd"):
+        _refuse_bad(name, getattr(inputs, name), zero_allowed=name != "years")
+    _refuse_bad("forecast_vol", forecast_vol, zero_allowed=False)
+    years, level = inputs.years, inputs.level
+    horizon = years if inputs.horizon_years is None else min(inputs.horizon_years, years)
+    _refuse_bad("horizon_years", horizon, zero_allowed=False)
+    market_level = level_of(inputs.smile, years, level)
+    implied = inputs.implied_to_horizon
+    at = np.array([inputs.log_moneyness])
 
+    def target_of(forecast: float) -> float:
+        if horizon >= years:
+            return forecast
+        return max(horizon_level(market_level, years, horizon, forecast, implied), _VOL_STEP)
 
-def _half_gamma_cash(inputs: EdgeInputs) -> float:
-    years = inputs.horizon_days / TRADING_DAYS_PER_YEAR
-    return inputs.multiplier * 0.5 * inputs.gamma_per_usd * inputs.spot**2 * years
+    def vol_of(target: float) -> float:
+        moved = shifted_smile(inputs.smile, years, target, level=level, shift=inputs.shift)
+        return float(moved(at)[0])
+
+    target, implied_vol = target_of(forecast_vol), float(inputs.smile(at)[0])
+    shifted_vol = vol_of(target)
+    step = min(_VOL_STEP, 0.5 * target)
+    slope = (inputs.value(vol_of(target + step)) - inputs.value(vol_of(target - step))) / (2.0 * step)
+    # only the variance to the horizon is the forecast's
+    to_target = forecast_vol * horizon / (target * years)
+    mid = inputs.value(implied_vol) if inputs.mid is None else inputs.mid
+    gross = inputs.multiplier * (inputs.value(shifted_vol) - mid)
+    spread = inputs.multiplier * inputs.half_spreads
+    return Edge(
+        gross_usd=gross,
+        spread_usd=spread,
+        hedge_cost_usd=inputs.hedge_cost_usd,
+        net_usd=gross - spread - inputs.hedge_cost_usd,
+        stderr_usd=inputs.multiplier * abs(slope * to_target) * stderr,
+        implied_level=market_level if implied is None or horizon >= years else implied,
+        market_level=market_level,
+        target_level=target,
+        implied_vol=implied_vol,
+        shifted_vol=shifted_vol,
+    )
 
 
 def _refuse_bad(name: str, value: float, *, zero_allowed: bool) -> None:
@@ -115,7 +174,7 @@ class EdgeGateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k_stderr
         The net edge must also be this many of its own standard errors.
     min_vol_ratio
-        Forecast over implied volatility must reach this.
+        Forecast over the market's level to the horizon must reach this.
     """
 
     min_edge_usd: float = 5.0
@@ -142,16 +201,13 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
         Every test with its numbers when passed; every test that failed when not.
     edge
         None when it could not be computed.
-    stderr_usd
-        Standard error of the edge in USD, from that of the forecast.
     vol_ratio
-        Forecast over implied.
+        Forecast over the market's level.
     """
 
     passed: bool
     reasons: tuple[str, ...]
     edge: Edge | None
-    stderr_usd: float | None
     vol_ratio: float | None
 
 
@@ -177,21 +233,21 @@ class GatePasses:
         self._spacing_ns = int(spacing_seconds * NANOS_PER_SECOND)
         self.count = 0
         """Passes in a row so far."""
-        self._last_ns: int | None = None
+        self._next_ns: int | None = None
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether an evaluation counts now."""
-        return self.needed <= 1 or self._last_ns is None or now_ns - self._last_ns >= self._spacing_ns
+        return self._next_ns is None or now_ns >= self._next_ns
 
     def note(self, now_ns: int, *, passed: bool) -> bool:
         """Count an evaluation; return whether enough in a row have passed."""
-        self._last_ns = now_ns
+        self._next_ns = now_ns + self._spacing_ns
         self.count = self.count + 1 if passed else 0
         return self.count >= self.needed
 
     def forget(self) -> None:
         """Begin anew, as after an entry or a night."""
-        self.count, self._last_ns = 0, None
+        self.count, self._next_ns = 0, None
 
 
 class EdgeGate:
@@ -202,56 +258,47 @@ class EdgeGate:
     def __init__(self, config: EdgeGateConfig | None = None) -> None:
         self.config = EdgeGateConfig() if config is None else config
 
-    def judge(self, inputs: EdgeInputs, forecast: VolForecast) -> EdgeVerdict:
+    def judge(self, inputs: EdgeInputs | None, forecast: VolForecast) -> EdgeVerdict:
         """Return whether the straddle's edge is enough at this forecast.
 
         Parameters
         ----------
         inputs
-            The straddle; an implied volatility that is not above zero is a refusal, not an error.
+            The straddle; None, where the market shows no smile, is a refusal, not an error.
         forecast
-            From :func:`scalpdesk.volatility.forecast_vol`; an unknown one is a refusal with its reason.
+            To the horizon; an unknown one is a refusal with its reason.
 
         Raises
         ------
         ArgumentError
-            When another number of the straddle is not finite or out of its range.
+            When a number of the straddle is not finite or out of its range.
         """
         unknown = []
         if not forecast.known:
             unknown.append(f"no volatility forecast: {forecast.reason or 'it is not a number'}")
-        if not (math.isfinite(inputs.implied_vol) and inputs.implied_vol > 0.0):
+        if inputs is None:
             unknown.append("no implied volatility of the straddle")
-        if unknown:
-            return EdgeVerdict(
-                passed=False, reasons=tuple(unknown), edge=None, stderr_usd=None, vol_ratio=None
-            )
+        if inputs is None or unknown:
+            return EdgeVerdict(passed=False, reasons=tuple(unknown), edge=None, vol_ratio=None)
         config = self.config
-        edge = edge_usd(inputs, forecast.vol)
-        stderr = _half_gamma_cash(inputs) * 2.0 * forecast.vol * forecast.stderr
-        ratio = forecast.vol / inputs.implied_vol
+        edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
+        ratio = forecast.vol / edge.implied_level
         net = f"edge {edge.net_usd:.2f} USD"
         tests = (
             (edge.net_usd, config.min_edge_usd, net, f"{config.min_edge_usd:.2f} USD (min_edge_usd)"),
             (
                 edge.net_usd,
-                config.k_stderr * stderr,
+                config.k_stderr * edge.stderr_usd,
                 net,
-                f"{config.k_stderr:g} × {stderr:.2f} USD standard error (k_stderr)",
+                f"{config.k_stderr:g} × {edge.stderr_usd:.2f} USD standard error (k_stderr)",
             ),
             (
                 ratio,
                 config.min_vol_ratio,
-                f"forecast {forecast.vol:.4f} / implied {inputs.implied_vol:.4f} = {ratio:.3f}",
+                f"forecast {forecast.vol:.4f} / implied {edge.implied_level:.4f} = {ratio:.3f}",
                 f"{config.min_vol_ratio:g} (min_vol_ratio)",
             ),
         )
         failed = [f"{what} is below {bound}" for value, least, what, bound in tests if not value >= least]
         met = [f"{what} is at least {bound}" for _, _, what, bound in tests]
-        return EdgeVerdict(
-            passed=not failed,
-            reasons=tuple(failed or met),
-            edge=edge,
-            stderr_usd=stderr,
-            vol_ratio=ratio,
-        )
+        return EdgeVerdict(passed=not failed, reasons=tuple(failed or met), edge=edge, vol_ratio=ratio)

@@ -29,6 +29,8 @@ from scalpdesk.portfolio.delta_engine import OptionValuer, Valuation
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 
 CALENDAR_DAYS_PER_YEAR = 365.25
+DELTA_SLACK = 0.25
+"""By how much a straddle's delta may differ between its own volatility and that at the money."""
 
 
 class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -187,8 +189,10 @@ class StraddleSelector:
         left = self._with_quotes(left, market, now_ns, removed)
         if self._config.strike is None:
             left = self._near_the_money(left, delta_engine, spot, now_ns, removed)
+        far = len(left)
+        left = self._near_enough_delta(left, delta_engine, spot, now_ns)
+        lopsided = far - len(left)
         ranked: list[tuple[tuple[float, float, float, date, str], Candidate]] = []
-        lopsided = 0
         for pair in left:
             candidate = self._score(pair, market, delta_engine, now_ns)
             if candidate is not None and exceeds(abs(candidate.delta), self._max_delta):
@@ -202,7 +206,7 @@ class StraddleSelector:
                     market.instruments[pair.call_id].symbol,
                 )
                 ranked.append((key, candidate))
-        removed["greeks"] = len(left) - len(ranked) - lopsided
+        removed["greeks"] = far - len(ranked) - lopsided
         if lopsided:
             removed[f"delta up to {100 * self._max_delta:g} of 100"] = lopsided
         best = min(ranked, key=lambda item: item[0])[1] if ranked else None
@@ -289,6 +293,28 @@ class StraddleSelector:
                 pair for pair in of_expiry if pair is at_the_money or lowest <= float(pair.strike) <= highest
             )
         removed["strike within one expected move"] = len(pairs) - len(left)
+        return left
+
+    def _near_enough_delta(
+        self, pairs: list[StraddlePair], delta_engine: OptionValuer, spot: float, now_ns: int
+    ) -> list[StraddlePair]:
+        """Drop straddles whose delta is beyond the largest by far at the volatility at the money.
+
+        Spares the valuation of most of a chain; what is left is judged by its own volatilities.
+        """
+        most = self._max_delta + DELTA_SLACK
+        if most >= 1.0:
+            return pairs
+        widths: dict[date, float] = {}
+        left: list[StraddlePair] = []
+        for pair in sorted(pairs, key=lambda pair: (abs(float(pair.strike) - spot), pair.strike)):
+            if pair.expiry not in widths:  # the nearest the money comes first
+                valuation = delta_engine.value(pair.call_id, now_ns)
+                widths[pair.expiry] = 0.0 if valuation is None else valuation.vol * math.sqrt(valuation.years)
+            width = widths[pair.expiry]
+            d1 = math.log(spot / float(pair.strike)) / width + 0.5 * width if width > 0.0 else 0.0
+            if abs(math.erf(d1 / math.sqrt(2.0))) <= most:  # 2·N(d1) − 1
+                left.append(pair)
         return left
 
     def _score(

@@ -70,6 +70,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def dividends(self) -> Sequence[DividendEvent]:
+        """Dividends declared so far."""
+        ...
+
+    @property
     def gamma_exposures(self) -> Mapping[str, GammaExposureEvent]:
         """Latest dealer gamma exposure by symbol."""
         ...
@@ -114,7 +119,7 @@ class MarketState:
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
         """Volume of this session as its bars and as its prints have it: a feed may bring both."""
         self.recent: dict[InstrumentId, deque[QuoteEvent]] = {}
-        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first, never none."""
+        """Latest quotes of the underlyings that `quote_in_force` was asked for, oldest first."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
@@ -148,17 +153,19 @@ class MarketState:
         # an index level has bid equal to ask: always locked, and good
         return verdict is QuoteVerdict.GOOD or verdict is QuoteVerdict.LOCKED
 
+    def keep_quotes(self, instrument_id: InstrumentId) -> None:
+        """Keep the quotes of an underlying from now on."""
+        if instrument_id not in self.recent:
+            latest = self.quotes[instrument_id]
+            self.recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
+
     def quote_in_force(self, instrument_id: InstrumentId, at_ns: int) -> QuoteEvent | None:
         """Return the quote of an underlying at an earlier instant (UTC nanoseconds).
 
         None where it was not quoted by then, or where that is longer ago than its kept quotes reach. They
-        are kept from the first question on.
+        are kept from the first question on, or from :meth:`keep_quotes`.
         """
-        latest = self.quotes[instrument_id]
-        if latest is None:
-            return None
-        if instrument_id not in self.recent:
-            self.recent[instrument_id] = deque((latest,), QUOTES_KEPT)
+        self.keep_quotes(instrument_id)
         for quote in reversed(self.recent[instrument_id]):
             if quote.ts_event_ns <= at_ns:
                 return quote

@@ -3,6 +3,7 @@
 Values are computed on request and cached: equal requests at one instant are computed once.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.strike_vols import StrikeVol, StrikeVols
+from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol, StrikeVols
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
@@ -87,6 +88,18 @@ class OptionValuer(Protocol):
 
     def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
         """Return the filtered volatility of an option's strike; see :class:`StrikeVols`."""
+        ...
+
+    def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
+        """Return the smile of an option's expiry; see :meth:`StrikeVols.smile`."""
+        ...
+
+    def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return what an option's mid is at the spot of now; see :meth:`DeltaEngine.quoted_price`."""
+        ...
+
+    def variance_years(self, start_ns: int, end_ns: int) -> float:
+        """Return years of the run's variance clock between two instants (UTC nanoseconds)."""
         ...
 
     def rate(self, years: float) -> float:
@@ -270,6 +283,38 @@ class DeltaEngine:
         """
         contract = self._instruments[instrument_id]
         return self._strike_vols.value(contract) if isinstance(contract, OptionContract) else None
+
+    def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
+        """Return the smile of an option's expiry from the latest quotes of its strikes.
+
+        None for what is no option, at its expiry, and where no strike can be measured.
+        """
+        contract = self._instruments[instrument_id]
+        if not isinstance(contract, OptionContract):
+            return None
+        self._state.keep_quotes(self._instruments.id_of(contract.underlying))
+        spot, expires_ns = self.spot(contract), expiry_instant_ns(contract)
+        if spot is None or now_ns >= expires_ns:
+            return None
+        years = self._years_to(expires_ns, now_ns)
+        forward = spot * math.exp((self.rate(years) - self.dividend_yield(contract)) * years)
+        return self._strike_vols.smile(
+            contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
+        )
+
+    def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return an option's mid carried to the spot of now at the volatility that it had when it was quoted.
+
+        An option's quote is often older than the spot. Currency per unit; the mid itself where it has no
+        volatility, None where it was never quoted.
+        """
+        contract, quote = self._instruments[instrument_id], self._state.quotes[instrument_id]
+        if not isinstance(contract, OptionContract) or quote is None:
+            return None
+        underlying = self._instruments.id_of(contract.underlying)
+        found = self._strike_vols.quoted(instrument_id, quote, underlying)
+        greeks = None if found is None else self.greeks_at(instrument_id, now_ns, found[0])
+        return mark_price(quote) if greeks is None else greeks.price
 
     def _quote_vol(
         self, instrument_id: InstrumentId, quote: QuoteEvent, spot: float

@@ -1,4 +1,4 @@
-"""One volatility per strike and expiry, filtered through the day: for hedging call and put alike."""
+"""One volatility per strike and expiry, filtered through the day; the smile of an expiry at an instant."""
 
 import math
 from collections.abc import Callable
@@ -6,12 +6,16 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+import numpy as np
+
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.marketdata.quotes import QuoteVerdict, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolFilter
+from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.svi import SmileFit, SviSmile, flat_smile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
@@ -19,6 +23,10 @@ WIDEST_SPREAD = 0.25
 FEW_TICKS = 0.04
 LARGEST_DEVIATION = 0.02
 """Of a measured volatility, a fraction a year: a noisier one is no measurement."""
+
+MOST_STRIKES = 25
+"""Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
+_FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 
 QuoteVol = Callable[[InstrumentId, QuoteEvent, float], tuple[float, float] | None]
 """Volatility and vega of an option's quote at a spot, both at the quote's own instant; None without one."""
@@ -29,6 +37,36 @@ class StrikeVol(NamedTuple):
 
     vol: float
     deviation: float
+
+
+class ExpirySmile(NamedTuple):
+    """Smile of one expiry at an instant.
+
+    Attributes
+    ----------
+    forward
+        Of the expiry, currency per unit.
+    years, variance_years
+        To expiry, by the calendar and on the run's variance clock.
+    svi
+        Total variance at ln(strike / forward), the same by either clock.
+    strikes
+        Quotes that it was fitted to.
+    """
+
+    forward: float
+    years: float
+    variance_years: float
+    svi: SviSmile
+    strikes: int
+
+    def vols(self, log_moneyness: Floats) -> Floats:
+        """Return volatilities per root year of the variance clock at ln(strike / forward)."""
+        return np.sqrt(np.maximum(self.svi.total_variance(log_moneyness), 1e-16) / self.variance_years)
+
+    def log_moneyness(self, contract: OptionContract) -> float:
+        """Return ln(strike / forward) of a contract."""
+        return math.log(float(contract.strike) / self.forward)
 
 
 class _Strike:
@@ -61,6 +99,10 @@ class StrikeVols:
         self._state = state
         self._quote_vol = quote_vol
         self._strikes: dict[tuple[str, str, date, Decimal], _Strike] = {}
+        self._expiries: dict[tuple[str, str, date], list[tuple[float, _Strike]]] = {}
+        """Strikes of each expiry, ascending."""
+        self._smiles: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
+        """Smiles with when they were fitted."""
         self._known = 0
 
     def value(self, contract: OptionContract) -> StrikeVol | None:
@@ -73,6 +115,79 @@ class StrikeVols:
             return None
         return StrikeVol(strike.filter.vol, strike.filter.deviation)
 
+    def quoted(
+        self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId
+    ) -> tuple[float, float] | None:
+        """Return volatility and vega of a quote at the spot of its own instant; None without one."""
+        then = self._state.quote_in_force(underlying, quote.ts_event_ns)
+        return None if then is None else self._quote_vol(leg, quote, mark_price(then))
+
+    def smile(
+        self, contract: OptionContract, now_ns: int, forward: float, years: float, variance_years: float
+    ) -> ExpirySmile | None:
+        """Return the smile of a contract's expiry from its latest quotes, each at the spot of its instant.
+
+        Of every strike the out-of-the-money leg, where it is quoted two-sided, fresh and not too wide; None
+        without any.
+
+        Parameters
+        ----------
+        contract
+            Any of the expiry.
+        now_ns
+            UTC nanoseconds.
+        forward
+            Of the expiry, currency per unit.
+        years, variance_years
+            To expiry, by the calendar and on the variance clock; above 0.
+        """
+        if self._known != len(self._instruments):
+            self._learn()
+        key = _key(contract)[:3]
+        at_ns, last = self._smiles.get(key, (-1, None))
+        if at_ns == now_ns:
+            return last
+        smile = self._fitted(contract, key, now_ns, forward, years, variance_years, last)
+        self._smiles[key] = now_ns, smile
+        return smile
+
+    def _fitted(
+        self,
+        contract: OptionContract,
+        key: tuple[str, str, date],
+        now_ns: int,
+        forward: float,
+        years: float,
+        variance_years: float,
+        last: ExpirySmile | None,
+    ) -> ExpirySmile | None:
+        underlying = self._instruments.id_of(contract.underlying)
+        usable: list[tuple[float, InstrumentId, QuoteEvent]] = []
+        for price, strike in self._expiries[key]:
+            leg = strike.call if price >= forward else strike.put
+            quote = None if leg is None else self._state.quotes[leg]
+            if leg is None or quote is None or _is_wide(quote):
+                continue
+            if self._state.verdict(leg, now_ns) in _FINE:
+                usable.append((price, leg, quote))
+        if len(usable) > MOST_STRIKES:
+            step = (len(usable) - 1) / (MOST_STRIKES - 1)
+            usable = [usable[round(step * number)] for number in range(MOST_STRIKES)]
+        rows: list[tuple[float, float, float]] = []
+        for price, leg, quote in usable:
+            found = self.quoted(leg, quote, underlying)
+            if found is not None and found[1] > 0.0:
+                half = 0.5 * (quote.ask - quote.bid) / found[1]
+                rows.append((math.log(price / forward), found[0], min(half, 0.9 * found[0])))
+        if not rows:
+            return None
+        if len(rows) == 1:
+            return ExpirySmile(forward, years, variance_years, flat_smile(rows[0][1], years), 1)
+        k, vol, half_width = np.array(rows).T
+        fit = SmileFit(k, vol - half_width, vol + half_width, years)
+        start = last.svi if last is not None and last.strikes > 1 else None
+        return ExpirySmile(forward, years, variance_years, fit.free(start), len(rows))
+
     def _learn(self) -> None:
         for number, instrument in enumerate(self._instruments):
             if isinstance(instrument, OptionContract):
@@ -81,6 +196,9 @@ class StrikeVols:
                     strike.call = InstrumentId(number)
                 else:
                     strike.put = InstrumentId(number)
+        self._expiries = {}
+        for key in sorted(self._strikes):
+            self._expiries.setdefault(key[:3], []).append((float(key[3]), self._strikes[key]))
         self._known = len(self._instruments)
 
     def _measure(self, strike: _Strike, contract: OptionContract) -> None:
@@ -95,9 +213,7 @@ class StrikeVols:
         strike.seen = quote
         then = self._state.quote_in_force(underlying, quote.ts_event_ns)
         width = quote.ask - quote.bid
-        if then is None or not (quote.bid > 0.0 and width >= 0.0):
-            return
-        if width > WIDEST_SPREAD * quote.mid and width > FEW_TICKS:
+        if then is None or _is_wide(quote):
             return
         found = self._quote_vol(leg, quote, mark_price(then))
         if found is None:
@@ -111,6 +227,13 @@ class StrikeVols:
             return
         strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
         strike.measured_ns = quote.ts_event_ns
+
+
+def _is_wide(quote: QuoteEvent) -> bool:
+    """Return whether a quote is too wide to measure a volatility, or has no two sides."""
+    width = quote.ask - quote.bid
+    is_two_sided = quote.bid > 0.0 and width >= 0.0
+    return not is_two_sided or (width > WIDEST_SPREAD * quote.mid and width > FEW_TICKS)
 
 
 def _key(contract: OptionContract) -> tuple[str, str, date, Decimal]:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
-from scalpdesk.entry.edge_gate import EdgeInputs, edge_usd
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import leland_number, leland_vol
@@ -33,6 +32,7 @@ from scalpdesk.instruments.sessions import fomc_blocked, to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter
+from scalpdesk.portfolio.explain import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.european import expiry_payoff_coin, perpetual_pnl_coin
@@ -170,17 +170,12 @@ def _spread_filter(spreads: Sequence[float]) -> Answer:
 
 
 def _edge(S: float, gamma: float, sf: float, siv: float, H: float, spread_usd: float, hcost: float) -> Answer:
-    inputs = EdgeInputs(
-        spot=S,
-        gamma_per_usd=gamma,
-        implied_vol=siv,
-        horizon_days=H,
-        spread_usd=spread_usd,
-        hedge_cost_usd=hcost,
-        multiplier=CONTRACT,
-    )
-    edge = edge_usd(inputs, sf)
-    return {"gross": edge.gross_usd, "edge": edge.net_usd}
+    """First order: a session of H days that moves by the forecast, against what the implied one charges."""
+    meter = MoveMeter()
+    years = H / 252
+    meter.add(gamma, S, S * sf * math.sqrt(years), siv, years)
+    gross = CONTRACT * (meter.gamma + meter.theta)
+    return {"gross": gross, "edge": gross - spread_usd - hcost}
 
 
 def _hedge_cost_band(S: float, gamma: float, sf: float, H: float, band: float, k: float) -> Answer:

@@ -1,4 +1,4 @@
-"""Worked cases of the trade: nowcast and smile level (area J), smile and delta for hedging (area K)."""
+"""Worked cases of the trade: nowcast, smile level and edge (area J), smile and delta for hedging (area K)."""
 
 import math
 from bisect import bisect_right
@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, shifted_edge
+from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
+from scalpdesk.hedging.base import RehedgeTo
 from scalpdesk.hedging.delta_models import least_hedge, minimum_variance_delta, skew_delta
+from scalpdesk.hedging.expected_cost import cost_of_band
 from scalpdesk.marketdata.chain_surface import weighted_median
 from scalpdesk.marketdata.vol_filter import VolFilter, quoted_vol
-from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.pricing.smile_level import (
     Level,
@@ -22,7 +27,7 @@ from scalpdesk.pricing.smile_level import (
     swap_variance_of_quotes,
     swap_vol,
 )
-from scalpdesk.volatility.nowcast import nowcast
+from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
 
 Answer = dict[str, Any]
 
@@ -30,9 +35,9 @@ STICKINESS = {"sticky_strike": 1.0, "sticky_delta": 0.0, "local_vol": 2.0}
 
 
 def _ssvi(tau: float, theta: float, rho: float, eta: float) -> Smile:
-    def vol(k: float) -> float:
+    def vol(k: Floats) -> Floats:
         x = eta * k / math.sqrt(theta)
-        return math.sqrt(0.5 * theta * (1.0 + rho * x + math.sqrt((x + rho) ** 2 + 1.0 - rho**2)) / tau)
+        return np.sqrt(0.5 * theta * (1.0 + rho * x + np.sqrt((x + rho) ** 2 + 1.0 - rho**2)) / tau)
 
     return vol
 
@@ -58,7 +63,7 @@ def _variance_swap_vol(F: float, T: float, r: float, quotes: Sequence[Sequence[f
 
 def _variance_swap_smile(tau: float, theta: float, rho: float, eta: float) -> Answer:
     smile = _ssvi(tau, theta, rho, eta)
-    atm, swap = smile(0.0), swap_vol(smile, tau)
+    atm, swap = level_of(smile, tau, "atm"), swap_vol(smile, tau)
     return {"atm_vol": atm, "swap_vol": swap, "ratio": swap / atm}
 
 
@@ -81,12 +86,104 @@ def _shifted_smile(
     chosen: Level = "swap" if mode == "swap" else "atm"
     shift: Shift = "parallel" if kind == "parallel" else "standardised"
     moved = shifted_smile(smile, tau, level, level=chosen, shift=shift)
-    logs = [math.log(strike / F) for strike in strikes]
+    logs = np.log(np.array(strikes) / F)
     return {
         "market_level": level_of(smile, tau, chosen),
-        "vols": [moved(k) for k in logs],
-        "market_vols": [smile(k) for k in logs],
+        "vols": moved(logs).tolist(),
+        "market_vols": smile(logs).tolist(),
     }
+
+
+def _shifted_edge(
+    K: float,
+    S: float,
+    tau: float,
+    ssvi: Mapping[str, float],
+    forecast: float,
+    stderr: float,
+    half_spreads: float,
+    hedge_cost_usd: float,
+    market: float | None = None,
+    mode: str = "atm",
+    kind: str = "standardised",
+    tau_h: float | None = None,
+    implied_h: float | None = None,
+) -> Answer:
+    smile = _ssvi(tau, **ssvi)
+
+    def value(vol: float) -> float:
+        return _black(S, K, tau, vol, "straddle").price
+
+    inputs = EdgeInputs(
+        smile=smile,
+        years=tau,
+        log_moneyness=math.log(K / S),
+        value=value,
+        mid=market,
+        half_spreads=half_spreads,
+        hedge_cost_usd=hedge_cost_usd,
+        multiplier=100,
+        horizon_years=tau_h,
+        implied_to_horizon=implied_h,
+        level="swap" if mode == "swap" else "atm",
+        shift="parallel" if kind == "parallel" else "standardised",
+    )
+    edge = shifted_edge(inputs, forecast, stderr)
+    delta = 100.0 * _black(S, K, tau, edge.implied_vol, "straddle").delta
+    return {
+        "market_level": edge.market_level,
+        "target_level": edge.target_level,
+        "iv_market": edge.implied_vol,
+        "iv_shifted": edge.shifted_vol,
+        "model_value": value(edge.shifted_vol),
+        "market_value": value(edge.implied_vol) if market is None else market,
+        "gross": edge.gross_usd,
+        "edge": edge.net_usd,
+        "stderr": edge.stderr_usd,
+        "straddle_delta": delta,
+        "delta_ok": abs(delta) <= 10.0,
+    }
+
+
+def _gate_pass(
+    times: Sequence[float], edges: Sequence[float], need: float, n: int = 3, spacing: float = 60.0
+) -> Answer:
+    passes = GatePasses(n, spacing)
+    for at, edge in zip(times, edges, strict=True):
+        now_ns = int(at * NANOS_PER_SECOND)
+        if passes.is_due(now_ns) and passes.note(now_ns, passed=edge >= need):
+            return {"result": at}
+    return {"result": None}
+
+
+def _band_cost(
+    gamma: float,
+    S: float,
+    sigma: float,
+    tau_h: float,
+    band: float,
+    cost_per_share: float,
+    rehedge_to: RehedgeTo = "edge",
+) -> Answer:
+    days = tau_h * SESSIONS_PER_YEAR
+    cost = cost_of_band(gamma, S, sigma, days, band, cost_per_share, rehedge_to=rehedge_to)
+    return {"shares": cost.rehedges * cost.shares_per_rehedge, "cost": cost.cost_usd}
+
+
+def _ww_cost(
+    gamma: float,
+    S: float,
+    sigma: float,
+    tau_h: float,
+    lam: float,
+    a: float,
+    r: float = 0.0,
+    tau: float = 0.0,
+) -> Answer:
+    band = float(whalley_wilmott_band(gamma, S, tau, lam, a, rate=r))
+    found = _band_cost(gamma, S, sigma, tau_h, band, lam * S)
+    risk = a * (S * sigma * band) ** 2 / 6.0 * tau_h
+    return found | {"band": band, "risk": risk, "certainty_equivalent": found["cost"] + risk}
 
 
 def _iv_quote(F: float, K: float, cp: str, bid: float, ask: float, tau: float, D: float = 1.0) -> Answer:
@@ -142,11 +239,12 @@ def _smile_delta(
     per_log, x = ssvi["eta"] / math.sqrt(ssvi["theta"]), ssvi["eta"] * k / math.sqrt(ssvi["theta"])
     rho = ssvi["rho"]
     slope = 0.5 * ssvi["theta"] * per_log * (rho + (x + rho) / math.sqrt((x + rho) ** 2 + 1.0 - rho**2))
-    skew = slope / (2.0 * smile(k) * tau)
-    g = _black(S, K, tau, smile(k), kind)
+    vol = float(smile(np.array(k)))
+    skew = slope / (2.0 * vol * tau)
+    g = _black(S, K, tau, vol, kind)
     stickiness = STICKINESS[model] if R is None else R
     return {
-        "iv": smile(k),
+        "iv": vol,
         "skew": skew,
         "delta_bs": g.delta,
         "vega": g.vega,
@@ -183,6 +281,10 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "variance_swap_smile": _variance_swap_smile,
     "horizon_level": _horizon_level,
     "shifted_smile": _shifted_smile,
+    "shifted_edge": _shifted_edge,
+    "gate_pass": _gate_pass,
+    "band_cost": _band_cost,
+    "ww_cost": _ww_cost,
     "iv_quote": _iv_quote,
     "asof_spot": _asof_spot,
     "iv_filter": _iv_filter,

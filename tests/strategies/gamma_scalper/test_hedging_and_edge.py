@@ -84,8 +84,11 @@ GONE = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone
 
 
 def test_the_position_is_left_once_the_edge_is_gone_for_three_minutes():
-    desk = holding(entry={"forecast_vol": 0.15}, exits=GONE, threshold_shares=50.0)
-    assert orders(desk.wait(61).market(500.0)) == []  # the second time: the first was at entry
+    desk = holding(entry={"forecast_vol": 0.25}, exits=GONE, threshold_shares=50.0)
+    desk.wait(61).market(500.0)  # the edge is seen
+    desk.vol = 0.35
+    for _ in range(2):
+        assert orders(desk.wait(61).market(500.0)) == []
     outputs = desk.wait(61).market(500.0)
     assert decisions(outputs)[0].reasons[0].startswith("edge gone: -")
     assert [order.side for order in orders(outputs)] == [Side.SELL, Side.SELL]

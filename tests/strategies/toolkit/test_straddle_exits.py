@@ -10,6 +10,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.strategies.toolkit.exits import (
+    EdgeGone,
     ExitConfig,
     StraddleView,
     TrailingStop,
@@ -112,6 +113,17 @@ def test_an_edge_that_returns_starts_the_count_again_and_an_unknown_one_does_not
     seen = [one.reason(view(now_ns=start + i * minute, edge_usd=edge)) for i, edge in enumerate(edges)]
     assert seen == [None] * 6
     assert one.reason(view(now_ns=start + 6 * minute, edge_usd=-1.0)).startswith("edge gone")
+
+
+def test_an_edge_that_never_was_is_not_gone():
+    """A straddle bought whatever the gate says is not sold for what it never had."""
+    one = EdgeGone(had_edge=False)
+    minute = 60 * NANOS_PER_SECOND
+    seen = [one.reason(view(now_ns=i * minute, edge_usd=-1.0)) for i in range(9)]
+    assert seen == [None] * 9
+    assert one.reason(view(now_ns=9 * minute, edge_usd=0.0)) is None
+    seen = [one.reason(view(now_ns=i * minute, edge_usd=-1.0)) is not None for i in range(10, 13)]
+    assert seen == [False, False, True]
 
 
 @pytest.mark.parametrize(("held", "leaves"), [(2, False), (3, True)])

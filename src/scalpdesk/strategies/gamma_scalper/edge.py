@@ -1,22 +1,38 @@
-"""The edge of a straddle: forecast against implied volatility, less the costs; at entry and while held."""
+"""The edge of a straddle: forecast against implied volatility, less the costs; at entry and while held.
+
+The forecast made before the session is kept up to date by what the session has realised (the nowcast); the
+market's volatility to the same horizon comes from the smiles of the expiries around it. Both, and the smile
+that the straddle is repriced on, are on the run's variance clock.
+"""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
-from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, edge_usd
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
-from scalpdesk.instruments.contract import StraddlePair
-from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.instruments.contract import OptionContract, StraddlePair
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.portfolio.strike_vols import ExpirySmile
+from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.smile_level import Level, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.volatility.forecast import VolForecast
+from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
 
+RATIO_NS = 300 * NANOS_PER_SECOND
+"""The market's term structure is measured anew after so long."""
+FAR_BELOW = 0.9
+"""Of the least ratio of forecast to market: below it no edge is looked for until the market is measured."""
 SECONDS = Bound(0, 3_600, "seconds, not milliseconds")
 VOL = Bound(0, 5, "a volatility as a fraction a year: 0.20 is 20 %")
 ENTRY_BOUNDS = {
@@ -49,9 +65,14 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far
         from the money is skew, not an edge.
     horizon_days
-        Trading days over which the edge is counted.
+        Trading days over which the edge is counted: the variance to there moves to the forecast.
+    level
+        Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
+        forecast of realised variance is one, or at the money (``atm``).
+    nowcast
+        Keep the run's forecast up to date by what the session realises.
     forecast_vol
-        Use this volatility (fraction a year) instead of the run's forecast.
+        Use this volatility (fraction a year) instead of the run's forecast and the nowcast.
     not_before, not_after
         New York times (``HH:MM``) between which an entry may be made.
     order_ttl_seconds
@@ -73,6 +94,8 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pass_seconds: float = 60.0
     max_straddle_delta: float | None = 10.0
     horizon_days: float = 5.0
+    level: Level = "swap"
+    nowcast: bool = True
     forecast_vol: float | None = None
     not_before: str = "09:35"
     not_after: str = "15:30"
@@ -99,6 +122,7 @@ class EntryVerdict(msgspec.Struct, frozen=True):
     passed: bool
     reasons: tuple[str, ...]
     facts: Facts
+    has_edge: bool = False
 
 
 class StraddleEdge:
@@ -122,9 +146,47 @@ class StraddleEdge:
                 min_vol_ratio=config.min_vol_ratio,
             )
         )
+        self._realised: RealisedSoFar | None = None
+        self._expiries: list[tuple[str, int, InstrumentId]] = []
+        """Root, expiry instant and one option of each expiry, by instant."""
+        self._far_until_ns, self._far_below = 0, 0.0
+        self._ratios: dict[int, tuple[int, float | None]] = {}
+        """Level to the horizon over that of an expiry (by its instant), with when it was measured."""
+
+    def learn(self, pairs: Sequence[StraddlePair], view: DeskView) -> None:
+        """Note the expiries of the chain, and begin to keep what their smiles are measured with."""
+        self._realised = RealisedSoFar(view.delta_engine.variance_years)
+        seen: dict[tuple[str, int], InstrumentId] = {}
+        for pair in pairs:
+            contract = view.instruments[pair.call_id]
+            assert isinstance(contract, OptionContract)
+            seen.setdefault((contract.root, expiry_instant_ns(contract)), pair.call_id)
+        self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
+        for _, _, leg in self._expiries[:1]:
+            view.delta_engine.smile(leg, view.now_ns)
+
+    def open_session(self, view: DeskView) -> None:
+        """Begin to sum a day's realised variance."""
+        quote, spot = view.market.quotes[view.underlying], view.market.mark(view.underlying)
+        last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
+        paid = 0.0
+        if last is not None:
+            paid = sum(
+                float(item.amount)
+                for item in view.market.dividends
+                if item.instrument_id == view.underlying and last[0] < item.ts_ex_ns <= view.now_ns
+            )
+        if self._realised is not None:
+            self._realised.open_session(last, paid)
+
+    def note_price(self, view: DeskView) -> None:
+        """Add the underlying's price of now to the day's realised variance."""
+        spot = view.market.mark(view.underlying)
+        if self._realised is not None and spot is not None and spot > 0.0:
+            self._realised.add(view.now_ns, spot)
 
     def forecast(self, view: DeskView) -> VolForecast:
-        """Return the run's forecast for the underlying, or the configured one."""
+        """Return the run's forecast to the horizon as of now, or the configured one."""
         given = self._config.forecast_vol
         if given is not None:
             return _as_forecast(given, 0.0, "given in entry.forecast_vol", None)
@@ -132,109 +194,199 @@ class StraddleEdge:
         if event is None:
             reason = "this market comes with no daily history; set entry.forecast_vol, or entry.gate=off"
             return _as_forecast(math.nan, math.nan, "none", reason)
-        return _as_forecast(event.vol, event.stderr, event.model, event.reason or None)
+        vol = event.vol
+        realised, session = self._realised, view.session
+        if self._config.nowcast and realised is not None and session is not None and vol > 0.0:
+            now = nowcast(vol, realised.variance, min(realised.share, 1.0))
+            rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
+            vol = forecast_to_horizon(vol, now, rest, self._config.horizon_days / SESSIONS_PER_YEAR)
+        stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
+        return _as_forecast(vol, stderr, event.model, event.reason or None)
 
     def forecast_vol(self, view: DeskView) -> float | None:
         """Return the forecast volatility (fraction a year), or None when there is none."""
         forecast = self.forecast(view)
         return forecast.vol if forecast.known else None
 
+    def is_far(self, view: DeskView) -> bool:
+        """Return whether the forecast is so far below the market, as last measured, that no strike can pass.
+
+        Spares most of the work on a day without an edge; the market is measured every five minutes then.
+        """
+        if self._config.gate != "enforce" or view.now_ns >= self._far_until_ns:
+            return False
+        return self.forecast(view).vol < self._far_below
+
     def judge(self, best: Candidate, view: DeskView, band: HedgeBand) -> EntryVerdict:
         """Say whether to buy this straddle."""
         if self._config.gate == "off":
             return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
         forecast = self.forecast(view)
-        inputs = self._inputs(best.call, best.put, best.spread, view, band, forecast, round_trip=True)
+        # sitting out the whole spread once in and once out is two half-spreads
+        inputs = self._inputs(best.pair, view, band, forecast, half_spreads=best.spread)
         verdict = self._gate.judge(inputs, forecast)
+        if verdict.edge is not None:
+            self._far_until_ns = view.now_ns + RATIO_NS
+            self._far_below = FAR_BELOW * self._config.min_vol_ratio * verdict.edge.implied_level
         facts: Facts = {"forecast_model": forecast.model}
         if forecast.known:
-            facts["forecast_vol"] = forecast.vol
-        if verdict.edge is not None:
+            facts |= {"forecast_vol": forecast.vol, "forecast_stderr": forecast.stderr}
+        edge = verdict.edge
+        if edge is not None:
+            config = self._config
             facts |= {
-                "edge_usd": verdict.edge.net_usd,
-                "edge_gross_usd": verdict.edge.gross_usd,
-                "edge_spread_usd": verdict.edge.spread_usd,
-                "edge_hedge_cost_usd": verdict.edge.hedge_cost_usd,
+                "implied_level": edge.implied_level,
+                "level": config.level,
+                "edge_usd": edge.net_usd,
+                "edge_stderr_usd": edge.stderr_usd,
+                "edge_needed_usd": max(config.min_edge_usd, config.k_stderr * edge.stderr_usd),
+                "edge_gross_usd": edge.gross_usd,
+                "edge_spread_usd": edge.spread_usd,
+                "edge_hedge_cost_usd": edge.hedge_cost_usd,
             }
         if verdict.passed or self._config.gate == "enforce":
             label = "entry gate: " if verdict.passed else "entry gate refuses: "
-            return EntryVerdict(verdict.passed, tuple(label + why for why in verdict.reasons), facts)
+            reasons = tuple(label + why for why in verdict.reasons)
+            return EntryVerdict(verdict.passed, reasons, facts, has_edge=verdict.passed)
         advice = tuple(f"entry gate (advice only) would refuse: {why}" for why in verdict.reasons)
         return EntryVerdict(passed=True, reasons=advice, facts=facts)
 
     def left(self, pair: StraddlePair, view: DeskView, band: HedgeBand) -> float | None:
         """Return the edge left in USD, with the spread of getting out only; None when unknown."""
         forecast = self.forecast(view)
-        call = view.delta_engine.value(pair.call_id, view.now_ns, fresh=False)
-        put = view.delta_engine.value(pair.put_id, view.now_ns, fresh=False)
-        if not forecast.known or call is None or put is None:
-            return None
         spread = 0.0
         for leg in (pair.call_id, pair.put_id):
             quote = view.market.quotes[leg]
             if quote is None or not quote.ask > quote.bid > 0:
                 return None
             spread += quote.ask - quote.bid
-        inputs = self._inputs(call, put, spread, view, band, forecast, round_trip=False)
-        return edge_usd(inputs, forecast.vol).net_usd
+        inputs = self._inputs(pair, view, band, forecast, half_spreads=0.5 * spread)
+        if inputs is None or not forecast.known:
+            return None
+        return shifted_edge(inputs, forecast.vol).net_usd
 
     def _inputs(
         self,
-        call: Valuation,
-        put: Valuation,
-        spread: float,
+        pair: StraddlePair,
         view: DeskView,
         band: HedgeBand,
         forecast: VolForecast,
         *,
-        round_trip: bool,
-    ) -> EdgeInputs:
-        multiplier = next(
-            item.multiplier for _, item in view.instruments.options(view.instruments[view.underlying].symbol)
-        )
-        gamma = max(call.greeks.gamma + put.greeks.gamma, 0.0)
-        vol = 0.5 * (call.vol + put.vol)
-        # sitting out the whole spread once in and once out is two half-spreads; out alone is one
-        spread_usd = multiplier * max(spread, 0.0) * (1.0 if round_trip else 0.5)
+        half_spreads: float,
+    ) -> EdgeInputs | None:
+        """Return the straddle on its expiry's smile; None where the market shows none."""
+        engine, now_ns, legs = view.delta_engine, view.now_ns, (pair.call_id, pair.put_id)
+        smile = engine.smile(pair.call_id, now_ns)
+        quotes = [view.market.quotes[leg] for leg in legs]
+        mids = [engine.quoted_price(leg, now_ns) for leg in legs]
+        call = view.instruments[pair.call_id]
+        if smile is None or smile.variance_years <= 0.0 or None in mids or not forecast.known:
+            return None
+        assert isinstance(call, OptionContract)
+        to_calendar = math.sqrt(smile.variance_years / smile.years)
+
+        def greeks(vol: float) -> list[OptionGreeks]:
+            found = [engine.greeks_at(leg, now_ns, vol * to_calendar) for leg in legs]
+            return [each for each in found if each is not None]
+
+        k = smile.log_moneyness(call)
+        on_smile = greeks(float(smile.vols(np.array(k))))
+        gamma = max(sum(each.gamma for each in on_smile), 0.0)
+        # a mid is known to its spread: where the smile lies between bid and ask it is the better price
+        mid = sum(mid for mid in mids if mid is not None)
+        half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
+        mid = min(max(sum(each.price for each in on_smile), mid - half), mid + half)
+        horizon = min(self._config.horizon_days / SESSIONS_PER_YEAR, smile.variance_years)
         return EdgeInputs(
-            spot=call.spot,
-            gamma_per_usd=gamma,
-            implied_vol=vol,
-            horizon_days=self._config.horizon_days,
-            spread_usd=spread_usd,
-            hedge_cost_usd=self._hedge_cost_usd(gamma, multiplier, vol, call, view, band, forecast),
-            multiplier=multiplier,
+            smile=smile.vols,
+            years=smile.variance_years,
+            log_moneyness=k,
+            value=lambda vol: sum(each.price for each in greeks(vol)),
+            mid=mid,
+            half_spreads=max(half_spreads, 0.0),
+            hedge_cost_usd=self._hedge_cost_usd(gamma, call.multiplier, smile, view, band, forecast, horizon),
+            multiplier=call.multiplier,
+            horizon_years=horizon,
+            implied_to_horizon=self._implied_to_horizon(call, smile, horizon, view),
+            level=self._config.level,
         )
+
+    def _implied_to_horizon(
+        self,
+        contract: OptionContract,
+        smile: ExpirySmile,
+        horizon_years: float,
+        view: DeskView,
+    ) -> float | None:
+        """Return the market's level to the horizon, from the expiries around it; None where there is none.
+
+        The ratio to the level of the straddle's own expiry moves slowly: it is measured every five minutes.
+        """
+        expires_ns = expiry_instant_ns(contract)
+        measured_ns, ratio = self._ratios.get(expires_ns, (0, None))
+        if view.now_ns - measured_ns >= RATIO_NS:
+            ratio = self._measured_ratio(contract, smile, horizon_years, view)
+            self._ratios[expires_ns] = view.now_ns, ratio
+        if ratio is None:
+            return None
+        return ratio * level_of(smile.vols, smile.variance_years, self._config.level)
+
+    def _measured_ratio(
+        self, contract: OptionContract, smile: ExpirySmile, horizon_years: float, view: DeskView
+    ) -> float | None:
+        level = self._config.level
+        own = level_of(smile.vols, smile.variance_years, level)
+        before, after = (0.0, 0.0), (smile.variance_years, own**2 * smile.variance_years)
+        expires_ns = expiry_instant_ns(contract)
+        for root, at_ns, leg in self._expiries:
+            if root != contract.root or not view.now_ns < at_ns < expires_ns:
+                continue
+            years = view.delta_engine.variance_years(view.now_ns, at_ns)
+            is_before = years <= horizon_years
+            if (is_before and years <= before[0]) or (not is_before and years >= after[0]):
+                continue
+            near = view.delta_engine.smile(leg, view.now_ns)
+            if near is None:
+                continue
+            point = years, level_of(near.vols, years, level) ** 2 * years
+            if is_before:
+                before = point
+            else:
+                after = point
+        if before[0] == 0.0 and after[0] == smile.variance_years:
+            return None
+        share = (horizon_years - before[0]) / (after[0] - before[0])
+        variance = before[1] + share * (after[1] - before[1])
+        return math.sqrt(max(variance, 0.0) / horizon_years) / own
 
     def _hedge_cost_usd(
         self,
         gamma: float,
         multiplier: int,
-        vol: float,
-        call: Valuation,
+        smile: ExpirySmile,
         view: DeskView,
         band: HedgeBand,
         forecast: VolForecast,
+        horizon_years: float,
     ) -> float:
         """Expected cost of hedging one straddle over the horizon with this band."""
         quote = view.market.quotes[view.underlying]
-        if quote is None or not forecast.known or not gamma > 0.0 or not call.years > 0.0:
+        if quote is None or not gamma > 0.0:
             return 0.0
         half_spread = max(0.5 * (quote.ask - quote.bid), 0.0)
-        gamma_shares = gamma * multiplier * self._straddles
         inputs = HedgeInputs(
             net_delta_shares=0.0,
-            gamma_shares_per_usd=gamma_shares,
-            spot=call.spot,
-            years=call.years,
-            vol=max(vol, 1e-4),
-            rate=call.rate,
+            gamma_shares_per_usd=gamma * multiplier * self._straddles,
+            spot=quote.mid,
+            years=smile.years,
+            vol=max(float(smile.vols(np.zeros(1))[0]), 1e-4),
+            rate=view.delta_engine.rate(smile.years),
             straddles=self._straddles,
             multiplier=multiplier,
             seconds_since_hedge=0.0,
-            own_cost_fraction=half_spread / call.spot,
+            own_cost_fraction=half_spread / quote.mid,
         )
-        cost = expected_cost(band, inputs, forecast.vol, self._config.horizon_days, half_spread)
+        cost = expected_cost(band, inputs, forecast.vol, horizon_years * SESSIONS_PER_YEAR, half_spread)
         return cost.cost_usd / self._straddles
 
 

@@ -51,6 +51,8 @@ from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeR
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 ZERO = Decimal(0)
+EDGE_SECONDS = 60.0
+"""Between two looks at the edge of a held straddle."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
@@ -193,10 +195,13 @@ class GammaScalper:
         self._trade = TradeStart({})
         self._entry_session: date | None = None
         self._premium = ZERO
+        self._had_edge = True
+        """Whether the gate saw an edge at entry; of a straddle taken over it is supposed."""
         self._straddles = self.config.straddles
         """Straddles of the current trade: fewer than configured once the risk gate has cut it."""
         self._sessions_held = 0
-        self._passes = GatePasses(entry.passes if is_enforced else 1, entry.pass_seconds)
+        self._passes = GatePasses(*((entry.passes, entry.pass_seconds) if is_enforced else (1, 0.0)))
+        self._edge_left = GatePasses(1, EDGE_SECONDS)
         self._entry: LegEntry | None = None
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
@@ -221,12 +226,14 @@ class GammaScalper:
         options = options_in_order(view.instruments, symbol)
         self._options = frozenset(number for number, _ in options)
         self._pairs = straddle_pairs(options)
+        self._edge.learn(self._pairs, view)
         return (self.config.triggers.trigger(view.underlying),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Do what the phase asks for."""
         if wake is Wake.SESSION:
             return self._on_session(view)
+        self._edge.note_price(view)
         is_leaving = self.phase is ScalperPhase.LEAVING
         if isinstance(event, OrderRejected | OrderNotFound) and not is_leaving:  # not at once again
             until_ns = self._rejected.fail(view.now_ns)
@@ -263,6 +270,7 @@ class GammaScalper:
         if session is None or view.now_ns != session.open_ns:
             return ()
         self._passes.forget()
+        self._edge.open_session(view)
         if self._entry_session is not None and self._entry_session != session.day:
             self._sessions_held += 1
         if self.phase is not ScalperPhase.WAITING:
@@ -288,7 +296,7 @@ class GammaScalper:
                 self.phase = ScalperPhase.DONE
                 return (proposal,)
             case Adopted(held):
-                pair = pairs[frozenset(held)]
+                pair, self._had_edge = pairs[frozenset(held)], True
                 self._begin_trade(view, pair)
                 self._note_entered(view)
                 reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
@@ -309,6 +317,9 @@ class GammaScalper:
             return ()
         if not self._passes.is_due(view.now_ns):
             return ()
+        if self._edge.is_far(view):
+            self._passes.note(view.now_ns, passed=False)
+            return ()
         selection = self._selector.select(self._pairs, view.market, view.delta_engine, spot, view.now_ns)
         if selection.best is None:
             self._passes.note(view.now_ns, passed=False)
@@ -323,6 +334,7 @@ class GammaScalper:
             count, needed = self._passes.count, self._passes.needed
             return self._refuse_entry(f"the entry gate passes: {count} of {needed} in a row", facts)
         self._passes.forget()
+        self._had_edge = verdict.has_edge
         self._begin_trade(view, best.pair)
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
         self._straddles = self.config.straddles
@@ -395,7 +407,7 @@ class GammaScalper:
                 valuation = view.delta_engine.value(leg, view.now_ns)
                 self._entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         self.hedger.begin(view.now_ns, entry_vols=self._entry_vols, straddles=self._straddles)
-        self._exits = straddle_rules(self.config.exits)
+        self._exits = straddle_rules(self.config.exits, had_edge=self._had_edge)
 
     # holding ----------------------------------------------------------------------------------------
 
@@ -414,14 +426,20 @@ class GammaScalper:
                 premium_paid=self._premium,
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
-                edge_usd=self._edge.left(self._pair, view, self.hedger.band)
-                if self.config.exits.edge_gone
-                else None,
+                edge_usd=self._left(view),
             ),
         )
         if reason is not None:
             return self._start_leaving(view, reason)
         return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
+
+    def _left(self, view: DeskView) -> float | None:
+        """Return the edge left, once a minute; None in between, and where it is not known."""
+        if not self.config.exits.edge_gone or not self._edge_left.is_due(view.now_ns):
+            return None
+        assert self._pair is not None
+        self._edge_left.note(view.now_ns, passed=True)
+        return self._edge.left(self._pair, view, self.hedger.band)
 
     # leaving ----------------------------------------------------------------------------------------
 

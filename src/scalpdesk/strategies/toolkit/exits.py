@@ -229,9 +229,16 @@ class TrailingStop:
 
 
 class EdgeGone:
-    """Exit when the edge left is below zero three times a minute apart."""
+    """Exit when the edge left is below zero three times a minute apart.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    had_edge
+        Whether it was there at entry. One that was not cannot go: the rule then waits until it is.
+    """
+
+    def __init__(self, *, had_edge: bool = True) -> None:
+        self._had_edge = had_edge
         self._seen_ns: list[int] = []
 
     def reason(self, trade: StraddleView) -> str | None:
@@ -240,7 +247,10 @@ class EdgeGone:
             return None
         seen = self._seen_ns
         if trade.edge_usd >= 0.0:
+            self._had_edge = True
             seen.clear()
+            return None
+        if not self._had_edge:
             return None
         if not seen or trade.now_ns - seen[-1] >= EDGE_SPACING_NS:
             seen.append(trade.now_ns)
@@ -290,8 +300,8 @@ class BeforeClose:
         return f"clock: {self.minutes:g} minutes before the close at {to_new_york(close_ns):%H:%M} New York"
 
 
-def straddle_rules(config: ExitConfig) -> tuple[ExitRule[StraddleView], ...]:
-    """Return new rules for one straddle, in their order."""
+def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[StraddleView], ...]:
+    """Return new rules for one straddle, in their order; ``had_edge`` as for :class:`EdgeGone`."""
     rules: list[ExitRule[StraddleView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
@@ -302,7 +312,7 @@ def straddle_rules(config: ExitConfig) -> tuple[ExitRule[StraddleView], ...]:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)
         rules.append(trailing)
     if config.edge_gone:
-        rules.append(EdgeGone())
+        rules.append(EdgeGone(had_edge=had_edge))
     if config.max_sessions is not None:
         rules.append(MaxSessions(config.max_sessions, trailing))
     if config.close_at is not None:

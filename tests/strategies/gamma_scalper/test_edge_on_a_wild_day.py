@@ -1,0 +1,105 @@
+"""The entry gate on 2018-02-05 of the embedded market: skew is no edge, and the nowcast follows the day."""
+
+from datetime import date, time
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.events import ForecastEvent
+from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.entry.edge_gate import shifted_edge
+from scalpdesk.instruments.sessions import new_york_ns
+
+DAY = date(2018, 2, 5)
+STRIKES = Decimal(275), Decimal(282)
+
+
+def run_until(clock_time, *settings):
+    """Run the session up to a New York time; return the run."""
+    tape = reconstruct(DAY, seed=1)
+    loaded = load_settings("gamma-scalper", overrides=settings)
+    header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    run = assemble_backtest(loaded, tape, header, engine, None)
+    end_ns = new_york_ns(DAY, time.fromisoformat(clock_time))
+    for now_ns in run.runner.steps():
+        if now_ns >= end_ns:
+            break
+    return run
+
+
+@pytest.fixture(scope="module", params=["swap", "atm"])
+def morning(request):
+    """A desk at 09:35:30, and the level that its gate compares."""
+    run = run_until("09:35:30", f"entry.level={request.param}", "entry.not_before=09:45")
+    return request.param, run.engine
+
+
+def edges(engine):
+    """Edge of the straddle at each strike of one expiry, and its vega per 1.00 of volatility."""
+    strategy, view = engine.strategy, engine.desk.view
+    found = []
+    for strike in STRIKES:
+        pair = next(
+            pair for pair in strategy._pairs if pair.strike == strike and (pair.expiry - DAY).days > 30
+        )
+        quotes = [view.market.quotes[leg] for leg in (pair.call_id, pair.put_id)]
+        spread = sum(quote.ask - quote.bid for quote in quotes)
+        forecast = strategy._edge.forecast(view)
+        inputs = strategy._edge._inputs(pair, view, strategy.hedger.band, forecast, half_spreads=spread)
+        edge = shifted_edge(inputs, forecast.vol, forecast.stderr)
+        step = 1e-3
+        vega = inputs.value(edge.implied_vol + step) - inputs.value(edge.implied_vol - step)
+        found.append((edge, 100.0 * vega / (2.0 * step)))
+    return found
+
+
+def test_strikes_apart_by_skew_alone_have_one_edge_per_vega(morning):
+    """Strike by strike the far one looked cheap by 24 USD: it was bought, the one at the money refused."""
+    (near, near_vega), (far, far_vega) = edges(morning[1])
+    assert near.implied_vol > far.implied_vol + 0.01
+    per_vega = near.gross_usd / near_vega, far.gross_usd / far_vega
+    assert per_vega[0] == pytest.approx(per_vega[1], rel=0.05)
+    assert (near.net_usd >= 5.0) == (far.net_usd >= 5.0)
+    assert near.implied_level == far.implied_level
+
+
+def test_the_level_of_the_swap_is_a_fifth_above_the_money(morning):
+    level, engine = morning
+    edge = edges(engine)[0][0]
+    if level == "swap":
+        assert 1.15 < edge.market_level / edge.implied_vol < 1.25
+        assert edge.net_usd < -20.0
+    else:
+        assert edge.market_level == pytest.approx(edge.implied_vol, rel=0.02)
+
+
+def test_the_forecast_follows_what_the_session_realises():
+    """From 15.7 % in the morning to beyond 20 % an hour later, when the session has realised 45 %."""
+    engine = run_until("10:38", "entry.gate=off").engine
+    strategy, view = engine.strategy, engine.desk.view
+    assert view.market.forecasts[view.underlying].vol == pytest.approx(0.157, abs=1e-3)
+    assert 0.20 < strategy._edge.forecast(view).vol < 0.25
+    realised = strategy._edge._realised
+    assert 0.40 < (252 * realised.variance / realised.share) ** 0.5 < 0.50
+
+
+@pytest.mark.parametrize(("nowcast", "phase"), [("true", "holding"), ("false", "done")])
+def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(nowcast, phase):
+    """With the morning's forecast alone it is sold minutes after it was bought."""
+    settings = ("entry.level=atm", "entry.not_before=09:41", "entry.passes=1", "entry.gate=off")
+    engine = run_until("10:10", *settings, f"entry.nowcast={nowcast}").engine
+    assert engine.strategy.phase == phase
+
+
+def test_far_from_an_edge_the_market_is_measured_every_five_minutes_and_a_new_forecast_is_seen_at_once():
+    run = run_until("10:30")
+    engine = run.engine
+    strategy, view = engine.strategy, engine.desk.view
+    assert run.tally.orders == 0
+    assert strategy._edge.is_far(view)
+    number = view.underlying
+    risen = ForecastEvent(number, view.now_ns, view.now_ns, "har", 5, 0.9, 0.9, 0.9, 0.0, "")
+    view.market.apply_forecast(risen)
+    assert not strategy._edge.is_far(view)
