@@ -38,13 +38,12 @@ class SessionRows:
         self.upto = 0
         bid, ask = columns.bid, columns.ask
         odd = np.flatnonzero(~((bid > 0.0) & (bid < ask) & (ask < np.inf)))
+        pairs = list(zip(bid[odd].tolist(), ask[odd].tolist(), strict=True))
+        verdicts = {pair: judge_quote(*pair) for pair in set(pairs)}
         self._odd: list[tuple[int, int, QuoteVerdict]] = [
-            (row, number, judge_quote(*prices))
-            for row, number, prices in zip(
-                odd.tolist(),
-                columns.instrument_id[odd].tolist(),
-                zip(bid[odd].tolist(), ask[odd].tolist(), strict=True),
-                strict=True,
+            (row, number, verdicts[pair])
+            for row, number, pair in zip(
+                odd.tolist(), columns.instrument_id[odd].tolist(), pairs, strict=True
             )
         ]
         self._odd_at = 0

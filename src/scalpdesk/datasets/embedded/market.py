@@ -546,17 +546,14 @@ def _bars(
 
 
 def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
-    """Merge the quotes by time, the share's first at equal instants."""
-    stamps = np.concatenate((share.ts_ns, options.ts_ns))
-    order = np.argsort(stamps, kind="stable")
-    return QuoteColumns(
-        stamps[order],
-        np.concatenate((share.instrument_id, options.instrument_id))[order],
-        np.concatenate((share.bid, options.bid))[order],
-        np.concatenate((share.ask, options.ask))[order],
-        np.concatenate((share.bid_size, options.bid_size))[order],
-        np.concatenate((share.ask_size, options.ask_size))[order],
-    )
+    """Merge the quotes by time, at equal instants in the order of events: the share's last."""
+    merged = [
+        np.concatenate((getattr(options, column.name), getattr(share, column.name)))
+        for column in fields(QuoteColumns)
+    ]
+    is_share = np.arange(len(options) + len(share)) >= len(options)
+    order = np.lexsort((merged[1], is_share, merged[0]))
+    return QuoteColumns(*(column[order] for column in merged))
 
 
 def _notes(day: MarketDay, seed: int) -> tuple[str, ...]:
