@@ -1,23 +1,21 @@
-"""One scalp from its order to its end: what it bought and sold itself, whatever else the account holds."""
+"""One scalp of st0ckg from its order to its end: its signal, its levels, how far its exits have come."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
-from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.orders.order import Order
-from scalpdesk.strategies.contract import DeskView, TradeStart
+from scalpdesk.strategies.contract import TradeStart
 from scalpdesk.strategies.toolkit.exits import ExitRule, ScalpView
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders
 
-ZERO = Decimal(0)
 RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and priced anew."""
 
 
-class Scalp:
-    """A position of one option contract, counted from its own fills.
+class Scalp(ScalpOrders):
+    """A scalp on one signal.
 
     Parameters
     ----------
@@ -40,13 +38,11 @@ class Scalp:
         ordered_ns: int,
         trade: TradeStart,
     ) -> None:
+        super().__init__(number, contract, ordered_ns)
         self.trade = trade
         self.rules: Sequence[ExitRule[ScalpView]] = ()
-        self.number = number
-        self.contract = contract
         self.signal = signal
         self.direction = direction
-        self.ordered_ns = ordered_ns
         self.entry_spot: Decimal | None = None
         """Underlying at the first fill; None before it."""
         self.invalid_below: Decimal | None = None
@@ -55,68 +51,3 @@ class Scalp:
         self.is_scale_skipped = False
         """One contract cannot be halved: it runs on."""
         self.exit = Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step="")
-        self.ended_ns: int | None = None
-        """When it was over; orders on the same contract after that are another scalp's."""
-        self._orders: dict[str, Order] = {}
-
-    # what the orders say ------------------------------------------------------------------------
-
-    def claim(self, view: DeskView) -> None:
-        """Take note of this scalp's orders: those on its contract since it began."""
-        known = self._orders
-        for order in view.orders.live_for(self.number):
-            if order.created_ns >= self.ordered_ns:
-                known.setdefault(order.client_order_id, order)
-
-    def claim_order(self, order: Order) -> bool:
-        """Take note of an order that an event names, if it is this scalp's (it may be over already)."""
-        if order.client_order_id in self._orders:
-            return True
-        is_later = self.ended_ns is not None and order.created_ns > self.ended_ns
-        if is_later or order.submitted.instrument_id != self.number or order.created_ns < self.ordered_ns:
-            return False
-        self._orders[order.client_order_id] = order
-        return True
-
-    @property
-    def has_orders(self) -> bool:
-        """False while the gate has let none of its orders through."""
-        return bool(self._orders)
-
-    def live(self, side: Side) -> list[Order]:
-        """Orders of one side that may still fill."""
-        return [item for item in self._orders.values() if item.is_live and item.submitted.side is side]
-
-    @property
-    def bought(self) -> Decimal:
-        """Contracts bought so far."""
-        return _filled(self._orders.values(), Side.BUY)
-
-    @property
-    def sold(self) -> Decimal:
-        """Contracts sold so far."""
-        return _filled(self._orders.values(), Side.SELL)
-
-    @property
-    def entry_price(self) -> Decimal:
-        """Average paid per unit; 0 before the first fill."""
-        return _value(self._orders.values(), Side.BUY) / self.bought if self.bought else ZERO
-
-    @property
-    def gain_usd(self) -> Decimal:
-        """Sales less purchases in currency, before fees."""
-        orders = self._orders.values()
-        return (_value(orders, Side.SELL) - _value(orders, Side.BUY)) * self.contract.multiplier
-
-    def held(self, view: DeskView) -> Decimal:
-        """Contracts of its own still held; never more than the account has."""
-        own = self.bought - self.sold
-        return max(min(own, view.positions.quantity(self.number)), ZERO)
-
-
-def _filled(orders: Iterable[Order], side: Side) -> Decimal:
-    return sum((order.filled for order in orders if order.submitted.side is side), ZERO)
-
-
-def _value(orders: Iterable[Order], side: Side) -> Decimal:
-    return sum((order.filled * order.average_price for order in orders if order.submitted.side is side), ZERO)

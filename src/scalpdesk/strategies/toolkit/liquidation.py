@@ -2,7 +2,9 @@
 
 A first try goes at the market; what a venue refuses or does not fill is priced anew as a limit that
 the other side's quote meets, every few seconds. A leg counts as closed when its position is gone, and
-not before. While options that could not be left are still held, their hedge is kept.
+not before. While options that could not be left are still held, their hedge is kept. A strategy that
+sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or rests at the
+mid for a while.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,6 +59,8 @@ class Liquidation:
         What it does, in words; empty where the reason says enough.
     leg_orders
         Whether the first try at all options may go as one order; later ones go leg by leg.
+    limits_only
+        Whether the first try is a limit as well.
     """
 
     def __init__(
@@ -68,8 +72,12 @@ class Liquidation:
         timer: str,
         step: str = "leave the options, then their hedge",
         leg_orders: LegOrders = LegOrders.LEGS,
+        limits_only: bool = False,
     ) -> None:
         self._hedger = hedger
+        self._limits_only = limits_only
+        self._mid_until_ns = 0
+        """Until then an exit order rests at the mid."""
         self._retry_ns = int(retry_seconds * NANOS_PER_SECOND)
         self._alert_after = alert_after
         self._timer = timer
@@ -93,11 +101,15 @@ class Liquidation:
         self._facts: Facts = {}
         self._own: Mapping[InstrumentId, Decimal] = {}
 
-    def begin(self, now_ns: int, why: str) -> None:
-        """Start to leave; a second reason changes nothing."""
+    def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
+        """Start to leave; a second reason changes nothing.
+
+        With ``rest_seconds`` the first order rests at the mid for as long: for a gain that can wait.
+        """
         if self.since_ns is None:
             self.since_ns = now_ns
             self.why = why
+            self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
 
     def forget(self) -> None:
         """Be ready for the next session."""
@@ -185,7 +197,7 @@ class Liquidation:
             if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
                 cancels.append(CancelIntent(order.client_order_id, "leaving"))
             elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
-                if self._rests_rightly(view, order):
+                if view.now_ns < self._mid_until_ns or self._rests_rightly(view, order):
                     continue
                 cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
         if not cancels:
@@ -271,17 +283,23 @@ class Liquidation:
         return int(min(self._retry_ns * 2.0 ** self._refused[number], max(longest_ns, self._retry_ns)))
 
     def _close_order(self, view: DeskView, number: InstrumentId) -> OrderIntent | None:
-        """At the market first; from the second try on, or without a good quote, as a limit."""
+        """At the market first, where that is allowed; otherwise, or without a good quote, as a limit."""
         held = self._own.get(number, view.positions.quantity(number))
         quote = view.market.quotes[number]
         side = Side.SELL if held > 0 else Side.BUY
         tries = self._tries.get(number, 0)
         fine = view.market.verdict(number, view.now_ns) in FINE
-        if tries == 0 and fine:
+        if tries == 0 and fine and not self._limits_only:
             return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
         if quote is None:
             return None
-        price = self._price(view, number, side, quote.bid, quote.ask, tries)
+        if fine and view.now_ns < self._mid_until_ns:
+            away = "up" if side is Side.SELL else "down"
+            mid = (exact(quote.bid) + exact(quote.ask)) / 2
+            price: Decimal | None = view.instruments[number].tick_rule.round(mid, away)
+        else:
+            ticks = tries + 1 if self._limits_only else tries
+            price = self._price(view, number, side, quote.bid, quote.ask, ticks)
         if price is None:
             return None
         why = f"{self.why}; try {tries + 1}"
