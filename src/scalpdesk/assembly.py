@@ -279,6 +279,21 @@ def earlier_sessions(tape: MarketTape, settings: LoadedSettings, seed: int | Non
     return minutes_before_tape(tape, wanted, seed=1 if seed is None else seed)
 
 
+def implied_vols(tape: MarketTape, settings: LoadedSettings) -> tuple[Event, ...]:
+    """Return the 30-day implied volatility before each session of a tape, where the strategy reads it."""
+    assert settings.strategy is not None
+    if not find_strategy(settings.strategy).reads_iv_rank:
+        return ()
+    from scalpdesk.datasets.implied_vols import implied_vol_event
+
+    number, folder = tape.instruments.id_of(tape.underlying), Path(settings.config.data.catalog)
+    found = (
+        implied_vol_event(folder, number, tape.underlying, session.day, session.open_ns)
+        for session in tape.sessions
+    )
+    return tuple(event for event in found if event is not None)
+
+
 def engine_from_header(header: JournalHeader) -> TradingEngine:
     """Rebuild the engine of a journaled run.
 

@@ -19,6 +19,7 @@ SAMPLES = {
     ev.DividendEvent: (3, 1, 2, 5, Decimal("1.57")),
     ev.ForecastEvent: (3, 1, 2, "har", 5, 0.2, 0.1, 0.3, 0.01, ""),
     ev.GammaExposureEvent: ("SPX", 1, 2, -1.5e9, "firestore", "", -2e8, 3e9, 4e8),
+    ev.ImpliedVolEvent: (3, 1, 2, 0.18, (0.15, 0.21), "VIX"),
     ev.TradingHalt: (3, 1, 2, True, "H Trading Halt"),
     ev.SessionBarsEvent: (
         3,

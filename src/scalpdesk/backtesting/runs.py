@@ -18,6 +18,7 @@ from scalpdesk.assembly import (
     fill_models,
     forecasts,
     gamma_events,
+    implied_vols,
     journaled_market,
     played_market,
 )
@@ -252,6 +253,7 @@ def assemble_backtest(
         *_snapshot(tape, simulation.starting_cash, positions),
         *forecasts(tape, settings),
         *gamma_events(tape, settings),
+        *implied_vols(tape, settings),
         *earlier_sessions(tape, settings, header.seed),
     )
     folder = start_folder(header.strategy, config.strategies)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,12 @@ IMPLIED_DAYS = 30.0
     help="Daily bars: a data set, or a CSV or Parquet file [default: DATA-daily].",
 )
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the report (extra plots).")
-@click.option("--keep", is_flag=True, help="Add the forecasts to the desk's track record.")
+@click.option(
+    "--keep", is_flag=True, help="Add the forecasts and the closing implied volatility to the desk's records."
+)
+@click.option(
+    "--days", type=click.IntRange(1, 400), default=1, help="With --keep: implied volatilities of N sessions."
+)
 @click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
 @click.option("--series", type=click.Choice(("sp500", "nasdaq")), default="sp500", show_default=True)
 @click.option("--model", "models", multiple=True, help="With --evaluate: only this model; may be repeated.")
@@ -80,6 +86,7 @@ def vol(
     history_name: str | None,
     plot_file: str | None,
     keep: bool,
+    days: int,
     evaluate: bool,
     series: str,
     models: tuple[str, ...],
@@ -107,6 +114,7 @@ def vol(
     record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
     if keep:
         _keep(document, record_path)
+        document["implied_kept"] = _keep_implied(settings, tape, data_set, day, days)
     document["track_record"] = _track_record(record_path, name, history)
     if plot_file is not None:
         plot_report(document, history, Path(plot_file))
@@ -332,9 +340,37 @@ def _implied_history(tape: "MarketTape") -> dict[str, Any]:
     }
 
 
-def _keep(document: dict[str, Any], path: Path) -> None:
-    from datetime import date
+def _keep_implied(
+    settings: "LoadedSettings", tape: "MarketTape", data_set: str, day: date, days: int
+) -> dict[str, Any]:
+    """Keep the 30-day implied volatility at the close of a session and of those before it."""
+    from scalpdesk.datasets.implied_vols import DailyImpliedVol, ImpliedVolHistory, implied_vol_at_close
+    from scalpdesk.instruments.sessions import previous_session
 
+    history = ImpliedVolHistory(Path(settings.config.data.catalog))
+    kept, skipped = [], []
+    for place in range(days):
+        if place:
+            day = previous_session(day).day
+            try:
+                tape = load_tape(settings, data_set, tape.underlying, day)
+            except DataError as error:
+                skipped.append({"session": day.isoformat(), "reason": error.what})
+                continue
+        vol = implied_vol_at_close(tape, day)
+        if vol is None:
+            skipped.append({"session": day.isoformat(), "reason": "no smile reaches to 30 days"})
+        else:
+            kept.append(DailyImpliedVol(tape.underlying, day, vol, tape.name))
+    history.keep(kept)
+    return {
+        "file": str(history.path),
+        "sessions": [{"session": row.session.isoformat(), "implied_vol": row.vol} for row in reversed(kept)],
+        "skipped": skipped,
+    }
+
+
+def _keep(document: dict[str, Any], path: Path) -> None:
     from scalpdesk.volatility.track_record import KeptForecast, read_lines, to_line
 
     made = [

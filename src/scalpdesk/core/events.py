@@ -181,6 +181,22 @@ class SessionBarsEvent(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=
 
 
 @final
+class ImpliedVolEvent(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """An underlying's implied volatility at the money for 30 days, and its closes of the year before."""
+
+    instrument_id: InstrumentId
+    ts_event_ns: int
+    """When the latest value was measured."""
+    ts_recv_ns: int
+    vol: float
+    """The latest, a fraction a year."""
+    history: tuple[float, ...]
+    """Closes of earlier days, oldest first; the latest is not among them."""
+    source: str
+    """What was measured: the symbol's own chain, or ``VIX`` in its place."""
+
+
+@final
 class TradingHalt(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
     """Trading in an instrument was halted, or resumed."""
 
@@ -428,6 +444,7 @@ MarketEvent = (
     | ForecastEvent
     | GammaExposureEvent
     | SessionBarsEvent
+    | ImpliedVolEvent
     | TradingHalt
 )
 AccountEvent = PositionChanged | AccountSnapshot | AccountLimits

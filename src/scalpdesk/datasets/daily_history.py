@@ -16,6 +16,8 @@ PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
 """Daily series inside the installed arch package, 1999 to 2018."""
 
 VIX_CLOSES = 252
+STALE_DAYS = 7
+"""Calendar days after which a daily figure is no longer the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,17 @@ def packaged_history(series: str) -> DailyHistory:
 def vix_closes_before(day: date) -> tuple[list[float], float] | None:
     """Return the VIX closes of the year before the last one known on ``day``, and that last one (fractions).
 
-    None where the packaged series (2014 to 2018) has none.
+    None where the packaged series (2014 to 2018) has none, or none of the week before.
     """
     closes = [
-        float(row[1]) / 100.0
+        (us_date(row[0]), float(row[1]) / 100.0)
         for row in index_rows("vix")
         if row[1] not in {"", "."} and us_date(row[0]) < day
     ]
-    return (closes[:-1][-VIX_CLOSES:], closes[-1]) if closes else None
+    if not closes or (day - closes[-1][0]).days > STALE_DAYS:
+        return None
+    levels = [level for _, level in closes]
+    return levels[:-1][-VIX_CLOSES:], levels[-1]
 
 
 def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -> DailyHistory:

@@ -24,6 +24,7 @@ from scalpdesk.core.events import (
     FolderAnswered,
     ForecastEvent,
     GammaExposureEvent,
+    ImpliedVolEvent,
     OpenInterestEvent,
     OperatorEvent,
     OrderAccepted,
@@ -232,6 +233,8 @@ class TradingEngine:
                 self.desk.market.apply_gamma_exposure(event)
             elif type(event) is SessionBarsEvent:
                 self.desk.market.apply_session_bars(event)
+            elif type(event) is ImpliedVolEvent:
+                self.desk.market.apply_implied_vol(event)
             elif type(event) is TradingHalt:
                 self._on_halt(
                     event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason

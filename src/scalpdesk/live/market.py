@@ -17,6 +17,7 @@ from scalpdesk.assembly import (
     earlier_sessions,
     forecast_event,
     forecasts,
+    implied_vols,
 )
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock
@@ -25,6 +26,7 @@ from scalpdesk.core.events import Event, GammaExposureEvent, OpenInterestEvent, 
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
+from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.contract import INDEX_CLASSES, Equity, Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
@@ -111,7 +113,12 @@ def _played(
         if symbol in instruments
     ]
     first += earlier_sessions(tape, plan.settings, plan.settings.config.simulation.seed)
-    return describe(tape), (*first, *forecasts(tape, plan.settings), *gateway.venue.known_at_open)
+    return describe(tape), (
+        *first,
+        *forecasts(tape, plan.settings),
+        *implied_vols(tape, plan.settings),
+        *gateway.venue.known_at_open,
+    )
 
 
 async def _daily(
@@ -127,6 +134,15 @@ async def _daily(
     if bars is not None:
         # fitting takes a while: the heartbeat goes on meanwhile
         events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
+    assert plan.settings.strategy is not None
+    if find_strategy(plan.settings.strategy).reads_iv_rank:
+        folder = Path(plan.settings.config.data.catalog)
+        known = implied_vol_event(folder, number, symbol, to_new_york(now_ns).date(), now_ns)
+        if known is None:
+            notes.append(f"the IV rank of {symbol} is not known: scalpdesk vol {symbol} --keep records it")
+        else:
+            events.append(known)
+            notes.append(f"IV rank of {symbol} from {len(known.history)} earlier closes of {known.source}")
     return events, [*notes, note]
 
 

@@ -11,6 +11,7 @@ from scalpdesk.core.events import (
     DividendEvent,
     ForecastEvent,
     GammaExposureEvent,
+    ImpliedVolEvent,
     OpenInterestEvent,
     QuoteEvent,
     RateEvent,
@@ -80,6 +81,11 @@ class MarketView(Protocol):
         ...
 
     @property
+    def implied_vols(self) -> Mapping[InstrumentId, ImpliedVolEvent]:
+        """Latest 30-day implied volatility of each underlying with its history."""
+        ...
+
+    @property
     def earlier_sessions(self) -> Mapping[InstrumentId, Sequence[SessionBarsEvent]]:
         """Minute bars of earlier sessions."""
         ...
@@ -124,6 +130,7 @@ class MarketState:
         self.dividends: list[DividendEvent] = []
         self.forecasts: dict[InstrumentId, ForecastEvent] = {}
         self.gamma_exposures: dict[str, GammaExposureEvent] = {}
+        self.implied_vols: dict[InstrumentId, ImpliedVolEvent] = {}
         self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
@@ -235,6 +242,10 @@ class MarketState:
     def apply_gamma_exposure(self, event: GammaExposureEvent) -> None:
         """Apply the latest dealer gamma exposure of a symbol."""
         self.gamma_exposures[event.symbol] = event
+
+    def apply_implied_vol(self, event: ImpliedVolEvent) -> None:
+        """Apply the latest 30-day implied volatility of an underlying."""
+        self.implied_vols[event.instrument_id] = event
 
     def apply_session_bars(self, event: SessionBarsEvent) -> None:
         """Append an earlier session's bars; sessions arrive in order."""

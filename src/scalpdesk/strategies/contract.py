@@ -326,6 +326,8 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
         Whether it reads dealer gamma exposure.
     reads_option_volume
         Whether recorded trades of the options are loaded with their quotes.
+    reads_iv_rank
+        Whether it reads the rank of the underlying's implied volatility.
     history_sessions
         Sessions before the first one whose minute bars it reads, from its settings.
     expiry_days
@@ -353,6 +355,7 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     trades_options: bool = True
     reads_dealer_gamma: bool = False
     reads_option_volume: bool = False
+    reads_iv_rank: bool = False
     history_sessions: Callable[[Any], int] = lambda _: 0
     expiry_days: Callable[[Any], tuple[int, int]] | None = None
     takes_over: Callable[[OptionContract, date], bool] = lambda _contract, _day: True

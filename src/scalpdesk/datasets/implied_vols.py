@@ -1,0 +1,160 @@
+"""Daily history of 30-day implied volatility at the money, by symbol: what an IV rank is taken from.
+
+One CSV file in the folder of the catalogue, with the columns of :data:`COLUMNS`; lines from elsewhere may be
+added by hand. Where a symbol of the S&P 500 has no history of its own, the packaged VIX closes stand in for
+it, and the event says so.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from scalpdesk.core.errors import DataError
+from scalpdesk.core.events import ImpliedVolEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.daily_history import STALE_DAYS, VIX_CLOSES, vix_closes_before
+from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
+from scalpdesk.marketdata.tape import MarketTape
+
+FILE = "implied_vol_30d.csv"
+COLUMNS = ("symbol", "session", "implied_vol", "source")
+THIRTY_DAYS = 30.0 / 365.0
+BEFORE_CLOSE_NS = 60 * 10**9
+"""The close is measured a minute before it: in the last seconds quotes are withdrawn."""
+VIX_SYMBOLS = frozenset({"SPY", "SPX", "XSP"})
+"""Symbols whose 30-day implied volatility the VIX is."""
+LONGEST_REACH = 1.5
+"""The 30 days may lie beyond the last expiry by at most this factor."""
+
+
+class DailyImpliedVol(msgspec.Struct, frozen=True):
+    """Implied volatility of a symbol at the end of a session, a fraction a year."""
+
+    symbol: str
+    session: date
+    vol: float
+    source: str
+    """Data set, venue or file that it comes from."""
+
+
+class ImpliedVolHistory:
+    """The file of daily implied volatilities.
+
+    Parameters
+    ----------
+    folder
+        Where it is, or will be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def read(self, symbol: str) -> list[DailyImpliedVol]:
+        """Return what is kept of a symbol, oldest first.
+
+        Raises
+        ------
+        DataError
+            When a line is not of this form.
+        """
+        return sorted(
+            (row for row in self._rows() if row.symbol == symbol), key=lambda row: row.session.toordinal()
+        )
+
+    def keep(self, days: Iterable[DailyImpliedVol]) -> int:
+        """Add days, in the place of those already there; return how many lines the file has.
+
+        Raises
+        ------
+        DataError
+            When the file is not of this form, or cannot be written.
+        """
+        rows = {(row.symbol, row.session): row for row in (*self._rows(), *days)}
+        beside = self.path.with_suffix(".csv.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with beside.open("w", newline="", encoding="utf-8") as out:
+                writer = csv.writer(out, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                for _, row in sorted(rows.items()):
+                    writer.writerow((row.symbol, row.session.isoformat(), repr(row.vol), row.source))
+            os.replace(beside, self.path)  # noqa: PTH105 - a reader sees the old file or the new one
+        except OSError as error:
+            raise DataError(
+                f"the history of implied volatilities cannot be written: {error.strerror}",
+                where=str(self.path),
+                fix="make the folder writable, or choose another: --set data.catalog=DIR",
+            ) from error
+        return len(rows)
+
+    def _rows(self) -> list[DailyImpliedVol]:
+        if not self.path.is_file():
+            return []
+        rows = []
+        with self.path.open(newline="", encoding="utf-8-sig") as file:
+            for line, row in enumerate(csv.reader(file), start=1):
+                if line == 1 and tuple(row) == COLUMNS:
+                    continue
+                try:
+                    symbol, session, vol, source = row
+                    made = DailyImpliedVol(symbol, date.fromisoformat(session), float(vol), source)
+                except ValueError as error:
+                    raise self._damaged(line, row) from error
+                if not (math.isfinite(made.vol) and made.vol > 0.0):
+                    raise self._damaged(line, row)
+                rows.append(made)
+        return rows
+
+    def _damaged(self, line: int, row: list[str]) -> DataError:
+        return DataError(
+            "the history of implied volatilities has a line that is none",
+            where=f"{self.path}:{line}",
+            value=",".join(row),
+            fix=f"write {','.join(COLUMNS)} with a date as 2018-02-05 and a volatility as 0.21",
+        )
+
+
+def implied_vol_event(
+    folder: Path, number: InstrumentId, symbol: str, day: date, at_ns: int
+) -> ImpliedVolEvent | None:
+    """Return the implied volatility of a symbol as known at the open of ``day``; None where none is known.
+
+    Parameters
+    ----------
+    folder
+        Folder of the history.
+    number, symbol
+        The underlying.
+    day, at_ns
+        The session and its open: nothing of the day itself is used. A last value older than a week is none.
+    """
+    own = [row for row in ImpliedVolHistory(folder).read(symbol) if row.session < day]
+    if own and (day - own[-1].session).days <= STALE_DAYS:
+        vols = [row.vol for row in own]
+        past, last, source = vols[:-1][-VIX_CLOSES:], vols[-1], symbol
+    else:
+        closes = vix_closes_before(day) if symbol in VIX_SYMBOLS else None
+        if closes is None:
+            return None
+        (past, last), source = closes, "VIX"
+    return ImpliedVolEvent(number, at_ns, at_ns, last, tuple(past), source)
+
+
+def implied_vol_at_close(tape: MarketTape, day: date) -> float | None:
+    """Return the 30-day implied volatility at the money at the end of a tape's session, a fraction a year.
+
+    From the surface fitted to the chain; None where no smile could be fitted or the longest expiry is much
+    shorter than 30 days.
+    """
+    session = next(item for item in tape.sessions if item.day == day)
+    fitted = fit_chain(chain_quotes_at(tape, session.close_ns - BEFORE_CLOSE_NS))
+    years = [entry.years for entry in fitted.chain.expiries]
+    if not fitted.surface.fitted or max(years, default=0.0) * LONGEST_REACH < THIRTY_DAYS:
+        return None
+    vol = float(fitted.surface.vol(fitted.surface.forward(THIRTY_DAYS), THIRTY_DAYS))
+    return vol if math.isfinite(vol) and vol > 0.0 else None
