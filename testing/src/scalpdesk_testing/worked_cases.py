@@ -47,6 +47,7 @@ from scalpdesk.volatility.har import har_value
 from scalpdesk.volatility.realised import realized_vol
 from scalpdesk.volatility.regime import iv_percentile, iv_rank
 from scalpdesk_testing import (
+    worked_cases_ema,
     worked_cases_explain,
     worked_cases_margin,
     worked_cases_statistics,
@@ -395,6 +396,7 @@ def _flip(chain: Sequence[Sequence[Any]], T: float, lo: float, hi: float) -> Ans
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "gex": _gex,
     "flip": _flip,
+    **worked_cases_ema.BINDINGS,
     **worked_cases_explain.BINDINGS,
     **worked_cases_margin.BINDINGS,
     **worked_cases_statistics.BINDINGS,

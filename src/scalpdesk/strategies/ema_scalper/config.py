@@ -1,0 +1,198 @@
+"""Settings of the EMA-cloud options scalper: the fields and defaults of PRD-136, and what it leaves open."""
+
+from typing import Literal
+
+import msgspec
+
+from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.instruments.contract import INDEX_CLASSES
+from scalpdesk.instruments.deadlines import venue_cutoff
+from scalpdesk.signals.ema_cloud import PriceSource
+from scalpdesk.strategies.toolkit.exits import PluginRules
+
+TICKERS = ("SPY", "QQQ", "NVDA", "TSLA", "AAPL", "MSFT", "META", "AMZN")
+SPX = "SPX"
+SPX_VENUE = "ibkr"
+"""The only venue at which SPX options are scalped."""
+
+
+class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Configuration of the options scalper.
+
+    Parameters
+    ----------
+    scalp_tickers
+        Underlyings that may be scalped.
+    allow_spx
+        Whether SPX may be, beside them; only at IBKR.
+    target_delta_min, target_delta_max
+        Absolute delta of a contract, both included.
+    max_spread_pct
+        Ask less bid over the mid must be below this.
+    min_open_interest, min_volume
+        Contracts open since yesterday and traded today must be above these. A volume that neither the data
+        nor the venue brings is not known, and then the open interest alone counts.
+    max_risk_per_scalp
+        Fraction of the equity that one scalp may lose at its stop.
+    max_loss_pct
+        The stop: loss as a fraction of the premium.
+    profit_target_pct
+        Gain as a fraction of the premium at which the scalp is sold.
+    max_concurrent_scalps
+        Scalps held or being bought.
+    no_average_up
+        Never add to a ticker with a losing scalp, nor a second half below the price of the first.
+    max_iv_rank, max_theta_burn_pct, max_gamma
+        Limits from one day to expiry on: IV rank (0 to 1) and a day's theta over the mid must be below
+        theirs, gamma per 1 USD may not exceed its own.
+    scalp_start_time
+        First entry, New York.
+    zero_dte_cutoff, one_dte_cutoff
+        Last entry before, and exit from, this New York time: expiring today, and later. On a half day the
+        same distance from the close.
+    no_scalp_around_fomc
+        No entry within 30 minutes of an FOMC statement.
+    entry_order_type
+        ``limit`` is the only one.
+    limit_offset
+        A buy's limit lies so much above the mid, and never above the ask (currency per share).
+    fill_timeout_seconds
+        A buy that is not filled by then is cancelled; what was filled is kept.
+    min_conviction_to_scalp
+        Least conviction of 100.
+    require_macro_alignment
+        The 10-minute macro cloud must have the signal's direction.
+    underlying
+        What the run trades.
+    signal_minutes
+        Bar lengths whose fast cloud gives signals: 1, 5 or both.
+    price_source
+        What the averages follow: ``close`` or ``hl2``.
+    min_volume_ratio
+        The trigger bar's volume over the mean of the 20 bars before must be above this.
+    second_half
+        When the second half is bought: if the ``first_candle`` after the fill tests the cloud and holds; at
+        the first ``bounce`` of three candles; ``never``.
+    venue
+        Venue whose rules count; empty for the run's own.
+    hold_overnight
+        Whether scalps of more than one day to expiry are kept past 15:55.
+    max_mark_spread_pct
+        A quote whose spread over the mid is wider is no mark.
+    stop_quotes
+        Quotes in a row at the stop that it takes.
+    history_sessions
+        Earlier sessions whose minutes begin the averages.
+    price_change_usd, heartbeat_seconds
+        Move of the underlying and longest silence after which open scalps are looked at.
+    rules
+        See :class:`~scalpdesk.strategies.toolkit.exits.PluginRules`.
+    """
+
+    scalp_tickers: list[str] = msgspec.field(default_factory=lambda: list(TICKERS))
+    allow_spx: bool = True
+    target_delta_min: float = 0.30
+    target_delta_max: float = 0.50
+    max_spread_pct: float = 0.10
+    min_open_interest: int = 1000
+    min_volume: int = 500
+    max_risk_per_scalp: float = 0.02
+    max_loss_pct: float = 0.50
+    profit_target_pct: float = 0.25
+    max_concurrent_scalps: int = 3
+    no_average_up: bool = True
+    max_iv_rank: float = 0.80
+    max_theta_burn_pct: float = 0.05
+    max_gamma: float = 0.15
+    scalp_start_time: str = "09:35"
+    zero_dte_cutoff: str = "14:00"
+    one_dte_cutoff: str = "15:30"
+    no_scalp_around_fomc: bool = True
+    entry_order_type: Literal["limit"] = "limit"
+    limit_offset: float = 0.02
+    fill_timeout_seconds: int = 15
+    min_conviction_to_scalp: int = 50
+    require_macro_alignment: bool = True
+    underlying: str = "SPY"
+    signal_minutes: tuple[int, ...] = (1,)
+    price_source: PriceSource = PriceSource.CLOSE
+    min_volume_ratio: float = 1.5
+    second_half: Literal["first_candle", "bounce", "never"] = "first_candle"
+    venue: str = ""
+    hold_overnight: bool = False
+    max_mark_spread_pct: float = 0.25
+    stop_quotes: int = 2
+    history_sessions: int = 5
+    price_change_usd: float = 0.02
+    heartbeat_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds, times out of order and bar lengths that are not followed."""
+        check_bounds(self, BOUNDS, "")
+        start, zero, later = (
+            time_of_day(key, getattr(self, key))
+            for key in ("scalp_start_time", "zero_dte_cutoff", "one_dte_cutoff")
+        )
+        if not start < zero <= later:
+            raise ConfigError(
+                "the times of a day must follow one another",
+                where="zero_dte_cutoff",
+                value=self.zero_dte_cutoff,
+                fix=f"after {self.scalp_start_time} and not after {self.one_dte_cutoff}",
+            )
+        if self.target_delta_min >= self.target_delta_max:
+            raise ConfigError(
+                "a range of deltas must be wider than nothing",
+                where="target_delta_max",
+                value=self.target_delta_max,
+                fix=f"above target_delta_min, which is {self.target_delta_min}",
+            )
+        if not self.signal_minutes or not set(self.signal_minutes) <= set(SIGNAL_MINUTES):
+            raise ConfigError(
+                "signals come from bars of 1 and 5 minutes",
+                where="signal_minutes",
+                value=list(self.signal_minutes),
+                fix="[1], [5] or [1, 5]",
+            )
+        if self.venue:
+            venue_cutoff(self.venue)
+        self.plugin_rules("rules")
+
+    def may_scalp(self, ticker: str) -> bool:
+        """Return whether a ticker is on the list (SPX by ``allow_spx``)."""
+        return self.allow_spx if ticker == SPX else ticker in self.scalp_tickers
+
+
+SIGNAL_MINUTES = (1, 5)
+FRACTION = Bound(0, 1, "a fraction")
+COUNT = Bound(0, 1e9, "a number", may_equal_low=True)
+SIZE = Bound(0, 1e9, "a number")
+BOUNDS = {
+    "target_delta_min": Bound(0, 1, "an absolute delta", may_equal_low=True),
+    "target_delta_max": Bound(0, 1, "an absolute delta"),
+    "max_spread_pct": FRACTION,
+    "min_open_interest": COUNT,
+    "min_volume": COUNT,
+    "max_risk_per_scalp": FRACTION,
+    "max_loss_pct": FRACTION,
+    "profit_target_pct": Bound(0, 100, "a fraction of the premium: 0.25 is 25 %"),
+    "max_concurrent_scalps": SIZE,
+    "max_iv_rank": FRACTION,
+    "max_theta_burn_pct": FRACTION,
+    "max_gamma": SIZE,
+    "limit_offset": Bound(0, 10, "currency per share", may_equal_low=True),
+    "fill_timeout_seconds": Bound(0, 3600, "seconds"),
+    "min_conviction_to_scalp": Bound(0, 100, "points", may_equal_low=True),
+    "min_volume_ratio": COUNT,
+    "max_mark_spread_pct": Bound(0, 2, "a fraction of the mid"),
+    "stop_quotes": Bound(0, 100, "quotes"),
+    "history_sessions": Bound(0, 60, "sessions", may_equal_low=True),
+    "price_change_usd": Bound(0, 100, "currency per share", may_equal_low=True),
+    "heartbeat_seconds": Bound(0, 600, "seconds, not milliseconds"),
+}
+
+
+def is_index(ticker: str) -> bool:
+    """Return whether options on ``ticker`` are options on an index."""
+    return any(terms.underlying == ticker for terms in INDEX_CLASSES.values())

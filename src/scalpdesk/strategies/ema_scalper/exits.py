@@ -1,0 +1,148 @@
+"""Exit rules of a scalp, in their order; the first that has a reason closes it."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+
+from scalpdesk.signals.ema_cloud import CloudCandle
+from scalpdesk.signals.momentum_exhaustion import is_exhausted
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, RiskHalt, TradeView, first_reason
+
+ONE = Decimal(1)
+
+
+class ScalpExit(StrEnum):
+    """Why a scalp ended; the order is the precedence of the rules."""
+
+    RISK_HALT = "risk_halt"
+    STOP_LOSS = "stop_loss"
+    VENUE_DEADLINE = "venue_deadline"
+    """The venue takes no later orders in the contract."""
+    TIME_CUTOFF = "time_cutoff"
+    SESSION_END = "session_end"
+    """Five minutes before the close, for options of later days that are not held overnight."""
+    CLOUD_FLIP = "cloud_flip"
+    PROFIT_TARGET = "profit_target"
+    MOMENTUM_EXHAUSTION = "momentum_exhaustion"
+    EXPIRED = "expired"
+    """It expired, or was taken away, while it was still held: no rule, what the records have for it."""
+
+
+class ScalpTrade(TradeView, frozen=True, kw_only=True):
+    """An open scalp as its exit rules see it."""
+
+    entry_price: Decimal
+    """Average premium paid, currency per share."""
+    price: Decimal | None
+    """Mid of a quote that is good enough; None without one."""
+    quote_ns: int
+    """When that quote came, UTC nanoseconds."""
+    deadline_ns: int
+    cutoff_ns: int | None
+    """None where the days to expiry have no cut-off within the day."""
+    session_end_ns: int | None
+    """None where it is held overnight."""
+    is_flipped: bool
+    """Whether the fast cloud has flipped against it since it was bought."""
+    sign: int
+    """+1 for calls, -1 for puts."""
+    candles: Sequence[CloudCandle]
+    """Last bars that closed after the purchase, oldest first."""
+
+
+class PremiumStop:
+    """A fraction of the premium is lost, at so many good quotes in a row.
+
+    Parameters
+    ----------
+    loss_fraction
+        Of the entry price.
+    quotes
+        In a row; a quote without a usable price is none and changes nothing.
+    """
+
+    def __init__(self, loss_fraction: Decimal, quotes: int) -> None:
+        self.loss_fraction = loss_fraction
+        self.quotes = quotes
+        self._seen = 0
+        self._last_ns = -1
+
+    def reason(self, trade: ScalpTrade) -> ScalpExit | None:
+        """Return the reason, or None."""
+        if trade.price is None:
+            return None
+        if trade.price > (ONE - self.loss_fraction) * trade.entry_price:
+            self._seen = 0
+            return None
+        if trade.quote_ns != self._last_ns:
+            self._last_ns = trade.quote_ns
+            self._seen += 1
+        return ScalpExit.STOP_LOSS if self._seen >= self.quotes else None
+
+
+class TimeLimits:
+    """The venue's last orders, the cut-off of the contract's days to expiry, the end of the session."""
+
+    def reason(self, trade: ScalpTrade) -> ScalpExit | None:
+        """Return the reason, or None."""
+        if trade.now_ns >= trade.deadline_ns:
+            return ScalpExit.VENUE_DEADLINE
+        if trade.cutoff_ns is not None and trade.now_ns >= trade.cutoff_ns:
+            return ScalpExit.TIME_CUTOFF
+        if trade.session_end_ns is not None and trade.now_ns >= trade.session_end_ns:
+            return ScalpExit.SESSION_END
+        return None
+
+
+class FlipAgainst:
+    """The fast cloud has flipped against the position."""
+
+    def reason(self, trade: ScalpTrade) -> ScalpExit | None:
+        """Return the reason, or None."""
+        return ScalpExit.CLOUD_FLIP if trade.is_flipped else None
+
+
+class PremiumTarget:
+    """A fraction of the premium is gained.
+
+    Parameters
+    ----------
+    gain_fraction
+        Of the entry price.
+    """
+
+    def __init__(self, gain_fraction: Decimal) -> None:
+        self.gain_fraction = gain_fraction
+
+    def reason(self, trade: ScalpTrade) -> ScalpExit | None:
+        """Return the reason, or None."""
+        is_hit = trade.price is not None and trade.price >= (ONE + self.gain_fraction) * trade.entry_price
+        return ScalpExit.PROFIT_TARGET if is_hit else None
+
+
+class MoveExhausted:
+    """The move that the position is in is exhausted."""
+
+    def reason(self, trade: ScalpTrade) -> ScalpExit | None:
+        """Return the reason, or None."""
+        return ScalpExit.MOMENTUM_EXHAUSTION if is_exhausted(trade.candles, trade.sign) else None
+
+
+def exit_rules(config: ScalpConfig) -> tuple[ExitRule[ScalpTrade], ...]:
+    """Return new rules of one scalp, in the order of :class:`ScalpExit`."""
+    return (
+        RiskHalt(),
+        PremiumStop(Decimal(repr(config.max_loss_pct)), config.stop_quotes),
+        TimeLimits(),
+        FlipAgainst(),
+        PremiumTarget(Decimal(repr(config.profit_target_pct))),
+        MoveExhausted(),
+        *config.plugin_rules("rules"),
+    )
+
+
+def next_exit(rules: Sequence[ExitRule[ScalpTrade]], trade: ScalpTrade) -> str | None:
+    """Return why the scalp is to be closed: a :class:`ScalpExit`, or the text of an installed rule."""
+    reason = first_reason(rules, trade)
+    return ScalpExit.RISK_HALT if reason == RISK_HALT else reason

@@ -1,0 +1,390 @@
+"""The options scalper of PRD-136 for scripts: signals in, orders through a router of the caller's.
+
+It decides with the parts that the desk's strategy decides with; what differs is who carries the orders. It
+reads no clock and waits for nothing but its router.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, Protocol
+
+import msgspec
+
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.events import BarEvent
+from scalpdesk.core.intents import Side
+from scalpdesk.core.units import InstrumentId, exact
+from scalpdesk.instruments.contract import OptionContract, us_option
+from scalpdesk.instruments.sessions import NEW_YORK, Session, session_on, to_ns
+from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.ema_scalper.entry import (
+    EntryPlan,
+    EntryPlanner,
+    ScalpMoment,
+    losing,
+    time_limit_ns,
+)
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.greeks_gate import GreeksGate
+from scalpdesk.strategies.ema_scalper.model import (
+    CONTRACT_SHARES,
+    OptionsChain,
+    ScalpPosition,
+    ScalpResult,
+    TradeSignal,
+    days_to_expiry,
+)
+from scalpdesk.strategies.ema_scalper.sizing import ScalpSizer, buy_limit, sell_limit
+from scalpdesk.strategies.ema_scalper.strategy import RETRY_SECONDS, TARGET_REST_SECONDS
+from scalpdesk.strategies.ema_scalper.strike_selector import StrikeSelector
+from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns
+
+
+class RoutedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit order for a router.
+
+    Parameters
+    ----------
+    option_symbol, side, contracts
+        What is traded.
+    limit_price
+        On the tick of the option's class, currency per share.
+    timeout_seconds
+        The router cancels what is not filled by then.
+    """
+
+    option_symbol: str
+    side: Side
+    contracts: int
+    limit_price: Decimal
+    timeout_seconds: float
+
+
+class RoutedFill(msgspec.Struct, frozen=True):
+    """What of an order was filled when it ended: contracts, and their average price per share."""
+
+    contracts: int
+    price: Decimal
+
+
+class OrderRouter(Protocol):
+    """What the scalper needs of an executor."""
+
+    @property
+    def venue(self) -> str:
+        """Name of the venue."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time, with a time zone."""
+        ...
+
+    def equity(self) -> float:
+        """Return the account's equity, currency."""
+        ...
+
+    def chain(self, ticker: str) -> OptionsChain | None:
+        """Return the options of a ticker; None when they are not known."""
+        ...
+
+    def quote(self, option_symbol: str) -> tuple[float, float] | None:
+        """Return bid and ask of an option; None without a fresh quote."""
+        ...
+
+    async def submit(self, order: RoutedOrder) -> RoutedFill:
+        """Send an order and return what was filled once it is filled, cancelled or refused."""
+        ...
+
+    async def next_update(self) -> None:
+        """Wait for the next quote or bar."""
+        ...
+
+
+class _Held:
+    """A position with what its exits remember."""
+
+    def __init__(
+        self,
+        position: ScalpPosition,
+        signal: TradeSignal,
+        plan: EntryPlan,
+        config: ScalpConfig,
+        since_ns: int,
+    ) -> None:
+        self.position = position
+        self.signal = signal
+        self.contract: OptionContract = us_option(position.option_symbol)
+        self.rules = exit_rules(config)
+        self.since_ns = since_ns
+        self.bar_seconds = int(signal.timeframe.removesuffix("m")) * 60
+        self.left_to_add = plan.halves.add
+        self.is_flipped = False
+        self.exit_reason = ""
+
+
+class OptionsScalper:
+    """0DTE/1DTE options scalping engine.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    executor_router
+        Carries the orders and knows the market.
+
+    Attributes
+    ----------
+    positions
+        Scalps that are held, each from its first fill.
+    refusals
+        Every reason against the last signal that was not traded.
+    mode
+        Mode of the caller's desk: entries need ``ACTIVE``, ``FLATTENING`` sells everything.
+    """
+
+    def __init__(self, config: ScalpConfig, executor_router: OrderRouter) -> None:
+        self.config = config
+        self.router = executor_router
+        self.strike_selector = StrikeSelector(config)
+        self.greeks_gate = GreeksGate(config)
+        self.sizer = ScalpSizer(config)
+        self.positions: list[ScalpPosition] = []
+        self.refusals: tuple[str, ...] = ()
+        self.mode = Mode.ACTIVE
+        self._planner = EntryPlanner(
+            config, selector=self.strike_selector, gate=self.greeks_gate, sizer=self.sizer
+        )
+        self._held: dict[str, _Held] = {}
+        """By option symbol."""
+        self._buying: set[str] = set()
+        self._watches: dict[str, CloudWatch] = {}
+
+    async def process_signal(self, signal: TradeSignal) -> ScalpResult | None:
+        """Turn a signal into an option order.
+
+        Calls or puts by its direction, the best strike, the Greeks gate, the size, then one limit order
+        for the first half. None when it is not traded; :attr:`refusals` then has every reason.
+        """
+        moment = self._moment(signal)
+        self.refusals = self._planner.refusals(signal, moment)
+        if self.mode is not Mode.ACTIVE:
+            self.refusals += (f"the desk is {self.mode.lower()}",)
+        if self.refusals:
+            return None
+        chain = self.router.chain(signal.ticker)
+        if chain is None:
+            self.refusals = (f"no options of {signal.ticker} are known",)
+            return None
+        plan = self._planner.plan(signal, chain, self.router.equity())
+        if isinstance(plan, tuple):
+            self.refusals = plan
+            return None
+        symbol = plan.selection.option_symbol
+        if symbol in self._held or symbol in self._buying:
+            self.refusals = (f"{symbol} is held or ordered already",)
+            return None
+        contract = us_option(symbol)
+        if moment.now_ns >= venue_deadline_ns(contract, self._venue):
+            self.refusals = ("past the venue's last orders in the contract",)
+            return None
+        fill = await self._buy(symbol, plan.halves.first, plan.limit)
+        position = self._opened(signal, plan, fill) if fill.contracts else None
+        return ScalpResult(
+            signal_id=signal.signal_id,
+            option_symbol=symbol,
+            contracts_ordered=plan.halves.first,
+            contracts_filled=fill.contracts,
+            limit_price=float(plan.limit),
+            position=position,
+        )
+
+    async def monitor_positions(self) -> None:
+        """Look at every position on each update of the router until none is left."""
+        while self._held:
+            await self.check_positions()
+            if self._held:
+                await self.router.next_update()
+
+    async def check_positions(self) -> list[ScalpPosition]:
+        """Look at every position once and sell what an exit rule names; return what is closed now."""
+        closed = []
+        for symbol, held in tuple(self._held.items()):
+            trade = self._trade(held)
+            held.exit_reason = held.exit_reason or next_exit(held.rules, trade) or ""
+            if held.exit_reason and await self._sell(held, trade.price):
+                closed.append(held.position)
+                del self._held[symbol]
+                self.positions.remove(held.position)
+        return closed
+
+    async def on_bar(self, ticker: str, bar: BarEvent) -> ScalpResult | None:
+        """Follow the clouds of a ticker over a closed bar, buy second halves, and trade a signal of it."""
+        session = self._session()
+        watch = self._watches.setdefault(
+            ticker, CloudWatch(InstrumentId(bar.instrument_id), ticker, self.config.price_source)
+        )
+        watch.open_session(session)
+        closed = watch.add(bar)
+        for held in tuple(self._held.values()):
+            if held.position.ticker == ticker and held.bar_seconds in closed:
+                candles = watch.candles_after(held.bar_seconds, held.since_ns)
+                if candles and watch.flip(held.bar_seconds) == -held.signal.sign:
+                    held.is_flipped = True
+                await self._second_half(held, watch)
+        result = None
+        for seconds in closed:
+            signal = watch.signal(seconds) if seconds // 60 in self.config.signal_minutes else None
+            if signal is not None:
+                result = await self.process_signal(signal)
+        return result
+
+    def _should_scalp(self, signal: TradeSignal) -> bool:
+        """Return whether a signal passes the filters before a contract is looked for."""
+        return not self._planner.refusals(signal, self._moment(signal))
+
+    @property
+    def _venue(self) -> str:
+        return self.config.venue or self.router.venue
+
+    def _session(self) -> Session:
+        return session_on(self.router.now().astimezone(NEW_YORK).date())
+
+    def _moment(self, signal: TradeSignal) -> ScalpMoment:
+        mine = [held for held in self._held.values() if held.position.ticker == signal.ticker]
+        marks = [(exact(held.position.entry_price), self._price(held)) for held in mine]
+        watch = self._watches.get(signal.ticker)
+        return ScalpMoment(
+            to_ns(self.router.now()),
+            self._session(),
+            self._venue,
+            len(self._held.keys() | self._buying),
+            losing(marks),
+            None if watch is None else watch.macro,
+        )
+
+    async def _buy(self, symbol: str, contracts: int, limit: Decimal) -> RoutedFill:
+        """Send one buy; while it is live no other is sent for the contract."""
+        self._buying.add(symbol)
+        try:
+            return await self.router.submit(
+                RoutedOrder(
+                    option_symbol=symbol,
+                    side=Side.BUY,
+                    contracts=contracts,
+                    limit_price=limit,
+                    timeout_seconds=float(self.config.fill_timeout_seconds),
+                )
+            )
+        finally:
+            self._buying.discard(symbol)
+
+    def _opened(self, signal: TradeSignal, plan: EntryPlan, fill: RoutedFill) -> ScalpPosition:
+        chosen, now = plan.selection, self.router.now()
+        direction: Literal["long_call", "long_put"] = (
+            "long_call" if chosen.option_type == "call" else "long_put"
+        )
+        position = ScalpPosition(
+            ticker=signal.ticker,
+            option_symbol=chosen.option_symbol,
+            option_type=chosen.option_type,
+            strike=chosen.strike,
+            expiry=chosen.expiry,
+            dte=days_to_expiry(signal.day, chosen.expiry),
+            direction=direction,
+            contracts=fill.contracts,
+            entry_price=float(fill.price),
+            current_price=float(fill.price),
+            delta=chosen.delta,
+            theta=chosen.theta,
+            iv=chosen.iv,
+            unrealized_pnl=0.0,
+            unrealized_pnl_pct=0.0,
+            entry_time=now,
+            signal_id=signal.signal_id,
+        )
+        self.positions.append(position)
+        self._held[chosen.option_symbol] = _Held(
+            position, signal=signal, plan=plan, config=self.config, since_ns=to_ns(now)
+        )
+        return position
+
+    async def _second_half(self, held: _Held, watch: CloudWatch) -> None:
+        if not held.left_to_add or held.exit_reason:
+            return
+        is_due = self._planner.is_add_due(
+            watch.candles_after(held.bar_seconds, held.since_ns), held.signal.sign
+        )
+        if is_due is None:
+            return
+        count, held.left_to_add = min(held.left_to_add, held.position.contracts), 0
+        session, position = self._session(), held.position
+        last_ns = time_limit_ns(session, position.expiry, self.config)
+        against = self._planner.against_adding(
+            price=self._price(held),
+            entry_price=exact(position.entry_price),
+            is_buying=position.option_symbol in self._buying,
+            is_past_cutoff=last_ns is not None and to_ns(self.router.now()) >= last_ns,
+        )
+        quote = self.router.quote(position.option_symbol)
+        if not is_due or against or quote is None or self.mode is not Mode.ACTIVE:
+            return
+        limit = buy_limit(*quote, held.contract.tick_rule, self.config.limit_offset)
+        fill = await self._buy(position.option_symbol, count, limit)
+        if fill.contracts:
+            total = position.contracts + fill.contracts
+            paid = position.entry_price * position.contracts + float(fill.price) * fill.contracts
+            position.contracts, position.entry_price = total, paid / total
+
+    def _price(self, held: _Held) -> Decimal | None:
+        """Return the mid of a quote that is good and narrow enough; None without one."""
+        quote = self.router.quote(held.position.option_symbol)
+        if quote is None or not 0.0 < quote[0] < quote[1]:
+            return None
+        mid = 0.5 * (quote[0] + quote[1])
+        return exact(mid) if quote[1] - quote[0] <= self.config.max_mark_spread_pct * mid else None
+
+    def _trade(self, held: _Held) -> ScalpTrade:
+        session, position, price = self._session(), held.position, self._price(held)
+        now_ns = to_ns(self.router.now())
+        if price is not None:
+            position.mark(float(price))
+        watch = self._watches.get(position.ticker)
+        candles = () if watch is None else watch.candles_after(held.bar_seconds, held.since_ns)
+        stays = self.config.hold_overnight and days_to_expiry(session.day, position.expiry) > 0
+        paid = exact(position.entry_price) * position.contracts * CONTRACT_SHARES
+        return ScalpTrade(
+            now_ns=now_ns,
+            mode=self.mode,
+            pnl=exact(position.unrealized_pnl),
+            premium_paid=paid,
+            entry_price=exact(position.entry_price),
+            price=price,
+            quote_ns=now_ns,
+            deadline_ns=venue_deadline_ns(held.contract, self._venue),
+            cutoff_ns=time_limit_ns(session, position.expiry, self.config),
+            session_end_ns=None if stays else session_end_ns(session),
+            is_flipped=held.is_flipped,
+            sign=held.signal.sign,
+            candles=candles,
+        )
+
+    async def _sell(self, held: _Held, price: Decimal | None) -> bool:
+        """Sell what is held with one limit order; return whether nothing is left."""
+        position, rule = held.position, held.contract.tick_rule
+        quote = self.router.quote(position.option_symbol)
+        if quote is None or not quote[0] > 0.0:
+            return False
+        rests = held.exit_reason == ScalpExit.PROFIT_TARGET and price is not None
+        limit = rule.round(price, "up") if rests and price is not None else sell_limit(quote[0], rule)
+        fill = await self.router.submit(
+            RoutedOrder(
+                option_symbol=position.option_symbol,
+                side=Side.SELL,
+                contracts=position.contracts,
+                limit_price=limit,
+                timeout_seconds=TARGET_REST_SECONDS if rests else RETRY_SECONDS,
+            )
+        )
+        position.contracts -= fill.contracts
+        return not position.contracts

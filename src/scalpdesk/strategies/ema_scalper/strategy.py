@@ -1,0 +1,512 @@
+"""The EMA-cloud options scalper on the desk.
+
+Each closed bar the clouds are followed; a flip of the fast cloud is a signal. What passes the filters buys
+half a position in today's (or tomorrow's) option with one limit order; the second half follows if the price
+comes back to the cloud and holds. Every wake reads the orders and positions afresh: a scalp exists from its
+first fill, and a rejection or a late fill is simply seen and dealt with.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side, TimeInForce
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
+from scalpdesk.instruments.contract import OptionContract, options_in_order
+from scalpdesk.instruments.sessions import Session
+from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
+from scalpdesk.orders.order import Order
+from scalpdesk.signals.ema_cloud import CloudCandle
+from scalpdesk.strategies.contract import (
+    Action,
+    DeskView,
+    Facts,
+    Proposal,
+    StrategySpec,
+    TradeStart,
+    traded_symbol,
+)
+from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+from scalpdesk.strategies.ema_scalper.entry import (
+    DeskChain,
+    EntryPlan,
+    EntryPlanner,
+    ScalpMoment,
+    latest_expiry,
+    losing,
+    time_limit_ns,
+    zero_dte_is_over,
+)
+from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
+from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
+from scalpdesk.strategies.ema_scalper.sizing import buy_limit
+from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns, why_fomc_unknown
+from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of
+from scalpdesk.strategies.toolkit.scalp_orders import ScalpOrders
+from scalpdesk.volatility.regime import iv_rank
+
+ENTRY_TIMER = "ema-scalper: is the entry filled"
+EXIT_TIMER = "ema-scalper: exit again"
+RETRY_SECONDS = 2.0
+"""Age at which an exit order that is not filled is priced anew."""
+TARGET_REST_SECONDS = 5.0
+"""A gain is offered at the mid for so long before it is sold at the bid."""
+NO_MARK_SECONDS = 10.0
+"""Without a usable quote for longer, an open scalp raises an alert."""
+MINUTE = 60
+SCALP_ID = "scalp_id"
+"""Fact of each decision on a scalp: the records tell scalps apart by it."""
+
+
+class EmaScalp(ScalpOrders):
+    """One scalp from its order to its end.
+
+    Parameters
+    ----------
+    number, contract
+        What is bought.
+    signal, plan
+        Why, and how much of it.
+    now_ns
+        When the entry was proposed, UTC nanoseconds.
+    config, trade
+        Settings, and the contract's P&L before the scalp.
+    """
+
+    def __init__(
+        self,
+        number: InstrumentId,
+        contract: OptionContract,
+        *,
+        signal: TradeSignal,
+        plan: EntryPlan,
+        now_ns: int,
+        config: ScalpConfig,
+        trade: TradeStart,
+    ) -> None:
+        super().__init__(number, contract, now_ns)
+        self.signal = signal
+        self.plan = plan
+        self.trade = trade
+        self.bar_seconds = int(signal.timeframe.removesuffix("m")) * MINUTE
+        self.buy_due_ns = now_ns + config.fill_timeout_seconds * NANOS_PER_SECOND
+        self.filled_ns: int | None = None
+        """First fill; None before it."""
+        self.add_open = plan.halves.add > 0
+        """Whether the second half may still be bought."""
+        self.is_flipped = False
+        self.candles: Sequence[CloudCandle] = ()
+        """Last closed bars since the first fill."""
+        self.rules = exit_rules(config)
+        self.no_mark_since_ns: int | None = None
+        self.is_alerted = False
+        self.exit = Liquidation(
+            None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True
+        )
+
+
+class EmaScalper:
+    """Options scalped on flips of the fast EMA cloud."""
+
+    name = "ema-scalper"
+    is_done = False
+
+    def __init__(self, config: ScalpConfig | None = None) -> None:
+        self.config = config or ScalpConfig()
+        self._planner = EntryPlanner(self.config)
+        self._watch: CloudWatch | None = None
+        self._options: list[tuple[InstrumentId, OptionContract]] = []
+        self._scalps: list[EmaScalp] = []
+        self._ended: list[EmaScalp] = []
+        """Scalps of this session that are over by the events so far."""
+        self._reports = ReportOnce(DecisionKind.ALERT)
+
+    @property
+    def phase(self) -> str:
+        """Open scalps, as one line."""
+        return ", ".join(f"{scalp.contract.symbol} ({scalp.signal.direction})" for scalp in self._scalps)
+
+    def start(self, view: DeskView) -> Sequence[Trigger]:
+        """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
+
+        Raises
+        ------
+        ConfigError
+            When the run's underlying is not the configured one.
+        """
+        ticker = traded_symbol(view, self.config.underlying, self.name)
+        self._options = options_in_order(view.instruments, ticker)
+        self._watch = CloudWatch(view.underlying, ticker, self.config.price_source)
+        return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
+
+    def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
+        """Look at the open scalps, then, when a bar has closed, at its signals."""
+        watch, session = self._watch, view.session
+        if watch is None or session is None:
+            return ()
+        if wake is Wake.SESSION:
+            return self._on_session(view, watch, session)
+        self._note_order(view, event)
+        closed: tuple[int, ...] = ()
+        if isinstance(event, BarEvent | QuoteEvent) and event.instrument_id == view.underlying:
+            closed = watch.add(event)
+        if view.mode is Mode.HALTED:
+            return ()
+        actions: list[Action] = []
+        for scalp in tuple(self._scalps):
+            if scalp.bar_seconds in closed:
+                self._read_bar(scalp, watch)
+            actions += self._tend(view, session, scalp, event)
+            if scalp.bar_seconds in closed:
+                actions += self._second_half(view, session, scalp)
+        for seconds in closed:
+            if seconds // MINUTE in self.config.signal_minutes and view.now_ns < session.close_ns:
+                actions += self._think(view, session, watch, seconds)
+        return actions
+
+    # session and orders -------------------------------------------------------------------------
+
+    def _on_session(self, view: DeskView, watch: CloudWatch, session: Session) -> Sequence[Action]:
+        if view.now_ns != session.open_ns:
+            watch.close_session()
+            return ()
+        watch.open_session(session, view.market.earlier_sessions.get(view.underlying, ()))
+        actions: list[Action] = [
+            self._ended_report(scalp, ScalpExit.EXPIRED)
+            for scalp in self._scalps
+            if scalp.bought and not scalp.held(view)
+        ]
+        self._scalps = [scalp for scalp in self._scalps if scalp.held(view)]
+        for scalp in self._scalps:
+            scalp.exit.forget()
+        self._ended.clear()
+        unknown = why_fomc_unknown(session, self.config)
+        return actions + (self._reports.once("fomc", (unknown,)) if unknown else [])
+
+    def _note_order(self, view: DeskView, event: Event) -> None:
+        """Give an order's event to the scalp it belongs to; the first fill makes the position."""
+        order = view.order_of(event)
+        if order is None:
+            return
+        for scalp in (*self._scalps, *self._ended):
+            if not scalp.claim_order(order):
+                continue
+            is_buy = order.submitted.side is Side.BUY
+            if isinstance(event, OrderFilled) and is_buy and scalp.filled_ns is None:
+                scalp.filled_ns = view.now_ns
+            if scalp in self._ended and scalp.held(view):
+                # a fill after the venue's last answer, or one taken back: not flat after all
+                self._ended.remove(scalp)
+                self._scalps.append(scalp)
+                scalp.ended_ns = None
+            return
+
+    # signals and entries ------------------------------------------------------------------------
+
+    def _think(self, view: DeskView, session: Session, watch: CloudWatch, seconds: int) -> list[Action]:
+        """Buy the first half on a signal that passes, or report every reason against it."""
+        signal = watch.signal(seconds, self._iv_rank(view))
+        if signal is None:
+            return []
+        marks = [(scalp.entry_price, self._price(view, scalp)) for scalp in self._scalps if scalp.bought]
+        moment = ScalpMoment(
+            view.now_ns,
+            session,
+            self.config.venue or view.venue,
+            len(self._scalps),
+            losing(marks),
+            watch.macro,
+        )
+        shown = _shown(signal)
+        if watch.macro.is_thin:
+            shown["macro_bar_minutes"] = watch.macro.minutes
+        why = _why(signal)
+        spot = view.market.mark(view.underlying)
+        refusals = self._planner.refusals(signal, moment)
+        if view.mode is not Mode.ACTIVE:
+            refusals += (f"the desk is {view.mode.lower()}",)
+        if spot is None:
+            refusals += ("the underlying is not quoted",)
+        if refusals or spot is None:
+            return [_skipped(why, refusals, shown)]
+        chain = DeskChain(
+            view,
+            self._options,
+            spot,
+            until=latest_expiry(session.day),
+            cutoff_passed=zero_dte_is_over(view.now_ns, session, self.config),
+        )
+        plan = self._planner.plan(signal, chain, float(view.nav))
+        if isinstance(plan, tuple):
+            return [_skipped(why, plan, shown)]
+        return self._enter(view, session, signal, plan, chain.ids[plan.selection.option_symbol])
+
+    def _enter(
+        self, view: DeskView, session: Session, signal: TradeSignal, plan: EntryPlan, number: InstrumentId
+    ) -> list[Action]:
+        contract = view.instruments[number]
+        assert isinstance(contract, OptionContract)
+        shown = _shown(signal) | _facts_of(plan, days_to_expiry(session.day, contract.expiry))
+        why = _why(signal)
+        if view.exposure(number) or view.orders.live_for(number):
+            return [_skipped(why, (f"{contract.symbol} is held or ordered already",), shown)]
+        if view.now_ns >= venue_deadline_ns(contract, self.config.venue or view.venue):
+            return [_skipped(why, ("past the venue's last orders in the contract",), shown)]
+        scalp = EmaScalp(
+            number,
+            contract,
+            signal=signal,
+            plan=plan,
+            now_ns=view.now_ns,
+            config=self.config,
+            trade=view.begin_trade((number,)),
+        )
+        self._scalps.append(scalp)
+        return self._buy(scalp, view.now_ns, plan.halves.first, plan.limit, why, shown)
+
+    def _buy(
+        self, scalp: EmaScalp, now_ns: int, count: int, limit: Decimal, why: tuple[str, ...], shown: Facts
+    ) -> list[Action]:
+        scalp.buy_due_ns = now_ns + self.config.fill_timeout_seconds * NANOS_PER_SECOND
+        intent = OrderIntent(
+            scalp.number,
+            Side.BUY,
+            Decimal(count),
+            Purpose.OPEN,
+            why[0],
+            OrderType.LIMIT,
+            limit,
+            TimeInForce.DAY,
+            loss_at_stop=count * self._planner.sizer.risk_per_contract(limit),
+        )
+        facts = shown | {SCALP_ID: scalp.signal.signal_id, "contracts": count, "limit": str(limit)}
+        return [Proposal(DecisionKind.ENTRY, why, facts, (intent,)), SetTimer(ENTRY_TIMER, scalp.buy_due_ns)]
+
+    def _second_half(self, view: DeskView, session: Session, scalp: EmaScalp) -> list[Action]:
+        """Buy the second half when the candle after the fill tests the cloud and holds."""
+        if not scalp.add_open or scalp.filled_ns is None:
+            return []
+        is_due = self._planner.is_add_due(scalp.candles, scalp.signal.sign)
+        if is_due is None and not scalp.exit.why:
+            return []
+        scalp.add_open = False
+        if not is_due or scalp.exit.why or scalp not in self._scalps:
+            return []
+        why = (f"second half: the cloud was tested and held at {scalp.candles[-1].bar.close:.2f}",)
+        shown = self._facts(view, scalp)
+        last_ns = time_limit_ns(session, scalp.contract.expiry, self.config)
+        against = self._planner.against_adding(
+            price=self._price(view, scalp),
+            entry_price=scalp.entry_price,
+            is_buying=bool(scalp.live(Side.BUY)),
+            is_past_cutoff=last_ns is not None and view.now_ns >= last_ns,
+        )
+        quote = view.market.quotes[scalp.number]
+        if view.mode is not Mode.ACTIVE:
+            against += (f"the desk is {view.mode.lower()}",)
+        if against or quote is None:
+            return [_skipped(why, against, shown)]
+        limit = buy_limit(quote.bid, quote.ask, scalp.contract.tick_rule, self.config.limit_offset)
+        # never more than the first half came to: the gate may have cut it, or the venue filled a part
+        count = min(scalp.plan.halves.add, int(scalp.bought))
+        return self._buy(scalp, view.now_ns, count, limit, why, shown)
+
+    # open scalps --------------------------------------------------------------------------------
+
+    def _read_bar(self, scalp: EmaScalp, watch: CloudWatch) -> None:
+        """Note what a closed bar says against a scalp."""
+        sign, since_ns = scalp.signal.sign, scalp.filled_ns
+        if since_ns is None:
+            return
+        scalp.candles = watch.candles_after(scalp.bar_seconds, since_ns)
+        if scalp.candles and watch.flip(scalp.bar_seconds) == -sign:
+            scalp.is_flipped = True
+
+    def _tend(self, view: DeskView, session: Session, scalp: EmaScalp, event: Event) -> list[Action]:
+        """End an entry in time, ask the exit rules, and drop the scalp when it is over."""
+        if scalp.ordered_ns == view.now_ns and not scalp.has_orders:
+            return []
+        scalp.claim(view)
+        buys, held = scalp.live(Side.BUY), scalp.held(view)
+        if not buys and not held and not scalp.live(Side.SELL):
+            return self._over(view, scalp)
+        actions: list[Action] = []
+        if buys and view.now_ns >= scalp.buy_due_ns and not scalp.exit.why:
+            actions += _cancel(buys, f"not filled within {self.config.fill_timeout_seconds} s")
+        if scalp.exit.why:
+            return actions + (scalp.exit.note_refused(view, event) or self._sell(view, scalp))
+        if not held:
+            return actions + self._drop_late_entry(view, session, scalp, buys)
+        trade = self._trade(view, session, scalp)
+        actions += self._alert_without_mark(view, scalp, trade.price)
+        why = next_exit(scalp.rules, trade)
+        if why is None:
+            return actions
+        rest = TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0
+        scalp.exit.begin(view.now_ns, str(why), rest_seconds=rest)
+        return actions + self._sell(view, scalp)
+
+    def _drop_late_entry(
+        self, view: DeskView, session: Session, scalp: EmaScalp, buys: Sequence[Order]
+    ) -> list[Action]:
+        """Cancel an entry that is still waiting when its cut-off comes or the desk stops opening."""
+        last_ns = time_limit_ns(session, scalp.contract.expiry, self.config)
+        is_late = view.now_ns >= venue_deadline_ns(scalp.contract, self.config.venue or view.venue) or (
+            last_ns is not None and view.now_ns >= last_ns
+        )
+        return _cancel(buys, "past the cut-off") if is_late else []
+
+    def _trade(self, view: DeskView, session: Session, scalp: EmaScalp) -> ScalpTrade:
+        quote = view.market.quotes[scalp.number]
+        expiry, venue = scalp.contract.expiry, self.config.venue or view.venue
+        is_last_day = days_to_expiry(session.day, expiry) == 0
+        stays = self.config.hold_overnight and not is_last_day
+        return ScalpTrade(
+            now_ns=view.now_ns,
+            mode=view.mode,
+            pnl=view.trade_pnl(scalp.trade),
+            premium_paid=scalp.bought * scalp.entry_price * scalp.contract.multiplier,
+            entry_price=scalp.entry_price,
+            price=self._price(view, scalp),
+            quote_ns=0 if quote is None else quote.ts_event_ns,
+            deadline_ns=venue_deadline_ns(scalp.contract, venue),
+            cutoff_ns=time_limit_ns(session, expiry, self.config),
+            session_end_ns=None if stays else session_end_ns(session),
+            is_flipped=scalp.is_flipped,
+            sign=scalp.signal.sign,
+            candles=scalp.candles,
+        )
+
+    def _price(self, view: DeskView, scalp: EmaScalp) -> Decimal | None:
+        """Return the mid of a quote that is good and narrow enough; None without one."""
+        quote = view.market.quotes[scalp.number]
+        if quote is None or view.market.verdict(scalp.number, view.now_ns) is not QuoteVerdict.GOOD:
+            return None
+        mid = 0.5 * (quote.bid + quote.ask)
+        return exact(mid) if quote.ask - quote.bid <= self.config.max_mark_spread_pct * mid else None
+
+    def _alert_without_mark(self, view: DeskView, scalp: EmaScalp, price: Decimal | None) -> list[Action]:
+        if price is not None:
+            scalp.no_mark_since_ns, scalp.is_alerted = None, False
+            return []
+        if scalp.no_mark_since_ns is None:
+            scalp.no_mark_since_ns = view.now_ns
+        seconds = (view.now_ns - scalp.no_mark_since_ns) / NANOS_PER_SECOND
+        if scalp.is_alerted or seconds < NO_MARK_SECONDS:
+            return []
+        scalp.is_alerted = True
+        why = f"{scalp.contract.symbol} is held and has had no usable quote for {seconds:.0f} s"
+        return [Proposal(DecisionKind.ALERT, (why,), self._facts(view, scalp))]
+
+    def _sell(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
+        """Sell what is held; an entry still working is taken off the book first."""
+        held = scalp.held(view)
+        facts = self._facts(view, scalp) | {"contracts": int(held)}
+        legs = [scalp.number] if held else []
+        return (
+            list(scalp.exit.take_off(view))
+            if not legs
+            else scalp.exit.step(view, legs, facts, {scalp.number: held})
+        )
+
+    def _over(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
+        self._scalps.remove(scalp)
+        self._ended.append(scalp)
+        scalp.ended_ns = view.now_ns
+        if scalp.bought:
+            return [self._ended_report(scalp, scalp.exit.why or ScalpExit.EXPIRED)]
+        if scalp.has_orders:
+            why = f"entry in {scalp.contract.symbol} ended without a fill"
+            return [Proposal(DecisionKind.ENTRY, (why,), {SCALP_ID: scalp.signal.signal_id})]
+        return []  # the gate refused it and reported why
+
+    def _ended_report(self, scalp: EmaScalp, why: str) -> Proposal:
+        facts: Facts = {
+            SCALP_ID: scalp.signal.signal_id,
+            "exit_reason": str(why),
+            "gain_before_fees_usd": float(scalp.gain_usd),
+        }
+        return Proposal(DecisionKind.EXIT, (f"flat in {scalp.contract.symbol}: {why}",), facts)
+
+    def _facts(self, view: DeskView, scalp: EmaScalp) -> Facts:
+        facts: Facts = {
+            SCALP_ID: scalp.signal.signal_id,
+            "contract": scalp.contract.symbol,
+            "entry_price": float(scalp.entry_price),
+            "price": view.market.mark(scalp.number) or 0.0,
+            "held_contracts": int(scalp.held(view)),
+        }
+        return facts | {"exit_reason": scalp.exit.why} if scalp.exit.why else facts
+
+    @staticmethod
+    def _iv_rank(view: DeskView) -> float | None:
+        """Return the rank of the underlying's implied volatility; None while it is not known."""
+        known = view.market.implied_vols.get(view.underlying)
+        return None if known is None else iv_rank(known.vol, known.history)
+
+
+def _cancel(orders: Sequence[Order], why: str) -> list[Action]:
+    intents = cancels_of(orders, why)
+    kept = f"entry {why}: what was filled is kept"
+    return [Proposal(DecisionKind.ENTRY, (kept,), {}, intents)] if intents else []
+
+
+def _skipped(why: tuple[str, ...], against: Sequence[str], shown: Facts) -> Proposal:
+    return Proposal(DecisionKind.ENTRY, (f"skipped: {'; '.join(against)}", *why), shown)
+
+
+def _why(signal: TradeSignal) -> tuple[str, ...]:
+    return (f"fast cloud of {signal.timeframe} flipped {signal.direction}, conviction {signal.conviction}",)
+
+
+def _shown(signal: TradeSignal) -> Facts:
+    """Return a signal's figures."""
+    facts: Facts = {
+        "signal_id": signal.signal_id,
+        "conviction": signal.conviction,
+        "spot": signal.entry_price,
+    }
+    if signal.parts is not None:
+        names = ("alignment", "frames", "volume", "thickness", "body", "factor")
+        facts |= {f"points_{name}": round(getattr(signal.parts, name), 4) for name in names}
+    if signal.volume_ratio is not None:
+        facts["volume_ratio"] = round(signal.volume_ratio, 4)
+    if signal.macro_bias is not None:
+        facts["macro_bias"] = signal.macro_bias
+    if signal.iv_rank is not None:
+        facts["iv_rank"] = round(signal.iv_rank, 4)
+    return facts
+
+
+def _facts_of(plan: EntryPlan, days: int) -> Facts:
+    """Return what a contract was chosen by."""
+    chosen = plan.selection
+    return {
+        "contract": chosen.option_symbol,
+        "days_to_expiry": days,
+        "contract_score": round(chosen.score, 3),
+        "delta": round(chosen.delta, 4),
+        "gamma": round(chosen.gamma, 4),
+        "theta_per_day": round(chosen.theta, 4),
+        "implied_vol": round(chosen.iv, 4),
+        "bid": chosen.bid,
+        "ask": chosen.ask,
+        "open_interest_contracts": chosen.open_interest,
+        "contracts_planned": sum(plan.halves),
+        "risk_usd": float(plan.risk_usd),
+    }
+
+
+PLUG = StrategySpec(
+    name="ema-scalper",
+    config=ScalpConfig,
+    build=EmaScalper,
+    summary="options of today or tomorrow on flips of EMA clouds",
+    reads_option_volume=True,
+    reads_iv_rank=True,
+    history_sessions=lambda config: config.history_sessions,
+)

@@ -1,0 +1,73 @@
+"""When scalps are opened and closed: start, cut-offs, half days, FOMC statements, the venue's last orders."""
+
+from datetime import time
+
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.deadlines import contract_deadline_ns
+from scalpdesk.instruments.sessions import (
+    FOMC_STATEMENT_DAYS,
+    REGULAR_CLOSE,
+    Session,
+    fomc_blocked,
+)
+from scalpdesk.strategies.ema_scalper.config import ScalpConfig
+
+MINUTE_NS = 60 * NANOS_PER_SECOND
+FLAT_MINUTES = 5.0
+"""Scalps that are not held overnight are closed so many minutes before the close."""
+STATEMENTS_FROM, STATEMENTS_UNTIL = min(FOMC_STATEMENT_DAYS), max(FOMC_STATEMENT_DAYS)
+
+
+def start_ns(session: Session, config: ScalpConfig) -> int:
+    """Return the first instant of an entry, UTC nanoseconds."""
+    return session.clock_ns(config.scalp_start_time)
+
+
+def cutoff_ns(session: Session, days_to_expiry: int, config: ScalpConfig) -> int:
+    """Return the instant from which nothing is opened, and by which it is sold, UTC nanoseconds.
+
+    At the configured New York time for today's options, and for later ones; on a half day as long before
+    the close as that time is before 16:00.
+
+    Parameters
+    ----------
+    session
+        Session of the day.
+    days_to_expiry
+        In sessions; 0 today.
+    config
+        Times.
+    """
+    text = config.zero_dte_cutoff if days_to_expiry == 0 else config.one_dte_cutoff
+    before_close = _minutes(REGULAR_CLOSE) - _minutes(time.fromisoformat(text))
+    return min(session.clock_ns(text), session.close_ns - before_close * MINUTE_NS)
+
+
+def session_end_ns(session: Session) -> int:
+    """Return when scalps that are not held overnight are closed at the latest, UTC nanoseconds."""
+    return session.close_ns - int(FLAT_MINUTES * MINUTE_NS)
+
+
+def venue_deadline_ns(contract: OptionContract, venue: str) -> int:
+    """Return by when a contract is sold at a venue before its last orders, UTC nanoseconds."""
+    return contract_deadline_ns(contract, venue, exit_minutes=FLAT_MINUTES)
+
+
+def is_near_fomc(now_ns: int, config: ScalpConfig) -> bool:
+    """Return whether entries are held back for an FOMC statement."""
+    return config.no_scalp_around_fomc and fomc_blocked(now_ns)
+
+
+def why_fomc_unknown(session: Session, config: ScalpConfig) -> str:
+    """Return why the statements of a day are not known; empty where they are."""
+    if not config.no_scalp_around_fomc or STATEMENTS_FROM <= session.day <= STATEMENTS_UNTIL:
+        return ""
+    return (
+        f"FOMC statements are known from {STATEMENTS_FROM} to {STATEMENTS_UNTIL}: "
+        f"nothing is held back for one on {session.day}"
+    )
+
+
+def _minutes(clock: time) -> int:
+    return 60 * clock.hour + clock.minute

@@ -1,0 +1,38 @@
+"""Closed bars and candles with clouds, by the prices one thinks in."""
+
+from scalpdesk.core.events import BarEvent
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState
+
+MINUTE_NS = 60 * 10**9
+
+
+def bar_event(place, close, *, high=None, low=None, open_=None, volume=100.0, seconds=60, end_ns=None):
+    """Return a closed bar, the ``place``-th after time zero."""
+    end_ns = (place + 1) * seconds * 10**9 if end_ns is None else end_ns
+    open_ = close if open_ is None else open_
+    high = max(open_, close) if high is None else high
+    low = min(open_, close) if low is None else low
+    return BarEvent(InstrumentId(0), end_ns, end_ns, seconds, open_, high, low, close, volume)
+
+
+def candle(open_, high, low, close, *, top, bottom, end_ns=MINUTE_NS):
+    """Return a closed bar with its fast cloud, green."""
+    bar = bar_event(0, close, open_=open_, high=high, low=low, end_ns=end_ns)
+    return CloudCandle(bar, {FAST: CloudState(top, bottom, close)})
+
+
+def minutes_of(frame):
+    """Return the minutes of a frame indexed by their ends as events."""
+    return [
+        bar_event(
+            0,
+            row.close,
+            open_=row.open,
+            high=row.high,
+            low=row.low,
+            volume=float(row.volume),
+            end_ns=row.Index.value,
+        )
+        for row in frame.itertuples()
+    ]
