@@ -195,6 +195,29 @@ def _is_valid(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
     return hasher.digest() == head.digest
 
 
+def next_record(path: Path, file: BinaryIO, sequence: int, previous: bytes) -> Record | None:
+    """Return the record that begins where ``file`` stands, or None while it is not complete.
+
+    For a journal that is being written: an incomplete record is left for later, whatever is missing.
+
+    Raises
+    ------
+    JournalError
+        When the record is complete and does not follow the one before it.
+    """
+    position = file.tell()
+    frame = file.read(FRAME_BYTES)
+    head = _unpack_frame(frame)
+    payload = file.read(head.payload_bytes) if head is not None else b""
+    if head is None or len(payload) < head.payload_bytes or not _is_valid(frame, payload, head):
+        file.seek(position)
+        return None
+    if (head.sequence, head.previous) != (sequence, previous):
+        raise damage(path, position, "the record is complete but does not follow the one before it")
+    _check_schema("the record", head.schema, f"{path}, byte {position}")
+    return Record(position, payload, head.items, sequence, head.kind, head.digest)
+
+
 def read_frames(
     path: Path, file: BinaryIO, first_sequence: int, previous: bytes, *, is_last_segment: bool
 ) -> Iterator[Record | TornWrite]:

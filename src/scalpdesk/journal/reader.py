@@ -31,6 +31,7 @@ from scalpdesk.journal.frames import (
     check_segment_header,
     damage,
     kind_and_size,
+    next_record,
     read_frames,
     segment_numbers,
     segment_path,
@@ -235,6 +236,107 @@ class JournalReader:
                     kind, payload_bytes = kind_and_size(frame)
                     yield kind, file.read(payload_bytes), path, position
                     position += FRAME_BYTES + payload_bytes
+
+
+class JournalTail:
+    """Follows the journal of a run while it is written; reads only, and never waits.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run.
+
+    Attributes
+    ----------
+    header
+        Description of the run; None until it is on disk.
+    sealed, summary
+        Whether the run was closed cleanly, and the run summary in the seal.
+    read_bytes
+        Bytes of the journal read so far.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.header: JournalHeader | None = None
+        self.sealed = False
+        self.summary: dict[str, Any] = {}
+        self.read_bytes = 0
+        self._segment = 0
+        self._file: BinaryIO | None = None
+        self._sequence = 0
+        self._previous = GENESIS
+
+    def read(self, most_records: int = 10_000) -> Iterator[list[Event] | tuple[Output, ...]]:
+        """Yield what was written since the last call: batches of events, and outputs of the last event.
+
+        Raises
+        ------
+        JournalError
+            When a complete record is not the one that must follow, or its payload has another form.
+        """
+        for _ in range(most_records):
+            record = self._next()
+            if record is None:
+                return
+            self._sequence, self._previous = record.sequence + 1, record.digest
+            self.read_bytes += FRAME_BYTES + len(record.payload)
+            try:
+                if record.kind == RecordKind.EVENTS:
+                    yield decode_events(record.payload)
+                elif record.kind == RecordKind.OUTPUTS:
+                    yield decode_outputs(record.payload)
+                elif record.kind == RecordKind.HEADER:
+                    self.header = decode_header(record.payload)
+                else:
+                    self.sealed, self.summary = True, decode_seal(record.payload).summary
+                    self.close()
+                    return
+            except msgspec.MsgspecError as error:
+                path = segment_path(self.run_dir, self._segment)
+                raise damage(path, record.position, f"a payload has another form ({error})") from error
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _next(self) -> Record | None:
+        if self.sealed or (self._file is None and not self._open_next()):
+            return None
+        record = self._read_record()
+        if record is None and segment_path(self.run_dir, self._segment + 1).exists():
+            # the segment was complete before the next one was made: whatever it holds is read first
+            record = self._read_record() or (self._read_record() if self._open_next() else None)
+        return record
+
+    def _read_record(self) -> Record | None:
+        assert self._file is not None
+        path = segment_path(self.run_dir, self._segment)
+        return next_record(path, self._file, self._sequence, self._previous)
+
+    def _open_next(self) -> bool:
+        """Open the next segment; return whether its header is on disk."""
+        path = segment_path(self.run_dir, self._segment + 1)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        head = file.read(SEGMENT_BYTES)
+        if len(head) < SEGMENT_BYTES or not head.strip(b"\0"):
+            file.close()
+            return False
+        try:
+            check_segment_header(path, head, self._segment + 1, self._sequence, self._previous)
+        except BaseException:
+            file.close()
+            raise
+        self.close()
+        self._file, self._segment = file, self._segment + 1
+        return True
 
 
 def _unreadable(path: Path, error: OSError) -> JournalError:
