@@ -67,8 +67,8 @@ docs: setup-dev  ## rewrite the generated pages
 
 LOCK := $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet
 lock: setup-dev  ## refresh the locks of versions and hashes
-	$(LOCK) -o requirements/run.lock
-	$(LOCK) -c requirements/run.lock --group dev -o requirements/dev.lock
+	$(LOCK) --extra web -o requirements/run.lock
+	$(LOCK) -c requirements/run.lock --extra web --group dev -o requirements/dev.lock
 
 clean:  ## remove what set-up and the tools made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

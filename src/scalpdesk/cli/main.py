@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
     "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
     "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
+    "dashboard": ("scalpdesk.cli.dashboard:dashboard", "The web page of the desk, and its API."),
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
@@ -48,9 +49,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRA_OF_MODULE = {
     "aiohttp": "alpaca",
     "alpaca": "alpaca",
+    "fastapi": "web",
     "matplotlib": "plots",
+    "prometheus_client": "web",
     "psycopg": "postgres",
     "sklearn": "ml",
+    "starlette": "web",
+    "uvicorn": "web",
 }
 """Extra to install when a command needs a module that the core does not bring."""
 

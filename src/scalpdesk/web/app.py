@@ -1,0 +1,465 @@
+"""The dashboard's server: pages, API, event stream, commands, metrics.
+
+Documents are made in worker threads and read under the follower's lock; the loop itself only passes on bytes
+that were encoded once for all clients.
+"""
+
+import asyncio
+import html
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import uvicorn
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from scalpdesk.core.errors import ConfigError, ScalpdeskError
+from scalpdesk.core.version import VERSION
+from scalpdesk.web import documents
+from scalpdesk.web.access import Access, Guard, Refusal, Role
+from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, empty_head, resident_bytes
+
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+CHART_FILES = {
+    "uplot.js": (
+        "youplot/vendor/uplot.iife.min.js",
+        "2d27e8ad3d228164525ce213f9dc716f39b4e3aee0cc773fb3491c96cf4921a2",
+    ),
+    "uplot.css": (
+        "youplot/vendor/uplot.min.css",
+        "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    ),
+}
+"""uPlot 1.6.31 as the installed package ``youplot`` carries it: file and sha256. Never imported."""
+STATIC_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+ACTIONS = ("halt", "flatten", "resume")
+SEND_BUFFER_BYTES = 256 * 1024
+
+
+def chart_file(name: str) -> bytes | None:
+    """Return a file of the chart library, or None where it is missing or is not the one we know."""
+    place, digest = CHART_FILES[name]
+    try:
+        path = distribution("youplot").locate_file(place)
+        content = Path(str(path)).read_bytes()
+    except (PackageNotFoundError, OSError):
+        return None
+    return content if sha256(content).hexdigest() == digest else None
+
+
+def static_file(name: str) -> bytes:
+    """Return a file of our own."""
+    return files("scalpdesk.web").joinpath("static", name).read_bytes()
+
+
+def static_files() -> dict[str, bytes]:
+    """Return everything that is served below ``/static/``, by name."""
+    own = files("scalpdesk.web").joinpath("static")
+    found = {entry.name: entry.read_bytes() for entry in own.iterdir() if not entry.name.endswith(".html")}
+    for name in CHART_FILES:
+        content = chart_file(name)
+        if content is not None:
+            found[name] = content
+    return found
+
+
+class Command(BaseModel):
+    """A command for the desk."""
+
+    key: str = Field(min_length=8, max_length=100, description="Chosen by the sender; sent once per key.")
+    reason: str = Field(default="", max_length=500, description="Kept in the journal.")
+
+
+class Login(BaseModel):
+    """A token, typed or from the address that the command line printed."""
+
+    token: str = Field(min_length=1, max_length=200)
+
+
+class DeskCollector(Collector):
+    """Metrics of the followed desk for Prometheus, read when they are asked for."""
+
+    def __init__(self, feed: DeskFeed) -> None:
+        self._feed = feed
+
+    def collect(self) -> Any:
+        """Yield the families; without a run only those of the server."""
+        feed = self._feed
+        yield GaugeMetricFamily("scalpdesk_dashboard_clients", "Open event streams.", value=feed.clients)
+        yield GaugeMetricFamily(
+            "scalpdesk_dashboard_resident_memory_bytes", "Memory of this process.", value=resident_bytes()
+        )
+        dropped = CounterMetricFamily(
+            "scalpdesk_dashboard_dropped_states", "States that slow clients never got."
+        )
+        dropped.add_metric([], feed.dropped)
+        yield dropped
+        with feed.lock:
+            follower = feed.follower
+            if follower is None or follower.engine is None:
+                return
+            desk, taken, skipped = follower.desk, dict(follower.taken), dict(follower.skipped)
+            greeks = follower.greeks()
+            gauges = {
+                "nav_usd": ("Net asset value at the last mark.", float(desk.attribution.nav)),
+                "session_pnl_usd": (
+                    "P&L of the session at the last mark.",
+                    float(desk.attribution.nav - desk.session_equity),
+                ),
+                "net_delta_shares": ("Net delta of the book.", greeks.net_delta_shares),
+                "gamma_shares_per_usd": ("Gamma of the book.", greeks.gamma_shares_per_usd),
+                "theta_usd_per_day": ("Theta of a calendar day.", greeks.theta_usd_per_day),
+                "vega_usd_per_point": ("Vega of one volatility point.", greeks.vega_usd_per_point),
+                "data_age_seconds": ("Age of the underlying's last quote.", follower.age_seconds),
+                "live_orders": ("Orders that may still fill.", float(len(desk.orders.live))),
+                "up": ("1 while the desk runs.", float(feed.is_running)),
+            }
+            events, records = follower.events, follower.tail.read_bytes
+            fills, orders = len(follower.fills), len(desk.orders.orders)
+            totals = {name: float(amount) for name, amount in desk.attribution.totals.items()}
+            mode = desk.gate.mode.value
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"scalpdesk_{name}", text, value=value)
+        parts = GaugeMetricFamily("scalpdesk_pnl_usd", "P&L of the run by source.", labels=["part"])
+        for name, value in totals.items():
+            parts.add_metric([name], value)
+        yield parts
+        state = GaugeMetricFamily("scalpdesk_mode", "1 for the mode that the desk is in.", labels=["mode"])
+        for name in ("ACTIVE", "REDUCING", "FLATTENING", "HALTED"):
+            state.add_metric([name], float(name == mode))
+        yield state
+        counts = {
+            "events": ("Events of the journal.", events),
+            "journal_read_bytes": ("Bytes of the journal read.", records),
+            "fills": ("Executions.", fills),
+            "orders": ("Orders sent.", orders),
+        }
+        for name, (text, count) in counts.items():
+            family = CounterMetricFamily(f"scalpdesk_{name}", text)
+            family.add_metric([], count)
+            yield family
+        decided = CounterMetricFamily(
+            "scalpdesk_decisions", "Decisions by kind and outcome.", labels=["kind", "outcome"]
+        )
+        for outcome, found in (("taken", taken), ("skipped", skipped)):
+            for name, count in found.items():
+                decided.add_metric([name, outcome], count)
+        yield decided
+
+
+def create_app(feed: DeskFeed, access: Access) -> FastAPI:
+    """Return the application; the caller starts the feed, unless the server's lifespan does."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        feed.start()
+        try:
+            yield
+        finally:
+            feed.stop()
+
+    app = FastAPI(
+        title="scalpdesk",
+        version=VERSION,
+        description="State and history of a desk. Amounts are strings with two decimals; times are UTC"
+        " nanoseconds (`_ns`) or New York clock times. Null is not known, never zero.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, access=access)
+    _add_pages(app, feed, access)
+    _add_documents(app, feed)
+    _add_stream(app, feed)
+    _add_commands(app, feed, access)
+    return app
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(document),
+        status,
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
+
+
+def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
+    static = static_files()
+    page = static_file("index.html").decode()
+    docs = static_file("docs.html").decode()
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def static_content(name: str) -> Response:
+        content = static.get(name)
+        if content is None:
+            return JSONResponse({"error": "there is no such file"}, 404)
+        kind = STATIC_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+    def render(name: str, request: Request) -> HTMLResponse:
+        # the account stands in the markup itself: whatever fails in a script, it is never another one
+        head = feed.read(lambda follower: documents.run_head(follower, is_running=feed.is_running))
+        account = (head or empty_head())["account"]
+        values = {
+            "page": name,
+            "kind": account["kind"],
+            "label": account["label"],
+            "title": f"{'LIVE ' if account['kind'] == 'LIVE' else ''}scalpdesk",
+            "role": access.role_of(request.headers).value,
+            "charts": "yes" if "uplot.js" in static else "no",
+        }
+        text = page
+        for key, value in values.items():
+            text = text.replace("{{" + key + "}}", html.escape(value))
+        return HTMLResponse(text, headers={"cache-control": "no-store"})
+
+    @app.get("/", include_in_schema=False)
+    def home(request: Request) -> HTMLResponse:
+        return render("desk", request)
+
+    @app.get("/api/docs", include_in_schema=False)
+    def api_docs() -> HTMLResponse:
+        return HTMLResponse(docs)
+
+    @app.get("/healthz", tags=["server"], summary="Whether the server answers, and what it follows.")
+    def healthz() -> Response:
+        follower = feed.follower
+        is_well = not feed.problem and (follower is None or not follower.problem)
+        return _json(
+            {
+                "ok": is_well,
+                "run_id": None if follower is None else follower.run_dir.name,
+                "running": feed.is_running,
+                "problem": feed.problem or (follower.problem if follower is not None else "") or None,
+            },
+            200 if is_well else 503,
+        )
+
+    for name in PAGES[1:]:
+        app.get(f"/{name}", include_in_schema=False)(partial(render, name))
+
+
+def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
+    def add(path: str, summary: str, make: Callable[..., Any]) -> None:
+        def answer() -> Response:
+            found = feed.read(make)
+            return _json(
+                {"error": "there is no run yet", "fix": "scalpdesk demo"} if found is None else found
+            )
+
+        answer.__name__ = path.strip("/").replace("/", "_")
+        app.get(path, summary=summary, tags=["desk"])(answer)
+
+    add("/api/performance", "Trading results: P&L by part, round trips, fills.", documents.performance)
+    add("/api/positions", "Positions with entry, mark and Greeks.", documents.positions)
+    add("/api/greeks", "Greeks of the whole book.", documents.greeks_document)
+    add("/api/position", "Position page: legs, payoff, ladder, deadlines.", documents.position_page)
+    add("/api/flatten", "What flattening would send, and its estimated cost.", documents.flatten_plan)
+    add(
+        "/api/fills",
+        "Executions in order, for the price chart.",
+        documents.fills_document,
+    )
+    add(
+        "/api/desk",
+        "Desk page with its header.",
+        lambda follower: {
+            "head": documents.run_head(follower, is_running=feed.is_running),
+            "desk": documents.desk_page(follower),
+        },
+    )
+
+    @app.get("/api/orders", summary="Orders by group, unknown ones first.", tags=["desk"])
+    def orders(limit: Annotated[int, Query(ge=1, le=5_000)] = 200) -> Response:
+        return _json(feed.read(lambda follower: documents.orders_page(follower, limit)) or {"orders": []})
+
+    @app.get("/api/decisions", summary="Decisions, newest first, equal skips folded.", tags=["desk"])
+    def decisions(
+        search: Annotated[str, Query(max_length=100)] = "",
+        kind: Annotated[str, Query(max_length=40)] = "",
+        taken: bool | None = None,
+        limit: Annotated[int, Query(ge=1, le=2_000)] = 100,
+    ) -> Response:
+        found = feed.read(
+            lambda follower: documents.why_page(follower, search=search, kind=kind, taken=taken, limit=limit)
+        )
+        return _json(found or {"decisions": []})
+
+    @app.get("/api/series", summary="Columns of the charts from a position on.", tags=["desk"])
+    def series(since: Annotated[int, Query(ge=0)] = 0) -> Response:
+        found = feed.read(
+            lambda follower: {
+                "run": follower.run_dir.name,
+                "generation": follower.series.generation,
+                "from": since,
+                "columns": follower.series.since(since),
+            }
+        )
+        return _json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
+
+    @app.get(
+        "/api/metrics", summary="System performance: data age, journal, publishing, memory.", tags=["server"]
+    )
+    def metrics() -> Response:
+        return _json(documents.json_safe(system_metrics(feed)))
+
+    @app.get("/metrics", summary="Metrics for Prometheus.", tags=["server"], response_class=PlainTextResponse)
+    def prometheus() -> Response:
+        registry = CollectorRegistry()
+        registry.register(DeskCollector(feed))
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def system_metrics(feed: DeskFeed) -> dict[str, Any]:
+    """Return how the system performs: the followed journal, the server, and the desk's own answer."""
+    with feed.lock:
+        follower = feed.follower
+        run: dict[str, Any] | None = None
+        if follower is not None:
+            run = {
+                "run_id": follower.run_dir.name,
+                "running": feed.is_running,
+                "sealed": follower.tail.sealed,
+                "problem": follower.problem or None,
+                "events": follower.events,
+                "journal_bytes": follower.tail.read_bytes,
+                "marks": follower.marks,
+                "data_age_seconds": follower.age_seconds,
+                "journal_age_seconds": follower.lag_seconds,
+                "speed": follower.speed,
+                "evaluations": None if follower.engine is None else follower.engine.evaluations,
+                "quote_oddities": (
+                    {} if follower.engine is None else dict(sorted(follower.desk.market.oddities.items()))
+                ),
+                "order_latency": None if follower.engine is None else documents.order_latency(follower),
+            }
+        lags = sorted(feed.lags)
+    return {
+        "run": run,
+        "server": {
+            "version": VERSION,
+            "clients": feed.clients,
+            "dropped_states": feed.dropped,
+            "published_states": feed.version,
+            "publish_ms_p50": 1e3 * lags[len(lags) // 2] if lags else None,
+            "publish_ms_p99": 1e3 * lags[int(len(lags) * 0.99)] if lags else None,
+            "resident_bytes": resident_bytes(),
+            "problem": feed.problem or None,
+        },
+        "desk": feed.desk_status(),
+    }
+
+
+def _add_stream(app: FastAPI, feed: DeskFeed) -> None:
+    @app.get(
+        "/api/events",
+        summary="Server-sent events: the newest state at once and after each change, at most 10 a second.",
+        tags=["desk"],
+        response_class=StreamingResponse,
+    )
+    async def events() -> Response:
+        if feed.clients >= MOST_CLIENTS:
+            return JSONResponse({"error": f"{MOST_CLIENTS} streams are open"}, 503)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return BoundedStream(feed.states(), media_type="text/event-stream", headers=headers)
+
+
+class BoundedStream(StreamingResponse):
+    """A stream that ends when its client takes nothing for :data:`CLIENT_SECONDS`."""
+
+    async def stream_response(self, send: Any) -> None:
+        """Send chunk by chunk; each must be taken in time."""
+
+        async def send_in_time(message: Any) -> None:
+            async with asyncio.timeout(CLIENT_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except TimeoutError:
+            return
+
+
+def _add_commands(app: FastAPI, feed: DeskFeed, access: Access) -> None:
+    @app.post("/login", summary="Exchange a token for a session of the page.", tags=["access"])
+    def login(body: Login) -> Response:
+        found = access.log_in(body.token)
+        if isinstance(found, Refusal):
+            headers = {"retry-after": str(found.retry_seconds)} if found.retry_seconds else None
+            return JSONResponse({"error": found.why}, found.status, headers)
+        role, session = found
+        return JSONResponse({"role": role.value}, headers={"set-cookie": access.set_cookie(session)})
+
+    @app.post("/logout", summary="End the session of the page.", tags=["access"])
+    def logout(request: Request) -> Response:
+        access.log_out(request.headers)
+        return JSONResponse({"role": Role.NOBODY.value}, headers={"set-cookie": access.set_cookie("")})
+
+    @app.post(
+        "/api/commands/{action}",
+        summary="halt, flatten or resume the desk: the operator's token is needed.",
+        tags=["commands"],
+    )
+    async def command(action: str, body: Command) -> Response:
+        if action not in ACTIONS:
+            return JSONResponse({"error": "unknown command", "fix": ", ".join(ACTIONS)}, 404)
+        reason = body.reason or f"{action} from the dashboard"
+        try:
+            answer = await run_in_threadpool(feed.command, action, body.key, reason)
+        except ScalpdeskError as error:
+            facts = {"error": error.what, "fix": f"scalpdesk {action}"}
+            return JSONResponse(facts, 503)
+        return _json(answer, 409 if "error" in answer else 200)
+
+
+def listener_of(host: str, port: int) -> socket.socket:
+    """Return a listening socket whose clients get a small send buffer, so that a slow one is noticed.
+
+    Raises
+    ------
+    ConfigError
+        When the port is taken, or the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"the dashboard cannot listen here: {error.strerror or error}",
+            where="--host, --port",
+            value=f"{host}:{port}",
+            fix="another dashboard may run already; --port chooses another port",
+        ) from error
+    return listener
+
+
+def serve(feed: DeskFeed, access: Access, listener: socket.socket) -> None:
+    """Serve on a listening socket until interrupted."""
+    app = create_app(feed, access)
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=1, access_log=False, ws="none"
+    )
+    uvicorn.Server(config).run([listener])

@@ -1,0 +1,254 @@
+"""Keeps one run followed, and hands its newest state to every reader: encoded once, never queued.
+
+A thread follows the journal; the event loop only passes bytes on. A client that is slow misses states and
+gets the newest, and one that takes nothing is closed.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.journal.reader import LAST, find_run_dir
+from scalpdesk.live.status import ask, running_desks
+from scalpdesk.web.documents import desk_page, json_safe, run_head
+from scalpdesk.web.follower import RunFollower
+
+POLL_SECONDS = 0.05
+PUBLISH_SECONDS = 0.1
+HEARTBEAT_SECONDS = 1.0
+CHOOSE_SECONDS = 1.0
+MOST_CLIENTS = 200
+CLIENT_SECONDS = 30.0
+"""A client that takes nothing for so long is closed."""
+SLICE_RECORDS = 8
+KEPT_ANSWERS = 200
+
+
+class DeskFeed:
+    """The followed run, its published state, and the way commands go to the desk.
+
+    Parameters
+    ----------
+    runs_dir
+        Folder of the runs.
+    run
+        The run to show: its id, the beginning of it, or ``last``. None shows the desk that runs, else the
+        run written last.
+    clock
+        The wall clock, for the stamp of a state.
+    """
+
+    def __init__(self, runs_dir: Path, run: str | None, clock: Clock) -> None:
+        self.runs_dir = runs_dir
+        self.lock = threading.Lock()
+        self.follower: RunFollower | None = None
+        self.is_running = False
+        self.version = 0
+        self.encoded = b""
+        self.clients = 0
+        self.dropped = 0
+        """States that slow clients never got."""
+        self.lags: deque[float] = deque(maxlen=600)
+        """Seconds that publishing a state took."""
+        self.problem = ""
+        self._run = run
+        self._clock = clock
+        self._wakers: set[Callable[[], None]] = set()
+        self._series_sent = (0, 0)
+        self._chosen = -CHOOSE_SECONDS
+        self._published = 0.0
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # following ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follow in a thread of its own."""
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                has_more = self.step()
+            except Exception as error:  # noqa: BLE001 - shown on the page; the server goes on
+                self.problem = f"{type(error).__name__}: {error}"
+                has_more = False
+            self._stop.wait(0.0 if has_more else POLL_SECONDS)
+
+    def step(self) -> bool:
+        """Choose the run, take in what is new, publish when due; return whether more is waiting."""
+        now = time.monotonic()
+        if now - self._chosen >= CHOOSE_SECONDS:
+            self._chosen = now
+            self.choose()
+        count = 0
+        with self.lock:
+            if self.follower is not None:
+                count = self.follower.advance(SLICE_RECORDS)
+        due = PUBLISH_SECONDS if count else HEARTBEAT_SECONDS
+        if now - self._published >= due:
+            self.publish()
+        return count == SLICE_RECORDS
+
+    def choose(self) -> None:
+        """Follow the desk that runs, else the run written last."""
+        running = running_desks(self.runs_dir)
+        wanted: Path | None = None
+        try:
+            if self._run is not None:
+                wanted = find_run_dir(self.runs_dir, self._run)
+            elif running:
+                wanted = running[-1]
+            else:
+                wanted = find_run_dir(self.runs_dir, LAST)
+        except DataError:
+            wanted = None
+        self.is_running = wanted is not None and wanted in running
+        if wanted is None or (self.follower is not None and self.follower.run_dir == wanted):
+            return
+        with self.lock:
+            if self.follower is not None:
+                self.follower.tail.close()
+            self.follower = RunFollower(wanted)
+            self._series_sent = (-1, 0)
+
+    # publishing -----------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Encode the newest state, and wake whoever waits for it."""
+        began = time.monotonic()
+        with self.lock:
+            document = self._document()
+        self.encoded = msgspec.json.encode(document)
+        self.version += 1
+        self._published = time.monotonic()
+        self.lags.append(self._published - began)
+        for wake in list(self._wakers):
+            wake()
+
+    def _document(self) -> dict[str, Any]:
+        follower = self.follower
+        state: dict[str, Any] = {"version": self.version + 1, "stamp_ms": self._clock.now_ns() // 1_000_000}
+        if follower is None:
+            return state | {"head": empty_head(), "desk": {"empty": "No run yet. Start one: scalpdesk demo"}}
+        if follower.header is not None:
+            self.is_running = self.is_running and not follower.tail.sealed
+        generation, sent = self._series_sent
+        series = follower.series
+        start = sent if generation == series.generation and sent <= len(series) else 0
+        self._series_sent = (series.generation, len(series))
+        return state | {
+            "head": json_safe(run_head(follower, is_running=self.is_running)),
+            "desk": json_safe(desk_page(follower)),
+            "series": {
+                "run": follower.run_dir.name,
+                "generation": series.generation,
+                "from": start,
+                "columns": series.since(start),
+            },
+            "fills": len(follower.fills),
+        }
+
+    async def states(self) -> AsyncIterator[bytes]:
+        """Yield the newest state at once, and each newer one; one that nobody took is skipped."""
+        loop = asyncio.get_running_loop()
+        fresh = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(fresh.set)
+
+        self._wakers.add(wake)
+        self.clients += 1
+        seen = 0
+        try:
+            while True:
+                if self.version > seen:
+                    if seen:
+                        self.dropped += self.version - seen - 1
+                    seen = self.version
+                    yield b"id: %d\nevent: state\ndata: %b\n\n" % (seen, self.encoded)
+                fresh.clear()
+                if self.version == seen:
+                    await fresh.wait()
+        finally:
+            self._wakers.discard(wake)
+            self.clients -= 1
+
+    # reading --------------------------------------------------------------------------------
+
+    def read(self, make: Callable[[RunFollower], Any]) -> Any:
+        """Return a document of the followed run; None while there is no run."""
+        with self.lock:
+            return None if self.follower is None else json_safe(make(self.follower))
+
+    # commands -------------------------------------------------------------------------------
+
+    def command(self, action: str, key: str, reason: str) -> dict[str, Any]:
+        """Send a command to the desk on its control socket; the same key is sent once.
+
+        Raises
+        ------
+        ScalpdeskError
+            When no desk runs, or it does not answer.
+        """
+        if key in self._answers:
+            return self._answers[key]
+        follower = self.follower
+        if follower is None or not self.is_running:
+            raise DataError(
+                "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
+            )
+        answer = ask(follower.run_dir, {"do": action, "reason": reason}, timeout_seconds=2.0)
+        self._answers[key] = answer
+        if len(self._answers) > KEPT_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        return answer
+
+    def desk_status(self) -> dict[str, Any] | None:
+        """Return the running desk's own answer to ``status``; None where none runs or answers."""
+        follower = self.follower
+        if follower is None or not self.is_running:
+            return None
+        try:
+            return ask(follower.run_dir, {"do": "status"}, timeout_seconds=1.0)
+        except ScalpdeskError:
+            return None
+
+
+def empty_head() -> dict[str, Any]:
+    """Return the header of a page without a run: the account is not known."""
+    return {
+        "account": {"kind": "UNKNOWN", "label": "UNKNOWN ACCOUNT", "last4": ""},
+        "state": "empty",
+        "title": "scalpdesk",
+        "subtitle": "no run yet",
+        "problem": None,
+    }
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,314 @@
+"""A run followed from its journal: an engine rebuilt from the header and fed what the journal's tail brings.
+
+The replica sees exactly the events of the desk, so that positions, Greeks and P&L are the desk's own. Its
+outputs are dropped: what was decided stands in the journal. Nothing here writes, and nothing reaches the
+process that trades.
+"""
+
+import math
+import time
+from collections import Counter, deque
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+from scalpdesk.assembly import engine_from_header
+from scalpdesk.core.enums import Mode, SessionPhase
+from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.events import Event, OperatorEvent, OrderEvent, OrderFilled, QuoteEvent, SessionEvent
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.engine.desk import Desk
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.journal.reader import JournalTail
+from scalpdesk.portfolio.delta_engine import Valuation
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.portfolio.greeks import PositionGreeks
+
+COLUMNS = ("t", "spot", "pnl", "net_delta", "band", "realised", "implied", "gamma", "theta")
+"""Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
+SAMPLE_SECONDS = 15
+"""Market time between two samples."""
+MOST_SAMPLES = 6_000
+"""Samples kept: beyond it every second one of the older half goes."""
+MOST_DECISIONS = 20_000
+_ORDER_EVENTS = frozenset(get_args(OrderEvent))
+ZERO = Decimal(0)
+
+
+class Series:
+    """Columns of equal length that grow; thinned as they become long.
+
+    Attributes
+    ----------
+    generation
+        Counts the thinnings: positions of another generation mean nothing any more.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float | None]] = {name: [] for name in COLUMNS}
+        self.generation = 0
+
+    def __len__(self) -> int:
+        return len(self.columns["t"])
+
+    def add(self, row: dict[str, float]) -> None:
+        """Add a row; a figure that is not finite becomes None."""
+        for name, column in self.columns.items():
+            value = row[name]
+            column.append(value if math.isfinite(value) else None)
+        if len(self) > MOST_SAMPLES:
+            half = MOST_SAMPLES // 2
+            for name, column in self.columns.items():
+                self.columns[name] = column[:half:2] + column[half:]
+            self.generation += 1
+
+    def since(self, position: int) -> dict[str, list[float | None]]:
+        """Return the rows from a position on."""
+        return {name: column[position:] for name, column in self.columns.items()}
+
+
+class RunFollower:
+    """Follows one run.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of its journal.
+
+    Attributes
+    ----------
+    problem
+        Why the run cannot be followed further; empty while it can.
+    histories
+        By client order id: ``[instant in UTC nanoseconds, state, reason]`` of each change.
+    fills
+        ``(instant, client order id, execution id, quantity, price, fee)`` of each execution.
+    lag_seconds
+        Wall time since the journal grew last.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.tail = JournalTail(run_dir)
+        self.problem = ""
+        self.engine: TradingEngine | None = None
+        self.series = Series()
+        self.decisions: deque[tuple[int, Decision]] = deque(maxlen=MOST_DECISIONS)
+        self.decision_count = 0
+        self.taken: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.histories: dict[str, list[tuple[int, str, str]]] = {}
+        self.fills: list[tuple[int, str, str, Decimal, Decimal, Decimal]] = []
+        self.events = 0
+        self.marks = 0
+        self.last_mark: Mark | None = None
+        self.first_implied = self.last_implied = math.nan
+        """Implied volatility of the book at the session's first and last mark with an option."""
+        self.mode = Mode.ACTIVE
+        self.mode_since_ns = 0
+        self.mode_reason = ""
+        self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
+        self.session_nav = ZERO
+        self.session_is_open = False
+        self.day_low = self.day_high = math.nan
+        self.last_quote_ns = 0
+        self._next_sample_ns = 0
+        self._band = math.nan
+        self._grown = time.monotonic()
+        self._pace: deque[tuple[float, int]] = deque(maxlen=40)
+
+    @property
+    def header(self) -> JournalHeader | None:
+        """Description of the run; None until it is on disk."""
+        return self.tail.header
+
+    @property
+    def desk(self) -> Desk:
+        """The replica's desk; only once there is an engine."""
+        assert self.engine is not None
+        return self.engine.desk
+
+    @property
+    def now_ns(self) -> int:
+        """Time of the last event, UTC nanoseconds."""
+        return 0 if self.engine is None else self.engine.now_ns
+
+    @property
+    def lag_seconds(self) -> float:
+        """Wall time since the journal grew last."""
+        return time.monotonic() - self._grown
+
+    @property
+    def age_seconds(self) -> float:
+        """Age of the underlying's last quote: market time up to the last event, wall time since."""
+        if not self.last_quote_ns:
+            return math.nan
+        return (self.now_ns - self.last_quote_ns) / NANOS_PER_SECOND + self.lag_seconds
+
+    @property
+    def speed(self) -> float:
+        """Market seconds a second over the last few seconds; NaN while not known."""
+        if len(self._pace) < 2:
+            return math.nan
+        (began, from_ns), (ended, to_ns) = self._pace[0], self._pace[-1]
+        return (to_ns - from_ns) / NANOS_PER_SECOND / (ended - began) if ended > began else math.nan
+
+    @property
+    def band(self) -> float | None:
+        """Half width of the hedge band at the last hedge decision, shares; None before the first."""
+        return self._band if math.isfinite(self._band) else None
+
+    def value(self, instrument_id: InstrumentId) -> Valuation | None:
+        """Value an option at the latest market; None while it or its underlying was never quoted."""
+        return self._observer.value(instrument_id, self.now_ns, fresh=False)
+
+    def greeks(self) -> PositionGreeks:
+        """Return the Greeks of all that is held."""
+        return self._observer.position_greeks(self.desk.positions.held(), self.now_ns)
+
+    def advance(self, most_records: int = 8) -> int:
+        """Take in what the journal holds beyond what was read; return how many records were new."""
+        if self.problem:
+            return 0
+        count = 0
+        try:
+            for found in self.tail.read(most_records):
+                count += 1
+                if self.engine is None:
+                    self._begin()
+                if isinstance(found, list):
+                    for event in found:
+                        self._take(event)
+                else:
+                    for output in found:
+                        self._note(output)
+                self._note_mode()
+        except ScalpdeskError as error:
+            self.problem = error.render()
+        if self.engine is None and self.header is not None and not self.problem:
+            self._begin()
+        if count:
+            self._grown = time.monotonic()
+            if not self._pace or self._grown - self._pace[-1][0] >= 0.25:
+                self._pace.append((self._grown, self.now_ns))
+        return count
+
+    def _begin(self) -> None:
+        assert self.header is not None
+        try:
+            self.engine = engine_from_header(self.header)
+        except ScalpdeskError as error:
+            self.problem = error.render()
+            raise
+        self._underlying = self.desk.view.underlying
+        self._observer = self.desk.delta_engine.observer()
+        self.session_nav = self.desk.session_equity
+
+    def _take(self, event: Event) -> None:
+        assert self.engine is not None
+        now_ns = event.ts_recv_ns
+        if now_ns >= self._next_sample_ns and self.engine.now_ns:
+            self._sample()
+            step = SAMPLE_SECONDS * NANOS_PER_SECOND
+            self._next_sample_ns = (now_ns // step + 1) * step
+        self.engine.handle(event)
+        self.events += 1
+        if type(event) is QuoteEvent:
+            if event.instrument_id == self._underlying:
+                self.last_quote_ns = event.ts_event_ns
+                spot = self.desk.market.mark(self._underlying)
+                if spot is not None:
+                    self.day_low, self.day_high = min(self.day_low, spot), max(self.day_high, spot)
+                    if math.isnan(self.day_low):
+                        self.day_low = self.day_high = spot
+        elif type(event) in _ORDER_EVENTS:
+            self._note_order_event(event)
+        elif isinstance(event, SessionEvent):
+            self._note_session(event)
+        elif isinstance(event, OperatorEvent):
+            self.mode_reason = f"{event.who}: {event.reason}" if event.who else event.reason
+
+    def _note_session(self, event: SessionEvent) -> None:
+        self.session_is_open = event.phase is SessionPhase.OPEN
+        if self.session_is_open:
+            self.session_totals = dict(self.desk.attribution.totals)
+            self.session_nav = self.desk.session_equity
+            self.day_low = self.day_high = math.nan
+            self.first_implied = math.nan
+        else:
+            self._sample()
+
+    def _note_order_event(self, event: Any) -> None:
+        if isinstance(event, OrderFilled):
+            self.fills.append(
+                (
+                    event.ts_recv_ns,
+                    event.client_order_id,
+                    event.execution_id,
+                    event.quantity,
+                    event.price,
+                    event.fee,
+                )
+            )
+        self._note_order(event.client_order_id, event.ts_recv_ns, getattr(event, "reason", ""))
+
+    def _note_order(self, name: str, now_ns: int, reason: str) -> None:
+        order = self.desk.orders.orders.get(name)
+        history = self.histories.setdefault(name, [])
+        if order is not None and (not history or history[-1][1] != order.state.value):
+            history.append((now_ns, order.state.value, reason))
+
+    def _note(self, output: Output) -> None:
+        if isinstance(output, Decision):
+            self.decision_count += 1
+            self.decisions.append((self.decision_count, output))
+            (self.taken if output.taken else self.skipped)[output.kind.value] += 1
+            width = output.facts.get("half_width_shares")
+            if isinstance(width, float | int):
+                self._band = float(width)
+        elif isinstance(output, Mark):
+            self.marks += 1
+            self.last_mark = output
+            if output.implied_vol > 0:
+                self.last_implied = output.implied_vol
+                if math.isnan(self.first_implied):
+                    self.first_implied = output.implied_vol
+        elif isinstance(output, CancelOrder):
+            self._note_order(output.client_order_id, self.now_ns, "cancel sent")
+        else:
+            for order in orders_of(output):
+                self._note_order(order.client_order_id, self.now_ns, order.purpose.value)
+
+    def _note_mode(self) -> None:
+        mode = self.desk.gate.mode
+        if mode is not self.mode or not self.mode_since_ns:
+            if self.mode_since_ns and not self.mode_reason and self.decisions:
+                self.mode_reason = "; ".join(self.decisions[-1][1].reasons)
+            self.mode, self.mode_since_ns = mode, self.now_ns
+
+    def _sample(self) -> None:
+        assert self.engine is not None
+        desk, now_ns = self.desk, self.engine.now_ns
+        spot = desk.market.mark(self._underlying)
+        if spot is None or not self.session_is_open:
+            return
+        figures = desk.attribution.meter.figures()
+        held = desk.positions.held()
+        greeks = self._observer.position_greeks(held, now_ns)
+        implied = math.nan if self.last_mark is None else self.last_mark.implied_vol
+        totals, before = desk.attribution.totals, self.session_totals
+        self.series.add(
+            {
+                "t": now_ns / NANOS_PER_SECOND,
+                "spot": spot,
+                "pnl": float(desk.attribution.current_nav() - self.session_nav),
+                "net_delta": greeks.net_delta_shares if held else math.nan,
+                "band": self._band if held else math.nan,
+                "realised": 100 * figures["realised_vol_weighted"],
+                "implied": 100 * implied if implied > 0 else math.nan,
+                "gamma": float(totals["gamma"] - before["gamma"]),
+                "theta": -float(totals["theta"] - before["theta"]),
+            }
+        )

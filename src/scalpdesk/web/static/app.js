@@ -1,0 +1,330 @@
+// The frame of every page: header, tabs, commands, keyboard. A page draws itself into <main>.
+
+import { fetchJson, h, setText } from "./dom.js";
+import * as desk from "./desk.js";
+import { connect, listen, store } from "./store.js";
+
+const root = document.documentElement;
+const $ = (id) => document.getElementById(id);
+const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system"];
+const LOADERS = {
+  desk: async () => desk,
+  position: () => import("./position.js"),
+  orders: () => import("./orders.js"),
+  why: () => import("./why.js"),
+  volatility: () => import("./volatility.js"),
+  scalps: () => import("./scalps.js"),
+  runs: () => import("./runs.js"),
+  system: () => import("./system.js"),
+};
+let page = null, pageName = root.dataset.page, pending = new Set(), frame = 0, lastText = 0;
+
+// pages ----------------------------------------------------------------------------------------
+
+async function show(name, push) {
+  const module = await LOADERS[name]();
+  if (page) page.destroy();
+  pageName = name;
+  root.dataset.page = name;
+  if (push) history.pushState({}, "", name === "desk" ? "/" : `/${name}`);
+  for (const link of $("tabs").querySelectorAll("a")) {
+    if (link.dataset.page === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  page = module.create($("main"));
+}
+
+$("tabs").addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-page]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  show(link.dataset.page, true);
+});
+addEventListener("popstate", () => show(location.pathname.slice(1) || "desk", false));
+
+// states: texts at most four times a second, charts at most ten, in one frame, and only when visible
+function schedule(what) {
+  pending.add(what);
+  if (!frame) frame = requestAnimationFrame(draw);
+}
+
+function draw(now) {
+  frame = 0;
+  if (document.hidden) return;
+  if (pending.has("connection")) { drawConnection(); pending.delete("connection"); }
+  if (pending.has("series") && page) { page.update("series"); pending.delete("series"); }
+  if (pending.has("state")) {
+    if (now - lastText < 250) { if (!frame) frame = requestAnimationFrame(draw); return; }
+    lastText = now;
+    pending.delete("state");
+    drawHead();
+    drawConnection();
+    if (page) page.update("state");
+    root.dataset.drawn = String(store.state.stamp_ms);
+  }
+}
+document.addEventListener("visibilitychange", () => schedule("state"));
+
+// header ---------------------------------------------------------------------------------------
+
+function pair(id, value, note, tone) {
+  const [big, small] = [$(id).querySelector("b"), $(id).querySelector("small:last-child")];
+  setText(big, value, true);
+  big.className = tone || "";
+  if (note !== undefined) setText(small, note);
+}
+
+function drawHead() {
+  const { head } = store.state;
+  const { account } = head;
+  root.dataset.kind = account.kind;
+  const narrow = window.innerWidth < 640;
+  setText($("badge"), narrow && account.kind === "LIVE" ? "LIVE" : account.label);
+  document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${head.pnl} ` : ""}${head.title}`;
+  pair("what", head.title, head.subtitle);
+  if (head.state === "empty") return;
+  const ended = head.state === "ended";
+  pair("mode", ended ? "ENDED" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${head.mode_since}`, head.mode === "ACTIVE" || ended ? "" : "warn");
+  $("mode").title = head.mode_reason || "";
+  if (ended) pair("age", "·", "run ended, nothing new");
+  else pair("age", head.stale ? `${head.age} STALE` : head.age, `data age, ${head.data}`, head.stale ? "warn" : "");
+  pair("pnl", head.pnl, `P&L today, ${head.currency}`, head.pnl_tone);
+  const worst = $("worst").querySelector("b");
+  worst.replaceChildren(head.worst ?? "·", " ", h("small", {}, `of ${head.limit}`));
+  worst.title = "Worst case from here: spot within 10 %, volatility within 10 points, working orders filled; of the day's loss limit";
+  const bar = $("worst").querySelector("i");
+  bar.style.width = `${100 * (head.worst_fraction ?? 0)}%`;
+  bar.className = (head.worst_fraction ?? 0) > 0.8 ? "hot" : "";
+  const local = new Date(head.now_ns / 1e6).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  pair("clock", head.clock, `${local} local${head.speed ? `, ${head.speed}` : ""}`);
+  $("halt").firstChild.textContent = head.mode === "HALTED" && !ended ? "Resume " : "Halt ";
+}
+
+function drawConnection() {
+  const banner = $("banner");
+  const { head } = store.state || {};
+  root.classList.toggle("lost", store.lost > 0);
+  let text = "", bad = false;
+  if (store.lost) {
+    text = `Page disconnected ${Math.round(store.lost)} s, the desk may be trading. Type scalpdesk status, or scalpdesk halt.`;
+    bad = true;
+  } else if (head?.problem) {
+    text = `${head.problem.split("\n")[0]}. The last good values stay below.`;
+    bad = true;
+  } else if (head?.mode && head.mode !== "ACTIVE" && head.state === "running") {
+    text = `${head.mode}: ${head.mode_reason || "no reason given"}`;
+  }
+  banner.hidden = !text;
+  banner.classList.toggle("bad", bad);
+  setText(banner, text || " ");
+}
+
+// commands -------------------------------------------------------------------------------------
+
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function send(action, key, reason) {
+  const timer = setTimeout(() => note(`No answer in 2 s. Type: scalpdesk ${action}`, true), 2000);
+  try {
+    const { ok, status, body } = await fetchJson(`/api/commands/${action}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ key, reason }),
+    });
+    clearTimeout(timer);
+    if (status === 401 || status === 403) { openLogin(() => send(action, key, reason)); return false; }
+    if (!ok) note(`${body.error}. ${body.fix ? `Type: ${body.fix}` : ""}`, true);
+    else note(`${action}: ${body.was} to ${body.mode}, ${body.cancels} cancels sent`, false);
+    return ok;
+  } catch {
+    clearTimeout(timer);
+    note(`The page's server does not answer. Type: scalpdesk ${action}`, true);
+    return false;
+  }
+}
+
+function note(text, bad) {
+  const panel = $("panel");
+  panel.replaceChildren(
+    h("p", { class: `grow ${bad ? "dangerous" : ""}`, role: "status" }, text),
+    h("button", { type: "button", onclick: closePanel }, "Close ", h("kbd", {}, "Esc")),
+  );
+  panel.hidden = false;
+}
+
+function closePanel() {
+  $("panel").hidden = true;
+  $("panel").replaceChildren();
+}
+
+function halt() {
+  if (store.state?.head.mode === "HALTED") return openResume();
+  note("Halting …", false);
+  return send("halt", newKey(), "halt pressed on the dashboard");
+}
+
+function openResume() {
+  const field = h("input", { type: "text", "aria-label": "Reason", placeholder: "reason, kept in the journal", size: "40" });
+  const key = newKey();
+  const go = () => field.value.trim() && send("resume", key, field.value.trim());
+  field.addEventListener("keydown", (event) => event.key === "Enter" && go());
+  $("panel").replaceChildren(
+    h("div", { class: "grow" }, h("h2", {}, "Resume: let the desk trade again"), field),
+    h("button", { type: "button", onclick: closePanel }, "Cancel ", h("kbd", {}, "Esc")),
+    h("button", { type: "button", onclick: go }, "Resume"),
+  );
+  $("panel").hidden = false;
+  field.focus();
+}
+
+async function openFlatten() {
+  const key = newKey();
+  const { body: plan } = await fetchJson("/api/flatten");
+  const live = root.dataset.kind === "LIVE";
+  const go = () => { send("flatten", key, "flatten confirmed on the dashboard"); };
+  const confirm = live ? typed(go) : held(go, 800);
+  $("panel").replaceChildren(
+    h(
+      "div",
+      { class: "grow" },
+      h("h2", {}, plan.title || "Flatten"),
+      h("p", { class: "muted" }, [plan.legs, plan.cost].filter(Boolean).join(" ")),
+    ),
+    h("button", { type: "button", onclick: closePanel }, "Cancel ", h("kbd", {}, "Esc")),
+    confirm,
+  );
+  $("panel").hidden = false;
+  confirm.focus();
+}
+
+function held(go, milliseconds) {
+  const fill = h("i"), button = h("button", { type: "button", class: "danger hold" }, fill, h("span", {}, "Hold to flatten"));
+  let started = 0, timer = 0, enters = 0;
+  const step = () => {
+    const done = (performance.now() - started) / milliseconds;
+    fill.style.width = `${Math.min(100 * done, 100)}%`;
+    if (done >= 1) { stop(); go(); } else timer = requestAnimationFrame(step);
+  };
+  const stop = () => { cancelAnimationFrame(timer); fill.style.width = "0"; };
+  button.addEventListener("pointerdown", () => { started = performance.now(); step(); });
+  for (const name of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(name, stop);
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.repeat) return;
+    event.preventDefault();
+    enters += 1;
+    button.lastChild.textContent = enters === 1 ? "Enter again to flatten" : "Flattening";
+    if (enters === 2) go();
+  });
+  return button;
+}
+
+function typed(go) {
+  const field = h("input", { type: "text", "aria-label": "Type flatten to confirm", placeholder: "type flatten, then Enter", autocomplete: "off" });
+  field.addEventListener("keydown", (event) => event.key === "Enter" && field.value.trim().toLowerCase() === "flatten" && go());
+  return field;
+}
+
+function openLogin(then) {
+  const field = h("input", { type: "password", "aria-label": "Token", placeholder: "operator token", autocomplete: "off", size: "36" });
+  const message = h("p", { class: "muted" }, "The command line printed it: scalpdesk dashboard --show-token");
+  const go = async () => {
+    if (await logIn(field.value.trim(), message)) { closePanel(); if (then) then(); }
+  };
+  field.addEventListener("keydown", (event) => event.key === "Enter" && go());
+  $("panel").replaceChildren(
+    h("div", { class: "grow" }, h("h2", {}, "Log in to operate the desk"), message),
+    field,
+    h("button", { type: "button", onclick: go }, "Log in"),
+    h("button", { type: "button", onclick: closePanel }, "Cancel ", h("kbd", {}, "Esc")),
+  );
+  $("panel").hidden = false;
+  field.focus();
+}
+
+async function logIn(token, message) {
+  const { ok, body } = await fetchJson("/login", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ token }),
+  });
+  if (!ok && message) { setText(message, body.error || "refused"); message.className = "dangerous"; }
+  if (ok) setRole(body.role);
+  return ok;
+}
+
+function setRole(role) {
+  root.dataset.role = role;
+  setText($("role"), role === "operator" ? "Operator: log out" : "Log in");
+}
+
+$("role").addEventListener("click", async () => {
+  if (root.dataset.role !== "operator") { openLogin(); return; }
+  await fetchJson("/logout", { method: "POST" });
+  setRole("viewer");
+});
+$("halt").addEventListener("click", halt);
+$("flatten").addEventListener("click", openFlatten);
+
+// theme and keyboard ---------------------------------------------------------------------------
+
+const THEMES = ["auto", "dark", "light"];
+function nextTheme() {
+  const next = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+  root.dataset.theme = next;
+  try { localStorage.setItem("scalpdesk-theme", next); } catch { /* private window: for this page only */ }
+  setText($("theme"), `Theme: ${next}`);
+  if (page?.restyle) page.restyle();
+}
+$("theme").addEventListener("click", nextTheme);
+setText($("theme"), `Theme: ${root.dataset.theme}`);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => page?.restyle?.());
+
+const HELP = [["1–8", "pages"], ["/", "search"], ["H, then Enter", "halt"], ["F", "flatten panel"], ["T", "theme"], ["J K", "row; Enter opens"], ["Esc", "close"], ["K in this list", "switch the keys off or on"]];
+let haltReady = false;
+const keysOff = () => { try { return localStorage.getItem("scalpdesk-keys") === "off"; } catch { return false; } };
+
+function openHelp() {
+  $("panel").replaceChildren(
+    h("dl", { class: "facts grow" }, HELP.map(([key, what]) => h("div", {}, h("dt", {}, key), h("dd", {}, what)))),
+    h("button", { type: "button", onclick: () => { try { localStorage.setItem("scalpdesk-keys", keysOff() ? "on" : "off"); } catch { /* private window */ } openHelp(); } }, keysOff() ? "Keys are off: switch on" : "Switch the keys off"),
+    h("button", { type: "button", onclick: closePanel }, "Close"),
+  );
+  $("panel").hidden = false;
+}
+
+function moveRow(step) {
+  const rows = [...$("main").querySelectorAll("tbody tr[tabindex]")];
+  const at = rows.indexOf(document.activeElement);
+  const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+  if (next) next.focus();
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") { haltReady = false; closePanel(); return; }
+  if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") { openHelp(); return; }
+  if (keysOff()) return;
+  if (event.key === "Enter" && haltReady) { event.preventDefault(); haltReady = false; halt(); return; }
+  const wasReady = haltReady;
+  haltReady = false;
+  const key = event.key.toLowerCase();
+  if (key >= "1" && key <= "8") show(ORDER[Number(key) - 1], true);
+  else if (key === "h" && !wasReady) { haltReady = true; note("Press Enter to halt, Esc to leave it.", false); }
+  else if (key === "f") { event.preventDefault(); openFlatten(); }
+  else if (key === "t") nextTheme();
+  else if (key === "j") moveRow(1);
+  else if (key === "k") moveRow(-1);
+  else if (key === "/") { event.preventDefault(); show("why", true).then(() => $("main").querySelector("input")?.focus()); }
+});
+
+// start ----------------------------------------------------------------------------------------
+
+setRole(root.dataset.role);
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given) {  // never sent in an address: what follows the number sign stays in the browser
+  history.replaceState({}, "", location.pathname);
+  logIn(given);
+}
+listen(schedule);
+connect();
+show(pageName, false);

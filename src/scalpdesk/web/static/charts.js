@@ -1,0 +1,203 @@
+// Charts by uPlot, and a table in their place where it is missing.
+
+import { h, table } from "./dom.js";
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const ZONE = "America/New_York";
+const hasCharts = () => typeof window.uPlot === "function";
+
+const clockText = (seconds) =>
+  new Date(seconds * 1000).toLocaleTimeString("en-GB", { timeZone: ZONE, hour: "2-digit", minute: "2-digit" });
+
+function axes(options) {
+  const shared = {
+    stroke: css("muted"),
+    font: "12px system-ui, sans-serif",
+    ticks: { show: false },
+    grid: { stroke: css("line"), width: 1 },
+  };
+  return [
+    {
+      ...shared,
+      grid: { show: false },
+      size: 26,
+      space: 90,
+      values: options.xValues || ((_, splits) => splits.map(clockText)),
+    },
+    { ...shared, side: 1, size: options.axisWidth || 50, space: options.ySpace || 34, values: options.yValues },
+  ];
+}
+
+export const plainNumber = (digits = 0) => (_, splits) =>
+  splits.map((value) => value.toLocaleString("en-US", { maximumFractionDigits: digits }).replace("-", "−"));
+
+export const signedNumber = (digits = 0) => (_, splits) =>
+  splits.map((value) => {
+    const text = Math.abs(value).toLocaleString("en-US", { maximumFractionDigits: digits });
+    return value > 0 ? `+${text}` : value < 0 ? `−${text}` : "0";
+  });
+
+// A chart of columns over a shared x; `lines` are [{name, label, colour, dash, width, fill}].
+export class LineChart {
+  constructor(host, lines, options = {}) {
+    this.host = host;
+    this.lines = lines;
+    this.options = options;
+    this.data = [[], ...lines.map(() => [])];
+    this.plot = null;
+    this.resize = new ResizeObserver(() => this.fit());
+    this.resize.observe(host);
+  }
+
+  build() {
+    if (this.plot) this.plot.destroy();
+    const { host, lines, options } = this;
+    host.replaceChildren();
+    const series = lines.map((line) => ({
+      label: line.label,
+      stroke: line.colour ? css(line.colour) : undefined,
+      width: line.width ?? 1.5,
+      dash: line.dash,
+      fill: line.fill ? css(line.fill) : undefined,
+      points: { show: false },
+      spanGaps: false,
+      paths: line.stepped ? window.uPlot.paths.stepped({ align: 1 }) : undefined,
+    }));
+    this.plot = new window.uPlot(
+      {
+        width: Math.max(host.clientWidth, 50),
+        height: Math.max(host.clientHeight, 50),
+        legend: { show: false },
+        cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
+        tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), ZONE),
+        padding: [8, 4, 0, 4],
+        scales: { x: { time: options.time !== false }, y: options.range ? { range: options.range } : {} },
+        axes: axes(options),
+        series: [{}, ...series],
+        bands: options.bands ? options.bands.map((band) => ({ series: band.series, fill: css(band.fill) })) : [],
+        hooks: { draw: options.draw ? [options.draw] : [], setCursor: options.cursor ? [options.cursor] : [] },
+      },
+      this.data,
+      host,
+    );
+    const canvas = host.querySelector("canvas");
+    if (canvas) {
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", options.label || "chart");
+    }
+  }
+
+  fit() {
+    if (this.plot) this.plot.setSize({ width: Math.max(this.host.clientWidth, 50), height: Math.max(this.host.clientHeight, 50) });
+  }
+
+  set(data) {
+    this.data = data;
+    if (!hasCharts()) return this.instead();
+    if (!this.plot) this.build();
+    this.plot.setData(data);
+  }
+
+  instead() {
+    const last = this.data[0].length;
+    const rows = [];
+    for (let i = Math.max(0, last - 6); i < last; i += 1) rows.push(i);
+    this.host.replaceChildren(
+      table(
+        [
+          { head: "ET", cell: (i) => clockText(this.data[0][i]) },
+          ...this.lines.filter((line) => line.label).map((line) => ({
+            head: line.label,
+            class: "num",
+            cell: (i) => this.data[this.lines.indexOf(line) + 1][i]?.toFixed(2) ?? "·",
+          })),
+        ],
+        rows,
+        { caption: `${this.options.label}: the last values (the chart library is missing)` },
+      ),
+    );
+  }
+
+  restyle() {
+    if (this.plot) { this.build(); this.plot.setData(this.data); }
+  }
+
+  destroy() {
+    this.resize.disconnect();
+    if (this.plot) this.plot.destroy();
+    this.plot = null;
+  }
+}
+
+// Triangles of executions on a price chart: up below the line for a buy, down above it for a sale.
+export function triangles(fills, size) {
+  return (plot) => {
+    const { t, price, side, hedge } = fills();
+    const { ctx, bbox } = plot;
+    const ratio = window.devicePixelRatio || 1;
+    const half = size() * ratio;
+    const colours = { 1: css("up"), "-1": css("down") };
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (let i = 0; i < t.length; i += 1) {
+      if (!hedge[i]) continue;
+      const x = plot.valToPos(t[i], "x", true);
+      const up = side[i] > 0;
+      const y = plot.valToPos(price[i], "y", true) + (up ? 2.4 : -2.4) * half;
+      ctx.fillStyle = colours[side[i]];
+      ctx.beginPath();
+      ctx.moveTo(x, y + (up ? -half : half));
+      ctx.lineTo(x - half, y + (up ? half : -half));
+      ctx.lineTo(x + half, y + (up ? half : -half));
+      ctx.fill();
+    }
+    ctx.restore();
+  };
+}
+
+// P&L by source: bars that start where the one before ended, as rows that can be read aloud.
+export function waterfall(parts) {
+  const ends = parts.flatMap((part) => [part.from, part.to]);
+  const low = Math.min(0, ...ends), high = Math.max(0, ...ends);
+  const width = high - low || 1;
+  const at = (value) => `${(100 * (value - low)) / width}%`;
+  return h(
+    "div",
+    { class: "fall", role: "list", "aria-label": "P&L by source" },
+    parts.map((part) => {
+      const isTotal = part.name === "total";
+      const isZero = part.tone === "muted";
+      const bar = h("i", { class: isTotal ? "total" : part.tone });
+      const start = Math.min(part.from, part.to), end = Math.max(part.from, part.to);
+      bar.style.left = at(start);
+      bar.style.width = `${(100 * (end - start)) / width}%`;
+      const zero = h("s");
+      zero.style.left = at(0);
+      return h(
+        "div",
+        { role: "listitem", class: [isTotal ? "last" : "", isZero ? "zero" : ""].join(" ") },
+        h("span", {}, part.label),
+        h("div", { class: "track" }, zero, isZero ? null : bar),
+        h("span", { class: `amount ${isTotal ? "" : part.tone}` }, part.text),
+      );
+    }),
+  );
+}
+
+// A cell whose background says how far from zero it is; the text says it too.
+export function heatCell(text, heat) {
+  const cell = h("span", {}, text);
+  cell.heat = heat;
+  return cell;
+}
+
+export function paintHeat(host) {
+  for (const cell of host.querySelectorAll("td")) {
+    const inner = cell.firstElementChild;
+    if (!inner || inner.heat === undefined) continue;
+    const strength = Math.round(Math.min(Math.abs(inner.heat), 1) * 38);
+    cell.style.background = `color-mix(in srgb, var(--${inner.heat >= 0 ? "up" : "down"}) ${strength}%, transparent)`;
+  }
+}

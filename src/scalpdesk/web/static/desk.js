@@ -1,0 +1,183 @@
+// Desk: is gamma paying, am I safe?
+
+import { LineChart, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { add, h, pieces, setText, table, tinted } from "./dom.js";
+import { store } from "./store.js";
+
+const legend = (...items) => h("div", { class: "legend" }, items);
+const key = (text, tone, dash) => h("span", { class: `${tone} ${dash ? "dash" : ""}` }, text);
+
+export function create(main) {
+  const parts = {
+    verdict: h("p", { class: "verdict" }),
+    range: h("span", { class: "muted narrow-gone" }),
+    name: h("span", { class: "text" }, "spot"),
+    price: h("div", { class: "plot price" }),
+    hover: h("span", { class: "sr" }),
+    pnl: h("div", { class: "big" }),
+    pnlNote: h("p", { class: "muted" }),
+    fall: h("div"),
+    costs: h("p", { class: "note" }),
+    deltaNote: h("b", {}),
+    delta: h("div", { class: "plot small" }),
+    vols: h("div", { class: "plot small" }),
+    rent: h("div", { class: "plot small" }),
+    positionNote: h("span", { class: "muted" }),
+    position: h("div"),
+    decisionsNote: h("span", { class: "muted" }),
+    decisions: h("div"),
+    currency: h("span", {}, "USD"),
+  };
+  main.replaceChildren(
+    h(
+      "section",
+      { class: "card w8" },
+      h("h2", {}, "Is gamma paying?"),
+      parts.verdict,
+      h(
+        "div",
+        { class: "top" },
+        legend(
+          parts.name,
+          h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"),
+          h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"),
+        ),
+        parts.range,
+      ),
+      parts.price,
+      parts.hover,
+    ),
+    h("section", { class: "card w4" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
+    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band, shares"), parts.deltaNote), parts.delta),
+    h(
+      "section",
+      { class: "card w4" },
+      h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), legend(key("realised", "up"), key("implied", "", true))),
+      parts.vols,
+    ),
+    h(
+      "section",
+      { class: "card w4" },
+      h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), legend(key("gamma", "up"), key("theta", "down", true))),
+      parts.rent,
+    ),
+    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
+    h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
+  );
+  const size = () => (window.innerWidth < 640 ? 2.2 : 4);
+  const charts = {
+    price: new LineChart(parts.price, [{ label: "spot", colour: "text" }], {
+      label: "Price of the underlying with the desk's hedges",
+      yValues: plainNumber(2),
+      draw: triangles(() => store.fills.columns, size),
+    }),
+    delta: new LineChart(
+      parts.delta,
+      [
+        { colour: "band", width: 0 },
+        { colour: "band", width: 0 },
+        { label: "net delta", colour: "text", width: 1.2 },
+      ],
+      { label: "Net delta within the hedge band", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 },
+    ),
+    vols: new LineChart(
+      parts.vols,
+      [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }],
+      { label: "Realised and implied volatility, per cent a year", yValues: plainNumber(1), range: fromZero, ySpace: 26 },
+    ),
+    rent: new LineChart(
+      parts.rent,
+      [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }],
+      { label: "What gamma earned and what theta cost", yValues: plainNumber(0), range: fromZero, ySpace: 26 },
+    ),
+  };
+
+  function drawSeries() {
+    const columns = store.series.columns;
+    if (!columns.t || !columns.t.length) return;
+    const upper = columns.band;
+    const lower = columns.band.map((value) => (value === null ? null : -value));
+    charts.price.set([columns.t, columns.spot]);
+    charts.delta.set([columns.t, upper, lower, columns.net_delta]);
+    charts.vols.set([columns.t, columns.realised, columns.implied]);
+    charts.rent.set([columns.t, columns.gamma, columns.theta]);
+  }
+
+  function drawState() {
+    const desk = store.state?.desk;
+    if (!desk) return;
+    if (desk.empty) {
+      parts.verdict.replaceChildren(desk.empty);
+      return;
+    }
+    const { head } = store.state;
+    setText(parts.currency, head.currency);
+    setText(parts.name, desk.underlying);
+    parts.verdict.replaceChildren(...pieces(desk.verdict));
+    setText(parts.range, desk.range);
+    setText(parts.pnl, desk.pnl, true);
+    parts.pnl.className = `big ${desk.pnl_tone}`;
+    setText(parts.pnlNote, desk.pnl_note);
+    parts.fall.replaceChildren(waterfall(desk.parts));
+    setText(parts.costs, desk.cost_note);
+    setText(parts.deltaNote, desk.delta_note);
+    setText(parts.positionNote, desk.position.note);
+    setText(parts.decisionsNote, desk.decisions_note);
+    parts.position.replaceChildren(positionTable(desk.position));
+    parts.decisions.replaceChildren(decisionTable(desk.decisions));
+  }
+
+  drawState();
+  drawSeries();
+  return {
+    update: (what) => (what === "series" ? drawSeries() : drawState()),
+    restyle: () => Object.values(charts).forEach((chart) => chart.restyle()),
+    destroy: () => Object.values(charts).forEach((chart) => chart.destroy()),
+  };
+}
+
+const fromZero = (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.08 || 1];
+
+export function positionTable(position) {
+  if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after the first fill.");
+  const { greeks, deadline } = position;
+  const last = [];
+  if (deadline) last.push(`${deadline.what} ${deadline.at}, in `, h("b", { class: deadline.tone === "warn" ? "warn" : "strong" }, deadline.left), ". ");
+  if (position.break_even) last.push(position.break_even);
+  return h(
+    "div",
+    {},
+    table(
+      [
+        { head: "Leg", cell: (leg) => leg.label },
+        { head: "Held", class: "num", cell: (leg) => leg.held },
+        { head: "Entry", class: "num", cell: (leg) => leg.entry },
+        { head: "Delta", class: "num", cell: (leg) => leg.delta },
+      ],
+      position.legs,
+      { caption: "Position" },
+    ),
+    h(
+      "dl",
+      { class: "greeks" },
+      [["Delta", greeks.delta], ["Gamma", greeks.gamma], ["Theta / d", greeks.theta], ["Vega / pt", greeks.vega]].map(([name, text]) =>
+        h("div", {}, h("dt", {}, name), h("dd", {}, text ?? "·")),
+      ),
+    ),
+    add(h("p", { class: "note" }), last),
+  );
+}
+
+export function decisionTable(rows) {
+  if (!rows.length) return h("p", { class: "empty" }, "Nothing has been decided yet. Decisions appear here with their reasons.");
+  return table(
+    [
+      { head: "ET", class: "nowrap", cell: (row) => row.time },
+      { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
+      { head: "Why", cell: (row) => row.why },
+      { head: "Spot", class: "num narrow-gone", cell: (row) => row.spot },
+    ],
+    rows,
+    { caption: "Last decisions" },
+  );
+}

@@ -1,0 +1,104 @@
+// Elements without markup strings: the page's policy forbids innerHTML, and text stays text.
+
+export const MISSING = "·";
+
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && typeof value === "boolean") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  add(element, children);
+  return element;
+}
+
+export function add(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+  return element;
+}
+
+export const shown = (text) => (text === null || text === undefined || text === "" ? MISSING : text);
+
+export function setText(element, text, flash = false) {
+  const next = shown(text);
+  if (element.textContent === next) return;
+  element.textContent = next;
+  const now = performance.now();
+  if (flash && now - (element.flashed || 0) > 1000) {
+    element.flashed = now;
+    element.classList.remove("flash");
+    requestAnimationFrame(() => element.classList.add("flash"));
+  }
+}
+
+// A table from columns [{head, cell(row), class}] and rows; a row may be opened by click, Enter or O.
+export function table(columns, rows, { caption, open } = {}) {
+  const body = h("tbody");
+  for (const row of rows) {
+    const line = h(
+      "tr",
+      open ? { tabindex: "0", "aria-expanded": "false" } : {},
+      columns.map((column) => {
+        const cell = h("td", { class: column.class });
+        add(cell, [column.cell(row)].flat().map((part) => (part instanceof Node ? part : shown(part))));
+        return cell;
+      }),
+    );
+    if (open) {
+      const toggle = () => {
+        const next = line.nextElementSibling;
+        if (next && next.classList.contains("open")) {
+          next.remove();
+          line.setAttribute("aria-expanded", "false");
+        } else {
+          line.after(h("tr", { class: "open" }, h("td", { colspan: String(columns.length) }, open(row))));
+          line.setAttribute("aria-expanded", "true");
+        }
+      };
+      line.addEventListener("click", toggle);
+      line.addEventListener("keydown", (event) => event.key === "Enter" && toggle());
+    }
+    body.append(line);
+  }
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    h(
+      "table",
+      {},
+      h("caption", { class: "sr" }, caption),
+      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.class }, column.head)))),
+      body,
+    ),
+  );
+}
+
+export const tinted = (text, tone, bold = false) =>
+  h(bold ? "b" : "span", { class: tone || "" }, shown(text));
+
+export const pieces = (list) => list.map((piece) => h("span", { class: piece.tone || "" }, piece.text));
+
+export function card(width, title, ...children) {
+  return h("section", { class: `card ${width}` }, h("div", { class: "top" }, h("h2", {}, title)), children);
+}
+
+export function facts(pairs) {
+  return h(
+    "dl",
+    { class: "facts" },
+    pairs.map(([name, value, tone]) => h("div", {}, h("dt", {}, name), h("dd", { class: tone || "" }, shown(value)))),
+  );
+}
+
+export async function fetchJson(path, options) {
+  const answer = await fetch(path, { headers: { accept: "application/json" }, ...options });
+  let body = null;
+  try { body = await answer.json(); } catch { body = { error: `${answer.status} ${answer.statusText}` }; }
+  return { ok: answer.ok, status: answer.status, body };
+}

@@ -1,0 +1,1 @@
+import { h } from './dom.js'; export function create(main){main.replaceChildren(h('p',{class:'card wide'},'system'));return {update(){},destroy(){}};}

@@ -1,0 +1,200 @@
+"""The API in process: every route answers, says the same as the records, and refuses as specified."""
+
+import asyncio
+import json
+from hashlib import sha256
+from importlib.resources import files
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.records.projection import project_journal
+from scalpdesk.records.store import load_fills, load_run, open_store, store_url
+from scalpdesk.web import app as web
+from scalpdesk.web.feed import DeskFeed
+
+ORIGIN = {"origin": "http://localhost:10000"}
+OPERATOR = {"authorization": "Bearer operator-token"}
+
+
+@pytest.fixture
+def client(client_of, held_feed):
+    return client_of(held_feed)
+
+
+def test_every_documented_route_answers_with_json(client):
+    routes = client.get("/openapi.json").json()["paths"]
+    assert {
+        "/api/performance", "/api/metrics", "/api/positions", "/api/greeks", "/api/orders", "/api/decisions",
+        "/api/events", "/metrics", "/healthz",
+    } <= routes.keys()  # fmt: skip
+    for path, methods in routes.items():
+        assert all(method["summary"] for method in methods.values()), path
+        if "get" not in methods or path == "/api/events" or "{" in path:
+            continue
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        if path != "/metrics":
+            json.loads(answer.text, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
+
+
+def test_every_page_carries_the_policy_and_the_account_in_its_markup(client):
+    for name in web.PAGES:
+        answer = client.get("/" if name == "desk" else f"/{name}")
+        assert answer.status_code == 200
+        assert 'data-kind="SIMULATED"' in answer.text
+        assert f'data-page="{name}"' in answer.text
+        assert "{{" not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_without_a_run_the_account_is_unknown(client_of, tmp_path):
+    empty = client_of(DeskFeed(tmp_path, None, SystemClock()))
+    assert 'data-kind="UNKNOWN"' in empty.get("/").text
+    assert empty.get("/healthz").json() == {"ok": True, "run_id": None, "running": False, "problem": None}
+    assert "error" in empty.get("/api/performance").json()
+    assert empty.get("/api/orders").json() == {"orders": []}
+
+
+def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
+    folder, summary = ended_runs
+    api = client_of(ended_feed)
+    with open_store(store_url(folder)) as store:
+        run_id = project_journal(folder / summary["run_id"], store)
+        row, fills = load_run(store, run_id).as_dict(), load_fills(store, run_id)
+    shown = api.get("/api/performance").json()
+    page = api.get("/api/desk").json()["desk"]
+    assert shown["pnl"] == summary["pnl"]
+    assert f"{row['nav_change']:.2f}" == shown["nav_change"] == summary["nav_change"]
+    assert page["pnl"].replace("−", "-").lstrip("+") == summary["nav_change"]
+    metrics = {
+        (sample.name, sample.labels.get("part")): sample.value
+        for family in text_string_to_metric_families(api.get("/metrics").text)
+        for sample in family.samples
+    }
+    for name, amount in summary["pnl"].items():
+        if name in {"total", "residual"}:  # the residual of the cents takes up the rounding of the others
+            continue
+        assert float(row[f"pnl_{name}"]) == pytest.approx(float(amount), abs=0.005)
+        assert metrics["scalpdesk_pnl_usd", name] == pytest.approx(float(amount), abs=0.005)
+    columns = api.get("/api/fills").json()["columns"]
+    assert columns["price"] == [float(fill.price) for fill in fills]
+    assert [side > 0 for side in columns["side"]] == [fill.side == "buy" for fill in fills]
+    assert api.get("/api/orders?limit=5000").json()["total"] == row["orders"]
+
+
+def test_series_comes_from_a_position_on(client, held):
+    whole = client.get("/api/series").json()
+    rest = client.get("/api/series?since=100").json()
+    assert rest["columns"]["t"] == whole["columns"]["t"][100:]
+    assert whole["columns"]["spot"] == held.series.columns["spot"]
+
+
+def test_changes_need_the_operator_and_a_desk_that_runs(client):
+    body = {"key": "0123456789", "reason": "test"}
+    assert client.post("/api/commands/halt", json=body).status_code == 403
+    assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
+    answer = client.post("/api/commands/halt", json=body, headers=OPERATOR)
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "no desk runs here", "fix": "scalpdesk halt"}
+    assert client.post("/api/commands/explode", json=body, headers=OPERATOR).status_code == 404
+    assert client.post("/api/commands/halt", json={"key": "x"}, headers=OPERATOR).status_code == 422
+    assert client.post("/api/commands/halt", content=b"x" * 20_000, headers=OPERATOR).status_code == 413
+
+
+def test_login_over_the_api_lets_the_page_operate(client):
+    assert client.post("/login", json={"token": "wrong"}, headers=ORIGIN).status_code == 401
+    answer = client.post("/login", json={"token": "operator-token"}, headers=ORIGIN)
+    assert answer.json() == {"role": "operator"}
+    body = {"key": "0123456789", "reason": "test"}
+    assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 503  # past the guard
+    assert 'data-role="operator"' in client.get("/").text
+    client.post("/logout", headers=ORIGIN)
+    assert client.post("/api/commands/halt", json=body, headers=ORIGIN).status_code == 403
+
+
+def test_a_command_reaches_the_desk_once_for_each_key(held_runs, monkeypatch):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    feed.is_running = True
+    asked = []
+
+    def ask(run_dir, request, **_):
+        asked.append((run_dir.name, request))
+        return {"was": "ACTIVE", "mode": "HALTED", "cancels": 2}
+
+    monkeypatch.setattr("scalpdesk.web.feed.ask", ask)
+    first = feed.command("halt", "key-00001", "because")
+    assert feed.command("halt", "key-00001", "because") == first
+    assert asked == [(feed.follower.run_dir.name, {"do": "halt", "reason": "because"})]
+    feed.command("halt", "key-00002", "again")
+    assert len(asked) == 2
+
+
+def test_stream_gives_the_newest_state_and_drops_what_nobody_took(held_runs):
+    feed = DeskFeed(held_runs, None, SystemClock())
+    feed.choose()
+    while feed.follower.advance(1_000):
+        pass
+    feed.follower.tail.close()
+    feed.publish()
+
+    async def read():
+        states = feed.states()
+        first = await anext(states)
+        feed.publish()
+        feed.publish()
+        feed.publish()
+        second = await anext(states)
+        await states.aclose()
+        return first, second
+
+    first, second = asyncio.run(read())
+    assert first.startswith(b"id: 1\nevent: state\ndata: {")
+    assert second.startswith(b"id: 4\n")
+    assert feed.dropped == 2
+    assert feed.clients == 0
+    one = json.loads(first.split(b"data: ")[1])
+    assert one["series"]["from"] == 0
+    assert len(one["series"]["columns"]["t"]) == len(feed.follower.series)
+    four = json.loads(second.split(b"data: ")[1])
+    assert four["series"]["from"] == len(feed.follower.series)
+    assert four["series"]["columns"]["t"] == []
+    assert len(second) < 20_000
+
+
+def test_chart_library_is_the_one_we_know_and_is_never_imported(client):
+    import sys
+
+    for name, (_, digest) in web.CHART_FILES.items():
+        content = client.get(f"/static/{name}").content
+        assert sha256(content).hexdigest() == digest
+    assert "youplot" not in sys.modules
+
+
+def test_another_chart_file_is_not_served(monkeypatch):
+    monkeypatch.setitem(web.CHART_FILES, "uplot.js", (web.CHART_FILES["uplot.js"][0], "0" * 64))
+    assert web.chart_file("uplot.js") is None
+    monkeypatch.setitem(web.CHART_FILES, "uplot.js", ("youplot/vendor/absent.js", "0" * 64))
+    assert web.chart_file("uplot.js") is None
+
+
+def test_markup_of_our_own_has_nothing_that_the_policy_refuses():
+    for entry in files("scalpdesk.web").joinpath("static").iterdir():
+        text = entry.read_text("utf-8")
+        if entry.name.endswith(".html"):
+            assert "style=" not in text
+            assert "<style" not in text
+            assert " on" not in text.replace(" on this", "").replace(" only", "")
+            scripts = text.count("<script src=") + text.count('<script type="module" src=')
+            assert text.count("<script") == scripts
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+        assert "https://" not in text
+        if entry.name.endswith(".js"):
+            assert ".innerHTML" not in text
+            assert "eval(" not in text
+            assert 'setAttribute("style"' not in text

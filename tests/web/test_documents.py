@@ -1,0 +1,172 @@
+"""Figures of the pages against second calculations and limit cases."""
+
+import math
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.intents import Decision
+from scalpdesk.pricing import greeks
+from scalpdesk.web import documents
+from scalpdesk.web.documents import account_kind, break_even, countdown, crossings, signed, span, tone
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (-1234.5, 2, "−1,234.50"),
+        (0.004, 2, "0.00"),
+        (-0.004, 2, "0.00"),
+        (1e6, 0, "+1,000,000"),
+        (None, 2, None),
+    ],
+)
+def test_amounts_have_a_true_minus_and_zero_no_sign(value, decimals, text):
+    assert signed(value, decimals) == text
+
+
+def test_what_is_not_finite_is_not_shown_as_a_figure():
+    assert signed(math.nan) is None
+    assert documents.plain(math.inf) is None
+    assert documents.per_cent(math.nan) is None
+    assert documents.json_safe({"a": [math.nan, np.float64(2.0), 3]}) == {"a": [None, 2.0, 3]}
+    assert [tone(value) for value in (None, 0.0049, -0.0049, 0.01, -0.01)] == ["muted"] * 3 + ["up", "down"]
+
+
+def test_lengths_of_time():
+    assert [span(s) for s in (0, 59, 60, 3_600)] == ["0 s", "59 s", "1 min", "1 h 0 min"]
+    assert span(20_400) == "5 h 40 min"
+    assert [countdown(s) for s in (-1, 0, 61, 2_100, 7_200, 3 * 86_400)] == [
+        "passed", "passed", "1:01", "35:00", "2 h 0 min", "3 d",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mode", "venue", "kind"),
+    [
+        ("demo", "simulated", "SIMULATED"),
+        ("backtest", "simulated", "SIMULATED"),
+        ("simulated", "simulated", "SIMULATED"),
+        ("paper", "sandbox", "SANDBOX"),
+        ("paper", "alpaca", "PAPER"),
+        ("live", "alpaca", "LIVE"),
+        ("live", "simulated", "LIVE"),
+        ("demo", "alpaca", "UNKNOWN"),
+        ("something", "else", "UNKNOWN"),
+    ],
+)
+def test_only_what_is_known_to_be_simulated_is_called_so(mode, venue, kind):
+    assert account_kind(SimpleNamespace(mode=mode, venue=venue)) == kind
+    assert account_kind(None) == "UNKNOWN"
+
+
+def test_break_even_move_earns_what_theta_costs():
+    gamma, theta, spot = 3.13, -15.76, 265.77
+    move = break_even(gamma, theta, spot) * spot
+    assert 0.5 * gamma * move**2 == pytest.approx(-theta)
+    assert break_even(-1.0, 5.0, 100.0) is None  # short gamma is paid, not paying
+    assert break_even(1.0, -1.0, None) is None
+
+
+def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held):
+    worst = documents.worst_case(held)
+    premium = sum(
+        float(position.average_price * position.quantity * position.multiplier)
+        for position in held.desk.positions.held()
+        if position.multiplier == 100
+    )
+    amount = float(worst["worst"].replace("−", "-").replace(",", ""))
+    assert -premium < amount < 0
+    assert worst["limit"] == "−5,000"  # 5 % of 100,000: risk.max_daily_loss_fraction
+    assert worst["worst_fraction"] == pytest.approx(-amount / 5_000, abs=1e-3)
+
+
+def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(held):
+    page = documents.json_safe(documents.position_page(held))
+    spots, end = np.array(page["payoff"]["spots"]), np.array(page["payoff"]["expiry"])
+    shares, value_now, strike, contracts = 0.0, 0.0, 281.0, 0.0
+    for position in held.desk.positions.held():
+        contract = held.desk.instruments[position.instrument_id]
+        units = float(position.quantity) * position.multiplier
+        if position.multiplier == 1:
+            shares += units
+            value_now += units * page["spot"]
+        else:
+            assert float(contract.strike) == strike
+            contracts = units
+            line = documents.option_lines(held, {position.instrument_id: position.quantity})[0]
+            value_now += units * float(
+                greeks(page["spot"], strike, line.years, line.vol, line.is_call, style=line.style).price
+            )
+    intrinsic = contracts * np.abs(spots - strike) + shares * spots  # one call and one put of one strike
+    assert np.abs(end - (intrinsic - value_now)).max() < 0.01
+    for even in page["break_evens"]:
+        at = float(even)
+        assert abs(np.interp(at, spots, end)) < 20  # to the cent of the spot
+
+
+def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
+    page = documents.json_safe(documents.position_page(held))
+    rows = page["ladder"]["rows"]
+    assert (len(rows), len(rows[0]["cells"])) == (11, 7)
+    assert rows[5]["move"] == "0"
+    assert rows[5]["cells"][3]["text"] == "0"
+    assert [row["spot"] for row in rows] == sorted((row["spot"] for row in rows), reverse=True)
+    holdings = {position.instrument_id: position.quantity for position in held.desk.positions.held()}
+    small = documents.ladder(held, holdings, (-0.001, 0.0, 0.001), (0.0, 0.01))
+    book = held.greeks()
+    step = 0.001 * page["spot"]
+    expected = book.net_delta_shares * step + 0.5 * book.gamma_shares_per_usd * step**2
+    assert small["pnl_usd"][2, 0, 0] == pytest.approx(expected, abs=0.05)
+    assert small["pnl_usd"][1, 1, 0] == pytest.approx(book.vega_usd_per_point, rel=0.02)
+
+
+def test_crossings_lie_on_the_straight_lines():
+    assert crossings([90.0, 100.0, 110.0], [5.0, -5.0, 5.0]) == [95.0, 105.0]
+    assert crossings([1.0, 2.0], [1.0, 2.0]) == []
+
+
+def test_deadlines_come_in_order_and_the_strategys_own_stands_first(held):
+    rows = documents.deadlines(held)
+    assert [row["at_ns"] for row in rows] == sorted(row["at_ns"] for row in rows)
+    assert [row["what"] for row in rows[:2]] == ["flat by", "session closes"]
+    assert rows[0]["at"] == "15:50 ET"
+    assert documents.next_deadline(held) == rows[0]
+
+
+def test_search_finds_decisions_by_word_order_and_kind(held):
+    every = documents.why_page(held, limit=10_000)
+    hedges = documents.why_page(held, kind="hedge", limit=10_000)
+    assert every["found"] == held.decision_count
+    assert hedges["found"] == held.taken["hedge"] + held.skipped["hedge"]
+    assert documents.why_page(held, search="straddle 281")["decisions"][0]["kind"] == "entry"
+    order = next(iter(held.desk.orders.orders))
+    assert documents.why_page(held, search=order)["found"] == 1
+    assert documents.why_page(held, search="no such thing")["decisions"] == []
+    assert documents.why_page(held, taken=False)["found"] == sum(held.skipped.values())
+
+
+def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
+    def skip(number, reason):
+        return number, Decision(held.now_ns, DecisionKind.ENTRY, False, (reason,), {})
+
+    reasons = ("edge -1.20 USD", "edge -3.45 USD", "spread too wide", "edge 2")
+    skips = [skip(number, reason) for number, reason in enumerate(reasons, start=1)]
+    counts = {"taken": Counter(), "skipped": Counter(entry=4)}
+    quiet = SimpleNamespace(engine=True, desk=held.desk, decisions=skips, **counts)
+    rows = documents.why_page(quiet)["decisions"]
+    assert [(row["number"], row["count"]) for row in rows] == [(4, 1), (3, 1), (2, 2)]
+
+
+def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):
+    plan = documents.flatten_plan(held)
+    cost = 0.0
+    for position in held.desk.positions.held():
+        quote = held.desk.market.quotes[position.instrument_id]
+        cost += 0.5 * (quote.ask - quote.bid) * abs(float(position.quantity)) * position.multiplier
+    assert f"Estimated cost {cost:.2f}, at worst {2 * cost:.2f}." == plan["cost"]
+    assert plan["legs"].count("SPY") == 3
+    assert not plan["is_flat"]

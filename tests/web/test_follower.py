@@ -1,0 +1,99 @@
+"""The replica of a run is the run: same figures as its summary and its marks, from the journal alone."""
+
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from scalpdesk.journal.reader import JournalReader
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.web import documents
+from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
+
+
+def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed, ended_runs):
+    _, summary = ended_runs
+    shown = documents.performance(ended_feed.follower)
+    assert shown["pnl"] == summary["pnl"]
+    assert shown["session_parts"] == summary["pnl"]
+    assert shown["pnl_detail"] == summary["explain"]
+    for name in ("nav_change", "fills", "orders", "hedges", "decisions", "mode", "end_positions"):
+        assert shown[name] == summary[name], name
+    assert shown["round_trips"]["number"] == 1
+    assert ended_feed.follower.tail.sealed
+    assert not ended_feed.is_running
+
+
+def test_parts_of_the_page_sum_to_its_total(held):
+    parts = documents.session_parts(held)
+    assert sum(parts[name] for name in PARTS) == parts["total"]
+    rows = documents.waterfall(parts)
+    assert [row["name"] for row in rows] == [*PARTS, "total"]
+    for before, after in pairwise(rows[:-1]):
+        assert before["to"] == pytest.approx(after["from"])
+    assert rows[-2]["to"] == pytest.approx(float(parts["total"]))
+
+
+def test_cash_and_positions_are_those_of_the_fills(held):
+    cash = Decimal(held.header.config["simulation"]["starting_cash"])
+    held_units: dict[str, Decimal] = {}
+    for _, name, _, quantity, price, fee in held.fills:
+        order = held.desk.orders.orders[name].submitted
+        contract = held.desk.instruments[order.instrument_id]
+        signed = quantity * order.side.sign
+        held_units[contract.symbol] = held_units.get(contract.symbol, Decimal(0)) + signed
+        cash -= signed * price * contract.multiplier + fee
+    assert held.desk.account.cash == cash
+    rows = documents.positions(held)["positions"]
+    assert {row["symbol"]: Decimal(row["quantity"]) for row in rows} == held_units
+    assert len(rows) == 3
+
+
+def test_samples_stand_on_their_grid_and_end_within_it(held):
+    stamps = held.series.columns["t"]
+    assert {len(column) for column in held.series.columns.values()} == {len(stamps)}
+    gaps = [after - before for before, after in pairwise(stamps)]
+    assert min(gaps) > 0
+    assert max(gaps) < 2 * SAMPLE_SECONDS
+    assert len(stamps) == pytest.approx(25 * 60 / SAMPLE_SECONDS, abs=3)
+    assert held.now_ns / 1e9 - stamps[-1] < 2 * SAMPLE_SECONDS
+
+
+def test_following_in_slices_gives_what_following_at_once_gives(held, held_runs):
+    sliced = RunFollower(held.run_dir)
+    while sliced.advance(1) or not sliced.events:
+        pass
+    assert sliced.series.columns == held.series.columns
+    assert sliced.fills == held.fills
+    assert sliced.events == held.events == JournalReader(held.run_dir).totals.events
+    sliced.tail.close()
+    assert documents.json_safe(documents.desk_page(sliced)) == documents.json_safe(documents.desk_page(held))
+
+
+def test_each_hedge_is_in_the_history_of_its_order(held):
+    assert len(held.histories) == len(held.desk.orders.orders) == len(held.fills)
+    for history in held.histories.values():
+        assert [state for _, state, _ in history] == ["pending_new", "working", "filled"]
+
+
+def test_a_long_series_is_thinned_in_its_older_half():
+    series = Series()
+    for t in range(MOST_SAMPLES + 1):
+        series.add(dict.fromkeys(COLUMNS, float(t)) | {"band": float("nan")})
+    assert series.generation == 1
+    stamps = series.columns["t"]
+    assert stamps[-1] == MOST_SAMPLES
+    assert stamps[:4] == [0.0, 2.0, 4.0, 6.0]
+    assert len(stamps) == MOST_SAMPLES // 4 + MOST_SAMPLES // 2 + 1
+    assert set(series.columns["band"]) == {None}
+
+
+def test_a_journal_that_cannot_be_followed_says_why(tmp_path, held):
+    folder = tmp_path / held.run_dir.name
+    folder.mkdir()
+    path = folder / "journal-000001.sdj"
+    path.write_bytes(b"no journal at all" * 10)
+    lost = RunFollower(folder)
+    assert lost.advance() == 0
+    assert "not a scalpdesk journal" in lost.problem
+    assert documents.run_head(lost, is_running=False)["account"]["kind"] == "UNKNOWN"
