@@ -207,11 +207,11 @@ class BacktestRunner:
                         self._journal.add_event(event)
                 else:
                     done += 1
-                    self._note_rows()
+                    self.note_rows()
                     self._journal.add_event(event)
                 outputs = handle(event)
                 if outputs:
-                    self._note_rows()
+                    self.note_rows()
                     self._carry(event, outputs)
                 if now_ns >= next_yield_ns:
                     next_yield_ns = now_ns + 1_000_000_000
@@ -254,7 +254,7 @@ class BacktestRunner:
         """Let the engine and the broker see the rows before ``upto``."""
         self._rows.advance(upto, self._chosen, self._engine.desk.market.oddities)
 
-    def _note_rows(self) -> None:
+    def note_rows(self) -> None:
         """Journal the rows that are known by now."""
         upto = self._rows.upto
         if upto > self._journaled and not self._every_quote:
@@ -297,7 +297,7 @@ class BacktestRunner:
 
     def _feed(self, event: Event) -> None:
         self.events += 1
-        self._note_rows()
+        self.note_rows()
         self._journal.add_event(event)
         outputs = self._handle(event)
         if outputs:

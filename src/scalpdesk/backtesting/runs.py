@@ -137,6 +137,9 @@ def run_backtest(
         run = assemble_backtest(settings, tape, header, engine, journal, every_quote=copies)
         began = time.perf_counter()
         for now_ns in run.runner.steps():
+            if journal is not None and mode == "demo":  # somebody follows it while it is written
+                run.runner.note_rows()
+                journal.flush()
             if observer is not None:
                 observer(run, now_ns)
         seconds = time.perf_counter() - began
@@ -176,7 +179,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     events = outputs = 0
     difference = None
     began = time.perf_counter()
-    for step, journaled in reader.steps(_rows_reader(reader.header)):
+    for step, journaled in reader.steps(rows_reader(reader.header)):
         produced: tuple[Output, ...] = ()
         for event in step:
             if produced and difference is None:
@@ -289,8 +292,11 @@ def _snapshot(
     return (AccountSnapshot(at_ns, at_ns, cash, tuple(lines)),)
 
 
-def _rows_reader(header: JournalHeader) -> RowsReader:
-    """Return what reads the quotes of a journal from the tape that it names."""
+def rows_reader(header: JournalHeader) -> RowsReader:
+    """Return what reads the quotes of a journal from the tape that it names.
+
+    It raises DataError where the tape cannot be loaded, and JournalError where it has changed.
+    """
     found: list[tuple[MarketTape, str, QuoteColumns]] = []
 
     def columns_of(rows: TapeRows) -> QuoteColumns:

@@ -42,6 +42,11 @@ RowsReader = Callable[[TapeRows], Iterable[Sequence[Event]]]
 """Returns rows of the run's tape as events, in order, in pieces of any length."""
 
 
+def last_of_rows(rows: TapeRows) -> Iterable[Sequence[Event]]:
+    """Return the last of the quotes alone: all that the journal itself holds."""
+    return ((rows.quote,),)
+
+
 class RecoveryNote(msgspec.Struct, frozen=True):
     """The incomplete last write that was truncated from a journal."""
 
@@ -130,7 +135,7 @@ class JournalReader:
             )
         return self._header
 
-    def steps(self, read_rows: RowsReader | None = None) -> Iterator[Step]:
+    def steps(self, read_rows: RowsReader = last_of_rows) -> Iterator[Step]:
         """Yield the engine's inputs and outputs in order.
 
         The outputs of a step belong to the last event in it; the other events caused none. In a journal
@@ -139,8 +144,8 @@ class JournalReader:
         Parameters
         ----------
         read_rows
-            Reads the quotes that a backtest's journal names by their place on its tape. Without it
-            the last of them stands for all.
+            Reads the quotes that a backtest's journal names by their place on its tape; usually the
+            last of them stands for all.
 
         Raises
         ------
@@ -162,11 +167,9 @@ class JournalReader:
                     if waiting is not None:
                         yield waiting, ()
                     rows = decode_rows(payload)
-                    waiting = (rows.quote,)
                     self.passed += rows.last - rows.first
-                    if read_rows is not None:
-                        *before, waiting = read_rows(rows)
-                        yield from ((events, ()) for events in before)
+                    *before, waiting = read_rows(rows)
+                    yield from ((events, ()) for events in before)
                 elif kind == RecordKind.OUTPUTS:
                     if waiting is None:
                         raise damage(path, position, "outputs without an event that caused them")
@@ -267,8 +270,18 @@ class JournalTail:
         self._sequence = 0
         self._previous = GENESIS
 
-    def read(self, most_records: int = 10_000) -> Iterator[list[Event] | tuple[Output, ...]]:
+    def read(
+        self, most_records: int = 10_000, read_rows: RowsReader = last_of_rows
+    ) -> Iterator[list[Event] | tuple[Output, ...]]:
         """Yield what was written since the last call: batches of events, and outputs of the last event.
+
+        Parameters
+        ----------
+        most_records
+            Records to read at most.
+        read_rows
+            Reads the quotes that a backtest's journal names by their place on its tape; usually the
+            last of them stands for all.
 
         Raises
         ------
@@ -284,6 +297,8 @@ class JournalTail:
             try:
                 if record.kind == RecordKind.EVENTS:
                     yield decode_events(record.payload)
+                elif record.kind == RecordKind.ROWS:
+                    yield from (list(events) for events in read_rows(decode_rows(record.payload)))
                 elif record.kind == RecordKind.OUTPUTS:
                     yield decode_outputs(record.payload)
                 elif record.kind == RecordKind.HEADER:

@@ -8,11 +8,13 @@ process that trades.
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
 from scalpdesk.assembly import engine_from_header
+from scalpdesk.backtesting.runs import rows_reader
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import Event, OperatorEvent, OrderEvent, OrderFilled, QuoteEvent, SessionEvent
@@ -20,8 +22,8 @@ from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_o
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.journal.reader import JournalTail
+from scalpdesk.journal.codec import JournalHeader, TapeRows
+from scalpdesk.journal.reader import JournalTail, RowsReader
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
@@ -92,6 +94,7 @@ class RunFollower:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
+        self._read_rows: RowsReader | None = None
         self.problem = ""
         self.engine: TradingEngine | None = None
         self.series = Series()
@@ -174,7 +177,7 @@ class RunFollower:
             return 0
         count = 0
         try:
-            for found in self.tail.read(most_records):
+            for found in self.tail.read(most_records, self._quotes_of):
                 count += 1
                 if self.engine is None:
                     self._begin()
@@ -194,6 +197,12 @@ class RunFollower:
             if not self._pace or self._grown - self._pace[-1][0] >= 0.25:
                 self._pace.append((self._grown, self.now_ns))
         return count
+
+    def _quotes_of(self, rows: TapeRows) -> Iterable[Sequence[Event]]:
+        if self._read_rows is None:
+            assert self.header is not None
+            self._read_rows = rows_reader(self.header)
+        return self._read_rows(rows)
 
     def _begin(self) -> None:
         assert self.header is not None
