@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scalpdesk.core.enums import SessionPhase
-from scalpdesk.core.events import Event, QuoteEvent, SessionEvent, TimerEvent
+from scalpdesk.core.events import Event, OperatorEvent, QuoteEvent, SessionEvent, TimerEvent
 from scalpdesk.core.intents import COMMANDS, AskFolder, Output, SetTimer
 from scalpdesk.core.units import NEVER_NS, InstrumentId
 from scalpdesk.engine.timers import Timers
@@ -43,6 +43,10 @@ class Journal(Protocol):
         """Add quotes of the tape by their place."""
         ...
 
+    def flush(self) -> None:
+        """Write everything pending, for whoever follows the journal."""
+        ...
+
     def add_event(self, event: Event) -> None:
         """Add one input of the engine."""
         ...
@@ -63,6 +67,9 @@ class NoJournal:
 
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Do nothing."""
+
+    def flush(self) -> None:
+        """There is nothing to write."""
 
 
 class BacktestRunner:
@@ -141,6 +148,14 @@ class BacktestRunner:
         """Run all sessions; yield the time after each chunk of the market, for views and progress."""
         for index, session in enumerate(self._tape.sessions):
             yield from self._run_session(session, is_first=index == 0)
+
+    def operate(self, event: OperatorEvent) -> None:
+        """Feed a command of the operator between two steps; it is journaled as everything else."""
+        self._feed(event)
+
+    def flush_journal(self) -> None:
+        """Write what is pending in the journal, so that a dashboard sees it."""
+        self._journal.flush()
 
     # one session --------------------------------------------------------------------------------
 

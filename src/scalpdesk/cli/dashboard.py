@@ -1,8 +1,13 @@
 """``scalpdesk dashboard``: the web page of the desks in a folder of runs, and its API."""
 
+import json
 import os
+import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +16,78 @@ from scalpdesk.cli.output import print_json
 
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
+
+READY_SECONDS = 20.0
+END_SECONDS = 3.0
+
+
+class PageProcess:
+    """The dashboard in a process of its own, beside a desk of this one.
+
+    Parameters
+    ----------
+    runs_dir
+        Folder of the runs that it shows.
+    port
+        Where it listens.
+    """
+
+    def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
+        words = ("dashboard", "--json", "--runs-dir", str(runs_dir.resolve()), "--port", str(port))
+        self._answer: dict[str, Any] = {}
+        self._is_ready = threading.Event()
+        # a session of its own: an interrupt ends the desk first, in order, and then the page
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "scalpdesk", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, name="page", daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        text = ""
+        for line in self._process.stdout:
+            text += line.decode("utf-8", "replace")
+            if line.rstrip() == b"}":
+                break
+        with suppress(json.JSONDecodeError):
+            self._answer = json.loads(text)
+        self._is_ready.set()
+
+    def where(self) -> str:
+        """Return the page's address as a line for the operator, or why there is none."""
+        self._is_ready.wait(READY_SECONDS)
+        if "url" in self._answer:
+            return (
+                f"the desk's page: {self._answer['url']}"
+                f" (with halt and flatten: {self._answer['operator_url']})"
+            )
+        error = self._answer.get("error") or {"what": "it did not start in time"}
+        return f"no page: {error['what']}" + (f"; {error['fix']}" if error.get("fix") else "")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the page is served."""
+        return "url" in self._answer and self._process.poll() is None
+
+    def wait(self) -> None:
+        """Wait until the page's process ends or this one is interrupted."""
+        with suppress(KeyboardInterrupt):
+            self._process.wait()
+
+    def end(self) -> None:
+        """End the page's process."""
+        self._process.terminate()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 @desk_command(
@@ -64,7 +141,7 @@ def dashboard(
     port = int(listener.getsockname()[1])
     address = f"http://{'localhost' if host in LOCAL else host}:{port}/"
     if as_json:
-        print_json({"url": address, "pid": os.getpid()})
+        print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
     else:
         click.echo(f"the desk's page: {address}")
         click.echo(f"with halt and flatten: {address}#token={tokens.operator}")

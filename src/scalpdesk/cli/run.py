@@ -2,12 +2,14 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import pace_of, read_date
 from scalpdesk.cli.output import print_json, progress_bar
 from scalpdesk.cli.strategy_choice import folder_overrides, strategy_flags
@@ -85,6 +87,12 @@ VENUES = ("simulated", "sandbox", "paper", *venue_names())
     "--speed", default=None, metavar="X|max", help=f"Simulated venue: seconds a second [{SIMULATED_SPEED:g}]."
 )
 @click.option("--strategy", "folder", default=None, metavar="DIR", help="external: folder with strategy.py.")
+@click.option(
+    "--dashboard/--no-dashboard",
+    default=None,
+    help="Serve the web page, too [default: in a terminal].",
+)
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, help="Port of the web page.")
 @settings_options
 @strategy_flags
 def run(
@@ -107,6 +115,8 @@ def run(
     data_set: str,
     speed: str | None,
     folder: str | None,
+    dashboard: bool | None,
+    port: int,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> int | None:
@@ -159,9 +169,17 @@ def run(
     if guarded:
         leaves = foreign_orders == "leave"
         line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
+    page = None
+    if sys.stderr.isatty() if dashboard is None else dashboard:
+        page = PageProcess(plan.runs_dir, port)
+        threading.Thread(
+            target=lambda: _say("info", page.where()), daemon=True
+        ).start()  # no order waits for it
     try:
         summary = _carry_out(plan, line)
     finally:
+        if page is not None:
+            page.end()
         if line is not None:
             line.end(clean=False)  # says nothing new after an orderly end
     if as_json:

@@ -255,6 +255,26 @@ def show_runs(
 FRAMES_PER_SECOND = 10
 
 
+class Pacer:
+    """Holds a run to a speed: market seconds a second; None does not wait."""
+
+    def __init__(self, tape: "MarketTape", pace: float | None) -> None:
+        self._open_ns = tape.sessions[0].open_ns
+        self._pace = pace
+        self._began: float | None = None
+
+    def on_step(self, run: "Assembled", now_ns: int) -> None:
+        """Wait until the wall clock has come this far since the first step."""
+        del run
+        if self._pace is None:
+            return
+        wall = time.perf_counter()
+        self._began = wall if self._began is None else self._began
+        ahead = self._began + (now_ns - self._open_ns) / 1e9 / self._pace - wall
+        if ahead > 0:
+            time.sleep(ahead)
+
+
 class LiveView:
     """The demo's screen: time, spot, position, net delta, P&L by Greek, the last decision.
 
@@ -262,24 +282,19 @@ class LiveView:
     ----------
     tape
         The market that is run.
-    pace
-        Market seconds a second; None does not wait.
     """
 
-    def __init__(self, tape: "MarketTape", pace: float | None) -> None:
+    def __init__(self, tape: "MarketTape") -> None:
         from rich.live import Live
 
         self._tape = tape
-        self._pace = pace
         self._open_ns = tape.sessions[0].open_ns
         self._close_ns = tape.sessions[-1].close_ns
-        self._began = 0.0
         self._next_frame = 0.0
         self._live = Live(refresh_per_second=FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
-        self._began = time.perf_counter()
         return self
 
     def __exit__(
@@ -288,12 +303,7 @@ class LiveView:
         self._live.__exit__(kind, error, trace)
 
     def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Draw a frame when one is due, and wait until the wall clock has come this far."""
-        if self._pace is not None:
-            due = self._began + (now_ns - self._open_ns) / 1e9 / self._pace
-            ahead = due - time.perf_counter()
-            if ahead > 0:
-                time.sleep(ahead)
+        """Draw a frame when one is due."""
         wall = time.perf_counter()
         if wall >= self._next_frame:
             self._next_frame = wall + 1.0 / FRAMES_PER_SECOND

@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
     EMBEDDED,
@@ -24,7 +26,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from scalpdesk.backtesting.runs import RunResult
+    from scalpdesk.backtesting.runs import Assembled, Observer, RunResult
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
@@ -46,7 +48,12 @@ DEMO_SPEED = 400.0
 @click.option(
     "--speed", default=None, metavar="X|max", help=f"Market seconds a second [default: {DEMO_SPEED:g}]."
 )
-@click.option("--no-dashboard", is_flag=True, help="No live view: run to the end and show the summary.")
+@click.option(
+    "--dashboard/--no-dashboard",
+    default=None,
+    help="Show it live, here and as a web page, or run to the end [default: live in a terminal].",
+)
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, help="Port of the web page.")
 @click.option("--seed", type=int, default=None, help="Path of the embedded market [default: 1].")
 @settings_options
 @strategy_flags
@@ -57,14 +64,16 @@ def demo(
     session: str,
     data_set: str,
     speed: str | None,
-    no_dashboard: bool,
+    dashboard: bool | None,
+    port: int,
     seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Trade one session of the embedded market: no keys, no network.
 
-    In a terminal it shows the session live, then the summary; elsewhere it runs to the end at once.
+    In a terminal it shows the session live, there and as a web page, then the summary, and the page stays
+    until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
     from scalpdesk.strategies.contract import configured_underlying
     from scalpdesk.strategies.registry import find_strategy
@@ -75,10 +84,21 @@ def demo(
     path_seed = settings.config.simulation.seed if seed is None else seed
     pace = pace_of(speed, DEMO_SPEED)
     underlying = configured_underlying(settings.strategy_config)
-    tape = load_tape(settings, data_set, underlying, day, seed=seed)
-    live = not (no_dashboard or as_json) and sys.stdout.isatty()
-    result = _run(settings, tape, mode="demo", seed=path_seed, live=live, pace=pace if live else None)
-    _show(result, as_json=as_json)
+    is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
+    page = PageProcess(Path(settings.config.desk.runs_dir), port) if is_shown else None
+    try:
+        tape = load_tape(settings, data_set, underlying, day, seed=seed)
+        if page is not None:
+            click.echo(page.where(), err=as_json)
+        pace = pace if is_shown else None
+        result = _run(settings, tape, mode="demo", seed=path_seed, live=is_shown, pace=pace)
+        _show(result, as_json=as_json)
+        if page is not None and page.is_up:
+            click.echo("the page stays; Ctrl-C ends it", err=as_json)
+            page.wait()
+    finally:
+        if page is not None:
+            page.end()
 
 
 @desk_command(
@@ -149,17 +169,30 @@ def _run(
     journal: bool = True,
 ) -> "RunResult":
     from scalpdesk.backtesting.runs import run_backtest
-    from scalpdesk.cli.summary_view import LiveView, ProgressView
+    from scalpdesk.cli.summary_view import LiveView, Pacer, ProgressView
 
     runs_dir = Path(settings.config.desk.runs_dir) if journal else None
-    view = LiveView(tape, pace) if live else ProgressView(tape)
-    try:
-        with view:
+    with ExitStack() as stack:
+        steps: list[Observer] = []
+        if live and sys.stdout.isatty():
+            steps.append(stack.enter_context(LiveView(tape)).on_step)
+        else:
+            steps.append(stack.enter_context(ProgressView(tape)).on_step)
+        if live and runs_dir is not None:
+            from scalpdesk.live.run import DemoControl
+
+            steps += [stack.enter_context(DemoControl(runs_dir)).on_step, Pacer(tape, pace).on_step]
+
+        def observe(run: "Assembled", now_ns: int) -> None:
+            for step in steps:
+                step(run, now_ns)
+
+        try:
             return run_backtest(
-                settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=view.on_step
+                settings, tape, SystemClock(), mode=mode, seed=seed, runs_dir=runs_dir, observer=observe
             )
-    except ConfigError as error:  # found only once the parts met: say which file and line it came from
-        raise settings.located(error) from error
+        except ConfigError as error:  # found only once the parts met: say which file and line it came from
+            raise settings.located(error) from error
 
 
 def _show(result: "RunResult", *, as_json: bool) -> None:

@@ -3,32 +3,41 @@
 import asyncio
 import gc
 import getpass
+import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from msgspec import structs
 
+from scalpdesk.backtesting.runs import Assembled
 from scalpdesk.backtesting.summary import run_summary
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import Notify, ScalpdeskError
-from scalpdesk.core.events import GammaExposureEvent
+from scalpdesk.core.enums import OperatorAction
+from scalpdesk.core.errors import Notify, ScalpdeskError, StopError
+from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
+from scalpdesk.live.runner import OperationResult
 from scalpdesk.live.sessions import ROLLED, StopMode
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
+from scalpdesk.orders.order import OrderState
 from scalpdesk.pricing import warm_up
 from scalpdesk.venues.contract import Gateway
 
+LOG = logging.getLogger(__name__)
 ACTIONS = ("halt", "flatten", "resume", "reduce")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -233,12 +242,7 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         what = request.get("what")
         return why(desk.runner, None if what is None else str(what))
     if do in ACTIONS:
-        reason = str(request.get("reason") or "")
-        if do == "resume" and not reason:
-            return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
-        began = time.perf_counter()
-        result = await desk.runner.operate(str(do), reason or f"asked by {operator_name()}", operator_name())
-        return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
+        return await operate(request, desk.runner.operate)
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
         if how not in tuple(StopMode):
@@ -248,9 +252,97 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
     return {"error": f"unknown request {do!r}"}
 
 
+async def operate(
+    request: dict[str, Any], act: Callable[[str, str, str], Awaitable[OperationResult]]
+) -> dict[str, Any]:
+    """Answer a request that changes the mode; ``act`` takes action, reason and who asked."""
+    action, reason = str(request.get("do")), str(request.get("reason") or "")
+    if action == "resume" and not reason:
+        return {"error": "going back to work needs a reason", "fix": "scalpdesk resume --reason TEXT"}
+    began = time.perf_counter()
+    result = await act(action, reason or f"asked by {operator_name()}", operator_name())
+    return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
+
+
 def operator_name() -> str:
     """Return who runs this process, by name where the system knows one."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+FLUSH_SECONDS = 0.05
+"""How often a demo's journal is written for the page."""
+
+
+class DemoControl:
+    """Halt, flatten and resume for a demo, on the control socket that a live desk has.
+
+    The socket is served in a thread; a command is fed to the engine between two steps of the market.
+
+    Parameters
+    ----------
+    runs_dir
+        Folder of the runs.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._loop = asyncio.new_event_loop()
+        self._commands: deque[tuple[str, str, str, asyncio.Future[OperationResult]]] = deque()
+        self._thread: threading.Thread | None = None
+        self._stop = asyncio.Event()
+        self._flushed = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        self._loop.close()
+
+    def on_step(self, run: Assembled, now_ns: int) -> None:
+        """Carry out what was asked since the last step, and write the journal for the page."""
+        if self._thread is None:
+            run_dir = self._runs_dir / run.header.run_id
+            self._thread = threading.Thread(target=self._serve, args=(run_dir,), daemon=True)
+            self._thread.start()
+        while self._commands:
+            action, reason, who, answer = self._commands.popleft()
+            gate, orders = run.engine.desk.gate, run.engine.desk.orders
+            was = gate.mode.value
+            run.runner.operate(OperatorEvent(now_ns, now_ns, OperatorAction(action), reason, who))
+            cancels = sum(order.state is OrderState.PENDING_CANCEL for order in orders.live.values())
+            result = OperationResult(was=was, mode=gate.mode.value, cancels=cancels)
+            self._loop.call_soon_threadsafe(answer.set_result, result)
+        wall = time.monotonic()
+        if wall - self._flushed >= FLUSH_SECONDS:
+            self._flushed = wall
+            run.runner.flush_journal()
+
+    def _serve(self, run_dir: Path) -> None:
+        self._loop.run_until_complete(self._serve_until_stopped(ControlServer(run_dir, self._answer)))
+
+    async def _serve_until_stopped(self, server: ControlServer) -> None:
+        try:
+            await server.start()
+            await self._stop.wait()
+        except StopError as error:
+            LOG.warning("%s", error)
+        finally:
+            server.close()
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("do") in ACTIONS:
+            return await operate(request, self._act)
+        return {"error": "a demo takes halt, reduce, flatten and resume", "fix": "its page shows its state"}
+
+    async def _act(self, action: str, reason: str, who: str) -> OperationResult:
+        answer: asyncio.Future[OperationResult] = self._loop.create_future()
+        self._commands.append((action, reason, who, answer))
+        return await answer

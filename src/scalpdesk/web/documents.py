@@ -311,7 +311,7 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         "range": _range_text(follower, spot),
         "pnl": signed(parts["total"]),
         "pnl_tone": tone(parts["total"]),
-        "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills, realised and open together",
+        "pnl_note": f"{follower.taken['hedge']} hedges, {fills} fills{since_mark(follower)}",
         "parts": waterfall(parts),
         "cost_note": cost_note(parts),
         "delta_note": None if delta is None else f"{delta} of {'·' if band is None else f'±{band:g}'}",
@@ -321,6 +321,13 @@ def desk_page(follower: RunFollower) -> dict[str, Any]:
         ],
         "decisions_note": decisions_note(follower),
     }
+
+
+def since_mark(follower: RunFollower) -> str:
+    """Return what the book has moved since the mark that the sources are of; empty when nothing."""
+    attribution, mark = follower.desk.attribution, follower.last_mark
+    moved = to_cents(attribution.current_nav() - attribution.nav)
+    return f"; {signed(moved)} since the mark at {clock(mark.ts_ns)}" if mark is not None and moved else ""
 
 
 def _range_text(follower: RunFollower, spot: float | None) -> str | None:
