@@ -154,7 +154,8 @@ class BacktestRunner:
         self._feed(event)
 
     def flush_journal(self) -> None:
-        """Write what is pending in the journal, so that a dashboard sees it."""
+        """Write what is known by now to the journal, so that a dashboard sees it."""
+        self._note_rows()
         self._journal.flush()
 
     # one session --------------------------------------------------------------------------------
@@ -222,11 +223,11 @@ class BacktestRunner:
                         self._journal.add_event(event)
                 else:
                     done += 1
-                    self.note_rows()
+                    self._note_rows()
                     self._journal.add_event(event)
                 outputs = handle(event)
                 if outputs:
-                    self.note_rows()
+                    self._note_rows()
                     self._carry(event, outputs)
                 if now_ns >= next_yield_ns:
                     next_yield_ns = now_ns + 1_000_000_000
@@ -269,7 +270,7 @@ class BacktestRunner:
         """Let the engine and the broker see the rows before ``upto``."""
         self._rows.advance(upto, self._chosen, self._engine.desk.market.oddities)
 
-    def note_rows(self) -> None:
+    def _note_rows(self) -> None:
         """Journal the rows that are known by now."""
         upto = self._rows.upto
         if upto > self._journaled and not self._every_quote:
@@ -312,7 +313,7 @@ class BacktestRunner:
 
     def _feed(self, event: Event) -> None:
         self.events += 1
-        self.note_rows()
+        self._note_rows()
         self._journal.add_event(event)
         outputs = self._handle(event)
         if outputs:

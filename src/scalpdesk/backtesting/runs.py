@@ -137,9 +137,6 @@ def run_backtest(
         run = assemble_backtest(settings, tape, header, engine, journal, every_quote=copies)
         began = time.perf_counter()
         for now_ns in run.runner.steps():
-            if journal is not None and mode == "demo":  # somebody follows it while it is written
-                run.runner.note_rows()
-                journal.flush()
             if observer is not None:
                 observer(run, now_ns)
         seconds = time.perf_counter() - began
