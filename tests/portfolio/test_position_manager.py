@@ -219,7 +219,7 @@ def test_profit_is_cash_and_worth_without_what_the_owner_and_the_broker_move(tra
         manager.change(change)
         if cause is ChangeCause.TRANSFER:
             cash -= quantity * price * 100  # units come and go at their price, cash is the owner's
-        elif quantity or (cause is ChangeCause.DIVIDEND and is_known):
+        elif quantity or (cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING) and is_known):
             cash += paid
     if 1 in manager.positions:
         worth = manager.quantity(1) * mark * 100

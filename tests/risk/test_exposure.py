@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.instruments import option, share
+from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.risk.caps import GreekExposure, Marks, UnknownExposure, exposure_of, largest_within, rooms
@@ -55,6 +56,17 @@ def test_a_beta_weighs_delta_once_and_gamma_twice():
     assert weighted.gamma_usd_per_percent == 4 * plain.gamma_usd_per_percent
     assert weighted.vega_usd_per_point == plain.vega_usd_per_point
     assert exposure([(0, SHARE, 3.0)], betas={"SPY": 1.5}).delta_usd == 3 * 500 * 1.5
+
+
+def test_an_account_in_coin_counts_coins():
+    """A delta of an inverse option is coin already; a perpetual is its dollars over the price."""
+    inverse = deribit_option("BTC-27MAR26-90000-C")
+    of_call = valued(delta=0.45, gamma=5e-6, theta=-0.4, vega=0.1, mark=0.05, spot=90_000.0)
+    found = exposure([(1, inverse, 2.0), (0, perpetual("BTC"), -4_500.0)], of_call, mark=90_000.0)
+    assert found.delta_usd == pytest.approx(2 * 0.45 - 0.5)
+    assert found.gamma_usd_per_percent == pytest.approx(2 * 5e-6 * 900.0)
+    assert found.vega_usd_per_point == pytest.approx(2 * 0.001)
+    assert found.theta_usd_per_day == pytest.approx(-2 * 0.4 / 365)
 
 
 @pytest.mark.parametrize(

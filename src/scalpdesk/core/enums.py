@@ -55,6 +55,8 @@ class ChangeCause(StrEnum):
     DELIVERY = "delivery"
     DIVIDEND = "dividend"
     INTEREST = "interest"
+    FUNDING = "funding"
+    """Between the longs and the shorts of a perpetual."""
     FEE = "fee"
     CORPORATE_ACTION = "corporate_action"
     MANUAL_TRADE = "manual_trade"
@@ -66,7 +68,7 @@ class ChangeCause(StrEnum):
     """The venue cancelled an execution; found by reconciliation only."""
 
 
-CARRY = frozenset({ChangeCause.DIVIDEND, ChangeCause.INTEREST, ChangeCause.FEE})
+CARRY = frozenset({ChangeCause.DIVIDEND, ChangeCause.INTEREST, ChangeCause.FUNDING, ChangeCause.FEE})
 """Causes whose cash is booked as carry."""
 EXERCISED = frozenset({ChangeCause.EXERCISE, ChangeCause.ASSIGNMENT})
 """Causes that end an option and are followed by the delivery of its underlying."""

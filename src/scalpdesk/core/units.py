@@ -19,6 +19,8 @@ SECONDS_PER_YEAR = 365.0 * 86_400.0
 """ACT/365 fixed: the day count of every ``years`` argument unless it says otherwise."""
 
 CENT = Decimal("0.01")
+SATOSHI = Decimal("0.00000001")
+"""Smallest amount of an account in coin."""
 
 
 def exact(value: float, decimals: int = 4) -> Decimal:
@@ -46,13 +48,13 @@ def exact(value: float, decimals: int = 4) -> Decimal:
     return Decimal(f"{value:.{decimals}f}")
 
 
-def to_cents(amount: Decimal) -> Decimal:
-    """Round an amount of money to cents, halves away from zero.
+def to_cents(amount: Decimal, unit: Decimal = CENT) -> Decimal:
+    """Round an amount of money to cents (or to the account's own unit), halves away from zero.
 
     >>> to_cents(Decimal("-2.675"))
     Decimal('-2.68')
     """
-    return amount.quantize(CENT, rounding=ROUND_HALF_UP)
+    return amount.quantize(unit, rounding=ROUND_HALF_UP)
 
 
 def round_half_away(value: float | Decimal) -> int:

@@ -8,7 +8,7 @@ from scalpdesk.core.enums import CARRY, ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
@@ -109,9 +109,13 @@ class Desk:
         # ids of executions are the venue's; the order's id keeps those of two venues apart
         reference = f"{event.client_order_id}/{event.execution_id}"
         position = self.positions.book(instrument_id, signed, price, reference, fee=fee)
-        self.account.pay_for(signed, price, position.multiplier, fee)
         quote = self.market.quotes[instrument_id]
-        self.attribution.note_trade(quote, signed, position.multiplier, price, fee)
+        if position.contract_usd:
+            self.account.cash += cash_flow(self.instruments[instrument_id], signed, price) - fee
+            self.attribution.note_inverse_trade(quote, signed, position.contract_usd, price, fee)
+        else:
+            self.account.pay_for(signed, price, position.multiplier, fee)
+            self.attribution.note_trade(quote, signed, position.multiplier, price, fee)
         if self.books is not None:
             self.books.book_fill(
                 command.owner, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
@@ -128,9 +132,13 @@ class Desk:
         reference = f"{event.client_order_id}/{event.execution_id}"
         was_flat = not self.positions.held()
         number, quantity, price, fee = self.positions.take_back(reference)
-        multiplier = self.instruments[number].multiplier
-        self.account.pay_for(-quantity, price, multiplier, -fee)
-        self.attribution.note_trade(self.market.quotes[number], -quantity, multiplier, price, -fee)
+        instrument, quote = self.instruments[number], self.market.quotes[number]
+        if instrument.contract_usd:
+            self.account.cash += cash_flow(instrument, -quantity, price) + fee
+            self.attribution.note_inverse_trade(quote, -quantity, instrument.contract_usd, price, -fee)
+        else:
+            self.account.pay_for(-quantity, price, instrument.multiplier, -fee)
+            self.attribution.note_trade(quote, -quantity, instrument.multiplier, price, -fee)
         if self.books is not None:
             self.books.book_bust(command.owner, reference, command.purpose, event.ts_recv_ns)
             return
@@ -185,8 +193,9 @@ class Desk:
 
     def _note_transfer(self, event: PositionChanged) -> None:
         """Move every starting point along: money brought or taken away is neither gained nor lost."""
-        multiplier = self.instruments[event.instrument_id].multiplier
-        worth = event.cash_change + event.quantity_change * event.price * multiplier
+        moved, worth = self.instruments[event.instrument_id], event.cash_change
+        if event.quantity_change:
+            worth -= cash_flow(moved, event.quantity_change, event.price)
         self.attribution.note_transfer(worth)
         self.session_equity += worth
         self.gate.closed_trades.move_cash(event.cash_change)

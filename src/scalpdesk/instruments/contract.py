@@ -1,6 +1,8 @@
 """Instruments: one class per kind, OCC symbols, the instruments of a run, and straddle pairs of a chain.
 
-The multiplier is on the instrument: 100 for a US equity option, 1 for a Deribit option.
+The multiplier is on the instrument: 100 for a US equity option, 1 for a Deribit option. Of an inverse
+contract, whose size is in US dollars and whose currency is the coin, ``contract_usd`` is that size; of every
+other one it is 0. :func:`cash_flow` is what a trade in either moves.
 """
 
 import re
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.core.units import InstrumentId, round_to_tick
@@ -43,6 +46,8 @@ class Settlement(StrEnum):
     """Cash, at the session's closing value of the underlying."""
     CASH_AM = "cash_am"
     """Cash, at the opening value of the expiry morning; trading ends the session before."""
+    CASH_MEAN = "cash_mean"
+    """Cash, at the mean of the index over the half hour before 08:00 UTC (Deribit)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Equity:
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
+    contract_usd: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Index:
     tick_rule: TickRule = CENT_TICK
     currency: str = "USD"
     multiplier: int = 1
+    contract_usd: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ class Future:
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 1
+    contract_usd: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,17 @@ class Perpetual:
     tick_rule: TickRule
     currency: str = "BTC"
     multiplier: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPerpetual:
+    """A perpetual settled in a dollar coin; quantities are in coins of the underlying."""
+
+    symbol: str
+    tick_rule: TickRule
+    currency: str = "USDC"
+    multiplier: int = 1
+    contract_usd: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +146,45 @@ class OptionContract:
     tick_rule: TickRule
     currency: str = "USD"
     multiplier: int = 100
+    contract_usd: ClassVar[int] = 0
 
     @property
     def is_call(self) -> bool:
         """True for a call."""
         return self.right is Right.CALL
 
+    @property
+    def is_inverse(self) -> bool:
+        """True when price, premium and payoff are in the coin that it is an option on."""
+        return self.currency == self.root
 
-Instrument = Equity | Index | Future | Perpetual | OptionContract
+
+Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract
+
+
+def cash_flow(instrument: Instrument, signed_quantity: Decimal, price: Decimal) -> Decimal:
+    """Return the cash that a trade moves, in the instrument's currency: negative for what is paid.
+
+    An inverse contract bought at a price is dollars sold for coin: ``contract_usd/price`` of it comes in, and
+    marking it takes ``contract_usd/mark`` out, so that A contracts bought at e are worth A/e − A/x at x.
+
+    Parameters
+    ----------
+    signed_quantity
+        Contracts, shares or coins; negative for a sale.
+    price
+        Currency per unit; of an inverse contract US dollars per coin.
+
+    Examples
+    --------
+    >>> cash_flow(Equity("SPY"), Decimal(-3), Decimal("500.10"))
+    Decimal('1500.30')
+    >>> cash_flow(Perpetual("BTC-PERPETUAL", 10, CENT_TICK), Decimal(10_000), Decimal(50_000))
+    Decimal('2')
+    """
+    if instrument.contract_usd:
+        return signed_quantity * instrument.contract_usd / price
+    return -signed_quantity * price * instrument.multiplier
 
 
 def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:

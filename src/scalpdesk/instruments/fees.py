@@ -1,12 +1,25 @@
 """Commissions and regulatory fees, as exact amounts in the quote currency."""
 
 from decimal import ROUND_UP, Decimal
+from typing import Protocol
 
 import msgspec
 
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT
 from scalpdesk.instruments.contract import Instrument, OptionContract
+
+
+class FeeModel(Protocol):
+    """What a venue charges."""
+
+    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the fee of one execution in the instrument's currency; ``quantity`` is unsigned."""
+        ...
+
+    def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
+        """Return the fee of the settlement of one option that pays ``payoff``, in the same currency."""
+        ...
 
 
 class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +66,11 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             regulatory += min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
         return commission + regulatory.quantize(CENT, rounding=ROUND_UP)
 
+    def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
+        """Return 0: an exercise or settlement is free."""
+        del instrument, payoff
+        return Decimal(0)
+
 
 NO_FEES = FeeSchedule()
 
@@ -64,19 +82,3 @@ ALPACA_FEES = FeeSchedule(
     orf_per_contract=Decimal("0.02915"),
 )
 """No commission; the regulatory fees that brokers pass on (SEC, FINRA and OCC rates of 2025)."""
-
-
-def deribit_option_fee(price: Decimal, quantity: Decimal) -> Decimal:
-    """Return Deribit's fee of an option trade in coin: 0.0003 a coin of size, at most 12.5 % of the premium.
-
-    ``price`` is in coin an option, ``quantity`` in coins. Source: Deribit, "Fees".
-    """
-    return min(Decimal("0.0003"), Decimal("0.125") * price) * quantity
-
-
-def deribit_delivery_fee(payoff: Decimal) -> Decimal:
-    """Return Deribit's delivery fee of an option in coin: 0.00015, at most 12.5 % of its value.
-
-    ``payoff`` is in coin an option. Daily options are exempt. Source: Deribit, "Fees".
-    """
-    return min(Decimal("0.00015"), Decimal("0.125") * payoff)

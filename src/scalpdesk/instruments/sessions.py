@@ -18,6 +18,10 @@ from scalpdesk.instruments.contract import OptionContract, Settlement
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
+COIN_EXPIRY = time(8, 0, tzinfo=UTC)
+"""Deribit's options expire, and its days of account begin, at this time."""
+COIN_MEAN_NS = 30 * 60 * NANOS_PER_SECOND
+"""Of the index before the expiry: the delivery price is the mean."""
 OLDEST_CLOSE_NS = 15 * 60 * NANOS_PER_SECOND
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
 SATURDAY = 5
@@ -113,6 +117,16 @@ def session_on(day: date, calendar: str = "XNYS") -> Session:
     return Session(day, int(exchange.session_open(label).value), int(exchange.session_close(label).value))
 
 
+def coin_session(day: date) -> Session:
+    """Return the day of account of a market that never closes: 08:00 UTC to 08:00 UTC of the next day.
+
+    >>> coin_session(date(2026, 3, 1)).close_ns == coin_session(date(2026, 3, 2)).open_ns
+    True
+    """
+    opens, closes = (datetime.combine(day + timedelta(days=n), COIN_EXPIRY) for n in (0, 1))
+    return Session(day, to_ns(opens), to_ns(closes))
+
+
 def whole_session(session: Session) -> Session:
     """Return the exchange's full session for one that a desk joined late (same close, later open).
 
@@ -150,9 +164,12 @@ def expiry_instant_ns(contract: OptionContract) -> int:
     """Return the instant at which the option's payoff is fixed, in UTC nanoseconds.
 
     Physical and PM-settled: the close of the expiry session (13:00 New York on a half day). AM-settled: its
-    open. For an expiry that is no session (formerly Saturdays) the last session before it counts.
+    open. For an expiry that is no session (formerly Saturdays) the last session before it counts. Settled at
+    a mean: 08:00 UTC of any day.
     """
     day = contract.expiry
+    if contract.settlement is Settlement.CASH_MEAN:
+        return to_ns(datetime.combine(day, COIN_EXPIRY))
     session = session_on(day) if is_session(day) else previous_session(day)
     return session.open_ns if contract.settlement is Settlement.CASH_AM else session.close_ns
 

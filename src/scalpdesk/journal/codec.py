@@ -14,14 +14,22 @@ import msgspec
 from scalpdesk.core.errors import InvariantError, nearest_name
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import Output
-from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, OptionContract, Perpetual
+from scalpdesk.instruments.contract import (
+    Equity,
+    Future,
+    Index,
+    Instrument,
+    LinearPerpetual,
+    OptionContract,
+    Perpetual,
+)
 from scalpdesk.instruments.sessions import Session
 
 SCHEMA = 2
 """Version of all payloads; a reader refuses a newer one."""
 
-INSTRUMENT_CLASSES: dict[str, type[Equity | Index | Future | Perpetual | OptionContract]] = {
-    kind.__name__: kind for kind in (Equity, Index, Future, Perpetual, OptionContract)
+INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {
+    kind.__name__: kind for kind in (Equity, Index, Future, Perpetual, LinearPerpetual, OptionContract)
 }
 
 

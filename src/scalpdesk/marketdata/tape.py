@@ -185,6 +185,18 @@ class CashDividend:
 
 
 @dataclass(frozen=True, slots=True)
+class FundingRate:
+    """Funding of a perpetual over the ``hours`` before ``ts_ns``: a fraction for eight hours."""
+
+    symbol: str
+    ts_ns: int
+    rate: Decimal
+    index: Decimal
+    """Of the coin in US dollars, at which it is paid."""
+    hours: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
 class RateCurve:
     """Continuously compounded rates (fractions a year) by days to maturity; flat outside."""
 
@@ -245,6 +257,7 @@ class MarketTape:
     dividends: tuple[CashDividend, ...] = ()
     actions: tuple[CorporateAction, ...] = ()
     """Splits, special dividends, spin-offs and mergers of these sessions."""
+    funding: tuple[FundingRate, ...] = ()
     rate_curve: RateCurve = FLAT_ZERO
     dividend_yield: float = 0.0
     """Continuous yield of the underlying, a fraction a year."""

@@ -23,7 +23,7 @@ import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
+from scalpdesk.core.units import CENT, NANOS_PER_SECOND, SATOSHI, SECONDS_PER_YEAR, InstrumentId, to_cents
 from scalpdesk.instruments.contract import Instruments, OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
@@ -46,6 +46,8 @@ PARTS = (
     "residual",
 )
 ZERO = Decimal(0)
+COIN_DECIMALS = 12
+"""Of a part in coin, where one in dollars has six."""
 NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
 NO_PARTS = dict.fromkeys(PARTS, NO_AMOUNT)
@@ -211,6 +213,8 @@ class _Terms(NamedTuple):
     is_american: bool
     expires_ns: int
     dividend_yield: float
+    is_inverse: bool
+    """Priced in coin: its Greeks are those of the coin's holder."""
 
 
 class _Leg(msgspec.Struct, gc=False):
@@ -254,6 +258,10 @@ class PnlExplain:
         self._delta_engine = delta_engine
         self._account = account
         self._positions = positions
+        is_coin = instruments[underlying].contract_usd > 0
+        self.unit = SATOSHI if is_coin else CENT
+        """Smallest amount of the account."""
+        self._decimals = COIN_DECIMALS if is_coin else 6
         self._last_ns = 0
         self.nav = account.cash
         """Net asset value at the last mark."""
@@ -322,6 +330,30 @@ class PnlExplain:
         self._slippage -= paid_over_mark - spread
         self._fees -= fee
 
+    def note_inverse_trade(
+        self,
+        quote: QuoteEvent | None,
+        signed_quantity: Decimal,
+        contract_usd: int,
+        price: Decimal,
+        fee: Decimal,
+    ) -> None:
+        """Book the cost of an execution in an inverse contract, in coin; the parts as :meth:`note_trade`."""
+        dollars = signed_quantity * contract_usd
+        mark, half_spread = price, ZERO
+        if quote is not None:
+            mark = exact_price(mark_price(quote))
+            if quote.bid == quote.bid and quote.ask == quote.ask:
+                half_spread = exact_price(0.5 * (quote.ask - quote.bid))
+        paid_over_mark = dollars / mark - dollars / price
+        side = 1 if signed_quantity > 0 else -1
+        spread = dollars / mark - dollars / (mark + side * half_spread)
+        if paid_over_mark < spread:
+            spread = max(paid_over_mark, ZERO)
+        self._spread -= spread
+        self._slippage -= paid_over_mark - spread
+        self._fees -= fee
+
     def note_carry(self, amount: Decimal) -> None:
         """Book a dividend or interest received (negative when paid)."""
         self._carry += amount
@@ -367,8 +399,12 @@ class PnlExplain:
             if leg.state is None or self._terms[instrument_id].underlying != self._underlying:
                 continue
             assert leg.valuation is not None
-            expires_ns, left = self._terms[instrument_id].expires_ns, leg.state.variance_years
+            terms = self._terms[instrument_id]
+            expires_ns, left = terms.expires_ns, leg.state.variance_years
             mine = leg.units * leg.valuation.greeks.gamma
+            if terms.is_inverse:  # with its hedge in the perpetual, in coin: the dollar gamma over the spot
+                start = leg.state.spot
+                mine = (mine + leg.units * leg.valuation.greeks.delta / start) / start
             gamma += mine
             size += abs(mine)
             variance += abs(mine) * leg.state.vol * leg.state.vol
@@ -400,6 +436,7 @@ class PnlExplain:
             contract.style is Style.AMERICAN,
             expiry_instant_ns(contract),
             self._delta_engine.dividend_yield(contract),
+            contract.is_inverse,
         )
         return terms
 
@@ -451,11 +488,11 @@ class PnlExplain:
             before = leg.shown
             running = leg.shown = self._since_anchor(leg, now_ns)
             delta += running.delta - before.delta
+            gamma += running.gamma - before.gamma
             if leg.state is None:
                 carry += running.dividend - before.dividend
                 continue
             theta += running.theta - before.theta
-            gamma += running.gamma - before.gamma
             vega += running.vega - before.vega
             moved = running.spot_higher - before.spot_higher
             details["spot_higher"] += moved
@@ -469,11 +506,11 @@ class PnlExplain:
             details["dividend"] += dividend
             details["rate"] += rate
             details["mark_noise"] += running.mark_noise - before.mark_noise
-        totals, parts = self.totals, NO_PARTS.copy()
+        totals, parts, decimals = self.totals, NO_PARTS.copy(), self._decimals
         explained = NO_AMOUNT + self._carry + spread + fees + slippage
         for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order, carry), strict=True):
             if value:
-                parts[name] = amount = Decimal(f"{value:.6f}")
+                parts[name] = amount = Decimal(f"{value:.{decimals}f}")
                 explained += amount
         parts["carry"] += self._carry
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
@@ -521,6 +558,10 @@ class PnlExplain:
             units = float(position.quantity) * position.multiplier
             mark = self._state.mark(instrument_id)
             price = position.average_price if mark is None else exact_price(mark)
+            if position.contract_usd:
+                nav -= position.quantity * position.contract_usd / price
+                greeks.shares += units * position.contract_usd / float(price)
+                continue
             nav += position.quantity * position.multiplier * price
             contract = self._instruments.by_id[instrument_id]
             valuation = None
@@ -545,6 +586,12 @@ class PnlExplain:
         if start is None or valuation is None:
             if type(self._instruments.by_id[instrument_id]) is OptionContract:
                 return leg.shown  # what no model values is residual
+            contract_usd = self._instruments.by_id[instrument_id].contract_usd
+            if contract_usd:  # its curvature meets the option's: both are gamma
+                step = mark - leg.mark
+                earned = units * contract_usd * step / (leg.mark * mark)
+                bend = -units * contract_usd * step * step / leg.mark**3
+                return LegParts(delta=earned - bend, gamma=bend)
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if market.dividends else 0.0
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
         terms, now = self._terms[instrument_id], self._delta_engine.value(instrument_id, now_ns)
@@ -555,13 +602,18 @@ class PnlExplain:
         stepped = end.spot + paid
         greeks = valuation.greeks
         by_clock = math.sqrt(start.variance_years / start.years) if start.years > 0.0 else 0.0
+        delta, gamma = greeks.delta, greeks.gamma
+        corners = corner_prices(
+            terms.strike, terms.is_call, start, end, stepped, end.spot, american=terms.is_american
+        )
+        if terms.is_inverse:
+            corners = in_coin(corners, start.spot, end.spot)
+            delta, gamma = delta / start.spot, (gamma - delta / start.spot) / start.spot
         return leg_parts(
-            corner_prices(
-                terms.strike, terms.is_call, start, end, stepped, end.spot, american=terms.is_american
-            ),
+            corners,
             units=units,
-            delta=greeks.delta,
-            gamma=greeks.gamma,
+            delta=delta,
+            gamma=gamma,
             vega=greeks.vega * by_clock,
             d_spot=stepped - start.spot,
             d_vol=end.vol - start.vol,
@@ -569,10 +621,32 @@ class PnlExplain:
         )
 
 
-def parts_in_cents(totals: dict[str, Decimal], nav_change: Decimal) -> dict[str, Decimal]:
-    """Round the parts to cents so that they sum to the rounded change; the residual takes the rest."""
-    rounded = {name: to_cents(amount) for name, amount in totals.items()}
-    total = to_cents(nav_change)
+def in_coin(corners: Corners, start_spot: float, end_spot: float) -> Corners:
+    """Return prices in dollars at the corners of a step as premiums in coin, each at its own spot."""
+    start, spot, vol, time, spot_vol, spot_time, vol_time, all_three, paid, end = corners
+    return (
+        start / start_spot,
+        spot / end_spot,
+        vol / start_spot,
+        time / start_spot,
+        spot_vol / end_spot,
+        spot_time / end_spot,
+        vol_time / start_spot,
+        all_three / end_spot,
+        paid / end_spot,
+        end / end_spot,
+    )
+
+
+def parts_in_cents(
+    totals: dict[str, Decimal], nav_change: Decimal, unit: Decimal = CENT
+) -> dict[str, Decimal]:
+    """Round the parts to cents so that they sum to the rounded change; the residual takes the rest.
+
+    ``unit`` is the account's smallest amount, where that is no cent.
+    """
+    rounded = {name: to_cents(amount, unit) for name, amount in totals.items()}
+    total = to_cents(nav_change, unit)
     rounded["residual"] = total - sum(
         (amount for name, amount in rounded.items() if name != "residual"), ZERO
     )
@@ -585,14 +659,18 @@ def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     ``intraday`` and ``overnight`` hold the parts of each; volatilities and moves are null where nothing
     was held.
     """
-    night = {name: to_cents(amount) for name, amount in explain.overnight.items()}
+    unit = explain.unit
+    decimals = -int(unit.as_tuple().exponent)
+    night = {name: to_cents(amount, unit) for name, amount in explain.overnight.items()}
     figures = explain.meter.figures()
     return {
-        "details": {name: f"{amount:.2f}" for name, amount in explain.details.items()},
+        "details": {name: f"{amount:.{decimals}f}" for name, amount in explain.details.items()},
         "overnight": {name: str(amount) for name, amount in night.items()},
-        "intraday": {name: str(to_cents(amount) - night[name]) for name, amount in explain.totals.items()},
+        "intraday": {
+            name: str(to_cents(amount, unit) - night[name]) for name, amount in explain.totals.items()
+        },
         "realised_against_implied": {
-            "total": f"{explain.realised_vs_implied:.2f}",
+            "total": f"{explain.realised_vs_implied:.{decimals}f}",
             **{
                 name: round(value, 6) if math.isfinite(value) else None
                 for name, value in figures.items()

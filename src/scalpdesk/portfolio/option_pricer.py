@@ -1,12 +1,15 @@
-"""Pricer of single contracts, each by its own exercise style."""
+"""Pricer of single contracts, each by its own exercise style and in its own currency."""
 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
+from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks
 
 
 class ContractPricer:
-    """Prices American and European contracts with a continuous yield.
+    """Prices American and European contracts with a continuous yield, and inverse ones in coin.
+
+    Of an inverse contract the spot is the forward in US dollars, without rate and yield; prices are premiums
+    in coin, and the Greeks those of a holder who counts in coin: the delta is Δ − V/F, in coins.
 
     Parameters
     ----------
@@ -27,6 +30,8 @@ class ContractPricer:
         dividend_yield: float,
     ) -> OptionGreeks:
         """Return price and Greeks per unit of the underlying."""
+        if contract.currency == contract.root:
+            return coin_greeks(spot, float(contract.strike), years, vol, contract.is_call)
         return option_greeks(
             spot,
             float(contract.strike),
@@ -48,6 +53,8 @@ class ContractPricer:
         dividend_yield: float,
     ) -> float | None:
         """Return the volatility (fraction a year) of ``price``, or None when there is none."""
+        if contract.currency == contract.root:
+            price, rate, dividend_yield = price * spot, 0.0, 0.0
         vol, status = implied_vol_scalar(
             price,
             spot,

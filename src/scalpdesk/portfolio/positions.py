@@ -29,6 +29,9 @@ class Position:
         Units of the underlying per contract; 1 for shares.
     quantity, average_price
         What is held at the start, and its average price per unit.
+    contract_usd
+        Size of an inverse contract in US dollars: one contract is then worth −contract_usd/price of the
+        currency, and the average price is the harmonic mean. 0 for every other instrument.
     """
 
     __slots__ = (
@@ -38,6 +41,7 @@ class Position:
         "_realized",
         "_trades",
         "_trades_priced",
+        "contract_usd",
         "fees",
         "income",
         "instrument_id",
@@ -51,9 +55,11 @@ class Position:
         multiplier: int,
         quantity: Decimal = ZERO,
         average_price: Decimal = ZERO,
+        contract_usd: int = 0,
     ) -> None:
         self.instrument_id = instrument_id
         self.multiplier = multiplier
+        self.contract_usd = contract_usd
         self.quantity = quantity
         self.fees = ZERO
         self.income = ZERO
@@ -100,11 +106,17 @@ class Position:
     def average_price(self) -> Decimal:
         """Average price per unit of the open quantity."""
         self._price_trades()
-        return self._cost / self._priced if self._priced else ZERO
+        if not self._priced:
+            return ZERO
+        average = self._cost / self._priced
+        return -self.contract_usd / average if self.contract_usd else average
 
     @property
     def cost(self) -> Decimal:
-        """What the open quantity has cost, in currency; negative for a short position."""
+        """What the open quantity has cost, in currency; negative for a short position.
+
+        Of an inverse contract it is the coin that its dollars bought, with the sign turned round.
+        """
         self._price_trades()
         return self._cost * self.multiplier
 
@@ -116,14 +128,25 @@ class Position:
 
     def profit(self, mark: Decimal) -> Decimal:
         """Return what it has earned at a mark (currency per unit): realised, open, income less fees."""
-        unrealized = self.quantity * (mark - self.average_price) * self.multiplier
+        if self.contract_usd:
+            unrealized = self.value(mark) - self.cost
+        else:
+            unrealized = self.quantity * (mark - self.average_price) * self.multiplier
         return self.realized + unrealized + self.income - self.fees
+
+    def value(self, mark: Decimal) -> Decimal:
+        """Return what the open quantity is worth at a mark (currency per unit), in currency."""
+        if self.contract_usd:
+            return -self.quantity * self.contract_usd / mark if self.quantity else ZERO
+        return self.quantity * mark * self.multiplier
 
     def _price_trades(self) -> None:
         trades = self._trades
         if self._trades_priced == len(trades):
             return
         for quantity, price in trades[self._trades_priced :]:
+            if self.contract_usd:
+                price = -self.contract_usd / price  # noqa: PLW2901 - worth of a contract in coin
             held = self._priced
             self._priced = after = held + quantity
             if not held or (held > 0) == (quantity > 0):
@@ -360,13 +383,15 @@ class PositionManager:
         position.fees += fee
         lots = self.scalps.get(instrument_id)
         if lots is not None:
-            lots.add(signed_quantity, price)
+            lots.add(signed_quantity, -position.contract_usd / price if position.contract_usd else price)
         position.apply(signed_quantity, price)
         return position
 
     def _open(self, instrument_id: InstrumentId) -> Position:
-        multiplier = self._instruments[instrument_id].multiplier
+        instrument = self._instruments[instrument_id]
+        multiplier = instrument.multiplier
         position = self.positions[instrument_id] = Position(instrument_id, multiplier)
+        position.contract_usd = instrument.contract_usd
         if multiplier == 1:
             self.scalps[instrument_id] = FifoLots()
         return position
@@ -385,7 +410,7 @@ class PositionManager:
         self._bookings[reference] = None
         if not units and change.source is None:
             payer = self.positions.get(number)
-            if payer is not None and change.cause is ChangeCause.DIVIDEND:
+            if payer is not None and change.cause in (ChangeCause.DIVIDEND, ChangeCause.FUNDING):
                 payer.income += change.cash_change
             return
         target = self.positions.get(number) or self._open(number)
@@ -397,8 +422,13 @@ class PositionManager:
         is_free = source is target or (change.cause is ChangeCause.CORPORATE_ACTION and not change.price)
         self._move_lots(change, held, is_free=is_free)
         if change.cause is not ChangeCause.TRANSFER:  # what the owner moves is no position's income
-            traded = units * change.price * target.multiplier if source is None else ZERO
-            target.income += change.cash_change + traded
+            if source is not None:
+                paid = ZERO
+            elif target.contract_usd:
+                paid = -units * target.contract_usd / change.price
+            else:
+                paid = units * change.price * target.multiplier
+            target.income += change.cash_change + paid
 
     def _move_lots(self, change: PositionChanged, held: Decimal, *, is_free: bool) -> None:
         """Carry the lots of shares through a change; ``held`` is what the target was before it."""
@@ -439,16 +469,36 @@ class PositionManager:
         position.fees -= booking.fee
         lots = self.scalps.get(booking.instrument_id)
         if lots is not None:
-            lots.take_back(booking.quantity, booking.price)
+            price = booking.price
+            if position.contract_usd:
+                price = -position.contract_usd / price
+            lots.take_back(booking.quantity, price)
         return booking
 
 
-exact_price = lru_cache(maxsize=8_192)(exact)
-"""`exact` with a cache: quotes lie on a grid, so a day has few distinct prices."""
+OFF_GRID = 1e-9
+COIN_DECIMALS = 8
+
+
+@lru_cache(maxsize=8_192)
+def exact_price(value: float) -> Decimal:
+    """Return a price exactly, from a cache: quotes lie on a grid, so a day has few distinct prices.
+
+    Below 1 the half of a tick may lie beyond four decimals, as premiums in coin do: it then has eight.
+    """
+    price = exact(value)
+    if value < 1.0 and abs(float(price) - value) > OFF_GRID:
+        return exact(value, COIN_DECIMALS)
+    return price
 
 
 class Account:
-    """Cash in the quote currency, signed."""
+    """Cash in the account's currency, signed; a desk trades what is settled in that one currency.
+
+    An inverse contract is booked as the exchange that it is: buying one brings coin, its mark takes coin out
+    of the net asset value. What a venue calls the balance is this cash with the cost of the inverse
+    positions added.
+    """
 
     def __init__(self, cash: Decimal = ZERO) -> None:
         self.cash = cash
@@ -468,5 +518,9 @@ def net_asset_value(account: Account, held: Iterable[Position], state: MarketSta
     """Return cash plus all positions at their marks, in the quote currency."""
     total = account.cash
     for position in held:
-        total += position.quantity * position.multiplier * mark_decimal(state, position)
+        mark = mark_decimal(state, position)
+        if position.contract_usd:
+            total += position.value(mark)
+        else:  # a call less
+            total += position.quantity * position.multiplier * mark
     return total

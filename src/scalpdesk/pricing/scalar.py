@@ -83,6 +83,39 @@ def option_greeks(
     return OptionGreeks._make(float(getattr(g, name)) for name in OptionGreeks._fields)
 
 
+def coin_greeks(forward: float, strike: float, years: float, vol: float, is_call: bool) -> OptionGreeks:
+    """Return premium and Greeks of one inverse option in coin, as :class:`.european.InverseModel` does.
+
+    Raises
+    ------
+    ArgumentError
+        When the forward is not above 0, or another number is not finite or negative.
+
+    Examples
+    --------
+    >>> round(coin_greeks(100_500.0, 100_000.0, 30 / 365, 0.55, True).delta, 6)
+    0.478779
+    """
+    if not forward > 0.0:
+        raise ArgumentError(
+            "the forward of an inverse option must be above 0", where="forward", value=forward
+        )
+    usd = option_greeks(forward, strike, years, vol, is_call, american=False)
+    price = usd.price / forward
+    delta = usd.delta - price
+    return OptionGreeks(
+        price=price,
+        delta=delta,
+        gamma=usd.gamma - delta / forward,
+        theta=usd.theta / forward,
+        vega=usd.vega / forward,
+        rho=-years * price,
+        vanna=usd.vanna - usd.vega / forward,
+        volga=usd.volga / forward,
+        charm=usd.charm - usd.theta / forward,
+    )
+
+
 class PricedState(NamedTuple):
     """State that an option is valued in: prices in currency, times in years, fractions a year."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from scalpdesk.core.intents import OPENING, OrderIntent, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Perpetual, Right
+from scalpdesk.instruments.contract import Equity, Instrument, OptionContract, Right
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum
 from scalpdesk.risk.limits import RiskLimits
@@ -30,7 +30,7 @@ class GreekExposure(NamedTuple):
     """Greeks of a book or a trade in the account's currency, signed."""
 
     delta_usd: float = 0.0
-    """Beta-weighted: gain for a move of 100 % in the index, linearly."""
+    """Beta-weighted: gain for a move of 100 % in the index, linearly; of an account in coin, coins."""
     gamma_usd_per_percent: float = 0.0
     """Change of ``delta_usd`` for a move of 1 %."""
     vega_usd_per_point: float = 0.0
@@ -155,16 +155,15 @@ def exposure_of(
     delta = gamma = vega = theta = 0.0
     sums: dict[str, GreekSum] = {}
     spots: dict[str, float] = {}
+    worth: dict[str, float] = {}
+    """Of a delta of one, in the account's currency."""
     for instrument_id, instrument, quantity in lines:
         if not isinstance(instrument, OptionContract):
             price = marks.mark(instrument_id)
             if price is None:
                 return UnknownExposure(f"{instrument.symbol} was never quoted")
-            unit = (
-                instrument.contract_usd
-                if isinstance(instrument, Perpetual)
-                else price * instrument.multiplier
-            )
+            size = instrument.contract_usd
+            unit = size / price if size else price * instrument.multiplier
             delta += quantity * unit * betas.get(instrument.symbol, 1.0)
             continue
         valued = marks.value(instrument_id)
@@ -174,20 +173,23 @@ def exposure_of(
         total = sums.get(underlying)
         if total is None:
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
+            # in coin a delta is an amount already
+            worth[underlying] = 1.0 if instrument.currency == instrument.root else valued.spot
         total.add(units, valued.greeks)
         if delta_only:
             continue
         strike, spot = float(instrument.strike), valued.spot
         intrinsic = max(spot - strike if instrument.right is CALL else strike - spot, 0.0)
+        intrinsic *= worth[underlying] / spot
         # near expiry a rate per day promises more than there is to lose
         theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -max(valued.mark - intrinsic, 0.0))
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
-        delta += total.delta * spot * beta
+        delta += total.delta * worth[underlying] * beta
         if delta_only:
             continue
         # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
-        gamma += total.gamma * spot * spot * ONE_PERCENT * beta * beta
+        gamma += total.gamma * worth[underlying] * spot * ONE_PERCENT * beta * beta
         vega += total.vega / 100.0
     found = GreekExposure(delta, gamma, vega, theta)
     if math.isfinite(delta + gamma + vega + theta):

@@ -13,6 +13,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, Working, concerns
 
@@ -22,6 +23,8 @@ NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 LEVEL_TO_BUY, LEVEL_TO_WRITE = 2, 3
 SHARE_MARGIN = 0.5
+COIN_DECIMALS = 8
+"""Of an amount in coin, where one in dollars has two."""
 """Initial margin of shares as a fraction of their notional (Regulation T, 12 CFR 220.12)."""
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 """Quotes on which every order may go."""
@@ -251,7 +254,8 @@ def risk_of(intent: OrderIntent, instrument: Instrument, quote: QuoteEvent | Non
     )
     if not math.isfinite(price):
         return None
-    return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.2f}")
+    decimals = 2 if instrument.currency == "USD" else COIN_DECIMALS
+    return Decimal(f"{float(intent.quantity) * price * instrument.multiplier:.{decimals}f}")
 
 
 @concerns(Scope(purposes=OPENING))
@@ -474,7 +478,13 @@ def _is_covered(
         return None if context.intent.purpose is OPEN else "the cost of the order is not known: no price"
     if not available.is_finite():
         return f"the {source} of the account is not known"
-    cost = Decimal(f"{float(added) * price * context.instrument.multiplier:.2f}")
+    instrument = context.instrument
+    if instrument.contract_usd:
+        cost = Decimal(f"{_capital(instrument, added, price):.{COIN_DECIMALS}f}")
+    elif instrument.currency == "USD":
+        cost = Decimal(f"{float(added) * price * instrument.multiplier:.2f}")
+    else:
+        cost = Decimal(f"{float(added) * price * instrument.multiplier:.{COIN_DECIMALS}f}")
     if context.live_orders:
         available -= _committed(context, known_ns)
     return None if cost <= available else f"the order costs {cost}, {source} left {available:.2f}"
@@ -511,6 +521,10 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
         if price is None:
             mark = context.facts.mark(order.instrument_id)
             price = ZERO if mark is None else Decimal(f"{mark:.4f}")
+        if order.instrument.contract_usd:
+            margin = _capital(order.instrument, order.leaves, float(price)) if price else 0.0
+            total += Decimal(f"{margin:.{COIN_DECIMALS}f}")
+            continue
         total += order.leaves * price * order.instrument.multiplier
     return total
 
@@ -540,6 +554,8 @@ def capital_within_threshold(context: OrderContext) -> str | None:
 
 
 def _capital(instrument: Instrument, quantity: Decimal, price: float) -> float:
+    if instrument.contract_usd:
+        return float(PERPETUAL_INITIAL) * float(quantity) * instrument.contract_usd / price
     margin = 1.0 if isinstance(instrument, OptionContract) else SHARE_MARGIN
     return margin * float(quantity) * price * instrument.multiplier
 

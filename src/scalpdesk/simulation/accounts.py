@@ -126,6 +126,7 @@ class BrokerAccount:
         held = self.holdings.get(instrument_id)
         if held is None:
             held = self.holdings[instrument_id] = Position(instrument_id, instrument.multiplier)
+            held.contract_usd = instrument.contract_usd
         held.apply(signed, price)
         if not held.quantity:
             del self.holdings[instrument_id]

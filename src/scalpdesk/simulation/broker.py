@@ -13,7 +13,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.expiry import ActionProcessor, ExpiryProcessor
@@ -86,7 +86,7 @@ class Broker:
         share_fills: FillModel,
         *,
         margin: MarginModel | None = None,
-        fees: FeeSchedule = NO_FEES,
+        fees: FeeModel = NO_FEES,
         rules: VenueRules | None = None,
         effect_latency_ns: int | None = None,
         faults: FaultPlan | None = None,
@@ -134,9 +134,11 @@ class Broker:
         return account
 
     def play(self, tape: MarketTape) -> None:
-        """Take settlement levels, dividends and corporate actions from a tape."""
+        """Take settlement levels, dividends, corporate actions and funding from a tape."""
         self.expiry.settlement_of = partial(settlement_level, tape)
         self.actions.schedule = (*tape.dividends, *tape.actions)
+        for rate in tape.funding:
+            self.ledger.at(rate.ts_ns, partial(self.actions.pay_funding, rate))
 
     # the market -------------------------------------------------------------------------------------
 

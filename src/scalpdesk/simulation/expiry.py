@@ -10,7 +10,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import CENT, InstrumentId
+from scalpdesk.core.units import CENT, SATOSHI, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement
 from scalpdesk.instruments.corporate_actions import (
     LARGEST_ORDINARY_DIVIDEND,
@@ -19,8 +19,10 @@ from scalpdesk.instruments.corporate_actions import (
     adjusted_option,
     whole_units,
 )
+from scalpdesk.instruments.deribit import funding_payment
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, to_new_york
-from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.order_entry import BROAD_FUNDS, MINUTE_NS
@@ -73,11 +75,13 @@ def settle_option(
     level: Decimal,
     at_ns: int,
     known_ns: int | None = None,
+    fees: FeeModel = NO_FEES,
 ) -> list[PositionChanged]:
     """Return the changes that end a position of ``held`` contracts (signed) at ``level``.
 
     In the money by a cent or more is exercised by the clearing house (OCC rule 805, exercise by
-    exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid.
+    exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid. An inverse
+    option pays it in coin at ``level``, however small, less the fee of its delivery.
 
     Parameters
     ----------
@@ -92,8 +96,12 @@ def settle_option(
     """
     known_ns = at_ns if known_ns is None else known_ns
     intrinsic = level - contract.strike if contract.is_call else contract.strike - level
+    least = CENT
+    if contract.settlement is Settlement.CASH_MEAN:
+        least = SATOSHI
+        intrinsic = intrinsic / level if contract.is_inverse else intrinsic
     label = f"expiry-{contract.symbol}"
-    if intrinsic < CENT:
+    if intrinsic < least:
         return [
             PositionChanged(
                 option_id, at_ns, known_ns, ChangeCause.EXPIRED_WORTHLESS, -held, ZERO, ZERO, label
@@ -101,11 +109,16 @@ def settle_option(
         ]
     if contract.settlement is not Settlement.PHYSICAL:
         cash = held * contract.multiplier * intrinsic
-        return [
-            PositionChanged(
-                option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
-            )
-        ]
+        paid = PositionChanged(
+            option_id, at_ns, known_ns, ChangeCause.CASH_SETTLEMENT, -held, intrinsic, cash, label
+        )
+        fee = fees.delivery(contract, intrinsic) * abs(held) * contract.multiplier
+        if not fee:
+            return [paid]
+        charged = PositionChanged(
+            option_id, at_ns, known_ns, ChangeCause.FEE, ZERO, ZERO, -fee, f"{label}-fee"
+        )
+        return [paid, charged]
     return delivery(contract, option_id, share_id, held, at_ns, known_ns)
 
 
@@ -209,7 +222,9 @@ class ExpiryProcessor:
                 held = account.quantity(number)
                 if held:
                     known_ns = max(ledger.now_ns, ends_ns)
-                    changes = settle_option(contract, number, underlying, held, level, ends_ns, known_ns)
+                    changes = settle_option(
+                        contract, number, underlying, held, level, ends_ns, known_ns, ledger.fees
+                    )
                     ledger.change(account, changes)
         elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
             waiting = self._unsettled.setdefault(underlying, [])
@@ -554,6 +569,21 @@ class ActionProcessor:
         self._ledger.quotes[share] = msgspec.structs.replace(
             quote, bid=quote.bid * factor, ask=quote.ask * factor
         )
+
+    def pay_funding(self, rate: FundingRate) -> None:
+        """Pay the funding of a perpetual on every account that holds it."""
+        ledger = self._ledger
+        number, now_ns = ledger.instruments.id_of(rate.symbol), ledger.now_ns
+        size = ledger.instruments[number].contract_usd
+        for account in ledger.accounts.values():
+            amount = account.quantity(number) * size
+            if amount:
+                cash = funding_payment(amount, rate.index, rate.rate, rate.hours)
+                reference = f"funding-{rate.symbol}-{rate.ts_ns}"
+                change = PositionChanged(
+                    number, now_ns, now_ns, ChangeCause.FUNDING, ZERO, ZERO, cash, reference
+                )
+                ledger.change(account, [change])
 
     def pay_dividend(self, number: InstrumentId, amount: Decimal, label: str = "") -> None:
         """Credit (or charge a short holding) ``amount`` a share on every account."""

@@ -15,7 +15,7 @@ from scalpdesk.core.events import PositionChanged, QuoteEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -54,6 +54,8 @@ ACTIVITY_OF = {
     ChangeCause.ASSIGNMENT: "OPASN",
     ChangeCause.DELIVERY: "OPTRD",
     ChangeCause.DIVIDEND: "DIV",
+    ChangeCause.FUNDING: "INT",
+    ChangeCause.FEE: "FEE",
     ChangeCause.CORPORATE_ACTION: "REORG",
 }
 """Kind of the line in the account's history for each cause of a change."""
@@ -113,7 +115,7 @@ class Ledger:
         share_fills: FillModel,
         *,
         margin: MarginModel | None = None,
-        fees: FeeSchedule = NO_FEES,
+        fees: FeeModel = NO_FEES,
         faults: FaultPlan | None = None,
         ids: Ids | None = None,
         keeps_history: bool = False,
@@ -141,7 +143,7 @@ class Ledger:
         self._option_fills = option_fills
         self._share_fills = share_fills
         self.models: dict[InstrumentId, FillModel] = {}
-        self._fees = fees
+        self.fees = fees
         self._is_free = fees == NO_FEES
         self.keeps_history = keeps_history
         self._update_count = 0
@@ -256,11 +258,14 @@ class Ledger:
         assert number is not None
         assert instrument is not None
         account = self.accounts[order.account]
-        fee = NO_FEE if self._is_free else self._fees.fee(instrument, side, quantity, price)
+        fee = NO_FEE if self._is_free else self.fees.fee(instrument, side, quantity, price)
         signed = quantity if side is BUY else -quantity
         value = quantity * price
-        cash = (-value if side is BUY else value) * instrument.multiplier
-        if quantity % 1:
+        if instrument.contract_usd:
+            cash = signed * instrument.contract_usd / price
+        else:
+            cash = (-value if side is BUY else value) * instrument.multiplier
+        if quantity % 1 and instrument.currency == "USD":
             cash = cash.quantize(MICRO, rounding=ROUND_HALF_UP)
         account.book(number, signed, price, cash - fee)
         order.filled += quantity

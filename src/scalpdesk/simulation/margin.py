@@ -1,7 +1,8 @@
 """Margin and buying power of an account: Regulation T and FINRA rule 4210 for shares and options.
 
 A broker asks its :class:`MarginModel` two things: what an account may still use, and whether an order
-fits it. :class:`RegulationT` answers for cash and margin accounts; a portfolio margin is another class.
+fits it. :class:`RegulationT` answers for cash and margin accounts, :class:`CoinMargin` for accounts in coin;
+a portfolio margin is another class.
 
 Sources: 12 CFR 220 (initial: shares 50 %), FINRA rule 4210(c) and (f)(2) (maintenance, options, spreads,
 straddles), Cboe Margin Manual (2000), 91 FR 20731 (end of the pattern-day-trader rule on 2026-06-04).
@@ -26,6 +27,7 @@ from msgspec.structs import replace
 
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import INDEX_CLASSES, Instrument, OptionContract
+from scalpdesk.instruments.deribit import PERPETUAL_INITIAL, perpetual_margin, short_option_margin
 from scalpdesk.simulation.orders import Cause, Refused
 
 ZERO, HALF, ONE = Decimal(0), Decimal("0.5"), Decimal(1)
@@ -58,6 +60,8 @@ class Holding(msgspec.Struct, frozen=True, gc=False):
     @property
     def value(self) -> Decimal:
         """Signed value, currency."""
+        if self.instrument.contract_usd:
+            return -self.quantity * self.instrument.contract_usd / self.price if self.price else ZERO
         return self.quantity * self.price * self.instrument.multiplier
 
 
@@ -568,7 +572,7 @@ class RegulationT:
     def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Room, Room]:
         held = list(account.valued())
         cost = sum((holding.value for holding in order), ZERO)
-        after = self._room(account, _merged(held, order), account.cash - cost)
+        after = self._room(account, merged(held, order), account.cash - cost)
         return self._room(account, held, account.cash), after
 
     def _room(self, account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Room:
@@ -635,7 +639,7 @@ def plain(value: Decimal) -> str:
     return f"{value.normalize():f}"
 
 
-def _merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
+def merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
     """Holdings after an order; units of one instrument are netted."""
     after = {holding.instrument.symbol: holding for holding in held}
     for line in order:
@@ -645,3 +649,86 @@ def _merged(held: Sequence[Holding], order: Sequence[Holding]) -> list[Holding]:
         else:
             after[line.instrument.symbol] = replace(known, quantity=known.quantity + line.quantity)
     return list(after.values())
+
+
+# accounts in coin ---------------------------------------------------------------------------------------
+
+
+def coin_requirement(holdings: Iterable[Holding], account: MarginAccount) -> Requirement:
+    """Return the margin of all holdings, in coin."""
+    initial = maintenance = ZERO
+    for holding in holdings:
+        instrument, quantity = holding.instrument, abs(holding.quantity)
+        if isinstance(instrument, OptionContract):
+            if holding.quantity >= 0:
+                continue
+            spot = account.spot(instrument.underlying) or instrument.strike
+            asked = short_option_margin(instrument.right, instrument.strike, spot, holding.price)
+            quantity *= instrument.multiplier
+            initial += quantity * asked.initial
+            maintenance += quantity * asked.maintenance
+        elif instrument.contract_usd and holding.price:
+            asked = perpetual_margin(quantity * instrument.contract_usd / holding.price)
+            initial += asked.initial
+            maintenance += asked.maintenance
+    return Requirement(initial, maintenance)
+
+
+class CoinMargin:
+    """Account in coin under Deribit's standard margin; all amounts are in coin.
+
+    Bought options are paid in full, ask for no margin and are no collateral. A connected desk uses the
+    venue's own figures.
+    """
+
+    def figures(self, account: MarginAccount) -> AccountFigures:
+        """Return what the account is worth and may still use, open orders counted at their worst."""
+        held = list(account.valued())
+        asked = coin_requirement(held, account)
+        free = self._free(account, held, account.cash)
+        options = [holding.value for holding in held if holding.is_option]
+        equity = account.cash + sum((holding.value for holding in held), ZERO)
+        return AccountFigures(
+            account.cash,
+            equity,
+            sum((value for value in options if value > 0), ZERO),
+            sum((value for value in options if value < 0), ZERO),
+            asked.initial,
+            asked.maintenance,
+            free / PERPETUAL_INITIAL if free > 0 else ZERO,
+            free / PERPETUAL_INITIAL if free > 0 else ZERO,
+            max(free, ZERO),
+        )
+
+    def fits(self, account: MarginAccount, order: Holding) -> bool:
+        """Return False: there is no bound cheaper than the margin itself."""
+        del account, order
+        return False
+
+    def refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
+        """Return why the account may not open these legs, together, at these prices; None if it may."""
+        before, after = self._rooms(account, order)
+        if after >= 0 or after >= before:
+            return None
+        power, asked = f"{max(before, ZERO):.8f}", f"{before - after:.8f}"
+        return Refused(Cause.BUYING_POWER, buying_power=power, cost_basis=asked)
+
+    def need(self, account: MarginAccount, order: Sequence[Holding]) -> Decimal:
+        """Return the coin that open legs in options withhold until they trade."""
+        before, after = self._rooms(account, order)
+        return max(before - after, ZERO)
+
+    def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Decimal, Decimal]:
+        held = list(account.valued())
+        cost = sum((holding.value for holding in order), ZERO)
+        return (
+            self._free(account, held, account.cash),
+            self._free(account, merged(held, order), account.cash - cost),
+        )
+
+    @staticmethod
+    def _free(account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Decimal:
+        """Return balance and open profit of perpetuals less the margin of everything, in coin."""
+        _, premiums = account.reserved()
+        futures = sum((holding.value for holding in holdings if not holding.is_option), ZERO)
+        return cash + futures - coin_requirement(holdings, account).initial - premiums

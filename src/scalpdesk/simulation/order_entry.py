@@ -7,7 +7,7 @@ from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.contract import Instrument, OptionContract
+from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.sessions import expiry_instant_ns, last_trading_ns
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -31,6 +31,8 @@ DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
 SIMPLE, OCO = Structure.SIMPLE, Structure.OCO
 PENDING_NEW = Status.PENDING_NEW
 MAX_CLIENT_ID = 128
+COIN_STEP = Decimal("0.1")
+"""Smallest amount of an option on a coin, in coins."""
 PENNY_PRICE = Decimal(1)
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
@@ -370,7 +372,7 @@ class OrderEntry:
             return
         if quantity is None:
             raise Refused(Cause.MALFORMED, "notional is not supported for options orders")
-        if quantity % 1:
+        if quantity % (COIN_STEP if instrument.settlement is Settlement.CASH_MEAN else 1):
             raise Refused(Cause.MALFORMED, "qty must be an integer for options orders")
         if request.extended_hours:
             raise Refused(Cause.EXTENDED_HOURS)

@@ -6,7 +6,7 @@ are those of the case file: theta per day or year as its note says, a contract i
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
+from scalpdesk.core.intents import Side
 from scalpdesk.entry.straddle_selector import straddle_score, strike_range
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import leland_number, leland_vol
@@ -27,7 +28,15 @@ from scalpdesk.hedging.sizing import (
     quantity_to_target,
     split_at_zero,
 )
-from scalpdesk.instruments.fees import deribit_delivery_fee, deribit_option_fee
+from scalpdesk.instruments.contract import OptionContract, Right
+from scalpdesk.instruments.deribit import (
+    DERIBIT_FEES,
+    deribit_option,
+    funding_payment,
+    funding_rate,
+    option_name,
+    short_option_margin,
+)
 from scalpdesk.instruments.sessions import fomc_blocked, to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
@@ -345,9 +354,13 @@ def _pa_hedge(
     }
 
 
+def _coin_option(cp: str, strike: float) -> OptionContract:
+    return deribit_option(option_name("BTC", date(2026, 12, 25), Decimal(str(strike)), Right(cp)))
+
+
 def _settle(S: float, K: float, cp: str, prem: float, qty: float) -> Answer:
     payoff = expiry_payoff_coin(S, K, cp == "C")
-    fee = float(deribit_delivery_fee(Decimal(str(payoff))))
+    fee = float(DERIBIT_FEES.delivery(_coin_option(cp, K), Decimal(str(payoff))))
     return {
         "payoff_btc": payoff * qty,
         "delivery_fee_btc": fee * qty,
@@ -355,12 +368,29 @@ def _settle(S: float, K: float, cp: str, prem: float, qty: float) -> Answer:
     }
 
 
+def _funding(mark: float, index: float, usd: float, hours: float) -> Answer:
+    exact_mark, exact_index, amount = (Decimal(str(number)) for number in (mark, index, usd))
+    rate = funding_rate(exact_mark, exact_index)
+    return {
+        "premium_rate": (mark - index) / index,
+        "funding_rate": rate,
+        "payment_btc": funding_payment(amount, exact_index, rate, Decimal(str(hours))),
+    }
+
+
+def _dmargin(S: float, K: float, mark: float, cp: str) -> Answer:
+    strike, spot, price = (Decimal(str(number)) for number in (K, S, mark))
+    asked = short_option_margin(Right(cp), strike, spot, price)
+    return {"im_btc": asked.initial, "mm_btc": asked.maintenance}
+
+
 def _inv_pnl(usd: float, e: float, x: float) -> Answer:
     return {"result": perpetual_pnl_coin(usd, e, x)}
 
 
 def _deribit_fee(price: float, qty: float) -> Answer:
-    return {"result": deribit_option_fee(Decimal(str(price)), Decimal(str(qty)))}
+    option = _coin_option("C", 100_000)
+    return {"result": DERIBIT_FEES.fee(option, Side.BUY, Decimal(str(qty)), Decimal(str(price)))}
 
 
 def _gex(rows: Sequence[Sequence[Any]], S: float) -> Answer:
@@ -405,6 +435,8 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "settle": _settle,
     "inv_pnl": _inv_pnl,
     "deribit_fee": _deribit_fee,
+    "funding": _funding,
+    "dmargin": _dmargin,
     "straddle_score": _straddle_score,
     "strike_range": _strike_range,
     "interp": _interp,

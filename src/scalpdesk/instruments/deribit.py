@@ -1,0 +1,228 @@
+"""Deribit's contracts: names and terms, the fees of its schedule, funding, and standard margin.
+
+Options and perpetuals on a coin come in two kinds. Inverse ones (``BTC-25DEC26-100000-C``) are quoted,
+margined and settled in the coin; linear ones (``BTC_USDC-25DEC26-100000-C``) in a dollar coin. An option is
+European, on one coin, and expires at 08:00 UTC. Source: Deribit, "Inverse Options", "Fees", "Contract
+Introduction Policy".
+"""
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.intents import Side
+from scalpdesk.instruments.contract import (
+    Instrument,
+    OptionContract,
+    Perpetual,
+    Right,
+    Settlement,
+    Style,
+    TickRule,
+)
+
+_OPTION = re.compile(r"([A-Z0-9]+(?:_[A-Z]+)?)-(\d{1,2}[A-Z]{3}\d{2})-(\d+(?:d\d+)?)-([CP])\Z")
+COIN_OPTION_TICK = TickRule(Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005"))
+"""Of an inverse option, in coin."""
+CONTRACT_USD = {"BTC": 10, "ETH": 1}
+"""Size of an inverse perpetual in US dollars."""
+PERPETUAL_TICKS = {"BTC": Decimal("0.5"), "ETH": Decimal("0.05")}
+PERPETUAL_INITIAL, PERPETUAL_MAINTENANCE = Decimal("0.02"), Decimal("0.01")
+"""Standard margin of a small perpetual, as fractions of its coins."""
+PERPETUAL_GROWTH = Decimal("0.00005")
+"""Added to both for each coin of size."""
+SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
+"""Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
+OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": Decimal(1)}
+"""Smallest amount of an inverse option, in coins, and its step."""
+
+
+def perpetual(coin: str) -> Perpetual:
+    """Return the inverse perpetual of a coin.
+
+    Raises
+    ------
+    ArgumentError
+        When the venue lists none.
+    """
+    if coin not in CONTRACT_USD:
+        raise ArgumentError(
+            "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"
+        )
+    tick = PERPETUAL_TICKS[coin]
+    return Perpetual(f"{coin}-PERPETUAL", CONTRACT_USD[coin], TickRule(tick, tick), currency=coin)
+
+
+def expiry_name(day: date) -> str:
+    """Return an expiry as it stands in a name: the day without a leading zero.
+
+    >>> expiry_name(date(2026, 3, 6))
+    '6MAR26'
+    """
+    return f"{day.day}{day:%b%y}".upper()
+
+
+def option_name(root: str, expiry: date, strike: Decimal, right: Right) -> str:
+    """Return the name of an option; a ``d`` stands for the decimal point of the strike.
+
+    >>> option_name("BTC", date(2026, 12, 25), Decimal(100_000), Right.CALL)
+    'BTC-25DEC26-100000-C'
+    """
+    figure = f"{strike.normalize():f}".replace(".", "d")
+    return f"{root}-{expiry_name(expiry)}-{figure}-{right.value}"
+
+
+def deribit_option(name: str, tick_rule: TickRule = COIN_OPTION_TICK) -> OptionContract:
+    """Build an option from its name; its underlying is the perpetual of its coin and currency.
+
+    Raises
+    ------
+    ArgumentError
+        When the name is no option's.
+
+    Examples
+    --------
+    >>> option = deribit_option("BTC-6MAR26-87000-P")
+    >>> option.expiry, option.strike, option.currency, option.underlying
+    (datetime.date(2026, 3, 6), Decimal('87000'), 'BTC', 'BTC-PERPETUAL')
+    """
+    match = _OPTION.match(name)
+    if match is None:
+        raise ArgumentError(
+            "not the name of a Deribit option",
+            where="instrument_name",
+            value=name,
+            fix="write COIN-DMMMYY-STRIKE-C or P, e.g. BTC-25DEC26-100000-C",
+        )
+    root, day, strike, right = match.groups()
+    try:
+        expiry = datetime.strptime(day, "%d%b%y").date()  # noqa: DTZ007 - a day without a time
+    except ValueError as error:
+        raise ArgumentError(
+            "the date inside the name does not exist", where="instrument_name", value=name
+        ) from error
+    coin, _, currency = root.partition("_")
+    return OptionContract(
+        symbol=name,
+        root=root,
+        underlying=f"{root}-PERPETUAL",
+        expiry=expiry,
+        strike=Decimal(strike.replace("d", ".")),
+        right=Right(right),
+        style=Style.EUROPEAN,
+        settlement=Settlement.CASH_MEAN,
+        tick_rule=tick_rule,
+        currency=currency or coin,
+        multiplier=1,
+    )
+
+
+class DeribitFees(msgspec.Struct, frozen=True):
+    """Deribit's fee schedule without tier discounts, in the currency of each instrument.
+
+    Maker and taker of an option pay the same. Every execution of a perpetual is charged as a taker's, the
+    dearer of the two. Source: Deribit, "Fees".
+
+    Parameters
+    ----------
+    option_rate, delivery_rate
+        Of an option's underlying, a fraction: of a trade, and of a delivery.
+    most_of_premium
+        Cap of both, as a fraction of the option's price.
+    perpetual_taker
+        Of a perpetual's notional, a fraction.
+    """
+
+    option_rate: Decimal = Decimal("0.0003")
+    delivery_rate: Decimal = Decimal("0.00015")
+    most_of_premium: Decimal = Decimal("0.125")
+    perpetual_taker: Decimal = Decimal("0.0005")
+
+    def fee(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return the fee of one execution in the instrument's currency.
+
+        Parameters
+        ----------
+        instrument, side
+            What is traded; both sides pay the same.
+        quantity
+            Unsigned contracts (options: coins).
+        price
+            Currency a unit; of an inverse perpetual US dollars a coin.
+        """
+        del side
+        if isinstance(instrument, OptionContract):
+            return self._capped(self.option_rate, instrument, price) * quantity * instrument.multiplier
+        if instrument.contract_usd:
+            return quantity * instrument.contract_usd / price * self.perpetual_taker
+        return quantity * price * instrument.multiplier * self.perpetual_taker
+
+    def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
+        """Return the fee of the delivery of one option that pays ``payoff``, in its currency."""
+        assert isinstance(instrument, OptionContract)
+        return self._capped(self.delivery_rate, instrument, payoff)
+
+    def _capped(self, rate: Decimal, option: OptionContract, price: Decimal) -> Decimal:
+        """Return the fee of one coin; of a linear option the strike stands for the index."""
+        coin = Decimal(1) if option.is_inverse else option.strike
+        return min(rate * coin, self.most_of_premium * price)
+
+
+DERIBIT_FEES = DeribitFees()
+
+
+def funding_rate(mark: Decimal, index: Decimal, most: Decimal = Decimal("0.005")) -> Decimal:
+    """Return the funding rate of a perpetual for eight hours, a fraction; longs pay it when positive.
+
+    The premium (mark − index)/index beyond a damper of 0.025 % either way, at most ``most``. Source: Deribit,
+    "Funding Specifications".
+
+    Examples
+    --------
+    >>> funding_rate(Decimal(100_100), Decimal(100_000))
+    Decimal('0.00075')
+    """
+    damper, premium = Decimal("0.00025"), (mark - index) / index
+    rate = max(damper, premium) + min(-damper, premium)
+    return max(min(rate, most), -most)
+
+
+def funding_payment(amount_usd: Decimal, index: Decimal, rate: Decimal, hours: Decimal) -> Decimal:
+    """Return the funding that a perpetual of ``amount_usd`` (signed) receives, in coin; it pays a negative.
+
+    Funding flows continuously; ``rate`` is that of eight hours.
+    """
+    return -rate * amount_usd / index * hours / 8
+
+
+class MarginRates(NamedTuple):
+    """Margin in coin: to open, and to keep."""
+
+    initial: Decimal
+    maintenance: Decimal
+
+
+def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Decimal) -> MarginRates:
+    """Return the margin of one sold option, in coin a coin of size; ``mark`` is its price in coin.
+
+    Examples
+    --------
+    >>> short_option_margin(Right.CALL, Decimal(110_000), Decimal(100_000), Decimal("0.02"))
+    MarginRates(initial=Decimal('0.12'), maintenance=Decimal('0.095'))
+    """
+    beyond = max(strike - spot if right is Right.CALL else spot - strike, Decimal(0)) / spot
+    initial = max(SHORT_RATE - beyond, SHORT_FLOOR) + mark
+    if right is Right.CALL:
+        return MarginRates(initial, SHORT_MAINTENANCE + mark)
+    maintenance = max(SHORT_MAINTENANCE, SHORT_MAINTENANCE * mark) + mark
+    return MarginRates(max(initial, maintenance), maintenance)
+
+
+def perpetual_margin(coins: Decimal) -> MarginRates:
+    """Return the margin of a perpetual of so many coins (unsigned), in coin."""
+    growth = PERPETUAL_GROWTH * coins
+    return MarginRates((PERPETUAL_INITIAL + growth) * coins, (PERPETUAL_MAINTENANCE + growth) * coins)

@@ -1,0 +1,205 @@
+"""Accounts in coin: inverse positions, premium-adjusted Greeks, and what explains their result."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.tape import quote
+from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.events import PositionChanged
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Instruments, cash_flow
+from scalpdesk.instruments.deribit import deribit_option, perpetual
+from scalpdesk.instruments.sessions import coin_session
+from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.delta_engine import DeltaEngine
+from scalpdesk.portfolio.explain import PARTS, PnlExplain
+from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.positions import Account, Position, PositionManager, net_asset_value
+from scalpdesk.pricing import greeks
+from scalpdesk.pricing.scalar import coin_greeks
+from scalpdesk.volatility.variance_time import CALENDAR
+
+D = Decimal
+DAY = date(2026, 3, 3)
+OPEN_NS = coin_session(DAY).open_ns
+HOUR = 3_600 * NANOS_PER_SECOND
+SWAP = perpetual("BTC")
+CALL = deribit_option("BTC-27MAR26-90000-C")
+PUT = deribit_option("BTC-27MAR26-90000-P")
+TRADES = st.lists(
+    st.tuples(
+        st.integers(-500, 500).filter(bool).map(D), st.integers(40_000, 160_000).map(lambda half: D(half) / 2)
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+def close(value, wanted):
+    """Agree to far below a satoshi."""
+    return abs(value - wanted) < D("1e-18")
+
+
+def test_the_average_price_of_inverse_contracts_is_the_harmonic_mean():
+    position = Position(0, 1, contract_usd=10)
+    position.apply(D(5_000), D(50_000))
+    position.apply(D(5_000), D(55_000))
+    assert close(position.average_price, D(100_000) / (D(50_000) / 50_000 + D(50_000) / 55_000))
+    assert close(position.profit(D(60_000)), D(1) + D(50_000) / 55_000 - D(100_000) / 60_000)
+
+
+@given(TRADES, st.integers(20_000, 90_000).map(D))
+def test_cash_and_value_hold_all_that_was_earned(trades, mark):
+    position, cash = Position(0, 1, contract_usd=10), D(0)
+    for quantity, price in trades:
+        position.apply(quantity, price)
+        cash += cash_flow(SWAP, quantity, price)
+    assert close(position.profit(mark), cash + position.value(mark))
+    assert close(position.cost, position.realized - cash)
+
+
+@given(TRADES)
+def test_a_trade_taken_back_leaves_the_others(trades):
+    position = Position(0, 1, contract_usd=10)
+    for quantity, price in trades:
+        position.apply(quantity, price)
+    before = (position.quantity, position.average_price, position.realized)
+    position.apply(D(7), D(61_000))
+    position.take_back(D(7), D(61_000))
+    assert (position.quantity, position.average_price, position.realized) == before
+
+
+# Greeks in coin -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.parametrize("strike", [70_000.0, 90_000.0, 110_000.0])
+def test_the_engine_prices_inverse_options_as_the_array_model_does(is_call, strike):
+    mine = coin_greeks(90_500.0, strike, 0.1, 0.55, is_call)
+    other = greeks(90_500.0, strike, 0.1, 0.55, is_call, model="inverse", style="european")
+    for name in mine._fields:
+        assert getattr(mine, name) == pytest.approx(float(getattr(other, name)), rel=1e-12)
+
+
+@pytest.mark.parametrize("is_call", [True, False])
+def test_the_delta_in_coin_is_the_slope_of_the_premium_in_the_logarithm_of_the_price(is_call):
+    spot, step = 90_500.0, 1.0
+    low, high = (coin_greeks(spot + s, 90_000.0, 0.1, 0.55, is_call).price for s in (-step, step))
+    delta = coin_greeks(spot, 90_000.0, 0.1, 0.55, is_call).delta
+    assert delta == pytest.approx(spot * (high - low) / (2 * step), rel=1e-6)
+
+
+def test_the_volatility_of_a_premium_in_coin_is_found():
+    pricer = ContractPricer()
+    price = coin_greeks(90_500.0, 90_000.0, 0.1, 0.55, True).price
+    # an inverse option knows no rate: what the run's curve says is left out
+    assert pricer.implied_vol(CALL, price, 90_500.0, 0.1, 0.05, 0.02) == pytest.approx(0.55, rel=1e-10)
+
+
+# the desk's account -------------------------------------------------------------------------------------
+
+
+class Desk:
+    """Ledger, market and explain of an account in coin, with trades and quotes by hand."""
+
+    def __init__(self, cash="2"):
+        self.instruments = Instruments([SWAP, CALL, PUT])
+        self.state = MarketState(self.instruments)
+        self.engine = DeltaEngine(self.instruments, self.state, ContractPricer(), clock=CALENDAR)
+        self.account, self.positions = Account(D(cash)), PositionManager(self.instruments)
+        self.explain = PnlExplain(self.instruments, self.state, self.engine, self.account, self.positions, 0)
+        self.now_ns = OPEN_NS
+
+    def market(self, now_ns, spot, vol=0.55):
+        self.now_ns = now_ns
+        self.state.apply_quote(quote(0, now_ns, spot - 0.25, spot + 0.25))
+        for number in (1, 2):
+            option = self.instruments[number]
+            years = self.engine.years(option, now_ns)
+            price = coin_greeks(spot, float(option.strike), years, vol, option.is_call).price
+            self.state.apply_quote(quote(number, now_ns, price - 0.0001, price + 0.0001))
+
+    def trade(self, number, quantity, price, fee="0"):
+        marked = self.explain.mark(self.now_ns)
+        instrument, quantity, price = self.instruments[number], D(quantity), D(price)
+        self.positions.book(number, quantity, price, f"x{len(self.positions.applied(''))}", fee=D(fee))
+        self.account.cash += cash_flow(instrument, quantity, price) - D(fee)
+        note = self.explain.note_inverse_trade if instrument.contract_usd else self.explain.note_trade
+        size = instrument.contract_usd or instrument.multiplier
+        note(self.state.quotes[number], quantity, size, price, D(fee))
+        self.explain.rebase(self.now_ns)
+        return marked
+
+
+def test_the_net_asset_value_is_coin_whatever_the_perpetual_was_bought_at():
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(0, 9_000, "90000")
+    assert desk.account.cash == 3  # 90,000 dollars were sold for one coin
+    assert desk.explain.current_nav() == 2
+    desk.market(OPEN_NS + HOUR, 100_000.0)
+    assert close(desk.explain.current_nav(), D(2) + D(1) - D(90_000) / 100_000)
+    assert net_asset_value(desk.account, desk.positions.held(), desk.state) == desk.explain.current_nav()
+
+
+def test_the_costs_of_a_perpetual_are_in_coin():
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(0, 9_000, "90001.25", fee="0.0005")
+    mark = desk.explain.mark(OPEN_NS + NANOS_PER_SECOND)
+    over_mark = D(90_000) / D(90_000) - D(90_000) / D("90001.25")
+    half_spread = D(90_000) / D(90_000) - D(90_000) / D("90000.25")
+    assert mark.parts["fees"] == D("-0.0005")
+    assert close(mark.parts["spread"], -half_spread)
+    assert close(mark.parts["slippage"], half_spread - over_mark)
+    assert abs(mark.parts["residual"]) < D("1e-15")
+
+
+def test_a_hedged_straddle_earns_half_the_dollar_gamma_over_the_price():
+    """The curvature of the perpetual in coin cancels that of the premium's own denominator."""
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    for number in (1, 2):
+        desk.trade(number, 1, str(desk.state.quotes[number].mid))
+    held = [desk.engine.value(number, OPEN_NS).greeks for number in (1, 2)]
+    delta = sum(each.delta for each in held)
+    desk.trade(0, round(-delta * 90_000.0 / 10), "90000")
+    desk.explain.begin(OPEN_NS)
+    desk.market(OPEN_NS, 90_600.0)
+    parts = desk.explain.mark(OPEN_NS).parts
+    dollar_gamma = sum(each.gamma + each.delta / 90_000.0 for each in held)
+    assert float(parts["gamma"]) == pytest.approx(0.5 * dollar_gamma / 90_000.0 * 600.0**2, rel=1e-3)
+    assert abs(float(parts["delta"])) < 1e-6
+    assert abs(float(parts["residual"])) < 5e-8
+
+
+SPOTS = st.lists(st.integers(80_000, 100_000), min_size=2, max_size=6)
+
+
+@given(SPOTS, st.lists(st.floats(0.3, 0.9), min_size=6, max_size=6))
+def test_the_parts_sum_to_the_change_in_coin_and_leave_no_residual(spots, vols):
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(1, 1, "0.05", fee="0.0003")
+    desk.trade(2, 2, "0.05", fee="0.0006")
+    desk.trade(0, -3_000, "90000")
+    desk.explain.begin(OPEN_NS)
+    for hours, (spot, vol) in enumerate(zip(spots, vols, strict=False), start=1):
+        desk.market(OPEN_NS + hours * HOUR, float(spot), vol)
+        mark = desk.explain.mark(desk.now_ns)
+        assert sum(mark.parts[name] for name in PARTS) == mark.nav_change
+        assert abs(mark.parts["residual"]) < D("5e-8")  # marks of eight decimals
+
+
+def test_funding_is_carry_and_the_position_keeps_it_as_income():
+    desk = Desk()
+    desk.market(OPEN_NS, 90_000.0)
+    desk.trade(0, -5_000, "90000")
+    desk.explain.begin(OPEN_NS)
+    paid = PositionChanged(0, OPEN_NS, OPEN_NS, ChangeCause.FUNDING, D(0), D(0), D("0.000375"), "funding-1")
+    desk.positions.change(paid)
+    assert close(desk.positions.positions[0].profit(D(90_000)), D("0.000375"))

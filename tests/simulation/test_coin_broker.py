@@ -1,0 +1,200 @@
+"""The broker's accounts in coin: trades, fees, funding, delivery, and the standard margin."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.core.events import PositionChanged, QuoteEvent
+from scalpdesk.core.intents import OrderType, Side
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Instruments, Right
+from scalpdesk.instruments.deribit import (
+    DERIBIT_FEES,
+    deribit_option,
+    perpetual,
+    perpetual_margin,
+    short_option_margin,
+)
+from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
+from scalpdesk.marketdata.tape import FundingRate
+from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.broker import Broker
+from scalpdesk.simulation.expiry import settle_option
+from scalpdesk.simulation.fills import fill_model
+from scalpdesk.simulation.hours import TapeHours
+from scalpdesk.simulation.margin import CoinMargin
+from scalpdesk.simulation.orders import Booking, Cause, OrderRequest, Refused
+
+D = Decimal
+DAY = date(2026, 3, 3)
+SESSION = coin_session(DAY)
+CALL, PUT = deribit_option("BTC-4MAR26-90000-C"), deribit_option("BTC-4MAR26-90000-P")
+SWAP = 0
+
+
+class Venue:
+    """A broker with one account in coin, and its market by hand."""
+
+    def __init__(self, cash="2"):
+        self.broker = Broker(
+            Instruments([perpetual("BTC"), CALL, PUT]),
+            TapeHours([SESSION]),
+            fill_model("cross"),
+            fill_model("cross"),
+            margin=CoinMargin(),
+            fees=DERIBIT_FEES,
+        )
+        self.account = self.broker.open_account(AccountTerms(cash=D(cash), currency="BTC"))
+        self.broker.open_session(SESSION.open_ns, SESSION.close_ns)
+        self.now_ns = SESSION.open_ns
+
+    def quote(self, number, bid, ask):
+        self.broker.on_quote(QuoteEvent(number, self.now_ns, self.now_ns, bid, ask, 1e6, 1e6))
+
+    def market(self, spot, call=0.02, put=0.02):
+        self.quote(0, spot - 0.25, spot + 0.25)
+        self.quote(1, call - 0.0005, call + 0.0005)
+        self.quote(2, put - 0.0005, put + 0.0005)
+
+    def trade(self, number, quantity):
+        side = Side.BUY if quantity > 0 else Side.SELL
+        symbol = self.broker.ledger.instruments[number].symbol
+        request = OrderRequest(symbol, side, OrderType.MARKET, quantity=abs(D(str(quantity))))
+        return self.broker.submit(self.account.name, request)
+
+    @property
+    def figures(self):
+        return self.broker.ledger.figures(self.account)
+
+    def bookings(self):
+        return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
+
+
+@pytest.fixture
+def venue():
+    made = Venue()
+    made.market(90_000.0)
+    return made
+
+
+def test_a_tenth_of_a_coin_is_bought_in_coin_with_its_fee(venue):
+    venue.trade(1, 0.3)
+    paid = D("0.3") * D("0.0205")
+    assert venue.account.balances == {"BTC": D(2) - paid - D("0.3") * D("0.0003")}
+    assert venue.account.quantity(1) == D("0.3")
+
+
+def test_an_amount_off_the_step_is_refused(venue):
+    with pytest.raises(Refused) as refused:
+        venue.trade(1, 0.25)
+    assert refused.value.cause is Cause.MALFORMED
+
+
+def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):
+    venue.trade(0, 9_000)
+    coins = D(90_000) / D("90000.25")
+    assert abs(venue.account.cash - (D(2) + coins - coins * D("0.0005"))) < D("1e-20")
+    assert venue.figures.equity == venue.account.cash - D(90_000) / D(90_000)
+    venue.market(100_000.0)
+    assert venue.figures.equity == venue.account.cash - D("0.9")
+
+
+def test_funding_is_paid_by_longs_on_each_account(venue):
+    venue.trade(0, 5_000)
+    venue.bookings()
+    before = venue.account.cash
+    rate = FundingRate("BTC-PERPETUAL", venue.now_ns, D("0.00075"), D(100_000), hours=D(8))
+    venue.broker.actions.pay_funding(rate)
+    (change,) = venue.bookings()
+    assert isinstance(change, PositionChanged)
+    assert (change.cause, change.quantity_change) == ("funding", 0)
+    assert change.cash_change == venue.account.cash - before == D("-0.000375")
+
+
+@pytest.mark.parametrize(
+    ("option", "held", "level", "payoff", "fee"),
+    [
+        (CALL, "1.5", "112500", "0.3", "0.000225"),  # 1.5 x 0.2, and 1.5 x 0.00015
+        (CALL, "-1", "112500", "-0.2", "0.00015"),
+        (PUT, "1", "45000", "1", "0.00015"),
+        (CALL, "1", "90030", "0.000333222259", "0.0000416527824"),  # an eighth of the payoff
+    ],
+)
+def test_an_inverse_option_pays_coin_at_the_delivery_price_less_its_fee(option, held, level, payoff, fee):
+    paid, charged = settle_option(option, 1, 0, D(held), D(level), 99, fees=DERIBIT_FEES)
+    assert float(paid.cash_change) == pytest.approx(float(payoff), rel=1e-9)
+    assert paid.cash_change == -paid.quantity_change * paid.price
+    assert (charged.cause, charged.quantity_change) == ("fee", 0)
+    assert float(charged.cash_change) == pytest.approx(-float(fee), rel=1e-9)
+
+
+def test_out_of_the_money_nothing_is_paid_and_nothing_charged():
+    (change,) = settle_option(PUT, 2, 0, D(1), D(90_000), 99, fees=DERIBIT_FEES)
+    assert (change.cause, change.cash_change) == ("expired_worthless", 0)
+
+
+def test_the_delivery_price_of_the_market_settles_a_holding_at_eight_utc(venue):
+    venue.trade(1, 1)
+    venue.trade(2, 1)
+    venue.bookings()
+    before = venue.account.cash
+    venue.broker.expiry.settlement_of = lambda symbol, day: (
+        D(100_000) if (symbol, day) == ("BTC-PERPETUAL", date(2026, 3, 4)) else None
+    )
+    venue.now_ns = expiry_instant_ns(CALL)
+    venue.market(101_000.0)
+    venue.broker.advance(venue.now_ns)
+    venue.broker.expiry.close_session(venue.now_ns)
+    assert venue.account.cash - before == D("0.1") - D("0.00015")
+    assert not venue.account.holdings
+
+
+# margin -------------------------------------------------------------------------------------------------
+
+
+def test_bought_options_are_paid_and_ask_for_no_margin(venue):
+    venue.trade(1, 1)
+    assert (venue.figures.initial_margin, venue.figures.maintenance_margin) == (0, 0)
+    assert venue.figures.options_buying_power == venue.account.cash
+
+
+def test_more_premium_than_there_is_coin_is_refused(venue):
+    with pytest.raises(Refused) as refused:
+        venue.trade(1, 98)
+    assert refused.value.cause is Cause.BUYING_POWER
+    assert refused.value.facts["buying_power"] == "2.00000000"
+
+
+def test_a_sold_option_is_margined_at_its_mark(venue):
+    venue.trade(1, -1)
+    asked = short_option_margin(Right.CALL, D(90_000), D(90_000), D("0.02"))
+    assert (
+        (venue.figures.initial_margin, venue.figures.maintenance_margin) == asked == (D("0.17"), D("0.095"))
+    )
+
+
+def test_a_perpetual_is_refused_beyond_fifty_times_the_coin(venue):
+    venue.trade(0, 9_000 * 10)
+    coins = D(900_000) / D(90_000)
+    assert venue.figures.initial_margin == perpetual_margin(coins).initial == coins * D("0.0205")
+    with pytest.raises(Refused):
+        venue.trade(0, 9_000 * 90)
+
+
+def test_every_execution_and_booking_leaves_cash_and_value_in_step(venue):
+    """The balance is what was brought, less premiums and fees, with what inverse contracts exchanged."""
+    venue.trade(1, 0.7)
+    venue.trade(0, -500)
+    venue.now_ns += NANOS_PER_SECOND
+    venue.market(91_000.0, call=0.025)
+    venue.trade(0, 500)
+    venue.trade(1, -0.7)
+    moved = D(0)
+    for execution in venue.account.executions:
+        size = D(10) if execution.instrument_id == SWAP else D(1)
+        signed = execution.side.sign * execution.quantity * size
+        moved += signed / execution.price if execution.instrument_id == SWAP else -signed * execution.price
+        moved -= execution.fee
+    assert venue.account.cash == D(2) + moved
+    assert venue.figures.equity == venue.account.cash
