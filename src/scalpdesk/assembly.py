@@ -19,7 +19,8 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve, TapeOrigin
@@ -31,13 +32,17 @@ from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
+from scalpdesk.simulation.margin import CoinMargin
 from scalpdesk.strategies.registry import bound_config, find_strategy, member_names
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
 EMBEDDED = "embedded"
+EMBEDDED_COIN = "embedded-btc"
+FEES: dict[str, FeeModel] = {"none": NO_FEES, "alpaca": ALPACA_FEES, "deribit": DERIBIT_FEES}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
+COIN_HISTORY_DAYS = 500
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
 
@@ -45,7 +50,7 @@ FORECAST_HISTORY_DAYS = 1_500
 def load_market(
     settings: LoadedSettings, data: str, *, underlying: str, start: date, end: date, seed: int
 ) -> MarketTape:
-    """Return the tape of a data set: ``embedded`` or one of the catalogue.
+    """Return the tape of a data set: ``embedded``, ``embedded-btc`` or one of the catalogue.
 
     Raises
     ------
@@ -87,7 +92,11 @@ def played_market(tape: MarketTape, config: DeskConfig) -> MarketTape:
 
 
 def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
-    if source.data_set == EMBEDDED:
+    if source.data_set == EMBEDDED_COIN:
+        from scalpdesk.datasets.embedded.coin import reconstruct_coin
+
+        tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
+    elif source.data_set == EMBEDDED:
         from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 
         if source.start != source.end:
@@ -123,6 +132,7 @@ def build_engine(
     from scalpdesk.portfolio.option_pricer import ContractPricer
     from scalpdesk.volatility.variance_time import US_SESSIONS, clock_named
 
+    _check_currency(config, instruments, str(data["underlying"]))
     pace = float(data["quote_seconds"])
     market = MarketState(
         instruments,
@@ -153,6 +163,19 @@ def build_engine(
     desk.takes_combos = bool(data.get("takes_combos", False))
     strategy = find_strategy(strategy_name).build(strategy_config)
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
+
+
+def _check_currency(config: DeskConfig, instruments: Instruments, underlying: str) -> None:
+    """Refuse a desk that counts in another currency than its market settles in."""
+    settles_in, counts_in = instruments[instruments.id_of(underlying)].currency, config.desk.currency
+    if settles_in == counts_in:
+        return
+    raise ConfigError(
+        f"{underlying} is settled in {settles_in}: cash, limits and results are counted in it",
+        where="desk.currency",
+        value=counts_in,
+        fix=f"set desk.currency to {settles_in} and simulation.starting_cash to an amount of it",
+    )
 
 
 def describe(tape: MarketTape) -> dict[str, Any]:
@@ -207,11 +230,18 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
 
 
 def forecasts(
-    tape: MarketTape, settings: LoadedSettings, *, model: str | None = None, horizon_days: int = 5
+    tape: MarketTape,
+    settings: LoadedSettings,
+    *,
+    model: str | None = None,
+    horizon_days: int = 5,
+    seed: int = 1,
 ) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
     number = tape.instruments.id_of(tape.underlying)
     history = None
+    if tape.name == EMBEDDED_COIN and settings.config.data.daily_history is None:
+        return _coin_forecasts(tape, number, seed, model=model, horizon_days=horizon_days)
     if tape.name != EMBEDDED or settings.config.data.daily_history is not None:
         history = daily_history(settings, tape.name, tape.underlying)
         if not history.days:
@@ -226,6 +256,25 @@ def forecasts(
             bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
         events.append(forecast_event(number, bars, session.open_ns, model=model, horizon_days=horizon_days))
     return tuple(events)
+
+
+def _coin_forecasts(
+    tape: MarketTape, number: InstrumentId, seed: int, *, model: str | None, horizon_days: int
+) -> tuple[Event, ...]:
+    """Return a forecast for each day of the reconstructed coin market, a fraction of a year of 365 days."""
+    from scalpdesk.datasets.embedded.coin import daily_bars_before
+
+    return tuple(
+        forecast_event(
+            number,
+            daily_bars_before(session.day, COIN_HISTORY_DAYS, seed=seed),
+            session.open_ns,
+            model=model,
+            horizon_days=horizon_days,
+            periods_per_year=365,
+        )
+        for session in tape.sessions
+    )
 
 
 def daily_history(settings: LoadedSettings, data: str, symbol: str) -> "DailyHistory":
@@ -249,11 +298,14 @@ def forecast_event(
     *,
     model: str | None = None,
     horizon_days: int = 5,
+    periods_per_year: float = 252,
 ) -> ForecastEvent:
     """Fit a forecast to daily bars and return it as the event that the desk receives at ``at_ns``."""
     from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
 
-    made = forecast_vol(bars, model=model or DESK_DEFAULT, horizon_days=horizon_days)
+    made = forecast_vol(
+        bars, model=model or DESK_DEFAULT, horizon_days=horizon_days, periods_per_year=periods_per_year
+    )
     return ForecastEvent(
         number,
         at_ns,
@@ -363,8 +415,9 @@ def connect_broker(
         instruments,
         hours,
         *map(fill_model, fill_models(config)),
-        fees=ALPACA_FEES if simulation.fees == "alpaca" else NO_FEES,
+        fees=FEES[simulation.fees],
+        margin=None if config.desk.currency == "USD" else CoinMargin(),
     )
-    account = broker.open_account(AccountTerms(cash=cash, positions=positions))
+    account = broker.open_account(AccountTerms(cash=cash, positions=positions, currency=config.desk.currency))
     latency_ns = int(simulation.latency_ms * 1_000_000)
     return BrokerConnection(broker, account, out_ns=latency_ns, back_ns=latency_ns)

@@ -251,7 +251,7 @@ def assemble_backtest(
     tally = Tally()
     known = (
         *_snapshot(tape, simulation.starting_cash, positions),
-        *forecasts(tape, settings),
+        *forecasts(tape, settings, seed=1 if header.seed is None else header.seed),
         *gamma_events(tape, settings),
         *implied_vols(tape, settings),
         *earlier_sessions(tape, settings, header.seed),

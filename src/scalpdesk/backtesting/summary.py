@@ -2,17 +2,19 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
+from scalpdesk.core.units import CENT, to_cents
 from scalpdesk.engine.desk import by_strategy
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
+from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 
 LOG = logging.getLogger(__name__)
@@ -72,11 +74,14 @@ def run_summary(
 ) -> dict[str, Any]:
     """Return the run summary as JSON types; amounts are strings with two decimals.
 
-    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly. Where several strategies
-    shared the desk, ``strategies`` has a row for each, and their totals sum to it.
+    The parts of ``pnl`` sum to ``total``, which is ``nav_change``, exactly. Of a desk in coin they have eight
+    decimals, and ``usd`` stands beside them. Where several strategies shared the desk, ``strategies`` has a
+    row for each, and their totals sum to it.
     """
     desk = engine.desk
-    pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
+    unit = desk.attribution.unit
+    decimals = -int(unit.as_tuple().exponent)
+    pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
     fills = sum(len(order.executions) for order in desk.orders.orders.values())
     summary = {
         "run_id": header.run_id,
@@ -90,10 +95,10 @@ def run_summary(
         "hedges": tally.taken["hedge"],
         "nav_change": str(pnl["total"]),
         "pnl": {name: str(amount) for name, amount in pnl.items()},
-        "gamma_rent": f"{desk.attribution.realised_vs_implied:.2f}",
-        "theta_paid": f"{desk.attribution.theta_paid:.2f}",
+        "gamma_rent": f"{desk.attribution.realised_vs_implied:.{decimals}f}",
+        "theta_paid": f"{desk.attribution.theta_paid:.{decimals}f}",
         "explain": explain_lines(desk.attribution),
-        "scalp_realized": str(_scalps(engine)),
+        "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),
         "mode": desk.gate.mode.value,
         "seed": header.seed,
@@ -105,6 +110,9 @@ def run_summary(
         "evaluations": engine.evaluations,
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
     }
+    if unit != CENT:
+        summary["currency"] = desk.instruments[desk.view.underlying].currency
+        summary["usd"] = in_dollars(tally.marks)
     shared = by_strategy(desk)
     if shared is not None:
         summary["strategies"] = shared
@@ -166,5 +174,29 @@ def _positions(engine: TradingEngine) -> dict[str, str]:
 
 def _scalps(engine: TradingEngine) -> Decimal:
     """Return the realised P&L of the hedge lots (FIFO), before theta of the options."""
-    realized = sum((lots.realized for lots in engine.desk.positions.scalps.values()), Decimal(0))
-    return realized.quantize(Decimal("0.01"))
+    return sum((lots.realized for lots in engine.desk.positions.scalps.values()), Decimal(0))
+
+
+def in_dollars(marks: Sequence[Mark]) -> dict[str, str] | None:
+    """Return what a desk in coin is worth in US dollars, and the change by cause; None without marks.
+
+    ``trading`` is each change in coin at the price of its own mark; ``currency`` is what the coin that was
+    held gained or lost: N₁S₁ − N₀S₀ = Σ(Nᵢ − Nᵢ₋₁)Sᵢ + ΣNᵢ₋₁(Sᵢ − Sᵢ₋₁). The price is the underlying's mark.
+    """
+    priced = [(mark.nav, exact_price(mark.spot)) for mark in marks if mark.spot > 0.0]
+    if not priced:
+        return None
+    first = marks[0]
+    nav, spot = first.nav - first.nav_change, priced[0][1]
+    start, currency = nav * spot, Decimal(0)
+    for next_nav, next_spot in priced:
+        currency += nav * (next_spot - spot)
+        nav, spot = next_nav, next_spot
+    start, end, currency = to_cents(start), to_cents(nav * spot), to_cents(currency)
+    return {
+        "nav_start": str(start),
+        "nav_end": str(end),
+        "nav_change": str(end - start),
+        "trading": str(end - start - currency),
+        "currency": str(currency),
+    }

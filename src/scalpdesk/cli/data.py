@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from
-from scalpdesk.cli.market import EMBEDDED, read_date
+from scalpdesk.cli.market import EMBEDDED, EMBEDDED_COIN, RECONSTRUCTED, read_date
 from scalpdesk.cli.output import new_table, print_json, print_table, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
@@ -101,12 +101,12 @@ def ls(*, as_json: bool, catalog: Path) -> None:
             *("-" if figure is None else f"{figure:,}" for figure in figures),
         )
     print_table(table, first_to_go=("bar s", "symbols", "kind", "rows"))
-    if not any(row["name"] != EMBEDDED for row in rows):
+    if all(row["name"] in RECONSTRUCTED for row in rows):
         click.echo(f"\nNothing recorded in {catalog}/ yet: scalpdesk data import lean PATH")
 
 
 def _embedded() -> Iterator[dict[str, Any]]:
-    """Yield the line of the embedded market."""
+    """Yield the lines of the reconstructed markets."""
     from importlib import import_module
     from importlib.util import find_spec
 
@@ -125,6 +125,22 @@ def _embedded() -> Iterator[dict[str, Any]]:
         "tables": {},
         "bar_seconds": None,
         "source": "real daily prices and VIX, intraday path reconstructed",
+    }
+    from scalpdesk.datasets.embedded.coin import available_days
+
+    first, last = available_days()
+    yield {
+        "name": EMBEDDED_COIN,
+        "kind": "reconstructed",
+        "underlying": "BTC-PERPETUAL",
+        "sessions": (last - first).days + 1,
+        "first": str(first),
+        "last": str(last),
+        "instruments": None,
+        "rows": None,
+        "tables": {},
+        "bar_seconds": None,
+        "source": "nothing recorded: drawn from measured statistics",
     }
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
 
 EMBEDDED = "embedded"
+EMBEDDED_COIN = "embedded-btc"
+RECONSTRUCTED = (EMBEDDED, EMBEDDED_COIN)
 DEFAULT_SESSION = "2018-02-05"
 DAYS_PER_YEAR = 365.0
 
@@ -81,7 +83,7 @@ def load_tape(
     """
     from scalpdesk.assembly import load_market
 
-    if data_set != EMBEDDED and seed is not None:
+    if data_set not in RECONSTRUCTED and seed is not None:
         raise ConfigError("recorded data has no seed", where="--seed", value=seed, fix="leave --seed out")
     path_seed = settings.config.simulation.seed if seed is None else seed
     try:

@@ -34,10 +34,13 @@ LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
 
 
-def money(amount: float) -> str:
-    """Format an amount with its sign and two decimals, coloured by it."""
+COIN_DECIMALS = 8
+
+
+def money(amount: float, decimals: int = 2) -> str:
+    """Format an amount with its sign and two decimals (or the account's), coloured by it."""
     colour = "green" if amount > 0 else "red" if amount < 0 else "dim"
-    return f"[{colour}]{amount:+,.2f}[/]"
+    return f"[{colour}]{amount:+,.{decimals}f}[/]"
 
 
 def bar_of(amount: float, widest: float, width: int = 24) -> str:
@@ -113,12 +116,19 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
 def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
     """Show the P&L by part and what gamma earned against theta."""
     widest = max(abs(pnl[name]) for name in PARTS)
-    table = new_table("where it came from", "USD", "", text=("",))
+    in_coin = summary.get("usd")
+    decimals = COIN_DECIMALS if in_coin else 2
+    table = new_table("where it came from", summary.get("currency", "USD"), "", text=("",))
     for name in PARTS:
-        table.add_row(LABELS[name], money(pnl[name]), bar_of(pnl[name], widest))
+        table.add_row(LABELS[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
-    table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'])}[/]", "")
+    table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'], decimals)}[/]", "")
     print_table(table, out)
+    if in_coin:
+        change, trading, currency = (
+            money(float(in_coin[name])) for name in ("nav_change", "trading", "currency")
+        )
+        out.print(f"\nin USD: {change}, of it {trading} by trading, {currency} by the price of the coin held")
     out.print(
         f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
         f"{_moves(summary.get('explain'))}"

@@ -13,7 +13,7 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.market import (
     DEFAULT_SESSION,
-    EMBEDDED,
+    RECONSTRUCTED,
     data_option,
     load_tape,
     pace_of,
@@ -151,7 +151,7 @@ def backtest(
     path_seed = settings.config.simulation.seed if seed is None else seed
     underlying = configured_underlying(settings.strategy_config)
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
-    seeded = path_seed if data_set == EMBEDDED else None
+    seeded = path_seed if data_set in RECONSTRUCTED else None
     result = _run(settings, tape, mode="backtest", seed=seeded, live=False, pace=None, journal=not no_journal)
     if out is not None:
         _write(result, Path(out))

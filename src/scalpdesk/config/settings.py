@@ -104,7 +104,7 @@ class DeskSection(Struct, frozen=True, forbid_unknown_fields=True):
     account: str = "simulated"
     """Name of the account; one desk runs on one account."""
     currency: str = "USD"
-    """Quote currency of all amounts."""
+    """Currency of all amounts: that in which the market of a run settles (``BTC`` for inverse contracts)."""
     paper: bool = True
     """Trade a venue's paper account; false is only looked at once the desk is armed."""
     strategy_mode: str | None = None
@@ -137,8 +137,8 @@ class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):
     """One way, desk to exchange and back, in milliseconds."""
     starting_cash: Decimal = Decimal(100_000)
     """Cash at the start, in the quote currency."""
-    fees: Literal["none", "alpaca"] = "none"
-    """``alpaca``: no commission, the regulatory fees that brokers pass on."""
+    fees: Literal["none", "alpaca", "deribit"] = "none"
+    """``alpaca``: no commission, the regulatory fees that brokers pass on; ``deribit``: its schedule."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Which of the possible paths of the embedded market."""
     positions: dict[str, int | Decimal] = {}

@@ -325,9 +325,12 @@ class StraddleSelector:
         if call is None or put is None or not call.vol > 0.0 or not put.vol > 0.0:
             return None
         spread = _spread(market, pair.call_id) + _spread(market, pair.put_id)
+        gamma = call.greeks.gamma + put.greeks.gamma
+        if market.instruments[pair.call_id].currency != "USD":  # in coin: a move squared pays Γ/S of it
+            gamma /= call.spot
         score = straddle_score(
             (call.greeks.theta + put.greeks.theta) / DAYS_PER_YEAR,
-            call.greeks.gamma + put.greeks.gamma,
+            gamma,
             spread,
             hold_days=self._config.theta_weight_days,
             straddles=self._straddles,

@@ -145,7 +145,13 @@ def cost_of_clock(
 
 
 def expected_cost(
-    band: HedgeBand, inputs: HedgeInputs, vol: float, horizon_days: float, cost_usd_per_share: float
+    band: HedgeBand,
+    inputs: HedgeInputs,
+    vol: float,
+    horizon_days: float,
+    cost_usd_per_share: float,
+    *,
+    smallest_half_width: float = SMALLEST_HALF_WIDTH_SHARES,
 ) -> HedgeCost:
     """Expected cost of hedging a position with a band.
 
@@ -155,11 +161,13 @@ def expected_cost(
         The band, and the position at entry.
     vol, horizon_days, cost_usd_per_share
         As for :func:`cost_of_band`.
+    smallest_half_width
+        Half a unit of what hedges, in shares (or coins).
     """
     gamma, spot = inputs.gamma_shares_per_usd, inputs.spot
     if isinstance(band, ClockBand):
         a_day = TRADING_SECONDS_PER_DAY / band.interval_seconds(inputs)
         return cost_of_clock(gamma, spot, vol, horizon_days, a_day, cost_usd_per_share)
-    width = max(band.judge(inputs).half_width_shares, SMALLEST_HALF_WIDTH_SHARES)
+    width = max(band.judge(inputs).half_width_shares, smallest_half_width)
     rehedge_to = band.rehedge_to if isinstance(band, ChoosesTarget) else "zero"
     return cost_of_band(gamma, spot, vol, horizon_days, width, cost_usd_per_share, rehedge_to=rehedge_to)

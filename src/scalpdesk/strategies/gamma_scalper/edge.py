@@ -21,7 +21,9 @@ from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeBand, HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import Level, level_of
@@ -65,7 +67,8 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         With an enforced gate: largest delta of a straddle, shares of 100; None takes any. What lies far
         from the money is skew, not an edge.
     horizon_days
-        Trading days over which the edge is counted: the variance to there moves to the forecast.
+        Trading days (calendar days where trading never stops) over which the edge is counted: the variance
+        to there moves to the forecast.
     level
         Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
         forecast of realised variance is one, or at the money (``atm``).
@@ -199,7 +202,7 @@ class StraddleEdge:
         if self._config.nowcast and realised is not None and session is not None and vol > 0.0:
             now = nowcast(vol, realised.variance, min(realised.share, 1.0))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
-            vol = forecast_to_horizon(vol, now, rest, self._config.horizon_days / SESSIONS_PER_YEAR)
+            vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view))
         stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
         return _as_forecast(vol, stderr, event.model, event.reason or None)
 
@@ -296,7 +299,7 @@ class StraddleEdge:
         mid = sum(mid for mid in mids if mid is not None)
         half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
         mid = min(max(sum(each.price for each in on_smile), mid - half), mid + half)
-        horizon = min(self._config.horizon_days / SESSIONS_PER_YEAR, smile.variance_years)
+        horizon = min(self._horizon_years(view), smile.variance_years)
         return EdgeInputs(
             smile=smile.vols,
             years=smile.variance_years,
@@ -386,8 +389,18 @@ class StraddleEdge:
             seconds_since_hedge=0.0,
             own_cost_fraction=half_spread / quote.mid,
         )
-        cost = expected_cost(band, inputs, forecast.vol, horizon_years * SESSIONS_PER_YEAR, half_spread)
+        days, size = horizon_years * SESSIONS_PER_YEAR, view.instruments[view.underlying].contract_usd
+        if not size:
+            return expected_cost(band, inputs, forecast.vol, days, half_spread).cost_usd / self._straddles
+        one_way = half_spread / quote.mid + float(DERIBIT_FEES.perpetual_taker)  # coins a coin
+        smallest = 0.5 * size / quote.mid
+        cost = expected_cost(band, inputs, forecast.vol, days, one_way, smallest_half_width=smallest)
         return cost.cost_usd / self._straddles
+
+    def _horizon_years(self, view: DeskView) -> float:
+        """Return the horizon in years of the variance clock: of sessions, or of days that never stop."""
+        is_coin = view.instruments[view.underlying].contract_usd
+        return self._config.horizon_days / (DAYS_PER_YEAR if is_coin else SESSIONS_PER_YEAR)
 
 
 def entry_facts(view: DeskView, best: Candidate, spot: float) -> Facts:

@@ -25,7 +25,8 @@ from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
-from scalpdesk.instruments.contract import StraddlePair, options_in_order, straddle_pairs
+from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -227,7 +228,8 @@ class GammaScalper:
         self._options = frozenset(number for number, _ in options)
         self._pairs = straddle_pairs(options)
         self._edge.learn(self._pairs, view)
-        return (self.config.triggers.trigger(view.underlying),)
+        tick = view.instruments[view.underlying].tick_rule.below
+        return (self.config.triggers.trigger(view.underlying, tick=tick),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Do what the phase asks for."""
@@ -423,6 +425,7 @@ class GammaScalper:
                 session=view.session,
                 mode=view.mode,
                 expiry=self._pair.expiry,
+                expires_ns=self._expires_ns(view),
                 premium_paid=self._premium,
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
@@ -440,6 +443,14 @@ class GammaScalper:
         assert self._pair is not None
         self._edge_left.note(view.now_ns, passed=True)
         return self._edge.left(self._pair, view, self.hedger.band)
+
+    def _expires_ns(self, view: DeskView) -> int | None:
+        """Return when the options expire, where a rule asks for it."""
+        if self.config.exits.minutes_before_expiry is msgspec.UNSET or self._pair is None:
+            return None
+        contract = view.instruments[self._pair.call_id]
+        assert isinstance(contract, OptionContract)
+        return expiry_instant_ns(contract)
 
     # leaving ----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar, cast
 
 import msgspec
 
-from scalpdesk.core.bounds import Bound, check_bounds
+from scalpdesk.core.bounds import Bound, check_bounds, check_range
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
@@ -27,6 +27,7 @@ ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = 60 * NANOS_PER_SECOND
 EDGE_TIMES = 3
+MINUTES_PER_DAY = 1_440.0
 OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
@@ -127,6 +128,9 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
         Leave at this New York time (``HH:MM``).
     flat_minutes_before_close
         Leave so many minutes before the session's own close (half days included).
+    minutes_before_expiry
+        Leave so many minutes before the options expire, where they expire within a session (coins): in the
+        half hour before, what settles them is a mean and their delta no longer that of an option.
     rules
         See :class:`PluginRules`.
     """
@@ -139,10 +143,13 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_sessions: int | None = None
     close_at: str | None = None
     flat_minutes_before_close: float | None = None
+    minutes_before_expiry: float | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
         check_bounds(self, STRADDLE_BOUNDS, "exits")
+        if isinstance(self.minutes_before_expiry, float):
+            check_range("exits.minutes_before_expiry", self.minutes_before_expiry, 0.0, MINUTES_PER_DAY)
         self.plugin_rules()
         if self.close_at is None:
             return
@@ -176,6 +183,8 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
 
     session: Session
     expiry: date
+    expires_ns: int | None = None
+    """When the options expire, UTC nanoseconds; None where no rule asks."""
     sessions_held: int
     edge_usd: float | None
     """Edge left, or None when it is not known."""
@@ -191,6 +200,20 @@ class NearExpiry:
         """Return why to exit, or None."""
         days = (trade.expiry - trade.session.day).days
         return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
+
+
+class BeforeExpiry:
+    """Exit a number of minutes before the options expire."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        if trade.expires_ns is None:
+            return None
+        left = (trade.expires_ns - trade.now_ns) / (60 * NANOS_PER_SECOND)
+        return f"expiry: {left:.0f} minutes left, least {self.minutes:g}" if left <= self.minutes else None
 
 
 class StopLoss:
@@ -305,6 +328,8 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
     rules: list[ExitRule[StraddleView]] = [RiskHalt()]
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
+    if isinstance(config.minutes_before_expiry, float):
+        rules.append(BeforeExpiry(config.minutes_before_expiry))
     if config.stop_fraction is not None:
         rules.append(StopLoss(config.stop_fraction))
     trailing = None

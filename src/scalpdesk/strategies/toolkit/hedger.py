@@ -1,5 +1,6 @@
 """The delta hedge of an options position: any band, any volatility of the delta, one order at a time."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import DeltaModel, least_hedge
-from scalpdesk.hedging.sizing import quantity_to_target, split_at_zero
+from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
@@ -175,6 +176,10 @@ class DeltaHedger:
             return []
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         quantity = quantity_to_target(inputs.net_delta_shares, target)
+        size = view.instruments.by_id[number].contract_usd
+        if size:  # deltas are in coins, the hedge in contracts of so many dollars
+            net_usd = inputs.net_delta_shares * quote.mid
+            quantity = perpetual_trade_usd(target * quote.mid, net_usd, size) // size
         if -exposure.least_shares < quantity < exposure.least_shares:
             return []
         owned = int(view.positions.quantity(number))
@@ -262,6 +267,9 @@ class DeltaHedger:
         """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
         number = view.underlying
         total = GreekSum(float(view.positions.quantity(number) + view.orders.pending(number)))
+        size = view.instruments.by_id[number].contract_usd
+        if size:
+            total.shares *= size / (view.market.mark(number) or math.nan)
         vol_sum = years = noise = 0.0
         multiplier = 1
         for leg in legs:
@@ -269,7 +277,8 @@ class DeltaHedger:
             valuation = (
                 None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
             )
-            if valuation is None or not _can_be_hedged(valuation.greeks.delta, verdict):
+            premium = valuation.greeks.price if valuation is not None and size else 0.0
+            if valuation is None or not _can_be_hedged(valuation.greeks.delta + premium, verdict):
                 self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
                 return None
             implied, deviation = valuation.vol, 0.0

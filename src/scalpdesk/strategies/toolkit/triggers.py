@@ -1,9 +1,11 @@
 """When a strategy thinks: settings of its trigger, and the trigger."""
 
+from decimal import Decimal
+
 import msgspec
 
 from scalpdesk.core.bounds import Bound, check_bounds
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import CENT, InstrumentId
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.triggers import PriceMove
 
@@ -34,7 +36,12 @@ class TriggersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """Refuse figures out of bounds."""
         check_bounds(self, BOUNDS, "triggers")
 
-    def trigger(self, instrument_id: InstrumentId, *, is_index: bool = False) -> PriceMove:
-        """Return the trigger on an underlying."""
-        spreads = SpreadFilter() if self.spread_filter and not is_index else None
+    def trigger(
+        self, instrument_id: InstrumentId, *, is_index: bool = False, tick: Decimal = CENT
+    ) -> PriceMove:
+        """Return the trigger on an underlying; spreads of fifty ticks or more are learnt by no average."""
+        size = float(tick)
+        spreads = (
+            SpreadFilter(learn_below=50.0 * size, tick=size) if self.spread_filter and not is_index else None
+        )
         return PriceMove(instrument_id, self.price_change_usd, self.heartbeat_seconds, spreads)

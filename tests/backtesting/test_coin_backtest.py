@@ -1,0 +1,186 @@
+"""The gamma scalper on the reconstructed Bitcoin market, hedged with the inverse perpetual."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from fakes.clock import ManualClock
+from scalpdesk.assembly import build_engine
+from scalpdesk.backtesting.runs import assemble_backtest, build_backtest, replay, run_backtest
+from scalpdesk.backtesting.summary import in_dollars
+from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.intents import Mark
+from scalpdesk.core.units import SATOSHI
+from scalpdesk.datasets.embedded.coin import index_path, reconstruct_coin
+from scalpdesk.portfolio.explain import NO_PARTS
+from scalpdesk.pricing import greeks
+
+D = Decimal
+DAY = date(2025, 3, 5)
+DESK = (
+    "desk.currency=BTC",
+    "simulation.starting_cash=2",
+    "simulation.fees=deribit",
+    "strategies.gamma-scalper.underlying=BTC-PERPETUAL",
+    "strategies.gamma-scalper.entry.gate=advise",
+    "strategies.gamma-scalper.entry.min_edge_usd=0.0005",
+    "strategies.gamma-scalper.entry.not_before=03:30",
+    "strategies.gamma-scalper.entry.not_after=23:30",
+    "strategies.gamma-scalper.hedge.threshold_shares=0.05",
+    "strategies.gamma-scalper.exits.edge_gone=false",
+    "strategies.gamma-scalper.exits.stop_fraction=null",
+    "strategies.gamma-scalper.exits.arm_fraction=null",
+)
+SHORT = (
+    "strategies.gamma-scalper.selection.min_expiration_days=1",
+    "strategies.gamma-scalper.selection.max_expiration_days=1",
+)
+
+
+def settings(*more):
+    return load_settings("gamma-scalper", overrides=(*DESK, *more), environ={})
+
+
+def assembled(chosen, tape):
+    header, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
+    run = assemble_backtest(chosen, tape, header, engine, None)
+    run.runner.run()
+    return run
+
+
+@pytest.fixture(scope="module")
+def held_to_expiry():
+    chosen = settings(*SHORT, "strategies.gamma-scalper.exits.min_dte=null")
+    return assembled(chosen, reconstruct_coin(DAY, DAY))
+
+
+def test_desk_and_broker_agree_to_the_satoshi_over_fills_fees_funding_and_delivery(held_to_expiry):
+    run = held_to_expiry
+    desk, broker = run.engine.desk, run.runner._broker.broker
+    (account,) = broker.ledger.accounts.values()
+    assert desk.account.cash.quantize(SATOSHI) == account.cash.quantize(SATOSHI)
+    equity = broker.ledger.figures(account).equity
+    assert desk.attribution.current_nav().quantize(SATOSHI) == equity.quantize(SATOSHI)
+    fees = sum(execution.fee for execution in account.executions)
+    assert desk.attribution.totals["fees"] == -fees
+    assert fees > 0
+
+
+def test_the_straddle_is_hedged_in_steps_of_ten_dollars_and_delivered(held_to_expiry):
+    desk = held_to_expiry.engine.desk
+    hedges = [order for order in desk.orders.orders.values() if order.submitted.instrument_id == 0]
+    assert len(hedges) > 20
+    assert all(order.submitted.quantity % 1 == 0 for order in hedges)
+    assert not [item for item in desk.positions.held() if item.instrument_id > 0]
+    carried = desk.attribution.totals["carry"]  # funding, and the fee of the delivery
+    income = desk.positions.positions[0].income
+    assert income != 0
+    assert carried < income
+
+
+def test_the_parts_explain_the_day_to_less_than_a_thousandth_of_its_premium(held_to_expiry):
+    explain = held_to_expiry.engine.desk.attribution
+    assert abs(sum(explain.totals.values()) - explain.nav_change) < D("1e-20")
+    gamma, theta = explain.totals["gamma"], explain.totals["theta"]
+    assert gamma > 0 > theta
+    # what the mean of the last half hour pays beside the last quote is in the residual
+    assert abs(explain.totals["residual"]) < D("0.002")
+
+
+def test_the_exit_before_expiry_leaves_the_options_and_then_the_hedge():
+    chosen = settings(
+        *SHORT,
+        "strategies.gamma-scalper.exits.min_dte=0",
+        "strategies.gamma-scalper.exits.minutes_before_expiry=60.0",
+        "strategies.gamma-scalper.entry.not_before=22:00",
+    )
+    run = assembled(chosen, reconstruct_coin(DAY, DAY))
+    desk = run.engine.desk
+    assert not desk.positions.held()
+    last = max(order.created_ns for order in desk.orders.orders.values())
+    left_s = (run.header.sessions[0].close_ns - last) / 1e9
+    assert 3_300 < left_s <= 3_600
+
+
+def test_a_run_is_replayed_byte_for_byte(tmp_path):
+    chosen = settings(
+        *SHORT,
+        "strategies.gamma-scalper.exits.min_dte=null",
+        "strategies.gamma-scalper.entry.not_before=22:00",
+    )
+    result = run_backtest(chosen, reconstruct_coin(DAY, DAY), ManualClock(1), seed=1, runs_dir=tmp_path)
+    summary = result.summary
+    assert replay(result.run_dir).identical
+    assert summary["currency"] == "BTC"
+    assert sum(D(amount) for name, amount in summary["pnl"].items() if name != "total") == D(
+        summary["pnl"]["total"]
+    )
+    usd = {name: D(amount) for name, amount in summary["usd"].items()}
+    assert usd["trading"] + usd["currency"] == usd["nav_change"] == usd["nav_end"] - usd["nav_start"]
+
+
+def test_a_desk_that_counts_dollars_is_refused_on_a_market_that_settles_in_coin():
+    tape = reconstruct_coin(DAY, DAY)
+    data = {"underlying": "BTC-PERPETUAL", "quote_seconds": 30.0}
+    plain = load_settings("gamma-scalper", environ={})
+    with pytest.raises(ConfigError, match=r"desk\.currency"):
+        build_engine(plain.config, "gamma-scalper", plain.strategy_config, tape.instruments, data)
+
+
+# dollars ------------------------------------------------------------------------------------------------
+
+
+def mark(nav, change, spot):
+    return Mark(0, D(nav), D(change), NO_PARTS, spot, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_coin_that_only_rises_in_price_is_currency_and_no_trading():
+    usd = in_dollars([mark("2", "0", 50_000.0), mark("2", "0", 60_000.0)])
+    assert usd == {
+        "nav_start": "100000.00",
+        "nav_end": "120000.00",
+        "nav_change": "20000.00",
+        "trading": "0.00",
+        "currency": "20000.00",
+    }
+
+
+def test_coin_that_is_earned_is_trading_at_the_price_of_its_mark():
+    usd = in_dollars([mark("2", "0", 50_000.0), mark("2.1", "0.1", 60_000.0), mark("2.1", "0", 55_000.0)])
+    assert (usd["trading"], usd["currency"]) == ("6000.00", "9500.00")
+
+
+# the delta of the holder of coin ------------------------------------------------------------------------
+
+
+def hedged_days(adjusted):
+    """Return a month's daily results in coin of a straddle of 30 days, hedged each half hour."""
+    results = []
+    for count in range(60):
+        path = index_path(DAY + timedelta(days=count), 1)[::60]
+        strike, vol, pnl = round(path[0], -3), 0.55, 0.0
+        years = (30.0 - np.arange(len(path)) / 48.0) / 365.0
+        legs = [
+            greeks(path, strike, years, vol, is_call, model="inverse", style="european")
+            for is_call in (True, False)
+        ]
+        value = sum(np.asarray(leg.price) for leg in legs)
+        coin = sum(np.asarray(leg.delta) for leg in legs)
+        plain = sum(np.asarray(leg.usd.delta) for leg in legs)
+        amount = -np.round((coin if adjusted else plain) * path / 10.0) * 10.0
+        pnl = value[-1] - value[0] + (amount[:-1] * (1.0 / path[:-1] - 1.0 / path[1:])).sum()
+        results.append(pnl)
+    return np.array(results)
+
+
+def test_hedging_with_the_plain_delta_leaves_the_premium_exposed():
+    """The plain delta sells v coins too many: the result then moves with the price of the coin."""
+    days = [index_path(DAY + timedelta(days=count), 1) for count in range(60)]
+    moves = np.array([np.log(path[-1] / path[0]) for path in days])
+    adjusted, plain = hedged_days(True), hedged_days(False)
+    assert abs(np.corrcoef(plain, moves)[0, 1]) > 0.8
+    assert abs(np.corrcoef(adjusted, moves)[0, 1]) < 0.4
+    assert plain.std() > 2.0 * adjusted.std()

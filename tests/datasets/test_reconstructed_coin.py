@@ -1,0 +1,179 @@
+"""The reconstructed Bitcoin market: the same for a seed, without arbitrage, and as its statistics say."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.datasets.embedded.coin import (
+    available_days,
+    coin_expiries,
+    daily_bars_before,
+    index_path,
+    reconstruct_coin,
+    smile_vol,
+)
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+
+FRIDAY = date(2025, 3, 7)
+NANOS = 10**9
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return reconstruct_coin(FRIDAY, FRIDAY + timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def bars():
+    return daily_bars_before(date(2026, 12, 31), 1_400)
+
+
+def of(tape, number):
+    quotes = tape.quotes.whole()
+    return quotes, quotes.instrument_id == number
+
+
+def test_it_is_labelled_and_runs_by_the_calendar(tape):
+    assert (tape.name, tape.kind, tape.variance_clock) == ("embedded-btc", "reconstructed", "calendar-365")
+    assert tape.sessions[0].close_ns == tape.sessions[1].open_ns
+
+
+def test_a_day_is_the_same_in_every_span_and_another_with_another_seed(tape):
+    (alone,) = (reconstruct_coin(FRIDAY + timedelta(days=1), FRIDAY + timedelta(days=1)),)
+    session = alone.sessions[0]
+    for seed, same in ((1, True), (2, False)):
+        other = reconstruct_coin(session.day, session.day, seed=seed)
+        mine, theirs = (each.quotes.between(session.open_ns, session.close_ns) for each in (tape, other))
+        bids = [each.bid[each.instrument_id == 0] for each in (mine, theirs)]
+        assert np.array_equal(*bids) is same
+    assert alone.settlement_prices.items() <= tape.settlement_prices.items()
+
+
+def test_one_day_goes_on_where_the_other_ended(tape):
+    quotes, mine = of(tape, 0)
+    at_end = quotes.ts_ns[mine] == tape.sessions[0].close_ns - 1
+    mids = 0.5 * (quotes.bid[mine] + quotes.ask[mine])
+    before = mids[at_end][0]
+    after = mids[quotes.ts_ns[mine] > tape.sessions[1].open_ns][0]
+    assert abs(after / before - 1.0) < 0.004  # the index goes on; the premium is drawn anew
+
+
+def test_quotes_lie_on_the_grid_never_cross_and_may_lack_a_bid(tape):
+    quotes = tape.quotes.whole()
+    options = quotes.instrument_id > 0
+    bid, ask = quotes.bid[options], quotes.ask[options]
+    quoted = np.isfinite(bid)
+    assert (ask[quoted] > bid[quoted]).all()
+    assert 0.0 < 1.0 - quoted.mean() < 0.3
+    for price in (bid[quoted], ask):
+        tick = np.where(price < 0.005, 0.0001, 0.0005)
+        assert np.abs(price / tick - np.round(price / tick)).max() < 1e-6
+
+
+def test_parity_holds_between_the_quotes_of_a_strike(tape):
+    """Call less put is one less strike over forward, in coin; the bid of one side never beats it."""
+    quotes = tape.quotes.whole()
+    options = [item for item in tape.instruments if isinstance(item, OptionContract)]
+    calls = [item for item in options if item.is_call]
+    spot = {
+        ts: 0.5 * (b + a)
+        for n, ts, b, a in zip(quotes.instrument_id, quotes.ts_ns, quotes.bid, quotes.ask, strict=True)
+        if n == 0
+    }
+    for call in calls[:: len(calls) // 12]:
+        put = call.symbol[:-1] + "P"
+        rows = [quotes.instrument_id == tape.instruments.id_of(symbol) for symbol in (call.symbol, put)]
+        (c_bid, c_ask), (p_bid, p_ask) = ((quotes.bid[row], quotes.ask[row]) for row in rows)
+        forward = np.array([spot[ts] for ts in quotes.ts_ns[rows[0]]])
+        worth = 1.0 - float(call.strike) / forward
+        assert not (c_bid - p_ask - worth > 1e-9).any()
+        assert not (p_bid - c_ask + worth > 1e-9).any()
+
+
+def test_what_is_listed_stays_quoted_until_it_expires(tape):
+    quotes = tape.quotes.whole()
+    for number, item in enumerate(tape.instruments):
+        if not isinstance(item, OptionContract):
+            continue
+        last = quotes.ts_ns[quotes.instrument_id == number].max()
+        assert last == min(expiry_instant_ns(item), tape.sessions[-1].close_ns) - 1
+
+
+def test_expiries_are_days_weeks_and_months():
+    assert coin_expiries(FRIDAY) == [
+        date(2025, 3, 8),
+        date(2025, 3, 9),
+        date(2025, 3, 14),
+        date(2025, 3, 21),
+        date(2025, 3, 28),
+        date(2025, 4, 4),
+        date(2025, 4, 25),
+        date(2025, 5, 30),
+    ]
+
+
+def test_the_delivery_price_is_the_mean_of_the_last_half_hour(tape):
+    quotes, mine = of(tape, 0)
+    session = tape.sessions[0]
+    last = mine & (quotes.ts_ns > session.close_ns - 1_800 * NANOS) & (quotes.ts_ns <= session.close_ns)
+    perpetual = 0.5 * (quotes.bid[last] + quotes.ask[last]).mean()
+    index = tape.settlement_prices["BTC-PERPETUAL", FRIDAY + timedelta(days=1)]
+    assert abs(perpetual / index - 1.0) < 0.0015  # the premium of the perpetual lies between
+
+
+def test_funding_is_hourly_and_small(tape):
+    assert len(tape.funding) == 48
+    rates = [abs(rate.rate) for rate in tape.funding]
+    assert max(rates) < Decimal("0.002")
+    assert len({rate.ts_ns for rate in tape.funding}) == 48
+
+
+# statistics ---------------------------------------------------------------------------------------------
+
+
+def test_realised_volatility_lies_below_the_implied_level(bars):
+    returns = np.diff(np.log(bars["close"]))
+    assert 0.40 < returns.std() * 365**0.5 < 0.60
+
+
+def test_weekends_are_half_as_wild_and_tails_are_heavy(bars):
+    returns = np.diff(np.log(bars["close"]))
+    last = date(2026, 12, 30)
+    weekday = np.array([(last - timedelta(days=n)).weekday() for n in range(len(returns))][::-1])
+    ratio = (returns[weekday >= 5] ** 2).mean() / (returns[weekday < 5] ** 2).mean()
+    assert ratio == pytest.approx(0.47, abs=0.15)
+    assert 4.0 < (returns**4).mean() / (returns**2).mean() ** 2 < 14.0
+
+
+def test_a_fifth_of_the_variance_is_jumps():
+    ratios = []
+    for day in range(200):
+        moves = np.diff(np.log(index_path(FRIDAY + timedelta(days=day), 1)[::10]))
+        bipower = 0.5 * np.pi * (np.abs(moves[1:]) * np.abs(moves[:-1])).sum()
+        ratios.append((bipower, (moves**2).sum()))
+    bipower, realised = np.array(ratios).sum(axis=0)
+    assert bipower / realised == pytest.approx(0.81, abs=0.06)
+
+
+def test_the_smile_has_its_lowest_point_near_the_money():
+    vols = smile_vol(0.55, np.full(3, 0.1), np.array([-2.0, 0.0, 2.0]))
+    assert vols[0] > vols[2] > vols[1]
+
+
+# refusals -----------------------------------------------------------------------------------------------
+
+
+def test_days_outside_another_underlying_and_a_seed_below_zero_are_refused():
+    first, last = available_days()
+    with pytest.raises(DataError, match=str(first)):
+        reconstruct_coin(first - timedelta(days=1), first)
+    with pytest.raises(DataError):
+        reconstruct_coin(last, last + timedelta(days=1))
+    with pytest.raises(ArgumentError, match="ETH-PERPETUAL"):
+        reconstruct_coin(first, first, underlying="ETH-PERPETUAL")
+    with pytest.raises(ArgumentError, match="seed"):
+        reconstruct_coin(first, first, seed=-1)
