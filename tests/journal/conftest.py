@@ -30,9 +30,9 @@ def header() -> JournalHeader:
         Index("SPX"),
         Future("ESH1", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50),
         Perpetual("BTC-PERPETUAL", 10, CENT_TICK),
-        LinearPerpetual("BTC_USDC-PERPETUAL", CENT_TICK),
         us_option("SPXW210104C03700000"),
         us_option("GOOG151224P00752500"),
+        LinearPerpetual("BTC_USDC-PERPETUAL", CENT_TICK),
     )
     return JournalHeader(
         schema=SCHEMA,
