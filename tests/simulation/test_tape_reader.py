@@ -8,14 +8,21 @@ import pytest
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import TapeBuilder, at
 from scalpdesk.core.events import DividendEvent, OpenInterestEvent, RateEvent
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import BarColumns, CashDividend, session_bars
 from scalpdesk.simulation import tape_reader
-from scalpdesk.simulation.tape_reader import ex_instant_ns, opening_events, session_quotes
+from scalpdesk.simulation.tape_reader import (
+    TapeReader,
+    ex_instant_ns,
+    opening_events,
+    quote_events,
+    session_quotes,
+)
 
 
 def quotes(tape, session=None):
-    return [one for chunk in session_quotes(tape, session or tape.sessions[0]) for one in chunk]
+    return quote_events(session_quotes(tape, session or tape.sessions[0]), slice(None))
 
 
 def test_at_one_instant_the_options_come_before_the_underlying():
@@ -38,11 +45,14 @@ def test_every_quote_comes_once_whatever_the_size_of_a_chunk(monkeypatch):
     assert len(whole) == 200
     for rows in (1, 3, 7, 64):
         monkeypatch.setattr(tape_reader, "CHUNK_ROWS", rows)
-        chunks = list(session_quotes(tape, tape.sessions[0]))
-        assert [one for chunk in chunks for one in chunk] == whole
-        ends = [chunk[-1].ts_recv_ns for chunk in chunks]
-        starts = [chunk[0].ts_recv_ns for chunk in chunks]
-        assert all(end < begin for end, begin in zip(ends, starts[1:], strict=False))
+        reader = TapeReader(tape)
+        instants = []
+        while reader.next_ns() < NEVER_NS:
+            instants.append(reader.take_next())
+        assert [one for events in instants for one in events] == whole
+        stamps = [{one.ts_recv_ns for one in events} for events in instants]
+        assert all(len(stamp) == 1 for stamp in stamps)
+        assert len(stamps) == len({one.ts_recv_ns for one in whole})  # no instant is cut
 
 
 def test_quotes_outside_the_session_are_left_out_and_its_bounds_are_inside():
