@@ -3,6 +3,7 @@ import pytest
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.kernels.grid import fill_dividend
 
 NAMES = ("price", "delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 PAID = [(0.1, 0.8), (0.35, 0.8)]
@@ -92,3 +93,32 @@ def test_dividends_worth_the_whole_spot_are_refused():
     with pytest.raises(ArgumentError, match="reach the spot") as refusal:
         greeks([100.0, 3.0], 100.0, 0.5, 0.2, True, dividends=[(0.1, 4.0)])
     assert refusal.value.value == 3.0
+
+
+@pytest.mark.parametrize("model", ["escrowed", "spot"])
+@pytest.mark.parametrize("is_call", [True, False])
+@pytest.mark.parametrize(
+    ("strike", "schedule"),
+    [
+        (100.0, [(0.1, 0.8)]),
+        (85.0, [(0.05, 1.5), (0.3, 1.5)]),
+        (125.0, [(0.25, 0.3), (0.3, 1.0)]),  # a put is exercised well before the first ex-date
+        (100.0, [(0.0001, 1.0), (0.499, 1.0)]),
+    ],
+)
+def test_quadrature_agrees_with_finite_differences(model, is_call, strike, schedule):
+    phi, times, cash = 1.0 if is_call else -1.0, *(np.array(column) for column in zip(*schedule, strict=True))
+    g = greeks(100.0, strike, 0.5, 0.3, is_call, rate=0.05, dividends=schedule, model=model)
+    terms = (np.array([term]) for term in (phi, 100.0, strike, 0.5, 0.3, 0.05, 0.0))
+    columns = np.empty((9, 1))
+    fill_dividend(*terms, times, cash, model == "spot", True, columns)
+    # price, then Greeks in the order of the names: theta follows from gamma
+    limits = (4e-4, 6e-5, 1e-4, 5e-2, 3e-2, 0.1, 1e-2, 1.0, 5e-2)
+    for name, expected, limit in zip(NAMES, columns[:, 0], limits, strict=True):
+        assert float(getattr(g, name)) == pytest.approx(expected, abs=limit), name
+
+
+def test_two_dividends_on_one_day_are_one():
+    whole = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 1.0)])
+    parts = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 0.4), (0.2, 0.6)])
+    assert parts.price == pytest.approx(whole.price, abs=1e-12)

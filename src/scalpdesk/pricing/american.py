@@ -29,7 +29,7 @@ from scalpdesk.pricing.kernels.american_iv import (
     fill_table_iv,
 )
 from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
-from scalpdesk.pricing.kernels.search import fill_grid, fill_searched_iv
+from scalpdesk.pricing.kernels.grid import fill_grid, fill_searched_iv
 from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_tables
 
 TABLES_KEPT = 1024  # of 2.3 kB each

@@ -1,15 +1,14 @@
 """Early-exercise premium of a chain: priced at a few strikes, interpolated between them.
 
-With cash dividends an American price takes a solution by finite differences. A chain needs only the premium,
-which is smooth in the strike.
+With cash dividends an American price takes a tenth of a millisecond. A chain needs only the premium, which is
+smooth in the strike.
 """
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from scalpdesk.pricing.base import Dividends, Floats, dividend_schedule
+from scalpdesk.pricing.base import Dividends, Floats
 from scalpdesk.pricing.implied import implied_vol
-from scalpdesk.pricing.kernels.grid import lattice_value
 from scalpdesk.pricing.models import greeks
 
 NODES = 7
@@ -47,27 +46,13 @@ def exercise_premium(
         At least 0, currency per unit of the underlying.
     """
 
-    def price(style: str, dividends: Dividends | None) -> Floats:
+    def price(style: str) -> Floats:
         terms = (spot, strike, years, vol, is_call)
         return greeks(
             *terms, rate=rate, dividend_yield=dividend_yield, dividends=dividends, style=style
         ).price
 
-    european = price("european", dividends)
-    times, cash = dividend_schedule(dividends)
-    if not bool(np.any(times <= years)):
-        american = price("american", None)
-    else:
-        phi = 1.0 if is_call else -1.0
-        american = np.array(
-            [
-                lattice_value(
-                    phi, spot, float(k), years, float(v), rate, dividend_yield, times, cash, False, True
-                )[0]
-                for k, v in zip(strike, vol, strict=True)
-            ]
-        )
-    return np.asarray(np.maximum(american - european, 0.0))
+    return np.asarray(np.maximum(price("american") - price("european"), 0.0))
 
 
 def implied_vol_through_premium(

@@ -109,6 +109,26 @@ def fill_european(
 
 
 @kernel
+def fill_european_dividend(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    times: Floats,
+    amounts: Floats,
+    out: Floats,
+) -> None:
+    """European Greeks of each element in the escrowed model into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = european_dividend_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts)
+        for j in range(9):
+            out[j, i] = nine[j]
+
+
+@kernel
 def european_corners(
     phi: float,
     K: float,

@@ -1,5 +1,7 @@
 """Finite differences: cash dividends, and the continuous-yield cases outside the boundary method.
 
+Also implied volatilities of such prices. Rarely used and slow to compile, so no fast path depends on it.
+
 Crank–Nicolson in the logarithm of the state, four implicit half steps after every kink (Rannacher 1984). Each
 step's exercise set is found by policy iteration and need not be connected.
 """
@@ -9,16 +11,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.kernels.american_iv import bounds_verdict
+from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, OK, european_iv
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import (
     certain_greeks,
     european_greeks,
     expired_greeks,
 )
-from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio
+from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, norm_pdf
 
 GRID_HALF = 400  # nodes on each side of the spot; 1.5 times as many for calls, exercised at isolated dates
 GRID_STEPS = 240
+WIDEST = 300.0  # of ln S to a side
+WILD = 3.0  # v·sqrt(T) above which all steps are implicit: nothing but a bounded price matters there
 VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
 
 
@@ -96,13 +102,20 @@ def interpolate_cubic(V: Floats, at: float) -> float:
 
 
 @inner
-def exercise_on_grid(V: Floats, phi: float, X: Floats, K: float) -> None:
+def fill_floor(floor: Floats, phi: float, X: Floats, K: float) -> None:
+    """Exercise value in the unit of the grid: for puts currency, for calls shares, which stay bounded."""
+    for i in range(X.size):
+        floor[i] = K - X[i] if phi < 0.0 else 1.0 - K / X[i]
+
+
+@inner
+def exercise_on_grid(V: Floats, floor: Floats) -> None:
     """Raise ``V`` to the exercise value; nodes next to a crossing get the mean over their cell."""
     n = V.size
-    before = phi * (X[0] - K) - V[0]
+    before = floor[0] - V[0]
     for i in range(n):
-        gain = phi * (X[i] - K) - V[i] if i > 0 else before
-        after = phi * (X[i + 1] - K) - V[i + 1] if i < n - 1 else gain
+        gain = floor[i] - V[i] if i > 0 else before
+        after = floor[i + 1] - V[i + 1] if i < n - 1 else gain
         if gain > 0.0:
             V[i] += gain
         for side in range(2):
@@ -117,7 +130,7 @@ def exercise_on_grid(V: Floats, phi: float, X: Floats, K: float) -> None:
 
 @inner
 def payoff_on_grid(V: Floats, phi: float, X: Floats, K: float, dx: float) -> None:
-    """Fill ``V`` with the payoff averaged over each cell, so that the kink may lie between nodes."""
+    """Fill ``V`` with the payoff, a call's in shares, averaged over each cell: a kink may lie inside."""
     half_cell = math.exp(0.5 * dx)
     for i in range(V.size):
         a = X[i] / half_cell
@@ -126,7 +139,12 @@ def payoff_on_grid(V: Floats, phi: float, X: Floats, K: float, dx: float) -> Non
             b = min(b, K)
         else:
             a = max(a, K)
-        V[i] = phi * ((b - a) - K * math.log(b / a)) / dx if b > a else 0.0
+        if b <= a:
+            V[i] = 0.0
+        elif phi < 0.0:
+            V[i] = (K * math.log(b / a) - (b - a)) / dx
+        else:
+            V[i] = (math.log(b / a) - K * (1.0 / a - 1.0 / b)) / dx
 
 
 @inner
@@ -136,12 +154,13 @@ def drop_on_grid(V: Floats, phi: float, X: Floats, dx: float, cash: float, disco
     lowest = math.log(X[0])
     for i in range(V.size):
         left = X[i] - cash
+        share = 1.0 if phi < 0.0 else max(left, 0.0) / X[i]
         if left > X[0]:
-            V[i] = interpolate_cubic(after, (math.log(left) - lowest) / dx)
+            V[i] = share * interpolate_cubic(after, (math.log(left) - lowest) / dx)
         elif phi < 0.0:
             V[i] = after[0] + (X[0] - max(left, 0.0)) * discount
         else:
-            V[i] = after[0] * max(left, 0.0) / X[0]
+            V[i] = share * after[0]
 
 
 @inner
@@ -169,10 +188,12 @@ def march(
     work = np.empty(n)
     stopped = np.zeros(n, dtype=np.bool_)
     half_var = 0.5 * v * v
-    mu = r - q - half_var
+    # a call is counted in shares: the measure's drift is higher, and the yield discounts
+    mu = r - q - half_var if phi < 0.0 else r - q + half_var
     low = half_var / (dx * dx) - 0.5 * mu / dx
     high = half_var / (dx * dx) + 0.5 * mu / dx
-    mid = -2.0 * half_var / (dx * dx) - r
+    mid = -2.0 * half_var / (dx * dx) - (r if phi < 0.0 else q)
+    wild = v * math.sqrt(T) > WILD
     count = max(math.ceil(GRID_STEPS * math.sqrt((start - until) / T)), 8)
     t = start
     for step in range(count + 2):
@@ -181,7 +202,7 @@ def march(
         reached = 0.5 * (step + 1) if step < 4 else step - 1.0
         if step < 4 and step % 2 == 0:
             reached = math.sqrt(0.5 * (0.25 * step * step + (0.5 * step + 1.0) ** 2))
-        weight = 1.0 if step < 4 else 0.5
+        weight = 1.0 if step < 4 or wild else 0.5
         before = t
         t = start - (start - until) * (reached / count) ** 2
         if step == count + 1:
@@ -194,15 +215,16 @@ def march(
         explicit = dt - implicit
         for i in range(1, n - 1):
             rhs[i] = V[i] + explicit * (low * V[i - 1] + mid * V[i] + high * V[i + 1])
-        dq = math.exp(-q * (T - t))
-        dr = math.exp(-r * (T - t))
-        rhs[0] = max(phi * ((X[0] - gone) * dq - K * dr), 0.0)
-        rhs[n - 1] = max(phi * ((X[n - 1] - gone) * dq - K * dr), 0.0)
         if american:
-            for i in range(n):
-                floor[i] = phi * (X[i] - strike)
-            rhs[0] = max(rhs[0], floor[0])
-            rhs[n - 1] = max(rhs[n - 1], floor[n - 1])
+            fill_floor(floor, phi, X, strike)
+        for side in range(2):
+            i = side * (n - 1)
+            unit = 1.0 if phi < 0.0 else X[i]
+            rhs[i] = european_greeks(phi, max(X[i] - gone, 0.0), K, T - t, v, r, q)[0] / unit
+            if american:
+                rhs[i] = max(rhs[i], floor[i])
+                if wild and side == 0 and phi < 0.0:  # the state is next to nothing: only interest matters
+                    rhs[i] = max(rhs[i], math.exp(-r * dt) * V[0])
         implicit_step(
             V, rhs, -implicit * low, 1.0 - implicit * mid, -implicit * high, floor, stopped, american, work
         )
@@ -231,7 +253,7 @@ def marched_value(
     ahead = dividends_ahead(0.0, T, r, times, amounts, False)
     state = S if spot_model else S - ahead
     sd = v * math.sqrt(T)
-    width = 5.5 * sd + min(abs(r - q) * T, 3.0 * sd)
+    width = min(5.5 * sd + min(abs(r - q) * T, 3.0 * sd), WIDEST)
     if spot_model and ahead > 0.0:
         width += math.log(S / max(S - ahead, 0.25 * S))
     dx = width / half
@@ -239,6 +261,7 @@ def marched_value(
     V = np.empty(X.size)
     payoff_on_grid(V, phi, X, K, dx)
     E = V.copy()
+    floor = np.empty(X.size)
     between = american and not (q <= 0.0 <= r and phi > 0.0)  # else a call is exercised at ex-dates only
     twin = american and not spot_model  # control variate: the European twin has a closed form
     now = T
@@ -252,7 +275,8 @@ def marched_value(
                 drop_on_grid(V, phi, X, dx, amounts[event], discount)
             if american:
                 carried = 0.0 if spot_model else dividends_ahead(now, T, r, times, amounts, True)
-                exercise_on_grid(V, phi, X, K - carried)
+                fill_floor(floor, phi, X, K - carried)
+                exercise_on_grid(V, floor)
             event -= 1
             continue
         until = max(times[event], 0.0) if event >= 0 else 0.0
@@ -261,13 +285,14 @@ def marched_value(
             march(E, phi, X, K, T, v, r, q, times, amounts, spot_model, False, now, until, dx)
         now = until
     exercise = phi * (S - K)
-    if american and V[half] <= exercise + 1e-12 * K:
+    unit = 1.0 if phi < 0.0 else state
+    if american and V[half] * unit <= exercise + 1e-12 * K:
         return exercise, phi, 0.0, 0.0
-    value, x1, x2, x3 = grid_slopes(V, half, dx, state)
+    value, x1, x2, x3 = grid_slopes(V, half, dx, state, phi)
     if twin:
         base = european_greeks(phi, state, K, T, v, r, q)
         d1 = (log_ratio(state, K) + (r - q) * T) / sd + 0.5 * sd
-        e0, e1, e2, e3 = grid_slopes(E, half, dx, state)
+        e0, e1, e2, e3 = grid_slopes(E, half, dx, state, phi)
         value += base[0] - e0
         x1 += base[1] - e1
         x2 += base[2] - e2
@@ -301,13 +326,19 @@ def lattice_value(
 
 
 @inner
-def grid_slopes(V: Floats, c: int, dx: float, state: float) -> tuple[float, float, float, float]:
-    """Value and three derivatives in the state at node ``c`` of a logarithmic grid."""
+def grid_slopes(V: Floats, c: int, dx: float, state: float, phi: float) -> tuple[float, float, float, float]:
+    """Value and three derivatives in the state at node ``c`` of a logarithmic grid, a call's in shares."""
     a2, a1, b1, b2 = V[c - 2], V[c - 1], V[c + 1], V[c + 2]
+    s0 = V[c]
     s1 = (8.0 * (b1 - a1) - (b2 - a2)) / (12.0 * dx)
-    s2 = (16.0 * (b1 + a1) - (b2 + a2) - 30.0 * V[c]) / (12.0 * dx * dx)
+    s2 = (16.0 * (b1 + a1) - (b2 + a2) - 30.0 * s0) / (12.0 * dx * dx)
     s3 = (b2 - 2.0 * b1 + 2.0 * a1 - a2) / (2.0 * dx * dx * dx)
-    return V[c], s1 / state, (s2 - s1) / state**2, (s3 - 3.0 * s2 + 2.0 * s1) / state**3
+    if phi > 0.0:
+        s3 = state * (s0 + 3.0 * s1 + 3.0 * s2 + s3)
+        s2 = state * (s0 + 2.0 * s1 + s2)
+        s1 = state * (s0 + s1)
+        s0 = state * s0
+    return s0, s1 / state, (s2 - s1) / state**2, (s3 - 3.0 * s2 + 2.0 * s1) / state**3
 
 
 @inner
@@ -365,3 +396,171 @@ def american_by_lattice(
     none = np.empty(0)
     found = lattice_greeks(phi, S, K, T, v, r, q, none, none, False, True, futures)
     return certain if found[0] < certain[0] else found
+
+
+@inner
+def grid_price(
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    v: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> float:
+    """Price by finite differences; without dividends at least that of the best fixed time of exercise."""
+    price = lattice_value(phi, S, K, T, v, r, q, times, amounts, spot_model, american)[0]
+    if times.size == 0 and american:
+        price = max(price, certain_greeks(phi, S, K, T, r, q, True)[0])
+    return price
+
+
+@inner
+def bracket_top(
+    price: float,
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    first: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, float]:
+    """Volatility from ``first`` upward whose price is too high, and by how much (-1.0: none found)."""
+    top = first
+    for _ in range(40):
+        found = grid_price(phi, S, K, T, top, r, q, times, amounts, spot_model, american)
+        if found >= price:
+            return top, found - price
+        top *= 1.6
+    return top, -1.0
+
+
+@inner
+def searched_iv(
+    price: float,
+    phi: float,
+    S: float,
+    K: float,
+    T: float,
+    r: float,
+    q: float,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+) -> tuple[float, int]:
+    """Volatility by bracketed secant search on any price that increases with it; status as ``european_iv``.
+
+    The search starts at the European volatility, which bounds the American one from above.
+    """
+    verdict = bounds_verdict(price, phi, S, K, T, r, q, american)
+    state = S if spot_model or verdict == BAD else S - dividends_ahead(0.0, T, r, times, amounts, False)
+    if state <= 0.0:
+        verdict = BAD
+    if verdict != OK:
+        return math.nan, verdict
+    if times.size == 0 and american and price <= certain_greeks(phi, S, K, T, r, q, True)[0]:
+        return math.nan, BELOW
+    hi, status = european_iv(price, phi, state, K, T, r, q)
+    if status != OK:
+        hi = 0.3
+    goal = 1e-15 * S
+    hi, f_hi = bracket_top(price, phi, S, K, T, hi, r, q, times, amounts, spot_model, american)
+    if f_hi < 0.0:
+        return math.nan, ABOVE
+    if f_hi <= goal:
+        return hi, OK
+    # first step by the European vega, then secants; a bracket is always kept
+    d1 = (log_ratio(state, K) + (r - q) * T) / (hi * math.sqrt(T)) + 0.5 * hi * math.sqrt(T)
+    vega = state * math.exp(-q * T) * norm_pdf(d1) * math.sqrt(T)
+    lo = 0.0
+    a, f_a = hi, f_hi
+    b = hi - f_hi / vega if vega > 0.0 else 0.5 * hi
+    best, f_best = hi, f_hi
+    for _ in range(80):
+        if not lo < b < hi:
+            b = 0.5 * (lo + hi)
+        f_b = grid_price(phi, S, K, T, b, r, q, times, amounts, spot_model, american) - price
+        if abs(f_b) < abs(f_best):
+            best, f_best = b, f_b
+        # a secant step this small leaves an error far smaller still
+        if abs(f_b) <= goal or abs(b - a) <= 1e-9 * b or hi - lo <= 1e-14 * hi:
+            break
+        if f_b > 0.0:
+            hi = b
+        else:
+            lo = b
+        gap = f_b - f_a
+        nxt = b - f_b * (b - a) / gap if gap != 0.0 else 0.5 * (lo + hi)
+        a, f_a = b, f_b
+        b = nxt
+    if best <= 1e-6 and f_best > goal:
+        return math.nan, BELOW
+    return best, OK
+
+
+@kernel
+def fill_grid(
+    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
+) -> None:
+    """American Greeks without dividends of each element into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = american_by_lattice(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
+        for j in range(9):
+            out[j, i] = nine[j]
+
+
+@kernel
+def fill_dividend(
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    v: Floats,
+    r: Floats,
+    q: Floats,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    out: Floats,
+) -> None:
+    """Greeks of each element with cash dividends by finite differences into the columns of ``out`` (9, n)."""
+    for i in range(S.size):
+        nine = lattice_greeks(
+            phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts, spot_model, american, False
+        )
+        for j in range(9):
+            out[j, i] = nine[j]
+
+
+@kernel
+def fill_searched_iv(
+    price: Floats,
+    phi: Floats,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    r: Floats,
+    q: Floats,
+    times: Floats,
+    amounts: Floats,
+    spot_model: bool,
+    american: bool,
+    vol: Floats,
+    status: NDArray[np.int64],
+) -> None:
+    """Implied volatility and status code of each element, by finite differences."""
+    for i in range(S.size):
+        vol[i], status[i] = searched_iv(
+            price[i], phi[i], S[i], K[i], T[i], r[i], q[i], times, amounts, spot_model, american
+        )
