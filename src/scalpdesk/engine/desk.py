@@ -88,7 +88,10 @@ class Desk:
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
         self.books = books
-        books.most_losses_in_a_row = self.gate.limits.max_consecutive_losses
+        limits = self.gate.limits
+        books.most_losses_in_a_row = limits.max_consecutive_losses
+        books.largest_order_shares = Decimal(limits.max_order_shares)
+        books.largest_order_contracts = Decimal(limits.max_order_contracts)
 
     def open_session(self, event: SessionEvent) -> None:
         """Start the session's counts and its equity."""

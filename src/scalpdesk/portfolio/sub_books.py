@@ -135,6 +135,9 @@ class SubBooks:
         }
         self.most_losses_in_a_row: int | None = None
         """Losing round trips in a row after which a strategy opens nothing more in the session, or None."""
+        self.largest_order_shares: Decimal | None = None
+        self.largest_order_contracts: Decimal | None = None
+        """Largest order of one strategy, before it is netted with the others'; None for any."""
         self._exercised: list[tuple[tuple[Decimal, Decimal], list[Part]]] = []
         """Shares and strike of pending deliveries, and the holders of the exercised options."""
         self._has_begun = False

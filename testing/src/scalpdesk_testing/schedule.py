@@ -212,7 +212,7 @@ def draw_schedule(seed: int) -> Schedule:
         doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
-        members=2 if temper > 0.85 else 1,  # what is reckless for one may be a cross between two
+        members=2 if temper > 0.85 or temper < 0.06 else 1,
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
         seconds=DRAWN_SECONDS,
     )

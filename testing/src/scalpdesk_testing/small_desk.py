@@ -131,6 +131,8 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
     scalpers = [make(config) for _ in range(plan.members)]
     for number, scalper in enumerate(scalpers):
         scalper.name = f"scalper-{number + 1}"
+        if isinstance(scalper, RecklessScalper):
+            scalper.is_alone = False
     share = Decimal(1) / plan.members
     several = Several([cast("Strategy", item) for item in scalpers], {item.name: share for item in scalpers})
     return TradingEngine(desk, cast("Strategy", several), mark_seconds=30.0)
@@ -145,11 +147,13 @@ class RecklessScalper(GammaScalper):
 
     By turns: an order equal to one that works, an order that would trade with one's own, an exit of
     more than is held, a size above the limit, a price far off, an opening order while the desk reduces,
-    any order while it is halted.
+    any order while it is halted. Beside another strategy neither a price far off nor an order against its
+    own: netting moves both to a fair price, a tick short of the other's order.
     """
 
     def __init__(self, config: GammaScalperConfig) -> None:
         super().__init__(config)
+        self.is_alone = True
         self._turn = 0
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
@@ -175,7 +179,7 @@ class RecklessScalper(GammaScalper):
             (order for order in view.orders.live.values() if order.state is OrderState.WORKING), None
         )
         if working is not None and (
-            turn == 0 or (turn == 1 and working.created_ns > view.now_ns - AT_ONCE_NS)
+            (turn == 0 and self.is_alone) or (turn == 1 and working.created_ns > view.now_ns - AT_ONCE_NS)
         ):
             sent = working.submitted
             side = sent.side if turn else (Side.SELL if sent.side is Side.BUY else Side.BUY)
@@ -186,7 +190,7 @@ class RecklessScalper(GammaScalper):
         held = view.positions.quantity(CALL)
         if turn == 2 and held > 0:
             return OrderIntent(CALL, Side.SELL, held + 1, Purpose.CLOSE, "too much", OrderType.LIMIT, ask)
-        if turn == 3:
+        if turn == 3 or not self.is_alone:
             return OrderIntent(SHARE, Side.BUY, Decimal(501), Purpose.HEDGE, "too large")
         far = (ask * 2).quantize(Decimal("0.01"))
         return OrderIntent(CALL, Side.BUY, Decimal(1), Purpose.OPEN, "too dear", OrderType.LIMIT, far)

@@ -12,10 +12,11 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.events import OrderCancelled, OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelIntent, OrderType, SetTimer
 from scalpdesk.instruments.sessions import next_session
+from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal, StrategySpec
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.registry import bound_config, find_strategy
-from scalpdesk.strategies.several.strategy import SharedConfig, divided
+from scalpdesk.strategies.several.strategy import LETTER_PAUSE_NS, SharedConfig, divided
 
 D = Decimal
 
@@ -181,6 +182,41 @@ def test_a_share_goes_by_any_name_of_its_strategy_and_a_slip_of_the_pen_is_refus
     assert refused.value.nearest == "st0cka"
 
 
+def test_an_exit_of_more_than_is_held_does_not_cross_with_another_ones_order_either(two):
+    # the risk gate saw only what netting left of it: the strategy was short of what it had meant to close
+    bought(two, "b", 10)
+    two.a.want(order(BUY, 4))
+    two.b.want(order(SELL, 11, purpose=CLOSE))
+    outputs = two.tick()
+    assert [one.quantity for one in orders(outputs)] == [4]
+    assert (two.held("a"), two.held("b")) == (0, 10)
+
+
+def test_an_order_above_the_largest_is_refused_whole_and_never_netted_to_a_smaller_one(two):
+    largest = RiskLimits().max_order_shares
+    two.a.want(order(BUY, largest + 1, purpose=HEDGE))
+    two.b.want(order(SELL, 300, purpose=HEDGE))
+    outputs = two.tick()
+    assert [one.owner for one in orders(outputs)] == ["b"]
+    made = [reason for one in decisions(outputs) for reason in one.reasons]
+    assert f"order size: {largest + 1} is above the limit of {largest}" in made
+
+
+def test_strategies_that_answer_each_cross_with_another_do_not_go_on_at_one_instant(two):
+    for puppet, side in ((two.a, BUY), (two.b, SELL)):
+        proposal = Proposal(DecisionKind.HEDGE, ("again",), {}, (order(side, 1, purpose=HEDGE),))
+        puppet.think = lambda _view, _wake, _event, proposal=proposal: [proposal]
+    two.desk.wait(1)
+    outputs = two.desk.quote(0, 499.99, 500.01)
+    waits = []
+    for _ in range(3):
+        (timer,) = [one for one in outputs if isinstance(one, SetTimer)]
+        waits.append(timer.due_ns - two.desk.now_ns)
+        two.desk.now_ns = timer.due_ns
+        outputs = two.desk.timer(timer.name)
+    assert waits == [0, LETTER_PAUSE_NS, LETTER_PAUSE_NS]
+
+
 # crossing ---------------------------------------------------------------------------------------------
 
 
@@ -344,7 +380,7 @@ def test_nobody_sells_as_an_exit_what_is_not_its_own(two):
     two.b.want(order(SELL, 10, purpose=CLOSE))
     outputs = two.tick()
     assert not orders(outputs)
-    assert decisions(outputs)[-1].reasons[-1] == "sell 10 SPY: an exit to sell lowers nothing: 0 held"
+    assert decisions(outputs)[-1].reasons[-1] == "an exit of 10 beside 0 is more than the 0 that b holds"
     two.a.want(order(SELL, 10, purpose=CLOSE))
     assert [one.quantity for one in orders(two.tick())] == [10]
 

@@ -19,8 +19,17 @@ import msgspec
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.events import BarEvent, Event, FolderAnswered, QuoteEvent, TimerEvent
-from scalpdesk.core.intents import AskFolder, CancelIntent, OrderIntent, Purpose, SetTimer, SubmitOrder
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.intents import (
+    EXITS,
+    AskFolder,
+    CancelIntent,
+    OrderIntent,
+    Purpose,
+    SetTimer,
+    SubmitOrder,
+)
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.checks import risk_of
@@ -41,6 +50,9 @@ from scalpdesk.strategies.several.member import Call, Member, SharedTrigger, cal
 ZERO = Decimal(0)
 LETTERS = "several: a word inside the desk"
 """Timer at which members are notified of their crosses; journals hold its name."""
+LETTER_PAUSE_NS = NANOS_PER_SECOND
+"""Between two notifications where the answer to the first was another cross: without it two strategies that
+answer each cross with an order against the other trade with each other for ever at one instant."""
 
 
 class SeveralConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -193,6 +205,8 @@ class Several:
         self._shared: dict[InstrumentId, SharedTrigger] = {}
         self._is_posted = False
         """Whether the timer for the words inside the desk runs."""
+        self._notified_ns = -1
+        """When members were last notified of crosses, UTC nanoseconds."""
 
     @classmethod
     def build(cls, config: SharedConfig) -> Self:
@@ -268,7 +282,8 @@ class Several:
             self._is_posted = False
         if not self._is_posted and any(member.letters for member in self.members.values()):
             self._is_posted = True
-            box.add(SetTimer(LETTERS, view.now_ns))
+            is_answer = self._notified_ns == view.now_ns
+            box.add(SetTimer(LETTERS, view.now_ns + LETTER_PAUSE_NS if is_answer else view.now_ns))
         return box.actions()
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
@@ -322,6 +337,7 @@ class Several:
     def _of_timer(self, event: TimerEvent, everybody: Sequence[Member]) -> list[Call]:
         if event.name == LETTERS:
             self._is_posted = False
+            self._notified_ns = event.ts_recv_ns
             # one each: what it answers must be at the venue before the next
             return [(item, Wake.ORDER, item.letters.pop(0)) for item in everybody if item.letters]
         owner, _, name = event.name.partition("/")
@@ -381,7 +397,14 @@ class Several:
     def _against(
         self, view: DeskView, member: Member, intent: OrderIntent, spent: Decimal
     ) -> tuple[Decimal, str | None]:
-        """Return what an order puts at risk (currency), and why it may not be opened, or None."""
+        """Return what an order puts at risk (currency), and why it may not be sent, or None."""
+        is_option = isinstance(view.instruments[intent.instrument_id], OptionContract)
+        largest = self._books.largest_order_contracts if is_option else self._books.largest_order_shares
+        # the risk gate sees only what netting leaves of it
+        if intent.purpose in EXITS:
+            return ZERO, self._beyond_holding(member, intent)
+        if largest is not None and intent.quantity > largest:
+            return ZERO, f"order size: {intent.quantity} is above the limit of {largest}"
         if intent.purpose is not Purpose.OPEN:
             return ZERO, None
         if member.view.mode is not Mode.ACTIVE:
@@ -400,6 +423,24 @@ class Several:
         return ZERO, (
             f"budget: {used:.2f} at risk and {risk:.2f} more is above {budget:.2f},"
             f" {member.fraction:.0%} of the equity"
+        )
+
+    @staticmethod
+    def _beyond_holding(member: Member, intent: OrderIntent) -> str | None:
+        """Return why an exit closes more than its strategy holds, or None."""
+        held, number, side = member.book.quantity(intent.instrument_id), intent.instrument_id, intent.side
+        closing = sum(
+            (
+                order.leaves
+                for order in member.orders.live.values()
+                if (order.submitted.instrument_id, order.submitted.side) == (number, side)
+            ),
+            ZERO,
+        )
+        if held * side.sign < 0 and intent.quantity + closing <= abs(held):
+            return None
+        return (
+            f"an exit of {intent.quantity} beside {closing} is more than the {held} that {member.name} holds"
         )
 
     def _at_work(self, view: DeskView, member: Member) -> Decimal:
