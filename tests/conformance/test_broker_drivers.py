@@ -513,3 +513,19 @@ def test_a_refusal_names_its_cause_and_its_figures():
         connection.broker.submit(connection.account.name, request)
     assert caught.value.cause is Cause.BUYING_POWER
     assert caught.value.facts == {"buying_power": "40000.00", "cost_basis": "5000100.00"}
+
+
+def test_an_option_trades_on_no_quote_that_the_share_has_left_behind(driver):
+    """The put is quoted at 8 when the share is 500 and no more; at 480 it pays 20."""
+    builder = TapeBuilder(straddle_book(500))
+    builder.quote(PUT, "10:00", 8.00, 8.10, 1_000.0, 1_000.0)
+    for when, spot in (("10:00", 500.0), ("10:01", 480.0), ("10:05", 480.0)):
+        builder.quote(SHARE, when, spot - 0.01, spot + 0.01, 1_000.0, 1_000.0)
+    builder.quote(PUT, "10:05", 20.40, 20.60, 1_000.0, 1_000.0)
+    acts = [
+        ("10:01", order("market", PUT, SELL, 1)),
+        ("10:01", order("limit", PUT, SELL, 1, "15.30")),
+    ]
+    answer, rejected = driver(Question(builder.build(), acts, held={PUT: 2}))
+    assert rejected == []
+    assert answer.orders == {"market": ("filled", 1, "20.40"), "limit": ("filled", 1, "20.40")}

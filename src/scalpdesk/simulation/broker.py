@@ -188,6 +188,7 @@ class Broker:
         """
         ledger = self.ledger
         ledger.now_ns = max(ledger.now_ns, now_ns)
+        ledger.keep_vols()
         ledger.session_open_ns = now_ns
         self.entry.is_open, self.entry.closes_ns = True, closes_ns
         for account in ledger.accounts.values():

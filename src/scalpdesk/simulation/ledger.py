@@ -22,6 +22,7 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills.base import FillModel
 from scalpdesk.simulation.margin import AccountFigures, MarginModel, RegulationT
+from scalpdesk.simulation.option_values import least_value, quoted_vol, value_without_quote
 from scalpdesk.simulation.orders import (
     ZERO,
     Activity,
@@ -138,6 +139,8 @@ class Ledger:
         self.now_ns = 0
         self.session_open_ns = 0
         """When the present session began: quotes from before it trade nothing any more."""
+        self.last_vols: dict[InstrumentId, float] = {}
+        """Of the options held when the session before ended, fractions a year."""
         self.updates: list[BrokerEvent] = []
         """What is to be reported; whoever reports it empties the list."""
         self._option_fills = option_fills
@@ -168,12 +171,44 @@ class Ledger:
     # values -----------------------------------------------------------------------------------------
 
     def mark(self, number: InstrumentId) -> Decimal:
-        """Value of one unit at the mid, currency per unit; 0 before the first quote."""
+        """Value of one unit at the mid, currency per unit; 0 before the first quote.
+
+        An option that was not quoted in this session is worth its last volatility at the present spot; none
+        is worth less than its payoff where its quote is.
+        """
         quote = self.latest(number)
         if quote is None:
             return ZERO
         value = mark_price(quote)
+        instrument = self.instruments.by_id[number]
+        spot = self.spot_of(instrument) if type(instrument) is OptionContract else None
+        if spot is not None and type(instrument) is OptionContract:
+            if quote.ts_recv_ns < self.session_open_ns <= spot.ts_recv_ns:
+                vol = self.last_vols.get(number)
+                value = round(value_without_quote(instrument, spot, vol, self.now_ns), 8)
+            elif quote.ask < (least := least_value(instrument, spot)):
+                value = least
         return exact_price(value) if math.isfinite(value) else ZERO
+
+    def spot_of(self, contract: OptionContract) -> QuoteEvent | None:
+        """Return the latest quote of an option's underlying; None where there is none."""
+        if contract.underlying not in self.instruments:
+            return None
+        return self.latest(self.instruments.id_of(contract.underlying))
+
+    def keep_vols(self) -> None:
+        """Keep the volatility of every held option's last quote, before a new session begins."""
+        for account in self.accounts.values():
+            for number in account.holdings:
+                contract, quote = self.instruments[number], self.latest(number)
+                if not isinstance(contract, OptionContract) or quote is None:
+                    continue
+                spot = self.spot_of(contract)
+                if spot is None or quote.ts_recv_ns < self.session_open_ns:
+                    continue
+                vol = quoted_vol(contract, quote, spot)
+                if vol is not None:
+                    self.last_vols[number] = vol
 
     def figures(self, account: BrokerAccount) -> AccountFigures:
         """Return what an account is worth and may still use at the present quotes."""

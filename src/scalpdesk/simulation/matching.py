@@ -6,10 +6,12 @@ from decimal import Decimal
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import InstrumentId, exact, floor_to
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.portfolio.positions import exact_price
 from scalpdesk.simulation.fills.base import Resting
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.margin import Holding
+from scalpdesk.simulation.option_values import credible_price
 from scalpdesk.simulation.orders import MATCHABLE, ZERO, BrokerOrder, Execution, Status, Structure
 
 # looking up an enum's member costs as much as a call
@@ -75,6 +77,13 @@ class Matcher:
                 return
         else:
             quantity = resting.leaves
+        if type(order.instrument) is OptionContract:
+            credible = credible_price(
+                order.instrument, quote, ledger.spot_of(order.instrument), price, resting.sign
+            )
+            if credible is None:
+                return
+            price = credible
         if self.held_back:
             quantity = self._let_through(order, quantity)
         if quantity > 0 and not (order.is_unpriced and self._refused(order, {order: price})):
@@ -234,6 +243,13 @@ class Matcher:
             if found is None:
                 return
             quantity, price = found
+            credible: Decimal | None = price
+            if isinstance(leg.instrument, OptionContract):
+                spot = ledger.spot_of(leg.instrument)
+                credible = credible_price(leg.instrument, quote, spot, price, leg.side.sign)
+            if credible is None:
+                return
+            price = credible
             prices.append(price)
             net += leg.side.sign * leg.ratio * price
             units = min(units, quantity // leg.ratio)
