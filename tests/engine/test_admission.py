@@ -347,7 +347,7 @@ def test_working_orders_in_options_are_counted(desk):
         (True, "14:59", False),
         (True, "15:09", True),  # venues take orders in it until a quarter past three at the earliest
         (False, "15:29", False),
-        (False, "15:30", True),
+        (False, "15:59", False),  # there is a next session
     ],
 )
 def test_an_exit_at_the_market_does_not_wait_for_a_fresh_quote_at_the_last_call(expires_today, clock, goes):

@@ -28,7 +28,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 SHARES = (57, 50)
 STRADDLE = (192, 173)
 WHOLE_TRIP = (81, 66)
-STRADDLE_DECISION = (116, 117)
+STRADDLE_DECISION = (114, 117)
 """Python calls and C calls."""
 
 

@@ -133,6 +133,19 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         f"\nrealised against implied: {summary['gamma_rent']} (theta {summary['theta_paid']})"
         f"{_moves(summary.get('explain'))}"
     )
+    if line := unexplained_line(summary.get("explain")):
+        out.print(f"[bold red]{line}[/]")
+
+
+def unexplained_line(explain: dict[str, Any] | None) -> str:
+    """Return what the explain leaves open, where that is too much; empty else, and of earlier versions."""
+    left = (explain or {}).get("unexplained")
+    if not left or not left["flagged"]:
+        return ""
+    return (
+        f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
+        f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
+    )
 
 
 def _moves(explain: dict[str, Any] | None) -> str:

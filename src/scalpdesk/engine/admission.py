@@ -6,9 +6,10 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
 from scalpdesk.instruments.contract import Equity, OptionContract
+from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.risk.caps import (
@@ -28,10 +29,6 @@ ZERO = Decimal(0)
 COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
 MOST_LEGS = 4
-LAST_CALL_NS = 30 * 60 * NANOS_PER_SECOND
-"""Before the close; from then on an exit does not wait for a fresh quote."""
-LAST_CALL_EXPIRING_NS = 60 * 60 * NANOS_PER_SECOND
-"""The same for an option on its last day, in which venues take orders no longer some time before its end."""
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -68,13 +65,10 @@ class ProposalFacts:
         )
 
     def is_last_call(self) -> bool:
-        """Return whether the session ends so soon that an exit cannot wait for a better quote."""
-        session = self._desk.view.session
-        if session is None:
-            return False
-        option = self._desk.instruments[self.instrument_id]
-        expires = isinstance(option, OptionContract) and option.expiry <= session.day
-        return session.close_ns - self.now_ns <= (LAST_CALL_EXPIRING_NS if expires else LAST_CALL_NS)
+        """Return whether an option must go today: an exit from it cannot wait for a better quote."""
+        desk = self._desk
+        option = desk.instruments[self.instrument_id]
+        return isinstance(option, OptionContract) and must_go_now(option, desk.view.session, self.now_ns)
 
     def working(self) -> list[Working]:
         """Orders that may still be filled, those of the proposal included, oldest first."""

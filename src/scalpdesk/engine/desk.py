@@ -58,6 +58,7 @@ class Desk:
         self.orders = orders
         self.account = Account(cash)
         self.positions = PositionManager(instruments)
+        market.model_price = delta_engine.model_price
         self.attribution = PnlExplain(
             instruments, market, delta_engine, self.account, self.positions, underlying
         )

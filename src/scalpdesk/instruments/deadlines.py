@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import last_trading_ns
+from scalpdesk.instruments.sessions import Session, last_trading_ns
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 EXIT_MINUTES = 15.0
@@ -19,6 +19,25 @@ BUFFER_MINUTES = 5.0
 """Margin before a venue's order cut-off."""
 BROAD_FUNDS = frozenset({"SPY", "QQQ", "IWM", "DIA"})
 """Funds on broad indices, whose expiring contracts some venues accept orders in a little longer."""
+
+
+LAST_CALL_NS = 60 * MINUTE_NS
+"""Before the close: from then on an exit from an option on its last day waits for no fresh quote."""
+
+
+def must_go_now(option: OptionContract, session: Session | None, now_ns: int) -> bool:
+    """Return whether an option is in the last hour of its last day: the next session is too late to leave it.
+
+    Parameters
+    ----------
+    option, session
+        The contract and the current session, None outside of one.
+    now_ns
+        UTC nanoseconds.
+    """
+    if session is None or option.expiry > session.day:
+        return False
+    return session.close_ns - now_ns <= LAST_CALL_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Latest market state of every instrument."""
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,6 +23,8 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.quotes import KEPT, QuoteVerdict, judge_quote, mark_price
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 
+LOST_AFTER = 2
+"""Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
 QUOTES_KEPT = 1024
 """Of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -41,6 +43,10 @@ class QuoteBook(Protocol):
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent, /) -> None:
         """Set the latest quote."""
         ...
+
+
+def _no_price(_: InstrumentId) -> float | None:
+    return None
 
 
 class MarketView(Protocol):
@@ -134,6 +140,8 @@ class MarketState:
         self.earlier_sessions: dict[InstrumentId, list[SessionBarsEvent]] = {}
         self.rate_curve: RateCurve = FLAT_ZERO
         self.oddities: Counter[str] = Counter()
+        self.model_price: Callable[[InstrumentId], float | None] = _no_price
+        """Value of an option whose quote the underlying has left behind, currency per unit."""
         self._carried: dict[InstrumentId, int] = {}
         """When a price was last carried across a corporate action, by instrument."""
         self._stale_ns = [
@@ -141,6 +149,14 @@ class MarketState:
                 (stale_seconds_option if isinstance(instrument, OptionContract) else stale_seconds_underlying)
                 * NANOS_PER_SECOND
             )
+            for instrument in instruments
+        ]
+        self.lost_ns = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
+        """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
+        self._spot_of = [
+            instruments.id_of(instrument.underlying)
+            if isinstance(instrument, OptionContract) and instrument.underlying in instruments
+            else None
             for instrument in instruments
         ]
 
@@ -264,11 +280,35 @@ class MarketState:
             return QuoteVerdict.STALE
         return verdict
 
+    def is_lost(self, instrument_id: InstrumentId) -> bool:
+        """Return whether an option's underlying was quoted long after the option, twice the stale age.
+
+        Such a quote is of another spot, an earlier session's among them: no value is read from it.
+        """
+        quote, number = self.quotes[instrument_id], self._spot_of[instrument_id]
+        spot = None if number is None else self.quotes[number]
+        return (
+            quote is not None
+            and spot is not None
+            and spot.ts_recv_ns - quote.ts_recv_ns > self.lost_ns[instrument_id]
+        )
+
     def mark(self, instrument_id: InstrumentId) -> float | None:
-        """Return the mark of one unit (currency per unit), or None when never quoted."""
+        """Return the mark of one unit (currency per unit), or None when never quoted.
+
+        An option whose quote :meth:`is_lost` is worth what the model says at the present spot.
+        """
         quote = self.quotes[instrument_id]
         if quote is None:
             return None
+        number = self._spot_of[instrument_id]
+        if number is not None:
+            spot = self.quotes[number]
+            age_ns = 0 if spot is None else spot.ts_recv_ns - quote.ts_recv_ns
+            if age_ns > self.lost_ns[instrument_id]:
+                value = self.model_price(instrument_id)
+                if value is not None:
+                    return value
         bid, ask = quote.bid, quote.ask
         # the common case first, without the call of mark_price
         return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)

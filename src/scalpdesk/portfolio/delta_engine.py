@@ -32,6 +32,8 @@ from scalpdesk.volatility.variance_time import (
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
+MODEL_DECIMALS = 8
+"""Of a mark that the model gives: fine enough for a premium in coin."""
 
 
 class OptionPricer(Protocol):
@@ -73,6 +75,8 @@ class Valuation(msgspec.Struct, frozen=True, gc=False):
     """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
     vol_is_fresh: bool
     greeks: OptionGreeks
+    is_modelled: bool = False
+    """Whether the quote was lost: the mark is then the model's, at the last volatility and present spot."""
 
 
 class OptionValuer(Protocol):
@@ -245,9 +249,13 @@ class DeltaEngine:
                 return valuation
         years = self._years_to(expires_ns, now_ns)
         spot = mark_price(spot_quote)
-        valuation = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
-        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, valuation)
-        return valuation
+        found: Valuation | None = None
+        if years > 0.0 and spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]:
+            found = self._modelled(instrument_id, contract, now_ns, spot, years, dividend_yield)
+        if found is None:
+            found = self._value(instrument_id, contract, quote, spot, years, dividend_yield, fresh)
+        self._cache[instrument_id] = (now_ns, quote, spot_quote, fresh, found)
+        return found
 
     def _value(
         self,
@@ -275,6 +283,48 @@ class DeltaEngine:
             vol = known[1] if known is not None else 0.0
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
         return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
+
+    def _modelled(
+        self,
+        instrument_id: InstrumentId,
+        contract: OptionContract,
+        now_ns: int,
+        spot: float,
+        years: float,
+        dividend_yield: float,
+    ) -> Valuation | None:
+        """Value an option without a quote, at its last volatility or its strike's; None without either.
+
+        The volatility is kept on the variance clock: by the calendar it falls through a session.
+        """
+        known = self._last_vol.get(instrument_id)
+        if known is None:
+            strike = self._strike_vols.value(contract)
+            if strike is None:
+                return None
+            vol = strike.vol
+        else:
+            quoted, vol = known
+            expires_ns, then_ns = expiry_instant_ns(contract), quoted.ts_event_ns
+            left, left_then = (self.variance_years(at_ns, expires_ns) for at_ns in (now_ns, then_ns))
+            if left > 0.0 and left_then > 0.0:
+                vol *= math.sqrt(self.years(contract, then_ns) / left_then * left / years)
+        rate = self.rate(years)
+        greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
+        mark = round(greeks.price, MODEL_DECIMALS)
+        return Valuation(mark, spot, years, rate, vol, False, greeks, is_modelled=True)
+
+    def model_price(self, instrument_id: InstrumentId) -> float | None:
+        """Return the value of an option whose quote is lost, as of its underlying's latest quote.
+
+        Currency per unit, by the model at the last volatility; None while that is not known.
+        """
+        contract = self._instruments[instrument_id]
+        if not isinstance(contract, OptionContract):
+            return None
+        spot = self._state.quotes[self._instruments.id_of(contract.underlying)]
+        valuation = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
+        return valuation.mark if valuation is not None and valuation.is_modelled else None
 
     def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
         """Return the filtered volatility of an option's strike, common to its call and put.

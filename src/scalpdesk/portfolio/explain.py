@@ -65,6 +65,10 @@ DETAILS = (
     "mark_noise",
 )
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
+LARGEST_UNEXPLAINED = 0.05
+"""Of the gross: a larger residual with its three-way term is flagged."""
+LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
+"""Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
 ANCHOR_NS = 300 * NANOS_PER_SECOND
 LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 LAST_HOURS_SECONDS = 2 * 3_600
@@ -229,6 +233,8 @@ class _Leg(msgspec.Struct, gc=False):
     valuation: Valuation | None
     state: PricedState | None
     """None for what is no option, or has no volatility."""
+    is_lost: bool = False
+    """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     shown: LegParts = NO_LEG_PARTS
 
 
@@ -278,7 +284,9 @@ class PnlExplain:
         self._interval: tuple[int, float, float, float, int, float] | None = None
         """Of the meter: start, gamma (shares a unit of currency), spot, volatility, expiry, time to it."""
         self._anchor_ns = 0
-        self._is_overnight = False
+        self._is_overnight = self._opens = self._is_found = False
+        self._opened_ns = self._opened_before_ns = 0
+        """First mark of this session, and of the one before it."""
         self._terms: dict[InstrumentId, _Terms] = {}
         self._spans: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
@@ -312,9 +320,16 @@ class PnlExplain:
         """Book the cost of an execution against the mark.
 
         Half the spread of the latest ``quote`` is the spread cost; the rest of the distance between the price
-        and the mark is slippage. Costs are negative.
+        and the mark is slippage. Costs are negative. Where the quote was lost the distance to the model's
+        mark is mark noise, in the residual.
         """
         units = signed_quantity * multiplier
+        self._fees -= fee
+        number = None if quote is None else quote.instrument_id
+        if number in self._terms and self._state.is_lost(number):
+            mark = exact_price(self._state.mark(number) or float(price))
+            self.details["mark_noise"] -= float(units * (price - mark))
+            return
         if quote is None:
             mark, half_spread = price, ZERO
         else:
@@ -328,7 +343,6 @@ class PnlExplain:
             spread = max(paid_over_mark, ZERO)
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
-        self._fees -= fee
 
     def note_inverse_trade(
         self,
@@ -367,6 +381,7 @@ class PnlExplain:
     def open_session(self) -> None:
         """Count the interval up to the next mark as overnight."""
         self._is_overnight = bool(self._legs)
+        self._opens = True
 
     def rebase(self, now_ns: int) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions."""
@@ -426,7 +441,18 @@ class PnlExplain:
         if mark is None:
             price = float(position.average_price)
             return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
-        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state)
+        is_lost = (
+            valuation is not None and valuation.is_modelled and self._is_long_lost(instrument_id, now_ns)
+        )
+        return _Leg(instrument_id, units, mark, True, now_ns, valuation, state, is_lost)
+
+    def _is_long_lost(self, instrument_id: InstrumentId, now_ns: int) -> bool:
+        """Return whether a quote is lost for longer than a gap of half an hour or the night before."""
+        quote = self._state.quotes[instrument_id]
+        assert quote is not None
+        if quote.ts_recv_ns < self._opened_ns:
+            return now_ns - self._opened_ns > ANCHOR_NS or quote.ts_recv_ns < self._opened_before_ns
+        return now_ns - quote.ts_recv_ns > LONG_GAP_NS
 
     def _learn(self, instrument_id: InstrumentId, contract: OptionContract) -> _Terms:
         terms = self._terms[instrument_id] = _Terms(
@@ -454,7 +480,8 @@ class PnlExplain:
     ) -> PricedState | None:
         """Return the state of an option's value; without a volatility or time left that of ``vol``."""
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
-        if variance_years > 0.0 and valuation.vol > 0.0 and (vol is None or valuation.vol_is_fresh):
+        is_known = valuation.vol_is_fresh or valuation.is_modelled
+        if variance_years > 0.0 and valuation.vol > 0.0 and (vol is None or is_known):
             vol = valuation.vol * math.sqrt(years / variance_years)
         if vol is None:
             return None
@@ -478,6 +505,8 @@ class PnlExplain:
         is_anchor
             Whether a new interval begins here whatever the clock says: the close of a session.
         """
+        if self._opens:
+            self._opens, self._opened_before_ns, self._opened_ns = False, self._opened_ns, now_ns
         nav, greeks, vol, last_hours = self._book_now(now_ns)
         spread, fees, slippage, change = self._spread, self._fees, self._slippage, nav - self.nav
         if now_ns == self._last_ns and not change and not (spread or fees):
@@ -528,7 +557,8 @@ class PnlExplain:
         self._spread = self._fees = self._slippage = self._carry = ZERO
         step = LAST_ANCHOR_NS if last_hours else ANCHOR_NS
         is_due = now_ns // step != self._anchor_ns // step
-        if is_anchor or is_due or night is not None:
+        if is_anchor or is_due or night is not None or self._is_found:
+            self._is_found = False
             self.rebase(now_ns)
         self._is_overnight = False
         total = greeks.total()
@@ -596,8 +626,11 @@ class PnlExplain:
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
         terms, now = self._terms[instrument_id], self._delta_engine.value(instrument_id, now_ns)
         end = None if now is None else self._priced_state(terms, now, now_ns, start.vol)
-        if end is None:
+        if end is None or now is None:
             return leg.shown
+        if leg.is_lost and not now.is_modelled:  # what its volatility did unseen is no move of this interval
+            end = end._replace(vol=start.vol)
+            self._is_found = True
         paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
         stepped = end.spot + paid
         greeks = valuation.greeks
@@ -653,6 +686,23 @@ def parts_in_cents(
     return {"total": total, **rounded}
 
 
+def unexplained(explain: PnlExplain, decimals: int = 2) -> dict[str, str | float | bool]:
+    """Return what the model leaves open, as JSON types: residual and three-way term against the gross.
+
+    ``amount`` is their sum, ``gross`` the sum of the parts' sizes, both in the desk's currency; ``of_gross``
+    their ratio (0 without any), ``flagged`` whether it exceeds :data:`LARGEST_UNEXPLAINED`.
+    """
+    gross = float(sum((abs(amount) for amount in explain.totals.values()), ZERO))
+    left = float(explain.totals["residual"]) + explain.details["three_way"]
+    share = abs(left) / gross if gross > 0.0 else 0.0
+    return {
+        "amount": f"{left:.{decimals}f}",
+        "gross": f"{gross:.{decimals}f}",
+        "of_gross": round(share, 6),
+        "flagged": share > LARGEST_UNEXPLAINED,
+    }
+
+
 def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     """Return the lines under the parts as JSON types: amounts in cents, volatilities as fractions a year.
 
@@ -665,6 +715,7 @@ def explain_lines(explain: PnlExplain) -> dict[str, Any]:
     figures = explain.meter.figures()
     return {
         "details": {name: f"{amount:.{decimals}f}" for name, amount in explain.details.items()},
+        "unexplained": unexplained(explain, decimals),
         "overnight": {name: str(amount) for name, amount in night.items()},
         "intraday": {
             name: str(to_cents(amount, unit) - night[name]) for name, amount in explain.totals.items()

@@ -131,7 +131,7 @@ def underlying_is_good(context: OrderContext) -> str | None:
     )
 )
 def market_order_is_covered(context: OrderContext) -> str | None:
-    """No market order on an option without a fresh quote, unless the desk flattens or the close is near."""
+    """No market order on an option without a fresh quote, unless the desk flattens or the option expires."""
     if context.verdict is not QuoteVerdict.STALE or context.facts.is_last_call():
         return None
     symbol = context.instrument.symbol
@@ -140,17 +140,23 @@ def market_order_is_covered(context: OrderContext) -> str | None:
 
 @concerns(Scope(order_types=frozenset({OrderType.LIMIT})))
 def price_within_collar(context: OrderContext) -> str | None:
-    """A limit price may not be far worse than the quote's far side."""
+    """A limit price may not be far worse than the quote's far side, without a fresh one than the mark."""
     intent, quote = context.intent, context.quote
     if quote is None:
         return None
     if intent.limit_price is None or not intent.limit_price.is_finite() or intent.limit_price <= 0:
         return "a limit order needs a limit price above zero"
     price, collar = float(intent.limit_price), context.limits.price_collar_fraction
-    if intent.side is BUY and quote.ask > 0 and price > quote.ask * (1 + collar) + 0.01:
-        return f"buy limit {price} is more than {collar:.0%} above the ask {quote.ask}"
-    if intent.side is Side.SELL and quote.bid > 0 and price < quote.bid * (1 - collar) - 0.01:
-        return f"sell limit {price} is more than {collar:.0%} below the bid {quote.bid}"
+    bid, ask, bid_is, ask_is = quote.bid, quote.ask, "bid", "ask"
+    if context.verdict is QuoteVerdict.STALE:
+        mark = context.facts.mark(intent.instrument_id)
+        if mark is not None:
+            bid = ask = mark
+            bid_is = ask_is = "mark"
+    if intent.side is BUY and ask > 0 and price > ask * (1 + collar) + 0.01:
+        return f"buy limit {price} is more than {collar:.0%} above the {ask_is} {ask}"
+    if intent.side is Side.SELL and bid > 0 and price < bid * (1 - collar) - 0.01:
+        return f"sell limit {price} is more than {collar:.0%} below the {bid_is} {bid}"
     return None
 
 

@@ -69,7 +69,7 @@ class DeskFacts(Protocol):
         ...
 
     def is_last_call(self) -> bool:
-        """Return whether the session ends so soon that an exit cannot wait for a better quote."""
+        """Return whether an option must go today: an exit from it cannot wait for a better quote."""
         ...
 
     def working(self) -> Sequence[Working]:

@@ -21,8 +21,6 @@ from scalpdesk.strategies.toolkit.order_life import expired_orders
 
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
-DEAD_DELTA = 0.05
-"""An option whose delta is this close to 0 or 1 is hardly quoted any more, and hardly needs to be."""
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 LARGEST = 1e15
@@ -35,6 +33,8 @@ class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
     inputs: HedgeInputs
     least_shares: int = 1
     """A smaller hedge is less than the noise of its own delta."""
+    modelled: str = ""
+    """Legs without a quote, whose delta is the model's, in words; empty where all are quoted."""
 
     @property
     def net_delta_contracts(self) -> float:
@@ -48,6 +48,7 @@ class _LegGreeks(msgspec.Struct, frozen=True, gc=False):
     years: float
     multiplier: int
     least_shares: int
+    modelled: str = ""
 
 
 class DeltaHedger:
@@ -64,7 +65,8 @@ class DeltaHedger:
     forecast_vol
         Gives the forecast volatility (fraction a year) where the delta model asks for it.
     strict_quotes
-        Do not hedge on a leg without a fresh two-sided quote, unless its delta is dead.
+        Do not hedge on a leg whose latest quote is absent, crossed or no number. On one that is too old the
+        hedge goes on, at its last volatility and the present spot.
     """
 
     def __init__(
@@ -201,10 +203,11 @@ class DeltaHedger:
             "quantity_shares": parts[0],
         }
         facts |= judged.facts
+        by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
-            return [Proposal(DecisionKind.HEDGE, (judged.reason,), facts, (intent,))]
+            return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
         why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
-        return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why,), facts, (intent,))]
+        return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
 
     def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> HedgedPosition | None:
         """Return the position's Greeks and the band's inputs; None while they are not known."""
@@ -226,7 +229,7 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return HedgedPosition(known.greeks, inputs, known.least_shares)
+        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
@@ -272,13 +275,14 @@ class DeltaHedger:
             total.shares *= size / (view.market.mark(number) or math.nan)
         vol_sum = years = noise = 0.0
         multiplier = 1
+        modelled: list[str] = []
         for leg in legs:
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else QuoteVerdict.GOOD
             valuation = (
                 None if verdict in UNUSABLE else view.delta_engine.value(leg, view.now_ns, fresh=False)
             )
             premium = valuation.greeks.price if valuation is not None and size else 0.0
-            if valuation is None or not _can_be_hedged(valuation.greeks.delta + premium, verdict):
+            if valuation is None or not abs(valuation.greeks.delta + premium) <= 1.0 + 1e-6:
                 self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
                 return None
             implied, deviation = valuation.vol, 0.0
@@ -289,6 +293,8 @@ class DeltaHedger:
             if vol != valuation.vol:
                 greeks = view.delta_engine.greeks_at(leg, view.now_ns, vol) or greeks
             multiplier = view.instruments[leg].multiplier
+            if valuation.is_modelled:
+                modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
             total.add(units, greeks)
             noise += units * greeks.vanna * deviation
@@ -299,12 +305,14 @@ class DeltaHedger:
         if not legs or not abs(found.option_delta_shares) < LARGEST or not abs(total.gamma) < LARGEST:
             return None
         least = least_hedge(noise) if noise else 1
-        return _LegGreeks(found, vol_sum / len(legs), years, multiplier, least)
+        return _LegGreeks(
+            found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
+        )
 
 
-def _can_be_hedged(delta: float, verdict: QuoteVerdict) -> bool:
-    """Return whether a delta is a number, and from a fresh quote or of an option long decided."""
-    size = abs(delta)
-    if not size <= 1.0 + 1e-6:
-        return False
-    return verdict is not QuoteVerdict.STALE or min(size, 1.0 - size) <= DEAD_DELTA
+def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
+    """Return in words that a leg's delta is the model's, and since when it has no quote."""
+    quote = view.market.quotes[leg]
+    minutes = 0.0 if quote is None else (view.now_ns - quote.ts_recv_ns) / (60 * NANOS_PER_SECOND)
+    symbol = view.instruments[leg].symbol
+    return f"{symbol} has no quote for {minutes:.0f} minutes: delta by the model at volatility {vol:.1%}"

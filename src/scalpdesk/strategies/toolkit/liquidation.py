@@ -1,16 +1,19 @@
 """Out of everything by the deadline: options first, the hedge as soon as none is held, again until filled.
 
 A first try goes at the market; what a venue refuses or does not fill is priced anew as a limit that
-the other side's quote meets, every few seconds. A leg counts as closed when its position is gone, and
-not before. While options that could not be left are still held, their hedge is kept. A strategy that
-sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or rests at the
-mid for a while.
+the other side's quote meets, every few seconds. An option without a good quote is offered at the model's
+value, then in steps, each twice as long, down to what is least for it: its payoff at the present spot, and no
+less than 95 % of the model's value. There the offer rests until the option is quoted again or the spot has
+moved away; what must go today is sold at the market. A leg counts as closed when its position is gone, and
+not before. While options that could not be left are still held, their hedge is kept.
+A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
+rests at the mid for a while.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import (
     EXITS,
@@ -25,6 +28,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -33,8 +37,14 @@ from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ZERO = Decimal(0)
 LONGEST_PAUSE_SECONDS = 15.0
-LONGEST_REFUSED_SECONDS = 30.0
-ALERT_EVERY_SECONDS = 30.0
+LONGEST_REFUSED_SECONDS = 600.0
+ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
+"""Into the exit, and the longest time between two alerts, which doubles with each."""
+MODEL_STEPS = 4
+"""From the model's value of an option without a quote to the least that is asked for it."""
+MOVED_AWAY = 0.05
+"""Of a resting limit: it is offered anew once the least price is so far better, or for long so far worse."""
+PATIENCE_NS = 30 * 60 * NANOS_PER_SECOND
 LAST_CALL_NS = 60 * NANOS_PER_SECOND
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 DEEPEST = Decimal("0.95")
@@ -94,7 +104,10 @@ class Liquidation:
         """When an exit order was proposed last."""
         self._refused: dict[InstrumentId, int] = {}
         """Proposals in a row of which the risk gate made no order."""
-        self._alerted_ns = 0
+        self._offered: dict[InstrumentId, int] = {}
+        """Limits proposed for an option without a quote."""
+        self._alert_due_ns = 0
+        self._alerts = 0
         self._worthless: set[InstrumentId] = set()
         """Options without a bid that are offered at the smallest price, as reported."""
         self._hedged_for: dict[InstrumentId, Decimal] = {}
@@ -122,7 +135,8 @@ class Liquidation:
         self._refused.clear()
         self._hedged_for.clear()
         self._worthless.clear()
-        self._alerted_ns = 0
+        self._offered.clear()
+        self._alert_due_ns = self._alerts = 0
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event."""
@@ -209,14 +223,30 @@ class Liquidation:
         )
 
     def _rests_rightly(self, view: DeskView, order: Order) -> bool:
-        """A worthless option without a bid is offered at the smallest price and left to rest there."""
+        """Return whether an unfilled exit order is left as it is.
+
+        A worthless option without a bid is offered at the smallest price and left to rest there; one without
+        a quote at its least price, until that has moved away.
+        """
         limit, number = order.submitted.limit_price, order.submitted.instrument_id
+        if self._is_unquoted(view, number):
+            if limit is None or self._goes_at_any_price(view, number):
+                return limit is None
+            if view.now_ns < self._not_before.get(number, 0):
+                return order.created_ns >= self._sent_ns.get(number, 0)
+            wanted = self._model_price(view, number, order.submitted.side)
+            if self._offered.get(number, 0) <= MODEL_STEPS:
+                return wanted == limit
+            if wanted is None or abs(wanted - limit) <= limit * exact(MOVED_AWAY):
+                return True
+            is_too_good = wanted > limit if order.submitted.side is Side.SELL else wanted < limit
+            return not is_too_good and view.now_ns - order.created_ns < PATIENCE_NS
         no_bid = self._has_no_bid(view, number)
         return no_bid and limit is not None and limit <= self._tick(view, number, limit)
 
     def _is_worthless(self, view: DeskView, leg: InstrumentId) -> bool:
         """Return whether a held option rests at the smallest price because nobody bids."""
-        return any(
+        return self._has_no_bid(view, leg) and any(
             order.state not in UNCERTAIN and self._rests_rightly(view, order)
             for order in view.orders.live_for(leg)
         )
@@ -233,8 +263,10 @@ class Liquidation:
         facts = dict(self._facts)
         waits: list[int] = []
         for number in legs:
-            if view.orders.live_for(number):  # its end wakes the strategy, and the timer looks after it
-                waits.append(view.now_ns + self._retry_ns)
+            working = view.orders.live_for(number)
+            if working:  # its end wakes the strategy, and the timer looks after it
+                age_ns = view.now_ns - working[0].created_ns
+                waits.append(view.now_ns + self._retry_ns - age_ns % self._retry_ns)
                 continue
             not_before = self._not_before.get(number, 0)
             if view.now_ns < not_before:
@@ -269,8 +301,49 @@ class Liquidation:
             actions.append(SetTimer(self._timer, min(waits)))
         return actions
 
+    def _goes_at_any_price(self, view: DeskView, number: InstrumentId) -> bool:
+        """Return whether an option without a quote goes at the market: in its last hour, or flattening."""
+        contract = view.instruments[number]
+        if (
+            self._limits_only
+            or not isinstance(contract, OptionContract)
+            or not self._is_unquoted(view, number)
+        ):
+            return False
+        return view.mode is Mode.FLATTENING or must_go_now(contract, view.session, view.now_ns)
+
+    @staticmethod
+    def _is_unquoted(view: DeskView, number: InstrumentId) -> bool:
+        """Return whether an option was quoted once, and for too long no more."""
+        if not isinstance(view.instruments[number], OptionContract):
+            return False
+        return view.market.verdict(number, view.now_ns) is QuoteVerdict.STALE
+
+    def _model_price(self, view: DeskView, number: InstrumentId, side: Side) -> Decimal | None:
+        """Return the limit for an option without a quote; None while the model has no value."""
+        contract = view.instruments[number]
+        assert isinstance(contract, OptionContract)
+        valuation = view.delta_engine.value(number, view.now_ns, fresh=False)
+        if valuation is None:
+            return None
+        value, strike = valuation.greeks.price, float(contract.strike)
+        step = min(self._offered.get(number, 0), MODEL_STEPS) / MODEL_STEPS
+        if side is Side.SELL:
+            payoff = max(valuation.spot - strike if contract.is_call else strike - valuation.spot, 0.0)
+            if contract.is_inverse:
+                payoff /= valuation.spot
+            least = max(payoff, value * float(DEEPEST))
+            limit = max(value + (least - value) * step, payoff)
+            rounded = contract.tick_rule.round(exact(limit, 8), "up")
+            return max(rounded, self._tick(view, number, ZERO))
+        most = value / float(DEEPEST)
+        rounded = contract.tick_rule.round(exact(value + (most - value) * step, 8), "down")
+        return max(rounded, self._tick(view, number, ZERO))
+
     def _pause_ns(self, view: DeskView, number: InstrumentId) -> int:
-        """Return how long an attempt is given: longer and longer while the gate lets none through."""
+        """Return how long an attempt is given: longer with each the gate lets not through or model price."""
+        if self._is_unquoted(view, number):
+            return int(self._retry_ns * 2.0 ** min(self._offered.get(number, 0), MODEL_STEPS + 1))
         sent_ns = self._sent_ns.get(number)
         if sent_ns is None or any(
             order.created_ns == sent_ns and order.submitted.instrument_id == number
@@ -289,20 +362,29 @@ class Liquidation:
         side = Side.SELL if held > 0 else Side.BUY
         tries = self._tries.get(number, 0)
         fine = view.market.verdict(number, view.now_ns) in FINE
+        if self._goes_at_any_price(view, number):
+            return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
         if tries == 0 and fine and not self._limits_only:
             return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
         if quote is None:
             return None
-        if fine and view.now_ns < self._mid_until_ns:
+        why = f"{self.why}; try {tries + 1}"
+        if self._is_unquoted(view, number):
+            price = self._model_price(view, number, side)
+            self._offered[number] = self._offered.get(number, 0) + 1
+            minutes = (view.now_ns - quote.ts_recv_ns) / (60 * NANOS_PER_SECOND)
+            why += f", priced by the model: no quote for {minutes:.0f} minutes"
+        elif fine and view.now_ns < self._mid_until_ns:
+            self._offered.pop(number, None)
             away = "up" if side is Side.SELL else "down"
             mid = (exact(quote.bid) + exact(quote.ask)) / 2
-            price: Decimal | None = view.instruments[number].tick_rule.round(mid, away)
+            price = view.instruments[number].tick_rule.round(mid, away)
         else:
+            self._offered.pop(number, None)
             ticks = tries + 1 if self._limits_only else tries
             price = self._price(view, number, side, quote.bid, quote.ask, ticks)
         if price is None:
             return None
-        why = f"{self.why}; try {tries + 1}"
         return OrderIntent(number, side, abs(held), Purpose.CLOSE, why, OrderType.LIMIT, price)
 
     def _price(
@@ -341,7 +423,11 @@ class Liquidation:
             ):
                 return self._unwind(view)
         young_ns = view.now_ns - self._retry_ns
-        if any(order.created_ns > young_ns for leg in legs for order in view.orders.live_for(leg)):
+        if any(
+            order.created_ns > young_ns and not self._is_unquoted(view, leg)
+            for leg in legs
+            for order in view.orders.live_for(leg)
+        ):
             return ()  # a sale is under way: hedging its half would be paid twice
         if all(self._has_no_bid(view, leg) and view.positions.quantity(leg) > 0 for leg in legs):
             return self._unwind(view)  # worth nothing to anybody: nothing is left to hedge
@@ -376,7 +462,7 @@ class Liquidation:
     # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
-        """Say what resists, and again every half minute while it does; once of what nobody bids for."""
+        """Report what resists, and again later each time while it does; once what nobody bids for."""
         resting = {leg for leg in legs if self._is_worthless(view, leg)}
         news = resting - self._worthless
         self._worthless |= news
@@ -390,14 +476,19 @@ class Liquidation:
             return ()
         worst = max((self._tries.get(leg, 0) for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        if worst <= self._alert_after and seconds < ALERT_EVERY_SECONDS:
+        if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
             return ()
-        if view.now_ns - self._alerted_ns < ALERT_EVERY_SECONDS * NANOS_PER_SECOND:
+        if view.now_ns < self._alert_due_ns:
             return ()
-        self._alerted_ns = view.now_ns
+        wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
+        self._alerts += 1
+        self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
         held = [*legs, *([view.underlying] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
         )
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
+        silent = [view.instruments[leg].symbol for leg in legs if self._is_unquoted(view, leg)]
+        if silent:
+            reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)
