@@ -769,3 +769,16 @@ def test_the_documents_defaults():
     assert (config.max_concurrent_scalps, config.fill_timeout_seconds) == (3, 15)
     assert (config.profit_target_pct, config.max_loss_pct) == (0.25, 0.50)
     assert to_ns(moment()) == new_york_ns(TUESDAY, time(10))
+
+
+def test_three_scalps_at_most_counting_the_one_that_is_still_being_bought():
+    bench = EmaBench(profit_target_pct=50.0, no_average_up=False, second_half="never")
+    for place in range(2):
+        order = bench.enter(f"10:0{place}", spot=499.75 + place)
+        bench.desk.wait(1)
+        bench.desk.fill(order, price=float(order.limit_price))
+    bench.enter("10:02", spot=501.75)
+    assert len(bench.desk.positions) == 2
+    assert [one for one in orders(bench.minute("10:03", spot=502.75, flip=1)) if one.side is Side.BUY] == []
+    found = [one.reasons[0] for one in decisions(bench.desk.outputs)]
+    assert "skipped: 3 scalps open, most 3" in found
