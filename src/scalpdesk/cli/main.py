@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
     "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
+    "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),
     "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
     "data": ("scalpdesk.cli.data:data", "The market data catalogue: list, verify, import, download."),
     "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),

@@ -25,6 +25,7 @@ from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.records.scalps import ScalpProjection
 from scalpdesk.records.store import Store, delete_run
 from scalpdesk.records.tables import (
     Base,
@@ -87,6 +88,7 @@ class Projection:
 
     def __init__(self, reader: JournalReader, connection: Connection) -> None:
         self._reader = reader
+        self._connection = connection
         self._run_id = reader.header.run_id
         self._instruments = Instruments(reader.header.instruments)
         self._decisions = _Rows(connection, DecisionRow)
@@ -99,6 +101,7 @@ class Projection:
         self._history: dict[str, list[list[Any]]] = {}
         self._updated_ns: dict[str, int] = {}
         self._executions: dict[tuple[str, str], dict[str, Any]] = {}
+        self._scalps = ScalpProjection(self._instruments, reader.header.venue, self._run_id)
         self._events = 0
         self._span_ns: tuple[int | None, int | None] = (None, None)
         self._kinds: Counter[str] = Counter()
@@ -131,6 +134,7 @@ class Projection:
             self._fills.add(execution)
         for rows in (self._decisions, self._marks, self._orders, self._fills, self._positions):
             rows.flush()
+        self._scalps.write(self._connection)
 
     def run_row(self) -> dict[str, Any]:
         """Return the run's own row, with the figures gathered so far."""
@@ -190,6 +194,7 @@ class Projection:
     def _on_decision(self, decision: Decision) -> None:
         if decision.taken:
             self._kinds[decision.kind] += 1
+        self._scalps.on_decision(decision)
         self._decisions.add(
             {
                 "run_id": self._run_id,
@@ -263,18 +268,21 @@ class Projection:
         if command is not None:
             signed = event.quantity * command.side.sign
             self._book.book(command.instrument_id, signed, event.price, "/".join(key), fee=event.fee)
+            self._scalps.on_fill(event, command)
 
     def _on_bust(self, event: FillBusted, order: Order | None) -> None:
         row = self._executions.get((event.client_order_id, event.execution_id))
         if row is None or row["busted"]:
             return
         row["busted"] = True
+        self._scalps.on_bust(event.client_order_id, event.execution_id)
         if order is not None:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _on_position_changed(self, event: PositionChanged) -> None:
         if not self._book.already_applied(event.reference):
             self._book.change(event)
+            self._scalps.on_position_changed(event)
 
     def _on_snapshot(self, event: AccountSnapshot) -> None:
         for line in event.positions:

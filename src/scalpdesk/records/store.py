@@ -17,14 +17,18 @@ from scalpdesk.records.tables import (
     DecisionRow,
     FillRow,
     MarkRow,
+    OptionsScalpRecord,
     RunRow,
+    ScalpOutcomeRow,
 )
 
-HEAD_REVISION = "r0001"
+HEAD_REVISION = "136_options_scalper"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
+MOST_PARAMETERS = 500
+"""Values in one statement."""
 
 
 class Store:
@@ -157,6 +161,13 @@ def load_marks(store: Store, run_id: str) -> list[MarkRow]:
 
 def delete_run(connection: Connection, run_id: str) -> None:
     """Delete a run's rows from every table, inside the caller's transaction."""
+    mine = select(ScalpOutcomeRow.scalp_id).where(ScalpOutcomeRow.run_id == run_id)
+    # the outcomes name the scalps: read before they go, and gone before what they name
+    scalps = list(connection.scalars(mine))
+    connection.execute(delete(ScalpOutcomeRow).where(ScalpOutcomeRow.run_id == run_id))
+    for start in range(0, len(scalps), MOST_PARAMETERS):
+        part = scalps[start : start + MOST_PARAMETERS]
+        connection.execute(delete(OptionsScalpRecord).where(OptionsScalpRecord.id.in_(part)))
     for table in (*CHILD_TABLES, RunRow):
         connection.execute(delete(table).where(table.run_id == run_id))
 

@@ -5,10 +5,26 @@ Amounts and quantities are exact: text in SQLite (``CAST(x AS REAL)`` to compute
 is NULL in a column and text (``nan``, ``inf``, ``-inf``) inside a JSON document.
 """
 
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, Index, Numeric, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    Dialect,
+    Double,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    func,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -222,6 +238,79 @@ class PositionRow(Base):
     realized: Mapped[Decimal]
     """Closed profit at average cost, before fees; to ten decimals, as the average price is."""
     fees: Mapped[Decimal]
+
+
+class OptionsScalpRecord(Base):
+    """One options scalp, with the columns, types and indexes of PRD-136; times are UTC."""
+
+    __tablename__ = "options_scalps"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    signal_id: Mapped[str | None] = mapped_column(String(50))
+    ticker: Mapped[str] = mapped_column(String(10))
+    option_symbol: Mapped[str] = mapped_column(String(30))
+    option_type: Mapped[str] = mapped_column(String(4))
+    """``call`` or ``put``."""
+    strike: Mapped[float] = mapped_column(Float)
+    expiry: Mapped[date] = mapped_column(Date)
+    dte: Mapped[int] = mapped_column(Integer)
+    direction: Mapped[str] = mapped_column(String(20))
+    """``long_call`` or ``long_put``."""
+    contracts: Mapped[int] = mapped_column(Integer)
+    entry_premium: Mapped[float] = mapped_column(Float)
+    exit_premium: Mapped[float | None] = mapped_column(Float)
+    entry_delta: Mapped[float | None] = mapped_column(Float)
+    entry_theta: Mapped[float | None] = mapped_column(Float)
+    entry_iv: Mapped[float | None] = mapped_column(Float)
+    status: Mapped[str | None] = mapped_column(String(20), default="open")
+    """``open``, ``closed`` or ``expired``."""
+    exit_reason: Mapped[str | None] = mapped_column(String(50))
+    pnl: Mapped[float | None] = mapped_column(Float)
+    """(exit - entry) x contracts x multiplier, less fees, in currency."""
+    pnl_pct: Mapped[float | None] = mapped_column(Float)
+    """exit / entry - 1."""
+    broker: Mapped[str | None] = mapped_column(String(20))
+    order_id: Mapped[str | None] = mapped_column(String(100))
+    entry_time: Mapped[datetime] = mapped_column(DateTime)
+    exit_time: Mapped[datetime | None] = mapped_column(DateTime)
+    metadata_json: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime | None] = mapped_column(DateTime, default=func.now())
+
+    __table_args__ = (
+        Index("ix_options_scalps_ticker_status", "ticker", "status"),
+        Index("ix_options_scalps_signal_id", "signal_id"),
+        Index("ix_options_scalps_expiry", "expiry"),
+    )
+
+
+class ScalpOutcomeRow(Base):
+    """Run of a scalp, and what its results are grouped by: the table that performance is read from."""
+
+    __tablename__ = "scalp_outcomes"
+
+    scalp_id: Mapped[int] = mapped_column(
+        Integer, ForeignKey("options_scalps.id", ondelete="CASCADE"), primary_key=True
+    )
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"))
+    ticker: Mapped[str]
+    session: Mapped[str]
+    """Day of the entry in New York, ``YYYY-MM-DD``."""
+    entry_hour: Mapped[int]
+    """Hour of the entry in New York, 0 to 23."""
+    conviction: Mapped[int | None]
+    hold_seconds: Mapped[float | None]
+    """From the first fill to the last; NULL while it is open."""
+    pnl: Mapped[float | None]
+
+    __table_args__ = (
+        Index("ix_scalp_outcomes_run_id", "run_id"),
+        Index("ix_scalp_outcomes_pnl", "pnl"),
+        # each holds all that its group's figures need, in the group's order: no sorting
+        Index("ix_scalp_outcomes_session", "session", "pnl", "hold_seconds"),
+        Index("ix_scalp_outcomes_ticker", "ticker", "pnl", "hold_seconds"),
+        Index("ix_scalp_outcomes_entry_hour", "entry_hour", "pnl", "hold_seconds"),
+        Index("ix_scalp_outcomes_conviction", "conviction", "pnl", "hold_seconds"),
+    )
 
 
 CHILD_TABLES = (OrderRow, FillRow, DecisionRow, MarkRow, PositionRow)

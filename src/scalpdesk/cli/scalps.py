@@ -1,0 +1,148 @@
+"""``scalpdesk scalps``: the options scalper's open positions, its history and its performance."""
+
+import json
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.output import new_table, print_json, print_table
+
+VIEWS = ("positions", "history", "performance")
+EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
+
+
+@desk_command("scalps", example=EXAMPLES)
+@click.argument("view", type=click.Choice(VIEWS), required=False)
+@click.option(
+    "--run", "run", default=None, metavar="RUN", help="Only this run: an id, its beginning, or last."
+)
+@click.option("--ticker", default=None, help="History of this underlying only.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Most rows.")
+@settings_options
+def scalps(
+    *,
+    as_json: bool,
+    view: str | None,
+    run: str | None,
+    ticker: str | None,
+    limit: int,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Show what the options scalper holds, what it has closed, and what that came to.
+
+    VIEW is positions, history or performance; all three without. The figures are those of the runs on
+    record; times are UTC, hours of the entry New York's.
+    """
+    from scalpdesk.records.projection import project_missing
+    from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
+    from scalpdesk.records.store import load_run, open_store, store_url
+
+    runs_dir = Path(settings_from(config_file, overrides).config.desk.runs_dir)
+    wanted = VIEWS if view is None else (view,)
+    symbol = None if ticker is None else ticker.upper()
+    found: dict[str, Any] = {}
+    if runs_dir.is_dir() or run is not None:
+        with open_store(store_url(runs_dir)) as store:
+            found["unreadable"] = project_missing(runs_dir, store)
+            run_id = None if run is None else load_run(store, run).run_id
+            if "positions" in wanted:
+                found["positions"] = [_shown(row) for row in open_scalps(store, run_id)]
+            if "history" in wanted:
+                rows = scalp_history(store, run_id, limit=limit, ticker=symbol)
+                found["history"] = [_shown(row) for row in rows]
+            if "performance" in wanted:
+                found["performance"] = _with_rows(scalp_performance(store, run_id))
+    if as_json:
+        empty: dict[str, Any] = {"positions": [], "history": [], "performance": None}
+        print_json({"unreadable": {}, **{name: empty[name] for name in wanted}, **found})
+        return
+    is_known = found.get("performance") is not None and found["performance"]["total"]["scalps"]
+    if not (found.get("positions") or found.get("history") or is_known):
+        click.echo(f"no scalps on record in {runs_dir}/: scalpdesk backtest ema-scalper")
+        return
+    if "positions" in wanted:
+        _print_positions(found["positions"])
+    if "history" in wanted:
+        _print_history(found["history"])
+    if "performance" in wanted:
+        _print_performance(found["performance"])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row in JSON types, its metadata as an object."""
+    plain = {name: _text(value) for name, value in row.items() if name != "metadata_json"}
+    return plain | {"metadata": json.loads(row["metadata_json"] or "{}")}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value.isoformat()}Z"
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _with_rows(performance: dict[str, Any]) -> dict[str, Any]:
+    ends = {name: performance[name] for name in ("best", "worst")}
+    return performance | {name: None if row is None else _shown(row) for name, row in ends.items()}
+
+
+def _print_positions(rows: list[dict[str, Any]]) -> None:
+    click.echo(f"{len(rows)} open")
+    if rows:
+        table = new_table("contract", "entered (UTC)", "contracts", "entry", "delta", "DTE", "signal")
+        for row in rows:
+            table.add_row(
+                row["option_symbol"],
+                row["entry_time"][:19],
+                str(row["contracts"]),
+                f"{row['entry_premium']:.3f}",
+                "-" if row["entry_delta"] is None else f"{row['entry_delta']:.2f}",
+                str(row["dte"]),
+                row["signal_id"] or "-",
+            )
+        print_table(table, first_to_go=("signal",))
+
+
+def _print_history(rows: list[dict[str, Any]]) -> None:
+    click.echo(f"\n{len(rows)} closed, the newest first")
+    if rows:
+        table = new_table("contract", "entered (UTC)", "contracts", "entry", "exit", "reason", "P&L USD", "%")
+        for row in rows:
+            table.add_row(
+                row["option_symbol"],
+                row["entry_time"][:19],
+                str(row["contracts"]),
+                f"{row['entry_premium']:.3f}",
+                f"{row['exit_premium']:.3f}",
+                row["exit_reason"] or "-",
+                f"{row['pnl']:+.2f}",
+                f"{100 * row['pnl_pct']:+.1f}",
+            )
+        print_table(table, first_to_go=("entered (UTC)", "%"))
+
+
+def _print_performance(performance: dict[str, Any]) -> None:
+    total = performance["total"]
+    if not total["scalps"]:
+        return
+    click.echo(
+        f"\n{total['scalps']} scalps: {total['won']} won, {total['lost']} lost, P&L {total['pnl']:+.2f} USD, "
+        f"held {total['average_hold_seconds']:.0f} s on average"
+    )
+    table = new_table("group", "scalps", "won %", "P&L USD", "held s")
+    for name, title in (("by_ticker", "{}"), ("by_hour", "{}:00"), ("by_conviction", "conviction {}")):
+        for group in performance[name]:
+            table.add_row(
+                title.format(group["key"]),
+                str(group["scalps"]),
+                f"{100 * group['win_rate']:.0f}",
+                f"{group['pnl']:+.2f}",
+                f"{group['average_hold_seconds']:.0f}",
+            )
+    print_table(table)
+    for name in ("best", "worst"):
+        row = performance[name]
+        click.echo(f"{name}: {row['option_symbol']} {row['pnl']:+.2f} USD ({row['exit_reason']})")

@@ -1,0 +1,58 @@
+"""``scalpdesk scalps`` after a backtest: the rows are those of its journal."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.cli.main import main
+
+LOOSE = ("min_volume_ratio=0", "min_conviction_to_scalp=40")
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory):
+    """Run the scalper over a day of which much is known: four scalps, all closed."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = [word for one in (*LOOSE, f"desk.runs_dir={folder}") for word in ("--set", one)]
+    assert main(["backtest", "ema-scalper", "--start", "2018-02-05", *settings, "--json"]) == 0
+    return folder
+
+
+def shown(capsys, runs_dir, *words):
+    capsys.readouterr()
+    assert main(["scalps", *words, "--set", f"desk.runs_dir={runs_dir}", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_three_views_agree_with_one_another_and_with_the_run(capsys, runs_dir):
+    found = shown(capsys, runs_dir)
+    assert found["positions"] == []
+    history, total = found["history"], found["performance"]["total"]
+    assert total["scalps"] == len(history) > 0
+    assert total["pnl"] == pytest.approx(sum(row["pnl"] for row in history), abs=0.01)
+    capsys.readouterr()
+    assert main(["report", "last", "--set", f"desk.runs_dir={runs_dir}", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert float(Decimal(summary["nav_change"])) == pytest.approx(total["pnl"], abs=0.01)
+    assert summary["end_positions"] == {}
+    assert {row["metadata"]["run_id"] for row in history} == {summary["run_id"]}
+
+
+def test_one_view_and_its_filters(capsys, runs_dir):
+    assert set(shown(capsys, runs_dir, "history", "--limit", "1")) == {"unreadable", "history"}
+    assert len(shown(capsys, runs_dir, "history", "--limit", "1", "--run", "last")["history"]) == 1
+    assert shown(capsys, runs_dir, "history", "--ticker", "qqq")["history"] == []
+
+
+def test_the_tables_show_every_scalp(capsys, runs_dir):
+    capsys.readouterr()
+    assert main(["scalps", "--set", f"desk.runs_dir={runs_dir}"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("SPY180205P") + text.count("SPY180205C") >= 4
+    assert "conviction medium" in text
+
+
+def test_without_scalps_it_says_how_to_get_some(capsys, tmp_path):
+    assert main(["scalps", "--set", f"desk.runs_dir={tmp_path}"]) == 0
+    assert "scalpdesk backtest ema-scalper" in capsys.readouterr().out
