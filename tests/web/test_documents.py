@@ -11,7 +11,8 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.pricing import greeks
 from scalpdesk.web import documents
-from scalpdesk.web.documents import account_kind, break_even, countdown, crossings, signed, span, tone
+from scalpdesk.web.documents import account_kind, break_even, crossings
+from scalpdesk.web.texts import countdown, json_safe, per_cent, plain, signed, span, tone
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,9 @@ def test_amounts_have_a_true_minus_and_zero_no_sign(value, decimals, text):
 
 def test_what_is_not_finite_is_not_shown_as_a_figure():
     assert signed(math.nan) is None
-    assert documents.plain(math.inf) is None
-    assert documents.per_cent(math.nan) is None
-    assert documents.json_safe({"a": [math.nan, np.float64(2.0), 3]}) == {"a": [None, 2.0, 3]}
+    assert plain(math.inf) is None
+    assert per_cent(math.nan) is None
+    assert json_safe({"a": [math.nan, np.float64(2.0), 3]}) == {"a": [None, 2.0, 3]}
     assert [tone(value) for value in (None, 0.0049, -0.0049, 0.01, -0.01)] == ["muted"] * 3 + ["up", "down"]
 
 
@@ -85,7 +86,7 @@ def test_worst_case_of_a_long_straddle_lies_between_nothing_and_its_premium(held
 
 
 def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(held):
-    page = documents.json_safe(documents.position_page(held))
+    page = json_safe(documents.position_page(held))
     spots, end = np.array(page["payoff"]["spots"]), np.array(page["payoff"]["expiry"])
     shares, value_now, strike, contracts = 0.0, 0.0, 281.0, 0.0
     for position in held.desk.positions.held():
@@ -109,7 +110,7 @@ def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(hel
 
 
 def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
-    page = documents.json_safe(documents.position_page(held))
+    page = json_safe(documents.position_page(held))
     rows = page["ladder"]["rows"]
     assert (len(rows), len(rows[0]["cells"])) == (11, 7)
     assert rows[5]["move"] == "0"

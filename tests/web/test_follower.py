@@ -9,6 +9,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.web import documents
 from scalpdesk.web.follower import COLUMNS, MOST_SAMPLES, SAMPLE_SECONDS, RunFollower, Series
+from scalpdesk.web.texts import json_safe
 
 
 def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed, ended_runs):
@@ -67,7 +68,7 @@ def test_following_in_slices_gives_what_following_at_once_gives(held, held_runs)
     assert sliced.fills == held.fills
     assert sliced.events == held.events == JournalReader(held.run_dir).totals.events
     sliced.tail.close()
-    assert documents.json_safe(documents.desk_page(sliced)) == documents.json_safe(documents.desk_page(held))
+    assert json_safe(documents.desk_page(sliced)) == json_safe(documents.desk_page(held))
 
 
 def test_each_hedge_is_in_the_history_of_its_order(held):

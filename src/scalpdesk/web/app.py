@@ -31,6 +31,9 @@ from scalpdesk.core.version import VERSION
 from scalpdesk.web import documents
 from scalpdesk.web.access import Access, Guard, Refusal, Role
 from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, empty_head, resident_bytes
+from scalpdesk.web.market import picker_page, volatility_page
+from scalpdesk.web.runs import run_page, runs_page
+from scalpdesk.web.texts import json_safe
 
 PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
 CHART_FILES = {
@@ -272,6 +275,10 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
     add("/api/positions", "Positions with entry, mark and Greeks.", documents.positions)
     add("/api/greeks", "Greeks of the whole book.", documents.greeks_document)
     add("/api/position", "Position page: legs, payoff, ladder, deadlines.", documents.position_page)
+    add(
+        "/api/volatility", "Volatility page: smiles, term structure, forecast, dealer gamma.", volatility_page
+    )
+    add("/api/picker", "Strike picker: the nearest chain, and why each refused strike is.", picker_page)
     add("/api/flatten", "What flattening would send, and its estimated cost.", documents.flatten_plan)
     add(
         "/api/fills",
@@ -315,11 +322,22 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
         )
         return _json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
 
+    @app.get("/api/runs", summary="Runs on record, the newest first.", tags=["records"])
+    def runs(limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:
+        return _json(json_safe(runs_page(feed.runs_dir, limit)))
+
+    @app.get("/api/runs/{run_id}", summary="One run: its summary and its series of marks.", tags=["records"])
+    def one_run(run_id: str) -> Response:
+        try:
+            return _json(json_safe(run_page(feed.runs_dir, run_id)))
+        except ScalpdeskError as error:
+            return _json({"error": error.what, "fix": error.fix}, 404)
+
     @app.get(
         "/api/metrics", summary="System performance: data age, journal, publishing, memory.", tags=["server"]
     )
     def metrics() -> Response:
-        return _json(documents.json_safe(system_metrics(feed)))
+        return _json(json_safe(system_metrics(feed)))
 
     @app.get("/metrics", summary="Metrics for Prometheus.", tags=["server"], response_class=PlainTextResponse)
     def prometheus() -> Response:

@@ -20,8 +20,9 @@ from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
 from scalpdesk.journal.reader import LAST, find_run_dir
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.web.documents import desk_page, json_safe, run_head
+from scalpdesk.web.documents import desk_page, run_head
 from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.texts import json_safe
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 0.1

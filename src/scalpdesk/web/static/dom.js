@@ -43,7 +43,7 @@ export function table(columns, rows, { caption, open } = {}) {
   for (const row of rows) {
     const line = h(
       "tr",
-      open ? { tabindex: "0", "aria-expanded": "false" } : {},
+      open ? { tabindex: "0" } : {},
       columns.map((column) => {
         const cell = h("td", { class: column.class });
         add(cell, [column.cell(row)].flat().map((part) => (part instanceof Node ? part : shown(part))));
@@ -55,10 +55,8 @@ export function table(columns, rows, { caption, open } = {}) {
         const next = line.nextElementSibling;
         if (next && next.classList.contains("open")) {
           next.remove();
-          line.setAttribute("aria-expanded", "false");
         } else {
           line.after(h("tr", { class: "open" }, h("td", { colspan: String(columns.length) }, open(row))));
-          line.setAttribute("aria-expanded", "true");
         }
       };
       line.addEventListener("click", toggle);
@@ -101,4 +99,27 @@ export async function fetchJson(path, options) {
   let body = null;
   try { body = await answer.json(); } catch { body = { error: `${answer.status} ${answer.statusText}` }; }
   return { ok: answer.ok, status: answer.status, body };
+}
+
+// Fetch a document at once and then every so many seconds while the page is visible; returns what ends it.
+export function poll(path, draw, seconds) {
+  let timer = 0, ended = false, asked = 0;
+  const once = async () => {
+    clearTimeout(timer);
+    asked += 1;
+    const mine = asked;
+    try {
+      if (!document.hidden) {
+        const { body } = await fetchJson(typeof path === "function" ? path() : path);
+        if (!ended && mine === asked) draw(body);
+      }
+    } catch {
+      // the banner of the page says that the server is gone; the last good values stay
+    }
+    if (!ended && mine === asked) timer = setTimeout(once, seconds * 1000);
+  };
+  const stop = () => { ended = true; clearTimeout(timer); };
+  stop.now = once;
+  once();
+  return stop;
 }

@@ -1,1 +1,70 @@
-import { h } from './dom.js'; export function create(main){main.replaceChildren(h('p',{class:'card wide'},'orders'));return {update(){},destroy(){}};}
+// Orders: is anything in doubt?
+
+import { card, facts, h, poll, shown, table, tinted } from "./dom.js";
+
+const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
+
+export function create(main) {
+  const sentence = h("p", { class: "verdict" });
+  const counts = h("div");
+  const groups = Object.fromEntries(GROUPS.map(([name]) => [name, h("div")]));
+  main.replaceChildren(
+    h("section", { class: "card wide" }, h("h2", {}, "Is anything in doubt?"), sentence, counts),
+    ...GROUPS.map(([name, title]) => card("wide", title, groups[name])),
+  );
+  let last = "";
+
+  function draw(page) {
+    const text = JSON.stringify(page);
+    if (text === last) return;  // rows that somebody opened stay open
+    last = text;
+    sentence.replaceChildren(page.empty || page.error || page.sentence);
+    const latency = page.latency || {};
+    counts.replaceChildren(
+      facts([
+        ["Sent", page.total],
+        ["Order to final state, median", latency.p50_ms === undefined || latency.p50_ms === null ? null : `${latency.p50_ms} ms`],
+        ["99 %", latency.p99_ms === undefined || latency.p99_ms === null ? null : `${latency.p99_ms} ms`],
+      ]),
+    );
+    for (const [name] of GROUPS) {
+      const rows = (page.orders || []).filter((order) => order.group === name);
+      const total = (page.counts || {})[name] || 0;
+      groups[name].replaceChildren(
+        rows.length ? orderTable(rows) : h("p", { class: "empty" }, "None."),
+        total > rows.length ? h("p", { class: "note" }, `The newest ${rows.length} of ${total}; /api/orders?limit=5000 has all.`) : "",
+      );
+    }
+  }
+
+  const stop = poll("/api/orders", draw, 1);
+  return { update() {}, destroy: stop };
+}
+
+function orderTable(rows) {
+  return table(
+    [
+      { head: "ET", class: "nowrap", cell: (row) => row.time },
+      { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
+      { head: "Instrument", class: "nowrap", cell: (row) => row.label },
+      { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}` },
+      { head: "Average", class: "num", cell: (row) => row.average },
+      { head: "Type", class: "narrow-gone", cell: (row) => (row.limit ? `${row.type} ${row.limit}` : row.type) },
+      { head: "Why", class: "narrow-gone", cell: (row) => row.purpose.replace("_", " ") },
+      { head: "Life", class: "narrow-gone", cell: life },
+    ],
+    rows,
+    {
+      caption: "Orders",
+      open: (row) => facts([["Order id", row.id], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
+    },
+  );
+}
+
+function life(row) {
+  return h(
+    "span",
+    { class: "life" },
+    row.steps.map((step, i) => h("span", { class: step.state === "unknown" || step.state === "rejected" ? "warn" : "" }, `${shown(step.state).replace("_", " ")}${i ? ` +${step.after_ms} ms` : ""}`)),
+  );
+}

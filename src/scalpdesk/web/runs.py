@@ -1,0 +1,103 @@
+"""The Runs page: runs on record, one run's curve, several side by side; from the store of runs."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from scalpdesk.config.settings import changed_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
+from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
+from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.store import list_runs, load_marks, load_run, open_store, store_url
+from scalpdesk.web.texts import signed, tone
+
+MOST_POINTS = 1_000
+"""Points of a run's curve: of more, the lowest and the highest of each stretch are kept."""
+
+
+def runs_page(runs_dir: Path, limit: int) -> dict[str, Any]:
+    """Return the runs on record, the newest first."""
+    if not run_dirs(runs_dir):
+        return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
+    with open_store(store_url(runs_dir)) as store:
+        unreadable = project_missing(runs_dir, store)
+        rows = [row.as_dict() for row in list_runs(store)]
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    return {"runs": [_listed(row) for row in rows[:limit]], "total": len(rows), "unreadable": unreadable}
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    total = to_cents(Decimal(row["nav_change"]))
+    try:
+        changed = changed_settings(row["strategy"], row["config"])
+    except ConfigError:  # a strategy that is not installed any more
+        changed = {}
+    return {
+        "run_id": row["run_id"],
+        "started": f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M}",
+        "strategy": row["strategy"],
+        "mode": row["mode"],
+        "market": f"{row['data_name']} ({row['data_kind']})" if row["data_name"] else row["venue"],
+        "session": row["session"],
+        "hedges": row["hedges"],
+        "fills": row["fills"],
+        "pnl": signed(total),
+        "pnl_tone": tone(total),
+        "parts": {name: signed(to_cents(Decimal(row[f"pnl_{name}"]))) for name in PARTS},
+        "sealed": row["sealed"],
+        "seed": row["seed"],
+        "settings": [f"{key}={value}" for key, value in changed.items() if key != "desk.runs_dir"],
+        "decision_hash": row["decision_hash"],
+    }
+
+
+def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
+    """Return one run with its equity, spot and net delta at the marks; ``t`` in UTC seconds.
+
+    Raises
+    ------
+    DataError
+        When no run or more than one goes by this name.
+    """
+    run_dir = find_run_dir(runs_dir, name)
+    with open_store(store_url(runs_dir)) as store:
+        try:
+            row = load_run(store, run_dir.name)
+        except LookupError:
+            row = load_run(store, project_journal(run_dir, store))
+        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        listed, summary = _listed(row.as_dict()), dict(row.summary)
+    start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
+    pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
+    kept = thinned(pnl, MOST_POINTS)
+    return {
+        **listed,
+        "summary": summary,
+        "columns": {
+            "t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept],
+            "pnl": [pnl[i] for i in kept],
+            "spot": [marks[i]["spot"] or None for i in kept],
+        },
+        "sessions": [session.day.isoformat() for session in JournalReader(run_dir).header.sessions],
+    }
+
+
+def thinned(values: list[float], most: int) -> list[int]:
+    """Return positions that keep a curve's look: of each stretch its lowest and its highest value.
+
+    >>> thinned([0.0, 5.0, 1.0, 2.0, -3.0, 0.0], 4)
+    [0, 1, 4, 5]
+    """
+    if len(values) <= most:
+        return list(range(len(values)))
+    stretches = max(most // 2, 1)
+    kept = {0, len(values) - 1}
+    for number in range(stretches):
+        low = number * len(values) // stretches
+        high = max((number + 1) * len(values) // stretches, low + 1)
+        kept.add(min(range(low, high), key=values.__getitem__))
+        kept.add(max(range(low, high), key=values.__getitem__))
+    return sorted(kept)

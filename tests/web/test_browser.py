@@ -1,0 +1,195 @@
+"""The pages in headless Chromium: no error, no address but their own, readable, and they operate the desk.
+
+Slow, and skipped where Chromium is not installed (Debian: ``apt-get install chromium``); ``.ci/run`` runs it.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from scalpdesk.cli.dashboard import PageProcess
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe_run = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.enable_socket,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
+]
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+SIZES = {"wide": (1440, 1003), "tablet": (820, 1100), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(held_runs):
+    page = PageProcess(held_runs, 0)
+    line = page.where()
+    assert page.is_up, line
+    yield re.search(r"http://localhost:\d+/", line).group(), re.search(r"#token=([\w-]+)", line).group(1)
+    page.end()
+
+
+@contextmanager
+def opened(browser, url, *, size="wide", theme="dark"):
+    """Open a page; at its end nothing may have gone wrong in it, and nothing may have left this machine."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    page, wrong, outside = context.new_page(), [], []
+    page.on("console", lambda message: message.type in {"error", "warning"} and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+
+    def watch(route):
+        if not route.request.url.startswith(("http://localhost:", "data:", "blob:")):
+            outside.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/*", watch)
+    page.add_init_script(
+        "document.addEventListener('securitypolicyviolation',"
+        " event => console.error('policy: ' + event.violatedDirective))"
+    )
+    page.goto(url)
+    page.wait_for_selector("html[data-drawn]", state="attached")
+    yield page
+    assert (wrong, outside) == ([], [])
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_page_is_drawn_without_an_error_and_can_be_read_by_all(browser, address, size, theme):
+    for name in PAGES:
+        with opened(browser, f"{address[0]}{'' if name == 'desk' else name}", size=size, theme=theme) as page:
+            page.locator("main .card").nth(1).wait_for()
+            playwright.expect(page.locator("main")).not_to_contain_text("Loading")
+            assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], name
+            found = axe_run.Axe().run(page).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == [], name
+
+
+def test_desk_shows_the_strings_of_the_api_and_draws_its_charts(browser, address):
+    with opened(browser, address[0]) as page:
+        page.locator("canvas").nth(3).wait_for(state="attached")
+        with urllib.request.urlopen(f"{address[0]}api/desk") as answer:
+            state = json.load(answer)
+        text = page.inner_text("main")
+        desk = state["desk"]
+        for expected in (
+            desk["pnl"], desk["cost_note"], desk["range"], desk["decisions_note"], desk["delta_note"],
+            *(part["text"] for part in desk["parts"]), *(leg["label"] for leg in desk["position"]["legs"]),
+            *(row["why"] for row in desk["decisions"]),
+        ):  # fmt: skip
+            assert expected in text
+        assert page.inner_text("#badge") == "SIMULATED"
+        assert state["head"]["pnl"] in page.inner_text("#pnl")
+        colours = page.evaluate(
+            """() => { const canvas = document.querySelector('.price canvas');
+            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            const seen = new Set();
+            for (let i = 0; i < data.length; i += 4)
+                if (data[i + 3] > 200) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
+            return ['232,236,241', '95,176,255', '255,157,69'].every(each => seen.has(each)); }"""
+        )
+        assert colours  # the price, hedges bought, hedges sold
+
+
+def test_page_is_ready_within_a_second_and_a_megabyte(browser, address):
+    with opened(browser, address[0]) as page:
+        figures = page.evaluate(
+            """() => ({bytes: performance.getEntriesByType('resource')
+                .filter(each => !each.name.includes('uplot') && !each.name.includes('/api/events'))
+                .reduce((sum, each) => sum + each.transferSize, 0)})"""
+        )
+        assert 0 < figures["bytes"] < 1_000_000
+
+
+def test_when_a_script_fails_the_account_is_still_the_right_one(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/app.js", lambda route: route.fulfill(body="throw new Error('broken')"))
+    page.goto(address[0])
+    assert page.inner_text("#badge") == "SIMULATED"
+    context.close()
+
+
+def test_a_lost_server_is_said_within_seconds(browser, held_runs):
+    server = PageProcess(held_runs, 0)
+    url = re.search(r"http://localhost:\d+/", server.where()).group()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("html[data-drawn]", state="attached")
+    server.end()
+    page.wait_for_selector("#banner:not([hidden])", timeout=4_000)
+    assert "the desk may be trading" in page.inner_text("#banner")
+    assert page.evaluate("document.documentElement.classList.contains('lost')")
+    context.close()
+
+
+@contextmanager
+def demo(folder, speed):
+    """Run a demo with its page beside it; yield the page's address with the operator's token."""
+    words = ("demo", "--dashboard", "--port", "0", "--speed", speed, "--set", f"desk.runs_dir={folder}")
+    desk = subprocess.Popen(
+        [sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.PIPE, env=os.environ, text=True
+    )
+    try:
+        yield re.search(r"http://localhost:\d+/#token=[\w-]+", desk.stdout.readline()).group()
+    finally:
+        desk.terminate()
+        desk.wait(10)
+        desk.stdout.close()
+
+
+def test_halt_resume_and_flatten_from_the_page_reach_a_demo(browser, tmp_path):
+    with demo(tmp_path / "runs", "120") as url, opened(browser, url) as page:
+        mode, main = page.locator("#mode b"), page.locator("main")
+        page.wait_for_selector('html[data-role="operator"]', state="attached")
+        assert "token" not in page.url
+        page.locator("main .card:nth-of-type(6) tbody tr").nth(2).wait_for()
+        page.click("#halt")
+        playwright.expect(mode).to_have_text("HALTED")
+        assert "halt pressed on the dashboard" in page.inner_text("#banner")
+        page.click("#halt")
+        page.keyboard.type("all clear")
+        page.keyboard.press("Enter")
+        playwright.expect(mode).to_have_text("ACTIVE")
+        page.keyboard.press("Escape")
+        page.click("#flatten")
+        page.wait_for_selector("#panel .hold")
+        assert "SPY 281 call" in page.inner_text("#panel")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        playwright.expect(main).to_contain_text("Nothing is held")
+
+
+def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path):
+    with demo(tmp_path / "runs", "60") as url, opened(browser, url) as page:
+        page.locator("canvas").nth(3).wait_for(state="attached")
+        delays = page.evaluate(
+            """() => new Promise(done => { const root = document.documentElement, delays = [];
+            let last = root.dataset.drawn;
+            const look = () => { if (root.dataset.drawn !== last) { last = root.dataset.drawn;
+                    delays.push(Date.now() - Number(last)); }
+                if (delays.length < 40) requestAnimationFrame(look); else done(delays); };
+            look(); })"""
+        )
+        assert sorted(delays)[int(0.95 * len(delays))] < 250, sorted(delays)
