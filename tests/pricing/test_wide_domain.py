@@ -59,6 +59,48 @@ def test_every_greek_is_finite(found):
         assert np.isfinite(getattr(found, name)).all(), name
 
 
+@pytest.mark.parametrize(
+    ("spot", "strike", "years", "vol", "is_call", "rate", "dividend_yield"),
+    [
+        (1150.9040259271212, 1157.837595111883, 4.6436938946552304e-07, 0.0358, False, 5.134e-09, 5.4705e-06),
+        (8895.878176941484, 2810.4732172130603, 1.9468570503351988e-08, 0.01475, False, 0.1167, 0.22912),
+        (
+            5.864972845186107,
+            5.331168951635055,
+            1.0573767063278289e-08,
+            0.01165,
+            False,
+            7.8469e-06,
+            1.0736e-05,
+        ),
+        (8.012947088410852, 8.029558710814468, 1.08819, 0.012233822508875315, True, 0.00345874, 0.27944589),
+        (100.0, 174.958, 0.14588, 3.04, False, 0.0, -0.00553),
+    ],
+)
+def test_options_that_once_had_no_finite_greeks_have(spot, strike, years, vol, is_call, rate, dividend_yield):
+    g = greeks(spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield)
+    assert np.isfinite([getattr(g, name) for name in NAMES]).all()
+    intrinsic = max(spot - strike if is_call else strike - spot, 0.0)
+    assert intrinsic <= float(g.price) <= max(spot, strike)
+
+
+def test_greeks_are_finite_for_the_shortest_times_and_the_smallest_and_largest_volatilities():
+    rng = np.random.default_rng(77)
+    count = 500
+    spot = 10.0 ** rng.uniform(-2.0, 5.0, count)
+    strike = spot * np.exp(rng.normal(0.0, 1.0, count) * rng.choice([0.01, 0.2, 2.0], count))
+    years = 10.0 ** rng.uniform(-8.0, 1.6, count)
+    vol = 10.0 ** rng.uniform(-4.0, 2.0, count)
+    is_call = rng.random(count) < 0.5
+    # few pairs of rates, whose tables are shared
+    for rate, dividend_yield in [(0.04, 0.0), (0.0, 0.05), (0.117, 0.229), (5e-9, 5e-6), (-0.01, -0.005)]:
+        own = ~is_call if rate < 0.0 else np.full(count, fill_value=True)  # such calls have two boundaries
+        terms = (spot[own], strike[own], years[own], vol[own], is_call[own])
+        g = greeks(*terms, rate=rate, dividend_yield=dividend_yield)
+        for name in NAMES:
+            assert np.isfinite(getattr(g, name)).all(), name
+
+
 def test_spot_and_volatility_slopes_are_those_of_the_price(options, found):
     deviation = options.vol * np.sqrt(options.years)
     step = 1e-3 * options.spot * np.minimum(deviation, 0.3)

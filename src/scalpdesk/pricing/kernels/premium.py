@@ -18,6 +18,7 @@ LEGS = 32  # points of a panel
 LINE = 2 * LEGS  # space for two panels
 ROOM = 13 * LINE
 NOISE = 1e-7  # of H at the horizon: error of its series
+LEAST_HEIGHT = 1e-8  # of H, in squared deviations: where rounding left the series none
 NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
 BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
 
@@ -202,7 +203,8 @@ def premium_terms(
     sum_series(rows, ROWS, n, w)
     limit_slope = 1.0 / r if limit != 0.0 and not futures else 0.0
     log_S = math.log(S) - phi * (gap + depth)
-    all_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, NOISE * reach * reach, n, w)
+    least = max(NOISE * reach * reach, LEAST_HEIGHT * sd_T * sd_T)
+    all_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, least, n, w)
     a = b = c = d = e = f = g = h = 0.0
     for p in range(n):
         a += w[5 * LINE + p]
@@ -231,7 +233,7 @@ def premium_and_vega(
     n = place_points(max(-depth, NEAREST * v * root_T), v * root_T, stretch, w)
     sum_series(rows, 2, n, w)
     drift = r - q - 0.5 * v * v
-    least = NOISE * reach * reach
+    least = max(NOISE * reach * reach, LEAST_HEIGHT * v * v * T)
     for p in range(n):
         root = root_T * w[p]
         weight = T * w[LINE + p]
