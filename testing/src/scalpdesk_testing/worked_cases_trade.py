@@ -27,6 +27,13 @@ from scalpdesk.pricing.smile_level import (
     swap_variance_of_quotes,
     swap_vol,
 )
+from scalpdesk.strategies.toolkit.sizing import (
+    SizeConfig,
+    Sizing,
+    StraddleRisk,
+    pnl_deviation,
+    straddle_size,
+)
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
 
 Answer = dict[str, Any]
@@ -186,6 +193,38 @@ def _ww_cost(
     return found | {"band": band, "risk": risk, "certainty_equivalent": found["cost"] + risk}
 
 
+def _pnl_sd(
+    gamma: float,
+    S: float,
+    sigma: float,
+    tau_h: float,
+    hedges: float,
+    edge_slope: float,
+    stderr: float,
+) -> Answer:
+    found = pnl_deviation(gamma, S, sigma, tau_h, hedges, edge_slope * stderr)
+    return {"hedging": found.hedging, "forecast": found.forecast, "total": found.total}
+
+
+def _sizing(
+    mode: Sizing,
+    equity: float,
+    premium_usd: float,
+    vega_usd: float,
+    theta_session_usd: float,
+    edge_usd: float,
+    stderr_usd: float,
+    pnl_sd_usd: float,
+    fixed: int = 1,
+    buying_power: float | None = None,
+    cap: int | None = None,
+) -> Answer:
+    risk = StraddleRisk(premium_usd, vega_usd, theta_session_usd, edge_usd, stderr_usd, pnl_sd_usd)
+    config = SizeConfig(max_straddles=cap)
+    found = straddle_size(mode, equity, risk, fixed=fixed, config=config, buying_power=buying_power)
+    return found._asdict()
+
+
 def _iv_quote(F: float, K: float, cp: str, bid: float, ask: float, tau: float, D: float = 1.0) -> Answer:
     found = quoted_vol(F, K, cp == "C", bid, ask, tau, D)
     return {
@@ -285,6 +324,8 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "gate_pass": _gate_pass,
     "band_cost": _band_cost,
     "ww_cost": _ww_cost,
+    "pnl_sd": _pnl_sd,
+    "sizing": _sizing,
     "iv_quote": _iv_quote,
     "asof_spot": _asof_spot,
     "iv_filter": _iv_filter,

@@ -30,6 +30,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     ScalperPhase,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.sizing import SizeConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 D = Decimal
@@ -112,6 +113,40 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
         assert (order.order_type, order.purpose) == (OrderType.LIMIT, Purpose.OPEN)
         assert order.limit_price == D(f"{desk.engine.desk.market.quotes[number].ask:.2f}")
     assert desk.strategy.phase is ScalperPhase.ENTERING
+
+
+@pytest.mark.parametrize(
+    ("sizing", "size", "straddles", "why"),
+    [
+        # at 500 and 20 % both legs cost 28.2 together, a point is 141 and a session 42
+        ("premium_fraction", {"fraction": 0.10, "max_premium_fraction": 0.5}, 3, "bound by size"),
+        ("premium_fraction", {"fraction": 0.10}, 1, "bound by premium"),
+        ("vega", {"max_premium_fraction": 0.5}, 1, "bound by size"),
+        ("theta_budget", {"max_premium_fraction": 0.5, "max_straddles": 1}, 1, "bound by cap"),
+    ],
+)
+def test_the_number_of_straddles_follows_the_equity_and_the_decision_says_why(
+    scalper, sizing, size, straddles, why
+):
+    desk = scalper(sizing=sizing, size=SizeConfig(**size))
+    outputs = desk.market(500.0)
+    assert [leg.quantity for leg in orders(outputs)] == [straddles, straddles]
+    (decision,) = decisions(outputs)
+    assert why in decision.reasons[1]
+    assert decision.reasons[1].startswith(f"size: {straddles} straddles by {sizing.replace('_', ' ')}")
+    facts = decision.facts
+    assert facts["premium_usd"] == pytest.approx(2_830.0, rel=0.02)
+    assert facts["vega_usd_per_point"] == pytest.approx(141.0, rel=0.02)
+    # a session's theta by the session's clock is the break-even variance of a day times half the gamma
+    assert facts["theta_usd_per_session"] == pytest.approx(-2_830.0 / (2 * 46 * 252 / 365), rel=0.10)
+
+
+def test_a_straddle_that_is_too_large_is_not_bought_and_kelly_buys_none_without_an_edge(scalper):
+    desk = scalper(sizing="premium_fraction", size=SizeConfig(fraction=0.02))
+    outputs = desk.market(500.0)
+    assert not orders(outputs)
+    assert decisions(outputs)[0].reasons[0].startswith("size: one straddle of 28")
+    assert not orders(scalper(sizing="kelly_fraction").market(500.0))
 
 
 def test_the_best_straddle_is_bought(scalper):

@@ -1,4 +1,4 @@
-"""The size of an entry by the risk of its budget."""
+"""The size of an entry by the risk of its budget, and of straddles by a budget or their edge."""
 
 from decimal import Decimal
 
@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.strategies.toolkit.sizing import size_by_risk
+from scalpdesk.strategies.toolkit.sizing import (
+    SizeConfig,
+    StraddleRisk,
+    pnl_deviation,
+    size_by_risk,
+    straddle_size,
+)
 
 MOST = 10
 
@@ -35,3 +41,50 @@ def test_the_premium_never_exceeds_the_budget_and_one_more_would(equity, ask, mu
     assert count * ask * multiplier <= budget or count == 0
     if count < MOST:
         assert (count + 1) * ask * multiplier > budget
+
+
+RISK = StraddleRisk(1_180.0, 73.0, -13.1, edge=42.0, stderr=18.0, pnl_sd=85.0)
+
+
+@pytest.mark.parametrize(
+    ("sizing", "raw", "count", "bound_by"),
+    [
+        ("fixed", 3.0, 3, "size"),
+        ("premium_fraction", 5_000 / 1_180, 4, "size"),
+        ("vega", 200 / 73, 2, "size"),
+        ("theta_budget", 100 / 13.1, 4, "premium"),
+        ("kelly_fraction", 25_000 * 24 / 85**2, 4, "premium"),
+    ],
+)
+def test_straddles_by_each_measure(sizing, raw, count, bound_by):
+    found = straddle_size(sizing, 100_000.0, RISK, fixed=3)
+    assert found == (pytest.approx(raw), count, bound_by)
+
+
+def test_a_cap_and_buying_power_bound_the_size_and_no_edge_is_no_size():
+    assert straddle_size("vega", 1e6, RISK, config=SizeConfig(max_straddles=7)).bound_by == "cap"
+    assert straddle_size("fixed", 1e5, RISK, fixed=3, buying_power=2_500.0)[1:] == (2, "buying_power")
+    assert straddle_size("kelly_fraction", 1e5, RISK._replace(edge=18.0)).straddles == 0
+    assert straddle_size("theta_budget", 1e5, RISK._replace(theta=0.0)).straddles == 0
+
+
+@given(
+    st.sampled_from(["premium_fraction", "vega", "theta_budget", "kelly_fraction"]),
+    st.floats(0, 1e7),
+    st.floats(1, 1e5),
+    st.floats(0.0, 1e5),
+)
+def test_no_more_premium_is_paid_than_the_limit_and_twice_the_equity_never_buys_less(
+    sizing, equity, premium, power
+):
+    risk = RISK._replace(premium=premium)
+    found = straddle_size(sizing, equity, risk, buying_power=power)
+    assert found.straddles * premium <= min(0.05 * equity, power) * (1 + 1e-9) + 1e-6
+    assert straddle_size(sizing, 2 * equity, risk, buying_power=power).straddles >= found.straddles
+
+
+def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is():
+    rare, often = (pnl_deviation(5.4, 275.0, 0.16, 5 / 252, hedges, 84.0) for hedges in (15, 60))
+    assert rare.hedging == pytest.approx(2 * often.hedging)
+    assert rare.forecast == often.forecast == 84.0
+    assert often.total == pytest.approx((often.hedging**2 + 84.0**2) ** 0.5)

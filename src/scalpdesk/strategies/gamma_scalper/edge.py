@@ -28,6 +28,7 @@ from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import Level, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
+from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
 
@@ -149,6 +150,8 @@ class StraddleEdge:
                 min_vol_ratio=config.min_vol_ratio,
             )
         )
+        self.rehedges = 0.0
+        """Hedges expected to the horizon, of the straddle judged last."""
         self._realised: RealisedSoFar | None = None
         self._expiries: list[tuple[str, int, InstrumentId]] = []
         """Root, expiry instant and one option of each expiry, by instant."""
@@ -391,11 +394,34 @@ class StraddleEdge:
         )
         days, size = horizon_years * SESSIONS_PER_YEAR, view.instruments[view.underlying].contract_usd
         if not size:
-            return expected_cost(band, inputs, forecast.vol, days, half_spread).cost_usd / self._straddles
+            cost = expected_cost(band, inputs, forecast.vol, days, half_spread)
+            self.rehedges = cost.rehedges
+            return cost.cost_usd / self._straddles
         one_way = half_spread / quote.mid + float(DERIBIT_FEES.perpetual_taker)  # coins a coin
         smallest = 0.5 * size / quote.mid
         cost = expected_cost(band, inputs, forecast.vol, days, one_way, smallest_half_width=smallest)
+        self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
+
+    def risk_of(self, best: Candidate, view: DeskView, facts: Facts) -> StraddleRisk:
+        """Return what one straddle costs and risks; ``facts`` are those of its verdict."""
+        contract = view.instruments[best.pair.call_id]
+        assert isinstance(contract, OptionContract)
+        units, spot = contract.multiplier, best.call.spot
+        asks = [view.market.quotes[leg] for leg in (best.pair.call_id, best.pair.put_id)]
+        premium = units * sum(quote.ask for quote in asks if quote is not None)
+        gamma = units * (best.call.greeks.gamma + best.put.greeks.gamma)
+        vega = units * (best.call.greeks.vega + best.put.greeks.vega)
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
+        by_clock = best.call.years / left if left > 0.0 else 1.0
+        variance = (0.5 * (best.call.vol + best.put.vol)) ** 2 * by_clock
+        theta = -0.5 * gamma * spot * spot * variance / SESSIONS_PER_YEAR
+        stderr = float(facts.get("edge_stderr_usd", 0.0))
+        deviation = pnl_deviation(
+            gamma, spot, math.sqrt(variance), self._horizon_years(view), self.rehedges, stderr
+        )
+        edge = float(facts.get("edge_usd", 0.0))
+        return StraddleRisk(premium, vega / 100, theta, edge, stderr, deviation.total)
 
     def _horizon_years(self, view: DeskView) -> float:
         """Return the horizon in years of the variance clock: of sessions, or of days that never stop."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound,
 from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import GatePasses
-from scalpdesk.entry.straddle_selector import SelectionConfig, StraddleSelector
+from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
@@ -49,6 +49,7 @@ from scalpdesk.strategies.toolkit.order_life import (
     without_figures,
 )
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
+from scalpdesk.strategies.toolkit.sizing import SizeConfig, Sizing, straddle_size
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 ZERO = Decimal(0)
@@ -130,6 +131,12 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         What the straddle is on and what hedges it (HEDGING_ASSET).
     straddles
         Number of straddles (STRATEGY_MULTIPLIER).
+    sizing
+        What sets the number instead: ``fixed`` is ``straddles``; ``premium_fraction``, ``vega`` and
+        ``theta_budget`` are budgets in shares of the equity, ``kelly_fraction`` goes by the measured edge
+        over the variance of the P&L.
+    size
+        Shares and limits of a size that is not fixed.
     mode
         ``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it.
     selection, entry, triggers, hedge, exits
@@ -138,6 +145,8 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     underlying: str = "SPY"
     straddles: int = 1
+    sizing: Sizing = "fixed"
+    size: SizeConfig = msgspec.field(default_factory=SizeConfig)
     mode: Literal["init", "resume"] = "init"
     selection: SelectionConfig = msgspec.field(default_factory=SelectionConfig)
     entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
@@ -157,6 +166,12 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
                 fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
                 " (selection.min_expiration_days), or to null to hold into expiry",
             )
+
+
+class _Size(NamedTuple):
+    straddles: int
+    reasons: tuple[str, ...]
+    facts: Facts
 
 
 class GammaScalper:
@@ -286,11 +301,14 @@ class GammaScalper:
     def _adopt(self, view: DeskView) -> Sequence[Action]:
         """Take over what the account holds: exactly one call and one put, long, a straddle, N of each."""
         wanted = Decimal(self.config.straddles)
+        is_fixed = self.config.sizing == "fixed"
         pairs = {frozenset((pair.call_id, pair.put_id)): pair for pair in self._pairs}
 
         def wrong(held: Holdings) -> str:
             if frozenset(held) not in pairs:
                 return "not one call and one put of equal strike and expiry"
+            if not is_fixed and len(set(held.values())) == 1 and min(held.values()) > 0:
+                return ""
             return "" if set(held.values()) == {wanted} else f"not {wanted} long of each leg"
 
         match resume(view, self._options, wrong):
@@ -299,6 +317,7 @@ class GammaScalper:
                 return (proposal,)
             case Adopted(held):
                 pair, self._had_edge = pairs[frozenset(held)], True
+                self._straddles = int(next(iter(held.values())))
                 self._begin_trade(view, pair)
                 self._note_entered(view)
                 reason = f"resumed {view.instruments[pair.call_id].symbol} and its put"
@@ -335,11 +354,15 @@ class GammaScalper:
         if not is_enough:
             count, needed = self._passes.count, self._passes.needed
             return self._refuse_entry(f"the entry gate passes: {count} of {needed} in a row", facts)
+        size = self._size(best, view, verdict.facts)
+        facts |= size.facts
+        if not size.straddles:
+            return self._refuse_entry("; ".join(size.reasons), facts)
         self._passes.forget()
         self._had_edge = verdict.has_edge
         self._begin_trade(view, best.pair)
         self._entry_vols = {best.pair.call_id: best.call.vol, best.pair.put_id: best.put.vol}
-        self._straddles = self.config.straddles
+        self._straddles = size.straddles
         legs = (best.pair.call_id, best.pair.put_id)
         entry = self.config.entry
         self._entry = LegEntry(
@@ -352,7 +375,31 @@ class GammaScalper:
         self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
         chosen = f"straddle {strike}, best of {selection.candidates}, score {best.rank:.2f}"
-        return self._entry.begin(view, Proposal(DecisionKind.ENTRY, (chosen, *verdict.reasons), facts))
+        return self._entry.begin(
+            view, Proposal(DecisionKind.ENTRY, (chosen, *size.reasons, *verdict.reasons), facts)
+        )
+
+    def _size(self, best: Candidate, view: DeskView, facts: Facts) -> "_Size":
+        """Return how many straddles to buy, in words and figures."""
+        config = self.config
+        if config.sizing == "fixed":
+            return _Size(config.straddles, (), {})
+        equity, risk = float(view.nav), self._edge.risk_of(best, view, facts)
+        found = straddle_size(config.sizing, equity, risk, config=config.size, buying_power=equity)
+        name = config.sizing.replace("_", " ")
+        why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
+        if not found.straddles:
+            why = f"size: one straddle of {risk.premium:.2f} is too many by {name} ({found.raw:.2f})"
+            why += "" if found.bound_by == "size" else f", bound by {found.bound_by}"
+        figures: Facts = {
+            "size_raw": found.raw,
+            "size_bound_by": found.bound_by,
+            "premium_usd": risk.premium,
+            "vega_usd_per_point": risk.vega,
+            "theta_usd_per_session": risk.theta,
+            "pnl_sd_usd": risk.pnl_sd,
+        }
+        return _Size(found.straddles, (why,), figures)
 
     def _refuse_entry(self, reason: str, facts: dict[str, str | float | int]) -> Sequence[Action]:
         """Report a refusal when its kind changes."""

@@ -1,11 +1,16 @@
-"""The size of an entry, exact: by volatility, or by the risk of the budget.
+"""The size of an entry, exact: by volatility, by the risk of the budget, or of straddles by a budget or edge.
 
 Volatilities come in as floats (fractions a year) and are read as the decimals that they print as, so
 that a boundary is a boundary: at 0.175 between 0.10 and 0.25 a size from 1 to 3 is 2, not 1.9999.
 """
 
+import math
 from decimal import ROUND_FLOOR, Decimal
+from typing import Literal, NamedTuple
 
+import msgspec
+
+from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.errors import ArgumentError
 
 ONE = Decimal(1)
@@ -83,3 +88,185 @@ def exact_vol(value: float) -> Decimal:
     if not value - value == 0.0:
         raise ArgumentError("a volatility must be finite", where="vol", value=value)
     return Decimal(repr(float(value)))
+
+
+Sizing = Literal["fixed", "premium_fraction", "vega", "theta_budget", "kelly_fraction"]
+"""What sets the number of straddles."""
+SHARES_OF_EQUITY: dict[Sizing, float] = {
+    "fixed": 1.0,
+    "premium_fraction": 0.05,
+    "vega": 0.002,
+    "theta_budget": 0.001,
+    "kelly_fraction": 0.25,
+}
+"""Default of the share of the equity that each may use."""
+
+
+class SizeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of a size that is not fixed.
+
+    Parameters
+    ----------
+    fraction
+        Share of the equity: paid as premium, lost a point of volatility, or lost to theta a session; of
+        ``kelly_fraction`` the part of the Kelly size. None: 0.05, 0.002, 0.001 and 0.25.
+    max_premium_fraction
+        Largest share of the equity that all straddles together may cost.
+    max_straddles
+        Largest number; None for no such limit.
+    k_stderr
+        For ``kelly_fraction``: standard errors taken off the edge.
+    """
+
+    fraction: float | None = None
+    max_premium_fraction: float = 0.05
+    max_straddles: int | None = None
+    k_stderr: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, SIZE_BOUNDS, "size")
+
+
+SIZE_BOUNDS = {
+    "fraction": Bound(0, 1, "a share of the equity: 0.05 is 5 %"),
+    "max_premium_fraction": Bound(0, 1, "a share of the equity: 0.05 is 5 %"),
+    "max_straddles": Bound(0, 10_000, "a number of straddles"),
+    "k_stderr": Bound(0, 10, "a number of standard errors", may_equal_low=True),
+}
+
+
+Bind = Literal["size", "premium", "cap", "buying_power"]
+"""What bounds a number of straddles."""
+
+
+class StraddleRisk(NamedTuple):
+    """One straddle in US dollars (or the desk's currency): what its size is set by."""
+
+    premium: float
+    vega: float
+    """A point of volatility."""
+    theta: float
+    """A session's, signed."""
+    edge: float = 0.0
+    stderr: float = 0.0
+    """Of the edge."""
+    pnl_sd: float = 0.0
+    """Of the P&L to the horizon."""
+
+
+class StraddleSize(NamedTuple):
+    """Number of straddles, and what bounds it."""
+
+    raw: float
+    straddles: int
+    bound_by: Bind
+
+
+def straddle_size(
+    sizing: Sizing,
+    equity: float,
+    risk: StraddleRisk,
+    *,
+    fixed: int = 1,
+    config: SizeConfig | None = None,
+    buying_power: float | None = None,
+) -> StraddleSize:
+    """Return how many straddles to buy: the size's floor, then the least of its limits; 0 for none.
+
+    ``kelly_fraction`` is fraction x equity x (edge less standard errors) / variance of the P&L (Kelly 1956;
+    Thorp 2006).
+
+    Parameters
+    ----------
+    sizing
+        What sets the size.
+    equity, buying_power
+        Of the account, in its currency; None for no limit by the latter.
+    risk
+        One straddle.
+    fixed
+        Number of straddles of ``fixed``.
+    config
+        The limits.
+
+    Examples
+    --------
+    >>> risk = StraddleRisk(premium=1_180.0, vega=73.0, theta=-13.1)
+    >>> straddle_size("vega", 100_000.0, risk)
+    StraddleSize(raw=2.73972602739726, straddles=2, bound_by='size')
+    """
+    config = config or SizeConfig()
+    share = config.fraction if config.fraction is not None else SHARES_OF_EQUITY[sizing]
+    budget = share * max(equity, 0.0)
+    if sizing == "fixed":
+        raw = float(fixed)
+    elif sizing == "kelly_fraction":
+        edge = max(risk.edge - config.k_stderr * risk.stderr, 0.0)
+        raw = _ratio(budget * edge, risk.pnl_sd * risk.pnl_sd)
+    else:
+        measure = {"premium_fraction": risk.premium, "vega": risk.vega, "theta_budget": risk.theta}
+        raw = _ratio(budget, abs(measure[sizing]))
+    size = math.floor(raw + 1e-9)
+    bound_by: Bind = "size"
+    limits: list[tuple[float, Bind]] = [
+        (_ratio(config.max_premium_fraction * max(equity, 0.0), risk.premium), "premium")
+    ]
+    if config.max_straddles is not None:
+        limits.append((float(config.max_straddles), "cap"))
+    if buying_power is not None:
+        limits.append((_ratio(max(buying_power, 0.0), risk.premium), "buying_power"))
+    for most, name in limits:
+        if math.floor(most + 1e-9) < size:
+            size, bound_by = math.floor(most + 1e-9), name
+    return StraddleSize(raw, size, bound_by)
+
+
+def _ratio(budget: float, each: float) -> float:
+    """Return how many of ``each`` a budget holds; none where one costs nothing or no number."""
+    return budget / each if each > 0.0 and math.isfinite(budget / each) else 0.0
+
+
+class PnlDeviation(NamedTuple):
+    """Standard deviation of a hedged straddle's P&L to a horizon, in currency."""
+
+    hedging: float
+    """Of hedging so many times instead of always (Derman and Kamal 1999)."""
+    forecast: float
+    """Of the forecast's error."""
+
+    @property
+    def total(self) -> float:
+        """Both, independent of one another."""
+        return math.hypot(self.hedging, self.forecast)
+
+
+def pnl_deviation(
+    gamma_shares_per_usd: float,
+    spot: float,
+    vol: float,
+    horizon_years: float,
+    hedges: float,
+    edge_stderr: float,
+) -> PnlDeviation:
+    """Return the deviation of one straddle's P&L.
+
+    Parameters
+    ----------
+    gamma_shares_per_usd, spot
+        Of one straddle; currency.
+    vol, horizon_years
+        Fraction a year and years, on the variance clock.
+    hedges
+        Expected number to the horizon; fewer than one count as one.
+    edge_stderr
+        Standard error of the edge, in currency.
+
+    Examples
+    --------
+    >>> round(pnl_deviation(5.4, 275.0, 0.16, 5 / 252, 60, 84.0).total, 4)
+    86.1078
+    """
+    variance = vol * vol * horizon_years
+    hedging = 0.5 * abs(gamma_shares_per_usd) * spot * spot * variance * math.sqrt(2.0 / max(hedges, 1.0))
+    return PnlDeviation(hedging, abs(edge_stderr))
