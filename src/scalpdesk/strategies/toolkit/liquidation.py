@@ -37,7 +37,7 @@ from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
 
 ZERO = Decimal(0)
 LONGEST_PAUSE_SECONDS = 15.0
-LONGEST_REFUSED_SECONDS = 600.0
+LONGEST_REFUSED_SECONDS = 60.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
 MODEL_STEPS = 4
