@@ -29,7 +29,7 @@ after it, 0.22 more in the second, less before it; 0.80 more in all, split here 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -37,9 +37,8 @@ from itertools import pairwise
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.instruments.events import FOMC_STATEMENT_DAYS, FOMC_STATEMENT_TIME
 from scalpdesk.instruments.sessions import (
-    FOMC_STATEMENT_DAYS,
-    FOMC_STATEMENT_TIME,
     Session,
     from_ns,
     new_york_ns,
@@ -52,6 +51,9 @@ SECONDS_PER_YEAR = 365 * 86_400
 
 FIRST_YEAR, LAST_YEAR = 1996, 2029
 """Years for which the exchange calendar knows every session and the breaks around them."""
+
+FIRST_FOMC_YEAR = 2024
+"""From then on statements weigh on the session clock; forecasts of earlier years are fitted with them in."""
 
 _HOUR_NS = 3_600 * NS_PER_SECOND
 _BUCKETS_NS = (_HOUR_NS // 2, *(_HOUR_NS,) * 6)
@@ -240,7 +242,13 @@ CALENDAR = VarianceClock("calendar-365")
 US_SESSIONS = VarianceClock(
     "us-sessions",
     SessionWeights(),
-    tuple(sorted(new_york_ns(day, FOMC_STATEMENT_TIME) for day in FOMC_STATEMENT_DAYS)),
+    tuple(
+        sorted(
+            new_york_ns(day, FOMC_STATEMENT_TIME)
+            for day in FOMC_STATEMENT_DAYS
+            if day.year >= FIRST_FOMC_YEAR
+        )
+    ),
 )
 """Sessions, nights, weekends, holidays and the FOMC statements of the events calendar (2024 on)."""
 
@@ -299,3 +307,57 @@ def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int,
             value=(start_ns, end_ns),
         )
     return vol * math.sqrt(by.years(start_ns, end_ns) / to.years(start_ns, end_ns))
+
+
+# variances of events ------------------------------------------------------------------------------
+
+
+def event_forecast(vol: float, years: float, variances: Iterable[float]) -> float:
+    """Return a forecast with the variances of its events added, fraction a year.
+
+    Parameters
+    ----------
+    vol, years
+        Forecast without the events, and its span; both on one clock.
+    variances
+        Of each event, squared log return; below zero where the forecast holds more than its share.
+
+    Examples
+    --------
+    >>> round(event_forecast(0.15, 8 / 252, [4.2e-05, 1.1e-05]), 12)
+    0.155465430241
+    """
+    return math.sqrt(max(vol * vol + math.fsum(variances) / years, 0.0))
+
+
+def event_variance(vol_before: float, years_before: float, vol_after: float, years_after: float) -> float:
+    """Return the variance of an event between two expiries, squared log return; at least 0.
+
+    The first expiry lies before the event: its volatility is that of the quiet days. Volatilities are
+    fractions a year and the spans years, all on one clock (Dubinsky et al. 2019).
+
+    Examples
+    --------
+    >>> round(event_variance(0.145, 3 / 252, 0.172, 8 / 252), 12)
+    0.000271714286
+    """
+    quiet = vol_before * vol_before * (years_after - years_before)
+    both = vol_after * vol_after * years_after - vol_before * vol_before * years_before
+    return max(both - quiet, 0.0)
+
+
+def event_from_two_after(
+    vol: float, years: float, later_vol: float, later_years: float
+) -> tuple[float, float]:
+    """Return the volatility without an event and the event's variance, from two expiries after it.
+
+    Arguments as for :func:`event_variance`; neither result is below 0.
+
+    Examples
+    --------
+    >>> round(event_from_two_after(0.52, 6 / 252, 0.36, 26 / 252)[0], 12)
+    0.295567251231
+    """
+    near, far = vol * vol * years, later_vol * later_vol * later_years
+    base = max(far - near, 0.0) / (later_years - years)
+    return math.sqrt(base), max(near - base * years, 0.0)

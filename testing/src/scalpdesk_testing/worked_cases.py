@@ -37,7 +37,8 @@ from scalpdesk.instruments.deribit import (
     option_name,
     short_option_margin,
 )
-from scalpdesk.instruments.sessions import fomc_blocked, to_ns
+from scalpdesk.instruments.events import fomc_blocked
+from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.marketdata.curves import interpolate_par_yields
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip
 from scalpdesk.marketdata.quotes import SpreadFilter

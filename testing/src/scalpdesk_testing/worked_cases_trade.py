@@ -35,6 +35,7 @@ from scalpdesk.strategies.toolkit.sizing import (
     straddle_size,
 )
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
+from scalpdesk.volatility.variance_time import event_forecast, event_from_two_after, event_variance
 
 Answer = dict[str, Any]
 
@@ -225,6 +226,24 @@ def _sizing(
     return found._asdict()
 
 
+def _event_forecast(forecast: float, tau: float, events: Sequence[float]) -> Answer:
+    return {"result": event_forecast(forecast, tau, events)}
+
+
+def _event_variance(iv1: float, tau1: float, iv2: float, tau2: float) -> Answer:
+    variance = event_variance(iv1, tau1, iv2, tau2)
+    return {
+        "variance": variance,
+        "move_sd": math.sqrt(variance),
+        "mean_abs_move": math.sqrt(2.0 * variance / math.pi),
+    }
+
+
+def _event_from_two_after(iv1: float, tau1: float, iv2: float, tau2: float) -> Answer:
+    base, variance = event_from_two_after(iv1, tau1, iv2, tau2)
+    return {"base_vol": base, "variance": variance, "move_sd": math.sqrt(variance)}
+
+
 def _iv_quote(F: float, K: float, cp: str, bid: float, ask: float, tau: float, D: float = 1.0) -> Answer:
     found = quoted_vol(F, K, cp == "C", bid, ask, tau, D)
     return {
@@ -324,6 +343,9 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "gate_pass": _gate_pass,
     "band_cost": _band_cost,
     "ww_cost": _ww_cost,
+    "event_forecast": _event_forecast,
+    "event_variance": _event_variance,
+    "event_from_two_after": _event_from_two_after,
     "pnl_sd": _pnl_sd,
     "sizing": _sizing,
     "iv_quote": _iv_quote,

@@ -1,5 +1,6 @@
 """The gamma scalper through its phases; the test is the venue and the market."""
 
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
@@ -20,7 +21,8 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.instruments.sessions import next_session
+from scalpdesk.instruments.events import EventKind
+from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import (
@@ -819,3 +821,49 @@ def test_a_dividend_on_the_hedge_is_part_of_the_trade(scalper):
     dividend = PositionChanged(0, desk.now_ns, desk.now_ns, ChangeCause.DIVIDEND, D(0), D(0), D(-7), "paid")
     desk.handle(dividend)
     assert view.trade_pnl(desk.strategy._trade) == before - 7
+
+
+@pytest.mark.parametrize(("clock_time", "buys"), [("13:29", True), ("13:30", False), ("14:01", True)])
+def test_nothing_is_entered_before_an_event_that_would_be_left(scalper, clock_time, buys):
+    exits = ExitConfig(
+        min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False, before_event=(EventKind.FOMC,)
+    )
+    desk = scalper(exits=exits, is_open=False, book=straddle_book(500, expiry=date(2024, 5, 17)))
+    desk.open(session_on(date(2024, 3, 20)))
+    outputs = desk.go_to(clock_time).market(500.0)
+    assert bool(orders(outputs)) is buys
+    if not buys:
+        assert decisions(outputs)[0].reasons == (
+            "entry waits for an event: fomc at 2024-03-20 14:00 New York",
+        )
+
+
+def test_a_day_beyond_the_list_of_an_event_is_warned_of_once(scalper):
+    exits = ExitConfig(min_dte=None, before_event=(EventKind.CPI,))
+    desk = scalper(exits=exits, is_open=False, book=straddle_book(500, expiry=date(2026, 5, 15)))
+    desk.open(session_on(date(2026, 3, 20)))
+    (alert,) = [one for one in decisions(desk.outputs) if one.kind == "alert"]
+    assert "consumer price index is known from 2014-01-01 to 2025-09-30" in alert.reasons[0]
+
+
+def test_events_ahead_beyond_their_average_raise_the_forecast_and_none_lowers_it(scalper):
+    def forecast(day, **entry):
+        desk = scalper(
+            entry={"gate": "advise", **entry},
+            is_open=False,
+            book=straddle_book(500, expiry=day + timedelta(days=45)),
+        )
+        desk.open(session_on(day))
+        desk.go_to("10:00")
+        desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, 0.16, 0.1, 0.2, 0.01, ""))
+        (decision,) = [one for one in decisions(desk.market(500.0)) if one.kind == "entry"]
+        return decision.facts["forecast_vol"]
+
+    with_one, without = date(2018, 1, 29), date(2018, 2, 12)  # a statement on 31 January
+    sizes = {"event_sessions": {EventKind.FOMC: 0.8}}
+    plain = forecast(with_one)
+    raised, lowered = forecast(with_one, **sizes), forecast(without, **sizes)
+    average = 8 * 5 / 252
+    assert raised**2 / plain**2 == pytest.approx(1 + 0.8 * (1 - average) / 5, rel=1e-3)
+    assert lowered**2 / forecast(without) ** 2 == pytest.approx(1 - 0.8 * average / 5, rel=1e-3)
+    assert forecast(date(2024, 3, 18), **sizes) == forecast(date(2024, 3, 18))  # it weighs on the clock

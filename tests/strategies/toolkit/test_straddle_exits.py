@@ -169,3 +169,27 @@ def test_minutes_before_the_options_expire_it_leaves():
     assert found.reason(view("12:01")) is None  # where nobody says when they expire
     with pytest.raises(ConfigError, match="minutes_before_expiry"):
         ExitConfig(minutes_before_expiry=1_441.0)
+
+
+@pytest.mark.parametrize(
+    ("day", "now", "kinds", "reason"),
+    [
+        ("2018-01-31", "13:29", ("fomc",), None),
+        ("2018-01-31", "13:30", ("fomc",), "event: fomc at 2018-01-31 14:00 New York"),
+        ("2018-01-31", "14:01", ("fomc",), None),
+        ("2018-02-01", "15:29", ("payrolls",), None),
+        ("2018-02-01", "15:30", ("payrolls", "cpi"), "event: payrolls at 2018-02-02 08:30 New York"),
+        ("2018-02-01", "15:30", ("cpi",), None),
+        ("2018-02-16", "15:30", ("expiry",), "event: expiry at 2018-02-16 16:00 New York"),
+        ("2018-03-15", "15:45", ("ex_dividend",), "event: ex dividend at 2018-03-16 09:30 New York"),
+        ("2018-03-15", "15:29", ("ex_dividend",), None),
+        ("2018-03-15", "15:45", (), None),
+    ],
+)
+def test_leave_before_an_event_and_before_the_night_that_it_ends(day, now, kinds, reason):
+    day = date.fromisoformat(day)
+    ex = session_on(date(2018, 3, 16)).open_ns
+    trade = view(
+        now_ns=at(now, day), session=session_on(day), expiry=day + timedelta(46), ex_dividends_ns=(ex,)
+    )
+    assert rules(before_event=kinds).reason(trade) == reason

@@ -14,7 +14,7 @@ import msgspec
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND, exact
 from scalpdesk.hedging.base import BandVerdict, HedgeInputs, check_inputs
-from scalpdesk.instruments.sessions import fomc_blocked
+from scalpdesk.instruments.events import fomc_blocked
 from scalpdesk.marketdata.dealer_gamma import (
     MAX_AGE_SECONDS,
     STANDARD_THRESHOLD,

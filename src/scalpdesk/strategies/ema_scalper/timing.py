@@ -5,18 +5,13 @@ from datetime import time
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
-from scalpdesk.instruments.sessions import (
-    FOMC_STATEMENT_DAYS,
-    REGULAR_CLOSE,
-    Session,
-    fomc_blocked,
-)
+from scalpdesk.instruments.events import EventKind, fomc_blocked, why_unknown
+from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session
 from scalpdesk.strategies.ema_scalper.config import ScalpConfig
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 FLAT_MINUTES = 5.0
 """Scalps that are not held overnight are closed so many minutes before the close."""
-STATEMENTS_FROM, STATEMENTS_UNTIL = min(FOMC_STATEMENT_DAYS), max(FOMC_STATEMENT_DAYS)
 
 
 def start_ns(session: Session, config: ScalpConfig) -> int:
@@ -61,12 +56,8 @@ def is_near_fomc(now_ns: int, config: ScalpConfig) -> bool:
 
 def why_fomc_unknown(session: Session, config: ScalpConfig) -> str:
     """Return why the statements of a day are not known; empty where they are."""
-    if not config.no_scalp_around_fomc or STATEMENTS_FROM <= session.day <= STATEMENTS_UNTIL:
-        return ""
-    return (
-        f"FOMC statements are known from {STATEMENTS_FROM} to {STATEMENTS_UNTIL}: "
-        f"nothing is held back for one on {session.day}"
-    )
+    unknown = why_unknown((EventKind.FOMC,), session.day) if config.no_scalp_around_fomc else ""
+    return f"{unknown}: nothing is held back for one on {session.day}" if unknown else ""
 
 
 def _minutes(clock: time) -> int:

@@ -22,7 +22,8 @@ from scalpdesk.hedging.base import HedgeBand, HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair
 from scalpdesk.instruments.deribit import DERIBIT_FEES
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.events import LISTED, EventKind, events_between, why_unknown
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
@@ -31,6 +32,7 @@ from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
+from scalpdesk.volatility.variance_time import FIRST_FOMC_YEAR, event_forecast
 
 RATIO_NS = 300 * NANOS_PER_SECOND
 """The market's term structure is measured anew after so long."""
@@ -50,6 +52,9 @@ ENTRY_BOUNDS = {
     "order_ttl_seconds": SECONDS,
     "max_attempts": Bound(0, 100, "a number of orders"),
 }
+
+
+EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
 class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +80,10 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         forecast of realised variance is one, or at the money (``atm``).
     nowcast
         Keep the run's forecast up to date by what the session realises.
+    event_sessions
+        Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
+        the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC
+        statements measured 0.8. From 2024 on they weigh on the session clock and are not added.
     forecast_vol
         Use this volatility (fraction a year) instead of the run's forecast and the nowcast.
     not_before, not_after
@@ -100,6 +109,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     horizon_days: float = 5.0
     level: Level = "swap"
     nowcast: bool = True
+    event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
     forecast_vol: float | None = None
     not_before: str = "09:35"
     not_after: str = "15:30"
@@ -111,6 +121,14 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times that are none, and a window that is empty."""
         check_bounds(self, ENTRY_BOUNDS, "entry")
+        for kind, size in self.event_sessions.items():
+            if kind not in LISTED or not 0.0 <= size <= 10.0:
+                raise ConfigError(
+                    "the variance of an event is a number of sessions from 0 to 10, of a listed kind",
+                    where=f"entry.event_sessions.{kind}",
+                    value=size,
+                    fix=f"use one of {', '.join(LISTED)}, e.g. fomc = 0.8",
+                )
         if time_of_day("entry.not_after", self.not_after) < time_of_day("entry.not_before", self.not_before):
             raise ConfigError(
                 "the entry window is empty: its end lies before its start",
@@ -150,6 +168,8 @@ class StraddleEdge:
                 min_vol_ratio=config.min_vol_ratio,
             )
         )
+        self._horizon_of: tuple[Session | None, int] = None, 0
+        """Close of the horizon's last session, with the session that it was counted from."""
         self.rehedges = 0.0
         """Hedges expected to the horizon, of the straddle judged last."""
         self._realised: RealisedSoFar | None = None
@@ -206,8 +226,32 @@ class StraddleEdge:
             now = nowcast(vol, realised.variance, min(realised.share, 1.0))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))
             vol = forecast_to_horizon(vol, now, rest, self._horizon_years(view))
+        if self._config.event_sessions and session is not None and vol > 0.0:
+            vol = event_forecast(vol, self._horizon_years(view), self._surplus(view, session, vol))
         stderr = event.stderr * vol / event.vol if event.vol > 0.0 else event.stderr
         return _as_forecast(vol, stderr, event.model, event.reason or None)
+
+    def _surplus(self, view: DeskView, session: Session, vol: float) -> list[float]:
+        """Return the variance by kind of event that lies ahead beyond its average, squared log return.
+
+        The forecast was fitted to days with their events in them: only the surplus is added.
+        """
+        days = self._config.horizon_days
+        if session != self._horizon_of[0]:
+            ends = session
+            for _ in range(math.ceil(days) - 1):
+                ends = next_session(ends.day)
+            self._horizon_of = session, ends.close_ns
+        day_variance = vol * vol / SESSIONS_PER_YEAR
+        found = []
+        for kind, size in self._config.event_sessions.items():
+            ahead = events_between(view.now_ns, self._horizon_of[1], (kind,))
+            if kind is EventKind.FOMC and session.day.year >= FIRST_FOMC_YEAR:
+                continue
+            if why_unknown((kind,), session.day):
+                continue
+            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * days / SESSIONS_PER_YEAR))
+        return found
 
     def forecast_vol(self, view: DeskView) -> float | None:
         """Return the forecast volatility (fraction a year), or None when there is none."""

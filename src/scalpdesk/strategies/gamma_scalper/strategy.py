@@ -26,7 +26,8 @@ from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, Stradd
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.events import why_unknown
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -39,7 +40,13 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.edge import SECONDS, VOL, EntryConfig, StraddleEdge, entry_facts
 from scalpdesk.strategies.toolkit.entry_legs import EntryStatus, LegEntry
-from scalpdesk.strategies.toolkit.exits import ExitConfig, StraddleView, first_reason, straddle_rules
+from scalpdesk.strategies.toolkit.exits import (
+    ExitConfig,
+    StraddleView,
+    event_ahead,
+    first_reason,
+    straddle_rules,
+)
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import (
@@ -222,6 +229,7 @@ class GammaScalper:
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
         self._refusals = ReportOnce()
+        self._warnings = ReportOnce(DecisionKind.ALERT)
         self._rests_as: ScalperPhase | None = None
         """Phase to go back to once what a late trade left behind is gone."""
 
@@ -288,6 +296,11 @@ class GammaScalper:
             return ()
         self._passes.forget()
         self._edge.open_session(view)
+        unknown = why_unknown(self.config.exits.before_event, session.day)
+        warning = self._warnings.once("events", (f"exits.before_event: {unknown}",)) if unknown else []
+        return [*warning, *self._begin_session(view, session)]
+
+    def _begin_session(self, view: DeskView, session: Session) -> Sequence[Action]:
         if self._entry_session is not None and self._entry_session != session.day:
             self._sessions_held += 1
         if self.phase is not ScalperPhase.WAITING:
@@ -338,6 +351,10 @@ class GammaScalper:
             return ()
         if not self._passes.is_due(view.now_ns):
             return ()
+        ahead = event_ahead(self.config.exits, view.now_ns, session, self._ex_dividends_ns(view))
+        if ahead:
+            self._passes.note(view.now_ns, passed=False)
+            return self._refuse_entry(f"entry waits for an event: {ahead}", {})
         if self._edge.is_far(view):
             self._passes.note(view.now_ns, passed=False)
             return ()
@@ -477,6 +494,7 @@ class GammaScalper:
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
                 edge_usd=self._left(view),
+                ex_dividends_ns=self._ex_dividends_ns(view),
             ),
         )
         if reason is not None:
@@ -490,6 +508,12 @@ class GammaScalper:
         assert self._pair is not None
         self._edge_left.note(view.now_ns, passed=True)
         return self._edge.left(self._pair, view, self.hedger.band)
+
+    def _ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
+        """Return when the underlying goes ex, where a rule asks for it."""
+        if not self.config.exits.before_event:
+            return ()
+        return tuple(item.ts_ex_ns for item in view.market.dividends if item.instrument_id == view.underlying)
 
     def _expires_ns(self, view: DeskView) -> int | None:
         """Return when the options expire, where a rule asks for it."""

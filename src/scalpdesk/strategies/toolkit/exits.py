@@ -6,7 +6,7 @@ it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` a
 point: a class with a ``Config``, made from one, and ``reason``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
@@ -21,7 +21,8 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.plugins import configured, installed_plug, plug_names
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Right
-from scalpdesk.instruments.sessions import Session, to_new_york
+from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
+from scalpdesk.instruments.sessions import Session, next_session, to_new_york
 
 ENTRY_POINT_GROUP = "scalpdesk.exit_rules"
 RISK_HALT = "risk halt: the desk is flattening"
@@ -131,6 +132,11 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     minutes_before_expiry
         Leave so many minutes before the options expire, where they expire within a session (coins): in the
         half hour before, what settles them is a mean and their delta no longer that of an option.
+    before_event
+        Leave before these: ``fomc``, ``cpi``, ``payrolls``, ``expiry`` (monthly), ``ex_dividend``; what
+        comes before the next open is left before the close. Nothing is entered then either.
+    before_event_minutes
+        So many minutes before the event, or before the close.
     rules
         See :class:`PluginRules`.
     """
@@ -144,6 +150,8 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     close_at: str | None = None
     flat_minutes_before_close: float | None = None
     minutes_before_expiry: float | msgspec.UnsetType = msgspec.UNSET
+    before_event: tuple[EventKind, ...] = ()
+    before_event_minutes: float = 30.0
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
@@ -175,6 +183,7 @@ STRADDLE_BOUNDS = {
     "giveback_fraction": Bound(0, 1, "a fraction of the best profit"),
     "max_sessions": Bound(0, 1_000, "trading days"),
     "flat_minutes_before_close": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
+    "before_event_minutes": Bound(0, 390, "minutes; a session has 390", may_equal_low=True),
 }
 
 
@@ -188,6 +197,8 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     sessions_held: int
     edge_usd: float | None
     """Edge left, or None when it is not known."""
+    ex_dividends_ns: tuple[int, ...] = ()
+    """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
 
 class NearExpiry:
@@ -200,6 +211,48 @@ class NearExpiry:
         """Return why to exit, or None."""
         days = (trade.expiry - trade.session.day).days
         return f"expiry: {days} days left, least {self.min_dte}" if days <= self.min_dte else None
+
+
+def event_ahead(
+    config: ExitConfig, now_ns: int, session: Session, ex_dividends_ns: Collection[int] = ()
+) -> str:
+    """Return the next event that ``exits.before_event`` is about, in words; empty while none is near.
+
+    Parameters
+    ----------
+    config
+        Kinds and minutes.
+    now_ns
+        UTC nanoseconds.
+    session, ex_dividends_ns
+        As in :class:`StraddleView`.
+    """
+    if not config.before_event:
+        return ""
+    until_ns = now_ns + int(config.before_event_minutes * 60 * NANOS_PER_SECOND)
+    if until_ns >= session.close_ns:  # a night is left before the close
+        until_ns = next_session(session.day).open_ns
+    found = list(events_between(now_ns, until_ns, config.before_event))
+    if EventKind.EX_DIVIDEND in config.before_event:
+        found += [
+            ScheduledEvent(at, EventKind.EX_DIVIDEND) for at in ex_dividends_ns if now_ns < at <= until_ns
+        ]
+    if not found:
+        return ""
+    at_ns, kind = min(found)
+    return f"{kind.replace('_', ' ')} at {to_new_york(at_ns):%Y-%m-%d %H:%M} New York"
+
+
+class BeforeEvent:
+    """Exit before scheduled events."""
+
+    def __init__(self, config: ExitConfig) -> None:
+        self._config = config
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        ahead = event_ahead(self._config, trade.now_ns, trade.session, trade.ex_dividends_ns)
+        return f"event: {ahead}" if ahead else None
 
 
 class BeforeExpiry:
@@ -330,6 +383,8 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
         rules.append(NearExpiry(config.min_dte))
     if isinstance(config.minutes_before_expiry, float):
         rules.append(BeforeExpiry(config.minutes_before_expiry))
+    if config.before_event:
+        rules.append(BeforeEvent(config))
     if config.stop_fraction is not None:
         rules.append(StopLoss(config.stop_fraction))
     trailing = None
