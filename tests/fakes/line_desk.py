@@ -74,6 +74,7 @@ class StillMarket:
         self.dividends = self.actions = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
+        self.funding = ()
         self._next_ns = self.start_ns
 
     def quote_of(self, number: int, at_ns: int) -> QuoteEvent:

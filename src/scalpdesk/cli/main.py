@@ -55,6 +55,7 @@ EXTRA_OF_MODULE = {
     "prometheus_client": "web",
     "psycopg": "postgres",
     "sklearn": "ml",
+    "websockets": "deribit",
     "starlette": "web",
     "uvicorn": "web",
 }

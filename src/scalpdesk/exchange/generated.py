@@ -28,7 +28,7 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, sessions_between, to_new_york
-from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend
+from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
 from scalpdesk.pricing import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
@@ -106,6 +106,7 @@ class GeneratedSource:
         self.start_ns = start_ns - start_ns % self._step_ns
         self.open_interest: dict[str, int] = {}
         self.rate_curve = FLAT_ZERO
+        self.funding: tuple[FundingRate, ...] = ()
         self.dividend_yield = 0.0
         self.barred: frozenset[InstrumentId] = frozenset()
         self._seed = seed

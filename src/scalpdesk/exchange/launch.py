@@ -13,6 +13,7 @@ from typing import Any
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.alpaca.app import Credential
+from scalpdesk.exchange.deribit.app import API_PATH
 from scalpdesk.exchange.market import MarketOptions, Pace, SimulatedMarket
 from scalpdesk.exchange.server import ExchangeServer, ServerOptions
 from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
@@ -104,8 +105,8 @@ class LaunchPlan:
         Faults to inject.
     speed
         Market seconds a second; 0 pauses, infinity runs at full speed.
-    accounts, cash, options_level
-        Number of accounts, and the cash (currency) and options level of each.
+    accounts, cash, options_level, currency
+        Number of accounts, and the cash, options level and currency of each.
     host, port
         Loopback address; port 0 takes a free port.
     trading_limit, data_limit
@@ -121,6 +122,7 @@ class LaunchPlan:
     accounts: int = 1
     cash: float = 100_000.0
     options_level: int = 3
+    currency: str = "USD"
     host: str = "127.0.0.1"
     port: int = 0
     trading_limit: int = 200
@@ -152,7 +154,12 @@ def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
     for number in range(1, plan.accounts + 1):
         name = f"account-{number}"
         world.open_account(
-            AccountTerms(name=name, cash=Decimal(str(plan.cash)), options_level=plan.options_level)
+            AccountTerms(
+                name=name,
+                cash=Decimal(str(plan.cash)),
+                options_level=plan.options_level,
+                currency=plan.currency,
+            )
         )
         credentials.append(credential_of(name, plan.options.seed))
     world.advance_to(plan.source.start_ns)
@@ -171,10 +178,18 @@ def build_server(plan: LaunchPlan, clock: Clock) -> ExchangeServer:
 
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
     """Return addresses and keys for clients."""
-    first = server.keyring.credentials[0]
+    first, in_coin = server.keyring.credentials[0], server.world.options.venue == "deribit"
     return {
-        "urls": {"alpaca": server.url, "deribit": None, "tws": None, "admin": f"{server.url}/admin"},
-        "keys": {"alpaca": [first.key, first.secret], "deribit": None},
+        "urls": {
+            "alpaca": None if in_coin else server.url,
+            "deribit": f"{server.url}{API_PATH}" if in_coin else None,
+            "tws": None,
+            "admin": f"{server.url}/admin",
+        },
+        "keys": {
+            "alpaca": None if in_coin else [first.key, first.secret],
+            "deribit": [first.key, first.secret] if in_coin else None,
+        },
         "accounts": [
             {"name": credential.account, "key": credential.key, "secret": credential.secret}
             for credential in server.keyring.credentials

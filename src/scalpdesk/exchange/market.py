@@ -7,19 +7,23 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
+from typing import Literal
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.instruments.deribit import DERIBIT_FEES
+from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.ledger import Ledger, uuid_ids
-from scalpdesk.simulation.order_entry import ALPACA_RULES
+from scalpdesk.simulation.margin import CoinMargin
+from scalpdesk.simulation.order_entry import ALPACA_RULES, DERIBIT_RULES
 from scalpdesk.simulation.orders import OrderUpdate
 
 
@@ -39,6 +43,8 @@ class MarketOptions:
         Whether regulatory fees are charged.
     cutoff, liquidation
         Whether the rules for expiring contracts apply.
+    venue
+        Whose rules, fees and margin apply: ``alpaca``, or ``deribit`` for accounts in coin.
     salt
         Mixed into the ids beside the seed. Two exchanges with one salt give the same ids: right for a test
         that runs twice, wrong for a client that remembers ids over a restart of the exchange.
@@ -51,6 +57,7 @@ class MarketOptions:
     fees: bool = False
     cutoff: bool = True
     liquidation: bool = True
+    venue: Literal["alpaca", "deribit"] = "alpaca"
     salt: str = ""
 
 
@@ -97,13 +104,17 @@ class SimulatedMarket:
         self.source = source
         self.options = chosen
         self.faults = faults if faults is not None else FaultPlan(seed=chosen.seed)
+        in_coin = chosen.venue == "deribit"
+        fees: FeeModel = DERIBIT_FEES if in_coin else ALPACA_FEES if chosen.fees else NO_FEES
+        rules = replace(ALPACA_RULES, cutoff=chosen.cutoff, liquidation=chosen.liquidation)
         self.broker = Broker(
             source.instruments,
             source.hours,
             fill_model(chosen.fill_model),
             fill_model(chosen.share_fill_model),
-            fees=ALPACA_FEES if chosen.fees else NO_FEES,
-            rules=replace(ALPACA_RULES, cutoff=chosen.cutoff, liquidation=chosen.liquidation),
+            margin=CoinMargin() if in_coin else None,
+            fees=fees,
+            rules=DERIBIT_RULES if in_coin else rules,
             effect_latency_ns=int(chosen.latency_ms * 1e6),
             faults=self.faults,
             ids=uuid_ids(f"{chosen.seed}{chosen.salt}"),
@@ -113,6 +124,8 @@ class SimulatedMarket:
         self.ledger.now_ns = source.start_ns
         self.broker.expiry.settlement_of = source.settlement
         self.broker.actions.schedule = (*source.dividends, *source.actions)
+        for rate in source.funding:
+            self.ledger.at(rate.ts_ns, partial(self.broker.actions.pay_funding, rate))
         self.bars = BarBook()
         self.last_trades: dict[InstrumentId, TradeEvent] = {}
         self.closes: dict[InstrumentId, Decimal] = {}

@@ -17,6 +17,7 @@ from scalpdesk.exchange.admin import Admin
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Answer, Request
 from scalpdesk.exchange.alpaca.streams import DataStream, Frame, Hub, TradeStream, Wire
+from scalpdesk.exchange.deribit.app import API_PATH, SOCKET_PATH, DeribitApi, RpcSession
 from scalpdesk.exchange.market import Pace, SimulatedMarket
 from scalpdesk.simulation.hours import NEVER_NS
 
@@ -133,6 +134,7 @@ class ExchangeServer:
             trading_limit=self.options.trading_limit,
             data_limit=self.options.data_limit,
         )
+        self.rpc = DeribitApi(world, self.keyring, clock or SystemClock())
         self.hub = Hub(world)
         self.admin = Admin(world, pace, self.hub)
         self._clock = clock or SystemClock()
@@ -158,6 +160,9 @@ class ExchangeServer:
         app.router.add_get("/stream", self._trade_stream)
         for path in DATA_PATHS:
             app.router.add_get(path, self._data_stream)
+        if self.world.options.venue == "deribit":
+            app.router.add_get(SOCKET_PATH, self._rpc_stream)
+            app.router.add_route("*", f"{API_PATH}/{{scope}}/{{method}}", self._rpc_rest)
         app.router.add_route("*", "/admin/{name}", self._admin)
         app.router.add_route("*", "/{rest:.*}", self._rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -303,6 +308,60 @@ class ExchangeServer:
             status=status, body=msgspec.json.encode(document), content_type="application/json"
         )
 
+    # JSON-RPC ---------------------------------------------------------------------------------------
+
+    async def _rpc_rest(self, request: web.Request) -> web.Response:
+        """Answer one method over HTTP: parameters in the query, or in the body of a POST."""
+        self._keep_up()
+        session = RpcSession(send=lambda _: None, close=lambda: None)
+        kind, _, rest = request.headers.get("Authorization", "").partition(" ")
+        body = (await request.read()).decode()
+        if kind == "Bearer":
+            self.rpc.take_token(session, rest)
+        elif kind == "Basic":
+            self.rpc.take_basic(session, rest)
+        elif kind == "deri-hmac-sha256":
+            self.rpc.take_signature(session, rest, request.method, request.raw_path, body)
+        method = f"{request.match_info['scope']}/{request.match_info['method']}"
+        is_good, text = self.rpc.answer_rest(session, method, dict(request.query), body)
+        return web.Response(status=200 if is_good else 400, text=text, content_type="application/json")
+
+    async def _rpc_stream(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one JSON-RPC connection."""
+        outbox = _Outbox()
+        session = RpcSession(
+            send=lambda text: outbox.put(Frame(text.encode(), is_text=True)), close=outbox.close
+        )
+        socket = web.WebSocketResponse(max_msg_size=1 << 20, autoping=False, compress=False)
+        await socket.prepare(request)
+        self.rpc.open(session)
+        self._lines[socket] = outbox
+        writer = asyncio.create_task(self._write(socket, None, outbox))
+        beats = asyncio.create_task(self._beat(session))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._keep_up()
+                    self.rpc.receive(session, message.data)
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    outbox.read.set()
+        finally:
+            beats.cancel()
+            self.rpc.leave(session)
+            del self._lines[socket]
+            outbox.read.set()
+            outbox.close()
+            await writer
+        return socket
+
+    async def _beat(self, session: RpcSession) -> None:
+        """Ask a connection for a sign of life as often as it wanted to be asked."""
+        while True:
+            await asyncio.sleep(session.heartbeat_seconds or 1.0)
+            self.rpc.beat(session)
+
     # websockets -------------------------------------------------------------------------------------
 
     async def _trade_stream(self, request: web.Request) -> web.WebSocketResponse:
@@ -359,7 +418,7 @@ class ExchangeServer:
         return socket
 
     async def _write(
-        self, socket: web.WebSocketResponse, stream: TradeStream | DataStream, outbox: _Outbox
+        self, socket: web.WebSocketResponse, stream: TradeStream | DataStream | None, outbox: _Outbox
     ) -> None:
         """Write waiting messages until the connection ends."""
         while True:

@@ -12,7 +12,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-from scalpdesk.marketdata.tape import CashDividend, MarketTape, RateCurve
+from scalpdesk.marketdata.tape import CashDividend, FundingRate, MarketTape, RateCurve
 from scalpdesk.simulation.hours import Hours, TapeHours
 from scalpdesk.simulation.tape_reader import TapeReader, settlement_level
 
@@ -144,6 +144,7 @@ class MarketSource(Protocol):
     open_interest: dict[str, int]
     dividends: tuple[CashDividend, ...]
     actions: tuple[CorporateAction, ...]
+    funding: tuple[FundingRate, ...]
     rate_curve: RateCurve
     dividend_yield: float
     barred: frozenset[InstrumentId]
@@ -197,6 +198,7 @@ class TapeSource(TapeReader):
         self.open_interest = dict(tape.open_interest)
         self.dividends = tape.dividends
         self.actions = tape.actions
+        self.funding = tape.funding
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
         self._daily = tuple(daily)

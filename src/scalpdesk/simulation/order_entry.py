@@ -58,6 +58,8 @@ class VenueRules:
         Prices have two decimals from 1 on, four below.
     option_lifetimes
         Orders in options live for the day, or with a limit until cancelled.
+    turns
+        An order may be larger than the opposite holding, and turn it round.
     """
 
     cutoff: bool = False
@@ -65,12 +67,17 @@ class VenueRules:
     wash_trades: bool = False
     penny_prices: bool = False
     option_lifetimes: bool = False
+    turns: bool = False
 
 
 ALPACA_RULES = VenueRules(
     cutoff=True, liquidation=True, wash_trades=True, penny_prices=True, option_lifetimes=True
 )
 """What Alpaca refuses, and closes by itself."""
+
+
+DERIBIT_RULES = VenueRules(turns=True)
+"""What Deribit does beside the margin."""
 
 
 def order_cutoff_ns(contract: OptionContract) -> int:
@@ -126,7 +133,11 @@ class OrderEntry:
             raise Refused(Cause.MALFORMED, "qty must be > 0")
         if isinstance(instrument, OptionContract) or quantity % 1:
             self._check_market(request, number, instrument)
-        closes = check_available(account, number, symbol, side, quantity)
+        if self._rules.turns:
+            held = account.quantity(number)
+            closes = held * side.sign < 0 and quantity <= abs(held)
+        else:
+            closes = check_available(account, number, symbol, side, quantity)
         if request.intent is not None and not closes:
             check_closing_intent(request.intent, side)
         is_oco = request.structure is OCO

@@ -26,7 +26,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.venues.contract import KnownOrder
 
 ZERO = Decimal(0)
@@ -158,7 +158,7 @@ class OrderTracker:
         Fee schedule, where the venue's messages state none.
     """
 
-    def __init__(self, instruments: Instruments, fees: FeeSchedule = NO_FEES) -> None:
+    def __init__(self, instruments: Instruments, fees: FeeModel = NO_FEES) -> None:
         self._instruments = instruments
         self._fees = fees
         self.orders: dict[str, TrackedOrder] = {}
@@ -260,15 +260,21 @@ class OrderTracker:
         cumulative: Decimal,
         at_ns: int,
         now_ns: int,
+        *,
+        fee: Decimal | None = None,
     ) -> list[OrderEvent]:
-        """Return the fill that took the order to ``cumulative``; nothing when it was returned before."""
+        """Return the fill that took the order to ``cumulative``; nothing when it was returned before.
+
+        ``fee`` is the venue's own, in the instrument's currency; None charges the schedule's.
+        """
         span = Span(cumulative - quantity, cumulative)
         if execution_id in order.executions or not order.is_uncovered(span) or span.start < 0:
             return []
         order.add_execution(execution_id, span, price)
         accepted = self.accept(order, order.venue_order_id, at_ns, now_ns)
         command = order.submitted
-        fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
+        if fee is None:
+            fee = self._fees.fee(self._instruments[command.instrument_id], command.side, quantity, price)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
         if order.covered >= command.quantity:
             order.ended, order.unknown = True, False

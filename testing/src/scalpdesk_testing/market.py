@@ -19,7 +19,7 @@ from scalpdesk.instruments.contract import (
 )
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
-from scalpdesk.marketdata.tape import CashDividend, RateCurve
+from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.simulation.hours import Hours, TapeHours
 
@@ -90,6 +90,7 @@ class SmallMarket:
         self.actions: tuple[CorporateAction, ...] = ()
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
+        self.funding: tuple[FundingRate, ...] = ()
         self._quotes = self._draw(seed, seconds, share_every, option_every, move)
         self._at = 0
 

@@ -1,0 +1,1 @@
+"""Deribit's protocol, served from the simulated market."""

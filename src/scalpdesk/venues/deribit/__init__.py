@@ -1,0 +1,1 @@
+"""Deribit: options and perpetuals on coins, live and test."""

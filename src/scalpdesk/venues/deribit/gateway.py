@@ -1,0 +1,663 @@
+"""The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes.
+
+An order goes out under its desk's id as the label, with an instant after which the venue refuses it: a late
+duplicate cannot trade. The venue takes a label twice, so that an order in doubt is never sent again; what
+became of it is asked by its label. Executions come from the account's channel, from replies and, where an
+order counts more than both, from its own trades.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.core.events import Event, QuoteEvent
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
+from scalpdesk.instruments.sessions import coin_session, from_ns, to_ns
+from scalpdesk.venues.budget import RequestBudget, Urgency, urgency_of
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    DailyBar,
+    Health,
+    KnownOrder,
+    ListedContract,
+    LiveToken,
+    Notice,
+    NoticeKind,
+    Revealable,
+    VenueClock,
+    VenueFill,
+    VenueMinute,
+    VenueSetup,
+    VenueSpec,
+    VenueView,
+)
+from scalpdesk.venues.deribit import wire
+from scalpdesk.venues.deribit.rpc import (
+    Disconnected,
+    KeysRefused,
+    RpcConnection,
+    RpcEvents,
+    RpcTarget,
+)
+from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
+
+LIVE_URL = "wss://www.deribit.com/ws/api/v2"
+TEST_URL = "wss://test.deribit.com/ws/api/v2"
+SOCKET_PATH = "/ws/api/v2"
+COIN = "BTC"
+"""Account of a run that knows no instrument yet."""
+CREDITS_PER_MINUTE = 300
+"""Requests to the matching engine: five a second, the lowest tier's."""
+MOST_CLOCK_SKEW_MS = 1_000
+PAGE = 1_000
+EXPIRY_HOUR = 8
+FAILURES = (wire.RpcError, Disconnected, TimeoutError)
+
+
+class DeribitGateway:
+    """One account at Deribit; implements :class:`scalpdesk.venues.contract.Gateway`.
+
+    Parameters
+    ----------
+    url
+        Of the websocket.
+    key, secret
+        Client id and secret.
+    setup
+        Instruments, clock, times and limits.
+    """
+
+    name = "deribit"
+    takes_combos = False
+
+    def __init__(self, *, url: str, key: Revealable, secret: Revealable, setup: VenueSetup) -> None:
+        self._setup = setup
+        self._instruments: Instruments = setup.instruments
+        self._clock: Clock = setup.clock
+        self._url = url
+        self.currency = next((item.currency for item in setup.instruments), COIN)
+        self._publisher = EventPublisher(setup.clock)
+        self._tracker = OrderTracker(setup.instruments, setup.fees)
+        self._budget = RequestBudget(CREDITS_PER_MINUTE)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_open = False
+        self._ahead_ms = 0
+        """Of the venue's clock over the desk's."""
+        self._listed: dict[str, Instrument] = {}
+        """Instruments that the venue named and the run may not hold."""
+
+        def connection(
+            name: str, take: Callable[[wire.Notification], None], *, orders: bool
+        ) -> RpcConnection:
+            target = RpcTarget(
+                name=name,
+                url=url,
+                key=key,
+                secret=secret,
+                timeout_seconds=setup.timeout_seconds,
+                heartbeat_seconds=max(int(setup.heartbeat_seconds), 10),
+                cancels_on_disconnect=orders,
+            )
+            events = RpcEvents(
+                on_notification=take,
+                on_up=lambda: self._publisher.notice(NoticeKind.CONNECTED, name, "connected"),
+                on_down=lambda cause, why, is_final: self._on_down(name, cause, why, is_final),
+                on_refused=lambda cause, why: self._publisher.refuse(name, cause, why),
+            )
+            return RpcConnection(target, events)
+
+        self._orders = connection("orders", self._on_account, orders=True)
+        self._quotes = connection("quotes", self._on_market, orders=False)
+
+    def __repr__(self) -> str:
+        return f"DeribitGateway({self._url!r})"
+
+    # connection -------------------------------------------------------------------------------------
+
+    async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
+        """Check keys, account and clock, then listen to the account; see the protocol."""
+        try:
+            return await self._connect(known_orders)
+        except BaseException:
+            await self.close(graceful=False)
+            raise
+
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
+        self._tracker.restore(known_orders)
+        try:
+            await self._orders.start()
+        except KeysRefused as refused:
+            raise ConfigError(
+                "the venue does not accept these keys",
+                where="TRADING_API_KEY, TRADING_API_SECRET",
+                value=str(refused),
+                fix="copy client id and secret again; test and live keys are different ones",
+            ) from None
+        except TimeoutError:
+            raise RetryError(
+                "the connection does not come up",
+                where=self._url,
+                fix="look at the venue's status page and at this machine's network, then start again",
+            ) from None
+        now_ms = int(await self._question("public/get_time", {}))
+        self._ahead_ms = now_ms - self._clock.now_ns() // wire.NANOS_PER_MS
+        if abs(self._ahead_ms) > MOST_CLOCK_SKEW_MS:
+            raise ConfigError(
+                "the clock of this machine is off",
+                where="clock",
+                value=f"{-self._ahead_ms} ms from the venue's",
+                fix="synchronise it (NTP), then start again",
+            )
+        if not self._setup.data_only:
+            await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
+            self._is_open = True
+        account, _ = await self._account()
+        return account
+
+    def _on_down(self, stream: str, cause: str, why: str, is_final: bool) -> None:
+        kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
+        self._publisher.count(cause)
+        self._publisher.notice(kind, stream, cause, why)
+
+    async def close(self, *, graceful: bool = True) -> None:
+        """End the connections; the venue cancels what still works, as it does when one breaks."""
+        self._is_open = False
+        if graceful and self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=self._setup.timeout_seconds)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._quotes.close()
+        await self._orders.close()
+        self._publisher.queue.close()
+
+    async def reconnect(self, stream: str) -> None:
+        """Replace the connection of a stream that is up and delivers nothing."""
+        for connection in (self._orders, self._quotes):
+            if connection.name == stream:
+                self._publisher.count(f"{stream}_renewed")
+                await connection.drop()
+
+    def health(self) -> Health:
+        """Return the state of the connections and the budget, without asking the venue."""
+        both = (self._orders, self._quotes)
+        counters = dict(self._publisher.counters)
+        counters["merged_quotes"] = self._publisher.queue.merged
+        counters["reconnects"] = sum(connection.reconnects for connection in both)
+        return Health(
+            streams={each.name: each.is_up for each in both},
+            silent_seconds={each.name: each.silent_seconds() for each in both},
+            in_flight=len(self._tasks),
+            unknown=self._tracker.unknown(),
+            requests_left=self._budget.left(_loop_ns()),
+            counters=counters,
+        )
+
+    # events -----------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Event | Notice]:
+        """Everything that happens, in order; ends after :meth:`close`. One consumer."""
+        return self._publisher.queue.items()
+
+    def shortcut(self, take: Callable[[QuoteEvent], bool]) -> None:
+        """Offer each quote to ``take`` at once while nothing waits."""
+        self._publisher.queue.shortcut = take
+
+    def _on_market(self, note: wire.Notification) -> None:
+        """Publish the quote of a ticker."""
+        try:
+            name = str(note.data["instrument_name"])
+            if name not in self._instruments:
+                return
+            number = self._instruments.id_of(name)
+            at_ns = wire.time_ns(note.data, "timestamp")
+            recv_ns = self._publisher.timestamp(at_ns)
+            quote = wire.read_quote(note.data, number, self._instruments[number], recv_ns)
+        except (wire.WireError, KeyError, TypeError) as problem:
+            self._publisher.refuse("quotes", "malformed_quote", repr(problem)[:200])
+            return
+        self._publisher.publish([quote])
+
+    def _on_account(self, note: wire.Notification) -> None:
+        """Apply executions, then orders, of a change of the account."""
+        try:
+            self._apply(note.data.get("trades") or [], note.data.get("orders") or [])
+        except (wire.WireError, AttributeError) as problem:
+            self._publisher.refuse("orders", "malformed_change", repr(problem)[:200])
+
+    def _apply(self, trades: Any, orders: Any) -> None:
+        for message in wire.rows(trades, "trades"):
+            self._apply_trade(message)
+        for message in wire.rows(orders, "orders"):
+            order, report = self._report(message)
+            if order is None or report is None:
+                continue
+            if report.filled > order.covered:
+                self._spawn(self._catch_up(order, report))
+                continue
+            self._publish(self._tracker.apply(order, report, self._stamp(report.ts_event_ns), infer=False))
+
+    def _apply_trade(self, message: wire.Message) -> bool:
+        """Publish an execution of the desk; return whether the order is one of its own."""
+        instrument = self._instrument(message)
+        if instrument is None:
+            return False
+        trade = wire.read_trade(message, instrument)
+        order = self._tracker.find(trade.label, trade.order_id)
+        if order is None:
+            self._publisher.count("foreign_trade")
+            return False
+        if not order.venue_order_id:
+            self._tracker.bind(order.submitted.client_order_id, trade.order_id)
+        if trade.trade_id not in order.executions:
+            events = self._tracker.execution(
+                order,
+                trade.trade_id,
+                trade.quantity,
+                trade.price,
+                order.covered + trade.quantity,
+                trade.ts_ns,
+                self._stamp(trade.ts_ns),
+                fee=trade.fee,
+            )
+            self._publish(events)
+        return True
+
+    def _report(self, message: wire.Message) -> tuple[TrackedOrder | None, OrderReport | None]:
+        instrument = self._instrument(message)
+        if instrument is None:
+            return None, None
+        report = wire.read_report(message, instrument)
+        order = self._tracker.find(report.client_order_id, report.venue_order_id)
+        if order is None:
+            self._publisher.count("foreign_order")
+        return order, report
+
+    async def _catch_up(self, order: TrackedOrder, report: OrderReport) -> None:
+        """Ask for the executions that an order counts and nobody reported; infer what is left."""
+        try:
+            found = await self._question(
+                "private/get_user_trades_by_order", {"order_id": report.venue_order_id, "sorting": "asc"}
+            )
+            trades = found.get("trades", found) if isinstance(found, dict) else found
+            for message in wire.rows(trades, "trades"):
+                self._apply_trade(message)
+        except (RetryError, wire.WireError) as problem:
+            self._publisher.refuse("orders", "executions_missing", repr(problem)[:200])
+        now_ns = self._stamp(report.ts_event_ns)
+        self._publish(self._tracker.apply(order, report, now_ns, infer=True))
+
+    def _instrument(self, message: wire.Message) -> Instrument | None:
+        name = str(message.get("instrument_name"))
+        if name in self._instruments:
+            return self._instruments[self._instruments.id_of(name)]
+        return self._listed.get(name)
+
+    def _stamp(self, at_ns: int) -> int:
+        return self._publisher.timestamp(at_ns)
+
+    def _publish(self, events: Iterable[Event]) -> None:
+        self._publisher.publish(events)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # commands ---------------------------------------------------------------------------------------
+
+    def send(self, command: VenueCommand) -> None:
+        """Send a command; its outcome comes as events."""
+        if isinstance(command, SubmitOrder):
+            order = self._tracker.track(command, self._publisher.timestamp())
+            self._spawn(self._submit(order))
+        elif isinstance(command, CancelOrder):
+            self._spawn(self._cancel(command.client_order_id))
+        elif isinstance(command, ReplaceOrder):
+            self._refuse_replacement(command)
+        else:
+            self._refuse_combo(command)
+
+    async def _submit(self, order: TrackedOrder) -> None:
+        command = order.submitted
+        now_ns = self._publisher.timestamp
+        allowed = self._budget.take(urgency_of(command.purpose), _loop_ns())
+        if not self._is_open or not self._orders.is_up or not allowed:
+            if self._is_open and not allowed:
+                self._publisher.notice(NoticeKind.LIMITED, "requests", "own_budget")
+            self._publish(self._tracker.not_found(order, now_ns()))
+            return
+        instrument = self._instruments[command.instrument_id]
+        valid_ms = self._venue_ms() + int(1_000 * self._setup.timeout_seconds)
+        try:
+            method, params = wire.order_request(command, instrument, valid_ms)
+        except wire.WireError as problem:
+            at_ns = now_ns()
+            self._publish(self._tracker.reject(order, str(problem), at_ns, at_ns))
+            return
+        try:
+            result = await self._orders.request(method, params)
+        except wire.RpcError as error:
+            order.answered_ns, at_ns = _loop_ns(), now_ns()
+            self._publish(self._tracker.reject(order, str(error), at_ns, at_ns))
+        except Disconnected as lost:
+            order.answered_ns, at_ns = _loop_ns(), now_ns()
+            if lost.was_sent:
+                self._publish(self._tracker.mark_unknown(order, str(lost), at_ns))
+            else:
+                self._publish(self._tracker.not_found(order, at_ns))
+        except TimeoutError:
+            order.answered_ns = _loop_ns()
+            self._publish(self._tracker.mark_unknown(order, "no answer in time", now_ns()))
+        else:
+            order.answered_ns = _loop_ns()
+            self._apply_result(order, result)
+
+    def _apply_result(self, order: TrackedOrder, result: Any) -> None:
+        """Apply the answer to an order: its executions first, then its state."""
+        try:
+            self._apply(result.get("trades") or [], [result["order"]])
+        except (wire.WireError, KeyError, AttributeError, TypeError) as problem:
+            self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
+            self._publish(
+                self._tracker.mark_unknown(order, "an answer without meaning", self._publisher.timestamp())
+            )
+
+    async def _cancel(self, client_order_id: str) -> None:
+        order = self._tracker.orders.get(client_order_id)
+        if order is None:
+            self._publisher.count("cancel_of_unknown_order")
+            return
+        self._budget.take(Urgency.CANCEL, _loop_ns())
+        try:
+            if order.venue_order_id:
+                found = await self._orders.request("private/cancel", {"order_id": order.venue_order_id})
+                self._apply([], [found])
+            else:
+                params = {"label": client_order_id, "currency": self.currency}
+                await self._orders.request("private/cancel_by_label", params)
+                await self.query_order(client_order_id)
+        except wire.RpcError as error:
+            now_ns = self._publisher.timestamp()
+            self._publish(self._tracker.reject_cancel(order, str(error), now_ns))
+            if wire.refusal_of(error) is wire.ErrorMeaning.GONE:
+                await self.query_order(client_order_id)
+        except (Disconnected, TimeoutError) as problem:
+            self._publish(
+                self._tracker.mark_unknown(order, f"cancel: {problem}", self._publisher.timestamp())
+            )
+        except wire.WireError as problem:
+            self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
+
+    def _refuse_replacement(self, command: ReplaceOrder) -> None:
+        """Refuse: an order keeps its label here, and the desk knows a replacement by its own."""
+        why, now_ns = "this venue is sent a cancel and a new order instead", self._publisher.timestamp()
+        new = self._tracker.track(command.replacement, now_ns)
+        self._publish(self._tracker.reject(new, why, now_ns, now_ns))
+        old = self._tracker.orders.get(command.client_order_id)
+        if old is not None:
+            self._publish(self._tracker.reject_cancel(old, why, now_ns))
+
+    def _refuse_combo(self, command: MultiLegOrder) -> None:
+        now_ns = self._publisher.timestamp()
+        for leg in command.legs:
+            order = self._tracker.track(leg, now_ns, command.client_order_id)
+            self._publish(self._tracker.reject(order, "combos go leg by leg here", now_ns, now_ns))
+
+    def adopt(self, orders: Iterable[KnownOrder]) -> None:
+        """Follow orders that another process sent."""
+        self._tracker.restore(orders)
+
+    async def cancel_at_venue(self, venue_order_id: str) -> bool:
+        """Cancel an order by the venue's id, whoever sent it; return whether the venue took the cancel."""
+        try:
+            await self._orders.request("private/cancel", {"order_id": venue_order_id})
+        except wire.RpcError as error:
+            return wire.refusal_of(error) is wire.ErrorMeaning.GONE
+        except (Disconnected, TimeoutError):
+            return False
+        return True
+
+    async def query_order(self, client_order_id: str) -> bool:
+        """Ask by its label what became of an order; return whether the venue gave proof."""
+        order = self._tracker.orders.get(client_order_id)
+        if order is None or order.ended:
+            return True
+        try:
+            found = await self._question(
+                "private/get_order_state_by_label", {"currency": self.currency, "label": client_order_id}
+            )
+            states = wire.rows(found, "orders by label")
+            for message in states:
+                _, report = self._report(message)
+                if report is not None:
+                    await self._catch_up(order, report)
+        except (RetryError, wire.WireError) as problem:
+            self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
+            return False
+        if states:
+            return True
+        acceptance_ns = int(self._setup.acceptance_seconds * NANOS_PER_SECOND)
+        if order.answered_ns is None or _loop_ns() < order.answered_ns + acceptance_ns:
+            return False
+        self._publish(self._tracker.not_found(order, self._publisher.timestamp()))
+        return True
+
+    # questions --------------------------------------------------------------------------------------
+
+    async def _question(self, method: str, params: wire.Message) -> Any:
+        """Return an answer.
+
+        Raises
+        ------
+        RetryError
+            When there is none.
+        """
+        try:
+            return await self._orders.request(method, params, 4.0 * self._setup.timeout_seconds)
+        except FAILURES as problem:
+            raise RetryError("the venue does not answer", where=method, value=repr(problem)[:200]) from None
+
+    def _venue_ms(self) -> int:
+        return self._clock.now_ns() // wire.NANOS_PER_MS + self._ahead_ms
+
+    async def _account(self) -> tuple[AccountFacts, list[wire.HeldAtVenue]]:
+        summary = await self._question(
+            "private/get_account_summary", {"currency": self.currency, "extended": True}
+        )
+        found = await self._question("private/get_positions", {"currency": self.currency})
+        held = []
+        for message in wire.rows(found, "positions"):
+            instrument = self._instrument(message)
+            name = str(message.get("instrument_name"))
+            number = self._instruments.id_of(name) if name in self._instruments else None
+            line = wire.read_position(message, instrument, number)
+            if line is not None:
+                held.append(line)
+        return wire.read_account(summary, held), held
+
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account; executions that it reveals come out as events first."""
+        try:
+            return await self._snapshot(fills_since_ns)
+        except wire.WireError as problem:
+            raise RetryError(
+                "the venue's answer cannot be read", where="snapshot", value=str(problem)
+            ) from None
+
+    async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
+        fills = () if fills_since_ns is None else await self._history(fills_since_ns)
+        open_orders = []
+        params = {"currency": self.currency}
+        for message in wire.rows(
+            await self._question("private/get_open_orders_by_currency", params), "open orders"
+        ):
+            instrument = self._instrument(message)
+            if instrument is None:
+                continue
+            name = instrument.symbol
+            number = self._instruments.id_of(name) if name in self._instruments else None
+            order, report = self._report(message)
+            if order is not None and report is not None:
+                await self._catch_up(order, report)
+            open_orders.append(wire.read_open_order(message, instrument, number))
+        account, held = await self._account()
+        clock = await self._venue_clock()
+        return VenueView(
+            ts_event_ns=clock.now_ns,
+            ts_recv_ns=self._publisher.timestamp(clock.now_ns),
+            account=account,
+            clock=clock,
+            positions=tuple(line.position for line in held),
+            open_orders=tuple(open_orders),
+            fills=fills,
+        )
+
+    async def _venue_clock(self) -> VenueClock:
+        now_ms = int(await self._question("public/get_time", {}))
+        moment = from_ns(now_ms * wire.NANOS_PER_MS)
+        day = moment.date() - timedelta(days=moment.hour < EXPIRY_HOUR)
+        return wire.clock_of(now_ms, coin_session(day).close_ns)
+
+    async def _history(self, since_ns: int) -> tuple[VenueFill, ...]:
+        """Return the executions since an instant, oldest first; those of the desk come out as events."""
+        fills: dict[str, VenueFill] = {}
+        start_ms = since_ns // wire.NANOS_PER_MS
+        while True:
+            found = await self._question(
+                "private/get_user_trades_by_currency_and_time",
+                {
+                    "currency": self.currency,
+                    "start_timestamp": start_ms,
+                    "end_timestamp": self._venue_ms() + MOST_CLOCK_SKEW_MS,
+                    "count": PAGE,
+                    "sorting": "asc",
+                },
+            )
+            page = wire.rows(found.get("trades"), "trades")
+            before = len(fills)
+            for message in page:
+                instrument = self._instrument(message)
+                if instrument is None:
+                    continue
+                trade = wire.read_trade(message, instrument)
+                fills[trade.trade_id] = wire.fill_of(trade)
+                self._apply_trade(message)
+            if not found.get("has_more") or not page or len(fills) == before:
+                return tuple(fills.values())
+            start_ms = int(page[-1]["timestamp"])
+
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections."""
+        channels = [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]
+        try:
+            if not self._quotes.is_up:
+                await self._quotes.start()
+            await self._quotes.subscribe(channels)
+        except (*FAILURES, KeysRefused) as problem:
+            raise RetryError(
+                "the quotes do not come up", where=self._url, value=repr(problem)[:200]
+            ) from None
+
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument, by query."""
+        found = []
+        for number in instrument_ids:
+            instrument = self._instruments[number]
+            ticker = await self._question("public/ticker", {"instrument_name": instrument.symbol})
+            try:
+                recv_ns = self._publisher.timestamp(wire.time_ns(ticker, "timestamp"))
+                found.append(wire.read_quote(ticker, number, instrument, recv_ns))
+            except (wire.WireError, AttributeError) as problem:
+                self._publisher.refuse("requests", "malformed_quote", repr(problem)[:200])
+        return tuple(found)
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return the options on a perpetual that expire from ``first`` to ``last``."""
+        coin = underlying.partition("-")[0].partition("_")[0]
+        listed = await self._question(
+            "public/get_instruments", {"currency": coin, "kind": "option", "expired": False}
+        )
+        summaries = await self._question(
+            "public/get_book_summary_by_currency", {"currency": coin, "kind": "option"}
+        )
+        interest = {row.get("instrument_name"): row.get("open_interest") for row in summaries}
+        found = []
+        for message in wire.rows(listed, "instruments"):
+            try:
+                contract = wire.read_instrument(message)
+            except wire.WireError as problem:
+                self._publisher.refuse("requests", "malformed_instrument", str(problem)[:200])
+                continue
+            if not isinstance(contract, OptionContract) or contract.underlying != underlying:
+                continue
+            self._listed[contract.symbol] = contract
+            if first <= contract.expiry <= last:
+                held = interest.get(contract.symbol)
+                count = None if held is None else int(held)
+                found.append(ListedContract(contract, count, bool(message.get("is_active", True))))
+        return tuple(sorted(found, key=lambda item: item.contract.symbol))
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return the daily bars that end from ``first`` to ``last``, oldest first."""
+        rows = await self._bars(instrument_id, first, last, "1D")
+        return tuple(DailyBar(from_ns(at_ns).date(), *figures) for at_ns, figures in rows)
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[VenueMinute, ...]:
+        """Return the minutes of the days ``first`` to ``last``, oldest first."""
+        rows = await self._bars(instrument_id, first, last, "1")
+        return tuple(VenueMinute(at_ns, *figures) for at_ns, figures in rows)
+
+    async def _bars(
+        self, instrument_id: InstrumentId, first: date, last: date, resolution: str
+    ) -> list[tuple[int, tuple[float, float, float, float, float]]]:
+        start, end = (
+            to_ns(datetime.combine(day, time(0), tzinfo=UTC)) // wire.NANOS_PER_MS
+            for day in (first, last + timedelta(days=1))
+        )
+        chart = await self._question(
+            "public/get_tradingview_chart_data",
+            {
+                "instrument_name": self._instruments[instrument_id].symbol,
+                "start_timestamp": start,
+                "end_timestamp": end - 1,
+                "resolution": resolution,
+            },
+        )
+        try:
+            columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
+            return [
+                (int(tick) * wire.NANOS_PER_MS, (float(o), float(h), float(lo), float(c), float(v)))
+                for tick, o, h, lo, c, v in zip(*columns, strict=True)
+            ]
+        except (KeyError, TypeError, ValueError) as problem:
+            raise RetryError("the venue's bars cannot be read", where="bars", value=repr(problem)) from None
+
+
+def _loop_ns() -> int:
+    """Nanoseconds of the event loop's own clock, which never runs backwards."""
+    return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
+
+
+def socket_url(url: str | None, live_token: LiveToken | None) -> str:
+    """Return the address of the websocket: of a simulated exchange, the live or the test environment."""
+    if url is not None:
+        return url.rstrip("/").replace("http", "ws", 1) + SOCKET_PATH
+    return TEST_URL if live_token is None else LIVE_URL
+
+
+def build_gateway(setup: VenueSetup) -> DeribitGateway:
+    """Return the gateway to Deribit, or to a simulated exchange at ``setup.url`` in its place."""
+    url = socket_url(setup.url, setup.live_token)
+    return DeribitGateway(url=url, key=setup.key, secret=setup.secret, setup=setup)
+
+
+VENUE = VenueSpec(name="deribit", build=build_gateway)

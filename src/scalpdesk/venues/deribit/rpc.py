@@ -1,0 +1,365 @@
+"""One JSON-RPC connection over a websocket: requests, heartbeat, tokens, subscriptions, reconnection."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from scalpdesk.venues.contract import Revealable
+from scalpdesk.venues.deribit.wire import (
+    ErrorMeaning,
+    Heartbeat,
+    Message,
+    Notification,
+    RpcError,
+    RpcReply,
+    WireError,
+    decode_frame,
+    encode_request,
+    refusal_of,
+)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+HELLO_SECONDS = 10.0
+HEARTBEAT_SECONDS = 30
+"""Between two signs of life that are asked of the venue; it takes no less than 10."""
+SILENT_BEATS = 2.5
+"""Heartbeats without any frame after which a connection counts as dead."""
+REFRESH_SHARE = 0.8
+"""Of a token's life after which it is renewed."""
+LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
+
+
+class Disconnected(Exception):  # noqa: N818 - never leaves the package
+    """A request found no connection, or lost it before its answer: its outcome is not known."""
+
+    def __init__(self, why: str, *, was_sent: bool) -> None:
+        self.was_sent = was_sent
+        super().__init__(why)
+
+
+class KeysRefused(Exception):  # noqa: N818 - never leaves the package
+    """The venue does not accept the keys: trying again cannot help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcTarget:
+    """Where a connection goes to, and as whom.
+
+    Parameters
+    ----------
+    name
+        For notices: ``orders`` or ``quotes``.
+    url
+        Whole address of the websocket.
+    key, secret
+        Of the account; None for a connection that only reads the market.
+    timeout_seconds
+        Of one request.
+    heartbeat_seconds
+        Between two heartbeats, 10 or more.
+    cancels_on_disconnect
+        Whether the venue cancels the account's orders of this connection when it breaks.
+    """
+
+    name: str
+    url: str
+    key: Revealable | None = None
+    secret: Revealable | None = None
+    timeout_seconds: float = 5.0
+    heartbeat_seconds: int = HEARTBEAT_SECONDS
+    cancels_on_disconnect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcEvents:
+    """Callbacks of a connection, called synchronously.
+
+    Parameters
+    ----------
+    on_notification
+        With what comes on a subscribed channel.
+    on_up
+        When a connection stands: authenticated, with its heartbeat and subscriptions.
+    on_down
+        With a name and a text when one is lost; ``is_final`` when there will be no other.
+    on_refused
+        With a name and a text for what cannot be read.
+    """
+
+    on_notification: Callable[[Notification], None]
+    on_up: Callable[[], None]
+    on_down: Callable[[str, str, bool], None]
+    on_refused: Callable[[str, str], None]
+
+
+class RpcConnection:
+    """Keeps one connection open until it is closed or its keys are refused.
+
+    Parameters
+    ----------
+    target, events
+        Where to, and what is called.
+    """
+
+    def __init__(self, target: RpcTarget, events: RpcEvents) -> None:
+        self.name = target.name
+        self.is_up = False
+        self.connections = self.reconnects = 0
+        self._target = target
+        self._events = events
+        self._socket: ClientConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._first: asyncio.Future[None] | None = None
+        self._ids = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._channels: dict[str, None] = {}
+        self._refresh_token = ""
+        self._renew_at = 0.0
+        self._last_at = 0.0
+        self._helpers: set[asyncio.Task[Any]] = set()
+
+    # what callers use -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, and return once the connection stands; it keeps trying in the background either way.
+
+        Raises
+        ------
+        KeysRefused
+            When the venue does not accept the keys.
+        TimeoutError
+            When it does not stand in time.
+        """
+        loop = asyncio.get_running_loop()
+        if self._task is None:
+            self._first = loop.create_future()
+            self._task = loop.create_task(self._run(), name=f"deribit-{self.name}")
+        assert self._first is not None
+        await asyncio.wait_for(asyncio.shield(self._first), HELLO_SECONDS)
+
+    async def request(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
+        """Return the result of a request.
+
+        Raises
+        ------
+        RpcError
+            When the venue answers with an error.
+        Disconnected
+            When there is no connection, or it was lost before the answer.
+        TimeoutError
+            When no answer came in time.
+        """
+        if not self.is_up:
+            raise Disconnected("not connected", was_sent=False)
+        return await self._ask(method, params, timeout_seconds)
+
+    async def subscribe(self, channels: Iterable[str]) -> list[str]:
+        """Listen to exactly these channels, now and after each reconnection; return those accepted."""
+        wanted = dict.fromkeys(channels)
+        gone = [name for name in self._channels if name not in wanted]
+        self._channels = wanted
+        if gone:
+            await self.request(self._scoped("unsubscribe"), {"channels": gone})
+        return await self._subscribe() if wanted else []
+
+    def silent_seconds(self) -> float:
+        """Return the seconds since the last frame of any kind; 0 before the first."""
+        return max(0.0, asyncio.get_running_loop().time() - self._last_at) if self._last_at else 0.0
+
+    async def drop(self) -> None:
+        """Break the connection; another one follows."""
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def close(self) -> None:
+        """End the connection and make no other."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for helper in tuple(self._helpers):
+            helper.cancel()
+        if self._first is not None and self._first.done() and not self._first.cancelled():
+            self._first.exception()  # retrieved, so that asyncio does not warn
+        self.is_up = False
+
+    # one connection after the other -----------------------------------------------------------------
+
+    async def _run(self) -> None:
+        pause, loop = FIRST_PAUSE_SECONDS, asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            name, why, is_final = await self._connection()
+            was_up, self.is_up, self._socket = self.is_up, False, None
+            self._fail_waiting(why)
+            if is_final and self._first is not None and not self._first.done():
+                self._first.set_exception(KeysRefused(why))
+                return
+            if was_up or is_final:
+                self._events.on_down(name, why, is_final)
+            if is_final:
+                return
+            if loop.time() - began > LONGEST_PAUSE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(2.0 * pause, LONGEST_PAUSE_SECONDS)
+            self.reconnects += 1
+
+    async def _connection(self) -> tuple[str, str, bool]:
+        """Run one connection to its end; return its cause, a text, and whether it is final."""
+        try:
+            async with websockets.connect(
+                self._target.url,
+                open_timeout=HELLO_SECONDS,
+                close_timeout=1.0,
+                ping_interval=None,  # the venue's own heartbeat tells a dead connection
+                max_size=LARGEST_MESSAGE_BYTES,
+                compression=None,
+            ) as socket:
+                self._socket = socket
+                self._last_at = asyncio.get_running_loop().time()
+                reader = asyncio.get_running_loop().create_task(self._read(socket))
+                try:
+                    async with asyncio.timeout(HELLO_SECONDS):
+                        await self._hello()
+                    self._stand()
+                    await self._watch(reader)
+                finally:
+                    reader.cancel()
+                    await asyncio.gather(reader, return_exceptions=True)
+        except RpcError as error:
+            return "refused", str(error), refusal_of(error) is ErrorMeaning.KEYS
+        except TimeoutError:
+            return "half_open", "no frame in time", False
+        except (OSError, websockets.WebSocketException, Disconnected) as error:
+            return "connection_lost", f"{type(error).__name__}: {error}"[:200], False
+        except Exception as error:  # noqa: BLE001 - a fault of our own: reported, and the connection comes back
+            return "internal_fault", f"{type(error).__name__}: {error}"[:200], False
+        return "connection_lost", "closed by the venue", False
+
+    async def _hello(self) -> None:
+        if self._target.key is not None:
+            await self._authenticate()
+        await self._ask("public/set_heartbeat", {"interval": max(self._target.heartbeat_seconds, 10)})
+        if self._target.cancels_on_disconnect:
+            await self._ask("private/enable_cancel_on_disconnect", {"scope": "connection"})
+        if self._channels:
+            await self._subscribe()
+
+    def _stand(self) -> None:
+        self.is_up = True
+        self.connections += 1
+        self._events.on_up()
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+
+    async def _watch(self, reader: asyncio.Task[None]) -> None:
+        """Wait for the end; renew the token in time, and end a connection that has gone silent."""
+        loop = asyncio.get_running_loop()
+        longest = SILENT_BEATS * self._target.heartbeat_seconds
+        while not reader.done():
+            await asyncio.wait({reader}, timeout=min(1.0, 0.25 * longest))
+            if reader.done():
+                break
+            if loop.time() - self._last_at > longest:
+                raise TimeoutError
+            if self._renew_at and loop.time() >= self._renew_at:
+                await self._authenticate(refresh=True)
+        reader.result()
+
+    async def _read(self, socket: ClientConnection) -> None:
+        async for raw in socket:
+            self._last_at = asyncio.get_running_loop().time()
+            try:
+                self._take(decode_frame(raw))
+            except WireError as problem:
+                self._events.on_refused("malformed_frame", str(problem)[:200])
+
+    def _take(self, frame: RpcReply | Notification | Heartbeat) -> None:
+        if isinstance(frame, Notification):
+            self._events.on_notification(frame)
+        elif isinstance(frame, Heartbeat):
+            if frame.wants_test:
+                self._spawn(self._ask("public/test", {}))
+        else:
+            waiting = self._waiting.pop(frame.request_id, None)
+            if waiting is None or waiting.done():
+                return  # its asker has given up
+            if frame.error is not None:
+                waiting.set_exception(frame.error)
+            else:
+                waiting.set_result(frame.result)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._helpers.add(task)
+
+        def done(ended: asyncio.Task[Any]) -> None:
+            self._helpers.discard(ended)
+            if not ended.cancelled():
+                ended.exception()  # a connection that cannot answer is found silent
+
+        task.add_done_callback(done)
+
+    # requests ---------------------------------------------------------------------------------------
+
+    async def _ask(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
+        socket = self._socket
+        if socket is None:
+            raise Disconnected("not connected", was_sent=False)
+        request_id = next(self._ids)
+        answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            try:
+                await socket.send(encode_request(request_id, method, params))
+            except websockets.ConnectionClosed as lost:
+                raise Disconnected(f"lost while sending: {lost}", was_sent=True) from None
+            async with asyncio.timeout(timeout_seconds or self._target.timeout_seconds):
+                return await answer
+        finally:
+            self._waiting.pop(request_id, None)
+
+    def _fail_waiting(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(Disconnected(why, was_sent=True))
+
+    async def _authenticate(self, *, refresh: bool = False) -> None:
+        """Get a token, or renew it; a renewal that is refused begins again with the keys."""
+        key, secret = self._target.key, self._target.secret
+        assert key is not None
+        assert secret is not None
+        params: dict[str, str] = {
+            "grant_type": "client_credentials",
+            "client_id": key.reveal(),
+            "client_secret": secret.reveal(),
+        }
+        if refresh and self._refresh_token:
+            params = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+        try:
+            granted = await self._ask("public/auth", params)
+        except RpcError as error:
+            if not refresh or refusal_of(error) is not ErrorMeaning.KEYS:
+                raise
+            self._refresh_token = ""
+            await self._authenticate()
+            return
+        self._refresh_token = str(granted.get("refresh_token") or "")
+        life = float(granted.get("expires_in") or 900.0)
+        self._renew_at = asyncio.get_running_loop().time() + REFRESH_SHARE * life
+
+    def _scoped(self, verb: str) -> str:
+        return f"{'public' if self._target.key is None else 'private'}/{verb}"
+
+    async def _subscribe(self) -> list[str]:
+        accepted = await self._ask(self._scoped("subscribe"), {"channels": list(self._channels)})
+        missing = [name for name in self._channels if name not in accepted]
+        if missing:
+            self._events.on_refused("channel_refused", ", ".join(missing)[:200])
+        return list(accepted)

@@ -1,0 +1,539 @@
+"""Messages of Deribit's JSON-RPC interface, both ways: no sockets, no clock.
+
+Amounts of options are coins, of inverse futures US dollars; the desk counts those in contracts. Times on the
+wire are milliseconds. Volatilities are percent, vega is per point, theta per day; both in US dollars.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import OrderType, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instrument, LinearPerpetual, Perpetual, TickRule
+from scalpdesk.instruments.deribit import deribit_option
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    VenueClock,
+    VenueFill,
+    VenueOrder,
+    VenuePosition,
+)
+from scalpdesk.venues.tracker import OrderReport
+
+Message = Mapping[str, Any]
+NANOS_PER_MS = 1_000_000
+ZERO = Decimal(0)
+LONGEST_LABEL = 64
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class WireError(ValueError):
+    """A message that cannot be read: names the field and what was there."""
+
+
+class RpcError(Exception):
+    """An error that the venue answered with.
+
+    Parameters
+    ----------
+    code, message
+        Of the venue.
+    reason
+        ``data.reason``, where it gives one.
+    """
+
+    def __init__(self, code: int, message: str, reason: str = "") -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{message} ({code})" + (f": {reason}" if reason else ""))
+
+
+class ErrorMeaning(StrEnum):
+    """What an error means for a request."""
+
+    REJECTED = "rejected"
+    """The venue has refused it: nothing came of it."""
+    GONE = "gone"
+    """The order is over or was never there."""
+    KEYS = "keys"
+    """The keys or the token are not accepted."""
+    LATER = "later"
+    """Too many requests, or the venue is settling or in maintenance."""
+
+
+REFUSALS = {
+    10004: ErrorMeaning.GONE,
+    10010: ErrorMeaning.GONE,
+    11008: ErrorMeaning.GONE,
+    11044: ErrorMeaning.GONE,
+    10000: ErrorMeaning.KEYS,
+    13004: ErrorMeaning.KEYS,
+    13009: ErrorMeaning.KEYS,
+    10028: ErrorMeaning.LATER,
+    10040: ErrorMeaning.LATER,
+    10041: ErrorMeaning.LATER,
+    10047: ErrorMeaning.LATER,
+    11051: ErrorMeaning.LATER,
+}
+"""Every other code is a rejection. Codes as the most used client maps them."""
+
+
+def refusal_of(error: RpcError) -> ErrorMeaning:
+    """Return what an error means."""
+    return REFUSALS.get(error.code, ErrorMeaning.REJECTED)
+
+
+# frames -------------------------------------------------------------------------------------------------
+
+
+class RpcReply(NamedTuple):
+    """Answer to a request; the result, or the error."""
+
+    request_id: int
+    result: Any
+    error: RpcError | None
+
+
+class Notification(NamedTuple):
+    """What comes on a subscribed channel."""
+
+    channel: str
+    data: Any
+
+
+class Heartbeat(NamedTuple):
+    """A sign of life; ``wants_test`` asks for ``public/test``, or the venue ends the connection."""
+
+    wants_test: bool
+
+
+def encode_request(request_id: int, method: str, params: Message) -> str:
+    """Return a request as text; exact numbers are written as numbers."""
+    body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+    return _ENCODER.encode(body).decode()
+
+
+def decode_frame(raw: bytes | str) -> RpcReply | Notification | Heartbeat:
+    """Read one frame.
+
+    Raises
+    ------
+    WireError
+        When it is none of the three.
+    """
+    try:
+        frame = msgspec.json.decode(raw)
+    except msgspec.DecodeError as problem:
+        raise WireError(f"not JSON: {problem}") from None
+    if not isinstance(frame, dict):
+        raise WireError(f"not an object: {str(raw)[:80]!r}")
+    method = frame.get("method")
+    if method == "subscription":
+        params = _table(frame, "params")
+        return Notification(_text(params, "channel"), params.get("data"))
+    if method == "heartbeat":
+        return Heartbeat(_table(frame, "params").get("type") == "test_request")
+    request_id = frame.get("id")
+    if not isinstance(request_id, int):
+        raise WireError(f"neither a reply nor a notification: {str(raw)[:80]!r}")
+    error = frame.get("error")
+    if isinstance(error, dict):
+        data = error.get("data")
+        reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
+        return RpcReply(
+            request_id, None, RpcError(_whole(error, "code"), str(error.get("message", "")), reason)
+        )
+    if "result" not in frame:
+        raise WireError("a reply has neither result nor error")
+    return RpcReply(request_id, frame["result"], None)
+
+
+# fields -------------------------------------------------------------------------------------------------
+
+
+def _table(message: Message, name: str) -> Message:
+    value = message.get(name)
+    if not isinstance(value, dict):
+        raise WireError(f"{name} is no object: {value!r}")
+    return value
+
+
+def _text(message: Message, name: str) -> str:
+    value = message.get(name)
+    if not isinstance(value, str) or not value:
+        raise WireError(f"{name} is no text: {value!r}")
+    return value
+
+
+def _whole(message: Message, name: str) -> int:
+    value = message.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise WireError(f"{name} is no whole number: {value!r}")
+    return value
+
+
+def exact_field(message: Message, name: str, default: Decimal | None = None) -> Decimal:
+    """Return a number of a message exactly as it was written.
+
+    Raises
+    ------
+    WireError
+        When it is no finite number, and there is no default for an absent one.
+    """
+    value = message.get(name)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise WireError(f"{name} is no number: {value!r}")
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        raise WireError(f"{name} is no number: {value!r}") from None
+    if not found.is_finite():
+        raise WireError(f"{name} is not finite: {value!r}")
+    return found
+
+
+def float_field(message: Message, name: str) -> float:
+    """Return a number of a message, NaN where it is null.
+
+    Raises
+    ------
+    WireError
+        When it is there and no number.
+    """
+    value = message.get(name)
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WireError(f"{name} is no number: {value!r}")
+    return float(value)
+
+
+def time_ns(message: Message, name: str) -> int:
+    """Return a time of a message, UTC nanoseconds."""
+    return _whole(message, name) * NANOS_PER_MS
+
+
+def rows(value: Any, what: str) -> Sequence[Message]:
+    """Return a list of objects.
+
+    Raises
+    ------
+    WireError
+        When it is none.
+    """
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise WireError(f"{what} is no list of objects: {str(value)[:80]}")
+    return value
+
+
+# instruments --------------------------------------------------------------------------------------------
+
+
+def read_instrument(message: Message) -> Instrument | None:
+    """Read one instrument of ``public/get_instruments``; None for what the desk does not trade.
+
+    Raises
+    ------
+    WireError
+        When a field that its terms need cannot be read.
+    """
+    name, kind = _text(message, "instrument_name"), message.get("kind")
+    if kind == "option":
+        try:
+            return deribit_option(name, _ticks(message))
+        except ArgumentError as problem:
+            raise WireError(str(problem)) from None
+    if kind != "future" or message.get("settlement_period") != "perpetual":
+        return None
+    if message.get("quote_currency") == "USD":
+        size = exact_field(message, "contract_size")
+        if size <= 0 or size % 1:
+            raise WireError(f"contract_size of {name} is no whole number of dollars: {size}")
+        return Perpetual(name, int(size), _ticks(message), currency=_text(message, "base_currency"))
+    currency = message.get("settlement_currency") or message.get("quote_currency")
+    return LinearPerpetual(name, _ticks(message), currency=str(currency))
+
+
+def _ticks(message: Message) -> TickRule:
+    below = exact_field(message, "tick_size")
+    if below <= 0:
+        raise WireError(f"tick_size is not above 0: {below}")
+    steps = message.get("tick_size_steps")
+    if not steps:
+        return TickRule(below, below)
+    (step, *more) = rows(steps, "tick_size_steps")
+    if more:
+        raise WireError(f"tick_size_steps has more than one step: {steps!r}")
+    return TickRule(below, exact_field(step, "tick_size"), exact_field(step, "above_price"))
+
+
+def amount_of(instrument: Instrument, quantity: Decimal) -> Decimal:
+    """Return the venue's amount of so many contracts or coins."""
+    return quantity * (instrument.contract_usd or 1)
+
+
+def quantity_of(instrument: Instrument, amount: Decimal) -> Decimal:
+    """Return the desk's quantity of an amount of the venue.
+
+    Raises
+    ------
+    WireError
+        When dollars do not divide into contracts.
+    """
+    size = instrument.contract_usd
+    if not size:
+        return amount
+    if amount % size:
+        raise WireError(f"{amount} USD of {instrument.symbol} are no whole contracts of {size}")
+    return amount / size
+
+
+# market data --------------------------------------------------------------------------------------------
+
+
+def read_quote(
+    message: Message, instrument_id: InstrumentId, instrument: Instrument, recv_ns: int
+) -> QuoteEvent:
+    """Read the best prices of a ticker; a side without any is NaN with size 0.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read.
+    """
+    sides = []
+    for side in ("bid", "ask"):
+        price, size = float_field(message, f"best_{side}_price"), float_field(message, f"best_{side}_amount")
+        if not (price > 0.0 and size > 0.0):
+            price, size = math.nan, 0.0
+        sides.append((price, size / (instrument.contract_usd or 1)))
+    (bid, bid_size), (ask, ask_size) = sides
+    at_ns = time_ns(message, "timestamp")
+    return QuoteEvent(instrument_id, at_ns, recv_ns, bid, ask, bid_size, ask_size)
+
+
+# orders -------------------------------------------------------------------------------------------------
+
+LIFETIMES = {
+    TimeInForce.DAY: "good_til_day",
+    TimeInForce.GTC: "good_til_cancelled",
+    TimeInForce.IOC: "immediate_or_cancel",
+    TimeInForce.FOK: "fill_or_kill",
+}
+OUTCOMES = {
+    "open": "open",
+    "untriggered": "open",
+    "filled": "filled",
+    "cancelled": "cancelled",
+    "rejected": "rejected",
+}
+
+
+def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: int) -> tuple[str, Message]:
+    """Return method and parameters of an order; the venue refuses it after ``valid_until_ms``.
+
+    Raises
+    ------
+    WireError
+        When the venue has no such order.
+    """
+    lifetime = LIFETIMES.get(command.time_in_force)
+    if lifetime is None or command.order_type not in (OrderType.MARKET, OrderType.LIMIT):
+        raise WireError(f"no {command.order_type.value} order for {command.time_in_force.value} here")
+    if len(command.client_order_id) > LONGEST_LABEL:
+        raise WireError(f"a label has at most {LONGEST_LABEL} characters")
+    params: dict[str, Any] = {
+        "instrument_name": instrument.symbol,
+        "amount": amount_of(instrument, command.quantity),
+        "type": command.order_type.value,
+        "label": command.client_order_id,
+        "time_in_force": lifetime,
+        "valid_until": valid_until_ms,
+    }
+    if command.limit_price is not None:
+        params["price"] = command.limit_price
+    return ("private/buy" if command.side is Side.BUY else "private/sell"), params
+
+
+def read_report(message: Message, instrument: Instrument) -> OrderReport:
+    """Read an order's state.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read, or the state has no meaning here.
+    """
+    state = _text(message, "order_state")
+    outcome = OUTCOMES.get(state)
+    if outcome is None:
+        raise WireError(f"unknown order_state {state!r}")
+    filled = quantity_of(instrument, exact_field(message, "filled_amount", ZERO))
+    average = exact_field(message, "average_price", ZERO)
+    return OrderReport(
+        str(message.get("label") or ""),
+        _text(message, "order_id"),
+        time_ns(message, "last_update_timestamp"),
+        outcome,
+        filled,
+        average if filled and average > 0 else None,
+        str(message.get("cancel_reason") or message.get("reject_reason") or ""),
+    )
+
+
+class VenueTrade(NamedTuple):
+    """One execution of an order of the account; quantities are the desk's."""
+
+    trade_id: str
+    order_id: str
+    label: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    ts_ns: int
+
+
+def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
+    """Read an execution.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read, or the fee is in another currency than the instrument's.
+    """
+    price, quantity = exact_field(message, "price"), exact_field(message, "amount")
+    if price <= 0 or quantity <= 0:
+        raise WireError(f"a trade of {quantity} at {price}")
+    fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
+    if fee and currency is not None and currency != instrument.currency:
+        raise WireError(f"a fee in {currency} of an instrument in {instrument.currency}")
+    return VenueTrade(
+        _text(message, "trade_id"),
+        _text(message, "order_id"),
+        str(message.get("label") or ""),
+        instrument.symbol,
+        _side(message),
+        quantity_of(instrument, quantity),
+        price,
+        fee,
+        time_ns(message, "timestamp"),
+    )
+
+
+def _side(message: Message) -> Side:
+    direction = message.get("direction")
+    if direction not in ("buy", "sell"):
+        raise WireError(f"direction is neither buy nor sell: {direction!r}")
+    return Side.BUY if direction == "buy" else Side.SELL
+
+
+def read_open_order(
+    message: Message, instrument: Instrument, instrument_id: InstrumentId | None
+) -> VenueOrder:
+    """Read an order as it stands at the venue."""
+    report = read_report(message, instrument)
+    is_limit = message.get("order_type") == "limit"
+    return VenueOrder(
+        report.client_order_id,
+        report.venue_order_id,
+        instrument.symbol,
+        instrument_id,
+        _side(message),
+        quantity_of(instrument, exact_field(message, "amount")),
+        report.filled,
+        report.average_price,
+        _text(message, "order_state"),
+        report.outcome == "open",
+        exact_field(message, "price") if is_limit else None,
+        time_ns(message, "creation_timestamp"),
+    )
+
+
+def fill_of(trade: VenueTrade) -> VenueFill:
+    """Return an execution as a line of the account's history."""
+    return VenueFill(
+        trade.trade_id,
+        trade.order_id,
+        trade.symbol,
+        trade.side,
+        trade.quantity,
+        None,
+        trade.price,
+        trade.ts_ns,
+    )
+
+
+# the account --------------------------------------------------------------------------------------------
+
+
+class HeldAtVenue(NamedTuple):
+    """A position with what it is worth by the venue's own mark, in the account's currency."""
+
+    position: VenuePosition
+    value: Decimal
+
+
+def read_position(
+    message: Message, instrument: Instrument | None, instrument_id: InstrumentId | None
+) -> HeldAtVenue | None:
+    """Read a position; None for a closed one, which may stay in the list.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read.
+    """
+    name, size = _text(message, "instrument_name"), exact_field(message, "size")
+    if not size:
+        return None
+    average, mark = exact_field(message, "average_price"), exact_field(message, "mark_price")
+    if instrument is None:
+        return HeldAtVenue(VenuePosition(name, None, size, average), ZERO)
+    quantity = quantity_of(instrument, size)
+    if instrument.contract_usd:
+        value = -size / mark if mark else ZERO
+    else:
+        value = quantity * mark * instrument.multiplier
+    return HeldAtVenue(VenuePosition(name, instrument_id, quantity, average, instrument), value)
+
+
+def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
+    """Read ``private/get_account_summary``.
+
+    The desk's cash is the venue's equity less what the positions are worth at the venue's own marks, so that
+    both come to the same value. What perpetuals may be bought for is the free margin over their initial rate.
+
+    Raises
+    ------
+    WireError
+        When a field cannot be read.
+    """
+    equity = exact_field(summary, "equity")
+    free = exact_field(summary, "available_funds")
+    return AccountFacts(
+        account_id=str(summary.get("id") or summary.get("username") or summary.get("currency")),
+        status="ACTIVE",
+        currency=_text(summary, "currency"),
+        cash=equity - sum((line.value for line in held), ZERO),
+        equity=equity,
+        buying_power=free,
+        options_buying_power=free,
+        options_level=4,
+        may_trade=True,
+        may_short=True,
+    )
+
+
+def clock_of(now_ms: int, closes_ns: int) -> VenueClock:
+    """Return the venue's time; it never closes, and its days of account follow one another."""
+    return VenueClock(now_ms * NANOS_PER_MS, is_open=True, next_open_ns=closes_ns, next_close_ns=closes_ns)

@@ -1,0 +1,344 @@
+"""The exchange speaks Deribit: methods, access, channels and errors, asked without a socket."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from fakes.clock import ManualClock
+from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.exchange.alpaca.app import Keyring
+from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi, RpcFault, RpcSession
+from scalpdesk.exchange.launch import LaunchPlan, build_world
+from scalpdesk.exchange.market import MarketOptions
+from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.contract import OptionContract
+
+D = Decimal
+DAY = date(2025, 3, 5)
+SWAP = "BTC-PERPETUAL"
+
+
+class Desk:
+    """A client of the exchange: requests in, results and notifications out; time by hand."""
+
+    def __init__(self, tape):
+        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue="deribit"), cash=2.0, currency="BTC")
+        self.world, (self.key,) = build_world(plan)
+        self.clock = ManualClock(10**18)
+        self.api = DeribitApi(self.world, Keyring([self.key]), self.clock)
+        self.world.advance_to(self.world.now_ns + 300 * 10**9)
+        self.frames, self.is_closed = [], False
+        self.session = RpcSession(send=lambda text: self.frames.append(json.loads(text)), close=self.close)
+        self.api.open(self.session)
+
+    def close(self):
+        self.is_closed = True
+
+    def __call__(self, method, **params):
+        return self.api.call(self.session, method, params)
+
+    def login(self):
+        return self(
+            "public/auth",
+            grant_type="client_credentials",
+            client_id=self.key.key,
+            client_secret=self.key.secret,
+        )
+
+    def refused(self, method, **params):
+        with pytest.raises(RpcFault) as fault:
+            self(method, **params)
+        return fault.value.code, fault.value.message
+
+    def advance(self, seconds):
+        self.world.advance_to(self.world.now_ns + int(seconds * 1e9))
+
+    def notes(self, channel):
+        found = [
+            frame["params"]["data"]
+            for frame in self.frames
+            if frame.get("params", {}).get("channel") == channel
+        ]
+        self.frames = [frame for frame in self.frames if frame.get("params", {}).get("channel") != channel]
+        return found
+
+    @property
+    def bid(self):
+        return self("public/ticker", instrument_name=SWAP)["best_bid_price"]
+
+    def near_call(self):
+        spot = self.bid
+        calls = [
+            item
+            for item in self.world.ledger.instruments
+            if isinstance(item, OptionContract) and item.is_call and item.expiry == date(2025, 3, 14)
+        ]
+        return min(calls, key=lambda item: abs(float(item.strike) - spot)).symbol
+
+
+@pytest.fixture(scope="module")
+def tape():
+    return reconstruct_coin(DAY, DAY)
+
+
+@pytest.fixture
+def desk(tape):
+    made = Desk(tape)
+    made.login()
+    return made
+
+
+# access -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_private_methods_are_refused(tape):
+    desk = Desk(tape)
+    assert desk.refused("private/get_positions", currency="BTC") == (13009, "unauthorized")
+    assert desk.refused("public/auth", grant_type="client_credentials", client_id="x", client_secret="y") == (
+        13004,
+        "invalid_credentials",
+    )
+
+
+def test_a_token_ends_and_its_refresh_token_works_once(desk):
+    first = desk.login()
+    desk.clock.move_to(desk.clock.now_ns() + TOKEN_SECONDS * 10**9)
+    assert desk.refused("private/get_positions") == (13009, "unauthorized")
+    desk("public/auth", grant_type="refresh_token", refresh_token=first["refresh_token"])
+    assert desk("private/get_positions") == []
+    again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+    assert desk.refused("public/auth", **again) == (13004, "invalid_credentials")
+
+
+def test_requests_may_be_signed_or_carry_a_token_or_the_keys(desk):
+    granted = desk.login()
+
+    def answered(take):
+        session = RpcSession(send=lambda _: None, close=lambda: None)
+        take(session)
+        is_good, text = desk.api.answer_rest(session, "private/get_account_summary", {"currency": "BTC"}, "")
+        return is_good and json.loads(text)["result"]["equity"] == 2.0
+
+    uri = "/api/v2/private/get_account_summary?currency=BTC"
+    signature = hmac.new(
+        desk.key.secret.encode(), f"5\nn\nGET\n{uri}\n\n".encode(), hashlib.sha256
+    ).hexdigest()
+    head = f"id={desk.key.key},ts=5,sig={signature},nonce=n"
+    basic = base64.b64encode(f"{desk.key.key}:{desk.key.secret}".encode()).decode()
+    assert answered(lambda session: desk.api.take_signature(session, head, "GET", uri, ""))
+    assert answered(lambda session: desk.api.take_token(session, granted["access_token"]))
+    assert answered(lambda session: desk.api.take_basic(session, basic))
+    assert not answered(lambda session: desk.api.take_signature(session, head, "GET", uri + "x", ""))
+    assert not answered(lambda session: desk.api.take_basic(session, "%%%"))
+
+
+def test_a_socket_may_sign_in(tape):
+    desk = Desk(tape)
+    signature = hmac.new(desk.key.secret.encode(), b"7\n7\n", hashlib.sha256).hexdigest()
+    granted = desk(
+        "public/auth",
+        grant_type="client_signature",
+        client_id=desk.key.key,
+        timestamp=7,
+        nonce="7",
+        data="",
+        signature=signature,
+    )
+    assert granted["expires_in"] == TOKEN_SECONDS
+    assert desk("private/get_positions") == []
+
+
+# the market ---------------------------------------------------------------------------------------------
+
+
+def test_instruments_have_the_terms_that_clients_read(desk):
+    listed = desk("public/get_instruments", currency="BTC", kind="any")
+    swap = next(item for item in listed if item["kind"] == "future")
+    assert (swap["contract_size"], swap["tick_size"], swap["future_type"]) == (10, 0.5, "reversed")
+    option = desk("public/get_instrument", instrument_name=desk.near_call())
+    assert option["tick_size_steps"] == [{"above_price": 0.005, "tick_size": 0.0005}]
+    assert (option["option_type"], option["min_trade_amount"], option["settlement_currency"]) == (
+        "call",
+        0.1,
+        "BTC",
+    )
+    assert option["expiration_timestamp"] == 1_741_939_200_000
+    assert desk("public/get_currencies")[0]["currency"] == "BTC"
+    assert len(desk("public/get_instruments")) == len(listed)
+
+
+def test_a_ticker_has_greeks_of_black_1976_in_the_venues_units(desk):
+    name = desk.near_call()
+    ticker = desk("public/ticker", instrument_name=name)
+    greeks = ticker["greeks"]
+    assert 0.3 < greeks["delta"] < 0.7
+    assert greeks["vega"] > 0 > greeks["theta"]
+    assert ticker["bid_iv"] < ticker["mark_iv"] < ticker["ask_iv"]
+    assert ticker["underlying_price"] == desk("public/get_index_price", index_name="btc_usd")["index_price"]
+    book = desk("public/get_order_book", instrument_name=name, depth=1)
+    assert book["bids"] == [[ticker["best_bid_price"], ticker["best_bid_amount"]]]
+
+
+def test_quotes_are_published_on_the_channels_that_exist(desk):
+    channels = [
+        f"ticker.{SWAP}.100ms",
+        f"book.{SWAP}.raw",
+        "ticker.BTC-1JAN20-1-C.raw",
+        "user.orders.any.any.raw",
+    ]
+    assert desk("public/subscribe", channels=channels) == channels[:2]
+    desk.advance(60)
+    tickers, books = desk.notes(channels[0]), desk.notes(channels[1])
+    assert len(tickers) == len(books) == 2
+    assert books[-1]["bids"] == [["new", tickers[-1]["best_bid_price"], tickers[-1]["best_bid_amount"]]]
+    assert desk("public/unsubscribe", channels=channels[:1]) == channels[:1]
+    desk.advance(60)
+    assert desk.notes(channels[0]) == []
+
+
+# orders -------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_answered_with_its_state_and_its_executions(desk):
+    found = desk("private/buy", instrument_name=SWAP, amount=1_000, type="market", label="a")
+    order, (trade,) = found["order"], found["trades"]
+    assert (order["order_state"], order["filled_amount"], order["price"]) == ("filled", 1_000, "market_price")
+    assert (trade["order_id"], trade["label"], trade["amount"]) == (order["order_id"], "a", 1_000)
+    assert trade["fee"] == pytest.approx(0.0005 * 1_000 / trade["price"])
+    (position,) = desk("private/get_positions", currency="BTC")
+    assert (position["size"], position["average_price"]) == (1_000, trade["price"])
+    assert position["size_currency"] == pytest.approx(1_000 / position["mark_price"])
+
+
+def test_the_channels_of_the_account_show_what_happens_once(desk):
+    desk(
+        "private/subscribe",
+        channels=["user.changes.any.BTC.raw", "user.trades.any.any.raw", "user.portfolio.BTC"],
+    )
+    found = desk("private/sell", instrument_name=SWAP, amount=500, type="market")
+    changes = desk.notes("user.changes.any.BTC.raw")
+    trades = [trade for change in changes for trade in change["trades"]]
+    assert trades == found["trades"]
+    assert desk.notes("user.trades.any.any.raw") == [found["trades"]]
+    assert desk.notes("user.portfolio.BTC")[-1]["currency"] == "BTC"
+    assert changes[-1]["positions"][0]["size"] == -500
+
+
+def test_an_edit_keeps_the_id_and_the_label(desk):
+    limit = round(desk.bid * 0.98)
+    first = desk("private/buy", instrument_name=SWAP, amount=100, type="limit", price=limit, label="a")[
+        "order"
+    ]
+    assert first["order_state"] == "open"
+    edited = desk("private/edit", order_id=first["order_id"], amount=200, price=limit - 10)["order"]
+    assert (edited["order_id"], edited["label"], edited["amount"]) == (first["order_id"], "a", 200)
+    assert edited["replaced"]
+    (shown,) = desk("private/get_open_orders_by_currency", currency="BTC")
+    assert (shown["order_id"], shown["price"]) == (first["order_id"], limit - 10)
+    assert desk("private/cancel", order_id=first["order_id"])["order_state"] == "cancelled"
+    assert desk.refused("private/cancel", order_id=first["order_id"]) == (11044, "not_open_order")
+
+
+def test_labels_may_stand_twice_and_are_cancelled_together(desk):
+    resting = {
+        "instrument_name": SWAP,
+        "amount": 100,
+        "type": "limit",
+        "price": round(desk.bid * 0.98),
+        "label": "a",
+    }
+    for _ in range(2):
+        desk("private/buy", **resting)
+    assert len(desk("private/get_order_state_by_label", currency="BTC", label="a")) == 2
+    assert desk("private/get_order_state_by_label", currency="BTC", label="b") == []
+    assert desk("private/cancel_by_label", label="a") == 2
+    assert desk("private/get_open_orders", kind="any") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"instrument_name": "BTC-1JAN20-1-C"}, (10020, "invalid_or_unsupported_instrument")),
+        ({"amount": 15}, (10021, "invalid_amount")),
+        ({"amount": 0}, (10002, "qty_too_low")),
+        ({"amount": 10**9}, (10009, "not_enough_funds")),
+        ({"type": "limit", "price": 50_000.3}, (10043, "price_wrong_tick")),
+        ({"type": "limit", "price": 10**6}, (10007, "price_too_high")),
+        ({"type": "limit"}, (-32602, "Invalid params")),
+        ({"time_in_force": "never"}, (-32602, "Invalid params")),
+        ({"valid_until": 1}, (11050, "bad_request")),
+        ({"amount": None}, (-32602, "Invalid params")),
+    ],
+)
+def test_each_refusal_has_its_code(desk, changes, error):
+    order = {"instrument_name": SWAP, "amount": 100, "type": "market"} | changes
+    assert desk.refused("private/buy", **order) == error
+    assert desk("private/get_positions") == []
+
+
+def test_what_is_no_method_or_no_order_is_refused(desk):
+    assert desk.refused("public/nothing") == (-32601, "Method not found")
+    assert desk.refused("private/get_order_state", order_id="x") == (10004, "order_not_found")
+    assert desk.refused("public/set_heartbeat", interval=5) == (-32602, "Invalid params")
+    assert desk.refused("public/ticker") == (-32602, "Invalid params")
+    desk.api.receive(desk.session, "{")
+    assert desk.frames[-1]["error"]["code"] == -32700
+
+
+def test_an_order_may_turn_a_holding_round(desk):
+    desk("private/buy", instrument_name=SWAP, amount=1_000, type="market")
+    desk("private/sell", instrument_name=SWAP, amount=2_500, type="market")
+    (position,) = desk("private/get_positions")
+    assert (position["size"], position["direction"]) == (-1_500, "sell")
+
+
+# heartbeats, the account --------------------------------------------------------------------------------
+
+
+def test_a_connection_that_does_not_answer_a_test_is_ended(desk):
+    desk("public/set_heartbeat", interval=10)
+    desk.api.beat(desk.session)
+    assert desk.frames[-1]["params"] == {"type": "test_request"}
+    desk("public/test")
+    desk.api.beat(desk.session)
+    assert not desk.is_closed
+    desk.api.beat(desk.session)
+    assert desk.is_closed
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_connection_that_breaks_takes_its_orders_off_where_it_asked_for_that(desk, enabled):
+    if enabled:
+        desk("private/enable_cancel_on_disconnect", scope="connection")
+    desk("private/buy", instrument_name=SWAP, amount=100, type="limit", price=round(desk.bid * 0.98))
+    desk.api.leave(desk.session)
+    (account,) = desk.world.ledger.accounts.values()
+    assert len(account.open_orders()) == (0 if enabled else 1)
+
+
+def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
+    """Equity by the summary is the broker's own at each hour of the day, delivery included."""
+    tomorrow = next(
+        item.symbol
+        for item in desk.world.ledger.instruments
+        if isinstance(item, OptionContract) and item.is_call and item.expiry == date(2025, 3, 6)
+    )
+    desk("private/buy", instrument_name=tomorrow, amount=0.5, type="market")
+    desk("private/sell", instrument_name=SWAP, amount=3_000, type="market")
+    (account,) = desk.world.ledger.accounts.values()
+    for _ in range(24):
+        desk.advance(3_600)
+        summary = desk("private/get_account_summary", currency="BTC")
+        assert summary["equity"] == pytest.approx(float(desk.world.ledger.figures(account).equity), abs=1e-12)
+    kinds = [activity.kind for activity in account.activities]
+    assert kinds.count("INT") == 24
+    assert kinds.count("OPCSH") + kinds.count("OPEXP") == 1
+    (position,) = desk("private/get_positions")
+    assert position["instrument_name"] == SWAP
+    moved = sum((activity.net_amount for activity in account.activities), D(0))
+    assert abs(account.cash - (D(2) + moved)) < D("1e-12")

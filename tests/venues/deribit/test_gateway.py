@@ -1,0 +1,278 @@
+"""The gateway against the simulated exchange, over its own wire."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.config.schema import Secret
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import (
+    CancelRejected,
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderNotFound,
+    OrderRejected,
+    OrderStatusUnknown,
+)
+from scalpdesk.core.intents import TimeInForce
+from scalpdesk.venues.contract import NoticeKind
+
+D = Decimal
+
+
+def test_a_straddle_and_its_hedge_are_bought_with_the_exchanges_own_fees(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        call, put = bench.straddle(gateway)
+        for number, quantity in ((call, "0.5"), (put, "0.5"), (0, "-900")):
+            gateway.send(bench.order(number, quantity))
+        fills = await bench.until(OrderFilled, 3)
+        assert [fill.quantity for fill in fills] == [D("0.5"), D("0.5"), D(900)]
+        theirs = bench.account.executions
+        assert {fill.execution_id for fill in fills} == {each.execution_id for each in theirs}
+        for fill, each in zip(fills, theirs, strict=True):
+            assert fill.price == each.price
+            assert abs(fill.fee - each.fee) < D("1e-15")
+        view = await gateway.snapshot()
+        assert [line.quantity for line in view.positions] == [D("0.5"), D("0.5"), D(-900)]
+        ledger = bench.world.ledger
+        assert abs(view.account.cash - bench.account.cash) < D("1e-9")
+        assert abs(view.account.equity - ledger.figures(bench.account).equity) < D("1e-9")
+        assert gateway.health().unknown == ()
+
+    on_bench(scenario)
+
+
+def test_quotes_of_the_wire_are_those_of_the_market(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        call, _ = bench.straddle(gateway)
+        await gateway.subscribe([0, call])
+        bench.advance(180)
+        quotes = await bench.until(type(bench.world.ledger.quotes[0]), 7)
+        last = [quote for quote in quotes if quote.instrument_id == 0][-1]
+        theirs = bench.world.ledger.quotes[0]
+        assert (last.bid, last.ask, last.bid_size) == (theirs.bid, theirs.ask, theirs.bid_size)
+        assert last.ts_event_ns == theirs.ts_event_ns // 10**6 * 10**6
+        asked = await gateway.quotes([0, call])
+        assert [quote.instrument_id for quote in asked] == [0, call]
+        assert asked[0].bid == theirs.bid
+
+    on_bench(scenario)
+
+
+def test_a_resting_order_is_accepted_cancelled_and_gone(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        resting = bench.order(0, 100, limit=round(float(bench.world.ledger.quotes[0].bid) * 0.97))
+        gateway.send(resting)
+        (accepted,) = await bench.until(OrderAccepted)
+        (shown,) = (await gateway.snapshot()).open_orders
+        assert (shown.client_order_id, shown.venue_order_id) == (
+            resting.client_order_id,
+            accepted.venue_order_id,
+        )
+        assert (shown.quantity, shown.is_open, shown.limit_price) == (D(100), True, resting.limit_price)
+        gateway.send(bench.cancel(resting))
+        await bench.until(OrderCancelled)
+        gateway.send(bench.cancel(resting))
+        await bench.round_trip(gateway)
+        assert len(bench.of(OrderCancelled)) == 1
+        assert not bench.of(OrderStatusUnknown)
+
+    on_bench(scenario)
+
+
+@pytest.mark.parametrize(
+    ("number", "quantity", "factor", "why"),
+    [
+        (0, 100, 1.20, "price_too_high"),
+        (0, 10_000_000, None, "not_enough_funds"),
+        (0, -100, 0.80, "price_too_low"),
+    ],
+)
+def test_a_refusal_is_a_rejection_in_the_venues_words(on_bench, number, quantity, factor, why):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        limit = None if factor is None else round(float(bench.world.ledger.mark(0)) * factor)
+        gateway.send(bench.order(number, quantity, limit))
+        (rejected,) = await bench.until(OrderRejected)
+        assert why in rejected.reason
+
+    on_bench(scenario)
+
+
+def test_an_order_that_the_venue_reads_too_late_is_refused_by_it(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway._ahead_ms = -2_000  # the desk's clock is behind: what it sends is over before it comes
+        gateway.send(bench.order(0, 100))
+        (rejected,) = await bench.until(OrderRejected)
+        assert "valid_until is past" in rejected.reason
+
+    on_bench(scenario)
+
+
+def test_an_answer_that_is_lost_leaves_the_status_unknown_until_the_label_tells(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        true = bench.server.rpc.receive
+
+        def lost(session, text):
+            if "private/buy" in text:
+                session.send, kept = lambda _: None, session.send
+                true(session, text)
+                session.send = kept
+            else:
+                true(session, text)
+
+        bench.server.rpc.receive = lost
+        order = bench.order(0, 100)
+        gateway.send(order)
+        await bench.until(OrderStatusUnknown)
+        assert gateway.health().unknown == (order.client_order_id,)
+        assert await gateway.query_order(order.client_order_id)
+        (filled,) = await bench.until(OrderFilled)
+        assert filled.quantity == 100
+        assert gateway.health().unknown == ()
+
+    on_bench(scenario)
+
+
+def test_an_order_that_never_arrived_is_not_found_after_the_acceptance_time(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        true = bench.server.rpc.receive
+        bench.server.rpc.receive = lambda session, text: (
+            None if "private/buy" in text else true(session, text)
+        )
+        order = bench.order(0, 100)
+        gateway.send(order)
+        await bench.until(OrderStatusUnknown)
+        assert not await gateway.query_order(order.client_order_id)
+        gateway._tracker.orders[order.client_order_id].answered_ns -= 10**9  # a second later
+        assert await gateway.query_order(order.client_order_id)
+        assert len(await bench.until(OrderNotFound)) == 1
+
+    on_bench(scenario)
+
+
+def test_a_connection_that_breaks_takes_its_orders_off_and_the_desk_learns_it(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        resting = bench.order(0, 100, limit=round(float(bench.world.ledger.quotes[0].bid) * 0.97))
+        gateway.send(resting)
+        await bench.until(OrderAccepted)
+        await gateway.reconnect("orders")
+        await bench.until_notice("connected", 2)
+        assert bench.of(OrderCancelled) == []
+        assert await gateway.query_order(resting.client_order_id)
+        await bench.until(OrderCancelled)
+        assert gateway.health().counters["reconnects"] == 1
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)  # the account's channel stands again
+
+    on_bench(scenario)
+
+
+def test_a_fill_during_the_break_comes_out_once(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        call, _ = bench.straddle(gateway)
+        bought = bench.order(call, "0.3")
+        true = bench.server.rpc._on_update
+        bench.world._update_watchers.remove(true)  # nothing comes on the account's channel
+        gateway.send(bought)
+        (filled,) = await bench.until(OrderFilled)
+        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
+        await gateway.query_order(bought.client_order_id)
+        await bench.round_trip(gateway)
+        assert bench.of(OrderFilled) == [filled]
+        assert [fill.execution_id for fill in view.fills] == [filled.execution_id]
+
+    on_bench(scenario)
+
+
+def test_an_expired_token_is_renewed_before_it_ends_and_a_lost_one_gets_a_new_login(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        connection = gateway._orders
+        first = connection._refresh_token
+        await connection._authenticate(refresh=True)
+        second = connection._refresh_token
+        assert first != second
+        bench.server.rpc._refresh.clear()  # the venue knows no token any more
+        await connection._authenticate(refresh=True)
+        assert connection._refresh_token not in (first, second)
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)
+
+    on_bench(scenario)
+
+
+def test_a_test_request_is_answered_and_a_missed_one_ends_the_connection(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        (session,) = [each for each in bench.server.rpc._sessions if each.channels]
+        bench.server.rpc.beat(session)
+        await bench.round_trip(gateway)
+        assert not session.is_tested
+        session.is_tested = True  # as if no answer had come since the last beat
+        bench.server.rpc.beat(session)
+        (lost,) = await bench.until_notice("connection_lost")
+        assert lost.kind is NoticeKind.DISCONNECTED
+
+    on_bench(scenario)
+
+
+def test_wrong_keys_are_refused_with_what_to_do(on_bench):
+    async def scenario(bench):
+        gateway = bench.gateway(secret=Secret("wrong"))
+        with pytest.raises(ConfigError, match="invalid_credentials") as refused:
+            await gateway.connect()
+        assert "wrong" not in refused.value.render()
+        assert "wrong" not in repr(gateway)
+
+    on_bench(scenario)
+
+
+def test_a_clock_that_is_off_is_refused(on_bench):
+    async def scenario(bench):
+        class Late:
+            def now_ns(self):
+                return bench.world.now_ns - 5 * 10**9
+
+        with pytest.raises(ConfigError, match="clock"):
+            await bench.gateway(clock=Late()).connect()
+
+    on_bench(scenario)
+
+
+def test_what_the_venue_cannot_take_is_refused_before_it_is_sent(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway.send(bench.order(0, 100, tif=TimeInForce.CLS))
+        gateway.send(bench.order(0, 100, name="x" * 65))
+        first, second = await bench.until(OrderRejected, 2)
+        assert "cls" in first.reason
+        assert "64" in second.reason
+        assert not bench.account.orders
+        assert not bench.of(CancelRejected)
+
+    on_bench(scenario)
+
+
+def test_contracts_are_found_with_their_open_interest_and_ticks(on_bench):
+    async def scenario(bench):
+        gateway = bench.gateway()
+        await gateway.connect()
+
+        found = await gateway.discover("BTC-PERPETUAL", date(2025, 3, 14), date(2025, 3, 14))
+        assert len(found) == 26
+        assert {item.open_interest_contracts for item in found} == {500}
+        theirs = bench.world.ledger.instruments
+        assert all(theirs[theirs.id_of(item.contract.symbol)] == item.contract for item in found)
+
+    on_bench(scenario)
