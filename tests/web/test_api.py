@@ -12,6 +12,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import load_fills, load_run, open_store, store_url
 from scalpdesk.web import app as web
+from scalpdesk.web import static_files
 from scalpdesk.web.feed import DeskFeed
 
 ORIGIN = {"origin": "http://localhost:10000"}
@@ -170,17 +171,18 @@ def test_stream_gives_the_newest_state_and_drops_what_nobody_took(held_runs):
 def test_chart_library_is_the_one_we_know_and_is_never_imported(client):
     import sys
 
-    for name, (_, digest) in web.CHART_FILES.items():
+    for name, (_, digest) in static_files.CHART_FILES.items():
         content = client.get(f"/static/{name}").content
         assert sha256(content).hexdigest() == digest
     assert "youplot" not in sys.modules
 
 
 def test_another_chart_file_is_not_served(monkeypatch):
-    monkeypatch.setitem(web.CHART_FILES, "uplot.js", (web.CHART_FILES["uplot.js"][0], "0" * 64))
-    assert web.chart_file("uplot.js") is None
-    monkeypatch.setitem(web.CHART_FILES, "uplot.js", ("youplot/vendor/absent.js", "0" * 64))
-    assert web.chart_file("uplot.js") is None
+    place, _ = static_files.CHART_FILES["uplot.js"]
+    monkeypatch.setitem(static_files.CHART_FILES, "uplot.js", (place, "0" * 64))
+    assert static_files.chart_file("uplot.js") is None
+    monkeypatch.setitem(static_files.CHART_FILES, "uplot.js", ("youplot/vendor/absent.js", "0" * 64))
+    assert static_files.chart_file("uplot.js") is None
 
 
 def test_markup_of_our_own_has_nothing_that_the_policy_refuses():

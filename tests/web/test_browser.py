@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
+from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_run = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
@@ -193,3 +194,24 @@ def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path)
             look(); })"""
         )
         assert sorted(delays)[int(0.95 * len(delays))] < 250, sorted(delays)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
+    folder, summary = ended_runs
+    file = tmp_path / "sheet.html"
+    file.write_text(tear_sheet(sheet_document(read_run(folder / summary["run_id"]))), "utf-8")
+    context = browser.new_context(viewport={"width": 1440, "height": 960}, color_scheme=theme)
+    page, wrong, asked = context.new_page(), [], []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-drawn]", state="attached")
+    assert (wrong, asked) == ([], [file.as_uri()])
+    assert page.locator("canvas").count() == 5
+    assert summary["nav_change"] in page.inner_text(".result").replace("−", "-")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1440
+    found = axe_run.Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == []
+    context.close()

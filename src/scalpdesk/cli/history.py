@@ -9,7 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import console, print_json, shown
-from scalpdesk.core.errors import EXIT_FAILED
+from scalpdesk.core.errors import EXIT_FAILED, ArgumentError
 
 
 def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
@@ -52,22 +52,61 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     show_runs(console(), rows, unreadable, runs_dir)
 
 
-@desk_command("report", example=("scalpdesk report last", "scalpdesk report last --hedges 50 --json"))
+@desk_command(
+    "report",
+    example=(
+        "scalpdesk report last",
+        "scalpdesk report last --hedges 50 --json",
+        "scalpdesk report last --html last.html",
+    ),
+)
 @click.argument("run")
 @click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
+@click.option(
+    "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
+)
+@click.option(
+    "--paths",
+    type=click.IntRange(0, 1_000),
+    default=20,
+    show_default=True,
+    help="--html: redrawn paths of an embedded session that the result is ranked among; 0 none.",
+)
+@click.option(
+    "--fill-models/--no-fill-models",
+    default=True,
+    help="--html: repeat a backtest under the other fill models.",
+)
 @settings_options
 def report(
-    *, as_json: bool, run: str, hedges: int, config_file: str | None, overrides: tuple[str, ...]
+    *,
+    as_json: bool,
+    run: str,
+    hedges: int,
+    html_file: str | None,
+    paths: int,
+    fill_models: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    if html_file is not None:
+        run_dir = find_run(config_file, overrides, run)
+        written = _write_sheet(
+            run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
+        )
+        if as_json:
+            print_json(written)
+        else:
+            click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
+        return
     from scalpdesk.backtesting.statistics import grouped, performance, session_rows
     from scalpdesk.datasets.daily_history import vix_closes_before
-    from scalpdesk.journal.reader import JournalReader, find_run_dir
+    from scalpdesk.journal.reader import JournalReader
     from scalpdesk.records.projection import project_journal
     from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
 
-    runs_dir = _runs_dir(config_file, overrides)
-    run_dir = find_run_dir(runs_dir, run)
+    run_dir = find_run(config_file, overrides, run)
     with open_store(store_url(run_dir.parent)) as store:
         run_id = project_journal(run_dir, store)
         from scalpdesk.records.store import load_run
@@ -101,6 +140,45 @@ def report(
     show_hedges(out, explained, hedges)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics)
+
+
+def find_run(config_file: str | None, overrides: tuple[str, ...], run: str) -> Path:
+    """Return the folder of a run by its id, the beginning of it, or ``last``."""
+    from scalpdesk.journal.reader import find_run_dir
+
+    return find_run_dir(_runs_dir(config_file, overrides), run)
+
+
+def _write_sheet(
+    run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
+) -> dict[str, Any]:
+    """Write the tear sheet of a run; return where, how large and the result."""
+    from scalpdesk.cli.output import progress_bar
+    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.web.tear_sheet import other_fill_models, other_paths, read_run, sheet_document, tear_sheet
+
+    follower = read_run(run_dir)
+    assert follower.header is not None
+    with progress_bar(as_json=as_json) as report_progress:
+        clock = SystemClock()
+        models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
+        redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
+    document = sheet_document(follower, models, redrawn)
+    content = tear_sheet(document).encode()
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write the tear sheet: {error.strerror}", where="--html", value=str(file)
+        ) from error
+    return {
+        "run_id": follower.header.run_id,
+        "file": str(file),
+        "bytes": len(content),
+        "result": document["result"],
+        "fill_models": document["models"],
+        "paths": document["paths"],
+    }
 
 
 def hedge_explain(
@@ -145,9 +223,8 @@ def replay(
 ) -> int:
     """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
     from scalpdesk.backtesting.runs import replay as replay_run
-    from scalpdesk.journal.reader import find_run_dir
 
-    run_dir = find_run_dir(_runs_dir(config_file, overrides), run)
+    run_dir = find_run(config_file, overrides, run)
     verdict = replay_run(run_dir, verify=verify)
     facts = {
         "run_id": verdict.summary["run_id"],

@@ -28,7 +28,7 @@ from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
 
-COLUMNS = ("t", "spot", "pnl", "net_delta", "band", "realised", "implied", "gamma", "theta")
+COLUMNS = ("t", "spot", "pnl", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
 """Columns of the series; ``t`` in UTC seconds, volatilities in per cent a year, amounts in currency."""
 SAMPLE_SECONDS = 15
 """Market time between two samples."""
@@ -308,11 +308,13 @@ class RunFollower:
         greeks = self._observer.position_greeks(held, now_ns)
         implied = math.nan if self.last_mark is None else self.last_mark.implied_vol
         totals, before = desk.attribution.totals, self.session_totals
+        nav = desk.attribution.current_nav()
         self.series.add(
             {
                 "t": now_ns / NANOS_PER_SECOND,
                 "spot": spot,
-                "pnl": float(desk.attribution.current_nav() - self.session_nav),
+                "pnl": float(nav - self.session_nav),
+                "equity": float(desk.attribution.nav_change + nav - desk.attribution.nav),
                 "net_delta": greeks.net_delta_shares if held else math.nan,
                 "band": self._band if held else math.nan,
                 "realised": 100 * figures["realised_vol_weighted"],

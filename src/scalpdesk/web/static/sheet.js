@@ -1,0 +1,123 @@
+// The tear sheet: what a run came to, from the data in the file itself.
+
+import { LineChart, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { add, card, h, pieces, shown, table, tinted } from "./dom.js";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const { columns } = data;
+const drawn = [];
+const holder = (kind, label) => h("div", { class: `plot ${kind}`, role: "group", "aria-label": label });
+const keyOf = (text, tone, dash) => h("span", { class: `${tone} ${dash ? "dash" : ""}` }, text);
+const keys = (...items) => h("div", { class: "legend" }, items);
+const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, (high ?? 1) * 1.08 || 1];
+
+function chart(host, lines, options, series) {
+  const found = new LineChart(host, lines, options);
+  drawn.push(() => found.set(series));
+}
+
+function models() {
+  if (!data.models) return h("p", { class: "empty" }, "This run cannot be repeated under other fill models here.");
+  return h(
+    "div",
+    { class: "models" },
+    table(
+      [
+        { head: "Fills at", cell: (row) => h(row.own ? "b" : "span", {}, row.name) },
+        { head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) },
+        { head: h("span", { class: "sr" }, "Size"), cell: (row) => { const bar = h("i", { class: `bar ${row.tone}` }); bar.style.width = `${100 * row.share}%`; return bar; } },
+        { head: "Costs", class: "num", cell: (row) => row.costs },
+        { head: "Hedges", class: "num", cell: (row) => row.hedges },
+      ],
+      data.models.rows,
+      { caption: "The run under four fill models" },
+    ),
+    h("p", { class: "muted" }, data.models.note),
+  );
+}
+
+function paths() {
+  if (!data.paths) return null;
+  const every = [0, data.paths.own, ...data.paths.others];
+  const low = Math.min(...every), width = Math.max(...every) - low || 1;
+  const dot = (value, own) => { const found = h("i", { class: own ? "own" : "" }); found.style.left = `${(100 * (value - low)) / width}%`; return found; };
+  return h(
+    "div",
+    { class: "note" },
+    h("div", { class: "top" }, h("h3", {}, data.paths.title), h("span", { class: "muted" }, data.paths.note)),
+    h("div", { class: "strip", role: "img", "aria-label": `results from ${data.paths.low} to ${data.paths.high}` }, data.paths.others.map((value) => dot(value, false)), dot(data.paths.own, true)),
+    h("div", { class: "top muted" }, h("span", {}, data.paths.low), h("span", {}, data.paths.high)),
+  );
+}
+
+const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
+const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
+
+add(document.getElementById("main"), [
+  h(
+    "header",
+    { class: "sheet-head" },
+    h("div", {}, h("h1", {}, data.title), h("p", { class: "muted" }, data.subtitle)),
+    h("div", { class: "result" }, h("b", { class: data.result_tone }, data.result), h("span", { class: "muted" }, `${data.currency}. ${data.result_note}`)),
+  ),
+  h("section", { class: "card w7" }, h("div", { class: "top" }, h("h2", {}, `Equity and drawdown, ${data.currency}`), keys(keyOf("P&L", "text"), keyOf("drawdown", "down"))), equity),
+  h("section", { class: "card w5" }, h("h2", {}, "Would another fill model change the verdict?"), models(), paths()),
+  h("section", { class: "card w4" }, h("h2", {}, `P&L by source, ${data.currency}`), waterfall(data.parts), h("p", { class: "note" }, data.cost_note)),
+  h(
+    "section",
+    { class: "card w4" },
+    h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), keys(keyOf("realised", "up"), keyOf("implied", "", true))),
+    vols,
+    h("dl", { class: "greeks" }, [["Gamma", data.rent.gamma], ["Theta paid", data.rent.theta], ["Both per cost", data.rent.per_cost]].map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, shown(text))))),
+  ),
+  h(
+    "section",
+    { class: "card w4" },
+    h("h2", {}, "What was run"),
+    h("dl", { class: "what" }, data.facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, shown(text))])),
+    data.warnings.length ? h("div", { class: "warnings" }, data.warnings.map((text) => h("p", {}, text))) : null,
+  ),
+  h("p", { class: "command" }, "Reproduce: ", h("code", {}, data.command)),
+  h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold")), price),
+  h("section", { class: "card w6" }, h("h2", {}, "Net delta in its band, shares"), delta),
+  h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
+  h(
+    "details",
+    { class: "card wide" },
+    h("summary", {}, `Entries, exits and skipped decisions by reason (${data.decisions.length})`),
+    table(
+      [
+        { head: "Kind", cell: (row) => row[0] },
+        { head: "Outcome", cell: (row) => row[1] },
+        { head: "Reason (figures as …)", cell: (row) => row[2] },
+        { head: "Times", class: "num", cell: (row) => String(row[3]) },
+      ],
+      data.decisions,
+      { caption: "Decisions by reason" },
+    ),
+  ),
+  h(
+    "details",
+    { class: "card wide" },
+    h("summary", {}, `Hedges (${data.hedges.length})`),
+    table(
+      [
+        { head: "ET", cell: (row) => row[0] },
+        { head: "Shares", class: "num", cell: (row) => row[1] },
+        { head: "Price", class: "num", cell: (row) => row[2] },
+        { head: "Why", cell: (row) => row[3] },
+      ],
+      data.hedges,
+      { caption: "Hedges" },
+    ),
+  ),
+  h("p", { class: "command" }, `scalpdesk ${data.version}`),
+]);
+
+chart(equity, [{ label: "P&L", colour: "text" }, { label: "drawdown", colour: "down", width: 1 }], { label: "Equity and drawdown", yValues: signedNumber(0), axisWidth: 60 }, [columns.t, columns.equity, columns.drawdown]);
+chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], { label: "Realised and implied volatility", yValues: plainNumber(1), range: below, ySpace: 26 }, [columns.t, columns.realised, columns.implied]);
+chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
+chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
+chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
+drawn.forEach((draw) => draw());
+document.documentElement.dataset.drawn = "yes";

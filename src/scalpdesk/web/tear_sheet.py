@@ -1,0 +1,400 @@
+"""The tear sheet: one run as one offline file, drawn by the dashboard's own chart parts.
+
+The file holds its data, its styles and its scripts, names no address, and its policy lets only these scripts
+run. Figures are the run's own: the same replica of the engine that the dashboard follows, read to its end.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalpdesk.assembly import journaled_market, load_market
+from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.version import VERSION
+from scalpdesk.journal.codec import JournalHeader
+from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.web import documents
+from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.runs import thinned
+from scalpdesk.web.static_files import chart_file, static_file
+from scalpdesk.web.texts import clock, json_safe, plain, signed, tone
+
+FILL_MODELS = ("cross", "mid", "queue", "adverse")
+MOST_POINTS = 2_000
+MOST_HEDGES = 25_000
+SCRIPTS = ("dom.js", "charts.js", "sheet.js")
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRun:
+    """Result of the same run under another fill model or on another redrawn path."""
+
+    name: str
+    pnl: Decimal
+    costs: Decimal
+    hedges: int
+
+
+def read_run(run_dir: Path) -> RunFollower:
+    """Follow a run to its end.
+
+    Raises
+    ------
+    DataError
+        When its journal cannot be followed; says why.
+    """
+    follower = RunFollower(run_dir)
+    while follower.advance(1_000):
+        pass
+    follower.tail.close()
+    if follower.problem or follower.engine is None:
+        raise DataError(
+            f"this run cannot be shown: {follower.problem or 'its journal has no event'}", where=str(run_dir)
+        )
+    return follower
+
+
+# the run again: other fill models, other paths ----------------------------------------------------
+
+
+def _overrides(header: JournalHeader) -> list[str]:
+    """Return what of a run's settings is not the default, as ``--set`` takes it."""
+    changed = changed_settings(header.strategy, header.config)
+    return [f"{key}={_word(value)}" for key, value in changed.items()]
+
+
+def settings_again(header: JournalHeader, *more: str) -> LoadedSettings | None:
+    """Return a run's settings from its journal, with ``more`` set; None when they cannot be had exactly."""
+    nowhere = Path(os.devnull)
+    try:
+        exact = load_settings(header.strategy, overrides=_overrides(header), environ={}, cwd=nowhere)
+        if exact.config_hash != header.config_hash:
+            return None
+        return load_settings(header.strategy, overrides=[*_overrides(header), *more], environ={}, cwd=nowhere)
+    except ScalpdeskError:
+        return None
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value)
+
+
+def other_fill_models(header: JournalHeader, clock_: Clock, report: Progress) -> list[OtherRun]:
+    """Return the run under each fill model but its own; empty where it cannot be run again."""
+    own = header.config["simulation"]["fill_model"]
+    others = [name for name in FILL_MODELS if name != own]
+    if header.data.get("tape") is None or settings_again(header) is None:
+        return []
+    tape = journaled_market(header)
+    found = []
+    for number, name in enumerate(others):
+        report(number, len(others), f"fill model {name}")
+        settings = settings_again(header, f"simulation.fill_model={name}")
+        assert settings is not None
+        result = run_backtest(settings, tape, clock_, mode=header.mode, seed=header.seed)
+        found.append(_other(name, result.summary))
+    return found
+
+
+def other_paths(header: JournalHeader, clock_: Clock, count: int, report: Progress) -> list[OtherRun]:
+    """Return the run on other redrawn paths of its session; empty where its market is not redrawn."""
+    base = settings_again(header)
+    if base is None or header.data.get("name") != "embedded" or len(header.sessions) != 1 or count < 2:
+        return []
+    day, underlying = header.sessions[0].day, str(header.data["underlying"])
+    seeds = [seed for seed in range(1, count + 1) if seed != header.seed][: count - 1]
+    found = []
+    for number, seed in enumerate(seeds):
+        report(number, len(seeds), f"path {seed}")
+        tape = load_market(base, "embedded", underlying=underlying, start=day, end=day, seed=seed)
+        result = run_backtest(base, tape, clock_, mode=header.mode, seed=seed)
+        found.append(_other(f"seed {seed}", result.summary))
+    return found
+
+
+def _other(name: str, summary: Mapping[str, Any]) -> OtherRun:
+    pnl = {part: Decimal(amount) for part, amount in summary["pnl"].items()}
+    costs = sum((pnl[part] for part in documents.COSTS), Decimal(0))
+    return OtherRun(name, pnl["total"], costs, int(summary["hedges"]))
+
+
+# the document -----------------------------------------------------------------------------------
+
+
+def sheet_document(
+    follower: RunFollower, models: Sequence[OtherRun] = (), paths: Sequence[OtherRun] = ()
+) -> dict[str, Any]:
+    """Return everything that the tear sheet shows."""
+    header, desk = follower.header, follower.desk
+    assert header is not None
+    parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
+    own = _other("own", {"pnl": parts, "hedges": follower.taken["hedge"]})
+    columns = _thin_columns(follower)
+    days = [session.day for session in header.sessions]
+    data = header.data
+    kind = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}.get(
+        str(data.get("kind")), f"{header.venue}, {header.mode}"
+    )
+    when = " to ".join(f"{day:%-d %b %Y}" for day in dict.fromkeys((days[0], days[-1]))) if days else ""
+    model = str(header.config.get("simulation", {}).get("fill_model", ""))
+    fees = str(header.config.get("simulation", {}).get("fees", "none"))
+    total = parts["total"]
+    return {
+        "title": f"{header.strategy.replace('-', ' ').capitalize()} on {data.get('underlying', '')}"
+        + (f", {when}" if when else ""),
+        "subtitle": f"{_span_of(len(days))}. {kind}.",
+        "kind": documents.account_kind(header),
+        "currency": str(header.config.get("desk", {}).get("currency", "USD")),
+        "result": signed(total),
+        "result_tone": tone(total),
+        "result_note": _rank_note(total, paths),
+        "verdict": documents.verdict(follower, parts),
+        "parts": documents.waterfall(parts),
+        "cost_note": documents.cost_note(parts),
+        "columns": columns,
+        "fills": documents.fills_document(follower)["columns"],
+        "models": _model_block(model, own, models),
+        "paths": _path_block(total, paths),
+        "rent": {
+            "gamma": signed(parts["gamma"]),
+            "theta": signed(parts["theta"]),
+            "per_cost": _per_cost(parts),
+        },
+        "facts": [
+            ["Data", f"{data.get('name', '')}, {data.get('kind', header.mode)}" + _seed(header)],
+            ["Run", header.run_id],
+            ["Hedges", f"{follower.taken['hedge']:,}"],
+            ["Events", f"{follower.events:,}"],
+            ["Fills", f"{model or header.venue}, fees {fees}"],
+            ["Config", header.config_hash[:12]],
+            ["Decisions", _decision_hash(follower)],
+            ["Build", header.build],
+        ],
+        "warnings": _warnings(follower),
+        "command": command_again(header),
+        "hedges": _hedges(follower),
+        "decisions": _decision_counts(follower),
+        "greeks": documents.greeks_document(follower),
+        "version": VERSION,
+    }
+
+
+def _span_of(sessions: int) -> str:
+    return {0: "Live run", 1: "One session"}.get(sessions, f"{sessions} sessions")
+
+
+def _seed(header: JournalHeader) -> str:
+    return "" if header.seed is None else f", seed {header.seed}"
+
+
+def _decision_hash(follower: RunFollower) -> str:
+    return str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"
+
+
+def _per_cost(parts: Mapping[str, Decimal]) -> str | None:
+    costs = -sum((parts[name] for name in documents.COSTS), Decimal(0))
+    earned = parts["gamma"] + parts["theta"]
+    return f"{plain(earned / costs, 1)}×" if costs > 0 else None
+
+
+def _rank_note(total: Decimal, paths: Sequence[OtherRun]) -> str:
+    """Return the result's place among redrawn paths, in words."""
+    if not paths:
+        return "one path; its luck is not known"
+    every = sorted([total, *(other.pnl for other in paths)])
+    low, high = (float(np.quantile([float(amount) for amount in every], q)) for q in (0.05, 0.95))
+    place = every.index(total) + 1
+    word = {1: "Lowest", len(every): "Highest"}.get(place, f"Number {place} from below")
+    return f"{word} of {len(every)} redrawn paths, 90 % of them {signed(low, 0)} to {signed(high, 0)}"
+
+
+def _model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> dict[str, Any] | None:
+    if not others:
+        return None
+    runs = {model: own, **{other.name: other for other in others}}
+    ordered = [(name, runs[name]) for name in FILL_MODELS if name in runs]
+    amounts = [run.pnl for _, run in ordered]
+    widest = max(abs(float(amount)) for amount in amounts) or 1.0
+    spread = max(amounts) - min(amounts)
+    share = f", or {abs(spread / own.pnl):.1%} of the result".replace("%", " %") if own.pnl else ""
+    keeps = all(amount > 0 for amount in amounts) or all(amount < 0 for amount in amounts)
+    same = [name.capitalize() for name, run in ordered if name != model and run.pnl == own.pnl]
+    note = f"Range {plain(spread)}{share}. The sign {'does not change' if keeps else 'changes'}."
+    if same:
+        note += f" {' and '.join(same)} equals {model}: no order rested long enough to tell them apart."
+    return {
+        "note": note,
+        "rows": [
+            {
+                "name": name,
+                "own": name == model,
+                "pnl": signed(run.pnl),
+                "tone": tone(run.pnl),
+                "share": abs(float(run.pnl)) / widest,
+                "costs": signed(run.costs),
+                "hedges": str(run.hedges),
+            }
+            for name, run in ordered
+        ],
+    }
+
+
+def _path_block(total: Decimal, paths: Sequence[OtherRun]) -> dict[str, Any] | None:
+    if not paths:
+        return None
+    every = [float(total), *(float(other.pnl) for other in paths)]
+    gained = sum(amount > 0 for amount in every)
+    return {
+        "own": float(total),
+        "others": every[1:],
+        "note": f"{gained} of {len(every)} gained, median {signed(float(np.median(every)), 0)}",
+        "low": signed(min(every), 0),
+        "high": signed(max(every), 0),
+        "title": f"Same day, {len(every)} redrawn paths",
+    }
+
+
+def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
+    columns = follower.series.columns
+    equity = [0.0 if value is None else value for value in columns["equity"]]
+    kept = thinned(equity, MOST_POINTS)
+    peaks = np.maximum.accumulate(np.maximum(np.array(equity or [0.0]), 0.0))
+    names = ("t", "spot", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
+    found: dict[str, list[float | None]] = {}
+    for name in names:
+        picked = [columns[name][i] for i in kept]
+        found[name] = [None if value is None else round(value, 4) for value in picked]
+    found["drawdown"] = [round(float(equity[i] - peaks[i]), 2) for i in kept]
+    return found
+
+
+def _warnings(follower: RunFollower) -> list[str]:
+    header = follower.header
+    assert header is not None
+    notes = [str(note) for note in header.data.get("notes") or ()]
+    odd = follower.desk.market.oddities
+    if odd:
+        counts = (f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(odd.items()))
+        notes.append(f"quotes: {', '.join(counts)}")
+    if not follower.tail.sealed:
+        notes.append("the run did not end: its journal is not sealed")
+    if header.config.get("simulation", {}).get("fees") == "none":
+        notes.append("no fees were charged")
+    return notes
+
+
+def command_again(header: JournalHeader) -> str:
+    """Return the command line that makes the run again."""
+    demo = find_strategy(header.strategy).demo_settings if header.mode == "demo" else ()
+    known = {_normal(word) for word in demo}
+    more = "".join(f" --set {word}" for word in _overrides(header) if _normal(word) not in known)
+    seed = "" if header.seed is None else f" --seed {header.seed}"
+    if not header.sessions:
+        return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
+    first, last = header.sessions[0].day, header.sessions[-1].day
+    if header.mode == "demo":
+        name = "" if header.strategy == "gamma-scalper" else f" --strategy {header.strategy}"
+        return f"scalpdesk demo{name} --session {first}{seed} --speed max --no-dashboard{more}"
+    span = f" --start {first}" + (f" --end {last}" if last != first else "")
+    return f"scalpdesk backtest {header.strategy} --data {header.data.get('name')}{span}{seed}{more}"
+
+
+def _normal(override: str) -> tuple[str, str]:
+    """Return key and value of an override so that ``10`` and ``10.0`` are equal."""
+    key, _, value = override.partition("=")
+    try:
+        return key, str(float(value))
+    except ValueError:
+        return key, value.lower()
+
+
+def _hedges(follower: RunFollower) -> list[list[Any]]:
+    """Return each hedge: time, what, price, reason."""
+    orders = follower.desk.orders.orders
+    rows = []
+    for _, decision in follower.decisions:
+        if not decision.taken or not decision.kind.value.startswith("hedge"):
+            continue
+        order = next((orders[name] for name in decision.client_order_ids if name in orders), None)
+        price = plain(order.average_price) if order is not None and order.filled else None
+        quantity = decision.facts.get("quantity_shares")
+        rows.append(
+            [
+                clock(decision.ts_ns),
+                signed(float(quantity), 0) if isinstance(quantity, int | float) else None,
+                price,
+                decision.reasons[0] if decision.reasons else "",
+            ]
+        )
+    return rows[-MOST_HEDGES:]
+
+
+def _decision_counts(follower: RunFollower) -> list[list[Any]]:
+    """Return exits and skipped decisions by reason, the commonest first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for _, decision in follower.decisions:
+        if decision.taken and decision.kind.value.startswith("hedge"):
+            continue
+        reason = re.sub(r"[-+−]?\d[\d,.]*", "…", decision.reasons[0]) if decision.reasons else ""
+        counts[decision.kind.value, "taken" if decision.taken else "skipped", reason] += 1
+    return [[kind, outcome, reason, count] for (kind, outcome, reason), count in counts.most_common(60)]
+
+
+# the file ---------------------------------------------------------------------------------------
+
+
+def tear_sheet(document: Mapping[str, Any]) -> str:
+    """Return the file: one HTML document without an external address."""
+    chart = chart_file("uplot.js")
+    scripts = [] if chart is None else [chart.decode()]
+    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, SCRIPTS))}\n}})();")
+    styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
+    chart_style = chart_file("uplot.css")
+    if chart_style is not None:
+        styles.insert(0, chart_style.decode())
+    style = "\n".join(styles)
+    policy = (
+        f"default-src 'none'; script-src {' '.join(map(_hash, scripts))}; style-src {_hash(style)};"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    # no end tag and no comment can begin inside of the data
+    data = json.dumps(json_safe(dict(document)), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    body = "".join(f"<script>{text}</script>" for text in scripts)
+    title = html.escape(f"{document['title']}: {document['result']}")
+    return (
+        '<!doctype html>\n<html lang="en" data-theme="auto">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        '<main id="main" class="sheet"></main>\n'
+        f'<script type="application/json" id="data">{data}</script>\n{body}\n</body>\n</html>\n'
+    )
+
+
+def _as_plain_script(name: str) -> str:
+    """Return a module without its imports and exports: all of them share one scope in the file."""
+    text = static_file(name).decode()
+    text = re.sub(r"^import .*?;\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^export ", "", text, flags=re.MULTILINE)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,127 @@
+"""The tear sheet: the run's own figures, one file, nothing from outside."""
+
+import base64
+import json
+import re
+from decimal import Decimal
+from hashlib import sha256
+from html import unescape
+
+import pytest
+
+from scalpdesk.assembly import journaled_market
+from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.core.clock import SystemClock
+from scalpdesk.web.tear_sheet import (
+    OtherRun,
+    command_again,
+    other_fill_models,
+    other_paths,
+    read_run,
+    settings_again,
+    sheet_document,
+    tear_sheet,
+)
+from scalpdesk.web.texts import json_safe
+
+
+def other(name, pnl, costs="-1.00", hedges=3):
+    return OtherRun(name, Decimal(pnl), Decimal(costs), hedges)
+
+
+@pytest.fixture(scope="module")
+def run(ended_runs):
+    folder, summary = ended_runs
+    return read_run(folder / summary["run_id"])
+
+
+@pytest.fixture(scope="module")
+def document(run):
+    return json_safe(sheet_document(run))
+
+
+def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
+    _, summary = ended_runs
+    plain = {
+        row["name"]: row["text"].replace("−", "-").replace(",", "").lstrip("+") for row in document["parts"]
+    }
+    assert plain == summary["pnl"]
+    assert document["result"].replace("−", "-").lstrip("+") == summary["nav_change"]
+    facts = dict(document["facts"])
+    assert facts["Hedges"] == str(summary["hedges"])
+    assert facts["Events"] == f"{summary['events']:,}"
+    assert summary["decision_hash"].startswith(facts["Decisions"])
+    assert document["columns"]["equity"][-1] == pytest.approx(float(summary["nav_change"]), abs=0.01)
+    assert len(document["hedges"]) == summary["hedges"]
+    assert max(document["columns"]["drawdown"]) == 0.0
+
+
+def test_settings_from_the_journal_make_the_same_run_again(run, ended_runs):
+    _, summary = ended_runs
+    settings = settings_again(run.header)
+    assert settings.config_hash == run.header.config_hash
+    again = run_backtest(settings, journaled_market(run.header), SystemClock(), mode="demo", seed=1)
+    assert again.summary["pnl"] == summary["pnl"]
+    assert again.summary["decision_hash"] == summary["decision_hash"]
+
+
+def test_command_to_reproduce_is_the_demos_own(run):
+    expected = "scalpdesk demo --session 2017-07-03 --seed 1 --speed max --no-dashboard"
+    assert command_again(run.header) == expected
+
+
+def test_other_fill_models_and_paths_are_runs_of_their_own(run, monkeypatch):
+    asked = []
+
+    class Result:
+        def __init__(self, pnl):
+            parts = dict.fromkeys(("spread", "fees", "slippage"), "-2.00")
+            self.summary = {"pnl": {"total": pnl, **parts}, "hedges": 7}
+
+    def fake(settings, tape, *_, seed, **__):
+        asked.append((settings.config.simulation.fill_model, seed, tape.sessions[0].day.isoformat()))
+        return Result("5.00")
+
+    monkeypatch.setattr("scalpdesk.web.tear_sheet.run_backtest", fake)
+    found = other_fill_models(run.header, SystemClock(), lambda *_: None)
+    assert [each.name for each in found] == ["mid", "queue", "adverse"]
+    assert found[0] == other("mid", "5.00", "-6.00", 7)
+    redrawn = other_paths(run.header, SystemClock(), 4, lambda *_: None)
+    assert [each.name for each in redrawn] == ["seed 2", "seed 3", "seed 4"]
+    day = "2017-07-03"
+    models = [("mid", 1, day), ("queue", 1, day), ("adverse", 1, day)]
+    assert asked == [*models, *(("cross", seed, day) for seed in (2, 3, 4))]
+
+
+def test_result_is_ranked_among_its_paths_and_the_models_range_is_named(run):
+    total = run.desk.attribution.nav_change.quantize(Decimal("0.01"))
+    paths = [other(f"seed {n}", total + n) for n in range(1, 20)]
+    models = [other("mid", total + 1), other("queue", total), other("adverse", -abs(total))]
+    shown = sheet_document(run, models, paths)
+    assert shown["result_note"].startswith("Lowest of 20 redrawn paths, 90 % of them ")
+    spread = max(total + 1, total) + abs(total)
+    assert f"Range {spread:,.2f}" in shown["models"]["note"]
+    assert ("changes" in shown["models"]["note"]) == (total > 0)
+    assert "Queue equals cross" in shown["models"]["note"]
+    assert [row["name"] for row in shown["models"]["rows"]] == ["cross", "mid", "queue", "adverse"]
+    assert sheet_document(run)["result_note"] == "one path; its luck is not known"
+
+
+def test_file_is_small_names_no_address_and_runs_only_its_own_scripts(document):
+    page = tear_sheet(document | {"title": "</script><b>&"})
+    assert len(page) < 500_000
+    addresses = set(re.findall(r"https?://[\w./-]+", page))
+    assert addresses <= {"https://github.com/leeoniya/uPlot"}  # in the licence line of the chart library
+    policy = unescape(re.search(r'Security-Policy" content="([^"]+)"', page).group(1))
+    assert policy.startswith("default-src 'none'")
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert len(scripts) == 2
+    styles = re.findall(r"<style>(.*?)</style>", page, flags=re.DOTALL)
+    for text in (*scripts, *styles):
+        digest = base64.b64encode(sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert not re.search(r"^(import|export) ", scripts[1], flags=re.MULTILINE)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.DOTALL)
+    assert "<" not in data
+    assert json.loads(data)["title"] == "</script><b>&"
+    assert json.loads(data)["parts"] == document["parts"]
