@@ -88,6 +88,31 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
     assert api.get("/api/orders?limit=5000").json()["total"] == row["orders"]
 
 
+def test_performance_names_capital_risk_regime_and_the_days_result(
+    client_of, held_feed, ended_feed, ended_runs
+):
+    shown = client_of(held_feed).get("/api/performance").json()
+    desk = held_feed.follower.desk
+    tied = 0.0
+    for position in desk.positions.held():
+        value = abs(float(position.quantity)) * desk.market.mark(position.instrument_id) * position.multiplier
+        tied += value if position.multiplier == 100 else value / 2
+    assert float(shown["risk"]["capital_tied_up"]) == pytest.approx(tied, abs=0.01)
+    assert shown["risk"]["daily_loss_limit"] == "5000.00"
+    assert float(shown["risk"]["loss_left"]) <= 5_000
+    assert shown["volatility_regime"]["regime"] == "normal"
+    assert shown["daily"] == []  # the session goes on
+    ended = client_of(ended_feed).get("/api/performance").json()
+    assert ended["daily"] == [{"session": "2017-07-03", "pnl": ended_runs[1]["nav_change"]}]
+    assert ended["round_trips"]["pnl"] == ended_runs[1]["nav_change"]
+
+
+def test_scalps_are_read_from_the_store(client_of, ended_feed):
+    shown = client_of(ended_feed).get("/api/scalps").json()
+    assert (shown["open"], shown["history"]) == ([], [])
+    assert shown["performance"]["total"]["scalps"] == 0
+
+
 def test_series_comes_from_a_position_on(client, held):
     whole = client.get("/api/series").json()
     rest = client.get("/api/series?since=100").json()

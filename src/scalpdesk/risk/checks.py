@@ -486,7 +486,7 @@ def _is_covered(
         return f"the {source} of the account is not known"
     instrument = context.instrument
     if instrument.contract_usd:
-        cost = Decimal(f"{_capital(instrument, added, price):.{COIN_DECIMALS}f}")
+        cost = Decimal(f"{capital_of(instrument, added, price):.{COIN_DECIMALS}f}")
     elif instrument.currency == "USD":
         cost = Decimal(f"{float(added) * price * instrument.multiplier:.2f}")
     else:
@@ -528,7 +528,7 @@ def _committed(context: OrderContext, known_ns: int) -> Decimal:
             mark = context.facts.mark(order.instrument_id)
             price = ZERO if mark is None else Decimal(f"{mark:.4f}")
         if order.instrument.contract_usd:
-            margin = _capital(order.instrument, order.leaves, float(price)) if price else 0.0
+            margin = capital_of(order.instrument, order.leaves, float(price)) if price else 0.0
             total += Decimal(f"{margin:.{COIN_DECIMALS}f}")
             continue
         total += order.leaves * price * order.instrument.multiplier
@@ -542,14 +542,14 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     if price is None:  # the loss rules report it already
         return None
     facts = context.facts
-    total = _capital(context.instrument, context.intent.quantity, price)
+    total = capital_of(context.instrument, context.intent.quantity, price)
     for instrument_id, instrument, quantity in _largest_positions(context):
         if not quantity:
             continue
         mark = facts.mark(instrument_id)
         if mark is None or not math.isfinite(mark):
             return f"the capital at risk is not known: {instrument.symbol} has no price"
-        total += _capital(instrument, quantity, mark)
+        total += capital_of(instrument, quantity, mark)
     fraction, equity = context.limits.max_capital_fraction, facts.figures().equity
     if total <= fraction * float(equity):
         return None
@@ -559,7 +559,8 @@ def capital_within_threshold(context: OrderContext) -> str | None:
     )
 
 
-def _capital(instrument: Instrument, quantity: Decimal, price: float) -> float:
+def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:
+    """Return the capital that a position ties up at a price: premium of options, margin of the rest."""
     if instrument.contract_usd:
         return float(PERPETUAL_INITIAL) * float(quantity) * instrument.contract_usd / price
     margin = 1.0 if isinstance(instrument, OptionContract) else SHARE_MARGIN

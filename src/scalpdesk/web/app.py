@@ -7,6 +7,7 @@ that were encoded once for all clients.
 import asyncio
 import html
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,7 +29,7 @@ from scalpdesk.web import documents
 from scalpdesk.web.access import Access, Guard, Refusal, Role
 from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, empty_head, resident_bytes
 from scalpdesk.web.market import picker_page, volatility_page
-from scalpdesk.web.runs import run_page, runs_page
+from scalpdesk.web.runs import run_page, runs_page, scalps_document
 from scalpdesk.web.static_files import static_file, static_files
 from scalpdesk.web.texts import json_safe
 
@@ -40,6 +41,8 @@ STATIC_TYPES = {
 }
 ACTIONS = ("halt", "flatten", "resume")
 SEND_BUFFER_BYTES = 256 * 1024
+REFRESH_SECONDS = 30.0
+"""Least time between two readings of journals into the store of runs, for the page of scalps."""
 
 
 class Command(BaseModel):
@@ -220,6 +223,8 @@ def _add_pages(app: FastAPI, feed: DeskFeed, access: Access) -> None:
 
 
 def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
+    projected = [-REFRESH_SECONDS]
+
     def add(path: str, summary: str, make: Callable[..., Any]) -> None:
         def answer() -> Response:
             found = feed.read(make)
@@ -280,6 +285,13 @@ def _add_documents(app: FastAPI, feed: DeskFeed) -> None:
             }
         )
         return _json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
+
+    @app.get("/api/scalps", summary="Options scalps: open, history, performance.", tags=["records"])
+    def scalps(run: Annotated[str | None, Query(max_length=100)] = None) -> Response:
+        is_due = time.monotonic() - projected[0] >= REFRESH_SECONDS
+        if is_due:
+            projected[0] = time.monotonic()
+        return _json(json_safe(scalps_document(feed.runs_dir, run, refresh=is_due)))
 
     @app.get("/api/runs", summary="Runs on record, the newest first.", tags=["records"])
     def runs(limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> Response:

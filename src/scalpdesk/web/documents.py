@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
+from scalpdesk.engine.desk import by_strategy
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -24,8 +26,10 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.explain import PARTS, explain_lines, parts_in_cents
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
+from scalpdesk.risk.checks import capital_of
 from scalpdesk.strategies.contract import phase_of
 from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.market import regime_now
 from scalpdesk.web.texts import clock, countdown, leg_label, per_cent, plain, signed, span, tone
 
 LABELS = {
@@ -41,6 +45,10 @@ LABELS = {
     "residual": "Residual",
 }
 COSTS = ("spread", "fees", "slippage")
+ENDED = ("flat", "closed")
+"""How the decision begins that ends a trade."""
+RESULTS = ("pnl_usd", "gain_before_fees_usd")
+"""Facts in which strategies state a trade's result."""
 SHOCK_SPOT = 0.10
 SHOCK_VOL = 0.10
 """The worst case: spot up to 10 % either way, every volatility up to 10 points either way."""
@@ -783,6 +791,10 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "hedges": follower.taken["hedge"],
         "decisions": follower.decision_count,
         "round_trips": trips,
+        "daily": [{"session": day, "pnl": str(amount)} for day, amount in follower.session_results],
+        "strategies": by_strategy(desk),
+        "volatility_regime": regime_now(follower),
+        "risk": risk_level(follower),
         "mode": desk.gate.mode.value,
         "end_positions": {
             desk.instruments[position.instrument_id].symbol: str(position.quantity)
@@ -792,19 +804,55 @@ def performance(follower: RunFollower) -> dict[str, Any]:
 
 
 def round_trips(follower: RunFollower) -> dict[str, Any]:
-    """Return what closed trades earned: number, wins, rate; of the exits the run decided on."""
-    closed = [
-        float(decision.facts["pnl_usd"])
-        for _, decision in follower.decisions
-        if decision.kind.value == "exit"
-        and isinstance(decision.facts.get("pnl_usd"), float | int)
-        and any(reason.startswith(("flat", "closed")) for reason in decision.reasons)
-    ]
-    wins = sum(1 for amount in closed if amount > 0)
+    """Return what closed trades earned: number, wins, rate, P&L, and the same by the signal that opened them.
+
+    Of the strategy's own account of each trade in the decision that ends it.
+    """
+    every: list[tuple[str, float]] = []
+    for _, decision in follower.decisions:
+        if decision.kind is not DecisionKind.EXIT or not decision.reasons[0].startswith(ENDED):
+            continue
+        amount = next((decision.facts[name] for name in RESULTS if name in decision.facts), None)
+        if isinstance(amount, float | int):
+            every.append((str(decision.facts.get("signal", "")), float(amount)))
+    signals = sorted({signal for signal, _ in every if signal})
     return {
-        "number": len(closed),
+        **_trips([amount for _, amount in every]),
+        "by_signal": {
+            name: _trips([amount for signal, amount in every if signal == name]) for name in signals
+        },
+    }
+
+
+def _trips(amounts: Sequence[float]) -> dict[str, Any]:
+    wins = sum(amount > 0 for amount in amounts)
+    return {
+        "number": len(amounts),
         "wins": wins,
-        "win_rate": round(wins / len(closed), 4) if closed else None,
+        "win_rate": round(wins / len(amounts), 4) if amounts else None,
+        "pnl": f"{sum(amounts):.2f}",
+    }
+
+
+def risk_level(follower: RunFollower) -> dict[str, Any]:
+    """Return capital and limits: equity, premium and half the shares' value tied up, loss left today."""
+    desk = follower.desk
+    limits, equity = desk.gate.limits, desk.attribution.nav
+    tied = 0.0
+    for position in desk.positions.held():
+        mark = desk.market.mark(position.instrument_id)
+        if mark is not None:
+            tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
+    limit = limits.daily_loss_limit(desk.session_equity)
+    return {
+        "equity": f"{equity:.2f}",
+        "capital_tied_up": f"{tied:.2f}",
+        "capital_fraction": round(tied / float(equity), 4) if equity else None,
+        "max_capital_fraction": limits.max_capital_fraction,
+        "daily_loss_limit": f"{limit:.2f}",
+        "loss_left": f"{limit + min(equity - desk.session_equity, ZERO):.2f}",
+        "losses_in_a_row": desk.gate.closed_trades.losses_in_a_row,
+        "max_losses_in_a_row": limits.max_consecutive_losses,
     }
 
 

@@ -19,7 +19,7 @@ from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.events import Event, OperatorEvent, OrderEvent, OrderFilled, QuoteEvent, SessionEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import JournalHeader, TapeRows
@@ -115,6 +115,8 @@ class RunFollower:
         self.session_totals: dict[str, Decimal] = dict.fromkeys(PARTS, ZERO)
         self.session_nav = ZERO
         self.session_is_open = False
+        self.session_results: list[tuple[str, Decimal]] = []
+        """Date and P&L, in cents, of each session that has closed."""
         self.day_low = self.day_high = math.nan
         self.last_quote_ns = 0
         self._next_sample_ns = 0
@@ -248,6 +250,8 @@ class RunFollower:
             self.first_implied = math.nan
         else:
             self._sample()
+            attribution = self.desk.attribution
+            self.session_results.append((event.session, to_cents(attribution.nav - self.session_nav)))
 
     def _note_order_event(self, event: Any) -> None:
         if isinstance(event, OrderFilled):

@@ -105,7 +105,7 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
         ),
         "forecast_model": forecast.model if forecast is not None and known else None,
         "forecast_reason": forecast.reason if forecast is not None and not known else None,
-        "regime": regime_of(forecast.vol).value if forecast is not None and known else None,
+        "regime": regime_now(follower)["regime"],
         "smiles": [
             {**smile, "vols": [100 * vol for vol in smile["vols"]]} for smile in smiles[:SMILE_EXPIRIES]
         ],
@@ -118,6 +118,14 @@ def volatility_page(follower: RunFollower) -> dict[str, Any]:
         ],
     }
     return page | {"sentence": _sentence(implied, realised, forecast.vol if forecast and known else math.nan)}
+
+
+def regime_now(follower: RunFollower) -> dict[str, Any]:
+    """Return the forecast of the underlying's volatility and its regime; nulls while there is none."""
+    forecast = follower.desk.market.forecasts.get(follower.desk.view.underlying)
+    if forecast is None or not math.isfinite(forecast.vol):
+        return {"regime": None, "forecast_vol": None, "model": None}
+    return {"regime": regime_of(forecast.vol).value, "forecast_vol": forecast.vol, "model": forecast.model}
 
 
 def _sentence(implied: float, realised: float, forecast: float) -> str:

@@ -1,5 +1,6 @@
 """The Runs page: runs on record, one run's curve, several side by side; from the store of runs."""
 
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.reader import JournalReader, find_run_dir, run_dirs, written_ns
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
 from scalpdesk.records.store import list_runs, load_marks, load_run, open_store, store_url
 from scalpdesk.web.texts import signed, tone
 
@@ -83,6 +85,32 @@ def run_page(runs_dir: Path, name: str) -> dict[str, Any]:
         },
         "sessions": [session.day.isoformat() for session in JournalReader(run_dir).header.sessions],
     }
+
+
+def scalps_document(runs_dir: Path, run_id: str | None, *, refresh: bool) -> dict[str, Any]:
+    """Return the options scalps on record, of a run or of all: open ones, history, performance.
+
+    With ``refresh`` the journals that the store lacks, or holds unfinished, are read first.
+    """
+    if not run_dirs(runs_dir):
+        return {"open": [], "history": [], "performance": None}
+    with open_store(store_url(runs_dir)) as store:
+        if refresh:
+            project_missing(runs_dir, store)
+        return {
+            "open": [_plain_row(row) for row in open_scalps(store, run_id)],
+            "history": [_plain_row(row) for row in scalp_history(store, run_id)],
+            "performance": _with_plain_extremes(scalp_performance(store, run_id)),
+        }
+
+
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, date) else value for name, value in row.items()}
+
+
+def _with_plain_extremes(found: dict[str, Any]) -> dict[str, Any]:
+    extremes = {name: None if found[name] is None else _plain_row(found[name]) for name in ("best", "worst")}
+    return {**found, **extremes}
 
 
 def thinned(values: list[float], most: int) -> list[int]:
