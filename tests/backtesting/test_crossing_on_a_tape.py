@@ -14,7 +14,7 @@ from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
-from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig
+from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.several.strategy import Several
 
 D = Decimal
@@ -60,7 +60,9 @@ def hour():
     tape = reconstruct(date(2018, 2, 5), seed=1, underlying="SPY")
     first = tape.sessions[0]
     tape = replace(tape, sessions=(replace(first, close_ns=first.open_ns + HOUR_NS),))
-    scalper = GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off")))
+    scalper = GammaScalper(
+        GammaScalperConfig(entry=EntryConfig(gate="off"), hedge=HedgeConfig(threshold_shares=1.0))
+    )
     both = Several([scalper, Follower()], {"gamma-scalper": D("0.8"), "follower": D("0.2")})
     limits = RiskLimits(max_consecutive_losses=1_000, max_orders_per_minute=1_000)
     return run_tape(tape, both, limits=limits)

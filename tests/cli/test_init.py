@@ -34,7 +34,7 @@ def test_every_commented_default_is_a_valid_setting(tmp_path):
     after = load_settings("gamma-scalper", cwd=tmp_path)
     assert after.config_hash == before.config_hash
     assert after.sources["risk.max_consecutive_losses"].startswith("scalpdesk.toml:")
-    assert after.sources["strategies.gamma-scalper.hedge.threshold_shares"].startswith("scalpdesk.toml:")
+    assert after.sources["strategies.gamma-scalper.hedge.order_ttl_seconds"].startswith("scalpdesk.toml:")
 
 
 def test_nothing_is_overwritten_without_force(tmp_path, capsys):

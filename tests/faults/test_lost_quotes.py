@@ -122,6 +122,7 @@ def crash():
             "exits.stop_fraction=null",
             "exits.arm_fraction=null",
             "exits.max_sessions=1",
+            "hedge.band=fixed",
         ],
     )
     tape = without_quotes(reconstruct_span(FIRST, BACK))

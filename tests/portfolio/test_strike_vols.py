@@ -38,8 +38,8 @@ class Market:
 
     @property
     def vol(self):
-        found = self.engine.strike_vol(CALL)
-        assert found == self.engine.strike_vol(PUT)
+        found = self.engine.strike_vol(CALL, self.state.quotes[SHARE].ts_event_ns)
+        assert found == self.engine.strike_vol(PUT, self.state.quotes[SHARE].ts_event_ns)
         return None if found is None else found.vol
 
 
@@ -82,19 +82,19 @@ def test_the_in_the_money_leg_is_not_listened_to(market):
 def test_a_quote_is_measured_once(market):
     market.share(market.strike)
     market.option(CALL, market.strike)
-    first = market.engine.strike_vol(CALL)
+    first = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
     market.share(market.strike + 0.02, 1)
     market.share(market.strike, 2)
-    assert market.engine.strike_vol(CALL) == first
+    assert market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns) == first
 
 
 @pytest.mark.parametrize("half", [1.5, 0.5])
 def test_a_wide_quote_is_no_measurement(market, half):
     market.share(market.strike)
     market.option(CALL, market.strike, half=0.01)
-    before = market.engine.strike_vol(CALL)
+    before = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
     market.option(CALL, market.strike, 60, vol=0.28, half=half)
-    after = market.engine.strike_vol(CALL)
+    after = market.engine.strike_vol(CALL, market.state.quotes[SHARE].ts_event_ns)
     assert abs(after.vol - before.vol) < 0.01
 
 

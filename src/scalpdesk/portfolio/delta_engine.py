@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
@@ -19,7 +20,7 @@ from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol, StrikeVols
+from scalpdesk.portfolio.strike_vols import SURFACE_DEVIATION, ExpirySmile, StrikeVol, StrikeVols
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.volatility.variance_time import (
     CALENDAR,
@@ -29,6 +30,7 @@ from scalpdesk.volatility.variance_time import (
     VarianceClock,
 )
 
+_MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
@@ -90,8 +92,8 @@ class OptionValuer(Protocol):
         """Return the Greeks of an option at a given volatility."""
         ...
 
-    def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
-        """Return the filtered volatility of an option's strike; see :class:`StrikeVols`."""
+    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
+        """Return the volatility of an option's strike on the smile; see :meth:`DeltaEngine.strike_vol`."""
         ...
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
@@ -167,6 +169,8 @@ class DeltaEngine:
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
         self._strike_vols = StrikeVols(instruments, state, self._quote_vol)
+        self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
+        """Smiles of expiries that strikes without quotes are valued on, with when they were fitted."""
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -299,7 +303,7 @@ class DeltaEngine:
         """
         known = self._last_vol.get(instrument_id)
         if known is None:
-            strike = self._strike_vols.value(contract)
+            strike = self.strike_vol(instrument_id, now_ns) or self._strike_vols.last(contract)
             if strike is None:
                 return None
             vol = strike.vol
@@ -326,13 +330,36 @@ class DeltaEngine:
         valuation = None if spot is None else self.value(instrument_id, spot.ts_recv_ns, fresh=False)
         return valuation.mark if valuation is not None and valuation.is_modelled else None
 
-    def strike_vol(self, instrument_id: InstrumentId) -> StrikeVol | None:
-        """Return the filtered volatility of an option's strike, common to its call and put.
+    def strike_vol(self, instrument_id: InstrumentId, now_ns: int) -> StrikeVol | None:
+        """Return the volatility of an option's strike, common to its call and put.
 
-        None for what is no option, and while the strike was never measured.
+        Filtered from its own quotes; where they are missing, too wide or older than two minutes from the
+        smile that the other strikes of its expiry show, renewed once a minute. None for what is no option,
+        and where there is neither.
         """
         contract = self._instruments[instrument_id]
-        return self._strike_vols.value(contract) if isinstance(contract, OptionContract) else None
+        if not isinstance(contract, OptionContract):
+            return None
+        found = self._strike_vols.value(contract, now_ns)
+        if found is not None:
+            return found
+        key = (contract.root, contract.underlying, contract.expiry)
+        at_ns, smile = self._fallbacks.get(key, (-_MINUTE_NS, None))
+        if now_ns - at_ns >= _MINUTE_NS:
+            smile = self.smile(instrument_id, now_ns)
+            self._fallbacks[key] = now_ns, smile
+        spot = self.spot(contract)
+        if smile is None or spot is None:
+            return None
+        years = self.years(contract, now_ns)
+        forward = self._forward(contract, spot, years)
+        vol = float(smile.vols(np.array(math.log(float(contract.strike) / forward))))
+        return StrikeVol(vol * math.sqrt(smile.variance_years / smile.years), SURFACE_DEVIATION)
+
+    def _forward(self, contract: OptionContract, spot: float, years: float) -> float:
+        if contract.is_inverse:  # on the forward itself
+            return spot
+        return spot * math.exp((self.rate(years) - self.dividend_yield(contract)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
@@ -347,7 +374,7 @@ class DeltaEngine:
         if spot is None or now_ns >= expires_ns:
             return None
         years = self._years_to(expires_ns, now_ns)
-        forward = spot * math.exp((self.rate(years) - self.dividend_yield(contract)) * years)
+        forward = self._forward(contract, spot, years)
         return self._strike_vols.smile(
             contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
         )

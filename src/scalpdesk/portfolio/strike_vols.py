@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.quotes import QuoteVerdict, mark_price
 from scalpdesk.marketdata.state import MarketState
@@ -24,6 +24,10 @@ FEW_TICKS = 0.04
 LARGEST_DEVIATION = 0.02
 """Of a measured volatility, a fraction a year: a noisier one is no measurement."""
 
+OLDEST_NS = 120 * NANOS_PER_SECOND
+"""A strike that was not measured for so long takes its volatility from the smile of its expiry."""
+SURFACE_DEVIATION = 0.005
+"""Standard deviation of a volatility from the smile, a fraction a year (the desk's choice)."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 _FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
@@ -105,15 +109,25 @@ class StrikeVols:
         """Smiles with when they were fitted."""
         self._known = 0
 
-    def value(self, contract: OptionContract) -> StrikeVol | None:
-        """Return the volatility of a contract's strike; None while it was never measured."""
+    def value(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
+        """Return the volatility of a contract's strike; None while it was never measured.
+
+        None too where the last measurement is older than two minutes: then the smile of the expiry knows
+        better.
+        """
         if self._known != len(self._instruments):
             self._learn()
         strike = self._strikes[_key(contract)]
         self._measure(strike, contract)
-        if math.isnan(strike.filter.vol):
+        measured_ns = strike.measured_ns
+        if measured_ns is None or now_ns - measured_ns > OLDEST_NS:
             return None
         return StrikeVol(strike.filter.vol, strike.filter.deviation)
+
+    def last(self, contract: OptionContract) -> StrikeVol | None:
+        """Return the volatility of a contract's strike as of its last measurement, however old."""
+        strike = self._strikes[_key(contract)]
+        return None if strike.measured_ns is None else StrikeVol(strike.filter.vol, strike.filter.deviation)
 
     def quoted(
         self, leg: InstrumentId, quote: QuoteEvent, underlying: InstrumentId

@@ -12,6 +12,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
 from scalpdesk.engine.flattening import Flattener
+from scalpdesk.hedging.bands.fixed import FixedBand
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.live.watchdog_program import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
@@ -281,8 +282,9 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
         When the settings allow no straddle of this market at all.
     """
     adapted, days = _adapted(config, disaster)
-    band = config.hedge.threshold_shares * config.straddles if config.hedge.band == "fixed" else 1e9
-    plan = DeskPlan(adapted, limits, stale_share_seconds=6.0, stale_option_seconds=60.0, band_shares=band)
+    band = config.hedge.make_band()
+    shares = band.config.threshold * config.straddles if isinstance(band, FixedBand) else 1e9
+    plan = DeskPlan(adapted, limits, stale_share_seconds=6.0, stale_option_seconds=60.0, band_shares=shares)
     for move in MOVES:
         market = SmallMarket(
             SEED,

@@ -2,6 +2,7 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.hedging.base import make_band
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -10,9 +11,16 @@ from scalpdesk.strategies.toolkit.exits import ExitConfig
 def test_the_defaults_are_the_published_bots():
     config = GammaScalperConfig()
     assert (config.underlying, config.straddles) == ("SPY", 1)
-    assert (config.hedge.band, config.hedge.threshold_shares) == ("fixed", 2.0)
+    assert make_band("fixed").config.threshold == 2.0
     assert (config.triggers.price_change_usd, config.triggers.heartbeat_seconds) == (0.05, 5.0)
     assert (config.selection.min_expiration_days, config.selection.max_expiration_days) == (30, 90)
+
+
+def test_the_default_band_is_whalley_wilmotts_unless_a_threshold_is_given():
+    assert HedgeConfig().make_band().name == "whalley_wilmott"
+    assert HedgeConfig(band_settings={"risk_aversion": 0.01}).make_band().config.risk_aversion == 0.01
+    assert HedgeConfig(threshold_shares=1.7).make_band().config.threshold == 1.7
+    assert HedgeConfig(band="whalley_wilmott", threshold_shares=1.7).make_band().name == "whalley_wilmott"
 
 
 @pytest.mark.parametrize(

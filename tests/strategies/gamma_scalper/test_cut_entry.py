@@ -11,6 +11,7 @@ from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
 from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
+    HedgeConfig,
     ScalperPhase,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -24,6 +25,7 @@ NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_
 def scalper(limits, straddles=4, vol=None):
     strategy = GammaScalper(
         GammaScalperConfig(
+            hedge=HedgeConfig(band="fixed"),
             straddles=straddles,
             entry=EntryConfig(gate="off"),
             triggers=TriggersConfig(spread_filter=False),

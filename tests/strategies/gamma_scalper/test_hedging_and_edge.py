@@ -27,7 +27,7 @@ def holding(*, entry=None, exits=NO_EXITS, clock_time="10:00", **hedge):
     strategy = GammaScalper(
         GammaScalperConfig(
             entry=EntryConfig(**({"gate": "off"} | (entry or {}))),
-            hedge=HedgeConfig(**hedge),
+            hedge=HedgeConfig(**({"band": "fixed"} | hedge)),
             triggers=TriggersConfig(spread_filter=False),
             exits=exits,
         )
@@ -107,13 +107,13 @@ def test_without_a_two_sided_quote_the_edge_is_unknown():
     desk.wait(1).quote(1, math.nan, 14.0)
     view, strategy = desk.engine.desk.view, desk.strategy
     view.now_ns = desk.now_ns
-    assert strategy._edge.left(strategy._pair, view, strategy.hedger.band) is None
+    assert strategy._edge.left(strategy._pair, view, strategy.hedger) is None
 
 
 def test_the_edge_left_counts_the_way_out_only():
     desk = holding(entry={"forecast_vol": 0.30, "gate": "advise"}, exits=GONE, threshold_shares=50.0)
     view, strategy = desk.engine.desk.view, desk.strategy
-    left = strategy._edge.left(strategy._pair, view, strategy.hedger.band)
+    left = strategy._edge.left(strategy._pair, view, strategy.hedger)
     entry = next(one.facts for one in decisions(desk.outputs) if one.kind == "entry")
     # spreads of 0.10 a leg: 20 USD both ways at entry, half of it on the way out
     assert entry["edge_spread_usd"] == pytest.approx(20.0)

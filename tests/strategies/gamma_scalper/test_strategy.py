@@ -48,7 +48,7 @@ def scalper():
         strategy = GammaScalper(
             GammaScalperConfig(
                 entry=EntryConfig(**({"gate": "off"} | (entry or {}))),
-                hedge=HedgeConfig(**(hedge or {})),
+                hedge=HedgeConfig(**({"band": "fixed"} | (hedge or {}))),
                 triggers=TriggersConfig(spread_filter=False),
                 exits=exits,
                 **config,
@@ -580,7 +580,8 @@ def test_a_halted_desk_rests_and_goes_on_when_it_is_resumed(scalper):
 
 def test_options_that_expire_leave_only_the_hedge_to_unwind(scalper):
     window = SelectionConfig(min_expiration_days=0)
-    desk = hold(scalper(book=straddle_book(500, expiry=DAY), selection=window))
+    hedge = {"delta_vol": "implied"}  # of half a cent of premium: a delta short of 100
+    desk = hold(scalper(book=straddle_book(500, expiry=DAY), selection=window, hedge=hedge))
     desk.go_to("15:50")
     desk.fill(orders(desk.market(503.0))[0])
     assert -100 < desk.positions[0] < -80
@@ -598,6 +599,15 @@ def test_options_that_expire_leave_only_the_hedge_to_unwind(scalper):
     assert (unwind.side, int(unwind.quantity), unwind.purpose) == (Side.SELL, left, Purpose.UNWIND_HEDGE)
     desk.fill(unwind)
     assert desk.positions == {}
+
+
+def test_there_are_no_two_hedges_in_one_instant(scalper):
+    """A second quote of the same instant is not a move yet; the next instant's is."""
+    desk = hold(scalper())
+    (first,) = orders(desk.wait(1).market(503.0))
+    desk.fill(first)
+    assert orders(desk.market(506.0)) == []
+    assert len(orders(desk.wait(1).market(506.1))) == 1
 
 
 # starting with something ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
 from scalpdesk.entry.straddle_selector import Candidate
-from scalpdesk.hedging.base import HedgeBand, HedgeInputs
+from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, StraddlePair
 from scalpdesk.instruments.deribit import DERIBIT_FEES
@@ -29,6 +29,7 @@ from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import Level, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
+from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
@@ -176,6 +177,8 @@ class StraddleEdge:
         self._expiries: list[tuple[str, int, InstrumentId]] = []
         """Root, expiry instant and one option of each expiry, by instant."""
         self._far_until_ns, self._far_below = 0, 0.0
+        self._band_shares = 0.0
+        """Half width of the hedge's band around the straddles that were looked at last."""
         self._ratios: dict[int, tuple[int, float | None]] = {}
         """Level to the horizon over that of an expiry (by its instant), with when it was measured."""
 
@@ -267,13 +270,13 @@ class StraddleEdge:
             return False
         return self.forecast(view).vol < self._far_below
 
-    def judge(self, best: Candidate, view: DeskView, band: HedgeBand) -> EntryVerdict:
+    def judge(self, best: Candidate, view: DeskView, hedger: DeltaHedger) -> EntryVerdict:
         """Say whether to buy this straddle."""
         if self._config.gate == "off":
             return EntryVerdict(passed=True, reasons=("entry gate off",), facts={})
         forecast = self.forecast(view)
         # sitting out the whole spread once in and once out is two half-spreads
-        inputs = self._inputs(best.pair, view, band, forecast, half_spreads=best.spread)
+        inputs = self._inputs(best.pair, view, hedger, forecast, half_spreads=best.spread)
         verdict = self._gate.judge(inputs, forecast)
         if verdict.edge is not None:
             self._far_until_ns = view.now_ns + RATIO_NS
@@ -293,6 +296,7 @@ class StraddleEdge:
                 "edge_gross_usd": edge.gross_usd,
                 "edge_spread_usd": edge.spread_usd,
                 "edge_hedge_cost_usd": edge.hedge_cost_usd,
+                "hedge_band_shares": self._band_shares,
             }
         if verdict.passed or self._config.gate == "enforce":
             label = "entry gate: " if verdict.passed else "entry gate refuses: "
@@ -301,7 +305,7 @@ class StraddleEdge:
         advice = tuple(f"entry gate (advice only) would refuse: {why}" for why in verdict.reasons)
         return EntryVerdict(passed=True, reasons=advice, facts=facts)
 
-    def left(self, pair: StraddlePair, view: DeskView, band: HedgeBand) -> float | None:
+    def left(self, pair: StraddlePair, view: DeskView, hedger: DeltaHedger) -> float | None:
         """Return the edge left in USD, with the spread of getting out only; None when unknown."""
         forecast = self.forecast(view)
         spread = 0.0
@@ -310,7 +314,7 @@ class StraddleEdge:
             if quote is None or not quote.ask > quote.bid > 0:
                 return None
             spread += quote.ask - quote.bid
-        inputs = self._inputs(pair, view, band, forecast, half_spreads=0.5 * spread)
+        inputs = self._inputs(pair, view, hedger, forecast, half_spreads=0.5 * spread)
         if inputs is None or not forecast.known:
             return None
         return shifted_edge(inputs, forecast.vol).net_usd
@@ -319,7 +323,7 @@ class StraddleEdge:
         self,
         pair: StraddlePair,
         view: DeskView,
-        band: HedgeBand,
+        hedger: DeltaHedger,
         forecast: VolForecast,
         *,
         half_spreads: float,
@@ -354,7 +358,9 @@ class StraddleEdge:
             value=lambda vol: sum(each.price for each in greeks(vol)),
             mid=mid,
             half_spreads=max(half_spreads, 0.0),
-            hedge_cost_usd=self._hedge_cost_usd(gamma, call.multiplier, smile, view, band, forecast, horizon),
+            hedge_cost_usd=self._hedge_cost_usd(
+                gamma, call.multiplier, smile, view, hedger, forecast, horizon
+            ),
             multiplier=call.multiplier,
             horizon_years=horizon,
             implied_to_horizon=self._implied_to_horizon(call, smile, horizon, view),
@@ -415,15 +421,15 @@ class StraddleEdge:
         multiplier: int,
         smile: ExpirySmile,
         view: DeskView,
-        band: HedgeBand,
+        hedger: DeltaHedger,
         forecast: VolForecast,
         horizon_years: float,
     ) -> float:
-        """Expected cost of hedging one straddle over the horizon with this band."""
+        """Expected cost of hedging one straddle over the horizon with the hedger's band."""
         quote = view.market.quotes[view.underlying]
         if quote is None or not gamma > 0.0:
             return 0.0
-        half_spread = max(0.5 * (quote.ask - quote.bid), 0.0)
+        cost_per_share = max(0.5 * (quote.ask - quote.bid) + hedger.fee_per_share, 0.0)
         inputs = HedgeInputs(
             net_delta_shares=0.0,
             gamma_shares_per_usd=gamma * multiplier * self._straddles,
@@ -434,16 +440,18 @@ class StraddleEdge:
             straddles=self._straddles,
             multiplier=multiplier,
             seconds_since_hedge=0.0,
-            own_cost_fraction=half_spread / quote.mid,
+            own_cost_fraction=cost_per_share / quote.mid,
         )
+        self._band_shares = hedger.band.judge(inputs).half_width_shares
+        band, vol = hedger.band, forecast.vol
         days, size = horizon_years * SESSIONS_PER_YEAR, view.instruments[view.underlying].contract_usd
         if not size:
-            cost = expected_cost(band, inputs, forecast.vol, days, half_spread)
+            cost = expected_cost(band, inputs, vol, days, cost_per_share)
             self.rehedges = cost.rehedges
             return cost.cost_usd / self._straddles
-        one_way = half_spread / quote.mid + float(DERIBIT_FEES.perpetual_taker)  # coins a coin
+        one_way = cost_per_share / quote.mid + float(DERIBIT_FEES.perpetual_taker)  # coins a coin
         smallest = 0.5 * size / quote.mid
-        cost = expected_cost(band, inputs, forecast.vol, days, one_way, smallest_half_width=smallest)
+        cost = expected_cost(band, inputs, vol, days, one_way, smallest_half_width=smallest)
         self.rehedges = cost.rehedges
         return cost.cost_usd / self._straddles
 

@@ -76,6 +76,7 @@ class ScalperPhase(StrEnum):
     DONE = "done"
 
 
+AUTO = "auto"
 HEDGE_BOUNDS = {
     "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
     "fixed_vol": VOL,
@@ -90,7 +91,8 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ----------
     band
         A hedge band by name: ``fixed``, ``whalley_wilmott``, ``zakamouline``, ``leland``, ``time_based``,
-        ``regime_threshold`` or a plug-in's.
+        ``regime_threshold`` or a plug-in's; ``auto`` is ``fixed`` where ``threshold_shares`` is set and
+        ``whalley_wilmott`` otherwise, from what the run's own hedges cost.
     threshold_shares
         Half width of the fixed band, shares per straddle (HEDGING_DELTA_THRESHOLD).
     band_settings
@@ -103,10 +105,10 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         A hedge order that has not been filled by then is cancelled and sized anew.
     """
 
-    band: str = "fixed"
-    threshold_shares: float = 2.0
+    band: str = AUTO
+    threshold_shares: float | None = None
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
-    delta_vol: DeltaVol = "implied"
+    delta_vol: DeltaVol = "smile"
     fixed_vol: float | None = None
     order_ttl_seconds: float = 5.0
 
@@ -124,9 +126,12 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def make_band(self) -> HedgeBand:
         """Return the chosen band with its settings."""
         settings: dict[str, object] = dict(self.band_settings)
-        if self.band == "fixed":
+        name = self.band
+        if name == AUTO:
+            name = "whalley_wilmott" if self.threshold_shares is None else "fixed"
+        if name == "fixed" and self.threshold_shares is not None:
             settings.setdefault("threshold", self.threshold_shares)
-        return make_band(self.band, settings)
+        return make_band(name, settings)
 
 
 class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -363,7 +368,7 @@ class GammaScalper:
             self._passes.note(view.now_ns, passed=False)
             return self._refuse_entry(selection.why_none(), dict(selection.removed))
         best = selection.best
-        verdict = self._edge.judge(best, view, self.hedger.band)
+        verdict = self._edge.judge(best, view, self.hedger)
         facts = entry_facts(view, best, spot) | verdict.facts
         is_enough = self._passes.note(view.now_ns, passed=verdict.passed)
         if not verdict.passed:
@@ -507,7 +512,7 @@ class GammaScalper:
             return None
         assert self._pair is not None
         self._edge_left.note(view.now_ns, passed=True)
-        return self._edge.left(self._pair, view, self.hedger.band)
+        return self._edge.left(self._pair, view, self.hedger)
 
     def _ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""

@@ -89,6 +89,10 @@ class DeltaHedger:
         """The option that cannot be hedged on, and why; empty while all can be."""
         self._straddles: int | None = None
         self._last_hedge_ns: int | None = None
+        self._sent_ns: int | None = None
+        self._fees_usd = self._shares_filled = 0.0
+        self.fee_per_share = 0.0
+        """Of the hedges so far, in the quote currency."""
         self._session: Session | None = None
         self._unfinished: float | None = None
         """Net delta that a hedge across zero was meant to reach, until its second order is out."""
@@ -131,6 +135,10 @@ class DeltaHedger:
             or order.submitted.purpose is not Purpose.HEDGE
         ):
             return
+        if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].contract_usd:
+            self._fees_usd += float(event.fee)
+            self._shares_filled += float(event.quantity)
+            self.fee_per_share = self._fees_usd / self._shares_filled
         if isinstance(event, FillBusted):
             self._last_hedge_ns = None
         elif isinstance(event, OrderFilled) and not order.is_live and self._unfinished is None:
@@ -173,6 +181,9 @@ class DeltaHedger:
         # while an order is on its way its outcome counts in full, and wakes the strategy again
         if view.orders.live_for(number):
             return []
+        # of one instant's events the first hedge counts: what the next one shows is not a move yet
+        if view.now_ns == self._sent_ns and self._unfinished is None:
+            return []
         unfinished, self._unfinished = self._unfinished, None
         if judged.inside and unfinished is None:
             return []
@@ -187,6 +198,7 @@ class DeltaHedger:
         owned = int(view.positions.quantity(number))
         # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
         parts = split_at_zero(owned, quantity)
+        self._sent_ns = view.now_ns
         if len(parts) > 1:
             self._unfinished = target
         side = Side.BUY if parts[0] > 0 else Side.SELL
@@ -247,7 +259,7 @@ class DeltaHedger:
             straddles=straddles,
             multiplier=known.multiplier,
             seconds_since_hedge=self._seconds_since_hedge(view),
-            own_cost_fraction=max(0.5 * (quote.ask - quote.bid) / quote.mid, 0.0),
+            own_cost_fraction=max(0.5 * (quote.ask - quote.bid) + self.fee_per_share, 0.0) / quote.mid,
             now_ns=view.now_ns,
             underlying=view.instruments[view.underlying].symbol,
             dealer_gamma=view.market.gamma_exposures,
@@ -287,7 +299,7 @@ class DeltaHedger:
                 return None
             implied, deviation = valuation.vol, 0.0
             if self._delta_model.source == "smile":
-                implied, deviation = view.delta_engine.strike_vol(leg) or (implied, 0.0)
+                implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
             vol = self._delta_model.vol(leg, implied, lambda: self._forecast_vol(view)) * vol_factor
             greeks = valuation.greeks
             if vol != valuation.vol:
