@@ -353,3 +353,29 @@ def test_minutes_of_earlier_sessions_are_those_that_the_watch_would_have_seen():
     for seconds in (60, 300):
         assert live.candles(seconds)[-1].clouds == handed.candles(seconds)[-1].clouds
     assert live.macro == handed.macro
+
+
+@pytest.mark.recorded
+def test_of_the_recorded_weeks_flips_a_few_pass_every_filter(recorded):
+    """The counts of docs/ema-scalper.md."""
+    watch, found, closes = CloudWatch(0, "SPY"), [], {}
+    for day, rows in recorded.groupby(recorded.index.date):
+        watch.open_session(session_on(day))
+        for event in minutes_of(rows):
+            closes[event.ts_event_ns] = event.close
+            if 60 in watch.add(event) and (signal := watch.signal(60)) is not None:
+                found.append((event.ts_event_ns, signal))
+        watch.close_session()
+    signals = [signal for _, signal in found]
+    loud = {one.signal_id for one in signals if is_surge(one.volume_ratio, 1.5)}
+    aligned = {one.signal_id for one in signals if one.macro_bias == one.sign}
+    sure = {one.signal_id for one in signals if one.conviction >= 50}
+    assert len(signals) == len({one.signal_id for one in signals}) == 203
+    assert (len(loud), len(aligned), len(sure), len(loud & aligned & sure)) == (37, 80, 90, 13)
+    later_ns = 5 * MINUTE_NS
+    moves = [
+        100 * signal.sign * (closes[ts_ns + later_ns] - closes[ts_ns])
+        for ts_ns, signal in found
+        if signal.signal_id in loud & aligned & sure and ts_ns + later_ns in closes
+    ]
+    assert (len(moves), np.mean(moves)) == (11, pytest.approx(-7.3, abs=0.05))

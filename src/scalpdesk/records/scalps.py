@@ -243,9 +243,10 @@ def _utc(ts_ns: int) -> datetime:
 
 def open_scalps(store: Store, run_id: str | None = None) -> list[dict[str, Any]]:
     """Return the scalps that are held, the newest last; of all runs without a ``run_id``."""
-    return _rows(
-        store, _of_run(run_id).where(OptionsScalpRecord.status == "open").order_by(OptionsScalpRecord.id)
-    )
+    table = OptionsScalpRecord
+    # by each ticker the index answers; by the status alone all scalps would be read
+    is_open = table.ticker.in_(select(table.ticker).distinct()) & (table.status == "open")
+    return _rows(store, _of_run(run_id).where(is_open).order_by(table.id))
 
 
 def scalp_history(
