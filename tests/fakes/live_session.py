@@ -325,10 +325,13 @@ class AsLate(BrokerConnection):
         self.due_ns = min(self.due_ns, at_ns)
 
 
-def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) -> InProcess:
+def backtest(
+    played: Played, tape: MarketTape, *, same_latency: bool = False, known_at_open: tuple[Event, ...] = ()
+) -> InProcess:
     """Run the desk's own configuration, named orders and all, over the same quotes without a wire.
 
-    Orders arrive at once, or with ``same_latency`` each as late as it did over the wire.
+    Orders arrive at once, or with ``same_latency`` each as late as it did over the wire. ``known_at_open``
+    are events that the desk had before the session.
     """
     engine = engine_from_header(played.header)
     engine.desk.account.cash = CASH
@@ -338,8 +341,13 @@ def backtest(played: Played, tape: MarketTape, *, same_latency: bool = False) ->
     outputs: list[Output] = []
     kept = _FillsKept()
     BacktestRunner(
-        tape, engine, broker, kept, watchers=(lambda _event, said: outputs.extend(said),)
-    ).run()  # fmt: skip
+        tape,
+        engine,
+        broker,
+        kept,
+        watchers=(lambda _event, said: outputs.extend(said),),
+        known_at_open=known_at_open,
+    ).run()
     return InProcess(outputs, kept.fills, engine)
 
 
