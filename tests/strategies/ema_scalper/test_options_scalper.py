@@ -443,6 +443,15 @@ class TestTimingRules:
         assert is_near_fomc(new_york_ns(day, clock), CONFIG) is blocked
         assert not is_near_fomc(new_york_ns(day, clock), ScalpConfig(no_scalp_around_fomc=False))
 
+    def test_a_signal_at_the_statement_is_not_traded_and_one_an_hour_before_is(self):
+        router = Router(row(expiry=date(2025, 12, 10)))
+        scalper = OptionsScalper(CONFIG, router)
+        for clock, trades in ((time(13), True), (time(13, 40), False)):
+            router.clock = moment(date(2025, 12, 10), clock)
+            assert scalper._should_scalp(signal(timestamp=router.clock)) is trades
+        run(scalper.process_signal(signal(timestamp=router.clock)))
+        assert scalper.refusals == ("within 30 minutes of an FOMC statement",)
+
     def test_days_beyond_the_known_statements_are_warned_about_once(self):
         assert why_fomc_unknown(session_on(TUESDAY), CONFIG) == ""
         assert "nothing is held back" in why_fomc_unknown(session_on(date(2013, 10, 4)), CONFIG)

@@ -153,7 +153,7 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
                 "signals come from bars of 1 and 5 minutes",
                 where="signal_minutes",
                 value=list(self.signal_minutes),
-                fix="[1], [5] or [1, 5]",
+                fix="1, 5 or both: signal_minutes=1,5",
             )
         if self.venue:
             venue_cutoff(self.venue)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import msgspec
 
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import OptionContract, us_option
+from scalpdesk.instruments.contract import OptionContract, TickRule
 from scalpdesk.instruments.sessions import Session, from_ns, last_trading_ns, to_new_york, whole_session
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR
 from scalpdesk.signals.cloud_bounce import cloud_held, has_bounced
+from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.signals.ema_cloud import CloudCandle
 from scalpdesk.signals.macro_bias import MacroState, last_closed_start_ns
 from scalpdesk.signals.volume_surge import is_surge
@@ -118,12 +119,14 @@ class EntryPlanner:
         verdict = self.gate.validate(selection, signal)
         if not verdict.approved:
             return tuple(f"{selection.option_symbol}: {text}" for text in verdict.reasons)
-        tick_rule = us_option(selection.option_symbol).tick_rule
+        tick_rule = chain.tick_rule(selection.option_symbol)
         limit = buy_limit(selection.bid, selection.ask, tick_rule, self.config.limit_offset)
         count = self.sizer.calculate(float(limit), signal.conviction, equity)
         if (verdict.adjustments or {}).get("reduce_size"):
             count = max(count // 2, min(count, 1))
         if not count:
+            if conviction_level(signal.conviction) in (ConvictionLevel.LOW, ConvictionLevel.NONE):
+                return (f"a conviction of {signal.conviction} has no size: half from 50, all from 75",)
             most = f"{self.config.max_risk_per_scalp:.1%} of {equity:.2f}"
             return (f"one contract at {limit} may lose more than {most}",)
         both = halves(count) if self.config.second_half != "never" else Halves(count, 0)
@@ -279,6 +282,10 @@ class DeskChain(OptionsChain):
                 self.ids[contract.symbol] = number
                 rows.append(_row(view, number, contract))
         super().__init__(from_ns(view.now_ns), spot, rows, cutoff_passed=cutoff_passed)
+
+    def tick_rule(self, option_symbol: str) -> TickRule:
+        """Return the price grid of an option: that of the venue's contract."""
+        return self._view.instruments[self.ids[option_symbol]].tick_rule
 
     def valued(self, rows: Sequence[ChainRow]) -> list[ChainRow]:
         """Return these rows with the Greeks of their mids; one without an implied volatility is left out."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from scalpdesk.instruments.contract import TickRule, us_option
 from scalpdesk.instruments.sessions import NEW_YORK, sessions_between
 from scalpdesk.signals.conviction import Conviction
 
@@ -130,6 +131,10 @@ class OptionsChain:
     def day(self) -> date:
         """Day in New York."""
         return self.as_of.astimezone(NEW_YORK).date()
+
+    def tick_rule(self, option_symbol: str) -> TickRule:
+        """Return the price grid of an option: by its class."""
+        return us_option(option_symbol).tick_rule
 
     def valued(self, rows: Sequence[ChainRow]) -> list[ChainRow]:
         """Return these rows with their Greeks; a row that has none is left out."""

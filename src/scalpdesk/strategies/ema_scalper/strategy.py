@@ -43,6 +43,7 @@ from scalpdesk.strategies.ema_scalper.entry import (
 from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
 from scalpdesk.strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit
+from scalpdesk.strategies.ema_scalper.strike_selector import LONGEST_DAYS
 from scalpdesk.strategies.ema_scalper.timing import session_end_ns, venue_deadline_ns, why_fomc_unknown
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of
@@ -509,4 +510,7 @@ PLUG = StrategySpec(
     reads_option_volume=True,
     reads_iv_rank=True,
     history_sessions=lambda config: config.history_sessions,
+    expiry_days=lambda _: (0, LONGEST_DAYS),
+    # the embedded market's volumes know nothing of its moves: the filter would let hardly a signal through
+    demo_settings=("min_volume_ratio=0",),
 )
