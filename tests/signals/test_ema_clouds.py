@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.cloud_bars import bar_event, candle, minutes_of
-from scalpdesk.core.events import SessionBarsEvent
+from scalpdesk.core.events import QuoteEvent, SessionBarsEvent
 from scalpdesk.instruments.sessions import NEW_YORK, session_on
 from scalpdesk.signals.cloud_bounce import cloud_held, has_bounced
 from scalpdesk.signals.conviction import Conviction, ConvictionLevel, conviction_level, judge_conviction
@@ -379,3 +379,22 @@ def test_of_the_recorded_weeks_flips_a_few_pass_every_filter(recorded):
         if signal.signal_id in loud & aligned & sure and ts_ns + later_ns in closes
     ]
     assert (len(moves), np.mean(moves)) == (11, pytest.approx(-7.3, abs=0.05))
+
+
+def test_bars_that_come_later_take_the_place_of_those_made_from_quotes():
+    """A desk that first sees quotes and then the feed's bars ends with the clouds of the bars."""
+    day = date(2024, 3, 4)
+    session = session_on(day)
+    by_bars, by_both = CloudWatch(0, "SPY"), CloudWatch(0, "SPY")
+    for watch in (by_bars, by_both):
+        watch.open_session(session)
+    first_ns = session.open_ns + MINUTE_NS
+    for second in (1, 30, 59, 61):
+        at_ns = session.open_ns + second * 10**9
+        by_both.add(QuoteEvent(0, at_ns, at_ns, 400.0, 400.02, 1.0, 1.0))
+    assert by_both.candles(60)[-1].bar.close == pytest.approx(400.01)
+    for place in range(3):
+        event = bar_event(0, 500.0 + place, end_ns=first_ns + place * MINUTE_NS)
+        assert by_bars.add(event) == by_both.add(event) == (60,)
+    assert [one.clouds for one in by_both.candles(60)] == [one.clouds for one in by_bars.candles(60)]
+    assert len(by_both.candles(60)) == 3

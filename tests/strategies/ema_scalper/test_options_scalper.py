@@ -18,6 +18,7 @@ from scalpdesk.core.events import ImpliedVolEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.instruments.contract import CENT_TICK, PENNY_NICKEL
 from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, session_on, to_ns
+from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk.strategies.ema_scalper import (
     ChainRow,
     GreeksGate,
@@ -29,7 +30,7 @@ from scalpdesk.strategies.ema_scalper import (
     StrikeSelector,
     TradeSignal,
 )
-from scalpdesk.strategies.ema_scalper.entry import time_limit_ns
+from scalpdesk.strategies.ema_scalper.entry import EntryPlanner, ScalpMoment, time_limit_ns
 from scalpdesk.strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, next_exit
 from scalpdesk.strategies.ema_scalper.model import days_to_expiry
 from scalpdesk.strategies.ema_scalper.sizing import buy_limit, halves
@@ -37,6 +38,7 @@ from scalpdesk.strategies.ema_scalper.strike_selector import strike_score
 from scalpdesk.strategies.ema_scalper.timing import (
     cutoff_ns,
     is_near_fomc,
+    session_end_ns,
     start_ns,
     venue_deadline_ns,
     why_fomc_unknown,
@@ -791,3 +793,51 @@ def test_three_scalps_at_most_counting_the_one_that_is_still_being_bought():
     assert [one for one in orders(bench.minute("10:03", spot=502.75, flip=1)) if one.side is Side.BUY] == []
     found = [one.reasons[0] for one in decisions(bench.desk.outputs)]
     assert "skipped: 3 scalps open, most 3" in found
+
+
+def test_a_ten_minute_bar_that_is_missing_holds_the_entry_back():
+    session = session_on(TUESDAY)
+    now_ns = new_york_ns(TUESDAY, time(10, 5))
+    known = {"cloud": None, "minutes": 10}
+    for end, missing in ((time(10), False), (time(9, 50), True)):
+        state = MacroState(1, bar_end_ns=new_york_ns(TUESDAY, end), **known)
+        found = ScalpMoment(now_ns, session, "alpaca", 0, 0, state)
+        refusals = EntryPlanner(CONFIG).refusals(signal(), found)
+        assert refusals == (("the last 10-minute bar is missing",) if missing else ())
+    early = MacroState(1, bar_end_ns=new_york_ns(date(2025, 2, 3), time(16)), **known)
+    at_ns = new_york_ns(TUESDAY, time(9, 36))
+    assert EntryPlanner(CONFIG).refusals(signal(), ScalpMoment(at_ns, session, "alpaca", 0, 0, early)) == ()
+
+
+def test_a_high_rank_halves_the_size_and_never_to_nothing():
+    tomorrow = chain(row(expiry=TUESDAY + timedelta(days=1)))
+    planner = EntryPlanner(CONFIG)
+    full, reduced = (planner.plan(signal(iv_rank=rank), tomorrow, 50_000.0) for rank in (0.5, 0.7))
+    assert (sum(full.halves), sum(reduced.halves)) == (16, 8)
+    small = planner.plan(signal(iv_rank=0.7), tomorrow, 3_200.0)
+    assert sum(small.halves) == 1
+    assert small.risk_usd == Decimal("62.5")
+
+
+def test_a_conviction_without_a_size_is_named():
+    reasons = EntryPlanner(CONFIG).plan(signal(conviction=45), chain(row()), 50_000.0)
+    assert reasons == ("a conviction of 45 has no size: half from 50, all from 75",)
+
+
+def test_the_second_half_at_a_bounce_waits_for_it():
+    planner = EntryPlanner(ScalpConfig(second_half="bounce"))
+    above = candle(10.2, 10.5, 10.1, 10.4, top=10.0, bottom=9.9)
+    touch = candle(10.4, 10.45, 9.98, 10.1, top=10.0, bottom=9.9)
+    assert planner.is_add_due([], 1) is None
+    assert planner.is_add_due([touch], 1) is None
+    assert planner.is_add_due([above, touch, above], 1) is True
+    first = EntryPlanner(CONFIG)
+    assert first.is_add_due([touch, above], 1) is True
+    assert first.is_add_due([above, touch], 1) is False
+
+
+@pytest.mark.parametrize("overnight", [False, True])
+def test_options_of_later_days_are_sold_before_the_close_unless_they_are_kept_overnight(overnight):
+    end_ns = None if overnight else session_end_ns(session_on(TUESDAY))
+    late = trade(now_ns=new_york_ns(TUESDAY, time(15, 55)), cutoff_ns=None, session_end_ns=end_ns)
+    assert next_exit(exit_rules(CONFIG), late) == (None if overnight else "session_end")
