@@ -61,7 +61,7 @@ export function create(main) {
       h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
-    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
+    h("section", { class: "card w4 alone" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
     h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
   );
   const size = () => (window.innerWidth < 640 ? 2.2 : 4);
@@ -142,7 +142,7 @@ export function positionTable(position) {
   if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after the first fill.");
   const { greeks, deadline } = position;
   const last = [];
-  if (deadline) last.push(`${deadline.what} ${deadline.at}, in `, h("b", { class: deadline.tone === "warn" ? "warn" : "strong" }, deadline.left), ". ");
+  if (deadline) last.push(`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, in `, h("b", { class: deadline.tone === "warn" ? "warn" : "strong" }, deadline.left), ". ");
   if (position.break_even) last.push(position.break_even);
   return h(
     "div",

@@ -141,11 +141,12 @@ export function create(main) {
     const { total } = found;
     body.replaceChildren(
       facts([["Scalps", total.scalps], ["Win rate", rate(total.win_rate)], ["P&L", money(total.pnl), tone(total.pnl)], ["Held on average", minutes(total.average_hold_seconds)]]),
-      plot,
+      found.cumulative.length > 1 ? plot : null,
       group("By ticker", found.by_ticker),
       group("By hour (New York)", found.by_hour),
       group("By conviction", found.by_conviction),
     );
+    if (found.cumulative.length < 2) return;  // one session is no curve
     chart = new LineChart(plot, [{ label: "cumulative", colour: "up" }], { label: "Cumulative P&L of scalps by session", time: false, xValues: (_, splits) => splits.map((i) => found.cumulative[i]?.session ?? ""), yValues: signedNumber(0) });
     chart.set([found.cumulative.map((_, i) => i), found.cumulative.map((row) => row.cumulative_pnl)]);
   }
