@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
 PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system")
+BOUGHT_OR_SOLD = {1: "95,176,255", -1: "255,157,69"}
 SIZES = {"wide": (1440, 1003), "tablet": (820, 1100), "phone": (390, 844)}
 
 
@@ -38,12 +40,21 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(held_runs):
+def address(held_runs, held):
     page = PageProcess(held_runs, 0)
     line = page.where()
     assert page.is_up, line
+    url, deadline = re.search(r"http://localhost:\d+/", line).group(), time.monotonic() + 60
+    while document(url, "api/metrics")["run"]["events"] < held.events:  # it reads the run in its own time
+        assert time.monotonic() < deadline
     yield re.search(r"http://localhost:\d+/", line).group(), re.search(r"#token=([\w-]+)", line).group(1)
     page.end()
+
+
+def document(url, path):
+    """Return a document of the API."""
+    with urllib.request.urlopen(f"{url}{path}") as answer:
+        return json.load(answer)
 
 
 @contextmanager
@@ -89,8 +100,8 @@ def test_every_page_is_drawn_without_an_error_and_can_be_read_by_all(browser, ad
 def test_desk_shows_the_strings_of_the_api_and_draws_its_charts(browser, address):
     with opened(browser, address[0]) as page:
         page.locator("canvas").nth(3).wait_for(state="attached")
-        with urllib.request.urlopen(f"{address[0]}api/desk") as answer:
-            state = json.load(answer)
+        state = document(address[0], "api/desk")
+        playwright.expect(page.locator("main")).to_contain_text(state["desk"]["range"])
         text = page.inner_text("main")
         desk = state["desk"]
         for expected in (
@@ -101,15 +112,22 @@ def test_desk_shows_the_strings_of_the_api_and_draws_its_charts(browser, address
             assert expected in text
         assert page.inner_text("#badge") == "SIMULATED"
         assert state["head"]["pnl"] in page.inner_text("#pnl")
+        fills = document(address[0], "api/fills")["columns"]
+        sides = {side for side, hedge in zip(fills["side"], fills["hedge"], strict=True) if hedge}
+        assert sides
         colours = page.evaluate(
-            """() => { const canvas = document.querySelector('.price canvas');
-            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-            const seen = new Set();
-            for (let i = 0; i < data.length; i += 4)
-                if (data[i + 3] > 200) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
-            return ['232,236,241', '95,176,255', '255,157,69'].every(each => seen.has(each)); }"""
+            """wanted => new Promise(done => { const began = performance.now();
+            const look = () => {
+                const canvas = document.querySelector('.price canvas'), seen = new Set();
+                const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+                for (let i = 0; i < data.length; i += 4)
+                    if (data[i + 3] > 200) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
+                const all = wanted.every(each => seen.has(each));
+                if (all || performance.now() - began > 10000) done(all); else requestAnimationFrame(look);
+            }; look(); })""",
+            ["232,236,241", *(BOUGHT_OR_SOLD[side] for side in sides)],
         )
-        assert colours  # the price, hedges bought, hedges sold
+        assert colours  # the price, and hedges bought or sold
 
 
 def test_page_is_ready_within_a_second_and_a_megabyte(browser, address):
