@@ -7,6 +7,7 @@ vega, and skew is none. All volatilities are per root year of one variance clock
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -209,6 +210,55 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
     edge: Edge | None
     vol_ratio: float | None
+
+
+class Recentring(NamedTuple):
+    """What a straddle at a new strike would earn more than the one that is held, in currency."""
+
+    gamma_fraction: float
+    """Gamma that is left over the gamma at the new strike."""
+    earn_old: float
+    earn_new: float
+    gain: float
+    """After the cost."""
+
+    def is_due(self, least_fraction: float) -> bool:
+        """Return whether gamma has fallen below a fraction of the new strike's and moving there pays."""
+        return self.gamma_fraction < least_fraction and self.gain > 0.0
+
+
+def recentring(
+    spot: float,
+    gammas: tuple[float, float],
+    vols: tuple[float, float],
+    forecast_vol: float,
+    horizon_years: float,
+    cost: float,
+) -> Recentring:
+    """Compare the straddle that is held with one at a new strike: each earns ½ΓS²(σ_f² − σ²)·τ.
+
+    Parameters
+    ----------
+    spot
+        Currency per unit.
+    gammas, vols
+        Of the old and the new straddle, both of one size: shares per unit of currency; fractions a year.
+    forecast_vol, horizon_years
+        On the clock of ``vols``.
+    cost
+        Of two sales and two purchases: half spreads and fees, in currency.
+
+    Examples
+    --------
+    >>> round(recentring(265.0, (0.776, 2.819), (0.155, 0.21), 0.3, 5 / 252, 22.0).gain, 1)
+    61.1
+    """
+    old, new = (
+        0.5 * gamma * spot * spot * (forecast_vol * forecast_vol - vol * vol) * horizon_years
+        for gamma, vol in zip(gammas, vols, strict=True)
+    )
+    fraction = gammas[0] / gammas[1] if gammas[1] > 0.0 else math.inf
+    return Recentring(fraction, old, new, new - old - cost)
 
 
 class GatePasses:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, shifted_edge
+from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, recentring, shifted_edge
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.base import RehedgeTo
 from scalpdesk.hedging.delta_models import least_hedge, minimum_variance_delta, skew_delta
@@ -226,6 +226,22 @@ def _sizing(
     return found._asdict()
 
 
+def _recentre(
+    S: float,
+    K: float,
+    K_new: float,
+    iv: float,
+    iv_new: float,
+    tau: float,
+    forecast: float,
+    tau_h: float,
+    cost_usd: float,
+) -> Answer:
+    old, new = (200.0 * _black(S, strike, tau, vol, "C").gamma for strike, vol in ((K, iv), (K_new, iv_new)))
+    found = recentring(S, (old, new), (iv, iv_new), forecast, tau_h, cost_usd)
+    return {**found._asdict(), "recentre": found.is_due(0.5)}
+
+
 def _event_forecast(forecast: float, tau: float, events: Sequence[float]) -> Answer:
     return {"result": event_forecast(forecast, tau, events)}
 
@@ -343,6 +359,7 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "gate_pass": _gate_pass,
     "band_cost": _band_cost,
     "ww_cost": _ww_cost,
+    "recentre": _recentre,
     "event_forecast": _event_forecast,
     "event_variance": _event_variance,
     "event_from_two_after": _event_from_two_after,

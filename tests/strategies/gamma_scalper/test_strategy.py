@@ -29,6 +29,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     GammaScalper,
     GammaScalperConfig,
     HedgeConfig,
+    RecentreConfig,
     ScalperPhase,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
@@ -877,3 +878,65 @@ def test_events_ahead_beyond_their_average_raise_the_forecast_and_none_lowers_it
     assert raised**2 / plain**2 == pytest.approx(1 + 0.8 * (1 - average) / 5, rel=1e-3)
     assert lowered**2 / forecast(without) ** 2 == pytest.approx(1 - 0.8 * average / 5, rel=1e-3)
     assert forecast(date(2024, 3, 18), **sizes) == forecast(date(2024, 3, 18))  # it weighs on the clock
+
+
+def moved_desk(scalper, **config):
+    """Return a desk that holds the straddle at 500 with the share at 545: hedged, and gamma nearly gone."""
+    desk = scalper(
+        book=straddle_book(500, 545),
+        entry={"forecast_vol": 0.40, "gate": "advise"},
+        selection=SelectionConfig(min_open_interest=0),
+        recentre=RecentreConfig(**({"gamma_fraction": 0.5} | config)),
+    )
+    hold(desk)
+    for hedge in orders(desk.wait(301).market(545.0)):
+        if hedge.instrument_id == 0:
+            desk.fill(hedge)
+    return desk
+
+
+def test_a_straddle_without_gamma_is_sold_for_one_at_the_money(scalper):
+    desk = moved_desk(scalper)
+    moves = [one for one in decisions(desk.outputs) if one.reasons[0].startswith("recentre from 500 to 545")]
+    assert [one.kind for one in moves] == ["exit", "entry"]
+    assert 0.0 < moves[0].facts["gamma_fraction"] < 0.5
+    assert moves[0].facts["gain_usd"] > 0.0
+    sent = [order for order in orders(desk.outputs) if order.instrument_id in (1, 2, 3, 4)][-4:]
+    assert [(order.side, order.instrument_id) for order in sent] == [
+        (Side.SELL, 1),
+        (Side.SELL, 2),
+        (Side.BUY, 3),
+        (Side.BUY, 4),
+    ]
+    for order in sent[:3]:
+        desk.fill(order)
+    assert desk.strategy.phase is ScalperPhase.RECENTRING
+    outputs = desk.fill(sent[3])
+    assert desk.strategy.phase is ScalperPhase.HOLDING
+    held = {number: position.quantity for number, position in desk.engine.desk.positions.positions.items()}
+    assert {number: quantity for number, quantity in held.items() if number and quantity} == {3: 1, 4: 1}
+    later = orders(outputs) or orders(desk.wait(6).market(545.0))
+    assert all(order.instrument_id == 0 for order in later)  # only the hedge of the new straddle
+
+
+@pytest.mark.parametrize("config", [{"gamma_fraction": None}, {"gamma_fraction": 0.001}])
+def test_a_straddle_stays_where_its_gamma_is_enough_or_the_rule_is_off(scalper, config):
+    desk = moved_desk(scalper, **config)
+    assert desk.strategy.phase is ScalperPhase.HOLDING
+
+
+def test_a_leg_that_cannot_be_bought_ends_the_recentring_flat(scalper):
+    desk = moved_desk(scalper)
+    sent = [order for order in orders(desk.outputs) if order.instrument_id in (1, 2, 3, 4)][-4:]
+    for order in sent[:3]:
+        desk.fill(order)
+    left = orders(desk.reject(sent[3], "no"))
+    for _ in range(40):
+        left += orders(desk.wait(10).market(545.0))
+        while left:
+            order = left.pop(0)
+            is_refused = order.instrument_id == 4 and order.side is Side.BUY
+            left += orders(desk.reject(order, "no") if is_refused else desk.fill(order))
+    assert desk.strategy.phase is ScalperPhase.DONE
+    held = [position.quantity for position in desk.engine.desk.positions.positions.values()]
+    assert not any(held)

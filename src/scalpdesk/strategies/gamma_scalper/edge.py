@@ -16,7 +16,14 @@ from scalpdesk.core.bounds import Bound, check_bounds, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig, EdgeInputs, shifted_edge
+from scalpdesk.entry.edge_gate import (
+    EdgeGate,
+    EdgeGateConfig,
+    EdgeInputs,
+    Recentring,
+    recentring,
+    shifted_edge,
+)
 from scalpdesk.entry.straddle_selector import Candidate
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
@@ -29,7 +36,7 @@ from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.smile_level import Level, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
-from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, RealisedSoFar, forecast_to_horizon, nowcast
@@ -318,6 +325,54 @@ class StraddleEdge:
         if inputs is None or not forecast.known:
             return None
         return shifted_edge(inputs, forecast.vol).net_usd
+
+    def new_strike(
+        self, pair: StraddlePair, pairs: Sequence[StraddlePair], view: DeskView
+    ) -> tuple[StraddlePair, Recentring] | None:
+        """Compare a straddle with that at the money of its expiry; None where it is that, or a figure misses.
+
+        Parameters
+        ----------
+        pair, pairs
+            The straddle that is held, and the chain's.
+        view
+            The desk.
+        """
+        forecast, spot = self.forecast(view), view.market.mark(view.underlying)
+        held = view.instruments[pair.call_id]
+        if spot is None or not forecast.known or not isinstance(held, OptionContract):
+            return None
+        near = [
+            each
+            for each in pairs
+            if each.expiry == pair.expiry
+            and isinstance(other := view.instruments[each.call_id], OptionContract)
+            and other.root == held.root
+        ]
+        new = min(near, key=lambda each: abs(float(each.strike) - spot), default=pair)
+        legs = (pair.call_id, pair.put_id, new.call_id, new.put_id)
+        is_quoted = all(view.market.verdict(leg, view.now_ns) in FINE for leg in legs)
+        if new.strike == pair.strike or not is_quoted:
+            return None
+        values = [view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in legs]
+        quotes = [view.market.quotes[leg] for leg in legs]
+        left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(held))
+        known = [value for value in values if value is not None and value.years > 0.0]
+        if len(known) < len(legs) or left <= 0.0:
+            return None
+        by_clock = math.sqrt(known[0].years / left)
+        gammas = [held.multiplier * value.greeks.gamma for value in known]
+        vols = [by_clock * value.vol for value in known]
+        half = 0.5 * sum(max(quote.ask - quote.bid, 0.0) for quote in quotes if quote is not None)
+        found = recentring(
+            spot,
+            (gammas[0] + gammas[1], gammas[2] + gammas[3]),
+            (0.5 * (vols[0] + vols[1]), 0.5 * (vols[2] + vols[3])),
+            forecast.vol,
+            min(self._horizon_years(view), left),
+            held.multiplier * half,
+        )
+        return new, found
 
     def _inputs(
         self,

@@ -1,9 +1,10 @@
 """The gamma scalper: own a straddle, hedge its delta with shares, earn what realised volatility pays.
 
 Phases: ``waiting`` for an entry, ``entering`` (legs at the venue), ``holding`` (hedge, watch the
-exits), ``leaving`` (options first, then the hedge; the hedge is never flattened while options are
-held), ``done``. Every wake reads the book afresh, so that a rejected, partial or late order can
-delay the desk but not wedge it: what is missing is simply wanted again.
+exits), ``recentring`` (the straddle is sold and one at the money bought), ``leaving`` (options first, then
+the hedge; the hedge is never flattened while options are held), ``done``. Every wake reads the book afresh,
+so that a rejected, partial or late order can delay the desk but not wedge it: what is missing is simply
+wanted again.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from scalpdesk.core.bounds import Bound, check_bounds
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import OrderIntent, SetTimer
+from scalpdesk.core.intents import OrderIntent, Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
@@ -72,6 +73,7 @@ class ScalperPhase(StrEnum):
     WAITING = "waiting"
     ENTERING = "entering"
     HOLDING = "holding"
+    RECENTRING = "recentring"
     LEAVING = "leaving"
     DONE = "done"
 
@@ -134,6 +136,32 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return make_band(name, settings)
 
 
+class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a straddle that the spot has left is sold for one at the money of its expiry.
+
+    Parameters
+    ----------
+    gamma_fraction
+        Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
+        straddles' half spreads cost, the straddle is moved. None switches it off.
+    check_seconds
+        Between two comparisons.
+    """
+
+    gamma_fraction: float | None = None
+    check_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse figures out of bounds."""
+        check_bounds(self, RECENTRE_BOUNDS, "recentre")
+
+
+RECENTRE_BOUNDS = {
+    "gamma_fraction": Bound(0, 1, "a fraction of the gamma at the new strike: 0.5 is half"),
+    "check_seconds": SECONDS,
+}
+
+
 class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the gamma scalper.
 
@@ -151,7 +179,7 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Shares and limits of a size that is not fixed.
     mode
         ``init`` closes what is held in the underlying and opens afresh; ``resume`` adopts it.
-    selection, entry, triggers, hedge, exits
+    selection, entry, triggers, hedge, recentre, exits
         See their own fields.
     """
 
@@ -164,6 +192,7 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     entry: EntryConfig = msgspec.field(default_factory=EntryConfig)
     triggers: TriggersConfig = msgspec.field(default_factory=TriggersConfig)
     hedge: HedgeConfig = msgspec.field(default_factory=HedgeConfig)
+    recentre: RecentreConfig = msgspec.field(default_factory=RecentreConfig)
     exits: ExitConfig = msgspec.field(default_factory=ExitConfig)
 
     def __post_init__(self) -> None:
@@ -230,6 +259,11 @@ class GammaScalper:
         self._sessions_held = 0
         self._passes = GatePasses(*((entry.passes, entry.pass_seconds) if is_enforced else (1, 0.0)))
         self._edge_left = GatePasses(1, EDGE_SECONDS)
+        self._recentre_ns = 0
+        """When the straddle is compared with one at the money again."""
+        self._next_pair: StraddlePair | None = None
+        self._move_until_ns = 0
+        """By when a recentring is through, or given up."""
         self._entry: LegEntry | None = None
         self._abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rejected = BackOff(1.0, REJECTION_SECONDS)
@@ -289,9 +323,9 @@ class GammaScalper:
             return self._hold(view) if wake is Wake.ACCOUNT or self._is_whole(view) else self._give_up(view)
         if self.phase is ScalperPhase.WAITING:
             return self._look_for_entry(view)
-        if self.phase is ScalperPhase.ENTERING:
-            return self._enter(view)
-        return ()
+        if self.phase is ScalperPhase.DONE:
+            return ()
+        return self._enter(view) if self.phase is ScalperPhase.ENTERING else self._move(view)
 
     # session, start ---------------------------------------------------------------------------------
 
@@ -430,7 +464,7 @@ class GammaScalper:
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Be content with the straddles that the risk gate allows."""
         del sent
-        if self.phase is ScalperPhase.ENTERING and self._entry is not None:
+        if self.phase in (ScalperPhase.ENTERING, ScalperPhase.RECENTRING) and self._entry is not None:
             self._entry.note_cut(view)
             self._straddles = self._entry.quantity
 
@@ -504,7 +538,83 @@ class GammaScalper:
         )
         if reason is not None:
             return self._start_leaving(view, reason)
+        moves = self._recentre(view)
+        if moves:
+            return moves
         return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
+
+    def _recentre(self, view: DeskView) -> Sequence[Action]:
+        """Sell the straddle and buy one at the money, where that earns more than it costs; else nothing."""
+        config, entry = self.config.recentre, self.config.entry
+        if config.gamma_fraction is None or view.now_ns < self._recentre_ns or view.mode is not Mode.ACTIVE:
+            return ()
+        assert self._pair is not None
+        if view.orders.live:
+            return ()
+        self._recentre_ns = view.now_ns + int(config.check_seconds * NANOS_PER_SECOND)
+        found = self._edge.new_strike(self._pair, self._pairs, view)
+        if found is None or not found[1].is_due(config.gamma_fraction):
+            return ()
+        self._next_pair, figures = found
+        self.phase = ScalperPhase.RECENTRING
+        seconds = max(config.check_seconds, entry.order_ttl_seconds * (entry.max_attempts + 1))
+        self._move_until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
+        legs = (self._next_pair.call_id, self._next_pair.put_id)
+        self._entry = LegEntry(
+            legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
+        )
+        old, new = (pair.strike.normalize() for pair in (self._pair, self._next_pair))
+        why = (
+            f"recentre from {old:f} to {new:f}: gamma is {figures.gamma_fraction:.0%} of the new strike's,"
+            f" moving earns {figures.gain:.2f} more than it costs"
+        )
+        facts: Facts = {
+            "gamma_fraction": figures.gamma_fraction,
+            "earn_old_usd": figures.earn_old,
+            "earn_new_usd": figures.earn_new,
+            "gain_usd": figures.gain,
+        }
+        sales = self._sales(view, why)
+        bought = self._entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))
+        return [Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False), *bought]
+
+    def _sales(self, view: DeskView, why: str) -> tuple[OrderIntent, ...]:
+        """Return market orders for what is held of the old straddle and not on sale yet."""
+        assert self._pair is not None
+        return tuple(
+            OrderIntent(leg, Side.SELL, held, Purpose.CLOSE, why)
+            for leg in (self._pair.call_id, self._pair.put_id)
+            if (held := view.positions.quantity(leg)) > 0 and not view.orders.live_for(leg)
+        )
+
+    def _move(self, view: DeskView) -> Sequence[Action]:
+        """Follow a recentring: the old legs out, the new ones in, hedged meanwhile; leave where it fails."""
+        assert self._pair is not None
+        assert self._next_pair is not None
+        assert self._entry is not None
+        if view.mode is not Mode.ACTIVE:
+            return self._start_leaving(view, "the desk opens nothing: the recentring is given up")
+        status, actions = self._entry.step(view)
+        if status is EntryStatus.ABANDONED:
+            return self._start_leaving(view, "recentring abandoned: a leg could not be bought")
+        if view.now_ns >= self._move_until_ns:
+            return self._start_leaving(view, "recentring abandoned: a leg could not be sold")
+        old = [leg for leg in (self._pair.call_id, self._pair.put_id) if view.positions.quantity(leg)]
+        if status is EntryStatus.FILLED and not old:
+            self._straddles = self._entry.quantity
+            self._entry_vols = {}
+            self._begin_trade(view, self._next_pair)
+            sessions, since = self._sessions_held, self._entry_session
+            self._note_entered(view)
+            self._sessions_held, self._entry_session = sessions, since
+            return self._hold(view)
+        live = view.orders.live.values()
+        if any(order.submitted.instrument_id != view.underlying for order in live):
+            return actions  # legs are on their way: what is left is hedged once they are through
+        hedges = self.hedger.step(view, self._held_options(view))
+        sales = self._sales(view, "recentring: sell what is left")
+        again = [Proposal(DecisionKind.EXIT, ("recentring: sell what is left",), {}, sales)] if sales else []
+        return [*actions, *again, *hedges]
 
     def _left(self, view: DeskView) -> float | None:
         """Return the edge left, once a minute; None in between, and where it is not known."""
