@@ -146,12 +146,14 @@ def sessions_between(start: date, end: date, calendar: str = "XNYS") -> tuple[Se
     return tuple(session_on(day.date(), calendar) for day in days)
 
 
+@lru_cache(maxsize=8192)
 def previous_session(day: date, calendar: str = "XNYS") -> Session:
     """Return the last session before ``day``."""
     before = (day - timedelta(days=1)).isoformat()
     return session_on(_calendar(calendar).date_to_session(before, direction="previous").date(), calendar)
 
 
+@lru_cache(maxsize=8192)
 def next_session(day: date, calendar: str = "XNYS") -> Session:
     """Return the first session after ``day``."""
     after = (day + timedelta(days=1)).isoformat()

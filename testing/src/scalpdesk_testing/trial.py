@@ -33,7 +33,7 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.orders import BrokerOrder
-from scalpdesk.strategies.contract import members_of, phase_of
+from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.alpaca.gateway import AlpacaGateway
 from scalpdesk.venues.alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.invariants import BY_HAND, CENT, INVARIANTS, Scene, Violation, broken
@@ -249,6 +249,7 @@ class Trial:
         self._digest = blake2b(digest_size=16)
         self._at_one_instant = 0
         self._is_stuck = False
+        self._members_of: tuple[TradingEngine, tuple[ReportsPhase, ...]] | None = None
         self.gateway: AlpacaGateway | None = None
         self.engine = self.fresh_engine()
         self.scene = Scene(
@@ -416,7 +417,7 @@ class Trial:
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
         if not is_quote or scene.outputs:
-            phases = {phase_of(member) for member in members_of(self.engine.strategy)}
+            phases = {member.phase for member in self._members(self.engine)}
             scene.phase = phases.pop() if len(phases) == 1 else ""
         if not is_quote:
             scene.note_booked()
@@ -440,6 +441,15 @@ class Trial:
             moment = Moment(self.loop.time(), aim.fault, aim.seconds)
             self.loop.call_soon(self.mishaps.strike, moment)
         return commands
+
+    def _members(self, engine: TradingEngine) -> tuple[ReportsPhase, ...]:
+        """Return the strategies of the desk; a check against a protocol costs as much as an event."""
+        if self._members_of is None or self._members_of[0] is not engine:
+            members = tuple(
+                member for member in members_of(engine.strategy) if isinstance(member, ReportsPhase)
+            )
+            self._members_of = engine, members
+        return self._members_of[1]
 
     def _sent(self, method: str, path: str, body: bytes) -> None:
         """A request leaves the desk: the laws on its bytes."""
