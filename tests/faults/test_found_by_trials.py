@@ -3,7 +3,10 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause, OperatorAction
 from scalpdesk.core.events import (
@@ -16,6 +19,7 @@ from scalpdesk.core.events import (
     OrderRejected,
     PositionChanged,
     TimerEvent,
+    TradingHalt,
 )
 from scalpdesk.core.intents import (
     CancelOrder,
@@ -322,6 +326,17 @@ def test_after_a_reconnect_the_account_is_looked_at_although_the_venue_limits_re
     outcome = run_trial(quiet_schedule(4, rules=(limited,), moments=(Moment(9.0, "cut"),)))
     assert outcome.faults == 2
     assert outcome.violations == []
+
+
+@given(st.permutations(range(4)))
+def test_statuses_of_a_symbol_count_by_their_own_time_in_whatever_order_they_come(order):
+    # a halt that arrived after its end stopped all orders until the second bar after it
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    statuses = [TradingHalt(SHARE, 10 + n, 0, is_halted=n % 2 == 0, reason="") for n in range(4)]
+    for at_ns, number in enumerate(order, 20):
+        engine.handle(msgspec.structs.replace(statuses[number], ts_recv_ns=at_ns))
+        assert (SHARE in engine.desk.gate.halted) is (max(order[: at_ns - 19]) % 2 == 0)
+    assert not engine.desk.gate.halted
 
 
 def test_a_query_under_way_at_a_reconnect_is_followed_by_another(reconciler):

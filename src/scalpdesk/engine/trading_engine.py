@@ -236,9 +236,7 @@ class TradingEngine:
             elif type(event) is ImpliedVolEvent:
                 self.desk.market.apply_implied_vol(event)
             elif type(event) is TradingHalt:
-                self._on_halt(
-                    event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason
-                )
+                self._on_status(event)
             elif type(event) is UnmatchedOrderEvent:
                 self.desk.orders.unmatched.append(event)
             else:
@@ -385,6 +383,14 @@ class TradingEngine:
         trades = desk.gate.mode in LOSS_MODES and desk.view.session is not None
         if trades and desk.loss_at_limit(desk.view.nav):
             self._mark()
+
+    def _on_status(self, event: TradingHalt) -> None:
+        """Follow a trading status, unless a later one came before it: a halt that is over stays over."""
+        latest = self.desk.gate.status_ns
+        if event.ts_event_ns < latest.get(event.instrument_id, 0):
+            return
+        latest[event.instrument_id] = event.ts_event_ns
+        self._on_halt(event.instrument_id, event.ts_event_ns if event.is_halted else None, event.reason)
 
     def _on_halt(self, instrument_id: InstrumentId, since_ns: int | None, reason: str) -> None:
         """Note a halt of trading in an instrument and cancel what works in it, or its end (None)."""

@@ -37,6 +37,8 @@ class RiskGate:
         """Cash of the desk at that moment."""
         self.halted: dict[InstrumentId, int] = {}
         """Instruments in which the exchanges have halted trading, and since when (UTC nanoseconds)."""
+        self.status_ns: dict[InstrumentId, int] = {}
+        """Instant of each instrument's latest trading status, UTC nanoseconds: one may come late."""
         self.set_limits(limits)
         self.counters = self._new_counters()
 
