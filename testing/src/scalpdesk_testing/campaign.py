@@ -26,7 +26,6 @@ IMPOSSIBLE_EDGES: dict[str, str] = {
     "pending_new > cancelled": NO_ACCEPTANCE,
     "pending_new > expired": NO_ACCEPTANCE,
     "unknown > filled": NO_ACCEPTANCE,
-    "unknown > cancelled": NO_ACCEPTANCE,
     "unknown > expired": NO_ACCEPTANCE,
     "expired > filled": NO_FILL_AFTER,
     "rejected > filled": "an order that the venue refused, or never had, has no executions there",

@@ -4,7 +4,7 @@ A law looks at the desk, at what is on its disk, and at the exchange's own truth
 itself never sees. It returns None, or in words what is wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -39,6 +39,8 @@ BY_HAND = "by-hand-"
 """Begins the client order ids of somebody else's trades in the account."""
 LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND
 """Longer than the strategy waits after rejections."""
+HALT_END_NS = 125 * NANOS_PER_SECOND
+"""A halt whose end was missed ends with the first minute bar that began after it: two minutes at most."""
 HEDGE_PATIENCE_NS = 20 * NANOS_PER_SECOND
 DEADLINE_GRACE_NS = 60 * NANOS_PER_SECOND
 
@@ -76,6 +78,8 @@ class Scene:
     session: Session
     healed: Callable[[], bool]
     connected: Callable[[], bool]
+    off_feed: Callable[[], Collection[InstrumentId]] = tuple
+    """Contracts that are quoted no more."""
     plan: DeskPlan = SMALL_PLAN
     event: Event | None = None
     outputs: tuple[Output, ...] = ()
@@ -261,7 +265,10 @@ def hedge_is_alive(scene: Scene) -> str | None:
         return None
     desk = scene.engine.desk
     number = scene.now_ns
-    fresh = all(desk.market.verdict(instrument, number).value == "good" for instrument in (SHARE, CALL, PUT))
+    # the options need no fresh quotes: the model's delta serves
+    fresh = desk.market.verdict(SHARE, number).value == "good"
+    if any(number - since_ns < HALT_END_NS for since_ns in desk.gate.halted.values()):
+        fresh = False
     holding = scene.phase == "holding"
     if not (fresh and holding and desk.gate.mode == "ACTIVE" and scene.connected() and scene.healed()):
         scene.outside_since_ns = None
@@ -288,6 +295,10 @@ def flat_at_the_deadline(scene: Scene) -> str | None:
     if not deadline_ns + DEADLINE_GRACE_NS < scene.now_ns < scene.session.close_ns:
         return None
     held = {number: scene.account.quantity(number) for number in (SHARE, CALL, PUT)}
+    if scene.off_feed():  # what nobody quotes nobody buys: an exit of it works, and its hedge stays
+        live = scene.engine.desk.orders.live_for
+        idle = [number for number in scene.off_feed() if held[number] and not live(number)]
+        return f"no exit of {idle[0]} works, which has left the feed" if idle and scene.healed() else None
     left = ", ".join(f"{quantity:+f} of {number}" for number, quantity in held.items() if quantity)
     return f"still holds {left}" if left and scene.healed() and 7 not in scene.excused else None
 

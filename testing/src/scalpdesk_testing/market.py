@@ -128,6 +128,10 @@ class SmallMarket:
         bid = max(round(fair - 0.03, 2), 0.01)
         return QuoteEvent(number, at_ns, at_ns, bid, round(bid + 0.06, 2), 50.0, 50.0)
 
+    def off_feed(self) -> list[InstrumentId]:
+        """Return the instruments that have left the feed for good."""
+        return [number for number, until_ns in self.silent_until.items() if until_ns == NEVER_NS]
+
     def next_ns(self) -> int:
         """Return when the next quote is due, UTC nanoseconds."""
         return self._quotes[self._at].ts_recv_ns if self._at < len(self._quotes) else NEVER_NS

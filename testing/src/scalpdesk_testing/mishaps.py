@@ -12,7 +12,7 @@ from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Refused, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
-from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
+from scalpdesk_testing.market import CALL, NEVER_NS, OTHER, SHARE, SmallMarket
 from scalpdesk_testing.schedule import CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
@@ -105,9 +105,10 @@ class Mishaps:
         elif moment.kind == "assignment" and self._by_hand(OTHER, Side.SELL, 1) is not None:
             self.loop.call_later(moment.seconds, self._assign)
         elif moment.kind == "lost_quotes":
-            # a longer silence is a contract that has left the feed
             until = self.clock.true_ns() + int(12.0 * moment.seconds * NANOS_PER_SECOND)
-            self.market.silent_until[CALL] = until
+            self.market.silent_until[CALL] = max(until, self.market.silent_until.get(CALL, 0))
+        elif moment.kind == "left_feed":
+            self.market.silent_until[CALL] = NEVER_NS
         elif moment.kind in ("venue_cancel", "venue_expiry"):
             open_orders = [
                 order for order in self.account.open_orders() if not order.client_order_id.startswith(BY_HAND)
@@ -171,7 +172,8 @@ class Mishaps:
         self.line.restore()
         self.clock.skew_ns = 0
         self.disk_full_until = 0.0
-        self.market.silent_until.clear()
+        # a contract that has left the feed does not come back
+        self.market.silent_until = dict.fromkeys(self.market.off_feed(), NEVER_NS)
         for number in tuple(self.world.ledger.halted):
             self.world.resume(number)
         self.world.broker.staged.heal()

@@ -18,8 +18,8 @@ BY_RULE = tuple(name for name in PLACES if name != "assignment")
 """Faults that strike by chance where the exchange asks for them."""
 MOMENTS = (
     "kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full", "halt", "reduce", "flatten",
-    "trading_halt", "lost_quotes", "auto_liquidation", "bust", "manual_trade", "foreign_order", "dividend",
-    "assignment", "venue_cancel", "venue_expiry",
+    "trading_halt", "lost_quotes", "left_feed", "auto_liquidation", "bust", "manual_trade", "foreign_order",
+    "dividend", "assignment", "venue_cancel", "venue_expiry",
 )  # fmt: skip
 """Faults that strike at an instant: process, line, machine, operator, market, account, order."""
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
@@ -137,20 +137,30 @@ LEADS_TO: dict[str, tuple[Fault, ...]] = {
     "working": (_RESTS,),
     "partially_filled": (_RESTS_HALF,),
     "pending_cancel": (_RESTS_HALF, Fault("cancel_stuck", probability=0.8, times=6, seconds=4.0)),
-    "unknown": (Fault("disconnect_after", probability=0.7, times=6, match="POST /v2/orders"), _RESTS_HALF),
+    # a request that never arrives is in doubt until its absence is proven, 10 s later
+    "unknown": (
+        Fault("drop_request", probability=0.4, times=6, match="POST /v2/orders"),
+        Fault("disconnect_after", probability=0.7, times=6, match="POST /v2/orders"),
+        _RESTS_HALF,
+    ),
 }
 """Faults that bring orders into a state and keep them there for a while."""
 OF_A_SUBMIT = frozenset(name for name, place in PLACES.items() if place == "submit")
 OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "cancel")
+OF_A_REQUEST = OF_A_SUBMIT | OF_A_CANCEL | frozenset(LINE_FAULTS)
 ANY_STATE = frozenset(STATES)
 IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
     (frozenset({"replace_too_late"}), ANY_STATE, "the desk cancels and sends anew; it never replaces"),
-    (OF_A_SUBMIT, frozenset({"no_order"}), "the order that is submitted is pending_new at the desk"),
+    (
+        OF_A_SUBMIT,
+        frozenset({"no_order"}),
+        "an order that the desk submits is pending_new; it meets a stranger's",
+    ),
     (OF_A_CANCEL, frozenset({"no_order"}), "the order that is cancelled is alive at the desk"),
     (
         frozenset({"correct", "venue_cancel", "venue_expiry"}),
         frozenset({"no_order"}),
-        "it strikes an order of the desk at the venue, and that one is alive at the desk",
+        "it strikes an order of the desk that is alive at the venue; without one it does nothing",
     ),
 )
 """Pairs of faults and states that cannot meet, and why."""
@@ -200,6 +210,12 @@ def draw_schedule(seed: int) -> Schedule:
     pairs = possible_pairs()
     fault, state = pairs[seed % len(pairs)]
     temper = float(dice.random())
+    # one strategy seldom sends while another order of its own is under way; two do
+    needs_two = fault in OF_A_REQUEST and state not in ("pending_new", "no_order")
+    # an order whose request lies on the way is new at the desk until the next quote
+    is_held = state == "pending_new" and PLACES.get(fault) == "data"
+    held_fraction = float(dice.choice([0.0, 0.0, 0.02, 0.1]))
+    held_seconds = round(float(dice.uniform(0.5, 8.0)), 3)
     return Schedule(
         seed,
         DAYS[int(dice.integers(0, len(DAYS)))],
@@ -207,12 +223,12 @@ def draw_schedule(seed: int) -> Schedule:
         LEADS_TO[state] + tuple(_rule(name, dice) for name in names),
         tuple(sorted(moments, key=lambda moment: moment.at)),
         tuple(crashes),
-        held_fraction=float(dice.choice([0.0, 0.0, 0.02, 0.1])),
-        held_seconds=round(float(dice.uniform(0.5, 8.0)), 3),
+        held_fraction=0.5 if is_held else held_fraction,
+        held_seconds=max(held_seconds, 2.5) if is_held else held_seconds,
         doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
-        members=2 if temper > 0.85 or temper < 0.06 else 1,
+        members=2 if temper > 0.85 or temper < 0.06 or needs_two else 1,
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
         seconds=DRAWN_SECONDS,
     )
@@ -268,12 +284,14 @@ class CountingPlan(FaultPlan):
 
     def take(self, place: str, about: str = "") -> Fault | None:
         """Return the fault that strikes here and now, or None."""
-        fault = super().take(place, about)
-        if fault is None and self._aim is not None and PLACES.get(self._aim.fault) == place:
+        fault = None
+        if self._aim is not None and PLACES.get(self._aim.fault) == place:
             aim = self.aimed(BY_RULE)
-            fault = None if aim is None else Fault(aim.fault, seconds=aim.seconds)
-            if fault is not None:
+            if aim is not None:
+                fault = Fault(aim.fault, seconds=aim.seconds)
                 self.hits[fault.name] += 1
+        # what leads to the state may strike at the same place, every time
+        fault = fault or super().take(place, about)
         if fault is not None:
             self.note(fault.name)
         return fault

@@ -259,6 +259,7 @@ class Trial:
             self.market.session,
             healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
             connected=self._is_connected,
+            off_feed=self.market.off_feed,
         )
         self.scene.plan = self.desk_plan
         self.wire = WireLaws(self.scene, self.world.ledger)
@@ -312,7 +313,12 @@ class Trial:
 
     async def _live(self, *, is_first: bool) -> bool:
         """One life of the desk's process; True when it ended in order."""
-        timers, is_fresh = (Timers(), True) if is_first else self._reborn()
+        try:
+            timers, is_fresh = (Timers(), True) if is_first else self._reborn()
+        except StopError as error:  # the disk is still full
+            self._say("ended", f"{type(error).__name__}: {error.what}")
+            self.journal.die("stopped")
+            return False
         core = CheckedCore.__new__(CheckedCore)
         core.trial = self
         LiveCore.__init__(core, self.engine, self.journal, timers)

@@ -142,7 +142,8 @@ class WireLaws:
         if desk.gate.mode is Mode.HALTED and is_held:
             return f"5 no_new_risk_blindly: {what} while halted"
         held, known = scene.account.quantity(number), desk.positions.quantity(number)
-        opens = is_option and order.is_buy and held >= 0
+        # what somebody sold and the desk buys back may be assigned meanwhile
+        opens = is_option and order.is_buy and held >= 0 and known >= 0
         if opens and desk.gate.mode is not Mode.ACTIVE and is_held:
             return f"5 no_new_risk_blindly: {what} while {desk.gate.mode}"
         most = limits.max_order_contracts if is_option else limits.max_order_shares
