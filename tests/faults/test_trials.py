@@ -15,7 +15,7 @@ from scalpdesk_testing.campaign import (
     impossible_pairs,
     run_campaign,
 )
-from scalpdesk_testing.schedule import CRASHES, Crash, draw_schedule, quiet_schedule
+from scalpdesk_testing.schedule import CRASHES, Crash, Moment, draw_schedule, quiet_schedule
 from scalpdesk_testing.trial import run_trial
 
 
@@ -50,6 +50,15 @@ def test_torn_write_is_cut_and_the_run_goes_on(fraction):
     outcome = run_trial(quiet_schedule(4, crashes=(Crash(2, "torn", fraction),)))
     assert outcome.violations == []
     assert outcome.lives == 2
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_contract_that_leaves_the_feed_is_hedged_to_the_end_and_its_exit_works(seed):
+    gone = Moment(20.0, "left_feed")
+    outcome = run_trial(quiet_schedule(seed, heal_at=50.0, seconds=255, moments=(gone,)), verbose=True)
+    assert outcome.violations == []
+    hedges = [at for at, _, text in outcome.says if "Purpose.HEDGE" in text and "SubmitOrder" in text]
+    assert len([at for at in hedges if at > gone.at]) >= 3
 
 
 def test_digest_does_not_depend_on_the_hash_seed():
