@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause, OperatorAction
 from scalpdesk.core.events import (
+    BarEvent,
     CancelRejected,
     FillBusted,
     OperatorEvent,
@@ -30,6 +31,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.alpaca.app import AlpacaApi, Credential, Keyring
 from scalpdesk.exchange.alpaca.serializers import Request
 from scalpdesk.exchange.market import SimulatedMarket
@@ -337,6 +339,19 @@ def test_statuses_of_a_symbol_count_by_their_own_time_in_whatever_order_they_com
         engine.handle(msgspec.structs.replace(statuses[number], ts_recv_ns=at_ns))
         assert (SHARE in engine.desk.gate.halted) is (max(order[: at_ns - 19]) % 2 == 0)
     assert not engine.desk.gate.halted
+
+
+def test_a_halt_that_a_bar_has_ended_does_not_begin_again_when_its_message_comes_twice():
+    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
+    halt = TradingHalt(SHARE, 10, 10, is_halted=True, reason="")
+    engine.handle(halt)
+    assert SHARE in engine.desk.gate.halted
+    at_ns = 70 * NANOS_PER_SECOND
+    engine.handle(BarEvent(SHARE, at_ns, at_ns, 60, 500.0, 500.0, 500.0, 500.0, 100.0))
+    engine.handle(msgspec.structs.replace(halt, ts_recv_ns=at_ns + 1))
+    assert not engine.desk.gate.halted
+    engine.handle(TradingHalt(SHARE, at_ns, at_ns + 2, is_halted=True, reason=""))
+    assert SHARE in engine.desk.gate.halted
 
 
 def test_a_query_under_way_at_a_reconnect_is_followed_by_another(reconciler):

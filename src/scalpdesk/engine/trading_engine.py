@@ -414,10 +414,9 @@ class TradingEngine:
 
     def _on_traded(self, event: BarEvent) -> None:
         """End a halt whose end was missed: a bar that began after it is made of trades."""
-        if (
-            event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
-            >= self.desk.gate.halted[event.instrument_id]
-        ):
+        gate, began_ns = self.desk.gate, event.ts_event_ns - event.bar_seconds * NANOS_PER_SECOND
+        if began_ns >= gate.halted[event.instrument_id]:
+            gate.status_ns[event.instrument_id] = began_ns + 1  # the halt's own message may come again
             self._on_halt(event.instrument_id, None, "it trades again")
 
     # orders and account -------------------------------------------------------------------------
