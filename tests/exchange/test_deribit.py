@@ -10,10 +10,11 @@ from decimal import Decimal
 import pytest
 
 from fakes.clock import ManualClock
+from scalpdesk.cli.main import main
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.exchange.alpaca.app import Keyring
 from scalpdesk.exchange.deribit.app import TOKEN_SECONDS, DeribitApi, RpcFault, RpcSession
-from scalpdesk.exchange.launch import LaunchPlan, build_world
+from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world, ready_line
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import OptionContract
@@ -342,3 +343,20 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
     assert position["instrument_name"] == SWAP
     moved = sum((activity.net_amount for activity in account.activities), D(0))
     assert abs(account.cash - (D(2) + moved)) < D("1e-12")
+
+
+# the command --------------------------------------------------------------------------------------------
+
+
+def test_the_ready_line_names_the_protocol_that_is_served(tape):
+    for venue, there, absent in (("deribit", "deribit", "alpaca"), ("alpaca", "alpaca", "deribit")):
+        plan = LaunchPlan(TapeSource(tape), MarketOptions(venue=venue), cash=2.0, currency="BTC")
+        line = ready_line(build_server(plan, ManualClock(0)))
+        assert line["urls"][absent] is line["keys"][absent] is None
+        assert line["urls"][there].startswith("http://127.0.0.1:")
+        assert line["keys"][there] == [line["accounts"][0]["key"], line["accounts"][0]["secret"]]
+
+
+def test_the_coin_market_keeps_its_own_time(capsys):
+    assert main(["exchange", "--data", "embedded-btc", "--clock", "wall"]) != 0
+    assert "this market keeps its own time" in capsys.readouterr().err

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.market import DEFAULT_SESSION, EMBEDDED, load_tape, read_date
+from scalpdesk.cli.market import (
+    DEFAULT_SESSION,
+    EMBEDDED,
+    EMBEDDED_COIN,
+    RECONSTRUCTED,
+    load_tape,
+    read_date,
+)
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError
+
+COIN_CASH, COIN_SESSION = 2.0, "2025-03-05"
 
 if TYPE_CHECKING:
     from scalpdesk.exchange.server import ExchangeServer
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
         "scalpdesk exchange --generated SPY,NVDA,BTC --clock wall",
         "scalpdesk exchange --data embedded --session 2018-02-05 --speed 60",
         "scalpdesk exchange --generated NVDA --faults faults.json --seed 7",
+        "scalpdesk exchange --data embedded-btc --session 2025-03-05 --cash 2",
     ),
 )
 @click.option("--data", "data_set", default=None, metavar="NAME", help="Play a data set [default: embedded].")
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--session", default=None, metavar="DATE", help=f"Session of --data [default: {DEFAULT_SESSION}]."
 )
-@click.option("--underlying", default="SPY", show_default=True, help="Underlying of --data.")
+@click.option("--underlying", default=None, help="Underlying of --data [default: SPY, or BTC-PERPETUAL].")
 @click.option(
     "--clock",
     type=click.Choice(["market", "wall"]),
@@ -48,7 +58,10 @@ if TYPE_CHECKING:
 )
 @click.option("--accounts", type=click.IntRange(1, 50), default=1, show_default=True, help="How many.")
 @click.option(
-    "--cash", type=click.FloatRange(0, 1e12), default=100_000, show_default=True, help="Of each account."
+    "--cash",
+    type=click.FloatRange(0, 1e12),
+    default=None,
+    help="Of each account, in its currency [default: 100000 USD, or 2 BTC].",
 )
 @click.option(
     "--options-level", type=click.IntRange(0, 3), default=3, show_default=True, help="Of each account."
@@ -78,7 +91,7 @@ def exchange(
     data_set: str | None,
     generated: str | None,
     session: str | None,
-    underlying: str,
+    underlying: str | None,
     clock: str | None,
     port: int,
     speed: str,
@@ -86,7 +99,7 @@ def exchange(
     fault_seed: int | None,
     seed: int,
     accounts: int,
-    cash: float,
+    cash: float | None,
     options_level: int,
     latency_ms: float,
     lockstep_ms: float,
@@ -97,6 +110,8 @@ def exchange(
     liquidation: bool,
 ) -> None:
     """Serve a simulated exchange that speaks Alpaca's protocol, on this machine only.
+
+    A market that settles in coin (--data embedded-btc) is served in Deribit's protocol.
 
     When ready it writes one line of JSON with its addresses and keys; it ends with Ctrl-C.
     """
@@ -116,7 +131,14 @@ def exchange(
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.simulation.faults import load_faults, seeded_faults
 
-    source = _source(data_set, generated, session, underlying, clock, seed)
+    in_coin = data_set == EMBEDDED_COIN
+    if in_coin and clock == "wall":
+        raise ConfigError(
+            "this market keeps its own time", where="--clock", value=clock, fix="leave --clock out"
+        )
+    source = _source(
+        data_set, generated, session, underlying or ("BTC-PERPETUAL" if in_coin else "SPY"), clock, seed
+    )
     rules = load_faults(Path(faults_file)) if faults_file is not None else []
     if fault_seed is not None:
         rules += seeded_faults(fault_seed)
@@ -130,12 +152,14 @@ def exchange(
             fees=fees,
             cutoff=cutoff,
             liquidation=liquidation,
+            venue="deribit" if in_coin else "alpaca",
             salt=f"@{SystemClock().now_ns()}",
         ),
         faults=tuple(rules),
         speed=_speed(speed, generated=generated is not None and clock != "market"),
         accounts=accounts,
-        cash=cash,
+        cash=cash if cash is not None else COIN_CASH if in_coin else 100_000.0,
+        currency="BTC" if in_coin else "USD",
         options_level=options_level,
         port=port,
         trading_limit=rate_limit,
@@ -191,8 +215,8 @@ def _source(
         return GeneratedSource(symbols, SystemClock().now_ns(), seed)
     from scalpdesk.exchange.launch import tape_source
 
-    day = read_date(session or DEFAULT_SESSION, "--session")
     data = data_set or EMBEDDED
-    tape = load_tape(settings_from(), data, underlying, day, seed=seed if data == EMBEDDED else None)
+    day = read_date(session or (COIN_SESSION if data == EMBEDDED_COIN else DEFAULT_SESSION), "--session")
+    tape = load_tape(settings_from(), data, underlying, day, seed=seed if data in RECONSTRUCTED else None)
     wall_start_ns = SystemClock().now_ns() if clock == "wall" else None
     return tape_source(tape, wall_start_ns=wall_start_ns)
