@@ -203,3 +203,14 @@ def test_funding_is_carry_and_the_position_keeps_it_as_income():
     paid = PositionChanged(0, OPEN_NS, OPEN_NS, ChangeCause.FUNDING, D(0), D(0), D("0.000375"), "funding-1")
     desk.positions.change(paid)
     assert close(desk.positions.positions[0].profit(D(90_000)), D("0.000375"))
+
+
+def test_the_smile_of_coin_options_stands_on_their_own_forward():
+    """An inverse option knows no interest: whatever the run's rate, its forward is the perpetual's mark."""
+    desk = Desk()
+    engine = DeltaEngine(desk.instruments, desk.state, ContractPricer(), flat_rate=0.05, clock=CALENDAR)
+    engine.smile(1, OPEN_NS)  # from now on quotes are kept
+    desk.market(OPEN_NS, 90_000.0)
+    smile = engine.smile(1, OPEN_NS + 1)
+    assert smile.forward == 90_000.0
+    assert float(smile.vols(smile.log_moneyness(CALL))) == pytest.approx(0.55, abs=0.002)

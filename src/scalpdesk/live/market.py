@@ -28,6 +28,7 @@ from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.contract import INDEX_CLASSES, Equity, Instrument, Instruments, OptionContract
+from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
 from scalpdesk.live.sessions import session_of
@@ -37,6 +38,7 @@ from scalpdesk.strategies.contract import StrategySpec
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.contract import DailyBar, Gateway, ListedContract, VenueView, sessions_of
 from scalpdesk.venues.simulated import SimulatedGateway
+from scalpdesk.volatility.variance_time import CALENDAR
 
 HOLIDAYS = 5
 DEFAULT_EXPIRY_DAYS = (0, 45)
@@ -51,7 +53,9 @@ async def first_market(
     if isinstance(gateway, SimulatedGateway):
         return _played(plan, gateway, instruments)
     symbol = plan.underlying
-    number = instruments.add(Equity(symbol))
+    coin, _, rest = symbol.partition("-")
+    in_coin = rest == "PERPETUAL"
+    number = instruments.add(perpetual(coin) if in_coin else Equity(symbol))
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     held = held_instruments(plan, await gateway.snapshot(), instruments)
@@ -68,7 +72,7 @@ async def first_market(
     else:
         note = "no options: this strategy trades shares alone"
     for instrument in held:
-        if isinstance(instrument, OptionContract):
+        if isinstance(instrument, OptionContract) and instrument.underlying not in instruments:
             instruments.add(Equity(instrument.underlying))
         if instrument.symbol not in instruments:  # the venue's list knows its multiplier
             instruments.add(instrument)
@@ -81,6 +85,8 @@ async def first_market(
         "quote_seconds": 1.0,
         "dividend_yield": 0.0,
     }
+    if in_coin:
+        data["variance_clock"] = CALENDAR.name
     return data, tuple(events)
 
 

@@ -1,7 +1,7 @@
 """Sessions of a live desk: open, close, deadline of expiring options, daily rollover, orderly stop."""
 
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from operator import itemgetter
 
@@ -13,7 +13,16 @@ from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import CAUTIOUS, VENUE_CUTOFFS
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns, is_session, session_on, to_new_york
+from scalpdesk.instruments.sessions import (
+    COIN_EXPIRY,
+    Session,
+    coin_session,
+    expiry_instant_ns,
+    from_ns,
+    is_session,
+    session_on,
+    to_new_york,
+)
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock, VenueView
 
@@ -40,6 +49,9 @@ def session_of(clock: VenueClock) -> Session:
     has the same session, its bounds are taken.
     """
     if clock.is_open:
+        closes = from_ns(clock.next_close_ns)
+        if closes.timetz() == COIN_EXPIRY:  # a market that never closes: its day of account
+            return coin_session(closes.date() - timedelta(days=1))
         day = to_new_york(clock.next_close_ns).date()
         known = _on_calendar(day)
         if known is not None and abs(known.close_ns - clock.next_close_ns) < NANOS_PER_SECOND:

@@ -56,6 +56,7 @@ CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second, the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
+FOLLOWED_LIFE_SECONDS = 86_400.0
 EXPIRY_HOUR = 8
 FAILURES = (wire.RpcError, Disconnected, TimeoutError)
 
@@ -146,6 +147,7 @@ class DeribitGateway:
                 fix="look at the venue's status page and at this machine's network, then start again",
             ) from None
         now_ms = int(await self._question("public/get_time", {}))
+        self._publisher.timestamp(now_ms * wire.NANOS_PER_MS)  # sets a clock that follows the venue
         self._ahead_ms = now_ms - self._clock.now_ns() // wire.NANOS_PER_MS
         if abs(self._ahead_ms) > MOST_CLOCK_SKEW_MS:
             raise ConfigError(
@@ -334,7 +336,9 @@ class DeribitGateway:
             self._publish(self._tracker.not_found(order, now_ns()))
             return
         instrument = self._instruments[command.instrument_id]
-        valid_ms = self._venue_ms() + int(1_000 * self._setup.timeout_seconds)
+        # a clock that follows the venue tells its seconds late, and they are not those of a time-out
+        life_s = FOLLOWED_LIFE_SECONDS if self._publisher.stamper.follows else self._setup.timeout_seconds
+        valid_ms = self._venue_ms() + int(1_000 * life_s)
         try:
             method, params = wire.order_request(command, instrument, valid_ms)
         except wire.WireError as problem:
