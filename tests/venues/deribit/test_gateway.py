@@ -270,7 +270,7 @@ def test_contracts_are_found_with_their_open_interest_and_ticks(on_bench):
         await gateway.connect()
 
         found = await gateway.discover("BTC-PERPETUAL", date(2025, 3, 14), date(2025, 3, 14))
-        assert len(found) == 26
+        assert len(found) == 18
         assert {item.open_interest_contracts for item in found} == {500}
         theirs = bench.world.ledger.instruments
         assert all(theirs[theirs.id_of(item.contract.symbol)] == item.contract for item in found)

@@ -48,7 +48,7 @@ START_PRICE = 90_000.0
 
 STEP_SECONDS = 30
 STEPS = 86_400 // STEP_SECONDS
-OPTION_STEPS = 4
+OPTION_STEPS = 2
 """Steps between two quotes of an option."""
 DAYS_PER_YEAR = 365.0
 
@@ -65,7 +65,7 @@ SKEW, CURVATURE, SHORT_END = -0.03, 0.035, 0.10
 """Of the smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
 VOL_SPREAD = 0.012
 """Half-spread of an option, in volatility."""
-STRIKES_EACH_SIDE = 6
+STRIKES_EACH_SIDE = 4
 OPEN_INTEREST = 500
 SATURDAY, FRIDAY = 5, 4
 
