@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -33,13 +34,21 @@ class PageProcess:
     """
 
     def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT) -> None:
-        words = ("dashboard", "--json", "--runs-dir", str(runs_dir.resolve()), "--port", str(port))
+        words = (
+            "dashboard",
+            "--json",
+            "--beside-desk",
+            "--runs-dir",
+            str(runs_dir.resolve()),
+            "--port",
+            str(port),
+        )
         self._answer: dict[str, Any] = {}
         self._is_ready = threading.Event()
         # a session of its own: an interrupt ends the desk first, in order, and then the page
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "scalpdesk", *words],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end is how the page learns that this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -86,8 +95,9 @@ class PageProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @desk_command(
@@ -107,6 +117,7 @@ class PageProcess:
     "--run", "run_id", default=None, metavar="RUN", help="Show this run [default: the desk that runs]."
 )
 @click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs.")
+@click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
 @click.option("--show-token", is_flag=True, help="Show the tokens and end.")
 def dashboard(
     *,
@@ -116,6 +127,7 @@ def dashboard(
     names: tuple[str, ...],
     run_id: str | None,
     runs_dir: str | None,
+    beside_desk: bool,
     show_token: bool,
 ) -> None:
     """Serve the web page and its API until interrupted; reads only what desks write.
@@ -147,6 +159,14 @@ def dashboard(
         click.echo(f"with halt and flatten: {address}#token={tokens.operator}")
         click.echo("Ctrl-C ends the page; a desk goes on")
     sys.stdout.flush()
+    if beside_desk:
+        threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     serve(
         DeskFeed(folder, run_id, SystemClock()), Access(tokens, host=host, port=port, names=names), listener
     )
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it has: its end of our standard input is closed then."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
