@@ -58,9 +58,9 @@ class Desk:
         self.orders = orders
         self.account = Account(cash)
         self.positions = PositionManager(instruments)
-        market.model_price = delta_engine.model_price
+        market.model_price = delta_engine.for_marks().model_price
         self.attribution = PnlExplain(
-            instruments, market, delta_engine, self.account, self.positions, underlying
+            instruments, market, delta_engine.for_marks(), self.account, self.positions, underlying
         )
         self.view = WritableDeskView(
             instruments, market, delta_engine, self.positions, orders, self.account, underlying

@@ -156,6 +156,7 @@ class DeltaEngine:
         flat_rate: float | None = None,
         clock: VarianceClock = US_SESSIONS,
     ) -> None:
+        self._for_marks: DeltaEngine | None = None
         self._clock = clock
         self._instruments = instruments
         self._state = state
@@ -188,6 +189,15 @@ class DeltaEngine:
             flat_rate=self._flat_rate,
             clock=self._clock,
         )
+
+    def for_marks(self) -> "DeltaEngine":
+        """Return the one observer that the desk's and its members' marks share.
+
+        What a mark asks for must not change what a strategy sees.
+        """
+        if self._for_marks is None:
+            self._for_marks = self.observer()
+        return self._for_marks
 
     def years(self, contract: OptionContract, now_ns: int) -> float:
         """Return ACT/365 years to the expiry instant: at least the floor before it, 0 from then on."""

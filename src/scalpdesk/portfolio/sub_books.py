@@ -61,7 +61,7 @@ class SubBook:
         self.account = Account()
         self.positions = PositionManager(instruments)
         self.attribution = PnlExplain(
-            instruments, state, delta_engine, self.account, self.positions, underlying
+            instruments, state, delta_engine.for_marks(), self.account, self.positions, underlying
         )
         self.opened: dict[InstrumentId, Decimal] = {}
         self.closed_trades = ClosedTrades()
