@@ -307,6 +307,19 @@ def test_a_bust_reverses_exactly_what_it_names(desk, repeats):
     assert one.engine.desk.attribution.current_nav() == D(100_000) - D("0.04")
 
 
+def test_of_several_busts_of_one_look_the_strategy_hears_with_the_last(desk):
+    one = desk(wanting(buy()))
+    order = orders(one.quote(0, 499.99, 500.01))[0]
+    one.fill(order, 4, 500.01)
+    one.fill(order, 6, 500.05)
+    heard = len(one.strategy.wakes)
+    bust = FillBusted(order.client_order_id, one.now_ns, one.now_ns, "x1", "gone", more_follow=True)
+    one.handle(bust)
+    assert (one.positions, len(one.strategy.wakes)) == ({0: 6}, heard)
+    one.handle(FillBusted(order.client_order_id, one.now_ns, one.now_ns, "x2", "gone"))
+    assert (one.positions, one.strategy.wakes[heard:]) == ({}, [Wake.ORDER])
+
+
 def test_a_bust_of_the_closing_execution_gives_its_fee_back_and_counts_the_losing_trade_once(desk):
     one = desk(wanting(buy(0, 10, Purpose.HEDGE)))
     one.fill(orders(one.quote(0, 499.99, 500.01))[0])

@@ -301,6 +301,8 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     reason: str
     is_corrected: bool = False
     """The execution in its place comes next: its quantity is not gone from the order."""
+    more_follow: bool = False
+    """Whether other changes of the same look at the account come next; the strategy is woken after them."""
 
 
 OrderEvent = (

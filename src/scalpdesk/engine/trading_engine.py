@@ -452,9 +452,9 @@ class TradingEngine:
         desk.orders.apply(event)
         desk.book_bust(order.submitted, event)
         desk.attribution.rebase(self.now_ns)
-        if not event.is_corrected:
+        if not event.is_corrected and not event.more_follow:
             return ORDER
-        self._flatten_late()  # the execution in its place follows: the book is incomplete
+        self._flatten_late()  # the execution in its place or another bust follows: the book is incomplete
         return None
 
     def _on_position_changed(self, event: PositionChanged) -> Wake | None:

@@ -232,7 +232,7 @@ class Reconciler:
             self.adopted.append(difference.detail)
             self._notify("warning", f"booked from the venue's account: {difference.detail}")
             event: Event = difference.event
-            if isinstance(event, PositionChanged) and difference is not found.explained[-1]:
+            if isinstance(event, PositionChanged | FillBusted) and difference is not found.explained[-1]:
                 event = msgspec.structs.replace(event, more_follow=True)
             commands += self._core.feed(event)
         known = {difference.what for difference in self.unexplained}
