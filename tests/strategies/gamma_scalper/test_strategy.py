@@ -940,3 +940,21 @@ def test_a_leg_that_cannot_be_bought_ends_the_recentring_flat(scalper):
     assert desk.strategy.phase is ScalperPhase.DONE
     held = [position.quantity for position in desk.engine.desk.positions.positions.values()]
     assert not any(held)
+
+
+def test_a_leg_that_is_quoted_again_is_sold_at_once_and_not_at_the_end_of_its_pause(scalper):
+    desk = hold(scalper(exits=ExitConfig(min_dte=None, edge_gone=False, close_at="12:00")))
+    desk.go_to("12:00")
+    for _ in range(60):  # only the share is quoted, for half an hour
+        outputs = desk.wait(30).quote(0, 499.99, 500.01)
+        for order_id in cancels(outputs):
+            outputs += desk.cancelled(order_id)
+    blind = [order for order in orders(desk.outputs) if order.purpose is Purpose.CLOSE]
+    assert 8 <= len(blind) <= 14
+    assert all(order.order_type is OrderType.LIMIT for order in blind)
+    back = desk.wait(1).market(500.0) + desk.wait(6).market(500.1)
+    sold = [order for order_id in cancels(back) for order in orders(desk.cancelled(order_id))]
+    assert [(order.instrument_id, order.order_type) for order in sold] == [
+        (CALL, OrderType.MARKET),
+        (PUT, OrderType.MARKET),
+    ]

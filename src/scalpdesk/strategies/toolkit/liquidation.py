@@ -268,6 +268,11 @@ class Liquidation:
                 age_ns = view.now_ns - working[0].created_ns
                 waits.append(view.now_ns + self._retry_ns - age_ns % self._retry_ns)
                 continue
+            if number in self._offered and not self._is_unquoted(view, number):
+                # quoted again: what was offered blind counts nothing, and is not waited for
+                del self._offered[number]
+                self._not_before.pop(number, None)
+                self._tries.pop(number, None)
             not_before = self._not_before.get(number, 0)
             if view.now_ns < not_before:
                 waits.append(not_before)
