@@ -7,6 +7,11 @@ from typing import Literal
 from scalpdesk.core.units import InstrumentId
 
 DeltaVol = Literal["implied", "smile", "entry", "forecast", "fixed"]
+Dynamics = Literal["sticky_strike", "sticky_delta", "minimum_variance"]
+STICKY_DELTA = 0.0
+"""Skew stickiness of a smile that moves with the spot."""
+MINIMUM_VARIANCE = (-0.55, 1.25, -0.93)
+"""Coefficients a, b, c on the embedded market at 30 days and a VIX of 16, where the stickiness is 1.5."""
 
 
 class DeltaModel:
@@ -21,10 +26,19 @@ class DeltaModel:
         in sum (Ahmad and Wilmott, 2005).
     fixed_vol
         For ``fixed``: a fraction a year.
+    dynamics
+        How a strike's volatility moves with the spot: not (``sticky_strike``), with the smile
+        (``sticky_delta``), or by the regression of Hull and White (``minimum_variance``).
     """
 
-    def __init__(self, source: DeltaVol = "implied", fixed_vol: float | None = None) -> None:
+    def __init__(
+        self,
+        source: DeltaVol = "implied",
+        fixed_vol: float | None = None,
+        dynamics: Dynamics = "sticky_strike",
+    ) -> None:
         self.source = source
+        self.dynamics = dynamics
         self._fixed_vol = fixed_vol
         self._entry_vols: dict[InstrumentId, float] = {}
 

@@ -30,6 +30,7 @@ from scalpdesk.volatility.variance_time import (
     VarianceClock,
 )
 
+_SKEW_STEP = 1e-3
 _MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
@@ -98,6 +99,10 @@ class OptionValuer(Protocol):
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry; see :meth:`StrikeVols.smile`."""
+        ...
+
+    def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return the slope of the volatility in ln(strike) at an option's strike."""
         ...
 
     def quoted_price(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
@@ -353,6 +358,21 @@ class DeltaEngine:
         found = self._strike_vols.value(contract, now_ns)
         if found is not None:
             return found
+        vols = self._minute_vols(instrument_id, contract, now_ns, 0.0)
+        return None if vols is None else StrikeVol(vols[0], SURFACE_DEVIATION)
+
+    def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
+        """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
+        contract = self._instruments[instrument_id]
+        if not isinstance(contract, OptionContract):
+            return None
+        vols = self._minute_vols(instrument_id, contract, now_ns, -_SKEW_STEP, _SKEW_STEP)
+        return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
+
+    def _minute_vols(
+        self, instrument_id: InstrumentId, contract: OptionContract, now_ns: int, *steps: float
+    ) -> list[float] | None:
+        """Volatilities by the calendar at steps in ln(strike), on the smile that is renewed once a minute."""
         key = (contract.root, contract.underlying, contract.expiry)
         at_ns, smile = self._fallbacks.get(key, (-_MINUTE_NS, None))
         if now_ns - at_ns >= _MINUTE_NS:
@@ -361,10 +381,10 @@ class DeltaEngine:
         spot = self.spot(contract)
         if smile is None or spot is None:
             return None
-        years = self.years(contract, now_ns)
-        forward = self._forward(contract, spot, years)
-        vol = float(smile.vols(np.array(math.log(float(contract.strike) / forward))))
-        return StrikeVol(vol * math.sqrt(smile.variance_years / smile.years), SURFACE_DEVIATION)
+        forward = self._forward(contract, spot, self.years(contract, now_ns))
+        k = math.log(float(contract.strike) / forward) + np.array(steps)
+        found: list[float] = (smile.vols(k) * math.sqrt(smile.variance_years / smile.years)).tolist()
+        return found
 
     def _forward(self, contract: OptionContract, spot: float, years: float) -> float:
         if contract.is_inverse:  # on the forward itself

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from fakes.desk import HandDesk, decisions, orders
-from fakes.instruments import DAY
+from fakes.instruments import DAY, straddle_book
+from fakes.tape import model_price
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
@@ -119,3 +120,41 @@ def test_the_edge_left_counts_the_way_out_only():
     assert entry["edge_spread_usd"] == pytest.approx(20.0)
     assert left - entry["edge_usd"] == pytest.approx(10.0, abs=1.0)
     assert desk.engine.desk.positions.quantity(1) == Decimal(1)
+
+
+# how a strike's volatility moves with the spot -----------------------------------------------------
+
+
+def added_delta(skew, **hedge):
+    """What is added to a call's delta on a chain whose volatility falls by ``skew`` a unit of ln(strike)."""
+    strategy = GammaScalper(
+        GammaScalperConfig(entry=EntryConfig(gate="off"), hedge=HedgeConfig(band="fixed", **hedge))
+    )
+    desk = HandDesk(strategy, straddle_book(480, 490, 500, 510, 520))
+    desk.open()
+    desk.go_to("10:00")
+    for number, instrument in enumerate(desk.book):
+        if number:
+            vol = 0.20 - skew * math.log(float(instrument.strike) / 500.0)
+            fair = model_price(instrument, 500.0, vol, desk.now_ns)
+            desk.quote(number, fair - 0.01, fair + 0.01)
+    desk.quote(0, 499.99, 500.01)
+    view = desk.engine.desk.view
+    view.now_ns = desk.now_ns
+    number = next(i for i, one in enumerate(desk.book) if i and one.strike == 500 and one.is_call)
+    greeks = view.delta_engine.greeks_at(number, view.now_ns, 0.20)
+    valuation = view.delta_engine.value(number, view.now_ns)
+    return strategy.hedger._by_dynamics(view, number, greeks, valuation, 0.20), greeks.vega
+
+
+def test_a_smile_that_moves_with_the_spot_adds_delta_by_its_skew():
+    flat, _ = added_delta(0.0, delta_model="sticky_delta")
+    assert flat == pytest.approx(0.0, abs=2e-3)
+    added, vega = added_delta(0.5, delta_model="sticky_delta")
+    assert added == pytest.approx(0.5 * vega / 500.0, rel=0.05)
+
+
+def test_minimum_variance_takes_delta_off_at_the_money():
+    """The market's volatility falls as the share rises: of a call at the money some seven hundredths."""
+    added, _ = added_delta(0.5, delta_model="minimum_variance")
+    assert -0.12 < added < -0.03

@@ -25,7 +25,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
-from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol
+from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol, Dynamics
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.instruments.events import why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
@@ -101,6 +101,9 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Settings of the chosen band's own ``Config``.
     delta_vol
         Volatility of the hedge's delta; see :class:`~scalpdesk.hedging.delta_models.DeltaModel`.
+    delta_model
+        How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
+        ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
     fixed_vol
         For ``fixed``: a fraction a year.
     order_ttl_seconds
@@ -111,6 +114,7 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     threshold_shares: float | None = None
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     delta_vol: DeltaVol = "smile"
+    delta_model: Dynamics = "sticky_strike"
     fixed_vol: float | None = None
     order_ttl_seconds: float = 5.0
 
@@ -233,7 +237,7 @@ class GammaScalper:
         hedge = self.config.hedge
         self.hedger = DeltaHedger(
             hedge.make_band(),
-            DeltaModel(hedge.delta_vol, hedge.fixed_vol),
+            DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model),
             order_ttl_seconds=hedge.order_ttl_seconds,
             forecast_vol=self._edge.forecast_vol,
         )

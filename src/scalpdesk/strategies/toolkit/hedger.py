@@ -11,11 +11,21 @@ from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
-from scalpdesk.hedging.delta_models import DeltaModel, least_hedge
+from scalpdesk.hedging.delta_models import (
+    MINIMUM_VARIANCE,
+    STICKY_DELTA,
+    DeltaModel,
+    least_hedge,
+    minimum_variance_delta,
+    skew_delta,
+)
 from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
+from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
+from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import expired_orders
 
@@ -309,6 +319,8 @@ class DeltaHedger:
                 modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
             total.add(units, greeks)
+            if self._delta_model.dynamics != "sticky_strike":
+                total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
             noise += units * greeks.vanna * deviation
             vol_sum += vol
             years = valuation.years
@@ -320,6 +332,19 @@ class DeltaHedger:
         return _LegGreeks(
             found, vol_sum / len(legs), years, multiplier, least, "; ".join(modelled) if modelled else ""
         )
+
+    def _by_dynamics(
+        self, view: DeskView, leg: InstrumentId, greeks: OptionGreeks, valuation: Valuation, vol: float
+    ) -> float:
+        """Return what a delta gains as the strike's volatility moves with the spot."""
+        if self._delta_model.dynamics == "sticky_delta":
+            skew = view.delta_engine.skew(leg, view.now_ns)
+            return 0.0 if skew is None else skew_delta(greeks.vega, valuation.spot, skew, STICKY_DELTA)
+        contract = view.instruments[leg]
+        if not isinstance(contract, OptionContract) or valuation.years <= 0.0 or vol <= 0.0:
+            return 0.0
+        strike = float(contract.strike)
+        return minimum_variance_delta(valuation.spot, strike, valuation.years, vol, MINIMUM_VARIANCE)
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
