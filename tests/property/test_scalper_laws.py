@@ -88,7 +88,9 @@ def test_whatever_the_market_does_the_scalper_ends_flat(
     entered = any(order.submitted.purpose is Purpose.OPEN for order in desk.orders.orders.values())
     if entered or strategy.phase is ScalperPhase.DONE:
         assert held == {}
-        assert strategy.phase in (ScalperPhase.DONE, ScalperPhase.WAITING)
+        assert not desk.orders.live
+        # a new entry that the gate refuses after the last quote is noticed with the next
+        assert strategy.phase in (ScalperPhase.DONE, ScalperPhase.WAITING, ScalperPhase.ENTERING)
     assert_hedges_stay_behind_the_options(run, start)
 
 
