@@ -29,7 +29,7 @@ from scalpdesk.instruments.sessions import session_on
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"])]
 PLAYED = Wanted().day
-EARLY = ("entry.not_before=09:31",)
+EARLY = ("entry.not_before=09:31", "hedge.threshold_shares=2.0")
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,11 @@ class MarketView(Protocol):
         """Return the value of one unit, None when never quoted."""
         ...
 
+    @property
+    def model_price(self) -> Callable[[InstrumentId], float | None]:
+        """Returns what marks take for an option whose quote is lost, currency per unit; None without."""
+        ...
+
 
 class MarketState:
     """Latest quote, bar and open interest of each instrument, and counts of imperfect quotes.

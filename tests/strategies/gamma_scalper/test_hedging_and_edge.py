@@ -8,6 +8,7 @@ import pytest
 from fakes.desk import HandDesk, decisions, orders
 from fakes.instruments import DAY, straddle_book
 from fakes.tape import model_price
+from scalpdesk.core.events import RateEvent
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.strategies.gamma_scalper.edge import EntryConfig
@@ -18,6 +19,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     ScalperPhase,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.hedger import _breaks_parity
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
@@ -158,3 +160,23 @@ def test_minimum_variance_takes_delta_off_at_the_money():
     """The market's volatility falls as the share rises: of a call at the money some seven hundredths."""
     added, _ = added_delta(0.5, delta_model="minimum_variance")
     assert -0.12 < added < -0.03
+
+
+@pytest.mark.parametrize(("rate", "breaks"), [(0.0, False), (0.001, False), (0.04, True)])
+def test_a_leg_that_does_not_fit_its_strikes_forward_keeps_its_own_volatility(rate, breaks):
+    """Quotes made without interest, by a desk that reckons with it: the put in the money sits elsewhere."""
+    strategy = GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off")))
+    desk = HandDesk(strategy, straddle_book(500, 510))
+    desk.open()
+    desk.go_to("10:00")
+    desk.handle(RateEvent(desk.now_ns, desk.now_ns, (1.0,), (rate,)))
+    desk.market(500.0)
+    view = desk.engine.desk.view
+    view.now_ns = desk.now_ns
+    put = next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and not one.is_call)
+    call = next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and one.is_call)
+    legs = strategy.hedger._leg_greeks(view, [call, put], 1.0)
+    assert legs is not None
+    valuation = view.delta_engine.value(put, view.now_ns)
+    assert _breaks_parity(view, put, valuation) is breaks
+    assert not _breaks_parity(view, call, view.delta_engine.value(call, view.now_ns))

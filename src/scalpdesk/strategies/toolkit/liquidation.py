@@ -331,7 +331,8 @@ class Liquidation:
         valuation = view.delta_engine.value(number, view.now_ns, fresh=False)
         if valuation is None:
             return None
-        value, strike = valuation.greeks.price, float(contract.strike)
+        # at the volatility of the marks: the risk gate holds the limit against the mark
+        value, strike = view.market.model_price(number) or valuation.greeks.price, float(contract.strike)
         step = min(self._offered.get(number, 0), MODEL_STEPS) / MODEL_STEPS
         if side is Side.SELL:
             payoff = max(valuation.spot - strike if contract.is_call else strike - valuation.spot, 0.0)
