@@ -119,6 +119,7 @@ class BacktestRunner:
         self._known_at_open = known_at_open
         self._answerer = answerer
         self._every_quote = every_quote
+        self._names_rows = journal is not None and not every_quote
         count = len(tape.instruments)
         self._all = frozenset(map(InstrumentId, range(count)))
         kept = dict.fromkeys(self._all)
@@ -169,7 +170,7 @@ class BacktestRunner:
         self._open(session)
         columns = session_quotes(self._tape, session)
         self._rows = SessionRows(columns, len(self._tape.instruments))
-        self._day, self._digest, self._journaled = session.day.isoformat(), columns.digest(), 0
+        self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
         self._in_market.follow(self._rows)
         self._at_broker.follow(self._rows)
         self._choose()
@@ -208,10 +209,12 @@ class BacktestRunner:
                     self._catch_up(now_ns, limit)
                     if working.keys() != self._working:
                         break
-                rows.upto = limit
+                acted = False  # only then may other orders work than before
                 if type(event) is QuoteEvent:
                     number = event.instrument_id
                     if number in working:
+                        acted = True
+                        rows.upto = limit
                         broker.on_quote(event)
                         self._due_ns = min(self._due_ns, broker.due_ns)
                         if self._due_ns <= now_ns:
@@ -223,16 +226,19 @@ class BacktestRunner:
                         self._journal.add_event(event)
                 else:
                     done += 1
+                    rows.upto = limit
                     self._note_rows()
                     self._journal.add_event(event)
                 outputs = handle(event)
                 if outputs:
+                    acted = True
                     self._note_rows()
                     self._carry(event, outputs)
                 if now_ns >= next_yield_ns:
                     next_yield_ns = now_ns + 1_000_000_000
+                    acted = True
                     yield now_ns
-                if working.keys() != self._working:
+                if acted and working.keys() != self._working:
                     break
             else:
                 low = high
@@ -273,8 +279,9 @@ class BacktestRunner:
     def _note_rows(self) -> None:
         """Journal the rows that are known by now."""
         upto = self._rows.upto
-        if upto > self._journaled and not self._every_quote:
+        if upto > self._journaled and self._names_rows:
             last = self._rows.quote(upto - 1)
+            self._digest = self._digest or self._rows.columns.digest()
             self._journal.add_rows(TapeRows(self._day, self._journaled, upto, self._digest, last))
             self._journaled = upto
 

@@ -131,7 +131,7 @@ class LatestQuotes:
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
         rows = self._rows
-        if rows is None or number in self._handed_over:
+        if rows is None or not rows.upto or number in self._handed_over:
             return self._kept.get(number)
         known = self._rows_of[number]
         if known is None:
