@@ -108,15 +108,12 @@ def lines_with(pattern: str) -> list[str]:
 
 
 def imported_by_one() -> list[str]:
-    """Return modules that one other module alone imports; what is loaded by name is no import.
-
-    That ``__main__`` imports the command line does not count: both are where a program begins.
-    """
+    """Return modules that one other module alone imports; what is loaded by name is no import."""
     graph = grimp.build_graph("scalpdesk")
     found = []
     for module in sorted(graph.modules):
         importers = graph.find_modules_that_directly_import(module)
-        if len(importers) == 1 and not graph.find_children(module) and "scalpdesk.__main__" not in importers:
+        if len(importers) == 1 and not graph.find_children(module):
             found.append(f"{module} <- {min(importers)}")
     return found
 
