@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Create the tables of options scalps and of what came of them."""
     op.create_table(
         "options_scalps",
         sa.Column("id", sa.Integer(), primary_key=True, nullable=False),
@@ -60,5 +61,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop both tables."""
     op.drop_table("scalp_outcomes")
     op.drop_table("options_scalps")

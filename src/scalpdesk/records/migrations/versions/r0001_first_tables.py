@@ -15,6 +15,7 @@ def _run_key() -> sa.Column[str]:
 
 
 def upgrade() -> None:
+    """Create the tables of runs."""
     exact = sa.Text().with_variant(sa.Numeric(), "postgresql")
     op.create_table(
         "runs",
@@ -143,5 +144,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop them."""
     for table in ("positions", "orders", "marks", "fills", "decisions", "runs"):
         op.drop_table(table)
