@@ -126,9 +126,6 @@ class LatestQuotes:
         self._rows: SessionRows | None = None
         self._handed_over: Collection[int] = frozenset()
 
-    def __len__(self) -> int:
-        return self._count
-
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
         rows = self._rows
         if rows is None or not rows.upto or number in self._handed_over:

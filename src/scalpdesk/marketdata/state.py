@@ -32,10 +32,6 @@ QUOTES_KEPT = 1024
 class QuoteBook(Protocol):
     """Latest quotes by instrument id."""
 
-    def __len__(self) -> int:
-        """Return the number of instruments."""
-        ...
-
     def __getitem__(self, number: InstrumentId, /) -> QuoteEvent | None:
         """Return the latest quote; None when never quoted."""
         ...

@@ -105,7 +105,6 @@ class Broker:
         )
         rules = rules or VenueRules()
         self.hours = hours
-        self.quotes = self.ledger.quotes
         self.working = self.ledger.working
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
@@ -146,7 +145,7 @@ class Broker:
         """Take the market in.
 
         A driver that does not find the instrument in ``working`` may store the quote itself:
-        ``quotes[id] = quote``.
+        ``ledger.quotes[id] = quote``.
         """
         ledger = self.ledger
         ledger.now_ns = max(ledger.now_ns, quote.ts_recv_ns)

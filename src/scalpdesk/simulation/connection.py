@@ -69,7 +69,6 @@ class BrokerConnection:
     def __init__(self, broker: Broker, account: BrokerAccount, *, out_ns: int = 0, back_ns: int = 0) -> None:
         self.broker = broker
         self.account = account
-        self.quotes = broker.quotes
         self.working = broker.working
         self.due_ns = broker.due_ns
         """When something arrives or happens next, here or at the desk."""

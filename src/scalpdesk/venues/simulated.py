@@ -401,7 +401,7 @@ class SimulatedGateway:
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
         """Return the latest quotes."""
-        known = self.venue.record.connection.quotes
+        known = self.venue.record.connection.broker.ledger.quotes
         return tuple(known[number] for number in instrument_ids if number in known)
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
