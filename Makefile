@@ -55,8 +55,9 @@ bench: setup-dev  ## measure against peers; writes docs/benchmarks.md and benchm
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
 	$(BIN)/python benchmarks/run.py --smoke
 
-release-check: setup-dev  ## what a release must survive besides: 100,000 fault trials, the slow tests (hours)
+release-check: setup-dev  ## what a release must survive besides: 100,000 fault trials, the slow tests, newly drawn examples (hours)
 	$(BIN)/python -m pytest -q -m slow
+	$(TESTS) --hypothesis-profile=drawn
 	$(BIN)/scalpdesk selftest --seeds 0:100000
 
 mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests notice? (an hour)

@@ -84,7 +84,7 @@ def whole_trip(desk, connection, counter):
     """Hedge one share on a quote at the simulated broker, and bring its answers to the desk."""
     now_ns = minute_later(desk)
     quote = QuoteEvent(0, now_ns, now_ns, 499.99, 500.01, 100.0, 100.0)
-    connection.quotes[0] = quote
+    connection.broker.ledger.quotes[0] = quote
     with counter:
         outputs = desk.engine.handle(quote)
     (order,) = orders(outputs)
