@@ -146,6 +146,7 @@ def build_engine(
         ContractPricer(),
         dividend_yield=float(data["dividend_yield"]),
         dividend_yields=config.rates.dividend_yields,
+        by_parity=config.rates.forward == "parity",
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
         clock=clock_named(data.get("variance_clock", US_SESSIONS.name)),

@@ -26,9 +26,9 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (57, 50)
-STRADDLE = (192, 173)
+STRADDLE = (196, 177)
 WHOLE_TRIP = (81, 66)
-STRADDLE_DECISION = (114, 117)
+STRADDLE_DECISION = (116, 119)
 """Python calls and C calls."""
 
 

@@ -49,14 +49,19 @@ CASH = Decimal(100_000)
 
 
 def build_engine(
-    strategy: Strategy, book: Instruments, *, limits: RiskLimits | None = None, mark_seconds: float = 60.0
+    strategy: Strategy,
+    book: Instruments,
+    *,
+    limits: RiskLimits | None = None,
+    mark_seconds: float = 60.0,
+    dividend_yield: float = 0.0,
 ) -> TradingEngine:
     """Put an engine together around a strategy; number 0 of the book is the underlying."""
     market = MarketState(book, stale_seconds_underlying=120.0, stale_seconds_option=600.0)
     desk = Desk(
         book,
         market,
-        DeltaEngine(book, market, ContractPricer()),
+        DeltaEngine(book, market, ContractPricer(), dividend_yield=dividend_yield),
         RiskGate(limits or RiskLimits()),
         OrderManager("t"),
         InstrumentId(0),

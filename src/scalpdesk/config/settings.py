@@ -173,6 +173,8 @@ class RatesSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Rate where the data set has no curve."""
     dividend_yields: dict[str, Rate] = {}
     """Continuous dividend yield by underlying; one that is not named has the data set's."""
+    forward: Literal["parity", "configured"] = "parity"
+    """Whether quotes of calls and puts correct the forward that rate and dividend yield give."""
 
 
 class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
+from scalpdesk.marketdata.chain_surface import PLAUSIBLE_BORROW
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.greeks import DAYS_PER_YEAR, GreekSum, PositionGreeks
@@ -30,6 +31,10 @@ from scalpdesk.volatility.variance_time import (
     VarianceClock,
 )
 
+CARRY_NS = 15 * 60 * NANOS_PER_SECOND
+"""The forward's carry is measured anew after so long: dividends, rates and borrow hardly move in a day."""
+FORWARD_ERRORS = 2.0
+"""Standard errors of the forward by parity within which the configured carry stands."""
 _SKEW_STEP = 1e-3
 _MINUTE_NS = 60 * NANOS_PER_SECOND
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
@@ -78,6 +83,8 @@ class Valuation(msgspec.Struct, frozen=True, gc=False):
     """Implied volatility of the mark as a fraction a year; the last known one when there is none."""
     vol_is_fresh: bool
     greeks: OptionGreeks
+    dividend_yield: float = 0.0
+    """Continuous yield that with the rate carries the spot to the forward, a fraction a year."""
     is_modelled: bool = False
     """Whether the quote was lost: the mark is then the model's, at the last volatility and present spot."""
 
@@ -141,6 +148,8 @@ class DeltaEngine:
         Continuous yield of an underlying that ``dividend_yields`` does not name, a fraction a year.
     dividend_yields
         Continuous yields by underlying, fractions a year.
+    by_parity
+        Whether quotes of calls and puts correct the yield to that of their forward.
     floor_seconds
         Smallest time to expiry used in pricing before the expiry instant, in seconds.
     flat_rate
@@ -157,6 +166,7 @@ class DeltaEngine:
         *,
         dividend_yield: float = 0.0,
         dividend_yields: Mapping[str, float] = MappingProxyType({}),
+        by_parity: bool = True,
         floor_seconds: float = 1.0,
         flat_rate: float | None = None,
         clock: VarianceClock = US_SESSIONS,
@@ -168,15 +178,18 @@ class DeltaEngine:
         self._pricer = pricer
         self._dividend_yield = dividend_yield
         self._dividend_yields = dividend_yields
+        self._by_parity = by_parity
         self._floor_seconds = floor_seconds
         self._flat_rate = flat_rate
-        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int, float]] = {}
-        """Valued options, with the id of their underlying, their expiry instant and dividend yield."""
+        self._options: dict[InstrumentId, tuple[OptionContract, InstrumentId, int]] = {}
+        """Valued options, with the id of their underlying and their expiry instant."""
         self._last_vol: dict[InstrumentId, tuple[QuoteEvent, float]] = {}
         self._cache: dict[InstrumentId, tuple[int, QuoteEvent, QuoteEvent, bool, Valuation]] = {}
         self._strike_vols = StrikeVols(instruments, state, self._quote_vol)
         self._fallbacks: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
         """Smiles of expiries that strikes without quotes are valued on, with when they were fitted."""
+        self._yields: dict[tuple[str, str, date], tuple[int, float]] = {}
+        """Yields of expiries, with when they are measured again."""
 
     def observer(self) -> "DeltaEngine":
         """Return an engine over the same market with separate caches.
@@ -190,6 +203,7 @@ class DeltaEngine:
             self._pricer,
             dividend_yield=self._dividend_yield,
             dividend_yields=self._dividend_yields,
+            by_parity=self._by_parity,
             floor_seconds=self._floor_seconds,
             flat_rate=self._flat_rate,
             clock=self._clock,
@@ -226,9 +240,43 @@ class DeltaEngine:
             return self._flat_rate
         return self._state.rate_curve.rate_at(years * DAYS_PER_YEAR)
 
-    def dividend_yield(self, contract: OptionContract) -> float:
-        """Return the continuous yield of an option's underlying, a fraction a year."""
-        return self._dividend_yields.get(contract.underlying, self._dividend_yield)
+    def dividend_yield(self, contract: OptionContract, now_ns: int) -> float:
+        """Return the continuous yield that carries the spot to the forward of an option's expiry.
+
+        A fraction a year: the configured one of the underlying, as far as the quotes of calls and puts leave
+        room for it. Where they fit another forward (dividends to come, a share that is dear to borrow, other
+        rates), the nearest yield that fits them. Measured every fifteen minutes.
+        """
+        key = (contract.root, contract.underlying, contract.expiry)
+        known = self._yields.get(key)
+        if known is not None and now_ns < known[0]:
+            return known[1]
+        configured = self._dividend_yields.get(contract.underlying, self._dividend_yield)
+        found, next_ns = None, now_ns + CARRY_NS
+        if self._by_parity and not contract.is_inverse and self._strike_vols.has_pairs(contract):
+            found = self._parity_yield(contract, now_ns, configured)
+            next_ns = next_ns if found is not None else now_ns + _MINUTE_NS
+        if found is None:
+            found = configured if known is None else known[1]
+        self._yields[key] = next_ns, found
+        return found
+
+    def _parity_yield(self, contract: OptionContract, now_ns: int, configured: float) -> float | None:
+        """Return the yield nearest the configured one that fits calls and puts; None without pairs."""
+        spot, years = self.spot(contract), self.years(contract, now_ns)
+        if spot is None or not spot > 0.0 or years <= 0.0:
+            return None
+        rate = self.rate(years)
+        implied = self._strike_vols.forward(contract, now_ns, spot, years, rate)
+        if implied is None:
+            return None
+        room = FORWARD_ERRORS * implied.uncertainty
+        forward = spot * math.exp((rate - configured) * years)
+        nearest = min(max(forward, implied.forward - room), implied.forward + room)
+        if nearest == forward:
+            return configured
+        low, high = PLAUSIBLE_BORROW
+        return min(max(rate - math.log(nearest / spot) / years, min(low, configured)), max(high, configured))
 
     def spot(self, contract: OptionContract) -> float | None:
         """Return the underlying's mark, currency per unit."""
@@ -254,9 +302,8 @@ class DeltaEngine:
             if not isinstance(contract, OptionContract):
                 return None
             underlying = self._instruments.id_of(contract.underlying)
-            terms = (contract, underlying, expiry_instant_ns(contract), self.dividend_yield(contract))
-            known = self._options[instrument_id] = terms
-        contract, underlying, expires_ns, dividend_yield = known
+            known = self._options[instrument_id] = (contract, underlying, expiry_instant_ns(contract))
+        contract, underlying, expires_ns = known
         quotes = self._state.quotes
         quote, spot_quote = quotes[instrument_id], quotes[underlying]
         if quote is None or spot_quote is None:
@@ -267,7 +314,7 @@ class DeltaEngine:
             if at_ns == now_ns and old_quote is quote and old_spot is spot_quote and (was_fresh or not fresh):
                 return valuation
         years = self._years_to(expires_ns, now_ns)
-        spot = mark_price(spot_quote)
+        spot, dividend_yield = mark_price(spot_quote), self.dividend_yield(contract, now_ns)
         found: Valuation | None = None
         if years > 0.0 and spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]:
             found = self._modelled(instrument_id, contract, now_ns, spot, years, dividend_yield)
@@ -301,7 +348,7 @@ class DeltaEngine:
         if vol is None:
             vol = known[1] if known is not None else 0.0
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
-        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks)
+        return Valuation(mark, spot, years, rate, vol, is_fresh, greeks, dividend_yield)
 
     def _modelled(
         self,
@@ -331,7 +378,7 @@ class DeltaEngine:
         rate = self.rate(years)
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
         mark = round(greeks.price, MODEL_DECIMALS)
-        return Valuation(mark, spot, years, rate, vol, False, greeks, is_modelled=True)
+        return Valuation(mark, spot, years, rate, vol, False, greeks, dividend_yield, is_modelled=True)
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of an option whose quote is lost, as of its underlying's latest quote.
@@ -381,15 +428,16 @@ class DeltaEngine:
         spot = self.spot(contract)
         if smile is None or spot is None:
             return None
-        forward = self._forward(contract, spot, self.years(contract, now_ns))
+        forward = self._forward(contract, spot, now_ns)
         k = math.log(float(contract.strike) / forward) + np.array(steps)
         found: list[float] = (smile.vols(k) * math.sqrt(smile.variance_years / smile.years)).tolist()
         return found
 
-    def _forward(self, contract: OptionContract, spot: float, years: float) -> float:
+    def _forward(self, contract: OptionContract, spot: float, now_ns: int) -> float:
         if contract.is_inverse:  # on the forward itself
             return spot
-        return spot * math.exp((self.rate(years) - self.dividend_yield(contract)) * years)
+        years = self.years(contract, now_ns)
+        return spot * math.exp((self.rate(years) - self.dividend_yield(contract, now_ns)) * years)
 
     def smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
@@ -403,8 +451,7 @@ class DeltaEngine:
         spot, expires_ns = self.spot(contract), expiry_instant_ns(contract)
         if spot is None or now_ns >= expires_ns:
             return None
-        years = self._years_to(expires_ns, now_ns)
-        forward = self._forward(contract, spot, years)
+        years, forward = self._years_to(expires_ns, now_ns), self._forward(contract, spot, now_ns)
         return self._strike_vols.smile(
             contract, now_ns, forward, years, self.variance_years(now_ns, expires_ns)
         )
@@ -432,7 +479,7 @@ class DeltaEngine:
         years = self.years(contract, quote.ts_event_ns)
         if years <= 0.0:
             return None
-        terms = (self.rate(years), self.dividend_yield(contract))
+        terms = (self.rate(years), self.dividend_yield(contract, quote.ts_event_ns))
         vol = self._pricer.implied_vol(contract, quote.mid, spot, years, *terms)
         if vol is None:
             return None
@@ -447,9 +494,8 @@ class DeltaEngine:
         if spot is None:
             return None
         years = self.years(contract, now_ns)
-        return self._pricer.greeks(
-            contract, spot, years, vol, self.rate(years), self.dividend_yield(contract)
-        )
+        dividend_yield = self.dividend_yield(contract, now_ns)
+        return self._pricer.greeks(contract, spot, years, vol, self.rate(years), dividend_yield)
 
     def position_greeks(
         self, held: Iterable[Position], now_ns: int, *, fresh: bool = False

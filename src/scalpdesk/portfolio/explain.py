@@ -216,7 +216,6 @@ class _Terms(NamedTuple):
     is_call: bool
     is_american: bool
     expires_ns: int
-    dividend_yield: float
     is_inverse: bool
     """Priced in coin: its Greeks are those of the coin's holder."""
 
@@ -461,7 +460,6 @@ class PnlExplain:
             contract.is_call,
             contract.style is Style.AMERICAN,
             expiry_instant_ns(contract),
-            self._delta_engine.dividend_yield(contract),
             contract.is_inverse,
         )
         return terms
@@ -485,7 +483,8 @@ class PnlExplain:
             vol = valuation.vol * math.sqrt(years / variance_years)
         if vol is None:
             return None
-        return PricedState(valuation.spot, vol, variance_years, years, valuation.rate, terms.dividend_yield)
+        carry = valuation.rate, valuation.dividend_yield
+        return PricedState(valuation.spot, vol, variance_years, years, *carry)
 
     def _dividends(self, share: InstrumentId, from_ns: int, to_ns: int) -> float:
         """Return what a share paid in between, currency a share."""

@@ -1,9 +1,11 @@
 """One volatility per strike and expiry, filtered through the day; the smile of an expiry at an instant."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import QuoteVerdict, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolFilter
@@ -28,6 +31,10 @@ OLDEST_NS = 120 * NANOS_PER_SECOND
 """A strike that was not measured for so long takes its volatility from the smile of its expiry."""
 SURFACE_DEVIATION = 0.005
 """Standard deviation of a volatility from the smile, a fraction a year (the desk's choice)."""
+PAIRS_EACH_SIDE = 3
+"""Strikes on either side of the spot whose calls and puts give the forward."""
+LEAST_PAIRS = 3
+"""With fewer no forward is taken from them: one stale quote among two would move it."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 _FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
@@ -135,6 +142,53 @@ class StrikeVols:
         """Return volatility and vega of a quote at the spot of its own instant; None without one."""
         then = self._state.quote_in_force(underlying, quote.ts_event_ns)
         return None if then is None else self._quote_vol(leg, quote, mark_price(then))
+
+    def has_pairs(self, contract: OptionContract) -> bool:
+        """Return whether a contract's expiry has strikes enough for a forward by parity."""
+        if self._known != len(self._instruments):
+            self._learn()
+        return len(self._expiries[_key(contract)[:3]]) >= LEAST_PAIRS
+
+    def forward(
+        self, contract: OptionContract, now_ns: int, spot: float, years: float, rate: float
+    ) -> ImpliedForward | None:
+        """Return the forward of an expiry by put-call parity; None with fewer than three usable pairs.
+
+        From the pairs nearest the money that are quoted on both sides, fresh and not too wide. Each quote is
+        carried by half the move of the spot since its own instant: near the money that is its delta, and of
+        a pair quoted at one instant it is the whole move.
+
+        Parameters
+        ----------
+        contract
+            Any of the expiry.
+        now_ns
+            UTC nanoseconds.
+        spot, years, rate
+            Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
+        """
+        strikes = self._expiries[_key(contract)[:3]]
+        underlying = self._instruments.id_of(contract.underlying)
+        near, quotes = bisect_left(strikes, spot, key=itemgetter(0)), self._state.quotes
+        rows = []
+        for price, strike in strikes[max(near - PAIRS_EACH_SIDE, 0) : near + PAIRS_EACH_SIDE]:
+            if strike.call is None or strike.put is None:
+                continue
+            call, put = quotes[strike.call], quotes[strike.put]
+            if call is None or put is None or _is_wide(call) or _is_wide(put):
+                continue
+            if all(self._state.verdict(leg, now_ns) in _FINE for leg in (strike.call, strike.put)):
+                up, down = (0.5 * self._moved_since(underlying, quote, spot) for quote in (call, put))
+                rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
+        if len(rows) < LEAST_PAIRS:
+            return None
+        columns, style = np.array(rows).T, contract.style.value
+        found = implied_forward(*columns, spot=spot, years=years, rate=rate, style=style)
+        return found if found.status is ForwardStatus.OK else None
+
+    def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:
+        then = self._state.quote_in_force(underlying, quote.ts_event_ns)
+        return 0.0 if then is None else spot - mark_price(then)
 
     def smile(
         self, contract: OptionContract, now_ns: int, forward: float, years: float, variance_years: float

@@ -179,7 +179,7 @@ def option_lines(follower: RunFollower, holdings: dict[InstrumentId, Decimal]) -
                 contracts=float(quantity),
                 multiplier=float(contract.multiplier),
                 rate=valuation.rate,
-                dividend_yield=desk.delta_engine.dividend_yield(contract),
+                dividend_yield=valuation.dividend_yield,
                 style=contract.style.value,
             )
         )

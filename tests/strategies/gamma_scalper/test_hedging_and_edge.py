@@ -19,7 +19,6 @@ from scalpdesk.strategies.gamma_scalper.strategy import (
     ScalperPhase,
 )
 from scalpdesk.strategies.toolkit.exits import ExitConfig
-from scalpdesk.strategies.toolkit.hedger import _breaks_parity
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
@@ -162,21 +161,26 @@ def test_minimum_variance_takes_delta_off_at_the_money():
     assert -0.12 < added < -0.03
 
 
-@pytest.mark.parametrize(("rate", "breaks"), [(0.0, False), (0.001, False), (0.04, True)])
-def test_a_leg_that_does_not_fit_its_strikes_forward_keeps_its_own_volatility(rate, breaks):
-    """Quotes made without interest, by a desk that reckons with it: the put in the money sits elsewhere."""
+@pytest.mark.parametrize(("rate", "dividend_yield"), [(0.0, 0.0), (0.04, 0.0), (0.0, 0.08), (0.05, 0.02)])
+def test_call_and_put_of_a_strike_show_one_volatility_whatever_rate_the_desk_reckons_with(
+    rate, dividend_yield
+):
+    """Quotes made without interest: the forward by parity is the spot, the deltas those without it."""
     strategy = GammaScalper(GammaScalperConfig(entry=EntryConfig(gate="off")))
-    desk = HandDesk(strategy, straddle_book(500, 510))
+    desk = HandDesk(strategy, straddle_book(490, 500, 510), dividend_yield=dividend_yield)
     desk.open()
     desk.go_to("10:00")
     desk.handle(RateEvent(desk.now_ns, desk.now_ns, (1.0,), (rate,)))
-    desk.market(500.0)
+    desk.market(500.0, option_spread=0.02)
     view = desk.engine.desk.view
     view.now_ns = desk.now_ns
-    put = next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and not one.is_call)
-    call = next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and one.is_call)
-    legs = strategy.hedger._leg_greeks(view, [call, put], 1.0)
-    assert legs is not None
-    valuation = view.delta_engine.value(put, view.now_ns)
-    assert _breaks_parity(view, put, valuation) is breaks
-    assert not _breaks_parity(view, call, view.delta_engine.value(call, view.now_ns))
+    call, put = (
+        next(i for i, one in enumerate(desk.book) if i and one.strike == 510 and one.is_call is c)
+        for c in (True, False)
+    )
+    values = [view.delta_engine.value(leg, view.now_ns) for leg in (call, put)]
+    assert values[0].vol == pytest.approx(values[1].vol, abs=0.01)
+    forward = 500.0 * math.exp((values[0].rate - values[0].dividend_yield) * values[0].years)
+    # at the desk's rate the right to exercise the put is worth a few cents
+    assert forward == pytest.approx(500.0, abs=0.1)
+    assert values[0].greeks.delta - values[1].greeks.delta == pytest.approx(1.0, abs=0.02)

@@ -34,8 +34,6 @@ UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NO
 LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
 LARGEST = 1e15
-PARITY_SPREADS, PARITY_FRACTION = 2.0, 0.001
-"""Of its spread and of the spot: how far an option's price may lie from that at its strike's volatility."""
 
 
 class HedgedPosition(msgspec.Struct, frozen=True, gc=False):
@@ -310,7 +308,7 @@ class DeltaHedger:
                 self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"
                 return None
             implied, deviation = valuation.vol, 0.0
-            if self._delta_model.source == "smile" and not _breaks_parity(view, leg, valuation):
+            if self._delta_model.source == "smile":
                 implied, deviation = view.delta_engine.strike_vol(leg, view.now_ns) or (implied, 0.0)
             vol = self._delta_model.vol(leg, implied, lambda: self._forecast_vol(view)) * vol_factor
             greeks = valuation.greeks
@@ -347,26 +345,6 @@ class DeltaHedger:
             return 0.0
         strike = float(contract.strike)
         return minimum_variance_delta(valuation.spot, strike, valuation.years, vol, MINIMUM_VARIANCE)
-
-
-def _breaks_parity(view: DeskView, leg: InstrumentId, valuation: Valuation) -> bool:
-    """Return whether an option's own price is far from the one at its strike's volatility.
-
-    Call and put of a strike then do not fit one forward: the configured rate or dividends are not the
-    market's, and a delta at the strike's volatility would be off by as much. The leg keeps its own.
-    """
-    contract = view.instruments[leg]
-    if isinstance(contract, OptionContract) and contract.is_call is (float(contract.strike) > valuation.spot):
-        return False  # out of the money: the strike's volatility is its own
-    quote, found = view.market.quotes[leg], view.delta_engine.strike_vol(leg, view.now_ns)
-    if quote is None or found is None or valuation.is_modelled or not quote.ask - quote.bid >= 0.0:
-        return False
-    greeks = view.delta_engine.greeks_at(leg, view.now_ns, found.vol)
-    own = view.delta_engine.quoted_price(leg, view.now_ns)
-    if greeks is None or own is None:
-        return False
-    allowed = PARITY_SPREADS * (quote.ask - quote.bid) + PARITY_FRACTION * valuation.spot
-    return abs(greeks.price - own) > allowed
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
