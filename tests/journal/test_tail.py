@@ -108,3 +108,19 @@ def test_at_most_so_many_records_are_read_at_a_time(tmp_path, header, script):
         assert len(found) <= 1
         seen += found
     assert steps_of(seen) == list(JournalReader(run).steps())
+
+
+def test_space_set_aside_for_records_is_not_taken_for_their_content_later(tmp_path, header, script):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    with JournalWriter.create(whole, header, durability="none") as writer:
+        write(writer, script)
+    content = segment_path(whole, 1).read_bytes()
+    part.mkdir()
+    path, tail = segment_path(part, 1), JournalTail(part)
+    path.write_bytes(content[: SEGMENT_BYTES + 200] + bytes(len(content)))
+    assert list(tail.read()) == []  # the header is not whole yet; what follows reads as zeros
+    with path.open("r+b") as file:
+        file.write(content)
+        file.truncate(len(content))
+    assert steps_of(tail.read()) == list(JournalReader(whole).steps())
+    assert tail.sealed

@@ -335,7 +335,8 @@ class JournalTail:
         """Open the next segment; return whether its header is on disk."""
         path = segment_path(self.run_dir, self._segment + 1)
         try:
-            file = path.open("rb")
+            # without a buffer: space set aside for records reads as zeros, and a buffer would keep those
+            file = path.open("rb", buffering=0)
         except FileNotFoundError:
             return False
         except OSError as error:
