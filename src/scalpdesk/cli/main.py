@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
     "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
     "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
+    "alerts": ("scalpdesk.cli.alerts:alerts", "Messages to people when a desk needs them; test, ack, watch."),
     "dashboard": ("scalpdesk.cli.dashboard:dashboard", "The web page of the desk, and its API."),
     "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
     "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
@@ -50,6 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRA_OF_MODULE = {
     "aiohttp": "alpaca",
     "alpaca": "alpaca",
+    "apprise": "alerts",
     "fastapi": "web",
     "matplotlib": "plots",
     "prometheus_client": "web",

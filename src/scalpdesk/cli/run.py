@@ -18,6 +18,8 @@ from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.venues.registry import find_venue, venue_names
 
 if TYPE_CHECKING:
+    from scalpdesk.alerts.service import WatcherProcess
+    from scalpdesk.config.settings import DeskConfig
     from scalpdesk.live.assembly import LiveDesk
     from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
@@ -169,6 +171,7 @@ def run(
     if guarded:
         leaves = foreign_orders == "leave"
         line = _start_watchdog(plan, config_file, overrides, keys, flatten=closes, leaves_foreign=leaves)
+    watcher = _start_watcher(settings.config)
     page = None
     if sys.stderr.isatty() if dashboard is None else dashboard:
         page = PageProcess(plan.runs_dir, port)
@@ -176,7 +179,9 @@ def run(
             target=lambda: _say("info", page.where()), daemon=True
         ).start()  # no order waits for it
     try:
-        summary = _carry_out(plan, line)
+        summary = _carry_out(plan, line, watcher)
+        if watcher is not None:
+            watcher.end()
     finally:
         if page is not None:
             page.end()
@@ -207,7 +212,21 @@ def _say(level: str, text: str) -> None:
     sys.stderr.write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
 
 
-def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str, Any]:
+def _start_watcher(config: "DeskConfig") -> "WatcherProcess | None":
+    """Start the process that sends alerts, where there is anywhere to send them."""
+    keys = config.credentials
+    if keys.alert_urls is None and keys.alert_heartbeat_url is None:
+        return None
+    from scalpdesk.alerts.channels import Channels
+    from scalpdesk.alerts.service import WatcherProcess
+
+    Channels(keys.alert_urls)  # a wrong address, or a missing extra, is refused before anything starts
+    return WatcherProcess(config)
+
+
+def _carry_out(
+    plan: "LivePlan", line: "WatchdogSupervisor | None", watcher: "WatcherProcess | None"
+) -> dict[str, Any]:
     import asyncio
 
     from scalpdesk.live.run import carry_out
@@ -216,6 +235,8 @@ def _carry_out(plan: "LivePlan", line: "WatchdogSupervisor | None") -> dict[str,
         watching: list[asyncio.Task[None]] = []
 
         def ready(desk: "LiveDesk") -> None:
+            if watcher is not None:
+                watcher.begin(desk.run_dir)
             click.echo(_opening(desk, plan), err=True)
             for earlier in watching:  # of the day before
                 earlier.cancel()

@@ -198,6 +198,57 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the key file."""
     firestore_emulator_host: str | None = None
     """Host and port of a local Firestore (FIRESTORE_EMULATOR_HOST)."""
+    alert_urls: Secret | None = None
+    """Where alerts go: apprise addresses, with spaces between them; they hold tokens."""
+    alert_escalation_urls: Secret | None = None
+    """Where an alarm goes besides that nobody has acknowledged."""
+    alert_heartbeat_url: Secret | None = None
+    """Called while the desk is well: whoever is called notices when it is not (a dead-man switch)."""
+    telegram_bot_key: Secret | None = None
+    """Token of the Telegram bot that takes commands."""
+
+
+class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is worth an alert, and when it is sent; the addresses are ``credentials.alert_urls``."""
+
+    level: Literal["info", "warning", "alarm"] = "warning"
+    """Least level that is sent; the daily summary always is."""
+    quiet_hours: str = ""
+    """``22:00-07:00``: only alarms are sent in them, the rest when they end."""
+    timezone: str = "America/New_York"
+    """Of the quiet hours."""
+    group_seconds: NonNegative = 10.0
+    """How long anything but an alarm waits for more to be sent with it."""
+    repeat_seconds: NonNegative = 300.0
+    """The same alert is not sent sooner again; how often it came is counted."""
+    settle_seconds: NonNegative = 15.0
+    """A condition is over once it has been gone for so long."""
+    escalate_seconds: Positive = 300.0
+    """An alarm that nobody acknowledged is sent again after this, then after twice as long, and so on."""
+    heartbeat_seconds: Positive = 60.0
+    """Between two calls of ``credentials.alert_heartbeat_url``, while the desk is well."""
+    summary: bool = True
+    """Send the account of each session when it closes."""
+    exit_refusals: Annotated[int, Meta(ge=1)] = 3
+    """An exit refused so many times in a row is an alarm."""
+    unhedged_seconds: NonNegative = 60.0
+    """Net delta outside of its band for so long is an alarm."""
+    quote_seconds: NonNegative = 60.0
+    """A held contract without a quote for so long is an alert."""
+    unknown_seconds: NonNegative = 30.0
+    """An order in doubt for so long is an alert."""
+    disconnect_seconds: NonNegative = 15.0
+    """A stream of the venue that is down for so long is an alert."""
+    silent_seconds: NonNegative = 10.0
+    """A desk that does not answer for so long is an alarm."""
+    residual_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """A larger share of the P&L that the model does not explain is an alert."""
+    margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """Less buying power than this share of the equity is an alarm."""
+    telegram_operators: tuple[int, ...] = ()
+    """Telegram users who may send /status, /halt and /flatten; none switches commands off."""
+    telegram_api: str = "https://api.telegram.org"
+    """Server of the Telegram bot interface."""
 
 
 class BudgetsSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -222,6 +273,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     rates: RatesSection = RatesSection()
     venue: VenueSettings = VenueSettings()
     credentials: CredentialsSection = CredentialsSection()
+    alerts: AlertSettings = AlertSettings()
     budgets: BudgetsSection = BudgetsSection()
     strategies: dict[str, Any] = {}
     """Settings by strategy, each checked against the strategy's own ``Config``."""
@@ -311,10 +363,11 @@ class LoadedSettings:
     def config_hash(self) -> str:
         """SHA-256 over the desk's sections and the chosen strategy's, without keys; hexadecimal.
 
-        Where files lie does not change what a run does: the folders are left out.
+        Where files lie and who is alerted does not change what a run does: both are left out.
         """
         tree = self.effective()
         tree.pop("credentials")
+        tree.pop("alerts")
         for section, key in FOLDERS:
             tree[section].pop(key)
         members = member_names(self.strategy) if self.strategy is not None else ()

@@ -331,7 +331,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
 def is_key(name: str) -> bool:
     """Return whether an environment name sets a key or a secret of the section ``[credentials]``."""
     path = LEGACY_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
-    return path[0] == "credentials" and path[-1].endswith(("_key", "_secret"))
+    return path[0] == "credentials" and path[-1].endswith(("_key", "_secret", "_url", "_urls"))
 
 
 def take_keys(environ: MutableMapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Alerts: conditions of a followed desk, and their way to people and back."""

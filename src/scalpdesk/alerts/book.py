@@ -1,0 +1,243 @@
+"""Which alerts are sent, when and to whom: levels, quiet hours, groups, acknowledgement, escalation."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from scalpdesk.alerts.rules import RANK, Alert, Level
+from scalpdesk.config.settings import AlertSettings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.web.texts import span
+
+STATE_FILE = "alerts.json"
+"""In the folder of a run: open alerts and the latest that were sent."""
+ACKNOWLEDGED_FILE = "alerts.ack"
+"""Beside it: one line for each acknowledgement, key and who, from whoever may write there."""
+KEPT = 200
+MOST_ESCALATIONS = 8
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What goes out at once: one alert or several of a moment.
+
+    Parameters
+    ----------
+    title, body
+        Plain text.
+    level
+        The highest of its alerts.
+    escalated
+        Whether it also goes to the addresses for escalation.
+    """
+
+    title: str
+    body: str
+    level: Level
+    escalated: bool = False
+
+
+@dataclass(slots=True)
+class OpenAlert:
+    """A condition that holds, or has just ended.
+
+    ``sent_ns`` is 0 before it was sent.
+    """
+
+    alert: Alert
+    since_ns: int
+    last_ns: int
+    sent_ns: int = 0
+    acknowledged: str = ""
+    escalations: int = 0
+
+
+def quiet_span(text: str) -> tuple[time, time] | None:
+    """Return from and to of ``22:00-07:00``; None for an empty text.
+
+    Raises
+    ------
+    ConfigError
+        When it is not two times of day.
+    """
+    if not text.strip():
+        return None
+    try:
+        start, end = (time.fromisoformat(part.strip()) for part in text.split("-"))
+    except ValueError as error:
+        raise ConfigError(
+            "quiet hours are two times of day", where="alerts.quiet_hours", value=text, fix="22:00-07:00"
+        ) from error
+    return start, end
+
+
+@dataclass(slots=True)
+class AlertBook:
+    """Open alerts, and what is to be sent of them.
+
+    Parameters
+    ----------
+    settings
+        Of the section ``[alerts]``.
+    title
+        Begins each message: which desk it is.
+    """
+
+    settings: AlertSettings
+    title: str = "scalpdesk"
+    open: dict[str, OpenAlert] = field(default_factory=dict)
+    sent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _waiting: list[tuple[int, Level, str]] = field(default_factory=list)
+    """Texts to be sent: when each came, its level."""
+    _last_sent_ns: dict[str, int] = field(default_factory=dict)
+    _suppressed: dict[str, int] = field(default_factory=dict)
+
+    def update(self, holding: Iterable[Alert], news: Iterable[Alert], now_ns: int) -> None:
+        """Take in what holds now and what has happened since the last time."""
+        keys = set()
+        for alert in holding:
+            keys.add(alert.key)
+            known = self.open.get(alert.key)
+            if known is None:
+                self.open[alert.key] = opened = OpenAlert(alert, now_ns, now_ns)
+                if self._tell(alert, now_ns):
+                    opened.sent_ns = now_ns
+                continue
+            known.alert, known.last_ns = alert, now_ns
+            if not known.sent_ns and not self._repeats(alert, now_ns) and self._tell(alert, now_ns):
+                known.sent_ns = now_ns
+        for key in [key for key in self.open if key not in keys]:
+            # a condition that flickers is one condition: it is over once it has been gone for a while
+            if now_ns - self.open[key].last_ns >= self.settings.settle_seconds * NANOS_PER_SECOND:
+                ended = self.open.pop(key)
+                if ended.sent_ns:
+                    held = span((ended.last_ns - ended.since_ns) / NANOS_PER_SECOND)
+                    first = ended.alert.what.partition("\n")[0]
+                    level = min(ended.alert.level, Level.WARNING, key=RANK.__getitem__)
+                    self._wait(now_ns, level, f"OVER after {held}: {first}")
+        for alert in news:
+            self._tell(alert, now_ns)
+
+    def _tell(self, alert: Alert, now_ns: int) -> bool:
+        """Put an alert among what waits to be sent; false when its level is too low or it repeats itself."""
+        is_summary = alert.key.startswith("summary")
+        if RANK[alert.level] < RANK[Level(self.settings.level)] and not is_summary:
+            return False
+        if self._repeats(alert, now_ns):
+            self._suppressed[alert.key] = self._suppressed.get(alert.key, 0) + 1
+            return False
+        self._last_sent_ns[alert.key] = now_ns
+        times = self._suppressed.pop(alert.key, 0)
+        again = f" ({times} times more since the last message of it)" if times else ""
+        self._wait(now_ns, alert.level, f"{alert.level.upper()}: {alert.text}{again}")
+        return True
+
+    def _repeats(self, alert: Alert, now_ns: int) -> bool:
+        last_ns = self._last_sent_ns.get(alert.key)
+        return last_ns is not None and now_ns - last_ns < self.settings.repeat_seconds * NANOS_PER_SECOND
+
+    def _wait(self, now_ns: int, level: Level, text: str) -> None:
+        self._waiting.append((now_ns, level, text))
+
+    def acknowledge(self, key: str, who: str) -> list[str]:
+        """Acknowledge the open alerts whose key begins so, all for an empty one; return their keys."""
+        found = [name for name, each in self.open.items() if name.startswith(key) and not each.acknowledged]
+        for name in found:
+            self.open[name].acknowledged = who
+        return found
+
+    def is_quiet(self, now_ns: int) -> bool:
+        """Return whether only alarms are sent now."""
+        quiet = quiet_span(self.settings.quiet_hours)
+        if quiet is None:
+            return False
+        start, end = quiet
+        local: datetime = from_ns(now_ns).astimezone(ZoneInfo(self.settings.timezone))
+        at = local.time()
+        return start <= at < end if start <= end else at >= start or at < end
+
+    def due(self, now_ns: int, *, at_once: bool = False) -> list[Message]:
+        """Return what is to be sent now, and count it as sent.
+
+        An alarm goes at once and takes with it whatever waits; the rest waits ``group_seconds`` for more of
+        its kind, in quiet hours until they end. ``at_once`` waits for nothing.
+        """
+        messages = []
+        if self._waiting:
+            has_alarm = any(level is Level.ALARM for _, level, _ in self._waiting)
+            waited_ns = now_ns - self._waiting[0][0]
+            is_ripe = waited_ns >= self.settings.group_seconds * NANOS_PER_SECOND
+            if at_once or has_alarm or (is_ripe and not self.is_quiet(now_ns)):
+                messages.append(self._message())
+        messages += self._escalations(now_ns)
+        for message in messages:
+            self.sent.append(
+                {"ts_ns": now_ns, "level": message.level.value, "title": message.title, "text": message.body}
+            )
+        return messages
+
+    def _message(self) -> Message:
+        ordered = sorted(self._waiting, key=lambda item: (-RANK[item[1]], item[0]))
+        self._waiting.clear()
+        level = ordered[0][1]
+        counted = f", {len(ordered)} alerts" if len(ordered) > 1 else ""
+        return Message(
+            f"{self.title}: {level.upper()}{counted}", "\n\n".join(text for _, _, text in ordered), level
+        )
+
+    def _escalations(self, now_ns: int) -> list[Message]:
+        """Return the alarms that nobody has acknowledged in time; each waits twice as long as before."""
+        found = []
+        for each in self.open.values():
+            if each.alert.level is not Level.ALARM or each.acknowledged or not each.sent_ns:
+                continue
+            wait = self.settings.escalate_seconds * 2.0**each.escalations
+            if each.escalations >= MOST_ESCALATIONS or now_ns - each.sent_ns < wait * NANOS_PER_SECOND:
+                continue
+            each.escalations += 1
+            each.sent_ns = now_ns
+            age = span((now_ns - each.since_ns) / NANOS_PER_SECOND)
+            body = f"NOT ACKNOWLEDGED for {age}: {each.alert.text}\nStop this by: scalpdesk alerts ack"
+            found.append(Message(f"{self.title}: ALARM, not acknowledged", body, Level.ALARM, escalated=True))
+        return found
+
+    def document(self) -> dict[str, Any]:
+        """Return open alerts and the latest messages, for the page and for ``scalpdesk alerts ls``."""
+        return {
+            "open": [
+                {
+                    "key": key,
+                    "level": each.alert.level.value,
+                    "what": each.alert.what,
+                    "did": each.alert.did,
+                    "asked": each.alert.asked,
+                    "since_ns": each.since_ns,
+                    "acknowledged": each.acknowledged or None,
+                }
+                for key, each in self.open.items()
+            ],
+            "sent": list(self.sent),
+        }
+
+
+def acknowledge(run_dir: Path, key: str, who: str) -> None:
+    """Leave an acknowledgement for the process that watches the desk; an empty key means all."""
+    path = run_dir / ACKNOWLEDGED_FILE
+    path.touch(mode=0o600)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{msgspec.json.encode([key, who]).decode()}\n")
+
+
+def alerts_of(run_dir: Path) -> dict[str, Any] | None:
+    """Return the alerts of a run as its watcher wrote them last; None where nobody watched it."""
+    try:
+        return msgspec.json.decode((run_dir / STATE_FILE).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError):
+        return None

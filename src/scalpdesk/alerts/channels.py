@@ -1,0 +1,185 @@
+"""The ways out and back: apprise addresses, the heartbeat of the dead-man switch, Telegram commands.
+
+No address is shown or logged whole: each holds a token.
+"""
+
+import http.client
+import logging
+import urllib.error
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from scalpdesk.alerts.book import Message
+from scalpdesk.alerts.rules import Level
+from scalpdesk.config.schema import Secret
+from scalpdesk.core.errors import ConfigError, RetryError
+
+TIMEOUT_SECONDS = 10.0
+MOST_BYTES = 1 << 20
+KINDS = {Level.INFO: "info", Level.WARNING: "warning", Level.ALARM: "failure"}
+"""Our levels as apprise calls them."""
+
+
+class Channels:
+    """Addresses that messages go to, each tried by itself.
+
+    Parameters
+    ----------
+    urls
+        Apprise addresses with spaces between them.
+
+    Raises
+    ------
+    ConfigError
+        When one of them is no address that apprise knows.
+    """
+
+    def __init__(self, urls: Secret | None) -> None:
+        self._targets: list[Any] = []
+        if urls is None:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # apprise looks for modules that are to go
+            import apprise  # noqa: PLC0415 - the extra "alerts"; nothing else of the desk needs it
+
+            logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its messages show addresses
+            for place, url in enumerate(urls.reveal().split(), start=1):
+                target = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+                if target is None:
+                    raise ConfigError(
+                        "this is no address that apprise knows",
+                        where="credentials.alert_urls",
+                        value=f"the address {place}, {url.partition(':')[0]}:…",
+                        fix="the forms of addresses: https://github.com/caronc/apprise/wiki",
+                    )
+                self._targets.append(target)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @property
+    def names(self) -> list[str]:
+        """Service and host of the addresses; a path may be a token."""
+        split = [urllib.parse.urlsplit(str(target.url(privacy=True))) for target in self._targets]
+        return [f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" for parts in split]
+
+    def send(self, message: Message) -> list[bool]:
+        """Send to every address; return for each whether it was taken."""
+        return [self.send_to(place, message) for place in range(len(self._targets))]
+
+    def send_to(self, place: int, message: Message) -> bool:
+        """Send to one address; return whether it was taken."""
+        kind = KINDS[message.level]
+        return bool(self._targets[place].notify(body=message.body, title=message.title, notify_type=kind))
+
+
+def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> bytes:
+    """Return what an address answers; a body is sent as JSON.
+
+    Raises
+    ------
+    RetryError
+        When it cannot be reached or answers with an error; the address is not named, since it holds a token.
+    """
+    full = url.reveal() + path
+    if not full.startswith(("http://", "https://")):
+        raise ConfigError("only http and https addresses are called", where="[alerts]")
+    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
+        full,
+        data=None if body is None else msgspec.json.encode(body),
+        headers={} if body is None else {"content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
+            return bytes(answer.read(MOST_BYTES))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
+        raise RetryError("an address of [alerts] does not answer", value=why) from None
+
+
+@dataclass(frozen=True, slots=True)
+class BotCommand:
+    """A command of an operator; ``words`` begin with its name without the stroke."""
+
+    user: int
+    name: str
+    chat: int
+    words: tuple[str, ...]
+
+
+class TelegramBot:
+    """Takes commands of allowed users from a Telegram bot, and answers them.
+
+    Parameters
+    ----------
+    key
+        Token of the bot.
+    server
+        Of the bot interface.
+    operators
+        User ids whose commands count; a group's other members are not heard.
+    on_stranger
+        Called with the id of anybody else who sends a command.
+    """
+
+    MOST_AGE_SECONDS = 60.0
+    """An older command is not carried out: what was wanted then may be wrong now."""
+
+    def __init__(
+        self, key: Secret, server: str, operators: Sequence[int], on_stranger: Callable[[int], None]
+    ) -> None:
+        self._url = Secret(f"{server.rstrip('/')}/bot{key.reveal()}/")
+        self._operators = frozenset(operators)
+        self._on_stranger = on_stranger
+        self._next_update = 0
+
+    def commands(self, now_seconds: float) -> list[BotCommand]:
+        """Return the new commands of operators, the oldest first.
+
+        Raises
+        ------
+        RetryError
+            When Telegram does not answer, or not as specified.
+        """
+        asked = urllib.parse.urlencode(
+            {"offset": self._next_update, "timeout": 0, "allowed_updates": '["message"]'}
+        )
+        try:
+            answer = msgspec.json.decode(call(self._url, f"getUpdates?{asked}"), type=dict[str, Any])
+            updates = list(answer.get("result") or ())
+            return [command for update in updates if (command := self._command(update, now_seconds))]
+        except (msgspec.MsgspecError, TypeError, ValueError, AttributeError) as error:
+            raise RetryError("Telegram answered in another form", value=type(error).__name__) from None
+
+    def _command(self, update: dict[str, Any], now_seconds: float) -> BotCommand | None:
+        self._next_update = max(self._next_update, int(update["update_id"]) + 1)
+        message = update.get("message") or {}
+        sender, text = message.get("from") or {}, str(message.get("text") or "")
+        if not text.startswith("/") or "id" not in sender:
+            return None
+        if int(sender["id"]) not in self._operators:
+            self._on_stranger(int(sender["id"]))
+            return None
+        if now_seconds - float(message.get("date", 0)) > self.MOST_AGE_SECONDS:
+            return None
+        first, *rest = text[1:].split()[:5] or [""]
+        name = str(sender.get("username") or sender["id"])[:40]
+        return BotCommand(
+            int(sender["id"]), name, int(message["chat"]["id"]), (first.partition("@")[0].lower(), *rest)
+        )
+
+    def answer(self, command: BotCommand, text: str) -> None:
+        """Answer where the command came from.
+
+        Raises
+        ------
+        RetryError
+            When Telegram does not take it.
+        """
+        call(self._url, "sendMessage", {"chat_id": command.chat, "text": text[:4_000]})

@@ -1,0 +1,451 @@
+"""What is worth an alert: conditions of a followed desk, and events that happen once.
+
+Read from the replica that follows the journal, and from the desk's own answer to ``status``. Nothing here
+reaches the process that trades.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from scalpdesk.config.settings import AlertSettings
+from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.intents import EXITS, Decision, Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, to_cents
+from scalpdesk.live.watchdog import ACTED_FILE
+from scalpdesk.orders.order import OrderState
+from scalpdesk.portfolio.explain import unexplained
+from scalpdesk.web import documents
+from scalpdesk.web.follower import RunFollower
+from scalpdesk.web.texts import clock, leg_label, plain, signed, span
+
+NEWEST_ORDERS = 300
+"""Orders looked through for rejected exits."""
+MOST_TEXT = 300
+LEAST_GROSS_USD = 50.0
+"""Below this much P&L in all its parts no share of it is an alert."""
+
+
+class Level(StrEnum):
+    """How urgent an alert is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ALARM = "alarm"
+
+
+RANK = {Level.INFO: 0, Level.WARNING: 1, Level.ALARM: 2}
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """One alert.
+
+    Parameters
+    ----------
+    key
+        Names the condition: while it holds, there is one alert of this key.
+    level
+        How urgent it is.
+    what, did, asked
+        What happened, what the desk did, and what the reader is asked to do.
+    """
+
+    key: str
+    level: Level
+    what: str
+    did: str = "The desk goes on."
+    asked: str = "Nothing."
+
+    @property
+    def text(self) -> str:
+        """The three sentences, a line each."""
+        return f"{self.what}\nThe desk: {self.did}\nPlease: {self.asked}"
+
+
+MODE_ALERTS = {
+    Mode.REDUCING: (
+        Level.WARNING,
+        "sends only orders that lower what it has at risk.",
+        "Find out why (scalpdesk status), then: scalpdesk resume --reason …",
+    ),
+    Mode.FLATTENING: (
+        Level.ALARM,
+        "cancels its orders, closes the options, then the hedge, until the venue shows nothing held.",
+        "Watch until nothing is held: scalpdesk status.",
+    ),
+    Mode.HALTED: (
+        Level.ALARM,
+        "has cancelled its orders and sends nothing, hedges neither.",
+        "Look at what is held; then scalpdesk flatten, or scalpdesk resume --reason …",
+    ),
+}
+
+
+class DeskRules:
+    """The conditions of one desk, looked at once a second or so.
+
+    Parameters
+    ----------
+    settings
+        Thresholds.
+    follower
+        The run; the caller advances it.
+    """
+
+    def __init__(self, settings: AlertSettings, follower: RunFollower) -> None:
+        self._settings = settings
+        self._follower = follower
+        self._since: dict[str, int] = {}
+        """When a condition that must last began, by its key."""
+        self._pending: set[str] = set()
+        """Keys of such conditions that hold now."""
+        self._seen_decisions = follower.decision_count
+        self._refused_exits: deque[Decision] = deque(maxlen=100)
+        self._sessions = len(follower.session_results)
+
+    def conditions(self, now_ns: int, status: Mapping[str, Any] | None, *, is_running: bool) -> list[Alert]:
+        """Return every condition that holds now; ``now_ns`` is the wall's time.
+
+        Parameters
+        ----------
+        status
+            The desk's own answer, None where it gives none.
+        is_running
+            Whether a desk listens on the run's control socket.
+        """
+        follower = self._follower
+        self._pending.clear()
+        found = list(self._of_process(now_ns, status, is_running=is_running))
+        if follower.problem:
+            found.append(
+                Alert(
+                    "journal",
+                    Level.ALARM,
+                    f"The journal cannot be followed: {follower.problem.splitlines()[0]}",
+                    "may be trading; nothing of it can be seen.",
+                    "Look at the desk itself: scalpdesk status.",
+                )
+            )
+        elif follower.engine is not None and not follower.tail.sealed:
+            found += self._of_desk()
+            if is_running:
+                found += self._of_market()
+                found += self._of_connection(now_ns, status)
+        self._since = {key: since for key, since in self._since.items() if key in self._pending}
+        return found
+
+    def news(self) -> list[Alert]:
+        """Return what has happened since the last call and is over with its telling."""
+        follower, found = self._follower, []
+        for number, decision in follower.decisions:
+            if number <= self._seen_decisions:
+                continue
+            if decision.kind is DecisionKind.ALERT:
+                text = "; ".join(decision.reasons)[:MOST_TEXT]
+                found.append(
+                    Alert(
+                        f"strategy {text[:40]}",
+                        Level.WARNING,
+                        f"{clock(decision.ts_ns)} ET: {text}",
+                        "tries on under the same limits.",
+                        "Look at it: scalpdesk why.",
+                    )
+                )
+            elif decision.kind is DecisionKind.EXIT:
+                if decision.taken:
+                    self._refused_exits.clear()
+                elif len(decision.reasons) > 1:  # its own reason, and those of the risk gate
+                    self._refused_exits.append(decision)
+        self._seen_decisions = follower.decision_count
+        if len(follower.session_results) > self._sessions:
+            self._sessions = len(follower.session_results)
+            found.append(daily_summary(follower))
+        return found
+
+    # conditions ---------------------------------------------------------------------------------
+
+    def _lasts(self, key: str, now_ns: int, seconds: float) -> float | None:
+        """Return for how long a condition holds, None before it has held for ``seconds``."""
+        self._pending.add(key)
+        held = (now_ns - self._since.setdefault(key, now_ns)) / NANOS_PER_SECOND
+        return held if held >= seconds else None
+
+    def _of_process(
+        self, now_ns: int, status: Mapping[str, Any] | None, *, is_running: bool
+    ) -> Iterator[Alert]:
+        follower = self._follower
+        acted = follower.run_dir / ACTED_FILE
+        try:
+            lines = acted.read_text("utf-8", "replace").strip().splitlines()
+        except OSError:
+            lines = []
+        if lines:
+            yield Alert(
+                "watchdog",
+                Level.ALARM,
+                f"The watchdog acted: {lines[0].removeprefix('ALARM: ')[:MOST_TEXT]}",
+                f"was ended by it; the last it did: {lines[-1][:MOST_TEXT]}",
+                "Look at the account at the venue, then: scalpdesk run … --resume",
+            )
+        seconds = self._settings.silent_seconds
+        if follower.tail.sealed or follower.header is None:
+            return
+        if not is_running:
+            if (held := self._lasts("gone", now_ns, seconds)) is not None:
+                yield Alert(
+                    "gone",
+                    Level.ALARM,
+                    f"No desk listens for {span(held)}, and the journal of {follower.run_dir.name} is not"
+                    f" closed. Held at its last record: {holdings(follower)}.",
+                    "is not running; the watchdog, where there is one, has cancelled its orders.",
+                    "scalpdesk run … --resume, or close the positions at the venue.",
+                )
+        elif status is None and (held := self._lasts("silent", now_ns, seconds)) is not None:
+            yield Alert(
+                "silent",
+                Level.ALARM,
+                f"The desk has not answered for {span(held)}.",
+                "hangs, or its machine does; the watchdog, where there is one, ends it.",
+                "Look at the machine: scalpdesk status.",
+            )
+
+    def _of_desk(self) -> Iterator[Alert]:
+        follower, settings = self._follower, self._settings
+        desk, now_ns = follower.desk, follower.now_ns
+        if follower.mode in MODE_ALERTS:
+            level, did, asked = MODE_ALERTS[follower.mode]
+            reason = follower.mode_reason or "no reason was given"
+            yield Alert(
+                f"mode {follower.mode.value}",
+                level,
+                f"The desk is {follower.mode.value} since {clock(follower.mode_since_ns)} ET: {reason}.",
+                did,
+                asked,
+            )
+        held = desk.positions.held()
+        if not held:
+            self._refused_exits.clear()
+        times = len(self._refused_exits) + rejected_exits(follower)
+        if held and times >= settings.exit_refusals:
+            why = self._refused_exits[-1].reasons[-1] if self._refused_exits else last_rejection(follower)
+            yield Alert(
+                "exit refused",
+                Level.ALARM,
+                f"An exit was refused {times} times: {why[:MOST_TEXT]}. Held: {holdings(follower)}.",
+                "asks again at least once a minute, and hedges on.",
+                "Close it by hand, or change what refuses it: scalpdesk why.",
+            )
+        unknown = [order for order in desk.orders.live.values() if order.state is OrderState.UNKNOWN]
+        if unknown and self._lasts("unknown", now_ns, settings.unknown_seconds) is not None:
+            names = ", ".join(order.client_order_id for order in unknown[:3])
+            yield Alert(
+                "unknown",
+                Level.WARNING,
+                f"{len(unknown)} orders are in doubt at the venue ({names}).",
+                "counts each as one that may fill, and keeps asking the venue.",
+                "If it stays: look for them at the venue.",
+            )
+        left = unexplained(desk.attribution)
+        share, gross = float(left["of_gross"]), float(left["gross"])
+        if gross >= LEAST_GROSS_USD and share > settings.residual_fraction:
+            yield Alert(
+                "residual",
+                Level.WARNING,
+                f"P&L that the model does not explain is {share:.1%} of the gross, {left['amount']} of"
+                f" {left['gross']} (limit {settings.residual_fraction:.0%}).".replace("%", " %"),
+                "goes on: P&L is exact, its split by Greek is not to be trusted.",
+                "Compare marks and fills: scalpdesk report last.",
+            )
+        yield from self._of_margin()
+
+    def _of_margin(self) -> Iterator[Alert]:
+        follower, fraction = self._follower, self._settings.margin_fraction
+        desk = follower.desk
+        limits, equity = desk.gate.venue_limits, float(desk.attribution.nav)
+        if limits is not None and not limits.may_trade:
+            yield Alert(
+                "blocked",
+                Level.ALARM,
+                "The venue says that the account may not trade.",
+                "can neither hedge nor close.",
+                "Ask the broker.",
+            )
+        if equity <= 0:
+            return
+        risk = documents.risk_level(follower)
+        left = equity - float(risk["capital_tied_up"])
+        source = "equity less what positions tie up"
+        if limits is not None:
+            left, source = float(min(limits.buying_power, limits.options_buying_power)), "the venue's figure"
+        if desk.positions.held() and left < fraction * equity:
+            yield Alert(
+                "margin",
+                Level.ALARM,
+                f"Buying power left is {plain(left)}, {left / equity:.1%} of the equity of"
+                f" {plain(equity)} ({source}; limit {fraction:.0%}).".replace("%", " %"),
+                "opens nothing that it cannot pay for; hedges and exits go first.",
+                "Add money or reduce the position, before the venue does.",
+            )
+
+    def _of_market(self) -> Iterator[Alert]:
+        follower, settings = self._follower, self._settings
+        desk, now_ns = follower.desk, follower.now_ns
+        held = desk.positions.held()
+        if not follower.session_is_open or not held:
+            return
+        for position in held:
+            number = position.instrument_id
+            if number == desk.view.underlying:
+                continue
+            age = quote_age_seconds(follower, number)
+            key = f"quote {number}"
+            if age < settings.quote_seconds:
+                continue
+            if not math.isfinite(age):  # never quoted: from when it was held on
+                lasted = self._lasts(key, now_ns, settings.quote_seconds)
+                if lasted is None:
+                    continue
+                age = lasted
+            yield Alert(
+                key,
+                Level.WARNING,
+                f"{leg_label(desk.instruments[number])} is held and without a quote for {span(age)}.",
+                "hedges on by the model; an exit needs a quote.",
+                "Look at the contract at the venue: is it halted, is the data feed up?",
+            )
+        age = follower.age_seconds
+        if age >= max(settings.quote_seconds, 1.0):
+            yield Alert(
+                "underlying",
+                Level.ALARM,
+                f"{desk.instruments[desk.view.underlying].symbol} is without a quote for {span(age)}.",
+                "cannot hedge by fresh prices and opens nothing.",
+                "Look at the data feed; flatten at the venue if it stays away.",
+            )
+        delta, band = follower.greeks().net_delta_shares, follower.band
+        if band is None or not math.isfinite(delta) or abs(delta) <= band:
+            return
+        lasted = self._lasts("unhedged", now_ns, settings.unhedged_seconds)
+        if lasted is not None:
+            working = [
+                order for order in desk.orders.live.values() if order.submitted.purpose is Purpose.HEDGE
+            ]
+            did = f"has {len(working)} hedge orders working." if working else "has no hedge order working."
+            last = next(
+                (each for _, each in reversed(follower.decisions) if each.kind is DecisionKind.HEDGE), None
+            )
+            if last is not None and not last.taken:
+                did += f" Its last answer: {last.reasons[-1][:MOST_TEXT]}."
+            yield Alert(
+                "unhedged",
+                Level.ALARM,
+                f"Net delta {signed(delta)} is outside of its band ±{band:g} for {span(lasted)}.",
+                did,
+                "Does the venue take orders? Else hedge by hand, or scalpdesk flatten.",
+            )
+
+    def _of_connection(self, now_ns: int, status: Mapping[str, Any] | None) -> Iterator[Alert]:
+        if status is None:
+            return
+        for difference in list(status.get("differences", ()))[:5]:
+            yield Alert(
+                f"difference {str(difference)[:60]}",
+                Level.ALARM,
+                f"The venue's books are not the desk's: {str(difference)[:MOST_TEXT]}",
+                "opens nothing until they agree.",
+                "Compare both at the venue; then scalpdesk resume --reason …",
+            )
+        streams = status.get("connection", {}).get("streams", {})
+        for name, is_up in streams.items():
+            if is_up:
+                continue
+            lasted = self._lasts(f"down {name}", now_ns, self._settings.disconnect_seconds)
+            if lasted is not None:
+                yield Alert(
+                    f"down {name}",
+                    Level.ALARM if name == "orders" else Level.WARNING,
+                    f"The venue's stream of {name} is down for {span(lasted)}.",
+                    "connects again by itself, and compares its books with the venue's then.",
+                    "Look at the venue's status page; scalpdesk status.",
+                )
+
+
+# facts of a followed run --------------------------------------------------------------------------
+
+
+def holdings(follower: RunFollower) -> str:
+    """Return what is held in words."""
+    if follower.engine is None:
+        return "nothing known"
+    names = [
+        f"{signed(position.quantity, 0)} {leg_label(follower.desk.instruments[position.instrument_id])}"
+        for position in follower.desk.positions.held()
+    ]
+    return ", ".join(names) or "nothing"
+
+
+def quote_age_seconds(follower: RunFollower, number: InstrumentId) -> float:
+    """Return the age of an instrument's last quote up to the last event; infinite when never quoted."""
+    quote = follower.desk.market.quotes[number]
+    return math.inf if quote is None else (follower.now_ns - quote.ts_event_ns) / NANOS_PER_SECOND
+
+
+def _newest_exits(follower: RunFollower) -> Iterator[Any]:
+    newest = list(follower.desk.orders.orders.values())[-NEWEST_ORDERS:]
+    return (order for order in reversed(newest) if order.submitted.purpose in EXITS)
+
+
+def rejected_exits(follower: RunFollower) -> int:
+    """Return how many exit orders in a row the venue has rejected, none filled after them."""
+    count = 0
+    for order in _newest_exits(follower):
+        if order.filled:
+            break
+        count += order.state is OrderState.REJECTED
+    return count
+
+
+def last_rejection(follower: RunFollower) -> str:
+    """Return why the venue rejected the last exit."""
+    rejected = (order for order in _newest_exits(follower) if order.state is OrderState.REJECTED)
+    return next((order.reason for order in rejected), "") or "the venue gave no reason"
+
+
+def status_text(follower: RunFollower, *, is_running: bool) -> str:
+    """Return the desk in a few lines: mode, P&L, Greeks, positions, orders."""
+    if follower.engine is None:
+        return f"{follower.run_dir.name}: nothing on record yet."
+    head = documents.run_head(follower, is_running=is_running)
+    greeks = documents.greeks_document(follower)
+    counts = documents.orders_page(follower, 1)["counts"]
+    counted = ", ".join(f"{counts[name]} {name}" for name in ("working", "unknown", "done", "rejected"))
+    return "\n".join(
+        (
+            f"{head['account']['label']} · {head['title']} · {head['mode']} · {head['state']}",
+            f"P&L of the session {head['pnl']} {head['currency']}, worst case {head['worst'] or '·'}",
+            f"Net delta {signed(greeks['net_delta_shares'])}, theta {signed(greeks['theta_usd_per_day'])}",
+            f"Held: {holdings(follower)}",
+            f"Orders: {counted}",
+            f"{head['clock']}",
+        )
+    )
+
+
+def daily_summary(follower: RunFollower) -> Alert:
+    """Return the account of the session that has closed."""
+    day, pnl = follower.session_results[-1]
+    parts = documents.session_parts(follower)
+    lines = ", ".join(f"{documents.LABELS[name].lower()} {signed(parts[name])}" for name in documents.LABELS)
+    nav, mode = to_cents(follower.desk.attribution.nav), follower.mode.value
+    return Alert(
+        f"summary {day}",
+        Level.INFO,
+        f"Session {day} has closed. P&L {signed(pnl)} ({lines}).",
+        f"has {follower.taken['hedge']} hedges, {len(follower.desk.orders.orders)} orders and"
+        f" {len(follower.fills)} fills on record, NAV {nav}, mode {mode}.",
+        f"Nothing. Held overnight: {holdings(follower)}.",
+    )

@@ -1,0 +1,324 @@
+"""Watches one desk and sends its alerts: follows the journal and asks for ``status``.
+
+It runs in a process of its own, shares nothing with the desk but the run's folder and its control socket, and
+outlives it: that a desk has gone is an alert, too.
+"""
+
+import secrets
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from scalpdesk.alerts.book import ACKNOWLEDGED_FILE, STATE_FILE, AlertBook, Message
+from scalpdesk.alerts.channels import BotCommand, Channels, TelegramBot, call
+from scalpdesk.alerts.rules import Alert, DeskRules, Level, status_text
+from scalpdesk.config.schema import Secret
+from scalpdesk.config.settings import AlertSettings, CredentialsSection, DeskConfig
+from scalpdesk.core.clock import Clock
+from scalpdesk.core.errors import Notify, RetryError, ScalpdeskError
+from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.live.status import ask, running_desks
+from scalpdesk.web import documents
+from scalpdesk.web.follower import RunFollower
+
+STATUS_SECONDS = 2.0
+BOT_SECONDS = 2.0
+CODE_SECONDS = 60.0
+RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
+ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
+MOST_UNSENT = 100
+SLICE_RECORDS = 256
+HELP = "/status shows the desk, /halt stops its orders, /flatten closes all, /ack acknowledges the alarms."
+
+
+class AlertService:
+    """Watches the desk of one run.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run.
+    config
+        Sections ``[alerts]`` and ``[credentials]``.
+    clock
+        The wall's.
+    notify
+        Takes what could not be sent.
+    ask_desk
+        Sends a request to the desk; for tests.
+    is_running
+        Whether a desk listens in a run's folder.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        config: DeskConfig,
+        clock: Clock,
+        notify: Notify,
+        *,
+        ask_desk: Callable[[Path, dict[str, Any]], dict[str, Any]] | None = None,
+        is_running: Callable[[Path], bool] | None = None,
+    ) -> None:
+        keys, self._settings = config.credentials, config.alerts
+        self.run_dir = run_dir
+        self.follower = RunFollower(run_dir)
+        self.book = AlertBook(self._settings)
+        self._clock = clock
+        self._notify = notify
+        self._ask = ask_desk or (lambda folder, request: ask(folder, request, timeout_seconds=2.0))
+        self._is_running = is_running or (lambda folder: folder in running_desks(folder.parent))
+        self._channels = Channels(keys.alert_urls)
+        self._escalation = Channels(keys.alert_escalation_urls)
+        self._heartbeat_url = keys.alert_heartbeat_url
+        self._bot: TelegramBot | None = None
+        if keys.telegram_bot_key is not None and self._settings.telegram_operators:
+            self._bot = TelegramBot(
+                keys.telegram_bot_key,
+                self._settings.telegram_api,
+                self._settings.telegram_operators,
+                self._note_stranger,
+            )
+        self._rules: DeskRules | None = None
+        self._news: list[Alert] = []
+        self._unsent: deque[tuple[Channels, int, Message]] = deque(maxlen=MOST_UNSENT)
+        """Channel, place of the address in it, and what it has not taken."""
+        self._failures = 0
+        self._next: dict[str, int] = {}
+        """When each thing that is done now and then is due."""
+        self._status: dict[str, Any] | None = None
+        self._listens = False
+        self._codes: dict[int, tuple[str, int]] = {}
+        self._read_acknowledgements = 0
+        self._written = b""
+
+    def _is_due(self, what: str, now_ns: int, seconds: float) -> bool:
+        if now_ns < self._next.get(what, 0):
+            return False
+        self._next[what] = now_ns + int(seconds * NANOS_PER_SECOND)
+        return True
+
+    def step(self) -> bool:
+        """Look once: read on, judge, send; return whether more of the journal waits."""
+        follower, now_ns = self.follower, self._clock.now_ns()
+        if follower.advance(SLICE_RECORDS) >= SLICE_RECORDS // 2:
+            return True  # of the past nothing is reported but what still holds
+        if self._rules is None:
+            if follower.engine is None and not follower.problem:
+                return False
+            self._rules = DeskRules(self._settings, follower)
+            self.book.title = self._title()
+        if self._is_due("status", now_ns, STATUS_SECONDS):
+            self._ask_status()
+        self._take_acknowledgements()
+        news = [*self._rules.news(), *self._news]
+        self._news.clear()
+        if not self._settings.summary:
+            news = [alert for alert in news if not alert.key.startswith("summary")]
+        holding = self._rules.conditions(now_ns, self._status, is_running=self._listens)
+        self.book.update(holding, news, now_ns)
+        for message in self.book.due(now_ns):
+            self._send(message)
+        self._send_again(now_ns)
+        self._beat(now_ns)
+        self._hear(now_ns)
+        self._write_state()
+        return False
+
+    def finish(self) -> None:
+        """Send what waits, at the end."""
+        for message in self.book.due(self._clock.now_ns(), at_once=True):
+            self._send(message)
+        self._write_state()
+        self.follower.tail.close()
+
+    def _title(self) -> str:
+        head = documents.run_head(self.follower, is_running=True)
+        return f"scalpdesk {head['account']['label']} {head['title']}"
+
+    def _ask_status(self) -> None:
+        self._listens, self._status = self._is_running(self.run_dir), None
+        if self._listens:
+            with suppress(ScalpdeskError):
+                self._status = self._ask(self.run_dir, {"do": "status"})
+
+    # out ----------------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        everyone = (self._channels, self._escalation) if message.escalated else (self._channels,)
+        for channels in everyone:
+            for place, was_taken in enumerate(channels.send(message)):
+                if not was_taken:
+                    self._notify("warning", f"not taken by {channels.names[place]}: {message.title}")
+                    self._unsent.append((channels, place, message))
+
+    def _send_again(self, now_ns: int) -> None:
+        """Try what was not taken again, after 5 s, 15 s, a minute, then every five minutes."""
+        if not self._unsent:
+            self._failures = 0
+            self._next.pop("again", None)
+            return
+        pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        is_first = "again" not in self._next
+        if not self._is_due("again", now_ns, pause) or is_first:
+            return
+        waiting = list(self._unsent)
+        self._unsent.clear()
+        for channels, place, message in waiting:
+            if not channels.send_to(place, message):
+                self._unsent.append((channels, place, message))
+        self._failures += 1
+
+    def _beat(self, now_ns: int) -> None:
+        """Call the heartbeat's address while the desk answers and its journal can be followed."""
+        if self._heartbeat_url is None or self._status is None or self.follower.problem:
+            return
+        if self._is_due("beat", now_ns, self._settings.heartbeat_seconds):
+            try:
+                call(self._heartbeat_url)
+            except ScalpdeskError as error:
+                self._notify("warning", f"heartbeat: {error.what} ({error.value})")
+
+    def _write_state(self) -> None:
+        """Leave open alerts and messages in the run's folder, when they have changed."""
+        content = msgspec.json.encode(self.book.document())
+        if content != self._written:
+            self._written = content
+            path = self.run_dir / STATE_FILE
+            beside = path.with_suffix(".tmp")
+            with suppress(OSError):  # a reader sees the old file or the new one
+                beside.touch(mode=0o600)
+                beside.write_bytes(content)
+                beside.replace(path)
+
+    # back ---------------------------------------------------------------------------------------
+
+    def _take_acknowledgements(self) -> None:
+        path = self.run_dir / ACKNOWLEDGED_FILE
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError:
+            return
+        for line in lines[self._read_acknowledgements :]:
+            with suppress(msgspec.MsgspecError):
+                key, who = msgspec.json.decode(line, type=tuple[str, str])
+                self.book.acknowledge(key, who)
+        self._read_acknowledgements = len(lines)
+
+    def _note_stranger(self, user: int) -> None:
+        self._news.append(
+            Alert(
+                f"stranger {user}",
+                Level.WARNING,
+                f"Telegram user {user} sent a command to the desk's bot and is no operator.",
+                "did nothing and did not answer.",
+                "Is the bot's name known to others? alerts.telegram_operators lists who may.",
+            )
+        )
+
+    def _hear(self, now_ns: int) -> None:
+        if self._bot is None or not self._is_due("bot", now_ns, BOT_SECONDS):
+            return
+        try:
+            for command in self._bot.commands(now_ns / NANOS_PER_SECOND):
+                self._bot.answer(command, self._carried_out(command, now_ns))
+        except RetryError as error:
+            self._notify("warning", f"Telegram: {error.what} ({error.value})")
+
+    def _carried_out(self, command: BotCommand, now_ns: int) -> str:
+        name = command.words[0]
+        if name == "status":
+            return status_text(self.follower, is_running=self._listens)
+        if name == "ack":
+            found = self.book.acknowledge(" ".join(command.words[1:]), f"telegram {command.name}")
+            return f"acknowledged: {', '.join(found) or 'nothing was open'}"
+        if name == "halt":
+            return self._operate("halt", command)
+        if name == "flatten":
+            code, until_ns = self._codes.pop(command.user, ("", 0))
+            given = command.words[1] if len(command.words) > 1 else ""
+            if code and now_ns < until_ns and secrets.compare_digest(code.encode(), given.encode()):
+                return self._operate("flatten", command)
+            code = f"{secrets.randbelow(10_000):04d}"
+            self._codes[command.user] = (code, now_ns + int(CODE_SECONDS * NANOS_PER_SECOND))
+            plan = documents.flatten_plan(self.follower)
+            cost = f" {plan['cost']}" if plan.get("cost") else ""
+            return f"{plan['title']}. {plan['legs']}{cost}\nTo do it, within a minute: /flatten {code}"
+        return HELP
+
+    def _operate(self, action: str, command: BotCommand) -> str:
+        reason = f"{action} from Telegram by {command.name} ({command.user})"
+        try:
+            answer = self._ask(self.run_dir, {"do": action, "reason": reason})
+        except ScalpdeskError as error:
+            return f"{action} was NOT carried out: {error.what}. {error.fix or ''}"
+        if "error" in answer:
+            return f"{action} was NOT carried out: {answer['error']}"
+        return f"{action}: the desk was {answer.get('was')}, is {answer.get('mode')} now."
+
+
+# beside a desk ------------------------------------------------------------------------------------
+
+
+class WatchOrders(msgspec.Struct, frozen=True):
+    """First line to a watcher: what it needs of the desk's configuration, keys as they are."""
+
+    settings: AlertSettings
+    keys: dict[str, str]
+
+    @staticmethod
+    def of(config: DeskConfig) -> "WatchOrders":
+        """Return what a watcher needs."""
+        held = {name: getattr(config.credentials, name) for name in ALERT_KEYS}
+        return WatchOrders(
+            config.alerts, {name: key.reveal() for name, key in held.items() if key is not None}
+        )
+
+    def config(self) -> DeskConfig:
+        """Return it as a configuration."""
+        keys = {name: Secret(self.keys[name]) for name in ALERT_KEYS if name in self.keys}
+        return DeskConfig(alerts=self.settings, credentials=structs.replace(CredentialsSection(), **keys))
+
+
+class WatcherProcess:
+    """``scalpdesk alerts watch`` in a process of its own, beside a desk of this one.
+
+    Parameters
+    ----------
+    config
+        Its sections ``[alerts]`` and ``[credentials]``; they pass through a pipe and nowhere else.
+    """
+
+    def __init__(self, config: DeskConfig) -> None:
+        # a session of its own: an interrupt ends the desk first, and then this
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scalpdesk", "alerts", "watch", "--beside-desk"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._write(msgspec.json.encode(WatchOrders.of(config)))
+
+    def begin(self, run_dir: Path) -> None:
+        """Name the folder of the run that begins."""
+        self._write(msgspec.json.encode({"run_dir": str(run_dir.resolve())}))
+
+    def end(self) -> None:
+        """Report the orderly end of the desk; the process sends what it has and ends."""
+        self._write(b'{"end":true}')
+        with suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    def _write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError, ValueError):  # it has ended: the desk goes on without
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()

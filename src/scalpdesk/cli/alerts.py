@@ -1,0 +1,226 @@
+"""``scalpdesk alerts``: messages to people when a desk needs them, and their acknowledgement."""
+
+import getpass
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
+from scalpdesk.cli.output import print_json
+from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError
+
+PAUSE_SECONDS = 0.5
+AFTER_DESK_SECONDS = 120.0
+"""How long the watcher of a desk that died goes on: its watchdog may need so long."""
+
+
+@click.group("alerts", cls=DeskGroup)
+def alerts() -> None:
+    """Messages to people when a desk needs them: mail, chat, telephone."""
+
+
+def _config(config_file: str | None, overrides: tuple[str, ...]) -> Any:
+    return settings_from(config_file, overrides, simulated_account=False).config
+
+
+def _run_dir(config_file: str | None, overrides: tuple[str, ...], run: str | None) -> Path:
+    """Return the folder of a run: the one named, else that of the desk that runs, else the last."""
+    from scalpdesk.journal.reader import LAST, find_run_dir
+    from scalpdesk.live.status import running_desks
+
+    runs_dir = Path(_config(config_file, overrides).desk.runs_dir)
+    running = running_desks(runs_dir) if run is None else []
+    return running[-1] if running else find_run_dir(runs_dir, run or LAST)
+
+
+@desk_command("test", example=("scalpdesk alerts test", "scalpdesk alerts test --json"), group=alerts)
+@settings_options
+def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) -> int | None:
+    """Send a test message to every address of the configuration; exit 1 when one does not take it."""
+    from scalpdesk.alerts.book import Message
+    from scalpdesk.alerts.channels import Channels, call
+    from scalpdesk.alerts.rules import Alert, Level
+    from scalpdesk.core.errors import ScalpdeskError
+
+    keys = _config(config_file, overrides).credentials
+    example = Alert(
+        "test",
+        Level.WARNING,
+        "This is a test of the desk's alerts.",
+        "goes on as before.",
+        "Nothing; alerts look like this.",
+    )
+    message = Message("scalpdesk: TEST", example.text, Level.WARNING)
+    rows: list[dict[str, Any]] = []
+    for purpose, urls in (("alerts", keys.alert_urls), ("escalation", keys.alert_escalation_urls)):
+        channels = Channels(urls)
+        taken = channels.send(message)
+        rows += [
+            {"to": name, "for": purpose, "taken": was_taken}
+            for name, was_taken in zip(channels.names, taken, strict=True)
+        ]
+    if keys.alert_heartbeat_url is not None:
+        try:
+            call(keys.alert_heartbeat_url)
+            was_taken = True
+        except ScalpdeskError:
+            was_taken = False
+        rows.append({"to": "heartbeat address", "for": "heartbeat", "taken": was_taken})
+    if not rows:
+        raise ConfigError(
+            "there is no address to send alerts to",
+            where="credentials.alert_urls",
+            fix="SCALPDESK_CREDENTIALS__ALERT_URLS=tgram://… in .env",
+        )
+    if as_json:
+        print_json({"sent": rows})
+    else:
+        for row in rows:
+            click.echo(f"{'taken' if row['taken'] else 'NOT TAKEN'}: {row['to']} ({row['for']})")
+    return None if all(row["taken"] for row in rows) else EXIT_FAILED
+
+
+@desk_command("ls", example="scalpdesk alerts ls", group=alerts)
+@click.option(
+    "--run", "run_id", default=None, metavar="RUN", help="Of this run [default: the desk that runs]."
+)
+@settings_options
+def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
+    """List the open alerts of a desk, as its watcher left them."""
+    from scalpdesk.alerts.book import alerts_of
+
+    run_dir = _run_dir(config_file, overrides, run_id)
+    found = alerts_of(run_dir)
+    if found is None:
+        raise DataError(
+            "nobody watches this run",
+            where=run_dir.name,
+            fix="scalpdesk alerts watch, and credentials.alert_urls",
+        )
+    if as_json:
+        print_json({"run_id": run_dir.name, **found})
+        return
+    for each in found["open"]:
+        by = f" (acknowledged by {each['acknowledged']})" if each["acknowledged"] else ""
+        click.echo(f"{each['level'].upper()} {each['key']}{by}: {each['what']}")
+    click.echo(f"{len(found['open'])} open, {len(found['sent'])} messages sent")
+
+
+@desk_command("ack", example=("scalpdesk alerts ack", "scalpdesk alerts ack unhedged"), group=alerts)
+@click.argument("key", default="")
+@click.option(
+    "--run", "run_id", default=None, metavar="RUN", help="Of this run [default: the desk that runs]."
+)
+@settings_options
+def ack(
+    *, as_json: bool, key: str, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Acknowledge open alerts, all or those whose key begins so: they are not sent again."""
+    from scalpdesk.alerts.book import acknowledge
+
+    run_dir = _run_dir(config_file, overrides, run_id)
+    who = getpass.getuser()
+    acknowledge(run_dir, key, who)
+    if as_json:
+        print_json({"run_id": run_dir.name, "key": key, "who": who})
+    else:
+        click.echo(f"acknowledged {key or 'all open alerts'} of {run_dir.name}")
+
+
+@desk_command("watch", example=("scalpdesk alerts watch", "scalpdesk alerts watch --run last"), group=alerts)
+@click.option(
+    "--run", "run_id", default=None, metavar="RUN", help="Watch this run [default: the desk that runs]."
+)
+@click.option("--beside-desk", is_flag=True, hidden=True, help="Started by a desk, which names its runs.")
+@settings_options
+def watch(
+    *,
+    as_json: bool,
+    run_id: str | None,
+    beside_desk: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Watch a desk and send its alerts until it ends; `scalpdesk run` starts this by itself.
+
+    Needs addresses in credentials.alert_urls. The desk is not touched: its journal is read and its status is
+    asked for.
+    """
+    del as_json
+    from scalpdesk.alerts.service import AlertService, WatchOrders
+    from scalpdesk.core.clock import SystemClock
+
+    desk, clock = DeskLine(), SystemClock()
+    run_dir: Path | None
+    if beside_desk:
+        config = msgspec.json.decode(sys.stdin.readline(), type=WatchOrders).config()
+        desk.start()
+        run_dir = desk.next_run(None)
+    else:
+        config = _config(config_file, overrides)
+        run_dir = _run_dir(config_file, overrides, run_id)
+        click.echo(f"watching {run_dir.name}; Ctrl-C ends it, the desk goes on", err=True)
+    while run_dir is not None:
+        service = AlertService(run_dir, config, clock, _say)
+        try:
+            while not (desk.is_done(run_dir) if beside_desk else service.follower.tail.sealed):
+                if not service.step():
+                    time.sleep(PAUSE_SECONDS)
+            while service.step():  # to the journal's end
+                pass
+        finally:
+            service.finish()
+        run_dir = desk.next_run(run_dir) if beside_desk else None
+
+
+def _say(level: str, text: str) -> None:
+    sys.stderr.write(f"alerts: {level}: {text}\n")
+
+
+class DeskLine:
+    """What the desk that started this process tells it: each run that begins, its orderly end."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._runs: list[Path] = []
+        self._ended_at: float | None = None
+        self._is_orderly = False
+
+    def start(self) -> None:
+        """Read on in a thread."""
+        threading.Thread(target=self._read, name="desk", daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            message = json.loads(line)
+            with self._changed:
+                if "run_dir" in message:
+                    self._runs.append(Path(message["run_dir"]))
+                self._is_orderly = self._is_orderly or bool(message.get("end"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended_at = time.monotonic()
+            self._changed.notify_all()
+
+    def next_run(self, after: Path | None) -> Path | None:
+        """Return the run that began after another; wait for it, None when the desk has ended."""
+        with self._changed:
+            place = 0 if after is None else self._runs.index(after) + 1
+            self._changed.wait_for(lambda: len(self._runs) > place or self._ended_at is not None)
+            return self._runs[place] if len(self._runs) > place else None
+
+    def is_done(self, run_dir: Path) -> bool:
+        """Return whether a run needs no watching any more: another has begun, or the desk has ended.
+
+        A desk that died is watched for a while longer: what its watchdog does is reported.
+        """
+        with self._changed:
+            if self._runs[-1] != run_dir or (self._is_orderly and self._ended_at is not None):
+                return True
+            return self._ended_at is not None and time.monotonic() - self._ended_at > AFTER_DESK_SECONDS
