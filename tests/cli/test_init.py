@@ -52,19 +52,103 @@ def test_without_a_terminal_and_without_yes_it_says_so(capsys):
     assert "scalpdesk init --yes" in capsys.readouterr().err
 
 
-def test_answers_are_set_and_keys_are_private(tmp_path, monkeypatch):
-    answers = iter(["QQQ", 2, 50_000, "alpaca", "PK1", "S1"])
+def answered(monkeypatch, answers, store=True):
+    """Answer the wizard by the beginning of each question, the default where nothing is given; note them."""
+    asked = []
+
+    def prompt(question, default=None, type=None, **_):  # noqa: A002 - click's own name
+        asked.append(question)
+        given = answers.get(question, default)
+        given = given.pop(0) if isinstance(given, list) else given
+        return type.convert(given, None, None) if type is not None else given
+
     monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
-    monkeypatch.setattr("click.prompt", lambda *_, **__: next(answers))
-    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    monkeypatch.setattr("click.prompt", prompt)
+    monkeypatch.setattr("click.confirm", lambda question, **_: asked.append(question) or store)
+    return asked
+
+
+def test_answers_are_set_for_a_simulated_desk_without_keys(tmp_path, monkeypatch, capsys):
+    answers = {
+        "Strategy": "st0cka",
+        "Underlying": "QQQ",
+        "Starting cash of the account": 50_000,
+        "Fees": "alpaca",
+        "Largest loss of a day, % of the equity": 2,
+        "Largest risk of one position, % of the equity": 12.5,
+    }
+    asked = answered(monkeypatch, answers)
     assert main(["init"]) == 0
-    loaded = load_settings("gamma-scalper", cwd=tmp_path)
+    assert capsys.readouterr().out.endswith(
+        "next: scalpdesk config check, then scalpdesk run --venue simulated\n"
+    )
+    loaded = load_settings("st0cka", cwd=tmp_path)
     assert loaded.strategy_config.underlying == "QQQ"
-    assert loaded.strategy_config.straddles == 2
+    assert loaded.config.desk.strategy_mode == "st0cka"
     assert loaded.config.simulation.starting_cash == 50_000
     assert loaded.config.simulation.fees == "alpaca"
-    assert loaded.config.credentials.trading_api_key.reveal() == "PK1"
+    assert loaded.config.risk.max_daily_loss_fraction == 0.02
+    assert loaded.config.risk.max_position_fraction == 0.125
+    assert set(answers) < set(asked)
+    assert not (tmp_path / ".env").exists()
+
+
+KEYS = {"Venue": "alpaca", "Straddles, at most": 2}
+
+
+@pytest.fixture
+def exchange(socket_enabled):
+    from fakes.exchange import Venue, generated
+    from scalpdesk.exchange.launch import LaunchPlan
+
+    running = Venue(LaunchPlan(source=generated(), speed=0.0, trading_limit=0, data_limit=0))
+    yield running
+    running.stop()
+
+
+def test_keys_are_tried_at_the_venue_and_stored_for_their_owner_alone(
+    tmp_path, monkeypatch, capsys, exchange
+):
+    (tmp_path / ".env").write_text("OTHER=1\n")
+    right = {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
+    wrong_first = {name: ["wrong", value] for name, value in right.items()}
+    more = {"Addresses for alerts (apprise; empty: none)": "json://canary.example/hook"}
+    answered(monkeypatch, KEYS | wrong_first | more)
+    assert main(["init", "--url", exchange.url]) == 0
+    out = capsys.readouterr().out
+    assert "not taken: " in out
+    assert "taken: account …" in out
+    assert "equity 100000" in out
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert (tmp_path / ".env").read_text().startswith("OTHER=1\nIS_PAPER_TRADING=true\nTRADING_API_KEY=")
+    loaded = load_settings("gamma-scalper", cwd=tmp_path)
+    assert loaded.strategy_config.straddles == 2
+    assert loaded.config.venue.url == exchange.url
+    assert loaded.config.credentials.trading_api_key.reveal() == exchange.key
+    text = (tmp_path / "scalpdesk.toml").read_text() + out
+    for secret in (*right.values(), "canary"):
+        assert secret not in text
+    # again: the keys that are there are tried, and nobody is asked for them
+    asked = answered(monkeypatch, KEYS)
+    assert main(["init", "--url", exchange.url, "--force"]) == 0
+    assert not [question for question in asked if "KEY" in question or "keys" in question]
+
+
+def test_keys_that_are_never_taken_are_not_stored(tmp_path, monkeypatch, capsys, exchange):
+    wrong = {"TRADING_API_KEY": "wrong", "TRADING_API_SECRET": "wrong"}
+    asked = answered(monkeypatch, KEYS | wrong)
+    assert main(["init", "--url", exchange.url]) == 0
+    assert "no keys were stored" in capsys.readouterr().out
+    assert asked.count("TRADING_API_KEY") == 3
+    assert not (tmp_path / ".env").exists()
+
+
+def test_a_venue_that_does_not_answer_leaves_the_keys_untried(tmp_path, monkeypatch, capsys, socket_enabled):
+    keys = {"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": "S1"}
+    answered(monkeypatch, KEYS | keys)
+    assert main(["init", "--url", "http://127.0.0.1:9"]) == 0
+    assert "stored untried" in capsys.readouterr().out
+    assert "TRADING_API_KEY=PK1" in (tmp_path / ".env").read_text()
 
 
 def test_a_dotenv_that_is_there_becomes_private_and_keeps_its_text(tmp_path):

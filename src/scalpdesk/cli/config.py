@@ -4,7 +4,9 @@
 """
 
 import json
+import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import click
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table, shown
 from scalpdesk.config.settings import LoadedSettings, load_settings
-from scalpdesk.config.sources import dotted, leaves
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.config.sources import LEGACY_NAMES, dotted, leaves, read_dotenv
+from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
 from scalpdesk.simulation.fills import fill_model
-from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.strategies.registry import find_strategy, strategy_names
+from scalpdesk.venues.contract import AccountFacts
+from scalpdesk.venues.registry import venue_names
 
 DEFAULT_STRATEGY = "gamma-scalper"
 
@@ -104,6 +108,7 @@ SECTION_COMMENTS = {
     "marketdata": "Quotes older than this open nothing.",
     "gex": "Dealer gamma exposure: where it comes from, and when it is too old.",
     "risk": "Limits that every order passes; no limit can be switched off with 0.",
+    "alerts": "Messages to people; their addresses are keys and belong in .env (docs/alerts.md).",
     "venue": "The venue of scalpdesk run: address, feeds, limits, times; options given to run win.",
     "rates": "Interest rates as fractions a year, continuously compounded.",
     f"strategies.{DEFAULT_STRATEGY}": "The gamma scalper.",
@@ -130,11 +135,12 @@ PRIVATE = 0o600
 @desk_command("init", example=("scalpdesk init", "scalpdesk init --yes --force"))
 @click.option("--yes", is_flag=True, help="Ask nothing; take the defaults.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-def init(*, as_json: bool, yes: bool, force: bool) -> None:
+@click.option("--url", default=None, metavar="URL", help="A simulated exchange in the venue's place.")
+def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
     """Write scalpdesk.toml with every key explained by its default, and .env.example.
 
-    On a terminal it asks for the few values that most desks change, and for the keys of a paper
-    account, which go to .env (readable by you alone).
+    On a terminal it asks for strategy, venue, size and limits, tries the keys of a paper account at their
+    venue, and stores them in .env (readable by you alone), never in scalpdesk.toml.
     """
     folder = Path.cwd()
     config_path, example_path, dotenv_path = (
@@ -151,40 +157,122 @@ def init(*, as_json: bool, yes: bool, force: bool) -> None:
             where="scalpdesk init",
             fix="scalpdesk init --yes",
         )
-    answers, keys = ({}, {}) if yes or as_json else _ask(dotenv_path)
-    config_path.write_text(toml_text(answers), encoding="utf-8")
+    chosen = Choices() if yes or as_json else _ask(dotenv_path, url)
+    config_path.write_text(toml_text(chosen.settings, chosen.strategy), encoding="utf-8")
     example_path.write_text(DOTENV_EXAMPLE, encoding="utf-8")
     written = [config_path.name, example_path.name]
-    if keys:
-        _write_private(dotenv_path, "".join(f"{name}={value}\n" for name, value in keys.items()))
+    if chosen.keys:
+        before = dotenv_path.read_text(encoding="utf-8").splitlines() if dotenv_path.exists() else []
+        kept = [line for line in before if line.partition("=")[0].strip() not in chosen.keys]
+        lines = [*kept, *(f"{name}={value}" for name, value in chosen.keys.items())]
+        _write_private(dotenv_path, "".join(f"{line}\n" for line in lines))
         written.append(dotenv_path.name)
     if dotenv_path.exists():
         dotenv_path.chmod(PRIVATE)
     if as_json:
         print_json({"written": written, "folder": str(folder)})
         return
-    click.echo(f"written: {', '.join(written)}\nnext: scalpdesk config check, then scalpdesk demo")
+    click.echo(f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}")
 
 
-def _ask(dotenv_path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask for what most desks change; return settings by dotted key, and keys for ``.env``."""
-    strategy = f"strategies.{DEFAULT_STRATEGY}"
-    answers: dict[str, Any] = {
-        f"{strategy}.underlying": click.prompt("Underlying", default="SPY"),
-        f"{strategy}.straddles": click.prompt("Straddles", default=1, type=click.IntRange(min=1)),
-        "simulation.starting_cash": str(
-            click.prompt("Starting cash of the simulated account, USD", default=100_000, type=int)
-        ),
-        "simulation.fees": click.prompt("Fees", default="none", type=click.Choice(["none", "alpaca"])),
-    }
-    keys: dict[str, str] = {}
-    if not dotenv_path.exists() and click.confirm(
-        "Store the keys of a paper account in .env?", default=False
+@dataclass(slots=True)
+class Choices:
+    """What the wizard was answered: settings by dotted key, names and values for ``.env``, what to run."""
+
+    strategy: str = DEFAULT_STRATEGY
+    settings: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    command: str = "scalpdesk demo"
+
+
+def _ask(dotenv_path: Path, url: str | None) -> Choices:
+    """Ask for what most desks change, each question with its default."""
+    strategy = click.prompt("Strategy", default=DEFAULT_STRATEGY, type=click.Choice(strategy_names()))
+    venue = click.prompt(
+        "Venue", default="simulated", type=click.Choice(["simulated", "sandbox", *venue_names()])
+    )
+    known = load_settings(strategy, cwd=dotenv_path.parent / "nowhere")
+    found = Choices(strategy, {"desk.strategy_mode": strategy}, {}, f"scalpdesk run --venue {venue}")
+    section = f"strategies.{strategy}"
+    for key, question in (("underlying", "Underlying"), ("straddles", "Straddles, at most")):
+        default = getattr(known.strategy_config, key, None)
+        if default is not None:
+            whole = click.IntRange(min=1) if isinstance(default, int) else None
+            found.settings[f"{section}.{key}"] = click.prompt(question, default=default, type=whole)
+    if venue in {"simulated", "sandbox"}:
+        cash = click.prompt("Starting cash of the account", default=100_000, type=click.IntRange(min=1))
+        found.settings["simulation.starting_cash"] = str(cash)
+        fees = click.Choice(["none", "alpaca", "deribit"])
+        found.settings["simulation.fees"] = click.prompt("Fees", default="none", type=fees)
+    percent = click.FloatRange(0, 100, min_open=True)
+    for key, question, default in (
+        ("risk.max_daily_loss_fraction", "Largest loss of a day, % of the equity", 5.0),
+        ("risk.max_position_fraction", "Largest risk of one position, % of the equity", 25.0),
     ):
-        keys["IS_PAPER_TRADING"] = "true"
-        keys["TRADING_API_KEY"] = click.prompt("Key", hide_input=True)
-        keys["TRADING_API_SECRET"] = click.prompt("Secret", hide_input=True)
-    return answers, keys
+        share = float(click.prompt(question, default=default, type=percent)) / 100.0
+        found.settings[key] = round(share, 6)
+    if venue != "simulated":
+        if url is not None:
+            found.settings |= {"venue.url": url, "venue.exchange_time": True}
+        _ask_keys(found, venue, dotenv_path, url)
+    alerts = click.prompt("Addresses for alerts (apprise; empty: none)", default="", hide_input=True)
+    if alerts:
+        found.keys["SCALPDESK_CREDENTIALS__ALERT_URLS"] = alerts
+    return found
+
+
+MOST_TRIES = 3
+
+
+def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) -> None:
+    """Ask for the keys of a paper account until the venue takes them; what is in ``.env`` is tried first."""
+    own = find_strategy(found.strategy).credentials or ("trading_api_key", "trading_api_secret")
+    names = [next(name for name, path in LEGACY_NAMES.items() if path == ("credentials", key)) for key in own]
+    there = read_dotenv(dotenv_path) if dotenv_path.exists() else {}
+    keys = {name: there[name] for name in names if there.get(name)}
+    for attempt in range(MOST_TRIES):
+        if attempt or not keys:
+            if not click.confirm(f"Store the keys of a paper account at {venue} in .env?", default=True):
+                return
+            keys = {name: click.prompt(name, hide_input=True) for name in names}
+        click.echo(f"asking {venue} …")
+        answer, is_taken = tried_keys(found, venue, keys, url)
+        click.echo(answer)
+        if is_taken is not False:
+            if any(there.get(name) != value for name, value in keys.items()):
+                found.keys |= {"IS_PAPER_TRADING": "true", **keys}
+            return
+    click.echo("no keys were stored: put them into .env, then scalpdesk doctor")
+
+
+def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None) -> tuple[str, bool | None]:
+    """Return what a venue says to keys, in words, and whether it takes them; None when it does not answer."""
+    import asyncio
+
+    from scalpdesk.instruments.contract import Instruments
+    from scalpdesk.live.assembly import venue_gateway
+    from scalpdesk.live.plan import plan_of
+
+    async def ask() -> AccountFacts:
+        gateway = venue_gateway(plan, Instruments(), plan.clock, venue=place)
+        try:
+            return await gateway.connect()
+        finally:
+            await gateway.close(graceful=False)
+
+    place = "alpaca" if venue == "sandbox" else venue  # whose live quotes the sandbox fills at
+    try:
+        settings = load_settings(found.strategy, environ=keys, cwd=Path(os.devnull), simulated_account=False)
+        plan = plan_of(settings, place, url=url, exchange_time=True if url else None)
+        account = asyncio.run(ask())
+    except RetryError as error:
+        return f"the venue does not answer ({error.what}); the keys are stored untried", None
+    except ScalpdeskError as error:
+        return f"not taken: {error.what}" + (f"; {error.fix}" if error.fix else ""), False
+    return (
+        f"taken: account …{account.account_id[-4:]}, {account.status}, equity {account.equity}"
+        f" {account.currency}, options level {account.options_level}"
+    ), True
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -194,15 +282,17 @@ def _write_private(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def toml_text(answers: dict[str, Any]) -> str:
+def toml_text(answers: dict[str, Any], strategy: str = DEFAULT_STRATEGY) -> str:
     """Return the configuration file: every key with its default as a comment, ``answers`` set.
 
     Parameters
     ----------
     answers
         Values by dotted key.
+    strategy
+        Whose section is written.
     """
-    tree = load_settings(DEFAULT_STRATEGY, cwd=Path("/nonexistent")).effective()
+    tree = load_settings(strategy, cwd=Path("/nonexistent")).effective()
     tree.pop("credentials")  # keys belong in .env
     strategies = tree.pop("strategies")
     lines = [HEADER]

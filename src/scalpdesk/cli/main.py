@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
     "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
     "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
-    "init": ("scalpdesk.cli.config:init", "Write a commented scalpdesk.toml and .env.example."),
+    "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
     "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
     "drill": (IN_TESTING_PACKAGE, "Rehearse a day's disasters on your own configuration."),
     "selftest": (IN_TESTING_PACKAGE, "Compute worked cases and compare with their answers."),
