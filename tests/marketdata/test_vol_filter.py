@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from scalpdesk.hedging.delta_models import least_hedge, minimum_variance_delta, skew_delta
 from scalpdesk.marketdata.vol_filter import VolFilter, quoted_vol
 from scalpdesk.pricing.scalar import option_greeks
 
@@ -84,24 +83,3 @@ def test_a_tighter_quote_weighs_more():
         state.update(0.0, 0.16, 0.002)
         state.update(0.0, 0.162, deviation)
     assert 0.16 < wide.vol < tight.vol < 0.162
-
-
-def test_the_skew_turns_the_delta_of_a_straddle_by_its_stickiness():
-    # 30 days at the money, volatility 16: at a stickiness of 1.5 eleven shares more per hundred are held
-    years, spot = 28.7 / 252, 275.0
-    vega = 2.0 * black(spot, spot, 0.16, years, True).vega
-    assert skew_delta(vega, spot, -0.83, 1.0) == 0.0
-    assert 100 * skew_delta(vega, spot, -0.83, 1.5) == pytest.approx(-11.2, abs=0.1)
-    assert skew_delta(vega, spot, -0.83, 0.0) == -2.0 * skew_delta(vega, spot, -0.83, 1.5)
-
-
-def test_minimum_variance_shifts_call_and_put_alike():
-    # parity: the two deltas still differ by one; without coefficients nothing moves
-    assert minimum_variance_delta(275.0, 280.0, 0.1, 0.15, (0.0, 0.0, 0.0)) == 0.0
-    shift = minimum_variance_delta(275.0, 275.0, 28.7 / 252, 0.16, (-0.25, 0.4, -0.5))
-    assert shift == pytest.approx(-0.0702420627611, rel=1e-9)
-
-
-@pytest.mark.parametrize(("deviation", "least"), [(0.0, 1), (0.0043, 3), (0.043, 24)])
-def test_a_hedge_exceeds_the_noise_of_its_delta(deviation, least):
-    assert least_hedge(2.68789002179 * deviation * 100) == least

@@ -2,8 +2,12 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import InstrumentId
 
 DeltaVol = Literal["implied", "smile", "entry", "forecast", "fixed"]
@@ -29,6 +33,8 @@ class DeltaModel:
     dynamics
         How a strike's volatility moves with the spot: not (``sticky_strike``), with the smile
         (``sticky_delta``), or by the regression of Hull and White (``minimum_variance``).
+    coefficients
+        a, b, c of that regression; :func:`fit_minimum_variance` fits them.
     """
 
     def __init__(
@@ -36,9 +42,11 @@ class DeltaModel:
         source: DeltaVol = "implied",
         fixed_vol: float | None = None,
         dynamics: Dynamics = "sticky_strike",
+        coefficients: tuple[float, float, float] = MINIMUM_VARIANCE,
     ) -> None:
         self.source = source
         self.dynamics = dynamics
+        self.coefficients = coefficients
         self._fixed_vol = fixed_vol
         self._entry_vols: dict[InstrumentId, float] = {}
 
@@ -94,6 +102,63 @@ def minimum_variance_delta(
     call = 0.5 * math.erfc(-d1 / math.sqrt(2.0))
     a, b, c = coefficients
     return math.exp(-0.5 * d1 * d1) / math.sqrt(2.0 * math.pi) * (a + b * call + c * call * call)
+
+
+class MinimumVarianceFit(NamedTuple):
+    """Coefficients a, b, c, and the share of the squared hedging error that they take away."""
+
+    coefficients: tuple[float, float, float]
+    gain: float
+
+
+def fit_minimum_variance(
+    d_value: ArrayLike,
+    call_delta: ArrayLike,
+    vega: ArrayLike,
+    spot: ArrayLike,
+    years: ArrayLike,
+    d_spot: ArrayLike,
+) -> MinimumVarianceFit:
+    """Fit Hull and White's coefficients to moves of calls between two dates, by least squares.
+
+    Parameters
+    ----------
+    d_value
+        Change of each call's price, currency per unit.
+    call_delta, vega
+        At the start; vega per 1.00 of volatility.
+    spot, years
+        At the start: the share's price and the time to expiry.
+    d_spot
+        Change of the share's price.
+
+    Raises
+    ------
+    ArgumentError
+        With fewer than three rows, or lists that differ in length.
+
+    References
+    ----------
+    Hull, J. and White, A. (2017), Optimal delta hedging for options, Journal of Banking & Finance 82;
+    they take calls with a delta of 0.05 to 0.95 over three years.
+    """
+    columns = [
+        np.asarray(each, dtype=np.float64) for each in (d_value, call_delta, vega, spot, years, d_spot)
+    ]
+    if len({each.shape for each in columns}) > 1 or columns[0].ndim != 1 or len(columns[0]) < 3:
+        raise ArgumentError(
+            "the fit takes lists of one length, of three rows or more",
+            where="d_value",
+            value=[each.shape for each in columns],
+        )
+    value, delta, by_vol, price, left, move = columns
+    missed = value - delta * move
+    unit = by_vol * move / (price * np.sqrt(left))
+    terms = np.column_stack((unit, unit * delta, unit * delta * delta))
+    found = np.linalg.lstsq(terms, missed, rcond=None)[0]
+    rest = missed - terms @ found
+    a, b, c = found.tolist()
+    return MinimumVarianceFit((a, b, c), 1.0 - float(rest @ rest) / float(missed @ missed))
 
 
 def least_hedge(noise_shares: float, deviations: float = 2.0) -> int:

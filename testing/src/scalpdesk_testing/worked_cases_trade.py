@@ -9,9 +9,16 @@ import numpy as np
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.entry.edge_gate import EdgeInputs, GatePasses, recentring, shifted_edge
+from scalpdesk.entry.straddle_selector import straddle_score
+from scalpdesk.hedging.bands.leland import leland_vol
 from scalpdesk.hedging.bands.whalley_wilmott import whalley_wilmott_band
 from scalpdesk.hedging.base import RehedgeTo
-from scalpdesk.hedging.delta_models import least_hedge, minimum_variance_delta, skew_delta
+from scalpdesk.hedging.delta_models import (
+    fit_minimum_variance,
+    least_hedge,
+    minimum_variance_delta,
+    skew_delta,
+)
 from scalpdesk.hedging.expected_cost import cost_of_band
 from scalpdesk.marketdata.chain_surface import weighted_median
 from scalpdesk.marketdata.vol_filter import VolFilter, quoted_vol
@@ -38,6 +45,8 @@ from scalpdesk.volatility.nowcast import SESSIONS_PER_YEAR, nowcast
 from scalpdesk.volatility.variance_time import event_forecast, event_from_two_after, event_variance
 
 Answer = dict[str, Any]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 STICKINESS = {"sticky_strike": 1.0, "sticky_delta": 0.0, "local_vol": 2.0}
 
@@ -349,6 +358,49 @@ def _hedge_noise(
     }
 
 
+def _mv_fit(rows: Sequence[Sequence[float]]) -> Answer:
+    (a, b, c), gain = fit_minimum_variance(*zip(*rows, strict=True))
+    return {"a": a, "b": b, "c": c, "gain": gain}
+
+
+def _leland_delta(S: float, K: float, kind: str, tau: float, sigma: float, lam: float, dt: float) -> Answer:
+    vol = leland_vol(lam, sigma, dt, long_gamma=True)
+    return {"sigma_long": vol, "delta": None if vol is None else _black(S, K, tau, vol, kind).delta}
+
+
+def _theta_gamma_pick(S: float, tau: float, ssvi: Mapping[str, float], strikes: Sequence[float]) -> Answer:
+    smile, scores = _ssvi(tau, **ssvi), []
+    for strike in strikes:
+        g = _black(S, strike, tau, float(smile(np.array(math.log(strike / S)))), "C")
+        scores.append(straddle_score(g.theta, g.gamma, 0.0).score)
+    return {"scores": scores, "pick": min(zip(scores, strikes, strict=True))[1]}
+
+
+def _hedge_pnl(
+    S: float, K: float, kind: str, T: float, implied: float, actual: float, mu: float = 0.0
+) -> Answer:
+    """Ahmad and Wilmott (2005): certain at the actual volatility, at the implied one the mean of its gamma."""
+
+    def mean_dollar_gamma(t: float) -> float:
+        centre, spread = math.log(S) + (mu - 0.5 * actual * actual) * t, actual * math.sqrt(t)
+        width = implied * math.sqrt(T - t)
+        peak = math.log(K) + 0.5 * width * width
+        # density and gamma are bells: nodes where both are
+        both = 1.0 / (1.0 / spread**2 + 1.0 / width**2)
+        at = both * (centre / spread**2 + peak / width**2) + 9.0 * math.sqrt(both) * _NODES
+        density = np.exp(-0.5 * ((at - centre) / spread) ** 2) / (spread * math.sqrt(2.0 * math.pi))
+        spots = np.exp(at).tolist()
+        gammas = [spot * spot * _black(spot, K, T - t, implied, kind).gamma for spot in spots]
+        return 9.0 * math.sqrt(both) * float(np.dot(_WEIGHTS * density, gammas))
+
+    # t = T·sin²: finely spaced at both ends, where one of the bells is narrow
+    x = 0.25 * math.pi * (_NODES + 1.0)
+    times, weights = T * np.sin(x) ** 2, 0.25 * math.pi * _WEIGHTS * T * np.sin(2.0 * x)
+    earned = sum(w * mean_dollar_gamma(t) for w, t in zip(weights.tolist(), times.tolist(), strict=True))
+    certain = _black(S, K, T, actual, kind).price - _black(S, K, T, implied, kind).price
+    return {"at_actual": certain, "at_implied_mean": 0.5 * (actual**2 - implied**2) * earned}
+
+
 BINDINGS: dict[str, Callable[..., Answer]] = {
     "nowcast_split": _nowcast_split,
     "variance_swap_vol": _variance_swap_vol,
@@ -372,4 +424,8 @@ BINDINGS: dict[str, Callable[..., Answer]] = {
     "smile_delta": _smile_delta,
     "mv_delta": _mv_delta,
     "hedge_noise": _hedge_noise,
+    "mv_fit": _mv_fit,
+    "leland_delta": _leland_delta,
+    "theta_gamma_pick": _theta_gamma_pick,
+    "hedge_pnl": _hedge_pnl,
 }

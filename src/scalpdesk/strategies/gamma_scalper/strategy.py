@@ -25,7 +25,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
-from scalpdesk.hedging.delta_models import DeltaModel, DeltaVol, Dynamics
+from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaModel, DeltaVol, Dynamics
 from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
 from scalpdesk.instruments.events import why_unknown
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
@@ -104,6 +104,9 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     delta_model
         How a strike's volatility is taken to move with the spot: ``sticky_strike`` (not at all),
         ``sticky_delta`` or ``minimum_variance`` (Hull and White 2017); docs/explain.md compares them.
+    minimum_variance
+        Coefficients a, b, c of the last; :func:`scalpdesk.hedging.fit_minimum_variance` fits them to data,
+        the default's are those of the embedded market at 30 days and a VIX of 16.
     fixed_vol
         For ``fixed``: a fraction a year.
     order_ttl_seconds
@@ -115,6 +118,7 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     delta_vol: DeltaVol = "smile"
     delta_model: Dynamics = "sticky_strike"
+    minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
     fixed_vol: float | None = None
     order_ttl_seconds: float = 5.0
 
@@ -237,7 +241,7 @@ class GammaScalper:
         hedge = self.config.hedge
         self.hedger = DeltaHedger(
             hedge.make_band(),
-            DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model),
+            DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
             order_ttl_seconds=hedge.order_ttl_seconds,
             forecast_vol=self._edge.forecast_vol,
         )

@@ -12,7 +12,6 @@ from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
-    MINIMUM_VARIANCE,
     STICKY_DELTA,
     DeltaModel,
     least_hedge,
@@ -344,7 +343,9 @@ class DeltaHedger:
         if not isinstance(contract, OptionContract) or valuation.years <= 0.0 or vol <= 0.0:
             return 0.0
         strike = float(contract.strike)
-        return minimum_variance_delta(valuation.spot, strike, valuation.years, vol, MINIMUM_VARIANCE)
+        return minimum_variance_delta(
+            valuation.spot, strike, valuation.years, vol, self._delta_model.coefficients
+        )
 
 
 def _by_model(view: DeskView, leg: InstrumentId, vol: float) -> str:
