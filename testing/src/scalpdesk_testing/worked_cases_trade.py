@@ -379,7 +379,7 @@ def _theta_gamma_pick(S: float, tau: float, ssvi: Mapping[str, float], strikes: 
 def _hedge_pnl(
     S: float, K: float, kind: str, T: float, implied: float, actual: float, mu: float = 0.0
 ) -> Answer:
-    """Ahmad and Wilmott (2005): certain at the actual volatility, at the implied one the mean of its gamma."""
+    """Ahmad and Wilmott (2005): certain at the actual volatility, a mean at the implied one."""
 
     def mean_dollar_gamma(t: float) -> float:
         centre, spread = math.log(S) + (mu - 0.5 * actual * actual) * t, actual * math.sqrt(t)
