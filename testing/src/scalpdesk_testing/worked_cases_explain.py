@@ -179,9 +179,7 @@ def _break_even_move(S: float, K: float, kind: str, sigma: float, tau0: float, t
 # the variance clock --------------------------------------------------------------------------------
 
 
-def _clock(
-    night: float, half_weight: float = 0.6, event_days: float = 0.0, **weights: Any
-) -> VarianceClock:
+def _clock(night: float, half_weight: float = 0.6, event_days: float = 0.0, **weights: Any) -> VarianceClock:
     """Return a clock whose nights hold a share of each day."""
     day = 1.0 / (1.0 - night)  # a session is one: the clock's unit
     shares = SessionWeights(
