@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
@@ -77,6 +78,8 @@ def test_american_prices_keep_every_bound_over_extreme_volatilities_times_and_ra
 @example("spot", True, 0.0, 1.0, 50.0, 0.04, 0.5, 1.0)
 @example("escrowed", False, 0.0, 0.1, 100.0, 0.04, 0.5, 1.0)
 @example("spot", False, 0.0, 0.1, 100.0, 0.04, 0.5, 1.0)
+@example("escrowed", False, 0.0, 1.0, 1.0, 2.4e-23, 0.996, 1.0)
+@example("spot", False, 0.0, 1.0, 1.0, 0.0, 0.996, 4.0)
 def test_prices_with_a_cash_dividend_keep_theirs(model, is_call, tilt, years, vol, rate, share, cash):
     strike = 100.0 * np.exp(tilt)
     schedule = [(share * years, cash)]
@@ -94,6 +97,32 @@ def test_prices_with_a_cash_dividend_keep_theirs(model, is_call, tilt, years, vo
         assert price >= least - 2e-3
     else:
         assert price >= strike * np.exp(-rate * share * years) - (100.0 - ahead) - 2e-3
+
+
+def european_put_with_one_dividend(strike, years, vol, rate, share, cash):
+    """The closed form after the ex-date, integrated over the spot before it (model ``spot``)."""
+    before, left = share * years, years - share * years
+    z = np.linspace(-9.0, 9.0, 200_001)
+    after = 100.0 * np.exp((rate - 0.5 * vol * vol) * before + vol * np.sqrt(before) * z) - cash
+    alive, sd = np.maximum(after, 1e-300), vol * np.sqrt(left)
+    d1 = (np.log(alive / strike) + rate * left) / sd + 0.5 * sd
+    held = strike * np.exp(-rate * left) * ndtr(sd - d1) - np.maximum(after, 0.0) * ndtr(-d1)
+    return np.exp(-rate * before) * np.trapezoid(held * np.exp(-0.5 * z * z), z) / np.sqrt(2.0 * np.pi)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.99, 0.996, 0.9999])
+@pytest.mark.parametrize("rate", [0.0, 2.4e-23, 1e-12, 1e-6, 1e-4])
+def test_an_american_put_approaches_the_european_one_as_the_rate_does_zero(share, rate):
+    for model in ("escrowed", "spot"):
+        for cash in (1.0, 4.0):
+            terms = {"rate": rate, "dividends": [(share, cash)], "model": model}
+            american = float(greeks(100.0, 100.0, 1.0, 1.0, False, **terms).price)
+            european = float(greeks(100.0, 100.0, 1.0, 1.0, False, style="european", **terms).price)
+            if model == "spot":
+                whole = european_put_with_one_dividend(100.0, 1.0, 1.0, rate, share, cash)
+                assert european == pytest.approx(whole, abs=1e-6)
+            # exercise at any time gains no more than the interest on the strike
+            assert european - 5e-6 <= american <= european + 100.0 * rate + 5e-6
 
 
 @pytest.mark.parametrize("model", ["escrowed", "spot"])

@@ -253,19 +253,23 @@ def place_nodes(
 
 
 @inner
-def panels(low: float, high: float, width: float, bend: float, scale: float, ends: Floats) -> int:
-    """Ends of panels from ``low`` to ``high``, ascending; how many, or 0 if there is no room."""
+def panels(low: float, high: float, width: float, bends: Floats, ends: Floats) -> int:
+    """Ends of panels from ``low`` to ``high``, ascending; how many, or 0 if there is no room.
+
+    ``bends`` has rows of ln state and scale: there the value bends faster than a panel of ``width`` follows.
+    """
     steps = math.ceil((high - low) / width)
-    if steps + 6 > ends.size:
+    if steps + 1 + bends.shape[0] * MARKS.size > ends.size:
         return 0
     for i in range(steps + 1):
         ends[i] = low + (high - low) * i / steps
     count = steps + 1
-    for mark in MARKS:
-        at = bend + mark * scale
-        if low < at < high:
-            ends[count] = at
-            count += 1
+    for b in range(bends.shape[0]):
+        for mark in MARKS:
+            at = bends[b, 0] + mark * bends[b, 1]
+            if low < at < high:
+                ends[count] = at
+                count += 1
     ends[:count].sort()
     return count
 
@@ -305,6 +309,13 @@ def set_pieces(edge: float, cash: float, cash_rate: float, terms: Floats, pieces
 
 
 @inner
+def set_line(low: float, phi: float, out: Floats, pieces: Floats) -> None:
+    """Below ``low``, where a dividend takes all or exercise is certain, the value in ``out`` as a line."""
+    pieces[0, 0], pieces[0, 1], pieces[0, 2] = low, out[0] - out[1], out[1] / math.exp(low)
+    pieces[0, 3], pieces[0, 4] = out[4], phi
+
+
+@inner
 def put_beside(edge: float, mass: float, phi: float, now: Floats, count: int) -> int:
     """Add a node of weight 1 with ``mass`` as its second slope in the volatility at the edge, in order."""
     at = count if phi > 0.0 else 0
@@ -327,7 +338,7 @@ def dividends_worth(dates: Floats, drops: Floats, r: float) -> tuple[float, floa
 
 
 @kernel
-def value_by_ex_dates(
+def value_by_ex_dates(  # noqa: PLR0915 - one loop over the dates, compiled as a whole
     phi: float,
     S: float,
     K: float,
@@ -368,7 +379,9 @@ def value_by_ex_dates(
     pieces = np.zeros((2, 2, 5))
     out = np.empty(18)
     count = 0
-    bend, bend_scale = math.log(K), v * math.sqrt(T - dates[-1])
+    bends = np.empty((2, 2))  # ln state and scale: the strike's, and that of the latest edge of exercise
+    aim = K  # the state from which the dividends to come lead to the strike
+    bends[1, 0], bends[1, 1] = math.log(K), v * math.sqrt(T - dates[-1])
     later = later_rate = 0.0  # value just after a date of the dividends after it, and its slope in the rate
     for k in range(dates.size - 1, -1, -1):
         t, drop = dates[k], drops[k]
@@ -387,8 +400,11 @@ def value_by_ex_dates(
         if spot_model:
             low += math.log((S - ahead) / S)
         high = x + rising * t + REACH * sd
-        bend = math.log(math.exp(bend) + terms[DROP])
+        aim += terms[DROP]
+        bends[0, 0], bends[0, 1] = math.log(aim), v * math.sqrt(T - t)
+        bends[1, 0] = math.log(math.exp(bends[1, 0]) + terms[DROP])
         before = dates[k - 1] if k > 0 else 0.0
+        width = PANEL_WIDTH * v * math.sqrt(t - before)
         exercised, edge, mass = False, 0.0, 0.0
         pieces_now[:] = 0.0
         if american:
@@ -398,20 +414,27 @@ def value_by_ex_dates(
             else:
                 cash = K - later if phi < 0.0 else later + drop - K
             exercised, edge, mass = exercise_edge(
-                low, high, bend, cash, terms, rows, w, after, count, pieces_after, out
+                low, high, bends[1, 0], cash, terms, rows, w, after, count, pieces_after, out
             )
         if exercised:
             edge = min(max(edge, low), high)
-            bend = edge
+            bends[1, 0] = edge
             set_pieces(edge, cash, 0.0 if spot_model else phi * later_rate, terms, pieces_now)
             low, high = (low, edge) if phi > 0.0 else (edge, high)
-        number = panels(low, high, PANEL_WIDTH * v * math.sqrt(t - before), bend, bend_scale, ends)
+        elif phi < 0.0:
+            if terms[DROP] > math.exp(low):
+                low = bends[1, 0] = min(math.log(terms[DROP]), high)
+            held_at(low, terms, rows, w, after, count, pieces_after, out)
+            set_line(low, phi, out, pieces_now)
+        # a bend not that narrow beside the deviations before the date is followed by any panel
+        narrow = bends if PANEL_WIDTH * bends[0, 1] < 0.5 * width else bends[1:]
+        number = panels(low, high, width, narrow, ends)
         if number == 0:
             return False, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         count = place_nodes(ends, number, terms, rows, w, after, count, pieces_after, out, now)
         if mass > 0.0:
             count = put_beside(edge, mass, phi, now, count)
-        bend_scale = v * math.sqrt(t - before)
+        bends[1, 1] = v * math.sqrt(t - before)
     terms[GAP] = dates[0]
     carried_back(x, terms, buffers[0], count, pieces[0], out)
     ahead, ahead_rate = (0.0, 0.0) if spot_model else (ahead, ahead_rate)
