@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
 .PHONY: help setup setup-dev run test coverage check oracle bench bench-smoke release-check mutants docs lock clean
 .DEFAULT_GOAL := help
@@ -19,18 +20,21 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml testing/pyproject.toml
 	$(PIP) uninstall --yes setuptools  # Python 3.11's venv brings it; nothing here builds with it
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/run.lock
 	$(PIP) install --no-compile --no-deps -e . -e testing
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/scalpdesk doctor --warm-up
+	$(BIN)/scalpdesk doctor --warm-up
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready requirements/dev.lock
 	$(PIP) install --no-compile --only-binary :all: --require-hashes -r requirements/dev.lock
+	$(BIN)/python tests/compile_kernels.py
+	$(BIN)/python -m pytest -qq --collect-only >/dev/null  # byte code of the tests, once for all workers
 	touch $@
 
 run: setup  ## the main job: a market session, traded and explained
 	$(BIN)/scalpdesk demo
 
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 5) + 1)')  # some tests wait
-TESTS = $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal
+# the threads of linear algebra would wait for one another, and turn while they wait
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal
 
 test: setup-dev  ## every test, sockets blocked
 	$(TESTS)

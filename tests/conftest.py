@@ -65,7 +65,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder, before = tmp_path_factory.mktemp("here"), Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(_of_all_workers(tmp_path_factory) / "cache"))
         os.chdir(folder)
         yield folder
         os.chdir(before)
@@ -111,10 +111,15 @@ def embedded_days_built_once() -> Iterator[None]:
         yield
 
 
+def _of_all_workers(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the workers of this session share."""
+    ours = factory.getbasetemp()
+    return ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+
+
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Build a folder for all workers of this session: the first that asks builds, the others wait."""
-    ours = factory.getbasetemp()
-    shared = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    shared = _of_all_workers(factory)
     done = shared / name
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -315,7 +315,7 @@ def test_the_smoke_test_passes():
 FUZZED = load()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(stamps, symbols, payloads), max_size=12))
 def test_whatever_comes_it_neither_fails_nor_orders_what_is_not_valid(events):
     scalper = FUZZED.Scalper(FUZZED.Settings({}))

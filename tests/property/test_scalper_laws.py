@@ -28,7 +28,7 @@ LOOSE = RiskLimits(max_orders_per_minute=10_000, max_position_fraction=1.0, max_
 SECONDS = 90
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     moves=st.lists(st.integers(-80, 80), min_size=SECONDS, max_size=SECONDS),
     size=st.sampled_from([0.0, 2.0, 30.0]),

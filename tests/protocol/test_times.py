@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,15 @@ from scalpdesk.protocol import parse_ts, ts_text
 from scalpdesk.protocol.values import FreshnessGuard, freshness_from, ts_ns
 
 NOW = ts_ns("2025-12-30T14:30:00Z")
+ZONES = [
+    ZoneInfo(name)
+    for name in (
+        *("UTC", "America/New_York", "America/St_Johns", "America/Caracas", "Europe/London", "Europe/Dublin"),
+        *("Africa/Monrovia", "Africa/Casablanca", "Antarctica/Troll", "Asia/Kathmandu", "Asia/Tehran"),
+        *("Asia/Pyongyang", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Kiritimati", "Pacific/Chatham"),
+    )
+]
+"""Offsets of minutes and of seconds, half-hour summer time, winter time below zero, a day left out."""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +60,7 @@ def test_text_and_nanoseconds_are_one(at_us):
     assert ts_ns(ts_text(at_us * 1000)) == at_us * 1000
 
 
-@given(st.datetimes(timezones=st.timezones()).filter(lambda moment: 1900 < moment.year < 2200))
+@given(st.datetimes(timezones=st.sampled_from(ZONES)).filter(lambda moment: 1900 < moment.year < 2200))
 def test_any_zone_is_read_as_its_instant(moment):
     assert parse_ts(moment.isoformat()) == moment.astimezone(UTC)
 

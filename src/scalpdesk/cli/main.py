@@ -100,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 success, 1 a failed check or run, 2 wrong use or configuration, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a program: its matrices are small, and their digits are not to depend on the machine
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     write_plainly()
     if "_SCALPDESK_COMPLETE" in os.environ:  # the shell asks what could come next
         root.main(args, prog_name="scalpdesk")

@@ -5,7 +5,6 @@ smooth in the strike.
 """
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from scalpdesk.pricing.base import Dividends, Floats
 from scalpdesk.pricing.implied import implied_vol
@@ -127,4 +126,6 @@ def _between(nodes: Floats, values: Floats, strike: Floats) -> Floats:
     """Interpolate between nodes without overshooting (Fritsch and Carlson 1980); flat beyond the ends."""
     if len(nodes) == 1:
         return np.full(len(strike), values[0])
+    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 - a third of a second, at every start
+
     return np.asarray(PchipInterpolator(nodes, values)(np.clip(strike, nodes[0], nodes[-1])))
