@@ -26,7 +26,7 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
 SHARES = (57, 50)
-STRADDLE = (196, 177)
+STRADDLE = (198, 180)
 WHOLE_TRIP = (81, 66)
 STRADDLE_DECISION = (116, 119)
 """Python calls and C calls."""

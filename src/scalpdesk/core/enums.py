@@ -70,6 +70,8 @@ class ChangeCause(StrEnum):
 
 CARRY = frozenset({ChangeCause.DIVIDEND, ChangeCause.INTEREST, ChangeCause.FUNDING, ChangeCause.FEE})
 """Causes whose cash is booked as carry."""
+ENDED = frozenset({ChangeCause.CASH_SETTLEMENT, ChangeCause.EXPIRED_WORTHLESS})
+"""Causes that end an option at its payoff in cash."""
 EXERCISED = frozenset({ChangeCause.EXERCISE, ChangeCause.ASSIGNMENT})
 """Causes that end an option and are followed by the delivery of its underlying."""
 

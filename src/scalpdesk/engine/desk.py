@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.enums import CARRY, ChangeCause
+from scalpdesk.core.enums import CARRY, ENDED, ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
@@ -158,6 +158,8 @@ class Desk:
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
             self.attribution.note_carry(self.attribution.current_nav() - worth)
+        elif event.cause in ENDED:
+            self.attribution.note_delivery(event.instrument_id, event.price)
         elif event.cause in CARRY:
             self.attribution.note_carry(event.cash_change)
         elif event.cause is ChangeCause.TRANSFER:

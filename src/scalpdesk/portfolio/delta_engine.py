@@ -6,6 +6,7 @@ Values are computed on request and cached: equal requests at one instant are com
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date, time
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Protocol
 
@@ -379,6 +380,29 @@ class DeltaEngine:
         greeks = self._pricer.greeks(contract, spot, years, vol, rate, dividend_yield)
         mark = round(greeks.price, MODEL_DECIMALS)
         return Valuation(mark, spot, years, rate, vol, False, greeks, dividend_yield, is_modelled=True)
+
+    def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
+        """Return the volatility nearest to ``vol`` that prices the latest quote's mid to half a tick.
+
+        At the spot of the quote's own instant. A tick of a coin option is up to a fiftieth of its price:
+        volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep leg's mid
+        lies below its payoff. ``vol`` itself where none is found.
+        """
+        quote = self._state.quotes[self._instruments.id_of(contract.symbol)]
+        if quote is None:
+            return vol
+        then = self._state.quote_in_force(self._instruments.id_of(contract.underlying), quote.ts_event_ns)
+        years = self.years(contract, quote.ts_event_ns)
+        if then is None or years <= 0.0:
+            return vol
+        terms, mark = (mark_price(then), years), mark_price(quote)
+        rate, dividend_yield = self.rate(years), self.dividend_yield(contract)
+        off = self._pricer.greeks(contract, *terms, vol, rate, dividend_yield).price - mark
+        half_tick = 0.5 * float(contract.tick_rule.tick_at(Decimal(repr(mark))))
+        if abs(off) <= half_tick:
+            return vol
+        nearest = mark + math.copysign(half_tick, off)
+        return self._pricer.implied_vol(contract, nearest, *terms, rate, dividend_yield) or vol
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of an option whose quote is lost, as of its underlying's latest quote.

@@ -235,6 +235,8 @@ class _Leg(msgspec.Struct, gc=False):
     is_lost: bool = False
     """Whether it has had no quote for long; see :data:`LONG_GAP_NS`."""
     shown: LegParts = NO_LEG_PARTS
+    final: LegParts | None = None
+    """What moved it since its anchor, once it has been delivered."""
 
 
 class PnlExplain:
@@ -267,6 +269,8 @@ class PnlExplain:
         self.unit = SATOSHI if is_coin else CENT
         """Smallest amount of the account."""
         self._decimals = COIN_DECIMALS if is_coin else 6
+        if is_coin:  # from the start, so that no mark changes what a strategy finds
+            state.keep_quotes(underlying)
         self._last_ns = 0
         self.nav = account.cash
         """Net asset value at the last mark."""
@@ -286,6 +290,8 @@ class PnlExplain:
         self._is_overnight = self._opens = self._is_found = False
         self._opened_ns = self._opened_before_ns = 0
         """First mark of this session, and of the one before it."""
+        self._ended: list[_Leg] = []
+        """Legs that were delivered since the last mark."""
         self._terms: dict[InstrumentId, _Terms] = {}
         self._spans: dict[int, tuple[int, float]] = {}
         """Variance time to an expiry instant, with when it was asked for."""
@@ -335,6 +341,10 @@ class PnlExplain:
             mark = exact_price(mark_price(quote))
             has_both = quote.bid == quote.bid and quote.ask == quote.ask
             half_spread = exact_price(0.5 * (quote.ask - quote.bid)) if has_both else ZERO
+            fair = self._fair(quote.instrument_id) if self._decimals == COIN_DECIMALS else None
+            if fair is not None:
+                self.details["mark_noise"] += float(units * (mark - fair))
+                mark = fair
         paid_over_mark = units * (price - mark)
         spread = half_spread * abs(units)
         if paid_over_mark < spread:
@@ -342,6 +352,24 @@ class PnlExplain:
             spread = max(paid_over_mark, ZERO)
         self._spread -= spread
         self._slippage -= paid_over_mark - spread
+
+    def _fair(self, instrument_id: InstrumentId) -> Decimal | None:
+        """Return an inverse option's mark carried to the spot of now; None for other instruments.
+
+        A trade's cost is measured from it: the quote is often older than the spot.
+        """
+        contract = self._instruments.by_id[instrument_id]
+        if type(contract) is not OptionContract or not contract.is_inverse:
+            return None
+        valuation = self._delta_engine.value(instrument_id, self._last_ns)
+        if valuation is None or valuation.is_modelled or not (valuation.vol > 0.0 and valuation.years > 0.0):
+            return None
+        leg, vol = self._legs.get(instrument_id), valuation.vol
+        if leg is not None and leg.state is not None and leg.state.years > 0.0:
+            vol = leg.state.vol * math.sqrt(leg.state.variance_years / leg.state.years)
+        vol = self._delta_engine.vol_within_tick(contract, vol)
+        greeks = self._delta_engine.greeks_at(instrument_id, self._last_ns, vol)
+        return None if greeks is None else Decimal(f"{greeks.price:.{COIN_DECIMALS}f}")
 
     def note_inverse_trade(
         self,
@@ -367,6 +395,23 @@ class PnlExplain:
         self._slippage -= paid_over_mark - spread
         self._fees -= fee
 
+    def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
+        """End the leg of an inverse option at the price that ``payoff`` (coin a coin) was settled at.
+
+        That price is the mean of the index over half an hour: for the leg a last step of the spot.
+        """
+        leg, terms = self._legs.get(instrument_id), self._terms.get(instrument_id)
+        if leg is None or leg.state is None or terms is None or not terms.is_inverse:
+            return
+        side = -1.0 if terms.is_call else 1.0
+        level = terms.strike / (1.0 + side * float(payoff))
+        if not payoff:
+            last = self._state.mark(terms.underlying) or level
+            level = min(last, level) if terms.is_call else max(last, level)
+        end = leg.state._replace(spot=level, variance_years=0.0, years=0.0)
+        leg.final = self._stepped(leg, terms, end, level, float(payoff))
+        self._ended.append(self._legs.pop(instrument_id))
+
     def note_carry(self, amount: Decimal) -> None:
         """Book a dividend or interest received (negative when paid)."""
         self._carry += amount
@@ -385,8 +430,9 @@ class PnlExplain:
     def rebase(self, now_ns: int) -> None:
         """Begin a new interval, at ``now_ns`` (UTC nanoseconds), with the current positions."""
         self._anchor_ns = now_ns
+        before = self._legs
         self._legs = {
-            instrument_id: self._leg(position, now_ns)
+            instrument_id: self._leg(position, now_ns, before.get(instrument_id))
             for instrument_id, position in self._positions.positions.items()
             if position.quantity
         }
@@ -426,7 +472,8 @@ class PnlExplain:
         if size:
             self._interval = (now_ns, gamma, spot, math.sqrt(variance / size), expires_ns, left)
 
-    def _leg(self, position: Position, now_ns: int) -> _Leg:
+    def _leg(self, position: Position, now_ns: int, before: _Leg | None) -> _Leg:
+        """Return a position at an anchor; ``before`` is its leg of the interval that ends there."""
         instrument_id = position.instrument_id
         units = float(position.quantity) * position.multiplier
         mark = self._state.mark(instrument_id)
@@ -436,7 +483,15 @@ class PnlExplain:
             valuation = self._delta_engine.value(instrument_id, now_ns)
             if valuation is not None:
                 terms = self._terms.get(instrument_id) or self._learn(instrument_id, contract)
-                state = self._priced_state(terms, valuation, now_ns)
+                vol = None if before is None or before.state is None else before.state.vol
+                # an interval begins with the volatility in which the last one ended, so that noise ends too
+                state = self._priced_state(contract, terms, valuation, now_ns, vol)
+                if state is not None and terms.is_inverse and state.years > 0.0:
+                    by_clock = math.sqrt(state.variance_years / state.years)
+                    greeks = self._delta_engine.greeks_at(instrument_id, now_ns, state.vol * by_clock)
+                    valuation = (
+                        valuation if greeks is None else msgspec.structs.replace(valuation, greeks=greeks)
+                    )
         if mark is None:
             price = float(position.average_price)
             return _Leg(instrument_id, units, price, False, now_ns, valuation, state)
@@ -474,13 +529,17 @@ class PnlExplain:
         return years
 
     def _priced_state(
-        self, terms: _Terms, valuation: Valuation, now_ns: int, vol: float | None = None
+        self, contract: OptionContract, terms: _Terms, valuation: Valuation, now_ns: int, vol: float | None
     ) -> PricedState | None:
         """Return the state of an option's value; without a volatility or time left that of ``vol``."""
         variance_years, years = self._variance_years(terms.expires_ns, now_ns), valuation.years
-        is_known = valuation.vol_is_fresh or valuation.is_modelled
-        if variance_years > 0.0 and valuation.vol > 0.0 and (vol is None or is_known):
-            vol = valuation.vol * math.sqrt(years / variance_years)
+        if variance_years > 0.0 and valuation.vol > 0.0:
+            by_clock = math.sqrt(years / variance_years)
+            if terms.is_inverse and not valuation.is_modelled:
+                vol = valuation.vol if vol is None else vol / by_clock
+                vol = self._delta_engine.vol_within_tick(contract, vol) * by_clock
+            elif vol is None or valuation.vol_is_fresh or valuation.is_modelled:
+                vol = valuation.vol * by_clock
         if vol is None:
             return None
         carry = valuation.rate, valuation.dividend_yield
@@ -512,9 +571,10 @@ class PnlExplain:
             return None
         theta = delta = gamma = vega = higher_order = carry = 0.0
         details = self.details
-        for leg in self._legs.values():
+        ended, self._ended = self._ended, []
+        for leg in (*self._legs.values(), *ended):
             before = leg.shown
-            running = leg.shown = self._since_anchor(leg, now_ns)
+            running = leg.shown = leg.final or self._since_anchor(leg, now_ns)
             delta += running.delta - before.delta
             gamma += running.gamma - before.gamma
             if leg.state is None:
@@ -624,14 +684,28 @@ class PnlExplain:
             paid = self._dividends(instrument_id, leg.ts_ns, now_ns) if market.dividends else 0.0
             return LegParts(delta=units * (mark + paid - leg.mark), dividend=-units * paid)
         terms, now = self._terms[instrument_id], self._delta_engine.value(instrument_id, now_ns)
-        end = None if now is None else self._priced_state(terms, now, now_ns, start.vol)
+        end = None
+        if now is not None:
+            contract = self._instruments.by_id[instrument_id]
+            assert type(contract) is OptionContract
+            end = self._priced_state(contract, terms, now, now_ns, start.vol)
         if end is None or now is None:
             return leg.shown
         if leg.is_lost and not now.is_modelled:  # what its volatility did unseen is no move of this interval
             end = end._replace(vol=start.vol)
             self._is_found = True
         paid = self._dividends(terms.underlying, leg.ts_ns, now_ns) if market.dividends else 0.0
-        stepped = end.spot + paid
+        return self._stepped(leg, terms, end, end.spot + paid, mark)
+
+    @staticmethod
+    def _stepped(leg: _Leg, terms: _Terms, end: PricedState, stepped: float, mark: float) -> LegParts:
+        """Return the parts of a leg between its anchor and ``end``, where its mark is ``mark``.
+
+        ``stepped`` is the spot with the dividends since the anchor added back.
+        """
+        start, valuation = leg.state, leg.valuation
+        assert start is not None
+        assert valuation is not None
         greeks = valuation.greeks
         by_clock = math.sqrt(start.variance_years / start.years) if start.years > 0.0 else 0.0
         delta, gamma = greeks.delta, greeks.gamma
@@ -643,7 +717,7 @@ class PnlExplain:
             delta, gamma = delta / start.spot, (gamma - delta / start.spot) / start.spot
         return leg_parts(
             corners,
-            units=units,
+            units=leg.units,
             delta=delta,
             gamma=gamma,
             vega=greeks.vega * by_clock,

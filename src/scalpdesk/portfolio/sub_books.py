@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.enums import CARRY, EXERCISED, ChangeCause
+from scalpdesk.core.enums import CARRY, ENDED, EXERCISED, ChangeCause
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import Purpose
@@ -281,6 +281,8 @@ class SubBooks:
             book.account.cash += cash
             if is_action:
                 book.attribution.note_carry(book.attribution.current_nav() - worth)
+            elif event.cause in ENDED:
+                book.attribution.note_delivery(instrument_id, event.price)
             elif event.cause in CARRY:
                 book.attribution.note_carry(cash)
             elif event.cause is ChangeCause.TRANSFER:
