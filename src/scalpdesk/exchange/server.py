@@ -134,7 +134,9 @@ class ExchangeServer:
             trading_limit=self.options.trading_limit,
             data_limit=self.options.data_limit,
         )
-        self.rpc = DeribitApi(world, self.keyring, clock or SystemClock())
+        self.rpc = DeribitApi(
+            world, self.keyring, clock or SystemClock(), has_limits=self.options.trading_limit > 0
+        )
         self.hub = Hub(world)
         self.admin = Admin(world, pace, self.hub)
         self._clock = clock or SystemClock()

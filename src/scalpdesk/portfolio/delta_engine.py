@@ -382,9 +382,9 @@ class DeltaEngine:
         return Valuation(mark, spot, years, rate, vol, False, greeks, dividend_yield, is_modelled=True)
 
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
-        """Return the volatility nearest to ``vol`` that prices the latest quote's mid to half a tick.
+        """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
 
-        At the spot of the quote's own instant. A tick of a coin option is up to a fiftieth of its price:
+        Of its latest quote, at the spot of that instant. A tick of a coin option is up to a fiftieth of its price:
         volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep leg's mid
         lies below its payoff. ``vol`` itself where none is found.
         """
@@ -396,13 +396,12 @@ class DeltaEngine:
         if then is None or years <= 0.0:
             return vol
         terms, mark = (mark_price(then), years), mark_price(quote)
-        rate, dividend_yield = self.rate(years), self.dividend_yield(contract)
-        off = self._pricer.greeks(contract, *terms, vol, rate, dividend_yield).price - mark
+        off = self._pricer.greeks(contract, *terms, vol, 0.0, 0.0).price - mark
         half_tick = 0.5 * float(contract.tick_rule.tick_at(Decimal(repr(mark))))
         if abs(off) <= half_tick:
             return vol
         nearest = mark + math.copysign(half_tick, off)
-        return self._pricer.implied_vol(contract, nearest, *terms, rate, dividend_yield) or vol
+        return self._pricer.implied_vol(contract, nearest, *terms, 0.0, 0.0) or vol
 
     def model_price(self, instrument_id: InstrumentId) -> float | None:
         """Return the value of an option whose quote is lost, as of its underlying's latest quote.

@@ -48,9 +48,39 @@ PRICE_BAND = Decimal("0.05")
 FAR_FUTURE_MS = 32_503_708_800_000
 ZERO, DAYS_PER_YEAR = Decimal(0), 365.0
 DAY_NS = 86_400 * 1_000_000_000
+MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close"})
+"""Verbs of the methods that reach the matching engine."""
 FILLS = frozenset({"fill", "partial_fill"})
 SHOWN = frozenset({"new", "canceled", "expired", "rejected", "replaced", *FILLS})
 """Updates of the broker that the venue shows."""
+
+
+@dataclass(slots=True)
+class Credits:
+    """Requests that an account has left, refilled with time: the lowest tier's limits.
+
+    Parameters
+    ----------
+    a_second, most
+        Requests a second that are granted for ever, and at once after a rest.
+    """
+
+    a_second: float
+    most: float
+    left: float = field(init=False)
+    at_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.left = self.most
+
+    def take(self, now_ns: int) -> bool:
+        """Spend one request; return False where none is left."""
+        self.left = min(self.left + self.a_second * (now_ns - self.at_ns) / 1e9, self.most)
+        self.at_ns = now_ns
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
 
 
 class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -82,6 +112,14 @@ CODES: dict[Cause, tuple[int, str]] = {
     Cause.OUTSIDE_HOURS: (10012, "book_closed"),
 }
 OTHER_REJECT = (11030, "other_reject")
+LOG_TYPES = {
+    "INT": "settlement",
+    "OPCSH": "delivery",
+    "OPEXP": "delivery",
+    "FEE": "delivery",
+    "JNLC": "transfer",
+}
+"""Types of the transaction log by the kinds of the broker's activities."""
 STATES = {
     Status.FILLED: "filled",
     Status.CANCELED: "cancelled",
@@ -122,6 +160,13 @@ class RpcSession:
     cancels_on_disconnect: bool = False
     orders: list[str] = field(default_factory=list)
     """Ids of the orders that came over this connection."""
+    is_ended: bool = False
+    """Whether it is closed after its next answer: it has asked too often."""
+
+
+def _is_true(value: Any) -> bool:
+    """Return whether a flag is set, in JSON or in a query."""
+    return value in (True, "true", "True")
 
 
 def plain_number(value: Decimal | float | None) -> int | float:
@@ -142,11 +187,20 @@ class DeribitApi:
     keyring
         Client ids and secrets.
     clock
-        Wall clock, for the life of tokens.
+        Wall clock, for the life of tokens and for credits.
+    has_limits
+        Whether requests are limited.
     """
 
-    def __init__(self, world: SimulatedMarket, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self, world: SimulatedMarket, keyring: Keyring, clock: Clock, *, has_limits: bool = False
+    ) -> None:
         self._world = world
+        self._has_limits = has_limits
+        self._credits: dict[tuple[str, bool], Credits] = {}
+        """By account, and whether a request reaches the matching engine."""
+        self.is_locked = False
+        """Whether the venue is in maintenance: it answers what is public and refuses the rest."""
         self._keyring = keyring
         self._clock = clock
         self._sessions: list[RpcSession] = []
@@ -171,6 +225,12 @@ class DeribitApi:
             "public/get_index_price": self._public_get_index_price,
             "public/get_book_summary_by_currency": self._public_get_book_summary_by_currency,
             "public/get_tradingview_chart_data": self._public_get_tradingview_chart_data,
+            "public/status": self._public_status,
+            "public/get_last_trades_by_instrument": self._public_get_last_trades,
+            "public/get_last_trades_by_instrument_and_time": self._public_get_last_trades,
+            "public/get_book_summary_by_instrument": self._public_get_book_summary_by_instrument,
+            "public/get_funding_rate_value": self._public_get_funding_rate_value,
+            "public/get_funding_rate_history": self._public_get_funding_rate_history,
             "public/subscribe": self._public_subscribe,
             "private/subscribe": self._private_subscribe,
             "public/unsubscribe": self._public_unsubscribe,
@@ -180,11 +240,20 @@ class DeribitApi:
             "private/edit": self._private_edit,
             "private/cancel": self._private_cancel,
             "private/cancel_all": self._private_cancel_all,
+            "private/cancel_all_by_currency": self._private_cancel_all,
+            "private/cancel_all_by_instrument": self._private_cancel_all,
+            "private/edit_by_label": self._private_edit_by_label,
             "private/cancel_by_label": self._private_cancel_by_label,
             "private/get_order_state": self._private_get_order_state,
             "private/get_order_state_by_label": self._private_get_order_state_by_label,
             "private/get_open_orders_by_currency": self._private_get_open_orders_by_currency,
             "private/get_open_orders": self._private_get_open_orders,
+            "private/get_open_orders_by_instrument": self._private_get_open_orders,
+            "private/get_order_history_by_currency": self._private_get_order_history,
+            "private/get_order_history_by_instrument": self._private_get_order_history,
+            "private/get_position": self._private_get_position,
+            "private/close_position": self._private_close_position,
+            "private/get_transaction_log": self._private_get_transaction_log,
             "private/get_user_trades_by_order": self._private_get_user_trades_by_order,
             "private/get_user_trades_by_currency_and_time": self._private_get_user_trades,
             "private/get_user_trades_by_instrument": self._private_get_user_trades,
@@ -223,6 +292,13 @@ class DeribitApi:
             session.send(self._envelope(None, error=RpcFault(-32700, "Parse error")))
             return
         session.send(self.answer(session, request_id, method, params))
+        if session.is_ended:
+            session.close()
+        elif method.endswith("/subscribe") and session.account is not None:
+            account = self._world.ledger.accounts[session.account]
+            for channel in params.get("channels") or []:  # the account as it stands
+                if channel in session.channels and channel.startswith("user.portfolio."):
+                    self._notify(session, channel, self._summary(account))
 
     def answer(self, session: RpcSession, request_id: Any, method: str, params: Any) -> str:
         """Return the answer to one request as JSON."""
@@ -261,11 +337,26 @@ class DeribitApi:
             raise RpcFault(-32602, "Invalid params", reason="must be an object")
         if method.startswith("private/"):
             self._check_access(session, params)
+            if self.is_locked:
+                raise RpcFault(11051, "system_maintenance")
+        if self._has_limits:
+            self._spend(session, method)
         try:
             return found(session, params)
         except Refused as refused:
             code, words = CODES.get(refused.cause, OTHER_REJECT)
             raise RpcFault(code, words, reason=refused.reason) from None
+
+    def _spend(self, session: RpcSession, method: str) -> None:
+        """Spend a credit; without one the request is refused and its connection ends."""
+        if session.account is None or method == "public/test":
+            return
+        matches = method.partition("/")[2].partition("_")[0] in MATCHING
+        limits = (5.0, 20.0) if matches else (20.0, 100.0)
+        credits_left = self._credits.setdefault((session.account, matches), Credits(*limits))
+        if not credits_left.take(self._clock.now_ns()):
+            session.is_ended = True
+            raise RpcFault(10028, "too_many_requests")
 
     def _envelope(self, request_id: Any, *, result: Any = None, error: RpcFault | None = None) -> str:
         stamp = self._world.now_ns // 1_000
@@ -559,24 +650,26 @@ class DeribitApi:
 
     def _public_get_book_summary_by_currency(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         listed = self._public_get_instruments(session, params)
-        rows = []
-        for shown in listed:
-            found = self.ticker(self._world.ledger.instruments.id_of(shown["instrument_name"]))
-            rows.append(
-                {
-                    "instrument_name": shown["instrument_name"],
-                    "base_currency": shown["base_currency"],
-                    "mark_price": found["mark_price"],
-                    "mark_iv": found.get("mark_iv"),
-                    "bid_price": found["best_bid_price"] or None,
-                    "ask_price": found["best_ask_price"] or None,
-                    "open_interest": found["open_interest"],
-                    "underlying_price": found.get("underlying_price", found["index_price"]),
-                    "volume": 0.0,
-                    "creation_timestamp": found["timestamp"],
-                }
-            )
-        return rows
+        return [self._summary_of_book(self._number(shown)) for shown in listed]
+
+    def _public_get_book_summary_by_instrument(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        del session
+        return [self._summary_of_book(self._number(params))]
+
+    def _summary_of_book(self, number: InstrumentId) -> dict[str, Any]:
+        found = self.ticker(number)
+        return {
+            "instrument_name": found["instrument_name"],
+            "base_currency": self._world.ledger.instruments[number].currency,
+            "mark_price": found["mark_price"],
+            "mark_iv": found.get("mark_iv"),
+            "bid_price": found["best_bid_price"] or None,
+            "ask_price": found["best_ask_price"] or None,
+            "open_interest": found["open_interest"],
+            "underlying_price": found.get("underlying_price", found["index_price"]),
+            "volume": 0.0,
+            "creation_timestamp": found["timestamp"],
+        }
 
     def _public_get_tradingview_chart_data(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del session
@@ -592,6 +685,44 @@ class DeribitApi:
             },
         }
 
+    def _public_status(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        del session, params
+        return {"locked": "true" if self.is_locked else "false", "locked_indices": []}
+
+    def _public_get_last_trades(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return the executions of every account: nothing else trades here."""
+        del session
+        number = self._number(params)
+        executions = [
+            each
+            for account in self._world.ledger.accounts.values()
+            for each in account.executions
+            if each.instrument_id == number
+        ]
+        return self._page(sorted(executions, key=lambda each: each.ts_ns), params, own=False)
+
+    def _public_get_funding_rate_history(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        del session
+        item = self._world.ledger.instruments[self._number(params)]
+        start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
+        return [
+            {
+                "timestamp": rate.ts_ns // MS,
+                "index_price": plain_number(rate.index),
+                "interest_8h": plain_number(rate.rate),
+                "interest_1h": plain_number(rate.rate / 8),
+            }
+            for rate in self._world.source.funding
+            if rate.symbol == item.symbol
+            and start <= rate.ts_ns // MS <= end
+            and rate.ts_ns <= self._world.now_ns
+        ]
+
+    def _public_get_funding_rate_value(self, session: RpcSession, params: Mapping[str, Any]) -> float:
+        """Return the funding over a span: the sum of its hours."""
+        rows = self._public_get_funding_rate_history(session, params)
+        return float(sum(row["interest_1h"] for row in rows))
+
     # channels ---------------------------------------------------------------------------------------
 
     def _public_subscribe(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
@@ -605,7 +736,7 @@ class DeribitApi:
         accepted = []
         for name in params.get("channels") or []:
             parts = str(name).split(".")
-            is_market = parts[0] in ("ticker", "quote", "book") and len(parts) > 1
+            is_market = parts[0] in ("ticker", "quote", "book", "trades") and len(parts) > 1
             if (is_market and parts[1] in self._world.ledger.instruments) or (private and parts[0] == "user"):
                 accepted.append(str(name))
                 session.channels.add(str(name))
@@ -658,6 +789,12 @@ class DeribitApi:
         if update.execution is not None and update.event in FILLS:
             trades = [self._trade(update.execution)]
         shown, name = self._order(order), order.instrument.symbol
+        if update.execution is not None and trades:
+            public = [self._public_trade(update.execution)]
+            for session in self._sessions:
+                for channel in session.channels:
+                    if channel.startswith(f"trades.{name}."):
+                        self._notify(session, channel, public)
         account = self._world.ledger.accounts[order.account]
         for session in self._sessions:
             if session.account != order.account:
@@ -696,21 +833,51 @@ class DeribitApi:
         until = params.get("valid_until")
         if until is not None and self._world.now_ns // MS > int(until):
             raise RpcFault(11050, "bad_request", reason="valid_until is past")
-        kind = OrderType.MARKET if params.get("type") == "market" else OrderType.LIMIT
+        kinds = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
+        kind = kinds.get(str(params.get("type", "limit")))
+        if kind is None:
+            raise RpcFault(-32602, "Invalid params", param="type", reason="only limit and market here")
         price = None if kind is OrderType.MARKET else self._price(params, item, number, side)
+        if price is not None and _is_true(params.get("post_only")):
+            price = self._resting(number, item, side, price, params)
+        quantity = self._quantity(params, item)
+        if _is_true(params.get("reduce_only")):
+            quantity = min(quantity, self._reducible(session, number, side))
         lifetime = LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
         assert session.account is not None
         order = self._world.broker.submit(
             session.account,
-            OrderRequest(item.symbol, side, kind, lifetime, self._quantity(params, item), limit_price=price),
+            OrderRequest(item.symbol, side, kind, lifetime, quantity, limit_price=price),
         )
         session.orders.append(order.order_id)
         self._labels[order.order_id] = str(params.get("label") or "")
         before = len(self._world.ledger.accounts[session.account].executions)
         self._world.settle()
         return self._outcome(order, before)
+
+    def _resting(
+        self, number: InstrumentId, item: Instrument, side: Side, price: Decimal, params: Mapping[str, Any]
+    ) -> Decimal:
+        """Return the price at which a post-only order rests: short of the other side by a tick."""
+        quote = self._world.quote(number)
+        other = (quote.ask if side is Side.BUY else quote.bid) if quote is not None else 0.0
+        if not other > 0.0 or (price < Decimal(str(other))) is (side is Side.BUY):
+            return price
+        if _is_true(params.get("reject_post_only")):
+            raise RpcFault(11054, "post_only_reject")
+        limit = Decimal(str(other))
+        tick = item.tick_rule.tick_at(limit)
+        return limit - tick if side is Side.BUY else limit + tick
+
+    def _reducible(self, session: RpcSession, number: InstrumentId, side: Side) -> Decimal:
+        """Return what an order that only reduces may trade."""
+        assert session.account is not None
+        held = self._world.ledger.accounts[session.account].quantity(number)
+        if not held or (held > 0) is (side is Side.BUY):
+            raise RpcFault(11030, "other_reject", reason="reduce_only")
+        return abs(held)
 
     def _outcome(self, order: BrokerOrder, before: int) -> dict[str, Any]:
         account = self._world.ledger.accounts[order.account]
@@ -783,6 +950,21 @@ class DeribitApi:
         found["order"]["replaced"] = True
         return found
 
+    def _private_edit_by_label(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        label = params.get("label")
+        found = [each for each in self._open_orders(session) if self._labels.get(each.order_id) == label]
+        if len(found) != 1:
+            raise RpcFault(10004, "order_not_found")
+        order_id = self._edited.get(found[0].order_id, found[0].order_id)
+        return self._private_edit(session, {**params, "order_id": order_id})
+
+    def _private_close_position(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        assert session.account is not None
+        number = self._number(params)
+        held = self._world.ledger.accounts[session.account].quantity(number)
+        size = abs(held) * (self._world.ledger.instruments[number].contract_usd or 1)
+        return self._place(session, {**params, "amount": size}, Side.SELL if held > 0 else Side.BUY)
+
     def _private_cancel(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         order = self._find(session, params)
         if not order.is_open:
@@ -804,8 +986,14 @@ class DeribitApi:
         return len(orders)
 
     def _private_cancel_all(self, session: RpcSession, params: Mapping[str, Any]) -> int:
-        del params
-        return self._cancel_all(self._open_orders(session))
+        name = params.get("instrument_name")
+        return self._cancel_all(
+            [
+                order
+                for order in self._open_orders(session)
+                if name is None or (order.instrument is not None and order.instrument.symbol == name)
+            ]
+        )
 
     def _private_cancel_by_label(self, session: RpcSession, params: Mapping[str, Any]) -> int:
         label = params.get("label")
@@ -835,7 +1023,25 @@ class DeribitApi:
         ]
 
     def _private_get_open_orders(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        return self._private_get_open_orders_by_currency(session, {"kind": params.get("kind")})
+        found = self._private_get_open_orders_by_currency(session, {"kind": params.get("kind")})
+        name = params.get("instrument_name")
+        return [order for order in found if name in (None, order["instrument_name"])]
+
+    def _private_get_order_history(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return ended orders, latest first; those without an execution where they are asked for."""
+        assert session.account is not None
+        name, wants_all = params.get("instrument_name"), _is_true(params.get("include_unfilled"))
+        found = [
+            self._order(order)
+            for order in self._world.ledger.accounts[session.account].orders.values()
+            if order.instrument is not None
+            and not order.is_open
+            and order.status is not Status.REPLACED
+            and (order.filled or wants_all)
+            and name in (None, order.instrument.symbol)
+        ]
+        first = int(params.get("offset", 0))
+        return found[::-1][first : first + int(params.get("count", 20))]
 
     def _order(self, order: BrokerOrder) -> dict[str, Any]:
         item = order.instrument
@@ -917,25 +1123,69 @@ class DeribitApi:
         assert session.account is not None
         wanted = str(params.get("order_id"))
         found = [self._trade(each) for each in self._world.ledger.accounts[session.account].executions]
-        trades = [trade for trade in found if trade["order_id"] == wanted]
-        return {"trades": trades, "has_more": False}
+        return [trade for trade in found if trade["order_id"] == wanted]
 
     def _private_get_user_trades(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         assert session.account is not None
+        name = params.get("instrument_name")
+        executions = [
+            each
+            for each in self._world.ledger.accounts[session.account].executions
+            if each.instrument_id is not None
+            and name in (None, self._world.ledger.instruments[each.instrument_id].symbol)
+        ]
+        return self._page(executions, params, own=True)
+
+    def _page(self, executions: list[Execution], params: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
-        most, name = int(params.get("count", 10)), params.get("instrument_name")
-        executions = self._world.ledger.accounts[session.account].executions
-        trades = [self._trade(each) for each in executions if start <= each.ts_ns // MS <= end]
-        trades = [trade for trade in trades if name in (None, trade["instrument_name"])]
+        most, show = int(params.get("count", 10)), self._trade if own else self._public_trade
+        trades = [show(each) for each in executions if start <= each.ts_ns // MS <= end]
         if params.get("sorting") != "asc":
             trades.reverse()
         return {"trades": trades[:most], "has_more": len(trades) > most}
+
+    def _public_trade(self, execution: Execution) -> dict[str, Any]:
+        shown = self._trade(execution)
+        names = "trade_id trade_seq instrument_name direction amount price timestamp index_price mark_price"
+        return {name: shown[name] for name in (*names.split(), "tick_direction")}
+
+    def _private_get_transaction_log(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        """Return what moved the balance without a trade, latest first: funding, deliveries, transfers."""
+        assert session.account is not None
+        account = self._world.ledger.accounts[session.account]
+        start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
+        rows = [
+            {
+                "id": place,
+                "timestamp": activity.ts_ns // MS,
+                "type": LOG_TYPES.get(activity.kind, "correction"),
+                "currency": account.currency,
+                "instrument_name": activity.symbol or None,
+                "amount": plain_number(activity.quantity),
+                "price": plain_number(activity.price),
+                "change": plain_number(activity.net_amount),
+                "cashflow": plain_number(activity.net_amount),
+                "info": activity.activity_id,
+            }
+            for place, activity in enumerate(account.activities, start=1)
+            if activity.kind != "FILL" and start <= activity.ts_ns // MS <= end
+        ][::-1]
+        first, most = int(params.get("continuation") or 0), int(params.get("count", 100))
+        more = first + most if len(rows) > first + most else None
+        return {"logs": rows[first : first + most], "continuation": more}
 
     def _private_get_positions(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         assert session.account is not None
         kind = params.get("kind", "any")
         found = self._positions(self._world.ledger.accounts[session.account], None)
         return [row for row in found if kind in ("any", row["kind"])]
+
+    def _private_get_position(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
+        assert session.account is not None
+        number = self._number(params)
+        found = self._positions(self._world.ledger.accounts[session.account], number)
+        empty = {"instrument_name": params["instrument_name"], "direction": "zero", "size": 0}
+        return found[0] if found else empty
 
     def _positions(self, account: BrokerAccount, only: InstrumentId | None) -> list[dict[str, Any]]:
         rows = []
