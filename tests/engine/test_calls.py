@@ -25,9 +25,9 @@ from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 
-SHARES = (57, 50)
+SHARES = (57, 51)
 STRADDLE = (198, 180)
-WHOLE_TRIP = (81, 66)
+WHOLE_TRIP = (81, 67)
 STRADDLE_DECISION = (116, 119)
 """Python calls and C calls."""
 

@@ -384,9 +384,9 @@ class DeltaEngine:
     def vol_within_tick(self, contract: OptionContract, vol: float) -> float:
         """Return the volatility nearest to ``vol`` that prices an inverse option's mid to half a tick.
 
-        Of its latest quote, at the spot of that instant. A tick of a coin option is up to a fiftieth of its price:
-        volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep leg's mid
-        lies below its payoff. ``vol`` itself where none is found.
+        Of its latest quote, at the spot of that instant. A tick is up to a fiftieth of the price of a coin
+        option: volatilities solved from mids on that grid, or at a later spot, jump by points, and a deep
+        leg's mid lies below its payoff. ``vol`` itself where none is found.
         """
         quote = self._state.quotes[self._instruments.id_of(contract.symbol)]
         if quote is None:
