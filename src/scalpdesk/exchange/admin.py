@@ -39,7 +39,9 @@ class Admin:
         Its open streams.
     """
 
-    def __init__(self, world: SimulatedMarket, pace: Pace, hub: Hub) -> None:
+    def __init__(
+        self, world: SimulatedMarket, pace: Pace, hub: Hub, lock: Callable[[bool], None] | None = None
+    ) -> None:
         self._world = world
         self._hub = hub
         self._pace = pace
@@ -70,6 +72,8 @@ class Admin:
             "pay": self.pay,
             "disconnect": self.disconnect,
         }
+        if lock is not None:
+            self._writes["maintenance"] = lambda document: lock(document["locked"] is True)
 
     def handle(self, method: str, name: str, body: bytes) -> Reply:
         """Answer a request to ``/admin/{name}``."""

@@ -43,18 +43,21 @@ def kept_of(per_minute: int) -> dict[Urgency, float]:
 
 
 class RequestBudget:
-    """A token bucket over one minute.
+    """A token bucket.
 
     Parameters
     ----------
     per_minute
         Requests that the venue allows.
+    most
+        Of them at once after a rest; None for a whole minute's.
     """
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, most: int | None = None) -> None:
         self.per_minute = per_minute
-        self._kept = kept_of(per_minute)
-        self._tokens = float(per_minute)
+        self._most = most or per_minute
+        self._kept = kept_of(self._most)
+        self._tokens = float(self._most)
         self._at_ns: int | None = None
 
     def left(self, now_ns: int) -> int:
@@ -86,11 +89,11 @@ class RequestBudget:
         """
         self._refill(now_ns)
         self._tokens += max(limit - self.per_minute, 0)
-        self.per_minute, self._kept = limit, kept_of(limit)
+        self.per_minute, self._most, self._kept = limit, limit, kept_of(limit)
         self._tokens = min(self._tokens, float(remaining))
 
     def _refill(self, now_ns: int) -> None:
         if self._at_ns is not None and now_ns > self._at_ns:
             gained = (now_ns - self._at_ns) / MINUTE_NS * self.per_minute
-            self._tokens = min(self._tokens + gained, float(self.per_minute))
+            self._tokens = min(self._tokens + gained, float(self._most))
         self._at_ns = now_ns if self._at_ns is None else max(self._at_ns, now_ns)

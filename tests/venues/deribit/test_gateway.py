@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.config.schema import Secret
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import (
     CancelRejected,
     OrderAccepted,
@@ -206,6 +206,75 @@ def test_an_expired_token_is_renewed_before_it_ends_and_a_lost_one_gets_a_new_lo
         bench.server.rpc._refresh.clear()  # the venue knows no token any more
         await connection._authenticate(refresh=True)
         assert connection._refresh_token not in (first, second)
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)
+
+    on_bench(scenario)
+
+
+def test_a_token_that_the_venue_no_longer_takes_is_replaced_and_the_order_goes_out_once(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        (session,) = [each for each in bench.server.rpc._sessions if each.cancels_on_disconnect]
+        first, session.token_expires_ns = gateway._orders._refresh_token, 0
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)
+        assert gateway._orders._refresh_token != first
+        assert len(bench.account.orders) == 1
+
+    on_bench(scenario)
+
+
+def test_without_credits_an_order_is_rejected_by_name_and_the_connection_comes_again(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled)
+        credits_left = bench.server.rpc._credits[bench.account.name, True]
+        credits_left.left, credits_left.a_second = 0.0, 0.0
+        gateway.send(bench.order(0, 100))
+        (rejected,) = await bench.until(OrderRejected)
+        assert "too_many_requests (10028)" in rejected.reason
+        (limited,) = await bench.until_notice("too_many_requests")
+        assert limited.kind is NoticeKind.LIMITED
+        await bench.until_notice("connected", 2)
+        credits_left.left = 20.0
+        gateway.send(bench.order(0, 100))
+        await bench.until(OrderFilled, 2)
+
+    on_bench(scenario)
+
+
+def test_a_burst_stays_within_the_credits_of_the_venue(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        for _ in range(30):
+            gateway.send(bench.order(0, 10))
+        filled = len(await bench.until(OrderFilled, 15))
+        absent = await bench.until(OrderNotFound, 30 - 20)
+        assert 15 <= filled <= 20
+        assert filled + len(absent) == 30
+        assert not bench.of(OrderRejected)
+
+    on_bench(scenario)
+
+
+def test_maintenance_refuses_by_name_and_ends(on_bench):
+    async def scenario(bench):
+        gateway = await bench.connected()
+        reply, _ = bench.server.admin.handle("POST", "maintenance", b'{"locked": true}')
+        assert reply == 200
+        assert (await gateway._orders.request("public/status", {}))["locked"] == "true"
+        gateway.send(bench.order(0, 100))
+        (rejected,) = await bench.until(OrderRejected)
+        assert "system_maintenance (11051)" in rejected.reason
+        await bench.until_notice("system_maintenance")
+        with pytest.raises(RetryError, match="system_maintenance"):
+            await gateway.snapshot()
+        await gateway._orders.drop()  # a login during the maintenance is tried again until it stands
+        await bench.until_notice("connection_lost")
+        bench.server.rpc.lock(False)
+        await bench.until_notice("connected", 2)
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)
 

@@ -272,6 +272,10 @@ class DeribitApi:
         """Take a connection."""
         self._sessions.append(session)
 
+    def lock(self, locked: bool) -> None:
+        """Begin or end a maintenance."""
+        self.is_locked = locked
+
     def leave(self, session: RpcSession) -> None:
         """End a connection; with cancel-on-disconnect its orders are cancelled."""
         if session in self._sessions:

@@ -53,7 +53,8 @@ SOCKET_PATH = "/ws/api/v2"
 COIN = "BTC"
 """Account of a run that knows no instrument yet."""
 CREDITS_PER_MINUTE = 300
-"""Requests to the matching engine: five a second, the lowest tier's."""
+MOST_CREDITS = 20
+"""Requests to the matching engine: five a second, and so many at once; the lowest tier's."""
 MOST_CLOCK_SKEW_MS = 1_000
 PAGE = 1_000
 FOLLOWED_LIFE_SECONDS = 86_400.0
@@ -85,7 +86,7 @@ class DeribitGateway:
         self.currency = next((item.currency for item in setup.instruments), COIN)
         self._publisher = EventPublisher(setup.clock)
         self._tracker = OrderTracker(setup.instruments, setup.fees)
-        self._budget = RequestBudget(CREDITS_PER_MINUTE)
+        self._budget = RequestBudget(CREDITS_PER_MINUTE, MOST_CREDITS)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
         self._ahead_ms = 0
@@ -349,6 +350,8 @@ class DeribitGateway:
             result = await self._orders.request(method, params)
         except wire.RpcError as error:
             order.answered_ns, at_ns = _loop_ns(), now_ns()
+            if wire.refusal_of(error) is wire.ErrorMeaning.LATER:
+                self._publisher.notice(NoticeKind.LIMITED, "requests", error.message, str(error))
             self._publish(self._tracker.reject(order, str(error), at_ns, at_ns))
         except Disconnected as lost:
             order.answered_ns, at_ns = _loop_ns(), now_ns()

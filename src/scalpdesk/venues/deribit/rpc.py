@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 
 from scalpdesk.venues.contract import Revealable
 from scalpdesk.venues.deribit.wire import (
+    TOKEN_ENDED,
     ErrorMeaning,
     Heartbeat,
     Message,
@@ -156,6 +157,13 @@ class RpcConnection:
         """
         if not self.is_up:
             raise Disconnected("not connected", was_sent=False)
+        try:
+            return await self._ask(method, params, timeout_seconds)
+        except RpcError as error:
+            if error.code != TOKEN_ENDED or self._target.key is None:
+                raise
+        # refused for its token, the request came to nothing: it goes out again under another one
+        await self._authenticate(refresh=True)
         return await self._ask(method, params, timeout_seconds)
 
     async def subscribe(self, channels: Iterable[str]) -> list[str]:

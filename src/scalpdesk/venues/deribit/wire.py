@@ -68,6 +68,7 @@ class ErrorMeaning(StrEnum):
     """Too many requests, or the venue is settling or in maintenance."""
 
 
+TOKEN_ENDED = 13009
 REFUSALS = {
     10004: ErrorMeaning.GONE,
     10010: ErrorMeaning.GONE,
@@ -75,7 +76,7 @@ REFUSALS = {
     11044: ErrorMeaning.GONE,
     10000: ErrorMeaning.KEYS,
     13004: ErrorMeaning.KEYS,
-    13009: ErrorMeaning.KEYS,
+    TOKEN_ENDED: ErrorMeaning.KEYS,
     10028: ErrorMeaning.LATER,
     10040: ErrorMeaning.LATER,
     10041: ErrorMeaning.LATER,
