@@ -23,7 +23,7 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, FeeModel
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve, TapeOrigin
+from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape, RateCurve, TapeOrigin, joined_tape
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.risk.gate import RiskGate
@@ -51,6 +51,8 @@ def load_market(
     settings: LoadedSettings, data: str, *, underlying: str, start: date, end: date, seed: int
 ) -> MarketTape:
     """Return the tape of a data set: ``embedded``, ``embedded-btc`` or one of the catalogue.
+
+    ``underlying`` may name several symbols with commas between them; the first is the run's main one.
 
     Raises
     ------
@@ -92,7 +94,10 @@ def played_market(tape: MarketTape, config: DeskConfig) -> MarketTape:
 
 
 def _load(source: TapeOrigin, data: DataSection, strategy: str | None) -> MarketTape:
-    if source.data_set == EMBEDDED_COIN:
+    symbols = source.underlying.split(",")
+    if len(symbols) > 1:
+        tape = joined_tape([_load(replace(source, underlying=each), data, strategy) for each in symbols])
+    elif source.data_set == EMBEDDED_COIN:
         from scalpdesk.datasets.embedded.coin import reconstruct_coin
 
         tape = reconstruct_coin(source.start, source.end, seed=source.seed, underlying=source.underlying)
@@ -145,7 +150,7 @@ def build_engine(
         market,
         ContractPricer(),
         dividend_yield=float(data["dividend_yield"]),
-        dividend_yields=config.rates.dividend_yields,
+        dividend_yields={**data.get("others", {}), **config.rates.dividend_yields},
         by_parity=config.rates.forward == "parity",
         floor_seconds=config.marketdata.floor_seconds,
         flat_rate=config.rates.flat,
@@ -162,6 +167,8 @@ def build_engine(
     )
     desk.view.venue = str(data.get("venue", "simulated"))
     desk.takes_combos = bool(data.get("takes_combos", False))
+    if "others" in data:
+        desk.divide_by_underlying((str(data["underlying"]), *data["others"]))
     strategy = find_strategy(strategy_name).build(strategy_config)
     return TradingEngine(desk, strategy, mark_seconds=config.marketdata.mark_seconds)
 
@@ -193,6 +200,7 @@ def describe(tape: MarketTape) -> dict[str, Any]:
         "dividend_yield": tape.dividend_yield,
         "variance_clock": tape.variance_clock,
         "tape": None if tape.origin is None else msgspec.to_builtins(tape.origin),
+        **({"others": dict(tape.others)} if tape.others else {}),
     }
 
 
@@ -240,22 +248,24 @@ def forecasts(
 ) -> tuple[Event, ...]:
     """Return a volatility forecast for each session, from daily bars before it and nothing later."""
     number = tape.instruments.id_of(tape.underlying)
-    history = None
     if tape.name == EMBEDDED_COIN and settings.config.data.daily_history is None:
         return _coin_forecasts(tape, number, seed, model=model, horizon_days=horizon_days)
-    if tape.name != EMBEDDED or settings.config.data.daily_history is not None:
-        history = daily_history(settings, tape.name, tape.underlying)
-        if not history.days:
-            return ()
     events: list[Event] = []
-    for session in tape.sessions:
-        if history is None:
-            from scalpdesk.datasets.embedded.market import daily_bars_before
+    for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True):
+        history = None
+        if tape.name != EMBEDDED or settings.config.data.daily_history is not None:
+            history = daily_history(settings, tape.name, symbol)
+            if not history.days:
+                continue
+        for session in tape.sessions:
+            if history is None:
+                from scalpdesk.datasets.embedded.market import daily_bars_before
 
-            bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS)
-        else:
-            bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
-        events.append(forecast_event(number, bars, session.open_ns, model=model, horizon_days=horizon_days))
+                bars: Mapping[str, Any] = daily_bars_before(session.day, FORECAST_HISTORY_DAYS, symbol)
+            else:
+                bars = history.before(session.day, FORECAST_HISTORY_DAYS).bars
+            made = forecast_event(number, bars, session.open_ns, model=model, horizon_days=horizon_days)
+            events.append(made)
     return tuple(events)
 
 
@@ -339,9 +349,12 @@ def implied_vols(tape: MarketTape, settings: LoadedSettings) -> tuple[Event, ...
         return ()
     from scalpdesk.datasets.implied_vols import implied_vol_event
 
-    number, folder = tape.instruments.id_of(tape.underlying), Path(settings.config.data.catalog)
+    folder = Path(settings.config.data.catalog)
     found = (
-        implied_vol_event(folder, number, tape.underlying, session.day, session.open_ns)
+        implied_vol_event(
+            folder, number, symbol, session.day, session.open_ns, follows_vix=tape.name == EMBEDDED
+        )
+        for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True)
         for session in tape.sessions
     )
     return tuple(event for event in found if event is not None)

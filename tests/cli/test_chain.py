@@ -106,7 +106,7 @@ def test_the_embedded_chain_from_the_command_line(capsys, tmp_path, monkeypatch)
         (["SPY", "--session", "5 Feb"], "write it as 2018-02-05"),
         (["SPY", "--time", "noon"], "write it as 15:00"),
         (["SPY", "--time", "08:00"], "use a time between 09:30 and 16:00"),
-        (["QQQ"], "nearest: SPY"),
+        (["IWM"], "nearest: SPY or QQQ"),
         (["SPY", "--data", "nothing", "--session", "2018-02-05"], "nothing"),
         (["SPY", "--data", "nothing", "--seed", "1"], "recorded data has no seed"),
     ],

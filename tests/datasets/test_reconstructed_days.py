@@ -1,10 +1,13 @@
 from datetime import date
 
+import numpy as np
 import pytest
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.datasets.embedded import days as figures
 from scalpdesk.datasets.embedded.days import available_sessions, is_available, market_day
 from scalpdesk.instruments.sessions import sessions_between
+from scalpdesk.risk.caps import BETAS
 
 
 def test_every_session_of_2014_to_2018_from_the_first_vix_is_there():
@@ -46,3 +49,20 @@ def test_another_day_is_refused_with_range_and_neighbours(day, near):
     assert "2014-01-03 to 2018-12-31" in message
     assert near in message
     assert day.isoformat() in message
+
+
+def closes(symbol):
+    return np.diff(np.log([market_day(day, symbol).close for day in available_sessions()]))
+
+
+def test_the_second_index_moves_as_its_figures_say():
+    first, second = closes("SPY"), closes("QQQ")
+    assert second.std() / first.std() == pytest.approx(figures.NASDAQ_VIX_MULTIPLE, abs=0.005)
+    assert np.corrcoef(first, second)[0, 1] == pytest.approx(figures.NASDAQ_CORRELATION, abs=0.001)
+    assert np.cov(first, second)[0, 1] / first.var(ddof=1) == pytest.approx(BETAS["QQQ"], abs=0.005)
+
+
+def test_a_day_of_the_second_index_has_its_prices_and_a_multiple_of_the_vix():
+    day = market_day(date(2018, 2, 5), "QQQ")
+    assert (day.open, day.close) == pytest.approx((7165.96, 6967.53), abs=0.01)
+    assert day.vix == pytest.approx(1.2 * market_day(date(2018, 2, 5)).vix)

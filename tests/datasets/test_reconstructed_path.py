@@ -5,7 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scalpdesk.datasets.embedded.days import market_day
+from scalpdesk.datasets.embedded import days as figures
+from scalpdesk.datasets.embedded import market
+from scalpdesk.datasets.embedded.days import available_sessions, market_day
 from scalpdesk.datasets.embedded.market import session_cents
 from scalpdesk.datasets.embedded.path import SessionCents, draw_path, expected_clock, u_shape
 from scalpdesk_testing.market_statistics import RECORDED_HALF_HOUR_VARIANCE
@@ -152,3 +154,19 @@ def test_the_u_shape_is_the_recorded_one_smoothed():
     assert recorded.sum() == pytest.approx(1.0, abs=1e-3)
     assert np.abs(model - recorded).max() < 0.03
     assert np.corrcoef(model, recorded)[0, 1] > 0.8
+
+
+def test_the_minutes_of_the_second_share_move_with_the_firsts_and_keep_their_own_variance():
+    correlations, ratios = [], []
+    for day in available_sessions()[7::200]:
+        paths = [market._path(day, 1, symbol) for symbol in ("SPY", "QQQ")]
+        first, second = (np.diff(np.log(path.mid[::60])) for path in paths)
+        correlations.append(np.corrcoef(first, second)[0, 1])
+        ratios.append((second**2).sum() / market_day(day, "QQQ").garman_klass_variance)
+        cents = session_cents(market_day(day, "QQQ"))
+        ends = paths[1].mid[0], paths[1].mid.max(), paths[1].mid.min(), paths[1].mid[-1]
+        assert np.rint(100 * np.array(ends)).tolist() == [cents.open, cents.high, cents.low, cents.close]
+    # the rounding to cents and the day's own extremes take a little of it
+    assert np.mean(correlations) == pytest.approx(figures.NASDAQ_CORRELATION, abs=0.025)
+    assert min(correlations) > 0.88
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.08)

@@ -79,7 +79,9 @@ class EmaBench:
         self.desk.open()
         for number in range(1, len(book)):
             self.interest(number, interest)
-        self.clouds = self.strategy._watch = ShownClouds()
+        self.clouds = ShownClouds()
+        tickers = self.strategy._tickers
+        tickers[0] = tickers[0]._replace(watch=self.clouds)
         self.clouds.open_session(self.desk.session)
         self.minute("09:31")  # from here on minutes come from bars, not from quotes
 

@@ -1,14 +1,25 @@
 import math
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.instruments import option, share
+from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.pricing.base import OptionGreeks
-from scalpdesk.risk.caps import GreekExposure, Marks, UnknownExposure, exposure_of, largest_within, rooms
+from scalpdesk.risk.caps import (
+    GreekExposure,
+    Marks,
+    UnknownExposure,
+    cut_to_caps,
+    exposure_of,
+    largest_within,
+    rooms,
+)
 from scalpdesk.risk.limits import RiskLimits
 
 CALL, PUT, SHARE = option("C"), option("P"), share()
@@ -169,3 +180,44 @@ def test_a_wider_cap_never_allows_less(before, per_set, sets, limits):
     narrow = rooms(limits, 50_000.0, only_buys_options=False)
     wide = rooms(limits, 100_000.0, only_buys_options=False)
     assert largest_within(before, per_set, sets, narrow)[0] <= largest_within(before, per_set, sets, wide)[0]
+
+
+# one underlying beside others -----------------------------------------------------------------------
+
+
+def cut(book, *, fraction=1.0, bought=5.0):
+    """Return what is left of ten QQQ calls bought beside a book, on an account of 100,000."""
+    limits = RiskLimits(
+        max_bought_delta_fraction=bought,
+        max_bought_gamma_fraction=None,
+        max_gamma_fraction=None,
+        max_vega_fraction=None,
+        max_theta_fraction=None,
+        max_underlying_fraction=fraction,
+    )
+    calls = OrderIntent(InstrumentId(9), Side.BUY, Decimal(10), Purpose.OPEN, "test")
+    marks = Marks(lambda _: valued(), lambda _: 500.0)
+    return cut_to_caps(book, [(calls, option("C", root="QQQ"))], limits, 100_000.0, marks)
+
+
+def test_what_one_underlying_takes_is_capped_however_another_offsets_it():
+    per_call = 100 * 0.5 * 500.0 * 1.14  # beta-weighted: QQQ moves 1.14 times as the index
+    room = 5.0 * 100_000.0
+    assert 10 * per_call < room  # alone all go
+    assert cut([]) is None
+    held = (8, option("C", root="QQQ"), 15.0)
+    offset = (1, PUT, 0.0), (0, SHARE, -15 * per_call / 500.0)
+    alone = cut([held])
+    assert alone.sets == int((room - 15 * per_call) / per_call) == 2
+    beside = cut([held, *offset])
+    assert beside.sets == 2
+    assert beside.reason.startswith("QQQ alone: net delta would be")
+    assert cut([held, *offset], fraction=None) is None
+    assert cut([held], fraction=0.9).sets == int((0.9 * room - 15 * per_call) / per_call)
+
+
+def test_both_underlyings_count_in_the_sum():
+    per_call, room = 100 * 0.5 * 500.0 * 1.14, 5.0 * 100_000.0
+    spy = (1, CALL, 15.0)
+    left = (room - 15 * 100 * 0.5 * 500.0) / per_call
+    assert cut([spy]).sets == int(left) == 4

@@ -128,7 +128,7 @@ class BacktestRunner:
         ledger = broker.broker.ledger
         self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
         ledger.latest = self._at_broker.__getitem__
-        self._shown = frozenset({tape.instruments.id_of(tape.underlying)})
+        self._shown = frozenset(tape.underlying_ids)
         """Handed over for those who look on."""
         self._is_chosen = np.zeros(count, np.bool_)
         self._working: AbstractSet[InstrumentId] = frozenset()

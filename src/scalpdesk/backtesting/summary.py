@@ -9,7 +9,7 @@ from typing import Any
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import Decision, Mark, Output, orders_of
 from scalpdesk.core.units import CENT, to_cents
-from scalpdesk.engine.desk import by_strategy
+from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import DecisionHash, JournalHeader
@@ -116,6 +116,9 @@ def run_summary(
     shared = by_strategy(desk)
     if shared is not None:
         summary["strategies"] = shared
+    underlyings = by_underlying(desk)
+    if underlyings is not None:
+        summary["underlyings"] = underlyings
     for strategy in members_of(engine.strategy):
         if isinstance(strategy, AsksFolders):
             folder = strategy.folder_summary()

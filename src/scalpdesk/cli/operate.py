@@ -83,7 +83,7 @@ def status(*, as_json: bool, run_id: str | None, runs_dir: str | None) -> None:
     click.echo(f"NAV {found['nav']}  session P&L {found['session_pnl']}  cash {found['cash']}")
     for symbol, position in found["positions"].items():
         click.echo(f"  {position['quantity']:>8} {symbol} at {float(position['average']):.4f}")
-    for name, member in (found.get("strategies") or {}).items():
+    for name, member in ((found.get("strategies") or {}) | (found.get("underlyings") or {})).items():
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in member["positions"].items()) or "flat"
         working = len(member["live_orders"])
         click.echo(f"  {name}: P&L {member['pnl']['total']}, {working} orders at work, {held}")

@@ -35,8 +35,11 @@ def strategy_flags(body: Body) -> Body:
         overrides: tuple[str, ...],
         volatility_off: bool,
         mean_reversion: bool,
+        symbols: str | None,
         **rest: Any,
     ) -> int | None:
+        if symbols is not None:
+            overrides = (f"underlying={symbols.upper().replace(' ', '')}", *overrides)
         given = {"--volatility-off": volatility_off, "--mean-reversion": mean_reversion}
         chosen = choose_strategy(strategy, config_file)
         return body(
@@ -47,6 +50,9 @@ def strategy_flags(body: Body) -> Body:
         )
 
     function: Any = resolved
+    function = click.option(
+        "--symbols", default=None, metavar="SYMBOL,...", help="Underlyings, the main one first (ema-scalper)."
+    )(function)
     for flag, about in reversed(FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)
     decorated: Body = function

@@ -98,6 +98,7 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
     if summary["fills"] or any(pnl.values()):
         _show_parts(out, summary, pnl)
     show_strategies(out, summary.get("strategies"))
+    show_strategies(out, summary.get("underlyings"), "underlying")
     if "folder" in summary:
         out.print(folder_line(summary["folder"]), markup=False)
     held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
@@ -169,15 +170,15 @@ def folder_line(folder: dict[str, Any]) -> str:
     return f"strategy folder: {counts}{f'; the last one: {last}' if last else ''}"
 
 
-def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None) -> None:
-    """Show what each of several strategies has earned and holds; nothing for a strategy alone."""
+def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None, what: str = "strategy") -> None:
+    """Show what each of several strategies (or underlyings) has earned and holds; nothing for one alone."""
     if not rows:
         return
-    columns = ("strategy", "budget", "orders", "fills", "costs", "P&L USD", "holds")
+    columns = (what, "budget", "orders", "fills", "costs", "P&L USD", "holds")
     table = new_table(*columns, text=("holds",))
     for name, row in rows.items():
         pnl = {part: float(amount) for part, amount in row["pnl"].items()}
-        budget = "" if row["budget"] is None else f"{float(row['budget']):.0%}"
+        budget = "" if row.get("budget") is None else f"{float(row['budget']):.0%}"
         costs = sum(pnl[part] for part in ("spread", "fees", "slippage"))
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in row["positions"].items())
         table.add_row(

@@ -75,7 +75,7 @@ def demo(
     In a terminal it shows the session live, there and as a web page, then the summary, and the page stays
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
-    from scalpdesk.strategies.contract import configured_underlying
+    from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.registry import find_strategy
 
     for_demo = find_strategy(strategy).demo_settings
@@ -83,7 +83,7 @@ def demo(
     day = read_date(session, "--session")
     path_seed = settings.config.simulation.seed if seed is None else seed
     pace = pace_of(speed, DEMO_SPEED)
-    underlying = configured_underlying(settings.strategy_config)
+    underlying = ",".join(configured_underlyings(settings.strategy_config))
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
     page = PageProcess(Path(settings.config.desk.runs_dir), port) if is_shown else None
     try:
@@ -137,7 +137,7 @@ def backtest(
 ) -> None:
     """Run STRATEGY over recorded or reconstructed sessions and explain the result."""
     from scalpdesk.config.sources import take_keys
-    from scalpdesk.strategies.contract import configured_underlying
+    from scalpdesk.strategies.contract import configured_underlyings
 
     overrides = folder_overrides(strategy, folder, overrides)
     if fill_model is not None:
@@ -149,7 +149,7 @@ def backtest(
     if last < first:
         raise ConfigError("the last session lies before the first", where="--end", value=end)
     path_seed = settings.config.simulation.seed if seed is None else seed
-    underlying = configured_underlying(settings.strategy_config)
+    underlying = ",".join(configured_underlyings(settings.strategy_config))
     tape = load_tape(settings, data_set, underlying, first, last=last, seed=seed, option="--start")
     seeded = path_seed if data_set in RECONSTRUCTED else None
     result = _run(settings, tape, mode="backtest", seed=seeded, live=False, pace=None, journal=not no_journal)

@@ -120,7 +120,7 @@ class ImpliedVolHistory:
 
 
 def implied_vol_event(
-    folder: Path, number: InstrumentId, symbol: str, day: date, at_ns: int
+    folder: Path, number: InstrumentId, symbol: str, day: date, at_ns: int, *, follows_vix: bool = False
 ) -> ImpliedVolEvent | None:
     """Return the implied volatility of a symbol as known at the open of ``day``; None where none is known.
 
@@ -132,13 +132,15 @@ def implied_vol_event(
         The underlying.
     day, at_ns
         The session and its open: nothing of the day itself is used. A last value older than a week is none.
+    follows_vix
+        Whether its options are quoted at a multiple of the VIX, whose rank is then its own.
     """
     own = [row for row in ImpliedVolHistory(folder).read(symbol) if row.session < day]
     if own and (day - own[-1].session).days <= STALE_DAYS:
         vols = [row.vol for row in own]
         past, last, source = vols[:-1][-VIX_CLOSES:], vols[-1], symbol
     else:
-        closes = vix_closes_before(day) if symbol in VIX_SYMBOLS else None
+        closes = vix_closes_before(day) if follows_vix or symbol in VIX_SYMBOLS else None
         if closes is None:
             return None
         (past, last), source = closes, "VIX"

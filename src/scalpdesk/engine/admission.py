@@ -8,7 +8,7 @@ import msgspec
 from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
-from scalpdesk.instruments.contract import Equity, OptionContract
+from scalpdesk.instruments.contract import Equity, OptionContract, underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.portfolio.delta_engine import Valuation
@@ -236,7 +236,9 @@ class OrderAdmission:
             orders.append((intent, instruments[intent.instrument_id]))
         cuts: list[SizeCut | None] = []
         if limits.target_vol is not None:
-            forecast = desk.market.forecasts.get(desk.view.underlying)
+            symbol = underlying_of(orders[0][1])
+            known = symbol in desk.instruments
+            forecast = desk.market.forecasts.get(desk.instruments.id_of(symbol)) if known else None
             vol = None if forecast is None else forecast.vol
             cuts.append(cut_by_volatility(trade, limits.target_vol, vol))
         if desk.gate.venue_limits is not None:

@@ -1,14 +1,15 @@
 """The parts that one engine works with, how a fill is booked across them, and results by strategy."""
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from scalpdesk.core.enums import CARRY, ENDED, ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, OrderFilled, PositionChanged, SessionEvent
 from scalpdesk.core.intents import Purpose, Side, SubmitOrder
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow
+from scalpdesk.instruments.contract import Instruments, OptionContract, cash_flow, underlying_of
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
@@ -74,6 +75,9 @@ class Desk:
         """Whether the venue takes several legs as one order; a backtest's is asked by setting only."""
         self.books: SubBooks | None = None
         """The book divided among the strategies that share the desk; None with one strategy."""
+        self.by_underlying: SubBooks | None = None
+        """The book divided among several underlyings; None with one."""
+        self.is_divided = False
         self._has_begun = False
 
     def loss_at_limit(self, nav: Decimal) -> str:
@@ -88,11 +92,36 @@ class Desk:
 
     def divide(self, books: SubBooks) -> None:
         """Keep the book divided from now on; before anything is booked."""
-        self.books = books
+        self.books, self.is_divided = books, True
         limits = self.gate.limits
         books.most_losses_in_a_row = limits.max_consecutive_losses
         books.largest_order_shares = Decimal(limits.max_order_shares)
         books.largest_order_contracts = Decimal(limits.max_order_contracts)
+
+    def divide_by_underlying(self, symbols: Sequence[str]) -> None:
+        """Explain the P&L of each underlying besides; before anything is booked."""
+        equal, view, self.is_divided = Decimal(1) / len(symbols), self.view, True
+        self.by_underlying = SubBooks(
+            self.instruments,
+            self.market,
+            self.delta_engine,
+            view.underlying,
+            dict.fromkeys(symbols, equal.quantize(Decimal("0.0001"), ROUND_DOWN)),
+            own_underlying={symbol: self.instruments.id_of(symbol) for symbol in symbols},
+        )
+
+    def _divisions(self, instrument_id: InstrumentId, owner: str) -> Iterator[tuple[SubBooks, str]]:
+        """Yield each division of the book, with the name in it that a trade belongs to."""
+        if self.books is not None:
+            yield self.books, owner
+        if self.by_underlying is not None:
+            yield self.by_underlying, underlying_of(self.instruments[instrument_id])
+
+    def mark_divisions(self, now_ns: int) -> None:
+        """Explain the P&L of every part of the book since its last mark."""
+        for books in (self.books, self.by_underlying):
+            if books is not None:
+                books.mark(now_ns)
 
     def open_session(self, event: SessionEvent) -> None:
         """Start the session's counts and its equity."""
@@ -120,11 +149,12 @@ class Desk:
         else:
             self.account.pay_for(signed, price, position.multiplier, fee)
             self.attribution.note_trade(quote, signed, position.multiplier, price, fee)
-        if self.books is not None:
-            self.books.book_fill(
-                command.owner, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
-            )
-        elif not position.quantity:
+        if self.is_divided:
+            for books, name in self._divisions(instrument_id, command.owner):
+                books.book_fill(
+                    name, instrument_id, signed, price, fee, reference, command.purpose, event.ts_recv_ns
+                )
+        if self.books is None and not position.quantity:
             self._note_round_trip()
 
     def book_bust(self, command: SubmitOrder, event: FillBusted) -> None:
@@ -143,8 +173,9 @@ class Desk:
         else:
             self.account.pay_for(-quantity, price, instrument.multiplier, -fee)
             self.attribution.note_trade(quote, -quantity, instrument.multiplier, price, -fee)
+        for books, name in self._divisions(number, command.owner):
+            books.book_bust(name, reference, command.purpose, event.ts_recv_ns)
         if self.books is not None:
-            self.books.book_bust(command.owner, reference, command.purpose, event.ts_recv_ns)
             return
         if was_flat:
             self.gate.closed_trades.reopen()
@@ -164,8 +195,9 @@ class Desk:
             self.attribution.note_carry(event.cash_change)
         elif event.cause is ChangeCause.TRANSFER:
             self._note_transfer(event)
-        if self.books is not None:
-            self.books.book_change(event)
+        for books in (self.books, self.by_underlying):
+            if books is not None:
+                books.book_change(event)
         if self.books is None:
             self._note_round_trip()
 
@@ -221,16 +253,18 @@ class Desk:
             reference = f"snapshot-{line.instrument_id}"
             if not self.positions.already_applied(reference):
                 self.positions.book(line.instrument_id, line.quantity, line.average_price, reference)
-                if self.books is not None:
-                    self.books.adopt(line.instrument_id, line.quantity, line.average_price, reference)
+                for books, name in self._divisions(line.instrument_id, ""):
+                    owner = None if books is self.books else name
+                    books.adopt(line.instrument_id, line.quantity, line.average_price, reference, owner)
         self._begin(snapshot.ts_recv_ns)
 
     def _begin(self, now_ns: int) -> None:
         self.attribution.begin(now_ns)
         self.gate.closed_trades.start_cash = self.session_equity = self.attribution.nav
         self._has_begun = True
-        if self.books is not None:
-            self.books.begin(now_ns, self.account.cash)
+        for books in (self.books, self.by_underlying):
+            if books is not None:
+                books.begin(now_ns, self.account.cash)
 
 
 REST = "nobody"
@@ -243,9 +277,22 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
     ``nav`` and the parts of ``pnl`` are in the quote currency; the totals sum to the account's change
     of net asset value to the cent. What belongs to nobody has a row only when there is any of it.
     """
-    books = desk.books
-    if books is None:
+    return None if desk.books is None else _rows(desk, desk.books, lambda command: command.owner)
+
+
+def by_underlying(desk: Desk) -> dict[str, dict[str, Any]] | None:
+    """Return a row for each underlying as :func:`by_strategy` does, or None where there is one alone."""
+    if desk.by_underlying is None:
         return None
+    rows = _rows(
+        desk, desk.by_underlying, lambda command: underlying_of(desk.instruments[command.instrument_id])
+    )
+    for row in rows.values():  # the cash is nobody's share
+        del row["budget"], row["nav"]
+    return rows
+
+
+def _rows(desk: Desk, books: SubBooks, name_of: Callable[[SubmitOrder], str]) -> dict[str, dict[str, Any]]:
     explained = books.explained(desk.attribution.nav_change)
     orders = desk.orders.orders.values()
     rows: dict[str, dict[str, Any]] = {}
@@ -257,7 +304,7 @@ def by_strategy(desk: Desk) -> dict[str, dict[str, Any]] | None:
         pnl = explained[name]
         if name == UNASSIGNED and not positions and not pnl["total"]:
             continue
-        own = [order for order in orders if order.submitted.owner == name]
+        own = [order for order in orders if name_of(order.submitted) == name]
         rows[name or REST] = {
             "budget": None if name == UNASSIGNED else str(books.fractions[name]),
             "nav": f"{book.attribution.nav:.2f}",

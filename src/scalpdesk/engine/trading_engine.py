@@ -368,8 +368,8 @@ class TradingEngine:
         desk = self.desk
         mark = desk.attribution.mark(self.now_ns, is_anchor=is_anchor)
         nav = desk.attribution.nav
-        if desk.books is not None:
-            desk.books.mark(self.now_ns)
+        if desk.is_divided:
+            desk.mark_divisions(self.now_ns)
         if mark is not None:
             self._out.append(mark)
         if nav < desk.session_equity and desk.gate.mode in LOSS_MODES and (why := desk.loss_at_limit(nav)):

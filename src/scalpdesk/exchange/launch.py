@@ -135,7 +135,7 @@ def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None) -> TapeSo
     if tape.name != EMBEDDED:
         return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns))
     day = tape.sessions[0].day
-    daily = daily_bars_of_embedded(day)
+    daily = partial(daily_bars_of_embedded, day)
     if wall_start_ns is not None:  # minute bars before it would lie on other days
         return TapeSource(rebased(tape, wall_start_ns), daily)
     return TapeSource(tape, daily, partial(minute_bars_of_embedded, day))
@@ -197,26 +197,31 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
     }
 
 
-def minute_bars_of_embedded(day: date, count: int = 20) -> list[Bar]:
-    """Return the minutes of the embedded market's share in ``count`` sessions before ``day`` (seed 1)."""
+def minute_bars_of_embedded(day: date, symbol: str, count: int = 20) -> list[Bar]:
+    """Return the minutes of a share of the embedded market in ``count`` sessions before ``day`` (seed 1)."""
     from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
 
     bars = []
-    for minutes in minute_bars_before(day, count, InstrumentId(0)):
+    for minutes in minute_bars_before(day, count, InstrumentId(0), underlying=symbol):
         prices = zip(minutes.open, minutes.high, minutes.low, minutes.close, strict=True)
         for end_ns, ohlc, volume in zip(minutes.ends_ns, prices, minutes.volume, strict=True):
             bars.append(Bar.of_prices(end_ns - 60 * NANOS_PER_SECOND, 60, ohlc, volume, 0))
     return bars
 
 
-def daily_bars_of_embedded(day: date, count: int = 300) -> list[Bar]:
-    """Return real daily bars of the embedded market's share (index over ten) before ``day``."""
-    from scalpdesk.datasets.embedded.days import index_rows, us_date  # noqa: PLC0415 - reads a package
+def daily_bars_of_embedded(day: date, symbol: str, count: int = 300) -> list[Bar]:
+    """Return real daily bars of a share of the embedded market (a part of its index) before ``day``."""
+    from scalpdesk.datasets.embedded.days import (  # noqa: PLC0415 - reads a package
+        index_rows,
+        index_share,
+        us_date,
+    )
 
-    rows = [row for row in index_rows("sp500") if us_date(row[0]) < day][-count:]
+    share = index_share(symbol)
+    rows = [row for row in index_rows(share.series) if us_date(row[0]) < day][-count:]
     bars = []
     for row in rows:
-        opened, high, low, close = (round(float(text) / 10.0, 2) for text in row[1:5])
+        opened, high, low, close = (round(float(text) / share.points_per_dollar, 2) for text in row[1:5])
         start = session_on(us_date(row[0])).open_ns
         bars.append(Bar.of_prices(start, 86_400, (opened, high, low, close), 0.0, 0))
     return bars

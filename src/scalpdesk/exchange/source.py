@@ -178,17 +178,15 @@ class TapeSource(TapeReader):
     ----------
     tape
         Recorded or reconstructed sessions.
-    daily
-        Daily bars that ended before the tape, oldest first.
-    minutes
-        Returns the minute bars before the tape.
+    daily, minutes
+        Return the daily and the minute bars of an underlying that ended before the tape, oldest first.
     """
 
     def __init__(
         self,
         tape: MarketTape,
-        daily: Sequence[Bar] = (),
-        minutes: Callable[[], Sequence[Bar]] = tuple,
+        daily: Callable[[str], Sequence[Bar]] = lambda _: (),
+        minutes: Callable[[str], Sequence[Bar]] = lambda _: (),
     ) -> None:
         super().__init__(tape)
         self.tape = tape
@@ -201,8 +199,7 @@ class TapeSource(TapeReader):
         self.funding = tape.funding
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
-        self._daily = tuple(daily)
-        self._minutes = cache(minutes)  # drawn only if somebody asks
+        self._earlier = {86_400: cache(daily), 60: cache(minutes)}  # drawn only if somebody asks
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Return None: every instrument of a tape is played anyway."""
@@ -214,8 +211,7 @@ class TapeSource(TapeReader):
         return settlement_level(self.tape, symbol, day)
 
     def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
-        """Return daily and minute bars of the underlying from before the tape."""
-        if symbol != self.tape.underlying or seconds not in (60, 86_400):
+        """Return daily and minute bars of an underlying from before the tape."""
+        if symbol not in self.tape.underlyings or seconds not in self._earlier:
             return ()
-        bars = self._daily if seconds == 86_400 else self._minutes()
-        return [bar for bar in bars if start_ns <= bar.start_ns < end_ns]
+        return [bar for bar in self._earlier[seconds](symbol) if start_ns <= bar.start_ns < end_ns]

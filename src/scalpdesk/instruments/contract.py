@@ -187,6 +187,11 @@ def cash_flow(instrument: Instrument, signed_quantity: Decimal, price: Decimal) 
     return -signed_quantity * price * instrument.multiplier
 
 
+def underlying_of(instrument: Instrument) -> str:
+    """Return the symbol of an option's underlying; of what is no option its own."""
+    return instrument.underlying if isinstance(instrument, OptionContract) else instrument.symbol
+
+
 def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
     """Return the compact OCC symbol: root, yymmdd, C or P, strike in thousandths with 8 digits.
 

@@ -168,7 +168,7 @@ def simulated_gateway(plan: LivePlan, clock: Clock) -> SimulatedGateway:
     day = plan.session or date(2018, 2, 5)
     session_on(day)
     tape = load_market(
-        settings, plan.data, underlying=plan.underlying, start=day, end=day, seed=simulation.seed
+        settings, plan.data, underlying=",".join(plan.underlyings), start=day, end=day, seed=simulation.seed
     )
     positions = {
         tape.instruments.id_of(symbol): (Decimal(quantity), Decimal(0))

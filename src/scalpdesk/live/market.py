@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,14 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.dealer_gamma import ExposureHistory, ExposureSource
 from scalpdesk.datasets.firestore import FirestoreExposureStore
 from scalpdesk.datasets.implied_vols import implied_vol_event
-from scalpdesk.instruments.contract import INDEX_CLASSES, Equity, Instrument, Instruments, OptionContract
+from scalpdesk.instruments.contract import (
+    INDEX_CLASSES,
+    Equity,
+    Instrument,
+    Instruments,
+    OptionContract,
+    underlying_of,
+)
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.plan import LivePlan, trades_options
@@ -52,25 +59,30 @@ async def first_market(
     """Add the run's instruments; return the header's data and the engine's first events."""
     if isinstance(gateway, SimulatedGateway):
         return _played(plan, gateway, instruments)
-    symbol = plan.underlying
+    symbol, *others = plan.underlyings
     coin, _, rest = symbol.partition("-")
     in_coin = rest == "PERPETUAL"
-    number = instruments.add(perpetual(coin) if in_coin else Equity(symbol))
+    numbers = {symbol: instruments.add(perpetual(coin) if in_coin else Equity(symbol))}
+    numbers |= {other: instruments.add(Equity(other)) for other in others}
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
     held = held_instruments(plan, await gateway.snapshot(), instruments)
-    events, notes = await _daily(plan, gateway, number, symbol, clock)
-    minutes, more = await _earlier(plan, gateway, number, clock)
-    events += minutes
-    notes += more
+    events, notes = await _daily(plan, gateway, numbers, clock)
+    for number in numbers.values():
+        minutes, more = await _earlier(plan, gateway, number, clock)
+        events += minutes
+        notes += more
     if trades_options(plan.settings):
-        options, note = await _options(plan, gateway, number, today, held)
-        for listed in options:
-            contract_id = instruments.add(listed.contract)
-            if listed.open_interest_contracts is not None:
-                events.append(OpenInterestEvent(contract_id, now_ns, now_ns, listed.open_interest_contracts))
+        for name, number in numbers.items():
+            options, note = await _options(plan, gateway, name, number, today, held)
+            notes.insert(0, note)
+            for listed in options:
+                contract_id = instruments.add(listed.contract)
+                if listed.open_interest_contracts is not None:
+                    interest = listed.open_interest_contracts
+                    events.append(OpenInterestEvent(contract_id, now_ns, now_ns, interest))
     else:
-        note = "no options: this strategy trades shares alone"
+        notes.insert(0, "no options: this strategy trades shares alone")
     for instrument in held:
         if isinstance(instrument, OptionContract) and instrument.underlying not in instruments:
             instruments.add(Equity(instrument.underlying))
@@ -81,10 +93,12 @@ async def first_market(
         "kind": "live",
         "session": today.isoformat(),
         "underlying": symbol,
-        "notes": [note, *notes],
+        "notes": notes,
         "quote_seconds": 1.0,
         "dividend_yield": 0.0,
     }
+    if others:
+        data["others"] = dict.fromkeys(others, 0.0)
     if in_coin:
         data["variance_clock"] = CALENDAR.name
     return data, tuple(events)
@@ -100,7 +114,8 @@ async def daily_update(
     RetryError
         When the venue does not answer.
     """
-    events, _ = await _daily(plan, gateway, instruments.id_of(plan.underlying), plan.underlying, clock)
+    numbers = {symbol: instruments.id_of(symbol) for symbol in plan.underlyings}
+    events, _ = await _daily(plan, gateway, numbers, clock)
     return tuple(events)
 
 
@@ -128,28 +143,34 @@ def _played(
 
 
 async def _daily(
-    plan: LivePlan, gateway: Gateway, number: InstrumentId, symbol: str, clock: Clock
+    plan: LivePlan, gateway: Gateway, numbers: Mapping[str, InstrumentId], clock: Clock
 ) -> tuple[list[Event], list[str]]:
-    """Return rates and forecast as events, and notes on their sources."""
+    """Return rates and forecasts as events, and notes on their sources."""
     rates = plan.settings.config.rates
     rate, key = (rates.default, "rates.default") if rates.flat is None else (rates.flat, "rates.flat")
     now_ns = clock.now_ns()
     events: list[Event] = [RateEvent(now_ns, now_ns, (1.0,), (rate,))]
     notes = [f"one rate for every maturity, {100 * rate:g} % ({key}): the venue sends no curve"]
-    bars, note = await _bars(plan, gateway, number, symbol, to_new_york(now_ns).date())
-    if bars is not None:
-        # fitting takes a while: the heartbeat goes on meanwhile
-        events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
     assert plan.settings.strategy is not None
-    if find_strategy(plan.settings.strategy).reads_iv_rank:
-        folder = Path(plan.settings.config.data.catalog)
-        known = implied_vol_event(folder, number, symbol, to_new_york(now_ns).date(), now_ns)
-        if known is None:
-            notes.append(f"the IV rank of {symbol} is not known: scalpdesk vol {symbol} --keep records it")
-        else:
-            events.append(known)
-            notes.append(f"IV rank of {symbol} from {len(known.history)} earlier closes of {known.source}")
-    return events, [*notes, note]
+    today, folder = to_new_york(now_ns).date(), Path(plan.settings.config.data.catalog)
+    for symbol, number in numbers.items():
+        bars, note = await _bars(plan, gateway, number, symbol, today)
+        if bars is not None:
+            # fitting takes a while: the heartbeat goes on meanwhile
+            events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
+        if find_strategy(plan.settings.strategy).reads_iv_rank:
+            known = implied_vol_event(folder, number, symbol, today, now_ns)
+            if known is None:
+                notes.append(
+                    f"the IV rank of {symbol} is not known: scalpdesk vol {symbol} --keep records it"
+                )
+            else:
+                events.append(known)
+                notes.append(
+                    f"IV rank of {symbol} from {len(known.history)} earlier closes of {known.source}"
+                )
+        notes.append(note)
+    return events, notes
 
 
 async def _earlier(
@@ -217,11 +238,11 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
         for position in view.positions
         if position.quantity
     ]
-    symbol, listed = plan.underlying, ", ".join(map(str, holdings))
+    symbols, listed = set(plan.underlyings), ", ".join(map(str, holdings))
     unknown = [
         position
         for position in holdings
-        if position.instrument is None or _underlying(position.instrument) in INDEX_CLASSES.keys() - {symbol}
+        if position.instrument is None or underlying_of(position.instrument) in INDEX_CLASSES.keys() - symbols
     ]
     if unknown:
         raise ConfigError(
@@ -238,7 +259,7 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
         contract.symbol
         for contract in held
         if isinstance(contract, OptionContract)
-        and contract.underlying == symbol
+        and contract.underlying in symbols
         and owner is not None
         and not (owner.trades_options and owner.takes_over(contract, day))
     ]
@@ -253,10 +274,6 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
     return held
 
 
-def _underlying(instrument: Instrument) -> str:
-    return instrument.underlying if isinstance(instrument, OptionContract) else instrument.symbol
-
-
 def _owner(settings: LoadedSettings) -> StrategySpec | None:
     """Return the strategy that takes over what is held at the start; None where it is left to nobody."""
     assert settings.strategy is not None
@@ -268,18 +285,28 @@ def _owner(settings: LoadedSettings) -> StrategySpec | None:
 
 
 async def _options(
-    plan: LivePlan, gateway: Gateway, number: InstrumentId, today: date, held: Sequence[Instrument]
+    plan: LivePlan,
+    gateway: Gateway,
+    symbol: str,
+    number: InstrumentId,
+    today: date,
+    held: Sequence[Instrument],
 ) -> tuple[list[ListedContract], str]:
-    """Return the run's contracts, those held first, and a note on how they were chosen."""
-    symbol = plan.underlying
+    """Return the run's contracts on an underlying, those held first, and a note on how they were chosen."""
     near, far = expiry_window(plan.settings)
     listed = await gateway.discover(symbol, today + timedelta(days=near), today + timedelta(days=far))
     quotes = await gateway.quotes([number])
     spot = quotes[0].mid if quotes else None
-    held_options = {item.symbol for item in held if isinstance(item, OptionContract)}
+    held_options = {
+        item.symbol
+        for item in held
+        if isinstance(item, OptionContract) and item.underlying not in set(plan.underlyings) - {symbol}
+    }
     known = [item for item in listed if item.contract.symbol in held_options]
     rest = tuple(item for item in listed if item.contract.symbol not in held_options)
-    chosen = known + choose_contracts(rest, spot, max(plan.contracts - len(held_options), 0))
+    chosen = known + choose_contracts(
+        rest, spot, max(plan.contracts // len(plan.underlyings) - len(held_options), 0)
+    )
     if not chosen and not held_options:
         raise ConfigError(
             "the venue lists no options that this strategy could trade; nothing was sent",
@@ -287,7 +314,8 @@ async def _options(
             fix="check selection.min_expiration_days and max_expiration_days of the strategy",
         )
     chosen.sort(key=lambda kept: kept.contract.symbol)
-    return chosen, f"{len(chosen)} of {len(listed)} listed options, nearest to {spot}"
+    on = f" on {symbol}" if len(plan.underlyings) > 1 else ""
+    return chosen, f"{len(chosen)} of {len(listed)} listed options{on}, nearest to {spot}"
 
 
 def expiry_window(settings: LoadedSettings) -> tuple[int, int]:

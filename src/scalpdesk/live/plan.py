@@ -10,7 +10,7 @@ from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
-from scalpdesk.strategies.contract import configured_underlying
+from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.registry import find_strategy
 
 SANDBOX = "sandbox"
@@ -78,9 +78,9 @@ class LivePlan:
         return Path(self.settings.config.desk.runs_dir)
 
     @property
-    def underlying(self) -> str:
-        """Symbol that the strategy trades."""
-        return configured_underlying(self.settings.strategy_config)
+    def underlyings(self) -> tuple[str, ...]:
+        """Symbols that the strategy trades, the main one first."""
+        return configured_underlyings(self.settings.strategy_config)
 
     @property
     def clock(self) -> Clock:

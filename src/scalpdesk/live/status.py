@@ -17,7 +17,7 @@ import msgspec
 
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.intents import Decision
-from scalpdesk.engine.desk import by_strategy
+from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.runner import LiveRunner
@@ -63,6 +63,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
             for order in desk.orders.live.values()
         ],
         "strategies": by_strategy(desk),
+        "underlyings": by_underlying(desk),
         "events": core.events,
         "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),

@@ -4,12 +4,13 @@ Columns are sorted by the instant at which a row is known (``ts_ns``), never by 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,8 +158,8 @@ class LazyBars:
 
     sessions: tuple[Session, ...]
     load: Callable[[Session], BarColumns]
-    edges: tuple[float, float, float, float]
-    """Open, high, low and close of the underlying over all of them."""
+    edges: Mapping[int, tuple[float, float, float, float]]
+    """Open, high, low and close of an underlying over all of them, by its number."""
 
     def between(self, from_ns: int, to_ns: int) -> BarColumns:
         """Return the bars that end from one instant to another, both included; within one session."""
@@ -171,8 +172,8 @@ class LazyBars:
         return BarColumns(*(np.concatenate([getattr(p, c.name) for p in parts]) for c in fields(BarColumns)))
 
     def edges_of(self, number: InstrumentId) -> tuple[float, float, float, float] | None:
-        """Return open, high, low and close of the underlying over all bars; None for another instrument."""
-        return self.edges if number == 0 else None
+        """Return open, high, low and close of an underlying over all bars; None for another instrument."""
+        return self.edges.get(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ class TapeOrigin:
 
     data_set: str
     underlying: str
+    """Symbol; of several underlyings all, with commas between them."""
     start: date
     end: date
     seed: int
@@ -273,6 +275,18 @@ class MarketTape:
     """Where sessions differ in it; without it what the tape has is known at the first open."""
     loaded: tuple[TapeOrigin, QuoteColumns | LazyQuotes, tuple[Session, ...]] | None = None
     """Where the tape was loaded from, with the quotes and sessions as they came from there."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Underlyings beside the main one, each with its dividend yield."""
+
+    @property
+    def underlyings(self) -> tuple[str, ...]:
+        """Symbols of all underlyings, the main one first."""
+        return (self.underlying, *self.others)
+
+    @property
+    def underlying_ids(self) -> tuple[InstrumentId, ...]:
+        """Numbers of all underlyings, the main one first."""
+        return tuple(map(self.instruments.id_of, self.underlyings))
 
     @property
     def origin(self) -> TapeOrigin | None:
@@ -293,6 +307,85 @@ class MarketTape:
                     where=f"{self.name}: {label} row {at}",
                     fix="sort the columns by ts_ns before building the tape",
                 )
+
+
+def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
+    """Return one tape of several underlyings' markets: the first one's with the others beside it.
+
+    Instruments keep their order, those of the first market their numbers. Rates are the first market's.
+
+    Raises
+    ------
+    DataError
+        When the markets have other sessions, another clock, or an instrument in common.
+    """
+    main, *rest = tapes
+    instruments, numbers = Instruments(main.instruments), [np.arange(len(main.instruments), dtype=np.int32)]
+    for tape in rest:
+        common = next((item.symbol for item in tape.instruments if item.symbol in instruments), None)
+        if tape.sessions != main.sessions or tape.variance_clock != main.variance_clock or common is not None:
+            raise DataError(
+                "the markets of one run must have the same sessions, and each instrument once",
+                where=f"{main.name}: {main.underlying}, {tape.underlying}",
+                value=common,
+                fix="choose sessions that the data set has of each",
+            )
+        numbers.append(np.array([instruments.add(item) for item in tape.instruments], dtype=np.int32))
+    pairs = list(zip(tapes, numbers, strict=True))
+
+    def quotes(session: Session) -> QuoteColumns:
+        parts = [tape.quotes.between(session.open_ns, session.close_ns) for tape in tapes]
+        return _by_time(
+            _joined(
+                [
+                    replace(part, instrument_id=ids[part.instrument_id])
+                    for part, (_, ids) in zip(parts, pairs, strict=True)
+                ]
+            )
+        )
+
+    def bars(session: Session) -> BarColumns:
+        parts = [(each.between(session.open_ns + 1, session.close_ns), ids) for each, _, ids in with_bars]
+        mine = [replace(part, instrument_id=ids[part.instrument_id]) for part, ids in parts]
+        return _by_time(
+            BarColumns(*(np.concatenate([getattr(p, c.name) for p in mine]) for c in fields(BarColumns)))
+        )
+
+    def morning(session: Session) -> Morning:
+        known = [tape.morning(session) for tape in tapes if tape.morning is not None]
+        interest = {symbol: held for each in known for symbol, held in each.open_interest.items()}
+        return Morning(known[0].rate_curve, interest, tuple(d for each in known for d in each.declared))
+
+    with_bars = [(tape.bars, tape, ids) for tape, ids in pairs if tape.bars is not None]
+    edges = {}
+    for each, tape, ids in with_bars:
+        own = tape.instruments.id_of(tape.underlying)
+        if (found := each.edges_of(own)) is not None:
+            edges[int(ids[own])] = found
+    is_daily = all(tape.morning is not None for tape in tapes)
+    return replace(
+        main,
+        instruments=instruments,
+        quotes=LazyQuotes(main.sessions, quotes),
+        bars=LazyBars(main.sessions, bars, edges) if with_bars else None,
+        open_interest={symbol: held for tape in tapes for symbol, held in tape.open_interest.items()},
+        dividends=tuple(dividend for tape in tapes for dividend in tape.dividends),
+        actions=tuple(action for tape in tapes for action in tape.actions),
+        settlement_prices={key: level for tape in tapes for key, level in tape.settlement_prices.items()},
+        quote_seconds=max(tape.quote_seconds for tape in tapes),
+        notes=tuple(dict.fromkeys(note for tape in tapes for note in tape.notes)),
+        morning=morning if is_daily else None,
+        loaded=None,
+        others={tape.underlying: tape.dividend_yield for tape in rest},
+    )
+
+
+_Columns = TypeVar("_Columns", QuoteColumns, BarColumns)
+
+
+def _by_time(columns: _Columns) -> _Columns:
+    order = np.argsort(columns.ts_ns, kind="stable")
+    return type(columns)(*(getattr(columns, column.name)[order] for column in fields(columns)))
 
 
 def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:

@@ -1,8 +1,8 @@
-"""Sub-books: positions, cash and P&L of each strategy that shares one account.
+"""Sub-books: positions, cash and P&L of each strategy that shares one account, or of each underlying.
 
 The account's own book is authoritative; the sub-books divide it. Every share, contract and cent of the
-account is in exactly one of them: a strategy's, or the unassigned one (earlier holdings and transfers of the
-account's owner). They sum to the account after every event.
+account is in exactly one of them: a strategy's (an underlying's), or the unassigned one (earlier
+holdings and transfers of the account's owner). They sum to the account after every event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,6 +99,8 @@ class SubBooks:
         Share of the account's equity by strategy, each above 0, together at most 1.
     adopts
         Strategy that gets the account's holdings at the start; None: they are unassigned.
+    own_underlying
+        Main underlying of a book where it is not the desk's.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class SubBooks:
         fractions: Mapping[str, Decimal],
         *,
         adopts: str | None = None,
+        own_underlying: Mapping[str, InstrumentId] | None = None,
     ) -> None:
         total = sum(fractions.values(), ZERO)
         if not fractions or min(fractions.values()) <= 0 or total > 1:
@@ -130,7 +133,9 @@ class SubBooks:
         self._state = state
         self._instruments = instruments
         self.books: dict[str, SubBook] = {
-            name: SubBook(name, instruments, state, delta_engine, underlying)
+            name: SubBook(
+                name, instruments, state, delta_engine, (own_underlying or {}).get(name, underlying)
+            )
             for name in (*fractions, UNASSIGNED)
         }
         self.most_losses_in_a_row: int | None = None
@@ -149,10 +154,17 @@ class SubBooks:
     # start ----------------------------------------------------------------------------------------
 
     def adopt(
-        self, instrument_id: InstrumentId, quantity: Decimal, average_price: Decimal, reference: str
+        self,
+        instrument_id: InstrumentId,
+        quantity: Decimal,
+        average_price: Decimal,
+        reference: str,
+        owner: str | None = None,
     ) -> None:
-        """Book a position that the account holds at the start."""
-        self.of(self._adopter).positions.book(instrument_id, quantity, average_price, reference)
+        """Book a position that the account holds at the start; with its ``owner``, or who adopts it."""
+        self.of(self._adopter if owner is None else owner).positions.book(
+            instrument_id, quantity, average_price, reference
+        )
 
     def begin(self, now_ns: int, cash: Decimal) -> None:
         """Give each strategy its share of the equity; a later call books a difference as unassigned.

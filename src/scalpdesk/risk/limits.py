@@ -44,6 +44,7 @@ BOUNDS: dict[str, Bound] = {
     "max_bought_gamma_fraction": Bound(0, 1_000, "a multiple of equity"),
     "max_vega_fraction": _FRACTION,
     "max_theta_fraction": _FRACTION,
+    "max_underlying_fraction": Bound(0, 1, "a fraction of the caps: 0.5 is half of each"),
     "target_vol": Bound(0, 2, "a fraction a year: 0.15 is 15 %"),
     "duplicate_window_seconds": _SECONDS,
     "size_window_seconds": _SECONDS,
@@ -104,7 +105,11 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_bought_delta_fraction
         The same after an order that buys options, whose loss ends at the premium.
     betas
-        Beta of an underlying by symbol; 1 where it is not named.
+        Beta of an underlying by symbol, the move for a move of 1 of the index; QQQ 1.14 and all others 1
+        where it is not named.
+    max_underlying_fraction
+        Largest share of each Greeks cap that one underlying may take, however others offset it. None
+        leaves the caps on the sum alone.
     max_gamma_fraction
         Change of the net delta (currency) for a move of 1 %, after an order that leaves it short.
     max_bought_gamma_fraction
@@ -151,6 +156,7 @@ class RiskLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     max_net_delta_fraction: float | None = 0.20
     max_bought_delta_fraction: float | None = 5.0
     betas: dict[str, float] = msgspec.field(default_factory=dict)
+    max_underlying_fraction: float | None = 1.0
     max_gamma_fraction: float | None = 0.10
     max_bought_gamma_fraction: float | None = 10.0
     max_vega_fraction: float | None = 0.01

@@ -1,7 +1,7 @@
 """A tape as a stream of events, in the one order in which they may be known: the one reader of tapes.
 
-At one instant: option quotes, then the underlying's quotes, then bars that close. Whoever thinks on
-the underlying's quote then sees the options as of the same instant, and nothing later.
+At one instant: option quotes, then the underlyings' quotes, then bars that close. Whoever thinks on
+an underlying's quote then sees the options as of the same instant, and nothing later.
 """
 
 from dataclasses import fields
@@ -69,7 +69,7 @@ def session_quotes(tape: MarketTape, session: Session) -> QuoteColumns:
 def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
     columns = tape.quotes.between(from_ns, to_ns)
     ids, stamps = columns.instrument_id, columns.ts_ns
-    rank = np.where(ids == tape.instruments.id_of(tape.underlying), np.iinfo(ids.dtype).max, ids)
+    rank = np.where(np.isin(ids, tape.underlying_ids), ids + len(tape.instruments), ids)
     if not np.any((stamps[1:] == stamps[:-1]) & (rank[1:] < rank[:-1])):
         return columns  # as most tapes are made
     order = np.lexsort((rank, stamps))

@@ -372,13 +372,13 @@ class HasUnderlying(Protocol):
 
     @property
     def underlying(self) -> str:
-        """Symbol of the underlying."""
+        """Symbol of the underlying; several with commas between them, where the strategy trades several."""
         ...
 
 
-def configured_underlying(config: object) -> str:
-    """Return the underlying that a strategy's settings name; SPY where they name none."""
-    return config.underlying if isinstance(config, HasUnderlying) else "SPY"
+def configured_underlyings(config: object) -> tuple[str, ...]:
+    """Return the underlyings that a strategy's settings name, the main one first; SPY where none."""
+    return tuple(config.underlying.split(",")) if isinstance(config, HasUnderlying) else ("SPY",)
 
 
 def traded_symbol(view: DeskView, configured: str, strategy: str, *, by_class: bool = True) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, to_cents
-from scalpdesk.engine.desk import by_strategy
+from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -793,6 +793,7 @@ def performance(follower: RunFollower) -> dict[str, Any]:
         "round_trips": trips,
         "daily": [{"session": day, "pnl": str(amount)} for day, amount in follower.session_results],
         "strategies": by_strategy(desk),
+        "underlyings": by_underlying(desk),
         "volatility_regime": regime_now(follower),
         "risk": risk_level(follower),
         "mode": desk.gate.mode.value,

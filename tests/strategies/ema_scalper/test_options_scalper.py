@@ -344,9 +344,9 @@ class TestExitLogic:
         for change in calm:
             everything |= change
             found.append(self.reason(**everything))
-        expected = [reason for reason in ScalpExit if reason is not ScalpExit.EXPIRED]
+        expected = [each for each in ScalpExit if each not in (ScalpExit.SURPLUS, ScalpExit.EXPIRED)]
         assert found == [*expected, None]
-        assert len(ScalpExit) == 9
+        assert len(expected) == 8  # the ninth of the document is what is held to its end
 
     def test_a_stop_sells_a_tick_below_the_bid_and_again_every_two_seconds(self):
         bench = EmaBench()
@@ -793,6 +793,27 @@ def test_three_scalps_at_most_counting_the_one_that_is_still_being_bought():
     assert [one for one in orders(bench.minute("10:03", spot=502.75, flip=1)) if one.side is Side.BUY] == []
     found = [one.reasons[0] for one in decisions(bench.desk.outputs)]
     assert "skipped: 3 scalps open, most 3" in found
+
+
+def test_a_fill_after_the_venues_cancel_that_makes_a_fourth_scalp_is_sold_at_once_and_reported():
+    bench = EmaBench(profit_target_pct=50.0, no_average_up=False, second_half="never")
+    desk = bench.desk
+    late = bench.enter("10:00")
+    desk.wait(1).accept(late)
+    desk.wait(15).timer()
+    desk.cancelled(late.client_order_id)
+    for place in (1, 2, 3):
+        order = bench.enter(f"10:0{place}", spot=499.75 + place)
+        desk.wait(1).fill(order, price=float(order.limit_price))
+    outputs = desk.wait(1).fill(late, price=float(late.limit_price))
+    assert len(desk.positions) == 4
+    (sold,) = orders(outputs)
+    assert (sold.side, sold.instrument_id, sold.quantity) == (Side.SELL, late.instrument_id, late.quantity)
+    alert = next(one for one in decisions(outputs) if one.kind == "alert")
+    assert alert.reasons[0].endswith("was filled after it had ended: 4 scalps, most 3; it is sold")
+    desk.wait(1).fill(sold, price=float(sold.limit_price))
+    last = decisions(desk.outputs)[-1]
+    assert (last.facts["exit_reason"], len(desk.positions)) == ("surplus", 3)
 
 
 def test_a_ten_minute_bar_that_is_missing_holds_the_entry_back():

@@ -1,6 +1,6 @@
-"""Data behind the embedded market: S&P 500 prices and VIX by day, 2014 to 2018, and measured constants.
+"""Data behind the embedded market: index prices and VIX by day, 2014 to 2018, and measured constants.
 
-Both series are files of the installed ``arch`` package. They are read as text: importing ``arch`` takes
+The series are files of the installed ``arch`` package. They are read as text: importing ``arch`` takes
 seconds because it brings pandas and statsmodels.
 
 Each constant states the data it was measured on. The recorded days are those of LEAN's sample data
@@ -20,15 +20,31 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.instruments.sessions import why_closed
 
 FIRST_YEAR, LAST_YEAR = 2014, 2018
 
 
 @dataclass(frozen=True, slots=True)
+class IndexShare:
+    """A share of the embedded market: a fixed part of an index whose daily prices are packaged."""
+
+    symbol: str
+    series: str
+    """Name of the index in ``arch.data``."""
+    points_per_dollar: int
+    vix_multiple: float
+    """Its implied volatility over the VIX."""
+    daily_shares: float
+    """Median daily volume, scaled by the index volume of the day."""
+    index_volume_median: float
+    """Of the series in 2014-2018, shares."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarketDay:
-    """Recorded figures of the index on one day."""
+    """Recorded figures of an index on one day."""
 
     day: date
     open: float
@@ -39,10 +55,11 @@ class MarketDay:
     volume: float
     """Shares of the index members traded."""
     vix: float
-    """Closing level of the VIX in points."""
+    """Closing level of the VIX in points, times the share's multiple."""
     previous_close: float
     previous_vix: float
     """Levels at the previous close; the day's own VIX on 2014-01-03, where the series begins."""
+    share: IndexShare
 
     @property
     def garman_klass_variance(self) -> float:
@@ -64,15 +81,35 @@ def is_available(session: date) -> bool:
     return session in _days()
 
 
-def market_day(session: date) -> MarketDay:
-    """Return the recorded figures of ``session``.
+def index_share(symbol: str) -> IndexShare:
+    """Return a share of the embedded market.
+
+    Raises
+    ------
+    ArgumentError
+        When it has no such share.
+    """
+    found = SHARES.get(symbol)
+    if found is not None:
+        return found
+    raise ArgumentError(
+        "the embedded market knows two shares: a tenth of the S&P 500 and a fortieth of the NASDAQ Composite",
+        where="underlying",
+        value=symbol,
+        nearest=" or ".join(SHARES),
+        fix="use one of them, or import recorded data",
+    )
+
+
+def market_day(session: date, symbol: str = "SPY") -> MarketDay:
+    """Return the recorded figures of ``session`` for a share's index.
 
     Raises
     ------
     DataError
         When the embedded market has no such day; names its range and the nearest sessions.
     """
-    days = _days()
+    days = _days(symbol)
     found = days.get(session)
     if found is not None:
         return found
@@ -90,13 +127,18 @@ def market_day(session: date) -> MarketDay:
     )
 
 
-@lru_cache(maxsize=1)
-def _days() -> dict[date, MarketDay]:
-    """Read both files once (about 10 ms)."""
-    vix = {us_date(row[0]): float(row[1]) for row in index_rows("vix") if row[1] not in {"", "."}}
+@lru_cache(maxsize=2)
+def _days(symbol: str = "SPY") -> dict[date, MarketDay]:
+    """Read the share's index and the VIX once (about 10 ms)."""
+    share = index_share(symbol)
+    vix = {
+        us_date(row[0]): float(row[1]) * share.vix_multiple
+        for row in index_rows("vix")
+        if row[1] not in {"", "."}
+    }
     days: dict[date, MarketDay] = {}
     previous_close, previous_vix = math.nan, math.nan
-    for row in index_rows("sp500"):
+    for row in index_rows(share.series):
         day = us_date(row[0])
         if not FIRST_YEAR <= day.year <= LAST_YEAR:
             continue
@@ -107,6 +149,7 @@ def _days() -> dict[date, MarketDay]:
                 day, opened, high, low, close, float(row[6]), level,
                 previous_close=opened if math.isnan(previous_close) else previous_close,
                 previous_vix=level if math.isnan(previous_vix) else previous_vix,
+                share=share,
             )  # fmt: skip
             previous_vix = level
         previous_close = close
@@ -170,10 +213,20 @@ UNDERLYING_SIZE_LOG_SD = 0.8
 2013-10-07."""
 UNDERLYING_SIZE_PERSISTENCE = 0.9
 """Autocorrelation of the log size from one second to the next: assumed."""
-UNDERLYING_VOLUME_SHARES = 76_000_000.0
-"""Median daily SPY volume 2014-2018 (LEAN daily history); scaled by the index volume of the day."""
-INDEX_VOLUME_MEDIAN = 3.45e9
-"""Median S&P 500 volume in ``arch.data.sp500`` 2014-2018 (shares)."""
+
+# The shares -----------------------------------------------------------------------------------------
+NASDAQ_VIX_MULTIPLE = 1.2
+"""Deviation of daily log returns of the NASDAQ Composite over that of the S&P 500, 2014-2018: 1.202 (by year
+1.09 to 1.44). Its options are quoted at as much of the VIX, as if both variance premiums were alike."""
+NASDAQ_CORRELATION = 0.944
+"""Correlation of the two indices' daily log returns 2014-2018 (by year 0.88 to 0.96). The minutes
+have it too: no minutes of the second index are at hand."""
+SHARES = {
+    # median daily SPY volume 2014-2018: LEAN daily history
+    "SPY": IndexShare("SPY", "sp500", 10, 1.0, 76_000_000.0, 3.45e9),
+    # that QQQ trades a third of SPY's shares is assumed; 1/40 brings it near the fund's price of those years
+    "QQQ": IndexShare("QQQ", "nasdaq", 40, NASDAQ_VIX_MULTIPLE, 25_000_000.0, 1.92e9),
+}
 
 # Implied volatility -----------------------------------------------------------------------------------
 VIX_SPOT_BETA = 8.0
@@ -291,11 +344,13 @@ def dividends_around(session: date) -> tuple[tuple[date, float], tuple[date, flo
     return SPY_DIVIDENDS_USD[ahead - 1], SPY_DIVIDENDS_USD[ahead]
 
 
-def accrued_cents(session: date) -> int:
-    """Return the part of the next dividend that the share holds, in whole cents.
+def accrued_cents(session: date, symbol: str = "SPY") -> int:
+    """Return the part of the next dividend that the share holds, in whole cents; QQQ pays none here.
 
     The trust keeps what its shares pay until the ex-date: the share is a tenth of the index and this, by
     calendar days, and falls by all of it when it goes ex. That it accrues evenly is assumed.
     """
+    if symbol != "SPY":
+        return 0
     (last, _), (coming, amount) = dividends_around(session)
     return round(100.0 * amount * (session - last).days / (coming - last).days)

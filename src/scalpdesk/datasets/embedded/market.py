@@ -1,8 +1,9 @@
-"""Embedded market: reconstructed sessions of the S&P 500 and its options around recorded daily figures.
+"""Embedded market: reconstructed sessions of two index shares and their options around daily figures.
 
-Recorded are open, high, low, close of the index (the share is a tenth of it) and the closing level of the
-VIX. Everything else is drawn, deterministically by session and seed, from the models in ``path``, ``surface``
-and ``chain`` with the measured constants of ``days``. Results show the tape's ``kind = "reconstructed"``.
+Recorded are open, high, low, close of the S&P 500 and the NASDAQ Composite (SPY and QQQ are a tenth and a
+fortieth of them) and the closing level of the VIX. Everything else is drawn, deterministically by session
+and seed, from the models in ``path``, ``surface`` and ``chain`` with the measured constants of ``days``.
+Results show the tape's ``kind = "reconstructed"``.
 """
 
 import hashlib
@@ -42,11 +43,12 @@ from scalpdesk.datasets.embedded.days import (
     MarketDay,
     available_sessions,
     index_rows,
+    index_share,
     is_available,
     market_day,
     us_date,
 )
-from scalpdesk.datasets.embedded.path import SessionCents, UnderlyingPath, draw_path, u_shape
+from scalpdesk.datasets.embedded.path import Leader, SessionCents, UnderlyingPath, draw_path, u_shape
 from scalpdesk.datasets.embedded.surface import log_vix_at_open, money_variance_from_vix, vix_path
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import Session, session_on
@@ -75,7 +77,6 @@ __all__ = [
 
 EMBEDDED = "embedded"
 RECONSTRUCTED = "reconstructed"
-INDEX_POINTS_PER_DOLLAR = 10
 BAR_SECONDS = 60
 NANOS = 1_000_000_000
 
@@ -110,7 +111,7 @@ def reconstruct(
     seed
         Seed of the path; the four recorded prices and the closing VIX are the same for all.
     underlying
-        Only ``SPY``.
+        ``SPY`` or ``QQQ``. With one seed the second one's path moves with the first one's.
     expiries
         Option expiries; by default those of
         :func:`~scalpdesk.datasets.embedded.chain.listed_expiries`.
@@ -122,7 +123,7 @@ def reconstruct(
     MarketTape
         One session; equal arguments give the same bytes. The quote mids of the share and its 1-minute trade
         bars both start at the day's recorded open, touch its high and low and end at its close: index levels
-        over ten, rounded to the cent.
+        over ten or forty, rounded to the cent.
 
     Raises
     ------
@@ -132,10 +133,10 @@ def reconstruct(
         When another argument is out of range.
     """
     _check(seed, underlying, quote_seconds)
-    day = market_day(session)
+    day = market_day(session, underlying)
     hours = session_on(session)
     listed = checked_expiries(session, expiries)
-    drawn = _DrawnSession(session, seed)
+    drawn = _DrawnSession(session, seed, underlying)
     opening = float(drawn.path.mid[0]), float(drawn.money_variance[0])
     pairs = build_pairs(underlying, session, listed, *opening)
     instruments = Instruments([Equity(underlying)])
@@ -178,7 +179,7 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     seed
         As for a lone session.
     underlying
-        Only ``SPY``.
+        ``SPY`` or ``QQQ``, which pays no dividend here.
 
     Returns
     -------
@@ -203,7 +204,7 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
     first_id: dict[StrikePair, int] = {}
     places: dict[date, NDArray[np.int32]] = {}
     for day in days:
-        pairs = listed_pairs(day)
+        pairs = listed_pairs(day, underlying)
         for pair in pairs:
             if pair not in first_id:
                 first_id[pair] = instruments.add(pair.call)
@@ -213,14 +214,14 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
 
     @lru_cache(maxsize=2)
     def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
-        return _kept(day, seed)
+        return _kept(day, seed, underlying)
 
     def quotes(session: Session) -> QuoteColumns:
         own = drawn(session.day)[0]
         return replace(own, instrument_id=places[session.day][own.instrument_id])
 
-    cents = [session_cents(market_day(day)) for day in days]
-    shifts = [figures.accrued_cents(day) for day in days]
+    cents = [session_cents(market_day(day, underlying)) for day in days]
+    shifts = [figures.accrued_cents(day, underlying) for day in days]
     ends = [(each, shift) for each, shift in zip(cents, shifts, strict=True)]
     edges = (
         (ends[0][0].open + ends[0][1]) / 100.0,
@@ -236,11 +237,11 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
         instruments=instruments,
         quotes=LazyQuotes(sessions, quotes),
         variance_clock=EMBEDDED_SESSIONS.name,
-        bars=LazyBars(sessions, lambda session: drawn(session.day)[1], edges),
+        bars=LazyBars(sessions, lambda session: drawn(session.day)[1], {0: edges}),
         dividends=tuple(
             CashDividend(underlying, ex_date, Decimal(str(amount)))
             for ex_date, amount in figures.SPY_DIVIDENDS_USD
-            if days[0] < ex_date <= days[-1]
+            if underlying == "SPY" and days[0] < ex_date <= days[-1]
         ),
         rate_curve=_rate_curve(days[0]),
         settlement_prices={
@@ -248,12 +249,12 @@ def reconstruct_span(start: date, end: date, *, seed: int = 1, underlying: str =
             for day, (each, shift) in zip(days, ends, strict=True)
         },
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS,
-        notes=_span_notes(seed),
+        notes=_span_notes(seed, underlying),
         morning=partial(_morning, underlying, days[0], seed),
     )
 
 
-def listed_pairs(session: date) -> tuple[StrikePair, ...]:
+def listed_pairs(session: date, symbol: str = "SPY") -> tuple[StrikePair, ...]:
     """Return the strikes that are listed on ``session`` where sessions follow one another.
 
     By expiry and strike: what this session and those of the hundred days before it list, less what expired.
@@ -262,14 +263,14 @@ def listed_pairs(session: date) -> tuple[StrikePair, ...]:
     since = session - timedelta(days=LISTED_AHEAD_DAYS)
     days = available_sessions()
     recent = days[bisect_left(days, since) : bisect_right(days, session)]
-    listed = {item for day in recent for item in _newly_listed(day) if item[0] >= session}
-    return tuple(strike_pair("SPY", expiry, strike) for expiry, strike in sorted(listed))
+    listed = {item for day in recent for item in _newly_listed(day, symbol) if item[0] >= session}
+    return tuple(strike_pair(symbol, expiry, strike) for expiry, strike in sorted(listed))
 
 
 @lru_cache(maxsize=512)
-def _newly_listed(session: date) -> tuple[tuple[date, int], ...]:
-    day = market_day(session)
-    open_usd = (session_cents(day).open + figures.accrued_cents(session)) / 100.0
+def _newly_listed(session: date, symbol: str) -> tuple[tuple[date, int], ...]:
+    day = market_day(session, symbol)
+    open_usd = (session_cents(day).open + figures.accrued_cents(session, symbol)) / 100.0
     return tuple(
         expiries_and_strikes(session, listed_expiries(session), open_usd, _opening_money_variance(day))
     )
@@ -285,8 +286,8 @@ def _rate_curve(session: date) -> RateCurve:
 
 def _morning(underlying: str, first: date, seed: int, session: Session) -> Morning:
     """Return what is published before a session: rate, open interest, the next dividend once it is known."""
-    day, pairs = market_day(session.day), listed_pairs(session.day)
-    open_usd = (session_cents(day).open + figures.accrued_cents(session.day)) / 100.0
+    day, pairs = market_day(session.day, underlying), listed_pairs(session.day, underlying)
+    open_usd = (session_cents(day).open + figures.accrued_cents(session.day, underlying)) / 100.0
     shocks = {
         contract.symbol: shock
         for pair in pairs
@@ -296,7 +297,7 @@ def _morning(underlying: str, first: date, seed: int, session: Session) -> Morni
     held = open_interest(nobody, pairs, session.day, open_usd, _opening_money_variance(day), shocks)
     (last, _), (coming, amount) = figures.dividends_around(session.day)
     # the next dividend is taken as known from the ex-date before it: estimates of it are close
-    is_news = session.day in {first, last}
+    is_news = underlying == "SPY" and session.day in {first, last}
     declared = (CashDividend(underlying, coming, Decimal(str(amount))),) if is_news else ()
     return Morning(_rate_curve(session.day), held, declared)
 
@@ -304,29 +305,43 @@ def _morning(underlying: str, first: date, seed: int, session: Session) -> Morni
 @lru_cache(maxsize=16_384)
 def _open_interest_shocks(pair: StrikePair, seed: int) -> tuple[float, float]:
     """Return what sets the open interest of call and put apart from the usual, for their whole life."""
-    stream = np.random.SeedSequence([pair.expiry.toordinal(), round(pair.strike), seed])
+    stream = np.random.SeedSequence(
+        [pair.expiry.toordinal(), round(pair.strike), seed, *_stream_of(pair.call.underlying)]
+    )
     first, second = np.random.Generator(np.random.PCG64(stream)).standard_normal(2).tolist()
     return first, second
 
 
-def _drawn(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
+def _drawn(session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
     """Draw quotes and bars of a session among others; its instruments are numbered as they are listed."""
-    drawn = _DrawnSession(session, seed)
-    shift, path = figures.accrued_cents(session), drawn.path
+    drawn = _DrawnSession(session, seed, symbol)
+    shift, path = figures.accrued_cents(session, symbol), drawn.path
     drawn.path = replace(path, bid_cents=path.bid_cents + shift, ask_cents=path.ask_cents + shift)
     _, (coming, amount) = figures.dividends_around(session)
-    return drawn.columns(listed_pairs(session), 1.0, Carry(figures.rate_on(session), coming, amount))
+    paid = amount if symbol == "SPY" else 0.0
+    return drawn.columns(listed_pairs(session, symbol), 1.0, Carry(figures.rate_on(session), coming, paid))
+
+
+@lru_cache(maxsize=4)
+def _path(session: date, seed: int, symbol: str) -> UnderlyingPath:
+    """Draw a share's path; that of QQQ moves with SPY's of the same seed."""
+    day, hours = market_day(session, symbol), session_on(session)
+    leader = None
+    if symbol != "SPY":
+        leader = Leader(_path(session, seed, "SPY"), figures.NASDAQ_CORRELATION)
+    seconds = (hours.close_ns - hours.open_ns) // NANOS
+    generator = _generators(session, seed, symbol)[0]
+    return draw_path(generator, seconds, session_cents(day), day.garman_klass_variance, leader)
 
 
 class _DrawnSession:
     """A session's path, its VIX, and the streams of what is still to draw."""
 
-    def __init__(self, session: date, seed: int) -> None:
-        self.day, self.hours = market_day(session), session_on(session)
+    def __init__(self, session: date, seed: int, symbol: str) -> None:
+        self.day, self.hours = market_day(session, symbol), session_on(session)
         seconds = (self.hours.close_ns - self.hours.open_ns) // NANOS
-        for_path, self.for_share, for_level, self.for_chain = _generators(session, seed)
-        cents = session_cents(self.day)
-        self.path = draw_path(for_path, seconds, cents, self.day.garman_klass_variance)
+        _, self.for_share, for_level, self.for_chain = _generators(session, seed, symbol)
+        self.path = _path(session, seed, symbol)
         self.stamps = _stamps(self.for_share, self.hours, seconds)
         self.vix = vix_path(for_level, self.day, self.path)
         self.money_variance = money_variance_from_vix(self.vix)
@@ -334,7 +349,7 @@ class _DrawnSession:
     def share(self, quote_seconds: float) -> tuple[Ints, QuoteColumns, BarColumns]:
         """Draw the seconds with a quote of the share, its quotes and its bars."""
         shown, quotes = _share_quotes(self.for_share, self.path, self.stamps, quote_seconds)
-        return shown, quotes, _bars(self.for_share, self.path, self.hours, self.day.volume)
+        return shown, quotes, _bars(self.for_share, self.path, self.hours, self.day)
 
     def columns(
         self, pairs: Sequence[StrikePair], quote_seconds: float, carry: Carry | None = None
@@ -364,9 +379,9 @@ def _code_digest() -> str:
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def _kept(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
+def _kept(session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
     """Read a session from the cache, or draw it and put it there; a cache that fails is done without."""
-    path = cache_folder() / str(seed) / f"{session}.npz"
+    path = cache_folder() / str(seed) / f"{symbol}-{session}.npz"
     open_ns = session_on(session).open_ns
     with suppress(*_DAMAGE), path.open("rb") as file, np.load(file) as kept:
         stamps = open_ns + np.cumsum(kept["milliseconds"], dtype=np.int64) * 1_000_000
@@ -375,7 +390,7 @@ def _kept(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
         ids = kept["instrument_id"].astype(np.int32)
         bars = BarColumns(*(kept[f"bar_{column.name}"] for column in fields(BarColumns)))
         return QuoteColumns(stamps, ids, bid, kept["ask_cents"] / 100.0, *sizes), bars
-    quotes, bars = _drawn(session, seed)
+    quotes, bars = _drawn(session, seed, symbol)
     columns: dict[str, NDArray[Any]] = {
         "milliseconds": np.diff((quotes.ts_ns - open_ns) // 1_000_000, prepend=0).astype(np.int32),
         "instrument_id": quotes.instrument_id.astype(np.int16),
@@ -393,7 +408,7 @@ def _kept(session: date, seed: int) -> tuple[QuoteColumns, BarColumns]:
     return quotes, bars
 
 
-def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
+def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -> BarColumns:
     """Return the 1-minute bars of :func:`reconstruct` for a session and seed, without the options.
 
     This takes a tenth of the time.
@@ -405,20 +420,26 @@ def reconstruct_bars(session: date, *, seed: int = 1) -> BarColumns:
     ArgumentError
         When the seed is out of range.
     """
-    _check(seed, "SPY", 1.0)
-    return _DrawnSession(session, seed).share(1.0)[2]
+    _check(seed, underlying, 1.0)
+    return _DrawnSession(session, seed, underlying).share(1.0)[2]
 
 
-def _generators(session: date, seed: int) -> list[np.random.Generator]:
+def _stream_of(symbol: str) -> tuple[int, ...]:
+    """Return what sets a share's random streams apart from those of the first one."""
+    place = list(figures.SHARES).index(symbol)
+    return (place,) if place else ()
+
+
+def _generators(session: date, seed: int, symbol: str) -> list[np.random.Generator]:
     """Return the random streams of a session: path, share, level of volatility, chain."""
-    streams = np.random.SeedSequence([session.toordinal(), seed]).spawn(4)
+    streams = np.random.SeedSequence([session.toordinal(), seed, *_stream_of(symbol)]).spawn(4)
     return [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
 
 
 def session_cents(day: MarketDay) -> SessionCents:
-    """Return the four recorded prices of the share: index levels over ten, in whole cents (half to even)."""
+    """Return the four recorded prices of the share: its part of the index in whole cents (half to even)."""
     levels = (day.open, day.high, day.low, day.close)
-    return SessionCents(*(round(level * 100 / INDEX_POINTS_PER_DOLLAR) for level in levels))
+    return SessionCents(*(round(level * 100 / day.share.points_per_dollar) for level in levels))
 
 
 def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
@@ -455,14 +476,7 @@ def _ohlc_of(tape: MarketTape, share: InstrumentId, session: Session) -> Session
 
 
 def _check(seed: int, underlying: str, quote_seconds: float) -> None:
-    if underlying != "SPY":
-        raise ArgumentError(
-            "the embedded market knows one share, a tenth of the S&P 500",
-            where="underlying",
-            value=underlying,
-            nearest="SPY",
-            fix="use SPY, or import recorded data",
-        )
+    index_share(underlying)
     if not 0 <= seed < 2**63:
         raise ArgumentError("a seed is a whole number from 0 to 2^63 - 1", where="seed", value=seed)
     if not 1.0 <= quote_seconds <= 60.0:
@@ -513,9 +527,7 @@ def _share_quotes(
     return shown, columns
 
 
-def _bars(
-    generator: np.random.Generator, path: UnderlyingPath, hours: Session, index_volume: float
-) -> BarColumns:
+def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, day: MarketDay) -> BarColumns:
     """Draw 1-minute bars of prints at bid or ask; at the four recorded prices the print is at the mid."""
     count = len(path.bid_cents)
     minutes = (count - 1) // BAR_SECONDS
@@ -532,7 +544,7 @@ def _bars(
     busy = np.sqrt(
         u_shape((np.arange(minutes) + 0.5) / minutes) * np.exp(0.3 * generator.standard_normal(minutes))
     )
-    total = figures.UNDERLYING_VOLUME_SHARES * index_volume / figures.INDEX_VOLUME_MEDIAN
+    total = day.share.daily_shares * day.volume / day.share.index_volume_median
     return BarColumns(
         ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS,
         instrument_id=np.zeros(minutes, dtype=np.int32),
@@ -556,36 +568,50 @@ def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
     return QuoteColumns(*(column[order] for column in merged))
 
 
+def _real_prices(symbol: str) -> str:
+    index = "S&P 500 / 10" if symbol == "SPY" else "NASDAQ Composite / 40"
+    return f"open, high, low, close ({index})"
+
+
 def _notes(day: MarketDay, seed: int) -> tuple[str, ...]:
-    real = "open, high, low, close (S&P 500 / 10) and the closing VIX"
+    multiple = day.share.vix_multiple
+    real = f"{_real_prices(day.share.symbol)} and the closing VIX"
+    if multiple != 1.0:
+        real += f", {multiple:g} times of which its options are quoted at,"
+    level = f"{day.vix / multiple:.2f}"
     return (
-        f"reconstructed, seed {seed}: {real} of {day.vix:.2f} are real, the seconds between are drawn",
+        f"reconstructed, seed {seed}: {real} of {level} are real, the seconds between are drawn",
         "rates and dividends are zero: American options cost what European ones cost",
         "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
     )
 
 
-def _span_notes(seed: int) -> tuple[str, ...]:
-    real = "open, high, low, close (S&P 500 / 10), the closing VIX, dividends and rates"
+def _span_notes(seed: int, symbol: str) -> tuple[str, ...]:
+    multiple = figures.SHARES[symbol].vix_multiple
+    real = f"{_real_prices(symbol)}, the closing VIX, dividends and rates"
+    share = "the share is a tenth of the index and the dividend accrued"
+    if multiple != 1.0:
+        real = f"{_real_prices(symbol)}, the closing VIX and rates"
+        share = f"the share pays no dividend, its options are quoted at {multiple:g} times the VIX"
     return (
         f"reconstructed, seed {seed}: {real} are real, the seconds between are drawn",
-        "the share is a tenth of the index and the dividend accrued; overnight gaps are those of the index",
+        f"{share}; overnight gaps are those of the index",
         "Monday expiries before February 2018 and Wednesday ones before August 2016 are hypothetical",
     )
 
 
-def daily_bars_before(session: date, count: int) -> dict[str, NDArray[np.float64]]:
-    """Return up to ``count`` daily bars of the S&P 500 (index points) that end before ``session``.
+def daily_bars_before(session: date, count: int, symbol: str = "SPY") -> dict[str, NDArray[np.float64]]:
+    """Return up to ``count`` daily bars of a share's index (index points) that end before ``session``.
 
     Columns ``open``, ``high``, ``low``, ``close``, oldest first; from 1999 on.
     """
-    rows = [row for row in index_rows("sp500") if us_date(row[0]) < session][-count:]
+    rows = [row for row in index_rows(index_share(symbol).series) if us_date(row[0]) < session][-count:]
     table = np.array([[float(text) for text in row[1:5]] for row in rows], dtype=np.float64).reshape(-1, 4)
     return {name: table[:, index].copy() for index, name in enumerate(("open", "high", "low", "close"))}
 
 
 def minute_bars_before(
-    session: date, count: int, instrument_id: InstrumentId, *, seed: int = 1
+    session: date, count: int, instrument_id: InstrumentId, *, seed: int = 1, underlying: str = "SPY"
 ) -> tuple[SessionBarsEvent, ...]:
     """Return the minute bars of up to ``count`` sessions before ``session``, oldest first.
 
@@ -601,11 +627,13 @@ def minute_bars_before(
         The share's id in the run.
     seed
         Seed of the paths.
+    underlying
+        The share.
     """
     known_ns = session_on(session).open_ns
     events = []
     for day in [day for day in available_sessions() if day < session][-count:] if count > 0 else []:
-        bars, hours = reconstruct_bars(day, seed=seed), session_on(day)
+        bars, hours = reconstruct_bars(day, seed=seed, underlying=underlying), session_on(day)
         figures = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         events.append(
             SessionBarsEvent(
@@ -624,10 +652,15 @@ def minute_bars_before(
 
 
 def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
-    """Return the minute bars of up to ``count`` sessions before an embedded tape's first one.
+    """Return the minute bars of up to ``count`` sessions before an embedded tape's first one, of each share.
 
     For recorded data there are none: nothing is known before the tape.
     """
     if tape.name != EMBEDDED:
         return ()
-    return minute_bars_before(tape.sessions[0].day, count, tape.instruments.id_of(tape.underlying), seed=seed)
+    day = tape.sessions[0].day
+    return tuple(
+        minutes
+        for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True)
+        for minutes in minute_bars_before(day, count, number, seed=seed, underlying=symbol)
+    )

@@ -77,8 +77,32 @@ def expected_clock(elapsed_share: Floats) -> Floats:
     return np.asarray((integral(elapsed_share) - start) / (end - start))
 
 
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A path drawn before, which another one moves with."""
+
+    path: UnderlyingPath
+    correlation: float
+    """Of the moves within steps of :data:`COARSE_SECONDS`, once each has its own deviation."""
+
+    def weights(self) -> Floats:
+        """Return the share of the day's variance in each coarse step."""
+        return np.diff(self.path.variance_clock[::COARSE_SECONDS])
+
+    def shocks(self) -> Floats:
+        """Return the moves of the coarse steps about their drift, each in its own deviations."""
+        moves = np.diff(np.log(self.path.mid[::COARSE_SECONDS]))
+        weights = self.weights()
+        moves = (moves - moves.sum() * weights) / np.sqrt(weights)
+        return np.asarray(moves / moves.std())
+
+
 def draw_path(
-    generator: np.random.Generator, seconds: int, cents: SessionCents, variance: float
+    generator: np.random.Generator,
+    seconds: int,
+    cents: SessionCents,
+    variance: float,
+    leader: Leader | None = None,
 ) -> UnderlyingPath:
     """Draw a path through the four prices.
 
@@ -92,6 +116,8 @@ def draw_path(
         The four prices, which the path meets exactly.
     variance
         Quadratic variation of the log price over the session (a fraction squared, not annualised).
+    leader
+        Path whose quick and slow minutes and whose moves it shares; None for a path of its own.
 
     Returns
     -------
@@ -100,9 +126,10 @@ def draw_path(
         ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
     """
     high, low, close = (math.log(x / cents.open) for x in (cents.high, cents.low, cents.close))
-    weights = _variance_weights(generator, seconds // COARSE_SECONDS)
+    steps = seconds // COARSE_SECONDS
+    weights = _variance_weights(generator, steps) if leader is None else leader.weights()
     clock = np.concatenate(([0.0], np.cumsum(weights)))
-    coarse = _bridges(generator, weights * variance, clock, close)
+    coarse = _bridges(generator, weights * variance, clock, close, leader)
     distance = np.hypot(coarse.max(axis=1) - high, coarse.min(axis=1) - low)
     nearest = np.argsort(distance, kind="stable")[:REFINED]
     fine = _refine(generator, coarse[nearest], weights * variance)
@@ -132,9 +159,15 @@ def _variance_weights(generator: np.random.Generator, steps: int) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def _bridges(generator: np.random.Generator, variances: Floats, clock: Floats, close: float) -> Floats:
+def _bridges(
+    generator: np.random.Generator, variances: Floats, clock: Floats, close: float, leader: Leader | None
+) -> Floats:
     """Many log paths from 0 to ``close`` on the coarse grid; shape (CANDIDATES, steps + 1)."""
-    steps = generator.standard_normal((CANDIDATES, len(variances))) * np.sqrt(variances)
+    steps = generator.standard_normal((CANDIDATES, len(variances)))
+    if leader is not None:
+        steps *= math.sqrt(1.0 - leader.correlation**2)
+        steps += leader.correlation * leader.shocks()
+    steps *= np.sqrt(variances)
     paths = np.zeros((CANDIDATES, len(variances) + 1))
     np.cumsum(steps, axis=1, out=paths[:, 1:])
     paths += (close - paths[:, -1:]) * clock

@@ -64,7 +64,7 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     require_macro_alignment
         The 10-minute macro cloud must have the signal's direction.
     underlying
-        What the run trades.
+        What the run trades; several symbols with commas between them, the run's main one first.
     signal_minutes
         Bar lengths whose fast cloud gives signals: 1, 5 or both.
     price_source

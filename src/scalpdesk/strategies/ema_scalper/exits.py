@@ -25,6 +25,8 @@ class ScalpExit(StrEnum):
     CLOUD_FLIP = "cloud_flip"
     PROFIT_TARGET = "profit_target"
     MOMENTUM_EXHAUSTION = "momentum_exhaustion"
+    SURPLUS = "surplus"
+    """A fill after the venue's cancel made it one more than may be open: no rule, sold at once."""
     EXPIRED = "expired"
     """It expired, or was taken away, while it was still held: no rule, what the records have for it."""
 

@@ -8,6 +8,7 @@ first fill, and a rejection or a late fill is simply seen and dealt with.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
@@ -26,6 +27,7 @@ from scalpdesk.strategies.contract import (
     Proposal,
     StrategySpec,
     TradeStart,
+    configured_underlyings,
     traded_symbol,
 )
 from scalpdesk.strategies.ema_scalper.cloud_watch import CloudWatch
@@ -63,6 +65,15 @@ SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp: the records tell scalps apart by it."""
 
 
+class Ticker(NamedTuple):
+    """An underlying that is scalped, with its clouds and its options."""
+
+    number: InstrumentId
+    symbol: str
+    watch: CloudWatch
+    options: list[tuple[InstrumentId, OptionContract]]
+
+
 class EmaScalp(ScalpOrders):
     """One scalp from its order to its end.
 
@@ -70,6 +81,8 @@ class EmaScalp(ScalpOrders):
     ----------
     number, contract
         What is bought.
+    ticker
+        Its underlying.
     signal, plan
         Why, and how much of it.
     now_ns
@@ -83,6 +96,7 @@ class EmaScalp(ScalpOrders):
         number: InstrumentId,
         contract: OptionContract,
         *,
+        ticker: Ticker,
         signal: TradeSignal,
         plan: EntryPlan,
         now_ns: int,
@@ -90,6 +104,7 @@ class EmaScalp(ScalpOrders):
         trade: TradeStart,
     ) -> None:
         super().__init__(number, contract, now_ns)
+        self.ticker = ticker
         self.signal = signal
         self.plan = plan
         self.trade = trade
@@ -111,7 +126,7 @@ class EmaScalp(ScalpOrders):
 
 
 class EmaScalper:
-    """Options scalped on flips of the fast EMA cloud."""
+    """Options scalped on flips of the fast EMA cloud, on one underlying or several side by side."""
 
     name = "ema-scalper"
     is_done = False
@@ -119,8 +134,7 @@ class EmaScalper:
     def __init__(self, config: ScalpConfig | None = None) -> None:
         self.config = config or ScalpConfig()
         self._planner = EntryPlanner(self.config)
-        self._watch: CloudWatch | None = None
-        self._options: list[tuple[InstrumentId, OptionContract]] = []
+        self._tickers: dict[InstrumentId, Ticker] = {}
         self._scalps: list[EmaScalp] = []
         self._ended: list[EmaScalp] = []
         """Scalps of this session that are over by the events so far."""
@@ -132,50 +146,61 @@ class EmaScalper:
         return ", ".join(f"{scalp.contract.symbol} ({scalp.signal.direction})" for scalp in self._scalps)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
-        """Look at the chain; wake on the underlying's price, its bars and a heartbeat.
+        """Look at the chains; wake on each underlying's price, its bars and a heartbeat.
 
         Raises
         ------
         ConfigError
-            When the run's underlying is not the configured one.
+            When the run's main underlying is not the configured one.
         """
-        ticker = traded_symbol(view, self.config.underlying, self.name)
-        self._options = options_in_order(view.instruments, ticker)
-        self._watch = CloudWatch(view.underlying, ticker, self.config.price_source)
-        return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
+        main, *others = configured_underlyings(self.config)
+        for symbol in (traded_symbol(view, main, self.name), *others):
+            number = view.instruments.id_of(symbol)
+            watch = CloudWatch(number, symbol, self.config.price_source)
+            self._tickers[number] = Ticker(number, symbol, watch, options_in_order(view.instruments, symbol))
+        seconds = self.config.heartbeat_seconds
+        return [PriceMove(number, self.config.price_change_usd, seconds) for number in self._tickers]
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Look at the open scalps, then, when a bar has closed, at its signals."""
-        watch, session = self._watch, view.session
-        if watch is None or session is None:
+        session = view.session
+        if session is None:
             return ()
         if wake is Wake.SESSION:
-            return self._on_session(view, watch, session)
-        self._note_order(view, event)
+            return self._on_session(view, session)
+        actions = self._note_order(view, event)
+        ticker: Ticker | None = None
         closed: tuple[int, ...] = ()
-        if isinstance(event, BarEvent | QuoteEvent) and event.instrument_id == view.underlying:
-            closed = watch.add(event)
+        if isinstance(event, BarEvent | QuoteEvent):
+            ticker = self._tickers.get(event.instrument_id)
+            closed = () if ticker is None else ticker.watch.add(event)
         if view.mode is Mode.HALTED:
-            return ()
-        actions: list[Action] = []
+            return actions
         for scalp in tuple(self._scalps):
+            if ticker is not None and scalp.ticker is not ticker:
+                continue  # another underlying's market says nothing of it
             if scalp.bar_seconds in closed:
-                self._read_bar(scalp, watch)
+                self._read_bar(scalp)
             actions += self._tend(view, session, scalp, event)
             if scalp.bar_seconds in closed:
                 actions += self._second_half(view, session, scalp)
         for seconds in closed:
-            if seconds // MINUTE in self.config.signal_minutes and view.now_ns < session.close_ns:
-                actions += self._think(view, session, watch, seconds)
+            if ticker is not None and seconds // MINUTE in self.config.signal_minutes:
+                actions += (
+                    self._think(view, session, ticker, seconds) if view.now_ns < session.close_ns else []
+                )
         return actions
 
     # session and orders -------------------------------------------------------------------------
 
-    def _on_session(self, view: DeskView, watch: CloudWatch, session: Session) -> Sequence[Action]:
+    def _on_session(self, view: DeskView, session: Session) -> Sequence[Action]:
+        for ticker in self._tickers.values():
+            if view.now_ns != session.open_ns:
+                ticker.watch.close_session()
+            else:
+                ticker.watch.open_session(session, view.market.earlier_sessions.get(ticker.number, ()))
         if view.now_ns != session.open_ns:
-            watch.close_session()
             return ()
-        watch.open_session(session, view.market.earlier_sessions.get(view.underlying, ()))
         actions: list[Action] = [
             self._ended_report(scalp, ScalpExit.EXPIRED)
             for scalp in self._scalps
@@ -188,11 +213,11 @@ class EmaScalper:
         unknown = why_fomc_unknown(session, self.config)
         return actions + (self._reports.once("fomc", (unknown,)) if unknown else [])
 
-    def _note_order(self, view: DeskView, event: Event) -> None:
+    def _note_order(self, view: DeskView, event: Event) -> list[Action]:
         """Give an order's event to the scalp it belongs to; the first fill makes the position."""
         order = view.order_of(event)
         if order is None:
-            return
+            return []
         for scalp in (*self._scalps, *self._ended):
             if not scalp.claim_order(order):
                 continue
@@ -204,16 +229,34 @@ class EmaScalper:
                 self._ended.remove(scalp)
                 self._scalps.append(scalp)
                 scalp.ended_ns = None
-            return
+                return self._leave_surplus(view, scalp)
+            break
+        return []
+
+    def _leave_surplus(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
+        """Begin to sell a scalp that is back beside as many as may be open."""
+        count, most = len(self._scalps), self.config.max_concurrent_scalps
+        if count <= most:
+            return []
+        scalp.exit.begin(view.now_ns, ScalpExit.SURPLUS)
+        why = (
+            f"{scalp.contract.symbol} was filled after it had ended: {count} scalps, most {most}; it is sold"
+        )
+        return [Proposal(DecisionKind.ALERT, (why,), self._facts(view, scalp))]
 
     # signals and entries ------------------------------------------------------------------------
 
-    def _think(self, view: DeskView, session: Session, watch: CloudWatch, seconds: int) -> list[Action]:
+    def _think(self, view: DeskView, session: Session, ticker: Ticker, seconds: int) -> list[Action]:
         """Buy the first half on a signal that passes, or report every reason against it."""
-        signal = watch.signal(seconds, self._iv_rank(view))
+        watch = ticker.watch
+        signal = watch.signal(seconds, self._iv_rank(view, ticker))
         if signal is None:
             return []
-        marks = [(scalp.entry_price, self._price(view, scalp)) for scalp in self._scalps if scalp.bought]
+        marks = [
+            (scalp.entry_price, self._price(view, scalp))
+            for scalp in self._scalps
+            if scalp.bought and scalp.ticker is ticker
+        ]
         moment = ScalpMoment(
             view.now_ns,
             session,
@@ -226,17 +269,17 @@ class EmaScalper:
         if watch.macro.is_thin:
             shown["macro_bar_minutes"] = watch.macro.minutes
         why = _why(signal)
-        spot = view.market.mark(view.underlying)
+        spot = view.market.mark(ticker.number)
         refusals = self._planner.refusals(signal, moment)
         if view.mode is not Mode.ACTIVE:
             refusals += (f"the desk is {view.mode.lower()}",)
         if spot is None:
-            refusals += ("the underlying is not quoted",)
+            refusals += (f"{ticker.symbol} is not quoted",)
         if refusals or spot is None:
             return [_skipped(why, refusals, shown)]
         chain = DeskChain(
             view,
-            self._options,
+            ticker.options,
             spot,
             until=latest_expiry(session.day),
             cutoff_passed=zero_dte_is_over(view.now_ns, session, self.config),
@@ -244,10 +287,18 @@ class EmaScalper:
         plan = self._planner.plan(signal, chain, float(view.nav))
         if isinstance(plan, tuple):
             return [_skipped(why, plan, shown)]
-        return self._enter(view, session, signal, plan, chain.ids[plan.selection.option_symbol])
+        number = chain.ids[plan.selection.option_symbol]
+        return self._enter(view, session, number, ticker=ticker, signal=signal, plan=plan)
 
     def _enter(
-        self, view: DeskView, session: Session, signal: TradeSignal, plan: EntryPlan, number: InstrumentId
+        self,
+        view: DeskView,
+        session: Session,
+        number: InstrumentId,
+        *,
+        ticker: Ticker,
+        signal: TradeSignal,
+        plan: EntryPlan,
     ) -> list[Action]:
         contract = view.instruments[number]
         assert isinstance(contract, OptionContract)
@@ -260,6 +311,7 @@ class EmaScalper:
         scalp = EmaScalp(
             number,
             contract,
+            ticker=ticker,
             signal=signal,
             plan=plan,
             now_ns=view.now_ns,
@@ -318,9 +370,10 @@ class EmaScalper:
 
     # open scalps --------------------------------------------------------------------------------
 
-    def _read_bar(self, scalp: EmaScalp, watch: CloudWatch) -> None:
+    @staticmethod
+    def _read_bar(scalp: EmaScalp) -> None:
         """Note what a closed bar says against a scalp."""
-        sign, since_ns = scalp.signal.sign, scalp.filled_ns
+        watch, sign, since_ns = scalp.ticker.watch, scalp.signal.sign, scalp.filled_ns
         if since_ns is None:
             return
         scalp.candles = watch.candles_after(scalp.bar_seconds, since_ns)
@@ -444,9 +497,9 @@ class EmaScalper:
         return facts | {"exit_reason": scalp.exit.why} if scalp.exit.why else facts
 
     @staticmethod
-    def _iv_rank(view: DeskView) -> float | None:
+    def _iv_rank(view: DeskView, ticker: Ticker) -> float | None:
         """Return the rank of the underlying's implied volatility; None while it is not known."""
-        known = view.market.implied_vols.get(view.underlying)
+        known = view.market.implied_vols.get(ticker.number)
         return None if known is None else iv_rank(known.vol, known.history)
 
 
