@@ -59,6 +59,7 @@ ENTRY_BOUNDS = {
     "max_straddle_delta": Bound(0, 100, "shares of 100"),
     "order_ttl_seconds": SECONDS,
     "max_attempts": Bound(0, 100, "a number of orders"),
+    "walk_steps": Bound(0, 100, "a number of steps", may_equal_low=True),
 }
 
 
@@ -100,6 +101,9 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         A leg's order that has not been filled by then is cancelled and priced anew.
     max_attempts
         So often; then what was bought is sold again.
+    walk_steps
+        Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each;
+        0 begins at the far side. What the walk saved and what the market moved meanwhile is reported.
     again_after_exit
         Look for another entry after an exit.
     orders
@@ -123,6 +127,7 @@ class EntryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     not_after: str = "15:30"
     order_ttl_seconds: float = 15.0
     max_attempts: int = 5
+    walk_steps: int = 0
     again_after_exit: bool = False
     orders: LegOrders = LegOrders.AUTO
 

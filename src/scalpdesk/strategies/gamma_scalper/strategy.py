@@ -83,6 +83,7 @@ HEDGE_BOUNDS = {
     "threshold_shares": Bound(0, 100, "shares per straddle, which is never off by more", may_equal_low=True),
     "fixed_vol": VOL,
     "order_ttl_seconds": SECONDS,
+    "passive_seconds": SECONDS,
 }
 
 
@@ -111,6 +112,9 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         For ``fixed``: a fraction a year.
     order_ttl_seconds
         A hedge order that has not been filled by then is cancelled and sized anew.
+    passive_seconds
+        A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
+        twice the band; None crosses at once.
     """
 
     band: str = AUTO
@@ -121,6 +125,7 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     minimum_variance: tuple[float, float, float] = MINIMUM_VARIANCE
     fixed_vol: float | None = None
     order_ttl_seconds: float = 5.0
+    passive_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, and a fixed volatility that is not given."""
@@ -243,6 +248,7 @@ class GammaScalper:
             hedge.make_band(),
             DeltaModel(hedge.delta_vol, hedge.fixed_vol, hedge.delta_model, hedge.minimum_variance),
             order_ttl_seconds=hedge.order_ttl_seconds,
+            passive_seconds=hedge.passive_seconds,
             forecast_vol=self._edge.forecast_vol,
         )
         self._leaving = Liquidation(
@@ -250,6 +256,7 @@ class GammaScalper:
             retry_seconds=self.config.entry.order_ttl_seconds,
             timer="gamma-scalper: exit again",
             leg_orders=self.config.entry.orders,
+            walks=True,
         )
         self._exits = straddle_rules(self.config.exits)
         self.phase = ScalperPhase.WAITING
@@ -435,6 +442,7 @@ class GammaScalper:
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
             leg_orders=entry.orders,
+            walk_steps=entry.walk_steps,
         )
         self.phase = ScalperPhase.ENTERING
         strike = f"{best.pair.expiry} {best.pair.strike.normalize():f}"
@@ -482,7 +490,7 @@ class GammaScalper:
         status, actions = self._entry.step(view)
         if status is EntryStatus.FILLED:
             self._note_entered(view)
-            return self._hold(view)
+            return [*actions, *self._hold(view)]
         if status is EntryStatus.ABANDONED:
             if self._held_options(view):
                 return self._start_leaving(view, "entry abandoned: one leg could not be bought")
@@ -650,7 +658,8 @@ class GammaScalper:
 
     def _start_leaving(self, view: DeskView, reason: str) -> Sequence[Action]:
         self.phase = ScalperPhase.LEAVING
-        self._leaving.begin(view.now_ns, reason)
+        entry = self.config.entry
+        self._leaving.begin(view.now_ns, reason, rest_seconds=entry.walk_steps * entry.order_ttl_seconds)
         return self._leave(view)
 
     def _is_whole(self, view: DeskView) -> bool:

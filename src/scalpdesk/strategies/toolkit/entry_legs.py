@@ -1,4 +1,8 @@
-"""Entry into a position of several legs by limit orders, priced anew until all are filled."""
+"""Entry into a position of several legs by limit orders, priced anew until all are filled.
+
+The first orders are at the ask, or, where a walk is asked for, at the mid; each later one is a step nearer to
+the ask then.
+"""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,7 +24,7 @@ class EntryStatus(StrEnum):
 
 
 class LegEntry:
-    """Buys the same quantity of each leg at the ask.
+    """Buys the same quantity of each leg, at the ask or walking there from the mid.
 
     Parameters
     ----------
@@ -31,11 +35,13 @@ class LegEntry:
     ttl_seconds
         Age at which an order that is not filled is cancelled and priced anew.
     max_attempts
-        Orders after the first that may be tried.
+        Orders at the ask after the first that may be tried.
     timer
         Name of a timer; with one, attempts are ``ttl_seconds`` apart.
     leg_orders
         Whether the legs may go as one order; after one that the venue rejected each goes on its own.
+    walk_steps
+        Steps of ``ttl_seconds`` from the mid to the ask; 0 begins at the ask.
     """
 
     def __init__(
@@ -47,24 +53,30 @@ class LegEntry:
         max_attempts: int,
         timer: str = "",
         leg_orders: LegOrders = LegOrders.LEGS,
+        walk_steps: int = 0,
     ) -> None:
         self.legs = tuple(legs)
         self.quantity = quantity
         self.attempts = 0
         self._ttl_seconds = ttl_seconds
-        self._max_attempts = max_attempts
+        self._max_attempts = max_attempts + walk_steps
+        self._walk_steps = walk_steps
+        self._mids: dict[InstrumentId, float] = {}
+        """Of each leg when the entry began."""
         self._timer = timer
         self._leg_orders = leg_orders
         self._not_before_ns = 0
 
     def begin(self, view: DeskView, proposal: Proposal) -> list[Action]:
         """Return the proposal with the first orders of all legs."""
+        quotes = [view.market.quotes[leg] for leg in self.legs]
+        self._mids = {quote.instrument_id: quote.mid for quote in quotes if quote is not None}
         return self._sent(view, proposal.kind, proposal.reasons, proposal.facts, self._missing(view))
 
     def step(self, view: DeskView) -> tuple[EntryStatus, list[Action]]:
         """Follow the orders: filled, working, too old, or wanted again at the current ask."""
         if all(view.positions.quantity(leg) >= self.quantity for leg in self.legs):
-            return EntryStatus.FILLED, []
+            return EntryStatus.FILLED, self._saved(view)
         late = expired_orders(view, self.legs, self._ttl_seconds)
         if late:
             return EntryStatus.WORKING, [
@@ -90,16 +102,36 @@ class LegEntry:
         self.quantity = int(min(view.exposure(leg) for leg in self.legs))
 
     def _missing(self, view: DeskView) -> tuple[OrderIntent, ...]:
-        """Return orders at the ask for what is neither held nor ordered of each leg."""
+        """Return orders for what is neither held nor ordered of each leg."""
         intents = []
         for leg in self.legs:
             missing = self.quantity - view.exposure(leg)
             quote = view.market.quotes[leg]
             if missing > 0 and quote is not None and quote.ask > 0:
-                price = exact(quote.ask)
-                why = "straddle leg at the ask"
+                price, why = exact(quote.ask), "straddle leg at the ask"
+                if self.attempts < self._walk_steps and quote.bid > 0:
+                    left = 1.0 - self.attempts / self._walk_steps
+                    wanted = exact(quote.ask - 0.5 * left * (quote.ask - quote.bid), 8)
+                    price = view.instruments[leg].tick_rule.round(wanted, "down")
+                    why = f"straddle leg, step {self.attempts} of {self._walk_steps} from the mid to the ask"
                 intents.append(OrderIntent(leg, Side.BUY, missing, Purpose.OPEN, why, OrderType.LIMIT, price))
         return tuple(intents)
+
+    def _saved(self, view: DeskView) -> list[Action]:
+        """Report what a walk saved of the spread, and what the market moved meanwhile."""
+        if not self._walk_steps or len(self._mids) < len(self.legs):
+            return []
+        saved = moved = 0.0
+        for leg in self.legs:
+            quote, position = view.market.quotes[leg], view.positions.positions[leg]
+            if quote is None:
+                return []
+            units = self.quantity * position.multiplier
+            saved += units * (quote.ask - float(position.average_price))
+            moved += units * (quote.mid - self._mids[leg])
+        why = f"bought {saved:+.2f} below the ask of now; the mid has moved {moved:+.2f} since the decision"
+        facts: Facts = {"saved_usd": saved, "moved_usd": moved, "attempts": self.attempts}
+        return [Proposal(DecisionKind.ENTRY, (why,), facts)]
 
     def _sent(
         self,

@@ -8,8 +8,8 @@ import msgspec
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.hedging.base import AdjustsVol, HedgeBand, HedgeInputs
 from scalpdesk.hedging.delta_models import (
     STICKY_DELTA,
@@ -22,11 +22,12 @@ from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, sp
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.quotes import QuoteVerdict
+from scalpdesk.orders.order import Order
 from scalpdesk.portfolio.delta_engine import Valuation
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
-from scalpdesk.strategies.toolkit.order_life import expired_orders
+from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
 
 FINE = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED})
 UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE})
@@ -71,6 +72,9 @@ class DeltaHedger:
         Volatility of the delta.
     order_ttl_seconds
         Age at which a hedge order that is not filled is cancelled and sized anew.
+    passive_seconds
+        A hedge rests for so long as a limit at the near side, then crosses; at once where the delta has left
+        twice the band meanwhile. None crosses from the start.
     forecast_vol
         Gives the forecast volatility (fraction a year) where the delta model asks for it.
     strict_quotes
@@ -84,6 +88,7 @@ class DeltaHedger:
         delta_model: DeltaModel,
         *,
         order_ttl_seconds: float,
+        passive_seconds: float | None = None,
         forecast_vol: Callable[[DeskView], float | None] = lambda _: None,
         strict_quotes: bool = False,
     ) -> None:
@@ -92,6 +97,9 @@ class DeltaHedger:
         """The band as one that changes the volatility; asked once, for the question costs 10 µs."""
         self._delta_model = delta_model
         self._order_ttl_seconds = order_ttl_seconds
+        self._passive_seconds = passive_seconds
+        self._crosses = passive_seconds is None
+        """Whether the next hedge goes to the far side."""
         self._forecast_vol = forecast_vol
         self._strict_quotes = strict_quotes
         self.unusable = ""
@@ -144,6 +152,8 @@ class DeltaHedger:
             or order.submitted.purpose is not Purpose.HEDGE
         ):
             return
+        if self._passive_seconds is not None and isinstance(event, OrderFilled) and not order.is_live:
+            self._crosses = False
         if isinstance(event, OrderFilled) and not view.instruments.by_id[view.underlying].contract_usd:
             self._fees_usd += float(event.fee)
             self._shares_filled += float(event.quantity)
@@ -174,9 +184,15 @@ class DeltaHedger:
         """
         number = view.underlying
         if view.orders.live:
-            late = expired_orders(view, (number,), self._order_ttl_seconds)
+            is_passive = not self._crosses and self._passive_seconds is not None
+            seconds = self._passive_seconds if is_passive else None
+            late = expired_orders(view, (number,), self._order_ttl_seconds if seconds is None else seconds)
             if late:
+                self._crosses = True
                 return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]
+            waiting = view.orders.live_for(number) if is_passive else []
+            if waiting:
+                return self._hurry(view, legs, exposure, waiting)
         quote = view.market.quotes[number]
         if quote is None or view.market.verdict(number, view.now_ns) not in FINE:
             return []
@@ -212,6 +228,9 @@ class DeltaHedger:
             self._unfinished = target
         side = Side.BUY if parts[0] > 0 else Side.SELL
         intent = OrderIntent(number, side, Decimal(abs(parts[0])), Purpose.HEDGE, judged.reason)
+        if not self._crosses:
+            near = exact(quote.bid if side is Side.BUY else quote.ask)
+            intent = msgspec.structs.replace(intent, order_type=OrderType.LIMIT, limit_price=near)
         facts: Facts = {
             "spot": quote.mid,
             "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
@@ -229,6 +248,28 @@ class DeltaHedger:
             return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
         why = f"second order of the hedge: the holding crosses zero, {parts[0]:+d} shares to {target:+.2f}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def _hurry(
+        self,
+        view: DeskView,
+        legs: Sequence[InstrumentId],
+        exposure: HedgedPosition | None,
+        waiting: Sequence[Order],
+    ) -> list[Proposal]:
+        """Take a resting hedge back once the delta, without it, has left twice the band."""
+        quote, exposure = view.market.quotes[view.underlying], exposure or self.measure(view, legs)
+        if exposure is None or quote is None:
+            return []
+        pending, size = float(view.orders.pending(view.underlying)), view.instruments[view.underlying]
+        if size.contract_usd:
+            pending *= size.contract_usd / quote.mid
+        still_open = exposure.inputs.net_delta_shares - pending
+        judged = self.band.judge(msgspec.structs.replace(exposure.inputs, net_delta_shares=still_open))
+        if abs(still_open) <= 2.0 * judged.half_width_shares:
+            return []
+        self._crosses = True
+        why = f"the delta has left twice the band ({still_open:+.1f} shares): the hedge crosses"
+        return [Proposal(DecisionKind.HEDGE, (why,), {}, cancels_of(waiting, why))]
 
     def measure(self, view: DeskView, legs: Sequence[InstrumentId]) -> HedgedPosition | None:
         """Return the position's Greeks and the band's inputs; None while they are not known."""

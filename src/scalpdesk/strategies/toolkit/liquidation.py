@@ -7,7 +7,7 @@ less than 95 % of the model's value. There the offer rests until the option is q
 moved away; what must go today is sold at the market. A leg counts as closed when its position is gone, and
 not before. While options that could not be left are still held, their hedge is kept.
 A strategy that sends limit orders alone begins with such a limit, a tick beyond the other side's quote, or
-rests at the mid for a while.
+rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger
-from scalpdesk.strategies.toolkit.order_life import UNCERTAIN
+from scalpdesk.strategies.toolkit.order_life import UNCERTAIN, has_rejected_combo
 
 ZERO = Decimal(0)
 LONGEST_PAUSE_SECONDS = 15.0
@@ -71,6 +71,8 @@ class Liquidation:
         Whether the first try at all options may go as one order; later ones go leg by leg.
     limits_only
         Whether the first try is a limit as well.
+    walks
+        Whether the time at the mid is a walk from there to the other side.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class Liquidation:
         step: str = "leave the options, then their hedge",
         leg_orders: LegOrders = LegOrders.LEGS,
         limits_only: bool = False,
+        walks: bool = False,
     ) -> None:
         self._hedger = hedger
+        self._walks = walks
         self._limits_only = limits_only
         self._mid_until_ns = 0
         """Until then an exit order rests at the mid."""
@@ -117,7 +121,8 @@ class Liquidation:
     def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
         """Start to leave; a second reason changes nothing.
 
-        With ``rest_seconds`` the first order rests at the mid for as long: for a gain that can wait.
+        With ``rest_seconds`` the first order rests at the mid for as long, or walks from it: for what can
+        wait.
         """
         if self.since_ns is None:
             self.since_ns = now_ns
@@ -211,7 +216,9 @@ class Liquidation:
             if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
                 cancels.append(CancelIntent(order.client_order_id, "leaving"))
             elif sent.purpose in (Purpose.CLOSE, Purpose.UNWIND_HEDGE) and order.created_ns <= late_ns:
-                if view.now_ns < self._mid_until_ns or self._rests_rightly(view, order):
+                if not self._walks and view.now_ns < self._mid_until_ns:
+                    continue
+                if self._rests_rightly(view, order):
                     continue
                 cancels.append(CancelIntent(order.client_order_id, "exit not filled in time"))
         if not cancels:
@@ -291,7 +298,8 @@ class Liquidation:
         if intents:
             reasons = (self.why, self._step) if self._step else (self.why,)
             is_first = all(self._tries[leg] == 1 for leg in legs if leg in self._tries)
-            leg_orders = self._leg_orders if is_first else LegOrders.LEGS
+            is_whole = is_first or (self._is_patient(view) and not has_rejected_combo(view, legs))
+            leg_orders = self._leg_orders if is_whole else LegOrders.LEGS
             actions.append(
                 Proposal(
                     DecisionKind.EXIT,
@@ -370,7 +378,8 @@ class Liquidation:
         fine = view.market.verdict(number, view.now_ns) in FINE
         if self._goes_at_any_price(view, number):
             return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
-        if tries == 0 and fine and not self._limits_only:
+        is_patient = fine and self._is_patient(view)
+        if tries == 0 and fine and not self._limits_only and not is_patient:
             return OrderIntent(number, side, abs(held), Purpose.CLOSE, self.why)
         if quote is None:
             return None
@@ -380,11 +389,16 @@ class Liquidation:
             self._offered[number] = self._offered.get(number, 0) + 1
             minutes = (view.now_ns - quote.ts_recv_ns) / (60 * NANOS_PER_SECOND)
             why += f", priced by the model: no quote for {minutes:.0f} minutes"
-        elif fine and view.now_ns < self._mid_until_ns:
+        elif is_patient:
             self._offered.pop(number, None)
-            away = "up" if side is Side.SELL else "down"
+            walked = 0.0
+            if self._walks and self.since_ns is not None:
+                walked = (view.now_ns - self.since_ns) / (self._mid_until_ns - self.since_ns)
+            far = exact(quote.bid if side is Side.SELL else quote.ask)
             mid = (exact(quote.bid) + exact(quote.ask)) / 2
-            price = view.instruments[number].tick_rule.round(mid, away)
+            price = view.instruments[number].tick_rule.round(
+                mid + (far - mid) * exact(walked, 8), "up" if side is Side.SELL else "down"
+            )
         else:
             self._offered.pop(number, None)
             ticks = tries + 1 if self._limits_only else tries
@@ -392,6 +406,10 @@ class Liquidation:
         if price is None:
             return None
         return OrderIntent(number, side, abs(held), Purpose.CLOSE, why, OrderType.LIMIT, price)
+
+    def _is_patient(self, view: DeskView) -> bool:
+        """Return whether exit orders still rest at the mid, or walk from it."""
+        return view.now_ns < self._mid_until_ns and view.mode is not Mode.FLATTENING
 
     def _price(
         self, view: DeskView, number: InstrumentId, side: Side, bid: float, ask: float, tries: int
