@@ -7,17 +7,19 @@ from itertools import pairwise
 import pytest
 
 from fakes.desk import HandDesk, cancels, decisions, orders
-from fakes.instruments import DAY, straddle_book
+from fakes.instruments import DAY, option, straddle_book
 from fakes.tape import model_price
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
+    DividendEvent,
     FillBusted,
     ForecastEvent,
     OpenInterestEvent,
     OrderNotFound,
     OrderStatusUnknown,
     PositionChanged,
+    RateEvent,
 )
 from scalpdesk.core.intents import OrderType, Purpose, Side
 from scalpdesk.entry.straddle_selector import SelectionConfig
@@ -958,3 +960,84 @@ def test_a_leg_that_is_quoted_again_is_sold_at_once_and_not_at_the_end_of_its_pa
         (CALL, OrderType.MARKET),
         (PUT, OrderType.MARKET),
     ]
+
+
+def two_days_later(desk):
+    """Go on to 10:00 of the second session after the first: 44 days to the nearer expiry."""
+    desk.close()
+    day = next_session(next_session(DAY).day)
+    desk.open(day)
+    desk.now_ns = day.clock_ns("10:00")
+    return desk
+
+
+def test_a_straddle_near_its_expiry_is_rolled_to_the_next(scalper):
+    book = straddle_book(500)
+    later = [book.add(option(right, 500, date(2024, 5, 17))) for right in "CP"]
+    desk = hold(
+        scalper(
+            book=book,
+            selection=SelectionConfig(min_expiration_days=45, min_open_interest=0),
+            recentre=RecentreConfig(roll_dte=44),
+        )
+    )
+    assert {number for number in desk.positions if number} == {CALL, PUT}  # 46 days to expiry
+    fill_all(desk, two_days_later(desk).market(500.2))
+    assert {number for number in desk.positions if number} == set(later)
+    rolled = [one for one in decisions(desk.outputs) if one.reasons[0].startswith("roll from 2024-04-19")]
+    assert [one.kind for one in rolled] == ["exit", "entry"]
+    fill_all(desk, desk.wait(301).market(500.4))
+    assert {number for number in desk.positions if number} == set(later)
+    assert desk.strategy.phase is ScalperPhase.HOLDING
+
+
+def test_a_straddle_is_not_rolled_into_one_that_the_gate_refuses(scalper):
+    book = straddle_book(500)
+    for right in "CP":
+        book.add(option(right, 500, date(2024, 5, 17)))
+    desk = hold(
+        scalper(
+            book=book,
+            entry={"gate": "enforce", "forecast_vol": 0.40, "passes": 1},
+            selection=SelectionConfig(min_expiration_days=45, min_open_interest=0),
+            recentre=RecentreConfig(roll_dte=44),
+        )
+    )
+    desk.vol = 0.60  # dearer than the forecast by now
+    outputs = two_days_later(desk).market(500.2)
+    assert not [order for order in orders(outputs) if order.instrument_id]
+    assert any(one.reasons[0].startswith("roll: ") for one in decisions(outputs))
+
+
+@pytest.mark.parametrize("days", [7, 30])
+def test_a_roll_before_the_entry_or_after_the_exit_is_refused_as_a_setting(days):
+    with pytest.raises(ConfigError, match=r"recentre\.roll_dte"):
+        GammaScalperConfig(recentre=RecentreConfig(roll_dte=days))
+
+
+@pytest.mark.parametrize(
+    ("spot", "dividend", "rate", "leaves"),
+    [
+        (560.0, "6.00", 0.0, True),  # the call: 6.00 to come, the put costs next to nothing
+        (560.0, "6.00", 0.10, False),  # interest on 500 to the expiry is 6.26: paid later
+        (505.0, "6.00", 0.0, False),  # the put of the strike still costs more
+        (560.0, None, 0.0, False),
+        (430.0, None, 0.05, True),  # the put: 3.14 of interest, the call costs next to nothing
+        (430.0, "6.00", 0.05, False),  # the dividend makes the put worth more
+        (430.0, None, 0.0, False),
+    ],
+)
+def test_a_leg_worth_more_exercised_than_held_over_the_night_is_left(scalper, spot, dividend, rate, leaves):
+    desk = scalper(exits=ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False))
+    desk.vol = 0.10
+    desk.handle(RateEvent(desk.now_ns, desk.now_ns, (30.0,), (rate,)))
+    hold(desk)
+    if dividend:
+        ex_ns = next_session(DAY).open_ns
+        desk.handle(DividendEvent(0, desk.now_ns, desk.now_ns, ex_ns, D(dividend)))
+    fill_all(desk, desk.go_to("14:30").market(spot))
+    assert desk.strategy.phase is ScalperPhase.HOLDING  # not before the last hour
+    outputs = desk.go_to("15:10").market(spot + 0.1)
+    reasons = [reason for one in decisions(outputs) for reason in one.reasons]
+    assert any(reason.startswith("early exercise") for reason in reasons) is leaves
+    assert (desk.strategy.phase is ScalperPhase.LEAVING) is leaves

@@ -1,12 +1,12 @@
 """The gamma scalper: own a straddle, hedge its delta with shares, earn what realised volatility pays.
 
-Phases: ``waiting`` for an entry, ``entering`` (legs at the venue), ``holding`` (hedge, watch the
-exits), ``recentring`` (the straddle is sold and one at the money bought), ``leaving`` (options first, then
-the hedge; the hedge is never flattened while options are held), ``done``. Every wake reads the book afresh,
-so that a rejected, partial or late order can delay the desk but not wedge it: what is missing is simply
-wanted again.
+Phases: ``waiting`` for an entry, ``entering`` (legs at the venue), ``holding`` (hedge, watch the exits),
+``recentring`` (the straddle is sold and another bought), ``leaving`` (options first, then the hedge, which is
+never flattened while options are held), ``done``. Every wake reads the book afresh, so that a rejected,
+partial or late order can delay the desk but not wedge it: what is missing is simply wanted again.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -26,9 +26,15 @@ from scalpdesk.entry.edge_gate import GatePasses
 from scalpdesk.entry.straddle_selector import Candidate, SelectionConfig, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaModel, DeltaVol, Dynamics
-from scalpdesk.instruments.contract import OptionContract, StraddlePair, options_in_order, straddle_pairs
+from scalpdesk.instruments.contract import (
+    OptionContract,
+    StraddlePair,
+    Style,
+    options_in_order,
+    straddle_pairs,
+)
 from scalpdesk.instruments.events import why_unknown
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns
+from scalpdesk.instruments.sessions import Session, expiry_instant_ns, next_session
 from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
@@ -65,6 +71,7 @@ EDGE_SECONDS = 60.0
 """Between two looks at the edge of a held straddle."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
+LAST_HOUR_NS = 3_600 * NANOS_PER_SECOND
 
 
 class ScalperPhase(StrEnum):
@@ -150,10 +157,14 @@ class HedgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a straddle that the spot has left is sold for one at the money of its expiry.
+    """When a straddle is sold for another: one at the money of its expiry, or one of a later expiry.
 
     Parameters
     ----------
+    roll_dte
+        Calendar days to expiry from which on the straddle is rolled to the best one that expires later and
+        passes the entry gate; above ``exits.min_dte``, which leaves what was not rolled. None switches it
+        off.
     gamma_fraction
         Of the new strike's gamma: below it, and where the higher gamma earns more over the horizon than both
         straddles' half spreads cost, the straddle is moved. None switches it off.
@@ -161,6 +172,7 @@ class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         Between two comparisons.
     """
 
+    roll_dte: int | None = None
     gamma_fraction: float | None = None
     check_seconds: float = 300.0
 
@@ -170,6 +182,7 @@ class RecentreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 RECENTRE_BOUNDS = {
+    "roll_dte": Bound(0, 3_650, "calendar days to expiry"),
     "gamma_fraction": Bound(0, 1, "a fraction of the gamma at the new strike: 0.5 is half"),
     "check_seconds": SECONDS,
 }
@@ -219,6 +232,15 @@ class GammaScalperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
                 value=least,
                 fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
                 " (selection.min_expiration_days), or to null to hold into expiry",
+            )
+        roll, nearest = self.recentre.roll_dte, self.selection.min_expiration_days
+        if roll is not None and not (-1 if least is None else least) < roll < nearest:
+            raise ConfigError(
+                "a straddle is rolled after it was bought and before it is left",
+                where="recentre.roll_dte",
+                value=roll,
+                fix=f"set recentre.roll_dte below {nearest} (selection.min_expiration_days)"
+                + ("" if least is None else f" and above {least} (exits.min_dte)"),
             )
 
 
@@ -549,37 +571,36 @@ class GammaScalper:
                 pnl=view.trade_pnl(self._trade),
                 sessions_held=self._sessions_held,
                 edge_usd=self._left(view),
+                exercise_gain=self._exercise_gain(view),
                 ex_dividends_ns=self._ex_dividends_ns(view),
             ),
         )
         if reason is not None:
             return self._start_leaving(view, reason)
-        moves = self._recentre(view)
+        moves = self._change_straddle(view)
         if moves:
             return moves
         return [*surplus_cancels(view), *self.hedger.step(view, self._held_options(view))]
 
-    def _recentre(self, view: DeskView) -> Sequence[Action]:
-        """Sell the straddle and buy one at the money, where that earns more than it costs; else nothing."""
-        config, entry = self.config.recentre, self.config.entry
-        if config.gamma_fraction is None or view.now_ns < self._recentre_ns or view.mode is not Mode.ACTIVE:
+    def _change_straddle(self, view: DeskView) -> Sequence[Action]:
+        """Sell the straddle and buy another, where that is due; else nothing."""
+        config = self.config.recentre
+        if config.gamma_fraction is None and config.roll_dte is None:
             return ()
-        assert self._pair is not None
-        if view.orders.live:
+        if view.now_ns < self._recentre_ns or view.mode is not Mode.ACTIVE or view.orders.live:
             return ()
         self._recentre_ns = view.now_ns + int(config.check_seconds * NANOS_PER_SECOND)
+        assert self._pair is not None
+        assert view.session is not None
+        if config.roll_dte is not None and (self._pair.expiry - view.session.day).days <= config.roll_dte:
+            return self._roll(view)
+        if config.gamma_fraction is None:
+            return ()
         found = self._edge.new_strike(self._pair, self._pairs, view)
         if found is None or not found[1].is_due(config.gamma_fraction):
             return ()
-        self._next_pair, figures = found
-        self.phase = ScalperPhase.RECENTRING
-        seconds = max(config.check_seconds, entry.order_ttl_seconds * (entry.max_attempts + 1))
-        self._move_until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
-        legs = (self._next_pair.call_id, self._next_pair.put_id)
-        self._entry = LegEntry(
-            legs, self._straddles, ttl_seconds=entry.order_ttl_seconds, max_attempts=entry.max_attempts
-        )
-        old, new = (pair.strike.normalize() for pair in (self._pair, self._next_pair))
+        pair, figures = found
+        old, new = (each.strike.normalize() for each in (self._pair, pair))
         why = (
             f"recentre from {old:f} to {new:f}: gamma is {figures.gamma_fraction:.0%} of the new strike's,"
             f" moving earns {figures.gain:.2f} more than it costs"
@@ -590,6 +611,39 @@ class GammaScalper:
             "earn_new_usd": figures.earn_new,
             "gain_usd": figures.gain,
         }
+        return self._sell_and_buy(view, pair, why, facts)
+
+    def _roll(self, view: DeskView) -> Sequence[Action]:
+        """Change to the best straddle of a later expiry, if it passes the gate."""
+        assert self._pair is not None
+        later = [pair for pair in self._pairs if pair.expiry > self._pair.expiry]
+        spot = view.market.mark(view.underlying)
+        if spot is None:
+            return ()
+        selection = self._selector.select(later, view.market, view.delta_engine, spot, view.now_ns)
+        if selection.best is None:
+            return self._refuse_entry(f"roll: {selection.why_none()}", dict(selection.removed))
+        verdict = self._edge.judge(selection.best, view, self.hedger)
+        facts = entry_facts(view, selection.best, spot) | verdict.facts
+        if not verdict.passed:
+            return self._refuse_entry("roll: " + "; ".join(verdict.reasons), facts)
+        self._had_edge = verdict.has_edge
+        pair = selection.best.pair
+        why = f"roll from {self._pair.expiry} to {pair.expiry}, strike {pair.strike.normalize():f}"
+        return self._sell_and_buy(view, pair, why, facts)
+
+    def _sell_and_buy(self, view: DeskView, pair: StraddlePair, why: str, facts: Facts) -> Sequence[Action]:
+        config, entry = self.config.recentre, self.config.entry
+        self._next_pair = pair
+        self.phase = ScalperPhase.RECENTRING
+        seconds = max(config.check_seconds, entry.order_ttl_seconds * (entry.max_attempts + 1))
+        self._move_until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
+        self._entry = LegEntry(
+            (pair.call_id, pair.put_id),
+            self._straddles,
+            ttl_seconds=entry.order_ttl_seconds,
+            max_attempts=entry.max_attempts,
+        )
         sales = self._sales(view, why)
         bought = self._entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))
         return [Proposal(DecisionKind.EXIT, (why,), facts, sales, all_or_none=False), *bought]
@@ -604,17 +658,17 @@ class GammaScalper:
         )
 
     def _move(self, view: DeskView) -> Sequence[Action]:
-        """Follow a recentring: the old legs out, the new ones in, hedged meanwhile; leave where it fails."""
+        """Follow a change of straddles: the old legs out, the new ones in, hedged meanwhile; leave where it fails."""
         assert self._pair is not None
         assert self._next_pair is not None
         assert self._entry is not None
         if view.mode is not Mode.ACTIVE:
-            return self._start_leaving(view, "the desk opens nothing: the recentring is given up")
+            return self._start_leaving(view, "the desk opens nothing: the change of straddles is given up")
         status, actions = self._entry.step(view)
         if status is EntryStatus.ABANDONED:
-            return self._start_leaving(view, "recentring abandoned: a leg could not be bought")
+            return self._start_leaving(view, "change of straddles abandoned: a leg could not be bought")
         if view.now_ns >= self._move_until_ns:
-            return self._start_leaving(view, "recentring abandoned: a leg could not be sold")
+            return self._start_leaving(view, "change of straddles abandoned: a leg could not be sold")
         old = [leg for leg in (self._pair.call_id, self._pair.put_id) if view.positions.quantity(leg)]
         if status is EntryStatus.FILLED and not old:
             self._straddles = self._entry.quantity
@@ -628,8 +682,12 @@ class GammaScalper:
         if any(order.submitted.instrument_id != view.underlying for order in live):
             return actions  # legs are on their way: what is left is hedged once they are through
         hedges = self.hedger.step(view, self._held_options(view))
-        sales = self._sales(view, "recentring: sell what is left")
-        again = [Proposal(DecisionKind.EXIT, ("recentring: sell what is left",), {}, sales)] if sales else []
+        sales = self._sales(view, "change of straddles: sell what is left")
+        again = (
+            [Proposal(DecisionKind.EXIT, ("change of straddles: sell what is left",), {}, sales)]
+            if sales
+            else []
+        )
         return [*actions, *again, *hedges]
 
     def _left(self, view: DeskView) -> float | None:
@@ -639,6 +697,41 @@ class GammaScalper:
         assert self._pair is not None
         self._edge_left.note(view.now_ns, passed=True)
         return self._edge.left(self._pair, view, self.hedger)
+
+    def _exercise_gain(self, view: DeskView) -> float | None:
+        """Return what exercising a leg at the close gains over holding it, in the session's last hour.
+
+        Per unit; None where holding is better. A call is exercised before an ex-date when the dividend is
+        more than the put of its strike will cost without it and the interest on the strike; a put when the
+        interest is more than the call and the dividends (Merton 1973).
+        """
+        assert self._pair is not None
+        assert view.session is not None
+        session, call = view.session, view.instruments[self._pair.call_id]
+        assert isinstance(call, OptionContract)
+        if view.now_ns < session.close_ns - LAST_HOUR_NS or call.style is not Style.AMERICAN:
+            return None
+        legs = (self._pair.call_id, self._pair.put_id)
+        calls, puts = (view.delta_engine.value(leg, view.now_ns, fresh=False) for leg in legs)
+        if calls is None or puts is None or not calls.years > 0.0:
+            return None
+        spot, strike = calls.spot, float(call.strike)
+        interest = strike * -math.expm1(-calls.rate * calls.years)
+        last_ns, opens_ns = expiry_instant_ns(call), next_session(session.day).open_ns
+        coming = [
+            (item.ts_ex_ns, float(item.amount))
+            for item in view.market.dividends
+            if item.instrument_id == view.underlying and view.now_ns < item.ts_ex_ns <= last_ns
+        ]
+        tonight = sum(amount for at_ns, amount in coming if at_ns <= opens_ns)
+        if spot > strike and tonight:
+            put = puts.mark - puts.greeks.delta * tonight + 0.5 * puts.greeks.gamma * tonight * tonight
+            gain = tonight - interest - put
+        elif spot < strike:
+            gain = interest - sum(amount for _, amount in coming) - calls.mark
+        else:
+            return None
+        return gain if gain > 0.0 else None
 
     def _ex_dividends_ns(self, view: DeskView) -> tuple[int, ...]:
         """Return when the underlying goes ex, where a rule asks for it."""

@@ -137,6 +137,9 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
         comes before the next open is left before the close. Nothing is entered then either.
     before_event_minutes
         So many minutes before the event, or before the close.
+    early_exercise
+        Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
+        ex-dividend date, a put deep in the money. It is sold: nobody pays less than its payoff.
     rules
         See :class:`PluginRules`.
     """
@@ -152,6 +155,7 @@ class ExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=T
     minutes_before_expiry: float | msgspec.UnsetType = msgspec.UNSET
     before_event: tuple[EventKind, ...] = ()
     before_event_minutes: float = 30.0
+    early_exercise: bool = True
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, a time that is none, and rules that cannot be made."""
@@ -197,6 +201,8 @@ class StraddleView(TradeView, frozen=True, kw_only=True):
     sessions_held: int
     edge_usd: float | None
     """Edge left, or None when it is not known."""
+    exercise_gain: float | None = None
+    """What exercising a leg now gains over holding it, per unit; None where holding is better or not asked."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
@@ -253,6 +259,16 @@ class BeforeEvent:
         """Return why to exit, or None."""
         ahead = event_ahead(self._config, trade.now_ns, trade.session, trade.ex_dividends_ns)
         return f"event: {ahead}" if ahead else None
+
+
+class EarlyExercise:
+    """Exit when a leg is worth more exercised than held."""
+
+    def reason(self, trade: StraddleView) -> str | None:
+        """Return why to exit, or None."""
+        if trade.exercise_gain is None:
+            return None
+        return f"early exercise: a leg held over the night loses {trade.exercise_gain:.2f} a unit"
 
 
 class BeforeExpiry:
@@ -385,6 +401,8 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
         rules.append(BeforeExpiry(config.minutes_before_expiry))
     if config.before_event:
         rules.append(BeforeEvent(config))
+    if config.early_exercise:
+        rules.append(EarlyExercise())
     if config.stop_fraction is not None:
         rules.append(StopLoss(config.stop_fraction))
     trailing = None
