@@ -213,7 +213,7 @@ class Hybrid(Several):
         going = Outgoing(leaving, Proposal(DecisionKind.MODE, (words,), self._facts()), is_done_inside=True)
         box.add(going)
         for cancel in cancels:
-            self._take_cancel(leaving, cancel, going)
+            self._take_cancel(view, leaving, cancel, going)
         self._finish_handover(view, box)
 
     def _finish_handover(self, view: DeskView, box: MemberActions) -> None:

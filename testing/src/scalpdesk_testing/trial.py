@@ -268,10 +268,6 @@ class Trial:
                 self.scene.excused |= laws
         if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
             self.scene.excused.add(7)  # shares that none of the strategies bought are nobody's to sell
-        if schedule.members > 1 and "bust" in schedule.faults:
-            # one may be left short of an option that another one holds: the venue, where the account is flat,
-            # takes neither exit (seed 15535)
-            self.scene.excused.add(7)
 
     # run --------------------------------------------------------------------------------------------
 

@@ -536,6 +536,40 @@ def test_an_order_that_its_owner_cancels_too_while_it_is_taken_back_does_not_com
     assert two.held("a") == 10
 
 
+@pytest.mark.parametrize("first", ["a", "b"])
+@pytest.mark.parametrize("limits", [(None, None), ("3.00", "5.00")])
+def test_options_two_hold_against_each_other_are_closed_between_them_whoever_leaves_first(two, first, limits):
+    two.desk.market(500.0)
+    two.a.want(order(BUY, 2, number=1))
+    two.b.want(order(SELL, 1, number=1))
+    for one in orders(two.tick()):
+        two.desk.fill(one)
+    two.letters()
+    assert (two.held("a", 1), two.held("b", 1), two.desk.positions) == (2, -1, {1: 1})
+    # what is left is what b owes a
+    two.a.want(order(SELL, 1, number=1, purpose=CLOSE))
+    for one in orders(two.tick()):
+        two.desk.fill(one)
+    two.letters()
+    assert (two.held("a", 1), two.held("b", 1)) == (1, -1)
+    assert not two.desk.positions.get(1)
+    exits = {"a": order(SELL, 1, limits[0], CLOSE, 1), "b": order(BUY, 1, limits[1], CLOSE, 1)}
+    last = "b" if first == "a" else "a"
+    getattr(two, first).want(exits[first])
+    assert not orders(two.tick())  # the venue would refuse it: the account holds none
+    (waiting,) = two.several.members[first].orders.waiting.values()
+    assert waiting.submitted.limit_price is None
+    again = CancelIntent(waiting.client_order_id, "exit not filled in time")
+    for _ in range(3):  # its owner prices it anew, in vain
+        getattr(two, first).wants.append(Proposal(DecisionKind.EXIT, ("try again",), {}, (again,)))
+        assert not orders(two.tick())
+    assert waiting.is_live
+    getattr(two, last).want(exits[last])
+    assert not orders(two.tick())
+    assert (two.held("a", 1), two.held("b", 1), waiting.is_live) == (0, 0, False)
+    two.check_sums()
+
+
 def test_flattening_leaves_alone_what_two_hold_against_each_other(two):
     bought(two, "a", 10)
     two.b.want(order(SELL, 4, purpose=HEDGE))

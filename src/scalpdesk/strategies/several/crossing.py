@@ -306,6 +306,8 @@ class Crossing:
         if view.mode is Mode.HALTED:  # the risk gate refuses it, with its reason
             going.pieces.append(Piece(member, intent, intent.quantity))
             return
+        if _is_owed_inside(view, intent):
+            intent = msgspec.structs.replace(intent, order_type=OrderType.MARKET, limit_price=None)
         quote = _good_quote(view, intent)
         left, intent = self._cross_inside(view, member, intent, going, box, quote)
         if left is None:
@@ -350,6 +352,8 @@ class Crossing:
             going.pieces.append(Piece(member, intent, now))
         if now < intent.quantity:
             why = f"the account holds {held:+f}: it first goes to zero"
+            if _is_owed_inside(view, intent):
+                why = f"the account holds {held:+f}: it crosses with another strategy's exit, at the mid"
             self._wait(member, intent, intent.quantity - now, since_ns, going, why)
 
     @staticmethod
@@ -360,6 +364,8 @@ class Crossing:
         for order in view.orders.live_for(number):
             leaves = order.signed_leaves
             sells, buys = sells + min(leaves, ZERO), buys + max(leaves, ZERO)
+        if _is_owed_inside(view, intent):
+            return ZERO  # a venue refuses to close what the account does not hold
         held = view.positions.quantity(number)
         return abs(within_holding(intent.signed_quantity, held, sells, buys))
 
@@ -538,9 +544,13 @@ class Crossing:
         for item in tuple(self.waiting):
             if item not in self.waiting or self._is_blocked(view, item, box):
                 continue
-            self.waiting.remove(item)
             member = item.member
             units = item.left
+            held = member.book.quantity(item.intent.instrument_id) * item.intent.side.sign
+            if item.intent.purpose in EXITS and -held < units:  # a fill was busted meanwhile
+                self.drop(item.order, "its owner holds less than it closes")
+                continue
+            self.waiting.remove(item)
             member.orders.stop_waiting(item.order, "tried again")
             going = Outgoing(member, Proposal(DecisionKind.NETTING, (f"waited: {item.intent.reason}",)))
             box.add(going)
@@ -559,6 +569,10 @@ class Crossing:
         if quote is None and intent.purpose not in EXITS:
             return True  # its owner would not send it on such a quote either
         return not self._free(view, intent, box)
+
+    def awaits_exit(self, view: DeskView, order: Order) -> bool:
+        """Whether an order waits for another strategy's exit alone: it has no price to renew."""
+        return any(item.order is order and _is_owed_inside(view, item.intent) for item in self.waiting)
 
     def drop(self, order: Order, why: str) -> None:
         """Forget an order that waits."""
@@ -588,6 +602,13 @@ def _good_quote(view: DeskView, intent: OrderIntent) -> QuoteEvent | None:
     return (
         view.market.quotes[number] if view.market.verdict(number, view.now_ns) is QuoteVerdict.GOOD else None
     )
+
+
+def _is_owed_inside(view: DeskView, intent: OrderIntent) -> bool:
+    """Whether an exit closes an option that only another strategy holds against it, not the account."""
+    number = intent.instrument_id
+    is_exit = intent.purpose in EXITS and isinstance(view.instruments[number], OptionContract)
+    return is_exit and view.positions.quantity(number) * intent.signed_quantity >= 0
 
 
 def _is_leaving(order: Order) -> bool:

@@ -366,7 +366,7 @@ class Several:
         spent = ZERO
         for intent in proposal.intents:
             if isinstance(intent, CancelIntent):
-                self._take_cancel(member, intent, going)
+                self._take_cancel(view, member, intent, going)
                 continue
             risk, why = self._against(view, member, intent, spent)
             if why is None:
@@ -383,9 +383,11 @@ class Several:
         for intent in wanted:
             self._crossing.place(view, member, intent, going, box)
 
-    def _take_cancel(self, member: Member, intent: CancelIntent, going: Outgoing) -> None:
+    def _take_cancel(self, view: DeskView, member: Member, intent: CancelIntent, going: Outgoing) -> None:
         waiting = member.orders.waiting.get(intent.client_order_id)
-        if waiting is not None:
+        if waiting is not None and self._crossing.awaits_exit(view, waiting):
+            going.notes.append(f"{intent.client_order_id} waits on for another strategy's exit")
+        elif waiting is not None:
             self._crossing.drop(waiting, intent.reason)
             going.is_done_inside = True
         elif intent.client_order_id in member.orders.live:
