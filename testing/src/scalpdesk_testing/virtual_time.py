@@ -5,42 +5,67 @@ sockets and without the machine's clock: the same program gives the same order o
 """
 
 import asyncio
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heappop, heappush
+from typing import TypeVarTuple
 
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.units import NANOS_PER_SECOND
+
+Ts = TypeVarTuple("Ts")
+ROUNDING_SECONDS = 1e-9
 
 
 class Stuck(StopError):  # noqa: N818 - the state that it names
     """Nothing is due and nothing is ready: a wait that no event can end."""
 
 
-class _Leap:
-    """Stands where a selector stands; waiting is moving the clock."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Let ``timeout`` seconds pass at once."""
-        if timeout is None:
-            raise Stuck("the rehearsal waits for something that cannot come", where="virtual loop")
-        if timeout > 0:
-            self._loop.leap(timeout)
-        return []
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Runs tasks in virtual time, seconds from 0."""
+    """Runs tasks in virtual time, seconds from 0.
+
+    Timers that are due at one time run in the order in which they were set. One turn without a selector, and
+    timers in tuples, take half of what asyncio's own turn takes, of which a trial has two thousand.
+    """
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._seconds = 0.0
-        self._selector = _Leap(self)
+        self._due: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers = 0
         self.set_debug(False)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run ``callback`` at a time of this loop."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers += 1
+        heappush(self._due, (when, self._timers, timer))
+        return timer
+
+    def _run_once(self) -> None:
+        """Leap to the next timer when nothing is ready; then run what is ready and due."""
+        due, ready = self._due, self._ready
+        while due and due[0][2].cancelled():
+            heappop(due)
+        if not ready and not self._stopping:
+            if not due:
+                raise Stuck("the rehearsal waits for something that cannot come", where="virtual loop")
+            self.leap(max(due[0][0] - self._seconds, 0.0))
+        until = self._seconds + ROUNDING_SECONDS
+        while due and due[0][0] <= until:
+            timer = heappop(due)[2]
+            if not timer.cancelled():
+                ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001 - as asyncio's own turn does
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
@@ -49,9 +74,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def leap(self, seconds: float) -> None:
         """Move the clock forward."""
         self._seconds += seconds
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """No descriptor is watched."""
 
     def _write_to_self(self) -> None:
         """No other thread wakes this loop."""
