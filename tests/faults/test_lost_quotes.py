@@ -20,7 +20,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.marketdata.tape import LazyQuotes, QuoteColumns
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.strategies.toolkit.order_life import without_figures
-from scalpdesk_testing.market import CALL, IMPLIED_VOL, PUT, SHARE
+from scalpdesk_testing.market import CALL, IMPLIED_VOL, OLD_SECONDS, PUT, SHARE
 from scalpdesk_testing.schedule import Moment, quiet_schedule
 from scalpdesk_testing.small_desk import BAND_SHARES, scratch_folder
 from scalpdesk_testing.trial import Trial
@@ -86,6 +86,18 @@ def test_hedging_goes_on(trial):
     hedges = [one for one in trial.account.executions if one.instrument_id == SHARE]
     assert sum(stale_from < one.ts_ns < until for one in hedges) >= 3
     assert trial.longest_seconds <= PATIENCE_SECONDS
+
+
+def test_straddles_held_for_days_are_hedged_at_the_open_and_not_traded_on_their_old_quotes():
+    with scratch_folder() as folder:
+        run = Trial(quiet_schedule(5, held_days=3), Path(folder))
+        run.run()
+    assert run.outcome.violations == []
+    quoted_ns = run.market.start_ns + OLD_SECONDS * NANOS_PER_SECOND
+    early = [one.instrument_id for one in run.account.executions if one.ts_ns < quoted_ns]
+    assert len(early) >= 3
+    assert set(early) == {SHARE}
+    assert not any(run.account.quantity(number) for number in (SHARE, CALL, PUT))
 
 
 # the recorded case: a held strike of the embedded market is not quoted for a session while the share falls

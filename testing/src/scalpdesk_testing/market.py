@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
@@ -32,6 +33,8 @@ SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OTHER = InstrumentId(3)
 """A call further out that the desk does not trade; in a market that has one."""
 OTHER_STRIKE = START_SPOT + 5.0
+OLD_SECONDS = 60
+"""Until an option that was not quoted for days is quoted again."""
 
 
 class SmallMarket:
@@ -57,6 +60,8 @@ class SmallMarket:
         Whether every order finds its size at once.
     has_other
         Whether there is a second call, 5 above the first.
+    quoted_days_ago
+        Age of the options' quotes at the beginning; the next ones come a minute later.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class SmallMarket:
         expires_after_days: int = 4,
         is_deep: bool = False,
         has_other: bool = False,
+        quoted_days_ago: int = 0,
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
@@ -92,6 +98,8 @@ class SmallMarket:
         self.dividend_yield = 0.0
         self.funding: tuple[FundingRate, ...] = ()
         self._quotes = self._draw(seed, seconds, share_every, option_every, move)
+        if quoted_days_ago:
+            self._let_age(quoted_days_ago)
         self._at = 0
 
     def _draw(
@@ -117,6 +125,17 @@ class SmallMarket:
                 QuoteEvent(SHARE, at_ns, at_ns, round(mid - 0.01, 2), round(mid + 0.01, 2), size, size)
             )
         return quotes
+
+    def _let_age(self, days: int) -> None:
+        again_ns = self.start_ns + OLD_SECONDS * NANOS_PER_SECOND
+        earlier_ns = self.start_ns - days * 86_400 * NANOS_PER_SECOND
+        self._quotes = [
+            msgspec.structs.replace(quote, ts_event_ns=earlier_ns)
+            if quote.instrument_id != SHARE and quote.ts_recv_ns == self.start_ns
+            else quote
+            for quote in self._quotes
+            if quote.instrument_id == SHARE or not self.start_ns < quote.ts_recv_ns < again_ns
+        ]
 
     def _option_quote(self, number: InstrumentId, spot: float, at_ns: int) -> QuoteEvent:
         contract = self.instruments[number]

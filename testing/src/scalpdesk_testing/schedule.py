@@ -49,6 +49,10 @@ DRAWN_SECONDS = 255
 """Length of a drawn trial: faults for at most 130 s, a minute to recover, and the exit."""
 
 
+HOLDING_EVERY = 17
+"""Of the trials with one strategy, one in so many begins with straddles held since days before."""
+
+
 class Moment(msgspec.Struct, frozen=True):
     """Something that happens at ``at`` seconds after the market's beginning; lengths in seconds."""
 
@@ -101,6 +105,8 @@ class Schedule(msgspec.Struct, frozen=True):
         The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
     members
         Strategies that share the desk.
+    held_days
+        Days since the straddles' last quote, which the account holds at the open; 0: it holds none.
     latency_seconds
         One way between desk and exchange.
     seconds
@@ -119,6 +125,7 @@ class Schedule(msgspec.Struct, frozen=True):
     aim: Aim | None = None
     is_reckless: bool = False
     members: int = 1
+    held_days: int = 0
     latency_seconds: float = 0.02
     seconds: int = 330
 
@@ -216,6 +223,7 @@ def draw_schedule(seed: int) -> Schedule:
     is_held = state == "pending_new" and PLACES.get(fault) == "data"
     held_fraction = float(dice.choice([0.0, 0.0, 0.02, 0.1]))
     held_seconds = round(float(dice.uniform(0.5, 8.0)), 3)
+    members = 2 if temper > 0.85 or temper < 0.06 or needs_two else 1
     return Schedule(
         seed,
         DAYS[int(dice.integers(0, len(DAYS)))],
@@ -228,7 +236,8 @@ def draw_schedule(seed: int) -> Schedule:
         doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
-        members=2 if temper > 0.85 or temper < 0.06 or needs_two else 1,
+        members=members,
+        held_days=3 if members == 1 and seed % HOLDING_EVERY == 11 else 0,
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
         seconds=DRAWN_SECONDS,
     )

@@ -216,13 +216,21 @@ class Trial:
         self.loop = VirtualLoop()
         self.desk_plan = replace(plan, members=schedule.members, is_reckless=schedule.is_reckless)
         self.market = market or SmallMarket(
-            schedule.seed, schedule.day, seconds=schedule.seconds, has_other="assignment" in schedule.faults
+            schedule.seed,
+            schedule.day,
+            seconds=schedule.seconds,
+            has_other="assignment" in schedule.faults,
+            quoted_days_ago=schedule.held_days,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         self.world = SimulatedMarket(self.market, MarketOptions(seed=schedule.seed), self.plan)
         level = 4 if "assignment" in schedule.faults else 3  # who sells a call uncovered may be assigned
-        self.account = self.world.open_account(AccountTerms(name=ACCOUNT, cash=CASH, options_level=level))
+        straddles = Decimal(self.desk_plan.config.straddles), Decimal(4)
+        held = dict.fromkeys((CALL, PUT), straddles) if schedule.held_days else {}
+        self.account = self.world.open_account(
+            AccountTerms(name=ACCOUNT, cash=CASH, positions=held, options_level=level)
+        )
         keyring = Keyring([Credential(KEY, SECRET, ACCOUNT)])
         api = AlpacaApi(self.world, keyring, trading_limit=200)
         self.line = Line(
