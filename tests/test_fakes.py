@@ -1,7 +1,11 @@
-"""The builders for strategy authors do what their examples say."""
+"""The builders for strategy authors do what their examples say, and the suite brings its own environment."""
 
 import doctest
+import os
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +15,24 @@ def test_the_examples_of_the_builders_hold(name):
     result = doctest.testmod(import_module(f"fakes.{name}"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.slow
+def test_the_suite_passes_among_the_settings_of_a_user(tmp_path):
+    (tmp_path / ".env").write_text("SCALPDESK_RISK__MAX_DAILY_LOSS=1\nAPCA_API_KEY_ID=x\n")
+    (tmp_path / "scalpdesk.toml").write_text("[risk]\nmax_daily_loss = 1\n")
+    root = Path(__file__).resolve().parents[1]
+    files = (root / "tests" / "test_settings.py", root / "tests" / "cli" / "test_output.py")
+    options = ("-q", "-n", "0", "-p", "no:cacheprovider", "--rootdir", root, "-c", root / "pyproject.toml")
+    strange = {"SCALPDESK_ENTRY__GATE": "off", "SCALPDESK_NONSENSE": "1", "COLUMNS": "20"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *files],
+        cwd=tmp_path,
+        env=os.environ | strange,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "leaked" not in done.stdout + done.stderr
