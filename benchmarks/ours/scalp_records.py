@@ -1,4 +1,8 @@
-"""Milliseconds of the slowest statement of each question about scalps: ``scalp_records.py COUNT``."""
+"""Milliseconds of the slowest statement of each question about scalps: ``scalp_records.py COUNT [URL]``.
+
+In a SQLite file in processor time; in the empty database of a URL, whose server is another process, by the
+clock.
+"""
 
 import datetime as dt
 import json
@@ -8,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 from typing import Any
 
 from sqlalchemy import Engine, event, insert
@@ -64,22 +68,26 @@ def run_row() -> dict[str, Any]:
 
 def slowest_ms(engine: Engine, ask: Callable[[], object]) -> float:
     """Return the milliseconds of the slowest statement of a question, its rows read."""
+    now = process_time if engine.dialect.name == "sqlite" else perf_counter
     marks: list[float] = []
 
     def begin(*_: object) -> None:
-        marks.append(process_time())
+        marks.append(now())
 
     event.listen(engine, "before_cursor_execute", begin)
     ask()
     event.remove(engine, "before_cursor_execute", begin)
-    marks.append(process_time())
+    marks.append(now())
     return max(1e3 * (after - before) for before, after in pairwise(marks))
 
 
 def main() -> None:
     """Print the figures of one run as JSON."""
     scalps, outcomes = rows(int(sys.argv[1]))
-    with tempfile.TemporaryDirectory() as folder, open_store(store_url(Path(folder))) as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_store(sys.argv[2] if len(sys.argv) > 2 else store_url(Path(folder))) as store,
+    ):
         with store.engine.connect().execution_options(writes=True) as connection, connection.begin():
             connection.execute(insert(RunRow), [run_row()])
             for start in range(0, len(scalps), BATCH):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings
-from scalpdesk.core.errors import ConfigError, JournalError
+from scalpdesk.core.errors import ConfigError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -234,7 +234,7 @@ def gamma_events(tape: MarketTape, settings: LoadedSettings) -> tuple[GammaExpos
         config.marketdata.gex_value,
         is_read=find_strategy(settings.strategy).reads_dealer_gamma,
         history_folder=Path(config.data.catalog),
-        say=lambda level, text: logging.getLogger(__name__).log(_LEVELS[level], text),
+        say=log_message,
     )
 
 
@@ -351,13 +351,36 @@ def implied_vols(tape: MarketTape, settings: LoadedSettings) -> tuple[Event, ...
 
     folder = Path(settings.config.data.catalog)
     found = (
-        implied_vol_event(
-            folder, number, symbol, session.day, session.open_ns, follows_vix=tape.name == EMBEDDED
-        )
+        implied_vol_event(folder, number, symbol, session.day, session.open_ns, market=tape.name)
         for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True)
         for session in tape.sessions
     )
     return tuple(event for event in found if event is not None)
+
+
+def log_message(level: str, text: str) -> None:
+    """Write a message for the operator to the log: what a run without an operator does with it."""
+    logging.getLogger(__name__).log(_LEVELS[level], text)
+
+
+def implied_vol_recorders(
+    settings: LoadedSettings,
+    desk: Desk,
+    symbols: Sequence[str],
+    source: str,
+    *,
+    is_live: bool,
+    say: Notify = log_message,
+) -> tuple[Callable[[Event, Any], None], ...]:
+    """Return the watcher that keeps a run's implied volatilities at each close, where one is wanted."""
+    from scalpdesk.datasets.implied_vols import ImpliedVolRecorder
+
+    assert settings.strategy is not None
+    wanted = {"live": is_live, "always": True, "never": False}[settings.config.data.keep_implied_vols]
+    if not (wanted and find_strategy(settings.strategy).reads_iv_rank):
+        return ()
+    folder = Path(settings.config.data.catalog)
+    return (ImpliedVolRecorder(desk, symbols, folder, source, say).see,)
 
 
 def engine_from_header(header: JournalHeader) -> TradingEngine:

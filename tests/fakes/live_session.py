@@ -36,7 +36,7 @@ from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
-from scalpdesk.marketdata.tape import MarketTape, RateCurve
+from scalpdesk.marketdata.tape import MarketTape, RateCurve, joined_tape
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
 
@@ -61,6 +61,12 @@ class Wanted:
     strategy: str = "gamma-scalper"
     streams: int = 3
     """Connections of the desk: orders, shares, and options where it trades some."""
+    underlyings: tuple[str, ...] = ("SPY",)
+
+    def market(self) -> MarketTape:
+        """Return the exchange's market."""
+        tapes = [reconstruct(self.day, seed=self.seed, underlying=symbol) for symbol in self.underlyings]
+        return tapes[0] if len(tapes) == 1 else joined_tape(tapes)
 
 
 @dataclass
@@ -140,6 +146,7 @@ class ExchangeProcess:
 
     def __init__(self, wanted: Wanted) -> None:
         command = [sys.executable, "-m", "scalpdesk.cli.main", "exchange", "--data", "embedded"]
+        command += ["--underlying", ",".join(wanted.underlyings)]
         command += ["--session", wanted.day.isoformat(), "--seed", str(wanted.seed), "--speed", "0"]
         command += ["--rate-limit", "0", "--lockstep-ms", str(wanted.lockstep_ms), "--cash", str(CASH)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -261,13 +268,13 @@ def _is_still(exchange: ExchangeProcess, folder: Path) -> bool:
 def known_market(played: Played) -> MarketTape:
     """Return the exchange's market, cut to the instruments and the time that the desk saw."""
     wanted, header = played.wanted, played.header
-    whole = reconstruct(wanted.day, seed=wanted.seed, underlying="SPY")
+    whole = wanted.market()
     book = Instruments(header.instruments)
     renumbered = np.full(len(whole.instruments), -1, dtype=np.int32)
     for number, instrument in enumerate(whole.instruments):
         if instrument.symbol in book:
             renumbered[number] = book.id_of(instrument.symbol)
-    columns = whole.quotes
+    columns = whole.quotes.whole()
     last_ns = max(one.ts_event_ns for one in played.events if isinstance(one, QuoteEvent))
     rows = (renumbered[columns.instrument_id] >= 0) & (columns.ts_ns <= last_ns)
     quotes = replace(

@@ -122,6 +122,9 @@ class DataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Daily bars for volatility forecasts: a data set or a CSV or Parquet file; None takes NAME-daily."""
     index_source: Literal["recorded", "parity"] = "recorded"
     """Where an index level comes from: recorded where there is one, or always put-call parity."""
+    keep_implied_vols: Literal["live", "always", "never"] = "live"
+    """Which runs of strategies that read the IV rank keep the day's value at the close; ``always`` has
+    backtests keep theirs too, and a later one then knows more."""
 
 
 class SimulationSection(Struct, frozen=True, forbid_unknown_fields=True):

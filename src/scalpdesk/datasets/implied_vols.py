@@ -8,17 +8,18 @@ it, and the event says so.
 import csv
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 import msgspec
 
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import ImpliedVolEvent
+from scalpdesk.core.errors import DataError, Notify
+from scalpdesk.core.events import Event, ImpliedVolEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.daily_history import STALE_DAYS, VIX_CLOSES, vix_closes_before
-from scalpdesk.marketdata.chain_surface import chain_quotes_at, fit_chain
+from scalpdesk.engine.desk import Desk
+from scalpdesk.marketdata.chain_surface import ChainQuotes, chain_quotes_at, chain_quotes_of, fit_chain
 from scalpdesk.marketdata.tape import MarketTape
 
 FILE = "implied_vol_30d.csv"
@@ -26,6 +27,8 @@ COLUMNS = ("symbol", "session", "implied_vol", "source")
 THIRTY_DAYS = 30.0 / 365.0
 BEFORE_CLOSE_NS = 60 * 10**9
 """The close is measured a minute before it: in the last seconds quotes are withdrawn."""
+EMBEDDED = "embedded"
+RECONSTRUCTED = frozenset({EMBEDDED, "embedded-btc"})
 VIX_SYMBOLS = frozenset({"SPY", "SPX", "XSP"})
 """Symbols whose 30-day implied volatility the VIX is."""
 LONGEST_REACH = 1.5
@@ -120,7 +123,7 @@ class ImpliedVolHistory:
 
 
 def implied_vol_event(
-    folder: Path, number: InstrumentId, symbol: str, day: date, at_ns: int, *, follows_vix: bool = False
+    folder: Path, number: InstrumentId, symbol: str, day: date, at_ns: int, *, market: str
 ) -> ImpliedVolEvent | None:
     """Return the implied volatility of a symbol as known at the open of ``day``; None where none is known.
 
@@ -132,31 +135,97 @@ def implied_vol_event(
         The underlying.
     day, at_ns
         The session and its open: nothing of the day itself is used. A last value older than a week is none.
-    follows_vix
-        Whether its options are quoted at a multiple of the VIX, whose rank is then its own.
+    market
+        Data set or venue: what a reconstructed one has left counts for no other. The embedded market's
+        options are quoted at multiples of the VIX, whose rank is then their own.
     """
-    own = [row for row in ImpliedVolHistory(folder).read(symbol) if row.session < day]
+    own = [
+        row
+        for row in ImpliedVolHistory(folder).read(symbol)
+        if row.session < day and (row.source == market or row.source not in RECONSTRUCTED)
+    ]
     if own and (day - own[-1].session).days <= STALE_DAYS:
         vols = [row.vol for row in own]
         past, last, source = vols[:-1][-VIX_CLOSES:], vols[-1], symbol
     else:
-        closes = vix_closes_before(day) if follows_vix or symbol in VIX_SYMBOLS else None
+        closes = vix_closes_before(day) if market == EMBEDDED or symbol in VIX_SYMBOLS else None
         if closes is None:
             return None
         (past, last), source = closes, "VIX"
     return ImpliedVolEvent(number, at_ns, at_ns, last, tuple(past), source)
 
 
-def implied_vol_at_close(tape: MarketTape, day: date) -> float | None:
-    """Return the 30-day implied volatility at the money at the end of a tape's session, a fraction a year.
+class ImpliedVolRecorder:
+    """Keeps the 30-day implied volatility of a desk's underlyings before each close; a watcher of its run.
 
-    From the surface fitted to the chain; None where no smile could be fitted or the longest expiry is much
-    shorter than 30 days.
+    Parameters
+    ----------
+    desk
+        Whose market is measured; it is only read.
+    symbols
+        The underlyings.
+    folder, source
+        Where the history is, and the data set or venue that is written down.
+    say
+        Takes what is kept, or why nothing is.
     """
-    session = next(item for item in tape.sessions if item.day == day)
-    fitted = fit_chain(chain_quotes_at(tape, session.close_ns - BEFORE_CLOSE_NS))
-    years = [entry.years for entry in fitted.chain.expiries]
-    if not fitted.surface.fitted or max(years, default=0.0) * LONGEST_REACH < THIRTY_DAYS:
+
+    def __init__(
+        self, desk: Desk, symbols: Sequence[str], folder: Path, source: str, say: Notify | None = None
+    ) -> None:
+        self._desk = desk
+        self._symbols = tuple(symbols)
+        self._history = ImpliedVolHistory(folder)
+        self._source = source
+        self._say = say
+        self._kept: date | None = None
+
+    def see(self, event: Event, outputs: object) -> None:
+        """Measure with the first event of a session's last minute; the marks of a run bring one."""
+        del outputs
+        session = self._desk.view.session
+        if session is None or session.day == self._kept:
+            return
+        if event.ts_recv_ns < session.close_ns - BEFORE_CLOSE_NS:
+            return
+        self._kept = session.day
+        found = []
+        for symbol in self._symbols:
+            chain = chain_quotes_of(self._desk.market, self._desk.instruments, symbol, event.ts_recv_ns)
+            vol = None if chain is None else implied_vol_30d(chain)
+            if vol is not None:
+                found.append(DailyImpliedVol(symbol, session.day, vol, self._source))
+        try:
+            self._history.keep(found)
+        except DataError as error:  # trading goes on without
+            self._report("warning", f"no implied volatility is kept: {error.what} ({error.where})")
+            return
+        missing = sorted(set(self._symbols) - {row.symbol for row in found})
+        if missing:
+            why = f"no options of {', '.join(missing)} reach to 30 days: their IV rank is not recorded today"
+            self._report("warning", why)
+
+    def _report(self, level: str, text: str) -> None:
+        if self._say is not None:
+            self._say(level, text)
+
+
+def implied_vol_30d(chain: ChainQuotes) -> float | None:
+    """Return the 30-day implied volatility at the money of a chain, a fraction a year.
+
+    From the surface fitted to it; None where no smile could be fitted or the longest expiry is much shorter
+    than 30 days.
+    """
+    if max((entry.years for entry in chain.expiries), default=0.0) * LONGEST_REACH < THIRTY_DAYS:
         return None
-    vol = float(fitted.surface.vol(fitted.surface.forward(THIRTY_DAYS), THIRTY_DAYS))
+    surface = fit_chain(chain).surface
+    if not surface.fitted:
+        return None
+    vol = float(surface.vol(surface.forward(THIRTY_DAYS), THIRTY_DAYS))
     return vol if math.isfinite(vol) and vol > 0.0 else None
+
+
+def implied_vol_at_close(tape: MarketTape, day: date) -> float | None:
+    """Return the 30-day implied volatility at the money a minute before the close of a tape's session."""
+    session = next(item for item in tape.sessions if item.day == day)
+    return implied_vol_30d(chain_quotes_at(tape, session.close_ns - BEFORE_CLOSE_NS))

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scalpdesk.assembly import connect_broker, engine_from_header, gamma_events, load_market
+from scalpdesk.assembly import (
+    connect_broker,
+    engine_from_header,
+    gamma_events,
+    implied_vol_recorders,
+    load_market,
+)
 from scalpdesk.backtesting.summary import Tally
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify
@@ -311,7 +317,19 @@ async def open_desk(
             lock = _take_account(plan, facts, resumed)
             undo.callback(lock.release)
         run = resumed or await _new_run(plan, clock, gateway, facts, instruments)
-        watchers = (tally.see,) if folder is None else (tally.see, folder.see)
+        is_played = plan.venue == "simulated"  # a tape of other days
+        watchers = (
+            tally.see,
+            *(() if folder is None else (folder.see,)),
+            *implied_vol_recorders(
+                plan.settings,
+                run.engine.desk,
+                plan.underlyings,
+                plan.data if is_played else plan.venue,
+                is_live=not is_played,
+                say=notify,
+            ),
+        )
         core = LiveCore(run.engine, run.journal, run.timers, watchers)
         core.events = run.events
         update = partial(daily_update, plan, gateway, instruments, clock)

@@ -49,6 +49,8 @@ from scalpdesk.volatility.variance_time import CALENDAR
 
 HOLIDAYS = 5
 DEFAULT_EXPIRY_DAYS = (0, 45)
+MONTH_DAYS = (21, 45)
+MONTH_STRIKES = 3
 CALENDAR_DAYS_A_BAR = 1.5
 """Days to ask for so that weekends and holidays leave enough sessions."""
 
@@ -159,11 +161,9 @@ async def _daily(
             # fitting takes a while: the heartbeat goes on meanwhile
             events.append(await asyncio.to_thread(forecast_event, number, bars, now_ns))
         if find_strategy(plan.settings.strategy).reads_iv_rank:
-            known = implied_vol_event(folder, number, symbol, today, now_ns)
+            known = implied_vol_event(folder, number, symbol, today, now_ns, market=plan.venue)
             if known is None:
-                notes.append(
-                    f"the IV rank of {symbol} is not known: scalpdesk vol {symbol} --keep records it"
-                )
+                notes.append(f"the IV rank of {symbol} is not known: each close of this desk adds to it")
             else:
                 events.append(known)
                 notes.append(
@@ -284,6 +284,31 @@ def _owner(settings: LoadedSettings) -> StrategySpec | None:
     return None if adopts is None else find_strategy(adopts)
 
 
+async def _month_options(
+    plan: LivePlan, gateway: Gateway, symbol: str, spot: float | None, today: date
+) -> list[ListedContract]:
+    """Return options at the money about 30 days off: the day's implied volatility is taken from them."""
+    settings = plan.settings
+    assert settings.strategy is not None
+    if (
+        spot is None
+        or settings.config.data.keep_implied_vols == "never"
+        or not find_strategy(settings.strategy).reads_iv_rank
+    ):
+        return []
+    near, far = (today + timedelta(days=days) for days in MONTH_DAYS)
+    listed = [item for item in await gateway.discover(symbol, near, far) if item.is_tradable]
+    month = today + timedelta(days=30)
+    expiries = sorted({item.contract.expiry for item in listed})
+    around = [*[day for day in expiries if day <= month][-1:], *[day for day in expiries if day > month][:1]]
+    chosen: list[ListedContract] = []
+    for day in around:
+        of_day = [item for item in listed if item.contract.expiry == day]
+        strikes = sorted({float(item.contract.strike) for item in of_day}, key=lambda k: abs(k - spot))
+        chosen += [item for item in of_day if float(item.contract.strike) in strikes[:MONTH_STRIKES]]
+    return chosen if 4 * len(chosen) <= plan.contracts // len(plan.underlyings) else []
+
+
 async def _options(
     plan: LivePlan,
     gateway: Gateway,
@@ -303,10 +328,11 @@ async def _options(
         if isinstance(item, OptionContract) and item.underlying not in set(plan.underlyings) - {symbol}
     }
     known = [item for item in listed if item.contract.symbol in held_options]
-    rest = tuple(item for item in listed if item.contract.symbol not in held_options)
-    chosen = known + choose_contracts(
-        rest, spot, max(plan.contracts // len(plan.underlyings) - len(held_options), 0)
-    )
+    known += await _month_options(plan, gateway, symbol, spot, today)
+    named = held_options | {item.contract.symbol for item in known}
+    rest = tuple(item for item in listed if item.contract.symbol not in named)
+    room = plan.contracts // len(plan.underlyings) - len(named)
+    chosen = known + choose_contracts(rest, spot, max(room, 0))
     if not chosen and not held_options:
         raise ConfigError(
             "the venue lists no options that this strategy could trade; nothing was sent",

@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, years_between
-from scalpdesk.instruments.contract import OptionContract, options_in_order
+from scalpdesk.instruments.contract import Instruments, OptionContract, options_in_order
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.curves import parity_implied_forward
+from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends, dividend_schedule
@@ -400,6 +402,36 @@ def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | N
         expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.where(recent, then, spot)))
     expiries.sort(key=lambda entry: entry.years)
     return ChainQuotes(now_ns, spot, tuple(expiries), tape.rate_curve.rate_at, _dividends_ahead(tape, now_ns))
+
+
+def chain_quotes_of(
+    market: MarketState, instruments: Instruments, underlying: str, now_ns: int
+) -> ChainQuotes | None:
+    """Return a desk's latest quotes of all options on an underlying that have not expired, by expiry.
+
+    None while the underlying is not quoted. Each quote counts at the present spot.
+    """
+    spot_id = instruments.id_of(underlying)
+    spot = market.mark(spot_id)
+    if spot is None:
+        return None
+    groups: dict[ExpiryLabel, list[tuple[OptionContract, QuoteEvent]]] = {}
+    for number, contract in options_in_order(instruments, underlying):
+        quote = market.quotes[number]
+        if quote is not None and expiry_instant_ns(contract) > now_ns:
+            groups.setdefault(ExpiryLabel(contract.expiry, contract.root), []).append((contract, quote))
+    expiries = []
+    for label, members in groups.items():
+        bid, ask = (np.array([getattr(quote, side) for _, quote in members]) for side in ("bid", "ask"))
+        contracts = [contract for contract, _ in members]
+        expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, np.full(len(members), spot)))
+    expiries.sort(key=lambda entry: entry.years)
+    ahead = [
+        (years_between(now_ns, dividend.ts_ex_ns), float(dividend.amount))
+        for dividend in market.dividends
+        if dividend.instrument_id == spot_id and dividend.ts_ex_ns > now_ns
+    ]
+    return ChainQuotes(now_ns, spot, tuple(expiries), market.rate_curve.rate_at, ahead)
 
 
 def expiry_quotes(
