@@ -23,6 +23,7 @@ from scalpdesk.instruments.sessions import sessions_between
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.scalps import scalp_history
 from scalpdesk.records.store import load_decisions, open_store, store_url
+from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.toolkit.order_life import without_figures
 
 MONTHS = ("2017-08", "2018-12")
@@ -32,6 +33,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "without the volume filter": (NO_VOLUME,),
     "the same, without the bias": (NO_VOLUME, "require_macro_alignment=false"),
     "without it, 1 and 5 minutes": (NO_VOLUME, "signal_minutes=1,5"),
+    "without it, SPY and QQQ": (NO_VOLUME, "underlying=SPY,QQQ"),
 }
 COSTS = ("simulation.fees=alpaca", "simulation.latency_ms=50")
 
@@ -43,7 +45,8 @@ def run(month: str, settings: tuple[str, ...]) -> tuple[dict[str, Any], list[dic
     sessions = sessions_between(date(year, number, 1), date(year, number, last))
     days = [session.day for session in sessions]
     loaded = load_settings("ema-scalper", overrides=(*COSTS, *settings))
-    tape = load_market(loaded, "embedded", underlying="SPY", start=days[0], end=days[-1], seed=1)
+    symbols = ",".join(configured_underlyings(loaded.strategy_config))
+    tape = load_market(loaded, "embedded", underlying=symbols, start=days[0], end=days[-1], seed=1)
     with tempfile.TemporaryDirectory() as folder:
         result = run_backtest(loaded, tape, clock=SystemClock(), runs_dir=Path(folder), seed=1)
         assert result.run_dir is not None
@@ -62,6 +65,8 @@ def run(month: str, settings: tuple[str, ...]) -> tuple[dict[str, Any], list[dic
 
 def _short(reason: str) -> str:
     """Return a reason as the table names it."""
+    if reason.startswith("a scalp in "):
+        return "a scalp in the ticker is losing"
     for start in ("conviction", "volume", "the 10-minute bias", "past the last entry", "before", "of "):
         if reason.startswith(start):
             return {"of ": "no contract passes"}.get(start, start)
@@ -85,6 +90,8 @@ def main(months: tuple[str, ...]) -> None:
             ends = (f"{max(results):.2f}", f"{min(results):.2f}") if results else ("-", "-")
             figures = (len(scalps), won, f"{costs:.2f}", summary["nav_change"], *ends)
             print(f"| {name} | {month} | {' | '.join(map(str, figures))} |", flush=True)
+            for symbol, row in summary.get("underlyings", {}).items():
+                print(f"| … of it {symbol} | | | | | {row['pnl']['total']} | | |", flush=True)
             for row in scalps:
                 exits.setdefault(name, {}).setdefault(row["exit_reason"], []).append(row["pnl"])
             refusals.setdefault(name, Counter()).update(refused)

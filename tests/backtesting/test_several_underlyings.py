@@ -14,7 +14,7 @@ from scalpdesk.backtesting.runs import replay, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import BarEvent
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import Decision, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, to_cents
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.marketdata.tape import joined_tape
@@ -114,6 +114,27 @@ def test_the_explain_by_underlying_is_what_its_executions_paid_and_sums_to_the_w
 def test_the_replay_of_two_underlyings_is_exact(played):
     assert (played.replayed.identical, played.replayed.difference) == (True, None)
     assert played.replayed.summary["underlyings"] == played.summary["underlyings"]
+
+
+def test_the_most_scalps_are_counted_over_both_underlyings(tape):
+    longer = ("no_average_up=false", "signal_minutes=1,5", "profit_target_pct=50", "max_loss_pct=0.99")
+    more = (*RULES, *longer, "risk.max_theta_fraction=1", "max_concurrent_scalps=2")
+    settings = load_settings("ema-scalper", overrides=more)
+    header, engine = runs.build_backtest(settings, tape, run_id="x", mode="backtest", started_ns=0, seed=1)
+    run = runs.assemble_backtest(settings, tape, header, engine, None)
+    refused, counts = [], set()
+
+    def watch(_, outputs):
+        held = {underlying_of(engine.desk.instruments[p.instrument_id]) for p in engine.desk.positions.held()}
+        counts.add((len(engine.strategy._scalps), len(held)))
+        reasons = [text for output in outputs if isinstance(output, Decision) for text in output.reasons]
+        refused.extend(len(held) for text in reasons if "2 scalps open, most 2" in text)
+
+    run.runner._watchers = (watch,)
+    run.runner.run()
+    assert max(counts) == (2, 2)
+    assert refused  # the second ticker's signal is refused for the first one's scalp
+    assert set(refused) == {2}
 
 
 def test_skipped_quotes_change_nothing_with_two_underlyings(tape, played):

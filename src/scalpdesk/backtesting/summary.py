@@ -87,7 +87,7 @@ def run_summary(
         "run_id": header.run_id,
         "strategy": header.strategy,
         "venue": header.venue,
-        "data": {key: header.data.get(key) for key in DATA_KEYS},
+        "data": {key: header.data.get(key) for key in DATA_KEYS if key != "others" or key in header.data},
         "events": events,
         "decisions": tally.decisions,
         "orders": tally.orders,
@@ -131,7 +131,7 @@ def run_summary(
     return summary
 
 
-DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
+DATA_KEYS = ("name", "kind", "session", "underlying", "others", "open", "high", "low", "close", "notes")
 
 
 NEVER_ASKED = "no trade: the strategy never asked for one"

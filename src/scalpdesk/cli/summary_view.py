@@ -85,8 +85,9 @@ def _show(out: "Console", summary: dict[str, Any], spots: list[float], navs: lis
         out.print(f"run {summary['run_id']}: {summary['verdict']}")
         return
     data = summary["data"]
+    traded = ", ".join((data["underlying"], *data.get("others", ())))
     out.print(
-        f"[bold]{summary['strategy']}[/] on {data['underlying']}, {data['session']}"
+        f"[bold]{summary['strategy']}[/] on {traded}, {data['session']}"
         f"  ([bold]{data['kind']}[/] market '{data['name']}')",
     )
     if data.get("open") is not None:
@@ -174,8 +175,9 @@ def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None, what
     """Show what each of several strategies (or underlyings) has earned and holds; nothing for one alone."""
     if not rows:
         return
-    columns = (what, "budget", "orders", "fills", "costs", "P&L USD", "holds")
-    table = new_table(*columns, text=("holds",))
+    has_budgets = any("budget" in row for row in rows.values())
+    names = ("orders", "fills", "costs", "P&L USD", "holds")
+    table = new_table(what, *(("budget",) if has_budgets else ()), *names, text=("holds",))
     for name, row in rows.items():
         pnl = {part: float(amount) for part, amount in row["pnl"].items()}
         budget = "" if row.get("budget") is None else f"{float(row['budget']):.0%}"
@@ -183,7 +185,7 @@ def show_strategies(out: "Console", rows: dict[str, dict[str, Any]] | None, what
         held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in row["positions"].items())
         table.add_row(
             name,
-            budget,
+            *((budget,) if has_budgets else ()),
             str(row["orders"]),
             str(row["fills"]),
             money(costs),
