@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
+from scalpdesk.cli.history import read_stored
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -218,7 +219,10 @@ def test_event_to_pixel_takes_less_than_a_quarter_of_a_second(browser, tmp_path)
 def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     folder, summary = ended_runs
     file = tmp_path / "sheet.html"
-    file.write_text(tear_sheet(sheet_document(read_run(folder / summary["run_id"]))), "utf-8")
+    stored = read_stored(folder / summary["run_id"])
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    run = read_run(folder / summary["run_id"])
+    file.write_text(tear_sheet(sheet_document(run, tables=tables)), "utf-8")
     context = browser.new_context(viewport={"width": 1440, "height": 960}, color_scheme=theme)
     page, wrong, asked = context.new_page(), [], []
     page.on("console", lambda message: wrong.append(message.text))
@@ -227,7 +231,8 @@ def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert (wrong, asked) == ([], [file.as_uri()])
-    assert page.locator("canvas").count() == 5
+    assert page.locator("canvas").count() == 8
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert summary["nav_change"] in page.inner_text(".result").replace("−", "-")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440
     found = axe_run.Axe().run(page).response["violations"]

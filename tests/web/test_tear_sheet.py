@@ -11,6 +11,7 @@ import pytest
 
 from scalpdesk.assembly import journaled_market
 from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.cli.history import read_stored
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.web.tear_sheet import (
     OtherRun,
@@ -36,8 +37,14 @@ def run(ended_runs):
 
 
 @pytest.fixture(scope="module")
-def document(run):
-    return json_safe(sheet_document(run))
+def stored(run):
+    return read_stored(run.run_dir)
+
+
+@pytest.fixture(scope="module")
+def document(run, stored):
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    return json_safe(sheet_document(run, tables=tables))
 
 
 def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
@@ -54,6 +61,29 @@ def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
     assert document["columns"]["equity"][-1] == pytest.approx(float(summary["nav_change"]), abs=0.01)
     assert len(document["hedges"]) == summary["hedges"]
     assert max(document["columns"]["drawdown"]) == 0.0
+
+
+def test_sessions_and_straddles_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
+    _, summary = ended_runs
+    for name in ("sessions", "straddles"):
+        rows = document[name]
+        amounts = [Decimal(row["pnl"].replace("−", "-").replace(",", "")) for row in rows]
+        assert sum(amounts) == Decimal(summary["nav_change"]), name
+    (straddle,) = document["straddles"]
+    assert straddle["opened"].startswith("2017-07-03 09:")
+    assert straddle["closed"] > straddle["opened"]
+    assert straddle["hedges"] == str(sum(fill["purpose"] == "hedge" for fill in stored.fills))
+    legs = [fill for fill in stored.fills if fill["symbol"] != "SPY"]
+    assert straddle["legs"].count("1 × SPY ") == len({fill["symbol"] for fill in legs}) == 2
+    bought = sum(fill["quantity"] * fill["price"] * 100 for fill in legs if fill["side"] == "buy")
+    assert straddle["paid"].replace(",", "") == f"{bought:.2f}"
+    assert straddle["why"].startswith("clock: ")
+    greeks = document["greeks"]
+    held = [mark for mark in stored.marks if mark["gamma_shares_per_usd"]]
+    assert max(greeks["gamma_shares_per_usd"]) == pytest.approx(
+        max(mark["gamma_shares_per_usd"] for mark in held), abs=1e-6
+    )
+    assert all(len(column) == len(greeks["t"]) for column in greeks.values())
 
 
 def test_settings_from_the_journal_make_the_same_run_again(run, ended_runs):

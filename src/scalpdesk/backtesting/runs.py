@@ -1,5 +1,6 @@
 """Whole runs: backtest with journal and summary; replay of a journal against its recorded outputs."""
 
+import html
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader, TapeRows, same_output
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader, RowsReader
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
+from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
@@ -60,6 +62,16 @@ Observer = Callable[[Assembled, int], None]
 """Called once a second of market time with the run and the time (UTC nanoseconds)."""
 
 
+MARK_COLUMNS = (
+    "spot",
+    "net_delta_shares",
+    "gamma_shares_per_usd",
+    "theta_usd_per_day",
+    "vega_usd_per_point",
+    "implied_vol",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """A finished run.
@@ -77,6 +89,54 @@ class RunResult:
     summary: dict[str, Any]
     run_dir: Path | None
     marks: tuple[Mark, ...]
+
+    def to_frame(self) -> Any:
+        """Return the marks as a pandas frame: numbers, by New York time.
+
+        ``pnl`` and ``pnl_delta`` and so on run from the start; ``nav``, ``spot``, the Greeks and
+        ``implied_vol`` are the state at the mark.
+        """
+        import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
+
+        total, parts = Decimal(0), dict.fromkeys(PARTS, Decimal(0))
+        rows = []
+        for mark in self.marks:
+            total += mark.nav_change
+            parts = {name: parts[name] + mark.parts[name] for name in PARTS}
+            state = {name: getattr(mark, name) for name in MARK_COLUMNS}
+            amounts = {f"pnl_{name}": float(amount) for name, amount in parts.items()}
+            rows.append({"nav": float(mark.nav), **state, "pnl": float(total), **amounts})
+        times = pd.to_datetime([mark.ts_ns for mark in self.marks], utc=True)
+        return pd.DataFrame(rows, index=times.tz_convert("America/New_York").rename("time"))
+
+    def plot(self) -> Any:
+        """Draw P&L with its largest parts, and the spot below; return a figure (extra ``plots``)."""
+        from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+
+        frame = self.to_frame()
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot(frame.index, frame["pnl"], color="black", label="P&L")
+        largest = sorted(PARTS, key=lambda name: -abs(frame[f"pnl_{name}"].iloc[-1]))[:4]
+        for name in largest:
+            upper.plot(frame.index, frame[f"pnl_{name}"], linewidth=1, label=name.replace("_", " "))
+        upper.axhline(0.0, color="grey", linewidth=0.5)
+        upper.legend()
+        upper.set_title(f"{self.summary['strategy']}: P&L {self.summary['pnl']['total']}")
+        lower.plot(frame.index, frame["spot"], color="black", linewidth=1)
+        lower.set_ylabel(str(self.summary["data"].get("underlying", "spot")))
+        return figure
+
+    def _repr_html_(self) -> str:
+        """Return the summary as a table, for notebooks."""
+        names = ("strategy", "venue", "nav_change", "orders", "fills", "hedges", "mode", "decision_hash")
+        cells = {name: self.summary[name] for name in names}
+        cells |= {f"P&L {part}": amount for part, amount in self.summary["pnl"].items()}
+        body = "".join(
+            f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in cells.items()
+        )
+        return f"<table><caption>{html.escape(self.summary['run_id'])}</caption>{body}</table>"
 
 
 @dataclass(frozen=True, slots=True)

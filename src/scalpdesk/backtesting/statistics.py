@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from statistics import NormalDist
 from typing import Any
 
@@ -389,6 +389,83 @@ def session_rows(
         }
         for day, amount in sorted(pnl.items())
     ]
+
+
+def straddle_rows(
+    fills: Iterable[Mapping[str, Any]],
+    marks: Sequence[MarkRow],
+    decisions: Iterable[Mapping[str, Any]],
+    options: Mapping[str, tuple[int, int]],
+) -> list[dict[str, Any]]:
+    """Return a row for each time options were held: when, what, its hedges, why it ended, P&L by part.
+
+    A row's P&L reaches to the opening of the next, so that all rows together are the run.
+
+    Parameters
+    ----------
+    fills, marks, decisions
+        Of the run, in order.
+    options
+        By symbol: when the contract expires (UTC nanoseconds), and its multiplier.
+    """
+    held: dict[str, Decimal] = {}
+    rows: list[dict[str, Any]] = []
+    zero = Decimal(0)
+    for fill in fills:
+        now_ns, symbol = fill["ts_recv_ns"], fill["symbol"]
+        if fill["busted"]:
+            continue
+        _drop_expired(held, rows, options, now_ns)
+        if symbol not in options:
+            if rows and fill["purpose"] == "hedge":
+                rows[-1]["hedges"] += 1
+            continue
+        if not held:
+            rows.append(
+                {
+                    "number": len(rows) + 1, "opened_ns": now_ns, "closed_ns": None, "legs": {},
+                    "paid": zero, "received": zero, "hedges": 0, "why": None,
+                }
+            )  # fmt: skip
+        row = rows[-1]
+        is_buy = fill["side"] == "buy"
+        quantity = fill["quantity"] if is_buy else -fill["quantity"]
+        row["paid" if is_buy else "received"] += fill["quantity"] * fill["price"] * options[symbol][1]
+        held[symbol] = held.get(symbol, zero) + quantity
+        largest = row["legs"].get(symbol, zero)
+        row["legs"][symbol] = max(largest, held[symbol], key=abs)
+        held = {name: amount for name, amount in held.items() if amount}
+        if not held:
+            row["closed_ns"] = now_ns
+    last_ns = marks[-1]["ts_ns"] if marks else 0
+    _drop_expired(held, rows, options, last_ns)
+    exits = [(each["ts_ns"], each["reasons"][0]) for each in decisions if _is_exit(each)]
+    for row, following in zip_longest(rows, rows[1:]):
+        end_ns = following["opened_ns"] if following else last_ns
+        until_ns = row["closed_ns"] or end_ns
+        reasons = [reason for ts_ns, reason in exits if row["opened_ns"] < ts_ns <= until_ns]
+        row["why"] = reasons[-1] if reasons and row["closed_ns"] else None
+        row["legs"] = {name: f"{amount.normalize():f}" for name, amount in row["legs"].items()}
+        start_ns = row["opened_ns"] if row["number"] > 1 else -1
+        mine = [mark for mark in marks if start_ns < mark["ts_ns"] <= end_ns]
+        names = mine[0]["parts"] if mine else ()
+        row["pnl"] = sum((Decimal(mark["nav_change"]) for mark in mine), zero)
+        row["parts"] = {name: sum((Decimal(mark["parts"][name]) for mark in mine), zero) for name in names}
+    return rows
+
+
+def _is_exit(decision: Mapping[str, Any]) -> bool:
+    return bool(decision["kind"] == "exit" and decision["taken"] and decision["client_order_ids"])
+
+
+def _drop_expired(
+    held: dict[str, Decimal], rows: list[dict[str, Any]], options: Mapping[str, tuple[int, int]], now_ns: int
+) -> None:
+    """Take what has expired by now out of what is held."""
+    for symbol in [name for name in held if options[name][0] <= now_ns]:
+        del held[symbol]
+        if not held:
+            rows[-1]["closed_ns"] = options[symbol][0]
 
 
 def _vix_bucket(level: float | None) -> str:

@@ -1,5 +1,6 @@
 """``scalpdesk runs``, ``report`` and ``replay``: what was run, what came of it, and whether it still does."""
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -58,12 +59,21 @@ def runs(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
         "scalpdesk report last",
         "scalpdesk report last --hedges 50 --json",
         "scalpdesk report last --html last.html",
+        "scalpdesk report last --csv tables --parquet tables",
+        "scalpdesk report --compare 20180205 last",
     ),
 )
 @click.argument("run")
 @click.option("--hedges", default=12, show_default=True, help="Hedges shown, the last ones.")
 @click.option(
     "--html", "html_file", default=None, metavar="FILE", help="Write the tear sheet: one offline file."
+)
+@click.option("--csv", "csv_dir", default=None, metavar="DIR", help="Write every table as DIR/TABLE.csv.")
+@click.option(
+    "--parquet", "parquet_dir", default=None, metavar="DIR", help="Write every table as DIR/TABLE.parquet."
+)
+@click.option(
+    "--compare", "others", multiple=True, metavar="RUN", help="Show this run beside RUN. May be repeated."
 )
 @click.option(
     "--paths",
@@ -84,14 +94,20 @@ def report(
     run: str,
     hedges: int,
     html_file: str | None,
+    csv_dir: str | None,
+    parquet_dir: str | None,
+    others: tuple[str, ...],
     paths: int,
     fill_models: bool,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Explain a finished run: P&L by Greek, hedges, costs. RUN is an id, its beginning, or last."""
+    if others:
+        _compare([find_run(config_file, overrides, name) for name in (*others, run)], as_json=as_json)
+        return
+    run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
-        run_dir = find_run(config_file, overrides, run)
         written = _write_sheet(
             run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
         )
@@ -100,46 +116,177 @@ def report(
         else:
             click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
         return
-    from scalpdesk.backtesting.statistics import grouped, performance, session_rows
-    from scalpdesk.datasets.daily_history import vix_closes_before
-    from scalpdesk.journal.reader import JournalReader
-    from scalpdesk.records.projection import project_journal
-    from scalpdesk.records.store import load_decisions, load_fills, load_marks, open_store, store_url
+    stored = read_stored(run_dir)
+    if csv_dir is not None or parquet_dir is not None:
+        files = [
+            *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
+            *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
+        ]
+        if as_json:
+            print_json({"run_id": run_dir.name, "files": files})
+        else:
+            click.echo("\n".join(f"{each['file']}: {each['rows']} rows" for each in files))
+        return
+    from scalpdesk.backtesting.statistics import grouped, performance
 
-    run_dir = find_run(config_file, overrides, run)
-    with open_store(store_url(run_dir.parent)) as store:
-        run_id = project_journal(run_dir, store)
-        from scalpdesk.records.store import load_run
-
-        row = load_run(store, run_id).as_dict()
-        summary = dict(row["summary"]) or {"run_id": run_id, "verdict": "the run did not end cleanly"}
-        decisions = [decision.as_dict() for decision in load_decisions(store, run_id)]
-        fills = [fill.as_dict() for fill in load_fills(store, run_id)]
-        marks = [mark.as_dict() for mark in load_marks(store, run_id)]
-    explained = hedge_explain(decisions, fills, marks)
-
-    def vix_before(day: date) -> float | None:
-        known = vix_closes_before(day)
-        return None if known is None else round(100 * known[1], 2)
-
-    sessions = [session.day for session in JournalReader(run_dir).header.sessions]
-    rows = session_rows(marks, sessions, vix_before)
+    explained = hedge_explain(stored.decisions, stored.fills, stored.marks)
+    marks, rows = stored.marks, stored.sessions
     starting_nav = float(Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"])) if marks else 0.0
     statistics = performance(rows, starting_nav) if rows else {}
     if as_json:
         by = grouped(rows)
         print_json(
-            {**summary, "hedge_explain": explained, "sessions": rows, "by": by, "performance": statistics}
+            {
+                **stored.summary,
+                "hedge_explain": explained,
+                "sessions": rows,
+                "straddles": [_shown_straddle(row) for row in stored.straddles],
+                "by": by,
+                "performance": statistics,
+            }
         )
         return
     from scalpdesk.cli.summary_view import show_hedges, show_performance, show_stored_summary
 
     out = console()
-    show_stored_summary(out, summary, marks)
-    out.print(f"settings: {', '.join(_settings(row)) or 'defaults'}", markup=False)
+    show_stored_summary(out, stored.summary, marks)
+    out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     show_hedges(out, explained, hedges)
     if len(rows) > 1:
         show_performance(out, rows, grouped(rows), statistics)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as tables: those of the store, and its sessions and straddles made from them."""
+
+    run: dict[str, Any]
+    summary: dict[str, Any]
+    orders: list[dict[str, Any]]
+    fills: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    marks: list[dict[str, Any]]
+    positions: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    straddles: list[dict[str, Any]]
+
+
+def read_stored(run_dir: Path) -> StoredRun:
+    """Return the tables of a run, projected from its journal where the store lacks it."""
+    from scalpdesk.backtesting.statistics import session_rows, straddle_rows
+    from scalpdesk.datasets.daily_history import vix_closes_before
+    from scalpdesk.instruments.contract import OptionContract
+    from scalpdesk.instruments.sessions import expiry_instant_ns
+    from scalpdesk.journal.reader import JournalReader
+    from scalpdesk.records.projection import project_journal
+    from scalpdesk.records.store import load_run, load_tables, open_store, store_url
+
+    with open_store(store_url(run_dir.parent)) as store:
+        run_id = project_journal(run_dir, store)
+        row = load_run(store, run_id).as_dict()
+        tables = load_tables(store, run_id)
+    header = JournalReader(run_dir).header
+    options = {
+        each.symbol: (expiry_instant_ns(each), each.multiplier)
+        for each in header.instruments
+        if isinstance(each, OptionContract)
+    }
+
+    def vix_before(day: date) -> float | None:
+        known = vix_closes_before(day)
+        return None if known is None else round(100 * known[1], 2)
+
+    return StoredRun(
+        run=row,
+        summary=dict(row["summary"]) or {"run_id": run_id, "verdict": "the run did not end cleanly"},
+        **tables,
+        sessions=session_rows(tables["marks"], [session.day for session in header.sessions], vix_before),
+        straddles=straddle_rows(tables["fills"], tables["marks"], tables["decisions"], options),
+    )
+
+
+def _shown_straddle(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a straddle in JSON types."""
+    parts = {name: f"{amount:.2f}" for name, amount in row["parts"].items()}
+    return row | {name: f"{row[name]:.2f}" for name in ("paid", "received", "pnl")} | {"parts": parts}
+
+
+def _write_tables(stored: StoredRun, folder: Path, form: str) -> list[dict[str, Any]]:
+    """Write every table of a run that has rows; return the files and their rows."""
+    from scalpdesk.datasets.store import write_rows
+
+    tables = {
+        "runs": [{name: value for name, value in stored.run.items() if name != "summary"}],
+        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions")},
+        "marks": [_spread_parts(row) for row in stored.marks],
+        "sessions": [_spread_parts(row) for row in stored.sessions],
+        "straddles": [_spread_parts(row) for row in stored.straddles],
+        "hedges": [_spread_parts(row) for row in hedge_explain(stored.decisions, stored.fills, stored.marks)],
+    }
+    tables = {name: rows for name, rows in tables.items() if rows}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in tables.items():
+            write_rows(folder / f"{name}.{form}", rows)
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write the tables: {error.strerror}", where=f"--{form}", value=str(folder)
+        ) from error
+    return [{"file": str(folder / f"{name}.{form}"), "rows": len(rows)} for name, rows in tables.items()]
+
+
+def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its parts as columns of their own, amounts as numbers."""
+    flat = {name: value for name, value in row.items() if name != "parts"}
+    for name in ("pnl", "price"):
+        if isinstance(flat.get(name), str):
+            flat[name] = Decimal(flat[name])
+    return flat | {f"pnl_{name}": Decimal(amount) for name, amount in row["parts"].items()}
+
+
+def _compare(run_dirs: list[Path], *, as_json: bool) -> None:
+    """Show runs side by side: what was set otherwise, results, P&L by part."""
+    from scalpdesk.cli.output import new_table, print_table
+    from scalpdesk.core.units import to_cents
+    from scalpdesk.portfolio.explain import PARTS
+
+    stored = [read_stored(run_dir) for run_dir in run_dirs]
+    settings = [dict(each.partition("=")[::2] for each in _settings(each_run.run)) for each_run in stored]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    differing = {key: [each.get(key) for each in settings] for key in keys}
+    differing = {key: values for key, values in differing.items() if len(set(values)) > 1}
+    figures: dict[str, list[Any]] = {
+        name: [str(each_run.run[name]) if each_run.run[name] is not None else None for each_run in stored]
+        for name in ("strategy", "venue", "data_name", "session", "sealed", "decision_hash")
+    }
+    counts = {
+        name: [each_run.run[name] for each_run in stored]
+        for name in ("orders", "fills", "hedges", "decisions")
+    }
+    counts["straddles"] = [len(each_run.straddles) for each_run in stored]
+    pnl = {"total": [Decimal(each_run.run["nav_change"]) for each_run in stored]}
+    pnl |= {name: [Decimal(each_run.run[f"pnl_{name}"]) for each_run in stored] for name in PARTS}
+    if as_json:
+        print_json(
+            {
+                "runs": [each_run.run["run_id"] for each_run in stored],
+                "settings": differing,
+                "facts": figures,
+                "counts": counts,
+                "pnl": {name: [f"{amount:.2f}" for amount in row] for name, row in pnl.items()},
+                "pnl_differences": {
+                    name: [f"{each - row[0]:.2f}" for each in row] for name, row in pnl.items()
+                },
+            }
+        )
+        return
+    table = new_table("", *(each_run.run["run_id"] for each_run in stored))
+    named = {name.replace("_", " "): values for name, values in (figures | counts).items()}
+    for name, values in (differing | named).items():
+        table.add_row(name, *("·" if value is None else str(value) for value in values))
+    for name, amounts in pnl.items():
+        table.add_row(f"P&L {name.replace('_', ' ')}", *(f"{to_cents(each) + 0:+,.2f}" for each in amounts))
+    print_table(table)
 
 
 def find_run(config_file: str | None, overrides: tuple[str, ...], run: str) -> Path:
@@ -163,7 +310,9 @@ def _write_sheet(
         clock = SystemClock()
         models = other_fill_models(follower.header, clock, report_progress) if fill_models else []
         redrawn = other_paths(follower.header, clock, paths, report_progress) if paths else []
-    document = sheet_document(follower, models, redrawn)
+    stored = read_stored(run_dir)
+    tables = {"sessions": stored.sessions, "straddles": stored.straddles, "marks": stored.marks}
+    document = sheet_document(follower, models, redrawn, tables)
     content = tear_sheet(document).encode()
     try:
         file.write_bytes(content)

@@ -10,10 +10,14 @@ row is known (the end of its bar) and the key of every replay; ``bar_start`` is 
 that nobody has to guess the bar's length.
 """
 
+import csv
+import json
+import math
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +74,57 @@ def connect() -> Any:
     )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(38,12)"}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV or as Parquet, by the file's ending; what is not known is empty, or null.
+
+    Parameters
+    ----------
+    path
+        ``….csv`` or ``….parquet``.
+    rows
+        By column; numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if path.suffix == ".csv":
+        _write_csv(path, columns, rows)
+        return
+    types = {name: _row_type([row.get(name) for row in rows]) for name in columns}
+    listed = ", ".join(f"{sql_text(name)}: {sql_text(kind)}" for name, kind in types.items())
+    with tempfile.TemporaryDirectory() as folder:
+        staged = Path(folder) / "rows.csv"
+        _write_csv(staged, columns, rows)
+        source = (
+            f"read_csv({sql_text(str(staged))}, header=true, nullstr='', quote='\"', columns={{{listed}}})"
+        )
+        with connect() as connection:
+            connection.execute(f"COPY (FROM {source}) TO {sql_text(str(path))} (FORMAT parquet)")
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else value
+
+
+def _row_type(values: Sequence[Any]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        return "DOUBLE"
+    return ROW_TYPES.get(next(iter(kinds)), "VARCHAR") if len(kinds) == 1 else "VARCHAR"
 
 
 def duckdb_error() -> type[Exception]:

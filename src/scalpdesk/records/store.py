@@ -18,6 +18,8 @@ from scalpdesk.records.tables import (
     FillRow,
     MarkRow,
     OptionsScalpRecord,
+    OrderRow,
+    PositionRow,
     RunRow,
     ScalpOutcomeRow,
 )
@@ -157,6 +159,20 @@ def load_decisions(store: Store, run_id: str) -> list[DecisionRow]:
 def load_marks(store: Store, run_id: str) -> list[MarkRow]:
     """Return a run's marks in order."""
     return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
+
+
+def load_tables(store: Store, run_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Return a run's rows by the name of their table, each in order: ``orders``, ``fills`` and so on."""
+    orders = select(OrderRow).where(OrderRow.run_id == run_id).order_by(OrderRow.number)
+    positions = select(PositionRow).where(PositionRow.run_id == run_id).order_by(PositionRow.symbol)
+    rows = {
+        "orders": _rows(store, orders),
+        "fills": load_fills(store, run_id),
+        "decisions": load_decisions(store, run_id),
+        "marks": load_marks(store, run_id),
+        "positions": _rows(store, positions),
+    }
+    return {name: [row.as_dict() for row in found] for name, found in rows.items()}
 
 
 def delete_run(connection: Connection, run_id: str) -> None:

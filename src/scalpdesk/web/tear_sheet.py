@@ -24,15 +24,17 @@ from scalpdesk.backtesting.runs import run_backtest
 from scalpdesk.config.settings import LoadedSettings, changed_settings, load_settings
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.core.version import VERSION
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web import documents
 from scalpdesk.web.follower import RunFollower
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
-from scalpdesk.web.texts import clock, json_safe, plain, signed, tone
+from scalpdesk.web.texts import clock, json_safe, leg_label, plain, signed, tone
 
 FILL_MODELS = ("cross", "mid", "queue", "adverse")
 MOST_POINTS = 2_000
@@ -140,9 +142,28 @@ def _other(name: str, summary: Mapping[str, Any]) -> OtherRun:
 
 
 def sheet_document(
-    follower: RunFollower, models: Sequence[OtherRun] = (), paths: Sequence[OtherRun] = ()
+    follower: RunFollower,
+    models: Sequence[OtherRun] = (),
+    paths: Sequence[OtherRun] = (),
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, Any]:
-    """Return everything that the tear sheet shows."""
+    """Return everything that the tear sheet shows.
+
+    Parameters
+    ----------
+    follower
+        The run, read to its end.
+    models, paths
+        The run under other fill models and on other paths.
+    tables
+        Its ``sessions``, ``straddles`` and ``marks``, from the store.
+    """
+    tables = tables or {}
+    labels = (
+        {}
+        if follower.header is None
+        else {each.symbol: leg_label(each) for each in follower.header.instruments}
+    )
     header, desk = follower.header, follower.desk
     assert header is not None
     parts = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change)
@@ -192,9 +213,54 @@ def sheet_document(
         "command": command_again(header),
         "hedges": _hedges(follower),
         "decisions": _decision_counts(follower),
-        "greeks": documents.greeks_document(follower),
+        "greeks": _greeks_of_marks(tables.get("marks", ())),
+        "sessions": [_session_row(row) for row in tables.get("sessions", ())],
+        "straddles": [_straddle_row(row, labels) for row in tables.get("straddles", ())],
+        "part_names": [documents.LABELS[name] for name in PARTS],
         "version": VERSION,
     }
+
+
+def _parts_row(parts: Mapping[str, Any]) -> list[str | None]:
+    return [signed(Decimal(parts.get(name, 0))) for name in PARTS]
+
+
+def _session_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    pnl = Decimal(row["pnl"])
+    largest = plain(row["largest_net_delta_shares"])
+    shown = {"day": row["session"], "delta": largest, "pnl": signed(pnl), "tone": tone(pnl)}
+    return shown | {"parts": _parts_row(row["parts"])}
+
+
+def _straddle_row(row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return one straddle: its legs, opened and closed in New York time, P&L up to the next one."""
+    opened, closed = (
+        None if row[name] is None else f"{to_new_york(row[name]):%Y-%m-%d %H:%M:%S}"
+        for name in ("opened_ns", "closed_ns")
+    )
+    return {
+        "legs": ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row["legs"].items()),
+        "opened": opened,
+        "closed": closed,
+        "paid": plain(row["paid"]),
+        "received": plain(row["received"]),
+        "hedges": str(row["hedges"]),
+        "why": row["why"],
+        "pnl": signed(row["pnl"]),
+        "tone": tone(row["pnl"]),
+        "parts": _parts_row(row["parts"]),
+    }
+
+
+def _greeks_of_marks(marks: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return the Greeks at the marks as columns; ``t`` in UTC seconds."""
+    names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
+    kept = thinned([float(mark["gamma_shares_per_usd"] or 0.0) for mark in marks], MOST_POINTS // 2)
+    columns: dict[str, list[float | None]] = {"t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept]}
+    for name in names:
+        values = [marks[i][name] for i in kept]
+        columns[name] = [None if value is None else round(value, 6) for value in values]
+    return columns
 
 
 def _span_of(sessions: int) -> str:

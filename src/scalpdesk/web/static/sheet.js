@@ -50,7 +50,14 @@ function paths() {
   );
 }
 
+function withParts(name, rows, columnsBefore) {
+  const amounts = [{ head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) }, ...data.part_names.map((head, place) => ({ head, class: "num", cell: (row) => row.parts[place] }))];
+  return h("details", { class: "card wide" }, h("summary", {}, `${name} (${rows.length})`), table([...columnsBefore, ...amounts], rows, { caption: name }));
+}
+
 const equity = holder("equity", "Equity and drawdown"), vols = holder("vols", "Volatility");
+const greekNames = [["gamma_shares_per_usd", "Gamma, shares per 1.00", 2], ["theta_usd_per_day", "Theta, a day", 1], ["vega_usd_per_point", "Vega, a point", 1]];
+const greeks = greekNames.map(([, label]) => holder("small", label));
 const price = holder("price", "Price and hedges"), delta = holder("small", "Net delta"), rent = holder("small", "Gamma and theta");
 
 add(document.getElementById("main"), [
@@ -81,6 +88,20 @@ add(document.getElementById("main"), [
   h("section", { class: "card wide" }, h("h2", {}, "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold")), price),
   h("section", { class: "card w6" }, h("h2", {}, "Net delta in its band, shares"), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
+  data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
+  withParts("Straddles", data.straddles, [
+    { head: "Legs", cell: (row) => row.legs },
+    { head: "Opened, ET", cell: (row) => row.opened },
+    { head: "Closed", cell: (row) => shown(row.closed) },
+    { head: "Paid", class: "num", cell: (row) => row.paid },
+    { head: "Received", class: "num", cell: (row) => row.received },
+    { head: "Hedges", class: "num", cell: (row) => row.hedges },
+    { head: "Why it ended", cell: (row) => shown(row.why) },
+  ]),
+  withParts("Sessions", data.sessions, [
+    { head: "Session", cell: (row) => row.day },
+    { head: "Largest net delta", class: "num", cell: (row) => shown(row.delta) },
+  ]),
   h(
     "details",
     { class: "card wide" },
@@ -119,5 +140,6 @@ chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "m
 chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
 chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(1), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
 chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
+if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chart(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
 drawn.forEach((draw) => draw());
 document.documentElement.dataset.drawn = "yes";

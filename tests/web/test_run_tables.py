@@ -1,0 +1,144 @@
+"""Tables of a run in files and in Python: numbers are numbers, and every sum is the run's own."""
+
+import csv
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from scalpdesk.assembly import load_market
+from scalpdesk.backtesting.statistics import straddle_rows
+from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
+from scalpdesk.datasets.store import connect, write_rows
+from scalpdesk.notebook import backtest
+from scalpdesk.strategies.registry import find_strategy
+
+DAY = date(2017, 7, 3)
+
+
+def fill(ts, symbol, side, quantity, price, purpose="open", busted=False):
+    return {
+        "ts_recv_ns": ts, "symbol": symbol, "side": side, "quantity": Decimal(quantity),
+        "price": Decimal(price), "purpose": purpose, "busted": busted,
+    }  # fmt: skip
+
+
+def mark(ts, change):
+    return {"ts_ns": ts, "nav_change": Decimal(change), "parts": {"gamma": change, "spread": "0.00"}}
+
+
+def test_each_time_options_are_held_is_a_row_and_the_rows_are_the_run():
+    options = {"C": (1_000, 100), "P": (1_000, 100), "D": (50, 100)}
+    fills = [
+        fill(10, "C", "buy", 2, "1.50"),
+        fill(10, "P", "buy", 2, "1.00"),
+        fill(12, "P", "buy", 9, "9.99", busted=True),
+        fill(15, "S", "sell", 30, "280.00", "hedge"),
+        fill(20, "C", "sell", 2, "2.00", "close"),
+        fill(21, "P", "sell", 2, "0.50", "close"),
+        fill(22, "S", "buy", 30, "281.00", "unwind_hedge"),
+        fill(40, "D", "buy", 1, "0.25"),
+        fill(60, "C", "buy", 1, "1.00"),
+    ]
+    marks = [
+        mark(ts, change)
+        for ts, change in ((5, "1"), (10, "2"), (21, "4"), (30, "8"), (40, "16"), (60, "32"), (70, "64"))
+    ]
+    taken = {"kind": "exit", "taken": True, "client_order_ids": ["a"]}
+    decisions = [
+        {"ts_ns": 19, "reasons": ["clock: 15:45"], **taken},
+        {"ts_ns": 45, "reasons": ["late"], **taken},
+    ]
+    first, second, third = straddle_rows(fills, marks, decisions, options)
+    assert (first["opened_ns"], first["closed_ns"]) == (10, 21)
+    assert first["legs"] == {"C": "2", "P": "2"}
+    assert (first["paid"], first["received"]) == (Decimal(500), Decimal(500))
+    assert (first["hedges"], first["why"]) == (1, "clock: 15:45")
+    assert first["pnl"] == 31  # what came before it, and until the next one opens
+    assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (40, 50, {"D": "1"})  # it expired
+    assert second["pnl"] == 32
+    assert (third["closed_ns"], third["why"], third["pnl"]) == (None, None, 64)
+    assert third["parts"] == {"gamma": Decimal(64), "spread": Decimal(0)}
+
+
+def test_rows_in_parquet_keep_their_types_and_what_is_unknown(tmp_path):
+    rows = [
+        {
+            "n": 1,
+            "x": 0.1,
+            "a": Decimal("1234.500000000001"),
+            "ok": True,
+            "t": 'a "b, c"\nd',
+            "l": ["u", 1],
+        },
+        {"n": None, "x": float("nan"), "a": None, "ok": False, "t": None, "l": {"k": Decimal("1.5")}},
+    ]
+    write_rows(tmp_path / "r.parquet", rows)
+    write_rows(tmp_path / "r.csv", rows)
+    with connect() as connection:
+        found = connection.execute(f"FROM '{tmp_path}/r.parquet'").fetchall()
+    assert found[0] == (1, 0.1, Decimal("1234.500000000001"), True, 'a "b, c"\nd', '["u", 1]')
+    assert found[1] == (None, None, None, False, None, '{"k": "1.5"}')
+    with (tmp_path / "r.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["a"] == "1234.500000000001"
+    assert first["t"] == rows[0]["t"]
+    assert (second["x"], second["t"]) == ("", "")
+
+
+def test_report_writes_every_table_and_compares_runs(ended_runs, tmp_path, capsys, monkeypatch):
+    folder, summary = ended_runs
+    runs = ["--set", f"desk.runs_dir={folder}"]
+    target = str(tmp_path / "t")
+    assert main(["report", "last", "--csv", target, "--parquet", target, "--json", *runs]) == 0
+    files = {
+        row["file"].rpartition("/")[2]: row["rows"] for row in json.loads(capsys.readouterr().out)["files"]
+    }
+    assert files["fills.csv"] == files["fills.parquet"] == summary["fills"]
+    assert files["orders.parquet"] == summary["orders"]
+    assert files["hedges.csv"] == summary["hedges"]
+    with connect() as connection:
+        for table, column in (("marks", "nav_change"), ("sessions", "pnl"), ("straddles", "pnl")):
+            (total,) = connection.execute(f"SELECT sum({column}) FROM '{target}/{table}.parquet'").fetchone()
+            assert total == Decimal(summary["nav_change"]), table
+        parts = connection.execute(
+            f"SELECT sum(pnl_gamma), sum(pnl_vega) FROM '{target}/marks.parquet'"
+        ).fetchone()
+    assert [f"{amount:.2f}" for amount in parts] == [summary["pnl"]["gamma"], summary["pnl"]["vega"]]
+    assert main(["report", "--compare", summary["run_id"], "last", "--json", *runs]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["runs"] == [summary["run_id"]] * 2
+    assert compared["pnl"]["total"] == [summary["nav_change"]] * 2
+    assert compared["settings"] == {}
+    assert set(compared["pnl_differences"]["gamma"]) == {"0.00"}
+    assert main(["report", "last", "--compare", summary["run_id"], *runs]) == 0
+    shown = capsys.readouterr().out
+    assert f"{Decimal(summary['nav_change']):+,.2f}" in shown
+
+
+@pytest.fixture(scope="module")
+def result():
+    demo = dict(word.partition("=")[::2] for word in find_strategy("gamma-scalper").demo_settings)
+    tape = load_market(load_settings(None), "embedded", underlying="SPY", start=DAY, end=DAY, seed=1)
+    return backtest("gamma-scalper", tape, settings=demo)
+
+
+def test_a_run_in_python_is_a_frame_of_numbers(result):
+    frame = result.to_frame()
+    assert len(frame) == len(result.marks)
+    assert set(frame.dtypes.astype(str)) == {"float64"}
+    assert frame["pnl"].iloc[-1] == pytest.approx(float(result.summary["nav_change"]), abs=1e-9)
+    parts = [name for name in frame if name.startswith("pnl_")]
+    assert frame[parts].sum(axis=1).to_numpy() == pytest.approx(frame["pnl"].to_numpy(), abs=1e-9)
+    assert str(frame.index[0]).startswith("2017-07-03 09:")
+    assert str(frame.index.tz) == "America/New_York"
+
+
+def test_a_run_in_a_notebook_shows_its_summary_and_draws(result):
+    shown = result._repr_html_()
+    assert f"<th>P&amp;L total</th><td>{result.summary['pnl']['total']}</td>" in shown
+    upper, lower = result.plot().axes
+    assert upper.lines[0].get_ydata()[-1] == pytest.approx(float(result.summary["nav_change"]))
+    assert lower.get_ylabel() == "SPY"
