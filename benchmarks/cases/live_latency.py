@@ -9,12 +9,14 @@ TITLE = "Live on loopback: quote in, order out"
 NEEDS = ("aiohttp",)
 MINUTES, SMOKE_MINUTES = 60.0, 5.0
 QUIET_MS = 3
+WATCHED = ("--clients", 100, "--silent", 20)
 
 ABOUT = """\
 A desk as `scalpdesk run` makes it trades the embedded market at `scalpdesk exchange`, another process of the
 same machine, over real sockets. Settings make it hedge at nearly every move. The exchange sends a quote when
 the one before has been read: at once (`busy`), or three milliseconds later (`quiet`), when the processor has
-gone to sleep and its caches have gone cold.
+gone to sleep and its caches have gone cold. `watched` is `busy` with the dashboard beside it and 100 open
+streams of it, 20 of which read nothing.
 
 `answer` runs from the arrival of the bytes of a quote in the process to the return of the write of the order
 it caused: websocket, decoding, queue, journal, Greeks of the two legs, decision, risk gate, order, request.
@@ -35,13 +37,15 @@ def measure(context: Context) -> list[Result]:
     folder = context.scratch / "live"
     folder.mkdir(exist_ok=True)
 
-    def live(lockstep_ms: float) -> dict[str, Any]:
-        run = context.run_ours("live_latency.py", folder, minutes, lockstep_ms)
+    def live(lockstep_ms: float, *more: object) -> dict[str, Any]:
+        run = context.run_ours("live_latency.py", folder, minutes, lockstep_ms, *more)
         if run["measured"] < minutes / 2 or run["orders"] != run["fills"]:
             raise BenchmarkError(f"the desk did not trade as it should: {run}")
         return run
 
-    runs = context.interleave({"busy": partial(live, 0), "quiet": partial(live, QUIET_MS)})
+    runs = context.interleave(
+        {"busy": partial(live, 0), "quiet": partial(live, QUIET_MS), "watched": partial(live, 0, *WATCHED)}
+    )
 
     def each(market: str, name: str, which: str) -> list[float]:
         return [run[f"{name}_us"][which] for run in runs[market]]
@@ -52,7 +56,7 @@ def measure(context: Context) -> list[Result]:
 
     results = []
     for market in runs:
-        wanted = market == "busy"
+        wanted = market != "quiet"
         results += [
             alone(
                 f"live_answer_{market}",

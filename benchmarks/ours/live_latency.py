@@ -217,6 +217,59 @@ class Exchange:
         self.process.wait()
 
 
+CLIENTS = """
+import selectors, socket, sys, time
+port, total, silent = map(int, sys.argv[1:])
+lines = []
+for number in range(total):
+    line = socket.create_connection(("127.0.0.1", port))
+    line.sendall(b"GET /api/events HTTP/1.1\\r\\nHost: localhost:%d\\r\\n\\r\\n" % port)
+    lines.append(line)
+reading = selectors.DefaultSelector()
+for line in lines[silent:]:
+    line.setblocking(False)
+    reading.register(line, selectors.EVENT_READ)
+print("ready", flush=True)
+while True:
+    for key, _ in reading.select():
+        if not key.fileobj.recv(1 << 20):
+            reading.unregister(key.fileobj)
+"""
+
+
+class Pages:
+    """The dashboard of a folder of runs in a process of its own, and its clients in another.
+
+    They have the cores that the desk does not use.
+    """
+
+    def __init__(self, runs_dir: Path, clients: int, silent: int) -> None:
+        mine = os.sched_getaffinity(0)
+        others = set(range(os.cpu_count() or 1)) - mine or mine
+        words = ["dashboard", "--json", "--port", "0", "--runs-dir", str(runs_dir)]
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.PIPE, text=True
+        )
+        os.sched_setaffinity(self.server.pid, others)
+        text = "".join(iter(self.server.stdout.readline, "}\n"))
+        port = json.loads(text + "}")["url"].rpartition(":")[2].strip("/")
+        words = ["-c", CLIENTS, port, str(clients), str(silent)]
+        self.clients = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+        os.sched_setaffinity(self.clients.pid, others)
+        self.clients.stdout.readline()
+        self.port = port
+
+    def served(self) -> dict[str, Any]:
+        """What the server says of itself: open streams, states that slow ones never got."""
+        with urllib.request.urlopen(f"http://localhost:{self.port}/api/metrics", timeout=30) as reply:
+            return json.load(reply)["server"]
+
+    def close(self) -> None:
+        for process in (self.clients, self.server):
+            process.terminate()
+            process.wait()
+
+
 async def trade(exchange: Exchange, folder: Path, minutes: float, probes: Probes) -> dict[str, Any]:
     settings = load_settings(
         "gamma-scalper",
@@ -315,6 +368,8 @@ def main() -> None:
     parser.add_argument(
         "lockstep_ms", type=float, help="how long the exchange waits after each quote is read"
     )
+    parser.add_argument("--clients", type=int, default=0, help="of a dashboard beside the desk")
+    parser.add_argument("--silent", type=int, default=0, help="of them read nothing")
     arguments = parser.parse_args()
     pricing.warm_up()
     quiet = noise(0.5)
@@ -323,11 +378,19 @@ def main() -> None:
         probes = Probes()
         probes.put_in()
         exchange = Exchange("--lockstep-ms", str(arguments.lockstep_ms))
+        pages = None
+        if arguments.clients:
+            (folder / "runs").mkdir()
+            pages = Pages(folder / "runs", arguments.clients, arguments.silent)
         began = time.monotonic()
+        served: dict[str, Any] | None = None
         try:
             summary = asyncio.run(trade(exchange, folder, arguments.minutes, probes))
+            served = None if pages is None else pages.served()
         finally:
             exchange.close()
+            if pages is not None:
+                pages.close()
         seconds = time.monotonic() - began
         (run_dir,) = (folder / "runs").glob("*-gamma-scalper-*")
         intents, bare = intents_and_bare(run_dir, folder, 400)
@@ -335,6 +398,7 @@ def main() -> None:
         json.dumps(
             {
                 "seconds": seconds,
+                "pages": served,
                 "orders": summary["orders"],
                 "fills": summary["fills"],
                 "measured": len(probes.answers_ns),

@@ -17,6 +17,7 @@ import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
 from scalpdesk.cli.history import read_stored
+from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -165,22 +166,34 @@ def test_a_lost_server_is_said_within_seconds(browser, held_runs):
 
 
 @contextmanager
-def demo(folder, speed):
-    """Run a demo with its page beside it; yield the page's address with the operator's token."""
-    words = ("demo", "--dashboard", "--port", "0", "--speed", speed, "--set", f"desk.runs_dir={folder}")
+def demo(folder, speed, command=("demo",)):
+    """Run a desk with its page beside it; yield the page's address with the operator's token."""
+    words = (*command, "--dashboard", "--port", "0", "--speed", speed, "--set", f"desk.runs_dir={folder}")
     desk = subprocess.Popen(
-        [sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.PIPE, env=os.environ, text=True
+        [sys.executable, "-m", "scalpdesk", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ,
+        text=True,
     )
     try:
-        yield re.search(r"http://localhost:\d+/#token=[\w-]+", desk.stdout.readline()).group()
+        while not (found := re.search(r"http://localhost:\d+/#token=[\w-]+", desk.stdout.readline())):
+            assert desk.poll() is None
+        yield found.group()
     finally:
         desk.terminate()
         desk.wait(10)
         desk.stdout.close()
 
 
-def test_halt_resume_and_flatten_from_the_page_reach_a_demo(browser, tmp_path):
-    with demo(tmp_path / "runs", "120") as url, opened(browser, url) as page:
+SETTINGS = [word for each in find_strategy("gamma-scalper").demo_settings for word in ("--set", each)]
+LIVE = ("run", "gamma-scalper", *SETTINGS)
+"""The live runner at the simulated venue, in real processes."""
+
+
+@pytest.mark.parametrize("command", [("demo",), LIVE], ids=["demo", "live runner"])
+def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path, command):
+    with demo(tmp_path / "runs", "120", command) as url, opened(browser, url) as page:
         mode, main = page.locator("#mode b"), page.locator("main")
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         assert "token" not in page.url
